@@ -1,0 +1,28 @@
+"""The errors that cross a room's border; every command turns them into one line and an exit status."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong: the message says what, where and what to do. Exit status 2."""
+
+
+class WorkFailed(RuntimeError):
+    """The input was fine but the work did not succeed. Exit status 1."""
+
+
+class TrainingFailed(WorkFailed):
+    """A run that cannot go on (non-finite loss, out of memory): the message names epoch and step."""
+
+
+class Pruned(Exception):  # noqa: N818  (an outcome, not an error)
+    """Raised by a `report` callback to end a run early; training keeps what it has and passes it on."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint for a misspelt name: `"; did you mean 'x'?"`, or an empty string when nothing is close."""
+    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
