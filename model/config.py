@@ -51,6 +51,9 @@ class Config:
     warmup_epochs: int = 2
     warmup_type: Literal["linear", "exponential", "cosine"] = "linear"
     scheduler: Literal["cosine", "onecycle", "plateau", "step", "constant"] = "cosine"
+    lr_decay: float = 0.5  # what step and plateau multiply the rate by
+    lr_step_epochs: int = 5  # epochs between two falls of step
+    plateau_patience: int = 2  # epochs without a better metric before plateau falls
     early_stopping: int = 0  # epochs without a better `val/overall_acc` before a run ends; 0 never ends it
     ema: float = 0.0  # decay of the averaged weights that are evaluated and kept; 0 keeps the last step's
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -63,8 +66,11 @@ class Config:
     param_type_weight: float = 1.0
     param_value_weight: float = 1.0
     reconstruction_weight: float = 0.0
+    reconstruction_mask: float = 0.25  # share of a window's patches hidden, when reconstruction has a weight
+    reconstruction_patch: int = 8  # rows a patch
     fingerprint_weight: float = 0.1  # which operation is running, read from the encoder
-    contrastive_weight: float = 0.0
+    contrastive_weight: float = 0.0  # windows of one line attract each other
+    contrastive_temperature: float = 0.1
     loss_type: Literal["cross_entropy", "focal", "label_smoothing"] = "label_smoothing"
     focal_gamma: float = 2.0
     label_smoothing: float = 0.1  # epsilon; read when loss_type is "label_smoothing"
@@ -73,6 +79,8 @@ class Config:
 
     # -- augmentation (model/augment.py); training only
     oversampling_factor: int = 1  # how often a window with seldom seen values counts in an epoch
+    rare_share: float = 0.2  # about this share of the windows, those with the seldomest values, are rare
+    board_dropout: float = 0.0  # probability that a present board is absent, mask included, for a window
     noise_std: float = 0.02  # in standard deviations of a channel
     noise_probability: float = 0.5
     shift_max: int = 2
@@ -133,6 +141,9 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("weight_decay", 0, 10),
     ("grad_clip", 0, 1e6),
     ("warmup_epochs", 0, 10_000),
+    ("lr_decay", 0.001, 1),
+    ("lr_step_epochs", 1, 10_000),
+    ("plateau_patience", 1, 10_000),
     ("early_stopping", 0, 10_000),
     ("ema", 0, 0.99999),
     ("type_weight", 0, 1e3),
@@ -141,10 +152,15 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("param_value_weight", 0, 1e3),
     ("reconstruction_weight", 0, 1e3),
     ("fingerprint_weight", 0, 1e3),
+    ("reconstruction_mask", 0.01, 0.9),
+    ("reconstruction_patch", 1, 4096),
     ("contrastive_weight", 0, 1e3),
+    ("contrastive_temperature", 0.01, 10),
     ("focal_gamma", 0, 20),
     ("label_smoothing", 0, 0.9),
     ("oversampling_factor", 1, 100),
+    ("rare_share", 0, 1),
+    ("board_dropout", 0, 0.95),
     ("noise_std", 0, 10),
     ("noise_probability", 0, 1),
     ("shift_max", 0, 4096),
