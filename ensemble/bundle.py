@@ -1,0 +1,210 @@
+"""What a bundle says of itself: `bundle.json`, the contract between the ensemble and the decoder.
+
+    results/ensembles/<name>/
+        bundle.json             this file's `Bundle`
+        members/<i>/            config.json, model.safetensors, vocabulary.json, scaler.json, result.json (trial.json)
+        vocabulary.json         the members' common vocabulary
+        scaler.json             the first member's scaler (operations, channels)
+        predictions/<part>.npz  pooled log-probabilities of `calibrate` and `test`, in a run's prediction format
+
+The ensemble writes members, weights and pooling; calibration and decoding are set later, each through
+`with_temperatures` and `with_decoding`, which return a new `Bundle` to `save`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from model.errors import InputError, nearest
+from model.run_folder import read_json, write_json
+from model.tokens import HEADS
+
+FORMAT = 1
+BUNDLE = "bundle.json"
+MEMBERS = "members"
+WEIGHTED = (*HEADS, "operation")  # what a weight vector exists for
+Pooling = Literal["mixture", "log_linear"]
+Method = Literal["greedy", "beam", "sample+mbr"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run in the bundle.
+
+    `path` is relative to the bundle's folder; `source` says where the run was found and is never read again.
+    `objective` is the study's (`name`, `goal`, `value`), or the metric that stood in for it.
+    """
+
+    path: str
+    study: str
+    number: int
+    source: str
+    objective: Mapping[str, Any]
+    feasible: bool
+    parameters: int
+    ms_per_window: float | None
+    seed: int | None
+    metrics: Mapping[str, float] = field(default_factory=dict)  # the run's `val/…`, on its part `select`
+
+    @property
+    def name(self) -> str:
+        """`study/number`, as every table shows it."""
+        return f"{self.study}/{self.number}"
+
+
+def _neutral() -> dict[str, float]:
+    return dict.fromkeys(HEADS, 1.0)
+
+
+def _greedy() -> dict[str, Any]:
+    return {
+        "method": "greedy",
+        "beam": 1,
+        "temperatures": _neutral(),
+        "top_k": None,
+        "top_p": None,
+        "samples": None,
+        "joint": {},
+    }
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything a decoder must know besides the members' files. Immutable: updates go through `with_…`.
+
+    Attributes:
+        weights: head → one weight a member, on the simplex; also for `operation`.
+        pooling: `mixture` pools as logsumexp(log w + log p), `log_linear` as softmax(Σ w·log p).
+        temperatures: calibration, one a head, applied after pooling (honest probabilities).
+        decoding: method `greedy | beam | sample+mbr`, `beam`, `temperatures` (best lines; not the calibration's),
+            `top_k`, `top_p`, `samples`, and `joint`, the parameters of decoding whole recordings.
+        line_order: path, relative to the bundle, of the line-to-line statistics learnt from `train`, if any.
+        chosen_by: for `members`, `weights`, `temperatures`, `decoding`: how, on which part, by what margin,
+            against which alternatives.
+        report: figures nothing is chosen by (leave-one-out, optimism against `test`).
+    """
+
+    name: str
+    track: str
+    data_hash: str
+    split_hash: str
+    vocabulary_digits: int | None
+    members: tuple[Member, ...]
+    weights: Mapping[str, tuple[float, ...]]
+    pooling: Pooling = "mixture"
+    temperatures: Mapping[str, float] = field(default_factory=_neutral)
+    decoding: Mapping[str, Any] = field(default_factory=_greedy)
+    line_order: str | None = None
+    chosen_by: Mapping[str, Any] = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict)
+    created: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise InputError(f"bundle '{self.name}': expected at least one member, got none")
+        for head in WEIGHTED:
+            weights = self.weights.get(head)
+            if weights is None or len(weights) != len(self.members):
+                got = "none" if weights is None else str(len(weights))
+                raise InputError(
+                    f"bundle '{self.name}': expected {len(self.members)} weights for {head}, got {got}"
+                )
+            if min(weights) < 0 or abs(sum(weights) - 1) > 1e-4:
+                raise InputError(
+                    f"bundle '{self.name}': weights of {head} are no distribution (sum {sum(weights):.4g})"
+                )
+        _check_choice(self.name, "pooling", self.pooling, get_args(Pooling))
+        _check_choice(self.name, "decoding method", self.decoding.get("method"), get_args(Method))
+        for head in HEADS:
+            temperature = self.temperatures.get(head)
+            if temperature is None or not 0 < temperature < float("inf"):
+                raise InputError(
+                    f"bundle '{self.name}': expected a temperature above 0 for {head}, got {temperature}"
+                )
+
+    # -- updates
+
+    def with_temperatures(self, temperatures: Mapping[str, float], *, chosen_by: Mapping[str, Any]) -> Bundle:
+        """With other calibration temperatures (heads left out keep theirs) and how they were found."""
+        return dataclasses.replace(
+            self,
+            temperatures={**self.temperatures, **temperatures},
+            chosen_by={**self.chosen_by, "temperatures": dict(chosen_by)},
+        )
+
+    def with_decoding(
+        self, decoding: Mapping[str, Any], *, chosen_by: Mapping[str, Any], line_order: str | None = None
+    ) -> Bundle:
+        """With other decoding parameters (keys left out keep theirs), and `line_order` where one is given."""
+        return dataclasses.replace(
+            self,
+            decoding={**self.decoding, **decoding},
+            line_order=line_order or self.line_order,
+            chosen_by={**self.chosen_by, "decoding": dict(chosen_by)},
+        )
+
+    def with_report(self, **figures: Any) -> Bundle:
+        """With more figures in `report`."""
+        return dataclasses.replace(self, report={**self.report, **figures})
+
+    # -- on disk
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; `from_json` of it gives an equal bundle."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], *, where: str = BUNDLE) -> Bundle:
+        """The inverse of `to_json`. InputError when it is no bundle, or one of another format."""
+        if not isinstance(content, Mapping) or content.get("format") != FORMAT:
+            found = content.get("format") if isinstance(content, Mapping) else None
+            raise InputError(f"{where}: expected a bundle of format {FORMAT}, got {found!r}; build it again")
+        values = {key: value for key, value in content.items() if key != "format"}
+        try:
+            values["members"] = tuple(Member(**member) for member in values["members"])
+            values["weights"] = {head: tuple(weights) for head, weights in values["weights"].items()}
+            return cls(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{where}: not a bundle ({error})") from None
+
+    @classmethod
+    def load(cls, folder: Path) -> Bundle:
+        """Reads `folder/bundle.json`."""
+        path = folder / BUNDLE
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such bundle; build one with `python -m ensemble build`")
+        return cls.from_json(read_json(path), where=str(path))
+
+    def save(self, folder: Path) -> Path:
+        """Writes `folder/bundle.json` at once or not at all."""
+        write_json(folder / BUNDLE, self.to_json())
+        return folder / BUNDLE
+
+
+def find_bundle(results: Path, name: str | None = None) -> Path:
+    """The folder of the bundle `name` (a name below `results/ensembles`, or a path), or of the newest one.
+
+    Raises:
+        InputError: there is none; the message lists those that exist.
+    """
+    root = results / "ensembles"
+    known = {path.parent.name: path for path in root.glob(f"*/{BUNDLE}")}
+    if name is None:
+        if not known:
+            raise InputError(f"{root}: no bundle yet; build one with `python -m ensemble build`")
+        return max(known.values(), key=lambda path: path.stat().st_mtime).parent
+    if name in known:
+        return known[name].parent
+    if (Path(name) / BUNDLE).is_file():
+        return Path(name)
+    have = f"there are: {', '.join(sorted(known))}" if known else "there is none yet"
+    raise InputError(f"no bundle '{name}' in {root} ({have}){nearest(name, known)}")
+
+
+def _check_choice(name: str, what: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"bundle '{name}': expected {what} to be one of {', '.join(choices)}, got {value!r}")
