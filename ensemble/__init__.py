@@ -1,1 +1,1 @@
-"""Combines finished runs into one bundle that decodes: candidates, weights, pooling, comparison, distillation."""
+"""Combines finished runs into one bundle that decodes: candidates, weights, pooling, comparison."""

@@ -2,10 +2,10 @@
 
     results/ensembles/<name>/
         bundle.json             this file's `Bundle`
-        members/<i>/            config.json, model.safetensors, vocabulary.json, scaler.json, result.json (trial.json)
+        members/<i>/            a run's config, weights, vocabulary, scaler, result (and trial) files
         vocabulary.json         the members' common vocabulary
         scaler.json             the first member's scaler (operations, channels)
-        predictions/<part>.npz  pooled log-probabilities of `calibrate` and `test`, in a run's prediction format
+        predictions/<part>.npz  pooled log-probabilities of `calibrate` and `test`, in a run's format
 
 The ensemble writes members, weights and pooling; calibration and decoding are set later, each through
 `with_temperatures` and `with_decoding`, which return a new `Bundle` to `save`.
@@ -80,8 +80,8 @@ class Bundle:
         weights: head → one weight a member, on the simplex; also for `operation`.
         pooling: `mixture` pools as logsumexp(log w + log p), `log_linear` as softmax(Σ w·log p).
         temperatures: calibration, one a head, applied after pooling (honest probabilities).
-        decoding: method `greedy | beam | sample+mbr`, `beam`, `temperatures` (best lines; not the calibration's),
-            `top_k`, `top_p`, `samples`, and `joint`, the parameters of decoding whole recordings.
+        decoding: method `greedy | beam | sample+mbr`, `beam`, `temperatures` (for the best lines; not the
+            calibration's), `top_k`, `top_p`, `samples`, and `joint`: parameters of decoding whole recordings.
         line_order: path, relative to the bundle, of the line-to-line statistics learnt from `train`, if any.
         chosen_by: for `members`, `weights`, `temperatures`, `decoding`: how, on which part, by what margin,
             against which alternatives.
