@@ -39,6 +39,7 @@ class Config:
     heads: int = 4
     dropout: float = 0.1
     feature_dropout: float = 0.4  # probability that an input channel is silent for a whole window
+    feature_dropout_rescale: bool = True  # the channels that stay are multiplied by 1 / (1 - feature_dropout)
 
     # -- training (model/trainer.py, model/schedules.py)
     seed: int = 0
