@@ -1,7 +1,7 @@
 """Augmentation of a training batch, in place, on whole tensors, from one generator; and oversampling.
 
 It runs in the inner loop: each operation touches only the windows it chose, those that multiply share one
-pass, and noise is cut from a table instead of drawn for every value (which took six times as long).
+pass, and noise is cut from a table instead of drawn for every value (which took five times as long).
 """
 
 from __future__ import annotations
