@@ -1,0 +1,251 @@
+"""Recordings as CSV files: finding them, and turning one into arrays.
+
+A recording is a `.csv` or `.csv.gz` with a row every ~0.26 s: columns `board.Channel` of the sensor boards,
+motor currents (`spindle`, `x_motor` …), the controller's state and `gcode_string`, the line being executed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from model.errors import InputError
+from model.tokens import canonical
+
+MOTORS = tuple(name + twin for name in ("spindle", "x_motor", "y_motor", "z_motor") for twin in ("", "_A"))
+POSITION = ("mpox", "mpoy", "mpoz")
+LINE_TEXT, LINE_NUMBER = "gcode_string", "gcode_line"
+SUFFIXES = (".csv", ".csv.gz")
+
+_SENSOR = re.compile(r"\w+\.[A-Za-z]\w*")
+_NUMBERED = re.compile(r"(?P<operation>.+)_\d+")
+_DUPLICATED = re.compile(r"(?P<column>.+)_duplicated_\d+")
+FROZEN_ROWS = 20  # rows in which no channel changes at all, up to the last: the boards had stopped sending
+
+
+@dataclass(frozen=True)
+class RecordingFile:
+    """One recording in memory: `rows` rows that have a line, `channels` in the order of the file.
+
+    `lines` holds the canonical line of each row ("" in a file without lines); `position` is NaN where the
+    file has none.
+    """
+
+    name: str
+    source: str
+    channels: tuple[str, ...]
+    signals: np.ndarray  # (rows, channels) float32
+    position: np.ndarray  # (rows, 3) float32, millimetres
+    lines: tuple[str, ...]
+    dropped_rows: int = 0
+    filled_cells: int = 0  # empty or infinite sensor cells that took the value before them
+    runs: int = 1
+    frozen_rows: int = 0
+
+    @property
+    def operation(self) -> str:
+        """The name up to `_NNN`: which kind of cut this is."""
+        return operation_of(self.name)
+
+
+def operation_of(name: str) -> str:
+    """`face150025_009` → `face150025`; a name without a number is its own operation."""
+    match = _NUMBERED.fullmatch(name)
+    return match["operation"] if match else name
+
+
+def is_sensor(column: str) -> bool:
+    """Whether a column is a sensor's: `board.Channel` or a motor current, never the controller's state."""
+    return column in MOTORS or _SENSOR.fullmatch(column) is not None
+
+
+def board_of(channel: str) -> str:
+    """`frame_r2.Ax` → `frame_r2`; the motor currents are one board, `motors`."""
+    return channel.partition(".")[0] if "." in channel else "motors"
+
+
+def name_of(path: Path) -> str:
+    """`face_012_aligned.csv.gz` → `face_012`."""
+    return re.sub(r"(_aligned)?\.csv(\.gz)?$", "", path.name)
+
+
+def find_recordings(sources: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """The recordings among files and in folders (also nested ones), by name, and the files that are none.
+
+    Raises:
+        InputError: a source that does not exist or is no CSV, an empty folder, two recordings of one name.
+    """
+    found: list[Path] = []
+    others: list[Path] = []
+    for source in map(Path, sources):
+        if source.is_dir():
+            inside = [path for path in sorted(source.rglob("*")) if not path.is_dir()]
+            hits = [path for path in inside if _looks_like_recording(path)]
+            if not hits:
+                raise InputError(
+                    f"{source}: no .csv or .csv.gz in this folder; give the folder of the recordings"
+                )
+            found += hits
+            others += [path for path in inside if not _looks_like_recording(path)]
+        elif not source.exists():
+            raise InputError(f"{source}: no such file or folder")
+        elif not _looks_like_recording(source):
+            raise InputError(f"{source}: not a recording; expected a .csv or .csv.gz file")
+        else:
+            found.append(source)
+    if not found:
+        raise InputError("no recording given; name a folder or .csv and .csv.gz files")
+    by_name: dict[str, Path] = {}
+    for path in dict.fromkeys(found):
+        other = by_name.setdefault(name_of(path), path)
+        if other is not path:
+            raise InputError(
+                f"two recordings are named '{name_of(path)}': {other} and {path}; rename or remove one"
+            )
+    return [by_name[name] for name in sorted(by_name)], others
+
+
+def read_recording(path: Path, *, require_lines: bool = True) -> RecordingFile:
+    """Reads one recording; rows without a line are dropped and counted when lines are required.
+
+    Raises:
+        InputError: unreadable, cut off, no CSV, no lines, no sensor column, a cell that is no number.
+    """
+    table = _read_table(path)
+    channels = tuple(column for column in table.columns if is_sensor(column))
+    if not channels:
+        raise InputError(f"{path}: not a recording: no sensor column (expected names such as 'frame_r2.Ax')")
+    if LINE_TEXT not in table.columns:
+        if require_lines:
+            raise InputError(f"{path}: no column '{LINE_TEXT}'; training needs the line of each row")
+        lines = [""] * table.height
+    else:
+        spelled = {text: canonical(text) for text in table[LINE_TEXT].drop_nulls().unique().to_list()}
+        lines = [spelled.get(text, "") for text in table[LINE_TEXT].to_list()]
+    rows = table.height
+    if require_lines:
+        keep = np.array([line != "" for line in lines], dtype=bool)
+        table, lines = table.filter(pl.Series(keep)), [line for line in lines if line]
+    if not lines:
+        raise InputError(f"{path}: no row has a line in '{LINE_TEXT}'" if rows else f"{path}: no rows")
+    signals, filled = _numbers(table, channels)
+    live = ~np.isnan(signals[0]) if len(signals) else np.ones(len(channels), dtype=bool)
+    signals, channels = signals[:, live], tuple(c for c, there in zip(channels, live, strict=True) if there)
+    return RecordingFile(
+        name=name_of(path),
+        source=path.name,
+        channels=channels,
+        signals=np.ascontiguousarray(signals),
+        position=_position(table),
+        lines=tuple(lines),
+        dropped_rows=rows - len(lines),
+        filled_cells=filled,
+        runs=count_runs(_line_numbers(table)),
+        frozen_rows=_frozen(signals),
+    )
+
+
+def count_runs(line_numbers: Sequence[int | None]) -> int:
+    """How often the program was run in one recording, from the controller's line number in each row.
+
+    A run has ended when the number falls back by more than half of the program after at least half of the
+    recording's distinct lines were seen. (Every recording opens with some rows of the program before it, and
+    the controller's clock is no help: in one file it lacks the hour.)
+    """
+    numbers = [number for number in line_numbers if number is not None]
+    if not numbers:
+        return 1
+    span, distinct = max(numbers) - min(numbers), len(set(numbers))
+    runs, seen = 1, set[int]()
+    for before, now in pairwise(numbers):
+        seen.add(before)
+        if before - now > span / 2 and 2 * len(seen) >= distinct > 2:
+            runs, seen = runs + 1, set()
+    return runs
+
+
+def _looks_like_recording(path: Path) -> bool:
+    return path.name.endswith(SUFFIXES) and not path.name.startswith(".")
+
+
+def _read_table(path: Path) -> pl.DataFrame:
+    """Sensors and position as float32, the rest as text; every way to be broken becomes one line."""
+    content = _content(path)
+    try:
+        header = content[: content.find(b"\n") + 1] or content
+        columns = pl.read_csv(header, infer_schema=False).columns
+        numeric = {column: pl.Float32 for column in columns if is_sensor(column) or column in POSITION}
+        try:
+            table = pl.read_csv(content, infer_schema=False, schema_overrides=numeric)
+        except pl.exceptions.ComputeError:
+            _name_bad_cell(pl.read_csv(content, infer_schema=False), numeric, path)
+            raise
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable CSV ({str(error).splitlines()[0]})") from None
+    for column in table.columns:
+        if twice := _DUPLICATED.fullmatch(column):
+            raise InputError(f"{path}: two columns are named '{twice['column']}'")
+    return table
+
+
+def _content(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except EOFError:
+        raise InputError(f"{path}: the .gz is cut off; copy or download it again") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: not a readable .gz file ({error})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _name_bad_cell(text: pl.DataFrame, numeric: Iterable[str], path: Path) -> None:
+    for column in numeric:
+        parsed = text[column].cast(pl.Float32, strict=False)
+        bad = (text[column].is_not_null() & parsed.is_null()).arg_true()
+        if len(bad):
+            row = int(bad[0])
+            raise InputError(
+                f"{path}: column '{column}', row {row + 1}: expected a number, got {text[column][row]!r}"
+            )
+
+
+def _numbers(table: pl.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray, int]:
+    """(rows, columns) float32, how many missing cells were filled; a column without a value stays NaN."""
+    values = table.select(columns).to_numpy()
+    missing = ~np.isfinite(values)
+    some = missing.any(axis=0) & ~missing.all(axis=0)
+    values = np.where(missing, np.float32("nan"), values) if missing.any() else values
+    for column in np.flatnonzero(some):
+        filled = pl.Series(values[:, column]).fill_nan(None).fill_null(strategy="forward")
+        values[:, column] = filled.fill_null(strategy="backward").to_numpy()
+    return np.ascontiguousarray(values), int(missing[:, some].sum())
+
+
+def _position(table: pl.DataFrame) -> np.ndarray:
+    if not set(POSITION) <= set(table.columns):
+        return np.full((table.height, len(POSITION)), np.nan, dtype=np.float32)
+    return _numbers(table, POSITION)[0]
+
+
+def _line_numbers(table: pl.DataFrame) -> list[int | None]:
+    for column in (LINE_NUMBER, "line"):
+        if column in table.columns:
+            return table[column].cast(pl.Float64, strict=False).cast(pl.Int64, strict=False).to_list()
+    return []
+
+
+def _frozen(signals: np.ndarray) -> int:
+    """Length of the last stretch of rows in which nothing changes, if it is long enough to mean something."""
+    changes = np.flatnonzero((signals[1:] != signals[:-1]).any(axis=1))
+    still = len(signals) - 1 - (int(changes[-1]) + 1 if len(changes) else 0)
+    return still if still >= FROZEN_ROWS else 0
