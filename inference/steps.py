@@ -1,0 +1,203 @@
+"""The decoder's view of a network: next-token logits of partial lines, as numpy arrays, a batch at a time.
+
+`NetworkSteps` asks the network each time. `CachedSteps` remembers the logits of every (window, prefix), so
+that decoding the same windows again with other options costs no network at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.tokens import BOS, HEADS, PARAM_TYPE
+
+Rows = NDArray[np.int64]
+Logits = dict[str, NDArray[np.float32]]  # head -> (rows, classes)
+
+
+class Steps(Protocol):
+    """Next-token logits of partial lines. A state belongs to a batch of rows, one partial line each."""
+
+    def begin(self, windows: Rows) -> tuple[Logits, Any]:
+        """Logits of the first token of each of `windows` (indices), and the state behind them."""
+        ...
+
+    def advance(self, state: Any, rows: Rows, tokens: Rows) -> tuple[Logits, Any]:
+        """Row i of the result continues row `rows[i]` of `state` with `tokens[i]`."""
+        ...
+
+
+class NetworkSteps:
+    """A run's or a bundle's predictor on the windows of some recordings; each window is encoded once."""
+
+    def __init__(self, predictor: Any, windows: Any) -> None:
+        self._predictor = predictor
+        self._windows = windows
+
+    def begin(self, windows: Rows) -> tuple[Logits, Any]:
+        """Encodes `windows` and takes the first step."""
+        import torch
+
+        with torch.inference_mode():
+            memory = self._predictor.encode(self._windows, windows)
+            state = self._predictor.begin(memory)
+            tokens = torch.full((len(windows),), BOS, dtype=torch.long)
+            logits, state = self._predictor.advance(state, tokens)
+        return _numpy(logits), state
+
+    def advance(self, state: Any, rows: Rows, tokens: Rows) -> tuple[Logits, Any]:
+        """Gathers the rows' keys and values, then takes one step."""
+        import torch
+
+        with torch.inference_mode():
+            state = self._predictor.reorder(state, torch.from_numpy(rows))
+            logits, state = self._predictor.advance(state, torch.from_numpy(tokens))
+        return _numpy(logits), state
+
+
+@dataclass
+class _Node:
+    """Batches of nodes of the prefix tree: which window, which tokens led here."""
+
+    window: list[int] = field(default_factory=list)
+    parent: list[int] = field(default_factory=list)
+    token: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _CachedState:
+    nodes: Rows
+    inner: Any  # the network's state of the same rows, or None when it was not needed to get here
+
+
+class CachedSteps:
+    """Remembers what `steps` answered, as a tree of prefixes per window.
+
+    Value logits, by far the widest, are kept only where a value is due (after a parameter). A prefix that
+    is not known is computed from the state of its parent when that is at hand, else by replaying its
+    tokens.
+    """
+
+    def __init__(self, steps: Steps, kinds: NDArray[np.int64]) -> None:
+        """`kinds` (tokens,) is the type of each token: the first column of the vocabulary's factor table."""
+        self._steps = steps
+        self._kinds = kinds
+        self._tree = _Node()
+        self._children: dict[tuple[int, int], int] = {}  # (parent node or -1 - window, token) -> node
+        self._narrow: dict[str, _Table] = {head: _Table() for head in HEADS[:3]}
+        self._values = _Table()
+        self._value_row: list[int] = []  # row of a node in _values, -1 where no value is due
+        self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._tree.window)
+
+    def begin(self, windows: Rows) -> tuple[Logits, Any]:
+        """Known first steps come from memory; if any is new, all of `windows` are asked for."""
+        keys = [(-1 - int(w), BOS) for w in windows]
+        inner = None
+        if any(key not in self._children for key in keys):
+            logits, inner = self._steps.begin(windows)
+            self._add(keys, [int(w) for w in windows], logits)
+        nodes = np.array([self._children[key] for key in keys], dtype=np.int64)
+        return self._logits(nodes), _CachedState(nodes, inner)
+
+    def advance(self, state: _CachedState, rows: Rows, tokens: Rows) -> tuple[Logits, Any]:
+        """As `Steps.advance`; unknown prefixes are computed, known ones looked up."""
+        parents = state.nodes[rows]
+        keys = list(zip(parents.tolist(), tokens.tolist(), strict=True))
+        missing = [i for i, key in enumerate(keys) if key not in self._children]
+        inner = None
+        if missing and state.inner is not None:
+            logits, inner = self._steps.advance(state.inner, rows, tokens)
+            self._add(keys, [self._tree.window[p] for p in parents], logits)
+        elif missing:
+            new = np.array(missing, dtype=np.int64)
+            logits = self._replay(parents[new], tokens[new])
+            self._add([keys[i] for i in missing], [self._tree.window[p] for p in parents[new]], logits)
+        nodes = np.array([self._children[key] for key in keys], dtype=np.int64)
+        return self._logits(nodes), _CachedState(nodes, inner)
+
+    def _replay(self, parents: Rows, tokens: Rows) -> Logits:
+        """Logits after each parent's tokens and one more. All parents of a batch are equally long."""
+        prefixes = [[*self._prefix(int(p)), int(t)] for p, t in zip(parents, tokens, strict=True)]
+        windows, row = np.unique([self._tree.window[p] for p in parents], return_inverse=True)
+        logits, inner = self._steps.begin(windows.astype(np.int64))
+        for step, column in enumerate(np.array(prefixes, dtype=np.int64).T):
+            rows = row.astype(np.int64) if step == 0 else np.arange(len(prefixes))
+            logits, inner = self._steps.advance(inner, rows, np.ascontiguousarray(column))
+        return logits
+
+    def _prefix(self, node: int) -> list[int]:
+        """Tokens that lead to `node`, BOS left out."""
+        tokens: list[int] = []
+        while self._tree.parent[node] >= 0:
+            tokens.append(self._tree.token[node])
+            node = self._tree.parent[node]
+        return tokens[::-1]
+
+    def _add(self, keys: list[tuple[int, int]], windows: list[int], logits: Logits) -> None:
+        fresh, kept = [], set()
+        for i, key in enumerate(keys):
+            if key not in self._children and key not in kept:
+                fresh.append(i)
+                kept.add(key)
+        if not fresh:
+            return
+        self.misses += len(fresh)
+        rows = np.array(fresh, dtype=np.int64)
+        for head, table in self._narrow.items():
+            table.append(logits[head][rows])
+        due = np.array([self._kinds[keys[i][1]] == PARAM_TYPE for i in fresh])
+        row_of = np.where(due, len(self._values) + np.cumsum(due) - 1, -1)
+        self._values.append(logits["param_value"][rows[due]])
+        self._value_row.extend(row_of.tolist())
+        for i in fresh:
+            self._children[keys[i]] = len(self._tree.window)
+            self._tree.window.append(windows[i])
+            self._tree.parent.append(keys[i][0])
+            self._tree.token.append(keys[i][1])
+
+    def _logits(self, nodes: Rows) -> Logits:
+        logits = {head: table.rows(nodes) for head, table in self._narrow.items()}
+        value_rows = np.array([self._value_row[n] for n in nodes], dtype=np.int64)
+        values = np.zeros((len(nodes), self._values.width), dtype=np.float32)
+        due = value_rows >= 0
+        if due.any():
+            values[due] = self._values.rows(value_rows[due])
+        return {**logits, "param_value": values}
+
+
+class _Table:
+    """Rows of equal width that can be added to: memory doubles when it is full."""
+
+    def __init__(self) -> None:
+        self._data = np.zeros((0, 0), dtype=np.float32)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def width(self) -> int:
+        return self._data.shape[1]
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        end = self._length + len(rows)
+        if self._data.shape[1] != rows.shape[1] or end > len(self._data):
+            grown = np.zeros((max(end, 2 * len(self._data), 256), rows.shape[1]), dtype=np.float32)
+            if self._length:
+                grown[: self._length] = self._data[: self._length]
+            self._data = grown
+        self._data[self._length : end] = rows
+        self._length = end
+
+    def rows(self, index: Rows) -> NDArray[np.float32]:
+        return self._data[index]
+
+
+def _numpy(logits: dict[str, Any]) -> Logits:
+    return {head: logits[head].float().cpu().numpy() for head in HEADS}
