@@ -1,0 +1,80 @@
+"""Optimisers by name, and an average of the weights over steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from model.config import Config
+
+SGD_MOMENTUM = 0.9
+
+
+def make_optimizer(network: nn.Module, config: Config) -> torch.optim.Optimizer:
+    """AdamW, Adam or SGD (Nesterov, momentum 0.9) for the parameters of `network` that want a gradient.
+
+    Weight decay acts on matrices and kernels alone: norms, biases and other vectors have none. For adamw it
+    is decoupled (Loshchilov & Hutter, 2019); for adam and sgd it is part of the gradient.
+    """
+    wanted = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in wanted if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in wanted if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    fused = all(p.device.type in ("cpu", "cuda") for p in wanted)  # one kernel for all parameters of a group
+    match config.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=config.learning_rate, fused=fused)
+        case "adam":
+            return torch.optim.Adam(groups, lr=config.learning_rate, fused=fused)
+        case _:
+            return torch.optim.SGD(
+                groups, lr=config.learning_rate, momentum=SGD_MOMENTUM, nesterov=True, fused=fused
+            )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Gives every parameter group the learning rate of the step to come."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+class WeightAverage:
+    """An exponential moving average of a network's weights (Polyak & Juditsky, 1992).
+
+    The decay grows with the steps, min(decay, (1 + n) / (10 + n)), so that the first steps of a short run
+    are forgotten. Buffers are not averaged.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.steps = 0
+        self._live = list(network.parameters())
+        self._average = [p.detach().clone() for p in self._live]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Takes the weights as they are after a step into the average."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        live: list[Tensor] = [p.detach() for p in self._live]
+        torch._foreach_lerp_(self._average, live, 1 - decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside the block the network has the averaged weights; after it, its own again."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for live, average in zip(self._live, self._average, strict=True):
+            kept = live.detach().clone()
+            live.copy_(average)
+            average.copy_(kept)
