@@ -23,57 +23,57 @@ class Config:
     """
 
     # -- which windows, and what is asked of them (model/windows.py, model/tokens.py)
-    track: Literal["recordings", "windows"] = "recordings"
-    window: int = 64
-    stride: int = 16
-    normalization: Literal["global", "recording", "prefix"] = "recording"
+    track: Literal["recordings", "windows"] = "recordings"  # split whole recordings, or (to compare) windows
+    window: int = 64  # rows a window
+    stride: int = 16  # rows from one window's start to the next
+    normalization: Literal["global", "recording", "prefix"] = "recording"  # whose mean is a channel's zero
     prefix_rows: int = 20  # rows whose mean is the zero of each channel when normalization is "prefix"
     machine_position: bool = False  # adds mpox mpoy mpoz: position nearly gives the answer away
     vocab_bucket_digits: int | None = 4  # digits kept of a quantised value; None keeps all
-    split_seed: int = 42
+    split_seed: int = 42  # which recordings go to which part
 
     # -- network (model/network.py)
-    d_model: int = 128
-    encoder_layers: int = 2
-    decoder_layers: int = 1
-    heads: int = 4
-    dropout: float = 0.1
+    d_model: int = 128  # width; a multiple of heads
+    encoder_layers: int = 2  # attention layers over the window
+    decoder_layers: int = 1  # attention layers over the line's tokens
+    heads: int = 4  # attention heads a layer
+    dropout: float = 0.1  # probability that an activation is zeroed
     feature_dropout: float = 0.4  # probability that an input channel is silent for a whole window
     feature_dropout_rescale: bool = True  # the channels that stay are multiplied by 1 / (1 - feature_dropout)
 
     # -- training (model/trainer.py, model/schedules.py)
-    seed: int = 0
-    epochs: int = 20
-    batch_size: int = 64
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    seed: int = 0  # of initial weights, order of windows and augmentation
+    epochs: int = 20  # passes over the windows of train
+    batch_size: int = 64  # windows a step
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd has Nesterov momentum 0.9
     learning_rate: float = 1e-3  # the peak, reached after warm-up
-    weight_decay: float = 0.01
-    grad_clip: float = 1.0
-    warmup_epochs: int = 2
-    warmup_type: Literal["linear", "exponential", "cosine"] = "linear"
-    scheduler: Literal["cosine", "onecycle", "plateau", "step", "constant"] = "cosine"
+    weight_decay: float = 0.01  # of matrices; norms and biases have none
+    grad_clip: float = 1.0  # largest norm of a step's gradient; 0 does not clip
+    warmup_epochs: int = 2  # epochs until the peak; 0 starts at it; onecycle does not read it
+    warmup_type: Literal["linear", "exponential", "cosine"] = "linear"  # the rise to the peak
+    scheduler: Literal["cosine", "onecycle", "plateau", "step", "constant"] = "cosine"  # after the peak
     lr_decay: float = 0.5  # what step and plateau multiply the rate by
     lr_step_epochs: int = 5  # epochs between two falls of step
     plateau_patience: int = 2  # epochs without a better metric before plateau falls
     early_stopping: int = 0  # epochs without a better `val/overall_acc` before a run ends; 0 never ends it
     ema: float = 0.0  # decay of the averaged weights that are evaluated and kept; 0 keeps the last step's
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    gradient_checkpointing: bool = False
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: CUDA, then MPS, then CPU
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of the forward pass
+    gradient_checkpointing: bool = False  # computes activations twice to keep fewer of them in memory
 
     # -- losses (model/losses.py)
-    type_weight: float = 1.0
-    command_weight: float = 1.0
-    param_type_weight: float = 1.0
-    param_value_weight: float = 1.0
-    reconstruction_weight: float = 0.0
+    type_weight: float = 1.0  # special, command, parameter type or value?
+    command_weight: float = 1.0  # which command
+    param_type_weight: float = 1.0  # which parameter letter
+    param_value_weight: float = 1.0  # which value
+    reconstruction_weight: float = 0.0  # hidden rows of the input are predicted (MSE)
     reconstruction_mask: float = 0.25  # share of a window's patches hidden, when reconstruction has a weight
     reconstruction_patch: int = 8  # rows a patch
     fingerprint_weight: float = 0.1  # which operation is running, read from the encoder
     contrastive_weight: float = 0.0  # windows of one line attract each other
-    contrastive_temperature: float = 0.1
-    loss_type: Literal["cross_entropy", "focal", "label_smoothing"] = "label_smoothing"
-    focal_gamma: float = 2.0
+    contrastive_temperature: float = 0.1  # lower: the nearest strangers push harder
+    loss_type: Literal["cross_entropy", "focal", "label_smoothing"] = "label_smoothing"  # of the four heads
+    focal_gamma: float = 2.0  # read when loss_type is "focal"; 0 is cross-entropy
     label_smoothing: float = 0.1  # epsilon; read when loss_type is "label_smoothing"
     class_weights: bool = False  # weighs classes by the inverse square root of their frequency in train
     invariant_fingerprint: bool = False  # adds a reversed-gradient head that must not name the recording
@@ -83,16 +83,16 @@ class Config:
     rare_share: float = 0.2  # about this share of the windows, those with the seldomest values, are rare
     board_dropout: float = 0.0  # probability that a present board is absent, mask included, for a window
     noise_std: float = 0.02  # in standard deviations of a channel
-    noise_probability: float = 0.5
-    shift_max: int = 2
-    shift_probability: float = 0.5
+    noise_probability: float = 0.5  # that a window gets noise
+    shift_max: int = 2  # rows a window moves at most, either way; its edge is repeated
+    shift_probability: float = 0.5  # that a window is moved
     scale_range: float = 0.1  # magnitudes are multiplied by 1 ± this
-    scale_probability: float = 0.5
-    mixup_alpha: float = 0.0
-    cutout_rows: int = 0
-    cutout_probability: float = 0.5
+    scale_probability: float = 0.5  # that a window is scaled
+    mixup_alpha: float = 0.0  # windows are mixed in pairs by a share from Beta(alpha, alpha); 0: not
+    cutout_rows: int = 0  # successive rows set to a channel's mean
+    cutout_probability: float = 0.5  # that a window loses rows
     time_warp: float = 0.0  # largest relative change of speed within a window
-    time_warp_probability: float = 0.5
+    time_warp_probability: float = 0.5  # that a window is warped
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
