@@ -1,0 +1,153 @@
+"""Reads a YAML 1.2 file into plain Python, remembering the line of every key for error messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from model.errors import InputError, nearest
+
+
+def read(path: Path) -> Section:
+    """The file's top-level mapping.
+
+    YAML 1.2: `1e-5` is a number, `on` and `yes` are words (PyYAML reads them the other way round).
+
+    Raises:
+        InputError: with file and line, where the file is missing, is no YAML, or has no mapping at the top.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        content = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file; expected a sweep file in YAML") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{line}: not YAML: {error.problem or error.context}") from None
+    except YAMLError as error:
+        raise InputError(f"{path}: not YAML: {error}") from None
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}:1: expected a mapping with 'method' and 'parameters'")
+    return Section(path, content, ())
+
+
+class Section:
+    """One mapping of the file: its values as plain Python, and errors that name file, line and key."""
+
+    def __init__(self, path: Path, node: Mapping[Any, Any], keys: tuple[str, ...]) -> None:
+        self.path = path
+        self.keys = keys
+        self._node = node
+        for key in node:
+            if not isinstance(key, str):
+                self.fail(str(key), f"expected a word as a key, got {key!r}", at=key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._node)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._node
+
+    def plain(self) -> dict[str, Any]:
+        """The whole mapping as plain Python."""
+        return _plain(self._node)
+
+    def only(self, valid: Iterable[str], what: str) -> None:
+        """Raises InputError for the first key that is not among `valid`."""
+        valid = tuple(valid)
+        for key in self._node:
+            if key not in valid:
+                self.fail(key, f"unknown {what}{nearest(key, valid)} (valid: {', '.join(valid)})")
+
+    def section(self, key: str) -> Section:
+        """The mapping under `key`."""
+        value = self._node.get(key)
+        if not isinstance(value, Mapping):
+            self.fail(key, f"expected a mapping, got {_plain(value)!r}")
+        return Section(self.path, value, (*self.keys, key))
+
+    def sections(self, key: str) -> list[Section]:
+        """The list of mappings under `key`; none where the key is absent."""
+        items = self._node.get(key, [])
+        if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+            self.fail(key, f"expected a list of mappings, got {_plain(items)!r}")
+        return [Section(self.path, item, (*self.keys, key)) for item in items]
+
+    def get(self, key: str, kind: type | tuple[type, ...], expected: str, default: Any = None) -> Any:
+        """The plain value under `key`, checked against `kind`; `default` where the key is absent."""
+        if key not in self._node:
+            return default
+        value = _plain(self._node[key])
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            self.fail(key, f"expected {expected}, got {value!r}")
+        return value
+
+    def integer(self, key: str, *, least: int, default: Any = None) -> Any:
+        """A whole number of at least `least`."""
+        value = self.get(key, int, f"a whole number from {least}", default)
+        if key in self._node and value < least:
+            self.fail(key, f"expected a whole number from {least}, got {value}")
+        return value
+
+    def number(self, key: str, default: Any = None) -> Any:
+        """A finite number."""
+        value = self.get(key, (int, float), "a number", default)
+        if isinstance(value, float) and value - value != 0:
+            self.fail(key, f"expected a finite number, got {value}")
+        return value
+
+    def text(self, key: str, default: Any = None) -> Any:
+        """A word or a sentence."""
+        return self.get(key, str, "text", default)
+
+    def choice(self, key: str, valid: Iterable[str], default: Any = None) -> Any:
+        """One of the words in `valid`."""
+        valid = tuple(valid)
+        if key not in self._node:
+            return default
+        value = _plain(self._node[key])
+        if value not in valid:
+            self.fail(key, f"expected one of {', '.join(valid)}, got {value!r}{nearest(str(value), valid)}")
+        return value
+
+    def list(self, key: str) -> list[Any]:
+        """The list under `key`; empty where the key is absent."""
+        return self.get(key, list, "a list", [])
+
+    def line(self, key: Any = None) -> int:
+        """The line of `key` in the file, from 1 (of the section where the key is absent)."""
+        position = getattr(self._node, "lc", None)
+        if position is None:
+            return 1
+        try:
+            return position.key(key)[0] + 1
+        except (KeyError, TypeError, AttributeError):
+            return (position.line or 0) + 1
+
+    def fail(self, key: str, message: str, *, at: Any = None) -> NoReturn:
+        """Raises InputError: one line with the file, the line, the key's full name and the message."""
+        name = ".".join((*self.keys, key))
+        raise InputError(f"{self.path}:{self.line(key if at is None else at)}: '{name}': {message}")
+
+
+def _plain(value: Any) -> Any:
+    """ruamel's round-trip objects as the plain ones they stand for."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if type(value).__name__ == "ScalarBoolean":  # an anchored true or false: ruamel makes it an int
+        return bool(value)
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return str(value)
