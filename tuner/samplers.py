@@ -58,8 +58,8 @@ def _by_name(study_file: StudyFile, seed: int) -> BaseSampler:
                 scramble=True, seed=shared, warn_asynchronous_seeding=False, **quiet
             )
     # group (experimental in Optuna 5.0): a conditional parameter is modelled among the trials that have it
-    warnings.filterwarnings("ignore", message="Argument ``group`` is an experimental",
-    category=ExperimentalWarning) return optuna.samplers.TPESampler(
+    warnings.filterwarnings("ignore", message="Argument ``group``", category=ExperimentalWarning)
+    return optuna.samplers.TPESampler(
         seed=seed,
         n_startup_trials=STARTUP_TRIALS,
         multivariate=True,
