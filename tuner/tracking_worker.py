@@ -1,9 +1,9 @@
 """The process that holds the W&B client: JSON lines in, W&B runs out.
 
 Started by `tuner.tracking` as `python -m tuner.tracking_worker SETTINGS`. Each line of its standard input is
-one message (`start`, `log`, `finish`) about the trial `number`. When the pipe closes, runs that are still open
-end as failed, so a killed agent leaves whole W&B files. An error of the client ends this process: the agent
-starts another.
+one message (`start`, `log`, `finish`) about the trial `number`. When the pipe closes, runs still open end as
+failed, so a killed agent leaves whole W&B files. An error of the client ends this process: the agent starts
+another.
 """
 
 from __future__ import annotations

@@ -1,0 +1,104 @@
+"""The macros of a W&B sweep file's `command:`, expanded as `wandb agent` does (checked against wandb 0.31.0).
+
+| macro | becomes |
+| --- | --- |
+| `${env}` | `/usr/bin/env` |
+| `${interpreter}` | the Python that runs this (`wandb agent` says `python`, whatever that is) |
+| `${program}` | the file's `program:` |
+| `${args}` | `--lr=0.1 --layers=2` |
+| `${args_no_equals}` | `--lr 0.1 --layers 2` |
+| `${args_no_hyphens}` | `lr=0.1 layers=2` |
+| `${args_no_boolean_flags}` | `--flag` for a true, nothing for a false, the rest as `${args}` |
+| `${args_append_hydra}`, `${args_override_hydra}` | `+lr=0.1`, `++lr=0.1` |
+| `${args_json}` | one argument: the parameters as JSON |
+| `${args_json_file}` | the path of a file with that JSON |
+| `${args_dict}` | the parameters' names (what the agent makes of it; its documentation leaves it out) |
+| `${envvar:X}` | the variable X, or the letters X where it is not set; also inside a longer argument |
+
+Every macro but the last must be a whole argument: `--config=${args_json_file}` stays as it is, as with W&B. A
+macro that nobody knows becomes nothing. Arguments go to the program as a list, never through a shell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
+VARIABLE = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
+
+
+def expand(
+    command: Sequence[Any] | None,
+    *,
+    program: str | None,
+    config: Mapping[str, Any],
+    json_file: Path,
+    environment: Mapping[str, str],
+    interpreter: str = sys.executable,
+) -> list[str]:
+    """The argument list of one trial.
+
+    Args:
+        command: the file's `command:`, or None for W&B's default.
+        config: the trial's parameters by name; nested ones are dicts.
+        json_file: what `${args_json_file}` stands for (the caller writes it).
+        environment: where `${envvar:X}` is looked up.
+    """
+    values = _values(config)
+    values["env"] = ["/usr/bin/env"] if os.name == "posix" else []
+    values["interpreter"] = [interpreter]
+    values["program"] = [] if program is None else [program]
+    values["args_json_file"] = [str(json_file)]
+    arguments: list[str] = []
+    for part in command or DEFAULT_COMMAND:
+        text = _with_variables(str(part), environment)
+        if text.startswith("${") and text.endswith("}"):
+            arguments += values.get(text[2:-1], [])
+        else:
+            arguments.append(text)
+    return arguments
+
+
+def as_json(config: Mapping[str, Any]) -> str:
+    """What `${args_json}` and the file behind `${args_json_file}` hold."""
+    return json.dumps(dict(config))
+
+
+def uses(command: Sequence[Any] | None, macro: str) -> bool:
+    """Whether the command has `${macro}`, for example `uses(command, "program")`."""
+    return f"${{{macro}}}" in [str(part) for part in command or DEFAULT_COMMAND]
+
+
+def reads_environment(command: Sequence[Any] | None) -> bool:
+    """Whether a variable's value, perhaps a secret, becomes part of the arguments."""
+    return any(VARIABLE.search(str(part)) for part in command or ())
+
+
+def _values(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Each macro of parameters with the arguments that it stands for."""
+    words = [f"{name}={value}" for name, value in config.items()]
+    flags = [
+        f"--{name}" if value is True else f"--{name}={value}"
+        for name, value in config.items()
+        if value is not False
+    ]
+    return {
+        "args": [f"--{word}" for word in words],
+        "args_no_equals": [part for name, value in config.items() for part in (f"--{name}", str(value))],
+        "args_no_hyphens": words,
+        "args_no_boolean_flags": flags,
+        "args_append_hydra": [f"+{word}" for word in words],
+        "args_override_hydra": [f"++{word}" for word in words],
+        "args_json": [as_json(config)],
+        "args_dict": list(config),
+    }
+
+
+def _with_variables(text: str, environment: Mapping[str, str]) -> str:
+    return VARIABLE.sub(lambda match: environment.get(match[1], match[1]), text)
