@@ -120,12 +120,21 @@ def read_recording(path: Path, *, require_lines: bool = True) -> RecordingFile:
         InputError: unreadable, cut off, no CSV, no lines, no sensor column, a cell that is no number.
     """
     table = _read_table(path)
+    return from_table(
+        table, name=name_of(path), source=path.name, where=str(path), require_lines=require_lines
+    )
+
+
+def from_table(
+    table: pl.DataFrame, *, name: str, source: str, where: str, require_lines: bool = True
+) -> RecordingFile:
+    """A recording from its table (sensors as float32); `where` names it in errors. See `read_recording`."""
     channels = tuple(column for column in table.columns if is_sensor(column))
     if not channels:
-        raise InputError(f"{path}: not a recording: no sensor column (expected names such as 'frame_r2.Ax')")
+        raise InputError(f"{where}: not a recording: no sensor column (expected names like 'frame_r2.Ax')")
     if LINE_TEXT not in table.columns:
         if require_lines:
-            raise InputError(f"{path}: no column '{LINE_TEXT}'; training needs the line of each row")
+            raise InputError(f"{where}: no column '{LINE_TEXT}'; training needs the line of each row")
         lines = [""] * table.height
     else:
         spelled = {text: canonical(text) for text in table[LINE_TEXT].drop_nulls().unique().to_list()}
@@ -135,13 +144,13 @@ def read_recording(path: Path, *, require_lines: bool = True) -> RecordingFile:
         keep = np.array([line != "" for line in lines], dtype=bool)
         table, lines = table.filter(pl.Series(keep)), [line for line in lines if line]
     if not lines:
-        raise InputError(f"{path}: no row has a line in '{LINE_TEXT}'" if rows else f"{path}: no rows")
+        raise InputError(f"{where}: no row has a line in '{LINE_TEXT}'" if rows else f"{where}: no rows")
     signals, filled = _numbers(table, channels)
     live = ~np.isnan(signals[0]) if len(signals) else np.ones(len(channels), dtype=bool)
     signals, channels = signals[:, live], tuple(c for c, there in zip(channels, live, strict=True) if there)
     return RecordingFile(
-        name=name_of(path),
-        source=path.name,
+        name=name,
+        source=source,
         channels=channels,
         signals=np.ascontiguousarray(signals),
         position=_position(table),

@@ -1,0 +1,94 @@
+"""A simulator of the mill: recordings in the form of the real ones, for the first run and for every test.
+
+`synthesize` draws a machine and a program an operation from one seed, runs each program several times with
+small differences (feed, a pass more or less, boards that are missing, offsets, drifts), and writes a data set
+or CSV files.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.errors import InputError, nearest
+from model.recordings import SIMULATOR, Recordings, write_data_set
+
+if TYPE_CHECKING:
+    import polars as pl
+
+OPERATIONS = ("adaptive", "adaptivefine", "face", "facefine", "pocket", "pocketfine")
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What to simulate; equal options give equal recordings."""
+
+    seed: int = 0
+    operations: tuple[str, ...] = OPERATIONS
+    recordings_per_operation: int = 6
+    boards: tuple[str, ...] = ()  # () is the default eight
+    scale: float = 1.0  # of the programs' length: 1 is 250–500 rows a recording
+
+    def __post_init__(self) -> None:
+        from model.simulator.programs import CUTS
+        from model.simulator.sensors import RIDES
+
+        for what, names, valid in (
+            ("operation", self.operations, tuple(CUTS)),
+            ("board", self.boards, tuple(RIDES)),
+        ):
+            for name in names:
+                if name not in valid:
+                    hint = nearest(name, valid)
+                    raise InputError(f"simulator: unknown {what} '{name}'{hint} (valid: {', '.join(valid)})")
+        if not self.operations or self.recordings_per_operation < 1 or self.scale <= 0:
+            raise InputError(
+                "simulator: expected at least one operation, one recording of each, a scale above 0"
+            )
+
+
+def synthesize(to: Path, simulation: Simulation | None = None) -> Recordings:
+    """Writes simulated recordings as the data set `to` (whole or absent, like an import)."""
+    from model.recording_files import from_table
+
+    files = [
+        from_table(table, name=name, source=f"{name}_aligned.csv", where=name)
+        for name, table in simulate(simulation or Simulation())
+    ]
+    return write_data_set(sorted(files, key=lambda file: file.name), to, kind=SIMULATOR)
+
+
+def synthesize_csv(to: Path, simulation: Simulation | None = None, *, compress: bool = True) -> list[Path]:
+    """Writes simulated recordings as CSV files into the folder `to`; importing them gives the same arrays."""
+    to.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, table in simulate(simulation or Simulation()):
+        path = to / f"{name}_aligned.csv{'.gz' if compress else ''}"
+        text = table.write_csv().encode()
+        path.write_bytes(gzip.compress(text, compresslevel=1, mtime=0) if compress else text)
+        written.append(path)
+    return written
+
+
+def simulate(simulation: Simulation) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Name and table of each recording, operation by operation."""
+    from model.simulator.programs import CUTS, program
+    from model.simulator.recorder import draw_day, record
+    from model.simulator.sensors import BOARDS, machine
+
+    names: Sequence[str] = simulation.boards or BOARDS
+    boards = machine(names, np.random.default_rng([simulation.seed, 0]))
+    clock = datetime(2026, 1, 5, 9, 0)
+    for which, operation in enumerate(simulation.operations, start=1):
+        for number in range(1, simulation.recordings_per_operation + 1):
+            rng = np.random.default_rng([simulation.seed, which, number])
+            skipped = int(rng.random() < 0.25)  # now and then the last pass is left out
+            lines = program(CUTS[operation], scale=simulation.scale, skipped=skipped)
+            clock += timedelta(minutes=4)
+            yield f"{operation}_{number:03d}", record(lines, boards, draw_day(names, clock, rng), rng)

@@ -1,0 +1,161 @@
+"""What the sensor boards of the simulated mill would read while it moves.
+
+A machine is drawn once a data set: where each board sits, what it rides on, how it is tilted. A recording
+then adds what differs from day to day: an offset a channel, slow drifts, noise. Offsets are as large as the
+signals, as on the real machine, so a model has to look at changes or centre a recording first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# What a board rides on: the part of the machine's X Y Z that moves it.
+RIDES: dict[str, tuple[int, int, int]] = {
+    "frame_r2": (0, 0, 0),
+    "y_bed__3": (0, 1, 0),
+    "frame_l2": (0, 0, 0),
+    "spindle2": (1, 0, 1),
+    "z_gant_2": (1, 0, 1),
+    "y_bed__1": (0, 1, 0),
+    "xa_motor": (1, 0, 0),
+    "frame_b2": (0, 0, 0),
+    "frame_l3": (0, 0, 0),
+    "frame_r1": (0, 0, 0),
+    "spindle1": (1, 0, 1),
+    "y_bed__4": (0, 1, 0),
+    "y_bed__2": (0, 1, 0),
+    "frame_l1": (0, 0, 0),
+    "frame_b1": (0, 0, 0),
+    "z_gant_1": (1, 0, 1),
+}
+ALWAYS = ("frame_r2", "y_bed__3")  # present in every recording
+BOARDS = tuple(RIDES)[:8]
+CHANNELS = (
+    *("Ax", "Ay", "Az", "Gx", "Gy", "Gz", "Mx", "My", "Mz", "Pressure", "Temperature"),
+    *("Proximity", "ColorR", "ColorG", "ColorB", "ColorA", "RMS"),
+)
+
+# Between recordings (offset) and within one (drift, noise): g, degree/s, µT, hPa, °C, then counts.
+_OFFSET = np.array([*[0.02] * 3, *[0.5] * 3, *[12.0] * 3, 4.0, 1.5, 3.0, 30.0, 30.0, 30.0, 60.0, 0.01])
+_DRIFT = np.array([*[0.001] * 3, *[0.02] * 3, *[0.5] * 3, 0.02, 0.2, 0.3, 2.0, 2.0, 2.0, 4.0, 0.001])
+_NOISE = np.array([*[0.004] * 3, *[0.1] * 3, *[0.4] * 3, 0.01, 0.02, 0.5, 1.5, 1.5, 1.5, 2.0, 0.002])
+_ROUNDED = ("Proximity", "ColorR", "ColorG", "ColorB", "ColorA")
+_SPINDLE_BEAT = 1.37  # Hz: where 12,000 turns a minute fold to at about four rows a second
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The motion as the rows of a recording see it; T rows."""
+
+    time: np.ndarray  # (T,) s
+    position: np.ndarray  # (T, 3) mm, the machine's frame
+    velocity: np.ndarray  # (T, 3) mm/s
+    acceleration: np.ndarray  # (T, 3) mm/s², mean over the row
+    shake: np.ndarray  # (T,) mm/s², root mean square of the acceleration within the row
+    spindle: np.ndarray  # (T,) 0 … 1 of full speed
+    load: np.ndarray  # (T,) 0 … 1, how hard the tool works
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board of the machine: fixed for a data set."""
+
+    name: str
+    rides: np.ndarray  # (3,)
+    at: np.ndarray  # (3,) mm
+    mount: np.ndarray  # (3, 3) its axes
+    twist: np.ndarray  # (3, 3) degree/s of rotation a m/s² of acceleration
+    shaking: float  # how much of the spindle's shaking arrives
+    colour: np.ndarray  # (4, 3) share of red, green, blue, clear light, its dependence on Y, a phase
+    still: np.ndarray  # (4, 3) mm and strength: a magnet that stays
+    moved: np.ndarray  # (3, 3) mm, axes it follows, moment: a magnet that rides on the bed
+
+
+def machine(boards: Sequence[str], rng: np.random.Generator) -> list[Board]:
+    """Draws the boards of one machine."""
+    drawn = []
+    for name in boards:
+        tilt = np.linalg.qr(np.eye(3) + 0.15 * rng.normal(size=(3, 3)))[0]
+        drawn.append(
+            Board(
+                name=name,
+                rides=np.array(RIDES[name], dtype=float),
+                at=np.array([60.0, 60.0, 0.0]) + rng.uniform(-90, 90, 3),
+                mount=tilt * np.sign(np.diag(tilt)),
+                twist=rng.normal(scale=0.8, size=(3, 3)),
+                shaking=float(rng.uniform(0.3, 1.5)) * (2.0 if name.startswith(("spindle", "z_")) else 1.0),
+                colour=rng.uniform(0.3, 1.0, size=(4, 3)),
+                still=rng.normal(size=(4, 3)),
+                moved=rng.normal(size=(3, 3)),
+            )
+        )
+    return drawn
+
+
+def board_signals(board: Board, rows: Rows, rng: np.random.Generator) -> np.ndarray:
+    """(T, 17) float32 readings of one board in one recording, in the order of `CHANNELS`."""
+    phases = rng.uniform(0, 2 * np.pi, 3)
+    beat = 2 * np.pi * _SPINDLE_BEAT * rows.time
+    hum = np.stack([np.sin(beat + p) + 0.5 * np.sin(2 * beat + 3 * p) for p in phases], axis=1)
+    strength = board.shaking * rows.spindle * (0.01 + 0.05 * rows.load)  # (T,) g
+    acceleration = rows.acceleration / 9810 * np.clip(board.rides + 0.15, 0, 1)
+    still = np.array([0.0, 0.0, -1.0])
+    linear = (acceleration + still) @ board.mount.T + strength[:, None] * hum
+    rates = (rows.acceleration / 1000) @ board.twist.T + 20 * strength[:, None] * np.roll(hum, 1, axis=1)
+    warm = 1 - np.exp(-rows.time / 120)
+    height = board.rides[2] * rows.position[:, 2]
+    air = 1013.0 - 0.004 * height + 0.02 * rows.spindle + 0.01 * rows.load
+    heat = 24.0 + 0.8 * warm * board.shaking
+    near = 180 / (1 + ((rows.position[:, 1] - board.at[1]) / 40) ** 2)
+    light = [_light(share, rows.position[:, 1], rows.position[:, 0]) for share in board.colour]
+    loudness = 0.01 + strength * 0.7 + rows.shake / 9810 * 0.5
+    readings = np.column_stack([linear, rates, _field(board, rows), air, heat, near, *light, loudness])
+    return _as_measured(readings, rows.time, rng)
+
+
+def motor_signals(rows: Rows, rng: np.random.Generator) -> np.ndarray:
+    """(T, 4) float32 amperes of spindle, X, Y and Z motor."""
+    spindle = 4.2 * rows.spindle + 2.0 * rows.load + 0.4
+    axes = 0.19 + 0.0006 * np.abs(rows.velocity) + 0.0001 * np.abs(rows.acceleration)
+    amperes = np.column_stack([spindle, axes])
+    offset = rng.normal(scale=[0.3, 0.02, 0.02, 0.02], size=4)
+    noise = rng.normal(scale=[0.15, 0.006, 0.006, 0.006], size=amperes.shape)
+    return (amperes + offset + noise).astype(np.float32)
+
+
+def _field(board: Board, rows: Rows) -> np.ndarray:
+    """(T, 3) µT: the earth, a magnet that stays, one on the bed (moves in Y) and one on the gantry (X, Z)."""
+    earth = np.array([20.0, 5.0, -42.0])
+    here = board.at + rows.position * board.rides
+    field = earth + _dipole(here - board.still[0] * 120, board.still[1])
+    bed = board.moved[0] * 80 + rows.position * np.array([0.0, 1.0, 0.0])
+    gantry = board.moved[2] * 80 + rows.position * np.array([1.0, 0.0, 1.0])
+    field = field + _dipole(here - bed, board.moved[1]) + _dipole(here - gantry, board.still[2])
+    return field @ board.mount.T
+
+
+def _dipole(away: np.ndarray, moment: np.ndarray) -> np.ndarray:
+    """(T, 3) field of a magnet seen from `away` (T, 3) mm; softened so that it stays finite nearby."""
+    distance = np.sqrt((away**2).sum(axis=1, keepdims=True) + 40.0**2)
+    unit = away / distance
+    return 8e6 * (3 * unit * (unit @ moment)[:, None] - moment) / distance**3
+
+
+def _light(share: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return 400 * share[0] * (1 + 0.15 * share[1] * np.sin(y / 35 + 6 * share[2]) + 0.05 * np.sin(x / 25))
+
+
+def _as_measured(readings: np.ndarray, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Adds the recording's offset, a drift (trend and slow wave) and noise; counts become whole numbers."""
+    width = readings.shape[1]
+    part = (time - time[0]) / max(time[-1] - time[0], 1e-9)
+    trend, wave, phase = rng.normal(size=width), rng.normal(size=width), rng.uniform(0, 6.28, width)
+    drift = part[:, None] * trend + 0.5 * np.sin(2 * np.pi * part[:, None] + phase) * wave
+    noise = rng.normal(size=readings.shape) * _NOISE
+    measured = readings + rng.normal(size=width) * _OFFSET + drift * _DRIFT + noise
+    counts = [CHANNELS.index(channel) for channel in _ROUNDED]
+    measured[:, counts] = np.maximum(np.round(measured[:, counts]), 0)
+    return measured.astype(np.float32)
