@@ -8,13 +8,15 @@ probability (the schema is the trainer's, `predictions/<part>.npz`):
     param_type   where the true type is parameter type
     param_value  where it is a value: among the values of that value's parameter, renormalised
 
-The last rule splits the value head into one group of positions a parameter, with that parameter's classes alone.
+The last rule splits the value head into one group of positions a parameter, with that parameter's classes
+alone.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,6 +50,15 @@ class Targets:
     recording: np.ndarray
     start: np.ndarray
     line: np.ndarray
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Targets:
+        """From the arrays of a prediction file (others in it are not read)."""
+        return cls(**{entry.name: arrays[entry.name] for entry in dataclasses.fields(cls)})
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The inverse of `of`."""
+        return {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
 
     @property
     def windows(self) -> int:
@@ -98,8 +109,12 @@ class Layout:
     unknown: np.ndarray  # (P,) the target is not in the vocabulary: no run can be right there
 
     @classmethod
-    def of(cls, targets: Targets, vocabulary: Vocabulary) -> Layout:
+    def of(cls, targets: Targets, vocabulary: Vocabulary, *, everything: bool = False) -> Layout:
         """Works out the groups of every head.
+
+        Args:
+            everything: all positions with stored logits, so also the parameter type of value positions, which
+                is no part of a token's probability.
 
         Raises:
             InputError: the targets hold ids or factors that the vocabulary does not have.
@@ -111,7 +126,7 @@ class Layout:
         asked = {
             "type": targets.applies[:, 0],
             "command": targets.applies[:, 1] & (factors[:, 0] == COMMAND),
-            "param_type": targets.applies[:, 2] & (factors[:, 0] == PARAM_TYPE),
+            "param_type": targets.applies[:, 2] & ((factors[:, 0] == PARAM_TYPE) | everything),
             "param_value": targets.applies[:, 3] & (factors[:, 3] >= 0),
         }
         groups: dict[str, tuple[Group, ...]] = {}
@@ -142,10 +157,7 @@ def read_targets(path: Path) -> Targets:
         InputError: missing, torn, or not a run's predictions.
     """
     with opened(path) as arrays:
-        targets = Targets(
-            **{name: arrays[name] for name in ("gold", "window", "step", "applies")},
-            **{name: arrays[name] for name in ("recording", "start", "line")},
-        )
+        targets = Targets.of(arrays)
     positions, windows = len(targets.gold), targets.windows
     if targets.applies.shape != (positions, len(HEADS)) or len(targets.window) != positions:
         raise InputError(f"{path}: arrays of {positions} target positions do not fit together")

@@ -1,8 +1,9 @@
 """K members' log-probabilities side by side, reduced without loss to what weights can change.
 
-Whatever the weights, two things about an argmax are settled beforehand, for linear and log-linear pooling alike:
-where all members agree the pool agrees, and a class that no member rates above some other class never wins. What
-is left, a few classes at the contested positions, makes greedy selection over full vocabularies cheap and exact.
+Whatever the weights, two things about an argmax are settled beforehand, for linear and log-linear pooling
+alike: where all members agree the pool agrees, and a class that every member rates below one and the same
+other class never wins. What is left, a few classes at the contested positions, makes greedy selection over
+full vocabularies cheap and exact.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Block:
 class Contest:
     """The argmaxes that weights decide: `log_p` (K, c, m) of `m` classes at `c` of a head's N positions.
 
-    `slot` (c,) is the gold class's place among the m, `at` (c,) the position among the head's N, and `settled`
-    (N,) whether the pool is right there whatever the weights (false at contested positions).
+    `slot` (c,) is the gold class's place among the m, `at` (c,) the position among the head's N, and
+    `settled` (N,) whether the pool is right there whatever the weights (false at contested positions).
     """
 
     log_p: np.ndarray
@@ -183,8 +184,8 @@ class Tables:
     def exact(self, weights: Mapping[str, np.ndarray], *, pooling: Pooling) -> np.ndarray:
         """(w,) whether the whole line is right.
 
-        Greedy decoding follows the true prefix as long as it is right, so the free-running greedy line is right
-        exactly where every teacher-forced position is.
+        Greedy decoding follows the true prefix as long as it is right, so the free-running greedy line is
+        right exactly where every teacher-forced position is.
         """
         targets = self.layout.targets
         wrong = ~self.token_right(weights, pooling=pooling)
@@ -236,8 +237,6 @@ def _undominated(log_p: np.ndarray, top: np.ndarray) -> np.ndarray:
     """The classes of one position (K, v) that no member's favourite beats in every member's eyes."""
     alive = np.ones(log_p.shape[1], dtype=bool)
     for favourite in np.unique(top):
-        beaten = (log_p <= log_p[:, favourite, None]).all(axis=0)
-        beaten[favourite] = False
-        alive &= ~beaten
+        alive &= (log_p > log_p[:, favourite, None]).any(axis=0)
     alive[np.unique(top)] = True
     return np.flatnonzero(alive)

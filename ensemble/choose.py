@@ -1,0 +1,177 @@
+"""Chooses between weightings by cross-validation over recordings, never on lines they were fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+from ensemble.tables import Tables
+from ensemble.weights import METHODS, UNIFORM, Weighting, fit
+from model.errors import InputError
+
+FOLDS = 5
+Rule = Literal["auto", "uniform", "learned"]
+RULES: tuple[Rule, ...] = ("auto", "uniform", "learned")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over windows with its 95 % interval over recordings (infinite when there is one recording)."""
+
+    mean: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float | None]:
+        """Plain values; an infinite bound becomes null."""
+        return {
+            name: value if np.isfinite(value) else None
+            for name, value in (("mean", self.mean), ("low", self.low), ("high", self.high))
+        }
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method on windows it was not fitted to, and its paired gain over uniform (positive is better)."""
+
+    method: str
+    exact: Interval
+    nll: Interval  # nats a line
+    exact_gain: Interval
+    nll_gain: Interval
+
+    @property
+    def beats_uniform(self) -> bool:
+        """More lines right beyond chance, or as many and a likelihood that is better beyond chance."""
+        return self.exact_gain.low > 0 or (self.exact_gain.mean >= 0 and self.nll_gain.low > 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `bundle.json`."""
+        return {
+            "method": self.method,
+            "exact": self.exact.to_json(),
+            "nll": self.nll.to_json(),
+            "exact_gain": self.exact_gain.to_json(),
+            "nll_gain": self.nll_gain.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The weighting chosen, fitted on all of `calibrate`, with every candidate's cross-validated score."""
+
+    weighting: Weighting
+    scores: tuple[Score, ...]
+    reason: str
+    folds: int
+
+    def score_of(self, method: str) -> Score:
+        """The score of a method that was compared."""
+        return next(score for score in self.scores if score.method == method)
+
+
+def choose(tables: Tables, *, rule: Rule = "auto", methods: Sequence[str] = tuple(METHODS)) -> Choice:
+    """Compares `methods` by cross-validation over the recordings in `tables` and picks one by `rule`.
+
+    `auto` keeps uniform unless another method beats it beyond chance; `learned` takes the best of the fitted
+    ones; `uniform` takes uniform. The scores are computed in every case.
+
+    Raises:
+        InputError: an unknown rule.
+    """
+    if rule not in RULES:
+        raise InputError(f"weights: expected one of {', '.join(RULES)}, got {rule!r}")
+    if tables.members == 1:
+        scores = cross_validate(tables, [UNIFORM])
+        return Choice(fit(UNIFORM, tables), scores, "one member: nothing to weigh", 1)
+    scores = cross_validate(tables, methods)
+    name, reason = _decide(scores, rule)
+    return Choice(fit(name, tables), scores, reason, _folds(tables.recordings))
+
+
+def cross_validate(tables: Tables, methods: Sequence[str]) -> tuple[Score, ...]:
+    """Each method's score on windows of recordings it was not fitted to (on all, if there is one recording).
+
+    Recordings are dealt to `FOLDS` folds in turn, in order of their index: names are sorted, so neighbours
+    share an operation and every fold sees every operation.
+    """
+    recordings = tables.recordings
+    order = {recording: i for i, recording in enumerate(np.unique(recordings))}
+    folds = _folds(recordings)
+    fold = np.array([order[recording] % folds for recording in recordings])
+    exact = {method: np.zeros(len(recordings)) for method in methods}
+    nll = {method: np.zeros(len(recordings)) for method in methods}
+    for held_out in range(folds):
+        inside = fold == held_out
+        seen = tables.subset(tables.windows[~inside]) if folds > 1 else tables
+        new = tables.subset(tables.windows[inside])
+        for method in methods:
+            weighting = fit(method, seen)
+            exact[method][inside] = new.exact(weighting.heads, pooling=weighting.pooling)
+            nll[method][inside] = new.nll(weighting.heads, pooling=weighting.pooling)
+    reference = UNIFORM if UNIFORM in methods else methods[0]
+    return tuple(
+        Score(
+            method=method,
+            exact=over_recordings(exact[method], recordings),
+            nll=over_recordings(nll[method], recordings),
+            exact_gain=over_recordings(exact[method] - exact[reference], recordings),
+            nll_gain=over_recordings(nll[reference] - nll[method], recordings),
+        )
+        for method in methods
+    )
+
+
+def over_recordings(values: np.ndarray, recordings: np.ndarray) -> Interval:
+    """Mean of `values` (w,) over windows; 95 % interval by recordings, whose windows are not independent.
+
+    The mean is a ratio of sums over R recordings; its variance is the linearised one for clusters (Cochran,
+    Sampling Techniques, §6.4), with Student's t of R − 1 degrees of freedom.
+    """
+    _, index = np.unique(recordings, return_inverse=True)
+    clusters = int(index.max(initial=-1)) + 1
+    mean = float(values.mean()) if len(values) else 0.0
+    if clusters < 2:
+        return Interval(mean, -np.inf, np.inf)
+    residual = np.bincount(index, weights=values - mean, minlength=clusters)
+    variance = clusters / (clusters - 1) * float((residual**2).sum()) / len(values) ** 2
+    half = float(stats.t.ppf(0.975, clusters - 1)) * variance**0.5
+    return Interval(mean, mean - half, mean + half)
+
+
+def _folds(recordings: np.ndarray) -> int:
+    return min(FOLDS, len(np.unique(recordings)))
+
+
+def _decide(scores: Sequence[Score], rule: Rule) -> tuple[str, str]:
+    """The method's name and, in words, why."""
+    by_name: Mapping[str, Score] = {score.method: score for score in scores}
+    fitted = [score for score in scores if score.method != UNIFORM]
+    if rule == "uniform" or not fitted:
+        return UNIFORM, "asked for"
+    if rule == "learned":
+        best = max(fitted, key=_rank)
+        return best.method, f"asked for learned weights; the best of them {_gain_text(best)}"
+    better = [score for score in fitted if score.beats_uniform]
+    if better:
+        best = max(better, key=_rank)
+        return best.method, f"beats uniform beyond chance: {_gain_text(best)}"
+    best = max(fitted, key=_rank)
+    assert UNIFORM in by_name
+    return UNIFORM, f"no other is better beyond chance; the nearest, {best.method}, {_gain_text(best)}"
+
+
+def _rank(score: Score) -> tuple[float, float]:
+    return score.exact.mean, -score.nll.mean
+
+
+def _gain_text(score: Score) -> str:
+    gain, nll = score.exact_gain, score.nll_gain
+    return (
+        f"gains {100 * gain.mean:+.2f} points of lines [{100 * gain.low:+.2f}, {100 * gain.high:+.2f}] "
+        f"and {nll.mean:+.3f} nats a line [{nll.low:+.3f}, {nll.high:+.3f}]"
+    )

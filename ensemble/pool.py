@@ -1,0 +1,106 @@
+"""Pools members' stored predictions: in a run's own format, for calibration and for reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ensemble.bundle import Pooling
+from ensemble.predictions import (
+    FLOOR,
+    Layout,
+    Targets,
+    opened,
+    part_file,
+    read_log_probabilities,
+    read_targets,
+)
+from ensemble.tables import log_sum_exp
+from ensemble.weights import Weighting
+from model.errors import InputError
+from model.tokens import HEADS, Vocabulary
+
+
+def pool(log_p: Sequence[np.ndarray], weights: np.ndarray, *, pooling: Pooling) -> np.ndarray:
+    """K arrays of log-probabilities (n, v) as one (n, v): the mixture's, or the log-linear pool's."""
+    total = np.zeros_like(log_p[0])
+    for array, weight in zip(log_p, weights.astype(np.float32), strict=True):
+        if weight > 0:
+            total += weight * (np.exp(array) if pooling == "mixture" else array)
+    if pooling == "mixture":
+        return np.log(np.maximum(total, np.exp(FLOOR)))
+    return np.maximum(total - log_sum_exp(total)[:, None], FLOOR)
+
+
+def pooled_predictions(
+    runs: Sequence[Path], weighting: Weighting, vocabulary: Vocabulary, *, part: str
+) -> dict[str, np.ndarray]:
+    """The arrays of `predictions/<part>.npz` for the pool of `runs`: log-probabilities as its logits.
+
+    A value row is normalised over its parameter's values, the others stand at `FLOOR`.
+
+    Raises:
+        InputError: a run has no such file, or one that asks something else than the first run's.
+    """
+    targets = read_targets(part_file(runs[0], part))
+    layout = Layout.of(targets, vocabulary, everything=True)
+    members = []
+    for run in runs:
+        path = part_file(run, part)
+        difference = targets.difference(read_targets(path))
+        if difference is not None:
+            raise InputError(f"{path}: other targets than in {part_file(runs[0], part)}: {difference}")
+        members.append(read_log_probabilities(path, layout))
+    arrays = targets.to_arrays()
+    for h, head in enumerate(HEADS):
+        shape = (int(targets.applies[:, h].sum()), vocabulary.head_sizes[head])
+        logits = np.full(shape, FLOOR, dtype=np.float16)
+        for g, group in enumerate(layout.groups[head]):
+            pooled = pool(
+                [member[head][g] for member in members], weighting.heads[head], pooling=weighting.pooling
+            )
+            logits[group.rows[:, None], group.classes] = pooled
+        arrays[head] = logits
+    arrays["operation"] = _operation(runs, weighting, part)
+    return arrays
+
+
+def part_scores(predictions: Mapping[str, np.ndarray], vocabulary: Vocabulary) -> dict[str, float]:
+    """Accuracies and likelihood of pooled predictions (`pooled_predictions`), teacher-forced.
+
+    Returns:
+        `exact` (share of lines all right, which is the greedy decoder's too), `overall` (share of tokens),
+        `nll` (nats a line), and `<head>` (share of that head's positions).
+    """
+    targets = Targets.of(predictions)
+    layout = Layout.of(targets, vocabulary)
+    right, nll = ~layout.unknown, 0.0
+    scores: dict[str, float] = {}
+    for head in HEADS:
+        hits = 0
+        for group in layout.groups[head]:
+            log_p = predictions[head][group.rows][:, group.classes].astype(np.float32)
+            hit = log_p.argmax(axis=-1) == group.gold
+            right[group.position] &= hit
+            hits += int(hit.sum())
+            nll -= float(log_p[np.arange(len(hit)), group.gold].sum(dtype=np.float64))
+        scores[head] = hits / max(1, sum(len(group.position) for group in layout.groups[head]))
+    wrong = np.bincount(targets.window[~right], minlength=targets.windows)
+    return {
+        "exact": float((wrong == 0).mean()),
+        "overall": float(right.mean()),
+        "nll": nll / targets.windows,
+        **scores,
+    }
+
+
+def _operation(runs: Sequence[Path], weighting: Weighting, part: str) -> np.ndarray:
+    """(W, operations) pooled log-probabilities of the operation, with the shared weights."""
+    members = []
+    for run in runs:
+        with opened(part_file(run, part)) as arrays:
+            logits = arrays["operation"].astype(np.float32)
+        members.append(np.maximum(logits - log_sum_exp(logits)[:, None], FLOOR))
+    return pool(members, weighting.shared, pooling=weighting.pooling).astype(np.float16)

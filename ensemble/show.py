@@ -1,0 +1,169 @@
+"""A bundle on the terminal: its members, what differs between them, weights, contributions, optimism."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ensemble.bundle import WEIGHTED, Bundle
+from model.run_folder import CONFIG, read_json
+
+BAR = 7  # columns of a full weight bar
+SEED_KEYS = ("seed", "device")  # a config's keys that say nothing of the member's kind
+
+
+def show(console: Console, bundle: Bundle, folder: Path) -> None:
+    """Writes the page."""
+    console.print(_headline(bundle), highlight=False)
+    console.print(_members_table(bundle))
+    console.print(_differences_table(differences(bundle, folder)))
+    console.print(_weights_table(bundle))
+    candidates = (bundle.chosen_by.get("weights") or {}).get("candidates") or []
+    if len(candidates) > 1:
+        console.print(_candidates_table(bundle, candidates))
+    for line in notes(bundle):
+        console.print(line, highlight=False)
+
+
+def differences(bundle: Bundle, folder: Path) -> dict[str, list[Any]]:
+    """Config key → the members' values, for the keys whose values differ (seeds aside)."""
+    configs = [read_json(folder / member.path / CONFIG) for member in bundle.members]
+    keys = sorted({key for config in configs for key in config} - set(SEED_KEYS))
+    values = {key: [config.get(key) for config in configs] for key in keys}
+    return {key: row for key, row in values.items() if any(value != row[0] for value in row)}
+
+
+def notes(bundle: Bundle) -> list[str]:
+    """How it was chosen and what it is worth, a sentence a line."""
+    lines = []
+    weights = bundle.chosen_by.get("weights") or {}
+    if weights:
+        lines.append(
+            f"weights: {weights['method']} — {weights['reason']} (on calibrate, {weights['folds']} folds)"
+        )
+    members = bundle.chosen_by.get("members") or {}
+    if members:
+        lines.append(f"members: {members['how']}, on select; {len(members['taken'])} of {members['of']} runs")
+    pooled = bundle.report.get("pooled") or {}
+    for part, scores in pooled.items():
+        here = ", where the weights were fitted" if part == "calibrate" else ""
+        lines.append(
+            f"{part}: lines exact {_percent(scores['exact'])}, tokens {_percent(scores['overall'])}, "
+            f"{scores['nll']:.3f} nats a line{here}"
+        )
+    optimism = (bundle.report.get("optimism") or {}).get("pooled_exact")
+    if optimism is not None:
+        lines.append(f"optimism (select − test): {100 * optimism:+.1f} points of exact lines")
+    temperatures = ", ".join(f"{head} {value:.2f}" for head, value in bundle.temperatures.items())
+    lines.append(f"calibration temperatures: {temperatures}")
+    settings = ", ".join(f"{key} {value}" for key, value in bundle.decoding.items() if value)
+    lines.append(f"decoding: {settings}")
+    return lines
+
+
+def _headline(bundle: Bundle) -> str:
+    parameters = sum(member.parameters for member in bundle.members)
+    latency = [member.ms_per_window for member in bundle.members]
+    speed = f", {sum(x for x in latency if x):.2f} ms a window" if all(latency) else ""
+    digits = "all" if bundle.vocabulary_digits is None else bundle.vocabulary_digits
+    return (
+        f"[bold]{bundle.name}[/]: {len(bundle.members)} members, {parameters / 1e6:.2f} M parameters{speed}; "
+        f"track {bundle.track}, {digits} digits, {bundle.pooling.replace('_', '-')} pooling, "
+        f"data {bundle.data_hash[:12]}"
+    )
+
+
+def _members_table(bundle: Bundle) -> Table:
+    objective = str(bundle.members[0].objective["name"])
+    table = _table("members, best first on select; without: what leaves with the member, on calibrate")
+    for column in (
+        "",
+        "run",
+        objective,
+        "feasible",
+        "size",
+        "ms",
+        "lines without",
+        "nats without",
+        "optimism",
+    ):
+        table.add_column(column, justify="left" if column in ("", "run") else "right")
+    contributions = bundle.report.get("contributions") or [{}] * len(bundle.members)
+    optimism = (bundle.report.get("optimism") or {}).get("members") or [None] * len(bundle.members)
+    for i, member in enumerate(bundle.members):
+        table.add_row(
+            str(i),
+            member.name,
+            f"{float(member.objective['value']):.4f}",
+            "yes" if member.feasible else "no",
+            f"{member.parameters / 1e6:.2f} M",
+            "–" if member.ms_per_window is None else f"{member.ms_per_window:.2f}",
+            _signed(contributions[i].get("exact"), scale=-100, digits=2),
+            _signed(contributions[i].get("nll"), scale=1, digits=3),
+            "–" if optimism[i] is None else f"{optimism[i]:+.3f}",
+        )
+    return table
+
+
+def _differences_table(rows: Mapping[str, list[Any]]) -> Table | str:
+    if not rows:
+        return "members differ in their seeds alone\n"
+    table = _table("what differs, member by member")
+    table.add_column("option")
+    table.add_column("values")
+    for key, values in rows.items():
+        table.add_row(key, "  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in values))
+    return table
+
+
+def _weights_table(bundle: Bundle) -> Table:
+    table = _table("weights a head")
+    table.add_column("")
+    for head in WEIGHTED:
+        table.add_column(head)
+    top = max(max(bundle.weights[head]) for head in WEIGHTED)
+    for i in range(len(bundle.members)):
+        weights = [bundle.weights[head][i] for head in WEIGHTED]
+        table.add_row(str(i), *(f"{w:.2f} {'█' * round(BAR * w / top):<{BAR}}" for w in weights))
+    return table
+
+
+def _candidates_table(bundle: Bundle, candidates: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("weightings compared on calibrate, each by recordings it was not fitted to")
+    for column in ("", "weighting", "lines exact", "gain over uniform", "nats a line", "gain over uniform"):
+        table.add_column(column, justify="left" if column in ("", "weighting") else "right")
+    chosen = bundle.chosen_by["weights"]["method"]
+    for score in candidates:
+        table.add_row(
+            "→" if score["method"] == chosen else "",
+            str(score["method"]),
+            _percent(score["exact"]["mean"]),
+            _gain(score["exact_gain"], 100, 1),
+            f"{score['nll']['mean']:.3f}",
+            _gain(score["nll_gain"], 1, 2),
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+
+
+def _gain(interval: Mapping[str, Any], scale: float, digits: int) -> str:
+    if interval["low"] is None or interval["high"] is None:
+        return f"{scale * interval['mean']:+.{digits}f} [one recording]"
+    low, high = scale * interval["low"], scale * interval["high"]
+    return f"{scale * interval['mean']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def _signed(interval: Mapping[str, Any] | None, *, scale: float, digits: int) -> str:
+    return "–" if not interval else f"{scale * interval['mean']:+.{digits}f}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"

@@ -1,0 +1,239 @@
+"""Ways to weigh K members: pure functions from tables of log-probabilities to one weight a member and head.
+
+    single      the member with the most lines right
+    uniform     1/K
+    em          maximum likelihood of the mixture: w ← w · mean(p / mix), concave, so its optimum is global
+    em_shrunk   half-way from there to uniform
+    greedy      with replacement, best prefix of at most 25 rounds (Caruana et al., ICML 2004); ties by NLL
+    log_linear  maximum likelihood of the normalised weighted geometric mean, convex in w on the simplex
+
+The fitted ones are fitted for each head and for all heads together; a head's own weights shrink toward the
+shared ones as if the shared ones rested on `PRIOR_POSITIONS` positions of that head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from ensemble.bundle import Pooling
+from ensemble.tables import Table, Tables, log_sum_exp
+
+PRIOR_POSITIONS = 1000  # a head with fewer target positions leans on the shared weights (about 150 windows)
+GREEDY_ROUNDS = 25
+NEGLIGIBLE = 1e-3  # a weight below this is zero: it costs a network's latency and changes nothing
+UNIFORM = "uniform"
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """What a method found: one (K,) vector on the simplex a head, and how they pool."""
+
+    method: str
+    pooling: Pooling
+    heads: Mapping[str, np.ndarray]
+    shared: np.ndarray
+
+    def without(self, member: int) -> Weighting:
+        """The same with one member's weight zero, renormalised (uniform over the rest where it had all)."""
+        return Weighting(
+            self.method,
+            self.pooling,
+            {head: _without(weights, member) for head, weights in self.heads.items()},
+            _without(self.shared, member),
+        )
+
+    @property
+    def used(self) -> np.ndarray:
+        """Indices of the members that have a weight in some head."""
+        return np.flatnonzero(np.stack([*self.heads.values(), self.shared]).max(axis=0) > 0)
+
+    def of_members(self, members: np.ndarray) -> Weighting:
+        """The weights of some members, renormalised."""
+        return Weighting(
+            self.method,
+            self.pooling,
+            {head: _normalised(weights[members]) for head, weights in self.heads.items()},
+            _normalised(self.shared[members]),
+        )
+
+
+def fit(method: str, tables: Tables) -> Weighting:
+    """The weights that `method` (a key of `METHODS`) gives for the windows in `tables`."""
+    return METHODS[method](tables)
+
+
+def uniform(tables: Tables) -> Weighting:
+    """Every member alike."""
+    return _same_for_all(UNIFORM, tables, np.full(tables.members, 1 / tables.members))
+
+
+def single(tables: Tables) -> Weighting:
+    """The one member with the most lines right, ties by likelihood."""
+    one_hot = np.eye(tables.members)
+    scores = []
+    for weights in one_hot:
+        heads = dict.fromkeys(tables.heads, weights)
+        exact = int(tables.exact(heads, pooling="mixture").sum())
+        scores.append((exact, -float(tables.nll(heads, pooling="mixture").sum())))
+    return _same_for_all("single", tables, one_hot[max(range(len(scores)), key=scores.__getitem__)])
+
+
+def em(tables: Tables) -> Weighting:
+    """Maximum likelihood of the mixture, a head."""
+    return _per_head("em", "mixture", tables, lambda several: em_weights(_gold(several)))
+
+
+def em_shrunk(tables: Tables) -> Weighting:
+    """Half-way between `em` and uniform: EM likes to drop members that help on other recordings."""
+    found = em(tables)
+    even = 1 / tables.members
+    heads = {head: (weights + even) / 2 for head, weights in found.heads.items()}
+    return Weighting("em_shrunk", "mixture", heads, (found.shared + even) / 2)
+
+
+def greedy(tables: Tables) -> Weighting:
+    """Greedy selection with replacement by accuracy, a head."""
+    return _per_head("greedy", "mixture", tables, greedy_weights)
+
+
+def log_linear(tables: Tables) -> Weighting:
+    """Maximum likelihood of log-linear pooling, a head."""
+    return _per_head("log_linear", "log_linear", tables, log_linear_weights)
+
+
+METHODS: dict[str, Callable[[Tables], Weighting]] = {
+    "single": single,
+    UNIFORM: uniform,
+    "em": em,
+    "em_shrunk": em_shrunk,
+    "greedy": greedy,
+    "log_linear": log_linear,
+}
+
+
+def em_weights(gold: np.ndarray, *, tolerance: float = 1e-6, rounds: int = 5000) -> np.ndarray:
+    """Weights (K,) that maximise mean log(w·p) for log-probabilities `gold` (K, N) of the targets.
+
+    Ends when no weighting can be better by more than `tolerance` nats a position: by concavity the gap to the
+    optimum is at most log(max over k of mean(p_k / mix)).
+    """
+    members, positions = gold.shape
+    weights = np.full(members, 1 / members)
+    if positions == 0:
+        return weights
+    p = np.exp(gold - gold.max(axis=0))
+    for _ in range(rounds):
+        ratio = (p / np.maximum(weights @ p, 1e-300)).mean(axis=1)
+        if ratio.max() <= 1 + tolerance:
+            break
+        weights = weights * ratio
+        weights /= weights.sum()
+    return weights
+
+
+def greedy_weights(tables: Sequence[Table], *, rounds: int = GREEDY_ROUNDS) -> np.ndarray:
+    """Counts / rounds of a greedy selection with replacement that maximises the positions answered right.
+
+    Each round adds the member that makes the pool of all picks best (ties: higher likelihood); the prefix of
+    rounds with the best pool is kept.
+    """
+    members = tables[0].members
+    contests = [np.exp(table.contest.log_p) for table in tables]  # (K, c, m)
+    slots = [table.contest.slot for table in tables]
+    p = np.exp(_gold(tables))  # (K, N)
+    sums = [np.zeros(contest.shape[1:]) for contest in contests]
+    gold_sum = np.zeros(p.shape[1])
+    picks: list[int] = []
+    best, best_score = 1, (-1, -np.inf)
+    for size in range(1, rounds + 1):
+        right = np.zeros(members, dtype=np.int64)
+        for contest, total, slot in zip(contests, sums, slots, strict=True):
+            right += ((contest + total).argmax(axis=-1) == slot).sum(axis=-1)
+        likelihood = np.log(np.maximum((p + gold_sum) / size, 1e-300)).sum(axis=-1)
+        pick = max(range(members), key=lambda k: (int(right[k]), round(float(likelihood[k]), 9)))
+        picks.append(pick)
+        for contest, total in zip(contests, sums, strict=True):
+            total += contest[pick]
+        gold_sum += p[pick]
+        score = (int(right[pick]), float(likelihood[pick]))
+        if score > best_score:
+            best, best_score = size, score
+    return np.bincount(picks[:best], minlength=members) / best
+
+
+def log_linear_weights(tables: Sequence[Table]) -> np.ndarray:
+    """Weights (K,) on the simplex of largest likelihood under softmax(Σ w_k log p_k); convex, by SLSQP."""
+    gold = _gold(tables)
+    members, positions = gold.shape
+    even = np.full(members, 1 / members)
+    if members == 1 or positions == 0:
+        return even
+    blocks = [block.log_p for table in tables for block in table.blocks]
+    mean_gold = gold.mean(axis=1)
+
+    def objective(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = -float(weights @ mean_gold), -mean_gold.copy()
+        for log_p in blocks:
+            pooled = np.tensordot(weights.astype(np.float32), log_p, axes=1)  # (n, v)
+            total = log_sum_exp(pooled)
+            value += float(total.sum(dtype=np.float64)) / positions
+            posterior = np.exp(pooled - total[:, None]).ravel()
+            gradient += log_p.reshape(members, -1) @ posterior / positions
+        return value, gradient
+
+    found = minimize(
+        objective,
+        even,
+        jac=True,
+        method="SLSQP",
+        bounds=[(0, 1)] * members,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(members)},
+        options={"maxiter": 50, "ftol": 1e-6},
+    )
+    return _normalised(np.clip(found.x, 0, None))
+
+
+def _per_head(
+    method: str, pooling: Pooling, tables: Tables, solve: Callable[[Sequence[Table]], np.ndarray]
+) -> Weighting:
+    """Solves for all heads together and for each, and shrinks the latter toward the former."""
+    shared = _normalised(solve(list(tables.heads.values())))
+    heads = {}
+    for head, table in tables.heads.items():
+        positions = len(table.position)
+        own = solve([table]) if positions else shared
+        heads[head] = _normalised(
+            (positions * own + PRIOR_POSITIONS * shared) / (positions + PRIOR_POSITIONS)
+        )
+    return Weighting(method, pooling, heads, shared)
+
+
+def _same_for_all(method: str, tables: Tables, weights: np.ndarray) -> Weighting:
+    return Weighting(method, "mixture", dict.fromkeys(tables.heads, weights), weights)
+
+
+def _gold(tables: Sequence[Table]) -> np.ndarray:
+    """(K, all positions of the tables)."""
+    return np.concatenate([table.gold for table in tables], axis=1)
+
+
+def _normalised(weights: np.ndarray) -> np.ndarray:
+    """On the simplex, negligible weights set to zero."""
+    total = weights.sum()
+    if total <= 0:
+        return np.full(len(weights), 1 / len(weights))
+    weights = np.where(weights / total < NEGLIGIBLE, 0.0, weights)
+    return weights / weights.sum()
+
+
+def _without(weights: np.ndarray, member: int) -> np.ndarray:
+    rest = weights.copy()
+    rest[member] = 0
+    if rest.sum() == 0:
+        rest += 1
+        rest[member] = 0
+    return rest / rest.sum()
