@@ -1,0 +1,225 @@
+"""An agent: a long-lived process that runs one trial after the other until the study is done.
+
+It is started by `tuner.supervisor` with an `Order` and one end of a pipe. Up the pipe go dictionaries (what
+it is doing, for the live view); down come "stop" and, when the supervisor is killed, the end of the file:
+both make it finish the epoch, put the trial back and leave. Torch and its like are imported once an agent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import threading
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import Trial
+
+from model.errors import InputError, WorkFailed
+from tuner import leases, objective, pruners, samplers, stopping, weights
+from tuner.allocate import Allocator, Done, Wait
+from tuner.storage import open_records, storage_errors
+from tuner.study_file import StudyFile
+from tuner.tracking import Tracker
+from tuner.trial import TrialRunner
+
+IDLE_SECONDS = 0.25  # between looks at the storage while all places are taken
+AGENTS_STARTED = "agents_started"  # study attribute: how many agents have worked on it, for their seeds
+
+
+@dataclass(frozen=True)
+class Order:
+    """Everything an agent needs; pickled to it.
+
+    Attributes:
+        total: finished trials wanted, None without end.
+        data: the data set of our model's studies.
+        min_free: bytes that must be free on the disk of `results` before a trial starts.
+        term: seconds that a lease lives without a beat.
+    """
+
+    url: str
+    study_file: StudyFile
+    study_name: str
+    results: Path
+    total: int | None
+    seed: int
+    tracker: Tracker
+    pruner: pruners.PrunerSettings
+    base: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    data: Path | None = None
+    max_epochs: int | None = None
+    min_free: int = 200 * 2**20
+    term: float = leases.TERM_SECONDS
+    keep_weights: int = 20
+    log: Path | None = None
+
+
+def main(order: Order, connection: Connection) -> None:
+    """Runs an agent to its end and says why it left; the entry point of its process."""
+    os.setsid()  # Ctrl-C reaches the supervisor alone, which decides what its agents do
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    link = Link(connection)
+    signal.signal(signal.SIGTERM, lambda *_: link.stop())
+    if order.log is not None:
+        _redirect_output(order.log)
+    try:
+        reason, fine = Agent(order, link).run(), True
+    except (WorkFailed, InputError, OSError) as error:
+        reason, fine = " ".join(str(error).split()), False
+    link.send(event="leave", reason=reason, fine=fine)
+    connection.close()
+    sys.stdout.flush()
+    # what still runs are daemon threads; waiting for a database that is gone would hold up the supervisor
+    os._exit(0)
+
+
+class Link:
+    """The agent's end of the pipe."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stopping = threading.Event()
+        threading.Thread(target=self._listen, name="link", daemon=True).start()
+
+    def send(self, **message: Any) -> None:
+        """Tells the supervisor, if there still is one."""
+        with contextlib.suppress(OSError):
+            self._connection.send(message)
+
+    def stop(self) -> None:
+        """Asks the agent to put its trial back and leave."""
+        self._stopping.set()
+
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Waits, or less when asked to stop."""
+        self._stopping.wait(seconds)
+
+    def _listen(self) -> None:
+        try:
+            while self._connection.recv() != "stop":
+                pass
+        except (EOFError, OSError):  # the supervisor is gone
+            pass
+        self._stopping.set()
+
+
+class Agent:
+    """The ask, run, tell loop."""
+
+    def __init__(self, order: Order, link: Link) -> None:
+        self._order = order
+        self._link = link
+        study_file = order.study_file
+        self._records = open_records(order.url)
+        with storage_errors(order.url):
+            self._study = optuna.load_study(study_name=order.study_name, storage=self._records)
+            self._study.sampler = samplers.make(study_file, self._seed())
+        owner = leases.Owner.this_process()
+        self._heartbeat = leases.Heartbeat(owner, self._records.renew, term=order.term)
+        grid = None
+        if study_file.method == "grid":
+            grid = [study_file.space.params_for(config) for config in study_file.space.grid()]
+            grid = grid[: order.total]
+        self._allocator = Allocator(
+            self._records,
+            self._study._study_id,
+            owner=owner,
+            observer=leases.Observer(term=order.term),
+            total=order.total,
+            grid=grid,
+        )
+        self._runner = TrialRunner(
+            study=self._study,
+            records=self._records,
+            study_file=study_file,
+            objective=objective.resolve(study_file, data=order.data),
+            pruner=pruners.make(order.pruner, order.study_name),
+            tracker=order.tracker,
+            runs=order.results / "runs" / order.study_name,
+            base=order.base,
+            overrides=order.overrides,
+            stopping=link.stopping,
+            lost=lambda: self._heartbeat.lost,
+            on_epoch=lambda number, epoch, value: link.send(
+                event="epoch", number=number, epoch=epoch, value=value
+            ),
+            max_epochs=order.max_epochs,
+        )
+
+    def run(self) -> str:
+        """Runs trials until none is left; returns the reason for leaving."""
+        self._link.send(event="ready")
+        try:
+            while not self._link.stopping():
+                self._check_disk()
+                with storage_errors(self._order.url):
+                    found = self._allocator.next()
+                if isinstance(found, Done):
+                    return found.reason
+                if isinstance(found, Wait):
+                    self._link.send(event="idle")
+                    self._link.wait(IDLE_SECONDS)
+                    continue
+                self._run(Trial(self._study, found._trial_id))
+            return "asked to stop"
+        finally:
+            self._order.tracker.close()
+
+    def _run(self, trial: Trial) -> None:
+        self._link.send(event="start", number=trial.number)
+        self._heartbeat.watch(trial._trial_id)
+        try:
+            ended = self._runner.run(trial)
+        finally:
+            self._heartbeat.watch(None)
+        self._link.send(
+            event="end", number=ended.number, outcome=ended.outcome, value=ended.value, message=ended.message
+        )
+        with storage_errors(self._order.url):
+            if ended.outcome in ("complete", "failed"):
+                stopping.check(self._study, self._records, self._order.study_file)
+            if ended.outcome == "complete":
+                weights.tidy(
+                    self._study, self._order.study_file, self._order.results, keep=self._order.keep_weights
+                )
+
+    def _check_disk(self) -> None:
+        free = shutil.disk_usage(self._order.results).free
+        if free < self._order.min_free:
+            raise WorkFailed(
+                f"{self._order.results}: {free / 2**20:.0f} MiB are free on its disk, "
+                f"{self._order.min_free / 2**20:.0f} wanted before a trial starts; "
+                "free some space and run the same command again"
+            )
+
+    def _seed(self) -> int:
+        """Differs by agent and restart, as equal seeds draw equal start-up trials."""
+        with self._records.lock:
+            study_id = self._study._study_id
+            serial = int(self._records.get_study_user_attrs(study_id).get(AGENTS_STARTED, 0))
+            self._records.set_study_user_attr(study_id, AGENTS_STARTED, serial + 1)
+        return zlib.crc32(f"{self._order.study_name}/{self._order.seed}/{serial}".encode())
+
+
+def _redirect_output(log: Path) -> None:
+    """Sends what objectives print, and traces of crashes, to a file: the terminal is the live view's."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)

@@ -1,0 +1,212 @@
+"""Making a study in the storage, and coming back to it: what it was made from, and what may change since."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+
+from model.errors import InputError
+from tuner import stopping
+from tuner.allocate import STOPPED
+from tuner.records import Records
+from tuner.study_file import StudyFile
+
+FILE = "study_file"  # study attribute: the study file as plain values
+DIGEST = "digest"
+ORIGIN = "origin"  # where base values come from, overrides, data set: what a resumed study must share
+TOTAL = "run_cap"
+PRUNER = "pruner"
+PATH = "path"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a study's trials rest on besides its file.
+
+    Attributes:
+        base: values beneath the space's.
+        base_from: where `base` comes from, in words ("winner of vocabulary_bucketing (trial 7)"), or "".
+        overrides: values above the space's (`--set`).
+        data: the data set's name and content hash, or "".
+    """
+
+    base: Mapping[str, Any]
+    base_from: str = ""
+    overrides: Mapping[str, Any] | None = None
+    data: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "base": dict(self.base),
+            "base_from": self.base_from,
+            "overrides": dict(self.overrides or {}),
+            "data": self.data,
+        }
+
+
+def open_study(
+    records: Records,
+    study_file: StudyFile,
+    origin: Origin,
+    *,
+    trials: int | None = None,
+    default: Mapping[str, Any] | None = None,
+) -> tuple[optuna.Study, int | None]:
+    """The study of `study_file` in the storage, made when it is not there yet.
+
+    Args:
+        trials: finished trials wanted; None: what the study already wants, or the file's run_cap.
+        default: a configuration to try as trial 0 of a new study.
+
+    Returns:
+        The study, and the finished trials wanted (None: no end).
+
+    Raises:
+        InputError: the study was made from something else; the message is a diff.
+    """
+    with records.lock:
+        if study_file.name in optuna.get_all_study_names(records):
+            study = optuna.load_study(study_name=study_file.name, storage=records)
+            _check_same(study, study_file, origin)
+        else:
+            study = _create(records, study_file, origin, default)
+        stored = study.user_attrs
+        total = trials if trials is not None else stored.get(TOTAL, study_file.run_cap)
+        if trials is None and study_file.run_cap is not None and TOTAL in stored:
+            total = max(filter(None, (stored[TOTAL], study_file.run_cap)), default=None)
+        if stored.get(TOTAL) != total:
+            study.set_user_attr(TOTAL, total)
+        if stored.get(DIGEST) != study_file.digest():
+            study.set_user_attr(FILE, dict(study_file.raw))
+            study.set_user_attr(DIGEST, study_file.digest())
+        stopped = str(stored.get(STOPPED) or "")
+        if stopped and not stopped.startswith(stopping.TARGET):
+            study.set_user_attr(STOPPED, None)  # asked to go on in spite of the failures
+    return study, total
+
+
+def _create(
+    records: Records, study_file: StudyFile, origin: Origin, default: Mapping[str, Any] | None
+) -> optuna.Study:
+    study = optuna.create_study(
+        study_name=study_file.name,
+        storage=records,
+        directions=[metric.goal for metric in study_file.objectives],
+    )
+    study.set_metric_names([metric.name for metric in study_file.objectives])
+    for key, value in {
+        FILE: dict(study_file.raw),
+        DIGEST: study_file.digest(),
+        PATH: str(study_file.path.resolve()),
+        ORIGIN: origin.to_dict(),
+        PRUNER: study_file.pruner.to_dict(),
+    }.items():
+        study.set_user_attr(key, value)
+    if default is not None and study_file.method != "grid":
+        fixed = study_file.space.params_for(default, nearest=True)
+        if fixed and not study_file.space.violated({**default, **study_file.space.config_of(fixed)}):
+            records.enqueue(study._study_id, fixed, {"why": "default configuration"})
+    return study
+
+
+def _check_same(study: optuna.Study, study_file: StudyFile, origin: Origin) -> None:
+    stored = study.user_attrs
+    if FILE not in stored:
+        raise InputError(
+            f"the storage has a study '{study.study_name}' that was not made here; "
+            "rename yours, or set it aside with --fresh"
+        )
+    before, after = dict(stored[FILE]), dict(study_file.raw)
+    widened = (after.get("run_cap") or 0) >= (before.get("run_cap") or 0)
+    if widened:
+        before.pop("run_cap", None)
+        after.pop("run_cap", None)
+    changes = _diff({"file": before}, {"file": after}) + _diff(stored.get(ORIGIN, {}), origin.to_dict())
+    if changes:
+        done = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+        raise ChangedStudy(study.study_name, done, changes)
+
+
+class ChangedStudy(InputError):
+    """A study that was begun with something else; `changes` is the diff, line by line."""
+
+    def __init__(self, name: str, done: int, changes: list[str]) -> None:
+        self.changes = changes
+        super().__init__(
+            f"study '{name}' ({done} trials) was begun with other settings: {'; '.join(changes)}. "
+            "Undo the change, or start over with --fresh (the old study is kept under another name)"
+        )
+
+
+def _diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The changed lines, as `- old` and `+ new`."""
+    lines = difflib.unified_diff(_lines(before), _lines(after), lineterm="", n=0)
+    return [line[0] + " " + line[1:].strip() for line in lines if line[:2] not in ("--", "++", "@@")]
+
+
+def _lines(content: Any, path: str = "") -> list[str]:
+    """Nested values as `a.b: value` lines."""
+    if isinstance(content, Mapping) and content:
+        prefix = f"{path}." if path else ""
+        return [line for key in sorted(content) for line in _lines(content[key], f"{prefix}{key}")]
+    return [f"{path}: {json.dumps(content, sort_keys=True)}"]
+
+
+def set_aside(records: Records, name: str, results: Path, *, now: datetime | None = None) -> str | None:
+    """Renames a study and its run folders, so that one of its name can start afresh.
+
+    Returns:
+        The new name; None when there is no such study.
+
+    Raises:
+        InputError: agents are running its trials.
+    """
+    if name not in optuna.get_all_study_names(records):
+        return None
+    kept = f"{name}@{(now or datetime.now()):%Y%m%d-%H%M%S}"
+    with records.lock:
+        study_id = records.get_study_id_from_name(name)
+        counts = records.counts(study_id)
+        if counts[TrialState.RUNNING] and _someone_is_there(records, study_id):
+            raise InputError(f"study '{name}' is being run at this moment; stop its agents before --fresh")
+        runs = results / "runs" / name
+        if runs.exists():
+            runs.rename(results / "runs" / kept)
+        attributes = models.TrialUserAttributeModel
+        with records._session() as session:
+            session.execute(
+                sqlalchemy.update(models.StudyModel)
+                .where(models.StudyModel.study_id == study_id)
+                .values(study_name=kept)
+            )
+            ids = sqlalchemy.select(models.TrialModel.trial_id).where(models.TrialModel.study_id == study_id)
+            session.execute(
+                sqlalchemy.update(attributes)
+                .where(attributes.trial_id.in_(ids), attributes.key == "run_folder")
+                .values(
+                    value_json=sqlalchemy.func.replace(
+                        attributes.value_json, f"runs/{name}/", f"runs/{kept}/"
+                    )
+                ),
+                execution_options={"synchronize_session": False},
+            )
+        records._studies.clear()
+    return kept
+
+
+def _someone_is_there(records: Records, study_id: int) -> bool:
+    from tuner.leases import Observer
+
+    observer = Observer()
+    leases = [(trial_id, lease) for trial_id, _, lease in records.running(study_id) if lease]
+    return any(observer.gone(trial_id, lease) is None for trial_id, lease in leases)
