@@ -66,7 +66,7 @@ class Motion:
 
 
 def run_program(lines: Sequence[str], *, override: float = 1.0) -> Motion:
-    """Interprets a program (G0 G1 G2 G3 with R, G20 G21 G53, M3 M5 M30); `override` scales every feed."""
+    """Interprets a program (G0 to G3 with R, G20 G21 G53, M3 M5 M30); `override` scales the feed of cuts."""
     state = _State()
     for index, line in enumerate(lines):
         state.execute(canonical(line), index)
@@ -141,7 +141,8 @@ def _timed(state: _State, override: float) -> Motion:
     length = np.linalg.norm(end - start, axis=1)
     moving = length > 1e-9
     direction = np.where(moving[:, None], (end - start) / np.where(moving, length, 1.0)[:, None], 0.0)
-    feed = np.array([piece[2] for piece in state.pieces]) * override
+    mode = np.array([piece[4] for piece in state.pieces])
+    feed = np.array([piece[2] for piece in state.pieces]) * np.where(mode > 0, override, 1.0)
     junction = _junctions(direction, feed, moving)  # (pieces + 1,) speed allowed before each piece
     reach = 2 * ACCELERATION * length
     for i in range(len(length) - 1, -1, -1):
@@ -160,7 +161,7 @@ def _timed(state: _State, override: float) -> Motion:
         speeds=np.stack([v0, v1, v2], axis=1),
         begin=np.concatenate([[0.0], np.cumsum(seconds)]),
         line=np.array([piece[3] for piece in state.pieces]),
-        mode=np.array([piece[4] for piece in state.pieces]),
+        mode=mode,
         spindle=np.array([piece[5] for piece in state.pieces]),
         feed=feed,
     )
