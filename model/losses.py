@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from model.config import Config
 from model.errors import InputError
+from model.tokens import HEADS
 
-HEADS = ("type", "command", "param_type", "param_value")
 IGNORED = -1  # a target where a head does not apply
 
 

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from model.config import Config
 from model.errors import InputError
 from model.losses import (
-    HEADS,
     HeadLosses,
     class_counts,
     classification_loss,
@@ -23,6 +22,7 @@ from model.losses import (
     reconstruction_loss,
     reverse_gradient,
 )
+from model.tokens import HEADS
 
 
 def sample(seed: int = 0, classes: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
