@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,26 +16,28 @@ LONGEST_LINE = 1 << 20  # a longer line (a progress bar without ends of line) is
 
 
 class LineReader:
-    """Follows a file that grows: `new_lines` gives the whole lines that came since the last call."""
+    """Follows a file that grows: `new_lines` gives the new lines that begin with a `{`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._position = 0
         self._rest = b""
 
-    def new_lines(self, *, all_of_it: bool = False) -> Iterator[bytes]:
+    def new_lines(self, *, all_of_it: bool = False) -> list[bytes]:
         """Lines without their end. `all_of_it`: the writer is gone, so a last line needs no end."""
+        lines: list[bytes] = []
         if self.path.exists():
             with self.path.open("rb") as file:
                 file.seek(self._position)
                 while chunk := file.read(CHUNK):
                     self._position += len(chunk)
-                    *lines, self._rest = (self._rest + chunk).split(b"\n")
-                    yield from lines
+                    *whole, self._rest = (self._rest + chunk).split(b"\n")
                     self._rest = self._rest[-LONGEST_LINE:]
-        if all_of_it and self._rest:
-            last, self._rest = self._rest, b""
-            yield last
+                    lines += [line for line in whole if line.startswith(b"{")]
+        if all_of_it and self._rest.startswith(b"{"):
+            lines.append(self._rest)
+            self._rest = b""
+        return lines
 
 
 @dataclass
@@ -117,17 +120,21 @@ class Stream:
         self.problems: list[str] = []
         self._events = LineReader(events)
         self._output = LineReader(output)
+        self._waiting: deque[tuple[bool, bytes]] = deque()  # (from the hook?, line)
 
     def read(self, *, all_of_it: bool = False) -> Iterator[dict[str, Value]]:
-        """Takes in what came since the last call; yields the summary at each new iteration."""
-        for line in self._events.new_lines(all_of_it=all_of_it):
-            if (event := _object(line)) is not None and self._take(event):
-                yield dict(self.history.summary)
-        for line in self._output.new_lines(all_of_it=all_of_it):
-            if self.run_folders or not line.startswith(b"{"):
+        """Takes in what came since the last call; yields the summary at each new iteration.
+
+        A caller that stops in the middle (a prune) finds the rest at its next call: nothing is lost.
+        """
+        self._waiting += [(True, line) for line in self._events.new_lines(all_of_it=all_of_it)]
+        self._waiting += [(False, line) for line in self._output.new_lines(all_of_it=all_of_it)]
+        while self._waiting:
+            from_hook, line = self._waiting.popleft()
+            content = _object(line)
+            if content is None or (self.run_folders and not from_hook):
                 continue
-            metrics = _object(line)
-            if metrics and self.history.log("", metrics, None, None):
+            if self._take(content) if from_hook else self.history.log("", content, None, None):
                 yield dict(self.history.summary)
 
     def _take(self, event: Mapping[str, Any]) -> bool:

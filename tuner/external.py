@@ -2,8 +2,8 @@
 
 The script gets its parameters as arguments (`tuner.macros`) and through `wandb.config`; its `wandb.log` is
 streamed here as it happens (`tuner.child`), so a trial is pruned in the middle. A script without W&B prints
-JSON lines (`{"val/acc": 0.5}`). Everything lands in the run folder: `config.json`, `metrics.jsonl` (one line a
-W&B step), `output.log`, `result.json`. The script's own W&B run is written offline; `tuner sync` uploads it.
+JSON lines (`{"val/acc": 0.5}`). Everything lands in the run folder: `config.json`, `metrics.jsonl` (a line
+for each W&B step), `output.log`, `result.json`. The script's own W&B run is offline; `tuner sync` uploads it.
 """
 
 from __future__ import annotations
