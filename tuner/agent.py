@@ -211,7 +211,12 @@ class Agent:
             study_id = self._study._study_id
             serial = int(self._records.get_study_user_attrs(study_id).get(AGENTS_STARTED, 0))
             self._records.set_study_user_attr(study_id, AGENTS_STARTED, serial + 1)
-        return zlib.crc32(f"{self._order.study_name}/{self._order.seed}/{serial}".encode())
+        return seed_of(self._order.study_name, self._order.seed, serial)
+
+
+def seed_of(study_name: str, seed: int, serial: int) -> int:
+    """The sampler's seed of the `serial`-th agent that works on a study."""
+    return zlib.crc32(f"{study_name}/{seed}/{serial}".encode())
 
 
 def _redirect_output(log: Path) -> None:

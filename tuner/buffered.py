@@ -74,7 +74,7 @@ class BufferedStorage(_CachedStorage):
 
     def _open_trial(self, study_id: int, trial: FrozenTrial) -> None:
         self._open[trial._trial_id] = _OpenTrial(trial)
-        self._read_at.clear()
+        self.refresh()
         with self._lock:
             self._trial_id_to_study_id_and_number[trial._trial_id] = (study_id, trial.number)
             self._study_id_and_number_to_trial_id[(study_id, trial.number)] = trial._trial_id
@@ -149,7 +149,7 @@ class BufferedStorage(_CachedStorage):
             for objective, value in enumerate(values or ()):
                 self._backend._set_trial_value_without_commit(session, row, objective, value)
             row.state, row.datetime_complete = state, datetime.now()
-        self._read_at.clear()
+        self.refresh()
         del self._open[trial_id]  # only now: a write that failed (disk full) leaves the trial open
         return True
 
@@ -168,6 +168,10 @@ class BufferedStorage(_CachedStorage):
         return copy.deepcopy(trials) if deepcopy and self._open else trials
 
     # -- statements
+
+    def refresh(self) -> None:
+        """Makes the next reading of trials a fresh one."""
+        self._read_at.clear()
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         now = time.monotonic()

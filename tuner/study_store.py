@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,7 +104,9 @@ def _create(
         storage=records,
         directions=[metric.goal for metric in study_file.objectives],
     )
-    study.set_metric_names([metric.name for metric in study_file.objectives])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([metric.name for metric in study_file.objectives])
     for key, value in {
         FILE: dict(study_file.raw),
         DIGEST: study_file.digest(),

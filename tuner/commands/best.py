@@ -1,0 +1,63 @@
+"""`best`: a study's best trials and their configurations."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from tuner.commands import options as opt
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "best",
+        summary="the best trials of a study",
+        description="The best complete trials: those that meet the constraints first, then by objective.",
+        example="python -m tuner best loss_weighting --top 3 --format yaml",
+    )
+    parser.add_argument("study", nargs="?", metavar="NAME", help="(default: the only study there is)")
+    parser.add_argument("--top", type=opt.positive, default=10, metavar="K")
+    parser.add_argument("--format", choices=("table", "json", "yaml"), default="table")
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from tuner import summary, winners
+    from tuner.storage import open_records, storage_errors
+
+    url = opt.storage_url(options)
+    with storage_errors(url):
+        records = open_records(url)
+        study = winners.load_study(records, options.study or _only_study(records))
+        study_file = winners.stored_file(study)
+        ranks = summary.best_trials(study, study_file, options.results, top=options.top)
+    if options.format == "table":
+        console = opt.console()
+        if ranks:
+            console.print(summary.best_table(ranks, study_file, width=console.width))
+        else:
+            console.print(f"{study.study_name}: no trial is complete yet", markup=False)
+        return
+    found = [rank.to_dict(study_file.metric.name) for rank in ranks]
+    if options.format == "json":
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        return
+    from tuner.export import config_yaml
+
+    for rank in found:
+        sys.stdout.write(f"---\n{config_yaml(rank)}")
+
+
+def _only_study(records):  # type: ignore[no-untyped-def]
+    """The name of the only study in the storage."""
+    import optuna
+
+    from model.errors import InputError
+
+    names = sorted(optuna.get_all_study_names(records))
+    if len(names) != 1:
+        raise InputError(f"which study? there are: {', '.join(names) or 'none'}")
+    return names[0]

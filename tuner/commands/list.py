@@ -1,0 +1,28 @@
+"""`list`: the shipped studies, what each asks, what it costs, how far it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from tuner.commands import options as opt
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers, "list", summary="the studies there are to run", example="python -m tuner list"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from tuner import listing
+
+    rows = listing.rows(opt.storage_url(options))
+    if options.json:
+        sys.stdout.write(json.dumps([row.to_dict() for row in rows], indent=1) + "\n")
+        return
+    opt.console().print(listing.table(rows))

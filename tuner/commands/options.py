@@ -1,0 +1,99 @@
+"""Options that several subcommands take, and their conversions; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model.command_line import Help, add_common_options
+from model.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Subparsers = Any  # argparse's class for this is private
+
+STORAGE_VARIABLE = "TUNER_STORAGE"
+
+
+def subcommand(
+    subparsers: Subparsers, name: str, *, summary: str, example: str, description: str = ""
+) -> argparse.ArgumentParser:
+    """A subcommand's parser, with its example on the help page and the options that all take."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=description or summary,
+        epilog=f"example:\n  {example}",
+        formatter_class=Help,
+    )
+    add_common_options(parser)
+    return parser
+
+
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--storage",
+        metavar="URL",
+        default=os.environ.get(STORAGE_VARIABLE),
+        help=f"where studies are kept (default: ${STORAGE_VARIABLE} or sqlite:///RESULTS/studies.db)",
+    )
+
+
+def storage_url(options: argparse.Namespace) -> str:
+    """The storage that was asked for, or the results folder's own."""
+    return options.storage or f"sqlite:///{options.results / 'studies.db'}"
+
+
+def seconds(text: str) -> float:
+    """`90`, `90s`, `30m`, `2h`, `1h30m` in seconds."""
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if not match or not any(match.groups()):
+        raise argparse.ArgumentTypeError(f"expected a duration such as 90s, 30m or 1h30m, got '{text}'")
+    hours, minutes, rest = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + rest
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got '{text}'")
+    return int(text)
+
+
+def settings(pairs: list[str]) -> dict[str, Any]:
+    """`--set KEY=VALUE …` as a mapping; values are read as JSON where they can be, else as text."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set: expected KEY=VALUE, got '{pair}'")
+        try:
+            found[key] = json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
+        except json.JSONDecodeError:
+            found[key] = text
+    return found
+
+
+def console() -> Console:
+    """Where results go: standard output, as wide as it is."""
+    from rich.console import Console
+
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=160)
+
+
+def error_console() -> Console:
+    """Where progress goes: standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def results_folder(options: argparse.Namespace) -> Path:
+    folder: Path = options.results
+    return folder

@@ -1,0 +1,36 @@
+"""`status`: where the studies in the storage stand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from tuner.commands import options as opt
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers, "status", summary="where studies stand", example="python -m tuner status loss_weighting"
+    )
+    parser.add_argument("study", nargs="?", metavar="NAME", help="one study (default: all)")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    import optuna
+
+    from tuner import summary, winners
+    from tuner.storage import open_records, storage_errors
+
+    url = opt.storage_url(options)
+    with storage_errors(url):
+        records = open_records(url)
+        names = [options.study] if options.study else sorted(optuna.get_all_study_names(records))
+        states = [summary.state_of(records, winners.load_study(records, name)) for name in names]
+    if options.json:
+        sys.stdout.write(json.dumps([state.to_dict() for state in states], indent=1) + "\n")
+        return
+    opt.console().print(summary.states_table(states))

@@ -1,0 +1,83 @@
+"""`study`: runs or resumes one study, or the whole campaign."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tuner.commands import options as opt
+
+DESCRIPTION = """\
+Runs a study until it has its number of finished trials; started again, it goes on where it was. A second
+terminal may join with the same command. Ctrl-C once: agents finish their epoch and put their trials back;
+twice: they are stopped at once. 'all' runs the whole campaign in its order."""
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "study",
+        summary="run or resume a study",
+        description=DESCRIPTION,
+        example="python -m tuner study loss_weighting --data data/mill --trials 12 --agents 2",
+    )
+    parser.add_argument("study", metavar="NAME|FILE.yaml|all", help="a shipped study, a sweep file, or all")
+    parser.add_argument("--agents", type=opt.positive, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--trials", type=opt.positive, metavar="N", help="finished trials wanted in all")
+    parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop after this long")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data set (default: the only one in data/)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="fix a value of the configuration"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
+    parser.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
+    parser.add_argument("--dry-run", action="store_true", help="show space, cost and first trials; run none")
+    parser.add_argument("--fresh", action="store_true", help="begin anew; the old study is kept aside")
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from model.errors import WorkFailed
+    from tuner.launch import launch
+    from tuner.view import make_view
+
+    if options.study == "all":
+        from tuner import campaign  # type: ignore[attr-defined]
+
+        return campaign.run(options)
+    request = request_for(options, options.study)
+    if options.dry_run:
+        from tuner.dry_run import show
+
+        show(request, opt.console())
+        return 0
+    result = launch(request, make_view(opt.error_console()))
+    if not result.fine:
+        raise WorkFailed(result.reason)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    from tuner.summary import show_end
+
+    show_end(request, result, opt.console())
+    return 0
+
+
+def request_for(options: argparse.Namespace, study: str):  # type: ignore[no-untyped-def]
+    """What the command line asks for, as a request for `study`."""
+    from tuner import study_file
+    from tuner.launch import Request
+
+    return Request(
+        study_file=study_file.load(study),
+        url=opt.storage_url(options),
+        results=options.results,
+        trials=options.trials,
+        agents=options.agents,
+        timeout=options.timeout,
+        data=options.data,
+        overrides=opt.settings(options.set),
+        seed=options.seed,
+        fresh=options.fresh,
+        wandb=options.wandb,
+    )

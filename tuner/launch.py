@@ -1,0 +1,224 @@
+"""Runs or resumes a study, from a request to its end: data, base configuration, agents, a view."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from model.errors import InputError
+from model.run_folder import read_json
+from tuner import agent, leases, study_store, winners
+from tuner.pruners import PrunerSettings
+from tuner.records import Records
+from tuner.storage import open_records, storage_errors
+from tuner.study_file import StudyFile
+from tuner.supervisor import Supervisor
+from tuner.tracking import open_tracker
+from tuner.tracking_mode import Mode
+from tuner.view import View
+
+MODEL_MEMORY = 700 * 2**20  # bytes an agent with torch and a training run needs beside the shared data
+SMALL_MEMORY = 150 * 2**20  # bytes an agent needs whose objective is a function or another program
+
+
+@dataclass(frozen=True)
+class Request:
+    """A study to run, and how.
+
+    Attributes:
+        trials: finished trials wanted; None: the study's own number.
+        agents: None: one a core, at most one per trial.
+        data: a data set's folder; None: the only one there is.
+        overrides: values of the configuration that hold whatever the study says.
+        base: values beneath the study's, in place of those that its file names; with `base_from`, in words.
+        min_free: bytes that must be free on the disk before a trial starts.
+    """
+
+    study_file: StudyFile
+    url: str
+    results: Path
+    trials: int | None = None
+    agents: int | None = None
+    timeout: float | None = None
+    data: Path | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    base: Mapping[str, Any] | None = None
+    base_from: str = ""
+    seed: int = 0
+    fresh: bool = False
+    wandb: Mode = "auto"
+    min_free: int = 200 * 2**20
+    term: float = leases.TERM_SECONDS
+    keep_weights: int = 20
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a study was left: `fine` is False after an error, `interrupted` when the user stopped it."""
+
+    reason: str
+    fine: bool
+    interrupted: bool
+    finished: int
+    total: int | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether no trial is left to run."""
+        return self.fine and not self.interrupted and (self.total is None or self.finished >= self.total)
+
+
+def launch(request: Request, view: View) -> Result:
+    """Runs a study until it is done or stopped.
+
+    Raises:
+        InputError: something about the request is wrong.
+        StorageFailed: the storage cannot be used.
+    """
+    study_file = request.study_file
+    data = data_for(request, view)
+    records = open_records(request.url, create=True)
+    with storage_errors(request.url):
+        if request.fresh:
+            kept = study_store.set_aside(records, study_file.name, request.results)
+            if kept:
+                view.say(f"the study so far is kept as '{kept}'")
+        origin = origin_of(request, records, data, view)
+        base = {**origin.base, **epochs_of(study_file)}
+        study, total = study_store.open_study(
+            records, study_file, origin, trials=request.trials, default=default_of(study_file, base)
+        )
+        tracker = open_tracker(request.wandb, study_name=study_file.name, results=request.results)
+        if tracker.mode != "off":
+            view.say(tracker.reason)
+        max_epochs = int(request.overrides.get("epochs", 0)) or study_file.max_epochs
+        order = agent.Order(
+            url=request.url,
+            study_file=study_file,
+            study_name=study_file.name,
+            results=request.results,
+            total=total,
+            seed=request.seed,
+            tracker=tracker,
+            pruner=_fitted(study_file.pruner, max_epochs),
+            base=base,
+            overrides=request.overrides,
+            data=data,
+            max_epochs=max_epochs,
+            min_free=request.min_free,
+            term=request.term,
+            keep_weights=request.keep_weights,
+            log=request.results / "logs" / study_file.name,
+        )
+        return _run(request, order, view, records, study, total)
+
+
+def _run(
+    request: Request, order: agent.Order, view: View, records: Records, study: optuna.Study, total: int | None
+) -> Result:
+    agents = request.agents or default_agents(total)
+    view.begin(study, records, order.study_file, total=total, agents=agents)
+    supervisor = Supervisor(
+        order,
+        agents=agents,
+        on_event=view.event,
+        on_tick=lambda: view.tick(supervisor.agents),
+        timeout=request.timeout,
+        memory=SMALL_MEMORY if order.data is None else MODEL_MEMORY,
+    )
+    try:
+        reason = supervisor.run()
+    finally:
+        order.tracker.close()
+        view.end()
+    finished = winners.finished(records.counts(study._study_id))
+    return Result(reason, supervisor.fine, supervisor.interrupted, finished, total)
+
+
+def data_for(request: Request, view: View) -> Path | None:
+    """The data set that the study's trials read; None when they train something else."""
+    study_file = request.study_file
+    if study_file.external or study_file.objective:
+        return None
+    from model.recordings import MANIFEST, SIMULATOR, default_data
+
+    folder = request.data
+    if folder is None:
+        root = Path("data")
+        if not any(root.glob(f"*/{MANIFEST}")):
+            view.say("no data set imported: making the simulator's recordings in data/simulator")
+        folder = default_data(root)
+    manifest = folder / MANIFEST
+    if not manifest.exists():
+        raise InputError(
+            f"{folder}: no data set there; make one with: python -m model import DIR --to {folder}"
+        )
+    if read_json(manifest).get("kind") == SIMULATOR:
+        view.say(f"data: {folder} (simulated; your own: python -m model import DIR)")
+    return folder
+
+
+def origin_of(request: Request, records: Records, data: Path | None, view: View) -> study_store.Origin:
+    """What the study rests on; a study that is there already keeps the base it was begun with."""
+    study_file, overrides = request.study_file, dict(request.overrides)
+    content = "" if data is None else _data_line(data)
+    for name in overrides:
+        if name in {parameter.name for parameter in study_file.space.searched}:
+            raise InputError(f"--set {name}: the study searches this parameter; change it in the study file")
+    if study_file.name in optuna.get_all_study_names(records):
+        stored = records.get_study_user_attrs(records.get_study_id_from_name(study_file.name))
+        before = stored.get(study_store.ORIGIN, {})
+        if before.get("base_from") or not study_file.base.winner_of:
+            return study_store.Origin(before.get("base", {}), before.get("base_from", ""), overrides, content)
+    if request.base is not None:
+        return study_store.Origin(dict(request.base), request.base_from, overrides, content)
+    base, base_from = dict(study_file.base.config), ""
+    if study_file.base.winner_of:
+        winner = winners.inherited(records, study_file.base.winner_of, request.results)
+        if winner is None:
+            view.say(
+                f"'{study_file.base.winner_of}' has not been run: starting from the default configuration"
+            )
+        else:
+            base, base_from = {**winner.inherits, **base}, winner.describe()
+            view.say(f"inherits from the {base_from}: {winners.in_words(winner.inherits)}")
+    return study_store.Origin(base, base_from, overrides, content)
+
+
+def default_agents(total: int | None) -> int:
+    """One a core, and no more than there are trials."""
+    return max(1, min(os.cpu_count() or 1, total or 10**9))
+
+
+def _data_line(data: Path) -> str:
+    from model.recordings import MANIFEST
+
+    return f"{data.name} {str(read_json(data / MANIFEST).get('content_hash', ''))[:16]}"
+
+
+def epochs_of(study_file: StudyFile) -> dict[str, Any]:
+    """The length of a whole trial, as our model's configuration has it."""
+    if study_file.max_epochs is None or study_file.external or study_file.objective:
+        return {}
+    return {"epochs": study_file.max_epochs}
+
+
+def default_of(study_file: StudyFile, base: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The configuration of trial 0: the base over our model's defaults; another program's is not known."""
+    if study_file.external or study_file.objective or study_file.on != "train":
+        return dict(base) or None
+    from model.config import Config
+
+    return {**Config().to_dict(), **base}
+
+
+def _fitted(settings: PrunerSettings, max_epochs: int | None) -> PrunerSettings:
+    """The pruner for trials that `--set epochs=…` made shorter."""
+    if max_epochs is None or settings.max_resource <= max_epochs:
+        return settings
+    return replace(settings, max_resource=max_epochs, min_resource=min(settings.min_resource, max_epochs))

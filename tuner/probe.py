@@ -1,0 +1,71 @@
+"""What a study will cost: a measured probe of one trial, times the epochs that its pruner lets through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from model.errors import Pruned
+from tuner.objective import Objective
+from tuner.pruners import PrunerSettings, bracket_budgets, rung_steps
+
+PROBE_EPOCHS = 2
+PROBE_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Seconds before the first report of a trial, and of each further epoch."""
+
+    first_epoch: float
+    epoch: float
+
+    def trial(self, epochs: float) -> float:
+        """Seconds of a trial of so many epochs."""
+        return self.first_epoch + self.epoch * max(0.0, epochs - 1)
+
+
+def measure(objective: Objective, config: Mapping[str, Any]) -> Probe:
+    """Runs the first epochs of one trial in a folder that is thrown away.
+
+    An objective that reports nothing is run to its end; its whole time counts as the first epoch.
+    """
+    times: list[float] = []
+    started = time.perf_counter()
+
+    def report(epoch: int, metrics: Mapping[str, float]) -> None:
+        times.append(time.perf_counter())
+        if len(times) >= PROBE_EPOCHS or times[-1] - started > PROBE_SECONDS:
+            raise Pruned("probe")
+
+    with TemporaryDirectory() as folder:
+        try:
+            objective(config, report, run_folder=Path(folder) / "results" / "runs" / "probe" / "0")
+        except Pruned:
+            pass
+        except Exception:
+            if not times:
+                raise
+    ended = time.perf_counter()
+    if not times:
+        return Probe(ended - started, 0.0)
+    first = times[0] - started
+    return Probe(first, times[1] - times[0] if len(times) > 1 else first)
+
+
+def expected_epochs(settings: PrunerSettings, max_epochs: int) -> float:
+    """Mean epochs of a trial: at each rung one in eta goes on; other rules are taken to stop nothing."""
+    if settings.kind not in ("hyperband", "successive_halving"):
+        return float(max_epochs)
+    budgets = bracket_budgets(settings) if settings.kind == "hyperband" else [1]
+    total = 0.0
+    for bracket, budget in enumerate(budgets):
+        alive, before = 1.0, 0
+        for step in [*rung_steps(settings, bracket), max_epochs]:
+            total += budget * alive * (step - before)
+            alive, before = alive / settings.eta, step
+    return total / sum(budgets)

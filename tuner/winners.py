@@ -1,0 +1,111 @@
+"""A study's winner, and what the next study takes over from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from model.errors import InputError, nearest
+from model.run_folder import CONFIG, read_json
+from tuner import ranking
+from tuner.records import Records
+from tuner.study_file import StudyFile
+from tuner.study_store import FILE, PATH
+
+CONFIRMED = "confirmed"  # study attribute: the trial that won on retraining, and its means
+NOT_INHERITED = frozenset({"epochs", "seed", "split_seed", "device", "track"})
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best trial of a study. `inherits`: its values that differ from our model's defaults."""
+
+    study: str
+    number: int
+    value: float
+    confirmed: bool
+    inherits: Mapping[str, Any]
+
+    def describe(self) -> str:
+        kind = "confirmed winner" if self.confirmed else "winner"
+        return f"{kind} of {self.study} (trial {self.number}, {self.value:.4g})"
+
+
+def inherited(records: Records, name: str, results: Path) -> Winner | None:
+    """The winner of study `name`, confirmed if it was; None when it has no complete trial."""
+    if name not in optuna.get_all_study_names(records):
+        return None
+    study = optuna.load_study(study_name=name, storage=records)
+    best = ranking.ranked(study.get_trials(deepcopy=False), stored_file(study))
+    if not best:
+        return None
+    confirmed = study.user_attrs.get(CONFIRMED)
+    trial = next((t for t in best if confirmed and t.number == confirmed["number"]), best[0])
+    config = config_of(study, trial, results)
+    value = confirmed["mean"] if confirmed else trial.values[0]
+    return Winner(name, trial.number, value, bool(confirmed), _differing(config))
+
+
+def config_of(study: optuna.Study, trial: FrozenTrial, results: Path) -> dict[str, Any]:
+    """Every value that a trial was run with, as its run folder tells."""
+    path = results / "runs" / study.study_name / str(trial.number) / CONFIG
+    if path.exists():
+        return dict(read_json(path))
+    return stored_file(study).space.config_of(trial.params)
+
+
+def stored_file(study: optuna.Study) -> StudyFile:
+    """The study file that a study was made from, as the storage keeps it.
+
+    Raises:
+        InputError: the study was not made by this tuner.
+    """
+    from tuner.parse import parse_study
+
+    raw = study.user_attrs.get(FILE)
+    if raw is None:
+        raise InputError(f"study '{study.study_name}' was not made by this tuner")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{study.study_name}.yaml"
+        path.write_text(json.dumps(raw), encoding="utf-8")  # JSON is YAML
+        study_file = parse_study(path)
+    return replace(study_file, name=study.study_name, path=Path(study.user_attrs.get(PATH, path.name)))
+
+
+def load_study(records: Records, name: str) -> optuna.Study:
+    """The study `name`; InputError names the ones that there are."""
+    names = optuna.get_all_study_names(records)
+    if name not in names:
+        known = ", ".join(sorted(names)) or "none"
+        raise InputError(f"no study '{name}' in the storage{nearest(name, names)} (there are: {known})")
+    return optuna.load_study(study_name=name, storage=records)
+
+
+def finished(counts: Mapping[TrialState, int]) -> int:
+    """Trials that count towards a study's number."""
+    return counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """`learning_rate=0.0012, scheduler=cosine`, or "nothing that differs from the defaults"."""
+    if not values:
+        return "nothing that differs from the defaults"
+    return ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
+
+
+def _differing(config: Mapping[str, Any]) -> dict[str, Any]:
+    from model.config import Config
+
+    defaults = Config().to_dict()
+    return {
+        name: value
+        for name, value in config.items()
+        if name not in NOT_INHERITED and (name not in defaults or defaults[name] != value)
+    }
