@@ -57,6 +57,9 @@ def parse_study(path: Path) -> StudyFile:
         top.fail("method", f"missing; expected one of {', '.join(METHODS[:3])}")
     if "parameters" not in top:
         top.fail("parameters", "missing; expected the parameters to search")
+    top.choice("kind", ("sweep",))
+    if "controller" in top:
+        top.section("controller").choice("type", ("local", "cloud"))
     program, command = top.text("program"), _command(top)
     function = _checked(own, "objective", _function)
     on = own.choice("on", ("train", "bundle"), "train")
@@ -114,9 +117,10 @@ def _checked(section: Section, key: str, convert: Callable[[str], Any]) -> Any:
 
 
 def _function(text: str) -> str:
-    module, colon, name = text.partition(":")
-    if not colon or not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        raise ValueError(f"expected package.module:function, got {text!r}")
+    module, _, name = text.partition(":")
+    parts = [module] if module.endswith(".py") else module.split(".")
+    if not name.isidentifier() or not all(part.removesuffix(".py").strip() for part in parts):
+        raise ValueError(f"expected package.module:function or file.py:function, got {text!r}")
     return text
 
 

@@ -29,7 +29,7 @@ _KEYS = sorted(
 
 def parse_space(top: Section, own: Section) -> Space:
     """The search space; raises InputError with file, line and key."""
-    parameters = list(_walk(top.section("parameters"), ()))
+    parameters = list(_walk(_filled(top, "parameters"), ()))
     names = [p.name for p in parameters]
     for name in names:
         if names.count(name) > 1:
@@ -44,26 +44,33 @@ def parse_space(top: Section, own: Section) -> Space:
 
 
 def _walk(section: Section, path: tuple[str, ...]) -> Iterator[Parameter]:
-    if not list(section):
-        section.fail(path[-1] if path else "", "expected at least one parameter")
     for name in section:
         if not _NAME.match(name):
             section.fail(name, "expected a name of letters, digits, '_', '.' and '-', a letter or '_' first")
         inner = section.section(name)
         if "parameters" in inner:
             inner.only(("parameters",), "key beside nested parameters")
-            yield from _walk(inner.section("parameters"), (*path, name))
+            yield from _walk(_filled(inner, "parameters"), (*path, name))
         else:
-            yield Parameter((*path, name), _distribution(inner, name))
+            yield Parameter((*path, name), _distribution(inner))
 
 
-def _distribution(section: Section, name: str) -> Distribution:
+def _filled(section: Section, key: str) -> Section:
+    inner = section.section(key)
+    if not list(inner):
+        section.fail(key, "expected at least one parameter")
+    return inner
+
+
+def _distribution(section: Section) -> Distribution:
     section.only((*_KEYS, "parameters"), "key")
     kind = section.choice("distribution", KINDS) or _implied(section)
     needed, optional = KINDS[kind]
     for key in needed:
         if key not in section:
             section.fail(key, f"missing; {kind} needs {' and '.join(needed)}")
+    if kind == "categorical" and "probabilities" in section:
+        section.fail("distribution", "expected categorical_w_probabilities where probabilities are given")
     section.only(("distribution", *needed, *optional), f"key for {kind}")
     match kind:
         case "constant":

@@ -34,7 +34,9 @@ def make(study_file: StudyFile, seed: int) -> BaseSampler:
     Raises:
         InputError: the sampler needs a package that is not installed.
     """
-    sampler = _by_name(study_file, seed)
+    with warnings.catch_warnings():  # Optuna 5.0 calls TPE's group and QMC experimental
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        sampler = _by_name(study_file, seed)
     return RequiresSampler(sampler, study_file.space) if study_file.space.requires else sampler
 
 
@@ -57,8 +59,7 @@ def _by_name(study_file: StudyFile, seed: int) -> BaseSampler:
             return optuna.samplers.QMCSampler(
                 scramble=True, seed=shared, warn_asynchronous_seeding=False, **quiet
             )
-    # group (experimental in Optuna 5.0): a conditional parameter is modelled among the trials that have it
-    warnings.filterwarnings("ignore", message="Argument ``group``", category=ExperimentalWarning)
+    # group: a conditional parameter is modelled among the trials that have it
     return optuna.samplers.TPESampler(
         seed=seed,
         n_startup_trials=STARTUP_TRIALS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from tuner.distributions import Constant, Distribution, NotInDistribution, sugge
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
+
+_LARGEST_GRID = 100_000  # at a second a run, more than a day
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,12 @@ class Space:
                     f"got {parameter.distribution.kind}"
                 )
             axes.append([(parameter, value) for value in _distinct(values)])
+        size = math.prod(len(axis) for axis in axes)
+        if size > _LARGEST_GRID:
+            raise InputError(
+                f"the grid has {size:,} points; expected at most {_LARGEST_GRID:,}: take method random, or
+                fewer values"
+            )
         configs: dict[str, dict[str, Any]] = {}
         for combination in itertools.product(*axes):
             config = self._filled({parameter.path: value for parameter, value in combination})

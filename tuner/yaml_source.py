@@ -114,7 +114,9 @@ class Section:
             return default
         value = _plain(self._node[key])
         if value not in valid:
-            self.fail(key, f"expected one of {', '.join(valid)}, got {value!r}{nearest(str(value), valid)}")
+            short = [word for word in valid if isinstance(value, str) and value and word.startswith(value)]
+            hint = f"; did you mean '{short[0]}'?" if len(short) == 1 else nearest(str(value), valid)
+            self.fail(key, f"expected one of {', '.join(valid)}, got {value!r}{hint}")
         return value
 
     def list(self, key: str) -> list[Any]:

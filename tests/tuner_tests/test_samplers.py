@@ -1,0 +1,104 @@
+"""One contract for every sampler: draws lie in the space, keep its requirements, and can be repeated."""
+
+import importlib.util
+
+import optuna
+import pytest
+
+from model.errors import InputError
+from tuner import samplers, study_file
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+SWEEP = """\
+method: bayes
+program: train.py
+run_cap: 60
+metric: {{name: loss, goal: minimize}}
+parameters:
+  width: {{distribution: q_uniform, min: 81, max: 271, q: 32}}
+  heads: {{min: 4, max: 8}}
+  lr: {{distribution: log_uniform_values, min: 1.0e-4, max: 1.0e-1}}
+  noise: {{distribution: normal}}
+  momentum: {{min: 0.0, max: 0.9}}
+  kind: {{values: [a, b, c]}}
+tuner:
+  sampler: {sampler}
+  requires: ["width % heads == 0"]
+  when: {{momentum: kind == 'b'}}
+"""
+
+NAMES = ["tpe", "random", "nsgaii", "qmc", "gp"]
+if importlib.util.find_spec("cmaes"):
+    NAMES.append("cmaes")
+
+
+@pytest.fixture
+def study_of(tmp_path):
+    """Loads the sweep above with a sampler."""
+
+    def study_of(sampler, **changes):
+        path = tmp_path / "sweep.yaml"
+        text = SWEEP.format(sampler=sampler)
+        for old, new in changes.items():
+            text = text.replace(old, new)
+        path.write_text(text)
+        return study_file.load(path)
+
+    return study_of
+
+
+def run(study, *, seed, trials=30):
+    """Configurations of a small study."""
+    optimised = optuna.create_study(
+        directions=[m.goal for m in study.objectives], sampler=samplers.make(study, seed)
+    )
+    configs = []
+    for _ in range(trials):
+        trial = optimised.ask()
+        config = study.space.suggest(trial)
+        configs.append(config)
+        optimised.tell(trial, abs(config["lr"] - 0.01) + (config["kind"] != "b"))
+    return configs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_lie_in_the_space_and_keep_its_requirements(study_of, name):
+    study = study_of(name)
+    for config in run(study, seed=1, trials=14):
+        assert config["width"] in (96, 128, 160, 192, 224, 256)
+        assert 1e-4 <= config["lr"] <= 1e-1
+        assert ("momentum" in config) == (config["kind"] == "b")
+        assert study.space.violated(config) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_draws_the_same(study_of, name):
+    assert run(study_of(name), seed=3, trials=14) == run(study_of(name), seed=3, trials=14)
+
+
+def test_agents_with_different_seeds_draw_differently(study_of):
+    """W&B's agents are handed equal parameters (wandb #5215); ours are seeded apart."""
+    assert run(study_of("tpe"), seed=1, trials=3) != run(study_of("tpe"), seed=2, trials=3)
+
+
+def test_tpe_learns(study_of):
+    configs = run(study_of("tpe"), seed=1, trials=60)
+    late = [config["kind"] for config in configs[30:]]
+    assert late.count("b") > 15
+
+
+def test_a_fixed_parameter_is_kept_and_the_rest_drawn_to_fit_it(study_of):
+    study = study_of("tpe")
+    optimised = optuna.create_study(sampler=samplers.make(study, 0))
+    for _ in range(12):
+        optimised.enqueue_trial({"heads": 7})
+        config = study.space.suggest(optimised.ask())
+        assert config["heads"] == 7 and config["width"] == 224
+
+
+def test_a_sampler_that_needs_a_package_says_which(study_of):
+    if importlib.util.find_spec("cmaes"):
+        pytest.skip("cmaes is installed")
+    with pytest.raises(InputError, match="pip install cmaes"):
+        samplers.make(study_of("cmaes"), 0)

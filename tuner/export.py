@@ -1,0 +1,65 @@
+"""A study as a pure W&B sweep file, and a winner as a configuration file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from tuner.study_file import StudyFile
+
+_NUMBER = re.compile(r"^[-+]?[\d.]+([eE][-+]?\d+)?$|^0[oxb]\w+$")
+
+
+def wandb_sweep(study_file: StudyFile) -> dict[str, Any]:
+    """The study less what is ours: what `wandb sweep` takes.
+
+    Nothing else changes, so a file that came from W&B leaves as it came. What W&B has no word for
+    (`requires`, `when`, a design's points, constraints) is left out: W&B would search the whole space.
+    """
+    return {key: value for key, value in study_file.raw.items() if key != "tuner"}
+
+
+def wandb_yaml(study_file: StudyFile) -> str:
+    """`wandb_sweep` as text that YAML 1.1 and 1.2 read alike (W&B reads 1.1, where `1e-5` is a word)."""
+    left_out = [key for key in ("requires", "when", "points", "constraints") if _has(study_file, key)]
+    note = f"# left out, W&B has no word for it: {', '.join(left_out)}\n" if left_out else ""
+    return f"# {study_file.name}, exported for `wandb sweep`\n{note}{_dump(wandb_sweep(study_file))}"
+
+
+def config_yaml(config: Mapping[str, Any]) -> str:
+    """A configuration as text, one option a line, that both versions of YAML read alike."""
+    return _dump(dict(config))
+
+
+def _has(study_file: StudyFile, key: str) -> bool:
+    own = study_file.raw.get("tuner", {})
+    return bool(own.get(key))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Block style, with lists of plain values on one line; no anchors for values that occur twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_list(dumper: _Dumper, values: list[Any]) -> yaml.Node:
+    flat = not any(isinstance(value, dict | list) for value in values)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=flat)
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
+    """Quotes words that YAML 1.2 reads as numbers and 1.1 does not (`1e5`, `0o7`)."""
+    quoted = "'" if _NUMBER.match(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=quoted)
+
+
+_Dumper.add_representer(list, _represent_list)
+_Dumper.add_representer(str, _represent_text)
+
+
+def _dump(content: dict[str, Any]) -> str:
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
