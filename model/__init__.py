@@ -1,0 +1,21 @@
+"""The network that reads a mill's sensors, its data, and one training run (`model.train`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from model.errors import InputError, Pruned, TrainingFailed, WorkFailed
+
+if TYPE_CHECKING:
+    from model.trainer import train
+
+__all__ = ["InputError", "Pruned", "TrainingFailed", "WorkFailed", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes a second to import; `import model` does not pay for it, `model.train` does.
+    if name == "train":
+        from model.trainer import train
+
+        return train
+    raise AttributeError(f"module 'model' has no attribute '{name}'")

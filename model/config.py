@@ -30,6 +30,9 @@ class Config:
     prefix_rows: int = 20  # rows whose mean is the zero of each channel when normalization is "prefix"
     machine_position: bool = False  # adds mpox mpoy mpoz: position nearly gives the answer away
     vocab_bucket_digits: int | None = 4  # digits kept of a quantised value; None keeps all
+    registration: bool = True  # undoes each recording's delay of sensors against lines
+    context_before: int = 0  # rows before a window that the network sees as well
+    context_after: int = 64  # rows after it: the sensors come some 20 rows late
     split_seed: int = 42  # which recordings go to which part
 
     # -- network (model/network.py)
@@ -84,6 +87,7 @@ class Config:
     board_dropout: float = 0.0  # probability that a present board is absent, mask included, for a window
     noise_std: float = 0.02  # in standard deviations of a channel
     noise_probability: float = 0.5  # that a window gets noise
+    jitter_rows: int = 2  # a training window starts up to this many rows earlier or later, its label with it
     shift_max: int = 2  # rows a window moves at most, either way; its edge is repeated
     shift_probability: float = 0.5  # that a window is moved
     scale_range: float = 0.1  # magnitudes are multiplied by 1 ± this
@@ -129,6 +133,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("window", 4, 4096),
     ("stride", 1, 4096),
     ("prefix_rows", 1, 10_000),
+    ("context_before", 0, 4096),
+    ("context_after", 0, 4096),
     ("vocab_bucket_digits", 1, 4),
     ("d_model", 8, 4096),
     ("encoder_layers", 1, 32),
@@ -164,6 +170,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("board_dropout", 0, 0.95),
     ("noise_std", 0, 10),
     ("noise_probability", 0, 1),
+    ("jitter_rows", 0, 4096),
     ("shift_max", 0, 4096),
     ("shift_probability", 0, 1),
     ("scale_range", 0, 0.99),

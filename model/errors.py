@@ -18,7 +18,7 @@ class TrainingFailed(WorkFailed):
     """A run that cannot go on (non-finite loss, out of memory): the message names epoch and step."""
 
 
-class Pruned(Exception):  # noqa: N818  (an outcome, not an error)
+class Pruned(Exception):
     """Raised by a `report` callback to end a run early; training keeps what it has and passes it on."""
 
 

@@ -1,0 +1,191 @@
+"""One part through a network: teacher-forced logits, greedy lines, metrics, and the arrays that a run keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.metrics import Forced, exact_matches, head_accuracies, value_errors
+from model.network import MAX_TOKENS, Network
+from model.task import Task
+from model.tokens import BOS, COMMAND, EOS, HEADS, PARAM_TYPE, PARAM_VALUE, UNK, Vocabulary
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A network's answers on one part of W windows with P target positions.
+
+    logits: {head: (P, classes) float32}; gold, window, step: (P,); operation: (W, operations) float32;
+    decoded: the greedy line of each window; loss: mean cross-entropy a head, by head.
+    """
+
+    logits: dict[str, np.ndarray]
+    gold: np.ndarray
+    window: np.ndarray
+    step: np.ndarray
+    operation: np.ndarray
+    decoded: list[str]
+    metrics: dict[str, float]
+
+
+@torch.no_grad()
+def evaluate(network: Network, task: Task, part: str, *, device: torch.device) -> Outcome:
+    """Runs the part through the network, in evaluation mode, and measures every metric of a run."""
+    network.eval()
+    windows = task.parts[part]
+    table, vocabulary = task.table, task.vocabulary
+    logits: dict[str, list[Tensor]] = {head: [] for head in HEADS}
+    gold, window, step, operation = [], [], [], []
+    decoded: list[str] = []
+    rules = GreedyRules(vocabulary, device)
+    for first in range(0, len(windows), EVALUATION_BATCH):
+        index = np.arange(first, min(first + EVALUATION_BATCH, len(windows)))
+        x, _ = task.source.windows(windows, index)
+        memory = network.encode(x.to(device))
+        lines = windows.line[index]
+        length = table.length[lines]
+        real = np.arange(length.max()) < length[:, None]
+        inputs = torch.from_numpy(table.inputs[lines, : length.max()]).to(device)
+        here = torch.from_numpy(real).to(device)
+        for head, values in network.decoder(memory, inputs).items():
+            logits[head].append(values[here].float().cpu())
+        gold.append(table.targets[lines, : length.max()][real])
+        window.append(np.repeat(index, length))
+        step.append(np.nonzero(real)[1])
+        operation.append(network.operation_logits(memory).float().cpu())
+        decoded += [vocabulary.to_line(ids) for ids in greedy(network, memory, rules).tolist()]
+    all_logits = {head: torch.cat(parts).numpy() for head, parts in logits.items()}
+    arrays = np.concatenate(gold), np.concatenate(window), np.concatenate(step)
+    outcome = Outcome(all_logits, *arrays, torch.cat(operation).numpy(), decoded, {})
+    outcome.metrics.update(measure(outcome, task, part))
+    return outcome
+
+
+def measure(outcome: Outcome, task: Task, part: str) -> dict[str, float]:
+    """Every metric of `outcome`, by its plain name."""
+    windows, vocabulary = task.parts[part], task.vocabulary
+    lines = [task.data.lines[i] for i in windows.line]
+    forced = forced_choices(outcome, vocabulary)
+    truth = task.operation[windows.recording]
+    known = truth >= 0
+    right = outcome.operation[known].argmax(1) == truth[known]
+    return {
+        **head_accuracies(forced, vocabulary),
+        **value_errors(forced, vocabulary, lines),
+        "exact_acc": float(exact_matches(outcome.decoded, lines).mean()),
+        "operation_acc": float(right.mean()) if known.any() else 1.0,
+        "loss": _loss(outcome, vocabulary),
+    }
+
+
+def forced_choices(outcome: Outcome, vocabulary: Vocabulary) -> Forced:
+    """The best class of each head at each position, values among those of the parameter in question."""
+    values = outcome.logits["param_value"]
+    if len(vocabulary.values):
+        param = vocabulary.factor_table[outcome.gold][:, 2]
+        allowed = vocabulary.value_param_type[None, :] == param[:, None]
+        values = np.where(allowed, values, -np.inf)
+    return Forced(
+        gold=outcome.gold,
+        window=outcome.window,
+        step=outcome.step,
+        type=outcome.logits["type"].argmax(1),
+        command=outcome.logits["command"].argmax(1),
+        param_type=outcome.logits["param_type"].argmax(1),
+        param_value=values.argmax(1),
+    )
+
+
+def _loss(outcome: Outcome, vocabulary: Vocabulary) -> float:
+    """Mean over the heads of their cross-entropy where they apply, unsmoothed: comparable between runs."""
+    factors = vocabulary.factor_table[outcome.gold]
+    total = 0.0
+    for column, head in enumerate(HEADS):
+        here = (factors[:, column] >= 0) & (outcome.gold != UNK)
+        if here.any():
+            logits = torch.from_numpy(outcome.logits[head][here])
+            total += float(F.cross_entropy(logits, torch.from_numpy(factors[here, column])))
+    return total / len(HEADS)
+
+
+class GreedyRules:
+    """What greedy decoding looks up: the token of each class of each head, and which values a letter has."""
+
+    def __init__(self, vocabulary: Vocabulary, device: torch.device) -> None:
+        table = vocabulary.factor_table
+        self.command = _tokens_of(table, COMMAND, 1, len(vocabulary.commands), device)
+        self.param = _tokens_of(table, PARAM_TYPE, 2, len(vocabulary.param_types), device)
+        self.value = _tokens_of(table, PARAM_VALUE, 3, len(vocabulary.values), device)
+        letters = torch.arange(len(vocabulary.param_types))
+        self.allowed = (torch.from_numpy(vocabulary.value_param_type)[None] == letters[:, None]).to(device)
+        self.letter = torch.from_numpy(table[:, 2]).to(device)
+
+
+def _tokens_of(table: np.ndarray, kind: int, column: int, classes: int, device: torch.device) -> Tensor:
+    """(classes,) the token id of each class of a head; UNK for a class that no token has."""
+    out = np.full(max(1, classes), UNK, dtype=np.int64)
+    rows = np.flatnonzero(table[:, 0] == kind)
+    out[table[rows, column]] = rows
+    return torch.from_numpy(out).to(device)
+
+
+def greedy(network: Network, memory: Tensor, rules: GreedyRules) -> Tensor:
+    """The most probable token at every step, all windows at once: (B, L) ids, EOS-terminated, EOS-padded.
+
+    The heads are followed as they are: type first, then the head it points to. (`inference` adds the grammar.)
+    """
+    caches = network.decoder.begin(memory)
+    tokens = torch.full((len(memory),), BOS, dtype=torch.int64, device=memory.device)
+    letter = torch.zeros_like(tokens)
+    done = torch.zeros_like(tokens, dtype=torch.bool)
+    out = []
+    for _ in range(MAX_TOKENS - 1):
+        logits, caches = network.decoder.step(caches, tokens)
+        kind = logits["type"].argmax(1)
+        value = logits["param_value"].masked_fill(~rules.allowed[letter], -torch.inf).argmax(1)
+        choices = torch.stack(
+            [
+                torch.full_like(kind, EOS),
+                rules.command[logits["command"].argmax(1)],
+                rules.param[logits["param_type"].argmax(1)],
+                rules.value[value],
+            ]
+        )
+        tokens = choices.gather(0, kind[None])[0].masked_fill(done, EOS)
+        done = done | (tokens == EOS)
+        named = rules.letter[tokens]
+        letter = torch.where(named >= 0, named, letter)
+        out.append(tokens)
+        if bool(done.all()):
+            break
+    return torch.stack(out, dim=1)
+
+
+def save_predictions(path: Path, outcome: Outcome, task: Task, part: str) -> None:
+    """Writes the arrays that ensembles are built from (float16 logits where a head applies)."""
+    windows = task.parts[part]
+    factors = task.vocabulary.factor_table[outcome.gold]
+    applies = (factors >= 0) & (outcome.gold != UNK)[:, None]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path,
+        gold=outcome.gold.astype(np.int32),
+        window=outcome.window.astype(np.int32),
+        step=outcome.step.astype(np.int16),
+        recording=windows.recording.astype(np.int32),
+        start=windows.start.astype(np.int32),
+        line=windows.line.astype(np.int32),
+        applies=applies,
+        operation=outcome.operation.astype(np.float16),
+        **{
+            head: outcome.logits[head][applies[:, column]].astype(np.float16)
+            for column, head in enumerate(HEADS)
+        },
+    )

@@ -1,0 +1,270 @@
+"""The network: sensor windows in, a line's tokens out, each token as four factors (type, command, …).
+
+Shapes: B windows, T rows, C channels, S frames (memory), L tokens, D width.
+The encoder sees a window twice: as a sequence of frames (means of 4 rows), and as statistics of each channel
+over the labelled rows and over the rows after them, which is what trees on these data live on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from model.config import Config
+
+FRAME_ROWS = 4
+MAX_TOKENS = 32  # positions of a line, BOS included
+EDGE_ROWS = 8  # rows at either end of a segment whose mean is a statistic of its own
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention of x over `memory`, with keys and values that can be kept."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, D) → keys and values, each (B, heads, S, D / heads)."""
+        key, value = self.key_value(memory).chunk(2, dim=-1)
+        return self._split(key), self._split(value)
+
+    def forward(self, x: Tensor, kept: tuple[Tensor, Tensor], *, causal: bool = False) -> Tensor:
+        """x (B, L, D) attends to the kept keys and values."""
+        mixed = F.scaled_dot_product_attention(
+            self._split(self.query(x)),
+            *kept,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=causal,
+        )
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def _feed_forward(width: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width)
+    )
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward block, norms first."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads, dropout)
+        self.feed_forward = _feed_forward(width, dropout)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, S, D) → (B, S, D)."""
+        y = self.norms[0](x)
+        x = x + self.drop(self.attention(y, self.attention.keys_values(y)))
+        return x + self.drop(self.feed_forward(self.norms[1](x)))
+
+
+@dataclass(frozen=True)
+class LayerCache:
+    """What a decoder layer keeps of a window and of the tokens so far (keys and values)."""
+
+    memory: tuple[Tensor, Tensor]
+    tokens: tuple[Tensor, Tensor] | None
+
+    def reorder(self, rows: Tensor) -> LayerCache:
+        """The cache of the rows `rows` (N,): for beams that were copied or dropped."""
+        keys, values = self.memory
+        tokens = None if self.tokens is None else (self.tokens[0][rows], self.tokens[1][rows])
+        return LayerCache((keys[rows], values[rows]), tokens)
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention over the tokens, attention over the memory, feed-forward, norms first."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.itself = Attention(width, heads, dropout)
+        self.across = Attention(width, heads, dropout)
+        self.feed_forward = _feed_forward(width, dropout)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        """x (B, L, D), memory (B, S, D) → (B, L, D)."""
+        y = self.norms[0](x)
+        x = x + self.drop(self.itself(y, self.itself.keys_values(y), causal=True))
+        return self._rest(x, self.across.keys_values(memory))
+
+    def step(self, x: Tensor, cache: LayerCache) -> tuple[Tensor, LayerCache]:
+        """One token x (N, 1, D) after those in the cache."""
+        y = self.norms[0](x)
+        key, value = self.itself.keys_values(y)
+        if cache.tokens is not None:
+            key, value = torch.cat([cache.tokens[0], key], 2), torch.cat([cache.tokens[1], value], 2)
+        x = x + self.itself(y, (key, value))
+        return self._rest(x, cache.memory), LayerCache(cache.memory, (key, value))
+
+    def _rest(self, x: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
+        x = x + self.drop(self.across(self.norms[1](x), memory))
+        return x + self.drop(self.feed_forward(self.norms[2](x)))
+
+
+class Encoder(nn.Module):
+    """Windows → memory: frames of 4 rows and one summary of the channels' statistics, through attention."""
+
+    def __init__(self, config: Config, channels: int) -> None:
+        super().__init__()
+        self.config = config
+        time = config.context_before + config.window + config.context_after
+        self.frames = -(-time // FRAME_ROWS)
+        width = config.d_model
+        # Two neighbouring frames each: a difference of means is a speed.
+        self.stem = nn.Conv1d(channels, width, kernel_size=3, padding=1)
+        self.place = nn.Parameter(torch.randn(self.frames, width) * 0.02)
+        segments = 1 + (config.context_before > 0) + (config.context_after > 0)
+        self.summary = nn.Sequential(
+            nn.Linear(segments * 6 * channels, 2 * width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(2 * width, width),
+        )
+        self.layers = nn.ModuleList(
+            EncoderLayer(width, config.heads, config.dropout) for _ in range(config.encoder_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, T, C) → memory (B, frames + 1, D), the summary last."""
+        summary = self.summary(self.statistics(x))
+        frames = self.stem(frame_means(x).transpose(1, 2)).transpose(1, 2) + self.place
+        memory = torch.cat([F.gelu(frames), summary[:, None]], dim=1)
+        for layer in self.layers:
+            if self.config.gradient_checkpointing and self.training:
+                memory = checkpoint(layer, memory, use_reentrant=False)
+            else:
+                memory = layer(memory)
+        return self.norm(memory)
+
+    def statistics(self, x: Tensor) -> Tensor:
+        """(B, segments · 6 · C): mean, deviation, least, greatest, mean of the first and last rows."""
+        before, window, after = self.config.context_before, self.config.window, self.config.context_after
+        parts = x.split([n for n in (before, window, after) if n], dim=1)
+        out = []
+        for part in parts:
+            edge = min(EDGE_ROWS, part.shape[1])
+            mean = part.mean(1)
+            deviation = part.std(1, correction=0)
+            low, high = part.aminmax(dim=1)
+            out += [mean, deviation, low, high, part[:, :edge].mean(1), part[:, -edge:].mean(1)]
+        return torch.cat(out, dim=1)
+
+
+def frame_means(x: Tensor) -> Tensor:
+    """(B, T, C) → (B, ceil(T / 4), C): means of 4 rows; the last row is repeated to fill the last frame."""
+    missing = -x.shape[1] % FRAME_ROWS
+    if missing:
+        x = torch.cat([x, x[:, -1:].expand(-1, missing, -1)], dim=1)
+    return x.unflatten(1, (-1, FRAME_ROWS)).mean(2)
+
+
+class Decoder(nn.Module):
+    """Tokens so far → hidden states, from which the four heads read the factors of the next token."""
+
+    def __init__(self, config: Config, head_sizes: Mapping[str, int], tokens: int) -> None:
+        super().__init__()
+        width = config.d_model
+        self.embed = nn.Embedding(tokens, width)
+        self.place = nn.Parameter(torch.randn(MAX_TOKENS, width) * 0.02)
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, config.heads, config.dropout) for _ in range(config.decoder_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.sizes = {name: max(1, n) for name, n in head_sizes.items()}
+        self.heads = nn.Linear(width, sum(self.sizes.values()))  # all four at once
+        self.checkpointing = config.gradient_checkpointing
+
+    def forward(self, memory: Tensor, tokens: Tensor) -> dict[str, Tensor]:
+        """memory (B, S, D), tokens (B, L) starting with BOS → logits {head: (B, L, classes)}."""
+        x = self.embed(tokens) + self.place[: tokens.shape[1]]
+        for layer in self.layers:
+            if self.checkpointing and self.training:
+                x = checkpoint(layer, x, memory, use_reentrant=False)
+            else:
+                x = layer(x, memory)
+        return self._logits(x)
+
+    def begin(self, memory: Tensor) -> list[LayerCache]:
+        """The caches of no tokens yet."""
+        return [LayerCache(layer.across.keys_values(memory), None) for layer in self.layers]
+
+    def step(self, caches: list[LayerCache], tokens: Tensor) -> tuple[dict[str, Tensor], list[LayerCache]]:
+        """tokens (N,), the newest of each row → logits {head: (N, classes)} of the next, and new caches."""
+        so_far = 0 if caches[0].tokens is None else caches[0].tokens[0].shape[2]
+        x = (self.embed(tokens) + self.place[so_far])[:, None]
+        new = []
+        for layer, cache in zip(self.layers, caches, strict=True):
+            x, kept = layer.step(x, cache)
+            new.append(kept)
+        return {head: logits[:, 0] for head, logits in self._logits(x).items()}, new
+
+    def _logits(self, x: Tensor) -> dict[str, Tensor]:
+        logits = self.heads(self.norm(x)).split(list(self.sizes.values()), dim=-1)
+        return dict(zip(self.sizes, logits, strict=True))
+
+
+class Network(nn.Module):
+    """Encoder, decoder, and the heads of the auxiliary losses that have a weight."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        channels: int,
+        head_sizes: Mapping[str, int],
+        tokens: int,
+        operations: int,
+        recordings: int = 0,
+    ) -> None:
+        super().__init__()
+        self.encoder = Encoder(config, channels)
+        self.decoder = Decoder(config, head_sizes, tokens)
+        self.operation = nn.Linear(config.d_model, operations)
+        self.rows: nn.Linear | None = None
+        if config.reconstruction_weight:
+            self.rows = nn.Linear(config.d_model, FRAME_ROWS * channels)
+        self.recording: nn.Linear | None = None
+        if config.invariant_fingerprint and recordings:
+            self.recording = nn.Linear(config.d_model, recordings)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """x (B, T, C) → memory (B, S, D)."""
+        return self.encoder(x)
+
+    def embedding(self, memory: Tensor) -> Tensor:
+        """(B, S, D) → (B, D): one vector a window, for the auxiliary losses."""
+        return memory.mean(1)
+
+    def operation_logits(self, memory: Tensor) -> Tensor:
+        """(B, S, D) → (B, operations)."""
+        return self.operation(self.embedding(memory))
+
+    def reconstruct(self, memory: Tensor, time: int) -> Tensor:
+        """(B, S, D) → the rows the window had, (B, time, C)."""
+        assert self.rows is not None, "made when reconstruction has a weight"
+        rows = self.rows(memory[:, :-1])
+        return rows.unflatten(-1, (FRAME_ROWS, -1)).flatten(1, 2)[:, :time]
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Trained numbers."""
+    return sum(p.numel() for p in network.parameters())

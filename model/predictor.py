@@ -1,0 +1,167 @@
+"""A trained run as something that decodes: windows of any recording in, the next token's logits out.
+
+`ensemble.predictor` has the same methods for several runs at once; decoders know only these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from model.config import Config
+from model.devices import place
+from model.errors import InputError
+from model.network import LayerCache, Network
+from model.recordings import Recordings
+from model.registration import Registration
+from model.row_source import RowSource, delays_of
+from model.run_folder import CONFIG, SCALER, VOCABULARY, WEIGHTS, read_json
+from model.scaler import Scaler
+from model.tokens import HEADS, Vocabulary
+from model.windows import Windows, find_windows
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedWindows:
+    """Windows of one set of recordings with what is needed to cut them (see `RunPredictor.windows`)."""
+
+    windows: Windows
+    source: RowSource
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Encoded windows: (windows, frames, width)."""
+
+    encoded: Tensor
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What decoding keeps between tokens, a row for each window or beam."""
+
+    caches: list[LayerCache]
+
+
+class RunPredictor:
+    """The network of a run folder (or of a bundle's member), ready to decode."""
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        config: Config,
+        vocabulary: Vocabulary,
+        scaler: Scaler,
+        registration: Registration | None,
+    ) -> None:
+        self.device = place(config).device
+        self.network = network.to(self.device).eval()
+        self.config, self.vocabulary, self.scaler = config, vocabulary, scaler
+        self.registration = registration
+
+    @classmethod
+    def load(cls, folder: Path) -> RunPredictor:
+        """Reads config, vocabulary, scaler and weights of a run folder.
+
+        Raises:
+            InputError: a file is missing, torn, or does not belong to the others.
+        """
+        config = Config.from_dict(read_json(folder / CONFIG))
+        vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY))
+        scaler = Scaler.from_json(read_json(folder / SCALER))
+        try:
+            tensors = load_file(folder / WEIGHTS)
+        except FileNotFoundError:
+            raise InputError(
+                f"{folder}: has no {WEIGHTS}; only the best runs of a study keep their weights"
+            ) from None
+        except SafetensorError as error:
+            raise InputError(f"{folder / WEIGHTS}: not readable ({error}); was it cut off?") from None
+        parts = _by_prefix(tensors)
+        registration = None
+        if "registration" in parts:
+            registration = Registration.from_arrays({k: v.numpy() for k, v in parts["registration"].items()})
+        network = Network(
+            config,
+            channels=len(scaler.channels) + 3 * config.machine_position,
+            head_sizes=vocabulary.head_sizes,
+            tokens=len(vocabulary),
+            operations=len(scaler.operations),
+            recordings=len(parts["network"].get("recording.bias", ())),
+        )
+        try:
+            network.load_state_dict(parts["network"])
+        except RuntimeError as error:
+            raise InputError(f"{folder / WEIGHTS}: does not fit {CONFIG} ({error})") from None
+        return cls(network, config=config, vocabulary=vocabulary, scaler=scaler, registration=registration)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that a recording must be laid out in (`Recordings.from_files(channels=…)`)."""
+        return self.scaler.channels
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The operations that the network tells apart, in the order of its logits."""
+        return self.scaler.operations
+
+    def windows(self, data: Recordings, which: Sequence[int] | None = None) -> LoadedWindows:
+        """The windows of the recordings `which` (default all), scaled, and moved by each one's delay.
+
+        Raises:
+            InputError: `data` is not laid out in this predictor's channels.
+        """
+        config = self.config
+        windows = find_windows(data, window=config.window, stride=config.stride, which=which)
+        owners = sorted({int(i) for i in windows.recording})
+        delays = delays_of(data, self.registration, owners)
+        return LoadedWindows(windows, RowSource(data, self.scaler, config, delays=delays))
+
+    @torch.inference_mode()
+    def encode(self, loaded: LoadedWindows, index: np.ndarray) -> Memory:
+        """Encodes the windows at `index` (B,), once: every beam and step reads the memory."""
+        x, _ = loaded.source.windows(loaded.windows, index)
+        return Memory(self.network.encode(x.to(self.device)))
+
+    @torch.inference_mode()
+    def operation_logits(self, memory: Memory) -> Tensor:
+        """(B, operations) float32."""
+        return self.network.operation_logits(memory.encoded).float()
+
+    @torch.inference_mode()
+    def begin(self, memory: Memory) -> State:
+        """A row for each window, no token yet; the first `advance` takes BOS."""
+        return State(self.network.decoder.begin(memory.encoded))
+
+    @torch.inference_mode()
+    def advance(self, state: State, tokens: Tensor) -> tuple[dict[str, Tensor], State]:
+        """The logits {head: (N, classes) float32} of the token that follows `tokens` (N,)."""
+        logits, caches = self.network.decoder.step(state.caches, tokens.to(self.device))
+        return {head: logits[head].float() for head in HEADS}, State(caches)
+
+    @torch.inference_mode()
+    def reorder(self, state: State, rows: Tensor) -> State:
+        """The state of the rows `rows` (M,), which may repeat or leave out rows."""
+        return State([cache.reorder(rows.to(self.device)) for cache in state.caches])
+
+
+def _by_prefix(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    parts: dict[str, dict[str, Tensor]] = {"network": {}}
+    for name, tensor in tensors.items():
+        prefix, rest = name.split(".", 1)
+        parts.setdefault(prefix, {})[rest] = tensor
+    return parts

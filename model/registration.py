@@ -1,0 +1,173 @@
+"""Registration in time: how many rows the sensors of a recording come after its G-code lines.
+
+Boards and controller write their own clocks. In the recordings of one operation the sensor streams repeat
+each other almost exactly, but 0 to 60 rows later or earlier against the controller, a different number in
+each recording and the same for all of its boards. A window of a late recording therefore shows the machine
+several lines before the one it is labelled with. One whole number a recording, found from its sensors alone
+by cross-correlation with the recordings of `train`, undoes that; neither lines nor position are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.ndimage import uniform_filter1d
+
+from model.recordings import Recordings
+
+MAX_DELAY = 80  # rows searched to either side
+SMOOTH_ROWS = 5
+TREND_ROWS = 201  # slower changes (warming up, drift) say nothing of the clock
+ROUNDS = 4  # of aligning to the mean of the others
+FEW = 3  # recordings, below which an operation looks for another one's template
+RESEMBLES = 0.2  # mean correlation over channels
+TEMPLATE_CHANNELS = 96  # the channels that repeat best are kept
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """A template for each operation that needs one: the mean of its aligned train recordings.
+
+    templates: (templates, rows, channels) float32, row 0 is `MAX_DELAY` rows before a recording's start;
+    0 in the channels that were not kept.
+    """
+
+    templates: np.ndarray
+
+    @classmethod
+    def fit(cls, data: Recordings, train: Sequence[int]) -> tuple[Registration, dict[int, int]]:
+        """Aligns the train recordings of each operation with each other.
+
+        An operation of few recordings is registered against the others' templates where it resembles one
+        (a damaged part is cut by the same program as a whole one), and has a template of its own elsewhere.
+
+        Returns:
+            the registration, and the delay in rows of each train recording (the median of an operation is 0).
+        """
+        groups: dict[str, list[int]] = {}
+        for i in train:
+            groups.setdefault(data.recordings[i].operation, []).append(i)
+        rows = max(data.recordings[i].rows for i in train) + 2 * MAX_DELAY
+        templates: list[np.ndarray] = []
+        delays: dict[int, int] = {}
+        for operation in sorted(groups, key=lambda name: (-len(groups[name]), name)):
+            shapes = {i: shape_of(data, i) for i in groups[operation]}
+            if len(shapes) < FEW and templates:
+                found = {i: _best(shape, templates) for i, shape in shapes.items()}
+                if all(score > RESEMBLES for score, _ in found.values()):
+                    delays.update({i: delay for i, (_, delay) in found.items()})
+                    continue
+            delay = _align(shapes)
+            delays.update(delay)
+            templates.append(_template(shapes, delay, rows))
+        return cls(np.stack(templates)), delays
+
+    def delay(self, data: Recordings, recording: int) -> int:
+        """The delay in rows of a recording against the template that it resembles most."""
+        return _best(shape_of(data, recording), self.templates)[1]
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Compact arrays: templates in float16 at the channels that any of them uses, which, and of how many."""
+        used = np.flatnonzero(self.templates.any(axis=(0, 1)))
+        return {
+            "channels": used,
+            "width": np.array(self.templates.shape[2]),
+            "templates": np.ascontiguousarray(self.templates[:, :, used], dtype=np.float16),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Registration:
+        """The inverse of `to_arrays`."""
+        kept = arrays["templates"]
+        templates = np.zeros((*kept.shape[:2], int(arrays["width"])), dtype=np.float32)
+        templates[:, :, arrays["channels"]] = kept
+        return cls(templates)
+
+
+def shape_of(data: Recordings, recording: int) -> np.ndarray:
+    """(rows, channels) float32: smoothed, without trend, each channel of unit variance; 0 where absent."""
+    r = data.recordings[recording]
+    x = np.asarray(data.signals[r.start : r.start + r.rows], dtype=np.float32)
+    x = uniform_filter1d(x, SMOOTH_ROWS, axis=0, mode="nearest")
+    x -= uniform_filter1d(x, TREND_ROWS, axis=0, mode="nearest")
+    deviation = x.std(axis=0)
+    alive = (deviation > 1e-6) & data.present[recording]
+    return np.where(alive, x / np.where(alive, deviation, 1), 0).astype(np.float32)
+
+
+def _best(shape: np.ndarray, templates: Sequence[np.ndarray] | np.ndarray) -> tuple[float, int]:
+    """The highest correlation with any template, and the delay at which it is reached."""
+    lags = np.arange(0, 2 * MAX_DELAY + 1)
+    best, found = -np.inf, 0
+    for template in templates:
+        score = _correlation(shape, template, lags=lags)
+        k = int(score.argmax())
+        if score[k] > best:
+            best, found = float(score[k]), MAX_DELAY - k
+    return best, found
+
+
+def _correlation(shape: np.ndarray, reference: np.ndarray, *, lags: np.ndarray) -> np.ndarray:
+    """(lags,) mean over channels of the correlation of `reference[t + lag]` with `shape[t]`.
+
+    One inverse transform serves all channels, because the mean over channels is taken of the spectra.
+    """
+    used = np.flatnonzero(shape.any(axis=0) & reference.any(axis=0))
+    if len(used) == 0:
+        return np.zeros(len(lags))
+    size = next_fast_len(len(shape) + len(reference) + int(np.abs(lags).max()), real=True)
+    spectrum = np.einsum(
+        "fc,fc->f",
+        rfft(reference[:, used], size, axis=0),
+        rfft(shape[:, used], size, axis=0).conj(),
+        optimize=True,
+    )
+    return irfft(spectrum, size)[lags] / (len(shape) * len(used))
+
+
+def _align(shapes: dict[int, np.ndarray]) -> dict[int, int]:
+    """Delays of recordings of one operation: pairwise lags, each recording at the median of what all say."""
+    names = list(shapes)
+    if len(names) == 1:
+        return {names[0]: 0}
+    lags = np.arange(-MAX_DELAY, MAX_DELAY + 1)
+    size = next_fast_len(2 * max(len(s) for s in shapes.values()) + MAX_DELAY, real=True)
+    spectra = {i: rfft(shape, size, axis=0) for i, shape in shapes.items()}
+    lag = np.zeros((len(names), len(names)))
+    for a in range(len(names)):
+        for b in range(a + 1, len(names)):
+            product = np.einsum("fc,fc->f", spectra[names[a]], spectra[names[b]].conj(), optimize=True)
+            lag[a, b] = lags[irfft(product, size)[lags].argmax()]
+            lag[b, a] = -lag[a, b]
+    delay = np.zeros(len(names))
+    others = ~np.eye(len(names), dtype=bool)
+    for _ in range(50):  # the median of the others' delay plus the lag against each; settles in a few rounds
+        said = lag + delay[None, :]
+        new = np.array([np.median(said[a, others[a]]) for a in range(len(names))])
+        new -= np.median(new)
+        if np.array_equal(new, delay):
+            break
+        delay = new
+    return {name: round(float(d)) for name, d in zip(names, delay, strict=True)}
+
+
+def _template(shapes: dict[int, np.ndarray], delay: dict[int, int], rows: int) -> np.ndarray:
+    """(rows, channels) mean of the aligned shapes in the channels that repeat best."""
+    channels = next(iter(shapes.values())).shape[1]
+    total = np.zeros((rows, channels), dtype=np.float32)
+    count = np.zeros((rows, channels), dtype=np.float32)
+    for i, shape in shapes.items():
+        start = max(0, MAX_DELAY - delay[i])
+        stop = min(rows, start + len(shape))
+        total[start:stop] += shape[: stop - start]
+        count[start:stop] += shape.any(axis=0)
+    mean = total / np.maximum(count, 1)
+    common = count.max(axis=0) >= 0.5 * len(shapes)
+    repeats = np.where(common, mean.std(axis=0), 0)  # the mean of what does not repeat is flat
+    kept = np.argsort(-repeats, kind="stable")[:TEMPLATE_CHANNELS]
+    out = np.zeros_like(mean)
+    out[:, kept] = mean[:, kept]
+    return out

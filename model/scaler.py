@@ -1,0 +1,108 @@
+"""From raw rows to the network's input: each channel about 0, about 1, absent channels 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from model.errors import InputError
+from model.recordings import Recordings
+
+CLIP = 6.0  # standard deviations; what is beyond is a glitch of a board
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Statistics of `train` and how a recording's channels are centred.
+
+    normalization: "global" centres on the mean of train, "recording" on the recording's own mean and
+    deviation (offsets differ between recordings), "prefix" on the mean of its first `prefix_rows` rows (what
+    a live system can do).
+    mean, deviation: of each channel over train; within: median over train recordings of the deviation inside
+    one recording.
+    """
+
+    channels: tuple[str, ...]
+    operations: tuple[str, ...]
+    normalization: str
+    prefix_rows: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    within: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, data: Recordings, train: Sequence[int], *, normalization: str, prefix_rows: int) -> Scaler:
+        """From the train recordings alone."""
+        means, deviations, weights = [], [], []
+        for i in train:
+            r = data.recordings[i]
+            x = np.asarray(data.signals[r.start : r.start + r.rows], dtype=np.float64)
+            here = data.present[i]
+            means.append(np.where(here, x.mean(axis=0), np.nan))
+            deviations.append(np.where(here, x.std(axis=0), np.nan))
+            weights.append(r.rows)
+        mean_each, deviation_each = np.array(means), np.array(deviations)
+        weight = np.array(weights, dtype=float)[:, None] * ~np.isnan(mean_each)
+        total = np.maximum(weight.sum(axis=0), 1)
+        mean = np.nansum(mean_each * weight, axis=0) / total
+        second = np.nansum((deviation_each**2 + (mean_each - mean) ** 2) * weight, axis=0) / total
+        seen = ~np.isnan(deviation_each).all(axis=0)
+        within = np.zeros(len(mean))
+        within[seen] = np.nanmedian(deviation_each[:, seen], axis=0)
+        return cls(
+            channels=data.channels,
+            operations=tuple(sorted({data.recordings[i].operation for i in train})),
+            normalization=normalization,
+            prefix_rows=prefix_rows,
+            mean=tuple(mean.tolist()),
+            deviation=tuple(np.sqrt(second).tolist()),
+            within=tuple(within.tolist()),
+        )
+
+    def offsets(self, data: Recordings) -> tuple[np.ndarray, np.ndarray]:
+        """What to subtract from and then multiply with the rows of each recording.
+
+        Returns:
+            offset and factor, both (recordings, channels) float32; factor is 0 where a channel is absent or
+            never moved in train.
+
+        Raises:
+            InputError: `data` has other channels.
+        """
+        if data.channels != self.channels:
+            raise InputError(
+                f"{data.name}: its {len(data.channels)} channels are not the {len(self.channels)} that the "
+                "network was trained on"
+            )
+        count = len(data.recordings)
+        offset = np.tile(np.array(self.mean, dtype=np.float64), (count, 1))
+        scale = np.tile(
+            np.array(self.within if self.normalization != "global" else self.deviation), (count, 1)
+        )
+        for i, r in enumerate(data.recordings):
+            if self.normalization == "global" or r.rows == 0:
+                continue
+            rows = r.rows if self.normalization == "recording" else min(r.rows, self.prefix_rows)
+            x = np.asarray(data.signals[r.start : r.start + rows], dtype=np.float64)
+            offset[i] = x.mean(axis=0)
+            if self.normalization == "recording":
+                # A channel that hardly moves here is not blown up to the size of one that does.
+                scale[i] = np.maximum(x.std(axis=0), 0.25 * scale[i])
+        usable = data.present & (scale > 1e-9)
+        factor = np.where(usable, 1 / np.where(usable, scale, 1), 0)
+        return offset.astype(np.float32), factor.astype(np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values for a JSON file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Scaler:
+        """The inverse of `to_json`. InputError when a key is missing or unknown."""
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+        except TypeError as error:
+            raise InputError(f"not a scaler: {error}") from None

@@ -1,0 +1,364 @@
+"""One training run: fit → run_epoch → train_step. It reports once an epoch and knows nobody who listens."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model import losses
+from model.augment import Augment, Mixture, mixup, oversample, rare_windows
+from model.config import Config
+from model.devices import place
+from model.errors import Pruned, TrainingFailed
+from model.evaluate import Outcome, evaluate, save_predictions
+from model.memory import Microbatches
+from model.network import Network, parameter_count
+from model.optimizers import WeightAverage, make_optimizer, set_rate
+from model.recording_files import board_of
+from model.run_folder import CONFIG, PARTS, PREDICTIONS, SCALER, VOCABULARY, WEIGHTS, RunFolder, write_json
+from model.schedules import Schedule
+from model.task import Task, prepare
+from model.tokens import PARAM_VALUE
+
+Report = Callable[[int, dict[str, float]], None]
+
+
+def train(
+    config: Mapping[str, Any], report: Report, *, data: Path, run_folder: Path | None = None
+) -> dict[str, float]:
+    """Trains one network and returns the `val/…` metrics of its best epoch.
+
+    Args:
+        config: values of `model.config.Config`; missing keys take their default.
+        report: called after every epoch with the epoch (from 0) and its metrics. It may raise `Pruned`.
+        data: a data set's folder.
+        run_folder: where the run is kept (whole or absent); None keeps nothing.
+
+    Raises:
+        InputError: a bad config or data set.
+        Pruned: as raised by `report`; the folder then says so in its result.
+        TrainingFailed: the loss is not finite, or memory is out.
+    """
+    checked = Config.from_dict(config)
+    task = prepare(data, checked)
+    with RunFolder(run_folder) if run_folder else nullcontext() as folder:
+        return _Run(checked, task, report, folder).fit()
+
+
+class _Run:
+    """The state of a run: network, optimiser, random generators, best epoch so far."""
+
+    def __init__(self, config: Config, task: Task, report: Report, folder: RunFolder | None) -> None:
+        self.config, self.task, self.report, self.folder = config, task, report, folder
+        self.began = time.monotonic()
+        self.placement = place(config)
+        self.device = self.placement.device
+        torch.manual_seed(config.seed)
+        self.order = np.random.default_rng([config.seed, 1])
+        self.generator = torch.Generator(self.device).manual_seed(config.seed + 1)
+        self.network = Network(
+            config,
+            channels=task.source.channels,
+            head_sizes=task.vocabulary.head_sizes,
+            tokens=len(task.vocabulary),
+            operations=len(task.scaler.operations),
+            recordings=len(task.data.recordings),
+        ).to(self.device)
+        self.optimizer = make_optimizer(self.network, config)
+        self.average = WeightAverage(self.network, config.ema) if config.ema else None
+        self.scaler = self.placement.scaler()
+        self.microbatches = Microbatches()
+        self.augment = Augment(config, self.generator, boards=self._boards())
+        self.weights = losses.loss_weights(config)
+        self.counts = losses.class_counts(
+            torch.from_numpy(task.table.factors[task.parts["train"].line]), task.vocabulary.head_sizes
+        )
+        self.heads = losses.HeadLosses(config, counts=self.counts)
+        self.index = self._train_index()
+        self.schedule = Schedule(config, steps_per_epoch=math.ceil(len(self.index) / config.batch_size))
+        self.operation = torch.from_numpy(task.operation).to(self.device)
+        self.targets = torch.from_numpy(task.table.factors).to(self.device)
+        self.inputs = torch.from_numpy(task.table.inputs).to(self.device)
+        self.best: dict[str, float] = {}
+        self.best_epoch = -1
+        self.best_weights: dict[str, Tensor] = {}
+
+    # -- levels: fit, epoch, step
+
+    def fit(self) -> dict[str, float]:
+        """All epochs, then the final measurement of the best one."""
+        try:
+            for epoch in range(self.config.epochs):
+                metrics = self.run_epoch(epoch)
+                if self.folder:
+                    self.folder.log(epoch, metrics)
+                self.report(epoch, metrics)
+                if self._waited_long_enough(epoch):
+                    break
+        except Pruned:
+            self._finish("pruned")
+            raise
+        except TrainingFailed as error:
+            self._finish("failed", error=str(error))
+            raise
+        self.network.load_state_dict(self.best_weights)
+        self._finish("complete")
+        return self.best
+
+    def run_epoch(self, epoch: int) -> dict[str, float]:
+        """One pass over the training windows, then the metrics of `select`."""
+        began = time.monotonic()
+        self.network.train()
+        total = torch.zeros((), device=self.device)
+        order = self.order.permutation(self.index)
+        for step, first in enumerate(range(0, len(order), self.config.batch_size)):
+            total += self.train_step(epoch, step, order[first : first + self.config.batch_size])
+        with self._averaged():
+            outcome = evaluate(self.network, self.task, "select", device=self.device)
+            self._keep_if_best(epoch, outcome)
+        self.schedule.observe(outcome.metrics["overall_acc"])
+        return {
+            "train/loss": float(total) / max(1, step + 1),
+            **{f"val/{name}": value for name, value in outcome.metrics.items()},
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "epoch_seconds": time.monotonic() - began,
+        }
+
+    def train_step(self, epoch: int, step: int, index: np.ndarray) -> Tensor:
+        """One optimiser step on the windows `index`; returns the mean loss, detached."""
+        set_rate(self.optimizer, self.schedule.rate(epoch * self.schedule.steps_per_epoch + step))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss_sum = torch.zeros((), device=self.device)
+
+        def backward(part: Tensor, share: float) -> None:
+            with self.placement.autocast():
+                loss = self._loss(part.numpy())
+            self.scaler.scale(loss * share).backward()
+            loss_sum.add_(loss.detach() * share)
+
+        where = f"epoch {epoch}, step {step}"
+        self.microbatches.run(
+            torch.from_numpy(index),
+            backward,
+            drop_gradients=lambda: self.optimizer.zero_grad(set_to_none=True),
+            where=where,
+        )
+        if not torch.isfinite(loss_sum):
+            raise TrainingFailed(f"the loss is {float(loss_sum)} at {where}: try a smaller learning_rate")
+        if self.config.grad_clip:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.grad_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average:
+            self.average.update()
+        return loss_sum
+
+    # -- one batch
+
+    def _loss(self, index: np.ndarray) -> Tensor:
+        """The weighted sum of all losses of a batch of training windows."""
+        config = self.config
+        start, recording, line = self._moved(index)
+        x, present = self.task.source.batch(torch.from_numpy(start), torch.from_numpy(recording))
+        x, present = x.to(self.device), present.to(self.device)
+        x = self.augment(x, present)
+        mixture = mixup(x, present, alpha=config.mixup_alpha, generator=self.generator)
+        seen, hidden = x, None
+        if config.reconstruction_weight:
+            seen, hidden = losses.hide_patches(
+                x,
+                share=config.reconstruction_mask,
+                rows=config.reconstruction_patch,
+                generator=self.generator,
+            )
+        memory = self.network.encode(seen)
+        lines = torch.from_numpy(line).to(self.device)
+        owner = torch.from_numpy(recording).to(self.device)
+        terms = {
+            **self._mixed(lambda rows: self._head_terms(memory, lines[rows]), mixture, len(lines)),
+            "reconstruction": lambda: losses.reconstruction_loss(
+                self.network.reconstruct(memory, x.shape[1]), x, _given(hidden), present
+            ),
+            "fingerprint": lambda: losses.classification_loss(
+                self.network.operation_logits(memory), self.operation[owner]
+            ),
+            "invariance": lambda: losses.classification_loss(
+                _given(self.network.recording)(losses.reverse_gradient(self.network.embedding(memory))), owner
+            ),
+            "contrastive": lambda: losses.contrastive_loss(
+                self.network.embedding(memory), lines, temperature=config.contrastive_temperature
+            ),
+        }
+        return losses.combine(terms, self.weights)[0]
+
+    def _head_terms(self, memory: Tensor, lines: Tensor) -> dict[str, Callable[[], Tensor]]:
+        """The four heads' losses of the windows of `memory` (B, S, D) against the lines `lines` (B,)."""
+        inputs, targets = self.inputs[lines], self.targets[lines]
+        length = int((targets[..., 0] >= 0).sum(1).amax()) if len(lines) else 1
+        width = max(length, int((inputs != 0).sum(1).amax()))
+        inputs, targets = inputs[:, :width], targets[:, :width]
+        logits = self.network.decoder(memory, inputs)
+        # A value is chosen among those of the parameter before it; the others are no alternative.
+        letter = targets[..., 2].clamp_min(0)
+        is_value = (targets[..., 0] == PARAM_VALUE)[..., None]
+        logits["param_value"] = logits["param_value"].masked_fill(
+            is_value & ~self._allowed[letter], -torch.inf
+        )
+        return self.heads.terms(logits, targets)
+
+    def _mixed(
+        self,
+        terms: Callable[[Tensor], dict[str, Callable[[], Tensor]]],
+        mixture: Mixture | None,
+        batch: int,
+    ) -> dict[str, Callable[[], Tensor]]:
+        """Losses against the windows' own lines, or shared with those of their mixup partners."""
+        own = terms(torch.arange(batch, device=self.device))
+        if mixture is None:
+            return own
+        other = terms(mixture.partner)
+
+        def shared(name: str) -> Callable[[], Tensor]:
+            return lambda: mixture.share * own[name]() + (1 - mixture.share) * other[name]()
+
+        return {name: shared(name) for name in own}
+
+    def _moved(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Start, recording and label of the training windows `index`, each moved by up to jitter_rows."""
+        windows = self.task.parts["train"]
+        start, recording = windows.start[index], windows.recording[index]
+        if not self.config.jitter_rows or self.config.track == "windows":
+            return start, recording, windows.line[index]
+        by = self.order.integers(-self.config.jitter_rows, self.config.jitter_rows + 1, len(index))
+        start = np.clip(start + by, self._first[recording], self._last[recording])
+        return start, recording, self.task.labels[start]
+
+    # -- what a run is made of
+
+    def _boards(self) -> Tensor:
+        """(channel,) the board of each channel, -1 for motor currents and position."""
+        channels, boards = self.task.data.channels, self.task.data.boards
+        numbers = [boards.index(board_of(c)) if board_of(c) in boards else -1 for c in channels]
+        numbers += [-1] * (self.task.source.channels - len(channels))
+        return torch.tensor(numbers, device=self.device)
+
+    def _train_index(self) -> np.ndarray:
+        """The training windows of an epoch, rare ones more than once; also what batches look up."""
+        task, config = self.task, self.config
+        windows, vocabulary = task.parts["train"], task.vocabulary
+        recordings = task.data.recordings
+        self._first = np.array([r.start for r in recordings])
+        self._last = np.array([r.start + max(0, r.rows - config.window) for r in recordings])
+        letters = np.arange(max(1, len(vocabulary.param_types)))
+        allowed = vocabulary.value_param_type[None, :] == letters[:, None]
+        if not len(vocabulary.values):
+            allowed = np.ones((len(letters), 1), dtype=bool)
+        self._allowed = torch.from_numpy(allowed).to(self.device)
+        index = np.arange(len(windows))
+        if config.oversampling_factor == 1:
+            return index
+        is_value = vocabulary.factor_table[:, 0] == PARAM_VALUE
+        rare = rare_windows(task.table.targets[windows.line], is_value, share=config.rare_share)
+        return oversample(index, rare, config.oversampling_factor)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return self.average.applied() if self.average else nullcontext()
+
+    def _keep_if_best(self, epoch: int, outcome: Outcome) -> None:
+        value = outcome.metrics["overall_acc"]
+        if not self.best or value > self.best["val/overall_acc"]:
+            self.best = {f"val/{name}": v for name, v in outcome.metrics.items()}
+            self.best_epoch = epoch
+            self.best_weights = deepcopy(self.network.state_dict())
+
+    def _waited_long_enough(self, epoch: int) -> bool:
+        return bool(self.config.early_stopping) and epoch - self.best_epoch >= self.config.early_stopping
+
+    # -- what a run leaves behind
+
+    def _finish(self, state: str, **more: Any) -> None:
+        """Writes the run folder: always config, metrics and result; network and predictions if complete."""
+        if self.folder is None:
+            return
+        task, path = self.task, self.folder.path
+        write_json(path / CONFIG, self.config.to_dict())
+        result: dict[str, Any] = {
+            "state": state,
+            "metrics": self.best,
+            "test_metrics": {},
+            "best_epoch": self.best_epoch,
+            "parameters": parameter_count(self.network),
+            "data": task.data.name,
+            "data_hash": task.data.content_hash,
+            "split_hash": task.split_hash,
+            "track": self.config.track,
+            "seed": self.config.seed,
+            "device": self.placement.reason,
+            "unknown_token_rate": {part: task.unknown_rate(part) for part in PARTS},
+            "code_version": code_version(),
+            **more,
+        }
+        if state == "complete":
+            outcomes = {part: evaluate(self.network, task, part, device=self.device) for part in PARTS}
+            for part, outcome in outcomes.items():
+                save_predictions(path / PREDICTIONS / f"{part}.npz", outcome, task, part)
+            result["test_metrics"] = {f"test/{k}": v for k, v in outcomes["test"].metrics.items()}
+            result["ms_per_window"] = self._milliseconds_per_window()
+            write_json(path / VOCABULARY, task.vocabulary.to_json())
+            write_json(path / SCALER, task.scaler.to_json())
+            save_file(self._tensors(), path / WEIGHTS)
+        result["seconds"] = round(time.monotonic() - self.began, 3)
+        self.folder.finish(result)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Everything a predictor needs that is an array: the network, and the templates of registration."""
+        tensors = {
+            f"network.{k}": v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()
+        }
+        registration = self.task.registration
+        if registration is not None:
+            tensors.update(
+                {f"registration.{k}": torch.from_numpy(v) for k, v in registration.to_arrays().items()}
+            )
+        return tensors
+
+    @torch.no_grad()
+    def _milliseconds_per_window(self) -> float:
+        """Encoding and one decoding step of 64 windows, the median of 5."""
+        index = np.arange(min(64, len(self.task.parts["select"])))
+        x, _ = self.task.source.windows(self.task.parts["select"], index)
+        x, tokens = x.to(self.device), torch.ones(len(index), dtype=torch.int64, device=self.device)
+        seconds = []
+        for _ in range(5):
+            began = time.perf_counter()
+            self.network.decoder.step(self.network.decoder.begin(self.network.encode(x)), tokens)
+            seconds.append(time.perf_counter() - began)
+        return float(np.median(seconds)) * 1000 / len(index)
+
+
+def code_version() -> str:
+    """The version of this package."""
+    try:
+        return version("gcode-tuner")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+T = TypeVar("T")
+
+
+def _given(value: T | None) -> T:
+    assert value is not None, "made with the loss's weight"
+    return value

@@ -1,0 +1,124 @@
+"""Windows of rows, the line each one is labelled with, and which part of the data it belongs to."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from model.recordings import NO_LINE, Recordings
+
+PARTS = ("train", "select", "calibrate", "test")
+HELD_OUT_SHARE = 0.1  # of an operation's recordings, for each of select, calibrate and test
+PUBLISHED_SEED = 42  # the seed of the published split (track "windows")
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Windows of a data set, in order of recording and time.
+
+    start: (windows,) int64, first row; recording: (windows,) int64, index of the recording;
+    line: (windows,) int64, id of the label line, -1 where no line is known.
+    """
+
+    start: np.ndarray
+    recording: np.ndarray
+    line: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def take(self, index: np.ndarray) -> Windows:
+        """The windows at `index` (integers or a mask)."""
+        return Windows(self.start[index], self.recording[index], self.line[index])
+
+
+def split(data: Recordings, *, seed: int) -> dict[str, tuple[int, ...]]:
+    """Whole recordings to parts, by operation: a tenth each to select, calibrate and test, the rest to train.
+
+    An operation of four or more recordings has at least one in each part; one of three has none in
+    `calibrate`, one of two none but `train` and `test`, a single recording is `train`.
+    An operation's draw depends on its own recordings alone, so adding another operation moves nothing.
+    """
+    members: dict[str, list[int]] = {}
+    for i, recording in enumerate(data.recordings):
+        members.setdefault(recording.operation, []).append(i)
+    parts: dict[str, list[int]] = {part: [] for part in PARTS}
+    for operation, found in members.items():
+        rng = np.random.default_rng([seed, zlib.crc32(operation.encode())])
+        order = [found[i] for i in rng.permutation(len(found))]
+        held = ("test", "select", "calibrate")[: len(order) - 1]
+        count = max(1, round(HELD_OUT_SHARE * len(order)))
+        for k, part in enumerate(held):
+            parts[part] += order[k * count : (k + 1) * count]
+        parts["train"] += order[len(held) * count :]
+    return {part: tuple(sorted(found)) for part, found in parts.items()}
+
+
+def find_windows(
+    data: Recordings, *, window: int, stride: int, which: Iterable[int] | None = None
+) -> Windows:
+    """All whole windows of the recordings `which` (default: all), each labelled by `dense_labels`.
+
+    A recording shorter than a window has one, which repeats its last row.
+    """
+    labels = dense_labels(data, window=window)
+    starts, owners = [], []
+    for i in range(len(data.recordings)) if which is None else which:
+        recording = data.recordings[i]
+        last = max(0, recording.rows - window)
+        start = recording.start + np.arange(0, last + 1, stride, dtype=np.int64)
+        starts.append(start)
+        owners.append(np.full(len(start), i, dtype=np.int64))
+    start = np.concatenate(starts) if starts else np.empty(0, np.int64)
+    owner = np.concatenate(owners) if owners else np.empty(0, np.int64)
+    return Windows(start, owner, labels[start])
+
+
+def dense_labels(data: Recordings, *, window: int) -> np.ndarray:
+    """(rows,) int64: the label of the window that starts at each row.
+
+    The label is the most frequent line of the window; of lines equally frequent, the one that comes first.
+    A window that would leave its recording ends with it.
+    """
+    out = np.full(data.rows, NO_LINE, dtype=np.int64)
+    for recording in data.recordings:
+        rows = slice(recording.start, recording.start + recording.rows)
+        lines = np.asarray(data.line_ids[rows], dtype=np.int64)
+        if recording.rows == 0 or (lines == NO_LINE).all():
+            continue
+        # A different id for each row past the end: such a row is never the most frequent line.
+        beyond = -2 - np.arange(window - 1, dtype=np.int64)
+        views = sliding_window_view(np.concatenate([lines, beyond]), window)
+        for chunk in range(0, len(views), 1024):  # 4 MB of comparisons at a time
+            view = views[chunk : chunk + 1024]
+            count = (view[:, :, None] == view[:, None, :]).sum(2, dtype=np.int16)
+            chosen = view[np.arange(len(view)), count.argmax(1)]
+            out[rows.start + chunk : rows.start + chunk + len(view)] = chosen
+    return out
+
+
+def split_windows(data: Recordings, windows: Windows) -> dict[str, np.ndarray]:
+    """Windows to parts as the published evaluation did it (track "windows"): index arrays into `windows`.
+
+    Stratified by operation, 15 % test, then 15/85 of the rest validation, whose even windows are `select`
+    and odd ones `calibrate`. Neighbouring windows overlap across parts: this split flatters every model.
+    """
+    from sklearn.model_selection import StratifiedShuffleSplit
+
+    operation = np.array([r.operation for r in data.recordings])[windows.recording]
+    everything = np.arange(len(windows))
+    first = StratifiedShuffleSplit(1, test_size=0.15, random_state=PUBLISHED_SEED)
+    rest, test = next(first.split(everything, operation))
+    second = StratifiedShuffleSplit(1, test_size=0.15 / 0.85, random_state=PUBLISHED_SEED)
+    train, validation = (rest[i] for i in next(second.split(rest, operation[rest])))
+    validation.sort()
+    return {
+        "train": np.sort(train),
+        "select": validation[::2],
+        "calibrate": validation[1::2],
+        "test": np.sort(test),
+    }
