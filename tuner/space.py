@@ -134,8 +134,8 @@ class Space:
         size = math.prod(len(axis) for axis in axes)
         if size > _LARGEST_GRID:
             raise InputError(
-                f"the grid has {size:,} points; expected at most {_LARGEST_GRID:,}: take method random, or
-                fewer values"
+                f"the grid has {size:,} points; expected at most {_LARGEST_GRID:,}: "
+                "take method random, or fewer values"
             )
         configs: dict[str, dict[str, Any]] = {}
         for combination in itertools.product(*axes):

@@ -11,8 +11,8 @@ def hyperband_case(seed: int) -> tuple[dict[str, Any], str, list[tuple[bool, lis
     """One study in the middle of its life.
 
     Returns:
-        `early_terminate` settings, the metric's goal, and of each trial whether it is running and its values as
-        they were logged (None: a row without the metric; some are not finite).
+        `early_terminate` settings, the metric's goal, and of each trial whether it is running and its values
+        as they were logged (None: a row without the metric; some are not finite).
     """
     draw = random.Random(seed)
     settings: dict[str, Any] = {"type": "hyperband"}
