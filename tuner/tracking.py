@@ -17,7 +17,6 @@ The mode is resolved once a study, by `open_tracker` in the parent; the tracker 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -31,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from model.run_folder import read_json, write_json
 from tuner.tracking_mode import Mode, resolve
 
 TrialState = Literal["complete", "pruned", "failed"]
@@ -83,6 +83,7 @@ def open_tracker(
     results: Path,
     project: str | None = None,
     entity: str | None = None,
+    external: bool = False,
 ) -> Tracker:
     """The tracker of a study, its mode resolved once (a few seconds at most when the server is not there).
 
@@ -90,16 +91,20 @@ def open_tracker(
         mode: "auto" is online with a key and a reachable server, offline otherwise; "online" asks for the
             server but goes on offline without it; "off" is a null object.
         project: W&B project (default "gcode-tuner"); `entity`: W&B team or user (default: the key's own).
+        external: the study runs somebody's script, which makes its own W&B runs; ours would double them.
     """
-    resolved, reason = resolve(mode)
-    if resolved == "off":
-        return NullTracker(reason)
     folder = wandb_folder(results, study_name)
+    resolved, reason = resolve("off" if external else mode)
     try:
-        salt = _identity(folder)
+        if external or resolved != "off":
+            own = identity(folder, project=project, entity=entity)
     except OSError as error:
         return NullTracker(f"W&B off: {folder} cannot be written ({error.strerror})")
-    return WandbTracker(resolved, reason, study_name, folder, salt, project or "gcode-tuner", entity)
+    if external:
+        return NullTracker("W&B: the script's own runs are written offline; `tuner sync` uploads them")
+    return (
+        NullTracker(reason) if resolved == "off" else WandbTracker(resolved, reason, study_name, folder, own)
+    )
 
 
 def wandb_folder(results: Path, study_name: str) -> Path:
@@ -107,18 +112,32 @@ def wandb_folder(results: Path, study_name: str) -> Path:
     return results.resolve() / "wandb" / study_name
 
 
-def run_id(salt: str, number: int) -> str:
-    """The W&B id of trial `number`: the same whenever it is asked, so that nothing is uploaded twice."""
-    return f"{salt}-{number}"
+@dataclass(frozen=True)
+class Identity:
+    """Which runs are a study's: its W&B project, and what its runs' ids begin with."""
+
+    salt: str
+    project: str = "gcode-tuner"
+    entity: str | None = None
+
+    def run_id(self, number: int) -> str:
+        """The id of trial `number`: the same whenever it is asked, so that nothing is uploaded twice."""
+        return f"{self.salt}-{number}"
 
 
-def _identity(folder: Path) -> str:
-    """Ten characters that tell this study from others of its name; made once, kept in `folder`."""
-    path = folder / "identity"
-    if not path.exists():
+def identity(folder: Path, *, project: str | None = None, entity: str | None = None) -> Identity:
+    """A study's identity, made once and kept in its W&B folder; a `project` or `entity` given replaces it.
+
+    The salt tells the study from others of its name, in the same W&B project but in other results folders.
+    """
+    path = folder / "identity.json"
+    kept = read_json(path) if path.exists() else {"salt": uuid.uuid4().hex[:10]}
+    given = {"project": project, "entity": entity}
+    own = kept | {name: value for name, value in given.items() if value is not None}
+    if own != kept or not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(hashlib.sha256(f"{folder}{uuid.uuid4()}".encode()).hexdigest()[:10], encoding="utf-8")
-    return path.read_text(encoding="utf-8").strip()
+        write_json(path, own)
+    return Identity(**own)
 
 
 @dataclass(frozen=True)
@@ -155,9 +174,7 @@ class WandbTracker:
     reason: str
     study_name: str
     folder: Path
-    salt: str
-    project: str
-    entity: str | None
+    identity: Identity
     _worker: _Worker | None = field(default=None, repr=False)
     _started: int = 0
 
@@ -167,7 +184,8 @@ class WandbTracker:
         if (self._worker is None or self._worker.broken) and self._started < MAX_WORKERS:
             self._started += 1
             self._worker = _Worker(self)
-        message = {"id": run_id(self.salt, number), "config": dict(config), "name": name, "tags": list(tags)}
+        identifier = self.identity.run_id(number)
+        message = {"id": identifier, "config": dict(config), "name": name, "tags": list(tags)}
         run = WandbRun(number, self._worker)
         run.send("start", message)
         return run
@@ -209,8 +227,8 @@ class _Worker:
         self._waiting: deque[bytes] = deque()
         settings = {
             "mode": tracker.mode,
-            "project": tracker.project,
-            "entity": tracker.entity,
+            "project": tracker.identity.project,
+            "entity": tracker.identity.entity,
             "group": tracker.study_name,
             "folder": str(tracker.folder),
         }

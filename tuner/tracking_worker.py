@@ -11,6 +11,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from typing import Any
 STUCK_SECONDS = 90.0  # a message that takes longer means that the client hangs
 INIT_SECONDS = 15.0
 FINISH_SECONDS = 60.0
+
+WHOLE = ".whole"  # beside a run's .wandb file: it has everything that was logged
+SYNCED = ".wandb.synced"  # the W&B client's own mark for a run that the server has
 
 
 def serve(lines: Iterable[str], settings: Mapping[str, Any]) -> None:
@@ -42,8 +46,8 @@ def _carry_out(message: Mapping[str, Any], runs: dict[int, Any], settings: Mappi
     elif number not in runs:
         return  # started in a worker that died: `tuner sync` rebuilds the run from its folder
     elif message["do"] == "log":
-        metrics = message["metrics"]
-        runs[number].log({"epoch": message["epoch"], **metrics}, step=message["epoch"])
+        step = message.get("step", message["epoch"])
+        runs[number].log({"epoch": message["epoch"], **message["metrics"]}, step=step, commit=True)
     else:
         _finish(runs.pop(number), message, settings)
 
@@ -70,6 +74,7 @@ def _start(message: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
             silent=True,
             init_timeout=INIT_SECONDS,
             finish_timeout=FINISH_SECONDS,
+            finish_timeout_raises=True,
             x_disable_meta=True,  # the command line and machine of this worker, not of the trial
             x_disable_stats=True,
             x_save_requirements=False,
@@ -80,12 +85,23 @@ def _start(message: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
 
 
 def _finish(run: Any, message: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    summary = message["summary"]
-    run.summary.update({**summary, "state": message["state"], "number": message["number"]})
+    """Ends a run, and marks its file: whole, and uploaded where it is (the client's own mark)."""
+    run.summary.update({**message["summary"], "state": message["state"], "number": message["number"]})
     run.tags = (*(run.tags or ()), message["state"])
+    file = Path(run.settings.sync_file)
     if message["artifact"] and settings["mode"] == "online":
-        run.log_artifact(message["artifact"], name=f"run-{run.id}", type="run-folder")
-    run.finish(exit_code=1 if message["state"] == "failed" else 0)
+        try:
+            run.log_artifact(message["artifact"], name=f"run-{run.id}", type="run-folder")
+        except Exception:
+            traceback.print_exc()  # the run itself is worth more than its attachment
+    try:
+        run.finish(exit_code=1 if message["state"] == "failed" else 0)
+    except TimeoutError:
+        traceback.print_exc()  # whole on disk, not all of it at the server: left to `tuner sync`
+    else:
+        if settings["mode"] == "online":
+            file.with_suffix(SYNCED).touch()
+    file.with_suffix(WHOLE).touch()
 
 
 if __name__ == "__main__":
