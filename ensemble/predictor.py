@@ -96,7 +96,7 @@ class BundlePredictor:
         return BundleState(tuple(member.begin(part) for member, part in pairs))
 
     def advance(self, state: BundleState, tokens: Tensor) -> tuple[dict[str, Tensor], BundleState]:
-        """Feeds `tokens` (N,); returns head → (N, classes) pooled, calibrated log-probabilities, and the state."""
+        """Feeds `tokens` (N,); returns pooled log-probabilities (N, classes) by head, and the next state."""
         answers = [
             member.advance(part, tokens) for member, part in zip(self.members, state.members, strict=True)
         ]

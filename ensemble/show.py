@@ -19,15 +19,18 @@ SEED_KEYS = ("seed", "device")  # a config's keys that say nothing of the member
 
 def show(console: Console, bundle: Bundle, folder: Path) -> None:
     """Writes the page."""
-    console.print(_headline(bundle), highlight=False)
-    console.print(_members_table(bundle))
-    console.print(_differences_table(differences(bundle, folder)))
-    console.print(_weights_table(bundle))
+    parts: list[Table | str] = [
+        _headline(bundle),
+        _members_table(bundle),
+        _differences_table(differences(bundle, folder)),
+        _weights_table(bundle),
+    ]
     candidates = (bundle.chosen_by.get("weights") or {}).get("candidates") or []
     if len(candidates) > 1:
-        console.print(_candidates_table(bundle, candidates))
-    for line in notes(bundle):
-        console.print(line, highlight=False)
+        parts.append(_candidates_table(bundle, candidates))
+    for part in [*parts, "\n".join(notes(bundle))]:
+        console.print(part, highlight=False)
+        console.print()
 
 
 def differences(bundle: Bundle, folder: Path) -> dict[str, list[Any]]:
@@ -80,27 +83,21 @@ def _headline(bundle: Bundle) -> str:
 
 def _members_table(bundle: Bundle) -> Table:
     objective = str(bundle.members[0].objective["name"])
-    table = _table("members, best first on select; without: what leaves with the member, on calibrate")
-    for column in (
-        "",
-        "run",
-        objective,
-        "feasible",
-        "size",
-        "ms",
-        "lines without",
-        "nats without",
-        "optimism",
-    ):
+    table = _table("members, best on select first")
+    table.caption = (
+        "Δ lines (points), Δ nats: how the pool changes on calibrate when the member leaves. "
+        "optimism: select − test. *: misses a constraint of its study."
+    )
+    table.caption_justify = "left"
+    for column in ("", "run", objective, "size", "ms", "Δ lines", "Δ nats", "optimism"):
         table.add_column(column, justify="left" if column in ("", "run") else "right")
     contributions = bundle.report.get("contributions") or [{}] * len(bundle.members)
     optimism = (bundle.report.get("optimism") or {}).get("members") or [None] * len(bundle.members)
     for i, member in enumerate(bundle.members):
         table.add_row(
             str(i),
-            member.name,
+            f"{member.name}{'' if member.feasible else ' *'}",
             f"{float(member.objective['value']):.4f}",
-            "yes" if member.feasible else "no",
             f"{member.parameters / 1e6:.2f} M",
             "–" if member.ms_per_window is None else f"{member.ms_per_window:.2f}",
             _signed(contributions[i].get("exact"), scale=-100, digits=2),
@@ -112,7 +109,7 @@ def _members_table(bundle: Bundle) -> Table:
 
 def _differences_table(rows: Mapping[str, list[Any]]) -> Table | str:
     if not rows:
-        return "members differ in their seeds alone\n"
+        return "members differ in their seeds alone"
     table = _table("what differs, member by member")
     table.add_column("option")
     table.add_column("values")
@@ -135,13 +132,12 @@ def _weights_table(bundle: Bundle) -> Table:
 
 def _candidates_table(bundle: Bundle, candidates: Sequence[Mapping[str, Any]]) -> Table:
     table = _table("weightings compared on calibrate, each by recordings it was not fitted to")
-    for column in ("", "weighting", "lines exact", "gain over uniform", "nats a line", "gain over uniform"):
-        table.add_column(column, justify="left" if column in ("", "weighting") else "right")
+    for column in ("weighting", "lines", "gain over uniform", "nats/line", "gain over uniform"):
+        table.add_column(column, justify="left" if column == "weighting" else "right")
     chosen = bundle.chosen_by["weights"]["method"]
     for score in candidates:
         table.add_row(
-            "→" if score["method"] == chosen else "",
-            str(score["method"]),
+            f"{'→' if score['method'] == chosen else ' '} {score['method']}",
             _percent(score["exact"]["mean"]),
             _gain(score["exact_gain"], 100, 1),
             f"{score['nll']['mean']:.3f}",
@@ -151,7 +147,15 @@ def _candidates_table(bundle: Bundle, candidates: Sequence[Mapping[str, Any]]) -
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
+    )
 
 
 def _gain(interval: Mapping[str, Any], scale: float, digits: int) -> str:

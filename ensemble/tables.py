@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Block:
     def subset(self, keep: np.ndarray) -> Block:
         """The block at the positions where `keep` (P,) is true."""
         here = keep[self.position]
-        return Block(self.log_p[:, here], self.gold[here], self.position[here])
+        return Block(np.compress(here, self.log_p, axis=1), self.gold[here], self.position[here])
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Contest:
     slot: np.ndarray
     at: np.ndarray
     settled: np.ndarray
+
+    @cached_property
+    def p(self) -> np.ndarray:
+        """(K, c, m) probabilities."""
+        return np.exp(self.log_p)
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class Table:
         chosen = here[self.contest.at]
         renumbered = np.cumsum(here) - 1
         contest = Contest(
-            self.contest.log_p[:, chosen],
+            np.compress(chosen, self.contest.log_p, axis=1),
             self.contest.slot[chosen],
             renumbered[self.contest.at[chosen]],
             self.contest.settled[here],
@@ -101,10 +107,8 @@ class Table:
 
     def right(self, weights: np.ndarray, *, pooling: Pooling) -> np.ndarray:
         """(N,) whether the pool's most probable class is the target."""
-        if pooling == "mixture":
-            scores = np.tensordot(weights, np.exp(self.contest.log_p), axes=1)
-        else:
-            scores = np.tensordot(weights, self.contest.log_p, axes=1)
+        contest = self.contest.p if pooling == "mixture" else self.contest.log_p
+        scores = np.tensordot(weights.astype(np.float32), contest, axes=1)
         right = self.contest.settled.copy()
         right[self.contest.at] = scores.argmax(axis=-1) == self.contest.slot
         return right

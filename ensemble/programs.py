@@ -1,0 +1,78 @@
+"""The order of lines in the programs of `train`, kept in a bundle so that whole recordings decode without data.
+
+`programs.json`: for each train recording, the label of the window that starts at each row, as runs
+`[line, rows]` of equal labels. What is made of it is the decoder's affair (inference/joint.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ensemble.bundle import Bundle
+from model.errors import InputError
+from model.recordings import MANIFEST, Recordings
+from model.run_folder import CONFIG, read_json, write_json
+from model.windows import dense_labels, split
+
+FORMAT = 1
+PROGRAMS = "programs.json"
+
+
+def collect(data: Recordings, train: Sequence[int], *, window: int) -> dict[str, Any]:
+    """The programs of the recordings `train`, for windows of `window` rows, as plain values for a JSON file."""
+    labels = dense_labels(data, window=window)
+    programs, used = [], set[int]()
+    for i in train:
+        recording = data.recordings[i]
+        starts = max(1, recording.rows - window + 1)
+        runs = _runs(labels[recording.start : recording.start + starts])
+        used |= {line for line, _ in runs}
+        programs.append({"name": recording.name, "operation": recording.operation, "runs": runs})
+    number = {line: k for k, line in enumerate(sorted(used))}
+    for program in programs:
+        program["runs"] = [[number[line], rows] for line, rows in program["runs"]]
+    lines = [data.lines[line] for line in number]
+    return {"format": FORMAT, "window": window, "lines": lines, "programs": programs}
+
+
+def store(folder: Path, data: Recordings) -> Bundle:
+    """Writes the programs of `data`'s train part into the bundle at `folder`; returns the updated bundle.
+
+    Raises:
+        InputError: the bundle's runs were trained on other data, or on the track that mixes recordings.
+    """
+    bundle = Bundle.load(folder)
+    if bundle.data_hash != data.content_hash:
+        raise InputError(
+            f"bundle '{bundle.name}' was trained on data {bundle.data_hash[:12]}, {data.name} is "
+            f"{data.content_hash[:12]}; give the data set of its runs with --data"
+        )
+    if bundle.track != "recordings":
+        raise InputError(f"bundle '{bundle.name}': the order of lines is learnt on track 'recordings' only")
+    config = read_json(folder / bundle.members[0].path / CONFIG)
+    train = split(data, seed=config["split_seed"])["train"]
+    write_json(folder / PROGRAMS, collect(data, train, window=config["window"]))
+    note = bundle.chosen_by.get("decoding", {})
+    bundle = bundle.with_decoding({}, chosen_by=note, line_order=PROGRAMS)
+    bundle.save(folder)
+    return bundle
+
+
+def data_of(bundle: Bundle, root: Path = Path("data")) -> Path | None:
+    """The data set below `root` that the bundle's runs were trained on, if it is there."""
+    for manifest in sorted(root.glob(f"*/{MANIFEST}")):
+        if read_json(manifest).get("content_hash") == bundle.data_hash:
+            return manifest.parent
+    return None
+
+
+def _runs(labels: np.ndarray) -> list[tuple[int, int]]:
+    """Runs of equal values: `[5, 5, 7]` → `[(5, 2), (7, 1)]`."""
+    edges = np.flatnonzero(np.diff(labels)) + 1
+    starts = np.concatenate([[0], edges])
+    lengths = np.diff(np.concatenate([starts, [len(labels)]]))
+    return [(int(labels[s]), int(n)) for s, n in zip(starts, lengths, strict=True)]

@@ -1,0 +1,90 @@
+"""`python -m ensemble`: pages, exit statuses, one-line errors, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ensemble.__main__ import main
+
+MakeRuns = Callable[..., list[Path]]
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, results: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `python -m ensemble …` in this process: (status, stdout, stderr)."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ensemble", *arguments, "--results", str(results)])
+        status = main()
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("words", [["build"], ["show"], []])
+def test_every_page_of_help_has_an_example(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ensemble", *words, "-h"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    page = capsys.readouterr().out
+    assert "examples:" in page and "  python -m ensemble" in page
+
+
+def test_build_then_show(command: Command, make_runs: MakeRuns) -> None:
+    make_runs(3)
+    status, out, _ = command("build", "--k", "2", "--name", "mine")
+    assert status == 0 and "wrote" in out and "loss/2" in out
+    status, out, _ = command("show")
+    assert status == 0 and "learning_rate" in out and "optimism" in out
+
+
+def test_json_is_one_object(command: Command, make_runs: MakeRuns) -> None:
+    make_runs(3)
+    status, out, _ = command("build", "--k", "2", "--json")
+    answer = json.loads(out)
+    assert status == 0 and set(answer) == {"folder", "skipped", "bundle"}
+    shown = json.loads(command("show", "--json")[1])
+    assert shown["members"] == answer["bundle"]["members"]
+    assert "learning_rate" in shown["differences"]
+
+
+def test_what_was_left_out_is_said(command: Command, make_runs: MakeRuns) -> None:
+    folders = make_runs(3)
+    (folders[0] / "model.safetensors").unlink()
+    status, _, err = command("build", "--k", "5")
+    assert status == 0
+    assert "left out: loss/0: no model.safetensors" in err
+    assert "asked for 5 members, 2 runs are usable" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build"], "no runs yet"),
+        (["build", "--k", "0"], "expected at least 1 member"),
+        (["build", "--study", "nothing"], "no runs of a study 'nothing'"),
+        (["build", "--name", "a/b"], "plain name"),
+        (["show"], "no bundle yet"),
+        (["show", "absent"], "no bundle 'absent'"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_status_2(
+    command: Command, arguments: list[str], message: str
+) -> None:
+    status, out, err = command(*arguments)
+    assert status == 2 and out == ""
+    assert err.startswith("error: ") and message in err and err.count("\n") == 1

@@ -1,0 +1,165 @@
+"""The bundle as one network: pooled as the stored predictions are, one member as itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ensemble.bundle import WEIGHTED, Bundle, Member, Pooling
+from ensemble.pool import pool
+from ensemble.predictor import BundlePredictor
+from model.errors import InputError
+from model.tokens import HEADS, Vocabulary
+
+VOCABULARY = Vocabulary.build({"G1 X1 Y2": 3, "G0 X2 Y1 F100": 2, "X3 Y3": 1}, digits=4)
+ROWS = 6
+
+
+class Fixed:
+    """A run's predictor whose answer is fixed: what it is asked is not what is tested here."""
+
+    def __init__(self, seed: int, vocabulary: Vocabulary = VOCABULARY) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        sizes = vocabulary.head_sizes
+        self.vocabulary = vocabulary
+        self.config = SimpleNamespace(window=64)
+        self.operations = ("face", "pocket")
+        self.channels = ("a", "b")
+        self.logits = {head: 3 * torch.randn(ROWS, sizes[head], generator=generator) for head in HEADS}
+        self.operation = torch.randn(ROWS, 2, generator=generator)
+
+    def encode(self, windows: object, index: np.ndarray) -> int:
+        return len(index)
+
+    def begin(self, memory: int) -> list[int]:
+        return list(range(memory))
+
+    def advance(self, state: list[int], tokens: Tensor) -> tuple[dict[str, Tensor], list[int]]:
+        return {head: logits[state] for head, logits in self.logits.items()}, state
+
+    def reorder(self, state: list[int], rows: Tensor) -> list[int]:
+        return [state[row] for row in rows.tolist()]
+
+    def operation_logits(self, memory: int) -> Tensor:
+        return self.operation[:memory]
+
+
+def bundle_of(
+    members: int,
+    weights: tuple[float, ...] | None = None,
+    *,
+    pooling: Pooling = "mixture",
+    temperatures: Mapping[str, float] | None = None,
+) -> Bundle:
+    even = weights or tuple([1 / members] * members)
+    return Bundle(
+        name="b",
+        track="recordings",
+        data_hash="",
+        split_hash="",
+        vocabulary_digits=4,
+        members=tuple(
+            Member(f"members/{i}", "s", i, "", {"name": "x", "value": 0}, True, 1, None, i)
+            for i in range(members)
+        ),
+        weights=dict.fromkeys(WEIGHTED, even),
+        pooling=pooling,
+        temperatures={**dict.fromkeys(HEADS, 1.0), **(temperatures or {})},
+    )
+
+
+def answer_of(predictor: BundlePredictor) -> dict[str, np.ndarray]:
+    state = predictor.begin(predictor.encode(None, np.arange(ROWS)))
+    answer, _ = predictor.advance(state, torch.ones(ROWS, dtype=torch.long))
+    return {head: logits.numpy() for head, logits in answer.items()}
+
+
+def conditional(logits: np.ndarray, letter: int) -> np.ndarray:
+    """Log-probabilities among one parameter's values."""
+    inside = logits[:, VOCABULARY.value_param_type == letter]
+    return inside - np.log(np.exp(inside).sum(axis=1, keepdims=True))
+
+
+def test_one_member_answers_as_itself() -> None:
+    run = Fixed(1)
+    answer = answer_of(BundlePredictor(bundle_of(1), [run]))
+    for head in HEADS:
+        np.testing.assert_allclose(answer[head], torch.log_softmax(run.logits[head], -1), atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mixture", "log_linear"])
+def test_heads_are_pooled_as_stored_predictions_are(pooling: Pooling) -> None:
+    weights = (0.6, 0.3, 0.1)
+    runs = [Fixed(i) for i in range(3)]
+    answer = answer_of(BundlePredictor(bundle_of(3, weights, pooling=pooling), runs))
+    for head in ("type", "command", "param_type"):
+        parts = [torch.log_softmax(run.logits[head], -1).numpy() for run in runs]
+        np.testing.assert_allclose(answer[head], pool(parts, np.array(weights), pooling=pooling), atol=1e-5)
+    for letter in range(len(VOCABULARY.param_types)):
+        parts = [conditional(run.logits["param_value"].numpy(), letter) for run in runs]
+        expected = pool(parts, np.array(weights), pooling=pooling)
+        np.testing.assert_allclose(conditional(answer["param_value"], letter), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mixture", "log_linear"])
+def test_every_head_answers_a_distribution(pooling: Pooling) -> None:
+    answer = answer_of(BundlePredictor(bundle_of(2, pooling=pooling), [Fixed(1), Fixed(2)]))
+    for head in HEADS:
+        np.testing.assert_allclose(np.exp(answer[head]).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_the_temperature_comes_after_pooling() -> None:
+    runs = [Fixed(1), Fixed(2)]
+    cold = answer_of(BundlePredictor(bundle_of(2), runs))
+    warm = answer_of(BundlePredictor(bundle_of(2, temperatures={"type": 2.0, "param_value": 3.0}), runs))
+    halved = cold["type"] / 2
+    np.testing.assert_allclose(
+        warm["type"], halved - np.log(np.exp(halved).sum(axis=1, keepdims=True)), atol=1e-5
+    )
+    np.testing.assert_allclose(warm["command"], cold["command"])
+    third = conditional(cold["param_value"], 0) / 3
+    np.testing.assert_allclose(
+        conditional(warm["param_value"], 0),
+        third - np.log(np.exp(third).sum(axis=1, keepdims=True)),
+        atol=1e-5,
+    )
+
+
+def test_a_member_without_weight_in_a_head_is_not_heard_there() -> None:
+    runs = [Fixed(1), Fixed(2)]
+    answer = answer_of(BundlePredictor(bundle_of(2, (1.0, 0.0)), runs))
+    np.testing.assert_allclose(answer["type"], torch.log_softmax(runs[0].logits["type"], -1), atol=1e-5)
+
+
+def test_the_order_of_members_changes_nothing() -> None:
+    one = answer_of(BundlePredictor(bundle_of(2, (0.7, 0.3)), [Fixed(1), Fixed(2)]))
+    two = answer_of(BundlePredictor(bundle_of(2, (0.3, 0.7)), [Fixed(2), Fixed(1)]))
+    for head in HEADS:
+        np.testing.assert_allclose(one[head], two[head], atol=1e-5)
+
+
+def test_states_are_reordered_member_by_member() -> None:
+    predictor = BundlePredictor(bundle_of(2), [Fixed(1), Fixed(2)])
+    state = predictor.begin(predictor.encode(None, np.arange(ROWS)))
+    state = predictor.reorder(state, torch.tensor([4, 4, 0]))
+    assert state.members == ([4, 4, 0], [4, 4, 0])
+    assert predictor.advance(state, torch.ones(3, dtype=torch.long))[0]["type"].shape == (3, 4)
+
+
+def test_operations_are_pooled() -> None:
+    runs = [Fixed(1), Fixed(2)]
+    predictor = BundlePredictor(bundle_of(2), runs)
+    answer = predictor.operation_logits(predictor.encode(None, np.arange(ROWS))).exp()
+    expected = sum(torch.softmax(run.operation, -1) for run in runs) / 2
+    torch.testing.assert_close(answer, expected)
+
+
+def test_members_that_do_not_belong_together_are_refused_by_name() -> None:
+    other = Fixed(2, Vocabulary.build({"G1 X1": 1}, digits=4))
+    with pytest.raises(InputError, match="s/1 has another vocabulary than s/0"):
+        BundlePredictor(bundle_of(2), [Fixed(1), other])
