@@ -76,9 +76,12 @@ def measure(outcome: Outcome, task: Task, part: str) -> dict[str, float]:
     truth = task.operation[windows.recording]
     known = truth >= 0
     right = outcome.operation[known].argmax(1) == truth[known]
+    heads, values = head_accuracies(forced, vocabulary), value_errors(forced, vocabulary, lines)
     return {
-        **head_accuracies(forced, vocabulary),
-        **value_errors(forced, vocabulary, lines),
+        **heads,
+        **values,
+        # comparable between vocabularies, as token accuracies are not (coarse buckets are easier)
+        "value_and_command": values["value_within_tol"] * heads["command_acc"],
         "exact_acc": float(exact_matches(outcome.decoded, lines).mean()),
         "operation_acc": float(right.mean()) if known.any() else 1.0,
         "loss": _loss(outcome, vocabulary),
