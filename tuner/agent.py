@@ -73,7 +73,8 @@ def main(order: Order, connection: Connection) -> None:
     if order.log is not None:
         _redirect_output(order.log)
     try:
-        reason, fine = Agent(order, link).run(), True
+        done = Agent(order, link).run()
+        reason, fine = done.reason, done.fine
     except (WorkFailed, InputError, OSError) as error:
         reason, fine = " ".join(str(error).split()), False
     link.send(event="leave", reason=reason, fine=fine)
@@ -159,8 +160,8 @@ class Agent:
             max_epochs=order.max_epochs,
         )
 
-    def run(self) -> str:
-        """Runs trials until none is left; returns the reason for leaving."""
+    def run(self) -> Done:
+        """Runs trials until none is left or it is asked to stop; returns why."""
         self._link.send(event="ready")
         try:
             while not self._link.stopping():
@@ -168,13 +169,13 @@ class Agent:
                 with storage_errors(self._order.url):
                     found = self._allocator.next()
                 if isinstance(found, Done):
-                    return found.reason
+                    return found
                 if isinstance(found, Wait):
                     self._link.send(event="idle")
                     self._link.wait(IDLE_SECONDS)
                     continue
                 self._run(Trial(self._study, found._trial_id))
-            return "asked to stop"
+            return Done("asked to stop")
         finally:
             self._order.tracker.close()
 

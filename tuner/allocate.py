@@ -16,6 +16,7 @@ from tuner.records import GRID_POINT, LEASE, Records
 
 MAX_RETRIES = 2  # of a configuration whose agent died; a third death ends it as FAIL
 STOPPED = "stopped"  # study attribute: why no further trial may start
+TARGET = "target reached"  # how that reason starts where it is a success, which still holds on resume
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Done:
     """No trial is left to run."""
 
     reason: str
+    fine: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Allocator:
             self.reap()
             stopped = self._records.get_study_user_attrs(self._study_id).get(STOPPED)
             if stopped:
-                return Done(str(stopped))
+                return Done(str(stopped), fine=str(stopped).startswith(TARGET))
             counts = self._records.counts(self._study_id)
             if self._grid is not None:
                 return self._next_point(self._grid, counts)

@@ -25,7 +25,7 @@ from typing import Any
 import sqlalchemy
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage
-from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
@@ -76,8 +76,8 @@ class BufferedStorage(_CachedStorage):
         self._open[trial._trial_id] = _OpenTrial(trial)
         self.refresh()
         with self._lock:
-            self._trial_id_to_study_id_and_number[trial._trial_id] = (study_id, trial.number)
-            self._study_id_and_number_to_trial_id[(study_id, trial.number)] = trial._trial_id
+            self._studies.setdefault(study_id, _StudyInfo())
+            self._add_trials_to_cache(study_id, [copy.copy(trial)])
 
     def discard_params(self, trial_id: int) -> None:
         """Forgets the parameters drawn but not written yet: the configuration is ruled out, draw another."""
@@ -168,6 +168,16 @@ class BufferedStorage(_CachedStorage):
         return copy.deepcopy(trials) if deepcopy and self._open else trials
 
     # -- statements
+
+    def forget(self) -> None:
+        """Drops everything cached: studies were changed behind Optuna's back."""
+        for cache in (
+            self._studies,
+            self._trial_id_to_study_id_and_number,
+            self._study_id_and_number_to_trial_id,
+            self._read_at,
+        ):
+            cache.clear()
 
     def refresh(self) -> None:
         """Makes the next reading of trials a fresh one."""

@@ -93,8 +93,15 @@ def launch(request: Request, view: View) -> Result:
         study, total = study_store.open_study(
             records, study_file, origin, trials=request.trials, default=default_of(study_file, base)
         )
-        tracker = open_tracker(request.wandb, study_name=study_file.name, results=request.results)
-        if tracker.mode != "off":
+        tracker = open_tracker(
+            request.wandb,
+            study_name=study_file.name,
+            results=request.results,
+            project=study_file.raw.get("project"),
+            entity=study_file.raw.get("entity"),
+            external=study_file.external,
+        )
+        if tracker.mode != "off" or study_file.external:
             view.say(tracker.reason)
         max_epochs = int(request.overrides.get("epochs", 0)) or study_file.max_epochs
         order = agent.Order(
@@ -133,11 +140,19 @@ def _run(
     )
     try:
         reason = supervisor.run()
+        _put_back(records, study._study_id, supervisor.killed)
     finally:
         order.tracker.close()
         view.end()
     finished = winners.finished(records.counts(study._study_id))
     return Result(reason, supervisor.fine, supervisor.interrupted, finished, total)
+
+
+def _put_back(records: Records, study_id: int, killed: list[int]) -> None:
+    """Returns the trials of agents that were stopped at once to the queue: they did not fail."""
+    for trial_id, _, lease in records.running(study_id):
+        if lease is not None and lease["pid"] in killed and leases.process_start(lease["pid"]) is None:
+            records.release(trial_id)
 
 
 def data_for(request: Request, view: View) -> Path | None:

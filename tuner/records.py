@@ -108,6 +108,7 @@ class Records(BufferedStorage):
             The number of the queued trial; None when there is none: it had ended already, had no parameters
             yet, or has been tried often enough.
         """
+        self._open.pop(trial_id, None)
         with self.lock, self._session() as session:
             row = session.get(models.TrialModel, trial_id)
             if row is None or row.state is not TrialState.RUNNING:

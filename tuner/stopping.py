@@ -9,14 +9,12 @@ from datetime import datetime
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.allocate import STOPPED
+from tuner.allocate import STOPPED, TARGET
 from tuner.records import Records
 from tuner.study_file import StudyFile
 
 SAME_FAILURES = 3  # the same error this often in a row: the next would be the same again
 ANY_FAILURES = 20  # different errors this often in a row
-
-TARGET = "target reached"  # how the reason starts: unlike a failure, it still holds on resume
 
 
 def check(study: optuna.Study, records: Records, study_file: StudyFile) -> str | None:

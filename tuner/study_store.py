@@ -17,8 +17,7 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from model.errors import InputError
-from tuner import stopping
-from tuner.allocate import STOPPED
+from tuner.allocate import STOPPED, TARGET
 from tuner.records import Records
 from tuner.study_file import StudyFile
 
@@ -91,7 +90,7 @@ def open_study(
             study.set_user_attr(FILE, dict(study_file.raw))
             study.set_user_attr(DIGEST, study_file.digest())
         stopped = str(stored.get(STOPPED) or "")
-        if stopped and not stopped.startswith(stopping.TARGET):
+        if stopped and not stopped.startswith(TARGET):
             study.set_user_attr(STOPPED, None)  # asked to go on in spite of the failures
     return study, total
 
@@ -203,7 +202,7 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
                 ),
                 execution_options={"synchronize_session": False},
             )
-        records._studies.clear()
+        records.forget()
     return kept
 
 

@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -25,7 +25,6 @@ from tuner import agent
 POLL_SECONDS = 0.2
 QUICK_DEATH_SECONDS = 10.0  # an agent that dies this soon after its start, five times in a row, will again
 MAX_QUICK_DEATHS = 5
-STOP_GRACE_SECONDS = 5.0  # for agents that were told to stop at once
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 
@@ -42,7 +41,6 @@ class AgentState:
     number: int | None = None
     epoch: int | None = None
     value: float | None = None
-    pids: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -87,6 +85,7 @@ class Supervisor:
         self._interrupts = 0
         self._asked = 0
         self.agents: list[AgentState] = []
+        self.killed: list[int] = []  # process ids of agents that were stopped at once
         self.reason = ""
         self.fine = True
 
@@ -216,6 +215,7 @@ class Supervisor:
         """Ends every agent at once, with the programs it may have started."""
         self._asked = 2
         for state in self.agents:
+            self.killed.append(state.process.pid or 0)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(state.process.pid or 0, signal.SIGKILL)
             state.process.kill()

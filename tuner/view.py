@@ -162,7 +162,7 @@ class LiveView(PlainView):
         table = Table.grid(padding=(0, 2))
         total = self._total or max(self._finished, 1)
         table.add_row(
-            ProgressBar(total=total, completed=min(self._finished, total), width=30), Text(self._line())
+            ProgressBar(total=total, completed=min(self._finished, total), width=20), Text(self._line())
         )
         return table
 

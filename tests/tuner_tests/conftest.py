@@ -1,0 +1,79 @@
+"""Small studies for the tuner's tests: a Python function as objective, a storage in a temporary folder."""
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tuner import study_file, study_store
+from tuner.records import Records
+from tuner.storage import default_url, open_records
+from tuner.study_file import StudyFile
+
+OBJECTIVE = '''
+import os, signal, time
+
+def train(config, report):
+    """A curve that rises to x; `pause` seconds an epoch; `mode` does something else."""
+    x = config["x"]
+    mode = config.get("mode")
+    if mode == "error":
+        raise ValueError(f"no good: {x}")
+    for epoch in range(config.get("epochs", 4)):
+        time.sleep(config.get("pause", 0))
+        report(epoch, {"score": x * (epoch + 1) / 4, "extra": 1.0})
+    if mode == "nan":
+        return {"score": float("nan")}
+    if mode == "no metric":
+        return {"scores": x}
+    return {"score": x, "extra": 2.0}
+'''
+
+STUDY = """
+name: small
+method: bayes
+run_cap: 6
+metric: {name: score, goal: maximize}
+parameters:
+  x: {min: 0.0, max: 1.0}
+  y: {values: [a, b, c]}
+tuner:
+  objective: "objective.py:train"
+  max_epochs: 4
+"""
+
+MakeStudy = Callable[..., StudyFile]
+
+
+@pytest.fixture
+def make_study(tmp_path: Path) -> MakeStudy:
+    """`make_study(text="", **replacements)`: a study file with its objective beside it."""
+
+    def make(text: str = STUDY, name: str = "small.yaml", **replacements: str) -> StudyFile:
+        (tmp_path / "objective.py").write_text(OBJECTIVE)
+        for old, new in replacements.items():
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(text))
+        return study_file.load(path)
+
+    return make
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return default_url(tmp_path / "results")
+
+
+@pytest.fixture
+def records(url: str) -> Records:
+    """A fresh storage."""
+    return open_records(url, create=True)
+
+
+@pytest.fixture
+def origin() -> study_store.Origin:
+    """Nothing that a study rests on."""
+    return study_store.Origin(base={})

@@ -1,0 +1,102 @@
+"""Which trial comes next: exactly N, each grid point once, the dead reaped."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from tuner.allocate import STOPPED, Allocator, Done, Wait
+from tuner.leases import Observer, Owner
+from tuner.records import LEASE, Records
+
+DEAD = replace(Owner.this_process(), pid=2**22 + 1, started="1")  # above the highest process id
+
+
+@pytest.fixture
+def study(records: Records) -> optuna.Study:
+    return optuna.create_study(
+        study_name="s", storage=records, direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+
+
+@pytest.fixture
+def allocator(records: Records, study: optuna.Study) -> Callable[..., Allocator]:
+    def make(total: int | None = None, grid: list[dict[str, float]] | None = None) -> Allocator:
+        return Allocator(
+            records,
+            study._study_id,
+            owner=Owner.this_process(),
+            observer=Observer(),
+            total=total,
+            grid=grid,
+        )
+
+    return make
+
+
+def finish(study: optuna.Study, trial: FrozenTrial | Wait | Done, state: TrialState) -> None:
+    assert isinstance(trial, FrozenTrial)
+    live = Trial(study, trial._trial_id)
+    x = live.suggest_float("x", 0, 1)
+    study.tell(live, x if state is TrialState.COMPLETE else None, state=state)
+
+
+def test_running_trials_hold_a_place_and_failed_ones_give_it_back(
+    study: optuna.Study, allocator: Callable[..., Allocator]
+) -> None:
+    give = allocator(total=3)
+    first, second, third = give.next(), give.next(), give.next()
+    assert isinstance(give.next(), Wait)
+    finish(study, first, TrialState.COMPLETE)
+    assert isinstance(give.next(), Wait)
+    finish(study, second, TrialState.FAIL)
+    fourth = give.next()
+    finish(study, third, TrialState.PRUNED)
+    finish(study, fourth, TrialState.COMPLETE)
+    last = give.next()
+    assert last == Done("3 trials finished")
+
+
+def test_each_grid_point_is_handed_out_once_even_where_it_fails(
+    study: optuna.Study, allocator: Callable[..., Allocator]
+) -> None:
+    points = [{"x": 0.1}, {"x": 0.2}, {"x": 0.3}]
+    give, other = allocator(grid=points), allocator(grid=points)
+    for agent, state in ((give, TrialState.COMPLETE), (other, TrialState.FAIL), (give, TrialState.PRUNED)):
+        finish(study, agent.next(), state)
+    assert other.next() == Done("all 3 points tried")
+    assert [trial.params["x"] for trial in study.get_trials()] == [0.1, 0.2, 0.3]
+
+
+def test_a_dead_agents_grid_point_is_run_again(
+    records: Records, study: optuna.Study, allocator: Callable[..., Allocator]
+) -> None:
+    lost = records.claim(
+        study._study_id, user_attrs={LEASE: DEAD.lease(3), "grid_point": 0}, fixed={"x": 0.1}
+    )
+    Trial(study, lost._trial_id).suggest_float("x", 0, 1)
+    records.flush(lost._trial_id)
+    give = allocator(grid=[{"x": 0.1}])
+    finish(study, give.next(), TrialState.COMPLETE)
+    assert give.next() == Done("all 1 points tried")
+    failed, again = study.get_trials()
+    assert (failed.state, again.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert "has died" in failed.user_attrs["error"]
+    assert again.params == {"x": 0.1}
+    assert (again.user_attrs["retry_of"], again.user_attrs["grid_point"]) == (0, 0)
+
+
+def test_a_trial_of_other_code_has_no_lease_and_is_left_alone(
+    study: optuna.Study, allocator: Callable[..., Allocator]
+) -> None:
+    study.ask()
+    assert allocator(total=2).reap() == []
+
+
+def test_a_stopped_study_hands_out_nothing(
+    records: Records, study: optuna.Study, allocator: Callable[..., Allocator]
+) -> None:
+    records.set_study_user_attr(study._study_id, STOPPED, "three failures")
+    assert allocator(total=2).next() == Done("three failures")
