@@ -24,6 +24,7 @@ class Day:
     """What differs between two recordings of one operation."""
 
     override: float  # feed
+    late: int  # rows by which the boards' clock is behind the controller's
     before: int  # rows of the program before it, at the start
     after: int  # rows without a line, at the end
     missing: frozenset[str]  # boards that were not connected
@@ -33,7 +34,8 @@ class Day:
 def draw_day(boards: Sequence[str], clock: datetime, rng: np.random.Generator) -> Day:
     """Draws a recording's circumstances; about a fifth of the optional boards are missing."""
     return Day(
-        override=float(rng.uniform(0.97, 1.03)),
+        override=float(rng.uniform(0.995, 1.005)),
+        late=int(rng.integers(0, 16)),
         before=int(rng.integers(5, 10)),
         after=int(rng.integers(3, 12)) if rng.random() < 0.1 else 0,
         missing=frozenset(board for board in boards if board not in ALWAYS and rng.random() < 0.2),
@@ -51,14 +53,15 @@ def record(lines: Sequence[str], boards: Sequence[Board], day: Day, rng: np.rand
     tail = clock[-1] + np.arange(1, day.after + 1) * ROW_SECONDS
     times = np.concatenate([lead, clock, tail])
     rows, piece = _sampled(motion, times)
+    sensed, _ = _sampled(motion, times - day.late * ROW_SECONDS)
     index = motion.line[piece].copy()
     index[: day.before] = len(lines) - 1  # the log opens on the last line of the program before
     columns: dict[str, object] = _controller(motion, rows, piece, index, day.clock)
-    currents = motor_signals(rows, rng)
+    currents = motor_signals(sensed, rng)
     for twin in ("", "_A"):
         columns |= {name + twin: currents[:, i] for i, name in enumerate(MOTOR_NAMES)}
     for board in boards:
-        readings = board_signals(board, rows, rng)  # drawn for missing boards too: the rest stays the same
+        readings = board_signals(board, sensed, rng)  # drawn for missing boards too: the rest stays the same
         if board.name not in day.missing:
             columns |= {f"{board.name}.{channel}": readings[:, i] for i, channel in enumerate(CHANNELS)}
     known = len(times) - day.after

@@ -31,6 +31,8 @@ RIDES: dict[str, tuple[int, int, int]] = {
     "frame_b1": (0, 0, 0),
     "z_gant_1": (1, 0, 1),
 }
+MAGNETS = np.array([(0, 0, 0), (0, 1, 0), (1, 0, 1)])  # what the magnets ride on: frame, bed, gantry
+MIDDLE = np.array([90.0, 60.0, -15.0])  # mm, the middle of the machine's travel
 ALWAYS = ("frame_r2", "y_bed__3")  # present in every recording
 BOARDS = tuple(RIDES)[:8]
 CHANNELS = (
@@ -70,8 +72,8 @@ class Board:
     twist: np.ndarray  # (3, 3) degree/s of rotation a m/s² of acceleration
     shaking: float  # how much of the spindle's shaking arrives
     colour: np.ndarray  # (4, 3) share of red, green, blue, clear light, its dependence on Y, a phase
-    still: np.ndarray  # (4, 3) mm and strength: a magnet that stays
-    moved: np.ndarray  # (3, 3) mm, axes it follows, moment: a magnet that rides on the bed
+    magnets: np.ndarray  # (3, 3) mm from the board, in the middle of travel, to each magnet of `MAGNETS`
+    moments: np.ndarray  # (3, 3) their directions and strengths
 
 
 def machine(boards: Sequence[str], rng: np.random.Generator) -> list[Board]:
@@ -79,17 +81,18 @@ def machine(boards: Sequence[str], rng: np.random.Generator) -> list[Board]:
     drawn = []
     for name in boards:
         tilt = np.linalg.qr(np.eye(3) + 0.15 * rng.normal(size=(3, 3)))[0]
+        away = rng.normal(size=(3, 3))
         drawn.append(
             Board(
                 name=name,
                 rides=np.array(RIDES[name], dtype=float),
-                at=np.array([60.0, 60.0, 0.0]) + rng.uniform(-90, 90, 3),
+                at=MIDDLE + rng.uniform(-90, 90, 3),
                 mount=tilt * np.sign(np.diag(tilt)),
                 twist=rng.normal(scale=0.8, size=(3, 3)),
                 shaking=float(rng.uniform(0.3, 1.5)) * (2.0 if name.startswith(("spindle", "z_")) else 1.0),
                 colour=rng.uniform(0.3, 1.0, size=(4, 3)),
-                still=rng.normal(size=(4, 3)),
-                moved=rng.normal(size=(3, 3)),
+                magnets=away / np.linalg.norm(away, axis=1, keepdims=True) * rng.uniform(60, 130, (3, 1)),
+                moments=rng.normal(size=(3, 3)),
             )
         )
     return drawn
@@ -127,13 +130,11 @@ def motor_signals(rows: Rows, rng: np.random.Generator) -> np.ndarray:
 
 
 def _field(board: Board, rows: Rows) -> np.ndarray:
-    """(T, 3) µT: the earth, a magnet that stays, one on the bed (moves in Y) and one on the gantry (X, Z)."""
-    earth = np.array([20.0, 5.0, -42.0])
-    here = board.at + rows.position * board.rides
-    field = earth + _dipole(here - board.still[0] * 120, board.still[1])
-    bed = board.moved[0] * 80 + rows.position * np.array([0.0, 1.0, 0.0])
-    gantry = board.moved[2] * 80 + rows.position * np.array([1.0, 0.0, 1.0])
-    field = field + _dipole(here - bed, board.moved[1]) + _dipole(here - gantry, board.still[2])
+    """(T, 3) µT: the earth, a magnet that stays, one on the bed and one on the gantry."""
+    moved = rows.position - MIDDLE
+    field = np.array([20.0, 5.0, -42.0])  # the earth's
+    for magnet, moment, rides in zip(board.magnets, board.moments, MAGNETS, strict=True):
+        field = field + _dipole(moved * (board.rides - rides) - magnet, moment)
     return field @ board.mount.T
 
 

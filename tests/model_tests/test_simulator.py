@@ -1,6 +1,7 @@
 """The simulator: programs that a controller accepts, motion within limits, signals that carry the motion."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,8 @@ from model.recordings import import_recordings
 from model.simulator import Simulation, simulate, synthesize, synthesize_csv
 from model.simulator.kinematics import ACCELERATION, DEVIATION, RAPID, run_program
 from model.simulator.programs import CUTS, program
+from model.simulator.recorder import Day, record
+from model.simulator.sensors import machine
 from model.tokens import canonical, tokenize
 
 SMALL = Simulation(
@@ -140,8 +143,16 @@ def test_boards_are_missing_now_and_then_but_never_two_of_them():
     assert any(has["spindle2"]) and not all(has["spindle2"])
 
 
-def test_the_field_at_a_bed_board_tells_where_the_bed_is(tables):
-    table = tables["pocket_001"]
+def recorded(**day):
+    """A pocket recorded by three boards on a plain day, but for `day`."""
+    plain = Day(override=1.0, late=0, before=6, after=0, missing=frozenset(), clock=datetime(2026, 1, 1))
+    boards = machine(SMALL.boards, np.random.default_rng(0))
+    lines = program(CUTS["pocket"])
+    return record(lines, boards, replace(plain, **day), np.random.default_rng(1))
+
+
+def test_the_field_at_a_bed_board_tells_where_the_bed_is():
+    table = recorded()
     field = table.select("^y_bed__3.M.$").with_columns(one=1.0).to_numpy()
     bed = table["mpoy"].to_numpy()
     error = bed - field @ np.linalg.lstsq(field, bed, rcond=None)[0]
@@ -149,17 +160,26 @@ def test_the_field_at_a_bed_board_tells_where_the_bed_is(tables):
 
 
 def test_pressure_falls_with_height_on_a_board_that_rides_on_z():
-    table = next(t for _, t in simulate(replace(SMALL, boards=("spindle2",))) if "spindle2.Ax" in t.columns)
+    table = recorded()
     steps = np.diff(table["mpoz"].to_numpy())
-    up = np.abs(steps) > 5
     change = np.diff(table["spindle2.Pressure"].to_numpy())
-    assert (change[up] * steps[up]).sum() < 0
+    assert (change * steps)[np.abs(steps) > 5].sum() < 0
 
 
-def test_the_spindle_motor_draws_more_under_load(tables):
-    table = tables["pocket_001"]
+def test_the_spindle_motor_draws_more_under_load():
+    table = recorded()
     cutting = (table["mpoz"] < -24).to_numpy()
     assert table["spindle"].to_numpy()[cutting].mean() > table["spindle"].to_numpy()[~cutting].mean()
+
+
+def test_late_boards_show_what_the_controller_did_rows_before():
+    prompt, late = (recorded(late=rows)["spindle"].to_numpy() for rows in (0, 9))
+    assert np.corrcoef(prompt[20:-9], late[29:])[0, 1] > np.corrcoef(prompt[20:], late[20:])[0, 1]
+
+
+def test_rows_after_the_program_have_no_line():
+    lines = recorded(after=4)["gcode_string"].to_list()
+    assert lines[-5:] == ["M30", None, None, None, None]
 
 
 def test_offsets_between_recordings_are_as_large_as_the_signal(tables):

@@ -1,0 +1,96 @@
+"""`python -m model import | synthesize | baseline`: from options to work to printed lines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from model.recordings import Recordings, default_data, import_recordings
+
+NEXT = "next: python -m tuner study loss_weighting --data {}"
+
+
+def run_import(options: argparse.Namespace) -> None:
+    """Imports recordings and prints what was found and dropped."""
+    began = time.monotonic()
+    sources = [Path(source) for source in options.sources]
+    first = sources[0]
+    to = options.to or Path("data") / (first.resolve().name if first.is_dir() else "recordings")
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        reading = bar.add_task("reading recordings")
+        report = import_recordings(
+            sources, to, progress=lambda done, of: bar.update(reading, completed=done, total=of)
+        )
+    if options.json:
+        found = [asdict(recording) for recording in report.data.recordings]
+        content = {"folder": str(to), "content_hash": report.data.content_hash, "rows": report.data.rows}
+        sys.stdout.write(json.dumps({**content, "recordings": found}) + "\n")
+        return
+    for line in report.lines():
+        sys.stdout.write(line + "\n")
+    sys.stdout.write(f"written to {to} in {time.monotonic() - began:.1f} s\n{NEXT.format(to)}\n")
+
+
+def run_synthesize(options: argparse.Namespace) -> None:
+    """Writes the simulator's recordings, as a data set or as CSV files."""
+    from model.simulator import OPERATIONS, Simulation, synthesize, synthesize_csv
+
+    simulation = Simulation(
+        seed=options.seed,
+        operations=tuple(options.operations) if options.operations else OPERATIONS,
+        recordings_per_operation=options.recordings,
+        scale=options.scale,
+    )
+    if options.csv:
+        written = synthesize_csv(options.csv, simulation)
+        sys.stdout.write(f"{len(written)} simulated recordings written to {options.csv}\n")
+        sys.stdout.write(f"next: python -m model import {options.csv}\n")
+        return
+    data = synthesize(options.to, simulation)
+    sys.stdout.write(
+        f"{len(data.recordings)} simulated recordings of {len(data.operations)} operations, "
+        f"{data.rows:,} rows, {len(data.channels)} channels written to {options.to}\n"
+        f"{NEXT.format(options.to)}\n"
+    )
+
+
+def run_baseline(options: argparse.Namespace) -> None:
+    """Prints what is reached without a network."""
+    from model.baselines import baselines, prepare
+
+    data = Recordings.load(options.data or default_data())
+    began = time.monotonic()
+    problem = prepare(data, track=options.track, split_seed=options.split_seed, published=options.vocabulary)
+    progress = Console(stderr=True)
+    scores = []
+    with progress.status("reading windows") as status:
+        for score in baselines(problem, seed=options.seed, progress=status.update):
+            scores.append(score)
+    if options.json:
+        rows = {
+            score.name: {"overall_acc": score.overall_acc, "exact_acc": score.exact_acc} for score in scores
+        }
+        facts = {"track": options.track, "data": data.name, "unknown_token_rate": problem.unknown_rate}
+        sys.stdout.write(json.dumps({**facts, "baselines": rows}) + "\n")
+        return
+    table = Table(title=f"{data.name}, track {options.track}: {len(problem.test):,} windows of the test part")
+    table.add_column("baseline")
+    table.add_column("token %", justify="right")
+    table.add_column("exact %", justify="right")
+    for score in scores:
+        name = score.name + (" [a leak: all recordings run on one clock]" if score.leak else "")
+        table.add_row(escape(name), f"{100 * score.overall_acc:.1f}", f"{100 * score.exact_acc:.1f}")
+    Console().print(table)
+    sys.stdout.write(
+        f"{100 * problem.unknown_rate:.1f} % of the target tokens were never seen in train; "
+        f"{time.monotonic() - began:.0f} s\n"
+    )

@@ -1,0 +1,130 @@
+"""`python -m model train`: one run from the command line, with its progress and its final figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from model.config import Config
+from model.errors import InputError
+from model.recordings import SIMULATOR, Recordings, default_data
+from model.run_folder import RESULT, read_json
+
+SHOWN = ("overall_acc", "exact_acc", "command_acc", "operation_acc")
+PLAIN_SECONDS = 5.0  # between two lines of progress where there is no terminal
+
+
+class Report(Protocol):
+    """Called once an epoch with its metrics."""
+
+    def __call__(self, epoch: int, metrics: dict[str, float]) -> None: ...
+
+
+def settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """`["epochs=5", "loss_type=focal"]` as values: JSON where it is JSON, text otherwise.
+
+    Raises:
+        InputError: a pair without `=`, or a key that is given twice.
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {pair}: expected KEY=VALUE, such as --set epochs=5")
+        if key in values:
+            raise InputError(f"--set {key}: given twice")
+        try:
+            values[key] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key] = text
+    return values
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Trains once and prints the metrics of the best epoch."""
+    values = settings(options.set)
+    if options.seed is not None:
+        values.setdefault("seed", options.seed)
+    config = Config.from_dict(values)
+    folder = options.data or default_data()
+    data = Recordings.load(folder)
+    if data.kind == SIMULATOR and not options.data:
+        sys.stderr.write(f"no recordings imported: training on the simulator's ({folder})\n")
+    output = options.output or _next_folder(options.results / "runs" / "single")
+    from model.trainer import train  # torch, a second
+
+    with _progress(config.epochs) as report:
+        train(config.to_dict(), report, data=folder, run_folder=output)
+    _print_result(read_json(output / RESULT), output, as_json=options.json)
+
+
+def _print_result(result: dict[str, Any], output: Path, *, as_json: bool) -> None:
+    metrics = {**result["metrics"], **result["test_metrics"]}
+    if as_json:
+        kept = ("track", "seed", "best_epoch", "parameters", "seconds", "unknown_token_rate")
+        facts = {key: result.get(key) for key in kept}
+        sys.stdout.write(json.dumps({**metrics, **facts, "run": str(output)}) + "\n")
+        return
+    for name in sorted(metrics):
+        sys.stdout.write(f"{name:28s} {metrics[name]:.4f}\n")
+    for part, rate in result.get("unknown_token_rate", {}).items():
+        if part != "train":
+            sys.stdout.write(f"{part + '/unknown_token_rate':28s} {rate:.4f}\n")
+    sys.stdout.write(
+        f"track {result['track']}, seed {result['seed']}, best epoch {result['best_epoch']}, "
+        f"{result['parameters']:,} parameters, {result['seconds']:.0f} s\nrun kept in {output}\n"
+    )
+
+
+@contextmanager
+def _progress(epochs: int) -> Iterator[Report]:
+    """A bar on a terminal; elsewhere a line every few seconds and one for the last epoch."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain_lines(epochs)
+        return
+    columns = (
+        TextColumn("epoch {task.completed}/{task.total}"),
+        BarColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+        epoch_bar = bar.add_task("preparing", total=epochs)
+
+        def report(epoch: int, metrics: dict[str, float]) -> None:
+            bar.update(epoch_bar, completed=epoch + 1, description=_in_words(metrics))
+
+        yield report
+
+
+def _plain_lines(epochs: int) -> Report:
+    last = time.monotonic() - PLAIN_SECONDS
+
+    def report(epoch: int, metrics: dict[str, float]) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= PLAIN_SECONDS or epoch + 1 == epochs:
+            sys.stderr.write(f"epoch {epoch + 1}/{epochs}: {_in_words(metrics)}\n")
+            last = now
+
+    return report
+
+
+def _in_words(metrics: dict[str, float]) -> str:
+    shown = [f"{n} {metrics[f'val/{n}']:.3f}" for n in SHOWN if f"val/{n}" in metrics]
+    return ", ".join([f"loss {metrics['train/loss']:.3f}", *shown, f"{metrics['epoch_seconds']:.1f} s"])
+
+
+def _next_folder(parent: Path) -> Path:
+    """`parent/<n>` with the first number that no run has."""
+    taken = [int(path.name) for path in parent.glob("*") if path.name.isdigit()]
+    return parent / str(max(taken, default=-1) + 1)

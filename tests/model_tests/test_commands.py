@@ -1,0 +1,94 @@
+"""`python -m model`: what a user types, what comes back, and with which exit status."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from model.__main__ import main
+from model.errors import InputError
+from model.recordings import Recordings
+from model.train_command import settings
+
+
+def test_import_writes_a_data_set_and_says_what_it_found(tiny_csv, tmp_path, capsys):
+    assert main(["import", str(tiny_csv), "--to", str(tmp_path / "mill")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("12 recordings of 3 operations")
+    assert "next: python -m tuner study loss_weighting --data" in out
+    assert len(Recordings.load(tmp_path / "mill").recordings) == 12
+
+
+def test_import_reports_in_json(tiny_csv, tmp_path, capsys):
+    assert main(["import", str(tiny_csv), "--to", str(tmp_path / "mill"), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["rows"] == sum(r["rows"] for r in content["recordings"])
+
+
+def test_an_input_error_is_one_line_on_stderr_and_exit_2(tmp_path, capsys):
+    assert main(["import", str(tmp_path / "gone")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"error: {tmp_path / 'gone'}: no such file or folder\n"
+
+
+def test_synthesize_writes_a_data_set_or_csv_files(tmp_path, capsys):
+    few = ["--recordings", "1", "--operations", "face", "--scale", "0.3"]
+    assert main(["synthesize", "--to", str(tmp_path / "sim"), *few]) == 0
+    assert "1 simulated recordings of 1 operations" in capsys.readouterr().out
+    assert main(["synthesize", "--csv", str(tmp_path / "csv"), *few]) == 0
+    assert [path.name for path in (tmp_path / "csv").iterdir()] == ["face_001_aligned.csv.gz"]
+
+
+def test_settings_are_json_where_they_are_json():
+    pairs = ["epochs=5", "learning_rate=1e-3", "loss_type=focal", "vocab_bucket_digits=null", "ema=.9"]
+    assert settings(pairs) == {
+        "epochs": 5,
+        "learning_rate": 1e-3,
+        "loss_type": "focal",
+        "vocab_bucket_digits": None,
+        "ema": ".9",
+    }
+    with pytest.raises(InputError, match="expected KEY=VALUE"):
+        settings(["epochs"])
+    with pytest.raises(InputError, match="given twice"):
+        settings(["epochs=1", "epochs=2"])
+
+
+def test_train_keeps_a_run_and_prints_its_metrics(tiny_recordings, tmp_path, capsys):
+    small = ["--set", "epochs=1", "--set", "d_model=16", "--set", "heads=4", "--set", "batch_size=128"]
+    arguments = ["train", "--data", str(tiny_recordings.folder), "--results", str(tmp_path), *small]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert "val/overall_acc" in captured.out and "test/exact_acc" in captured.out
+    assert "test/unknown_token_rate" in captured.out
+    assert "epoch 1/1: loss" in captured.err
+    assert (tmp_path / "runs" / "single" / "0" / "result.json").is_file()
+    assert main([*arguments, "--json", "--seed", "3"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["seed"] == 3 and content["run"].endswith("single/1")
+
+
+def test_train_names_an_unknown_key(capsys):
+    assert main(["train", "--set", "epoch=1"]) == 2
+    assert "did you mean 'epochs'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["import", "synthesize", "baseline", "train"])
+def test_every_subcommand_has_a_help_page_with_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "-h"])
+    assert stopped.value.code == 0
+    assert f"python -m model {command}" in capsys.readouterr().out.split("example:")[1]
+
+
+def test_help_answers_without_loading_anything_heavy():
+    began = time.perf_counter()
+    code = "import sys, model.__main__ as m; m.build_parser(); print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"torch", "polars", "numpy", "sklearn", "rich"} & set(loaded)
+    assert time.perf_counter() - began < 5
