@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from model.config import Config
+from model.dropout import Dropout
 
 FRAME_ROWS = 4
 MAX_TOKENS = 32  # positions of a line, BOS included
@@ -23,11 +24,14 @@ EDGE_ROWS = 8  # rows at either end of a segment whose mean is a statistic of it
 
 
 class Attention(nn.Module):
-    """Multi-head scaled dot-product attention of x over `memory`, with keys and values that can be kept."""
+    """Multi-head scaled dot-product attention of x over `memory`, with keys and values that can be kept.
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    Its weights have no dropout of their own: with it torch leaves its fused kernel, and the output has one.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
@@ -39,12 +43,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, kept: tuple[Tensor, Tensor], *, causal: bool = False) -> Tensor:
         """x (B, L, D) attends to the kept keys and values."""
-        mixed = F.scaled_dot_product_attention(
-            self._split(self.query(x)),
-            *kept,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=causal,
-        )
+        mixed = F.scaled_dot_product_attention(self._split(self.query(x)), *kept, is_causal=causal)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
@@ -53,7 +52,7 @@ class Attention(nn.Module):
 
 def _feed_forward(width: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width)
+        nn.Linear(width, 2 * width), nn.GELU(), Dropout(dropout), nn.Linear(2 * width, width)
     )
 
 
@@ -62,10 +61,10 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.attention = Attention(width, heads, dropout)
+        self.attention = Attention(width, heads)
         self.feed_forward = _feed_forward(width, dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, S, D) → (B, S, D)."""
@@ -93,11 +92,11 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.itself = Attention(width, heads, dropout)
-        self.across = Attention(width, heads, dropout)
+        self.itself = Attention(width, heads)
+        self.across = Attention(width, heads)
         self.feed_forward = _feed_forward(width, dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """x (B, L, D), memory (B, S, D) → (B, L, D)."""
@@ -135,7 +134,7 @@ class Encoder(nn.Module):
         self.summary = nn.Sequential(
             nn.Linear(segments * 6 * channels, 2 * width),
             nn.GELU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(2 * width, width),
         )
         self.layers = nn.ModuleList(
@@ -163,8 +162,9 @@ class Encoder(nn.Module):
         for part in parts:
             edge = min(EDGE_ROWS, part.shape[1])
             mean = part.mean(1)
-            deviation = part.std(1, correction=0)
-            low, high = part.aminmax(dim=1)
+            # Over a middle dimension std() takes 20 times as long as this, aminmax() 3 times.
+            deviation = (part - mean[:, None]).square_().mean(1).sqrt_()
+            low, high = part.amin(1), part.amax(1)
             out += [mean, deviation, low, high, part[:, :edge].mean(1), part[:, -edge:].mean(1)]
         return torch.cat(out, dim=1)
 
