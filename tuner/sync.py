@@ -68,7 +68,8 @@ def sync(results: Path, study_names: Sequence[str] = (), *, progress: Progress) 
             raise InputError(f"'{name}' has no runs in {results} (studies: {known})")
     mode, reason = resolve("online")
     if mode != "online":
-        raise WorkFailed(f"nothing uploaded. {reason.removesuffix('; `tuner sync` uploads later')}")
+        why = reason.removeprefix("W&B offline: ").removesuffix("; `tuner sync` uploads later")
+        raise WorkFailed(f"nothing uploaded: {why}")
     counts = [_sync_study(results, name, progress) for name in names]
     return Synced(
         uploaded=sum(found.uploaded for found in counts),

@@ -8,8 +8,18 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler
 
 
+DEFAULTS = {
+    "learning_rate": 0.01,
+    "alpha": 1e-4,
+    "penalty": "l2",
+    "batch_size": 32,
+    "epochs": 9,
+    "seed": 0,
+}
+
+
 def main():
-    run = wandb.init(project="digits", config={"epochs": 9})
+    run = wandb.init(project="digits", config=DEFAULTS)  # a sweep's parameters take the place of the defaults
     config = wandb.config
 
     features, labels = load_digits(return_X_y=True)

@@ -67,7 +67,7 @@ class Sandbox:
         """What the W&B client reads in the script's run."""
         (run,) = (self.results / "wandb" / "study" / "wandb").glob("offline-run-*")
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, str(run)]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(command, cwd=run, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture

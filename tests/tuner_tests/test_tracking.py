@@ -43,7 +43,8 @@ def inspect(results: Path, number: int) -> dict[str, Any]:
     """The run of a trial as the W&B client reads it."""
     (run,) = wandb_folder(results, "study").glob(f"wandb/offline-run-*-{number}")
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(run)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    found = subprocess.run(command, cwd=run, capture_output=True, text=True, check=True)
+    return json.loads(found.stdout)
 
 
 @pytest.mark.parametrize("mode", ["off", "offline", "auto"])
