@@ -7,7 +7,6 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler
 
-
 DEFAULTS = {
     "learning_rate": 0.01,
     "alpha": 1e-4,
