@@ -99,6 +99,7 @@ def make_run(
     digits: int | None = 4,
     data_seed: int = 0,
     window: int = 64,
+    split_seed: int = 42,
 ) -> Path:
     """Writes one complete run folder, `<study>/<number>`.
 
@@ -146,6 +147,7 @@ def make_run(
     config = {
         "window": window,
         "stride": 16,
+        "split_seed": split_seed,
         "seed": seed,
         "learning_rate": 1e-3 * (1 + seed),
         "d_model": 128,

@@ -87,7 +87,7 @@ def find(
 
     Raises:
         InputError: a study without runs; no usable run at all (the message says why each was left out);
-            runs of different data, tracks or splits (the message names two of them).
+            runs of different data or tracks (the message names two of them).
     """
     skipped = Skipped()
     found = [
@@ -199,9 +199,9 @@ def _by_metric(candidate: Candidate, metric: str) -> Candidate | None:
 
 
 def _require_same_data(candidates: Sequence[Candidate]) -> None:
-    """InputError naming two runs that saw different data, tracks or splits: their parts overlap."""
+    """InputError naming two runs that saw different data or tracks."""
     first = candidates[0]
-    for key, what in (("data_hash", "data"), ("track", "tracks"), ("split_hash", "splits")):
+    for key, what in (("data_hash", "data"), ("track", "tracks")):
         for other in candidates[1:]:
             one, two = str(first.result[key]), str(other.result[key])
             if one != two:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from ensemble.tables import Tables
-from ensemble.weights import METHODS, UNIFORM, Weighting, fit
+from ensemble.weights import METHODS, UNIFORM, Weighting, fit, fit_all
 from model.errors import InputError
 
 FOLDS = 5
@@ -109,8 +109,7 @@ def cross_validate(tables: Tables, methods: Sequence[str]) -> tuple[Score, ...]:
         inside = fold == held_out
         seen = tables.subset(tables.windows[~inside]) if folds > 1 else tables
         new = tables.subset(tables.windows[inside])
-        for method in methods:
-            weighting = fit(method, seen)
+        for method, weighting in fit_all(methods, seen).items():
             exact[method][inside] = new.exact(weighting.heads, pooling=weighting.pooling)
             nll[method][inside] = new.nll(weighting.heads, pooling=weighting.pooling)
     reference = UNIFORM if UNIFORM in methods else methods[0]

@@ -210,7 +210,7 @@ def _chosen(logits: np.ndarray, group: Group, path: Path, head: str) -> np.ndarr
         raise InputError(f"{path}: {head} logits of shape {logits.shape} do not fit the vocabulary")
     chosen = logits[group.rows]
     if len(group.classes) < logits.shape[1]:
-        chosen = chosen[:, group.classes]
+        chosen = np.take(chosen, group.classes, axis=1)  # rows stay contiguous, unlike with [:, classes]
     chosen = chosen.astype(np.float32)
     if np.isnan(chosen).any() or np.isposinf(chosen).any():
         raise InputError(f"{path}: {head} logits are not finite")

@@ -28,6 +28,21 @@ from model.tokens import Vocabulary
 
 
 @dataclass(frozen=True)
+class BundleWindows:
+    """The same windows as each member reads them: members differ in scaling, context and registration."""
+
+    members: tuple[Any, ...]
+
+    @property
+    def windows(self) -> Any:
+        """Start, recording and label of every window."""
+        return self.members[0].windows
+
+    def __len__(self) -> int:
+        return len(self.members[0])
+
+
+@dataclass(frozen=True)
 class BundleMemory:
     """The members' encodings of the same windows."""
 
@@ -82,13 +97,14 @@ class BundlePredictor:
 
     # -- the protocol of a run's predictor
 
-    def windows(self, recordings: Any, which: Any = None) -> Any:
-        """The windows of `recordings`, cut as every member was trained on."""
-        return self.members[0].windows(recordings, which)
+    def windows(self, recordings: Any, which: Any = None) -> BundleWindows:
+        """The windows of `recordings`, the same for all, scaled and registered as each was trained."""
+        return BundleWindows(tuple(member.windows(recordings, which) for member in self.members))
 
-    def encode(self, windows: Any, index: np.ndarray) -> BundleMemory:
+    def encode(self, loaded: BundleWindows, index: np.ndarray) -> BundleMemory:
         """Encodes the windows at `index` (B,) once for each member, each with its own scaler."""
-        return BundleMemory(tuple(member.encode(windows, index) for member in self.members))
+        pairs = zip(self.members, loaded.members, strict=True)
+        return BundleMemory(tuple(member.encode(part, index) for member, part in pairs))
 
     def begin(self, memory: BundleMemory) -> BundleState:
         """Decoder states before the first token, one row a window."""

@@ -44,7 +44,8 @@ def take(
             is left out; 1 or more keeps all.
 
     Raises:
-        InputError: no run is usable; or the targets of two runs of one kind differ.
+        InputError: no run is usable; runs were split by different seeds; or the targets of two runs of one
+            kind differ.
     """
     usable = _of_one_kind(ranked, skipped)
     if not usable:
@@ -115,6 +116,7 @@ class _Kind:
     token_hash: str
     window: int
     stride: int
+    split_seed: int
 
     def difference(self, other: _Kind) -> str:
         """In words, what `other` has that this one has not."""
@@ -141,6 +143,7 @@ def _of_one_kind(ranked: Sequence[Candidate], skipped: Skipped) -> list[Candidat
             skipped.add(candidate.name, f"{VOCABULARY} or {CONFIG} is not one of ours ({error})")
     if not kinds:
         return []
+    _require_same_split(kinds)
     common = max(kinds, key=lambda kind: len(kinds[kind]))
     for kind, candidates in kinds.items():
         if kind != common:
@@ -152,7 +155,25 @@ def _of_one_kind(ranked: Sequence[Candidate], skipped: Skipped) -> list[Candidat
 def _kind(vocabulary: Mapping[str, Any], config: Mapping[str, Any]) -> _Kind:
     tokens = vocabulary["tokens"]
     digest = hashlib.sha256("\n".join(tokens).encode()).hexdigest()
-    return _Kind(vocabulary["digits"], len(tokens), digest, config["window"], config["stride"])
+    return _Kind(
+        digits=vocabulary["digits"],
+        tokens=len(tokens),
+        token_hash=digest,
+        window=config["window"],
+        stride=config["stride"],
+        split_seed=config["split_seed"],
+    )
+
+
+def _require_same_split(kinds: Mapping[_Kind, Sequence[Candidate]]) -> None:
+    """InputError naming two runs whose parts overlap: one was trained on what the other is judged by."""
+    seeds = {kind.split_seed: candidates[0] for kind, candidates in kinds.items()}
+    if len(seeds) > 1:
+        (one, first), (two, second) = list(seeds.items())[:2]
+        raise InputError(
+            f"runs of different splits do not combine: {first.name} has split_seed {one}, {second.name} has "
+            f"{two}; name studies of one kind with --study"
+        )
 
 
 def _digits(digits: int | None) -> str:

@@ -24,6 +24,7 @@ from ensemble.tables import Table, Tables, log_sum_exp
 
 PRIOR_POSITIONS = 1000  # a head with fewer target positions leans on the shared weights (about 150 windows)
 GREEDY_ROUNDS = 25
+OVER_RELAXATION = 1.9
 NEGLIGIBLE = 1e-3  # a weight below this is zero: it costs a network's latency and changes nothing
 UNIFORM = "uniform"
 
@@ -66,6 +67,15 @@ def fit(method: str, tables: Tables) -> Weighting:
     return METHODS[method](tables)
 
 
+def fit_all(methods: Sequence[str], tables: Tables) -> dict[str, Weighting]:
+    """`fit` of several methods; EM's optimum is found once."""
+    found: dict[str, Weighting] = {}
+    for method in methods:
+        known = method == "em_shrunk" and "em" in found
+        found[method] = _shrunk(found["em"]) if known else fit(method, tables)
+    return found
+
+
 def uniform(tables: Tables) -> Weighting:
     """Every member alike."""
     return _same_for_all(UNIFORM, tables, np.full(tables.members, 1 / tables.members))
@@ -89,8 +99,11 @@ def em(tables: Tables) -> Weighting:
 
 def em_shrunk(tables: Tables) -> Weighting:
     """Half-way between `em` and uniform: EM likes to drop members that help on other recordings."""
-    found = em(tables)
-    even = 1 / tables.members
+    return _shrunk(em(tables))
+
+
+def _shrunk(found: Weighting) -> Weighting:
+    even = 1 / len(found.shared)
     heads = {head: (weights + even) / 2 for head, weights in found.heads.items()}
     return Weighting("em_shrunk", "mixture", heads, (found.shared + even) / 2)
 
@@ -120,7 +133,8 @@ def em_weights(gold: np.ndarray, *, tolerance: float = 1e-4, rounds: int = 5000)
 
     Ends when no weighting can be better by more than `tolerance` nats a position: by concavity the gap to the
     optimum is at most log(max over k of mean(p_k / mix)). The default is one nat over 10,000 positions, which
-    is less than they can tell apart.
+    is less than they can tell apart. Steps are over-relaxed, which converges for factors below 2 (Peters and
+    Walker, SIAM J. Appl. Math. 1978) in half the rounds.
     """
     members, positions = gold.shape
     weights = np.full(members, 1 / members)
@@ -131,7 +145,7 @@ def em_weights(gold: np.ndarray, *, tolerance: float = 1e-4, rounds: int = 5000)
         ratio = p @ (1 / np.maximum(weights @ p, 1e-300)) / positions
         if ratio.max() <= 1 + tolerance:
             break
-        weights = weights * ratio
+        weights = weights * ratio**OVER_RELAXATION
         weights /= weights.sum()
     return weights
 

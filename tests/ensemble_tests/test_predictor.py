@@ -33,7 +33,10 @@ class Fixed:
         self.logits = {head: 3 * torch.randn(ROWS, sizes[head], generator=generator) for head in HEADS}
         self.operation = torch.randn(ROWS, 2, generator=generator)
 
-    def encode(self, windows: object, index: np.ndarray) -> int:
+    def windows(self, recordings: object, which: object = None) -> range:
+        return range(ROWS)
+
+    def encode(self, windows: range, index: np.ndarray) -> int:
         return len(index)
 
     def begin(self, memory: int) -> list[int]:
@@ -74,7 +77,7 @@ def bundle_of(
 
 
 def answer_of(predictor: BundlePredictor) -> dict[str, np.ndarray]:
-    state = predictor.begin(predictor.encode(None, np.arange(ROWS)))
+    state = predictor.begin(predictor.encode(predictor.windows(None), np.arange(ROWS)))
     answer, _ = predictor.advance(state, torch.ones(ROWS, dtype=torch.long))
     return {head: logits.numpy() for head, logits in answer.items()}
 
@@ -145,7 +148,7 @@ def test_the_order_of_members_changes_nothing() -> None:
 
 def test_states_are_reordered_member_by_member() -> None:
     predictor = BundlePredictor(bundle_of(2), [Fixed(1), Fixed(2)])
-    state = predictor.begin(predictor.encode(None, np.arange(ROWS)))
+    state = predictor.begin(predictor.encode(predictor.windows(None), np.arange(ROWS)))
     state = predictor.reorder(state, torch.tensor([4, 4, 0]))
     assert state.members == ([4, 4, 0], [4, 4, 0])
     assert predictor.advance(state, torch.ones(3, dtype=torch.long))[0]["type"].shape == (3, 4)
@@ -154,7 +157,7 @@ def test_states_are_reordered_member_by_member() -> None:
 def test_operations_are_pooled() -> None:
     runs = [Fixed(1), Fixed(2)]
     predictor = BundlePredictor(bundle_of(2), runs)
-    answer = predictor.operation_logits(predictor.encode(None, np.arange(ROWS))).exp()
+    answer = predictor.operation_logits(predictor.encode(predictor.windows(None), np.arange(ROWS))).exp()
     expected = sum(torch.softmax(run.operation, -1) for run in runs) / 2
     torch.testing.assert_close(answer, expected)
 
