@@ -1,0 +1,26 @@
+"""`dashboard`: optuna-dashboard on the storage, for this machine alone."""
+
+from __future__ import annotations
+
+import argparse
+
+from tuner.commands import options as opt
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "dashboard",
+        summary="optuna-dashboard on the storage",
+        description="Opens optuna-dashboard on 127.0.0.1. It has no password and can delete studies.",
+        example="python -m tuner dashboard --port 8080",
+    )
+    parser.add_argument("--port", type=opt.positive, default=8080, metavar="N")
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from tuner import dashboard
+
+    dashboard.serve(opt.storage_url(options), port=options.port, console=opt.error_console())

@@ -1,0 +1,49 @@
+"""`export`: a winner's configuration, or a study as a pure W&B sweep file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tuner.commands import options as opt
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "export",
+        summary="a winner's configuration, or a pure W&B sweep file",
+        example="python -m tuner export loss_weighting --wandb > sweep.yaml",
+    )
+    parser.add_argument("study", metavar="NAME|FILE.yaml")
+    parser.add_argument("--wandb", action="store_true", help="the study as a file for `wandb sweep`")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="(default: standard output)")
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from model.errors import InputError
+    from tuner import export, study_file, summary, winners
+    from tuner.storage import open_records, storage_errors
+
+    if options.wandb:
+        text = export.wandb_yaml(study_file.load(options.study))
+    else:
+        url = opt.storage_url(options)
+        name = (
+            study_file.load(options.study).name
+            if options.study.endswith((".yaml", ".yml"))
+            else options.study
+        )
+        with storage_errors(url):
+            study = winners.load_study(open_records(url), name)
+            ranks = summary.best_trials(study, winners.stored_file(study), options.results, top=1)
+        if not ranks:
+            raise InputError(f"study '{name}' has no complete trial yet")
+        text = f"# winner of {name}: trial {ranks[0].trial.number}\n{export.config_yaml(ranks[0].config)}"
+    if options.output:
+        options.output.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
