@@ -99,4 +99,4 @@ def test_a_stopped_study_hands_out_nothing(
     records: Records, study: optuna.Study, allocator: Callable[..., Allocator]
 ) -> None:
     records.set_study_user_attr(study._study_id, STOPPED, "three failures")
-    assert allocator(total=2).next() == Done("three failures")
+    assert allocator(total=2).next() == Done("three failures", fine=False)
