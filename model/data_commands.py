@@ -14,9 +14,17 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from model.recordings import Recordings, default_data, import_recordings
+from model.recordings import SIMULATOR, Recordings, default_data, import_recordings
 
 NEXT = "next: python -m tuner study loss_weighting --data {}"
+
+
+def chosen_data(named: Path | None) -> Recordings:
+    """The data set that was named, else the default one; a line on stderr when that is the simulator's."""
+    data = Recordings.load(named or default_data())
+    if named is None and data.kind == SIMULATOR:
+        sys.stderr.write(f"no recordings imported: using the simulator's ({data.folder})\n")
+    return data
 
 
 def run_import(options: argparse.Namespace) -> None:
@@ -67,7 +75,7 @@ def run_baseline(options: argparse.Namespace) -> None:
     """Prints what is reached without a network."""
     from model.baselines import baselines, prepare
 
-    data = Recordings.load(options.data or default_data())
+    data = chosen_data(options.data)
     began = time.monotonic()
     problem = prepare(data, track=options.track, split_seed=options.split_seed, published=options.vocabulary)
     progress = Console(stderr=True)

@@ -166,8 +166,8 @@ def count_runs(line_numbers: Sequence[int | None]) -> int:
     """How often the program was run in one recording, from the controller's line number in each row.
 
     A run has ended when the number falls back by more than half of the program after at least half of the
-    recording's distinct lines were seen. (Every recording opens with some rows of the program before it, and
-    the controller's clock is no help: in one file it lacks the hour.)
+    recording's distinct lines were seen. (A recording may open with rows of the program before it or of lines
+    that are only queued, and the controller's clock is no help: in one file it lacks the hour.)
     """
     numbers = [number for number in line_numbers if number is not None]
     if not numbers:

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from model.config import Config
+from model.data_commands import chosen_data
 from model.errors import InputError
-from model.recordings import SIMULATOR, Recordings, default_data
 from model.run_folder import RESULT, read_json
 
 SHOWN = ("overall_acc", "exact_acc", "command_acc", "operation_acc")
@@ -55,15 +55,13 @@ def run_train(options: argparse.Namespace) -> None:
     if options.seed is not None:
         values.setdefault("seed", options.seed)
     config = Config.from_dict(values)
-    folder = options.data or default_data()
-    data = Recordings.load(folder)
-    if data.kind == SIMULATOR and not options.data:
-        sys.stderr.write(f"no recordings imported: training on the simulator's ({folder})\n")
+    data = chosen_data(options.data)
+    assert data.folder is not None, "loaded from its folder"
     output = options.output or _next_folder(options.results / "runs" / "single")
     from model.trainer import train  # torch, a second
 
     with _progress(config.epochs) as report:
-        train(config.to_dict(), report, data=folder, run_folder=output)
+        train(config.to_dict(), report, data=data.folder, run_folder=output)
     _print_result(read_json(output / RESULT), output, as_json=options.json)
 
 

@@ -14,6 +14,7 @@ from model.simulator.kinematics import HOME, MILLIMETRES, Motion, run_program
 from model.simulator.sensors import ALWAYS, CHANNELS, Board, Rows, board_signals, motor_signals
 
 ROW_SECONDS = 0.26
+QUEUED = 12  # lines that the controller reads ahead
 SUBSTEPS = 8  # of a row, to average accelerations over
 CUTTING_HEIGHT = 1.5  # mm above the work's zero below which the tool is in the material
 MOTOR_NAMES = ("spindle", "x_motor", "y_motor", "z_motor")
@@ -25,7 +26,7 @@ class Day:
 
     override: float  # feed
     late: int  # rows by which the boards' clock is behind the controller's
-    before: int  # rows of the program before it, at the start
+    before: int  # rows at the start in which the controller waits for its spindle
     after: int  # rows without a line, at the end
     missing: frozenset[str]  # boards that were not connected
     clock: datetime
@@ -55,7 +56,7 @@ def record(lines: Sequence[str], boards: Sequence[Board], day: Day, rng: np.rand
     rows, piece = _sampled(motion, times)
     sensed, _ = _sampled(motion, times - day.late * ROW_SECONDS)
     index = motion.line[piece].copy()
-    index[: day.before] = len(lines) - 1  # the log opens on the last line of the program before
+    index[: day.before] = min(QUEUED, len(lines) - 1)  # as the real controller: it names what it has queued
     columns: dict[str, object] = _controller(motion, rows, piece, index, day.clock)
     currents = motor_signals(sensed, rng)
     for twin in ("", "_A"):

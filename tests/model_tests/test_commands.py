@@ -1,6 +1,7 @@
 """`python -m model`: what a user types, what comes back, and with which exit status."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ import time
 import pytest
 
 from model.__main__ import main
+from model.data_commands import chosen_data
 from model.errors import InputError
 from model.recordings import Recordings
 from model.train_command import settings
@@ -69,6 +71,17 @@ def test_train_keeps_a_run_and_prints_its_metrics(tiny_recordings, tmp_path, cap
     assert main([*arguments, "--json", "--seed", "3"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["seed"] == 3 and content["run"].endswith("single/1")
+
+
+def test_without_a_data_set_a_line_says_that_the_simulator_is_used(
+    tiny_recordings, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_recordings.folder, tmp_path / "data" / "simulator")
+    assert chosen_data(None).kind == "simulator"
+    assert capsys.readouterr().err == "no recordings imported: using the simulator's (data/simulator)\n"
+    assert chosen_data(tmp_path / "data" / "simulator").kind == "simulator"
+    assert capsys.readouterr().err == ""
 
 
 def test_train_names_an_unknown_key(capsys):

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from model.errors import InputError
+from model.recording_files import count_runs
 from model.recordings import import_recordings
 from model.simulator import Simulation, simulate, synthesize, synthesize_csv
 from model.simulator.kinematics import ACCELERATION, DEVIATION, RAPID, run_program
@@ -128,9 +129,10 @@ def test_a_table_has_the_columns_of_a_real_recording(tables):
     assert seconds.mean() == pytest.approx(0.26, abs=0.01)
 
 
-def test_a_recording_opens_with_the_end_of_the_program_before(tables):
-    lines = tables["pocket_001"]["gcode_string"].to_list()
-    assert lines[0] == "M30" and "M3 S12000" in lines
+def test_a_recording_opens_with_a_line_that_is_only_queued(tables):
+    numbers = tables["pocket_001"]["gcode_line"].to_list()
+    assert numbers[0] == 13 and min(numbers) < 6
+    assert count_runs(numbers) == 1
 
 
 def test_boards_are_missing_now_and_then_but_never_two_of_them():
