@@ -1,6 +1,7 @@
 """Study files: what is read, what a bad one says, and that the shipped ones are whole."""
 
 import pickle
+import re
 import textwrap
 
 import pytest
@@ -9,6 +10,8 @@ from model.config import Config
 from model.errors import InputError
 from tuner import study_file
 from tuner.constraints import Constraint
+from tuner.distributions import KINDS
+from tuner.parse import TUNER_KEYS
 from tuner.study_file import Metric
 
 MINIMAL = """\
@@ -201,3 +204,17 @@ def test_a_grid_study_of_our_model_makes_configurations_that_it_takes():
     for point in points:
         Config.from_dict(point)
     assert not any("warmup_epochs" in point for point in points if point["scheduler"] == "onecycle")
+
+
+DOCS = (study_file.FOLDER.parent / "docs" / "study_files.md").read_text()
+
+
+def test_the_documented_example_is_a_study(load):
+    study = load(re.search(r"```yaml\n(# studies/.*?)```", DOCS, re.DOTALL)[1])
+    assert (study.run_cap, study.metric.target, study.pruner.kind) == (20, 0.95, "hyperband")
+    assert study.space.conditional and study.requires and study.constraints
+
+
+def test_every_key_and_distribution_is_documented():
+    rows = " ".join(line.split("|")[1] for line in DOCS.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`(\w+)`", rows)) == {*TUNER_KEYS, *KINDS}
