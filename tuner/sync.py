@@ -3,8 +3,8 @@
 What is uploaded of a study, by its trials:
 
 - W&B files that are whole and carry no mark of an earlier upload, as they are;
-- where a trial's W&B file is torn (a killed process leaves 7 bytes) or absent (W&B off, a script without
-  W&B), a run rebuilt from the trial's run folder under the same id.
+- where a trial's W&B file is torn (a killed process, a full disk) or absent (W&B off, or not used),
+  a run rebuilt from the trial's run folder under the same id.
 
 An id belongs to a trial for ever and lines are numbered: an upload that is repeated replaces, never doubles.
 """
@@ -22,11 +22,11 @@ from typing import Any
 
 from model.errors import InputError, WorkFailed
 from model.run_folder import CONFIG, METRICS, RESULT, read_json, read_metrics
+from tuner import tracking_file
 from tuner.tracking import WandbRun, WandbTracker, environment, identity, wandb_folder
 from tuner.tracking_mode import api_key, resolve, server
-from tuner.tracking_worker import SYNCED, WHOLE
+from tuner.tracking_worker import SYNCED
 
-TORN_BYTES = 7  # a .wandb file of this size or less has a header and no record
 BATCH = 40  # runs that one client process uploads
 POLL_SECONDS = 0.2
 REBUILD_SECONDS = 2.0  # a run may take to be rebuilt
@@ -47,7 +47,7 @@ class Synced:
 
 @dataclass(frozen=True)
 class _Trial:
-    """A trial's run folder (None: the trial left none) and its whole W&B files."""
+    """A trial that has ended: its run folder (None: it left none) and its whole W&B files."""
 
     number: int
     folder: Path | None
@@ -118,27 +118,51 @@ def is_synced(file: Path) -> bool:
 def _trials(results: Path, name: str) -> Iterator[_Trial]:
     """The trials of a study that have ended."""
     folder = wandb_folder(results, name)
-    salt = identity(folder).salt
-    whole = {mark.with_suffix(".wandb") for mark in folder.glob(f"wandb/*run-*/*{WHOLE}")}
-    by_number: dict[int, list[Path]] = {}
-    for file in sorted(whole):
-        own, _, text = file.stem.removeprefix("run-").rpartition("-")
-        if own == salt and text.isdigit():
-            by_number.setdefault(int(text), []).append(file)
+    own = _own_files(folder)
     for path in sorted((results / "runs" / name).glob("*/")):
         if path.name.isdigit() and (path / RESULT).exists():
-            number = int(path.name)
-            files = by_number.pop(number, [])[-1:] or _files_of_script(path, folder)
+            number, runs = int(path.name), read_json(path / RESULT).get("wandb_runs", [])
+            candidates = own.pop(number, [])
+            if runs:
+                files = _whole_together([file for run in runs for file in (folder / run).glob("*.wandb")])
+            else:
+                files = _first_whole(candidates, path)
             yield _Trial(number, path, tuple(files))
-    for number, files in sorted(by_number.items()):
-        yield _Trial(number, None, tuple(files[-1:]))
+    for number, candidates in sorted(own.items()):
+        if files := _first_whole(candidates, None):
+            yield _Trial(number, None, tuple(files))
 
 
-def _files_of_script(path: Path, folder: Path) -> list[Path]:
-    """The W&B files that an external script wrote in a trial, unless one is torn."""
-    runs = read_json(path / RESULT).get("wandb_runs", [])
-    files = [file for run in runs for file in (folder / run).glob("*.wandb")]
-    return files if all(file.stat().st_size > TORN_BYTES for file in files) else []
+def _own_files(folder: Path) -> dict[int, list[Path]]:
+    """The W&B files that trackers wrote, by trial; a run that was rebuilt has two."""
+    salt = identity(folder).salt
+    found: dict[int, list[Path]] = {}
+    for file in sorted(folder.glob(f"wandb/*run-*-{salt}-*/*.wandb")):
+        number = file.stem.rpartition("-")[2]
+        if number.isdigit():
+            found.setdefault(int(number), []).append(file)
+    return found
+
+
+def _first_whole(candidates: Sequence[Path], run_folder: Path | None) -> list[Path]:
+    """The file of a trial that is uploaded, or else one that has all that its run folder has."""
+    for file in candidates:
+        if is_synced(file):
+            return [file]
+    steps: set[Any] = set()
+    if run_folder is not None:
+        steps = {row.get("_step", row.get("epoch")) for row in read_metrics(run_folder / METRICS)}
+    for file in reversed(candidates):
+        found = tracking_file.content(file)
+        if found.ended and found.rows >= len(steps):
+            return [file]
+    return []
+
+
+def _whole_together(files: Sequence[Path]) -> Sequence[Path]:
+    """A script's W&B files, unless one of them was not ended in order."""
+    whole = files and all(is_synced(file) or tracking_file.content(file).ended for file in files)
+    return files if whole else []
 
 
 def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
@@ -157,7 +181,12 @@ def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
             _log_row(run, row)
         run.finish(result.get("state", "failed"), result.get("metrics", {}))
     tracker.close(timeout=20 + REBUILD_SECONDS * len(trials))
-    missing = [trial.number for trial in trials if not _marks(folder, own.run_id(trial.number))]
+    written = _own_files(folder)
+    missing = [
+        trial.number
+        for trial in trials
+        if not any(tracking_file.content(file).ended for file in written.get(trial.number, []))
+    ]
     if missing:
         raise WorkFailed(f"{study_name}: runs {missing} could not be rebuilt; see {folder / 'tracking.log'}")
 
@@ -165,10 +194,6 @@ def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
 def _log_row(run: WandbRun, row: dict[str, Any]) -> None:
     step = row.pop("_step", row.get("epoch", 0))
     run.send("log", {"epoch": row.pop("epoch", step), "step": step, "metrics": row})
-
-
-def _marks(folder: Path, identifier: str) -> list[Path]:
-    return list(folder.glob(f"wandb/*run-*-{identifier}/*{WHOLE}"))
 
 
 def _upload(files: Sequence[Path], folder: Path, log: Path, progress: Callable[[int], None]) -> None:

@@ -20,7 +20,6 @@ STUCK_SECONDS = 90.0  # a message that takes longer means that the client hangs
 INIT_SECONDS = 15.0
 FINISH_SECONDS = 60.0
 
-WHOLE = ".whole"  # beside a run's .wandb file: it has everything that was logged
 SYNCED = ".wandb.synced"  # the W&B client's own mark for a run that the server has
 
 
@@ -85,10 +84,9 @@ def _start(message: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
 
 
 def _finish(run: Any, message: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Ends a run, and marks its file: whole, and uploaded where it is (the client's own mark)."""
+    """Ends a run, and gives the client's mark for uploaded files to one that the server has."""
     run.summary.update({**message["summary"], "state": message["state"], "number": message["number"]})
     run.tags = (*(run.tags or ()), message["state"])
-    file = Path(run.settings.sync_file)
     if message["artifact"] and settings["mode"] == "online":
         try:
             run.log_artifact(message["artifact"], name=f"run-{run.id}", type="run-folder")
@@ -100,8 +98,7 @@ def _finish(run: Any, message: Mapping[str, Any], settings: Mapping[str, Any]) -
         traceback.print_exc()  # whole on disk, not all of it at the server: left to `tuner sync`
     else:
         if settings["mode"] == "online":
-            file.with_suffix(SYNCED).touch()
-    file.with_suffix(WHOLE).touch()
+            Path(run.settings.sync_file).with_suffix(SYNCED).touch()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import pytest
 
 from model.errors import InputError, WorkFailed
 from model.run_folder import RunFolder, write_json
-from tuner import tracking_mode
+from tuner import tracking_file, tracking_mode
 from tuner.sync import Synced, sync
 from tuner.tracking import identity, open_tracker, wandb_folder
 
@@ -191,7 +191,6 @@ def test_torn_and_missing_runs_are_rebuilt_from_their_run_folders(server: FakeWa
     folder = wandb_folder(tmp_path, "study")
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
     file.write_bytes(file.read_bytes()[:7])  # what a killed client leaves
-    file.with_suffix(".whole").unlink()
     write_run(tmp_path, "study", 2, [0.9], state="failed")  # W&B was off
 
     report = quiet(tmp_path, "study")
@@ -205,6 +204,31 @@ def test_torn_and_missing_runs_are_rebuilt_from_their_run_folders(server: FakeWa
     assert server.runs[own.run_id(1)].exit_code == 0
     assert server.runs[own.run_id(2)].exit_code == 1
     assert server.runs[own.run_id(2)].config["lr"] == pytest.approx(0.2)
+
+
+def test_a_file_that_lacks_rows_of_the_run_folder_is_not_whole(tmp_path: Path) -> None:
+    track(tmp_path, "study", 1, [0.5, 0.4, 0.3])
+    folder = wandb_folder(tmp_path, "study")
+    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+
+    assert tracking_file.content(file) == tracking_file.Content(rows=3, ended=True)
+    whole = file.read_bytes()
+    for cut in range(0, len(whole), 17):
+        file.write_bytes(whole[:cut])
+        assert not tracking_file.content(file).ended, cut
+
+
+def test_long_records_are_read_across_blocks(tmp_path: Path) -> None:
+    tracker = open_tracker("offline", study_name="study", results=tmp_path)
+    run = tracker.start(0, {}, "study-0")
+    for epoch in range(40):
+        run.log(epoch, {"text": "x" * 3000, "val/loss": 1.0})
+    run.log(40, {"text": "x" * 100_000})
+    run.finish("complete", {})
+    tracker.close(timeout=30)
+
+    (file,) = wandb_folder(tmp_path, "study").glob("wandb/offline-run-*/*.wandb")
+    assert tracking_file.content(file) == tracking_file.Content(rows=41, ended=True)
 
 
 def test_a_run_tracked_online_is_there_at_once_and_not_uploaded_again(
