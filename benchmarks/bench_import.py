@@ -25,7 +25,7 @@ IMPORT = """
 import os, resource, sys, time
 from pathlib import Path
 began = time.perf_counter()
-from model.recordings import import_recordings
+from model.importing import import_recordings
 import_recordings([Path(sys.argv[1])], Path(sys.argv[2]))
 times = os.times()
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from model.recordings import SIMULATOR, Recordings, default_data, import_recordings
+from model.importing import import_recordings
+from model.recordings import SIMULATOR, Recordings, default_data
 
 NEXT = "next: python -m tuner study loss_weighting --data {}"
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.errors import InputError, nearest
-from model.recordings import SIMULATOR, Recordings, write_data_set
+from model.recordings import SIMULATOR, Recordings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,6 +55,7 @@ class Simulation:
 
 def synthesize(to: Path, simulation: Simulation | None = None) -> Recordings:
     """Writes simulated recordings as the data set `to` (whole or absent, like an import)."""
+    from model.importing import write_data_set
     from model.recording_files import from_table
 
     files = [

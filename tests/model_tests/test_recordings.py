@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 
 from model.errors import InputError, WorkFailed
+from model.importing import import_recordings
 from model.recording_files import count_runs, find_recordings, operation_of, read_recording
-from model.recordings import NO_LINE, Recordings, default_data, import_recordings
+from model.recordings import NO_LINE, Recordings, default_data
 from model.simulator import synthesize
 
 
@@ -304,6 +305,15 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(tiny_csv, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_import_left_behind_is_no_data_set_and_goes(csv):
+    write(csv)
+    data = csv.parent / "data"
+    shutil.copytree(importing(csv).data.folder, data / ".mill.partial-999999999")
+    assert default_data(data) == data / "mill"
+    importing(csv)
+    assert [path.name for path in data.iterdir()] == ["mill"]
 
 
 def test_a_folder_that_is_no_data_set_is_never_replaced(csv):

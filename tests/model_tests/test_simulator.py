@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from model.errors import InputError
+from model.importing import import_recordings
 from model.recording_files import count_runs
-from model.recordings import import_recordings
 from model.simulator import Simulation, simulate, synthesize, synthesize_csv
 from model.simulator.kinematics import ACCELERATION, DEVIATION, RAPID, run_program
 from model.simulator.programs import CUTS, program

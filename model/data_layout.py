@@ -1,0 +1,84 @@
+"""How several recordings become one matrix: the union of channels, the mask of absent ones, ids of lines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model.recording_files import RecordingFile, board_of
+from model.recordings import NO_LINE, Recording
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything of a data set but its signals.
+
+    present: (recordings, channels) bool; position: (rows, 3) float32; line_ids: (rows,) int32 into `lines`,
+    NO_LINE where a row has none.
+    """
+
+    channels: tuple[str, ...]
+    boards: tuple[str, ...]
+    recordings: tuple[Recording, ...]
+    present: np.ndarray
+    position: np.ndarray
+    line_ids: np.ndarray
+    lines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, files: Sequence[RecordingFile], channels: Sequence[str] | None) -> Layout:
+        """The layout of `files` in their order; without `channels`, in the sorted union of all of theirs."""
+        if channels is None:
+            channels = sorted({channel for file in files for channel in file.channels})
+        lines = {line: i for i, line in enumerate(dict.fromkeys(x for f in files for x in f.lines if x))}
+        recordings, start = [], 0
+        for file in files:
+            boards = {board_of(channel) for channel in file.channels} & {board_of(c) for c in channels}
+            recordings.append(
+                Recording(
+                    name=file.name,
+                    operation=file.operation,
+                    start=start,
+                    rows=len(file.lines),
+                    boards=tuple(sorted(boards)),
+                    dropped_rows=file.dropped_rows,
+                    filled_cells=file.filled_cells,
+                    runs=file.runs,
+                    frozen_rows=file.frozen_rows,
+                    source=file.source,
+                )
+            )
+            start += len(file.lines)
+        return cls(
+            channels=tuple(channels),
+            boards=tuple(sorted({board_of(channel) for channel in channels})),
+            recordings=tuple(recordings),
+            present=np.array([np.isin(channels, file.channels) for file in files], dtype=bool),
+            position=np.concatenate([file.position for file in files]).astype(np.float32),
+            line_ids=np.array([lines.get(x, NO_LINE) for f in files for x in f.lines], dtype=np.int32),
+            lines=tuple(lines),
+        )
+
+    def signals_of(self, file: RecordingFile) -> np.ndarray:
+        """(rows, channels) of one file in the data set's columns, 0 where the file lacks a channel."""
+        index = {channel: i for i, channel in enumerate(file.channels)}
+        out = np.zeros((len(file.lines), len(self.channels)), dtype=np.float32)
+        here = [i for i, channel in enumerate(self.channels) if channel in index]
+        out[:, here] = file.signals[:, [index[self.channels[i]] for i in here]]
+        return out
+
+    def content_hash(self, signals: Iterable[np.ndarray]) -> str:
+        """SHA-256 of all arrays, lines, and names: equal for equal data wherever they came from."""
+        digest = hashlib.sha256()
+        names: list[Any] = [(r.name, r.operation, r.start, r.rows) for r in self.recordings]
+        digest.update(json.dumps([self.channels, self.lines, names]).encode())
+        for array in (self.present, self.position, self.line_ids):
+            digest.update(np.ascontiguousarray(array).data)
+        for chunk in signals:
+            digest.update(np.ascontiguousarray(chunk).data)
+        return digest.hexdigest()

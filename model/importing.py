@@ -1,0 +1,163 @@
+"""Recordings into a data set on disk, which is built beside its place and renamed: whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model.data_layout import Layout
+from model.errors import InputError, WorkFailed
+from model.recording_files import RecordingFile, find_recordings, read_recording
+from model.recordings import FORMAT, LINE_IDS, LINES, MANIFEST, POSITION, PRESENT, SIGNALS, Recordings
+from model.run_folder import write_json
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import found, filled, and dropped."""
+
+    data: Recordings
+    ignored: tuple[Path, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The report in words, one finding a line."""
+        data, recordings = self.data, self.data.recordings
+        out = [
+            f"{len(recordings)} recordings of {len(data.operations)} operations, {data.rows:,} rows, "
+            f"{len(data.lines):,} different lines, {len(data.channels)} channels of {len(data.boards)} boards"
+        ]
+        partial = [b for b in data.boards if not all(b in r.boards for r in recordings)]
+        if partial:
+            counts = ", ".join(f"{b} {sum(b in r.boards for r in recordings)}" for b in partial)
+            out.append(f"boards that some recordings lack (masked there), with how many have them: {counts}")
+        for r in recordings:
+            if r.dropped_rows:
+                out.append(f"{r.name}: {r.dropped_rows:,} rows without a line dropped, {r.rows:,} kept")
+            if r.filled_cells:
+                out.append(f"{r.name}: {r.filled_cells:,} empty sensor cells took the value before them")
+            if r.runs > 1:
+                out.append(f"{r.name}: holds {r.runs} runs of its program; all rows kept")
+            if r.frozen_rows:
+                out.append(
+                    f"{r.name}: no sensor changes in its last {r.frozen_rows:,} rows; kept, and marked"
+                )
+        if self.ignored:
+            out.append(f"ignored: {len(self.ignored)} files that are no .csv or .csv.gz")
+        return out
+
+
+def import_recordings(
+    sources: Iterable[Path], to: Path, *, progress: Callable[[int, int], None] = lambda done, of: None
+) -> ImportReport:
+    """Reads recordings (folders, files) into the data set `to`, which is whole or absent afterwards.
+
+    Raises:
+        InputError: something is wrong with a file or with `to`; an older data set there is untouched then.
+        WorkFailed: the disk is full.
+    """
+    _check_target(to)
+    paths, others = find_recordings(sources)
+    files = []
+    for done, path in enumerate(paths):
+        progress(done, len(paths))
+        files.append(read_recording(path))
+    progress(len(paths), len(paths))
+    return ImportReport(write_data_set(files, to), tuple(others))
+
+
+def write_data_set(files: Sequence[RecordingFile], to: Path, *, kind: str = "recordings") -> Recordings:
+    """Writes a data set beside its place and renames it, replacing an older data set there.
+
+    Raises:
+        InputError: `to` is something else than a data set.
+        WorkFailed: the disk is full; nothing is left behind.
+    """
+    _check_target(to)
+    layout = Layout.of(files, None)
+    with _built_beside(to) as folder:
+        # Ordinary writes, not a memory map: on a full disk a map kills the process (SIGBUS), a write says so.
+        digest = layout.content_hash(_written(folder / SIGNALS, layout, files))
+        np.save(folder / PRESENT, layout.present)
+        np.save(folder / POSITION, layout.position)
+        np.save(folder / LINE_IDS, layout.line_ids)
+        write_json(folder / LINES, list(layout.lines))
+        manifest = {
+            "format": FORMAT,
+            "kind": kind,
+            "content_hash": digest,
+            "channels": list(layout.channels),
+            "boards": list(layout.boards),
+            "rows": len(layout.line_ids),
+            "recordings": [asdict(recording) for recording in layout.recordings],
+        }
+        write_json(folder / MANIFEST, manifest)
+    return Recordings.load(to)
+
+
+def _written(path: Path, layout: Layout, files: Sequence[RecordingFile]) -> Iterator[np.ndarray]:
+    """Writes the signals file by file and yields what it wrote."""
+    shape = (len(layout.line_ids), len(layout.channels))
+    with path.open("wb") as out:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(out, header)
+        for file in files:
+            signals = layout.signals_of(file)
+            out.write(signals.data)
+            yield signals
+
+
+def _check_target(to: Path) -> None:
+    if to.exists() and not (to / MANIFEST).is_file() and not (to.is_dir() and not any(to.iterdir())):
+        raise InputError(f"{to}: exists and is no data set; choose another folder with --to")
+
+
+@contextmanager
+def _built_beside(to: Path) -> Iterator[Path]:
+    """A folder beside `to` that takes its place if the block succeeds and vanishes if it does not."""
+    beside = to.with_name(f".{to.name}.partial-{os.getpid()}")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_overs(to)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        yield beside
+        if to.exists():
+            old = to.with_name(f".{to.name}.old-{os.getpid()}")
+            to.replace(old)
+            beside.replace(to)
+            shutil.rmtree(old)
+        else:
+            beside.replace(to)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise WorkFailed(f"{to}: no space left to write the data set; nothing was kept") from None
+        raise WorkFailed(f"{to}: cannot be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _remove_left_overs(to: Path) -> None:
+    """Removes what a killed import left beside `to`; one that is still running keeps its own."""
+    for left_over in to.parent.glob(f".{to.name}.partial-*"):
+        process = left_over.name.rpartition("-")[2]
+        if process.isdigit() and not _is_running(int(process)):
+            shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
