@@ -188,8 +188,7 @@ def origin_of(request: Request, records: Records, data: Path | None, view: View)
     if study_file.name in optuna.get_all_study_names(records):
         stored = records.get_study_user_attrs(records.get_study_id_from_name(study_file.name))
         before = stored.get(study_store.ORIGIN, {})
-        if before.get("base_from") or not study_file.base.winner_of:
-            return study_store.Origin(before.get("base", {}), before.get("base_from", ""), overrides, content)
+        return study_store.Origin(before.get("base", {}), before.get("base_from", ""), overrides, content)
     if request.base is not None:
         return study_store.Origin(dict(request.base), request.base_from, overrides, content)
     base, base_from = dict(study_file.base.config), ""

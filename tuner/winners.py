@@ -67,16 +67,21 @@ def stored_file(study: optuna.Study) -> StudyFile:
     Raises:
         InputError: the study was not made by this tuner.
     """
-    from tuner.parse import parse_study
-
     raw = study.user_attrs.get(FILE)
     if raw is None:
         raise InputError(f"study '{study.study_name}' was not made by this tuner")
+    path = Path(study.user_attrs.get(PATH, f"{study.study_name}.yaml"))
+    return file_of(raw, name=study.study_name, path=path)
+
+
+def file_of(raw: Mapping[str, Any], *, name: str, path: Path) -> StudyFile:
+    """The study file that the plain values `raw` make, as if read from `path`."""
+    from tuner.parse import parse_study
+
     with TemporaryDirectory() as folder:
-        path = Path(folder) / f"{study.study_name}.yaml"
-        path.write_text(json.dumps(raw), encoding="utf-8")  # JSON is YAML
-        study_file = parse_study(path)
-    return replace(study_file, name=study.study_name, path=Path(study.user_attrs.get(PATH, path.name)))
+        written = Path(folder) / f"{name}.yaml"
+        written.write_text(json.dumps(raw), encoding="utf-8")  # JSON is YAML
+        return replace(parse_study(written), name=name, path=path)
 
 
 def load_study(records: Records, name: str) -> optuna.Study:

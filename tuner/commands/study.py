@@ -43,9 +43,8 @@ def run(options: argparse.Namespace) -> int:
     from tuner.view import make_view
 
     if options.study == "all":
-        from tuner import campaign  # type: ignore[attr-defined]
-
-        return campaign.run(options)
+        _campaign(options)
+        return 0
     request = request_for(options, options.study)
     if options.dry_run:
         from tuner.dry_run import show
@@ -61,6 +60,25 @@ def run(options: argparse.Namespace) -> int:
 
     show_end(request, result, opt.console())
     return 0
+
+
+def _campaign(options: argparse.Namespace) -> None:
+    from model.errors import InputError
+    from tuner.campaign import Campaign
+    from tuner.study_file import CAMPAIGN
+    from tuner.view import make_view
+
+    if options.fresh or options.trials:
+        raise InputError(
+            "'study all' takes neither --fresh nor --trials: give them to the studies one by one"
+        )
+    campaign = Campaign(
+        request_for(options, CAMPAIGN[0]), lambda: make_view(opt.error_console()), opt.console()
+    )
+    if options.dry_run:
+        campaign.show()
+    else:
+        campaign.run()
 
 
 def request_for(options: argparse.Namespace, study: str):  # type: ignore[no-untyped-def]

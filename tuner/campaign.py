@@ -1,0 +1,155 @@
+"""`study all`: the guide's studies in its order, each from the confirmed winner before it.
+
+Nothing is remembered but what the storage and the run folders hold: a campaign that is started again skips
+what is done and goes on with the rest, at whatever point it was stopped.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+from rich.table import Table
+
+from model.config import Config
+from model.errors import WorkFailed
+from tuner import probe, retrain, study_file, winners
+from tuner.launch import Request, data_for, default_agents, launch
+from tuner.objective import ModelObjective
+from tuner.storage import open_records, storage_errors
+from tuner.study_file import CAMPAIGN
+from tuner.view import View, duration
+
+CONFIRMED_TOP = 3  # configurations retrained before a winner is believed
+BUNDLE = "campaign"
+MEMBERS = 10
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A run of the campaign. `request`: options that all its studies share; its study is the first."""
+
+    request: Request
+    make_view: Callable[[], View]
+    console: Console
+
+    def run(self) -> None:
+        """Runs what is not done yet.
+
+        Raises:
+            KeyboardInterrupt: the user stopped a study.
+            WorkFailed: a study stopped for an error.
+        """
+        files = [study_file.load(name) for name in CAMPAIGN]
+        for number, file in enumerate(files, 1):
+            self._say(f"[bold]{number}/{len(files)} {file.name}[/]: {file.purpose}")
+            if file.on == "bundle":
+                self._bundle()
+                self._command("inference", "tune", "--bundle", BUNDLE, "--study", file.name)
+            else:
+                request = replace(self.request, study_file=file)
+                self._study(request)
+                confirm(request, self.make_view(), self.console)
+        self._say("the campaign is done; next: python -m tuner status, python -m inference decode FILE.csv")
+
+    def show(self) -> None:
+        """Prints the timeline, with an estimate from a probe of the default configuration."""
+        hours = 0.0
+        config = {**Config().to_dict()}
+        data = data_for(replace(self.request, study_file=study_file.load(CAMPAIGN[0])), self.make_view())
+        measured = probe.measure(ModelObjective(data), config)
+        table = Table(box=None, padding=(0, 2), header_style="bold")
+        for heading in ("", "study", "runs", "epochs a run", "estimate", "asks"):
+            table.add_column(heading)
+        for number, name in enumerate(CAMPAIGN, 1):
+            file = study_file.load(name)
+            runs = file.run_cap or 0
+            if file.on == "bundle":
+                table.add_row(str(number), name, str(runs), "none: on a bundle", "minutes", file.purpose)
+                continue
+            epochs = file.max_epochs or Config().epochs
+            mean = probe.expected_epochs(file.pruner, epochs)
+            confirming = CONFIRMED_TOP * len(file.seeds) * measured.trial(epochs)
+            agents = self.request.agents or default_agents(runs)
+            seconds = (runs * measured.trial(mean) + confirming) / agents
+            hours += seconds / 3600
+            table.add_row(
+                str(number), name, str(runs), f"{mean:.1f} of {epochs}", duration(seconds), file.purpose
+            )
+        self.console.print(table)
+        self.console.print(
+            f"in all about {hours:.1f} hours ({measured.epoch:.1f} s an epoch, measured now)", markup=False
+        )
+
+    def _study(self, request: Request) -> None:
+        result = launch(request, self.make_view())
+        if result.interrupted:
+            raise KeyboardInterrupt
+        if not result.fine:
+            raise WorkFailed(f"{request.study_file.name}: {result.reason}")
+
+    def _bundle(self) -> None:
+        """The ensemble of the campaign's networks, built once."""
+        if (self.request.results / "ensembles" / BUNDLE / "bundle.json").exists():
+            return
+        trained = [name for name in CAMPAIGN if study_file.load(name).on == "train"]
+        self._command("ensemble", "build", "--k", str(MEMBERS), "--name", BUNDLE, "--study", *trained)
+
+    def _command(self, *arguments: str) -> None:
+        shown = f"python -m {' '.join(arguments)}"
+        self.console.print(f"$ {shown}", style="dim", markup=False, soft_wrap=True)
+        command = [sys.executable, "-m", *arguments, "--results", str(self.request.results)]
+        status = subprocess.run(command, check=False).returncode
+        if status == 130:
+            raise KeyboardInterrupt
+        if status:
+            raise WorkFailed(f"the campaign stopped at: {shown}")
+
+    def _say(self, line: str) -> None:
+        self.console.print(line)
+
+
+def confirm(request: Request, view: View, console: Console) -> None:
+    """Retrains a study's best on other seeds and records the one that is best on average.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it.
+        WorkFailed: it stopped for an error.
+    """
+    file = request.study_file
+    with storage_errors(request.url):
+        study = winners.load_study(open_records(request.url), file.name)
+        if study.user_attrs.get(winners.CONFIRMED):
+            return
+        best = retrain.candidates(study, file, request.results, top=CONFIRMED_TOP)
+    if not best:
+        raise WorkFailed(f"{file.name}: no trial completed, so there is no winner to go on from")
+    seeds = [{"seed": int(best[0].config.get("seed", 0)) + seed} for seed in file.seeds]
+    again = retrain.study_of(file, best, seeds, suffix="confirm")
+    result = launch(replace(request, study_file=again, base={}, trials=None, fresh=False), view)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    if not result.fine:
+        raise WorkFailed(f"{again.name}: {result.reason}")
+    with storage_errors(request.url):
+        records = open_records(request.url)
+        found = retrain.with_results(best, len(seeds), winners.load_study(records, again.name), file)
+        chosen = retrain.winner(found, file)
+        record = {
+            "number": chosen.number,
+            "mean": chosen.mean,
+            "candidates": [
+                {"number": c.number, "score": c.score, "again": list(c.again.values()), "mean": c.mean}
+                for c in found
+            ],
+        }
+        winners.load_study(records, file.name).set_user_attr(winners.CONFIRMED, record)
+    console.print(
+        f"confirmed winner of {file.name}: trial {chosen.number}, {file.metric.name} {chosen.mean:.4f} on "
+        f"average (in the study {chosen.score:.4f}; of {len(found)} retrained)",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,55 @@
+"""`verify`: retrains a study's best and says what of their lead survives."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tuner.commands import options as opt
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "verify",
+        summary="retrain the best on new seeds: what of their lead survives",
+        description="Retrains the best configurations on new seeds and other select recordings; resumable.",
+        example="python -m tuner verify loss_weighting --top 5 --seeds 3",
+    )
+    parser.add_argument("study", metavar="NAME")
+    parser.add_argument("--top", type=opt.positive, default=5, metavar="K", help="(default: 5)")
+    parser.add_argument("--seeds", type=opt.positive, default=3, metavar="N", help="(default: 3)")
+    parser.add_argument("--agents", type=opt.positive, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data set (default: the only one in data/)")
+    parser.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
+    parser.add_argument("--fresh", action="store_true", help="retrain again, even what was verified before")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from tuner import verify, winners
+    from tuner.launch import Request
+    from tuner.storage import open_records, storage_errors
+    from tuner.view import make_view
+
+    url = opt.storage_url(options)
+    with storage_errors(url):
+        file = winners.stored_file(winners.load_study(open_records(url), options.study))
+    request = Request(
+        study_file=file,
+        url=url,
+        results=options.results,
+        agents=options.agents,
+        data=options.data,
+        wandb=options.wandb,
+        fresh=options.fresh,
+    )
+    found = verify.verify(request, make_view(opt.error_console()), top=options.top, seeds=options.seeds)
+    if options.json:
+        sys.stdout.write(json.dumps(found.to_dict(), indent=1) + "\n")
+    else:
+        verify.show(found, opt.console())
