@@ -35,6 +35,15 @@ examples:
   python -m ensemble show            # the newest bundle
   python -m ensemble show mill5 --json
 """
+COMPARE = """\
+Pools the 1, 5, 10, 20 best runs and prints what each size gains and costs: exact lines on calibrate
+(recordings it was not fitted to) and on test, likelihood, parameters, milliseconds a window. Writes
+compare.json and the frontier, compare.png, below results/ensembles.
+
+examples:
+  python -m ensemble compare
+  python -m ensemble compare --k 1,3,5 --study loss_weighting --json
+"""
 
 
 def main() -> int:
@@ -43,6 +52,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_build(commands)
     _add_show(commands)
+    _add_compare(commands)
     return run_command(parser)
 
 
@@ -70,6 +80,17 @@ def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--json", action="store_true", help="print bundle.json with what differs added")
     add_common_options(parser)
     parser.set_defaults(run=_show)
+
+
+def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "compare", help="accuracy against latency by size", description=COMPARE, formatter_class=Help
+    )
+    _add_selection(parser)
+    parser.add_argument("--k", default="1,5,10,20", help="sizes, such as 1,5,10,20 (default)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_common_options(parser)
+    parser.set_defaults(run=_compare)
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
@@ -134,6 +155,33 @@ def _show(options: argparse.Namespace) -> None:
         _write_json({**bundle.to_json(), "differences": differences(bundle, folder)})
     else:
         show(Console(), bundle, folder)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from ensemble.compare import compare, comparison_table, draw_frontier
+    from model.run_folder import write_json
+
+    comparison = compare(
+        options.results,
+        ks=_numbers(options.k),
+        studies=options.study,
+        metric=options.objective,
+        max_correlation=options.max_correlation,
+    )
+    for line in comparison.skipped.lines():
+        sys.stderr.write(f"left out: {line}\n")
+    folder = options.results / "ensembles"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "compare.json", comparison.to_json())
+    plot = draw_frontier(comparison, folder / "compare.png")
+    if options.json:
+        _write_json(comparison.to_json())
+        return
+    console = Console()
+    console.print(comparison_table(comparison), highlight=False)
+    console.print(f"wrote {folder / 'compare.json'}{f' and {plot}' if plot else ''}", highlight=False)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

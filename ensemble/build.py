@@ -14,7 +14,7 @@ import numpy as np
 from ensemble.bundle import MEMBERS, WEIGHTED, Bundle, Member
 from ensemble.candidates import TRIAL, Candidate, Skipped, find
 from ensemble.choose import Choice, Rule, choose, over_recordings
-from ensemble.pool import part_scores, pooled_predictions
+from ensemble.pool import part_scores, pooled_predictions, read_part
 from ensemble.predictions import part_file
 from ensemble.select import MAX_CORRELATION, Taken, take
 from ensemble.tables import Tables
@@ -161,7 +161,7 @@ def _part_reports(
     for part in ("select", "calibrate", "test"):
         if not all(part_file(run, part).is_file() for run in runs):
             continue
-        predictions = pooled_predictions(runs, weighting, taken.vocabulary, part=part)
+        predictions = pooled_predictions(read_part(runs, taken.vocabulary, part=part), weighting)
         scores[part] = part_scores(predictions, taken.vocabulary)
         if part != "select":
             np.savez(folder / PREDICTIONS / f"{part}.npz", **predictions)  # type: ignore[arg-type]

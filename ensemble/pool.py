@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,45 @@ from model.errors import InputError
 from model.tokens import HEADS, Vocabulary
 
 
+@dataclass(frozen=True)
+class PartPredictions:
+    """What K runs say on one part: each one's `log_p` (`read_log_probabilities`) and `operation` (W, n)."""
+
+    layout: Layout
+    vocabulary: Vocabulary
+    log_p: tuple[dict[str, list[np.ndarray]], ...]
+    operation: tuple[np.ndarray, ...]
+
+    def of_members(self, members: Sequence[int]) -> PartPredictions:
+        """Those of some runs, in the order given."""
+        return dataclasses.replace(
+            self,
+            log_p=tuple(self.log_p[i] for i in members),
+            operation=tuple(self.operation[i] for i in members),
+        )
+
+
+def read_part(runs: Sequence[Path], vocabulary: Vocabulary, *, part: str) -> PartPredictions:
+    """Reads `predictions/<part>.npz` of every run.
+
+    Raises:
+        InputError: a run has no such file, or one that asks something else than the first run's.
+    """
+    targets = read_targets(part_file(runs[0], part))
+    layout = Layout.of(targets, vocabulary, everything=True)
+    log_p, operation = [], []
+    for run in runs:
+        path = part_file(run, part)
+        difference = targets.difference(read_targets(path))
+        if difference is not None:
+            raise InputError(f"{path}: other targets than in {part_file(runs[0], part)}: {difference}")
+        log_p.append(read_log_probabilities(path, layout))
+        with opened(path) as arrays:
+            logits = arrays["operation"].astype(np.float32)
+        operation.append(np.maximum(logits - log_sum_exp(logits)[:, None], FLOOR))
+    return PartPredictions(layout, vocabulary, tuple(log_p), tuple(operation))
+
+
 def pool(log_p: Sequence[np.ndarray], weights: np.ndarray, *, pooling: Pooling) -> np.ndarray:
     """K arrays of log-probabilities (n, v) as one (n, v): the mixture's, or the log-linear pool's."""
     total = np.zeros_like(log_p[0])
@@ -34,37 +75,23 @@ def pool(log_p: Sequence[np.ndarray], weights: np.ndarray, *, pooling: Pooling) 
     return np.maximum(total - log_sum_exp(total)[:, None], FLOOR)
 
 
-def pooled_predictions(
-    runs: Sequence[Path], weighting: Weighting, vocabulary: Vocabulary, *, part: str
-) -> dict[str, np.ndarray]:
-    """The arrays of `predictions/<part>.npz` for the pool of `runs`: log-probabilities as its logits.
+def pooled_predictions(members: PartPredictions, weighting: Weighting) -> dict[str, np.ndarray]:
+    """The arrays of a `predictions/<part>.npz` for the pool: log-probabilities stand as its logits.
 
     A value row is normalised over its parameter's values, the others stand at `FLOOR`.
-
-    Raises:
-        InputError: a run has no such file, or one that asks something else than the first run's.
     """
-    targets = read_targets(part_file(runs[0], part))
-    layout = Layout.of(targets, vocabulary, everything=True)
-    members = []
-    for run in runs:
-        path = part_file(run, part)
-        difference = targets.difference(read_targets(path))
-        if difference is not None:
-            raise InputError(f"{path}: other targets than in {part_file(runs[0], part)}: {difference}")
-        members.append(read_log_probabilities(path, layout))
+    targets = members.layout.targets
     arrays = targets.to_arrays()
     for h, head in enumerate(HEADS):
-        shape = (int(targets.applies[:, h].sum()), vocabulary.head_sizes[head])
+        shape = (int(targets.applies[:, h].sum()), members.vocabulary.head_sizes[head])
         logits = np.full(shape, FLOOR, dtype=np.float16)
-        for g, group in enumerate(layout.groups[head]):
-            pooled = pool(
-                [member[head][g] for member in members], weighting.heads[head], pooling=weighting.pooling
-            )
+        for g, group in enumerate(members.layout.groups[head]):
+            each = [log_p[head][g] for log_p in members.log_p]
+            pooled = pool(each, weighting.heads[head], pooling=weighting.pooling)
             logits[group.rows[:, None], group.classes] = pooled
         arrays[head] = logits
-    arrays["operation"] = _operation(runs, weighting, part)
-    return arrays
+    operation = pool(members.operation, weighting.shared, pooling=weighting.pooling)
+    return {**arrays, "operation": operation.astype(np.float16)}
 
 
 def part_scores(predictions: Mapping[str, np.ndarray], vocabulary: Vocabulary) -> dict[str, float]:
@@ -94,13 +121,3 @@ def part_scores(predictions: Mapping[str, np.ndarray], vocabulary: Vocabulary) -
         "nll": nll / targets.windows,
         **scores,
     }
-
-
-def _operation(runs: Sequence[Path], weighting: Weighting, part: str) -> np.ndarray:
-    """(W, operations) pooled log-probabilities of the operation, with the shared weights."""
-    members = []
-    for run in runs:
-        with opened(part_file(run, part)) as arrays:
-            logits = arrays["operation"].astype(np.float32)
-        members.append(np.maximum(logits - log_sum_exp(logits)[:, None], FLOOR))
-    return pool(members, weighting.shared, pooling=weighting.pooling).astype(np.float16)

@@ -56,7 +56,7 @@ def notes(bundle: Bundle) -> list[str]:
     for part, scores in pooled.items():
         here = ", where the weights were fitted" if part == "calibrate" else ""
         lines.append(
-            f"{part}: lines exact {_percent(scores['exact'])}, tokens {_percent(scores['overall'])}, "
+            f"{part}: lines exact {percent(scores['exact'])}, tokens {percent(scores['overall'])}, "
             f"{scores['nll']:.3f} nats a line{here}"
         )
     optimism = (bundle.report.get("optimism") or {}).get("pooled_exact")
@@ -83,7 +83,7 @@ def _headline(bundle: Bundle) -> str:
 
 def _members_table(bundle: Bundle) -> Table:
     objective = str(bundle.members[0].objective["name"])
-    table = _table("members, best on select first")
+    table = plain_table("members, best on select first")
     table.caption = (
         "Δ lines (points), Δ nats: how the pool changes on calibrate when the member leaves. "
         "optimism: select − test. *: misses a constraint of its study."
@@ -110,7 +110,7 @@ def _members_table(bundle: Bundle) -> Table:
 def _differences_table(rows: Mapping[str, list[Any]]) -> Table | str:
     if not rows:
         return "members differ in their seeds alone"
-    table = _table("what differs, member by member")
+    table = plain_table("what differs, member by member")
     table.add_column("option")
     table.add_column("values")
     for key, values in rows.items():
@@ -119,7 +119,7 @@ def _differences_table(rows: Mapping[str, list[Any]]) -> Table | str:
 
 
 def _weights_table(bundle: Bundle) -> Table:
-    table = _table("weights a head")
+    table = plain_table("weights a head")
     table.add_column("")
     for head in WEIGHTED:
         table.add_column(head)
@@ -131,22 +131,23 @@ def _weights_table(bundle: Bundle) -> Table:
 
 
 def _candidates_table(bundle: Bundle, candidates: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("weightings compared on calibrate, each by recordings it was not fitted to")
+    table = plain_table("weightings compared on calibrate, each by recordings it was not fitted to")
     for column in ("weighting", "lines", "gain over uniform", "nats/line", "gain over uniform"):
         table.add_column(column, justify="left" if column == "weighting" else "right")
     chosen = bundle.chosen_by["weights"]["method"]
     for score in candidates:
         table.add_row(
             f"{'→' if score['method'] == chosen else ' '} {score['method']}",
-            _percent(score["exact"]["mean"]),
-            _gain(score["exact_gain"], 100, 1),
+            percent(score["exact"]["mean"]),
+            gain_text(score["exact_gain"], scale=100, digits=1),
             f"{score['nll']['mean']:.3f}",
-            _gain(score["nll_gain"], 1, 2),
+            gain_text(score["nll_gain"], scale=1, digits=2),
         )
     return table
 
 
-def _table(title: str) -> Table:
+def plain_table(title: str) -> Table:
+    """A table without frame, its title above it."""
     return Table(
         title=title,
         title_justify="left",
@@ -158,16 +159,19 @@ def _table(title: str) -> Table:
     )
 
 
-def _gain(interval: Mapping[str, Any], scale: float, digits: int) -> str:
+def gain_text(interval: Mapping[str, Any], *, scale: float, digits: int, sign: str = "+") -> str:
+    """`+1.2 [-0.3, +2.7]`: a mean and its interval, times `scale`."""
+    mean = f"{scale * interval['mean']:{sign}.{digits}f}"
     if interval["low"] is None or interval["high"] is None:
-        return f"{scale * interval['mean']:+.{digits}f} [one recording]"
-    low, high = scale * interval["low"], scale * interval["high"]
-    return f"{scale * interval['mean']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+        return f"{mean} [one recording]"
+    low, high = (f"{scale * interval[bound]:{sign}.{digits}f}" for bound in ("low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def _signed(interval: Mapping[str, Any] | None, *, scale: float, digits: int) -> str:
     return "–" if not interval else f"{scale * interval['mean']:+.{digits}f}"
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """`61.3 %`."""
     return f"{100 * value:.1f} %"

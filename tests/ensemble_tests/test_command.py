@@ -32,7 +32,7 @@ def command(
 Command = Callable[..., tuple[int, str, str]]
 
 
-@pytest.mark.parametrize("words", [["build"], ["show"], []])
+@pytest.mark.parametrize("words", [["build"], ["show"], ["compare"], []])
 def test_every_page_of_help_has_an_example(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +62,15 @@ def test_json_is_one_object(command: Command, make_runs: MakeRuns) -> None:
     assert "learning_rate" in shown["differences"]
 
 
+def test_compare_writes_figures_and_a_plot(command: Command, make_runs: MakeRuns, results: Path) -> None:
+    make_runs(3)
+    status, out, _ = command("compare", "--k", "1,2", "--json")
+    assert status == 0 and [row["k"] for row in json.loads(out)["rows"]] == [1, 2, 2]
+    assert json.loads((results / "ensembles/compare.json").read_text()) == json.loads(out)
+    assert (results / "ensembles/compare.png").is_file()
+    assert "test: lines" in command("compare", "--k", "1")[1]
+
+
 def test_what_was_left_out_is_said(command: Command, make_runs: MakeRuns) -> None:
     folders = make_runs(3)
     (folders[0] / "model.safetensors").unlink()
@@ -80,6 +89,7 @@ def test_what_was_left_out_is_said(command: Command, make_runs: MakeRuns) -> Non
         (["build", "--name", "a/b"], "plain name"),
         (["show"], "no bundle yet"),
         (["show", "absent"], "no bundle 'absent'"),
+        (["compare", "--k", "1,x"], "expected numbers such as 1,5,10"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_status_2(
