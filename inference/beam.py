@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from inference.grammar import WORD, Grammar, LineStates
 from inference.steps import Logits, Rows, Steps
-from model.tokens import COMMAND, EOS, HEADS, PAD, PARAM_TYPE, SPECIAL
+from model.errors import InputError
+from model.tokens import COMMAND, EOS, HEADS, PAD, PARAM_TYPE, SPECIAL, TYPES
 
 LogP = NDArray[np.float64]
 ALL = 10**9  # a top-k that filters nothing
@@ -35,6 +36,15 @@ class Filter:
     top_k: int = ALL
     top_p: float = 1.0
 
+    def __post_init__(self) -> None:
+        for head in HEADS:
+            if not 0 < self.temperature.get(head, 0.0) < float("inf"):
+                raise InputError(f"temperature of {head}: expected above 0, got {self.temperature.get(head)}")
+        if self.top_k < 1:
+            raise InputError(f"top_k: expected 1 or more, got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p: expected above 0 and up to 1, got {self.top_p}")
+
     @property
     def filters(self) -> bool:
         """Whether top-k or top-p can rule anything out."""
@@ -47,18 +57,25 @@ class Candidates:
 
     Attributes:
         token: `(N, K)` token ids; PAD where there is no candidate.
-        logp: `(N, K)` log-probability of the token, -inf where there is no candidate.
+        score: `(N, K)` log-probability after temperature, top-k and top-p; -inf where there is no candidate.
+        logp: `(N, K)` the network's own log-probability, which is reported.
     """
 
     token: NDArray[np.int64]
+    score: LogP
     logp: LogP
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A decoded line: ids without BOS, with EOS; its log-probability, and that of each token."""
+    """A decoded line.
+
+    tokens: ids without BOS, with EOS; logp: its log-probability by the network, and token_logp that of each
+    token; score: what the search ranked it by (the same, unless temperatures say otherwise).
+    """
 
     tokens: tuple[int, ...]
+    score: float
     logp: float
     token_logp: tuple[float, ...]
 
@@ -76,38 +93,49 @@ def candidates(
     width = min(width, max(map(len, grammar.values_of), default=1))
     slots = max(1 + len(grammar.token["command"]) + len(grammar.token["param_type"]), width)
     token = np.full((count, slots), PAD, dtype=np.int64)
-    logp = np.full((count, slots), -np.inf)
+    score, logp = np.full((count, slots), -np.inf), np.full((count, slots), -np.inf)
 
     words = np.flatnonzero(states.state <= WORD)
     if len(words):
         end, commands, params = grammar.legal(states.take(words))
-        kinds = np.zeros((len(words), len(grammar.mask["type"][0])), dtype=bool)
+        kinds = np.zeros((len(words), len(TYPES)), dtype=bool)
         kinds[:, SPECIAL], kinds[:, COMMAND], kinds[:, PARAM_TYPE] = end, commands.any(1), params.any(1)
         kind = _log_probabilities("type", logits["type"][words], kinds, keep)
         command = _log_probabilities("command", logits["command"][words], commands, keep)
         param = _log_probabilities("param_type", logits["param_type"][words], params, keep)
-        found = (kind[:, [SPECIAL]], kind[:, [COMMAND]] + command, kind[:, [PARAM_TYPE]] + param)
         ids = np.concatenate(([EOS], grammar.token["command"], grammar.token["param_type"]))
         token[words, : len(ids)] = ids
-        logp[words, : len(ids)] = np.concatenate(found, axis=1)
+        for out, k, c, p in zip((score, logp), kind, command, param, strict=True):
+            found = (k[:, [SPECIAL]], k[:, [COMMAND]] + c, k[:, [PARAM_TYPE]] + p)
+            out[words, : len(ids)] = np.concatenate(found, axis=1)
     for due in np.unique(states.state[states.state > WORD]):  # the one legal type is certain: it adds log 1
         rows, values = np.flatnonzero(states.state == due), grammar.values_of[due - 2]
         own = logits["param_value"][rows[:, None], values]
-        own = _log_probabilities("param_value", own, np.ones(own.shape, dtype=bool), keep)
-        best = _best(own, min(width, len(values)))
+        ranked, honest = _log_probabilities("param_value", own, np.ones(own.shape, dtype=bool), keep)
+        best = _best(ranked, min(width, len(values)))
         token[rows, : best.shape[1]] = grammar.token["param_value"][values[best]]
-        logp[rows, : best.shape[1]] = np.take_along_axis(own, best, axis=1)
-    token[np.isneginf(logp)] = PAD
-    return Candidates(token, logp)
+        score[rows, : best.shape[1]] = np.take_along_axis(ranked, best, axis=1)
+        logp[rows, : best.shape[1]] = np.take_along_axis(honest, best, axis=1)
+    token[np.isneginf(score)] = PAD
+    return Candidates(token, score, logp)
 
 
-def _log_probabilities(head: str, logits: NDArray, legal: NDArray[np.bool_], keep: Filter) -> LogP:
-    """Log-softmax over the legal classes `(N, classes)`, -inf elsewhere and outside of top-k and top-p."""
-    scaled = np.where(legal, logits.astype(np.float64) / keep.temperature[head], -np.inf)
-    top = scaled.max(axis=1, keepdims=True, initial=-1e300)
-    total = np.exp(scaled - top).sum(axis=1, keepdims=True)
-    with np.errstate(divide="ignore"):  # a row with no legal class stays -inf throughout
-        return _filtered(scaled - top - np.log(np.maximum(total, 1e-300)), keep)
+def _log_probabilities(
+    head: str, logits: NDArray, legal: NDArray[np.bool_], keep: Filter
+) -> tuple[LogP, LogP]:
+    """Log-softmax over the legal classes `(N, classes)`, -inf elsewhere: as `keep` has it, and as it is."""
+    logits = logits[:, : legal.shape[1]]  # a head without classes still has a column
+    honest = _log_softmax(logits, legal)
+    temperature = keep.temperature[head]
+    tempered = honest if temperature == 1 else _log_softmax(logits / temperature, legal)
+    return _filtered(tempered, keep), honest
+
+
+def _log_softmax(logits: NDArray, legal: NDArray[np.bool_]) -> LogP:
+    """Over the legal classes; a row without any is -inf throughout."""
+    scaled = np.where(legal, logits.astype(np.float64), -np.inf)
+    scaled -= scaled.max(axis=1, keepdims=True, initial=-1e300)
+    return scaled - np.log(np.maximum(np.exp(scaled).sum(axis=1, keepdims=True), 1e-300))
 
 
 def _filtered(logp: LogP, keep: Filter) -> LogP:
@@ -172,7 +200,7 @@ def _search(
         found = candidates(grammar, states, logits, width=width, keep=keep)
         slots = found.token.shape[1]
         total = np.full((count, width, slots + 1), -np.inf)  # the last column: a line that has ended stays
-        total[window, slot, :slots] = score[window, slot, None] + found.logp
+        total[window, slot, :slots] = score[window, slot, None] + found.score
         total[..., slots] = np.where(ended, score, -np.inf)
         best = _best(total.reshape(count, -1), width)
         parent, choice = np.divmod(best, slots + 1)
@@ -181,12 +209,12 @@ def _search(
         live_row[window, slot] = np.arange(len(window))
         row = np.take_along_axis(live_row, parent, axis=1)
         grown = (choice < slots) & np.isfinite(score)
-        token = np.where(grown, found.token[row, np.minimum(choice, slots - 1)], PAD)
+        column = np.minimum(choice, slots - 1)
+        token = np.where(grown, found.token[row, column], PAD)
         tokens = np.take_along_axis(tokens, parent[..., None], axis=1)
         token_logp = np.take_along_axis(token_logp, parent[..., None], axis=1)
-        gain = found.logp[row, np.minimum(choice, slots - 1)]
         tokens[..., step] = token
-        token_logp[..., step] = np.where(grown, gain, 0.0)
+        token_logp[..., step] = np.where(grown, found.logp[row, column], 0.0)
         ended = np.isfinite(score) & (~grown | (token == EOS))
         window, slot = np.nonzero(grown & (token != EOS))
         if not len(window):
@@ -198,14 +226,18 @@ def _search(
 
 
 def _hypotheses(tokens: NDArray, score: LogP, token_logp: LogP) -> list[Hypothesis]:
-    found = []
-    for ids, logp, parts in zip(tokens, score, token_logp, strict=True):
-        if np.isfinite(logp):
-            length = int(np.flatnonzero(ids == EOS)[0]) + 1
-            found.append(
-                Hypothesis(tuple(ids[:length].tolist()), float(logp), tuple(parts[:length].tolist()))
-            )
-    return found
+    return [
+        hypothesis(ids, parts, float(ranked))
+        for ids, ranked, parts in zip(tokens, score, token_logp, strict=True)
+        if np.isfinite(ranked)
+    ]
+
+
+def hypothesis(tokens: NDArray, token_logp: LogP, score: float) -> Hypothesis:
+    """From padded arrays, cut after EOS."""
+    length = int(np.flatnonzero(tokens == EOS)[0]) + 1
+    parts = token_logp[:length]
+    return Hypothesis(tuple(tokens[:length].tolist()), score, float(parts.sum()), tuple(parts.tolist()))
 
 
 def line_logp(steps: Steps, grammar: Grammar, windows: Rows, lines: list[tuple[int, ...]]) -> LogP:

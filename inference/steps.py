@@ -31,30 +31,37 @@ class Steps(Protocol):
 
 
 class NetworkSteps:
-    """A run's or a bundle's predictor on the windows of some recordings; each window is encoded once."""
+    """A run's or a bundle's predictor on the windows of some recordings; each window is encoded once.
 
-    def __init__(self, predictor: Any, windows: Any) -> None:
+    Attributes:
+        operation: `(windows, operations)` log-probabilities of the windows that were begun so far.
+    """
+
+    def __init__(self, predictor: Any, loaded: Any) -> None:
         self._predictor = predictor
-        self._windows = windows
+        self._loaded = loaded
+        self.operation = np.zeros((len(loaded), len(predictor.operations)), dtype=np.float32)
 
     def begin(self, windows: Rows) -> tuple[Logits, Any]:
         """Encodes `windows` and takes the first step."""
         import torch
 
         with torch.inference_mode():
-            memory = self._predictor.encode(self._windows, windows)
-            state = self._predictor.begin(memory)
+            memory = self._predictor.encode(self._loaded, windows)
+            operation = torch.log_softmax(self._predictor.operation_logits(memory), dim=-1)
+            self.operation[windows] = operation.cpu().numpy()
             tokens = torch.full((len(windows),), BOS, dtype=torch.long)
-            logits, state = self._predictor.advance(state, tokens)
+            logits, state = self._predictor.advance(self._predictor.begin(memory), tokens)
         return _numpy(logits), state
 
     def advance(self, state: Any, rows: Rows, tokens: Rows) -> tuple[Logits, Any]:
-        """Gathers the rows' keys and values, then takes one step."""
+        """Gathers the rows' keys and values (unless all stay where they are), then takes one step."""
         import torch
 
         with torch.inference_mode():
-            state = self._predictor.reorder(state, torch.from_numpy(rows))
-            logits, state = self._predictor.advance(state, torch.from_numpy(tokens))
+            logits, state = self._predictor.advance(
+                self._predictor.reorder(state, torch.from_numpy(rows)), torch.from_numpy(tokens)
+            )
         return _numpy(logits), state
 
 

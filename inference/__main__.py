@@ -1,0 +1,177 @@
+"""`python -m inference`: decodes recordings with a bundle or a run, measures, calibrates, tunes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model.command_line import Help, add_common_options, run_command
+
+if TYPE_CHECKING:
+    from inference.pipeline import Decoder
+
+OVERVIEW = """\
+Decodes sensor recordings into lines of G-code.
+
+examples:
+  python -m inference decode face_012_aligned.csv.gz           # with the newest bundle
+  python -m inference decode *.csv --bundle mill5 --joint --format gcode > program.nc
+  python -m inference evaluate data/mill --part test --joint
+  python -m inference calibrate --bundle mill5
+  python -m inference tune --bundle mill5 --trials 50
+"""
+DECODE = """\
+Decodes recordings, window after window: the line, its probability, and the next likeliest lines. With
+--joint each recording is read as a whole, using the order of lines learnt from the training programs. `-`
+reads rows of CSV (with a header) from standard input and writes a line as soon as its window is full.
+
+examples:
+  python -m inference decode face_012_aligned.csv.gz
+  python -m inference decode recordings/ --format jsonl > lines.jsonl
+  python -m inference decode face_012.csv --joint --format gcode > program.nc
+  tail -f live.csv | python -m inference decode - --format jsonl
+"""
+EVALUATE = """\
+Decodes recordings whose lines are known and prints every metric, with intervals over recordings, for each
+operation, the commands that are confused and the most frequent errors. DIR is a folder of CSVs, a CSV, or an
+imported data set; of a data set, --part names the part (of the split that the runs were trained on).
+
+examples:
+  python -m inference evaluate data/mill --part test
+  python -m inference evaluate data/mill --part test --joint
+  python -m inference evaluate my_recordings/ --bundle mill5 --json | jq .exact_acc
+"""
+FORMATS = ("table", "jsonl", "gcode")
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m inference", description=OVERVIEW, formatter_class=Help)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_decode(commands)
+    _add_evaluate(commands)
+    return run_command(parser)
+
+
+def _add_decode(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "decode", help="recordings to lines", description=DECODE, formatter_class=Help
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help=".csv, .csv.gz, folder, or - for live rows")
+    _add_model(parser)
+    parser.add_argument("--format", choices=FORMATS, default="table", help="what is written (default: table)")
+    parser.add_argument("--joint", action="store_true", help="read each recording as a whole")
+    parser.add_argument(
+        "--alternatives", type=int, default=3, metavar="N", help="other lines shown a window (default: 3)"
+    )
+    parser.add_argument(
+        "--missing",
+        choices=("allow", "refuse"),
+        default="allow",
+        help="what to do with a recording that lacks boards (default: allow, and say which)",
+    )
+    _add_options(parser)
+    add_common_options(parser)
+    parser.set_defaults(run=_decode)
+
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "evaluate", help="recordings with known lines to metrics", description=EVALUATE, formatter_class=Help
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of CSVs, a CSV, or a data set")
+    _add_model(parser)
+    parser.add_argument(
+        "--part", choices=("select", "calibrate", "test", "train"), help="of a data set: this part only"
+    )
+    parser.add_argument("--joint", action="store_true", help="read each recording as a whole")
+    parser.add_argument("--json", action="store_true", help="print one object keyed by the metrics' names")
+    _add_options(parser)
+    add_common_options(parser)
+    parser.set_defaults(run=_evaluate)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--bundle", metavar="NAME", help="a bundle's name or folder (default: the newest)")
+    which.add_argument("--run", dest="run_folder", type=Path, metavar="DIR", help="a run folder instead")
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Overrides of the bundle's decoding parameters."""
+    group = parser.add_argument_group("decoding parameters (default: those stored in the bundle)")
+    group.add_argument("--method", choices=("greedy", "beam", "sample+mbr"), help="how a line is chosen")
+    group.add_argument("--beam", type=int, metavar="N", help="hypotheses kept a window")
+    group.add_argument("--temperature", type=float, metavar="T", help="divides the logits of all heads")
+    group.add_argument("--top-k", type=int, metavar="K", help="only the K likeliest classes of a head")
+    group.add_argument("--top-p", type=float, metavar="P", help="only the likeliest classes that make up P")
+    group.add_argument("--samples", type=int, metavar="N", help="lines drawn a window (sample+mbr)")
+
+
+def _decoder(options: argparse.Namespace) -> Decoder:
+    """The decoder that the options name, with their overrides."""
+    from dataclasses import replace
+
+    from inference.pipeline import Decoder, load
+    from model.tokens import HEADS
+
+    if options.run_folder is not None:
+        decoder = Decoder.from_run(options.run_folder)
+    else:
+        decoder = load(options.bundle, results=options.results)
+    given: dict[str, Any] = {
+        name: getattr(options, name)
+        for name in ("method", "beam", "top_k", "top_p", "samples")
+        if getattr(options, name) is not None
+    }
+    if options.temperature is not None:
+        given["temperatures"] = dict.fromkeys(HEADS, options.temperature)
+    if given and "method" not in given:
+        given["method"] = "sample+mbr" if "samples" in given else "beam"
+    return decoder.with_options(replace(decoder.options, **given)) if given else decoder
+
+
+def _decode(options: argparse.Namespace) -> None:
+    from inference.output import write_gcode, write_jsonl, write_table
+
+    decoder = _decoder(options)
+    if options.files == ["-"]:
+        from inference.live import decode_stream
+
+        decode_stream(decoder, sys.stdin, sys.stdout, format=options.format)
+        return
+    decoded = decoder.decode(
+        [Path(name) for name in options.files],
+        joint=options.joint,
+        alternatives=options.alternatives,
+        allow_missing=options.missing == "allow",
+    )
+    for note in decoded.notes:
+        sys.stderr.write(f"{note}\n")
+    write = {"table": write_table, "jsonl": write_jsonl, "gcode": write_gcode}[options.format]
+    write(decoded, sys.stdout)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from inference.evaluate import evaluate
+    from inference.layout import check_channels, part_of, recordings_of
+    from inference.output import write_evaluation, write_json
+
+    decoder = _decoder(options)
+    channels = decoder.predictor.channels
+    data = recordings_of(options.folder, channels=channels, require_lines=True)
+    which = None
+    if options.part:
+        which = part_of(data, options.part, config=decoder.predictor.config, folder=options.folder)
+    check_channels(data, channels)
+    evaluation = evaluate(decoder, data, which=which, joint=options.joint)
+    if options.json:
+        write_json({**evaluation.metrics, "joint": options.joint}, sys.stdout)
+    else:
+        write_evaluation(evaluation, sys.stdout, joint=options.joint)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Any source of recordings in a decoder's channels, and a word on the channels that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.errors import InputError
+from model.recordings import MANIFEST, Recordings
+
+LEAST_SHARE = 0.25  # of the channels; the barest recording that the networks were made for has 39 %
+NAMED = 5  # boards or channels that a message lists
+
+
+def recordings_of(source: Any, *, channels: Sequence[str], require_lines: bool = False) -> Recordings:
+    """Recordings from a path, several paths, a data frame, or `Recordings`, laid out in `channels`.
+
+    A folder with a manifest is a data set; any other folder is searched for CSV files.
+
+    Raises:
+        InputError: nothing there, not a recording, or none of the channels.
+    """
+    if isinstance(source, Recordings):
+        return laid_out(source, channels)
+    if hasattr(source, "columns"):
+        return _of_frame(source, channels, require_lines=require_lines)
+    paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+    if len(paths) == 1 and (paths[0] / MANIFEST).is_file():
+        return laid_out(Recordings.load(paths[0]), channels)
+    return Recordings.from_files(paths, channels=channels, require_lines=require_lines)
+
+
+def laid_out(data: Recordings, channels: Sequence[str]) -> Recordings:
+    """`data` with its columns in the order of `channels`; absent ones 0 and masked."""
+    if data.channels == tuple(channels):
+        return data
+    column = {channel: i for i, channel in enumerate(data.channels)}
+    signals = np.zeros((data.rows, len(channels)), dtype=np.float32)
+    present = np.zeros((len(data.recordings), len(channels)), dtype=bool)
+    for i, channel in enumerate(channels):
+        if channel in column:
+            signals[:, i] = data.signals[:, column[channel]]
+            present[:, i] = data.present[:, column[channel]]
+    return replace(data, channels=tuple(channels), signals=signals, present=present)
+
+
+def check_channels(
+    data: Recordings, channels: Sequence[str], *, allow_missing: bool = True
+) -> tuple[str, ...]:
+    """A note for each recording that lacks channels, which are masked.
+
+    Raises:
+        InputError: a recording has too few of `channels`, or lacks any and `allow_missing` is False.
+    """
+    notes = []
+    for recording, present in zip(data.recordings, data.present, strict=True):
+        share = float(present.mean())
+        if share == 1:
+            continue
+        missing = [channel for channel, here in zip(channels, present, strict=True) if not here]
+        lost = _in_words(missing, channels)
+        what = f"{recording.name}: lacks {len(missing)} of {len(channels)} channels: {lost}"
+        if share < LEAST_SHARE:
+            raise InputError(f"{what}; expected at least {LEAST_SHARE:.0%} of them: is it another machine's?")
+        if not allow_missing:
+            raise InputError(f"{what}; this decoder was told to refuse recordings with missing boards")
+        notes.append(f"{what}; masked")
+    return tuple(notes)
+
+
+def _in_words(missing: Sequence[str], channels: Sequence[str]) -> str:
+    """Boards that are missing as a whole, then single channels."""
+    from model.recording_files import board_of
+
+    gone = set(missing)
+    members: dict[str, list[str]] = {}
+    for channel in channels:
+        members.setdefault(board_of(channel), []).append(channel)
+    boards = [board for board, own in members.items() if gone.issuperset(own)]
+    single = [channel for channel in missing if board_of(channel) not in boards]
+    parts = []
+    if boards:
+        parts.append(f"boards {_listed(boards)}")
+    if single:
+        parts.append(f"channels {_listed(single)}")
+    return " and ".join(parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _of_frame(frame: Any, channels: Sequence[str], *, require_lines: bool) -> Recordings:
+    """One recording from a polars or pandas data frame, read as its CSV would be."""
+    import tempfile
+
+    import polars as pl
+
+    table = frame if isinstance(frame, pl.DataFrame) else pl.from_pandas(frame)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "frame.csv"
+        table.write_csv(path)
+        try:
+            return Recordings.from_files([path], channels=channels, require_lines=require_lines)
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), "data frame")) from None
+
+
+def part_of(data: Recordings, part: str, *, config: Any, folder: Path) -> tuple[int, ...]:
+    """The recordings of `data` in a part of the split that runs of `config` were trained on.
+
+    Raises:
+        InputError: `data` is no data set, whose split is meant, but a heap of files.
+    """
+    from model.windows import split
+
+    if data.folder is None:
+        raise InputError(f"{folder}: --part needs an imported data set; these are files, leave --part out")
+    if config.track != "recordings":
+        raise InputError(f"--part: the network's track is '{config.track}', whose parts mix all recordings")
+    return split(data, seed=config.split_seed)[part]

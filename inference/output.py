@@ -1,0 +1,162 @@
+"""What is written for people and programs: tables, JSON lines, a G-code program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import IO, Any
+
+from ensemble.choose import Interval
+from inference.evaluate import Evaluation
+from inference.pipeline import Decoded, DecodedWindow
+
+SHOWN_ERRORS = 10
+PERCENT = ("_acc", "_rate", "within_tol", "composite")
+
+
+def write_table(decoded: Decoded, out: IO[str]) -> None:
+    """A row for each run of windows with the same line: rows, line, probability, alternatives, truth if
+    known.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=out)
+    known = any(window.truth is not None for window in decoded.windows)
+    by_recording: dict[str, list[DecodedWindow]] = {}
+    for window in decoded.windows:
+        by_recording.setdefault(window.recording, []).append(window)
+    for name, windows in by_recording.items():
+        operation, share = decoded.operation[name]
+        table = Table(title=f"{name} · looks like {operation} ({share:.0%})", title_justify="left")
+        table.add_column("rows", justify="right")
+        table.add_column("line")
+        table.add_column("probability", justify="right")
+        table.add_column("alternatives", style="dim")
+        if known:
+            table.add_column("true line")
+        for window in windows:
+            others = ", ".join(f"{line} {p:.0%}" for line, p in window.alternatives if p >= 0.005)
+            rows = f"{window.start}–{window.start + window.rows - 1}"
+            cells = [rows, window.line, f"{window.probability:.1%}", others]
+            if known:
+                cells.append(_beside(window))
+            table.add_row(*cells)
+        console.print(table)
+
+
+def _beside(window: DecodedWindow) -> str:
+    from model.metrics import exact_matches
+
+    if window.truth is None:
+        return ""
+    right = bool(exact_matches([window.line], [window.truth])[0])
+    return f"[green]{window.truth}[/]" if right else f"[red]{window.truth}[/]"
+
+
+def write_jsonl(decoded: Decoded, out: IO[str]) -> None:
+    """One object a window."""
+    for window in decoded.windows:
+        out.write(json_line(window))
+
+
+def json_line(window: DecodedWindow) -> str:
+    """A window as one line of JSON."""
+    content = asdict(window)
+    content["tokens"] = [{"token": token, "probability": p} for token, p in window.tokens]
+    content["alternatives"] = [{"line": line, "probability": p} for line, p in window.alternatives]
+    return json.dumps(content) + "\n"
+
+
+def write_gcode(decoded: Decoded, out: IO[str]) -> None:
+    """The program, consecutive equal lines merged."""
+    for line in decoded.program():
+        out.write(f"{line}\n")
+
+
+def write_json(content: Mapping[str, Any], out: IO[str]) -> None:
+    """One object, indented."""
+    out.write(json.dumps(content, indent=1) + "\n")
+
+
+def write_evaluation(evaluation: Evaluation, out: IO[str], *, joint: bool) -> None:
+    """Metrics with intervals, operations, confusion of commands, errors."""
+    from rich.console import Console
+
+    console = Console(file=out)
+    metrics = evaluation.metrics
+    how = "whole recordings (joint)" if joint else "each window alone"
+    console.print(f"{metrics['windows']:.0f} windows of {metrics['recordings']:.0f} recordings, {how}")
+    console.print(_metrics_table(metrics, evaluation.intervals))
+    console.print(_operations_table(evaluation.by_operation))
+    console.print(_confusion_table(evaluation.confusion))
+    if evaluation.errors:
+        console.print(_errors_table(evaluation))
+
+
+def _metrics_table(metrics: Mapping[str, float], intervals: Mapping[str, Interval]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="metrics (95 % interval over recordings)", title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("interval", justify="right")
+    for name, value in metrics.items():
+        if name in ("windows", "recordings"):
+            continue
+        interval = intervals.get(name)
+        known = interval is not None and interval.high - interval.low < 1e9
+        text = f"{100 * interval.low:.1f} … {100 * interval.high:.1f} %" if known and interval else ""
+        table.add_row(name, _figure(name, value), text)
+    return table
+
+
+def _operations_table(by_operation: Mapping[str, Mapping[str, float]]) -> Any:
+    from rich.table import Table
+
+    shown = ("exact_acc", "exact_acc_window", "overall_acc", "command_acc", "operation_acc")
+    table = Table(title="by operation", title_justify="left")
+    table.add_column("operation")
+    table.add_column("windows", justify="right")
+    for name in shown:
+        table.add_column(name, justify="right")
+    for operation, metrics in by_operation.items():
+        cells = [_figure(name, metrics[name]) for name in shown]
+        table.add_row(operation, f"{metrics['windows']:.0f}", *cells)
+    return table
+
+
+def _confusion_table(confusion: Mapping[tuple[str, str], int]) -> Any:
+    from rich.table import Table
+
+    names = sorted({name for pair in confusion for name in pair})
+    table = Table(title="commands: true (rows) against decoded (columns), windows", title_justify="left")
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="right")
+    for true in names:
+        counts = [confusion.get((true, decoded), 0) for decoded in names]
+        if any(counts):
+            table.add_row(true, *(str(n) if n else "·" for n in counts))
+    return table
+
+
+def _errors_table(evaluation: Evaluation) -> Any:
+    from rich.table import Table
+
+    wrong = int((~evaluation.right).sum())
+    table = Table(
+        title=f"most frequent errors ({wrong} windows, {len(evaluation.errors)} kinds)", title_justify="left"
+    )
+    for name in ("true line", "decoded", "windows", "for example"):
+        table.add_column(name, justify="right" if name == "windows" else "left")
+    for true, decoded, count, example in evaluation.errors[:SHOWN_ERRORS]:
+        table.add_row(true, decoded, str(count), example)
+    return table
+
+
+def _figure(name: str, value: float) -> str:
+    if name.endswith(PERCENT) or "_acc" in name:
+        return f"{100 * value:.1f} %"
+    return f"{value:.3f}"

@@ -1,0 +1,312 @@
+"""From recordings to decoded lines: a bundle or a run, its windows, a search, and on demand the whole
+program.
+
+    decoder = inference.load("loss5")
+    for window in decoder.decode("face_012_aligned.csv.gz").windows:
+        print(window.start, window.line, window.probability)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ensemble.bundle import BUNDLE, Bundle, find_bundle
+from inference.beam import Hypothesis, beam_search
+from inference.grammar import Grammar
+from inference.joint import Evidence, Joint, JointOptions, Programs, smooth
+from inference.layout import check_channels, recordings_of
+from inference.options import DEFAULT_SAMPLES, DecodingOptions
+from inference.sampling import least_risk, sample
+from inference.steps import CachedSteps, NetworkSteps
+from model.errors import InputError
+from model.recordings import NO_LINE, Recordings
+
+EVIDENCE_BEAM = 12  # lines a window offers to joint decoding
+BATCH = 256  # windows searched at a time
+ALTERNATIVES = 3  # other lines that a decoded window carries
+
+
+@dataclass(frozen=True)
+class DecodedWindow:
+    """One window and its line.
+
+    Attributes:
+        recording: name of the recording; start: first row in it, from 0; rows: rows of the window.
+        line: the decoded line; probability: of this line, after calibration.
+        tokens: the line's tokens with their probabilities (empty after joint decoding, which weighs lines).
+        alternatives: other lines, likeliest first, with their probabilities.
+        truth: the label line, where the recording knows it.
+    """
+
+    recording: str
+    start: int
+    rows: int
+    line: str
+    probability: float
+    tokens: tuple[tuple[str, float], ...]
+    alternatives: tuple[tuple[str, float], ...]
+    truth: str | None = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """All windows of some recordings, in order; `operation` is each recording's, as decoded; `notes` for
+    people.
+    """
+
+    windows: list[DecodedWindow]
+    operation: dict[str, tuple[str, float]]
+    notes: tuple[str, ...] = ()
+
+    def program(self) -> list[str]:
+        """Lines, consecutive equal ones merged; a comment names each recording if there are several."""
+        lines: list[str] = []
+        several = len(self.operation) > 1
+        for before, window in zip([None, *self.windows], self.windows, strict=False):
+            new = before is None or before.recording != window.recording
+            if new and several:
+                lines.append(f"({window.recording})")
+            if new or before is None or before.line != window.line:
+                lines.append(window.line)
+        return lines
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What the search found before anything is made of it: n-best lists and the operation's probabilities.
+
+    hypotheses: a list a window, best first; operation: `(windows, operations)` log-probabilities.
+    """
+
+    hypotheses: list[list[Hypothesis]]
+    operation: np.ndarray
+
+
+class Decoder:
+    """A predictor with its decoding parameters.
+
+    Attributes:
+        predictor: a run's or a bundle's (see `model.predictor`).
+        options: how lines are chosen; joint: parameters of decoding whole recordings.
+        programs: the order of lines learnt from train, or None where the bundle has none.
+    """
+
+    def __init__(
+        self,
+        predictor: Any,
+        *,
+        options: DecodingOptions | None = None,
+        joint: JointOptions | None = None,
+        programs: Programs | None = None,
+        name: str = "",
+    ) -> None:
+        self.predictor = predictor
+        self.options = options or DecodingOptions()
+        self.joint = joint or JointOptions()
+        self.programs = programs
+        self.name = name
+        self.vocabulary = predictor.vocabulary
+        self.grammar = Grammar.of(predictor.vocabulary)
+
+    @classmethod
+    def from_run(cls, folder: Path) -> Decoder:
+        """A single run, decoded greedily."""
+        from model.predictor import RunPredictor
+
+        return cls(RunPredictor.load(folder), name=str(folder))
+
+    @classmethod
+    def from_bundle(cls, folder: Path) -> Decoder:
+        """A bundle with the parameters stored in it; needs nothing outside of `folder`."""
+        from ensemble.predictor import BundlePredictor
+
+        predictor = BundlePredictor.load(folder)
+        bundle: Bundle = predictor.bundle
+        programs = None
+        if bundle.line_order is not None:
+            programs = Programs.load(folder / bundle.line_order, predictor.vocabulary)
+        return cls(
+            predictor,
+            options=DecodingOptions.from_dict(bundle.decoding),
+            joint=JointOptions.from_dict(bundle.decoding.get("joint") or {}),
+            programs=programs,
+            name=bundle.name,
+        )
+
+    def with_options(self, options: DecodingOptions) -> Decoder:
+        """The same network, decoded otherwise."""
+        return Decoder(
+            self.predictor, options=options, joint=self.joint, programs=self.programs, name=self.name
+        )
+
+    # -- decoding
+
+    def decode(
+        self,
+        source: Any,
+        *,
+        joint: bool = False,
+        alternatives: int = ALTERNATIVES,
+        allow_missing: bool = True,
+    ) -> Decoded:
+        """Decodes recordings.
+
+        Args:
+            source: a path, several paths, a polars or pandas data frame of one recording, or `Recordings`.
+            joint: reads each recording as a whole, with the order of lines learnt from train.
+            alternatives: other lines that each window carries.
+            allow_missing: whether recordings that lack boards are decoded; what is missing is in the notes.
+
+        Raises:
+            InputError: not a recording, channels that do not match, no order of lines for `joint`.
+        """
+        data = recordings_of(source, channels=self.predictor.channels)
+        notes = check_channels(data, self.predictor.channels, allow_missing=allow_missing)
+        loaded = self.predictor.windows(data)
+        windows = loaded.windows
+        names = [data.recordings[i].name for i in windows.recording]
+        truth = [None if line == NO_LINE else data.lines[line] for line in windows.line]
+        if joint:
+            searched = self.search(loaded, options=self.evidence_options())
+            answers = self.smooth(data, windows, searched)
+        else:
+            searched = self.search(loaded, least=alternatives + 1)
+            answers = [self.answer(found, alternatives) for found in searched.hypotheses]
+        decoded = [
+            DecodedWindow(
+                recording=names[k],
+                start=int(windows.start[k] - data.recordings[windows.recording[k]].start),
+                rows=self.predictor.config.window,
+                line=answers[k][0][0],
+                probability=answers[k][0][1],
+                tokens=() if joint else self.tokens(searched.hypotheses[k][0]),
+                alternatives=tuple(answers[k][1 : alternatives + 1]),
+                truth=truth[k],
+            )
+            for k in range(len(windows))
+        ]
+        return Decoded(decoded, self._operations(names, searched.operation), notes)
+
+    def search(self, loaded: Any, *, options: DecodingOptions | None = None, least: int = 1) -> Searched:
+        """Searches every window of `loaded` (see the predictor's `windows`), keeping at least `least`
+        lines.
+        """
+        steps = NetworkSteps(self.predictor, loaded)
+        found = list(choose(steps, self.grammar, len(loaded), options or self.options, least=least))
+        return Searched(found, steps.operation)
+
+    # -- whole recordings
+
+    def evidence_options(self) -> DecodingOptions:
+        """A beam as wide as joint decoding wants to hear of, with the network's own (calibrated)
+        probabilities.
+        """
+        return DecodingOptions(method="beam", beam=max(EVIDENCE_BEAM, self.options.beam))
+
+    def smooth(self, data: Recordings, windows: Any, searched: Searched) -> list[list[tuple[str, float]]]:
+        """For each window its lines with probabilities, likeliest first, given the whole recording.
+
+        Raises:
+            InputError: this decoder knows no programs.
+        """
+        if self.programs is None:
+            raise InputError(
+                f"{self.name or 'this decoder'}: has no order of lines learnt from train; build the bundle "
+                "where its data set is, or decode without --joint"
+            )
+        answers: list[list[tuple[str, float]]] = [[] for _ in range(len(windows))]
+        for owner in np.unique(windows.recording):
+            rows = np.flatnonzero(windows.recording == owner)
+            found = self.smooth_one(data, int(owner), windows.start[rows], searched, rows)
+            for row, lines in zip(rows, found.lines, strict=True):
+                answers[row] = list(lines.items())
+        return answers
+
+    def smooth_one(
+        self, data: Recordings, owner: int, start: np.ndarray, searched: Searched, rows: np.ndarray
+    ) -> Joint:
+        """One recording's windows (`rows` of the search), given all of them."""
+        assert self.programs is not None, "checked by smooth"
+        recording = data.recordings[owner]
+        lists = [self.line_probabilities(searched.hypotheses[row]) for row in rows]
+        evidence = Evidence(start=start - recording.start, rows=recording.rows, lines=lists)
+        return smooth(evidence, self.programs, self.joint)
+
+    def line_probabilities(self, found: Sequence[Hypothesis]) -> dict[str, float]:
+        """Lines with their probabilities, likeliest first; hypotheses that spell one line are added up."""
+        lines: dict[str, float] = {}
+        for hypothesis in found:
+            line = self.vocabulary.to_line(hypothesis.tokens)
+            lines[line] = lines.get(line, 0.0) + float(np.exp(hypothesis.logp))
+        return lines
+
+    # -- parts of an answer
+
+    def answer(self, found: list[Hypothesis], alternatives: int) -> list[tuple[str, float]]:
+        """The chosen line and up to `alternatives` others, with their probabilities."""
+        return [(self.vocabulary.to_line(h.tokens), float(np.exp(h.logp))) for h in found[: alternatives + 1]]
+
+    def tokens(self, hypothesis: Hypothesis) -> tuple[tuple[str, float], ...]:
+        """A line's tokens with their probabilities."""
+        names = self.vocabulary.tokens
+        pairs = zip(hypothesis.tokens, hypothesis.token_logp, strict=True)
+        return tuple((names[token], float(np.exp(logp))) for token, logp in pairs)
+
+    def _operations(self, names: Sequence[str], logp: np.ndarray) -> dict[str, tuple[str, float]]:
+        """Each recording's operation: the mean over its windows of their log-probabilities."""
+        found = {}
+        for name in dict.fromkeys(names):
+            mean = logp[np.array([n == name for n in names])].mean(axis=0)
+            share = np.exp(mean - mean.max())
+            best = int(share.argmax())
+            found[name] = (self.predictor.operations[best], float(share[best] / share.sum()))
+        return found
+
+
+def choose(
+    steps: Any, grammar: Grammar, windows: int, options: DecodingOptions, *, least: int = 1
+) -> Iterator[list[Hypothesis]]:
+    """The n-best lists of `windows` windows as `options` choose them, the chosen line first.
+
+    `least` lines are kept even if the options need fewer: a wider beam adds the others.
+    """
+    options, index, keep = options.canonical(), np.arange(windows), options.canonical().filter()
+    if options.method == "sample+mbr":
+        rng = np.random.default_rng(options.seed)
+        count = options.samples or DEFAULT_SAMPLES
+        yield from map(least_risk, sample(steps, grammar, index, count=count, rng=rng, keep=keep))
+        return
+    if least > options.beam:
+        steps = CachedSteps(steps, grammar.factors[:, 0])
+    for start in range(0, windows, BATCH):
+        batch = index[start : start + BATCH]
+        found = beam_search(steps, grammar, batch, width=options.beam, keep=keep, batch=BATCH)
+        if least <= options.beam:
+            yield from found
+            continue
+        chosen = list(found)  # first: the wider search then finds its prefixes known
+        wider = beam_search(steps, grammar, batch, width=least, batch=BATCH)
+        yield from (_led_by(best, more, least) for best, more in zip(chosen, wider, strict=True))
+
+
+def _led_by(best: list[Hypothesis], more: list[Hypothesis], count: int) -> list[Hypothesis]:
+    """`more` with the chosen line put first."""
+    chosen = best[0]
+    return [chosen, *(h for h in more if h.tokens != chosen.tokens)][:count]
+
+
+def load(bundle: str | Path | None = None, *, results: Path = Path("results")) -> Decoder:
+    """The decoder of a bundle (name, folder, or None for the newest) or of a run folder.
+
+    Raises:
+        InputError: there is no such bundle, or it is torn.
+    """
+    folder = Path(bundle) if bundle is not None else None
+    if folder is not None and folder.is_dir() and not (folder / BUNDLE).is_file():
+        return Decoder.from_run(folder)
+    return Decoder.from_bundle(find_bundle(results, None if bundle is None else str(bundle)))
