@@ -224,9 +224,13 @@ class _Run:
 
     def problem(self, kept: RunFolder, status: int) -> str | None:
         """What went wrong, or None."""
-        output = child_process.tail(kept.path / OUTPUT)
         if status != 0:
-            last = f"; its last lines:\n{output}" if output else " and printed nothing"
+            output = child_process.tail(kept.path / OUTPUT)
+            last = (
+                f": {output.splitlines()[-1]}\nits last lines:\n{output}"
+                if output
+                else " and printed nothing"
+            )
             return f"the script ended with {child_process.describe_exit(status)}{last}"
         metric, summary = self.objective.metric, self.stream.history.summary
         if not self.objective.required or self.stream.history.values or is_finite(summary.get(metric)):

@@ -243,7 +243,9 @@ def test_a_failure_carries_the_last_lines_and_the_whole_output_is_kept(sandbox: 
         raise ValueError("learning rate too high")
     """)
 
-    with pytest.raises(TrainingFailed, match=r"(?s)exit status 1.*ValueError: learning rate too high"):
+    with pytest.raises(
+        TrainingFailed, match=r"exit status 1: ValueError: learning rate too high\nits last lines:\n"
+    ):
         sandbox.run()
 
     assert sandbox.result["state"] == "failed"
