@@ -1,4 +1,5 @@
-"""The order of lines in the programs of `train`, kept in a bundle so that whole recordings decode without data.
+"""The order of lines in the programs of `train`, kept in a bundle so that whole recordings decode without
+data.
 
 `programs.json`: for each train recording, the label of the window that starts at each row, as runs
 `[line, rows]` of equal labels. What is made of it is the decoder's affair (inference/joint.py).
@@ -23,7 +24,9 @@ PROGRAMS = "programs.json"
 
 
 def collect(data: Recordings, train: Sequence[int], *, window: int) -> dict[str, Any]:
-    """The programs of the recordings `train`, for windows of `window` rows, as plain values for a JSON file."""
+    """The programs of the recordings `train`, for windows of `window` rows, as plain values for a JSON
+    file.
+    """
     labels = dense_labels(data, window=window)
     programs, used = [], set[int]()
     for i in train:
