@@ -71,7 +71,10 @@ class FileLock:
     def _acquire(self) -> None:
         import fcntl
 
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise WorkFailed(f"storage {self.path.parent} cannot be written: {error.strerror}") from None
         start, pause = time.monotonic(), 0.0005
         while True:
             try:

@@ -13,7 +13,7 @@ from model.errors import WorkFailed
 from model.recordings import MANIFEST, SIMULATOR
 
 TRIALS = 6
-EPOCHS = 12
+EPOCHS = 30
 STUDY_TIMEOUT = "2m30s"  # on a slow machine the ensemble is built from what has finished by then
 MEMBERS = 3
 UNSEEN = 7  # the networks see six recordings of each program; this one is decoded

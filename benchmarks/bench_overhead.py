@@ -1,0 +1,189 @@
+"""What a trial costs beside training: ours against plain Optuna on the same storage, in the same run.
+
+    python benchmarks/bench_overhead.py                    1, 2 and 4 agents, 60 trials; suggestion latency
+
+60 trials of 8 parameters and 20 reports with a trivial objective and Hyperband, start-up included. Plain
+Optuna: `study.optimize` in as many processes, the same SQLite file settings (WAL), the same sampler and
+pruner. Ours does more in the same time (leases, exactly N, run folders, attributes). The pair is measured
+alternately, `--repeats` times, and the median is printed. Then how long a suggestion takes at 100 and at
+1,000 finished trials.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TRIALS, REPORTS, PARAMETERS = 60, 20, 8
+
+OBJECTIVE = f"""
+def train(config, report):
+    total = sum(config[f"x{{i}}"] for i in range({PARAMETERS}))
+    for epoch in range({REPORTS}):
+        report(epoch, {{"score": total * (epoch + 1) / {REPORTS}}})
+    return {{"score": total}}
+"""
+
+
+def write_study(folder: Path, trials: int) -> Path:
+    """The study file and its objective."""
+    (folder / "objective.py").write_text(OBJECTIVE)
+    parameters = "".join(f"  x{i}: {{min: 0.0, max: 1.0}}\n" for i in range(PARAMETERS))
+    path = folder / "overhead.yaml"
+    path.write_text(
+        f"name: overhead\nmethod: bayes\nrun_cap: {trials}\nmetric: {{name: score, goal: maximize}}\n"
+        f"parameters:\n{parameters}"
+        f'tuner:\n  objective: "objective.py:train"\n  max_epochs: {REPORTS}\n'
+        f"  pruner: {{type: hyperband, min_resource: 1, max_resource: {REPORTS}, eta: 3}}\n"
+    )
+    return path
+
+
+def ours(folder: Path, agents: int) -> float:
+    """Seconds a trial of `python -m tuner study`, from the start of the command to its end."""
+    write_study(folder, TRIALS)
+    command = [sys.executable, "-m", "tuner", "study", "overhead.yaml", "--agents", str(agents)]
+    began = time.perf_counter()
+    subprocess.run(
+        [*command, "--wandb", "off"],
+        cwd=folder,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    return (time.perf_counter() - began) / TRIALS
+
+
+def optuna_worker(url: str, trials: int, seed: int) -> None:
+    """One process of plain Optuna."""
+    import optuna
+    from optuna.storages import RDBStorage
+
+    from tuner.storage import WalConnection
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60, "factory": WalConnection}})
+    study = optuna.create_study(
+        study_name="plain",
+        storage=storage,
+        direction="maximize",
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(multivariate=True, seed=seed, warn_independent_sampling=False),
+        pruner=optuna.pruners.HyperbandPruner(1, REPORTS, 3),
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        total = sum(trial.suggest_float(f"x{i}", 0.0, 1.0) for i in range(PARAMETERS))
+        for epoch in range(REPORTS):
+            trial.report(total * (epoch + 1) / REPORTS, epoch + 1)
+            if epoch + 1 < REPORTS and trial.should_prune():
+                raise optuna.TrialPruned
+        return total
+
+    study.optimize(objective, n_trials=trials)
+
+
+def plain(folder: Path, agents: int) -> float:
+    """Seconds a trial of plain Optuna with as many processes, from the first process's start."""
+    url = f"sqlite:///{folder / 'plain.db'}"
+    began = time.perf_counter()
+    command = [sys.executable, __file__, "optuna", url, str(agents)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=folder)
+    return (time.perf_counter() - began) / TRIALS
+
+
+def run_optuna(url: str, agents: int) -> None:
+    """Plain Optuna's `agents` processes; the schema is made before they start, as it must be."""
+    import optuna
+    from optuna.storages import RDBStorage
+
+    from tuner.storage import WalConnection
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60, "factory": WalConnection}})
+    optuna.create_study(study_name="plain", storage=storage, direction="maximize")
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=optuna_worker, args=(url, TRIALS // agents, seed)) for seed in range(agents)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+
+def suggestion(folder: Path, finished: int) -> float:
+    """Median milliseconds to draw a configuration through the storage with `finished` trials in it."""
+    import optuna
+    from optuna.trial import Trial, TrialState, create_trial
+
+    from tuner import samplers, study_file, study_store
+    from tuner.storage import default_url, open_records
+
+    file = study_file.load(write_study(folder, finished))
+    records = open_records(default_url(folder), create=True)
+    study, _ = study_store.open_study(records, file, study_store.Origin({}))
+    study.sampler = samplers.make(file, 0)
+    draw = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(finished):
+        params = file.space.suggest(draw.ask())
+        value = sum(params.values())
+        study.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE,
+                params=params,
+                distributions=file.space.distributions(),
+                value=value,
+                intermediate_values=dict.fromkeys(range(1, REPORTS + 1), value),
+            )
+        )
+    times = []
+    for _ in range(15):
+        claimed = records.claim(study._study_id, user_attrs={})
+        began = time.perf_counter()
+        trial = Trial(study, claimed._trial_id)
+        config = file.space.suggest(trial)
+        times.append(1000 * (time.perf_counter() - began))
+        study.tell(trial, sum(config.values()))
+    return statistics.median(times[1:])  # the first one fills the cache
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    print(f"{TRIALS} trials, {REPORTS} reports, {PARAMETERS} parameters; seconds a trial, start-up included")
+    bad = False
+    for agents in (1, 2, 4):
+        pairs = []
+        for _ in range(options.repeats):
+            with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+                pairs.append((ours(Path(one), agents), plain(Path(other), agents)))
+        mine, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
+        bad |= mine > theirs
+        print(
+            f"{agents} agents: {mine:.3f} s, plain Optuna {theirs:.3f} s, ratio {mine / theirs:.2f}",
+            flush=True,
+        )
+    for finished in (100, 1000):
+        with tempfile.TemporaryDirectory() as folder:
+            print(
+                f"suggestion at {finished:,} trials: {suggestion(Path(folder), finished):.0f} ms", flush=True
+            )
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["optuna"]:
+        run_optuna(sys.argv[2], int(sys.argv[3]))
+    else:
+        sys.exit(main())

@@ -1,0 +1,148 @@
+"""The command line: help pages, errors in one line, and the answers of the commands that run no trial."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import Trial
+
+from tuner import commands, study_store
+from tuner.__main__ import main
+from tuner.commands.options import seconds, settings
+from tuner.records import Records
+from tuner.study_file import StudyFile
+
+MakeStudy = Callable[..., StudyFile]
+NAMES = [module.__name__.rpartition(".")[2] for module in commands.ALL]
+
+
+@pytest.fixture
+def small(records: Records, make_study: MakeStudy) -> StudyFile:
+    """A study of three finished trials, x = 0.2, 0.8, 0.5."""
+    study_file = make_study()
+    study, _ = study_store.open_study(records, study_file, study_store.Origin({}))
+    for x in (0.2, 0.8, 0.5):
+        records.enqueue(study._study_id, {"x": x, "y": "a"}, {})
+        trial = Trial(study, records.claim(study._study_id, user_attrs={})._trial_id)
+        study_file.space.suggest(trial)
+        study.tell(trial, x)
+    return study_file
+
+
+def test_help_is_quick_and_loads_no_library_of_weight() -> None:
+    began = time.perf_counter()
+    code = (
+        "import sys; sys.argv = ['tuner', '--help']\n"
+        "from tuner.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: print(sorted({'optuna', 'torch', 'numpy', 'rich'} & set(sys.modules)))"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == "[]"
+    assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_a_help_page_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([name, "-h"])
+    assert exit_.value.code == 0
+    assert f"python -m tuner {name}" in capsys.readouterr().out.split("example:")[1]
+
+
+def test_status_and_best_answer_programs(
+    small: StudyFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = ["--results", str(tmp_path / "results")]
+    assert main(["status", "--json", *results]) == 0
+    (state,) = json.loads(capsys.readouterr().out)
+    assert (state["name"], state["complete"], state["wanted"]) == ("small", 3, 6)
+    assert state["best"] == {"number": 1, "score": 0.8}
+
+    assert main(["best", "--top", "2", "--format", "json", *results]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["number"], first["score"], first["params"]) == (1, 0.8, {"x": 0.8, "y": "a"})
+    assert second["number"] == 2
+
+    assert main(["best", "small", *results]) == 0
+    assert "0.8000" in capsys.readouterr().out
+    assert main(["export", "small", *results]) == 0
+    assert "x: 0.8" in capsys.readouterr().out
+
+
+def test_a_dry_run_shows_space_cost_and_first_trials_and_makes_nothing(
+    make_study: MakeStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(make_study().path)
+    assert main(["study", path, "--dry-run", "--results", str(tmp_path / "other")]) == 0
+    output = capsys.readouterr().out
+    for part in ("small: bayes (tpe), 6 trials, maximize score", "trial 0: x=", "trial 2: x=", "cost:"):
+        assert part in output
+    assert not (tmp_path / "other").exists()
+
+
+def test_list_names_the_shipped_studies_in_the_campaigns_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", "--json", "--results", str(tmp_path)]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows][:2] == ["vocabulary_bucketing", "augmentation_optimization"]
+    assert all(row["purpose"] and row["done"] is None for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["study", "los_weighting"], "did you mean 'loss_weighting'?"),
+        (["study", "loss_weighting", "--set", "epochs"], "--set: expected KEY=VALUE, got 'epochs'"),
+        (["status", "small"], "no studies yet"),
+        (["best", "--storage", "postgresql://me:secret@host/db"], "expected sqlite:///FILE"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(
+    arguments: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--results", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1
+    assert "secret" not in error
+
+
+def test_a_database_that_is_none_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "studies.db").write_text("not a database, just words that are longer than a header" * 9)
+    assert main(["status", "--results", str(tmp_path)]) == 1
+    assert "that file is not an SQLite database" in capsys.readouterr().err
+
+
+def test_settings_and_durations_are_read_as_people_write_them() -> None:
+    assert settings(["a=1", "b=1e-3", "c=true", "d=word", "e=[1, 2]", "f=None"]) == {
+        "a": 1,
+        "b": 1e-3,
+        "c": True,
+        "d": "word",
+        "e": [1, 2],
+        "f": None,
+    }
+    assert [seconds(text) for text in ("90", "90s", "2h", "1h30m", "2m30s")] == [90, 90, 7200, 5400, 150]
+
+
+def test_doctor_looks_at_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--results", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    for part in ("python", "data", "results", "storage", "torch", "W&B"):
+        assert part in output
+
+
+def test_a_study_of_other_code_is_listed_with_its_counts(
+    records: Records, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = optuna.create_study(study_name="theirs", storage=records)
+    study.tell(study.ask(), 1.0)
+    assert main(["status", "--results", str(tmp_path / "results")]) == 0
+    assert "theirs" in capsys.readouterr().out
