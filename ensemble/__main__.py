@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model.command_line import Help, add_common_options, run_command
 from model.errors import InputError
+
+if TYPE_CHECKING:
+    from ensemble.build import Built
 
 OVERVIEW = """\
 Combines a study's best runs into one bundle, which `python -m inference` decodes with.
@@ -44,6 +49,14 @@ examples:
   python -m ensemble compare
   python -m ensemble compare --k 1,3,5 --study loss_weighting --json
 """
+DISTILL = """\
+Trains one network on the bundle's answers and on the labels, and prints it beside the bundle: how much of the
+gain survives at which share of the latency. The student is written as the bundle NAME-distilled.
+
+examples:
+  python -m ensemble distill mill5
+  python -m ensemble distill mill5 --data data/mill --set epochs=30 --set d_model=128 --share 0.9
+"""
 
 
 def main() -> int:
@@ -53,6 +66,7 @@ def main() -> int:
     _add_build(commands)
     _add_show(commands)
     _add_compare(commands)
+    _add_distill(commands)
     return run_command(parser)
 
 
@@ -69,6 +83,12 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="auto: uniform unless learned weights are better beyond chance (default)",
     )
     parser.add_argument("--name", help="the bundle's name (default: the studies' names and top<K>)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the runs' data set, whose order of lines joint decoding learns (default: found below data/)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object: folder, skipped, bundle")
     add_common_options(parser)
     parser.set_defaults(run=_build)
@@ -91,6 +111,28 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_common_options(parser)
     parser.set_defaults(run=_compare)
+
+
+def _add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "distill", help="one network that learns a bundle", description=DISTILL, formatter_class=Help
+    )
+    parser.add_argument("name", nargs="?", help="a bundle's name or folder (default: the newest)")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="the members' data set (default: found below data/)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="over the best member's config"
+    )
+    parser.add_argument(
+        "--share", type=float, default=0.7, help="of the loss that follows the bundle (default: 0.7)"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=2.0, help="softens both sides of it (default: 2)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_common_options(parser)
+    parser.set_defaults(run=_distill)
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +166,7 @@ def _build(options: argparse.Namespace) -> None:
         max_correlation=options.max_correlation,
     )
     built = build(options.results, wanted, created=datetime.now(UTC).isoformat(timespec="seconds"))
+    built = _with_programs(built, options.data)
     for line in built.skipped.lines():
         sys.stderr.write(f"left out: {line}\n")
     taken = len(built.bundle.chosen_by["members"]["taken"])
@@ -141,6 +184,22 @@ def _build(options: argparse.Namespace) -> None:
     console = Console()
     show(console, built.bundle, built.folder)
     console.print(f"wrote {built.folder}; next: python -m inference calibrate", highlight=False)
+
+
+def _with_programs(built: Built, data: Path | None) -> Built:
+    """Stores the order of lines in the programs of train, where the runs' data set is at hand."""
+    from dataclasses import replace
+
+    from ensemble.programs import data_of, store
+    from model.recordings import Recordings
+
+    if built.bundle.track != "recordings":  # its parts mix all recordings: there is no program to learn
+        return built
+    data = data or data_of(built.bundle)
+    if data is None:
+        sys.stderr.write("the runs' data set is not below data/: no joint decoding (name it with --data)\n")
+        return built
+    return replace(built, bundle=store(built.folder, Recordings.load(data)))
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -182,6 +241,42 @@ def _compare(options: argparse.Namespace) -> None:
     console = Console()
     console.print(comparison_table(comparison), highlight=False)
     console.print(f"wrote {folder / 'compare.json'}{f' and {plot}' if plot else ''}", highlight=False)
+
+
+def _distill(options: argparse.Namespace) -> None:
+    from datetime import UTC, datetime
+
+    from rich.console import Console
+
+    from ensemble.bundle import Bundle, find_bundle
+    from ensemble.programs import data_of
+    from model.train_command import settings, training_progress
+
+    folder = find_bundle(options.results, options.name)
+    bundle = Bundle.load(folder)
+    data = options.data or data_of(bundle)
+    if data is None:
+        raise InputError("the data set of the bundle's members is not below data/; name it with --data")
+    from ensemble.distill import Wish, distill, distilled_table, student_config, verdict  # torch, a second
+
+    wish = Wish(config=settings(options.set), share=options.share, temperature=options.temperature)
+    with training_progress(student_config(bundle, folder, wish.config).epochs) as report:
+        built = distill(
+            bundle,
+            folder,
+            results=options.results,
+            data=data,
+            wish=wish,
+            report=report,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+    figures = built.bundle.report["distilled"]
+    if options.json:
+        _write_json({"folder": str(built.folder), **figures})
+        return
+    console = Console()
+    console.print(distilled_table(figures), highlight=False)
+    console.print(f"{verdict(figures)}; wrote {built.folder}", highlight=False)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

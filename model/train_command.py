@@ -60,7 +60,7 @@ def run_train(options: argparse.Namespace) -> None:
     output = options.output or _next_folder(options.results / "runs" / "single")
     from model.trainer import train  # torch, a second
 
-    with _progress(config.epochs) as report:
+    with training_progress(config.epochs) as report:
         train(config.to_dict(), report, data=data.folder, run_folder=output)
     _print_result(read_json(output / RESULT), output, as_json=options.json)
 
@@ -84,7 +84,7 @@ def _print_result(result: dict[str, Any], output: Path, *, as_json: bool) -> Non
 
 
 @contextmanager
-def _progress(epochs: int) -> Iterator[Report]:
+def training_progress(epochs: int) -> Iterator[Report]:
     """A bar on a terminal; elsewhere a line every few seconds and one for the last epoch."""
     console = Console(stderr=True)
     if not console.is_terminal:

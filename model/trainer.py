@@ -29,13 +29,19 @@ from model.recording_files import board_of
 from model.run_folder import CONFIG, PARTS, PREDICTIONS, SCALER, VOCABULARY, WEIGHTS, RunFolder, write_json
 from model.schedules import Schedule
 from model.task import Task, prepare
+from model.teacher import Teacher, taught
 from model.tokens import PARAM_VALUE
 
 Report = Callable[[int, dict[str, float]], None]
 
 
 def train(
-    config: Mapping[str, Any], report: Report, *, data: Path, run_folder: Path | None = None
+    config: Mapping[str, Any],
+    report: Report,
+    *,
+    data: Path,
+    run_folder: Path | None = None,
+    teacher: Teacher | None = None,
 ) -> dict[str, float]:
     """Trains one network and returns the `val/…` metrics of its best epoch.
 
@@ -44,6 +50,7 @@ def train(
         report: called after every epoch with the epoch (from 0) and its metrics. It may raise `Pruned`.
         data: a data set's folder.
         run_folder: where the run is kept (whole or absent); None keeps nothing.
+        teacher: another model whose answers the network learns too (see `model/teacher.py`).
 
     Raises:
         InputError: a bad config or data set.
@@ -53,14 +60,22 @@ def train(
     checked = Config.from_dict(config)
     task = prepare(data, checked)
     with RunFolder(run_folder) if run_folder else nullcontext() as folder:
-        return _Run(checked, task, report, folder).fit()
+        return _Run(checked, task, report, folder, teacher).fit()
 
 
 class _Run:
     """The state of a run: network, optimiser, random generators, best epoch so far."""
 
-    def __init__(self, config: Config, task: Task, report: Report, folder: RunFolder | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        task: Task,
+        report: Report,
+        folder: RunFolder | None,
+        teacher: Teacher | None = None,
+    ) -> None:
         self.config, self.task, self.report, self.folder = config, task, report, folder
+        self.teacher = teacher
         self.began = time.monotonic()
         self.placement = place(config)
         self.device = self.placement.device
@@ -186,8 +201,13 @@ class _Run:
         memory = self.network.encode(seen)
         lines = torch.from_numpy(line).to(self.device)
         owner = torch.from_numpy(recording).to(self.device)
+        answers = self._answers(start, recording, lines)
         terms = {
-            **self._mixed(lambda rows: self._head_terms(memory, lines[rows]), mixture, len(lines)),
+            **self._mixed(
+                lambda rows: self._head_terms(memory, lines[rows], {h: a[rows] for h, a in answers.items()}),
+                mixture,
+                len(lines),
+            ),
             "reconstruction": lambda: losses.reconstruction_loss(
                 self.network.reconstruct(memory, x.shape[1]), x, _given(hidden), present
             ),
@@ -203,12 +223,25 @@ class _Run:
         }
         return losses.combine(terms, self.weights)[0]
 
-    def _head_terms(self, memory: Tensor, lines: Tensor) -> dict[str, Callable[[], Tensor]]:
-        """The four heads' losses of the windows of `memory` (B, S, D) against the lines `lines` (B,)."""
+    def _line_tokens(self, lines: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (B, L) and target factors (B, L, 4) of the lines, cut to the longest of them."""
         inputs, targets = self.inputs[lines], self.targets[lines]
         length = int((targets[..., 0] >= 0).sum(1).amax()) if len(lines) else 1
         width = max(length, int((inputs != 0).sum(1).amax()))
-        inputs, targets = inputs[:, :width], targets[:, :width]
+        return inputs[:, :width], targets[:, :width]
+
+    def _answers(self, start: np.ndarray, recording: np.ndarray, lines: Tensor) -> dict[str, Tensor]:
+        """The teacher's {head: (B, L, classes)} for these windows, fed with their lines; {} without one."""
+        if self.teacher is None:
+            return {}
+        inputs, _ = self._line_tokens(lines)
+        return self.teacher.answers(torch.from_numpy(start), torch.from_numpy(recording), inputs)
+
+    def _head_terms(
+        self, memory: Tensor, lines: Tensor, answers: Mapping[str, Tensor]
+    ) -> dict[str, Callable[[], Tensor]]:
+        """The four heads' losses of the windows of `memory` (B, S, D) against the lines `lines` (B,)."""
+        inputs, targets = self._line_tokens(lines)
         logits = self.network.decoder(memory, inputs)
         # A value is chosen among those of the parameter before it; the others are no alternative.
         letter = targets[..., 2].clamp_min(0)
@@ -216,7 +249,10 @@ class _Run:
         logits["param_value"] = logits["param_value"].masked_fill(
             is_value & ~self._allowed[letter], -torch.inf
         )
-        return self.heads.terms(logits, targets)
+        terms = self.heads.terms(logits, targets)
+        if self.teacher is None:
+            return terms
+        return taught(terms, logits=logits, answers=answers, targets=targets, teacher=self.teacher)
 
     def _mixed(
         self,

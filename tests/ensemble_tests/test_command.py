@@ -32,7 +32,7 @@ def command(
 Command = Callable[..., tuple[int, str, str]]
 
 
-@pytest.mark.parametrize("words", [["build"], ["show"], ["compare"], []])
+@pytest.mark.parametrize("words", [["build"], ["show"], ["compare"], ["distill"], []])
 def test_every_page_of_help_has_an_example(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,6 +89,7 @@ def test_what_was_left_out_is_said(command: Command, make_runs: MakeRuns) -> Non
         (["build", "--name", "a/b"], "plain name"),
         (["show"], "no bundle yet"),
         (["show", "absent"], "no bundle 'absent'"),
+        (["distill"], "no bundle yet"),
         (["compare", "--k", "1,x"], "expected numbers such as 1,5,10"),
     ],
 )

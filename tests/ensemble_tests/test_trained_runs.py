@@ -10,10 +10,14 @@ import pytest
 import torch
 
 from ensemble.build import Built, Options, build
+from ensemble.bundle import Bundle
+from ensemble.distill import Wish, distill, student_config, teacher_of, verdict
 from ensemble.predictor import BundlePredictor
 from model import train
+from model.errors import InputError
 from model.recordings import Recordings
 from model.run_folder import read_json
+from model.simulator import Simulation, synthesize
 from model.tokens import BOS, HEADS
 
 CONFIG = {"d_model": 16, "heads": 2, "encoder_layers": 1, "window": 16, "stride": 16, "batch_size": 32}
@@ -97,3 +101,62 @@ def teacher_forced(
         tokens = torch.zeros(len(windows), dtype=torch.long)
         tokens[stored["window"][here]] = torch.from_numpy(stored["gold"][here].astype(np.int64))
     return out
+
+
+def test_a_student_becomes_a_bundle_with_its_share_of_the_gain(
+    built: Built, results: Path, tiny_recordings: Recordings
+) -> None:
+    assert tiny_recordings.folder is not None
+    student = distill(
+        built.bundle,
+        built.folder,
+        results=results,
+        data=tiny_recordings.folder,
+        wish=Wish({"epochs": 1, "seed": 9}),
+        report=lambda epoch, metrics: None,
+        created="now",
+    )
+    assert student.folder.name == "top3-distilled" and len(student.bundle.members) == 1
+    figures = Bundle.load(student.folder).report["distilled"]
+    assert [row["name"].split()[0] for row in figures["rows"]] == ["best", "bundle", "student"]
+    assert figures["latency"] is not None and "test" in figures["rows"][2]
+    assert verdict(figures)
+    again = build(results, Options(k=9, name="again"), created="now").bundle
+    assert {member.study for member in again.members} == {"tiny"}  # students enter only by name
+
+
+def test_the_teacher_answers_as_the_bundle_does(built: Built, tiny_recordings: Recordings) -> None:
+    stored = dict(np.load(built.folder / "predictions" / "calibrate.npz"))
+    predictor = BundlePredictor.load(built.folder)
+    teacher = teacher_of(
+        built.folder, tiny_recordings, Wish({}), vocabulary_tokens=predictor.vocabulary.tokens
+    )
+    start = torch.from_numpy(stored["start"][:3].astype(np.int64))
+    recording = torch.from_numpy(stored["recording"][:3].astype(np.int64))
+    answer = teacher.answers(start, recording, torch.full((3, 1), BOS))
+    first = (stored["step"] == 0)[stored["applies"][:, 0]]
+    np.testing.assert_allclose(answer["type"][:, 0].numpy(), stored["type"][first][:3], atol=0.03)
+
+
+@pytest.mark.parametrize("change", [{"window": 32}, {"vocab_bucket_digits": 2}, {"split_seed": 1}])
+def test_a_student_is_asked_what_its_bundle_was(built: Built, change: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="a student keeps its bundle's"):
+        student_config(built.bundle, built.folder, change)
+
+
+def test_a_student_of_other_data_is_refused_by_name(built: Built, results: Path, tmp_path: Path) -> None:
+    other = synthesize(
+        tmp_path / "other",
+        Simulation(seed=5, operations=("face",), recordings_per_operation=4, boards=("frame_r2",), scale=0.3),
+    )
+    assert other.folder is not None
+    with pytest.raises(InputError, match="was trained on data"):
+        distill(
+            built.bundle,
+            built.folder,
+            results=results,
+            data=other.folder,
+            wish=Wish({}),
+            report=lambda epoch, metrics: None,
+            created="now",
+        )

@@ -1,0 +1,222 @@
+"""One network that learns a bundle's answers: how much of the gain survives at one member's latency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from ensemble.build import Built, Options, build
+from ensemble.bundle import Bundle
+from ensemble.candidates import DISTILLED
+from ensemble.predictor import BundlePredictor
+from ensemble.show import percent, plain_table
+from model.config import Config
+from model.errors import InputError
+from model.predictor import Memory
+from model.recordings import Recordings
+from model.run_folder import CONFIG, RESULT, read_json
+from model.task import prepare
+from model.tokens import HEADS
+from model.trainer import train
+
+
+@dataclass(frozen=True)
+class BundleTeacher:
+    """A bundle as the `model.teacher.Teacher` of a run: its pooled answers to the unaugmented windows.
+
+    Attributes:
+        sources: one a member, made by `RunPredictor.windows`: members differ in scaling and context.
+    """
+
+    predictor: BundlePredictor
+    sources: tuple[Any, ...]
+    share: float
+    temperature: float
+
+    @torch.no_grad()
+    def answers(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        """Head → (B, L, classes) pooled log-probabilities."""
+        logits = []
+        for member, loaded in zip(self.predictor.members, self.sources, strict=True):
+            x, _ = loaded.source.batch(start, recording)
+            memory = Memory(member.network.encode(x.to(member.device)))
+            heads = member.network.decoder(memory.encoded, inputs.to(member.device))
+            logits.append({head: values.flatten(0, 1) for head, values in heads.items() if head in HEADS})
+        pooled = self.predictor.pooled(logits)
+        return {head: values.view(*inputs.shape, -1).to(inputs.device) for head, values in pooled.items()}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What `distill` is asked for.
+
+    Attributes:
+        config: of the student, over the best member's.
+        share: of the loss that asks for the bundle's answers, the rest asks for the labels.
+        temperature: softens both sides of the soft loss.
+    """
+
+    config: Mapping[str, Any]
+    share: float = 0.7
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise InputError(f"share: expected above 0 and at most 1, got {self.share}")
+        if not 0.1 <= self.temperature <= 100:
+            raise InputError(f"temperature: expected 0.1 to 100, got {self.temperature}")
+
+
+def student_config(bundle: Bundle, folder: Path, changes: Mapping[str, Any]) -> Config:
+    """The best member's config with `changes`.
+
+    Raises:
+        InputError: a bad key or value, or one that changes what the bundle was asked.
+    """
+    best = read_json(folder / bundle.members[0].path / CONFIG)
+    for key in ("track", "window", "stride", "split_seed", "vocab_bucket_digits"):
+        if key in changes and changes[key] != best[key]:
+            raise InputError(f"config key '{key}': a student keeps its bundle's ({best[key]!r})")
+    return Config.from_dict({**best, **changes})
+
+
+def distill(
+    bundle: Bundle,
+    folder: Path,
+    *,
+    results: Path,
+    data: Path,
+    wish: Wish,
+    report: Callable[[int, dict[str, float]], None],
+    created: str,
+) -> Built:
+    """Trains a student of the bundle at `folder` and writes it as the bundle `<name>-distilled`.
+
+    The run is kept as `results/runs/distilled-<name>/0`, replacing an earlier one.
+
+    Raises:
+        InputError: the data set is not the one the bundle's members were trained on.
+        TrainingFailed: as `model.train` raises it.
+    """
+    config = student_config(bundle, folder, wish.config)
+    task = prepare(data, config)
+    if task.data.content_hash != bundle.data_hash:
+        raise InputError(
+            f"bundle '{bundle.name}' was trained on data {bundle.data_hash[:12]}, {data} is "
+            f"{task.data.content_hash[:12]}; give the data set of its runs with --data"
+        )
+    teacher = teacher_of(folder, task.data, wish, vocabulary_tokens=task.vocabulary.tokens)
+    study = f"{DISTILLED}{bundle.name}"
+    run = results / "runs" / study / "0"
+    train(config.to_dict(), report, data=data, run_folder=run, teacher=teacher)
+    options = Options(k=1, studies=(study,), name=f"{bundle.name}-distilled")
+    built = build(results, options, created=created)
+    figures = survey(bundle, folder, built.bundle, wish)
+    updated = built.bundle.with_report(distilled=figures)
+    updated.save(built.folder)
+    return Built(updated, built.folder, built.skipped)
+
+
+def teacher_of(
+    folder: Path, data: Recordings, wish: Wish, *, vocabulary_tokens: tuple[str, ...]
+) -> BundleTeacher:
+    """The bundle at `folder` as a teacher for windows of `data`.
+
+    Raises:
+        InputError: the student would have another vocabulary.
+    """
+    predictor = BundlePredictor.load(folder)
+    if predictor.vocabulary.tokens != vocabulary_tokens:
+        raise InputError(f"{folder}: its members have another vocabulary than a student on {data.name} has")
+    loaded = predictor.windows(data)
+    return BundleTeacher(predictor, loaded.members, wish.share, wish.temperature)
+
+
+def survey(teacher: Bundle, folder: Path, student: Bundle, wish: Wish) -> dict[str, Any]:
+    """The student beside its bundle and the bundle's best member: accuracy on every part, latency, size.
+
+    Returns:
+        `rows` (name, parameters, ms, and `exact`, `overall`, `nll` by part) and, from the exact lines on
+        `test`, `gain_kept` (share of the bundle's gain over its best member) and `latency` (share of its ms).
+    """
+    best = teacher.members[0]
+    result = read_json(folder / best.path / RESULT)
+    alone = {
+        part: {
+            name: metrics.get(f"{prefix}/{key}")
+            for name, key in (("exact", "exact_acc"), ("overall", "overall_acc"))
+        }
+        for part, prefix, metrics in (
+            ("select", "val", result["metrics"]),
+            ("test", "test", result.get("test_metrics") or {}),
+        )
+    }
+    rows = [
+        {
+            "name": f"best member ({best.name})",
+            "parameters": best.parameters,
+            "ms": best.ms_per_window,
+            **alone,
+        },
+        {"name": f"bundle ({teacher.name})", **_costs(teacher), **teacher.report.get("pooled", {})},
+        {"name": f"student ({student.name})", **_costs(student), **student.report.get("pooled", {})},
+    ]
+    single, pooled, learnt = ((row.get("test") or {}).get("exact") for row in rows)
+    gain = None if single is None or pooled is None else pooled - single
+    return {
+        "rows": rows,
+        "share": wish.share,
+        "temperature": wish.temperature,
+        "gain": gain,
+        "gain_kept": (learnt - single) / gain if gain and learnt is not None else None,
+        "latency": rows[2]["ms"] / rows[1]["ms"] if rows[1]["ms"] and rows[2]["ms"] else None,
+    }
+
+
+def _costs(bundle: Bundle) -> dict[str, Any]:
+    ms = [member.ms_per_window for member in bundle.members]
+    known = [each for each in ms if each is not None]
+    return {
+        "parameters": sum(member.parameters for member in bundle.members),
+        "ms": sum(known) if len(known) == len(ms) else None,
+    }
+
+
+def distilled_table(figures: Mapping[str, Any]) -> Table:
+    """The rows of `survey`."""
+    table = plain_table("the student beside its bundle")
+    for column in ("", "select: lines", "test: lines", "test: tokens", "size", "ms"):
+        table.add_column(column, justify="right" if column else "left")
+    for row in figures["rows"]:
+        cells = [(row.get(part) or {}).get(name) for part, name in CELLS]
+        table.add_row(
+            row["name"],
+            *("–" if cell is None else percent(cell) for cell in cells),
+            f"{row['parameters'] / 1e6:.2f} M",
+            "–" if row["ms"] is None else f"{row['ms']:.2f}",
+        )
+    return table
+
+
+CELLS = (("select", "exact"), ("test", "exact"), ("test", "overall"))
+
+
+def verdict(figures: Mapping[str, Any]) -> str:
+    """In a sentence: how much of the gain survives at which share of the latency."""
+    latency = (
+        "" if figures["latency"] is None else f" at {percent(figures['latency'])} of the bundle's latency"
+    )
+    if figures["gain"] is None:
+        return f"test scores are missing{latency}"
+    if figures["gain"] <= 0:
+        return f"the bundle gains nothing over its best member on test: there is no gain to keep{latency}"
+    return (
+        f"the student keeps {percent(figures['gain_kept'])} of the bundle's gain of "
+        f"{100 * figures['gain']:.1f} points of exact lines on test{latency}"
+    )

@@ -1,0 +1,74 @@
+"""What a run may learn from besides its labels: another model's answers to the same windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.losses import IGNORED
+from model.tokens import HEADS
+
+
+class Teacher(Protocol):
+    """Answers for training windows; given to `model.train(…, teacher=…)`."""
+
+    @property
+    def share(self) -> float:
+        """Of the loss that is asked to match the teacher; the rest asks for the labels."""
+        ...
+
+    @property
+    def temperature(self) -> float:
+        """Softens both sides; the loss is rescaled by its square."""
+        ...
+
+    def answers(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        """Head → (B, L, classes) logits of the token after each of `inputs` (B, L), which begin with BOS.
+
+        Args:
+            start, recording: (B,) int64 first row and recording of each window.
+        """
+        ...
+
+
+def taught(
+    hard: Mapping[str, Callable[[], Tensor]],
+    *,
+    logits: Mapping[str, Tensor],
+    answers: Mapping[str, Tensor],
+    targets: Tensor,
+    teacher: Teacher,
+) -> dict[str, Callable[[], Tensor]]:
+    """Each head's loss with `teacher.share` of it replaced by the distance to the teacher's distribution.
+
+    Args:
+        hard: each head's loss against the labels. logits, answers: {head: (B, L, classes)}; -inf in `logits`
+            marks a class that is impossible there, for the teacher too.
+        targets: (B, L, 4), -1 where a head does not apply.
+    """
+
+    def term(head: str, column: int) -> Callable[[], Tensor]:
+        return lambda: (
+            (1 - teacher.share) * hard[head]()
+            + teacher.share
+            * soft_loss(logits[head], answers[head], targets[..., column], temperature=teacher.temperature)
+        )
+
+    return {head: term(head, column) for column, head in enumerate(HEADS)}
+
+
+def soft_loss(logits: Tensor, answers: Tensor, target: Tensor, *, temperature: float) -> Tensor:
+    """Mean KL(teacher ‖ student) times T² where `target` applies (Hinton et al., 2015); 0 where none does."""
+    applies = target != IGNORED
+    chosen, wanted = logits[applies].float() / temperature, answers[applies].float() / temperature
+    if chosen.numel() == 0:
+        return chosen.sum()
+    impossible = chosen == -torch.inf
+    log_p = F.log_softmax(chosen, dim=-1).masked_fill(impossible, 0.0)
+    log_q = F.log_softmax(wanted.masked_fill(impossible, -torch.inf), dim=-1)
+    q = log_q.exp()
+    return temperature**2 * (q * (log_q.masked_fill(impossible, 0.0) - log_p)).sum(-1).mean()
