@@ -68,7 +68,8 @@ def allowed(key: str) -> str:
     if kind is bool:
         return "`true`, `false`"
     low, high = {name: (low, high) for name, low, high in config._RANGES}.get(key, (None, None))
-    text = "whole number" if low is None else f"{low:,g} – {high:,g}"
+    free = "text" if str in (kind, *typing.get_args(kind)) else "whole number"
+    text = free if low is None else f"{low:,g} – {high:,g}"
     return f"{text} or `null`" if type(None) in typing.get_args(kind) else text
 
 
