@@ -30,6 +30,7 @@ class Config:
     prefix_rows: int = 20  # rows whose mean is the zero of each channel when normalization is "prefix"
     machine_position: bool = False  # adds mpox mpoy mpoz: position nearly gives the answer away
     vocab_bucket_digits: int | None = 4  # digits kept of a quantised value; None keeps all
+    vocabulary_file: str | None = None  # a published vocabulary to use instead of one made from train
     registration: bool = True  # undoes each recording's delay of sensors against lines
     context_before: int = 0  # rows before a window that the network sees as well
     context_after: int = 64  # rows after it: the sensors come some 20 rows late
@@ -37,16 +38,16 @@ class Config:
 
     # -- network (model/network.py)
     d_model: int = 128  # width; a multiple of heads
-    encoder_layers: int = 2  # attention layers over the window
+    encoder_layers: int = 1  # attention layers over the window's summary
     decoder_layers: int = 1  # attention layers over the line's tokens
     heads: int = 4  # attention heads a layer
     dropout: float = 0.1  # probability that an activation is zeroed
-    feature_dropout: float = 0.4  # probability that an input channel is silent for a whole window
+    feature_dropout: float = 0.5  # probability that an input channel is silent for a whole window
     feature_dropout_rescale: bool = True  # the channels that stay are multiplied by 1 / (1 - feature_dropout)
 
     # -- training (model/trainer.py, model/schedules.py)
     seed: int = 0  # of initial weights, order of windows and augmentation
-    epochs: int = 20  # passes over the windows of train
+    epochs: int = 40  # passes over the windows of train
     batch_size: int = 64  # windows a step
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd has Nesterov momentum 0.9
     learning_rate: float = 1e-3  # the peak, reached after warm-up
@@ -84,10 +85,10 @@ class Config:
     # -- augmentation (model/augment.py); training only
     oversampling_factor: int = 1  # how often a window with seldom seen values counts in an epoch
     rare_share: float = 0.2  # about this share of the windows, those with the seldomest values, are rare
-    board_dropout: float = 0.0  # probability that a present board is absent, mask included, for a window
+    board_dropout: float = 0.1  # probability that a present board is absent, mask included, for a window
     noise_std: float = 0.02  # in standard deviations of a channel
     noise_probability: float = 0.5  # that a window gets noise
-    jitter_rows: int = 2  # a training window starts up to this many rows earlier or later, its label with it
+    jitter_rows: int = 0  # a training window starts up to this many rows earlier or later, its label with it
     shift_max: int = 2  # rows a window moves at most, either way; its edge is repeated
     shift_probability: float = 0.5  # that a window is moved
     scale_range: float = 0.1  # magnitudes are multiplied by 1 ± this
@@ -195,6 +196,8 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     alternatives = typing.get_args(kind) or (kind,)
     if value is None and type(None) in alternatives:
         return None
+    if str in alternatives and isinstance(value, str):
+        return value
     if bool in alternatives and isinstance(value, bool):
         return value
     if int in alternatives and not isinstance(value, bool):

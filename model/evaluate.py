@@ -1,4 +1,4 @@
-"""One part through a network: teacher-forced logits, greedy lines, metrics, and the arrays that a run keeps."""
+"""One part through a network: teacher-forced logits, greedy lines, metrics, the arrays that a run keeps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Outcome:
     """A network's answers on one part of W windows with P target positions.
 
     logits: {head: (P, classes) float32}; gold, window, step: (P,); operation: (W, operations) float32;
-    decoded: the greedy line of each window; loss: mean cross-entropy a head, by head.
+    decoded: the greedy line of each window, as token ids up to EOS.
     """
 
     logits: dict[str, np.ndarray]
@@ -31,7 +31,7 @@ class Outcome:
     window: np.ndarray
     step: np.ndarray
     operation: np.ndarray
-    decoded: list[str]
+    decoded: list[list[int]]
     metrics: dict[str, float]
 
 
@@ -43,7 +43,7 @@ def evaluate(network: Network, task: Task, part: str, *, device: torch.device) -
     table, vocabulary = task.table, task.vocabulary
     logits: dict[str, list[Tensor]] = {head: [] for head in HEADS}
     gold, window, step, operation = [], [], [], []
-    decoded: list[str] = []
+    decoded: list[list[int]] = []
     rules = GreedyRules(vocabulary, device)
     for first in range(0, len(windows), EVALUATION_BATCH):
         index = np.arange(first, min(first + EVALUATION_BATCH, len(windows)))
@@ -60,7 +60,7 @@ def evaluate(network: Network, task: Task, part: str, *, device: torch.device) -
         window.append(np.repeat(index, length))
         step.append(np.nonzero(real)[1])
         operation.append(network.operation_logits(memory).float().cpu())
-        decoded += [vocabulary.to_line(ids) for ids in greedy(network, memory, rules).tolist()]
+        decoded += [_until_end(ids) for ids in greedy(network, memory, rules).tolist()]
     all_logits = {head: torch.cat(parts).numpy() for head, parts in logits.items()}
     arrays = np.concatenate(gold), np.concatenate(window), np.concatenate(step)
     outcome = Outcome(all_logits, *arrays, torch.cat(operation).numpy(), decoded, {})
@@ -76,16 +76,29 @@ def measure(outcome: Outcome, task: Task, part: str) -> dict[str, float]:
     truth = task.operation[windows.recording]
     known = truth >= 0
     right = outcome.operation[known].argmax(1) == truth[known]
-    heads, values = head_accuracies(forced, vocabulary), value_errors(forced, vocabulary, lines)
+    heads = head_accuracies(forced, vocabulary, unknown_is_token=task.unknown_is_token)
+    values = value_errors(forced, vocabulary, lines)
     return {
         **heads,
         **values,
         # comparable between vocabularies, as token accuracies are not (coarse buckets are easier)
         "value_and_command": values["value_within_tol"] * heads["command_acc"],
-        "exact_acc": float(exact_matches(outcome.decoded, lines).mean()),
+        "exact_acc": float(_exact(outcome, task, windows.line, lines).mean()),
         "operation_acc": float(right.mean()) if known.any() else 1.0,
         "loss": _loss(outcome, vocabulary),
     }
+
+
+def _exact(outcome: Outcome, task: Task, line: np.ndarray, lines: list[str]) -> np.ndarray:
+    """(windows,) bool: whole lines right, in the 4-digit vocabulary or, UNK included, in a published one."""
+    if task.unknown_is_token:
+        targets = [_until_end(ids) for ids in task.table.targets[line].tolist()]
+        return np.array([a == b for a, b in zip(outcome.decoded, targets, strict=True)], dtype=bool)
+    return exact_matches([task.vocabulary.to_line(ids) for ids in outcome.decoded], lines)
+
+
+def _until_end(ids: list[int]) -> list[int]:
+    return ids[: ids.index(EOS)] if EOS in ids else ids
 
 
 def forced_choices(outcome: Outcome, vocabulary: Vocabulary) -> Forced:
@@ -129,6 +142,7 @@ class GreedyRules:
         letters = torch.arange(len(vocabulary.param_types))
         self.allowed = (torch.from_numpy(vocabulary.value_param_type)[None] == letters[:, None]).to(device)
         self.letter = torch.from_numpy(table[:, 2]).to(device)
+        self.names_letter = torch.from_numpy(table[:, 0] == PARAM_TYPE).to(device)
 
 
 def _tokens_of(table: np.ndarray, kind: int, column: int, classes: int, device: torch.device) -> Tensor:
@@ -142,7 +156,7 @@ def _tokens_of(table: np.ndarray, kind: int, column: int, classes: int, device: 
 def greedy(network: Network, memory: Tensor, rules: GreedyRules) -> Tensor:
     """The most probable token at every step, all windows at once: (B, L) ids, EOS-terminated, EOS-padded.
 
-    The heads are followed as they are: type first, then the head it points to. (`inference` adds the grammar.)
+    The heads are followed as they are: type first, then the head it points to (`inference` adds grammar).
     """
     caches = network.decoder.begin(memory)
     tokens = torch.full((len(memory),), BOS, dtype=torch.int64, device=memory.device)
@@ -155,7 +169,7 @@ def greedy(network: Network, memory: Tensor, rules: GreedyRules) -> Tensor:
         value = logits["param_value"].masked_fill(~rules.allowed[letter], -torch.inf).argmax(1)
         choices = torch.stack(
             [
-                torch.full_like(kind, EOS),
+                torch.where(rules.names_letter[tokens], UNK, EOS),  # no line ends on a bare letter
                 rules.command[logits["command"].argmax(1)],
                 rules.param[logits["param_type"].argmax(1)],
                 rules.value[value],

@@ -1,13 +1,11 @@
 """The network: sensor windows in, a line's tokens out, each token as four factors (type, command, …).
 
-Shapes: B windows, T rows, C channels, S frames (memory), L tokens, D width.
-The encoder sees a window twice: as a sequence of frames (means of 4 rows), and as statistics of each channel
-over the labelled rows and over the rows after them, which is what trees on these data live on.
+Shapes: B windows, T rows, C channels, S memory vectors, L tokens, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +16,12 @@ from torch.utils.checkpoint import checkpoint
 from model.config import Config
 from model.dropout import Dropout
 
-FRAME_ROWS = 4
 MAX_TOKENS = 32  # positions of a line, BOS included
+SEGMENT_ROWS = 8  # rows of a mean in the summary
+SUMMARY_TOKENS = 4
+SUMMARY_DROPOUT = 0.2
+FIRST_GAIN = 0.1  # of what an encoder layer adds (Touvron et al., 2021)
+STATISTICS = 6  # of each channel, see Encoder.statistics
 EDGE_ROWS = 8  # rows at either end of a segment whose mean is a statistic of its own
 
 
@@ -57,7 +59,7 @@ def _feed_forward(width: int, dropout: float) -> nn.Sequential:
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and a feed-forward block, norms first."""
+    """Self-attention and a feed-forward block, norms first, each let in little by little (LayerScale)."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -65,12 +67,13 @@ class EncoderLayer(nn.Module):
         self.feed_forward = _feed_forward(width, dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
         self.drop = Dropout(dropout)
+        self.gains = nn.Parameter(torch.full((2, width), FIRST_GAIN))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, S, D) → (B, S, D)."""
         y = self.norms[0](x)
-        x = x + self.drop(self.attention(y, self.attention.keys_values(y)))
-        return x + self.drop(self.feed_forward(self.norms[1](x)))
+        x = x + self.gains[0] * self.drop(self.attention(y, self.attention.keys_values(y)))
+        return x + self.gains[1] * self.drop(self.feed_forward(self.norms[1](x)))
 
 
 @dataclass(frozen=True)
@@ -119,23 +122,27 @@ class DecoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Windows → memory: frames of 4 rows and one summary of the channels' statistics, through attention."""
+    """Windows → memory: channel statistics and segment means through two wide layers, then attention.
+
+    Measured on the public recordings (select, one seed, 25 epochs): this reaches 80 % exact lines, the same
+    with a convolution over frames and attention over all of them 67 to 78 %: some 60 recordings are too few
+    to learn from rows what the statistics say outright, and a flat layer knows *when* in the window it was.
+    """
 
     def __init__(self, config: Config, channels: int) -> None:
         super().__init__()
         self.config = config
-        time = config.context_before + config.window + config.context_after
-        self.frames = -(-time // FRAME_ROWS)
-        width = config.d_model
-        # Two neighbouring frames each: a difference of means is a speed.
-        self.stem = nn.Conv1d(channels, width, kernel_size=3, padding=1)
-        self.place = nn.Parameter(torch.randn(self.frames, width) * 0.02)
-        segments = 1 + (config.context_before > 0) + (config.context_after > 0)
+        width, hidden = config.d_model, SUMMARY_TOKENS * config.d_model
+        parts = 1 + (config.context_before > 0) + (config.context_after > 0)
+        self.segments = -(-(config.context_before + config.window + config.context_after) // SEGMENT_ROWS)
         self.summary = nn.Sequential(
-            nn.Linear(segments * 6 * channels, 2 * width),
+            nn.Linear((parts * STATISTICS + self.segments) * channels, hidden),
             nn.GELU(),
-            Dropout(config.dropout),
-            nn.Linear(2 * width, width),
+            Dropout(SUMMARY_DROPOUT),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            Dropout(SUMMARY_DROPOUT),
+            nn.Linear(hidden, hidden),
         )
         self.layers = nn.ModuleList(
             EncoderLayer(width, config.heads, config.dropout) for _ in range(config.encoder_layers)
@@ -143,10 +150,9 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, T, C) → memory (B, frames + 1, D), the summary last."""
-        summary = self.summary(self.statistics(x))
-        frames = self.stem(frame_means(x).transpose(1, 2)).transpose(1, 2) + self.place
-        memory = torch.cat([F.gelu(frames), summary[:, None]], dim=1)
+        """x (B, T, C) → memory (B, S, D), S = SUMMARY_TOKENS."""
+        features = torch.cat([self.statistics(x), row_means(x, SEGMENT_ROWS).flatten(1)], dim=1)
+        memory = self.summary(features).unflatten(1, (SUMMARY_TOKENS, -1))
         for layer in self.layers:
             if self.config.gradient_checkpointing and self.training:
                 memory = checkpoint(layer, memory, use_reentrant=False)
@@ -169,12 +175,12 @@ class Encoder(nn.Module):
         return torch.cat(out, dim=1)
 
 
-def frame_means(x: Tensor) -> Tensor:
-    """(B, T, C) → (B, ceil(T / 4), C): means of 4 rows; the last row is repeated to fill the last frame."""
-    missing = -x.shape[1] % FRAME_ROWS
+def row_means(x: Tensor, rows: int) -> Tensor:
+    """(B, T, C) → (B, ceil(T / rows), C): means of `rows` rows; the last row is repeated to fill the last."""
+    missing = -x.shape[1] % rows
     if missing:
         x = torch.cat([x, x[:, -1:].expand(-1, missing, -1)], dim=1)
-    return x.unflatten(1, (-1, FRAME_ROWS)).mean(2)
+    return x.unflatten(1, (-1, rows)).mean(2)
 
 
 class Decoder(nn.Module):
@@ -185,7 +191,7 @@ class Decoder(nn.Module):
         width = config.d_model
         self.embed = nn.Embedding(tokens, width)
         self.place = nn.Parameter(torch.randn(MAX_TOKENS, width) * 0.02)
-        self.layers = nn.ModuleList(
+        self.layers: Sequence[DecoderLayer] = nn.ModuleList(  # type: ignore[assignment]
             DecoderLayer(width, config.heads, config.dropout) for _ in range(config.decoder_layers)
         )
         self.norm = nn.LayerNorm(width)
@@ -241,7 +247,7 @@ class Network(nn.Module):
         self.operation = nn.Linear(config.d_model, operations)
         self.rows: nn.Linear | None = None
         if config.reconstruction_weight:
-            self.rows = nn.Linear(config.d_model, FRAME_ROWS * channels)
+            self.rows = nn.Linear(SUMMARY_TOKENS * config.d_model, self.encoder.segments * channels)
         self.recording: nn.Linear | None = None
         if config.invariant_fingerprint and recordings:
             self.recording = nn.Linear(config.d_model, recordings)
@@ -259,10 +265,10 @@ class Network(nn.Module):
         return self.operation(self.embedding(memory))
 
     def reconstruct(self, memory: Tensor, time: int) -> Tensor:
-        """(B, S, D) → the rows the window had, (B, time, C)."""
+        """(B, S, D) → the means of segments that the window had, repeated to (B, time, C)."""
         assert self.rows is not None, "made when reconstruction has a weight"
-        rows = self.rows(memory[:, :-1])
-        return rows.unflatten(-1, (FRAME_ROWS, -1)).flatten(1, 2)[:, :time]
+        segments = self.rows(memory.flatten(1)).unflatten(1, (self.encoder.segments, -1))
+        return segments.repeat_interleave(SEGMENT_ROWS, dim=1)[:, :time]
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -21,7 +21,7 @@ from model.errors import InputError
 from model.network import LayerCache, Network
 from model.recordings import Recordings
 from model.registration import Registration
-from model.row_source import RowSource, delays_of
+from model.row_source import POSITION_FEATURES, RowSource, delays_of
 from model.run_folder import CONFIG, SCALER, VOCABULARY, WEIGHTS, read_json
 from model.scaler import Scaler
 from model.tokens import HEADS, Vocabulary
@@ -97,7 +97,7 @@ class RunPredictor:
             registration = Registration.from_arrays({k: v.numpy() for k, v in parts["registration"].items()})
         network = Network(
             config,
-            channels=len(scaler.channels) + 3 * config.machine_position,
+            channels=len(scaler.channels) + POSITION_FEATURES * config.machine_position,
             head_sizes=vocabulary.head_sizes,
             tokens=len(vocabulary),
             operations=len(scaler.operations),

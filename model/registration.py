@@ -70,7 +70,7 @@ class Registration:
         return _best(shape_of(data, recording), self.templates)[1]
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Compact arrays: templates in float16 at the channels that any of them uses, which, and of how many."""
+        """Compact: templates in float16 at the channels that any uses, which those are, of how many."""
         used = np.flatnonzero(self.templates.any(axis=(0, 1)))
         return {
             "channels": used,

@@ -34,8 +34,7 @@ class RowSource:
         self.signals = _as_tensor(data.signals)  # (rows, channels), still on disk
         self.position: Tensor | None = None
         if config.machine_position:
-            position = np.nan_to_num(np.asarray(data.position), nan=0.0)
-            self.position = torch.from_numpy((position - POSITION_CENTRE) / POSITION_SCALE)
+            self.position = torch.from_numpy(position_features(np.asarray(data.position)))
         self.offset, self.factor = torch.from_numpy(offset), torch.from_numpy(factor)
         self.present = torch.from_numpy(np.asarray(data.present) & (factor > 0))
         starts = np.array([r.start for r in data.recordings], dtype=np.int64)
@@ -49,7 +48,7 @@ class RowSource:
     @property
     def channels(self) -> int:
         """Width of a row as the network sees it."""
-        return self.offset.shape[1] + (3 if self.position is not None else 0)
+        return self.offset.shape[1] + (POSITION_FEATURES if self.position is not None else 0)
 
     def batch(self, start: Tensor, recording: Tensor) -> tuple[Tensor, Tensor]:
         """Windows at rows `start` (batch,) of the recordings `recording` (batch,), both int64.
@@ -57,16 +56,23 @@ class RowSource:
         Returns:
             x (batch, time, channel) float32 and present (batch, channel) bool, both the caller's to change.
         """
-        row = start[:, None] + self.delay[recording][:, None] + self.seen
-        row = torch.minimum(torch.maximum(row, self.first[recording][:, None]), self.last[recording][:, None])
-        flat = row.flatten()
+        flat = self._rows(start + self.delay[recording], recording)
+        row = flat.view(len(start), -1)
         x = self.signals.index_select(0, flat).view(*row.shape, -1)
         x.sub_(self.offset[recording][:, None]).mul_(self.factor[recording][:, None]).clamp_(-CLIP, CLIP)
         present = self.present[recording]
         if self.position is not None:
-            x = torch.cat([x, self.position.index_select(0, flat).view(*row.shape, 3)], dim=2)
-            present = torch.cat([present, present.new_ones(len(present), 3)], dim=1)
+            # The controller's own clock: what it says of a row is not late.
+            position = self.position.index_select(0, self._rows(start, recording))
+            x = torch.cat([x, position.view(*row.shape, -1)], dim=2)
+            present = torch.cat([present, present.new_ones(len(present), POSITION_FEATURES)], dim=1)
         return x, present
+
+    def _rows(self, start: Tensor, recording: Tensor) -> Tensor:
+        """(batch · time,) rows seen from `start` (batch,), kept inside each window's recording."""
+        row = start[:, None] + self.seen
+        first, last = self.first[recording][:, None], self.last[recording][:, None]
+        return torch.minimum(torch.maximum(row, first), last).flatten()
 
     def windows(self, windows: Windows, index: np.ndarray) -> tuple[Tensor, Tensor]:
         """`batch` for the windows at `index`."""
@@ -74,8 +80,21 @@ class RowSource:
         return self.batch(start, torch.from_numpy(windows.recording[index]))
 
 
-POSITION_CENTRE = np.array([40.0, 40.0, -20.0], dtype=np.float32)  # millimetres: the middle of a desktop mill
-POSITION_SCALE = np.array([30.0, 30.0, 10.0], dtype=np.float32)
+POSITION_WAVES = (64.0, 16.0, 4.0, 1.0)  # millimetres: from the size of the bed to a tool's step-over
+POSITION_FEATURES = 3 * (1 + 2 * len(POSITION_WAVES))
+
+
+def position_features(position: np.ndarray) -> np.ndarray:
+    """(rows, 3) millimetres → (rows, POSITION_FEATURES) float32: itself, and sines at several wavelengths.
+
+    Values of lines differ by fractions of a millimetre on a bed of 160: one linear input could not tell them
+    apart (Fourier features: Tancik et al., 2020). Unknown positions are 0.
+    """
+    angle = 2 * np.pi * position[:, :, None] / np.array(POSITION_WAVES, dtype=np.float32)
+    features = np.concatenate(
+        [position / 30.0, *np.moveaxis(np.sin(angle), 2, 0), *np.moveaxis(np.cos(angle), 2, 0)], 1
+    )
+    return np.nan_to_num(features, nan=0.0).astype(np.float32)
 
 
 def delays_of(

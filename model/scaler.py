@@ -103,6 +103,7 @@ class Scaler:
     def from_json(cls, content: dict[str, Any]) -> Scaler:
         """The inverse of `to_json`. InputError when a key is missing or unknown."""
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+            return cls(**values)
         except TypeError as error:
             raise InputError(f"not a scaler: {error}") from None

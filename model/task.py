@@ -17,7 +17,7 @@ from model.recordings import NO_LINE, Recordings
 from model.registration import Registration
 from model.row_source import RowSource, delays_of
 from model.scaler import Scaler
-from model.tokens import BOS, EOS, PAD, UNK, Vocabulary
+from model.tokens import BOS, EOS, PAD, PARAM_TYPE, SPECIAL, UNK, Vocabulary
 from model.windows import PARTS, Windows, dense_labels, find_windows, split, split_windows
 
 
@@ -35,8 +35,13 @@ class LineTable:
     length: np.ndarray  # (lines,) target positions
 
     @classmethod
-    def build(cls, lines: tuple[str, ...], vocabulary: Vocabulary) -> LineTable:
-        """Encodes each line once."""
+    def build(
+        cls, lines: tuple[str, ...], vocabulary: Vocabulary, *, unknown_is_token: bool = False
+    ) -> LineTable:
+        """Encodes each line once.
+
+        With `unknown_is_token` an unknown value is a target like another: type "special" after a letter.
+        """
         ids = [vocabulary.encode(line) for line in lines]
         width = max((len(i) for i in ids), default=0) + 1
         inputs = np.full((len(ids), width), PAD, dtype=np.int64)
@@ -46,12 +51,15 @@ class LineTable:
             targets[row, : len(i) + 1] = [*i, EOS]
         factors = vocabulary.factor_table[targets].copy()
         factors[(targets == PAD) | (targets == UNK)] = -1
+        if unknown_is_token:
+            after_letter = vocabulary.factor_table[inputs][..., 0] == PARAM_TYPE
+            factors[(targets == UNK) & after_letter, 0] = SPECIAL
         return cls(inputs, targets, factors, np.array([len(i) + 1 for i in ids]))
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Data of one run. `parts` maps a part to its windows; nothing of `select`, `calibrate`, `test` is fitted."""
+    """Data of one run. `parts` maps a part to its windows; only those of `train` are fitted."""
 
     data: Recordings
     parts: dict[str, Windows]
@@ -62,6 +70,7 @@ class Task:
     registration: Registration | None
     source: RowSource
     split_hash: str
+    unknown_is_token: bool = False  # with a published vocabulary: UNK is right where the target has UNK
 
     @property
     def operation(self) -> np.ndarray:
@@ -87,6 +96,7 @@ def prepare(data_folder: Path, config: Config) -> Task:
 
 DATA_FIELDS = (
     "track", "window", "stride", "normalization", "prefix_rows", "machine_position", "vocab_bucket_digits",
+    "vocabulary_file",
     "registration", "context_before", "context_after", "split_seed",
 )  # fmt: skip
 
@@ -110,7 +120,8 @@ def _prepare(folder: Path, config: Config) -> Task:
                 f"of at least {config.window} rows"
             )
     scaler = Scaler.fit(data, fitted, normalization=config.normalization, prefix_rows=config.prefix_rows)
-    registration, delays = None, {}
+    registration: Registration | None = None
+    delays: dict[int, int] = {}
     if config.registration:
         registration, delays = Registration.fit(data, fitted)
         rest = sorted(set(range(len(data.recordings))) - set(fitted))
@@ -121,11 +132,12 @@ def _prepare(folder: Path, config: Config) -> Task:
         parts=parts,
         labels=labels,
         vocabulary=vocabulary,
-        table=LineTable.build(data.lines, vocabulary),
+        table=LineTable.build(data.lines, vocabulary, unknown_is_token=bool(config.vocabulary_file)),
         scaler=scaler,
         registration=registration,
         source=RowSource(data, scaler, config, delays=delays),
         split_hash=_hash(parts),
+        unknown_is_token=bool(config.vocabulary_file),
     )
 
 
@@ -154,9 +166,10 @@ def _vocabulary(
         for i in fitted:
             r = data.recordings[i]
             counts.update(labels[r.start : r.start + r.rows].tolist())
-    return Vocabulary.build(
-        {data.lines[line]: n for line, n in counts.items()}, digits=config.vocab_bucket_digits
-    )
+    lines = {data.lines[line]: n for line, n in counts.items()}
+    if config.vocabulary_file:
+        return Vocabulary.from_published(Path(config.vocabulary_file), lines)
+    return Vocabulary.build(lines, digits=config.vocab_bucket_digits)
 
 
 def _hash(parts: dict[str, Windows]) -> str:
