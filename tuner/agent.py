@@ -190,7 +190,7 @@ class Agent:
             event="end", number=ended.number, outcome=ended.outcome, value=ended.value, message=ended.message
         )
         with storage_errors(self._order.url):
-            if ended.outcome in ("complete", "failed"):
+            if ended.outcome == "failed" or self._order.study_file.metric.target is not None:
                 stopping.check(self._study, self._records, self._order.study_file)
             if ended.outcome == "complete":
                 weights.tidy(

@@ -83,6 +83,7 @@ class Supervisor:
         self._deadline = None if timeout is None else clock() + timeout
         self._quick_deaths = 0
         self._interrupts = 0
+        self._short_of_memory = False
         self._asked = 0
         self.agents: list[AgentState] = []
         self.killed: list[int] = []  # process ids of agents that were stopped at once
@@ -175,9 +176,20 @@ class Supervisor:
         for index in range(self._wanted):
             if index in taken:
                 continue
-            if self.agents and self._memory and available_memory() < self._memory:
+            if self.agents and not self._fits(index):
                 return
             self.agents.append(self._start(index))
+
+    def _fits(self, index: int) -> bool:
+        """Whether memory is left for one more agent; says so once when it is not."""
+        free = available_memory()
+        if free >= self._memory:
+            return True
+        if not self._short_of_memory:
+            self._short_of_memory = True
+            megabytes = {"free": free // 2**20, "needed": self._memory // 2**20}
+            self._on_event(Event("memory", index, megabytes))
+        return False
 
     def _start(self, index: int) -> AgentState:
         context = multiprocessing.get_context("spawn")

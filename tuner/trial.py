@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 import traceback
@@ -94,6 +96,7 @@ class TrialRunner:
             config = {**self.base, **space.suggest(trial), **self.overrides}
             violated = space.violated(config)
             if not violated:
+                trial.set_user_attr("config_hash", _hash(config))
                 self.records.flush(trial._trial_id)
                 return config
             self.records.discard_params(trial._trial_id)
@@ -177,6 +180,8 @@ class TrialRunner:
         if state is not TrialState.FAIL:
             for name, violation in violations.items():
                 trial.set_constraint(name, violation)
+            if violations:
+                trial.set_user_attr("violation", sum(max(0.0, v) for v in violations.values()))
         elif cause is not None:
             trial.set_user_attr("error", message)
             trial.set_user_attr("traceback", "".join(traceback.format_exception(cause))[-TRACEBACK_LIMIT:])
@@ -261,6 +266,11 @@ def _measured(folder: Path) -> dict[str, Any]:
     return {
         name: result[name] for name in ("parameters", "ms_per_window", "seconds", "seed") if name in result
     }
+
+
+def _hash(config: Mapping[str, Any]) -> str:
+    """Tells configurations apart."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:

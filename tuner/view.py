@@ -53,6 +53,7 @@ class PlainView:
         self.console = console
         self._clock = clock
         self._agents: Sequence[AgentState] = ()
+        self._said = ""
         self._drawn = -1e9
         self._counted = -1e9
 
@@ -80,6 +81,10 @@ class PlainView:
             case "died":
                 trial = "" if content["number"] is None else f" with trial {content['number']}"
                 self.say(f"agent {event.agent} died{trial} ({content['how']}); a new one takes its place")
+            case "memory":
+                self.say(
+                    f"agent {event.agent} waits: {content['free']} MiB are free, it needs {content['needed']}"
+                )
             case "stopping":
                 self.say(f"{content['reason']}: agents finish their epoch; once more stops them at once")
 
@@ -97,7 +102,15 @@ class PlainView:
         self.say(self._line())
 
     def _draw(self) -> None:
-        self.say(self._line())
+        running = [
+            f"trial {agent.number} epoch {agent.epoch + 1}"
+            for agent in self._agents
+            if agent.number is not None and agent.epoch is not None
+        ]
+        line = " · ".join([self._line(), *running])
+        if line != self._said:
+            self.say(line)
+            self._said = line
 
     def _count(self) -> None:
         self._counted = self._clock()
