@@ -1,0 +1,110 @@
+"""The rooms know only what they may: imports are acyclic, and heavy packages stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("model", "tuner", "ensemble", "inference")
+# room → the rooms that it may import
+MAY_IMPORT = {
+    "model": {"model"},
+    "ensemble": {"ensemble", "model"},
+    "tuner": {"tuner", "model"},
+    "inference": {"inference", "model", "ensemble"},
+}
+STUDY_MACHINERY = "inference/tune"  # the one place outside `tuner` that may use studies
+OPTUNA_ROOMS = ("tuner/", STUDY_MACHINERY)
+WANDB_FILES = ("tuner/tracking", "tuner/sync", "tuner/child/")
+
+
+def modules() -> list[Path]:
+    return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+
+
+def imports_of(path: Path, *, top_only: bool = False) -> set[str]:
+    """Dotted names that a file imports; with `top_only` just those that run when the module is imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = top_level(tree.body) if top_only else ast.walk(tree)
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                inner = ROOT / (node.module.replace(".", "/") + f"/{alias.name}.py")
+                found.add(f"{node.module}.{alias.name}" if inner.exists() else node.module)
+    return found
+
+
+def top_level(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Statements that run on import: not those in functions, nor under `if TYPE_CHECKING`."""
+    out: list[ast.stmt] = []
+    for node in body:
+        if isinstance(node, ast.If):
+            if "TYPE_CHECKING" not in ast.unparse(node.test):
+                out += top_level(node.body) + top_level(node.orelse)
+        elif isinstance(node, ast.Try):
+            out += top_level(node.body)
+        elif isinstance(node, ast.ClassDef):
+            out += top_level(node.body)
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            out.append(node)
+    return out
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_the_rooms_it_may(room: str) -> None:
+    wrong = []
+    for path in modules():
+        if not name_of(path).startswith(f"{room}/"):
+            continue
+        allowed = MAY_IMPORT[room] | ({"tuner"} if name_of(path).startswith(STUDY_MACHINERY) else set())
+        rooms = {name.split(".")[0] for name in imports_of(path)} & set(ROOMS)
+        if rooms - allowed:
+            wrong.append(f"{name_of(path)} imports {sorted(rooms - allowed)}")
+    assert not wrong
+
+
+def test_only_the_tuner_knows_optuna() -> None:
+    users = [name_of(p) for p in modules() if any(i.split(".")[0] == "optuna" for i in imports_of(p))]
+    assert users
+    assert [u for u in users if not u.startswith(OPTUNA_ROOMS)] == []
+
+
+def test_only_tracking_knows_wandb() -> None:
+    users = [name_of(p) for p in modules() if any(i.split(".")[0] == "wandb" for i in imports_of(p))]
+    assert users
+    assert [u for u in users if not u.startswith(WANDB_FILES)] == []
+
+
+def test_imports_at_module_level_have_no_cycle() -> None:
+    names = {name_of(p).removesuffix(".py").removesuffix("/__init__").replace("/", "."): p for p in modules()}
+    graph = {name: (imports_of(path, top_only=True) & set(names)) - {name} for name, path in names.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_help_imports_nothing_heavy(room: str) -> None:
+    """`-h` answers at once because torch, optuna, wandb and pandas are imported by the commands that use them."""
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['{room}', '--help']\n"
+        f"try: runpy.run_module('{room}', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'optuna', 'wandb', 'pandas', 'sklearn', 'matplotlib', 'plotly'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
