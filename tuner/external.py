@@ -204,6 +204,7 @@ class _Run:
             "WANDB_SWEEP_PARAM_PATH": str(path / PARAMETERS),
             "WANDB_RUN_GROUP": self.objective.study,
             "WANDB_NAME": f"{self.objective.study}-{path.name.partition('.')[0]}",
+            "WANDB_X_SERVICE_WAIT": "120",  # seconds; W&B's 30 are not enough on an overloaded machine
             "WANDB_CONSOLE": "off",  # the output is in output.log, once
             "TUNER_EVENTS": str(path / EVENTS),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(HOOK), os.environ.get("PYTHONPATH")])),

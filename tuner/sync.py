@@ -145,14 +145,13 @@ def _own_files(folder: Path) -> dict[int, list[Path]]:
 
 
 def _first_whole(candidates: Sequence[Path], run_folder: Path | None) -> list[Path]:
-    """The file of a trial that is uploaded, or else one that has all that its run folder has."""
-    for file in candidates:
-        if is_synced(file):
-            return [file]
+    """A trial's latest file that is uploaded or has all that its run folder has; a trial may run twice."""
     steps: set[Any] = set()
     if run_folder is not None:
         steps = {row.get("_step", row.get("epoch")) for row in read_metrics(run_folder / METRICS)}
     for file in reversed(candidates):
+        if is_synced(file):
+            return [file]
         found = tracking_file.content(file)
         if found.ended and found.rows >= len(steps):
             return [file]

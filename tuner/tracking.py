@@ -54,8 +54,8 @@ class RunTracker(Protocol):
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         """Adds one epoch's metrics."""
 
-    def finish(self, state: TrialState, summary: Mapping[str, Any], *, artifact: Path | None = None) -> None:
-        """Ends the run. `artifact`: a run folder to upload with it, when online."""
+    def finish(self, state: TrialState, summary: Mapping[str, Any]) -> None:
+        """Ends the run."""
 
 
 class Tracker(Protocol):
@@ -72,7 +72,7 @@ class Tracker(Protocol):
     ) -> RunTracker:
         """Begins the run of trial `number`."""
 
-    def close(self, *, timeout: float = 10.0) -> None:
+    def close(self, *, timeout: float = 20.0) -> None:
         """Lets what is under way end, for at most `timeout` seconds."""
 
 
@@ -84,6 +84,7 @@ def open_tracker(
     project: str | None = None,
     entity: str | None = None,
     external: bool = False,
+    artifacts: bool = False,
 ) -> Tracker:
     """The tracker of a study, its mode resolved once (a few seconds at most when the server is not there).
 
@@ -91,6 +92,7 @@ def open_tracker(
         mode: "auto" is online with a key and a reachable server, offline otherwise; "online" asks for the
             server but goes on offline without it; "off" is a null object.
         project: W&B project (default "gcode-tuner"); `entity`: W&B team or user (default: the key's own).
+        artifacts: online, each run's folder is uploaded with it.
         external: the study runs somebody's script, which makes its own W&B runs; ours would double them.
     """
     folder = wandb_folder(results, study_name)
@@ -102,9 +104,10 @@ def open_tracker(
         return NullTracker(f"W&B off: {folder} cannot be written ({error.strerror})")
     if external:
         return NullTracker("W&B: the script's own runs are written offline; `tuner sync` uploads them")
-    return (
-        NullTracker(reason) if resolved == "off" else WandbTracker(resolved, reason, study_name, folder, own)
-    )
+    if resolved == "off":
+        return NullTracker(reason)
+    runs = results.resolve() / "runs" / study_name if artifacts else None
+    return WandbTracker(resolved, reason, study_name, folder, own, runs)
 
 
 def wandb_folder(results: Path, study_name: str) -> Path:
@@ -152,7 +155,7 @@ class NullTracker:
     ) -> RunTracker:
         return NullRun()
 
-    def close(self, *, timeout: float = 10.0) -> None:
+    def close(self, *, timeout: float = 20.0) -> None:
         return None
 
 
@@ -162,19 +165,24 @@ class NullRun:
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         return None
 
-    def finish(self, state: TrialState, summary: Mapping[str, Any], *, artifact: Path | None = None) -> None:
+    def finish(self, state: TrialState, summary: Mapping[str, Any]) -> None:
         return None
 
 
 @dataclass
 class WandbTracker:
-    """Writes runs through a worker process, started with the first run of this process."""
+    """Writes runs through a worker process, started with the first run of this process.
+
+    Attributes:
+        runs: the folder of run folders, where those are to be uploaded.
+    """
 
     mode: Literal["online", "offline", "off"]
     reason: str
     study_name: str
     folder: Path
     identity: Identity
+    runs: Path | None = None
     _worker: _Worker | None = field(default=None, repr=False)
     _started: int = 0
 
@@ -186,11 +194,11 @@ class WandbTracker:
             self._worker = _Worker(self)
         identifier = self.identity.run_id(number)
         message = {"id": identifier, "config": dict(config), "name": name, "tags": list(tags)}
-        run = WandbRun(number, self._worker)
+        run = WandbRun(number, self._worker, None if self.runs is None else self.runs / str(number))
         run.send("start", message)
         return run
 
-    def close(self, *, timeout: float = 10.0) -> None:
+    def close(self, *, timeout: float = 20.0) -> None:
         if self._worker is not None:
             self._worker.close(timeout)
         self._worker = None
@@ -206,12 +214,13 @@ class WandbRun:
 
     number: int
     worker: _Worker | None
+    artifact: Path | None = None
 
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         self.send("log", {"epoch": epoch, "metrics": dict(metrics)})
 
-    def finish(self, state: TrialState, summary: Mapping[str, Any], *, artifact: Path | None = None) -> None:
-        where = None if artifact is None else str(artifact.resolve())
+    def finish(self, state: TrialState, summary: Mapping[str, Any]) -> None:
+        where = str(self.artifact) if self.artifact is not None and self.artifact.exists() else None
         self.send("finish", {"state": state, "summary": dict(summary), "artifact": where})
 
     def send(self, action: str, content: Mapping[str, Any]) -> None:

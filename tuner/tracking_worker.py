@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 STUCK_SECONDS = 90.0  # a message that takes longer means that the client hangs
+SERVICE_SECONDS = 60.0  # for the client's own service to start; 1 s, but on a machine that is overloaded
 INIT_SECONDS = 15.0
 FINISH_SECONDS = 60.0
 
@@ -76,6 +77,7 @@ def _start(message: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
             finish_timeout_raises=True,
             x_disable_meta=True,  # the command line and machine of this worker, not of the trial
             x_disable_stats=True,
+            x_service_wait=SERVICE_SECONDS,
             x_save_requirements=False,
             disable_git=True,
             save_code=False,

@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -94,13 +95,15 @@ class FakeWandb:
             found = re.search(r"(?:query|mutation)\s+(\w+)", message["query"])
             name = found[1] if found else ""
             self.requests.append(name)
-            given = message.get("variables") or {}
-            return {"data": self._graphql(name, given) if known else {"viewer": None}}
+            if not known:
+                return {"data": {"viewer": None}}
+            answer = self._graphql(name, message.get("variables") or {})
+            return {"errors": [{"message": f"no {name} here"}]} if answer is None else {"data": answer}
         self.requests.append("file_stream")
         self._take_lines(self.runs[path.split("/")[-2]], message)
         return {}
 
-    def _graphql(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+    def _graphql(self, name: str, given: dict[str, Any]) -> dict[str, Any] | None:
         if name == "Viewer":
             teams: dict[str, Any] = {"edges": []}
             return {"viewer": {"id": "1", "username": "me", "entity": "me", "flags": "{}", "teams": teams}}
@@ -118,7 +121,7 @@ class FakeWandb:
         if name == "CreateRunFiles":
             files = [{"name": file, "uploadUrl": f"{self.url}/upload/{file}"} for file in given["files"]]
             return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": files}}
-        return {}
+        return {"project": None} if name == "ArtifactType" else None
 
     def _take_lines(self, run: UploadedRun, message: dict[str, Any]) -> None:
         files = message.get("files") or {}
@@ -157,7 +160,7 @@ def track(results: Path, study: str, number: int, losses: list[float], state: st
     for epoch, loss in enumerate(losses):
         run.log(epoch, {"val/loss": loss})
     run.finish(state, {"val/loss": min(losses)})  # type: ignore[arg-type]
-    tracker.close(timeout=30)
+    tracker.close(timeout=60)
     write_run(results, study, number, losses, state)
 
 
@@ -225,7 +228,7 @@ def test_long_records_are_read_across_blocks(tmp_path: Path) -> None:
         run.log(epoch, {"text": "x" * 3000, "val/loss": 1.0})
     run.log(40, {"text": "x" * 100_000})
     run.finish("complete", {})
-    tracker.close(timeout=30)
+    tracker.close(timeout=60)
 
     (file,) = wandb_folder(tmp_path, "study").glob("wandb/offline-run-*/*.wandb")
     assert tracking_file.content(file) == tracking_file.Content(rows=41, ended=True)
@@ -238,7 +241,7 @@ def test_a_run_tracked_online_is_there_at_once_and_not_uploaded_again(
     run = tracker.start(0, {"lr": 1}, "study-0")
     run.log(0, {"val/loss": 0.5})
     run.finish("complete", {"val/loss": 0.5})
-    tracker.close(timeout=30)
+    tracker.close(timeout=60)
     write_run(tmp_path, "study", 0, [0.5])
 
     assert tracker.mode == "online" and server.url in tracker.reason
@@ -246,6 +249,35 @@ def test_a_run_tracked_online_is_there_at_once_and_not_uploaded_again(
     assert [line["val/loss"] for line in sent.history] == [0.5]
     assert sent.exit_code == 0
     assert quiet(tmp_path).before == 1
+
+
+def test_a_trial_that_ran_twice_is_uploaded_as_it_was_the_last_time(
+    server: FakeWandb, tmp_path: Path
+) -> None:
+    track(tmp_path, "study", 0, [0.9], "failed")
+    time.sleep(1)  # the client names a run's folder by the second
+    track(tmp_path, "study", 0, [0.5, 0.4])
+
+    assert quiet(tmp_path).uploaded == 1
+    ((_, run),) = server.runs.items()
+    assert [line["val/loss"] for line in run.history] == [0.5, 0.4]
+    assert run.summary["state"] == "complete"
+
+
+def test_a_run_folder_that_the_server_does_not_take_does_not_cost_the_run(
+    server: FakeWandb, tmp_path: Path
+) -> None:
+    write_run(tmp_path, "study", 0, [0.5])
+    tracker = open_tracker("online", study_name="study", results=tmp_path, artifacts=True)
+    run = tracker.start(0, {}, "study-0")
+    run.log(0, {"val/loss": 0.5})
+    run.finish("complete", {"val/loss": 0.5})
+    tracker.close(timeout=60)
+
+    assert "CreateArtifact" in server.requests
+    ((_, sent),) = server.runs.items()
+    assert sent.exit_code == 0
+    assert sent.summary["state"] == "complete"
 
 
 def test_without_a_key_or_a_server_nothing_is_touched(

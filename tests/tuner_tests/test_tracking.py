@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tuner import tracking_file
 from tuner.tracking import Tracker, WandbTracker, open_tracker, wandb_folder
 from tuner.tracking_mode import resolve
 
@@ -31,7 +32,7 @@ def tracker(tmp_path: Path) -> Iterator[WandbTracker]:
     opened = open_tracker("offline", study_name="study", results=tmp_path)
     assert isinstance(opened, WandbTracker)
     yield opened
-    opened.close(timeout=30)
+    opened.close(timeout=60)
 
 
 def worker_pid(tracker: WandbTracker) -> int:
@@ -52,8 +53,8 @@ def test_every_tracker_takes_the_same_calls(mode: Any, tmp_path: Path) -> None:
     tracker: Tracker = open_tracker(mode, study_name="study", results=tmp_path)
     run = tracker.start(0, {"lr": 0.1, "path": Path("x")}, "study-0", tags=("a",))
     run.log(0, {"val/loss": float("nan")})
-    run.finish("complete", {"val/loss": float("inf")}, artifact=tmp_path)
-    tracker.close(timeout=30)
+    run.finish("complete", {"val/loss": float("inf")})
+    tracker.close(timeout=60)
 
     assert tracker.mode in ("off", "offline")
     assert tracker.reason.startswith("W&B") and "\n" not in tracker.reason
@@ -64,7 +65,7 @@ def test_a_trial_is_a_run_with_config_metrics_state_and_number(tracker: WandbTra
     for epoch in range(3):
         run.log(epoch, {"val/loss": 1 / (epoch + 1)})
     run.finish("failed", {"val/loss": 0.5})
-    tracker.close(timeout=30)
+    tracker.close(timeout=60)
 
     found = inspect(tmp_path, 4)
     assert found["config"] == {"lr": 0.1, "net": {"width": 3}}
@@ -101,7 +102,7 @@ def test_a_killed_client_is_replaced_at_the_next_trial(tracker: WandbTracker, tm
     second = tracker.start(1, {}, "study-1")
     second.log(0, {"val/loss": 0.5})
     second.finish("complete", {"val/loss": 0.5})
-    tracker.close(timeout=30)
+    tracker.close(timeout=60)
 
     assert inspect(tmp_path, 1)["summary"]["val/loss"] == 0.5
 
@@ -148,10 +149,11 @@ time.sleep(60)
     process.wait()
     process.stdout.close()
 
-    end = time.monotonic() + 15
-    while time.monotonic() < end and not list(tmp_path.glob("wandb/study/wandb/offline-run-*/*.wandb")):
+    end = time.monotonic() + 60
+    while time.monotonic() < end and not any(
+        tracking_file.content(file).ended for file in tmp_path.glob("wandb/study/wandb/offline-run-*/*.wandb")
+    ):
         time.sleep(0.05)
-    time.sleep(1)
     found = inspect(tmp_path, 0)
     assert found["summary"]["val/loss"] == 4
     assert found["summary"]["state"] == "failed"
