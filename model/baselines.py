@@ -23,10 +23,11 @@ from model.registration import Registration
 from model.tokens import BOS, EOS, UNK, Vocabulary
 from model.windows import Windows, find_windows, split, split_windows
 
-TREES, TREES_AT_ONCE = (
-    120,
-    8,
-)  # a tree's leaves hold every line's share: all trees at once would fill the memory
+TREES = 120
+TREES_AT_ONCE = 20  # a tree's leaves hold the share of every line: all trees at once fill the memory
+TREE_FEATURES = (
+    0.1  # tried at a split; the usual square root overlooks the position: 73 instead of 87 % exact
+)
 NEIGHBOURS = 5
 EDGE_ROWS = 8  # rows at either end of a window whose means are features
 DIGITS = 4
@@ -234,7 +235,9 @@ def extra_trees(problem: Problem, features: np.ndarray, *, seed: int) -> np.ndar
 
     weights = np.zeros((len(problem.test), len(problem.classes)))
     for batch in range(TREES // TREES_AT_ONCE):
-        trees = ExtraTreesClassifier(TREES_AT_ONCE, n_jobs=-1, random_state=seed * 1000 + batch)
+        trees = ExtraTreesClassifier(
+            TREES_AT_ONCE, max_features=TREE_FEATURES, n_jobs=-1, random_state=seed * 1000 + batch
+        )
         trees.fit(features[problem.train], problem.labels)
         weights += trees.predict_proba(features[problem.test])
     return weights
