@@ -48,7 +48,7 @@ class BundleTeacher:
             memory = Memory(member.network.encode(x.to(member.device)))
             heads = member.network.decoder(memory.encoded, inputs.to(member.device))
             logits.append({head: values.flatten(0, 1) for head, values in heads.items() if head in HEADS})
-        pooled = self.predictor.pooled(logits)
+        pooled = self.predictor.pooled(logits, inputs.flatten())
         return {head: values.view(*inputs.shape, -1).to(inputs.device) for head, values in pooled.items()}
 
 

@@ -2,16 +2,13 @@
 
 What decodes a run decodes a bundle: `encode`, `begin`, `advance`, `reorder`, `operation_logits`. Members
 advance in step; their log-probabilities are pooled with the bundle's weights, then its calibration
-temperature is applied. The value head is pooled as what decoding asks of it, the distribution among a
-parameter's values:
-
-    log p(value | parameter) pooled over members, + log p(parameter) pooled likewise
-
-so masking to a parameter and renormalising gives the pooled conditional, and the row is a distribution still.
+temperature is applied. The value head is pooled as what decoding asks of it, the distribution among the
+values of the parameter that was just named; where none was named no value can follow, and its row is uniform.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +21,7 @@ from torch import Tensor
 from ensemble.bundle import Bundle
 from ensemble.predictions import FLOOR
 from model.errors import InputError
-from model.tokens import Vocabulary
+from model.tokens import PARAM_TYPE, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,11 @@ class BundlePredictor:
         self.config = first.config
         self.operations = first.operations
         self.channels = first.channels
-        self._groups = _value_groups(self.vocabulary)
+        self.device: torch.device = first.device
+        self._letter = _letters(self.vocabulary).to(self.device)
+        owner = torch.from_numpy(self.vocabulary.value_param_type).to(self.device)
+        self._values = [(owner == i).nonzero()[:, 0] for i in range(len(self.vocabulary.param_types))]
+        self._weights = {head: torch.tensor(w, device=self.device) for head, w in bundle.weights.items()}
 
     @classmethod
     def load(cls, folder: Path) -> BundlePredictor:
@@ -117,7 +118,7 @@ class BundlePredictor:
             member.advance(part, tokens) for member, part in zip(self.members, state.members, strict=True)
         ]
         logits = [answer[0] for answer in answers]
-        return self.pooled(logits), BundleState(tuple(answer[1] for answer in answers))
+        return self.pooled(logits, tokens), BundleState(tuple(answer[1] for answer in answers))
 
     def reorder(self, state: BundleState, rows: Tensor) -> BundleState:
         """The states of `rows` (M,), repeated or left out as given."""
@@ -127,51 +128,53 @@ class BundlePredictor:
     def operation_logits(self, memory: BundleMemory) -> Tensor:
         """(B, operations) pooled log-probabilities of the operation."""
         parts = zip(self.members, memory.members, strict=True)
-        answers = [torch.log_softmax(member.operation_logits(part).float(), dim=-1) for member, part in parts]
-        return self._pool(answers, "operation")
+        return self._pool(torch.stack([member.operation_logits(part) for member, part in parts]), "operation")
 
     # -- pooling
 
-    def pooled(self, members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Head → (N, classes) log-probabilities from the members' logits of the same shape."""
+    def pooled(self, members: Sequence[Mapping[str, Tensor]], tokens: Tensor) -> dict[str, Tensor]:
+        """Head → (N, classes) log-probabilities from the members' logits of the same shape.
+
+        Args:
+            tokens: (N,) the token before; it names the parameter whose values are asked for, if any.
+        """
         answer = {}
         for head in ("type", "command", "param_type"):
-            log_p = self._pool([torch.log_softmax(member[head].float(), dim=-1) for member in members], head)
-            answer[head] = _tempered(log_p, self.bundle.temperatures[head])
-        answer["param_value"] = self._pooled_values([member["param_value"].float() for member in members])
+            logits = torch.stack([member[head] for member in members])
+            answer[head] = self._pool(logits, head, temperature=self.bundle.temperatures[head])
+        answer["param_value"] = self._pooled_values([member["param_value"] for member in members], tokens)
         return answer
 
-    def _pooled_values(self, members: Sequence[Tensor]) -> Tensor:
-        """(N, values): pooled conditionals of each parameter's values, plus the parameter's pooled mass."""
-        out = torch.empty_like(members[0])
-        masses = [
-            torch.stack([member[:, classes].logsumexp(dim=-1) for classes in self._groups], dim=-1)
-            for member in members
-        ]  # (N, parameters) a member
-        mass = self._pool([torch.log_softmax(each, dim=-1) for each in masses], "param_value")
-        for g, classes in enumerate(self._groups):
-            inside = [torch.log_softmax(member[:, classes], dim=-1) for member in members]
-            pooled = _tempered(self._pool(inside, "param_value"), self.bundle.temperatures["param_value"])
-            out[:, classes] = pooled + mass[:, g : g + 1]
+    def _pooled_values(self, members: Sequence[Tensor], tokens: Tensor) -> Tensor:
+        """(N, values): pooled among the values of the parameter that `tokens` names, `FLOOR` elsewhere."""
+        rows, classes = members[0].shape
+        out = torch.full((rows, classes), FLOOR, device=self.device)
+        letter = self._letter[tokens.to(self.device)]
+        out[letter < 0] = -math.log(max(1, classes))
+        for number in letter.unique().tolist():
+            if number < 0 or not len(self._values[number]):
+                continue
+            here = (letter == number).nonzero()
+            inside = torch.stack([member[here, self._values[number]] for member in members])
+            temperature = self.bundle.temperatures["param_value"]
+            out[here, self._values[number]] = self._pool(inside, "param_value", temperature=temperature)
         return out
 
-    def _pool(self, log_p: Sequence[Tensor], head: str) -> Tensor:
-        """K tensors (N, classes) of log-probabilities as one, with the head's weights."""
-        weighed = [(w, part) for w, part in zip(self.bundle.weights[head], log_p, strict=True) if w > 0]
-        if len(weighed) == 1:
-            return weighed[0][1].clamp_min(FLOOR)
+    def _pool(self, logits: Tensor, head: str, *, temperature: float = 1.0) -> Tensor:
+        """(K, N, classes) logits as (N, classes) log-probabilities, with the head's weights."""
+        weights = self._weights[head]
+        used = weights > 0
+        log_p = torch.log_softmax(logits[used].float(), dim=-1).clamp_min(FLOOR)
         if self.bundle.pooling == "mixture":
-            total = sum((w * part.clamp_min(FLOOR).exp() for w, part in weighed), torch.zeros(()))
-            return total.log().clamp_min(FLOOR)
-        total = sum((w * part.clamp_min(FLOOR) for w, part in weighed), torch.zeros(()))
-        return torch.log_softmax(total, dim=-1).clamp_min(FLOOR)
+            pooled = torch.tensordot(weights[used], log_p.exp(), dims=1).log()
+        else:
+            pooled = torch.log_softmax(torch.tensordot(weights[used], log_p, dims=1), dim=-1)
+        if temperature != 1:
+            pooled = torch.log_softmax(pooled / temperature, dim=-1)
+        return pooled.clamp_min(FLOOR)
 
 
-def _value_groups(vocabulary: Vocabulary) -> tuple[Tensor, ...]:
-    """The value classes of each parameter that has any, as index tensors."""
-    owner = vocabulary.value_param_type
-    return tuple(torch.from_numpy(np.flatnonzero(owner == letter)) for letter in np.unique(owner))
-
-
-def _tempered(log_p: Tensor, temperature: float) -> Tensor:
-    return log_p if temperature == 1 else torch.log_softmax(log_p / temperature, dim=-1)
+def _letters(vocabulary: Vocabulary) -> Tensor:
+    """(tokens,) the parameter that each token names, -1 for tokens that name none."""
+    table = vocabulary.factor_table
+    return torch.from_numpy(np.where(table[:, 0] == PARAM_TYPE, table[:, 2], -1))

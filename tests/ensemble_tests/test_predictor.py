@@ -29,6 +29,7 @@ class Fixed:
         self.vocabulary = vocabulary
         self.config = SimpleNamespace(window=64)
         self.operations = ("face", "pocket")
+        self.device = torch.device("cpu")
         self.channels = ("a", "b")
         self.logits = {head: 3 * torch.randn(ROWS, sizes[head], generator=generator) for head in HEADS}
         self.operation = torch.randn(ROWS, 2, generator=generator)
@@ -76,61 +77,77 @@ def bundle_of(
     )
 
 
-def answer_of(predictor: BundlePredictor) -> dict[str, np.ndarray]:
+def answer_of(predictor: BundlePredictor, token: str = "X") -> dict[str, np.ndarray]:
+    """What follows `token` in every row."""
     state = predictor.begin(predictor.encode(predictor.windows(None), np.arange(ROWS)))
-    answer, _ = predictor.advance(state, torch.ones(ROWS, dtype=torch.long))
+    answer, _ = predictor.advance(state, torch.full((ROWS,), VOCABULARY.ids[token]))
     return {head: logits.numpy() for head, logits in answer.items()}
 
 
-def conditional(logits: np.ndarray, letter: int) -> np.ndarray:
+def values_of(letter: str) -> np.ndarray:
+    return VOCABULARY.value_param_type == VOCABULARY.param_types.index(letter)
+
+
+def conditional(logits: np.ndarray, letter: str) -> np.ndarray:
     """Log-probabilities among one parameter's values."""
-    inside = logits[:, VOCABULARY.value_param_type == letter]
+    inside = logits[:, values_of(letter)]
     return inside - np.log(np.exp(inside).sum(axis=1, keepdims=True))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
 def test_one_member_answers_as_itself() -> None:
     run = Fixed(1)
     answer = answer_of(BundlePredictor(bundle_of(1), [run]))
-    for head in HEADS:
+    for head in ("type", "command", "param_type"):
         np.testing.assert_allclose(answer[head], torch.log_softmax(run.logits[head], -1), atol=1e-5)
+    expected = conditional(run.logits["param_value"].numpy(), "X")
+    np.testing.assert_allclose(answer["param_value"][:, values_of("X")], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["mixture", "log_linear"])
 def test_heads_are_pooled_as_stored_predictions_are(pooling: Pooling) -> None:
     weights = (0.6, 0.3, 0.1)
     runs = [Fixed(i) for i in range(3)]
-    answer = answer_of(BundlePredictor(bundle_of(3, weights, pooling=pooling), runs))
+    predictor = BundlePredictor(bundle_of(3, weights, pooling=pooling), runs)
+    answer = answer_of(predictor)
     for head in ("type", "command", "param_type"):
         parts = [torch.log_softmax(run.logits[head], -1).numpy() for run in runs]
         np.testing.assert_allclose(answer[head], pool(parts, np.array(weights), pooling=pooling), atol=1e-5)
-    for letter in range(len(VOCABULARY.param_types)):
+    for letter in "XYF":
         parts = [conditional(run.logits["param_value"].numpy(), letter) for run in runs]
         expected = pool(parts, np.array(weights), pooling=pooling)
-        np.testing.assert_allclose(conditional(answer["param_value"], letter), expected, atol=1e-5)
+        answer = answer_of(predictor, letter)
+        np.testing.assert_allclose(answer["param_value"][:, values_of(letter)], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("token", ["X", "G1"])
 @pytest.mark.parametrize("pooling", ["mixture", "log_linear"])
-def test_every_head_answers_a_distribution(pooling: Pooling) -> None:
-    answer = answer_of(BundlePredictor(bundle_of(2, pooling=pooling), [Fixed(1), Fixed(2)]))
+def test_every_head_answers_a_distribution(pooling: Pooling, token: str) -> None:
+    answer = answer_of(BundlePredictor(bundle_of(2, pooling=pooling), [Fixed(1), Fixed(2)]), token)
     for head in HEADS:
         np.testing.assert_allclose(np.exp(answer[head]).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_rows_that_name_different_parameters_are_asked_for_different_values() -> None:
+    predictor = BundlePredictor(bundle_of(2), [Fixed(1), Fixed(2)])
+    state = predictor.begin(predictor.encode(predictor.windows(None), np.arange(ROWS)))
+    tokens = [VOCABULARY.ids[word] for word in ("X", "Y", "F", "G0", "X", "Y")]
+    mixed = predictor.advance(state, torch.tensor(tokens))[0]["param_value"].numpy()
+    for row, word in enumerate(("X", "Y", "F", "G0", "X", "Y")):
+        np.testing.assert_allclose(mixed[row], answer_of(predictor, word)["param_value"][row], atol=1e-6)
 
 
 def test_the_temperature_comes_after_pooling() -> None:
     runs = [Fixed(1), Fixed(2)]
     cold = answer_of(BundlePredictor(bundle_of(2), runs))
     warm = answer_of(BundlePredictor(bundle_of(2, temperatures={"type": 2.0, "param_value": 3.0}), runs))
-    halved = cold["type"] / 2
-    np.testing.assert_allclose(
-        warm["type"], halved - np.log(np.exp(halved).sum(axis=1, keepdims=True)), atol=1e-5
-    )
+    np.testing.assert_allclose(warm["type"], log_softmax(cold["type"] / 2), atol=1e-5)
     np.testing.assert_allclose(warm["command"], cold["command"])
-    third = conditional(cold["param_value"], 0) / 3
-    np.testing.assert_allclose(
-        conditional(warm["param_value"], 0),
-        third - np.log(np.exp(third).sum(axis=1, keepdims=True)),
-        atol=1e-5,
-    )
+    third = log_softmax(cold["param_value"][:, values_of("X")] / 3)
+    np.testing.assert_allclose(warm["param_value"][:, values_of("X")], third, atol=1e-5)
 
 
 def test_a_member_without_weight_in_a_head_is_not_heard_there() -> None:
