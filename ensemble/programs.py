@@ -28,7 +28,8 @@ def collect(data: Recordings, train: Sequence[int], *, window: int) -> dict[str,
     file.
     """
     labels = dense_labels(data, window=window)
-    programs, used = [], set[int]()
+    programs: list[dict[str, Any]] = []
+    used = set[int]()
     for i in train:
         recording = data.recordings[i]
         starts = max(1, recording.rows - window + 1)
