@@ -64,7 +64,7 @@ def import_recordings(
         InputError: something is wrong with a file or with `to`; an older data set there is untouched then.
         WorkFailed: the disk is full.
     """
-    _check_target(to)
+    check_target(to)
     paths, others = find_recordings(sources)
     files = []
     for done, path in enumerate(paths):
@@ -81,7 +81,7 @@ def write_data_set(files: Sequence[RecordingFile], to: Path, *, kind: str = "rec
         InputError: `to` is something else than a data set.
         WorkFailed: the disk is full; nothing is left behind.
     """
-    _check_target(to)
+    check_target(to)
     layout = Layout.of(files, None)
     with _built_beside(to) as folder:
         # Ordinary writes, not a memory map: on a full disk a map kills the process (SIGBUS), a write says so.
@@ -115,7 +115,8 @@ def _written(path: Path, layout: Layout, files: Sequence[RecordingFile]) -> Iter
             yield signals
 
 
-def _check_target(to: Path) -> None:
+def check_target(to: Path) -> None:
+    """InputError when `to` is there and is something else than a data set: it is never replaced."""
     if to.exists() and not (to / MANIFEST).is_file() and not (to.is_dir() and not any(to.iterdir())):
         raise InputError(f"{to}: exists and is no data set; choose another folder with --to")
 

@@ -55,9 +55,10 @@ class Simulation:
 
 def synthesize(to: Path, simulation: Simulation | None = None) -> Recordings:
     """Writes simulated recordings as the data set `to` (whole or absent, like an import)."""
-    from model.importing import write_data_set
+    from model.importing import check_target, write_data_set
     from model.recording_files import from_table
 
+    check_target(to)
     files = [
         from_table(table, name=name, source=f"{name}_aligned.csv", where=name)
         for name, table in simulate(simulation or Simulation())
