@@ -103,6 +103,10 @@ class Bench:
         finally:
             end(process)
 
+    def error(self) -> str:
+        """The line with which a supervisor gave up, if one did."""
+        return next((line for line in self.output().splitlines() if line.startswith("error:")), "")
+
     def output(self) -> str:
         return (self.folder / "output.log").read_text()
 
@@ -231,7 +235,7 @@ def kills(folder: Path, *, kills: int = 200, agents: int = 4, trials: int | None
     status = bench.finish()
     found = bench.problems(seen=seen)
     if status:
-        found.append(f"the last run ended with status {status}")
+        found.append(f"the last run ended with status {status} {bench.error()}")
     states = bench.states()
     return Outcome(
         found,
@@ -248,7 +252,7 @@ def fresh_database(folder: Path, *, starters: int = 8) -> Outcome:
     statuses = [process.wait(300) for process in processes]
     found = bench.problems()
     if any(statuses):
-        found.append(f"exit statuses {statuses}")
+        found.append(f"exit statuses {statuses} {bench.error()}")
     return Outcome(found, f"{starters} at once, {bench.states()['FAIL']} failed")
 
 

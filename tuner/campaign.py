@@ -6,8 +6,6 @@ what is done and goes on with the rest, at whatever point it was stopped.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,7 +14,7 @@ from rich.table import Table
 
 from model.config import Config
 from model.errors import WorkFailed
-from tuner import probe, retrain, study_file, winners
+from tuner import on_bundle, probe, retrain, study_file, winners
 from tuner.launch import Request, data_for, default_agents, launch
 from tuner.objective import ModelObjective
 from tuner.storage import open_records, storage_errors
@@ -46,11 +44,11 @@ class Campaign:
         files = [study_file.load(name) for name in CAMPAIGN]
         for number, file in enumerate(files, 1):
             self._say(f"[bold]{number}/{len(files)} {file.name}[/]: {file.purpose}")
+            request = replace(self.request, study_file=file)
             if file.on == "bundle":
                 self._bundle()
-                self._command("inference", "tune", "--bundle", BUNDLE, "--study", file.name)
+                on_bundle.tune(request, self.console, bundle=BUNDLE)
             else:
-                request = replace(self.request, study_file=file)
                 self._study(request)
                 confirm(request, self.make_view(), self.console)
         self._say("the campaign is done; next: python -m tuner status, python -m inference decode FILE.csv")
@@ -96,17 +94,8 @@ class Campaign:
         if (self.request.results / "ensembles" / BUNDLE / "bundle.json").exists():
             return
         trained = [name for name in CAMPAIGN if study_file.load(name).on == "train"]
-        self._command("ensemble", "build", "--k", str(MEMBERS), "--name", BUNDLE, "--study", *trained)
-
-    def _command(self, *arguments: str) -> None:
-        shown = f"python -m {' '.join(arguments)}"
-        self.console.print(f"$ {shown}", style="dim", markup=False, soft_wrap=True)
-        command = [sys.executable, "-m", *arguments, "--results", str(self.request.results)]
-        status = subprocess.run(command, check=False).returncode
-        if status == 130:
-            raise KeyboardInterrupt
-        if status:
-            raise WorkFailed(f"the campaign stopped at: {shown}")
+        build = ["ensemble", "build", "--k", str(MEMBERS), "--name", BUNDLE, "--study", *trained]
+        on_bundle.run_module(build, self.request, self.console)
 
     def _say(self, line: str) -> None:
         self.console.print(line)

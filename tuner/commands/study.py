@@ -30,7 +30,13 @@ def add(subparsers: opt.Subparsers) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="fix a value of the configuration"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
-    parser.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
+    parser.add_argument(
+        "--wandb",
+        choices=("auto", "online", "offline", "off"),
+        default="auto",
+        help="W&B runs of the trials (default: online with a key and a server, else offline)",
+    )
+    parser.add_argument("--wandb-artifacts", action="store_true", help="online: upload run folders as well")
     parser.add_argument("--dry-run", action="store_true", help="show space, cost and first trials; run none")
     parser.add_argument("--fresh", action="store_true", help="begin anew; the old study is kept aside")
     opt.add_storage(parser)
@@ -50,6 +56,11 @@ def run(options: argparse.Namespace) -> int:
         from tuner.dry_run import show
 
         show(request, opt.console())
+        return 0
+    if request.study_file.on == "bundle":
+        from tuner import on_bundle
+
+        on_bundle.tune(request, opt.error_console())
         return 0
     result = launch(request, make_view(opt.error_console()))
     if not result.fine:
@@ -98,4 +109,5 @@ def request_for(options: argparse.Namespace, study: str):  # type: ignore[no-unt
         seed=options.seed,
         fresh=options.fresh,
         wandb=options.wandb,
+        wandb_artifacts=options.wandb_artifacts,
     )
