@@ -52,6 +52,7 @@ class Request:
     seed: int = 0
     fresh: bool = False
     wandb: Mode = "auto"
+    wandb_artifacts: bool = False
     min_free: int = 200 * 2**20
     term: float = leases.TERM_SECONDS
     keep_weights: int = 20
@@ -100,6 +101,7 @@ def launch(request: Request, view: View) -> Result:
             project=study_file.raw.get("project"),
             entity=study_file.raw.get("entity"),
             external=study_file.external,
+            artifacts=request.wandb_artifacts,
         )
         if tracker.mode != "off" or study_file.external:
             view.say(tracker.reason)
@@ -158,7 +160,7 @@ def _put_back(records: Records, study_id: int, killed: list[int]) -> None:
 def data_for(request: Request, view: View) -> Path | None:
     """The data set that the study's trials read; None when they train something else."""
     study_file = request.study_file
-    if study_file.external or study_file.objective:
+    if study_file.external or study_file.objective or study_file.on == "bundle":
         return None
     from model.recordings import MANIFEST, SIMULATOR, default_data
 

@@ -165,7 +165,7 @@ def _lines(content: Any, path: str = "") -> list[str]:
 
 
 def set_aside(records: Records, name: str, results: Path, *, now: datetime | None = None) -> str | None:
-    """Renames a study and its run folders, so that one of its name can start afresh.
+    """Renames a study, its run folders and W&B runs, so that one of its name can start afresh.
 
     Returns:
         The new name; None when there is no such study.
@@ -181,9 +181,10 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
         counts = records.counts(study_id)
         if counts[TrialState.RUNNING] and _someone_is_there(records, study_id):
             raise InputError(f"study '{name}' is being run at this moment; stop its agents before --fresh")
-        runs = results / "runs" / name
-        if runs.exists():
-            runs.rename(results / "runs" / kept)
+        for kind in ("runs", "wandb"):
+            folder = results / kind / name
+            if folder.exists():
+                folder.rename(results / kind / kept)
         attributes = models.TrialUserAttributeModel
         with records._session() as session:
             session.execute(

@@ -9,14 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tuner import tracking_file
-from tuner.tracking import Tracker, WandbTracker, open_tracker, wandb_folder
+from tuner import study_store, tracking_file
+from tuner.records import Records
+from tuner.study_file import StudyFile
+from tuner.tracking import Tracker, WandbTracker, identity, open_tracker, wandb_folder
 from tuner.tracking_mode import resolve
 
 
@@ -178,6 +180,20 @@ def test_a_study_keeps_its_ids_and_the_project_last_given(tmp_path: Path) -> Non
     assert isinstance(elsewhere, WandbTracker)
     assert again.identity == first.identity and again.identity.project == "mill"
     assert elsewhere.identity.run_id(1) != first.identity.run_id(1)
+
+
+def test_a_study_begun_afresh_has_ids_of_its_own_and_the_old_runs_are_kept(
+    make_study: Callable[..., StudyFile], records: Records, origin: study_store.Origin, tmp_path: Path
+) -> None:
+    study_store.open_study(records, make_study(), origin, trials=1, default=None)
+    before = open_tracker("offline", study_name="small", results=tmp_path)
+
+    kept = study_store.set_aside(records, "small", tmp_path)
+    after = open_tracker("offline", study_name="small", results=tmp_path)
+
+    assert isinstance(before, WandbTracker) and isinstance(after, WandbTracker) and kept
+    assert after.identity.salt != before.identity.salt
+    assert identity(wandb_folder(tmp_path, kept)) == before.identity
 
 
 def test_a_study_of_a_script_leaves_tracking_to_the_script(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def _campaign(options: argparse.Namespace) -> None:
         raise InputError(
             "'study all' takes neither --fresh nor --trials: give them to the studies one by one"
         )
-    campaign = Campaign(
+    campaign = Campaign.of_the_guide(
         request_for(options, CAMPAIGN[0]), lambda: make_view(opt.error_console()), opt.console()
     )
     if options.dry_run:
