@@ -129,7 +129,7 @@ def _correlation(shape: np.ndarray, reference: np.ndarray, *, lags: np.ndarray) 
 
 
 def _align(shapes: dict[int, np.ndarray]) -> dict[int, int]:
-    """Delays of recordings of one operation: pairwise lags, each recording at the median of what all say."""
+    """Delays of recordings of one operation, from the lag between each pair of them."""
     names = list(shapes)
     if len(names) == 1:
         return {names[0]: 0}
@@ -142,15 +142,16 @@ def _align(shapes: dict[int, np.ndarray]) -> dict[int, int]:
             product = np.einsum("fc,fc->f", spectra[names[a]], spectra[names[b]].conj(), optimize=True)
             lag[a, b] = lags[irfft(product, size)[lags].argmax()]
             lag[b, a] = -lag[a, b]
-    delay = np.zeros(len(names))
-    others = ~np.eye(len(names), dtype=bool)
-    for _ in range(50):  # the median of the others' delay plus the lag against each; settles in a few rounds
-        said = lag + delay[None, :]
-        new = np.array([np.median(said[a, others[a]]) for a in range(len(names))])
-        new -= np.median(new)
-        if np.array_equal(new, delay):
+    # The recording whose lags against all others agree best with the lags between those others is the ruler.
+    wrong = [np.abs(lag - (lag[:, r][:, None] - lag[:, r][None, :])).sum() for r in range(len(names))]
+    delay = lag[:, int(np.argmin(wrong))].copy()
+    for _ in range(10):  # then each in turn goes where the median of the others puts it
+        before = delay.copy()
+        for a in range(len(names)):
+            delay[a] = np.median(np.delete(delay + lag[a], a))
+        if np.array_equal(before, delay):
             break
-        delay = new
+    delay -= np.median(delay)
     return {name: round(float(d)) for name, d in zip(names, delay, strict=True)}
 
 
