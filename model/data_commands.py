@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from rich.table import Table
 from model.importing import import_recordings
 from model.recordings import SIMULATOR, Recordings, default_data
 
+PLAIN_SECONDS = 5.0  # between two lines of progress where there is no terminal
 NEXT = "next: python -m tuner study loss_weighting --data {}"
 
 
@@ -34,11 +37,8 @@ def run_import(options: argparse.Namespace) -> None:
     sources = [Path(source) for source in options.sources]
     first = sources[0]
     to = options.to or Path("data") / (first.resolve().name if first.is_dir() else "recordings")
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        reading = bar.add_task("reading recordings")
-        report = import_recordings(
-            sources, to, progress=lambda done, of: bar.update(reading, completed=done, total=of)
-        )
+    with _reading() as progress:
+        report = import_recordings(sources, to, progress=progress)
     if options.json:
         found = [asdict(recording) for recording in report.data.recordings]
         content = {"folder": str(to), "content_hash": report.data.content_hash, "rows": report.data.rows}
@@ -79,11 +79,12 @@ def run_baseline(options: argparse.Namespace) -> None:
     data = chosen_data(options.data)
     began = time.monotonic()
     problem = prepare(data, track=options.track, split_seed=options.split_seed, published=options.vocabulary)
-    progress = Console(stderr=True)
-    scores = []
-    with progress.status("reading windows") as status:
-        for score in baselines(problem, seed=options.seed, progress=status.update):
-            scores.append(score)
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status("reading windows") as status:
+            scores = list(baselines(problem, seed=options.seed, progress=status.update))
+    else:
+        scores = list(baselines(problem, seed=options.seed, progress=_plain_line))
     if options.json:
         rows = {
             score.name: {"overall_acc": score.overall_acc, "exact_acc": score.exact_acc} for score in scores
@@ -103,3 +104,27 @@ def run_baseline(options: argparse.Namespace) -> None:
         f"{100 * problem.unknown_rate:.1f} % of the target tokens were never seen in train; "
         f"{time.monotonic() - began:.0f} s\n"
     )
+
+
+@contextmanager
+def _reading() -> Iterator[Callable[[int, int], None]]:
+    """Shows how many recordings are read: a bar on a terminal, elsewhere a line every few seconds."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with Progress(console=console, transient=True) as bar:
+            reading = bar.add_task("reading recordings")
+            yield lambda done, of: bar.update(reading, completed=done, total=of)
+        return
+    last = time.monotonic()
+
+    def plain(done: int, of: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PLAIN_SECONDS:
+            last = time.monotonic()
+            _plain_line(f"{done} of {of} recordings read")
+
+    yield plain
+
+
+def _plain_line(text: str) -> None:
+    sys.stderr.write(text + "\n")

@@ -15,12 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from model.config import Config
-from model.data_commands import chosen_data
+from model.data_commands import PLAIN_SECONDS, chosen_data
 from model.errors import InputError
 from model.run_folder import RESULT, read_json
 
 SHOWN = ("overall_acc", "exact_acc", "command_acc", "operation_acc")
-PLAIN_SECONDS = 5.0  # between two lines of progress where there is no terminal
 
 
 class Report(Protocol):
