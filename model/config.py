@@ -34,6 +34,7 @@ class Config:
     registration: bool = True  # undoes each recording's delay of sensors against lines
     context_before: int = 0  # rows before a window that the network sees as well
     context_after: int = 64  # rows after it: the sensors come some 20 rows late
+    fit_on: Literal["train", "all_but_test", "all"] = "train"  # more: a final fit, when all else is chosen
     split_seed: int = 42  # which recordings go to which part
 
     # -- network (model/network.py)

@@ -190,6 +190,7 @@ def save_predictions(path: Path, outcome: Outcome, task: Task, part: str) -> Non
     windows = task.parts[part]
     factors = task.vocabulary.factor_table[outcome.gold]
     applies = (factors >= 0) & (outcome.gold != UNK)[:, None]
+    applies[:, 0] |= (outcome.gold == UNK) & task.unknown_is_token  # "special" is right there
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
         path,

@@ -97,7 +97,7 @@ def prepare(data_folder: Path, config: Config) -> Task:
 DATA_FIELDS = (
     "track", "window", "stride", "normalization", "prefix_rows", "machine_position", "vocab_bucket_digits",
     "vocabulary_file",
-    "registration", "context_before", "context_after", "split_seed",
+    "registration", "context_before", "context_after", "split_seed", "fit_on",
 )  # fmt: skip
 
 
@@ -148,6 +148,9 @@ def _parts(data: Recordings, config: Config) -> tuple[dict[str, Windows], tuple[
         index = split_windows(data, windows)
         return {part: windows.take(index[part]) for part in PARTS}, tuple(range(len(data.recordings)))
     which = split(data, seed=config.split_seed)
+    if config.fit_on != "train":
+        left_out = which["test"] if config.fit_on == "all_but_test" else ()
+        which["train"] = tuple(i for i in range(len(data.recordings)) if i not in left_out)
     parts = {
         part: find_windows(data, window=config.window, stride=config.stride, which=which[part])
         for part in PARTS

@@ -314,7 +314,8 @@ class _Run:
 
     def _keep_if_best(self, epoch: int, outcome: Outcome) -> None:
         value = outcome.metrics["overall_acc"]
-        if not self.best or value > self.best["val/overall_acc"]:
+        # A final fit has seen `select`: no epoch of it can be told to be better than the last.
+        if not self.best or value > self.best["val/overall_acc"] or self.config.fit_on != "train":
             self.best = {f"val/{name}": v for name, v in outcome.metrics.items()}
             self.best_epoch = epoch
             self.best_weights = deepcopy(self.network.state_dict())
@@ -340,6 +341,7 @@ class _Run:
             "data_hash": task.data.content_hash,
             "split_hash": task.split_hash,
             "track": self.config.track,
+            "fit_on": self.config.fit_on,
             "seed": self.config.seed,
             "device": self.placement.reason,
             "unknown_token_rate": {part: task.unknown_rate(part) for part in PARTS},
