@@ -41,6 +41,13 @@ class UploadedRun:
         return [self.lines[number] for number in sorted(self.lines)]
 
 
+class QuietServer(ThreadingHTTPServer):
+    """The client drops connections when it ends; that is no news."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        return None
+
+
 class FakeWandb:
     """A W&B server of the few endpoints that the client needs; remembers what it was sent.
 
@@ -78,7 +85,7 @@ class FakeWandb:
                 self.end_headers()
                 self.wfile.write(content)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
