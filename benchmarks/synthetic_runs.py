@@ -53,7 +53,7 @@ def make_targets(vocabulary: Vocabulary, size: Size, generator: np.random.Genera
         step += range(len(ids))
     gold_ids = np.array(gold, dtype=np.int32)
     kinds = vocabulary.factor_table[gold_ids]
-    applies = np.stack([np.ones(len(gold_ids), dtype=bool), *(kinds[:, h] >= 0 for h in (1, 2, 3))], axis=1)
+    applies = np.stack([gold_ids != UNK, *(kinds[:, h] >= 0 for h in (1, 2, 3))], axis=1)
     recording = np.sort(np.arange(size.windows) % size.recordings)
     return {
         "gold": gold_ids,

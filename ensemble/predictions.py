@@ -106,7 +106,7 @@ class Layout:
 
     targets: Targets
     groups: dict[str, tuple[Group, ...]]
-    unknown: np.ndarray  # (P,) the target is not in the vocabulary: no run can be right there
+    unknown: np.ndarray  # (P,) the target is not in the vocabulary and no head is asked: never right
 
     @classmethod
     def of(cls, targets: Targets, vocabulary: Vocabulary, *, everything: bool = False) -> Layout:
@@ -147,7 +147,7 @@ class Layout:
                 for here, classes in parts
                 if here.any()
             )
-        return cls(targets, groups, targets.gold == UNK)
+        return cls(targets, groups, (targets.gold == UNK) & ~targets.applies[:, 0])
 
 
 def read_targets(path: Path) -> Targets:

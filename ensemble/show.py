@@ -131,7 +131,9 @@ def _weights_table(bundle: Bundle) -> Table:
 
 
 def _candidates_table(bundle: Bundle, candidates: Sequence[Mapping[str, Any]]) -> Table:
-    table = plain_table("weightings compared on calibrate, each by recordings it was not fitted to")
+    table = plain_table("weightings on recordings of calibrate they were not fitted to")
+    table.caption = "95 % intervals over recordings, those of the gains for all rows together"
+    table.caption_justify = "left"
     for column in ("weighting", "lines", "gain over uniform", "nats/line", "gain over uniform"):
         table.add_column(column, justify="left" if column == "weighting" else "right")
     chosen = bundle.chosen_by["weights"]["method"]

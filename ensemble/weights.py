@@ -25,7 +25,7 @@ from ensemble.tables import Table, Tables, log_sum_exp
 PRIOR_POSITIONS = 1000  # a head with fewer target positions leans on the shared weights (about 150 windows)
 GREEDY_ROUNDS = 25
 OVER_RELAXATION = 1.9
-NEGLIGIBLE = 1e-3  # a weight below this is zero: it costs a network's latency and changes nothing
+NEGLIGIBLE = 0.1  # of an equal share: a smaller weight is zero, it costs a network's latency for nothing
 UNIFORM = "uniform"
 
 
@@ -57,8 +57,8 @@ class Weighting:
         return Weighting(
             self.method,
             self.pooling,
-            {head: _normalised(weights[members]) for head, weights in self.heads.items()},
-            _normalised(self.shared[members]),
+            {head: weights[members] / weights[members].sum() for head, weights in self.heads.items()},
+            self.shared[members] / self.shared[members].sum(),
         )
 
 
@@ -241,7 +241,7 @@ def _normalised(weights: np.ndarray) -> np.ndarray:
     total = weights.sum()
     if total <= 0:
         return np.full(len(weights), 1 / len(weights))
-    weights = np.where(weights / total < NEGLIGIBLE, 0.0, weights)
+    weights = np.where(weights / total < NEGLIGIBLE / len(weights), 0.0, weights)
     return weights / weights.sum()
 
 

@@ -11,7 +11,7 @@ import pytest
 from ensemble.predictions import Layout, part_file, read_log_probabilities, read_targets
 from model.errors import InputError
 from model.run_folder import VOCABULARY, read_json
-from model.tokens import HEADS, PARAM_TYPE, PARAM_VALUE, UNK, Vocabulary
+from model.tokens import HEADS, PARAM_TYPE, PARAM_VALUE, SPECIAL, UNK, Vocabulary
 
 
 @pytest.fixture
@@ -46,6 +46,19 @@ def test_every_known_token_is_asked_by_its_type_and_one_more_head(run: Path) -> 
     kinds = vocabulary_of(run).factor_table[targets.gold, 0]
     assert (asked == (kinds > 0)).all()
     assert (layout.unknown == (targets.gold == UNK)).all()
+
+
+def test_an_unknown_token_counts_only_where_the_type_head_is_asked_for_it(run: Path) -> None:
+    path = part_file(run, "calibrate")
+    arrays = dict(np.load(path))
+    unknown = arrays["gold"] == UNK
+    assert unknown.any() and Layout.of(read_targets(path), vocabulary_of(run)).unknown.any()
+    arrays["applies"][:, 0] = True  # the published evaluation: "special" is right for it
+    arrays["type"] = np.zeros((len(unknown), 4), dtype=np.float16)
+    np.savez(path, **arrays)
+    layout = Layout.of(read_targets(path), vocabulary_of(run))
+    assert not layout.unknown.any()
+    assert (layout.groups["type"][0].gold[unknown] == SPECIAL).all()
 
 
 def test_the_whole_layout_adds_parameter_types_of_values(run: Path) -> None:
