@@ -6,7 +6,7 @@ what is done and goes on with the rest, at whatever point it was stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -18,7 +18,7 @@ from tuner import on_bundle, probe, retrain, study_file, winners
 from tuner.launch import Request, data_for, default_agents, launch
 from tuner.objective import ModelObjective
 from tuner.storage import open_records, storage_errors
-from tuner.study_file import CAMPAIGN
+from tuner.study_file import CAMPAIGN, StudyFile
 from tuner.view import View, duration
 
 CONFIRMED_TOP = 3  # configurations retrained before a winner is believed
@@ -28,11 +28,17 @@ MEMBERS = 10
 
 @dataclass(frozen=True)
 class Campaign:
-    """A run of the campaign. `request`: options that all its studies share; its study is the first."""
+    """A run of the campaign's studies, in order. `request`: the options that all of them share."""
 
     request: Request
     make_view: Callable[[], View]
     console: Console
+    files: Sequence[StudyFile]
+
+    @classmethod
+    def of_the_guide(cls, request: Request, make_view: Callable[[], View], console: Console) -> Campaign:
+        """The shipped studies in the guide's order."""
+        return cls(request, make_view, console, [study_file.load(name) for name in CAMPAIGN])
 
     def run(self) -> None:
         """Runs what is not done yet.
@@ -41,9 +47,8 @@ class Campaign:
             KeyboardInterrupt: the user stopped a study.
             WorkFailed: a study stopped for an error.
         """
-        files = [study_file.load(name) for name in CAMPAIGN]
-        for number, file in enumerate(files, 1):
-            self._say(f"[bold]{number}/{len(files)} {file.name}[/]: {file.purpose}")
+        for number, file in enumerate(self.files, 1):
+            self._say(f"[bold]{number}/{len(self.files)} {file.name}[/]: {file.purpose}")
             request = replace(self.request, study_file=file)
             if file.on == "bundle":
                 self._bundle()
@@ -57,16 +62,15 @@ class Campaign:
         """Prints the timeline, with an estimate from a probe of the default configuration."""
         hours = 0.0
         config = {**Config().to_dict()}
-        data = data_for(replace(self.request, study_file=study_file.load(CAMPAIGN[0])), self.make_view())
+        data = data_for(replace(self.request, study_file=self.files[0]), self.make_view())
         measured = probe.measure(ModelObjective(data), config)
         table = Table(box=None, padding=(0, 2), header_style="bold")
         for heading in ("", "study", "runs", "epochs a run", "estimate", "asks"):
             table.add_column(heading)
-        for number, name in enumerate(CAMPAIGN, 1):
-            file = study_file.load(name)
+        for number, file in enumerate(self.files, 1):
             runs = file.run_cap or 0
             if file.on == "bundle":
-                table.add_row(str(number), name, str(runs), "none: on a bundle", "minutes", file.purpose)
+                table.add_row(str(number), file.name, str(runs), "none: on a bundle", "minutes", file.purpose)
                 continue
             epochs = file.max_epochs or Config().epochs
             mean = probe.expected_epochs(file.pruner, epochs)
@@ -75,7 +79,7 @@ class Campaign:
             seconds = (runs * measured.trial(mean) + confirming) / agents
             hours += seconds / 3600
             table.add_row(
-                str(number), name, str(runs), f"{mean:.1f} of {epochs}", duration(seconds), file.purpose
+                str(number), file.name, str(runs), f"{mean:.1f} of {epochs}", duration(seconds), file.purpose
             )
         self.console.print(table)
         self.console.print(
@@ -93,7 +97,7 @@ class Campaign:
         """The ensemble of the campaign's networks, built once."""
         if (self.request.results / "ensembles" / BUNDLE / "bundle.json").exists():
             return
-        trained = [name for name in CAMPAIGN if study_file.load(name).on == "train"]
+        trained = [file.name for file in self.files if file.on == "train"]
         build = ["ensemble", "build", "--k", str(MEMBERS), "--name", BUNDLE, "--study", *trained]
         on_bundle.run_module(build, self.request, self.console)
 

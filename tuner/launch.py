@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 
 from model.errors import InputError
 from model.run_folder import read_json
-from tuner import agent, leases, study_store, winners
+from tuner import agent, allocate, leases, study_store, winners
 from tuner.pruners import PrunerSettings
 from tuner.records import Records
 from tuner.storage import open_records, storage_errors
@@ -94,6 +95,10 @@ def launch(request: Request, view: View) -> Result:
         study, total = study_store.open_study(
             records, study_file, origin, trials=request.trials, default=default_of(study_file, base)
         )
+        done = _done(records, study, study_file, total)
+        if done:
+            view.say(f"study {study_file.name} is done: {done}")
+            return Result(done, True, False, winners.finished(records.counts(study._study_id)), total)
         tracker = open_tracker(
             request.wandb,
             study_name=study_file.name,
@@ -148,6 +153,22 @@ def _run(
         view.end()
     finished = winners.finished(records.counts(study._study_id))
     return Result(reason, supervisor.fine, supervisor.interrupted, finished, total)
+
+
+def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: int | None) -> str | None:
+    """Why no trial is left to run, found without starting an agent; None when one may be."""
+    counts = records.counts(study._study_id)
+    if counts[TrialState.RUNNING] or (counts[TrialState.WAITING] and study_file.method == "grid"):
+        return None
+    stopped = study.user_attrs.get(allocate.STOPPED)
+    if stopped:
+        return str(stopped)
+    if study_file.method == "grid":
+        points = len(study_file.space.grid()[:total])
+        taken = len(records.grid_points_taken(study._study_id))
+        return f"all {points} points tried" if taken >= points else None
+    finished = winners.finished(counts)
+    return f"{finished} trials finished" if total is not None and finished >= total else None
 
 
 def _put_back(records: Records, study_id: int, killed: list[int]) -> None:

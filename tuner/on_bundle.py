@@ -19,6 +19,12 @@ def tune(request: Request, console: Console, *, bundle: str | None = None) -> No
         arguments += ["--bundle", bundle]
     if request.trials is not None:
         arguments += ["--trials", str(request.trials)]
+    if request.data is not None:
+        arguments += ["--data", str(request.data)]
+    if request.seed:
+        arguments += ["--seed", str(request.seed)]
+    if request.fresh:
+        arguments.append("--fresh")
     run_module(arguments, request, console)
 
 

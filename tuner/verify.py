@@ -104,7 +104,7 @@ def verify(request: Request, view: View, *, top: int, seeds: int) -> Verified:
 
 def leads(found: Sequence[Candidate], study_file: StudyFile) -> list[Lead]:
     """Paired differences between the first candidate and each other, over the seeds that both finished."""
-    from scipy import stats
+    from scipy.special import stdtrit
 
     sign = 1.0 if study_file.metric.goal == "maximize" else -1.0
     first, results = found[0], []
@@ -116,7 +116,7 @@ def leads(found: Sequence[Candidate], study_file: StudyFile) -> list[Lead]:
         mean, half = statistics.fmean(gaps), math.inf
         if len(gaps) > 1:
             spread = statistics.stdev(gaps) / math.sqrt(len(gaps))
-            half = float(stats.t.ppf(0.5 + LEVEL / 2, len(gaps) - 1)) * spread
+            half = float(stdtrit(len(gaps) - 1, 0.5 + LEVEL / 2)) * spread
         results.append(Lead(other.number, mean, mean - half, mean + half))
     return results
 

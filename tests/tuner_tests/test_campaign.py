@@ -1,0 +1,104 @@
+"""The campaign and `verify`: confirmed winners, what is inherited, resuming, what of a lead survives."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from rich.console import Console
+
+from tuner import retrain, verify, winners
+from tuner.campaign import Campaign
+from tuner.launch import Request
+from tuner.retrain import Candidate
+from tuner.storage import open_records
+from tuner.study_file import StudyFile
+from tuner.view import PlainView
+
+MakeStudy = Callable[..., StudyFile]
+
+FIRST = """
+name: first
+method: grid
+metric: {name: score, goal: maximize}
+parameters:
+  x: {values: [0.25, 0.75, 0.5]}
+tuner: {objective: "objective.py:train", max_epochs: 4}
+"""
+SECOND = """
+name: second
+method: random
+run_cap: 2
+metric: {name: score, goal: maximize}
+parameters:
+  y: {values: [a, b]}
+tuner: {objective: "objective.py:train", max_epochs: 4, base: {winner of: first}}
+"""
+
+
+def candidate(number: int, score: float, *again: float) -> Candidate:
+    return Candidate(
+        number, {"x": score}, (score,), 0.0, dict(enumerate(again)), dict.fromkeys(range(len(again)), 0.0)
+    )
+
+
+def test_a_winner_is_the_best_on_average_not_the_luckiest(make_study: MakeStudy) -> None:
+    found = [candidate(3, 0.9, 0.6), candidate(5, 0.85, 0.8), candidate(7, 0.8, 0.81)]
+    assert retrain.winner(found, make_study()).number == 5
+
+
+def test_retraining_is_a_grid_of_candidates_and_seeds(make_study: MakeStudy) -> None:
+    best = [candidate(0, 0.5), candidate(1, 0.25)]
+    grid = retrain.study_of(make_study(), best, [{"seed": 1}, {"seed": 2}], suffix="confirm")
+    assert grid.name == "small.confirm"
+    assert grid.space.grid() == [
+        {"x": 0.5, "seed": 1},
+        {"x": 0.5, "seed": 2},
+        {"x": 0.25, "seed": 1},
+        {"x": 0.25, "seed": 2},
+    ]
+
+
+def test_leads_are_paired_by_seed(make_study: MakeStudy) -> None:
+    first = candidate(3, 0.9, 0.80, 0.70, 0.75)
+    close, worse, better = (
+        candidate(4, 0.89, 0.79, 0.72, 0.74),
+        candidate(5, 0.88, 0.70, 0.60, 0.65),
+        candidate(6, 0.87, 0.90, 0.80, 0.85),
+    )
+    found = verify.leads([first, close, worse, better], make_study())
+    assert [lead.verdict for lead in found] == ["not decided", "holds", "reversed"]
+    assert math.isclose(found[1].mean, 0.1)
+    flattered = verify.Verified("score", "maximize", (first, worse), ())
+    assert math.isclose(flattered.curse, ((0.9 - 0.75) + (0.88 - 0.65)) / 2)
+
+
+def test_one_seed_decides_nothing(make_study: MakeStudy) -> None:
+    (lead,) = verify.leads([candidate(3, 0.9, 0.8), candidate(4, 0.8, 0.1)], make_study())
+    assert (lead.verdict, lead.low) == ("not decided", -math.inf)
+
+
+def test_each_study_starts_from_the_confirmed_winner_before_it(
+    make_study: MakeStudy, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [make_study(FIRST, "first.yaml"), make_study(SECOND, "second.yaml")]
+    console = Console(width=200)
+    request = Request(files[0], url, tmp_path / "results", agents=1, wandb="off")
+    for _ in range(2):  # the second time there is nothing left to do
+        Campaign(request, lambda: PlainView(console), console, files).run()
+
+    records = open_records(url)
+    assert sorted(optuna.get_all_study_names(records)) == [
+        "first",
+        "first.confirm",
+        "second",
+        "second.confirm",
+    ]
+    first = winners.load_study(records, "first")
+    assert first.user_attrs[winners.CONFIRMED]["number"] == 1
+    assert len(first.user_attrs[winners.CONFIRMED]["candidates"]) == 3
+    assert [len(winners.load_study(records, name).get_trials()) for name in ("first", "second")] == [3, 2]
+    for trial in winners.load_study(records, "second").get_trials():
+        assert trial.value == 0.75  # x came from the winner, y decides nothing
+    assert "inherits from the confirmed winner of first (trial 1, 0.75): x=0.75" in capsys.readouterr().out
