@@ -24,7 +24,7 @@ from model.errors import Pruned, TrainingFailed
 from model.evaluate import Outcome, evaluate, save_predictions
 from model.memory import Microbatches
 from model.network import Network, parameter_count
-from model.optimizers import WeightAverage, make_optimizer, set_rate
+from model.optimizers import WeightAverage, clip_gradients, make_optimizer, set_rate
 from model.recording_files import board_of
 from model.run_folder import CONFIG, PARTS, PREDICTIONS, SCALER, VOCABULARY, WEIGHTS, RunFolder, write_json
 from model.schedules import Schedule
@@ -173,7 +173,7 @@ class _Run:
             raise TrainingFailed(f"the loss is {float(loss_sum)} at {where}: try a smaller learning_rate")
         if self.config.grad_clip:
             self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.grad_clip)
+            clip_gradients(self.network.parameters(), self.config.grad_clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from model.config import Config
-from model.optimizers import WeightAverage, make_optimizer, set_rate
+from model.optimizers import WeightAverage, clip_gradients, make_optimizer, set_rate
 
 
 def network() -> nn.Sequential:
@@ -69,6 +69,24 @@ def test_set_rate_reaches_every_group() -> None:
     optimizer = make_optimizer(network(), Config())
     set_rate(optimizer, 0.125)
     assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.125]
+
+
+@pytest.mark.parametrize("limit", [0.1, 1.0, 1e6])
+def test_clipping_equals_torchs(limit: float) -> None:
+    ours, theirs = network(), network()
+    for net in (ours, theirs):
+        net(torch.ones(5, 4)).square().sum().backward()
+    norm = clip_gradients(ours.parameters(), limit)
+    assert norm == pytest.approx(float(nn.utils.clip_grad_norm_(theirs.parameters(), limit)), rel=1e-5)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, rtol=1e-5)
+
+
+def test_clipping_skips_parameters_without_a_gradient() -> None:
+    net = network()
+    net[2](torch.ones(1, 8)).sum().backward()
+    assert clip_gradients(net.parameters(), 1e-3) > 1e-3
+    assert net[0].weight.grad is None
 
 
 def test_the_average_lags_behind_the_weights_by_its_decay() -> None:
