@@ -52,6 +52,8 @@ def notes(bundle: Bundle) -> list[str]:
     members = bundle.chosen_by.get("members") or {}
     if members:
         lines.append(f"members: {members['how']}, on select; {len(members['taken'])} of {members['of']} runs")
+    if "refit" in bundle.chosen_by:
+        lines.append(f"refit: {bundle.chosen_by['refit']['how']}")
     pooled = bundle.report.get("pooled") or {}
     for part, scores in pooled.items():
         here = ", where the weights were fitted" if part == "calibrate" else ""

@@ -111,6 +111,10 @@ def break_pruned(folder: Path) -> None:
     edit(folder / "result.json", state="pruned")
 
 
+def break_final_fit(folder: Path) -> None:
+    edit(folder / "result.json", fit_on="all")
+
+
 def break_torn_trial(folder: Path) -> None:
     (folder / "trial.json").write_text("{")
 
@@ -135,6 +139,7 @@ def break_vocabulary(folder: Path) -> None:
         (break_torn_result, "cut off"),
         (break_foreign_result, "not one of ours"),
         (break_pruned, "pruned"),
+        (break_final_fit, "was fitted on the recordings that"),
         (break_torn_trial, "cut off"),
         (break_no_weights, "weights are kept for a study's best runs only"),
         (break_torn_predictions, "cut off"),
