@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ensemble import refit_command
 from model.command_line import Help, add_common_options, run_command
 from model.errors import InputError
 
@@ -22,6 +23,7 @@ examples:
   python -m ensemble build --k 5 --study loss_weighting --name loss5
   python -m ensemble show loss5
   python -m ensemble compare --k 1,5,10,20            # accuracy against latency
+  python -m ensemble refit loss5                      # when all is chosen: a last fit on every recording
 """
 BUILD = """\
 Takes the K best finished runs on the part `select` (feasible runs first, near-duplicates dropped),
@@ -67,6 +69,7 @@ def main() -> int:
     _add_show(commands)
     _add_compare(commands)
     _add_distill(commands)
+    refit_command.add(commands)
     return run_command(parser)
 
 

@@ -1,0 +1,134 @@
+"""A bundle's networks trained once more on every recording, when everything else has been chosen.
+
+Hyperparameters, weights, temperatures and decoding were chosen on recordings that the networks had not seen;
+those choices stand, and the recordings held out for them are training data again. What is left without a
+measurement of its own is the bundle itself: its accuracy is estimated by `but_test`, which leaves `test` out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import joblib
+import torch
+
+from ensemble.build import COPIED
+from ensemble.bundle import Bundle, Member
+from ensemble.programs import PROGRAMS, collect
+from model.errors import InputError
+from model.recordings import Recordings
+from model.run_folder import CONFIG, RESULT, SCALER, VOCABULARY, read_json, write_json
+from model.trainer import train
+from model.windows import split
+
+
+def refit(
+    bundle: Bundle,
+    folder: Path,
+    *,
+    results: Path,
+    data: Path,
+    but_test: bool,
+    jobs: int,
+    created: str,
+    done: Callable[[str], None],
+    changes: Mapping[str, Any] | None = None,
+) -> Path:
+    """Trains each member of the bundle at `folder` again and writes the bundle `<name>-refit`.
+
+    Args:
+        but_test: leaves the part `test` out, so that what refitting gains can be measured there.
+        jobs: processes, one thread-share of the machine each.
+        done: told each member that is ready.
+        changes: config values over the members' own, for a quick try.
+
+    Returns:
+        the new bundle's folder.
+
+    Raises:
+        InputError: the data set is not the one that the bundle's members were trained on.
+        TrainingFailed: as `model.train` raises it.
+    """
+    recordings = Recordings.load(data)
+    if recordings.content_hash != bundle.data_hash:
+        raise InputError(
+            f"bundle '{bundle.name}' was trained on data {bundle.data_hash[:12]}, {data} is "
+            f"{recordings.content_hash[:12]}; give the data set of its runs with --data"
+        )
+    if bundle.track != "recordings":
+        raise InputError(f"bundle '{bundle.name}': refitting needs the track 'recordings'")
+    name = f"{bundle.name}-{'refit-but-test' if but_test else 'refit'}"
+    new = results / "ensembles" / name
+    beside = new.with_name(f".{name}.partial-{os.getpid()}")
+    fit_on = "all_but_test" if but_test else "all"
+    try:
+        work = [
+            joblib.delayed(_train_again)(
+                {**read_json(folder / member.path / CONFIG), **(changes or {}), "fit_on": fit_on},
+                data,
+                beside / member.path,
+                max(1, (os.cpu_count() or 1) // jobs),
+            )
+            for member in bundle.members
+        ]
+        finished = joblib.Parallel(n_jobs=jobs, return_as="generator")(work)
+        for member, _ in zip(bundle.members, finished, strict=True):
+            done(member.name)
+        refitted = _described(bundle, beside, name=name, fit_on=fit_on, created=created)
+        for file in (VOCABULARY, SCALER):
+            shutil.copyfile(beside / refitted.members[0].path / file, beside / file)
+        if bundle.line_order:
+            seen = _programs_of(recordings, beside / refitted.members[0].path, but_test=but_test)
+            write_json(beside / PROGRAMS, seen)
+        refitted.save(beside)
+        if new.exists():
+            shutil.rmtree(new)
+        beside.replace(new)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return new
+
+
+def _train_again(config: dict[str, Any], data: Path, folder: Path, threads: int) -> None:
+    """One member, in a process of its own; of its run folder what a bundle holds is kept."""
+    torch.set_num_threads(threads)
+    train(config, lambda epoch, metrics: None, data=data, run_folder=folder)
+    for path in folder.iterdir():
+        if path.name not in COPIED:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _described(bundle: Bundle, folder: Path, *, name: str, fit_on: str, created: str) -> Bundle:
+    """The bundle with its new members; figures measured on the old ones stay with the old bundle."""
+
+    def member(old: Member) -> Member:
+        result = read_json(folder / old.path / RESULT)
+        return dataclasses.replace(
+            old, metrics={}, parameters=result["parameters"], ms_per_window=result["ms_per_window"]
+        )
+
+    note = {
+        "part": fit_on,
+        "how": f"each member of '{bundle.name}' trained again with its own config on {fit_on}; "
+        "weights, temperatures and decoding as chosen there",
+    }
+    return dataclasses.replace(
+        bundle,
+        name=name,
+        members=tuple(member(old) for old in bundle.members),
+        chosen_by={**bundle.chosen_by, "refit": note},
+        report={},
+        created=created,
+    )
+
+
+def _programs_of(data: Recordings, member: Path, *, but_test: bool) -> dict[str, Any]:
+    config = read_json(member / CONFIG)
+    left_out = set(split(data, seed=config["split_seed"])["test"]) if but_test else set()
+    which = [i for i in range(len(data.recordings)) if i not in left_out]
+    return collect(data, which, window=config["window"])
