@@ -46,6 +46,12 @@ class Recording:
     frozen_rows: int = 0
     source: str = ""
 
+    @property
+    def live(self) -> slice:
+        """Its rows in the data set in which the boards were sending; all of them if none ever did."""
+        rows = self.rows - self.frozen_rows
+        return slice(self.start, self.start + (rows or self.rows))
+
 
 @dataclass(frozen=True, eq=False)
 class Recordings:

@@ -89,8 +89,7 @@ class Registration:
 
 def shape_of(data: Recordings, recording: int) -> np.ndarray:
     """(rows, channels) float32: smoothed, without trend, each channel of unit variance; 0 where absent."""
-    r = data.recordings[recording]
-    x = np.asarray(data.signals[r.start : r.start + r.rows], dtype=np.float32)
+    x = np.asarray(data.signals[data.recordings[recording].live], dtype=np.float32)
     x = uniform_filter1d(x, SMOOTH_ROWS, axis=0, mode="nearest")
     x -= uniform_filter1d(x, TREND_ROWS, axis=0, mode="nearest")
     deviation = x.std(axis=0)

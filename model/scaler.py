@@ -39,11 +39,11 @@ class Scaler:
         means, deviations, weights = [], [], []
         for i in train:
             r = data.recordings[i]
-            x = np.asarray(data.signals[r.start : r.start + r.rows], dtype=np.float64)
+            x = np.asarray(data.signals[r.live], dtype=np.float64)
             here = data.present[i]
             means.append(np.where(here, x.mean(axis=0), np.nan))
             deviations.append(np.where(here, x.std(axis=0), np.nan))
-            weights.append(r.rows)
+            weights.append(len(x))
         mean_each, deviation_each = np.array(means), np.array(deviations)
         weight = np.array(weights, dtype=float)[:, None] * ~np.isnan(mean_each)
         total = np.maximum(weight.sum(axis=0), 1)
@@ -85,8 +85,10 @@ class Scaler:
         for i, r in enumerate(data.recordings):
             if self.normalization == "global" or r.rows == 0:
                 continue
-            rows = r.rows if self.normalization == "recording" else min(r.rows, self.prefix_rows)
-            x = np.asarray(data.signals[r.start : r.start + rows], dtype=np.float64)
+            rows = r.live
+            if self.normalization == "prefix":
+                rows = slice(r.start, min(rows.stop, r.start + self.prefix_rows))
+            x = np.asarray(data.signals[rows], dtype=np.float64)
             offset[i] = x.mean(axis=0)
             if self.normalization == "recording":
                 # A channel that hardly moves here is not blown up to the size of one that does.

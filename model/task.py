@@ -152,7 +152,13 @@ def _parts(data: Recordings, config: Config) -> tuple[dict[str, Windows], tuple[
         left_out = which["test"] if config.fit_on == "all_but_test" else ()
         which["train"] = tuple(i for i in range(len(data.recordings)) if i not in left_out)
     parts = {
-        part: find_windows(data, window=config.window, stride=config.stride, which=which[part])
+        part: find_windows(
+            data,
+            window=config.window,
+            stride=config.stride,
+            which=which[part],
+            live_only=part == "train",
+        )
         for part in PARTS
     }
     return parts, which["train"]

@@ -59,17 +59,24 @@ def split(data: Recordings, *, seed: int) -> dict[str, tuple[int, ...]]:
 
 
 def find_windows(
-    data: Recordings, *, window: int, stride: int, which: Iterable[int] | None = None
+    data: Recordings,
+    *,
+    window: int,
+    stride: int,
+    which: Iterable[int] | None = None,
+    live_only: bool = False,
 ) -> Windows:
     """All whole windows of the recordings `which` (default: all), each labelled by `dense_labels`.
 
-    A recording shorter than a window has one, which repeats its last row.
+    A recording shorter than a window has one, which repeats its last row. With `live_only` windows that
+    reach into the rows at the end in which no board sends any more are left out: nothing is learnt there.
     """
     labels = dense_labels(data, window=window)
     starts, owners = [], []
     for i in range(len(data.recordings)) if which is None else which:
         recording = data.recordings[i]
-        last = max(0, recording.rows - window)
+        rows = recording.rows - (recording.frozen_rows if live_only else 0)
+        last = max(0, rows - window)
         start = recording.start + np.arange(0, last + 1, stride, dtype=np.int64)
         starts.append(start)
         owners.append(np.full(len(start), i, dtype=np.int64))

@@ -110,3 +110,10 @@ def test_rows_without_a_known_line_have_no_label() -> None:
     data = data_of([0, 0, 0, 0])
     unknown = replace(data, line_ids=np.full(4, -1, np.int32))
     assert (dense_labels(unknown, window=2) == -1).all()
+
+
+def test_windows_to_learn_from_end_where_the_boards_stopped_sending() -> None:
+    data = data_of([0] * 20)
+    stopped = replace(data, recordings=(replace(data.recordings[0], frozen_rows=8),))
+    assert find_windows(stopped, window=4, stride=4).start.tolist() == [0, 4, 8, 12, 16]
+    assert find_windows(stopped, window=4, stride=4, live_only=True).start.tolist() == [0, 4, 8]
