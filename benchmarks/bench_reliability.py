@@ -42,13 +42,15 @@ def train(config, report):
     return {"score": x}
 '''
 
+GRID = "{{distribution: q_uniform, min: 0.01, max: {most}, q: 0.01}}"  # `trials` points below 0.5
+
 STUDY = """
 name: {name}
-method: random
+method: {method}
 run_cap: {trials}
 metric: {{name: score, goal: maximize}}
 parameters:
-  x: {{min: 0.0, max: 1.0}}
+  x: {values}
   pause: {{value: {pause}}}
 tuner:
   objective: "objective.py:train"
@@ -67,13 +69,21 @@ class Bench:
     agents: int = 2
     pause: float = 0.02
     term: float = 60.0
+    method: str = "random"
     environment: dict[str, str] = field(default_factory=dict)
     _records: Any = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "objective.py").write_text(OBJECTIVE)
-        text = STUDY.format(name=self.name, trials=self.trials, pause=self.pause)
+        values = GRID if self.method == "grid" else "{{min: 0.0, max: 1.0}}"
+        text = STUDY.format(
+            name=self.name,
+            method=self.method,
+            trials=self.trials,
+            pause=self.pause,
+            values=values.format(most=self.trials / 100),
+        )
         (self.folder / f"{self.name}.yaml").write_text(text)
 
     @property
@@ -243,6 +253,31 @@ def kills(folder: Path, *, kills: int = 200, agents: int = 4, trials: int | None
         f"{states['COMPLETE']} complete + {states['PRUNED']} pruned of {bench.trials}, "
         f"{states['FAIL']} failed or lost and retried, {time.monotonic() - began:.0f} s",
     )
+
+
+def grid(folder: Path, *, kills: int = 6, agents: int = 8) -> Outcome:
+    """A grid on eight agents, some of them killed: each point is finished once and once only."""
+    bench = Bench(folder, agents=agents, trials=40, pause=0.05, method="grid")
+    dice = random.Random(1)
+    done = 0
+    process = bench.start()
+    try:
+        while done < kills and process.poll() is None:
+            time.sleep(dice.uniform(0.5, 1.5))
+            victims = children(process.pid)
+            if victims and bench.states():
+                send(dice.choice(victims), signal.SIGKILL)
+                done += 1
+        status = process.wait(300)
+    finally:
+        end(process)
+    found = bench.problems()
+    points = sorted(round(100 * x) for _, _, x in bench.finished().values())
+    if points != list(range(1, 41)):
+        found.append(f"points finished: {points}")
+    if status:
+        found.append(f"exit status {status} {bench.error()}")
+    return Outcome(found, f"40 points, {agents} agents, {done} killed, {bench.states()['FAIL']} retried")
 
 
 def fresh_database(folder: Path, *, starters: int = 8) -> Outcome:
@@ -456,6 +491,7 @@ def clock_jump(folder: Path) -> Outcome:
 
 SCENARIOS: dict[str, Callable[..., Outcome]] = {
     "kills": kills,
+    "grid": grid,
     "fresh_database": fresh_database,
     "two_studies": two_studies,
     "stopped_agent": stopped_agent,

@@ -165,7 +165,7 @@ class Agent:
         self._link.send(event="ready")
         try:
             while not self._link.stopping():
-                self._check_disk()
+                check_disk(self._order.results, self._order.min_free)
                 with storage_errors(self._order.url):
                     found = self._allocator.next()
                 if isinstance(found, Done):
@@ -197,15 +197,6 @@ class Agent:
                     self._study, self._order.study_file, self._order.results, keep=self._order.keep_weights
                 )
 
-    def _check_disk(self) -> None:
-        free = shutil.disk_usage(self._order.results).free
-        if free < self._order.min_free:
-            raise WorkFailed(
-                f"{self._order.results}: {free / 2**20:.0f} MiB are free on its disk, "
-                f"{self._order.min_free / 2**20:.0f} wanted before a trial starts; "
-                "free some space and run the same command again"
-            )
-
     def _seed(self) -> int:
         """Differs by agent and restart, as equal seeds draw equal start-up trials."""
         with self._records.lock:
@@ -213,6 +204,16 @@ class Agent:
             serial = int(self._records.get_study_user_attrs(study_id).get(AGENTS_STARTED, 0))
             self._records.set_study_user_attr(study_id, AGENTS_STARTED, serial + 1)
         return seed_of(self._order.study_name, self._order.seed, serial)
+
+
+def check_disk(folder: Path, wanted: int) -> None:
+    """Raises WorkFailed unless `wanted` bytes are free where `folder` lies."""
+    free = shutil.disk_usage(folder).free
+    if free < wanted:
+        raise WorkFailed(
+            f"{folder}: {free / 2**20:.0f} MiB are free on its disk, {wanted / 2**20:.0f} wanted before a "
+            "trial starts; free some space and run the same command again"
+        )
 
 
 def seed_of(study_name: str, seed: int, serial: int) -> int:
