@@ -42,8 +42,6 @@ def train(config, report):
     return {"score": x}
 '''
 
-GRID = "{{distribution: q_uniform, min: 0.01, max: {most}, q: 0.01}}"  # `trials` points below 0.5
-
 STUDY = """
 name: {name}
 method: {method}
@@ -76,13 +74,14 @@ class Bench:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "objective.py").write_text(OBJECTIVE)
-        values = GRID if self.method == "grid" else "{{min: 0.0, max: 1.0}}"
+        points = [point / 100 for point in range(1, self.trials + 1)]
+        values = f"{{values: {points}}}" if self.method == "grid" else "{min: 0.0, max: 1.0}"
         text = STUDY.format(
             name=self.name,
             method=self.method,
             trials=self.trials,
             pause=self.pause,
-            values=values.format(most=self.trials / 100),
+            values=values,
         )
         (self.folder / f"{self.name}.yaml").write_text(text)
 
