@@ -43,6 +43,25 @@ examples:
   python -m inference evaluate data/mill --part test --joint
   python -m inference evaluate my_recordings/ --bundle mill5 --json | jq .exact_acc
 """
+CALIBRATE = """\
+Finds one temperature a head that makes the bundle's probabilities honest, exactly (the likelihood is convex
+in 1/T), on the part `calibrate`, and stores them. Prints calibration error, likelihood and Brier score before
+and after, on `calibrate` and, as a report, on `test`; draws reliability diagrams. Needs no data set.
+
+examples:
+  python -m inference calibrate
+  python -m inference calibrate --bundle mill5 --json
+"""
+TUNE = """\
+Searches decoding parameters on the part `calibrate` with a study (the networks run once, each trial reads
+remembered probabilities), compares the best with greedy decoding on `calibrate` and `test`, names parameters
+that change nothing, and stores what is better beyond chance in the bundle. Then chooses the two parameters of
+joint decoding likewise. `--study head_temperatures` searches temperatures and prints the exact ones beside.
+
+examples:
+  python -m inference tune --bundle mill5 --trials 50
+  python -m inference tune --study head_temperatures --trials 40
+"""
 FORMATS = ("table", "jsonl", "gcode")
 
 
@@ -52,6 +71,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_decode(commands)
     _add_evaluate(commands)
+    _add_calibrate(commands)
+    _add_tune(commands)
     return run_command(parser)
 
 
@@ -91,6 +112,35 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     _add_options(parser)
     add_common_options(parser)
     parser.set_defaults(run=_evaluate)
+
+
+def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "calibrate", help="honest probabilities", description=CALIBRATE, formatter_class=Help
+    )
+    _add_model(parser)
+    parser.add_argument("--json", action="store_true", help="print one object: temperatures and quality")
+    add_common_options(parser)
+    parser.set_defaults(run=_calibrate)
+
+
+def _add_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "tune", help="search decoding parameters", description=TUNE, formatter_class=Help
+    )
+    parser.add_argument("--bundle", metavar="NAME", help="a bundle's name or folder (default: the newest)")
+    parser.add_argument(
+        "--study", default="inference_parameters", metavar="NAME", help="default: inference_parameters"
+    )
+    parser.add_argument("--trials", type=int, metavar="N", help="finished trials (default: the study's own)")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="the runs' data set (default: found below data/)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
+    parser.add_argument("--fresh", action="store_true", help="begin anew; the old study is kept aside")
+    parser.add_argument("--json", action="store_true", help="print one object with what was found")
+    add_common_options(parser)
+    parser.set_defaults(run=_tune)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -171,6 +221,65 @@ def _evaluate(options: argparse.Namespace) -> None:
         write_json({**evaluation.metrics, "joint": options.joint}, sys.stdout)
     else:
         write_evaluation(evaluation, sys.stdout, joint=options.joint)
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from ensemble.bundle import Bundle, find_bundle
+    from inference.calibrate import calibrate, chosen_by, draw_reliability
+    from inference.output import write_calibration, write_json
+
+    folder = options.run_folder or find_bundle(options.results, options.bundle)
+    found = calibrate(folder)
+    diagram = None
+    if options.run_folder is None:
+        bundle = Bundle.load(folder)
+        bundle.with_temperatures(found.temperatures, chosen_by=chosen_by(found)).save(folder)
+        diagram = folder / "reliability.png"
+        draw_reliability(found, diagram)
+    if options.json:
+        write_json({"temperatures": found.temperatures, **chosen_by(found)}, sys.stdout)
+        return
+    write_calibration(found, sys.stdout)
+    if diagram is not None:
+        sys.stdout.write(f"stored in {folder}; diagrams: {diagram}; next: python -m inference tune\n")
+
+
+def _tune(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from ensemble.bundle import find_bundle
+    from inference.output import write_json, write_tuned_joint, write_tuned_lines, write_tuned_temperatures
+    from inference.tune import run_study, tune_joint, tune_lines, tune_temperatures
+    from tuner.view import make_view
+
+    folder = find_bundle(options.results, options.bundle)
+    file, best, trials = run_study(
+        options.study,
+        folder,
+        results=options.results,
+        view=make_view(Console(stderr=True, highlight=False)),
+        data=options.data,
+        trials=options.trials,
+        seed=options.seed,
+        fresh=options.fresh,
+    )
+    if file.name == "head_temperatures":
+        temperatures = tune_temperatures(folder, best, trials)
+        if options.json:
+            write_json(asdict(temperatures), sys.stdout)
+        else:
+            write_tuned_temperatures(temperatures, sys.stdout)
+        return
+    tuned = tune_lines(folder, best, file, trials, data=options.data)
+    joint = tune_joint(folder, data=options.data)
+    if options.json:
+        write_json({"lines": asdict(tuned), "joint": asdict(joint) if joint else None}, sys.stdout)
+        return
+    write_tuned_lines(tuned, sys.stdout)
+    if joint is not None:
+        write_tuned_joint(joint, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -5,24 +5,37 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ensemble.choose import Interval
+from inference.calibrate import Calibration
 from inference.evaluate import Evaluation
 from inference.pipeline import Decoded, DecodedWindow
+from model.tokens import HEADS
+
+if TYPE_CHECKING:
+    from inference.tune import Tuned, TunedJoint, TunedTemperatures
 
 SHOWN_ERRORS = 10
+NO_TERMINAL_WIDTH = 140
 PERCENT = ("_acc", "_rate", "within_tol", "composite")
+
+
+def _console(out: IO[str]) -> Any:
+    """As wide as the terminal; where there is none, wide enough for every table."""
+    from rich.console import Console
+
+    found = Console(file=out, highlight=False)
+    return found if found.is_terminal else Console(file=out, highlight=False, width=NO_TERMINAL_WIDTH)
 
 
 def write_table(decoded: Decoded, out: IO[str]) -> None:
     """A row for each run of windows with the same line: rows, line, probability, alternatives, truth if
     known.
     """
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=out)
+    console = _console(out)
     known = any(window.truth is not None for window in decoded.windows)
     by_recording: dict[str, list[DecodedWindow]] = {}
     for window in decoded.windows:
@@ -82,9 +95,7 @@ def write_json(content: Mapping[str, Any], out: IO[str]) -> None:
 
 def write_evaluation(evaluation: Evaluation, out: IO[str], *, joint: bool) -> None:
     """Metrics with intervals, operations, confusion of commands, errors."""
-    from rich.console import Console
-
-    console = Console(file=out)
+    console = _console(out)
     metrics = evaluation.metrics
     how = "whole recordings (joint)" if joint else "each window alone"
     console.print(f"{metrics['windows']:.0f} windows of {metrics['recordings']:.0f} recordings, {how}")
@@ -115,11 +126,17 @@ def _metrics_table(metrics: Mapping[str, float], intervals: Mapping[str, Interva
 def _operations_table(by_operation: Mapping[str, Mapping[str, float]]) -> Any:
     from rich.table import Table
 
-    shown = ("exact_acc", "exact_acc_window", "overall_acc", "command_acc", "operation_acc")
-    table = Table(title="by operation", title_justify="left")
+    shown = {
+        "exact_acc": "exact",
+        "exact_acc_window": "window",
+        "overall_acc": "token",
+        "command_acc": "command",
+        "operation_acc": "named",
+    }
+    table = Table(title="by operation (window: exact by each window alone)", title_justify="left")
     table.add_column("operation")
     table.add_column("windows", justify="right")
-    for name in shown:
+    for name in shown.values():
         table.add_column(name, justify="right")
     for operation, metrics in by_operation.items():
         cells = [_figure(name, metrics[name]) for name in shown]
@@ -160,3 +177,78 @@ def _figure(name: str, value: float) -> str:
     if name.endswith(PERCENT) or "_acc" in name:
         return f"{100 * value:.1f} %"
     return f"{value:.3f}"
+
+
+def write_calibration(calibration: Calibration, out: IO[str]) -> None:
+    """A table a part: temperature and quality of each head before and after."""
+    from rich.table import Table
+
+    console = _console(out)
+    for part, after in calibration.after.items():
+        chosen = "fitted here" if part == "calibrate" else "a report: nothing is chosen by it"
+        table = Table(title=f"{part} ({chosen})", title_justify="left")
+        table.add_column("head")
+        for name in ("samples", "temperature", "ECE before", "ECE after", "NLL", "Brier"):
+            table.add_column(name, justify="right")
+        for head in HEADS:
+            was, now = calibration.before[part][head], after[head]
+            table.add_row(
+                head,
+                str(now.samples),
+                f"{calibration.temperatures[head]:.3f}",
+                f"{was.ece:.2%} ({was.ece_low:.1%} … {was.ece_high:.1%})",
+                f"{now.ece:.2%} ({now.ece_low:.1%} … {now.ece_high:.1%})",
+                f"{was.nll:.4f} → {now.nll:.4f}",
+                f"{was.brier:.4f} → {now.brier:.4f}",
+            )
+        console.print(table)
+
+
+def write_tuned_lines(tuned: Tuned, out: IO[str]) -> None:
+    """The best options, their gain over greedy with its interval, what changes nothing, what is kept."""
+    shown = {name: value for name, value in tuned.options.to_dict().items() if value is not None}
+    out.write(f"best of {tuned.trials} trials: {json.dumps(shown)}\n")
+    for part, gain in (("calibrate", tuned.gain), ("test", tuned.test_gain)):
+        exact = tuned.exact[part]
+        out.write(
+            f"{part}: greedy {exact['greedy']:.2%}, best {exact['best']:.2%} exact; gain {_points(gain)}\n"
+        )
+    for name, why in tuned.inert.items():
+        out.write(f"inert: {name} ({why})\n")
+    if tuned.kept == tuned.options and tuned.gain.low > 0:
+        out.write("the gain is beyond chance: stored in the bundle\n")
+    else:
+        out.write("nothing gained beyond chance: the bundle decodes greedily\n")
+
+
+def write_tuned_temperatures(tuned: TunedTemperatures, out: IO[str]) -> None:
+    """Learned temperatures beside the exact ones."""
+    from rich.table import Table
+
+    table = Table(title=f"temperatures after {tuned.trials} trials", title_justify="left")
+    table.add_column("head")
+    table.add_column("learned", justify="right")
+    table.add_column("exact", justify="right")
+    for head in HEADS:
+        table.add_row(head, f"{tuned.learned[head]:.3f}", f"{tuned.exact[head]:.3f}")
+    table.add_section()
+    table.add_row("NLL a token", f"{tuned.nll['learned']:.5f}", f"{tuned.nll['exact']:.5f}")
+    console = _console(out)
+    console.print(table)
+    console.print(
+        f"without temperatures: {tuned.nll['none']:.5f}; the bundle keeps the exact ones", markup=False
+    )
+
+
+def write_tuned_joint(joint: TunedJoint, out: IO[str]) -> None:
+    """The powers of joint decoding and what they gain."""
+    out.write(
+        f"joint decoding: evidence {joint.options.evidence:g}, program {joint.options.program:g} "
+        f"(best of {joint.tried} pairs on calibrate): {joint.exact:.2%} exact, default powers "
+        f"{joint.exact_default:.2%}, each window alone {joint.exact_window:.2%}; gain {_points(joint.gain)}\n"
+    )
+
+
+def _points(gain: Interval) -> str:
+    low, high = (f"{100 * bound:+.1f}" if abs(bound) < 1e9 else "?" for bound in (gain.low, gain.high))
+    return f"{100 * gain.mean:+.2f} points ({low} … {high}, 95 % over recordings)"

@@ -14,12 +14,19 @@ from numpy.typing import NDArray
 
 from model.tokens import BOS, HEADS, PARAM_TYPE
 
+ROOTS = 1024  # windows whose first state a cache keeps: some 35 kB a window, layer and network
+
 Rows = NDArray[np.int64]
 Logits = dict[str, NDArray[np.float32]]  # head -> (rows, classes)
 
 
 class Steps(Protocol):
-    """Next-token logits of partial lines. A state belongs to a batch of rows, one partial line each."""
+    """Next-token logits of partial lines. A state belongs to a batch of rows, one partial line each.
+
+    `operation`: `(windows, operations)` log-probabilities of the windows that were begun so far.
+    """
+
+    operation: NDArray[np.float32]
 
     def begin(self, windows: Rows) -> tuple[Logits, Any]:
         """Logits of the first token of each of `windows` (indices), and the state behind them."""
@@ -83,9 +90,9 @@ class _CachedState:
 class CachedSteps:
     """Remembers what `steps` answered, as a tree of prefixes per window.
 
-    Value logits, by far the widest, are kept only where a value is due (after a parameter). A prefix that
-    is not known is computed from the state of its parent when that is at hand, else by replaying its
-    tokens.
+    Value logits, by far the widest, are kept only where a value is due (after a parameter). A prefix that is
+    not known is computed from the state of its parent when that is at hand, else by replaying its tokens from
+    the window's first state, which is kept for up to `ROOTS` windows (beyond, windows are encoded again).
     """
 
     def __init__(self, steps: Steps, kinds: NDArray[np.int64]) -> None:
@@ -94,6 +101,7 @@ class CachedSteps:
         self._kinds = kinds
         self._tree = _Node()
         self._children: dict[tuple[int, int], int] = {}  # (parent node or -1 - window, token) -> node
+        self._roots: dict[int, tuple[Any, int]] = {}  # window -> a state and its row there
         self._narrow: dict[str, _Table] = {head: _Table() for head in HEADS[:3]}
         self._values = _Table()
         self._value_row: list[int] = []  # row of a node in _values, -1 where no value is due
@@ -102,12 +110,17 @@ class CachedSteps:
     def __len__(self) -> int:
         return len(self._tree.window)
 
+    @property
+    def operation(self) -> NDArray[np.float32]:
+        """What the network behind says of the operation (see `NetworkSteps`)."""
+        return self._steps.operation
+
     def begin(self, windows: Rows) -> tuple[Logits, Any]:
         """Known first steps come from memory; if any is new, all of `windows` are asked for."""
         keys = [(-1 - int(w), BOS) for w in windows]
         inner = None
         if any(key not in self._children for key in keys):
-            logits, inner = self._steps.begin(windows)
+            logits, inner = self._begin(windows)
             self._add(keys, [int(w) for w in windows], logits)
         nodes = np.array([self._children[key] for key in keys], dtype=np.int64)
         return self._logits(nodes), _CachedState(nodes, inner)
@@ -123,20 +136,35 @@ class CachedSteps:
             self._add(keys, [self._tree.window[p] for p in parents], logits)
         elif missing:
             new = np.array(missing, dtype=np.int64)
-            logits = self._replay(parents[new], tokens[new])
-            self._add([keys[i] for i in missing], [self._tree.window[p] for p in parents[new]], logits)
+            self._replay([keys[i] for i in missing], parents[new], tokens[new])
         nodes = np.array([self._children[key] for key in keys], dtype=np.int64)
         return self._logits(nodes), _CachedState(nodes, inner)
 
-    def _replay(self, parents: Rows, tokens: Rows) -> Logits:
-        """Logits after each parent's tokens and one more. All parents of a batch are equally long."""
-        prefixes = [[*self._prefix(int(p)), int(t)] for p, t in zip(parents, tokens, strict=True)]
-        windows, row = np.unique([self._tree.window[p] for p in parents], return_inverse=True)
-        logits, inner = self._steps.begin(windows.astype(np.int64))
-        for step, column in enumerate(np.array(prefixes, dtype=np.int64).T):
-            rows = row.astype(np.int64) if step == 0 else np.arange(len(prefixes))
-            logits, inner = self._steps.advance(inner, rows, np.ascontiguousarray(column))
-        return logits
+    def _begin(self, windows: Rows) -> tuple[Logits, Any]:
+        logits, inner = self._steps.begin(windows)
+        if len(self._roots) + len(windows) <= ROOTS:
+            self._roots.update((int(w), (inner, row)) for row, w in enumerate(windows))
+        return logits, inner
+
+    def _replay(self, keys: list[tuple[int, int]], parents: Rows, tokens: Rows) -> None:
+        """Adds the nodes `keys`, by their tokens from the start. All parents of a batch are equally long."""
+        owners = np.array([self._tree.window[p] for p in parents], dtype=np.int64)
+        lost = np.array(sorted({int(w) for w in owners} - set(self._roots)), dtype=np.int64)
+        roots = dict(self._roots)
+        if len(lost):
+            _, inner = self._begin(lost)
+            roots.update((int(w), (inner, row)) for row, w in enumerate(lost))
+        batches: dict[int, list[int]] = {}
+        for i, owner in enumerate(owners):
+            batches.setdefault(id(roots[int(owner)][0]), []).append(i)
+        for batch in batches.values():
+            inner = roots[int(owners[batch[0]])][0]
+            rows = np.array([roots[int(owners[i])][1] for i in batch], dtype=np.int64)
+            prefixes = np.array([[*self._prefix(int(parents[i])), int(tokens[i])] for i in batch])
+            for column in prefixes.T:
+                logits, inner = self._steps.advance(inner, rows, np.ascontiguousarray(column))
+                rows = np.arange(len(batch))
+            self._add([keys[i] for i in batch], [int(owners[i]) for i in batch], logits)
 
     def _prefix(self, node: int) -> list[int]:
         """Tokens that lead to `node`, BOS left out."""

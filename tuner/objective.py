@@ -16,6 +16,10 @@ from model.errors import InputError, Pruned
 from model.run_folder import CONFIG, RunFolder, write_json
 from tuner.study_file import StudyFile
 
+BUNDLE_OBJECTIVE = (
+    "inference.tune:BundleObjective"  # decodes instead of training; found by name, as any other
+)
+
 Report = Callable[[int, Mapping[str, float]], None]
 
 
@@ -37,6 +41,8 @@ def resolve(study_file: StudyFile, *, data: Path | None) -> Objective:
         from tuner import external
 
         return external.objective(study_file)
+    if study_file.on == "bundle":
+        return load_function(BUNDLE_OBJECTIVE, folder=Path())()
     if study_file.objective:
         folder = Path(study_file.path).parent if study_file.path else Path()
         return FunctionObjective(load_function(study_file.objective, folder=folder))

@@ -23,6 +23,7 @@ class TableSteps:
         self.sizes = vocabulary.head_sizes
         self.seed = seed
         self.scale = scale
+        self.operation = np.zeros((0, 1), dtype=np.float32)
         self.calls = 0
         self.rows = 0
 

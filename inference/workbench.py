@@ -1,0 +1,145 @@
+"""Many decoders on the same windows: networks run once, then every set of options reads remembered logits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.bundle import Bundle
+from ensemble.choose import Interval, over_recordings
+from ensemble.programs import data_of
+from inference.joint import Evidence, JointOptions, smooth
+from inference.options import DecodingOptions
+from inference.pipeline import Decoder, choose
+from inference.steps import CachedSteps, NetworkSteps
+from model.errors import InputError
+from model.metrics import exact_matches
+from model.recordings import Recordings
+from model.windows import split
+
+WIDEST = 20  # beam of the one pass that fills the cache
+
+
+class Workbench:
+    """A bundle's decoder on one part of its data set.
+
+    Attributes:
+        truth: the label of each window; recording: `(W,)` which recording it is of.
+    """
+
+    def __init__(self, folder: Path, *, data: Path | None = None, part: str = "calibrate") -> None:
+        """Loads networks and data, runs nothing yet.
+
+        Raises:
+            InputError: no bundle, its data set is not at hand, or its track mixes recordings.
+        """
+        self.decoder = Decoder.from_bundle(folder)
+        self.data = Recordings.load(_data_folder(self.decoder.predictor.bundle, data))
+        self.part = part
+        config = self.decoder.predictor.config
+        if config.track != "recordings":
+            raise InputError(f"{folder}: decoding is tuned on track 'recordings', this is '{config.track}'")
+        self.loaded = self.decoder.predictor.windows(
+            self.data, split(self.data, seed=config.split_seed)[part]
+        )
+        self.truth = [self.data.lines[line] for line in self.loaded.windows.line]
+        self.recording: NDArray[np.int64] = np.asarray(self.loaded.windows.recording)
+        self._lines: dict[str, list[str]] = {}
+
+    @cached_property
+    def steps(self) -> CachedSteps:
+        """The networks' answers, asked for once along the widest beam."""
+        grammar = self.decoder.grammar
+        steps = CachedSteps(NetworkSteps(self.decoder.predictor, self.loaded), grammar.factors[:, 0])
+        widest = DecodingOptions(method="beam", beam=WIDEST)
+        for _ in choose(steps, grammar, len(self.loaded), widest):
+            pass
+        return steps
+
+    def lines(self, options: DecodingOptions) -> list[str]:
+        """The line of each window; options that cannot differ share their answer."""
+        options = options.canonical()
+        key = json.dumps(options.to_dict(), sort_keys=True)
+        if key not in self._lines:
+            found = choose(self.steps, self.decoder.grammar, len(self.loaded), options)
+            self._lines[key] = [self.decoder.vocabulary.to_line(best[0].tokens) for best in found]
+        return self._lines[key]
+
+    def right(self, options: DecodingOptions) -> NDArray[np.bool_]:
+        """(W,) whether each window's line is exactly right."""
+        return exact_matches(self.lines(options), self.truth)
+
+    def gain(self, options: DecodingOptions, over: DecodingOptions) -> Interval:
+        """Exact lines gained over other options, paired, with the interval over recordings."""
+        difference = self.right(options).astype(float) - self.right(over)
+        return over_recordings(difference, self.recording)
+
+    # -- whole recordings
+
+    @cached_property
+    def evidence(self) -> list[tuple[Evidence, NDArray[np.int64]]]:
+        """Each recording's windows as evidence for joint decoding, and their rows."""
+        found = list(
+            choose(self.steps, self.decoder.grammar, len(self.loaded), self.decoder.evidence_options())
+        )
+        out = []
+        for owner in np.unique(self.recording):
+            rows = np.flatnonzero(self.recording == owner)
+            recording = self.data.recordings[owner]
+            lines = [self.decoder.line_probabilities(found[row]) for row in rows]
+            start = self.loaded.windows.start[rows] - recording.start
+            out.append((Evidence(start=start, rows=recording.rows, lines=lines), rows))
+        return out
+
+    def joint(self, options: JointOptions) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """(W,) whether joint decoding is exactly right, and (W,) the probability it gives the true line."""
+        assert self.decoder.programs is not None, "asked for only where the bundle has programs"
+        decoded, sure = [""] * len(self.truth), np.zeros(len(self.truth))
+        for evidence, rows in self.evidence:
+            answer = smooth(evidence, self.decoder.programs, options)
+            for row, lines in zip(rows, answer.lines, strict=True):
+                decoded[row] = next(iter(lines))
+                sure[row] = lines.get(self.truth[row], 0.0)
+        return exact_matches(decoded, self.truth), sure
+
+
+def identity(bundle: Bundle) -> str:
+    """A hash of all that a bundle's logits come from; studies of another bundle are not resumed."""
+    content = bundle.to_json()
+    kept = {
+        key: content[key] for key in ("name", "data_hash", "members", "weights", "pooling", "temperatures")
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def options_of(config: Mapping[str, Any]) -> DecodingOptions:
+    """The decoding options of a trial's configuration: `temperature` for all heads or `temperatures` by
+    head.
+    """
+    options = DecodingOptions.from_dict(config)
+    if config.get("temperature") is not None:
+        shared = dict.fromkeys(options.temperatures, float(config["temperature"]))
+        options = replace(options, temperatures=shared)
+    if "method" not in config and options.beam > 1:
+        options = replace(options, method="beam")
+    return options
+
+
+def _data_folder(bundle: Bundle, given: Path | None) -> Path:
+    folder = given or data_of(bundle)
+    if folder is None:
+        raise InputError(
+            f"bundle '{bundle.name}': the data set of its runs ({bundle.data_hash[:12]}) is not below data/; "
+            "name it with --data"
+        )
+    if Recordings.load(folder).content_hash != bundle.data_hash:
+        raise InputError(f"{folder}: is not the data set that bundle '{bundle.name}' was trained on")
+    return folder
