@@ -26,7 +26,7 @@ class LineReader:
     def new_lines(self, *, all_of_it: bool = False) -> list[bytes]:
         """Lines without their end. `all_of_it`: the writer is gone, so a last line needs no end."""
         lines: list[bytes] = []
-        if self.path.exists():
+        if self._grown():
             with self.path.open("rb") as file:
                 file.seek(self._position)
                 while chunk := file.read(CHUNK):
@@ -38,6 +38,12 @@ class LineReader:
             lines.append(self._rest)
             self._rest = b""
         return lines
+
+    def _grown(self) -> bool:
+        try:
+            return self.path.stat().st_size > self._position
+        except FileNotFoundError:
+            return False
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -54,18 +55,26 @@ class ChildProcess:
                 stderr=subprocess.STDOUT,
                 process_group=0,
             )
+        self._ended = _end_of(self._process.pid)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
-            self.stop(signal.SIGTERM if kind is None else signal.SIGINT)
-        else:
-            self._end_group(signal.SIGTERM, LEFT_OVER_SECONDS)
+        try:
+            if self._process.poll() is None:
+                self.stop(signal.SIGTERM if kind is None else signal.SIGINT)
+            else:
+                self._end_group(signal.SIGTERM, LEFT_OVER_SECONDS)
+        finally:
+            if self._ended is not None:
+                os.close(self._ended)
 
     def wait(self, seconds: float) -> int | None:
         """The exit status, or None when the script still runs after `seconds`."""
+        if self._ended is not None:
+            select.select([self._ended], [], [], seconds)
+            return self._process.poll()
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -99,6 +108,14 @@ class ChildProcess:
         except ProcessLookupError:
             return False
         return True
+
+
+def _end_of(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends, so that waiting costs nothing; Linux has it."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
 
 
 def _guard() -> list[str]:
