@@ -21,6 +21,9 @@ from model.tokens import HEADS, Vocabulary
 from model.windows import Windows
 
 
+ENCODER_LAYERS = 2  # over the rows; the project's default has its layers over a summary of them
+
+
 class WindowDataset(Dataset[dict[str, Tensor]]):
     """One window an item: slice, centre by its recording, scale, augment, encode its line."""
 
@@ -88,7 +91,7 @@ class PlainNetwork(nn.Module):
         self.stem = nn.Linear(channels, width)
         rows = config.context_before + config.window + config.context_after
         self.row = nn.Parameter(0.02 * torch.randn(rows, width))
-        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(**options), config.encoder_layers)
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(**options), ENCODER_LAYERS)
         self.token = nn.Embedding(len(vocabulary.tokens), width, padding_idx=0)
         self.step = nn.Parameter(0.02 * torch.randn(longest, width))
         self.decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**options), config.decoder_layers)
