@@ -27,7 +27,7 @@ class Size:
     weight_bytes: int = 64
 
 
-FULL = Size(windows=1000, recordings=27, values=700, weight_bytes=4_000_000)
+FULL = Size(windows=700, recordings=27, values=360, weight_bytes=20_000_000)  # the mill, the larger track
 
 
 def make_vocabulary(size: Size, *, digits: int | None = 4) -> Vocabulary:
