@@ -20,7 +20,6 @@ from model.recordings import Recordings
 from model.tokens import HEADS, Vocabulary
 from model.windows import Windows
 
-
 ENCODER_LAYERS = 2  # over the rows; the project's default has its layers over a summary of them
 
 
