@@ -3,8 +3,8 @@
     python benchmarks/bench_ensemble.py [--runs 300] [--k 10,20] [--keep DIR]
 
 Every folder has its own small files and predictions of 700 windows a part with 720 values, more than the
-mill's recordings give. The arrays of the best 40 runs are drawn apart, the others' are links to them (they are
-ranked, never read). CPU seconds stand beside the wall's: a busy machine stretches only the latter.
+mill's recordings give. The arrays of the best 40 runs are drawn apart, the others' are links to them (they
+are ranked, never read). CPU seconds stand beside the wall's: a busy machine stretches only the latter.
 """
 
 from __future__ import annotations
