@@ -4,7 +4,7 @@
 
 Every tuner searches the same space with the same two simulated workers; a configuration behaves as the
 recorded run nearest to it (record_curves.py made them). Half of the runs served to choose our defaults
-(`--half choose`), the other half is what is reported. Each peer runs its own search and its own stopping rule:
+(`--half choose`), the other half is reported. Each peer runs its own search and its own stopping rule:
 Ray Tune with ASHA and OptunaSearch, Syne Tune with BOHB, W&B's `sweeps` with bayes and hyperband.
 """
 
@@ -127,6 +127,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "gcode-tuner-peers")
     options = parser.parse_args()
+    if not CURVES.exists():
+        print(f"no curves in {CURVES} yet: record them with benchmarks/record_curves.py")
+        return
     world = task(options.half, budget=CHECKPOINTS[-1], seeds=options.seeds)
     print(f"{len(world['runs'])} recorded runs, {options.seeds} seeds, best value after epochs:")
     print(" " * 32 + "".join(f"{epoch:8}" for epoch in CHECKPOINTS))

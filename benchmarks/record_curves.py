@@ -1,6 +1,6 @@
 """Records learning curves of our model, once, for bench_anytime.py to replay.
 
-    python benchmarks/record_curves.py --data data/mill   # about half an hour of one core; may be interrupted
+    python benchmarks/record_curves.py --data data/mill   # about 15 minutes of one core; may be interrupted
 
 Configurations are quasi-random points of benchmarks/data/curves.yaml: they fill its space evenly. A line
 of benchmarks/data/curves.json is one run: its parameters, the metric after each epoch, and seconds an epoch.
