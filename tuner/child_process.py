@@ -111,7 +111,7 @@ class ChildProcess:
 
 
 def _end_of(pid: int) -> int | None:
-    """A descriptor that becomes readable when the process ends, so that waiting costs nothing; Linux has it."""
+    """A descriptor that becomes readable when the process ends, where there is one (Linux)."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):

@@ -21,7 +21,8 @@ from model.run_folder import CONFIG, RunFolder, write_json
 from tuner import child_process, macros
 from tuner.child_metrics import Stream, is_finite
 from tuner.child_process import ChildProcess
-from tuner.tracking import environment, wandb_folder
+from tuner.tracking import wandb_folder
+from tuner.tracking_process import environment
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML

@@ -23,8 +23,9 @@ from typing import Any
 from model.errors import InputError, WorkFailed
 from model.run_folder import CONFIG, METRICS, RESULT, read_json, read_metrics
 from tuner import tracking_file
-from tuner.tracking import WandbRun, WandbTracker, environment, identity, wandb_folder
+from tuner.tracking import WandbRun, WandbTracker, identity, wandb_folder
 from tuner.tracking_mode import api_key, resolve, server
+from tuner.tracking_process import environment
 from tuner.tracking_worker import SYNCED
 
 BATCH = 40  # runs that one client process uploads

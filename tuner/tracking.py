@@ -16,15 +16,7 @@ The mode is resolved once a study, by `open_tracker` in the parent; the tracker 
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
-import os
-import subprocess
-import sys
-import time
 import uuid
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,20 +24,11 @@ from typing import Any, Literal, Protocol
 
 from model.run_folder import read_json, write_json
 from tuner.tracking_mode import Mode, resolve
+from tuner.tracking_process import WorkerProcess
 
 TrialState = Literal["complete", "pruned", "failed"]
 
-INHERITED = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_RESUME")
-"""Variables of a surrounding W&B session that would tie our runs to it."""
-
-MAX_WAITING = 20_000  # messages kept for a worker that does not read; past that it is taken for dead
 MAX_WORKERS = 3  # workers started before a tracker gives up: one, and two that replace a dead one
-
-PACKAGES = str(
-    Path(__file__).resolve().parent.parent
-)  # where the worker finds this package, whatever its folder
-
-log = logging.getLogger(__name__)
 
 
 class RunTracker(Protocol):
@@ -183,7 +166,7 @@ class WandbTracker:
     folder: Path
     identity: Identity
     runs: Path | None = None
-    _worker: _Worker | None = field(default=None, repr=False)
+    _worker: WorkerProcess | None = field(default=None, repr=False)
     _started: int = 0
 
     def start(
@@ -191,7 +174,13 @@ class WandbTracker:
     ) -> RunTracker:
         if (self._worker is None or self._worker.broken) and self._started < MAX_WORKERS:
             self._started += 1
-            self._worker = _Worker(self)
+            settings = {
+                "mode": self.mode,
+                "project": self.identity.project,
+                "entity": self.identity.entity,
+                "group": self.study_name,
+            }
+            self._worker = WorkerProcess(self.folder, settings)
         identifier = self.identity.run_id(number)
         message = {"id": identifier, "config": dict(config), "name": name, "tags": list(tags)}
         run = WandbRun(number, self._worker, None if self.runs is None else self.runs / str(number))
@@ -213,7 +202,7 @@ class WandbRun:
     """One trial's run, by messages to the worker."""
 
     number: int
-    worker: _Worker | None
+    worker: WorkerProcess | None
     artifact: Path | None = None
 
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
@@ -226,104 +215,3 @@ class WandbRun:
     def send(self, action: str, content: Mapping[str, Any]) -> None:
         if self.worker is not None:
             self.worker.send({"do": action, "number": self.number, **content})
-
-
-class _Worker:
-    """The process that holds the W&B client, and the pipe to it."""
-
-    def __init__(self, tracker: WandbTracker) -> None:
-        self.broken = False
-        self._waiting: deque[bytes] = deque()
-        settings = {
-            "mode": tracker.mode,
-            "project": tracker.identity.project,
-            "entity": tracker.identity.entity,
-            "group": tracker.study_name,
-            "folder": str(tracker.folder),
-        }
-        try:
-            self._process: subprocess.Popen[bytes] | None = _start_worker(tracker.folder, settings)
-        except OSError as error:
-            self._process = None
-            self._break(f"could not start ({error})")
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        if self.broken:
-            return
-        self._waiting.append(json.dumps(message, default=str).encode() + b"\n")
-        self._write()
-        if len(self._waiting) > MAX_WAITING:
-            self._break("stopped reading")
-
-    def close(self, timeout: float) -> None:
-        """Sends what waits, closes the pipe and gives the process until `timeout` to end its runs."""
-        if self._process is None:
-            return
-        assert self._process.stdin is not None
-        end = time.monotonic() + timeout
-        while self._waiting and not self.broken and time.monotonic() < end:
-            self._write()
-            time.sleep(0.01)
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(max(0.1, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            log.warning("W&B did not end in %.0f s; the metrics are in the run folders", timeout)
-
-    def _write(self) -> None:
-        """Writes as much as the pipe takes."""
-        assert self._process is not None and self._process.stdin is not None
-        descriptor = self._process.stdin.fileno()
-        try:
-            while self._waiting:
-                written = os.write(descriptor, self._waiting[0])
-                if written < len(self._waiting[0]):
-                    self._waiting[0] = self._waiting[0][written:]
-                else:
-                    self._waiting.popleft()
-        except BlockingIOError:
-            return
-        except OSError:
-            self._break("ended")
-
-    def _break(self, what: str) -> None:
-        self.broken = True
-        self._waiting.clear()
-        log.warning(
-            "the W&B process %s; the metrics are in the run folders, `tuner sync` rebuilds the runs", what
-        )
-
-
-def _start_worker(folder: Path, settings: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-    """Starts the worker in a session of its own: Ctrl-C in the terminal lets it finish its runs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "tracking.log").open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tuner.tracking_worker", json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env=environment(folder) | {"PYTHONPATH": PACKAGES},
-            start_new_session=True,
-            bufsize=0,
-        )
-    assert process.stdin is not None
-    os.set_blocking(process.stdin.fileno(), False)
-    return process
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """The environment for a W&B client whose files, caches included, stay in `folder`."""
-    inherited = {name: value for name, value in os.environ.items() if name not in INHERITED}
-    own = {
-        "WANDB_DIR": folder,
-        "WANDB_DATA_DIR": folder / "data",
-        "WANDB_CACHE_DIR": folder / "cache",
-        "WANDB_ARTIFACT_DIR": folder / "artifacts",
-        "WANDB_SILENT": "true",
-        "WANDB_ERROR_REPORTING": "false",
-    }
-    return inherited | {name: str(value) for name, value in own.items()}
