@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 import dataclasses
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -150,7 +151,7 @@ class _Verdict:
         )
 
 
-class _ByVerdict:
+class _ByVerdict(ABC):
     """The two methods of a pruner, from one `_verdict`."""
 
     def should_prune(self, study: optuna.Study, trial: optuna.trial.BaseTrial | FrozenTrial) -> bool:
@@ -162,8 +163,9 @@ class _ByVerdict:
         verdict = self._verdict(study, frozen)
         return str(verdict) if verdict else f"epoch {len(frozen.intermediate_values)}: not compared here"
 
+    @abstractmethod
     def _verdict(self, study: optuna.Study, trial: FrozenTrial) -> _Verdict | None:
-        raise AssertionError("each rule has its own")
+        """What the rule finds after the latest report; None where it does not compare."""
 
 
 class Rungs(_ByVerdict):
