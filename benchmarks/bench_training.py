@@ -28,6 +28,7 @@ from model.recordings import default_data
 from model.task import Task, prepare
 from model.trainer import _Run
 
+STATUS = Path("/proc/self/status")  # Linux; elsewhere memory is not measured
 # The default run with every augmentation on.
 EVERYTHING = {"oversampling_factor": 2, "cutout_rows": 8, "time_warp": 0.1, "mixup_alpha": 0.2}
 
@@ -103,9 +104,9 @@ def speeds(folder: Path, *, rounds: int, steps: int) -> None:
 
 
 def memory(folder: Path, *, agents: int) -> None:
-    """Starts so many training processes at once and prints what they take together.
+    """Starts so many training processes at once and prints what they take, each and together.
 
-    Memory that processes share (the mapped data set, the libraries' code) is counted once: PSS.
+    Memory that maps a file (the data set, the libraries) exists once, however many processes read it.
     """
     command = [sys.executable, __file__, "--as-agent", "--data", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -119,10 +120,11 @@ def memory(folder: Path, *, agents: int) -> None:
     found = []
     for process in running:
         found.append(json.loads(process.communicate("measure\n")[0]))
-    peak = max(one["peak"] for one in found)
-    together = sum(one["pss"] for one in found)
+    peak, mapped = (max(one[name] for one in found) for name in ("peak", "mapped"))
+    together = sum(one["own"] for one in found) + mapped
     print(
-        f"memory, {agents} agent{'s' * (agents > 1)}: peak {peak:,} MB each, {together:,} MB together (PSS)"
+        f"memory, {agents} agent{'s' * (agents > 1)}: peak {peak:,} MB each; "
+        f"{together:,} MB together, of which {mapped:,} MB are mapped files that all share"
     )
 
 
@@ -134,18 +136,16 @@ def as_agent(folder: Path) -> None:
     evaluate(run.network, task, "select", device=run.device)
     print("trained", flush=True)
     sys.stdin.readline()
-    print(
-        json.dumps(
-            {"peak": _kilobytes("status", "VmHWM") // 1024, "pss": _kilobytes("smaps_rollup", "Pss") // 1024}
-        )
-    )
+    names = {"peak": "VmHWM", "own": "RssAnon", "mapped": "RssFile"}
+    print(json.dumps({name: _megabytes(field) for name, field in names.items()}))
 
 
-def _kilobytes(file: str, name: str) -> int:
-    for line in Path(f"/proc/self/{file}").read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1])
-    raise RuntimeError(f"/proc/self/{file} has no {name}")
+def _megabytes(field: str) -> int:
+    """A field of this process's status, which Linux gives in kB."""
+    for line in STATUS.read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) // 1024
+    raise RuntimeError(f"{STATUS} has no {field}")
 
 
 def _ignore(epoch: int, metrics: dict[str, float]) -> None:
@@ -168,7 +168,7 @@ def main() -> None:
         return
     torch.set_num_threads(options.threads)
     speeds(folder, rounds=options.rounds, steps=options.steps)
-    if Path("/proc/self/smaps_rollup").exists():
+    if STATUS.exists():
         for agents in (1, 2):
             memory(folder, agents=agents)
 
