@@ -256,6 +256,8 @@ def test_a_run_tracked_online_is_there_at_once_and_not_uploaded_again(
     assert [line["val/loss"] for line in sent.history] == [0.5]
     assert sent.exit_code == 0
     assert quiet(tmp_path).before == 1
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or server.KEY.encode() not in path.read_bytes(), path
 
 
 def test_a_trial_that_ran_twice_is_uploaded_as_it_was_the_last_time(
