@@ -68,6 +68,7 @@ def main(order: Order, connection: Connection) -> None:
     """Runs an agent to its end and says why it left; the entry point of its process."""
     os.setsid()  # Ctrl-C reaches the supervisor alone, which decides what its agents do
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     link = Link(connection)
     signal.signal(signal.SIGTERM, lambda *_: link.stop())
     if order.log is not None:

@@ -189,7 +189,8 @@ def data_for(request: Request, view: View) -> Path | None:
     if folder is None:
         root = Path("data")
         if not any(root.glob(f"*/{MANIFEST}")):
-            view.say("no data set imported: making the simulator's recordings in data/simulator")
+            view.say("no data set imported: using simulated recordings (yours: python -m model import DIR)")
+            return default_data(root)
         folder = default_data(root)
     manifest = folder / MANIFEST
     if not manifest.exists():
@@ -197,7 +198,7 @@ def data_for(request: Request, view: View) -> Path | None:
             f"{folder}: no data set there; make one with: python -m model import DIR --to {folder}"
         )
     if read_json(manifest).get("kind") == SIMULATOR:
-        view.say(f"data: {folder} (simulated; your own: python -m model import DIR)")
+        view.say(f"data: {folder} (simulated; yours: python -m model import DIR)")
     return folder
 
 

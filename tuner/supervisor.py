@@ -12,9 +12,11 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -97,10 +99,14 @@ class Supervisor:
 
     def run(self) -> str:
         """Runs until the last agent has left; returns why, in words."""
-        with _signals(self._interrupt):
-            self._fill()
-            while self.agents:
-                self._turn()
+        try:
+            with _signals(self._interrupt):
+                self._fill()
+                while self.agents:
+                    self._turn()
+        finally:  # an error of our own must not leave agents behind: a closed pipe makes them leave
+            for state in self.agents:
+                state.connection.close()
         return self.reason
 
     # -- one turn of the loop
@@ -198,7 +204,7 @@ class Supervisor:
         process = context.Process(
             target=agent.main, args=(order, theirs), name=f"agent-{index}", daemon=False
         )
-        with _threads_in_environment(max(1, (os.cpu_count() or 1) // self._wanted)):
+        with _threads_in_environment(max(1, (os.cpu_count() or 1) // self._wanted)), _sigint_held():
             process.start()
         theirs.close()
         return AgentState(index, process, ours, self._clock())
@@ -235,7 +241,10 @@ class Supervisor:
 
 @contextlib.contextmanager
 def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM call `interrupt` instead of raising somewhere."""
+    """SIGINT and SIGTERM call `interrupt` instead of raising somewhere (the main thread alone gets them)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for number in before:
@@ -244,6 +253,17 @@ def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _sigint_held() -> Iterator[None]:
+    """Ctrl-C waits meanwhile, and does not reach a process started here before it can ignore it itself."""
+    resource_tracker.ensure_running()  # starting it lifts the mask, so it must run before
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
