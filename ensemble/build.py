@@ -136,7 +136,8 @@ def write(
     The figures on `select` and `test` are worked out here, after everything is chosen.
     """
     beside = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
+    for left_over in folder.parent.glob(f".{folder.name}.partial-*"):  # of a build that was killed
+        shutil.rmtree(left_over, ignore_errors=True)
     try:
         (beside / PREDICTIONS).mkdir(parents=True)
         for member, candidate in zip(bundle.members, members, strict=True):

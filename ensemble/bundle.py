@@ -192,7 +192,8 @@ def find_bundle(results: Path, name: str | None = None) -> Path:
         InputError: there is none; the message lists those that exist.
     """
     root = results / "ensembles"
-    known = {path.parent.name: path for path in root.glob(f"*/{BUNDLE}")}
+    found = sorted(root.glob(f"*/{BUNDLE}"))
+    known = {path.parent.name: path for path in found if not path.parent.name.startswith(".")}
     if name is None:
         if not known:
             raise InputError(f"{root}: no bundle yet; build one with `python -m ensemble build`")

@@ -15,7 +15,7 @@ from ensemble.choose import Choice, choose
 from ensemble.pool import PartPredictions, part_scores, pooled_predictions, read_part
 from ensemble.predictions import part_file
 from ensemble.select import MAX_CORRELATION, Taken, take
-from ensemble.show import gain_text, percent, plain_table
+from ensemble.show import percent, plain_table
 from ensemble.tables import Tables
 from ensemble.weights import Weighting, fit
 from model.errors import InputError
@@ -150,15 +150,15 @@ def _milliseconds(members: Sequence[Candidate]) -> float | None:
 
 def comparison_table(comparison: Comparison) -> RichTable:
     """One line an ensemble."""
-    table = plain_table("accuracy against cost")
-    for column in ("K", "weights", "calibrate: lines", "nats", "test: lines", "tokens", "nats", "size", "ms"):
+    table = plain_table("exact lines in %, by size")
+    for column in ("K", "weights", "calibrate", "nats", "test", "tokens", "nats", "size", "ms"):
         table.add_column(column, justify="left" if column == "weights" else "right")
     for row in comparison.rows:
-        interval = {"mean": row.exact, "low": row.exact_low, "high": row.exact_high}
+        half = "" if row.exact_high is None else f" ±{100 * (row.exact_high - row.exact):.1f}"
         table.add_row(
             str(row.k),
             row.weights,
-            gain_text(interval, scale=100, digits=1, sign=""),
+            f"{100 * row.exact:.1f}{half}",
             f"{row.nll:.3f}",
             percent(row.test["exact"]) if row.test else "–",
             percent(row.test["overall"]) if row.test else "–",

@@ -74,7 +74,7 @@ def test_a_file_that_is_no_bundle_is_an_error(bundle: Bundle, tmp_path: Path) ->
 def test_the_newest_bundle_is_found_without_a_name(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="build one"):
         find_bundle(tmp_path)
-    for name in ("old", "new"):
+    for name in ("old", "new", ".half.partial-1"):
         folder = tmp_path / "ensembles" / name
         folder.mkdir(parents=True)
         bundle.save(folder)

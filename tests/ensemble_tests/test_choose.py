@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -77,6 +78,12 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says() -> None:
 def test_one_recording_gives_no_interval() -> None:
     interval = over_recordings(np.array([1.0, 0.0]), np.array([3, 3]))
     assert interval.mean == 0.5 and interval.to_json() == {"mean": 0.5, "low": None, "high": None}
+
+
+def test_one_recording_keeps_uniform(make_runs: MakeRuns, results: Path, synthetic: ModuleType) -> None:
+    make_runs(1, skill=6.0, size=synthetic.Size(recordings=1))
+    make_runs(2, first=1, skill=0.2, size=synthetic.Size(recordings=1))
+    assert choose(tables_of(results)).weighting.method == "uniform"
 
 
 def score(exact: tuple[float, float], nll: tuple[float, float]) -> Score:

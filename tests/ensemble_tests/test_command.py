@@ -68,7 +68,7 @@ def test_compare_writes_figures_and_a_plot(command: Command, make_runs: MakeRuns
     assert status == 0 and [row["k"] for row in json.loads(out)["rows"]] == [1, 2, 2]
     assert json.loads((results / "ensembles/compare.json").read_text()) == json.loads(out)
     assert (results / "ensembles/compare.png").is_file()
-    assert "test: lines" in command("compare", "--k", "1")[1]
+    assert "exact lines" in command("compare", "--k", "1")[1]
 
 
 def test_what_was_left_out_is_said(command: Command, make_runs: MakeRuns) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ensemble.bundle import Pooling
 from ensemble.pool import pool
 from ensemble.tables import Block, Table
+from ensemble.weights import em_weights, greedy_weights, log_linear_weights
 
 
 def random_table(seed: int, *, members: int, classes: int, positions: int = 12) -> Table:
@@ -46,6 +47,16 @@ def test_reduced_tables_equal_full_pooling(
     right, likelihood = full_answer(table, weights, pooling)
     assert (table.right(weights, pooling=pooling) == right).all()
     np.testing.assert_allclose(table.log_likelihood(weights, pooling=pooling), likelihood, atol=1e-4)
+
+
+def test_a_head_that_is_never_asked_has_nothing_to_weigh() -> None:
+    empty = Table.of("command", [], members=3)
+    third = np.full(3, 1 / 3)
+    for pooling in ("mixture", "log_linear"):
+        assert len(empty.right(third, pooling=pooling)) == 0
+        assert len(empty.log_likelihood(third, pooling=pooling)) == 0
+    for weights in (em_weights(empty.gold), greedy_weights([empty]), log_linear_weights([empty])):
+        assert weights.sum() == pytest.approx(1)
 
 
 def test_a_subset_of_positions_answers_as_the_whole_does_there() -> None:
