@@ -19,19 +19,19 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "wandb_sklearn"
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results folder of three trials of the example, run from another folder than the file's."""
+    """The results folder of two trials of the example, run from another folder than the file's."""
     folder = tmp_path_factory.mktemp("example")
     shutil.copytree(EXAMPLE, folder / "example")
-    command = [sys.executable, "-m", "tuner", "study", "example/sweep.yaml", "--agents", "2", "--trials", "3"]
+    command = [sys.executable, "-m", "tuner", "study", "example/sweep.yaml", "--agents", "2", "--trials", "2"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=300)
     return folder / "results"
 
 
 def test_the_wandb_example_is_tuned_without_a_server_and_no_metric_is_lost(example: Path) -> None:
     runs = tuner.results("digits-sgd", results=example)
 
-    assert len(runs) == 3
+    assert len(runs) == 2
     assert {run.state for run in runs} <= {"complete", "pruned"}
     for run in runs:
         history = run.history()
@@ -40,7 +40,7 @@ def test_the_wandb_example_is_tuned_without_a_server_and_no_metric_is_lost(examp
         assert all({"train/loss", "val/accuracy"} <= set(row) for row in history)
         assert run.summary["val/accuracy"] == max(row["val/accuracy"] for row in history)
     files = list(example.glob("wandb/digits-sgd/wandb/offline-run-*/*.wandb"))
-    assert len(files) == 3, "each script wrote its own W&B run"
+    assert len(files) == 2, "each script wrote its own W&B run"
 
 
 def test_the_guides_snippet_works_on_a_study(example: Path) -> None:
@@ -50,7 +50,7 @@ def test_the_guides_snippet_works_on_a_study(example: Path) -> None:
 
     assert best_runs[0].name.startswith("digits-sgd-")
     assert set(best_runs[0].config) == {"learning_rate", "alpha", "penalty", "batch_size", "seed"}
-    assert sweep[0].number == 0 and len(sweep[:2]) == 2
+    assert sweep[0].number == 0 and len(sweep[:1]) == 1
 
 
 def test_pandas_is_asked_for_only_where_it_is_used(example: Path) -> None:
@@ -62,7 +62,7 @@ def test_pandas_is_asked_for_only_where_it_is_used(example: Path) -> None:
             runs.to_pandas()
         return
     table = runs.to_pandas()
-    assert list(table["number"]) == [0, 1, 2]
+    assert list(table["number"]) == [0, 1]
     assert {"state", "config.alpha", "val/accuracy"} <= set(table.columns)
 
 
