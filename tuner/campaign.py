@@ -61,9 +61,10 @@ class Campaign:
     def show(self) -> None:
         """Prints the timeline, with an estimate from a probe of the default configuration."""
         hours = 0.0
-        config = {**Config().to_dict()}
+        config = Config().to_dict()
         data = data_for(replace(self.request, study_file=self.files[0]), self.make_view())
-        measured = probe.measure(ModelObjective(data), config)
+        agents = self.request.agents or default_agents(None)
+        measured = probe.measure(ModelObjective(data), config, agents=agents)
         table = Table(box=None, padding=(0, 2), header_style="bold")
         for heading in ("", "study", "runs", "epochs a run", "estimate", "asks"):
             table.add_column(heading)
@@ -75,7 +76,6 @@ class Campaign:
             epochs = file.max_epochs or Config().epochs
             mean = probe.expected_epochs(file.pruner, epochs)
             confirming = CONFIRMED_TOP * len(file.seeds) * measured.trial(epochs)
-            agents = self.request.agents or default_agents(runs)
             seconds = (runs * measured.trial(mean) + confirming) / agents
             hours += seconds / 3600
             table.add_row(

@@ -88,12 +88,12 @@ def _cost(
     console: Console,
 ) -> None:
     """Hours, from a measured probe of the first configuration on one agent."""
-    measured = probe.measure(run, {**config, **request.overrides})
     total = request.trials or study_file.run_cap
+    agents = request.agents or launch.default_agents(total)
+    measured = probe.measure(run, {**config, **request.overrides}, agents=agents)
     epochs = int(request.overrides.get("epochs", 0)) or study_file.max_epochs or 1
     mean = probe.expected_epochs(study_file.pruner, epochs)
     a_trial = measured.trial(mean)
-    agents = request.agents or launch.default_agents(total)
     console.print(
         f"cost: {measured.epoch:.2f} s an epoch (measured now, one process), "
         f"about {mean:.1f} of {epochs} epochs a trial, {duration(a_trial)} a trial"

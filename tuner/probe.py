@@ -12,6 +12,7 @@ from typing import Any
 from model.errors import Pruned
 from tuner.objective import Objective
 from tuner.pruners import PrunerSettings, bracket_budgets, rung_steps
+from tuner.supervisor import threads_in_environment
 
 PROBE_EPOCHS = 2
 PROBE_SECONDS = 20.0
@@ -29,8 +30,8 @@ class Probe:
         return self.first_epoch + self.epoch * max(0.0, epochs - 1)
 
 
-def measure(objective: Objective, config: Mapping[str, Any]) -> Probe:
-    """Runs the first epochs of one trial in a folder that is thrown away.
+def measure(objective: Objective, config: Mapping[str, Any], *, agents: int) -> Probe:
+    """Runs the first epochs of one trial in a folder that is thrown away, on the threads that an agent has.
 
     An objective that reports nothing is run to its end; its whole time counts as the first epoch.
     """
@@ -42,7 +43,7 @@ def measure(objective: Objective, config: Mapping[str, Any]) -> Probe:
         if len(times) >= PROBE_EPOCHS or times[-1] - started > PROBE_SECONDS:
             raise Pruned("probe")
 
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, threads_in_environment(agents):
         try:
             objective(config, report, run_folder=Path(folder) / "results" / "runs" / "probe" / "0")
         except Pruned:

@@ -204,7 +204,7 @@ class Supervisor:
         process = context.Process(
             target=agent.main, args=(order, theirs), name=f"agent-{index}", daemon=False
         )
-        with _threads_in_environment(max(1, (os.cpu_count() or 1) // self._wanted)), _sigint_held():
+        with threads_in_environment(self._wanted), _sigint_held():
             process.start()
         theirs.close()
         return AgentState(index, process, ours, self._clock())
@@ -267,8 +267,9 @@ def _sigint_held() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _threads_in_environment(threads: int) -> Iterator[None]:
-    """Libraries read these when they are loaded, so they must be there when the process starts."""
+def threads_in_environment(agents: int) -> Iterator[None]:
+    """A process's share of the cores, cores // agents, in the variables that libraries read when loaded."""
+    threads = max(1, (os.cpu_count() or 1) // agents)
     before = {name: os.environ.get(name) for name in _THREADS}
     try:
         for name in _THREADS:
