@@ -36,10 +36,13 @@ def measure(objective: Objective, config: Mapping[str, Any], *, agents: int) -> 
     An objective that reports nothing is run to its end; its whole time counts as the first epoch.
     """
     times: list[float] = []
+    told: list[float] = []  # what the objective says of its epochs, where it does
     started = time.perf_counter()
 
     def report(epoch: int, metrics: Mapping[str, float]) -> None:
         times.append(time.perf_counter())
+        if "epoch_seconds" in metrics:
+            told.append(float(metrics["epoch_seconds"]))
         if len(times) >= PROBE_EPOCHS or times[-1] - started > PROBE_SECONDS:
             raise Pruned("probe")
 
@@ -55,7 +58,9 @@ def measure(objective: Objective, config: Mapping[str, Any], *, agents: int) -> 
     if not times:
         return Probe(ended - started, 0.0)
     first = times[0] - started
-    return Probe(first, times[1] - times[0] if len(times) > 1 else first)
+    if len(times) > 1:
+        return Probe(first, times[1] - times[0])
+    return Probe(first, told[0] if told else first)
 
 
 def expected_epochs(settings: PrunerSettings, max_epochs: int) -> float:
