@@ -63,9 +63,11 @@ def rows(url: str) -> list[Row]:
 
 def table(found: list[Row]) -> Table:
     """The rows for a terminal."""
-    shown = Table(box=None, padding=(0, 2), header_style="bold")
-    for heading in ("study", "method", "runs", "state", "asks", "cost"):
-        shown.add_column(heading, justify="right" if heading == "runs" else "left", overflow="fold")
+    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("study", "method", "runs", "state"):
+        shown.add_column(heading, justify="right" if heading == "runs" else "left", no_wrap=True)
+    for heading in ("asks", "cost"):
+        shown.add_column(heading, overflow="fold", ratio=1)
     for row in found:
         shown.add_row(row.name, row.method, str(row.runs or ""), row.state, row.purpose, row.cost)
     return shown

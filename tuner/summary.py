@@ -65,7 +65,9 @@ def states_table(states: Sequence[StudyState]) -> Table:
         ("study", "left"), ("finished", "right"), ("pruned", "right"), ("failed", "right"),
         ("running", "right"), ("waiting", "right"), ("best", "left"), ("", "left"),
     ):  # fmt: skip
-        table.add_column(heading, justify="right" if justify == "right" else "left")
+        table.add_column(
+            heading, justify="right" if justify == "right" else "left", no_wrap=heading == "study"
+        )
     for state in states:
         counts = state.counts
         done = winners.finished(counts)
