@@ -6,6 +6,7 @@ what is done and goes on with the rest, at whatever point it was stopped.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,12 +16,13 @@ from rich.table import Table
 from model.config import Config
 from model.errors import WorkFailed
 from tuner import on_bundle, probe, retrain, study_file, winners
-from tuner.launch import Request, data_for, default_agents, launch
+from tuner.launch import Request, TimeIsUp, data_for, default_agents, launch
 from tuner.objective import ModelObjective
 from tuner.storage import open_records, storage_errors
 from tuner.study_file import CAMPAIGN, StudyFile
 from tuner.view import View, duration
 
+FIRST_SEED = 1000  # seeds of retrainings are above those that studies search
 CONFIRMED_TOP = 3  # configurations retrained before a winner is believed
 BUNDLE = "campaign"
 MEMBERS = 10
@@ -47,16 +49,26 @@ class Campaign:
             KeyboardInterrupt: the user stopped a study.
             WorkFailed: a study stopped for an error.
         """
-        for number, file in enumerate(self.files, 1):
-            self._say(f"[bold]{number}/{len(self.files)} {file.name}[/]: {file.purpose}")
-            request = replace(self.request, study_file=file)
-            if file.on == "bundle":
-                self._bundle()
-                on_bundle.tune(request, self.console, bundle=BUNDLE)
-            else:
-                self._study(request)
-                confirm(request, self.make_view(), self.console)
+        deadline = None if self.request.timeout is None else time.monotonic() + self.request.timeout
+        try:
+            for number, file in enumerate(self.files, 1):
+                self._say(f"[bold]{number}/{len(self.files)} {file.name}[/]: {file.purpose}")
+                self._stage(replace(self.request, study_file=file), deadline)
+        except TimeIsUp as left:
+            self._say(str(left))
+            return
         self._say("the campaign is done; next: python -m tuner status, python -m inference decode FILE.csv")
+
+    def _stage(self, request: Request, deadline: float | None) -> None:
+        """One study, and for one that trains the confirmation of its winner."""
+        if request.study_file.on == "bundle":
+            self._bundle()
+            on_bundle.tune(request, self.console, bundle=BUNDLE)
+            return
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        launch(replace(request, timeout=left), self.make_view()).check(request.study_file.name)
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        confirm(replace(request, timeout=left), self.make_view(), self.console)
 
     def show(self) -> None:
         """Prints the timeline, with an estimate from a probe of the default configuration."""
@@ -86,13 +98,6 @@ class Campaign:
             f"in all about {hours:.1f} hours ({measured.epoch:.1f} s an epoch, measured now)", markup=False
         )
 
-    def _study(self, request: Request) -> None:
-        result = launch(request, self.make_view())
-        if result.interrupted:
-            raise KeyboardInterrupt
-        if not result.fine:
-            raise WorkFailed(f"{request.study_file.name}: {result.reason}")
-
     def _bundle(self) -> None:
         """The ensemble of the campaign's networks, built once."""
         if (self.request.results / "ensembles" / BUNDLE / "bundle.json").exists():
@@ -120,13 +125,10 @@ def confirm(request: Request, view: View, console: Console) -> None:
         best = retrain.candidates(study, file, request.results, top=CONFIRMED_TOP)
     if not best:
         raise WorkFailed(f"{file.name}: no trial completed, so there is no winner to go on from")
-    seeds = [{"seed": int(best[0].config.get("seed", 0)) + seed} for seed in file.seeds]
+    seeds = [{"seed": FIRST_SEED + seed} for seed in file.seeds]
     again = retrain.study_of(file, best, seeds, suffix="confirm")
     result = launch(replace(request, study_file=again, base={}, trials=None, fresh=False), view)
-    if result.interrupted:
-        raise KeyboardInterrupt
-    if not result.fine:
-        raise WorkFailed(f"{again.name}: {result.reason}")
+    result.check(again.name)
     with storage_errors(request.url):
         records = open_records(request.url)
         found = retrain.with_results(best, len(seeds), winners.load_study(records, again.name), file)

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from model.errors import InputError
+from model.errors import InputError, WorkFailed
 from model.run_folder import read_json
 from tuner import agent, allocate, leases, study_store, winners
 from tuner.pruners import PrunerSettings
@@ -68,11 +68,20 @@ class Result:
     interrupted: bool
     finished: int
     total: int | None
+    timed_out: bool = False
 
-    @property
-    def complete(self) -> bool:
-        """Whether no trial is left to run."""
-        return self.fine and not self.interrupted and (self.total is None or self.finished >= self.total)
+    def check(self, name: str) -> None:
+        """Returns when the study is done; else raises KeyboardInterrupt, TimeIsUp or WorkFailed."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        if not self.fine:
+            raise WorkFailed(f"{name}: {self.reason}")
+        if self.timed_out:
+            raise TimeIsUp(f"time is up in {name}; the same command goes on")
+
+
+class TimeIsUp(Exception):
+    """A study was left unfinished because its time was up."""
 
 
 def launch(request: Request, view: View) -> Result:
@@ -152,7 +161,7 @@ def _run(
         order.tracker.close()
         view.end()
     finished = winners.finished(records.counts(study._study_id))
-    return Result(reason, supervisor.fine, supervisor.interrupted, finished, total)
+    return Result(reason, supervisor.fine, supervisor.interrupted, finished, total, supervisor.timed_out)
 
 
 def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: int | None) -> str | None:

@@ -91,6 +91,7 @@ class Supervisor:
         self.killed: list[int] = []  # process ids of agents that were stopped at once
         self.reason = ""
         self.fine = True
+        self.timed_out = False
 
     @property
     def interrupted(self) -> bool:
@@ -123,6 +124,7 @@ class Supervisor:
             self._bury(state)
         if self._deadline is not None and self._clock() > self._deadline:
             self._deadline = None
+            self.timed_out = True
             self._stop("time is up")
         if self._interrupts and self._asked == 0:
             self._stop("stopped by you")

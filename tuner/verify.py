@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from model.errors import InputError, WorkFailed
+from model.errors import InputError
 from tuner import retrain, winners
 from tuner.launch import Request, launch
 from tuner.retrain import Candidate
@@ -90,10 +90,7 @@ def verify(request: Request, view: View, *, top: int, seeds: int) -> Verified:
     changes = [_change(file, best[0].config, k) for k in range(1, seeds + 1)]
     again = retrain.study_of(file, best, changes, suffix=SUFFIX)
     result = launch(replace(request, study_file=again, base={}, trials=None), view)
-    if result.interrupted:
-        raise KeyboardInterrupt
-    if not result.fine:
-        raise WorkFailed(result.reason)
+    result.check(again.name)
     with storage_errors(request.url):
         records = open_records(request.url)
         found = retrain.with_results(best, seeds, winners.load_study(records, again.name), file)
@@ -155,8 +152,8 @@ def show(verified: Verified, console: Console) -> None:
 def _change(study_file: StudyFile, config: Mapping[str, Any], k: int) -> dict[str, Any]:
     """What retraining number k changes: the seed where the objective has one, and our model's split."""
     if study_file.external:
-        return {"seed": int(config["seed"]) + 1000 + k} if "seed" in config else {}
-    changes = {"seed": int(config.get("seed", 0)) + 1000 + k}
+        return {"seed": 2000 + k} if "seed" in config else {}
+    changes = {"seed": 2000 + k}
     if not study_file.objective:
         changes["split_seed"] = int(config.get("split_seed", 42)) + k
     return changes
