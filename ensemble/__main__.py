@@ -111,6 +111,9 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_selection(parser)
     parser.add_argument("--k", default="1,5,10,20", help="sizes, such as 1,5,10,20 (default)")
+    parser.add_argument(
+        "--measure", action="store_true", help="time the networks here (default: as their runs measured)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_common_options(parser)
     parser.set_defaults(run=_compare)
@@ -231,6 +234,7 @@ def _compare(options: argparse.Namespace) -> None:
         studies=options.study,
         metric=options.objective,
         max_correlation=options.max_correlation,
+        measure=options.measure,
     )
     for line in comparison.skipped.lines():
         sys.stderr.write(f"left out: {line}\n")

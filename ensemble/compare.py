@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,12 @@ def compare(
     studies: Sequence[str] = (),
     metric: str | None = None,
     max_correlation: float = MAX_CORRELATION,
+    measure: bool = False,
 ) -> Comparison:
     """For each K: the pool with uniform weights and, where K > 1, with the best learned ones.
+
+    Args:
+        measure: times the networks here, one beside the other, instead of adding up what their runs measured.
 
     Raises:
         InputError: no usable runs, or a K below 1.
@@ -83,6 +87,8 @@ def compare(
     ranked, skipped = find(results, studies=studies, metric=metric)
     taken = take(ranked, k=max(ks), skipped=skipped, max_correlation=max_correlation)
     tables = Tables.of(taken.layout, taken.log_p)
+    if measure:
+        taken = _timed(taken)
     test = _read_test(taken)
     rows = []
     for k in sorted({min(k, len(taken.candidates)) for k in ks}):
@@ -94,6 +100,18 @@ def compare(
             rows.append(_row(k, weighting, choice, taken, test))
     singles = [_single(i, candidate, taken, test) for i, candidate in enumerate(taken.candidates)]
     return Comparison(tuple(rows), tuple(singles), skipped)
+
+
+def _timed(taken: Taken) -> Taken:
+    """The same members with milliseconds measured here and now."""
+    from ensemble.latency import milliseconds_per_window  # torch, a second
+
+    each = milliseconds_per_window([candidate.folder for candidate in taken.candidates])
+    candidates = tuple(
+        replace(candidate, result={**candidate.result, "ms_per_window": ms})
+        for candidate, ms in zip(taken.candidates, each, strict=True)
+    )
+    return replace(taken, candidates=candidates)
 
 
 def _read_test(taken: Taken) -> PartPredictions | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 from ensemble.build import Built, Options, build
 from ensemble.bundle import Bundle
 from ensemble.candidates import DISTILLED
+from ensemble.latency import WINDOWS, fastest
 from ensemble.predictor import BundlePredictor
 from ensemble.show import percent, plain_table
 from model.config import Config
@@ -27,7 +27,6 @@ from model.task import prepare
 from model.tokens import BOS, HEADS
 from model.trainer import train
 
-ROUNDS = 9  # of timing
 CELLS = (("select", "exact"), ("test", "exact"), ("test", "overall"))
 
 
@@ -183,21 +182,19 @@ def survey(teacher: Bundle, folder: Path, student: Bundle, wish: Wish) -> dict[s
 def latencies(teacher: Path, student: Path, data: Recordings) -> dict[str, Any]:
     """`ms` (best member, bundle, student: milliseconds a window) and `latency`, the student's share.
 
-    Encoding and one decoding step of up to 64 windows, taking turns, the fastest of `ROUNDS` each: what else
-    the machine does meanwhile hits all three.
+    Timed are encoding and one decoding step, pooling included.
     """
     bundle = BundlePredictor.load(teacher)
     networks = (bundle.members[0], bundle, BundlePredictor.load(student).members[0])
     loaded = [network.windows(data, [0]) for network in networks]
-    index = np.arange(min(64, len(loaded[0])))
+    index = np.arange(min(WINDOWS, len(loaded[0])))
     tokens = torch.full((len(index),), BOS)
-    best = [float("inf")] * len(networks)
-    for _ in range(ROUNDS):
-        for i, (network, windows) in enumerate(zip(networks, loaded, strict=True)):
-            began = time.perf_counter()
-            network.advance(network.begin(network.encode(windows, index)), tokens)
-            best[i] = min(best[i], 1000 * (time.perf_counter() - began) / len(index))
-    return {"ms": best, "latency": best[2] / best[1]}
+
+    def step(network: Any, windows: Any) -> Callable[[], object]:
+        return lambda: network.advance(network.begin(network.encode(windows, index)), tokens)
+
+    ms = [each / len(index) for each in fastest(list(map(step, networks, loaded)))]
+    return {"ms": ms, "latency": ms[2] / ms[1]}
 
 
 def _parameters(bundle: Bundle) -> int:

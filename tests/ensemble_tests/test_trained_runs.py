@@ -11,6 +11,7 @@ import torch
 
 from ensemble.build import Built, Options, build
 from ensemble.bundle import Bundle
+from ensemble.compare import compare
 from ensemble.distill import Wish, distill, student_config, teacher_of, verdict
 from ensemble.predictor import BundlePredictor
 from model import train
@@ -47,6 +48,11 @@ def test_three_runs_become_a_bundle(built: Built) -> None:
     assert len(built.bundle.members) == 3
     assert built.skipped.reasons == {}
     assert all(member.ms_per_window for member in built.bundle.members)
+
+
+def test_sizes_can_be_timed_here_and_now(results: Path) -> None:
+    rows = compare(results, ks=[1, 3], studies=["tiny"], measure=True).rows
+    assert 0 < rows[0].ms < rows[1].ms  # type: ignore[operator]
 
 
 def test_a_single_member_scores_what_its_run_says(results: Path) -> None:
