@@ -7,13 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from model import losses
@@ -21,12 +19,13 @@ from model.augment import Augment, Mixture, mixup, oversample, rare_windows
 from model.config import Config
 from model.devices import place
 from model.errors import Pruned, TrainingFailed
-from model.evaluate import Outcome, evaluate, save_predictions
+from model.evaluate import Outcome, evaluate
+from model.finished_run import described, write_network
 from model.memory import Microbatches
-from model.network import Network, parameter_count
+from model.network import Network
 from model.optimizers import WeightAverage, clip_gradients, make_optimizer, set_rate
 from model.recording_files import board_of
-from model.run_folder import CONFIG, PARTS, PREDICTIONS, SCALER, VOCABULARY, WEIGHTS, RunFolder, write_json
+from model.run_folder import CONFIG, RunFolder, write_json
 from model.schedules import Schedule
 from model.task import Task, prepare
 from model.teacher import Teacher, taught
@@ -323,75 +322,18 @@ class _Run:
     def _waited_long_enough(self, epoch: int) -> bool:
         return bool(self.config.early_stopping) and epoch - self.best_epoch >= self.config.early_stopping
 
-    # -- what a run leaves behind
-
     def _finish(self, state: str, **more: Any) -> None:
         """Writes the run folder: always config, metrics and result; network and predictions if complete."""
         if self.folder is None:
             return
-        task, path = self.task, self.folder.path
-        write_json(path / CONFIG, self.config.to_dict())
-        result: dict[str, Any] = {
-            "state": state,
-            "metrics": self.best,
-            "test_metrics": {},
-            "best_epoch": self.best_epoch,
-            "parameters": parameter_count(self.network),
-            "data": task.data.name,
-            "data_hash": task.data.content_hash,
-            "split_hash": task.split_hash,
-            "track": self.config.track,
-            "fit_on": self.config.fit_on,
-            "seed": self.config.seed,
-            "device": self.placement.reason,
-            "unknown_token_rate": {part: task.unknown_rate(part) for part in PARTS},
-            "code_version": code_version(),
-            **more,
-        }
+        result = described(self.network, self.task, self.config)
+        result.update(state=state, metrics=self.best, best_epoch=self.best_epoch)
+        result.update(device=self.placement.reason, **more)
+        write_json(self.folder.path / CONFIG, self.config.to_dict())
         if state == "complete":
-            outcomes = {part: evaluate(self.network, task, part, device=self.device) for part in PARTS}
-            for part, outcome in outcomes.items():
-                save_predictions(path / PREDICTIONS / f"{part}.npz", outcome, task, part)
-            result["test_metrics"] = {f"test/{k}": v for k, v in outcomes["test"].metrics.items()}
-            result["ms_per_window"] = self._milliseconds_per_window()
-            write_json(path / VOCABULARY, task.vocabulary.to_json())
-            write_json(path / SCALER, task.scaler.to_json())
-            save_file(self._tensors(), path / WEIGHTS)
+            result.update(write_network(self.folder.path, self.network, self.task, device=self.device))
         result["seconds"] = round(time.monotonic() - self.began, 3)
         self.folder.finish(result)
-
-    def _tensors(self) -> dict[str, Tensor]:
-        """Everything a predictor needs that is an array: the network, and the templates of registration."""
-        tensors = {
-            f"network.{k}": v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()
-        }
-        registration = self.task.registration
-        if registration is not None:
-            tensors.update(
-                {f"registration.{k}": torch.from_numpy(v) for k, v in registration.to_arrays().items()}
-            )
-        return tensors
-
-    @torch.no_grad()
-    def _milliseconds_per_window(self) -> float:
-        """Encoding and one decoding step of 64 windows, the median of 5."""
-        index = np.arange(min(64, len(self.task.parts["select"])))
-        x, _ = self.task.source.windows(self.task.parts["select"], index)
-        x, tokens = x.to(self.device), torch.ones(len(index), dtype=torch.int64, device=self.device)
-        seconds = []
-        for _ in range(5):
-            began = time.perf_counter()
-            self.network.decoder.step(self.network.decoder.begin(self.network.encode(x)), tokens)
-            seconds.append(time.perf_counter() - began)
-        return float(np.median(seconds)) * 1000 / len(index)
-
-
-def code_version() -> str:
-    """The version of this package."""
-    try:
-        return version("gcode-tuner")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 T = TypeVar("T")
