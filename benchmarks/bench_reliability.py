@@ -220,8 +220,8 @@ def kills(folder: Path, *, kills: int = 200, agents: int = 4, trials: int | None
         while done < kills:
             time.sleep(dice.uniform(0.05, 1.2))
             if process.poll() is not None:
-                if process.returncode == 0:
-                    break  # the study is done before its kills are
+                if process.returncode in (0, 2):
+                    break  # the study is done before its kills are, or refused for good
                 process, starts = bench.start(), starts + 1
                 continue
             if bench.states():

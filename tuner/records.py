@@ -6,12 +6,13 @@ Each method here is one transaction under the storage's lock.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy
 from optuna.storages._rdb import models
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.orm import Session
 
@@ -21,11 +22,45 @@ LEASE = "lease"  # user attribute: who runs the trial
 GRID_POINT = "grid_point"  # user attribute: index of the trial's point in a grid
 RETRY_OF = "retry_of"  # user attribute: number of the trial whose agent died
 RETRIES = "retries"  # user attribute: how often the configuration has been queued again
+METRIC_NAMES = "study:metric_names"  # study system attribute: Optuna's
 FIXED = "fixed_params"  # system attribute: Optuna's, the parameters that a queued trial must take
 
 
 class Records(BufferedStorage):
     """An Optuna storage for one process of a study, with the hand-overs that Optuna has no call for."""
+
+    def make_study(
+        self,
+        name: str,
+        *,
+        objectives: Sequence[tuple[str, str]],
+        user_attrs: Mapping[str, Any],
+        first: Mapping[str, Any] | None,
+    ) -> None:
+        """Makes a study with its attributes and first queued trial at once: a kill leaves it whole or absent.
+
+        Args:
+            objectives: name and goal ("minimize" or "maximize") of each.
+            first: parameters of the trial to run first (the default configuration).
+        """
+        with self.lock, self._session() as session:
+            study = models.StudyModel(
+                study_name=name,
+                directions=[
+                    models.StudyDirectionModel(objective=index, direction=StudyDirection[goal.upper()])
+                    for index, (_, goal) in enumerate(objectives)
+                ],
+            )
+            session.add(study)
+            session.flush()
+            for table, attributes in (
+                (models.StudyUserAttributeModel, user_attrs),
+                (models.StudySystemAttributeModel, {METRIC_NAMES: [metric for metric, _ in objectives]}),
+            ):
+                for key, value in attributes.items():
+                    session.add(table(study_id=study.study_id, key=key, value_json=json.dumps(value)))
+            if first is not None:
+                self._queue(session, study.study_id, first, {"why": "default configuration"})
 
     def claim(
         self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None

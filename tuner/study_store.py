@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,27 +97,24 @@ def open_study(
 def _create(
     records: Records, study_file: StudyFile, origin: Origin, default: Mapping[str, Any] | None
 ) -> optuna.Study:
-    study = optuna.create_study(
-        study_name=study_file.name,
-        storage=records,
-        directions=[metric.goal for metric in study_file.objectives],
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names([metric.name for metric in study_file.objectives])
-    for key, value in {
-        FILE: dict(study_file.raw),
-        DIGEST: study_file.digest(),
-        PATH: str(study_file.path.resolve()),
-        ORIGIN: origin.to_dict(),
-        PRUNER: study_file.pruner.to_dict(),
-    }.items():
-        study.set_user_attr(key, value)
+    fixed = None
     if default is not None and study_file.method != "grid":
-        fixed = study_file.space.params_for(default, nearest=True)
-        if fixed and not study_file.space.violated({**default, **study_file.space.config_of(fixed)}):
-            records.enqueue(study._study_id, fixed, {"why": "default configuration"})
-    return study
+        params = study_file.space.params_for(default, nearest=True)
+        if params and not study_file.space.violated({**default, **study_file.space.config_of(params)}):
+            fixed = params
+    records.make_study(
+        study_file.name,
+        objectives=[(metric.name, metric.goal) for metric in study_file.objectives],
+        user_attrs={
+            FILE: dict(study_file.raw),
+            DIGEST: study_file.digest(),
+            PATH: str(study_file.path.resolve()),
+            ORIGIN: origin.to_dict(),
+            PRUNER: study_file.pruner.to_dict(),
+        },
+        first=fixed,
+    )
+    return optuna.load_study(study_name=study_file.name, storage=records)
 
 
 def _check_same(study: optuna.Study, study_file: StudyFile, origin: Origin) -> None:
