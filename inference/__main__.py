@@ -252,6 +252,7 @@ def _tune(options: argparse.Namespace) -> None:
     from ensemble.bundle import find_bundle
     from inference.output import write_json, write_tuned_joint, write_tuned_lines, write_tuned_temperatures
     from inference.tune import run_study, tune_joint, tune_lines, tune_temperatures
+    from inference.workbench import Workbench
     from tuner.view import make_view
 
     folder = find_bundle(options.results, options.bundle)
@@ -272,8 +273,10 @@ def _tune(options: argparse.Namespace) -> None:
         else:
             write_tuned_temperatures(temperatures, sys.stdout)
         return
-    tuned = tune_lines(folder, best, file, trials, data=options.data)
-    joint = tune_joint(folder, data=options.data)
+    calibrate = Workbench(folder, data=options.data)
+    test = Workbench(folder, data=options.data, part="test")
+    tuned = tune_lines(calibrate, test, best, file, trials)
+    joint = tune_joint(calibrate)
     if options.json:
         write_json({"lines": asdict(tuned), "joint": asdict(joint) if joint else None}, sys.stdout)
         return

@@ -31,7 +31,8 @@ Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 GRID = 2  # rows between places
-UNKNOWN_END = 0.1  # how well any end fits a recording that follows no program
+PAD = 16  # rows before and after a train program that count as places with its first and last label
+UNKNOWN_END = 0.2  # how well any end fits a recording that follows no program
 REACH = 12  # rows that the clock may gain or lose between two windows
 
 
@@ -46,19 +47,21 @@ class JointOptions:
         slip: probability that the clock moves by more, up to `REACH` rows (a pause, a slower feed).
         start, end: rows within which a recording starts and ends where a program does.
         elsewhere: probability that it starts or ends somewhere else.
+        unseen: probability that a recording follows no train program from its start on.
         leave, stay: probabilities to leave the program, and to stay outside, from window to window.
         doubt: probability that a window's answer is worth nothing, so that no window can veto a place.
     """
 
-    evidence: float = 0.5
+    evidence: float = 0.25
     program: float = 0.1
     drift: float = 0.5
     slip: float = 0.002
     start: float = 3.0
     end: float = 4.0
     elsewhere: float = 1e-3
-    leave: float = 0.01
-    stay: float = 0.9
+    leave: float = 0.002
+    stay: float = 0.99
+    unseen: float = 0.05
     doubt: float = 0.2
 
     @classmethod
@@ -124,7 +127,7 @@ class Programs:
         places = []
         for program in content["programs"]:
             lines, rows = np.array(program["runs"], dtype=np.int64).T
-            places.append(np.repeat(lines, rows)[::GRID])
+            places.append(np.pad(np.repeat(lines, rows)[::GRID], PAD // GRID, mode="edge"))
         if not places:
             raise InputError("the bundle's programs are empty: decode without --joint")
         return cls(
@@ -164,13 +167,13 @@ class Programs:
 
     @cached_property
     def place(self) -> Index:
-        """(S,) rows from the program's start."""
-        return GRID * (np.arange(len(self.line)) - np.repeat(self.first, self.length))
+        """(S,) rows from the program's start, negative before it."""
+        return GRID * (np.arange(len(self.line)) - np.repeat(self.first, self.length)) - PAD
 
     @cached_property
     def left(self) -> Index:
-        """(S,) rows to the program's last place."""
-        return GRID * np.repeat(self.length - 1, self.length) - self.place
+        """(S,) rows to the program's end, negative after it."""
+        return GRID * np.repeat(self.length - 1, self.length) - self.place - 2 * PAD
 
     def spread(self, values: Floats) -> Floats:
         """(programs,) → (S,)."""
@@ -236,11 +239,11 @@ class _Moves:
             slip = self._options.slip
             chance = (1 - slip) * near / near.sum() + slip / len(gain)
             here = np.arange(len(self.programs.line))
-            last = here + self.programs.left // GRID
+            last = here + (self.programs.left + PAD) // GRID
             steps = []
             for by, p in zip(gain + round(rows / GRID), chance, strict=True):
                 beyond = here + by > last + 1  # past the end: the program waits there, if it must
-                target = np.maximum(np.minimum(here + by, last), here - self.programs.place // GRID)
+                target = np.maximum(np.minimum(here + by, last), here - (self.programs.place + PAD) // GRID)
                 steps.append((target, np.where(beyond, p * self._options.elsewhere, p)))
             self._known[rows] = steps
         return self._known[rows]
@@ -268,12 +271,12 @@ def _forward(
     A program at a time: each one's masses sum to one, and its log-likelihood comes third.
     """
     programs = moves.programs
-    begin = np.exp(-(programs.place + 0.0) / options.start)
+    begin = np.exp(-np.abs(programs.place) / options.start)
     begin = (1 - options.elsewhere) * begin / programs.spread(programs.total(begin))
     begin += options.elsewhere / programs.spread(programs.length.astype(np.float64))
     inside, outside = np.empty(emission.shape), np.empty((len(emission), len(programs.length)))
     log_likelihood = np.zeros(len(programs.length))
-    mass, free = (1 - options.leave) * begin, np.full(len(programs.length), options.leave)
+    mass, free = (1 - options.unseen) * begin, np.full(len(programs.length), options.unseen)
     for k, likelihood in enumerate(emission):
         if k:
             rows = int(evidence.start[k] - evidence.start[k - 1])

@@ -278,8 +278,11 @@ def choose(
     options, index, keep = options.canonical(), np.arange(windows), options.canonical().filter()
     if options.method == "sample+mbr":
         rng = np.random.default_rng(options.seed)
+        steps = steps.unremembered() if isinstance(steps, CachedSteps) else steps
         count = options.samples or DEFAULT_SAMPLES
-        yield from map(least_risk, sample(steps, grammar, index, count=count, rng=rng, keep=keep))
+        yield from map(
+            least_risk, sample(steps, grammar, index, count=count, rng=rng, keep=keep, batch=BATCH)
+        )
         return
     if least > options.beam:
         steps = CachedSteps(steps, grammar.factors[:, 0])

@@ -26,7 +26,8 @@ class Steps(Protocol):
     `operation`: `(windows, operations)` log-probabilities of the windows that were begun so far.
     """
 
-    operation: NDArray[np.float32]
+    @property
+    def operation(self) -> NDArray[np.float32]: ...
 
     def begin(self, windows: Rows) -> tuple[Logits, Any]:
         """Logits of the first token of each of `windows` (indices), and the state behind them."""
@@ -140,6 +141,13 @@ class CachedSteps:
         nodes = np.array([self._children[key] for key in keys], dtype=np.int64)
         return self._logits(nodes), _CachedState(nodes, inner)
 
+    def unremembered(self) -> Steps:
+        """The same network from the same first states, without looking up or keeping what comes after them.
+
+        For random draws: most of their prefixes come once.
+        """
+        return _FromRoots(self, self._steps, self._roots)
+
     def _begin(self, windows: Rows) -> tuple[Logits, Any]:
         logits, inner = self._steps.begin(windows)
         if len(self._roots) + len(windows) <= ROOTS:
@@ -204,6 +212,31 @@ class CachedSteps:
         if due.any():
             values[due] = self._values.rows(value_rows[due])
         return {**logits, "param_value": values}
+
+
+class _FromRoots:
+    """See `CachedSteps.unremembered`. A state is the network's and which of its rows are ours (None: all)."""
+
+    def __init__(self, cache: CachedSteps, steps: Steps, roots: dict[int, tuple[Any, int]]) -> None:
+        self._cache, self._steps, self._roots = cache, steps, roots
+
+    @property
+    def operation(self) -> NDArray[np.float32]:
+        return self._steps.operation
+
+    def begin(self, windows: Rows) -> tuple[Logits, Any]:
+        logits, _ = self._cache.begin(windows)
+        roots = [self._roots.get(int(w)) for w in windows]
+        inner = roots[0][0] if roots and roots[0] else None
+        if inner is None or any(root is None or root[0] is not inner for root in roots):
+            logits, inner = self._steps.begin(windows)
+            return logits, (inner, None)
+        return logits, (inner, np.array([root[1] for root in roots if root], dtype=np.int64))
+
+    def advance(self, state: Any, rows: Rows, tokens: Rows) -> tuple[Logits, Any]:
+        inner, ours = state
+        logits, inner = self._steps.advance(inner, rows if ours is None else ours[rows], tokens)
+        return logits, (inner, None)
 
 
 class _Table:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.bundle import Bundle, find_bundle
-from ensemble.choose import Interval
+from ensemble.choose import Interval, over_recordings
 from inference.calibrate import by_head, exact_temperature, read_samples
 from inference.joint import JointOptions
 from inference.options import DecodingOptions, neutral
@@ -31,8 +31,8 @@ from tuner.study_store import ChangedStudy
 from tuner.view import View
 
 TEMPERATURES = "temperatures"
-JOINT_EVIDENCE = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
-JOINT_PROGRAM = (0.03, 0.06, 0.1, 0.2, 0.4)
+JOINT_EVIDENCE = (0.1, 0.25, 0.5, 1.0)
+JOINT_PROGRAM = (0.03, 0.1, 0.3)
 
 
 class BundleObjective:
@@ -183,15 +183,17 @@ def run_study(
 
 
 def tune_lines(
-    folder: Path, config: Mapping[str, Any], file: StudyFile, trials: int, *, data: Path | None = None
+    calibrate: Workbench, test: Workbench, config: Mapping[str, Any], file: StudyFile, trials: int
 ) -> Tuned:
-    """Compares the best trial with greedy and stores what is better beyond chance in the bundle."""
+    """Compares the best trial with greedy and stores what is better beyond chance on `calibrate` in the
+    bundle.
+
+    `test` is for the report; nothing is chosen by it.
+    """
     greedy, best = DecodingOptions(), options_of(config).canonical()
-    calibrate = Workbench(folder, data=data)
     gain = calibrate.gain(best, greedy)
     kept = best if gain.low > 0 else greedy
     inert = inert_parameters(calibrate, best, file)
-    test = Workbench(folder, data=data, part="test")  # a report: nothing below chooses by it
     tuned = Tuned(
         options=best,
         kept=kept,
@@ -207,7 +209,7 @@ def tune_lines(
         inert=inert,
         trials=trials,
     )
-    bundle = Bundle.load(folder)
+    bundle = Bundle.load(calibrate.folder)
     why = "better beyond chance" if kept is best else "nothing gained beyond chance: greedy is kept"
     bundle.with_decoding(
         kept.to_dict(),
@@ -219,7 +221,7 @@ def tune_lines(
             "best": best.to_dict(),
             "inert": inert,
         },
-    ).save(folder)
+    ).save(calibrate.folder)
     return tuned
 
 
@@ -289,12 +291,11 @@ class TunedJoint:
     tried: int
 
 
-def tune_joint(folder: Path, *, data: Path | None = None) -> TunedJoint | None:
+def tune_joint(bench: Workbench) -> TunedJoint | None:
     """Chooses the two powers of the evidence on calibrate and stores them; None where there are no programs.
 
     The most exact lines win; ties go to the higher mean log-probability of the true lines.
     """
-    bench = Workbench(folder, data=data)
     if bench.decoder.programs is None:
         return None
     scores: dict[tuple[float, float], tuple[float, float]] = {}
@@ -309,8 +310,8 @@ def tune_joint(folder: Path, *, data: Path | None = None) -> TunedJoint | None:
     chosen = replace(JointOptions(), evidence=best[0], program=best[1])
     alone = bench.right(bench.decoder.options)
     default, _ = bench.joint(JointOptions())
-    gain = bench_gain(outcomes[best], alone, bench)
-    bundle = Bundle.load(folder)
+    gain = over_recordings(outcomes[best].astype(float) - alone, bench.recording)
+    bundle = Bundle.load(bench.folder)
     note = bundle.chosen_by.get("decoding", {})
     joint_note = {
         "how": f"exact lines of {len(scores)} pairs of powers",
@@ -319,7 +320,7 @@ def tune_joint(folder: Path, *, data: Path | None = None) -> TunedJoint | None:
         "against": "each window alone",
     }
     powers = {"evidence": chosen.evidence, "program": chosen.program}
-    bundle.with_decoding({"joint": powers}, chosen_by={**note, "joint": joint_note}).save(folder)
+    bundle.with_decoding({"joint": powers}, chosen_by={**note, "joint": joint_note}).save(bench.folder)
     return TunedJoint(
         options=chosen,
         exact=scores[best][0],
@@ -328,10 +329,3 @@ def tune_joint(folder: Path, *, data: Path | None = None) -> TunedJoint | None:
         gain=gain,
         tried=len(scores),
     )
-
-
-def bench_gain(right: Any, over: Any, bench: Workbench) -> Interval:
-    """Exact lines gained, paired, with the interval over recordings."""
-    from ensemble.choose import over_recordings
-
-    return over_recordings(right.astype(float) - over, bench.recording)

@@ -41,6 +41,7 @@ class Workbench:
         Raises:
             InputError: no bundle, its data set is not at hand, or its track mixes recordings.
         """
+        self.folder = folder
         self.decoder = Decoder.from_bundle(folder)
         self.data = Recordings.load(_data_folder(self.decoder.predictor.bundle, data))
         self.part = part

@@ -1,0 +1,75 @@
+"""Temperatures against logits whose temperature is known, and calibration error against its definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+
+from inference.calibrate import HeadSamples, confidence, ece, ece_interval, exact_temperature, quality
+
+
+def drawn(temperature: float, *, count: int, classes: int = 6, seed: int = 0) -> HeadSamples:
+    """Samples whose gold classes follow softmax(logits / temperature)."""
+    rng = np.random.default_rng(seed)
+    logits = 2 * rng.normal(size=(count, classes))
+    noisy = logits / temperature + rng.gumbel(size=logits.shape)
+    return HeadSamples((logits,), (noisy.argmax(axis=1),), (rng.integers(0, 8, count),))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_finds_the_temperature_that_the_samples_were_drawn_with(temperature: float) -> None:
+    assert exact_temperature(drawn(temperature, count=20_000)) == pytest.approx(temperature, rel=0.05)
+
+
+@given(st.integers(0, 1000), st.floats(0.3, 3.0), st.integers(20, 300))
+@settings(max_examples=25, deadline=None)
+def test_is_the_minimum_that_scipy_finds(seed: int, temperature: float, count: int) -> None:
+    samples = drawn(temperature, count=count, seed=seed)
+    found = exact_temperature(samples, prior=2.0)
+
+    def loss(log_beta: float) -> float:
+        beta = np.exp(log_beta)
+        return count * samples.nll(1 / beta) + (beta - 1) ** 2
+
+    oracle = minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-9})
+    assert found == pytest.approx(np.exp(-oracle.x), rel=1e-3)
+
+
+def test_few_samples_stay_near_one_and_none_are_one() -> None:
+    one = HeadSamples((np.array([[5.0, 0.0]]),), (np.array([0]),), (np.array([0]),))
+    assert 0.3 < exact_temperature(one) <= 1.0
+    assert exact_temperature(HeadSamples((), (), ())) == 1.0
+
+
+def test_calibration_lowers_error_and_likelihood_never_rises() -> None:
+    samples = drawn(0.4, count=5000)
+    before, after = quality(samples, 1.0), quality(samples, exact_temperature(samples))
+    assert after.nll < before.nll
+    assert after.brier < before.brier
+    assert after.ece < 0.02 < before.ece
+    assert before.ece_low <= before.ece <= before.ece_high
+
+
+def test_ece_is_the_mean_gap_over_equal_masses() -> None:
+    sure = np.array([0.2, 0.2, 0.9, 0.9])
+    right = np.array([True, False, True, True])
+    assert ece(sure, right, bins=2) == pytest.approx((abs(0.2 - 0.5) + abs(0.9 - 1.0)) / 2)
+    assert ece(np.array([]), np.array([], dtype=bool)) == 0.0
+
+
+def test_values_are_judged_among_those_of_their_parameter() -> None:
+    samples = HeadSamples(
+        (np.log([[0.9, 0.1]]), np.log([[0.2, 0.3, 0.5]])),
+        (np.array([0]), np.array([1])),
+        (np.array([0]),) * 2,
+    )
+    sure, right, _ = confidence(samples, 1.0)
+    assert sure == pytest.approx([0.9, 0.5])
+    assert right.tolist() == [True, False]
+
+
+def test_one_recording_has_no_interval() -> None:
+    assert ece_interval(np.array([0.5]), np.array([True]), np.array([3])) == (0.0, 1.0)
