@@ -218,6 +218,8 @@ def kills(folder: Path, *, kills: int = 200, agents: int = 4, trials: int | None
     began = time.monotonic()
     try:
         while done < kills:
+            if dice.random() < 0.75:  # mostly in the middle of trials, now and then while agents start
+                wait_until_busy(bench, process)
             time.sleep(dice.uniform(0.05, 1.2))
             if process.poll() is not None:
                 if process.returncode in (0, 2):
@@ -252,6 +254,15 @@ def kills(folder: Path, *, kills: int = 200, agents: int = 4, trials: int | None
         f"{states['COMPLETE']} complete + {states['PRUNED']} pruned of {bench.trials}, "
         f"{states['FAIL']} failed or lost and retried, {time.monotonic() - began:.0f} s",
     )
+
+
+def wait_until_busy(bench: Bench, process: subprocess.Popen[str], *, seconds: float = 15) -> None:
+    """Waits until a trial is running in an agent of `process`, or it has ended, or time is up."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        if children(process.pid) and bench.states()["RUNNING"]:
+            return
+        time.sleep(0.1)
 
 
 def grid(folder: Path, *, kills: int = 6, agents: int = 8) -> Outcome:
