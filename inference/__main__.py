@@ -253,14 +253,13 @@ def _tune(options: argparse.Namespace) -> None:
     from inference.output import write_json, write_tuned_joint, write_tuned_lines, write_tuned_temperatures
     from inference.tune import run_study, tune_joint, tune_lines, tune_temperatures
     from inference.workbench import Workbench
-    from tuner.view import make_view
 
     folder = find_bundle(options.results, options.bundle)
     file, best, trials = run_study(
         options.study,
         folder,
         results=options.results,
-        view=make_view(Console(stderr=True, highlight=False)),
+        console=Console(stderr=True, highlight=False),
         data=options.data,
         trials=options.trials,
         seed=options.seed,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from ensemble.bundle import Bundle, find_bundle
 from ensemble.choose import Interval, over_recordings
@@ -28,7 +29,7 @@ from tuner.objective import FunctionObjective, Report
 from tuner.storage import open_records
 from tuner.study_file import StudyFile
 from tuner.study_store import ChangedStudy
-from tuner.view import View
+from tuner.view import make_view
 
 TEMPERATURES = "temperatures"
 JOINT_EVIDENCE = (0.1, 0.25, 0.5, 1.0)
@@ -137,7 +138,7 @@ def run_study(
     folder: Path,
     *,
     results: Path,
-    view: View,
+    console: Console,
     data: Path | None = None,
     trials: int | None = None,
     seed: int = 0,
@@ -169,6 +170,7 @@ def run_study(
         fresh=fresh,
         wandb="off",
     )
+    view = make_view(console)
     try:
         result = launch(request, view)
     except ChangedStudy:
