@@ -1,0 +1,168 @@
+"""A chart as plain numbers, drawn by plotly on the page, by matplotlib in the PDF, and written as CSV.
+
+Colours are told apart in grey too: series differ in lightness and in marker or dash.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Mode = Literal["line", "faint line", "step", "points", "faint"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one kind. `text`: a word a point, shown on hover."""
+
+    name: str
+    x: Sequence[Any]
+    y: Sequence[float | None]
+    mode: Mode = "points"
+    text: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes. `logx`, `logy`: logarithmic axes; `words`: x holds words, in this order."""
+
+    series: Sequence[Series]
+    x: str
+    y: str
+    title: str = ""
+    logx: bool = False
+    logy: bool = False
+    words: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Horizontal bars: one a label and group, with intervals where `low` and `high` are given."""
+
+    labels: Sequence[str]
+    groups: Mapping[str, Sequence[float]]
+    x: str
+    low: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    high: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Parallel coordinates: `heights[i][j]` in 0 … 1 is line i on axis j, None where it has no value.
+
+    Attributes:
+        low, high: words at an axis's ends. values: the words themselves. shade: 0 … 1 a line, 1 is best.
+    """
+
+    axes: Sequence[str]
+    low: Sequence[str]
+    high: Sequence[str]
+    heights: Sequence[Sequence[float | None]]
+    values: Sequence[Sequence[str]]
+    shade: Sequence[float]
+    text: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Spans:
+    """A timeline: a lane an agent, a bar a trial from `start` for `length` (minutes)."""
+
+    lanes: Sequence[str]
+    lane: Sequence[int]
+    start: Sequence[float]
+    length: Sequence[float]
+    kind: Sequence[str]
+    text: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A function of two parameters on a grid, `z[j][i]` at `(xs[i], ys[j])`, and the trials it rests on."""
+
+    xs: Sequence[float]
+    ys: Sequence[float]
+    z: Sequence[Sequence[float]]
+    points: Series
+    x: str
+    y: str
+    value: str
+    title: str = ""
+    logx: bool = False
+    logy: bool = False
+    x_words: Sequence[str] = ()
+    y_words: Sequence[str] = ()
+
+
+Plot = Panel | Bars | Parallel | Spans | Surface
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One figure with its caption; several plots stand side by side. `slug` names its CSV file."""
+
+    slug: str
+    title: str
+    caption: str
+    plots: Sequence[Plot]
+
+
+def write_csv(chart: Chart, folder: Path) -> Path:
+    """Writes the chart's numbers to `folder/<slug>.csv`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{chart.slug}.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        for plot in chart.plots:
+            writer.writerows([[safe_cell(cell) for cell in row] for row in rows(plot)])
+    return path
+
+
+def safe_cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    text = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+    return f"'{value}" if text else value
+
+
+def rows(plot: Plot) -> Iterator[list[Any]]:
+    """The plot's numbers, a heading first."""
+    if isinstance(plot, Panel):
+        yield ["series", plot.x, plot.y, "note"]
+        for series in plot.series:
+            yield from _series_rows(series)
+    elif isinstance(plot, Bars):
+        yield [plot.title or "label", "group", plot.x, "low", "high"]
+        for group, values in plot.groups.items():
+            low, high = plot.low.get(group, ()), plot.high.get(group, ())
+            for i, (label, value) in enumerate(zip(plot.labels, values, strict=True)):
+                yield [label, group, value, low[i] if low else "", high[i] if high else ""]
+    elif isinstance(plot, Parallel):
+        yield ["line", *plot.axes, "shade"]
+        for text, words, shade in zip(plot.text, plot.values, plot.shade, strict=True):
+            yield [text, *words, round(shade, 4)]
+    elif isinstance(plot, Spans):
+        yield ["agent", "start_minutes", "length_minutes", "state", "trial"]
+        for i, lane in enumerate(plot.lane):
+            yield [
+                plot.lanes[lane],
+                round(plot.start[i], 4),
+                round(plot.length[i], 4),
+                plot.kind[i],
+                plot.text[i],
+            ]
+    else:
+        yield [plot.x, plot.y, plot.value, "kind"]
+        for y, line in zip(plot.ys, plot.z, strict=True):
+            yield from ([x, y, round(z, 6), "surface"] for x, z in zip(plot.xs, line, strict=True))
+        for i, text in enumerate(plot.points.text):
+            yield [plot.points.x[i], plot.points.y[i], "", text]
+
+
+def _series_rows(series: Series) -> Iterator[list[Any]]:
+    for i, (x, y) in enumerate(zip(series.x, series.y, strict=True)):
+        if y is None:
+            continue
+        yield [series.name, x, y, series.text[i] if series.text else ""]
