@@ -1,0 +1,206 @@
+"""A trained bundle from recordings to lines, metrics, calibration, and errors that people can read."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import inference
+from ensemble.build import Options, build
+from ensemble.bundle import Bundle
+from ensemble.programs import store
+from inference.__main__ import main
+from inference.evaluate import evaluate
+from inference.live import decode_rows, decode_stream
+from inference.pipeline import Decoder
+from inference.workbench import Workbench
+from model.errors import InputError
+from model.recordings import Recordings
+from model.trainer import train
+
+CONFIG = {"d_model": 16, "heads": 2, "encoder_layers": 1, "window": 16, "stride": 16, "batch_size": 32}
+METRICS = {
+    "type_acc", "command_acc", "param_type_acc", "param_value_acc", "overall_acc", "composite", "exact_acc",
+    "operation_acc", "value_mae", "value_within_tol", "unknown_token_rate",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory, tiny_recordings: Recordings) -> Path:
+    """A bundle of two short runs, copied to where there is neither data nor a study."""
+    root = tmp_path_factory.mktemp("results")
+    for seed in range(2):
+        config = {**CONFIG, "epochs": 2, "seed": seed, "normalization": "global", "registration": False}
+        run = root / "runs" / "tiny" / str(seed)
+        train(config, lambda epoch, metrics: None, data=tiny_recordings.folder, run_folder=run)
+    built = build(root, Options(k=2, rule="uniform", name="tiny"), created="now")
+    store(built.folder, tiny_recordings)
+    shutil.rmtree(root / "runs")
+    return shutil.copytree(built.folder, tmp_path_factory.mktemp("elsewhere") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def decoder(bundle: Path) -> Decoder:
+    return inference.load(bundle)
+
+
+@pytest.fixture
+def file(tiny_csv: Path) -> Path:
+    return sorted(tiny_csv.glob("*.csv.gz"))[0]
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `python -m inference …`; returns status, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["inference", *map(str, arguments)])
+        status = main()
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return call
+
+
+def test_a_file_and_its_data_frame_decode_alike(decoder: Decoder, file: Path) -> None:
+    one = decoder.decode(file).windows
+    frame = pl.read_csv(gzip.decompress(file.read_bytes()), infer_schema_length=None)
+    other = decoder.decode(frame).windows
+    assert [w.line for w in one] == [w.line for w in other]
+    for window in one:
+        assert 0 < window.probability <= 1
+        assert decoder.grammar.accepts([*decoder.vocabulary.encode(window.line), 2])
+        assert [p for _, p in window.alternatives] == sorted(
+            (p for _, p in window.alternatives), reverse=True
+        )
+
+
+def test_a_whole_recording_needs_neither_data_nor_study(decoder: Decoder, file: Path) -> None:
+    windows = decoder.decode(file, joint=True).windows
+    assert len(windows) == len(decoder.decode(file).windows)
+    assert all(0 < window.probability <= 1.0001 for window in windows)
+
+
+def test_every_metric_has_its_name(decoder: Decoder, tiny_recordings: Recordings) -> None:
+    alone = evaluate(decoder, tiny_recordings, which=[0, 5])
+    joint = evaluate(decoder, tiny_recordings, which=[0, 5], joint=True)
+    assert set(alone.metrics) >= METRICS
+    assert alone.metrics["exact_acc"] == alone.right.mean()
+    assert joint.metrics["exact_acc_window"] == alone.metrics["exact_acc"]
+    assert sum(alone.confusion.values()) == len(alone.right)
+    assert sum(count for *_, count, _ in alone.errors) == (~alone.right).sum()
+
+
+def test_rows_from_a_stream_decode_as_the_file_does(decoder: Decoder, file: Path) -> None:
+    lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+    streamed = list(decode_rows(decoder, csv.reader(lines)))
+    whole = decoder.decode(file).windows
+    assert [w.start for w in streamed] == [w.start for w in whole]
+    assert [w.line for w in streamed] == [w.line for w in whole]
+
+
+def test_a_stream_answers_before_it_ends_and_keeps_few_rows(decoder: Decoder, file: Path) -> None:
+    lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+    config = decoder.predictor.config
+    read = 0
+
+    def rows():
+        nonlocal read
+        for cells in csv.reader(lines):
+            read += 1
+            yield cells
+
+    next(decode_rows(decoder, rows()))
+    assert read == 1 + config.window + config.context_after < len(lines)
+
+
+def test_a_bad_cell_in_a_stream_is_named(decoder: Decoder) -> None:
+    channel = decoder.predictor.channels[0]
+    with pytest.raises(InputError, match=f"row 2, column '{channel}'.*'oops'"):
+        rows = io.StringIO("\n".join([",".join(decoder.predictor.channels), "1" + "," * 50, "oops"]))
+        decode_stream(decoder, rows, io.StringIO(), format="table")
+
+
+def test_another_machine_is_refused_and_missing_boards_are_named(decoder: Decoder, file: Path) -> None:
+    frame = pl.read_csv(gzip.decompress(file.read_bytes()), infer_schema_length=None)
+    with pytest.raises(InputError, match="none of the"):
+        decoder.decode(frame.select(pl.col("gcode_string"), pl.lit(1.0).alias("other.Ax")))
+    board = frame.drop([c for c in frame.columns if c.startswith("frame_r2.")])
+    decoded = decoder.decode(board)
+    assert "frame_r2" in decoded.notes[0]
+    with pytest.raises(InputError, match="refuse"):
+        decoder.decode(board, allow_missing=False)
+    few = frame.select([c for c in frame.columns if c.startswith("frame_r2.A")])
+    with pytest.raises(InputError, match="another machine"):
+        decoder.decode(few)
+
+
+def test_formats(run, bundle: Path, file: Path) -> None:
+    status, out, _ = run("decode", file, "--bundle", bundle, "--format", "jsonl")
+    windows = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert {"recording", "line", "probability", "tokens", "alternatives"} <= set(windows[0])
+    status, program, _ = run("decode", file, "--bundle", bundle, "--format", "gcode")
+    merged = [w["line"] for k, w in enumerate(windows) if k == 0 or w["line"] != windows[k - 1]["line"]]
+    assert program.splitlines() == merged
+    status, table, _ = run("decode", file, "--bundle", bundle, "--joint")
+    assert status == 0
+    assert "probability" in table
+
+
+def test_evaluate_writes_one_object(run, bundle: Path, tiny_recordings: Recordings) -> None:
+    status, out, _ = run("evaluate", tiny_recordings.folder, "--part", "test", "--bundle", bundle, "--json")
+    assert status == 0
+    assert set(json.loads(out)) >= METRICS
+
+
+def test_calibration_is_stored_and_lowers_the_likelihood(run, bundle: Path) -> None:
+    status, out, _ = run("calibrate", "--bundle", bundle, "--json")
+    found = json.loads(out)
+    assert status == 0
+    assert Bundle.load(bundle).temperatures == pytest.approx(found["temperatures"])
+    assert all(margin >= -1e-6 for margin in found["margin"].values())
+    assert (bundle / "reliability.png").is_file()
+
+
+def test_a_workbench_asks_the_networks_once(bundle: Path, tiny_recordings: Recordings) -> None:
+    from inference.options import DecodingOptions
+
+    bench = Workbench(bundle, data=tiny_recordings.folder)
+    greedy = DecodingOptions()
+    assert bench.gain(DecodingOptions(method="beam", beam=1), greedy).mean == 0
+    misses = bench.steps.misses
+    bench.right(DecodingOptions(method="beam", beam=3))
+    bench.right(greedy)
+    assert bench.steps.misses - misses <= 0.05 * misses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("decode", "nothing.csv"), "nothing.csv"),
+        (("evaluate", "nothing"), "nothing"),
+        (("decode", "nothing.csv", "--beam", "0"), "beam: expected 1"),
+    ],
+)
+def test_errors_are_one_line(run, bundle: Path, arguments: tuple[str, ...], message: str) -> None:
+    status, _, error = run(*arguments, "--bundle", bundle)
+    assert status == 2
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_bundle_that_is_not_there_is_named(run, tmp_path: Path) -> None:
+    status, _, error = run("decode", "x.csv", "--bundle", "nobody", "--results", tmp_path)
+    assert (status, "nobody" in error) == (2, True)
