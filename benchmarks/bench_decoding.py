@@ -1,6 +1,6 @@
 """Decoding speed: one network greedy, an ensemble of ten at beam 5, and the latter against a plain loop.
 
-    python benchmarks/bench_decoding.py                     # networks of the default size, simulated recordings
+    python benchmarks/bench_decoding.py                 # ten networks of the default size, simulated data
     python benchmarks/bench_decoding.py --bundle NAME --data data/mill
 
 The plain loop decodes one window at a time, one member at a time, without keeping encodings or keys and
