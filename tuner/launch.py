@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from model.errors import InputError, WorkFailed
 from model.run_folder import read_json
 from tuner import agent, allocate, leases, study_store, winners
+from tuner.locks import sqlite_path
 from tuner.pruners import PrunerSettings
 from tuner.records import Records
 from tuner.storage import open_records, storage_errors
@@ -91,6 +92,7 @@ def launch(request: Request, view: View) -> Result:
         InputError: something about the request is wrong.
         StorageFailed: the storage cannot be used.
     """
+    request = as_begun(request, view)
     study_file = request.study_file
     data = data_for(request, view)
     records = open_records(request.url, create=True)
@@ -185,6 +187,30 @@ def _put_back(records: Records, study_id: int, killed: list[int]) -> None:
     for trial_id, _, lease in records.running(study_id):
         if lease is not None and lease["pid"] in killed and leases.process_start(lease["pid"]) is None:
             records.release(trial_id)
+
+
+def as_begun(request: Request, view: View) -> Request:
+    """The request with the data set and the fixed values that the study was begun with, where it names none.
+
+    So that `tuner study NAME` alone, in a second terminal or on another day, goes on with the same study.
+    """
+    path = sqlite_path(request.url)
+    if request.fresh or path is None or not path.exists():
+        return request
+    with storage_errors(request.url):
+        records = open_records(request.url)
+        if request.study_file.name not in optuna.get_all_study_names(records):
+            return request
+        study_id = records.get_study_id_from_name(request.study_file.name)
+        origin = records.get_study_user_attrs(study_id).get(study_store.ORIGIN, {})
+    overrides = dict(origin.get("overrides", {}))
+    if overrides and not request.overrides:
+        view.say(f"as before: {winners.in_words(overrides)}")
+        request = replace(request, overrides=overrides)
+    name = str(origin.get("data", "")).partition(" ")[0]
+    if name and request.data is None and (Path("data") / name).is_dir():
+        request = replace(request, data=Path("data") / name)
+    return request
 
 
 def data_for(request: Request, view: View) -> Path | None:

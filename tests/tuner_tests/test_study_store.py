@@ -1,21 +1,25 @@
 """Making a study and coming back to it: what may change, what is refused, what is set aside."""
 
+import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import Trial, TrialState
+from rich.console import Console
 
 from model.errors import InputError
-from tuner import study_store, winners
+from tuner import launch, study_store, winners
 from tuner.allocate import STOPPED
 from tuner.leases import Owner
 from tuner.records import LEASE, Records
 from tuner.study_file import StudyFile
 from tuner.study_store import Origin
+from tuner.view import PlainView
 
 MakeStudy = Callable[..., StudyFile]
 
@@ -58,6 +62,20 @@ def test_any_other_change_is_refused_with_a_diff(
         study_store.open_study(records, changed, origin)
     with pytest.raises(InputError, match=r"\+ overrides.epochs: 3"):
         study_store.open_study(records, make_study(), Origin({}, overrides={"epochs": 3}))
+
+
+def test_a_second_start_without_options_goes_on_as_the_study_was_begun(
+    records: Records, make_study: MakeStudy, url: str, tmp_path: Path
+) -> None:
+    study_store.open_study(records, make_study(), Origin({}, overrides={"epochs": 3}, data="nowhere 1234"))
+    output = io.StringIO()
+    view = PlainView(Console(file=output))
+    request = launch.Request(make_study(), url, tmp_path / "results")
+    assert launch.as_begun(request, view).overrides == {"epochs": 3}
+    assert output.getvalue() == "as before: epochs=3\n"
+    asked = replace(request, overrides={"epochs": 5})
+    assert launch.as_begun(asked, view) == asked
+    assert launch.as_begun(replace(request, fresh=True), view).overrides == {}
 
 
 def test_the_default_configuration_is_trial_0(
