@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy
 from optuna.storages._rdb import models
@@ -60,7 +60,7 @@ class Records(BufferedStorage):
                 for key, value in attributes.items():
                     session.add(table(study_id=study.study_id, key=key, value_json=json.dumps(value)))
             if first is not None:
-                self._queue(session, study.study_id, first, {"why": "default configuration"})
+                self._queue(session, cast(int, study.study_id), first, {"why": "default configuration"})
 
     def claim(
         self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
