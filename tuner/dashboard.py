@@ -7,6 +7,7 @@ import socket
 from rich.console import Console
 
 from model.errors import InputError
+from tuner.report import notes
 from tuner.storage import open_records, storage_errors
 
 HOST = "127.0.0.1"
@@ -22,6 +23,7 @@ def serve(url: str, *, port: int, console: Console) -> None:
 
     with storage_errors(url):
         records = open_records(url)
+        notes.write_notes(records._backend)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from tuner import study_file, study_store
-from tuner.report import data, html, ledger, pairs, sections, terminal, words
+from tuner.report import data, html, ledger, notes, pairs, sections, terminal, words
 from tuner.storage import default_url, open_records
 from tuner.study_file import StudyFile
 
@@ -274,3 +274,11 @@ def test_the_page_in_a_browser(material: data.Material, tmp_path: Path) -> None:
     assert answer["errors"] == [] and answer["hidden"] == [] and answer["undrawn"] == 0
     assert answer["all"] == 12 and 0 < answer["some"] < 12 and answer["none"] == 0
     assert answer["title"] == "small" and answer["wide"] <= 0
+
+
+def test_the_dashboard_gets_notes_once(material: data.Material) -> None:
+    storage = open_records(default_url(material.results))._backend
+    assert notes.write_notes(storage) == 1
+    assert notes.write_notes(storage) == 0, "what somebody wrote since then is kept"
+    text = notes.note(material.studies[0].file)
+    assert "Hypotheses" in text and "<img" not in text

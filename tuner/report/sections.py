@@ -152,7 +152,7 @@ def hypotheses(findings: Sequence[Finding]) -> list[Block]:
         f"{counts['confirmed']} confirmed, {counts['refuted']} refuted, {counts['undecided']} undecided. "
         "Effects are improvements in the metric's own unit with 95 % intervals: from matched pairs (trials "
         "that differ only in what the claim is about) where there are enough, else from a surrogate fitted "
-        "to all trials, which is a model and no experiment. Intervals are per claim, not for all claims together."
+        "to all trials, a model and no experiment. Intervals are per claim, not for all claims together."
     )
     rows = [
         [
