@@ -188,8 +188,17 @@ def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[lis
     starts = [sum(widths[:j]) * 6.5 * 0.56 * POINT for j in range(len(widths))]
     return [
         [
-            (starts[j], textwrap.wrap(cell if i else short(cell, 40), max(3, widths[j] - 1))[:6] or [""])
+            (
+                starts[j],
+                textwrap.wrap(cell if i else short(cell, 40), _letters(widths[j], heading=i == 0))[:6]
+                or [""],
+            )
             for j, cell in enumerate(row)
         ]
         for i, row in enumerate(cells)
     ]
+
+
+def _letters(width: int, *, heading: bool) -> int:
+    """Letters that fit a column; a heading's are bold and wider."""
+    return max(3, int((width - 1) * (0.8 if heading else 1)))
