@@ -96,7 +96,8 @@ def plain_beam(
             if line and line[-1] == EOS:
                 grown.append((score, line))
                 continue
-            logits = pooled([_forced(member, loaded, window, line) for member, loaded in member_windows])
+            answers = [_forced(member, loaded, window, line) for member, loaded in member_windows]
+            logits = pooled(answers, torch.tensor(line[-1:] or [BOS]))
             states = grammar.start(1)
             for token in line:
                 states = grammar.advance(states, np.array([token]))
