@@ -17,6 +17,7 @@ from ensemble.bundle import Bundle
 from ensemble.candidates import DISTILLED
 from ensemble.latency import WINDOWS, fastest
 from ensemble.predictor import BundlePredictor
+from ensemble.programs import check_data
 from ensemble.show import percent, plain_table
 from model.config import Config
 from model.errors import InputError
@@ -110,11 +111,7 @@ def distill(
     """
     config = student_config(bundle, folder, wish.config)
     task = prepare(data, config)
-    if task.data.content_hash != bundle.data_hash:
-        raise InputError(
-            f"bundle '{bundle.name}' was trained on data {bundle.data_hash[:12]}, {data} is "
-            f"{task.data.content_hash[:12]}; give the data set of its runs with --data"
-        )
+    check_data(bundle, task.data)
     teacher = teacher_of(folder, task.data, wish, vocabulary_tokens=task.vocabulary.tokens)
     study = f"{DISTILLED}{bundle.name}"
     run = results / "runs" / study / "0"

@@ -50,11 +50,7 @@ def store(folder: Path, data: Recordings) -> Bundle:
         InputError: the bundle's runs were trained on other data, or on the track that mixes recordings.
     """
     bundle = Bundle.load(folder)
-    if bundle.data_hash != data.content_hash:
-        raise InputError(
-            f"bundle '{bundle.name}' was trained on data {bundle.data_hash[:12]}, {data.name} is "
-            f"{data.content_hash[:12]}; give the data set of its runs with --data"
-        )
+    check_data(bundle, data)
     if bundle.track != "recordings":
         raise InputError(f"bundle '{bundle.name}': the order of lines is learnt on track 'recordings' only")
     config = read_json(folder / bundle.members[0].path / CONFIG)
@@ -64,6 +60,15 @@ def store(folder: Path, data: Recordings) -> Bundle:
     bundle = bundle.with_decoding({}, chosen_by=note, line_order=PROGRAMS)
     bundle.save(folder)
     return bundle
+
+
+def check_data(bundle: Bundle, data: Recordings) -> None:
+    """Raises InputError, naming both, when `data` is not what the bundle's members were trained on."""
+    if bundle.data_hash != data.content_hash:
+        raise InputError(
+            f"bundle '{bundle.name}' was trained on data {bundle.data_hash[:12]}, {data.name} is "
+            f"{data.content_hash[:12]}; give the data set of its runs with --data"
+        )
 
 
 def data_of(bundle: Bundle, root: Path = Path("data")) -> Path | None:

@@ -19,7 +19,7 @@ import torch
 
 from ensemble.build import COPIED
 from ensemble.bundle import Bundle, Member
-from ensemble.programs import PROGRAMS, collect
+from ensemble.programs import PROGRAMS, check_data, collect
 from model.errors import InputError
 from model.recordings import Recordings
 from model.run_folder import CONFIG, RESULT, SCALER, VOCABULARY, read_json, write_json
@@ -55,11 +55,7 @@ def refit(
         TrainingFailed: as `model.train` raises it.
     """
     recordings = Recordings.load(data)
-    if recordings.content_hash != bundle.data_hash:
-        raise InputError(
-            f"bundle '{bundle.name}' was trained on data {bundle.data_hash[:12]}, {data} is "
-            f"{recordings.content_hash[:12]}; give the data set of its runs with --data"
-        )
+    check_data(bundle, recordings)
     if bundle.track != "recordings":
         raise InputError(f"bundle '{bundle.name}': refitting needs the track 'recordings'")
     name = f"{bundle.name}-{'refit-but-test' if but_test else 'refit'}"
