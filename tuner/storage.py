@@ -6,6 +6,8 @@ with stalls of 8.7 s; in WAL mode with `synchronous=NORMAL` 19–31 and 0.8 s; a
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -63,14 +65,17 @@ def open_records(url: str, *, create: bool = False) -> Records:
             raise InputError(f"{path}: no studies yet; start one with: python -m tuner study loss_weighting")
     engine: dict[str, Any] = {"connect_args": {"timeout": 60, "factory": WalConnection}}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with storage_errors(url):
-        if not create:
-            backend = RDBStorage(
-                url, engine_kwargs=engine, skip_table_creation=True, skip_compatibility_check=True
-            )
-            return Records(backend, lock)
-        with lock:
-            return Records(RDBStorage(url, engine_kwargs=engine), lock)
+    # Optuna stamps the schema's version on every opening that does not find it, also when it makes no tables:
+    # one that opens while another makes the file must wait, or the version is there twice and one fails.
+    readable_only = path is not None and not create and not os.access(path.parent, os.W_OK)
+    with storage_errors(url), contextlib.nullcontext() if readable_only else lock:
+        backend = RDBStorage(
+            url,
+            engine_kwargs=engine,
+            skip_table_creation=not create,
+            skip_compatibility_check=not create,
+        )
+    return Records(backend, lock)
 
 
 @contextmanager
