@@ -216,6 +216,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.part:
         which = part_of(data, options.part, config=decoder.predictor.config, folder=options.folder)
     check_channels(data, channels)
+    fit_on = decoder.predictor.config.fit_on
+    everything = fit_on == "all" and data.folder is not None  # a data set, not new files
+    all_but_test = fit_on == "all_but_test" and options.part in ("train", "select", "calibrate")
+    if everything or all_but_test:
+        sys.stderr.write(
+            "these networks were fitted on such recordings: the figures say nothing of new ones\n"
+        )
     evaluation = evaluate(decoder, data, which=which, joint=options.joint)
     if options.json:
         write_json({**evaluation.metrics, "joint": options.joint}, sys.stdout)
