@@ -139,8 +139,7 @@ class GreedyRules:
         self.command = _tokens_of(table, COMMAND, 1, len(vocabulary.commands), device)
         self.param = _tokens_of(table, PARAM_TYPE, 2, len(vocabulary.param_types), device)
         self.value = _tokens_of(table, PARAM_VALUE, 3, len(vocabulary.values), device)
-        letters = torch.arange(len(vocabulary.param_types))
-        self.allowed = (torch.from_numpy(vocabulary.value_param_type)[None] == letters[:, None]).to(device)
+        self.allowed = torch.from_numpy(vocabulary.values_of_param).to(device)
         self.letter = torch.from_numpy(table[:, 2]).to(device)
         self.names_letter = torch.from_numpy(table[:, 0] == PARAM_TYPE).to(device)
 

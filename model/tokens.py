@@ -245,6 +245,12 @@ class Vocabulary:
         return np.array([index[_value_letter(token)] for token in self.values], dtype=np.int64)
 
     @cached_property
+    def values_of_param(self) -> np.ndarray:
+        """(param_types, values) bool: which value classes belong to which parameter."""
+        letters = np.arange(len(self.param_types))
+        return np.asarray(self.value_param_type[None, :] == letters[:, None])
+
+    @cached_property
     def value_means(self) -> np.ndarray:
         """(values,) mean over train of each value class, in the program's own unit."""
         return np.array(self.means, dtype=np.float64)

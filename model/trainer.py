@@ -296,10 +296,9 @@ class _Run:
         recordings = task.data.recordings
         self._first = np.array([r.start for r in recordings])
         self._last = np.array([r.start + max(0, r.rows - config.window) for r in recordings])
-        letters = np.arange(max(1, len(vocabulary.param_types)))
-        allowed = vocabulary.value_param_type[None, :] == letters[:, None]
-        if not len(vocabulary.values):
-            allowed = np.ones((len(letters), 1), dtype=bool)
+        allowed = vocabulary.values_of_param
+        if not len(vocabulary.values):  # the head has one class even so
+            allowed = np.ones((max(1, len(vocabulary.param_types)), 1), dtype=bool)
         self._allowed = torch.from_numpy(allowed).to(self.device)
         index = np.arange(len(windows))
         if config.oversampling_factor == 1:
