@@ -256,14 +256,12 @@ def _distill(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from ensemble.bundle import Bundle, find_bundle
-    from ensemble.programs import data_of
+    from ensemble.programs import required_data
     from model.train_command import settings, training_progress
 
     folder = find_bundle(options.results, options.name)
     bundle = Bundle.load(folder)
-    data = options.data or data_of(bundle)
-    if data is None:
-        raise InputError("the data set of the bundle's members is not below data/; name it with --data")
+    data = required_data(bundle, options.data)
     from ensemble.distill import Wish, distill, distilled_table, student_config, verdict  # torch, a second
 
     wish = Wish(config=settings(options.set), share=options.share, temperature=options.temperature)

@@ -79,6 +79,14 @@ def data_of(bundle: Bundle, root: Path = Path("data")) -> Path | None:
     return None
 
 
+def required_data(bundle: Bundle, given: Path | None) -> Path:
+    """The data set `given`, or the bundle's below `data/`; InputError when neither is there."""
+    found = given or data_of(bundle)
+    if found is None:
+        raise InputError("the data set of the bundle's members is not below data/; name it with --data")
+    return found
+
+
 def _runs(labels: np.ndarray) -> list[tuple[int, int]]:
     """Runs of equal values: `[5, 5, 7]` → `[(5, 2), (7, 1)]`."""
     edges = np.flatnonzero(np.diff(labels)) + 1

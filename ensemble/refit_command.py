@@ -44,15 +44,13 @@ def run(options: argparse.Namespace) -> None:
     from datetime import UTC, datetime
 
     from ensemble.bundle import Bundle, find_bundle
-    from ensemble.programs import data_of
+    from ensemble.programs import required_data
     from ensemble.refit import refit
     from model.train_command import settings
 
     folder = find_bundle(options.results, options.name)
     bundle = Bundle.load(folder)
-    data = options.data or data_of(bundle)
-    if data is None:
-        raise InputError("the data set of the bundle's members is not below data/; name it with --data")
+    data = required_data(bundle, options.data)
     if options.agents is not None and options.agents < 1:
         raise InputError(f"--agents: expected 1 or more, got {options.agents}")
     jobs = min(options.agents or os.cpu_count() or 1, len(bundle.members))
