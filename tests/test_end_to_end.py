@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_recordings: Recordings,
 
 @pytest.fixture(scope="module")
 def run(place: Path) -> Run:
-    def run(*arguments: str, status: int = 0) -> str:
+    def run(*arguments: str, status: int = 0, errors: bool = False) -> str:
         done = subprocess.run(
             [sys.executable, "-m", *arguments],
             cwd=place,
@@ -41,7 +41,7 @@ def run(place: Path) -> Run:
             check=False,
         )
         assert done.returncode == status, f"{' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
-        return done.stdout if status == 0 else done.stderr
+        return done.stderr if errors or status else done.stdout
 
     return run
 
@@ -88,6 +88,14 @@ def test_the_same_study_again_has_nothing_left_to_do(bundle: Path, run: Run, pla
         "--wandb", "off", *settings,
     )  # fmt: skip
     assert sorted(p.name for p in (place / "results/runs/loss_weighting").iterdir()) == before
+
+
+def test_a_refitted_bundle_says_when_it_is_asked_what_it_was_fitted_on(bundle: Path, run: Run) -> None:
+    run("ensemble", "refit", "tiny", "--set", "epochs=1", "--agents", "1")
+    warning = "fitted on such recordings"
+    ask = ("inference", "evaluate", "data/tiny", "--part", "test", "--json", "--bundle")
+    assert warning in run(*ask, "tiny-refit", errors=True)
+    assert warning not in run(*ask, "tiny", errors=True)
 
 
 def test_the_best_trial_is_said_as_json(bundle: Path, run: Run) -> None:
