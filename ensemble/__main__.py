@@ -161,6 +161,7 @@ def _build(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from ensemble.build import Options, build
+    from ensemble.fetch import fetch_runs
     from ensemble.show import show
 
     wanted = Options(
@@ -171,6 +172,7 @@ def _build(options: argparse.Namespace) -> None:
         metric=options.objective,
         max_correlation=options.max_correlation,
     )
+    fetch_runs(options.results, options.study)
     built = build(options.results, wanted, created=datetime.now(UTC).isoformat(timespec="seconds"))
     built = _with_programs(built, options.data)
     for line in built.skipped.lines():
@@ -226,8 +228,10 @@ def _compare(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from ensemble.compare import compare, comparison_table, draw_frontier
+    from ensemble.fetch import fetch_runs
     from model.run_folder import write_json
 
+    fetch_runs(options.results, options.study)
     comparison = compare(
         options.results,
         ks=_numbers(options.k),

@@ -158,6 +158,21 @@ class Recordings:
         """Rows of all recordings."""
         return len(self.line_ids)
 
+    def recomputed_hash(self) -> str:
+        """The content hash that the arrays have: `content_hash`, unless somebody changed them."""
+        from model.data_layout import Layout
+
+        layout = Layout(
+            channels=self.channels,
+            boards=self.boards,
+            recordings=self.recordings,
+            present=self.present,
+            position=self.position,
+            line_ids=self.line_ids,
+            lines=self.lines,
+        )
+        return layout.content_hash([self.signals])
+
 
 def default_data(root: Path = Path("data")) -> Path:
     """The data set to use when none is named: the only imported one, else the simulator's (made when absent).
@@ -184,7 +199,7 @@ def default_data(root: Path = Path("data")) -> Path:
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode="r")
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be mapped ({error}); import the data set again") from None
     if array.shape != shape:

@@ -19,6 +19,7 @@ WEIGHTS = "model.safetensors"
 VOCABULARY = "vocabulary.json"
 SCALER = "scaler.json"
 PREDICTIONS = "predictions"
+STORED = "artifacts.json"  # of a results folder: its runs are in an artefact store as well
 PARTS = ("select", "calibrate", "test")  # the parts whose predictions a run keeps
 
 

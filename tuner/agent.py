@@ -24,7 +24,7 @@ import optuna
 from optuna.trial import Trial
 
 from model.errors import InputError, WorkFailed
-from tuner import leases, objective, pruners, samplers, stopping, weights
+from tuner import leases, objective, pruners, run_store, samplers, shipping, stopping, weights
 from tuner.allocate import Allocator, Done, Wait
 from tuner.storage import open_records, storage_errors
 from tuner.study_file import StudyFile
@@ -44,6 +44,8 @@ class Order:
         data: the data set of our model's studies.
         min_free: bytes that must be free on the disk of `results` before a trial starts.
         term: seconds that a lease lives without a beat.
+        data_hash: content of the data set, by which a host that lacks it fetches it.
+        artifacts: where run folders are stored for other machines; None: nowhere.
     """
 
     url: str
@@ -60,8 +62,10 @@ class Order:
     max_epochs: int | None = None
     min_free: int = 200 * 2**20
     term: float = leases.TERM_SECONDS
-    keep_weights: int = 20
+    keep_weights: int = weights.KEEP
     log: Path | None = None
+    data_hash: str | None = None
+    artifacts: run_store.Place | None = None
 
 
 def main(order: Order, connection: Connection) -> None:
@@ -143,11 +147,25 @@ class Agent:
             total=order.total,
             grid=grid,
         )
+        place = order.artifacts
+        data = shipping.resolve_data(
+            order.data, digest=order.data_hash, url=None if place is None else place.url
+        )
+        self._mirror = None
+        if place is not None:
+            self._mirror = run_store.Mirror(
+                place,
+                self._study,
+                study_file,
+                results=order.results,
+                keep=order.keep_weights,
+                say=lambda reason: link.send(event="unstored", reason=reason),
+            )
         self._runner = TrialRunner(
             study=self._study,
             records=self._records,
             study_file=study_file,
-            objective=objective.resolve(study_file, data=order.data),
+            objective=objective.resolve(study_file, data=data),
             pruner=pruners.make(order.pruner, order.study_name),
             tracker=order.tracker,
             runs=order.results / "runs" / order.study_name,
@@ -197,6 +215,8 @@ class Agent:
                 weights.tidy(
                     self._study, self._order.study_file, self._order.results, keep=self._order.keep_weights
                 )
+                if self._mirror is not None:
+                    self._mirror.after(ended.number)
 
     def _seed(self) -> int:
         """Differs by agent and restart, as equal seeds draw equal start-up trials."""

@@ -12,8 +12,8 @@ import optuna
 from optuna.trial import TrialState
 
 from model.errors import InputError, WorkFailed
-from model.run_folder import read_json
-from tuner import agent, allocate, leases, study_store, winners
+from model.run_folder import STORED, read_json, write_json
+from tuner import agent, allocate, leases, run_store, shipping, study_store, weights, winners
 from tuner.locks import sqlite_path
 from tuner.pruners import PrunerSettings
 from tuner.records import Records
@@ -39,6 +39,7 @@ class Request:
         overrides: values of the configuration that hold whatever the study says.
         base: values beneath the study's, in place of those that its file names; with `base_from`, in words.
         min_free: bytes that must be free on the disk before a trial starts.
+        artifacts: URL of the artefact store; None: the one that the study was begun with, if any.
     """
 
     study_file: StudyFile
@@ -55,9 +56,10 @@ class Request:
     fresh: bool = False
     wandb: Mode = "auto"
     wandb_artifacts: bool = False
+    artifacts: str | None = None
     min_free: int = 200 * 2**20
     term: float = leases.TERM_SECONDS
-    keep_weights: int = 20
+    keep_weights: int = weights.KEEP
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,11 @@ def launch(request: Request, view: View) -> Result:
         if done:
             view.say(f"study {study_file.name} is done: {done}")
             return Result(done, True, False, winners.finished(records.counts(study._study_id)), total)
+        place = run_store.place_for(study, request.artifacts)
+        if place is not None and data is not None and shipping.ship(data, place.url):
+            view.say(f"data set {data.name} uploaded to {place.url}")
+        if place is not None:
+            write_json(request.results / STORED, {"store": place.url})
         tracker = open_tracker(
             request.wandb,
             study_name=study_file.name,
@@ -134,6 +141,8 @@ def launch(request: Request, view: View) -> Result:
             base=base,
             overrides=request.overrides,
             data=data,
+            data_hash=None if data is None else shipping.content_hash(data),
+            artifacts=place,
             max_epochs=max_epochs,
             min_free=request.min_free,
             term=request.term,
@@ -159,11 +168,26 @@ def _run(
     try:
         reason = supervisor.run()
         _put_back(records, study._study_id, supervisor.killed)
+        if order.artifacts is not None and not supervisor.interrupted:
+            _store_rest(order, order.artifacts, study, view)
     finally:
         order.tracker.close()
         view.end()
     finished = winners.finished(records.counts(study._study_id))
     return Result(reason, supervisor.fine, supervisor.interrupted, finished, total, supervisor.timed_out)
+
+
+def _store_rest(order: agent.Order, place: run_store.Place, study: optuna.Study, view: View) -> None:
+    """Stores what agents could not: of a store that was away, or of one that the study did not have."""
+    mirror = run_store.Mirror(
+        place,
+        study,
+        order.study_file,
+        results=order.results,
+        keep=order.keep_weights,
+        say=lambda reason: view.say(f"some run folders are on this machine alone: {reason}"),
+    )
+    mirror.finish()
 
 
 def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: int | None) -> str | None:

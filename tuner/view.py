@@ -54,6 +54,7 @@ class PlainView:
         self._clock = clock
         self._agents: Sequence[AgentState] = ()
         self._said = ""
+        self._unstored_said = False
         self._drawn = -1e9
         self._counted = -1e9
 
@@ -85,6 +86,10 @@ class PlainView:
                 self.say(
                     f"agent {event.agent} waits: {content['free']} MiB are free, it needs {content['needed']}"
                 )
+            case "unstored":
+                if not self._unstored_said:
+                    self._unstored_said = True
+                    self.say(f"a run folder is on this machine alone for now: {content['reason']}")
             case "stopping":
                 self.say(f"{content['reason']}: agents finish their epoch; once more stops them at once")
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from model.run_folder import WEIGHTS
 from tuner import ranking
 from tuner.study_file import StudyFile
+
+KEEP = 20  # best trials of a study whose weights stay
+
+
+def kept(trials: Sequence[FrozenTrial], study_file: StudyFile, *, keep: int = KEEP) -> set[int]:
+    """The numbers of the trials whose weights stay: the `keep` best, and those on the front."""
+    best = ranking.ranked(trials, study_file)[:keep]
+    return {trial.number for trial in (*best, *ranking.front(trials, study_file))}
 
 
 def tidy(study: optuna.Study, study_file: StudyFile, results: Path, *, keep: int) -> list[int]:
@@ -20,12 +30,11 @@ def tidy(study: optuna.Study, study_file: StudyFile, results: Path, *, keep: int
     best = ranking.ranked(trials, study_file)
     if len(best) <= keep:
         return []
-    kept = {trial.number for trial in best[:keep]}
-    kept.update(trial.number for trial in ranking.front(trials, study_file))
+    stay = kept(trials, study_file, keep=keep)
     removed = []
     for trial in best[keep:]:
         path = results / "runs" / study.study_name / str(trial.number) / WEIGHTS
-        if trial.number not in kept and path.exists():
+        if trial.number not in stay and path.exists():
             path.unlink(missing_ok=True)
             removed.append(trial.number)
     return removed

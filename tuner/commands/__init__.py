@@ -1,5 +1,19 @@
 """The subcommands of `python -m tuner`; each has `add(subparsers)` and imports what it needs late."""
 
-from tuner.commands import best, dashboard, doctor, export, list, report, status, study, sync, tour, verify
+from tuner.commands import (
+    best,
+    dashboard,
+    doctor,
+    export,
+    fetch,
+    gc,
+    list,
+    report,
+    status,
+    study,
+    sync,
+    tour,
+    verify,
+)
 
-ALL = (list, study, status, best, verify, export, report, dashboard, sync, doctor, tour)
+ALL = (list, study, status, best, verify, export, report, fetch, gc, dashboard, sync, doctor, tour)

@@ -26,6 +26,7 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     from model.errors import InputError
     from tuner import export, study_file, summary, winners
+    from tuner.commands.fetch import fetched
     from tuner.storage import open_records, storage_errors
 
     if options.wandb:
@@ -38,7 +39,9 @@ def run(options: argparse.Namespace) -> None:
             else options.study
         )
         with storage_errors(url):
-            study = winners.load_study(open_records(url), name)
+            records = open_records(url)
+            study = winners.load_study(records, name)
+            fetched(records, [name], options.results, top=1)
             ranks = summary.best_trials(study, winners.stored_file(study), options.results, top=1)
         if not ranks:
             raise InputError(f"study '{name}' has no complete trial yet")

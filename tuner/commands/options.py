@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Subparsers = Any  # argparse's class for this is private
 
 STORAGE_VARIABLE = "TUNER_STORAGE"
+ARTIFACTS_VARIABLE = "TUNER_ARTIFACTS"
 
 
 def subcommand(
@@ -41,6 +42,16 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         default=os.environ.get(STORAGE_VARIABLE),
         help=f"where studies are kept (default: ${STORAGE_VARIABLE} or sqlite:///RESULTS/studies.db)",
+    )
+
+
+def add_artifacts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--artifacts",
+        metavar="URL",
+        default=os.environ.get(ARTIFACTS_VARIABLE),
+        help="store that run folders and data are shared through: file:///DIR or s3://BUCKET/PREFIX "
+        f"(default: ${ARTIFACTS_VARIABLE} or what the study was begun with)",
     )
 
 

@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
     from datetime import datetime
 
     from model.errors import InputError
+    from tuner.commands.fetch import fetched
     from tuner.report import data, ledger, sections, terminal
     from tuner.storage import open_records, storage_errors
 
@@ -53,6 +54,7 @@ def run(options: argparse.Namespace) -> None:
     url = opt.storage_url(options)
     with storage_errors(url):
         records = open_records(url)
+        fetched(records, options.studies, options.results)
         material = data.load(
             records, options.studies, options.results, data=_data(options.data), made=datetime.now()
         )

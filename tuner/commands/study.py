@@ -39,6 +39,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("--wandb-artifacts", action="store_true", help="online: upload run folders as well")
     parser.add_argument("--dry-run", action="store_true", help="show space, cost and first trials; run none")
     parser.add_argument("--fresh", action="store_true", help="begin anew; the old study is kept aside")
+    opt.add_artifacts(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -110,4 +111,5 @@ def request_for(options: argparse.Namespace, study: str):  # type: ignore[no-unt
         fresh=options.fresh,
         wandb=options.wandb,
         wandb_artifacts=options.wandb_artifacts,
+        artifacts=options.artifacts,
     )

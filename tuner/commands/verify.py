@@ -32,13 +32,19 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from tuner import verify, winners
+    from tuner.commands.fetch import fetched
     from tuner.launch import Request
+    from tuner.run_store import Place
     from tuner.storage import open_records, storage_errors
     from tuner.view import make_view
 
     url = opt.storage_url(options)
     with storage_errors(url):
-        file = winners.stored_file(winners.load_study(open_records(url), options.study))
+        records = open_records(url)
+        study = winners.load_study(records, options.study)
+        file = winners.stored_file(study)
+        place = Place.of(study)
+        fetched(records, [options.study], options.results)
     request = Request(
         study_file=file,
         url=url,
@@ -47,6 +53,7 @@ def run(options: argparse.Namespace) -> None:
         data=options.data,
         wandb=options.wandb,
         fresh=options.fresh,
+        artifacts=None if place is None else place.url,
     )
     found = verify.verify(request, make_view(opt.error_console()), top=options.top, seeds=options.seeds)
     if options.json:

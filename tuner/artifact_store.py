@@ -1,0 +1,228 @@
+"""Where run folders and data sets are kept for other machines: a folder or an S3 bucket, behind one class.
+
+Optuna's artefact stores carry the bytes; what they lack is here: keys with folders, writes that are whole or
+absent on a file system, listing, and errors in one line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from urllib.parse import unquote, urlsplit
+
+from model.errors import InputError, WorkFailed
+
+if TYPE_CHECKING:
+    from optuna.artifacts import Boto3ArtifactStore
+
+CHUNK = 2**20
+CONNECT_SECONDS = 10  # a store that does not answer must not hold up a study for minutes
+_KEY = re.compile(r"[\w@.+-]+(/[\w@.+-]+)*", re.ASCII)
+
+
+class StoreFailed(WorkFailed):
+    """The artefact store cannot be reached, read or written; what is on this machine stays."""
+
+
+class NotInStore(StoreFailed):
+    """There is no object of that key."""
+
+
+class _Backend(Protocol):
+    def open_reader(self, artifact_id: str) -> BinaryIO: ...
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None: ...
+
+    def remove(self, artifact_id: str) -> None: ...
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]: ...
+
+
+class ArtifactStore:
+    """Objects by key (`runs/…`, `data/…`), whole or absent.
+
+    Args:
+        url: `file:///DIR` or `s3://BUCKET[/PREFIX]`; how S3 is reached is boto3's own configuration
+            (`AWS_ENDPOINT_URL`, `AWS_PROFILE`, …).
+
+    Raises:
+        InputError: the URL is neither, or boto3 is not installed.
+        StoreFailed: from any method, in one line.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = checked_url(url)
+        with self._errors():
+            self._backend = _backend(self.url)
+
+    def write(self, key: str, content: Path | bytes) -> None:
+        """Puts the object there, replacing one of that key."""
+        with self._errors():
+            if isinstance(content, bytes):
+                self._backend.write(_checked(key), io.BytesIO(content))
+                return
+            with content.open("rb") as file:
+                self._backend.write(_checked(key), file)
+
+    def write_json(self, key: str, content: Any) -> None:
+        self.write(key, json.dumps(content, indent=1).encode())
+
+    def read_json(self, key: str) -> Any:
+        """The JSON object at `key`; StoreFailed when it is torn, NotInStore when absent."""
+        with self._errors(), self._backend.open_reader(_checked(key)) as body:
+            text = body.read()
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise StoreFailed(f"artefact store {self.url}: {key} is not readable as JSON") from None
+
+    def download(self, key: str, to: Path) -> str:
+        """Writes the object to the file `to`; returns the SHA-256 of what came."""
+        digest = hashlib.sha256()
+        with self._errors(), self._backend.open_reader(_checked(key)) as body, to.open("wb") as out:
+            while chunk := body.read(CHUNK):
+                digest.update(chunk)
+                out.write(chunk)
+        return digest.hexdigest()
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Bytes of each object whose key begins with `prefix/`."""
+        with self._errors():
+            return dict(self._backend.sizes(_checked(prefix)))
+
+    def remove(self, key: str) -> None:
+        """Removes the object; nothing happens where there is none."""
+        try:
+            with self._errors():
+                self._backend.remove(_checked(key))
+        except NotInStore:
+            pass
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        from optuna.artifacts.exceptions import ArtifactNotFound
+
+        try:
+            yield
+        except ArtifactNotFound as error:
+            raise NotInStore(f"artefact store {self.url}: no such object ({error})") from None
+        except OSError as error:
+            reason = f"{error.strerror}: {error.filename}" if error.strerror else str(error)
+            raise StoreFailed(f"artefact store {self.url}: {reason}") from None
+        except Exception as error:
+            if not type(error).__module__.startswith(("botocore", "boto3", "s3transfer", "urllib3")):
+                raise
+            raise StoreFailed(f"artefact store {self.url}: {_advice(error)}") from None
+
+
+def checked_url(url: str) -> str:
+    """The URL without a slash at its end; InputError when it is no store's."""
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.strip("/"):
+        return url.rstrip("/")
+    plain = not (parts.username or parts.query or parts.fragment)
+    if parts.scheme == "s3" and parts.netloc and plain and _is_key(parts.path.strip("/") or "-"):
+        return url.rstrip("/")
+    raise InputError(f"--artifacts: expected file:///DIR or s3://BUCKET/PREFIX, got '{url}'")
+
+
+def _backend(url: str) -> _Backend:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return _files(Path(unquote(parts.path)))
+    return _bucket(parts.netloc, parts.path.strip("/"))
+
+
+def _files(root: Path) -> _Backend:
+    from optuna.artifacts import FileSystemArtifactStore
+
+    class Files(FileSystemArtifactStore):
+        """Optuna's, with folders in keys, and written beside and renamed."""
+
+        def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+            beside = f"{artifact_id}.partial-{os.getpid()}"
+            (root / artifact_id).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                super().write(beside, content_body)
+                (root / beside).replace(root / artifact_id)
+            finally:
+                (root / beside).unlink(missing_ok=True)
+
+        def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+            for path in sorted((root / prefix).rglob("*")):
+                if path.is_file() and not path.is_symlink():
+                    yield path.relative_to(root).as_posix(), path.stat().st_size
+
+    root.mkdir(parents=True, exist_ok=True)
+    return Files(root)
+
+
+def _bucket(bucket: str, prefix: str) -> _Backend:
+    try:
+        import boto3
+        from botocore.config import Config
+    except ImportError:
+        raise InputError(
+            "--artifacts s3://…: boto3 is not installed; pip install 'gcode-tuner[s3]'"
+        ) from None
+    from optuna.artifacts import Boto3ArtifactStore
+
+    try:
+        client = boto3.client("s3", config=Config(connect_timeout=CONNECT_SECONDS))
+    except ValueError as error:  # boto3's word for an AWS_ENDPOINT_URL that is none
+        raise InputError(f"--artifacts s3://{bucket}: {error}") from None
+    return _Bucket(Boto3ArtifactStore(bucket, client, avoid_buf_copy=True), f"{prefix}/" if prefix else "")
+
+
+class _Bucket:
+    """Optuna's store of a bucket below a prefix. S3 makes an object visible when it is whole."""
+
+    def __init__(self, store: Boto3ArtifactStore, prefix: str) -> None:
+        self._store = store
+        self._prefix = prefix
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        return self._store.open_reader(self._prefix + artifact_id)
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        self._store.write(self._prefix + artifact_id, content_body)
+
+    def remove(self, artifact_id: str) -> None:
+        self._store.remove(self._prefix + artifact_id)
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        pages = self._store.client.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self._store.bucket, Prefix=f"{self._prefix}{prefix}/"):
+            for entry in page.get("Contents", ()):
+                yield entry["Key"].removeprefix(self._prefix), int(entry["Size"])
+
+
+def _checked(key: str) -> str:
+    """A key as this project makes them: plain words and slashes, nothing that leaves the store."""
+    if not _is_key(key):
+        raise StoreFailed(f"artefact store: '{key}' is no key of ours")
+    return key
+
+
+def _is_key(text: str) -> bool:
+    return _KEY.fullmatch(text) is not None and not any(set(part) == {"."} for part in text.split("/"))
+
+
+def _advice(error: Exception) -> str:
+    """What boto3 says, in one line, with what to do about the usual reasons."""
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
+    advice = {
+        "NoCredentialsError": "no credentials (set AWS_ACCESS_KEY_ID and _SECRET_ACCESS_KEY, or AWS_PROFILE)",
+        "NoSuchBucket": "there is no such bucket; make it first",
+        "AccessDenied": "access denied; the credentials may not do this",
+        "InvalidAccessKeyId": "the access key is not known there",
+        "SignatureDoesNotMatch": "the secret key does not fit the access key",
+    }
+    return advice.get(code) or " ".join(str(error).split())[:300]

@@ -1,0 +1,79 @@
+"""`fetch`: brings run folders that other machines trained from the artefact store."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.commands import options as opt
+
+if TYPE_CHECKING:
+    from tuner.records import Records
+
+DESCRIPTION = """\
+Downloads the run folders that a study's artefact store keeps and that are not in the results folder.
+`ensemble build` and `compare`, `verify`, `report` and `export` do so by themselves."""
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "fetch",
+        summary="bring run folders of other machines from the artefact store",
+        description=DESCRIPTION,
+        example="python -m tuner fetch loss_weighting",
+    )
+    parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from model.errors import WorkFailed
+    from tuner import winners
+    from tuner.storage import open_records, storage_errors
+
+    url = opt.storage_url(options)
+    with storage_errors(url):
+        records = open_records(url)
+        for name in options.studies:
+            winners.load_study(records, name)
+        failed = fetched(records, options.studies, options.results, say_failures=False)
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise WorkFailed(f"{failed[0]}{more}")
+
+
+def fetched(
+    records: Records,
+    studies: Sequence[str],
+    results: Path,
+    *,
+    top: int | None = None,
+    say_failures: bool = True,
+) -> tuple[str, ...]:
+    """Fetches what is missing of `studies` (none named: of all) and says so on stderr; returns what failed.
+
+    A store that fails is no error here: what is in the results folder may be enough.
+    """
+    import optuna
+
+    from tuner.run_store import ATTRIBUTE, fetch_missing
+
+    known = optuna.get_all_study_names(records)
+    names = [
+        name
+        for name in (studies or known)
+        if name in known and ATTRIBUTE in records.get_study_user_attrs(records.get_study_id_from_name(name))
+    ]
+    found = fetch_missing(records, names, results, top=top)
+    if found.runs:
+        runs = "run folder" if found.runs == 1 else "run folders"
+        sys.stderr.write(f"fetched {found.runs} {runs} ({found.size / 2**20:.1f} MiB) from the store\n")
+    if say_failures:
+        for line in found.failed:
+            sys.stderr.write(f"not fetched: {line}\n")
+    return found.failed

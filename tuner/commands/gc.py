@@ -1,0 +1,63 @@
+"""`gc`: removes weights and leftovers that nothing needs any more."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from tuner.commands import options as opt
+
+DESCRIPTION = """\
+Removes weights of runs that are not among a study's best 20, on its front or in a bundle, run folders of
+trials that were given back, partial files of writers that are gone, and the like in the artefact store.
+Studies that are being trained are skipped; data sets, bundles and folders of no study are left alone."""
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "gc",
+        summary="remove weights and leftovers that nothing needs",
+        description=DESCRIPTION,
+        example="python -m tuner gc --dry-run",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would go; remove nothing")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from model.errors import InputError, WorkFailed
+    from tuner import gc
+    from tuner.locks import sqlite_path
+    from tuner.storage import open_records, storage_errors
+
+    if not options.results.is_dir():
+        raise InputError(f"{options.results}: no results folder; name it with --results")
+    url = opt.storage_url(options)
+    path = sqlite_path(url)
+    with storage_errors(url):
+        records = open_records(url) if path is None or path.exists() else None
+        found = gc.find(records, options.results)
+    failed = [] if options.dry_run else gc.remove(found)
+    totals = found.totals()
+    if options.json:
+        content = {kind: {"count": count, "bytes": size} for kind, (count, size) in totals.items()}
+        answer = {"removed": not options.dry_run, "kinds": content, "skipped": found.skipped}
+        sys.stdout.write(json.dumps({**answer, "failed": failed}, indent=1) + "\n")
+    else:
+        for line in found.skipped:
+            sys.stderr.write(f"skipped: {line}\n")
+        for kind, (count, size) in totals.items():
+            sys.stdout.write(f"{kind}: {count} ({_megabytes(size)})\n")
+        count, size = len(found.items), sum(item.size for item in found.items)
+        done = "would be removed" if options.dry_run else "removed"
+        sys.stdout.write(f"{done}: {count} in all, {_megabytes(size)}\n" if count else "nothing to remove\n")
+    if failed:
+        raise WorkFailed(f"{len(failed)} could not be removed; the first: {failed[0]}")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
