@@ -2,10 +2,11 @@
 
     python benchmarks/bench_anytime.py                 # installs the peers, each in an environment of its own
 
-Every tuner searches the same space with the same two simulated workers; a configuration behaves as the
-recorded run nearest to it (record_curves.py made them). Half of the runs served to choose our defaults
-(`--half choose`), the other half is reported. Each peer runs its own search and its own stopping rule:
-Ray Tune with ASHA and OptunaSearch, Syne Tune with BOHB, W&B's `sweeps` with bayes and hyperband.
+Every tuner searches the same space with the same two simulated workers, on what recorded runs
+(record_curves.py) say of it. Half of the runs served to choose our defaults (`--half choose`), the other
+half is reported. Each peer runs its own search and its own stopping rule: Ray Tune with ASHA and
+OptunaSearch, Syne Tune with BOHB, W&B's `sweeps` with bayes and hyperband. A study of ours begins with the
+default configuration, which its authors know to be good; it is also shown without that.
 """
 
 from __future__ import annotations
@@ -18,11 +19,18 @@ import subprocess
 import sys
 import tempfile
 import venv
+from multiprocessing.connection import Listener
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "anytime"))
+
+import replay  # noqa: E402
+from ours import Ours  # noqa: E402
+from surrogate import Surrogate  # noqa: E402
+
+from tuner import study_file  # noqa: E402
 
 PEERS = {
     "Ray Tune (ASHA, OptunaSearch)": ("peer_ray.py", ["ray[tune]==2.*", "optuna", "pandas"]),
@@ -30,46 +38,28 @@ PEERS = {
     "W&B sweeps (bayes, hyperband)": ("peer_sweeps.py", ["sweeps==0.3.0", "numpy==1.26.*"]),
 }
 CURVES = HERE / "data" / "curves.json"
-CHECKPOINTS = (9, 18, 36, 72, 108, 150)
+CHECKPOINTS = (18, 36, 72, 144, 288, 432)
 
 
-def task(half: str, *, budget: int, seeds: int) -> dict[str, Any]:
-    """The world that all tuners share, as JSON: space, half of the recorded runs, budget in epochs."""
-    from optuna.distributions import CategoricalDistribution, IntDistribution
-
-    from tuner import study_file
-
+def world_of(half: str) -> Surrogate:
+    """The world made of every second recorded run."""
     study = study_file.load(HERE / "data" / "curves.yaml")
-    space: list[dict[str, Any]] = []
-    for name, distribution in study.space.distributions().items():
-        if isinstance(distribution, CategoricalDistribution):
-            space.append({"name": name, "choices": list(distribution.choices)})
-        else:
-            whole = isinstance(distribution, IntDistribution)
-            bounds = {"low": distribution.low, "high": distribution.high, "log": distribution.log}
-            space.append({"name": name, **bounds, "integer": whole})
     runs = json.loads(CURVES.read_text())[0 if half == "choose" else 1 :: 2]
-    return {
-        "space": space,
-        "epochs": study.max_epochs,
-        "runs": runs,
-        "budget": budget,
-        "workers": 2,
-        "seeds": seeds,
-    }
+    return Surrogate(study.space.distributions(), runs)
 
 
-def our_traces(world: dict[str, Any]) -> list[list[float]]:
+def our_traces(world: Surrogate, task: dict[str, Any], *, known: bool) -> list[list[float]]:
     """This project's defaults: the sampler of method bayes, and the stopping rule of the shipped studies."""
-    import ours
-
-    from tuner import study_file
-
     study = study_file.load(HERE / "data" / "curves.yaml")
-    return ours.traces(study, world, sampler="tpe")
+    return [
+        replay.replay(Ours(study, seed, known=known), world, budget=task["budget"], workers=task["workers"])
+        for seed in range(task["seeds"])
+    ]
 
 
-def peer_traces(script: str, packages: list[str], world: dict[str, Any], folder: Path) -> list[list[float]]:
+def peer_traces(
+    script: str, packages: list[str], world: Surrogate, task: dict[str, Any], folder: Path
+) -> list[list[float]]:
     """Runs a peer's script in its own environment, which is made when it is not there."""
     environment = folder / script.removesuffix(".py")
     python = environment / "bin" / "python"
@@ -78,18 +68,25 @@ def peer_traces(script: str, packages: list[str], world: dict[str, Any], folder:
         quiet = ["--quiet", "--disable-pip-version-check"]
         subprocess.run([python, "-m", "pip", "install", *quiet, *packages], check=True)
         (environment / "ready").touch()
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(world, file)
-        file.flush()
-        done = subprocess.run(
-            [python, "-W", "ignore", HERE / "anytime" / script, file.name],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+    key = os.urandom(16).hex()
+    with Listener(family="AF_UNIX", authkey=key.encode()) as listener, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [python, "-W", "ignore", HERE / "anytime" / script, listener.address],
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "REPLAY_KEY": key},
         )
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    return json.loads(done.stdout.rpartition("TRACES ")[2])
+        try:
+            with listener.accept() as connection:
+                connection.send({**task, "space": world.space, "epochs": world.epochs})
+                while not isinstance(asked := connection.recv(), list):
+                    connection.send(world.curve(asked))
+        except EOFError:
+            errors.seek(0)
+            raise RuntimeError(errors.read().decode().strip().splitlines()[-1]) from None
+        finally:
+            process.wait()
+    return asked
 
 
 def first(trace: list[float], value: float) -> int:
@@ -130,27 +127,32 @@ def main() -> None:
     if not CURVES.exists():
         print(f"no curves in {CURVES} yet: record them with benchmarks/record_curves.py")
         return
-    world = task(options.half, budget=CHECKPOINTS[-1], seeds=options.seeds)
-    print(f"{len(world['runs'])} recorded runs, {options.seeds} seeds, best value after epochs:")
-    print(" " * 32 + "".join(f"{epoch:8}" for epoch in CHECKPOINTS))
-    ours = our_traces(world)
-    show("this project", ours)
-    rows = {}
+    world = world_of(options.half)
+    task = {"budget": CHECKPOINTS[-1], "workers": 2, "seeds": options.seeds}
+    print(f"the '{options.half}' half of the runs, best of them {world.best:.4f}; {options.seeds} seeds")
+    print(f"{'best value after epochs':32}" + "".join(f"{epoch:8}" for epoch in CHECKPOINTS))
+    ours = {
+        "this project": our_traces(world, task, known=True),
+        "… without its default first": our_traces(world, task, known=False),
+    }
+    for name, traces in ours.items():
+        show(name, traces)
+    rows = []
     for name, (script, packages) in PEERS.items():
         try:
-            theirs = peer_traces(script, packages, world, options.environments)
+            theirs = peer_traces(script, packages, world, task, options.environments)
         except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
             print(f"{name:32} left out: {error}")
             continue
         show(name, theirs)
-        rows[name] = compare(ours, theirs)
+        rows.append((name, *(compare(traces, theirs) for traces in ours.values())))
     print(
-        f"\n{'epochs to a peer’s final best':32}{'final':>8}{'its':>8}{'ours':>8}{'ratio':>8}{'reached':>9}"
+        f"\n{'epochs to a peer’s best':32}{'final':>8}{'its':>8}{'ours':>8}{'ratio':>8}{'reached':>9}"
     )
-    for name, row in rows.items():
+    for name, row, without in rows:
         print(
-            f"{name:32}{row['final']:8.4f}{row['theirs']:8.1f}{row['ours']:8.1f}"
-            f"{row['ratio']:8.2f}{row['reached']:9.0%}"
+            f"{name:32}{row['final']:8.4f}{row['theirs']:8.1f}{row['ours']:8.1f}{row['ratio']:8.2f}"
+            f"{row['reached']:9.0%}   without its default first: {without['ratio']:.2f}"
         )
 
 

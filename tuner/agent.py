@@ -15,7 +15,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Order:
         artifacts: where run folders are stored for other machines; None: nowhere.
     """
 
-    url: str
+    url: str = field(repr=False)  # it may hold a password
     study_file: StudyFile
     study_name: str
     results: Path
@@ -130,6 +130,7 @@ class Agent:
         self._link = link
         study_file = order.study_file
         self._records = open_records(order.url)
+        self._records.patience.stopping = link.stopping
         with storage_errors(order.url):
             self._study = optuna.load_study(study_name=order.study_name, storage=self._records)
             self._study.sampler = samplers.make(study_file, self._seed())
@@ -143,7 +144,7 @@ class Agent:
             self._records,
             self._study._study_id,
             owner=owner,
-            observer=leases.Observer(term=order.term),
+            observer=leases.Observer(term=order.term, since=self._records.patience.back_at),
             total=order.total,
             grid=grid,
         )
@@ -186,7 +187,7 @@ class Agent:
             while not self._link.stopping():
                 check_disk(self._order.results, self._order.min_free)
                 with storage_errors(self._order.url):
-                    found = self._allocator.next()
+                    found = self._records.patience.insist(self._allocator.next)
                 if isinstance(found, Done):
                     return found
                 if isinstance(found, Wait):

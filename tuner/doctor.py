@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sqlite3
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
-from model.errors import InputError
 from model.run_folder import read_json
 from tuner import launch, tracking_mode
-from tuner.locks import sqlite_path
-from tuner.storage import hide_password, open_records
+from tuner.storage import find_records, hide_password, storage_errors
 from tuner.supervisor import available_memory
 
 LEAST_FREE = 2**30  # bytes of disk that a small study fits in
@@ -94,15 +92,16 @@ def _results(results: Path) -> tuple[bool, str]:
 
 
 def _storage(url: str) -> tuple[bool, str]:
-    path = sqlite_path(url)
-    if path is None:
-        raise InputError(f"{hide_password(url)}: only sqlite:///FILE is supported")
-    if not path.exists():
-        return True, f"{path}: made by the first study (SQLite {sqlite3.sqlite_version})"
-    records = open_records(url)
-    with records.lock:
-        names = [study.study_name for study in records.get_all_studies()]
-    return True, f"{path}: {len(names)} studies (SQLite {sqlite3.sqlite_version})"
+    shown = hide_password(url)
+    with storage_errors(url):
+        records = find_records(url)
+        if records is None:
+            return True, f"{shown}: made by the first study"
+        began = time.perf_counter()
+        with records.lock:
+            names = [study.study_name for study in records.get_all_studies()]
+    milliseconds = 1000 * (time.perf_counter() - began)
+    return True, f"{shown}: {len(names)} studies, locked and read in {milliseconds:.0f} ms"
 
 
 def _torch() -> tuple[bool, str]:

@@ -14,10 +14,9 @@ from optuna.trial import TrialState
 from model.errors import InputError, WorkFailed
 from model.run_folder import STORED, read_json, write_json
 from tuner import agent, allocate, leases, run_store, shipping, study_store, weights, winners
-from tuner.locks import sqlite_path
 from tuner.pruners import PrunerSettings
 from tuner.records import Records
-from tuner.storage import open_records, storage_errors
+from tuner.storage import find_records, open_records, storage_errors
 from tuner.study_file import StudyFile
 from tuner.supervisor import Supervisor
 from tuner.tracking import open_tracker
@@ -43,7 +42,7 @@ class Request:
     """
 
     study_file: StudyFile
-    url: str
+    url: str = field(repr=False)  # it may hold a password
     results: Path
     trials: int | None = None
     agents: int | None = None
@@ -116,6 +115,7 @@ def launch(request: Request, view: View) -> Result:
         if place is not None and data is not None and shipping.ship(data, place.url):
             view.say(f"data set {data.name} uploaded to {place.url}")
         if place is not None:
+            request.results.mkdir(parents=True, exist_ok=True)
             write_json(request.results / STORED, {"store": place.url})
         tracker = open_tracker(
             request.wandb,
@@ -209,7 +209,9 @@ def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: i
 def _put_back(records: Records, study_id: int, killed: list[int]) -> None:
     """Returns the trials of agents that were stopped at once to the queue: they did not fail."""
     for trial_id, _, lease in records.running(study_id):
-        if lease is not None and lease["pid"] in killed and leases.process_start(lease["pid"]) is None:
+        if lease is None or lease["pid"] not in killed or not leases.is_here(lease):
+            continue
+        if leases.process_start(lease["pid"]) is None:
             records.release(trial_id)
 
 
@@ -218,12 +220,11 @@ def as_begun(request: Request, view: View) -> Request:
 
     So that `tuner study NAME` alone, in a second terminal or on another day, goes on with the same study.
     """
-    path = sqlite_path(request.url)
-    if request.fresh or path is None or not path.exists():
+    if request.fresh:
         return request
     with storage_errors(request.url):
-        records = open_records(request.url)
-        if request.study_file.name not in optuna.get_all_study_names(records):
+        records = find_records(request.url)
+        if records is None or request.study_file.name not in optuna.get_all_study_names(records):
             return request
         study_id = records.get_study_id_from_name(request.study_file.name)
         origin = records.get_study_user_attrs(study_id).get(study_store.ORIGIN, {})

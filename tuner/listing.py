@@ -10,8 +10,7 @@ from rich.table import Table
 
 from model.errors import InputError
 from tuner import study_file, winners
-from tuner.locks import sqlite_path
-from tuner.storage import open_records, storage_errors
+from tuner.storage import find_records, storage_errors
 from tuner.study_store import TOTAL
 
 
@@ -42,10 +41,9 @@ class Row:
 def rows(url: str) -> list[Row]:
     """Every shipped study, in the campaign's order."""
     begun: dict[str, tuple[int, int | None]] = {}
-    path = sqlite_path(url)
-    if path is None or path.exists():
-        with storage_errors(url):
-            records = open_records(url)
+    with storage_errors(url):
+        records = find_records(url)
+        if records is not None:
             for summary in optuna.get_all_study_summaries(records, include_best_trial=False):
                 counts = records.counts(summary._study_id)
                 begun[summary.study_name] = (winners.finished(counts), summary.user_attrs.get(TOTAL))

@@ -2,13 +2,14 @@
 
 SQLite has a single writer and no `SELECT … FOR UPDATE`, so two agents that pop the same queued trial both
 run it; a file lock around the few statements that matter rules that out. It also spares the agents SQLite's
-own waiting, which sleeps up to 100 ms between tries. A server database would implement the same protocol
-with an advisory lock.
+own waiting, which sleeps up to 100 ms between tries. PostgreSQL keeps the lock itself, for agents of any
+host: an advisory lock of a session, which the server drops with the session.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import random
 import threading
@@ -16,9 +17,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from model.errors import InputError, WorkFailed
+from model.errors import WorkFailed
+from tuner.outage import StorageUnreachable, is_unreachable
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Engine
+
+LOCK_SECONDS = 60.0  # how long the lock is waited for
+APPLICATION = "gcode-tuner"  # how connections are called on the server, followed by PROCESS@HOST
 
 
 class StorageLock(Protocol):
@@ -40,7 +48,7 @@ class FileLock:
     """
 
     def __init__(
-        self, path: Path, *, timeout: float = 60.0, sleep: Callable[[float], None] = time.sleep
+        self, path: Path, *, timeout: float = LOCK_SECONDS, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self.path = path
         self._timeout = timeout
@@ -94,17 +102,127 @@ class FileLock:
             os.pwrite(self._file, f"{os.getpid():<20}".encode(), 0)
 
 
-def lock_for(url: str) -> StorageLock:
-    """The lock that belongs to a storage URL.
+class AdvisoryLock:
+    """A PostgreSQL advisory lock, held by a connection of its own; the server drops it when that ends.
 
-    Raises:
-        InputError: the URL names a database that has no lock here.
+    Who holds it runs its statements on that very connection (`connection`): one that has lost the lock with
+    its connection cannot go on writing through another.
+
+    Args:
+        engine: makes the connection; its `lock_timeout` is how long the lock is waited for.
+        where: the storage, as it may be shown.
     """
-    path = sqlite_path(url)
-    if path is None:
-        kind = url.split(":", 1)[0]
-        raise InputError(f"--storage: expected sqlite:///FILE, got a '{kind}' URL, which is not supported")
-    return FileLock(path.with_name(path.name + ".lock"))
+
+    def __init__(self, engine: Engine, *, where: str, timeout: float = LOCK_SECONDS) -> None:
+        self._engine = engine
+        self._where = where
+        self._timeout = timeout
+        self._thread = threading.RLock()
+        self._depth = 0
+        self._connection: Connection | None = None
+        self._key = 0
+
+    def __enter__(self) -> None:
+        self._thread.acquire()
+        if self._depth == 0:
+            try:
+                self._acquire()
+            except BaseException:
+                self._thread.release()
+                raise
+        self._depth += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._release()
+        self._thread.release()
+
+    def connection(self) -> Connection:
+        """The connection that holds the lock.
+
+        Raises:
+            StorageUnreachable: it was dropped, and the lock with it.
+        """
+        if self._connection is None or self._connection.invalidated:
+            raise StorageUnreachable("the connection was dropped")
+        return self._connection
+
+    def _acquire(self) -> None:
+        import sqlalchemy
+
+        for fresh in (self._connection is None, True):  # a connection that was idle may have been dropped
+            try:
+                if self._connection is None:
+                    self._connection = self._engine.connect()
+                    schema = self._connection.execute(sqlalchemy.text("SELECT current_schema()")).scalar_one()
+                    self._key = advisory_key(str(schema))
+                self._connection.execute(
+                    sqlalchemy.text("SELECT set_config('lock_timeout', :ms, false), pg_advisory_lock(:key)"),
+                    {"ms": f"{self._timeout * 1000:.0f}", "key": self._key},
+                )
+                self._connection.commit()  # the lock belongs to the session and outlives the transaction
+                return
+            except sqlalchemy.exc.DBAPIError as error:
+                self._close()
+                if getattr(error.orig, "sqlstate", None) == "55P03":
+                    raise WorkFailed(self._held()) from None
+                if fresh or not is_unreachable(error):
+                    raise
+
+    def _release(self) -> None:
+        import sqlalchemy
+
+        if self._connection is None:
+            return
+        try:
+            self._connection.rollback()
+            done = self._connection.execute(
+                sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": self._key}
+            ).scalar_one()
+            self._connection.commit()
+            if not done:  # it had been reconnected meanwhile
+                self._close()
+        except sqlalchemy.exc.SQLAlchemyError:
+            self._close()  # the server drops the lock with the session
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.invalidate()
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    def _held(self) -> str:
+        """Who has the lock, from the server's own books."""
+        import sqlalchemy
+
+        query = """
+            SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'its own machine')
+            FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+            WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND (l.classid::bigint << 32) | l.objid::bigint = :key"""
+        with self._engine.connect() as connection:
+            row = connection.execute(sqlalchemy.text(query), {"key": self._key}).first()
+        who, backend = "another program", ""
+        if row is not None:
+            name = str(row[1])
+            process, _, machine = name.removeprefix(APPLICATION).strip().partition("@")
+            who = f"process {process} on {machine}" if machine else name or who
+            backend = f" (PostgreSQL backend {row[0]}, connected from {row[2]})"
+        return (
+            f"storage {self._where}: {who}{backend} has held the storage for {self._timeout:.0f} s; "
+            "end it if it hangs or is stopped, then start again"
+        )
+
+
+def advisory_key(schema: str) -> int:
+    """The key of a schema's lock: 63 bits, as PostgreSQL's are signed. Other databases have other locks."""
+    return int.from_bytes(hashlib.sha256(f"{APPLICATION} {schema}".encode()).digest()[:8], "big") >> 1
 
 
 def sqlite_path(url: str) -> Path | None:

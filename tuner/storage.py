@@ -1,42 +1,46 @@
-"""Opening the Optuna storage: SQLite in WAL mode, made once, its errors told in one line.
-
-Measured on optuna 5.0 (8 parameters, 20 reports a trial): SQLite as it comes manages 2–10 trials a second
-with stalls of 8.7 s; in WAL mode with `synchronous=NORMAL` 19–31 and 0.8 s; a journal file can be torn.
-"""
+"""Opening the storage of studies: a file, a PostgreSQL database, or a server that has opened one of them."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import optuna
-import sqlalchemy.exc
 from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
 
-from model.errors import InputError, WorkFailed
-from tuner.locks import lock_for, sqlite_path
+from tuner.databases import NoStudiesYet, WalConnection, database_for
+from tuner.ledger import SqlLedger
+from tuner.outage import Patience, StorageFailed, cause_of, hide_password, is_storage_error
 from tuner.records import Records
 
+__all__ = [
+    "StorageFailed",
+    "WalConnection",
+    "default_url",
+    "find_records",
+    "hide_password",
+    "open_records",
+    "storage_errors",
+]
+
 DATABASE = "studies.db"
+GRPC = "grpc://"
 
 
-class WalConnection(sqlite3.Connection):
-    """A connection in WAL mode; as a factory it reaches every connection of SQLAlchemy's pool."""
+class CachedStorage(_CachedStorage):
+    """Optuna's cache of finished trials, which can be told to forget."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.execute("PRAGMA journal_mode=WAL")
-        self.execute("PRAGMA synchronous=NORMAL")
-
-
-class StorageFailed(WorkFailed):
-    """The storage cannot be read or written; what is in it stays, and the study can be resumed."""
+    def forget(self) -> None:
+        """Drops everything cached: studies were changed behind Optuna's back."""
+        with self._lock:
+            for cache in (
+                self._studies,
+                self._trial_id_to_study_id_and_number,
+                self._study_id_and_number_to_trial_id,
+            ):
+                cache.clear()
 
 
 def default_url(results: Path) -> str:
@@ -48,68 +52,54 @@ def open_records(url: str, *, create: bool = False) -> Records:
     """Opens the storage at `url`.
 
     Args:
-        url: `sqlite:///FILE`.
-        create: makes folder and schema when missing. Only the process that starts agents does this: several
-            that open a fresh file at once crash on each other's tables.
+        url: `sqlite:///FILE`, `postgresql://USER@HOST/DATABASE` or `grpc://HOST:PORT`.
+        create: makes folder and schema when missing; where a server has the storage, that is its affair.
 
     Raises:
         InputError: nothing is there and `create` is false, or the URL is not supported.
         StorageFailed: it cannot be opened.
     """
-    lock = lock_for(url)
-    path = sqlite_path(url)
-    if path is not None:
-        if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        elif not path.exists():
-            raise InputError(f"{path}: no studies yet; start one with: python -m tuner study loss_weighting")
-    engine: dict[str, Any] = {"connect_args": {"timeout": 60, "factory": WalConnection}}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Optuna stamps the schema's version on every opening that does not find it, also when it makes no tables:
-    # one that opens while another makes the file must wait, or the version is there twice and one fails.
-    readable_only = path is not None and not create and not os.access(path.parent, os.W_OK)
-    with storage_errors(url), contextlib.nullcontext() if readable_only else lock:
+    patience = Patience(hide_password(url))
+    if url.startswith(GRPC):
+        from tuner import remote
+
+        return Records(*remote.connect(url), patience)
+    return Records(*open_database(url, create=create), patience)
+
+
+def open_database(url: str, *, create: bool) -> tuple[CachedStorage, SqlLedger]:
+    """Optuna's storage and the ledger of a database that this process opens itself."""
+    database = database_for(url)
+    with storage_errors(url):
+        database.prepare() if create else database.check()
+    with storage_errors(url), database.opening():
         backend = RDBStorage(
-            url,
-            engine_kwargs=engine,
+            database.optuna_url(),
+            engine_kwargs=database.engine_options(),
             skip_table_creation=not create,
             skip_compatibility_check=not create,
         )
-    return Records(backend, lock)
+    return CachedStorage(backend), SqlLedger(backend, database)
+
+
+def find_records(url: str) -> Records | None:
+    """The storage at `url`; None where no study has been begun there yet."""
+    try:
+        return open_records(url)
+    except NoStudiesYet:
+        return None
 
 
 @contextmanager
 def storage_errors(where: str) -> Iterator[None]:
-    """Turns what SQLAlchemy, Optuna and SQLite raise inside into one `StorageFailed` line."""
+    """Turns what SQLAlchemy, Optuna and the drivers raise inside into one `StorageFailed` line."""
     try:
         yield
-    except (
-        optuna.exceptions.StorageInternalError,
-        sqlalchemy.exc.SQLAlchemyError,
-        sqlite3.Error,
-    ) as error:
+    except Exception as error:
+        if not is_storage_error(error) or type(error) is StorageFailed:
+            raise
         raise StorageFailed(
-            f"storage {hide_password(where)}: {_cause(error)}; nothing finished is lost, "
+            f"storage {hide_password(where)}: {cause_of(error)}; nothing finished is lost, "
             "run the same command again to go on"
         ) from error
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason, in words: SQLAlchemy wraps the driver's error, Optuna wraps SQLAlchemy's."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    advice = {
-        "database or disk is full": "the disk is full (free some space)",
-        "disk I/O error": "the disk cannot be written (full, or gone?)",
-        "attempt to write a readonly database": "it is read-only",
-        "unable to open database file": "it cannot be opened or written (folder missing or read-only?)",
-        "file is not a database": "that file is not an SQLite database",
-        "database is locked": "another program has kept it locked for 60 s",
-    }
-    return advice.get(text, text)
-
-
-def hide_password(url: str) -> str:
-    """`url` with the password of `user:password@host` replaced, fit to be shown."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from model.errors import InputError
@@ -181,25 +179,7 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
             folder = results / kind / name
             if folder.exists():
                 folder.rename(results / kind / kept)
-        attributes = models.TrialUserAttributeModel
-        with records._session() as session:
-            session.execute(
-                sqlalchemy.update(models.StudyModel)
-                .where(models.StudyModel.study_id == study_id)
-                .values(study_name=kept)
-            )
-            ids = sqlalchemy.select(models.TrialModel.trial_id).where(models.TrialModel.study_id == study_id)
-            session.execute(
-                sqlalchemy.update(attributes)
-                .where(attributes.trial_id.in_(ids), attributes.key == "run_folder")
-                .values(
-                    value_json=sqlalchemy.func.replace(
-                        attributes.value_json, f"runs/{name}/", f"runs/{kept}/"
-                    )
-                ),
-                execution_options={"synchronize_session": False},
-            )
-        records.forget()
+        records.rename_study(study_id, name, kept)
     return kept
 
 

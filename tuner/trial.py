@@ -19,9 +19,10 @@ from model.errors import InputError, Pruned, nearest
 from model.run_folder import RESULT, read_json, write_json
 from tuner.buffered import GivenAway
 from tuner.objective import Objective
+from tuner.outage import is_storage_error
 from tuner.pruners import Pruner
 from tuner.records import Records
-from tuner.storage import StorageFailed, storage_errors
+from tuner.storage import storage_errors
 from tuner.study_file import StudyFile
 from tuner.tracking import RunTracker, Tracker
 
@@ -125,7 +126,7 @@ class TrialRunner:
             if isinstance(cause, GivenAway):
                 run.finish("failed", {"given_away": True})
                 raise cause from None
-            if isinstance(cause, StorageFailed) or _is_storage_error(cause):
+            if is_storage_error(cause):
                 raise cause from None
             state = TrialState.PRUNED if isinstance(cause, Pruned) else TrialState.FAIL
             ended = self._end(trial, state, report.last, None, cause)
@@ -288,9 +289,3 @@ def _short(error: BaseException) -> str:
     if isinstance(error, Pruned | InputError) or type(error).__module__ == "model.errors":
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _is_storage_error(error: BaseException) -> bool:
-    import sqlalchemy.exc
-
-    return isinstance(error, optuna.exceptions.StorageInternalError | sqlalchemy.exc.SQLAlchemyError)

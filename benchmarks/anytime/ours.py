@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 import optuna
-import replay
 
 from model.config import Config
 from tuner import pruners, samplers
@@ -16,17 +15,23 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 class Ours:
-    """Args: study: the file whose sampler and pruner are compared; changes: fields of it to replace."""
+    """Searches as an agent does.
 
-    def __init__(self, study: StudyFile, seed: int, **changes: Any) -> None:
-        self.file = dataclasses.replace(study, **changes)
+    Args:
+        study: the file whose space and stopping rule are used.
+        known: whether the first trial is the default configuration, as in every study of ours.
+    """
+
+    def __init__(self, study: StudyFile, seed: int, *, known: bool) -> None:
+        self.file = dataclasses.replace(study, sampler="tpe")
         name = f"{study.name}-{seed}"  # decides Hyperband's brackets, as in practice
         self.pruner = pruners.make(self.file.pruner, name)
         self.study = optuna.create_study(
             study_name=name, direction="maximize", sampler=samplers.make(self.file, seed)
         )
         default = self.file.space.params_for(Config().to_dict(), nearest=True)
-        self.study.enqueue_trial(default)  # as every study of ours begins
+        if known:
+            self.study.enqueue_trial(default)
 
     def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
         trial = self.study.ask()
@@ -41,12 +46,3 @@ class Ours:
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
             self.study.tell(trial, value)
-
-
-def traces(study: StudyFile, task: dict[str, Any], **changes: Any) -> list[list[float]]:
-    """The best value after each epoch, a list a seed."""
-    world = replay.World(task)
-    return [
-        replay.replay(Ours(study, seed, **changes), world, budget=task["budget"], workers=task["workers"])
-        for seed in range(task["seeds"])
-    ]

@@ -1,14 +1,15 @@
-"""Recorded learning curves as a world in which tuners can be compared in seconds.
+"""A tuner spends epochs on recorded learning curves: what all scripts of the comparison share.
 
-Standard library only: every peer's script imports it in a Python of its own.
+Standard library only: every peer's script imports it in a Python of its own, and asks the benchmark's
+process for the curves (surrogate.py there makes them), over a local socket.
 """
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import sys
-from pathlib import Path
+from multiprocessing.connection import Client
 from typing import Any, Protocol
 
 
@@ -28,37 +29,28 @@ class Tuner(Protocol):
         ...
 
 
-class World:
-    """Half of the recorded runs: any configuration behaves as the recorded one nearest to it.
+class World(Protocol):
+    """What is searched: `space` is a list of {name, low, high, log, integer} or {name, choices}."""
 
-    Args:
-        task: {"space": [{name, low, high, log, integer} or {name, choices}], "runs": [{params, values}]}.
-    """
-
-    def __init__(self, task: dict[str, Any]) -> None:
-        self.space = task["space"]
-        self.epochs = task["epochs"]
-        self._runs = [(self._point(run["params"]), run["values"]) for run in task["runs"]]
+    space: list[dict[str, Any]]
+    epochs: int
 
     def curve(self, params: dict[str, Any]) -> list[float]:
-        """The values after each epoch of the nearest recorded run."""
-        point = self._point(params)
-        return min(self._runs, key=lambda run: sum((a - b) ** 2 for a, b in zip(run[0], point, strict=True)))[
-            1
-        ]
+        """The values after each epoch of a run with `params`."""
+        ...
 
-    def _point(self, params: dict[str, Any]) -> list[float]:
-        """The parameters in the unit cube; choices are evenly spaced, in their order."""
-        point = []
-        for axis in self.space:
-            value = params[axis["name"]]
-            if "choices" in axis:
-                point.append(axis["choices"].index(value) / max(1, len(axis["choices"]) - 1))
-                continue
-            scale = math.log if axis["log"] else float
-            low, high = scale(axis["low"]), scale(axis["high"])
-            point.append((scale(value) - low) / (high - low))
-        return point
+
+class RemoteWorld:
+    """The world of the benchmark's process, asked through a connection."""
+
+    def __init__(self, connection: Any, task: dict[str, Any]) -> None:
+        self.space, self.epochs = task["space"], task["epochs"]
+        self._connection = connection
+
+    def curve(self, params: dict[str, Any]) -> list[float]:
+        """The values after each epoch."""
+        self._connection.send({name: _plain(value) for name, value in params.items()})
+        return self._connection.recv()
 
 
 def replay(tuner: Tuner, world: World, *, budget: int, workers: int) -> list[float]:
@@ -84,11 +76,18 @@ def replay(tuner: Tuner, world: World, *, budget: int, workers: int) -> list[flo
 
 
 def main(make: Any) -> None:
-    """A peer's script: `python peer.py TASK.json` prints a trace a seed, as JSON."""
-    task = json.loads(Path(sys.argv[1]).read_text())
-    world = World(task)
-    traces = [
-        replay(make(world, seed), world, budget=task["budget"], workers=task["workers"])
-        for seed in range(task["seeds"])
-    ]
-    sys.stdout.write("\nTRACES " + json.dumps(traces) + "\n")
+    """A peer's script: `python peer.py SOCKET` sends a list of traces, one a seed, when all are done."""
+    with Client(sys.argv[1], authkey=os.environ["REPLAY_KEY"].encode()) as connection:
+        task = connection.recv()
+        world = RemoteWorld(connection, task)
+        connection.send(
+            [
+                replay(make(world, seed), world, budget=task["budget"], workers=task["workers"])
+                for seed in range(task["seeds"])
+            ]
+        )
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy scalar as Python's: the other side may have another NumPy."""
+    return value.item() if hasattr(value, "item") else value

@@ -101,7 +101,7 @@ def test_list_names_the_shipped_studies_in_the_campaigns_order(
         (["study", "los_weighting"], "did you mean 'loss_weighting'?"),
         (["study", "loss_weighting", "--set", "epochs"], "--set: expected KEY=VALUE, got 'epochs'"),
         (["status", "small"], "no studies yet"),
-        (["best", "--storage", "postgresql://me:secret@host/db"], "expected sqlite:///FILE"),
+        (["best", "--storage", "mysql://me:secret@host/db"], "expected sqlite:///FILE"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(

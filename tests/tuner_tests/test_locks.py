@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from model.errors import InputError, WorkFailed
-from tuner.locks import FileLock, lock_for
+from tuner.databases import database_for
+from tuner.locks import FileLock
 
 HOLD = """
 import sys, time
@@ -74,6 +75,7 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
         pass
 
 
-def test_only_sqlite_has_a_lock() -> None:
-    with pytest.raises(InputError, match=r"expected sqlite:///FILE, got a 'postgresql' URL"):
-        lock_for("postgresql://me:secret@host/db")
+def test_a_database_of_another_kind_is_refused_without_its_password() -> None:
+    with pytest.raises(InputError, match="got a 'mysql' URL, which is not supported") as error:
+        database_for("mysql://me:secret@host/db")
+    assert "secret" not in str(error.value)

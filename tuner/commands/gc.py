@@ -31,16 +31,13 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     from model.errors import InputError, WorkFailed
     from tuner import gc
-    from tuner.locks import sqlite_path
-    from tuner.storage import open_records, storage_errors
+    from tuner.storage import find_records, storage_errors
 
     if not options.results.is_dir():
         raise InputError(f"{options.results}: no results folder; name it with --results")
     url = opt.storage_url(options)
-    path = sqlite_path(url)
     with storage_errors(url):
-        records = open_records(url) if path is None or path.exists() else None
-        found = gc.find(records, options.results)
+        found = gc.find(find_records(url), options.results)
     failed = [] if options.dry_run else gc.remove(found)
     totals = found.totals()
     if options.json:

@@ -1,0 +1,132 @@
+"""A PostgreSQL server of its own on a free port of this machine, for tests and benchmarks.
+
+    with TemporaryPostgres() as server:
+        print(server.url("studies"))
+
+It does not wait for the disk (fsync off): a crash of the machine may lose it, one of the server does not.
+PostgreSQL refuses to run as root; started by root it runs as the user `postgres`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+USER, PASSWORD = "tuner", "s3cret-pw"
+
+
+def binaries() -> Path | None:
+    """The folder of `initdb` and `postgres`, the newest there is; None: PostgreSQL is not installed."""
+    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    found.sort(key=lambda path: float(path.parent.name))
+    if found:
+        return found[-1]
+    on_path = shutil.which("initdb")
+    return Path(on_path).resolve().parent if on_path else None
+
+
+class TemporaryPostgres:
+    """Starts on entering, ends and is removed on leaving; `stop` and `start` in between keep its data."""
+
+    def __init__(self, *, connections: int = 100) -> None:
+        self._connections = connections
+        self._folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> TemporaryPostgres:
+        if os.geteuid() == 0:
+            shutil.chown(self._folder, "postgres")
+        password = self._folder / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        options = ["-U", USER, "--pwfile", str(password), "-A", "scram-sha-256", "-E", "UTF8", "--locale=C"]
+        self._run("initdb", "-D", str(self._folder / "data"), "-N", *options)
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def url(self, database: str, *, password: str | None = PASSWORD) -> str:
+        """The URL of a database, which is made when it is not there."""
+        self.execute(f'CREATE DATABASE "{database}"', exists_ok=True)
+        secret = "" if password is None else f":{password}"
+        return f"postgresql://{USER}{secret}@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement: str, *, database: str = "postgres", exists_ok: bool = False) -> list[tuple]:
+        """Runs one statement as the superuser; returns its rows."""
+        import psycopg
+
+        where = {"host": "127.0.0.1", "port": self.port, "user": USER, "password": PASSWORD}
+        with psycopg.connect(**where, dbname=database, autocommit=True) as connection:  # type: ignore[arg-type]
+            ignored = (psycopg.errors.DuplicateDatabase,) if exists_ok else ()
+            with contextlib.suppress(*ignored):
+                cursor = connection.execute(statement)  # type: ignore[call-overload]
+                return cursor.fetchall() if cursor.description else []
+        return []
+
+    def start(self) -> None:
+        """Starts the server and waits until it answers."""
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "full_page_writes": "off",
+            "max_connections": self._connections,
+            "shared_buffers": "64MB",
+        }
+        arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        log = (self._folder / "log").open("ab")
+        self._server = subprocess.Popen(
+            self._command("postgres", "-D", str(self._folder / "data"), *arguments),
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,  # a Ctrl-C of the tests must not take it away first
+        )
+        log.close()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self.execute("SELECT 1")
+                return
+            except Exception:
+                if self._server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self._folder / "log").read_text()[-2000:]) from None
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Ends the server at once, with all its connections."""
+        if self._server is None:
+            return
+        self._run("pg_ctl", "stop", "-D", str(self._folder / "data"), "-m", "immediate")
+        self._server.wait()
+        self._server = None
+
+    def _run(self, name: str, *arguments: str) -> None:
+        done = subprocess.run(
+            self._command(name, *arguments), capture_output=True, text=True, cwd="/", check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{name}: {done.stderr or done.stdout}")
+
+    def _command(self, name: str, *arguments: str) -> list[str]:
+        folder = binaries()
+        if folder is None:
+            raise RuntimeError("PostgreSQL is not installed")
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        return [*(as_user if os.geteuid() == 0 else []), str(folder / name), *arguments]
