@@ -146,9 +146,7 @@ def main() -> None:
             continue
         show(name, theirs)
         rows.append((name, *(compare(traces, theirs) for traces in ours.values())))
-    print(
-        f"\n{'epochs to a peer’s best':32}{'final':>8}{'its':>8}{'ours':>8}{'ratio':>8}{'reached':>9}"
-    )
+    print(f"\n{'epochs to a peer’s best':32}{'final':>8}{'its':>8}{'ours':>8}{'ratio':>8}{'reached':>9}")
     for name, row, without in rows:
         print(
             f"{name:32}{row['final']:8.4f}{row['theirs']:8.1f}{row['ours']:8.1f}{row['ratio']:8.2f}"
