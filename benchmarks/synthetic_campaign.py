@@ -250,7 +250,9 @@ def make_bundle(folder: Path, *, members: int = 5) -> None:
             },
             "temperatures": {"quality": {"calibrate": quality, "test": quality}},
             "decoding": {"how": "study inference_parameters, 50 trials", "part": "calibrate",
-                         "margin": interval(0.004), "inert": {"top_k": "3 values tried, no line differs"}},
+                         "margin": interval(0.004), "on_test": interval(0.001),
+                         "inert": {"top_k": "3 values tried, no line differs"},
+                         "joint": {"part": "calibrate", "margin": interval(0.06)}},
         },
         "report": {
             "contributions": [{"exact": interval(0.01 * w), "nll": interval(0.02)} for w in weights],
@@ -260,3 +262,49 @@ def make_bundle(folder: Path, *, members: int = 5) -> None:
         "created": "2026-01-06T09:00:00+00:00",
     }  # fmt: skip
     (folder / "bundle.json").write_text(json.dumps(content, indent=1))
+    _write_measurements(folder, [f"loss_weighting/{i}" for i in range(members)])
+
+
+def _write_measurements(folder: Path, members: Sequence[str]) -> None:
+    """What calibrate, evaluate and compare keep beside a bundle."""
+    sure = [0.3 + 0.045 * i for i in range(15)]
+    curve = {
+        "before": {"confidence": sure, "accuracy": [max(0.0, x - 0.12) for x in sure], "size": [40] * 15},
+        "after": {"confidence": sure, "accuracy": [x - 0.02 for x in sure], "size": [40] * 15},
+    }
+    reliability = {part: dict.fromkeys(HEADS, curve) for part in ("calibrate", "test")}
+    (folder / "reliability.json").write_text(json.dumps(reliability))
+    values = [f"X1.{i:03d}" for i in range(30)]
+    evaluation = {
+        "data": "made up", "part": "test", "joint": True,
+        "metrics": {"exact_acc": 0.78, "overall_acc": 0.9, "command_acc": 0.99, "value_within_tol": 0.8,
+                    "unknown_line_rate": 0.03, "windows": 700, "recordings": 27},
+        "intervals": {"exact_acc": {"mean": 0.78, "low": 0.7, "high": 0.86}},
+        "heads": {
+            "command": [["G1", "G1", 400], ["G0", "G0", 90], ["G0", "G1", 6], ["M30", "M30", 5]],
+            "param_type": [["X", "X", 500], ["Y", "Y", 450], ["Y", "Z", 20], ["Z", "Z", 60]],
+            "param_value": [*([v, v, 30] for v in values), *([v, values[i - 3], 1 + i % 5]
+                                                             for i, v in enumerate(values))],
+        },
+        "errors": [{"true": "G1 X1.575 Y2", "decoded": "G1 X1.574 Y2", "windows": 9,
+                    "example": "face_003, row 640"},
+                   {"true": "X1.5 Y2.25", "decoded": "G0 X1.5 Y2.25 F20", "windows": 4,
+                    "example": "pocket_001, row 16"}],
+        "kinds_of_error": 31, "ms_per_window": {"networks": 1.9, "joint": 3.2},
+    }  # fmt: skip
+    (folder / "evaluations").mkdir(exist_ok=True)
+    (folder / "evaluations" / "made_up-test-joint.json").write_text(json.dumps(evaluation))
+    rows = [
+        {"k": k, "weights": weights, "members": k, "exact": exact + gain, "exact_low": exact - 0.04,
+         "exact_high": exact + 0.04, "nll": 1.3 - exact, "test": {"exact": exact - 0.01 + gain,
+         "overall": exact + 0.2, "nll": 1.4 - exact}, "parameters": 5000 * k, "megabytes": 0.02 * k,
+         "ms": 0.2 * k}
+        for k, exact in ((1, 0.62), (5, 0.7), (10, 0.72), (20, 0.715))
+        for weights, gain in (("uniform", 0.0), ("em", 0.008)) if k > 1 or weights == "uniform"
+    ]  # fmt: skip
+    singles = [
+        {"name": name, "ms": 0.2, "test": {"exact": 0.6 - 0.01 * i, "overall": 0.8, "nll": 0.9}}
+        for i, name in enumerate(members)
+    ]
+    comparison = {"rows": rows, "singles": singles, "skipped": {}}
+    (folder.parent / "compare.json").write_text(json.dumps(comparison))

@@ -91,8 +91,11 @@ class TemporaryPostgres:
         }
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         log = (self._folder / "log").open("ab")
+        postgres = self._command("postgres", "-D", str(self._folder / "data"), *arguments)
+        if shutil.which("setpriv"):  # where this process is killed, the server goes too
+            postgres = ["setpriv", "--pdeathsig=INT", *(postgres[1:] if os.geteuid() == 0 else postgres)]
         self._server = subprocess.Popen(
-            self._command("postgres", "-D", str(self._folder / "data"), *arguments),
+            postgres,
             stdout=log,
             stderr=log,
             cwd="/",

@@ -36,7 +36,8 @@ examples:
 EVALUATE = """\
 Decodes recordings whose lines are known and prints every metric, with intervals over recordings, for each
 operation, the commands that are confused and the most frequent errors. DIR is a folder of CSVs, a CSV, or an
-imported data set; of a data set, --part names the part (of the split that the runs were trained on).
+imported data set; of a data set, --part names the part (of the split that the runs were trained on). What was
+measured of a bundle as it is stays in its folder, below evaluations/, for `python -m tuner report`.
 
 examples:
   python -m inference evaluate data/mill --part test
@@ -205,6 +206,7 @@ def _decode(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from inference import record
     from inference.evaluate import evaluate
     from inference.layout import check_channels, part_of, recordings_of
     from inference.output import write_evaluation, write_json
@@ -224,16 +226,35 @@ def _evaluate(options: argparse.Namespace) -> None:
             "these networks were fitted on such recordings: the figures say nothing of new ones\n"
         )
     evaluation = evaluate(decoder, data, which=which, joint=options.joint)
+    folder = _measured_bundle(options, decoder)
+    if folder is not None:
+        try:
+            stored = record.store(evaluation, folder, data=data, part=options.part, joint=options.joint)
+            sys.stderr.write(f"kept for reports: {stored}\n")
+        except OSError as error:  # a bundle that may only be read is measured all the same
+            sys.stderr.write(f"not kept for reports: {error}\n")
     if options.json:
         write_json({**evaluation.metrics, "joint": options.joint}, sys.stdout)
     else:
         write_evaluation(evaluation, sys.stdout, joint=options.joint)
 
 
+def _measured_bundle(options: argparse.Namespace, decoder: Decoder) -> Path | None:
+    """The folder of the bundle that is measured as it is; None for a run, or with other parameters."""
+    from ensemble.bundle import find_bundle
+
+    overridden = ("method", "beam", "temperature", "top_k", "top_p", "samples")
+    if not hasattr(decoder.predictor, "bundle") or any(getattr(options, n) is not None for n in overridden):
+        return None
+    return find_bundle(options.results, options.bundle)
+
+
 def _calibrate(options: argparse.Namespace) -> None:
     from ensemble.bundle import Bundle, find_bundle
-    from inference.calibrate import calibrate, chosen_by, draw_reliability
+    from inference.calibrate import calibrate, chosen_by, curves, draw_reliability
     from inference.output import write_calibration, write_json
+    from inference.record import RELIABILITY
+    from model.run_folder import write_json as write_file
 
     folder = options.run_folder or find_bundle(options.results, options.bundle)
     found = calibrate(folder)
@@ -243,6 +264,7 @@ def _calibrate(options: argparse.Namespace) -> None:
         bundle.with_temperatures(found.temperatures, chosen_by=chosen_by(found)).save(folder)
         diagram = folder / "reliability.png"
         draw_reliability(found, diagram)
+        write_file(folder / RELIABILITY, curves(found))
     if options.json:
         write_json({"temperatures": found.temperatures, **chosen_by(found)}, sys.stdout)
         return

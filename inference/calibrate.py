@@ -232,6 +232,24 @@ def chosen_by(calibration: Calibration) -> dict[str, Any]:
     }
 
 
+def curves(calibration: Calibration) -> dict[str, Any]:
+    """The reliability curves as plain values: part → head → `before`, `after` → lists, a number a bin."""
+    return {
+        part: {
+            head: {
+                name: {
+                    "confidence": [round(float(x), 5) for x in curve.confidence],
+                    "accuracy": [round(float(x), 5) for x in curve.accuracy],
+                    "size": [int(x) for x in curve.size],
+                }
+                for name, curve in zip(("before", "after"), pair, strict=True)
+            }
+            for head, pair in heads.items()
+        }
+        for part, heads in calibration.reliability.items()
+    }
+
+
 def draw_reliability(calibration: Calibration, path: Path) -> None:
     """Reliability diagrams, a column a head and a row a part, before (grey) and after (black)."""
     from matplotlib.figure import Figure

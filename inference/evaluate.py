@@ -4,6 +4,7 @@ errors.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,17 +38,23 @@ class Evaluation:
         intervals: 95 % over recordings, by the same names.
         by_operation: operation → its metrics.
         confusion: (true command, decoded command) → windows.
+        heads: head → (true class, the head's class) → positions, teacher-forced, of known tokens.
         errors: (true line, decoded line, windows, an example's recording and row), most frequent first.
         right: `(W,)` bool; recording: `(W,)` index: for paired comparisons.
+        seconds: of decoding: `networks` (with the search), and `joint` where whole recordings were read.
+        windows: decoded in that time, those without a known line among them.
     """
 
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     by_operation: dict[str, dict[str, float]]
     confusion: dict[tuple[str, str], int]
+    heads: dict[str, dict[tuple[str, str], int]]
     errors: list[tuple[str, str, int, str]]
     right: NDArray[np.bool_]
     recording: NDArray[np.int64]
+    seconds: dict[str, float]
+    windows: int
 
 
 def evaluate(
@@ -64,12 +71,16 @@ def evaluate(
     if not len(known):
         raise InputError(f"{data.name}: no window with a known line; a recording needs `gcode_string`")
     truth = [data.lines[line] for line in windows.line[known]]
+    began = time.perf_counter()
     searched = decoder.search(loaded)
+    seconds = {"networks": time.perf_counter() - began}
     alone = [decoder.vocabulary.to_line(found[0].tokens) for found in searched.hypotheses]
     decoded = alone
     if joint:
+        began = time.perf_counter()
         wide = decoder.search(loaded, options=decoder.evidence_options())
         decoded = [lines[0][0] for lines in decoder.smooth(data, windows, wide)]
+        seconds["joint"] = time.perf_counter() - began
     table = {line: decoder.vocabulary.encode(line) for line in set(truth)}
     targets = [table[line] for line in truth]
     forced = teacher_force(NetworkSteps(decoder.predictor, loaded), decoder.grammar, known, targets)
@@ -88,9 +99,12 @@ def evaluate(
         confusion=dict(
             Counter((_command(t), _command(decoded[i])) for t, i in zip(truth, known, strict=True))
         ),
+        heads=_head_confusion(forced, decoder),
         errors=_errors(data, windows, known, truth, decoded, right),
         right=right,
         recording=windows.recording[known],
+        seconds=seconds,
+        windows=len(windows),
     )
 
 
@@ -173,6 +187,29 @@ def _operation_right(
     names = np.array(decoder.predictor.operations, dtype=object)
     truth = np.array([data.recordings[i].operation for i in recording], dtype=object)
     return np.asarray(names[searched.operation[known].argmax(axis=1)] == truth, dtype=bool)
+
+
+def _head_confusion(forced: ForcedPass, decoder: Decoder) -> dict[str, dict[tuple[str, str], int]]:
+    """What each head takes for what, where it applies and the token is known."""
+    vocabulary, heads = decoder.vocabulary, forced.forced
+    factors = vocabulary.factor_table[heads.gold]
+    found = {}
+    for head, kind, names, guess in (
+        ("command", COMMAND, vocabulary.commands, heads.command),
+        ("param_type", PARAM_TYPE, vocabulary.param_types, heads.param_type),
+        ("param_value", PARAM_VALUE, _value_names(decoder), heads.param_value),
+    ):
+        here = factors[:, 0] == kind
+        pairs = zip(factors[here, kind].tolist(), guess[here].tolist(), strict=True)
+        found[head] = {(names[g], names[p]): n for (g, p), n in Counter(pairs).most_common()}
+    return found
+
+
+def _value_names(decoder: Decoder) -> list[str]:
+    """Each value class as the word that it stands for: `X1.575`."""
+    vocabulary = decoder.vocabulary
+    letters = [vocabulary.param_types[i] for i in vocabulary.value_param_type]
+    return [letter + text for letter, text in zip(letters, vocabulary.texts, strict=True)]
 
 
 def _command(line: str) -> str:

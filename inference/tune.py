@@ -221,6 +221,8 @@ def tune_lines(
             "margin": gain.to_json(),
             "against": "greedy",
             "best": best.to_dict(),
+            "exact": tuned.exact,
+            "on_test": tuned.test_gain.to_json(),
             "inert": inert,
         },
     ).save(calibrate.folder)
@@ -320,6 +322,11 @@ def tune_joint(bench: Workbench) -> TunedJoint | None:
         "part": "calibrate",
         "margin": gain.to_json(),
         "against": "each window alone",
+        "exact": {"window": float(alone.mean()), "joint": scores[best][0]},
+        "tried": [
+            {"evidence": evidence, "program": program, "exact": exact}
+            for (evidence, program), (exact, _) in scores.items()
+        ],
     }
     powers = {"evidence": chosen.evidence, "program": chosen.program}
     bundle.with_decoding({"joint": powers}, chosen_by={**note, "joint": joint_note}).save(bench.folder)

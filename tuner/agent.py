@@ -29,7 +29,7 @@ from tuner.allocate import Allocator, Done, Wait
 from tuner.storage import open_records, storage_errors
 from tuner.study_file import StudyFile
 from tuner.tracking import Tracker
-from tuner.trial import TrialRunner
+from tuner.trial import Ended, TrialRunner
 
 IDLE_SECONDS = 0.25  # between looks at the storage while all places are taken
 AGENTS_STARTED = "agents_started"  # study attribute: how many agents have worked on it, for their seeds
@@ -210,14 +210,18 @@ class Agent:
             event="end", number=ended.number, outcome=ended.outcome, value=ended.value, message=ended.message
         )
         with storage_errors(self._order.url):
-            if ended.outcome == "failed" or self._order.study_file.metric.target is not None:
-                stopping.check(self._study, self._records, self._order.study_file)
-            if ended.outcome == "complete":
-                weights.tidy(
-                    self._study, self._order.study_file, self._order.results, keep=self._order.keep_weights
-                )
-                if self._mirror is not None:
-                    self._mirror.after(ended.number)
+            self._records.patience.insist(lambda: self._tidy_up(ended))
+
+    def _tidy_up(self, ended: Ended) -> None:
+        """What a trial's end may mean for the study and for the disk."""
+        if ended.outcome == "failed" or self._order.study_file.metric.target is not None:
+            stopping.check(self._study, self._records, self._order.study_file)
+        if ended.outcome == "complete":
+            weights.tidy(
+                self._study, self._order.study_file, self._order.results, keep=self._order.keep_weights
+            )
+            if self._mirror is not None:
+                self._mirror.after(ended.number)
 
     def _seed(self) -> int:
         """Differs by agent and restart, as equal seeds draw equal start-up trials."""

@@ -2,34 +2,87 @@
 
 from __future__ import annotations
 
-import socket
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from rich.console import Console
 
 from model.errors import InputError
+from tuner.dashboard_storage import DashboardStorage, TrialFiles
 from tuner.report import notes
 from tuner.storage import open_records, storage_errors
 
 HOST = "127.0.0.1"
+NAMES = frozenset({HOST, "localhost"})  # what a browser may call this machine
+UPLOADS = "artifacts"
+
+Start = Callable[..., Any]
+Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
 
 
-def serve(url: str, *, port: int, console: Console) -> None:
+class Server(ThreadingMixIn, WSGIServer):
+    """A thread a request: a browser that holds a connection open keeps nobody waiting."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that leaves in the middle of an answer is no news; anything else is."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class Quiet(WSGIRequestHandler):
+    """Writes no line a request: the dashboard polls every few seconds."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def application(url: str, results: Path) -> Application:
+    """The dashboard on the storage at `url`, notes written and trials' files at hand.
+
+    Raises:
+        InputError: there is no storage yet.
+    """
+    from optuna_dashboard import wsgi
+
+    with storage_errors(url):
+        records = open_records(url)
+        notes.write_notes(records)
+    storage = DashboardStorage(records, results)
+    return local_only(wsgi(storage, artifact_store=TrialFiles(storage, results / UPLOADS)))
+
+
+def local_only(app: Any) -> Application:
+    """`app` for requests to this machine by its own name: a page elsewhere cannot point a name of its own at
+    127.0.0.1 and then read or delete studies through the browser.
+    """
+
+    def guarded(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        name = str(environ.get("HTTP_HOST", "")).rpartition(":")[0] or str(environ.get("HTTP_HOST", ""))
+        if name not in NAMES:
+            start("403 Forbidden", [("Content-Type", "text/plain")])
+            return [f"open it as http://{HOST}\n".encode()]
+        return app(environ, start)  # type: ignore[no-any-return]
+
+    return guarded
+
+
+def serve(url: str, *, results: Path, port: int, console: Console) -> None:
     """Serves until Ctrl-C.
 
     Raises:
         InputError: the port is taken, or there is no storage yet.
     """
-    from optuna_dashboard import run_server
-
-    with storage_errors(url):
-        records = open_records(url)
-        notes.write_notes(records._backend)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise InputError(f"--port {port}: {error.strerror}; choose another") from None
+    app = application(url, results)
+    try:
+        server = make_server(HOST, port, app, server_class=Server, handler_class=Quiet)
+    except OSError as error:
+        raise InputError(f"--port {port}: {error.strerror}; choose another") from None
     console.print(f"optuna-dashboard on http://{HOST}:{port}/dashboard/ (Ctrl-C ends it)", markup=False)
     console.print(
         "it has no password and can change and delete studies: it listens on this machine alone. "
@@ -37,4 +90,8 @@ def serve(url: str, *, port: int, console: Console) -> None:
         markup=False,
         soft_wrap=True,
     )
-    run_server(records._backend, host=HOST, port=port)
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return

@@ -54,7 +54,9 @@ class Pending:
 class Ledger(Protocol):
     """Hands trials over, safely between agents of any process and host."""
 
-    lock: StorageLock
+    @property
+    def lock(self) -> StorageLock:
+        """Under which the hand-overs are done; to be held around several that belong together."""
 
     def make_study(
         self,
@@ -139,7 +141,7 @@ class SqlLedger:
     def __init__(self, backend: RDBStorage, database: Database) -> None:
         self._backend = backend
         self._database = database
-        self.lock = database.lock
+        self.lock: StorageLock = database.lock
 
     def make_study(
         self,

@@ -31,6 +31,7 @@ class PrunerSettings:
         min_resource: first epoch at which a trial may stop (hyperband, successive_halving).
         max_resource: epochs of a whole trial (hyperband: decides the number of brackets).
         eta: of how many trials one goes on at a rung.
+        brackets: how many of Hyperband's brackets are used, those that stop earliest first; None: all.
         startup_trials: trials that the median rule waits for.
         warmup: epochs before which the median rule stops nothing.
         min_iter, max_iter, s, strict: W&B's early_terminate.
@@ -46,6 +47,7 @@ class PrunerSettings:
     max_iter: int | None = None
     s: int | None = None
     strict: bool = True
+    brackets: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -79,10 +81,12 @@ class PrunerSettings:
         """The rule in words, for `--dry-run`."""
         match self.kind:
             case "hyperband":
-                rungs = rung_steps(self, 0)
+                rungs, count = rung_steps(self, 0), brackets(self)
+                name = f"{count} brackets" if count > 1 else "1 bracket"
+                later = " (later brackets skip the first ones)" if count > 1 else ""
                 return (
-                    f"Hyperband: {brackets(self)} brackets, best 1 in {self.eta:g} goes on after epochs "
-                    f"{', '.join(map(str, rungs)) or 'none'} (later brackets skip the first ones)"
+                    f"Hyperband: {name}, best 1 in {self.eta:g} goes on after epochs "
+                    f"{', '.join(map(str, rungs)) or 'none'}{later}"
                 )
             case "successive_halving":
                 steps = ", ".join(map(str, rung_steps(self, 0))) or "none"
@@ -293,14 +297,14 @@ def wandb_bands(settings: PrunerSettings) -> list[int]:
 
 
 def brackets(settings: PrunerSettings) -> int:
-    """Hyperband's number of brackets, floor(log_eta(max / min)) + 1, in whole numbers.
+    """Hyperband's number of brackets: floor(log_eta(max / min)) + 1 in whole numbers, or fewer if it is set.
 
     Optuna takes the logarithm in floating point and loses a bracket at some exact powers (1, 243, 3).
     """
     count, resource = 1, settings.min_resource * int(settings.eta)
     while resource <= settings.max_resource:
         count, resource = count + 1, resource * int(settings.eta)
-    return count
+    return min(count, settings.brackets or count)
 
 
 def bracket_budgets(settings: PrunerSettings) -> list[int]:

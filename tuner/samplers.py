@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tuner.study_file import StudyFile
 
 STARTUP_TRIALS = 10  # random configurations before a model of them is trusted
+STARTUP_TRIALS_FROM_KNOWN = 5  # … where the first is known to be good: benchmarks/bench_anytime.py
 _TRIES = 100  # draws before a configuration that breaks `requires` is handed on, for the agent to refuse
 
 
@@ -62,7 +63,7 @@ def _by_name(study_file: StudyFile, seed: int) -> BaseSampler:
     # group: a conditional parameter is modelled among the trials that have it
     return optuna.samplers.TPESampler(
         seed=seed,
-        n_startup_trials=STARTUP_TRIALS,
+        n_startup_trials=STARTUP_TRIALS_FROM_KNOWN if study_file.starts_from_known else STARTUP_TRIALS,
         multivariate=True,
         group=study_file.space.conditional,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,17 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 
+from model.errors import InputError
 from tuner.databases import NoStudiesYet, WalConnection, database_for
 from tuner.ledger import SqlLedger
-from tuner.outage import Patience, StorageFailed, cause_of, hide_password, is_storage_error
+from tuner.outage import (
+    PATIENCE_SECONDS,
+    Patience,
+    StorageFailed,
+    cause_of,
+    hide_password,
+    is_storage_error,
+)
 from tuner.records import Records
 
 __all__ = [
@@ -26,6 +35,7 @@ __all__ = [
 ]
 
 DATABASE = "studies.db"
+PATIENCE_VARIABLE = "TUNER_STORAGE_PATIENCE"
 GRPC = "grpc://"
 
 
@@ -60,12 +70,21 @@ def open_records(url: str, *, create: bool = False) -> Records:
         StorageFailed: it cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    patience = Patience(hide_password(url))
+    patience = Patience(hide_password(url), limit=_patience_seconds())
     if url.startswith(GRPC):
         from tuner import remote
 
         return Records(*remote.connect(url), patience)
     return Records(*open_database(url, create=create), patience)
+
+
+def _patience_seconds() -> float:
+    """How long a storage is waited for that cannot be reached."""
+    told = os.environ.get(PATIENCE_VARIABLE)
+    try:
+        return PATIENCE_SECONDS if told is None else max(0.0, float(told))
+    except ValueError:
+        raise InputError(f"${PATIENCE_VARIABLE}: expected seconds, got '{told}'") from None
 
 
 def open_database(url: str, *, create: bool) -> tuple[CachedStorage, SqlLedger]:

@@ -120,6 +120,12 @@ class StudyFile:
         """Whether trials run a script of the user's as a child process."""
         return self.program is not None or self.command is not None
 
+    @property
+    def starts_from_known(self) -> bool:
+        """Whether trial 0 is a configuration known to be good: our model's default, or the file's base."""
+        ours = not self.external and self.objective is None and self.on == "train"
+        return ours or bool(self.base.config)
+
     def digest(self) -> str:
         """A hash of the file's content (its comments and layout left out)."""
         return hashlib.sha256(json.dumps(self.raw, sort_keys=True).encode()).hexdigest()[:16]

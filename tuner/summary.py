@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,26 @@ from rich.console import Console
 from rich.table import Table
 
 from tuner import allocate, ranking, study_store, winners
+from tuner.cost import Cost, cost_of
 from tuner.launch import Request, Result
 from tuner.records import Records
+from tuner.sparkline import sparkline
 from tuner.storage import open_records, storage_errors
 from tuner.study_file import StudyFile
+from tuner.view import duration
+
+SPARK = 12  # columns of the best value over time
+WIDE = 130  # columns of a terminal that has room for everything
 
 
 @dataclass(frozen=True)
 class StudyState:
-    """Where a study stands."""
+    """Where a study stands.
+
+    Attributes:
+        total: finished trials wanted. best: the best trial; best_so_far: its value after each complete trial.
+        cost: spent and saved. pruned_at: epoch → trials that were pruned after it.
+    """
 
     name: str
     counts: Mapping[TrialState, int]
@@ -30,6 +42,9 @@ class StudyState:
     best: FrozenTrial | None
     metric: str
     stopped: str | None
+    best_so_far: Sequence[float]
+    cost: Cost
+    pruned_at: Mapping[int, int]
 
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -41,32 +56,75 @@ class StudyState:
             if self.best is None
             else {"number": self.best.number, self.metric: self.best.values[0]},
             "stopped": self.stopped,
+            "cost": asdict(self.cost),
+            "pruned_at": dict(self.pruned_at),
         }
 
 
 def state_of(records: Records, study: optuna.Study) -> StudyState:
     """Where `study` stands; counts alone for a study that was not made by this tuner."""
     counts = records.counts(study._study_id)
-    attrs = study.user_attrs
-    best, metric = None, "value"
+    attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    best, metric, so_far, whole = None, "value", [], None
     if study_store.FILE in attrs:
         study_file = winners.stored_file(study)
-        ranked = ranking.ranked(study.get_trials(deepcopy=False), study_file)
+        ranked = ranking.ranked(trials, study_file)
         best, metric = (ranked[0] if ranked else None), study_file.metric.name
+        so_far, whole = best_so_far(trials, study_file), study_file.max_epochs
+    ends = [
+        (t.state is TrialState.PRUNED, max(t.intermediate_values, default=0), _seconds(t)) for t in trials
+    ]
     return StudyState(
-        study.study_name, counts, attrs.get(study_store.TOTAL), best, metric, attrs.get(allocate.STOPPED)
+        study.study_name,
+        counts,
+        attrs.get(study_store.TOTAL),
+        best,
+        metric,
+        attrs.get(allocate.STOPPED),
+        so_far,
+        cost_of(ends, whole=whole),
+        dict(sorted(Counter(epoch for pruned, epoch, _ in ends if pruned).items())),
     )
 
 
-def states_table(states: Sequence[StudyState]) -> Table:
-    """One line a study."""
-    table = Table(box=None, padding=(0, 2), header_style="bold")
+def best_so_far(trials: Sequence[FrozenTrial], study_file: StudyFile) -> list[float]:
+    """The best value after each complete trial; among feasible ones as soon as there is one."""
+    sign = -1.0 if study_file.metric.goal == "maximize" else 1.0
+    best: tuple[float, float] | None = None
+    found = []
+    for trial in trials:
+        if trial.state is TrialState.COMPLETE and trial.values:
+            this = (ranking.violation(trial), sign * trial.values[0])
+            best = this if best is None else min(best, this)
+            found.append(sign * best[1])
+    return found
+
+
+def pruned_words(pruned_at: Mapping[int, int]) -> str:
+    """`12 after epoch 1, 3 after epoch 3`."""
+    return ", ".join(f"{count} after epoch {epoch}" for epoch, count in pruned_at.items())
+
+
+def _seconds(trial: FrozenTrial) -> float:
+    """Of training where the run says it, else of the clock; 0 while it runs."""
+    told = trial.user_attrs.get("seconds")
+    if isinstance(told, int | float):
+        return float(told)
+    if trial.datetime_start is None or trial.datetime_complete is None:
+        return 0.0
+    return (trial.datetime_complete - trial.datetime_start).total_seconds()
+
+
+def states_table(states: Sequence[StudyState], *, width: int = WIDE) -> Table:
+    """One line a study; a narrow terminal is spared how the best rose and what was spent."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    costs = (("over time", "left"), ("spent", "right"), ("saved", "right")) if width >= WIDE else ()
     for heading, justify in (
         ("study", "left"), ("finished", "right"), ("pruned", "right"), ("failed", "right"),
-        ("running", "right"), ("waiting", "right"), ("best", "left"), ("", "left"),
+        ("running", "right"), ("waiting", "right"), ("best", "left"), *costs, ("", "left"),
     ):  # fmt: skip
         table.add_column(
-            heading, justify="right" if justify == "right" else "left", no_wrap=heading == "study"
+            heading, justify="right" if justify == "right" else "left", no_wrap=heading in ("study", "best")
         )
     for state in states:
         counts = state.counts
@@ -84,9 +142,15 @@ def states_table(states: Sequence[StudyState]) -> Table:
                 for s in (TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
             ),
             best,
+            *(_costs(state) if costs else ()),
             state.stopped or "",
         )
     return table
+
+
+def _costs(state: StudyState) -> tuple[str, str, str]:
+    saved = duration(state.cost.saved_seconds) if state.cost.saved_epochs else "–"
+    return sparkline(state.best_so_far, width=SPARK), duration(state.cost.seconds), saved
 
 
 @dataclass(frozen=True)
@@ -190,4 +254,6 @@ def _values(study_file: StudyFile, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

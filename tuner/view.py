@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner import ranking
+from tuner.outage import cause_of, is_unreachable
 from tuner.records import Records
 from tuner.study_file import StudyFile
 from tuner.supervisor import AgentState, Event
@@ -54,6 +55,7 @@ class PlainView:
         self._clock = clock
         self._agents: Sequence[AgentState] = ()
         self._said = ""
+        self._reached = True
         self._unstored_said = False
         self._drawn = -1e9
         self._counted = -1e9
@@ -97,7 +99,7 @@ class PlainView:
         self._agents = agents
         now = self._clock()
         if now - self._counted > COUNT_SECONDS:
-            self._count()
+            self._count_if_reached()
         if now - self._drawn > self.interval:
             self._drawn = now
             self._draw()
@@ -116,6 +118,22 @@ class PlainView:
         if line != self._said:
             self.say(line)
             self._said = line
+
+    def _count_if_reached(self) -> None:
+        """Counts; while the storage does not answer, says so once: agents go on without it for a while."""
+        try:
+            self._count()
+        except Exception as error:
+            if not is_unreachable(error):
+                raise
+            if self._reached:
+                limit = duration(self._records.patience.limit)
+                self.say(f"the storage does not answer ({cause_of(error)}); trials go on, for up to {limit}")
+            self._reached = False
+            return
+        if not self._reached:
+            self.say("the storage answers again")
+        self._reached = True
 
     def _count(self) -> None:
         self._counted = self._clock()

@@ -101,6 +101,40 @@ def test_every_metric_has_its_name(decoder: Decoder, tiny_recordings: Recordings
     assert sum(count for *_, count, _ in alone.errors) == (~alone.right).sum()
 
 
+def test_evaluate_keeps_what_reports_show_beside_the_bundle(
+    bundle: Path, tiny_recordings: Recordings, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    mine = shutil.copytree(bundle, tmp_path / "mine")
+    arguments = ("evaluate", tiny_recordings.folder, "--bundle", mine, "--part", "test", "--json")
+    status, out, _ = run(*arguments)
+    assert status == 0
+    (path,) = (mine / "evaluations").glob("*.json")
+    kept = json.loads(path.read_text())
+    metrics = kept["metrics"]
+    assert json.loads(out)["exact_acc"] == metrics["exact_acc"]
+    for head in ("command", "param_value"):  # of known tokens: what is unknown is never right
+        pairs = kept["heads"][head]
+        right = sum(n for true, guess, n in pairs if true == guess)
+        assert right / sum(n for *_, n in pairs) >= metrics[f"{head}_acc"]
+    wrong = (1 - metrics["exact_acc"]) * metrics["windows"]
+    assert sum(error["windows"] for error in kept["errors"]) <= wrong + 0.5
+    assert kept["ms_per_window"]["networks"] > 0
+    path.unlink()
+    assert run(*arguments, "--method", "beam", "--beam", 2)[0] == 0
+    assert not list((mine / "evaluations").glob("*.json")), "another decoder than the bundle's own"
+
+
+def test_calibrate_keeps_the_reliability_curves(
+    bundle: Path, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    mine = shutil.copytree(bundle, tmp_path / "mine")
+    assert run("calibrate", "--bundle", mine)[0] == 0
+    curves = json.loads((mine / "reliability.json").read_text())
+    before, after = (curves["test"]["type"][name] for name in ("before", "after"))
+    assert before["accuracy"] and sum(before["size"]) == sum(after["size"])
+    assert before["confidence"] == sorted(before["confidence"])
+
+
 def test_rows_from_a_stream_decode_as_the_file_does(decoder: Decoder, file: Path) -> None:
     lines = gzip.decompress(file.read_bytes()).decode().splitlines()
     streamed = list(decode_rows(decoder, csv.reader(lines)))

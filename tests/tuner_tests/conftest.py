@@ -1,8 +1,11 @@
 """Small studies for the tuner's tests: a Python function as objective, a storage in a temporary folder."""
 
+import importlib.util
+import itertools
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,3 +80,25 @@ def records(url: str) -> Records:
 def origin() -> study_store.Origin:
     """Nothing that a study rests on."""
     return study_store.Origin(base={})
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL server of the tests' own (benchmarks/temporary_postgres.py); skips where there is none."""
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'gcode-tuner[postgresql]'")
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "temporary_postgres.py"
+    spec = importlib.util.spec_from_file_location("temporary_postgres", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if module.binaries() is None:
+        pytest.skip("needs PostgreSQL's programs (apt install postgresql)")
+    with module.TemporaryPostgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: Any) -> Callable[[], str]:
+    """`postgres_url()`: the URL of an empty database, another each time."""
+    numbers = itertools.count()
+    return lambda: str(postgres.url(f"study_{next(numbers)}"))

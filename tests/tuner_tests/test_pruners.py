@@ -164,3 +164,16 @@ def test_every_kind_says_what_it_does():
     said = {kind: PrunerSettings(kind, max_resource=9, min_iter=2).describe() for kind in pruners.KINDS}
     assert len(set(said.values())) == len(pruners.KINDS)
     assert said["wandb_hyperband"] == "W&B hyperband: best 1 in 3 goes on after epochs 2, 6, 18, 54, 162, …"
+
+
+def test_one_bracket_of_hyperband_is_successive_halving():
+    one = PrunerSettings("hyperband", min_resource=2, max_resource=18, eta=3, brackets=1)
+    rule = pruners.make(one, "a study")
+    assert brackets(one) == 1 and bracket_budgets(one) == [1]
+    assert {rule.bracket(number) for number in range(50)} == {0}
+    assert "1 bracket," in one.describe() and "later brackets" not in one.describe()
+
+
+def test_no_more_brackets_than_there_are():
+    settings = PrunerSettings("hyperband", min_resource=2, max_resource=18, eta=3, brackets=9)
+    assert brackets(settings) == 3

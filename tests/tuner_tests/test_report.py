@@ -87,7 +87,7 @@ def test_every_section_and_chart_of_the_page_is_there(material: data.Material, t
     written = html.write(document, tmp_path / "page.html")
     page = written[0].read_text()
     assert [s.anchor for s in document.sections] == [
-        "summary", "study-small", "bundle-campaign", "hypotheses", "data",
+        "summary", "study-small", "bundle-campaign", "frontier", "hypotheses", "data",
     ]  # fmt: skip
     for chart in document.charts():
         assert f'href="page_data/{chart.slug}.csv"' in page
@@ -95,6 +95,8 @@ def test_every_section_and_chart_of_the_page_is_there(material: data.Material, t
             assert len(list(csv.reader(file))) > 1, chart.slug
     kinds = {chart.slug.rpartition("_")[2] for chart in document.charts()}
     assert {"history", "parallel", "importances", "slices", "pairs", "curves", "timeline"} <= kinds
+    assert {"weights", "contributions", "optimism", "calibration", "reliability", "decoding"} <= kinds
+    assert {"confusion", "sizes"} <= kinds
 
 
 def test_a_page_takes_nothing_from_the_network(material: data.Material) -> None:
@@ -233,7 +235,13 @@ CHECK = """<script>addEventListener("load", () => setTimeout(async () => {
     .filter((s) => s.offsetHeight < 40).map((s) => s.id);
   const undrawn = [...document.querySelectorAll(".plot")]
     .filter((p) => !p.querySelector("svg.main-svg")).length;
-  const answer = { errors, hidden, undrawn, all, some, none, title: document.title,
+  const shade = () => getComputedStyle(document.documentElement).backgroundColor;
+  const light = shade(); document.getElementById("theme").click();
+  await new Promise((done) => setTimeout(done, 2000));
+  const dark = shade() !== light && shade();
+  document.body.style.width = "390px";
+  const phone = Math.max(...[...document.querySelectorAll("section, header")].map((s) => s.scrollWidth));
+  const answer = { errors, hidden, dark, phone, undrawn, all, some, none, title: document.title,
     wide: document.documentElement.scrollWidth - innerWidth };
   document.body.innerHTML = ""; const out = document.createElement("pre");
   out.id = "answer"; out.textContent = JSON.stringify(answer); document.body.append(out);
@@ -273,7 +281,8 @@ def test_the_page_in_a_browser(material: data.Material, tmp_path: Path) -> None:
     answer = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
     assert answer["errors"] == [] and answer["hidden"] == [] and answer["undrawn"] == 0
     assert answer["all"] == 12 and 0 < answer["some"] < 12 and answer["none"] == 0
-    assert answer["title"] == "small" and answer["wide"] <= 0
+    assert answer["title"] == "small" and answer["wide"] <= 0 and answer["phone"] <= 390
+    assert answer["dark"] == "rgb(20, 24, 29)", "the button turns it dark, and no plot objects"
 
 
 def test_the_dashboard_gets_notes_once(material: data.Material) -> None:

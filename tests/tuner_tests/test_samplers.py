@@ -102,3 +102,15 @@ def test_a_sampler_that_needs_a_package_says_which(study_of):
         pytest.skip("cmaes is installed")
     with pytest.raises(InputError, match="pip install cmaes"):
         samplers.make(study_of("cmaes"), 0)
+
+
+def test_the_search_model_is_asked_sooner_where_the_first_trial_is_known_to_be_good(tmp_path):
+    unknown, known = tmp_path / "theirs.yaml", tmp_path / "ours.yaml"
+    unknown.write_text(SWEEP.format(sampler="tpe").replace("  when", "  base: {}\n  when"))
+    known.write_text(
+        "method: bayes\nmetric: {name: val/overall_acc, goal: maximize}\n"
+        "parameters: {dropout: {min: 0.0, max: 0.5}}\n"
+    )
+    startup = [samplers.make(study_file.load(path), 0) for path in (unknown, known)]
+    assert not study_file.load(unknown).starts_from_known and study_file.load(known).starts_from_known
+    assert startup[1]._n_startup_trials == samplers.STARTUP_TRIALS_FROM_KNOWN < samplers.STARTUP_TRIALS

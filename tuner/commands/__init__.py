@@ -9,6 +9,7 @@ from tuner.commands import (
     gc,
     list,
     report,
+    serve,
     status,
     study,
     sync,
@@ -16,4 +17,4 @@ from tuner.commands import (
     verify,
 )
 
-ALL = (list, study, status, best, verify, export, report, fetch, gc, dashboard, sync, doctor, tour)
+ALL = (list, study, status, best, verify, export, report, fetch, gc, dashboard, serve, sync, doctor, tour)

@@ -23,4 +23,6 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     from tuner import dashboard
 
-    dashboard.serve(opt.storage_url(options), port=options.port, console=opt.error_console())
+    dashboard.serve(
+        opt.storage_url(options), results=options.results, port=options.port, console=opt.error_console()
+    )

@@ -11,7 +11,11 @@ from tuner.commands import options as opt
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
-        subparsers, "status", summary="where studies stand", example="python -m tuner status loss_weighting"
+        subparsers,
+        "status",
+        summary="where studies stand",
+        description="Each study: trials by state, the best and how it rose, time spent and saved by pruning.",
+        example="python -m tuner status loss_weighting",
     )
     parser.add_argument("study", nargs="?", metavar="NAME", help="one study (default: all)")
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -33,4 +37,11 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         sys.stdout.write(json.dumps([state.to_dict() for state in states], indent=1) + "\n")
         return
-    opt.console().print(summary.states_table(states))
+    console = opt.console()
+    console.print(summary.states_table(states, width=console.width))
+    if options.study:
+        (state,) = states
+        console.print(f"cost: {state.cost}", markup=False)
+        if state.pruned_at:
+            console.print(f"pruned: {summary.pruned_words(state.pruned_at)}", markup=False)
+        console.print(f"more: python -m tuner report {state.name}", markup=False)

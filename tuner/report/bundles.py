@@ -1,179 +1,205 @@
-"""Ensembles, calibration and decoding as `bundle.json` tells them, and what the winner gets wrong."""
+"""Ensembles as `bundle.json` and `compare.json` tell them: members, weights, contributions, sizes."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from model.errors import InputError
-from model.run_folder import VOCABULARY, read_json
-from model.tokens import Vocabulary
+from model.run_folder import read_json
+from tuner.report import decoding
 from tuner.report.blocks import Block, Table, Text
 from tuner.report.charts import Bars, Chart, Panel, Series
-from tuner.report.data import Bundle, Study
+from tuner.report.data import Bundle
 from tuner.study_file import slug
 
-PART = "test"  # predictions shown; nothing is chosen by them
-MOST_CLASSES = 12
 HEADS = ("type", "command", "param_type", "param_value")
+COMPARISON = "compare.json"
 
 
-def blocks(bundle: Bundle) -> list[Block]:
-    """One bundle: members, weights, contributions, candidates, optimism, calibration, decoding."""
+def blocks(bundle: Bundle, folder: Path) -> list[Block]:
+    """One bundle: scores, members, weights, contributions, weightings, then calibration and decoding.
+
+    Args:
+        folder: the bundle's own, where `inference` keeps what it measured.
+    """
     content = bundle.content
-    members = [f"{m['study']}/{m['number']}" for m in content["members"]]
     chosen, report = content.get("chosen_by") or {}, content.get("report") or {}
-    lines = [f"{len(members)} members, {str(content.get('pooling')).replace('_', '-')} pooling."]
     weights = chosen.get("weights") or {}
+    lines = [f"{len(content['members'])} members, {str(content.get('pooling')).replace('_', '-')} pooling."]
     if weights:
         lines.append(f"Weights: {weights.get('method')}: {weights.get('reason')} (on {weights.get('part')}).")
     optimism = (report.get("optimism") or {}).get("pooled_exact")
     if optimism is not None:
-        lines.append(f"Optimism: {100 * optimism:+.1f} points of exact lines on select over test.")
-    lines += _decoding(chosen.get("decoding") or {}, content.get("decoding") or {})
-    found: list[Block] = [Text(lines), _parts(report.get("pooled") or {})]
-    name = slug(bundle.name)
-    found.append(
+        lines.append(
+            f"Optimism: the pool's exact lines on select, which chose the members, are {100 * optimism:+.1f} "
+            "points of those on test, which chose nothing."
+        )
+    found: list[Block] = [Text(lines), _parts(report.get("pooled") or {}), _members(content)]
+    found += _charts(bundle, weights)
+    return [*found, *decoding.calibration(bundle, folder), *decoding.decoding(bundle, folder)]
+
+
+def _charts(bundle: Bundle, weights: Mapping[str, Any]) -> list[Block]:
+    content, name = bundle.content, slug(bundle.name)
+    members = [_name(m) for m in content["members"]]
+    found: list[Block] = [
         Chart(f"bundle_{name}_weights", "Weights a head", "A member's share of the pool, by head.",
               [Bars(members, {h: list(w) for h, w in content["weights"].items()}, "weight")])
-    )  # fmt: skip
-    contributions = [c for c in report.get("contributions") or [] if c.get("exact")]
-    if len(contributions) == len(members):
+    ]  # fmt: skip
+    report = content.get("report") or {}
+    contributions = report.get("contributions") or []
+    if len(contributions) == len(members) and all(c.get("exact") for c in contributions):
         found.append(
-            _intervals(f"bundle_{name}_contributions", "Contributions",
-                       "Points of exact lines on calibrate that the pool loses without the member.",
+            decoding.intervals(f"bundle_{name}_contributions", "Contributions",
+                       "Points of exact lines on calibrate that the pool loses without the member, 95 % "
+                       "intervals over recordings. Below 0: the pool would do better without it.",
                        members, [c["exact"] for c in contributions], "points", scale=100)
+        )  # fmt: skip
+    alone = (report.get("optimism") or {}).get("members") or []
+    if len(alone) == len(members) and any(x is not None for x in alone):
+        known = [(m, float(x)) for m, x in zip(members, alone, strict=True) if x is not None]
+        found.append(
+            Chart(f"bundle_{name}_optimism", "Optimism of the members",
+                  "Each member's objective on select, where it was chosen, minus the same on test.",
+                  [Bars([m for m, _ in known], {"": [x for _, x in known]}, "select − test")])
         )  # fmt: skip
     candidates = weights.get("candidates") or []
     if len(candidates) > 1:
         found.append(
-            _intervals(f"bundle_{name}_weightings", "Weightings compared",
+            decoding.intervals(f"bundle_{name}_weightings", "Weightings compared",
                        "Exact lines on recordings of calibrate that a weighting was not fitted to.",
                        [c["method"] for c in candidates], [c["exact"] for c in candidates], "exact lines")
         )  # fmt: skip
-    found += _calibration(bundle)
     return found
 
 
+def _members(content: Mapping[str, Any]) -> Table:
+    """A line a member, best on select first."""
+    report = content.get("report") or {}
+    contributions = report.get("contributions") or []
+    alone = (report.get("optimism") or {}).get("members") or []
+    rows = []
+    for i, member in enumerate(content["members"]):
+        objective = member.get("objective") or {}
+        lost = (contributions[i].get("exact") if i < len(contributions) else None) or {}
+        rows.append(
+            [
+                _name(member),
+                f"{float(objective.get('value', float('nan'))):.4f}",
+                f"{member['parameters'] / 1e6:.2f} M" if member.get("parameters") else "–",
+                f"{member['ms_per_window']:.2f}" if member.get("ms_per_window") else "–",
+                f"{100 * lost['mean']:+.2f}" if lost else "–",
+                f"{alone[i]:+.4f}" if i < len(alone) and alone[i] is not None else "–",
+            ]
+        )
+    name = ((content["members"][0].get("objective") or {}).get("name")) or "objective"
+    return Table(
+        ["member", name, "parameters", "ms a window", "points lost without it", "select − test"], rows,
+        "Members, best on select first.",
+    )  # fmt: skip
+
+
+def sizes(results: Path) -> list[Block]:
+    """What each further member adds and costs, as `ensemble compare` measured it."""
+    path = results / "ensembles" / COMPARISON
+    try:
+        content = read_json(path)
+        rows = sorted(content["rows"], key=lambda r: (r["k"], r["weights"] != "uniform"))
+        cells = [_size_cells(row) for row in rows]
+        charts = _size_charts(rows, content.get("singles") or [])
+    except InputError:
+        return [
+            Text(["The gain by number of members is not measured: python -m ensemble compare"], aside=True)
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        return [
+            Text([f"{path.name} is not of this version ({error}): python -m ensemble compare"], aside=True)
+        ]
+    headings = ["K", "weights", "exact, calibrate", "exact, test", "tokens, test", "nats a line, test",
+                "parameters", "ms a window"]  # fmt: skip
+    note = (
+        "calibrate: on recordings of it that weights were not fitted to, 95 % intervals over recordings. "
+        "ms: the members' own, one after another."
+    )
+    return [Table(headings, cells, note), *charts]
+
+
+def _size_cells(row: Mapping[str, Any]) -> list[str]:
+    test = row.get("test") or {}
+    interval = ""
+    if row.get("exact_low") is not None and row.get("exact_high") is not None:
+        interval = f" [{100 * row['exact_low']:.1f}, {100 * row['exact_high']:.1f}]"
+    return [
+        str(row["k"]),
+        str(row["weights"]),
+        f"{100 * row['exact']:.1f} %{interval}",
+        percent(test.get("exact")),
+        percent(test.get("overall")),
+        f"{test['nll']:.3f}" if "nll" in test else "–",
+        f"{row['parameters'] / 1e6:.2f} M",
+        "–" if row.get("ms") is None else f"{row['ms']:.2f}",
+    ]
+
+
+def _size_charts(rows: Sequence[Mapping[str, Any]], singles: Sequence[Mapping[str, Any]]) -> list[Block]:
+    """Exact lines and tokens against K, and exact lines against milliseconds a window."""
+    kinds = {"uniform": [r for r in rows if r["weights"] == "uniform"],
+             "learned": [r for r in rows if r["weights"] != "uniform"]}  # fmt: skip
+    kinds = {name: some for name, some in kinds.items() if some}
+    tested = [r for r in rows if r.get("test")]
+
+    def lines(value: str) -> list[Series]:
+        return [
+            Series(f"{name}, test", [r["k"] for r in some], [r["test"][value] for r in some], "line")
+            for name, some in ((n, [r for r in s if r.get("test")]) for n, s in kinds.items())
+            if some
+        ]
+
+    calibrate = [
+        Series(f"{name}, calibrate", [r["k"] for r in some], [r["exact"] for r in some], "faint line")
+        for name, some in kinds.items()
+    ]
+    panels = [Panel([*calibrate, *lines("exact")], "members (K)", "exact lines")]
+    if tested:
+        panels.append(Panel(lines("overall"), "members (K)", "tokens"))
+    timed = [r for r in tested if r.get("ms") is not None]
+    if timed:
+        alone = [s for s in singles if s.get("ms") is not None and s.get("test")]
+        panels.append(
+            Panel(
+                [
+                    Series("members alone", [s["ms"] for s in alone], [s["test"]["exact"] for s in alone],
+                           "faint", text=[str(s["name"]) for s in alone]),
+                    *(
+                        Series(name, [r["ms"] for r in some], [r["test"]["exact"] for r in some],
+                               text=[f"K = {r['k']}" for r in some])
+                        for name, some in ((n, [r for r in s if r in timed]) for n, s in kinds.items())
+                        if some
+                    ),
+                ],
+                "ms a window", "exact lines, test",
+            )
+        )  # fmt: skip
+    caption = "What a further member adds, and what it costs. test chose nothing."
+    return [Chart("ensemble_sizes", "Members, accuracy and time", caption, panels)]
+
+
 def frontier(bundles: Sequence[Bundle]) -> list[Block]:
-    """All bundles by size: exact lines against members."""
-    rows, points = [], []
+    """All bundles side by side."""
+    rows = []
     for bundle in bundles:
         pooled = (bundle.content.get("report") or {}).get("pooled") or {}
         members = bundle.content["members"]
         latency = [m.get("ms_per_window") for m in members]
-        exact = {part: scores.get("exact") for part, scores in pooled.items()}
         rows.append(
             [bundle.name, str(len(members)),
-             *(_percent(exact.get(p)) for p in ("select", "calibrate", "test")),
+             *(percent((pooled.get(p) or {}).get("exact")) for p in ("select", "calibrate", "test")),
              f"{sum(x for x in latency if x):.2f}" if all(latency) else "–"]
         )  # fmt: skip
-        if exact.get("calibrate") is not None:
-            points.append((len(members), exact["calibrate"], exact.get("test"), bundle.name))
-    table = Table(["bundle", "members", "select", "calibrate", "test", "ms a window"], rows)
-    if len(points) < 2:
-        return [table, Text(["A frontier needs two bundles with scores."], aside=True)]
-    points.sort(key=lambda p: p[0])
-    names = [p[3] for p in points]
-    series = [
-        Series("calibrate", [p[0] for p in points], [p[1] for p in points], "line", text=names),
-        Series("test", [p[0] for p in points], [p[2] for p in points], "points", text=names),
-    ]
-    caption = "Exact lines by number of members; calibrate is where weights were fitted."
-    return [
-        table,
-        Chart("bundles_frontier", "Members and accuracy", caption, [Panel(series, "members", "exact lines")]),
-    ]
-
-
-def errors(study: Study, results: Path) -> list[Block]:
-    """What the winner takes for what, on recordings that nothing was chosen by; [] without predictions."""
-    winner = study.winner
-    folder = None if winner is None else results / "runs" / study.name / str(winner.number)
-    if folder is None or not (folder / "predictions" / f"{PART}.npz").exists():
-        return []
-    try:
-        names, gold, guess = _command_answers(folder)
-    except (InputError, KeyError, ValueError, OSError):
-        return []
-    if not len(gold):
-        return []
-    wrong = Counter((names[g], names[p]) for g, p in zip(gold, guess, strict=True) if g != p)
-    shown = [c for c, _ in Counter(gold.tolist()).most_common(MOST_CLASSES)]
-    groups = {names[p]: [float(np.mean(guess[gold == g] == p)) for g in shown] for p in shown}
-    rows = [
-        [a, b, str(n), f"{n / max(1, int(np.sum(gold == names.index(a)))):.1%}"]
-        for (a, b), n in wrong.most_common(15)
-    ]
-    right = float(np.mean(gold == guess))
-    caption = f"Share of answers a true command, {PART} part ({len(gold)} commands, {right:.1%} right)."
-    chart = Chart(f"{slug(study.name)}_confusion", "Confusion of commands", caption,
-                  [Bars([names[g] for g in shown], groups, "share", title="true command")])  # fmt: skip
-    table = Table(["true", "taken for", "times", "of its own"], rows, "The most frequent mistakes.")
-    return [chart, table] if rows else [chart]
-
-
-def _command_answers(folder: Path) -> tuple[list[str], Any, Any]:
-    """Names of commands, true and guessed class at each position where the command head applies."""
-    vocabulary = read_json(folder / VOCABULARY)
-    tokens = Vocabulary.from_json(vocabulary)
-    with np.load(folder / "predictions" / f"{PART}.npz", allow_pickle=False) as file:
-        applies = file["applies"][:, 1]
-        gold = tokens.factor_table[file["gold"][applies], 1]
-        guess = file["command"].argmax(axis=1)
-    known = gold >= 0
-    return list(tokens.commands), gold[known], guess[known]
-
-
-def _decoding(note: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    shown = ", ".join(f"{k} {v}" for k, v in settings.items() if v and not isinstance(v, Mapping))
-    lines = [f"Decoding: {shown}."]
-    margin = note.get("margin") or {}
-    if margin:
-        lines.append(
-            f"Chosen by {note.get('how')}: {100 * margin['mean']:+.2f} points of exact lines over greedy "
-            f"{_range(margin, 100)} on {note.get('part')}."
-        )
-    inert = note.get("inert") or {}
-    if inert:
-        lines.append("Inert parameters: " + "; ".join(f"{k} ({v})" for k, v in inert.items()) + ".")
-    joint = note.get("joint") or {}
-    if joint.get("margin"):
-        lines.append(
-            f"Joint decoding of successive windows: {100 * joint['margin']['mean']:+.2f} points "
-            f"{_range(joint['margin'], 100)} over each window alone, on {joint.get('part')}."
-        )
-    return lines
-
-
-def _calibration(bundle: Bundle) -> list[Block]:
-    """Expected calibration error before and after, by head and part."""
-    note = (bundle.content.get("chosen_by") or {}).get("temperatures") or {}
-    quality = note.get("quality") or {}
-    if not quality:
-        return [Text(["Not calibrated yet: python -m inference calibrate"], aside=True)]
-    plots = []
-    for part, heads in quality.items():
-        names = [h for h in HEADS if h in heads]
-        plots.append(
-            Bars(
-                names,
-                {k: [heads[h][k]["ece"] for h in names] for k in ("before", "after")},
-                "expected calibration error",
-                {k: [heads[h][k]["ece_low"] for h in names] for k in ("before", "after")},
-                {k: [heads[h][k]["ece_high"] for h in names] for k in ("before", "after")},
-                title=part,
-            )
-        )
-    temperatures = ", ".join(f"{h} {t:.2f}" for h, t in (bundle.content.get("temperatures") or {}).items())
-    caption = (
-        f"Gap between confidence and accuracy, 95 % intervals over recordings. Temperatures: {temperatures}."
-    )
-    return [Chart(f"bundle_{slug(bundle.name)}_calibration", "Calibration", caption, plots)]
+    note = "Exact lines by part: select chose members, calibrate weights, test nothing."
+    return [Table(["bundle", "members", "select", "calibrate", "test", "ms a window"], rows, note)]
 
 
 def _parts(pooled: Mapping[str, Any]) -> Block:
@@ -186,21 +212,10 @@ def _parts(pooled: Mapping[str, Any]) -> Block:
     )
 
 
-def _intervals(
-    slug_: str, title: str, caption: str, labels: Sequence[str], found: Sequence[Mapping[str, Any]], x: str,
-    *, scale: float = 1,
-) -> Chart:  # fmt: skip
-    means = [scale * f["mean"] for f in found]
-    low = [scale * (f["mean"] if f["low"] is None else f["low"]) for f in found]
-    high = [scale * (f["mean"] if f["high"] is None else f["high"]) for f in found]
-    return Chart(slug_, title, caption, [Bars(labels, {"": means}, x, {"": low}, {"": high})])
+def _name(member: Mapping[str, Any]) -> str:
+    return f"{member['study']}/{member['number']}"
 
 
-def _range(interval: Mapping[str, Any], scale: float) -> str:
-    if interval.get("low") is None or interval.get("high") is None:
-        return "[no interval]"
-    return f"[{scale * interval['low']:+.2f}, {scale * interval['high']:+.2f}]"
-
-
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """`61.3 %`, or a dash."""
     return "–" if value is None else f"{100 * value:.1f} %"

@@ -27,7 +27,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes. `logx`, `logy`: logarithmic axes; `words`: x holds words, in this order."""
+    """One pair of axes. `logx`, `logy`: logarithmic axes; `words`: x holds words, in this order.
+
+    `square`: both axes go from 0 to 1, with a diagonal.
+    """
 
     series: Sequence[Series]
     x: str
@@ -36,6 +39,7 @@ class Panel:
     logx: bool = False
     logy: bool = False
     words: Sequence[str] = ()
+    square: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,23 @@ class Surface:
     y_words: Sequence[str] = ()
 
 
-Plot = Panel | Bars | Parallel | Spans | Surface
+@dataclass(frozen=True)
+class Matrix:
+    """Counts in rows and columns: `counts[i][j]` times row i went to column j; shaded by its row's share."""
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    counts: Sequence[Sequence[int]]
+    x: str
+    y: str
+    title: str = ""
+
+    def shares(self) -> list[list[float]]:
+        """Each count as a share of its row."""
+        return [[n / max(1, sum(line)) for n in line] for line in self.counts]
+
+
+Plot = Panel | Bars | Parallel | Spans | Surface | Matrix
 
 
 @dataclass(frozen=True)
@@ -153,6 +173,10 @@ def rows(plot: Plot) -> Iterator[list[Any]]:
                 plot.kind[i],
                 plot.text[i],
             ]
+    elif isinstance(plot, Matrix):
+        yield [plot.y, plot.x, "times"]
+        for row, line in zip(plot.rows, plot.counts, strict=True):
+            yield from ([row, column, n] for column, n in zip(plot.columns, line, strict=True) if n)
     else:
         yield [plot.x, plot.y, plot.value, "kind"]
         for y, line in zip(plot.ys, plot.z, strict=True):

@@ -114,7 +114,7 @@ def parallel(study: Study) -> Made:
         [shade[i] for i in keep], [_label(trials[i]) for i in keep],
     )  # fmt: skip
     caption = (
-        "A line a trial, most important parameter first; dark lines are better trials. A gap: not active."
+        "A line a trial, most important parameter first; strong lines are better trials. A gap: not active."
     )
     return Chart(_slug(study, "parallel"), "Parallel coordinates", caption, [plot])
 
@@ -211,7 +211,7 @@ def curves(study: Study) -> Made:
         mode: Mode = "line" if trial.complete else "faint line"
         series.append(Series(kind, [e for e, _ in trial.curve], [v for _, v in trial.curve], mode,  # type: ignore[arg-type]
                              text=[_label(trial)] * len(trial.curve)))  # fmt: skip
-    caption = "The objective on the part `select` after each epoch; grey ones were pruned where they end."
+    caption = "The objective on the part select after each epoch; grey ones were pruned where they end."
     if len(shown) > MOST_LINES:
         caption += f" The {MOST_LINES} longest-lived of {len(shown)} are drawn."
     return Chart(_slug(study, "curves"), "Learning curves", caption, [Panel(series, "epoch", study.metric)])

@@ -8,12 +8,15 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tuner.report import plotly_charts
-from tuner.report.charts import Bars, Chart, Panel, Parallel, Plot, Series, Spans, Surface
+from tuner.report.charts import Bars, Chart, Matrix, Panel, Parallel, Plot, Series, Spans, Surface
 from tuner.report.plotly_charts import ramp
 
 COLOURS = ("#1f4e87", "#d98b1c", "#6b6b6b", "#7b2d8e", "#0f8a5f")
 HATCHES = ("", "///", "...", "xxx", "---")
 MARKERS = ("o", "D", "s", "x", "^")
+DASHES = ("-", "--", ":", "-.")
+FEW = 20  # points of a line that are marked
+LABEL = 32  # letters of a bar's label
 STATES = {"complete": ("#1f4e87", "o"), "pruned": ("0.6", "o"), "failed": ("black", "x")}
 
 
@@ -31,17 +34,30 @@ def height(chart: Chart) -> float:
         return rows * min(6.0, max(1.7, 0.85 + 0.1 * most))
     if isinstance(first, Spans):
         return 1.2 + 0.25 * len(first.lanes)
+    if isinstance(first, Matrix):
+        most = max(len(p.rows) for p in chart.plots if isinstance(p, Matrix))
+        return rows * min(4.5, max(1.8, 1.0 + 0.17 * most))
     return rows * 2.6
 
 
-def label_room(plot: Plot) -> float:
-    """Inches that long labels need left of the axes."""
+def margins(plot: Plot) -> tuple[float, float, float]:
+    """Inches around the axes: more at the left for long labels, below, above for title and legend."""
     longest = 0
     if isinstance(plot, Bars):
-        longest = max((len(short(label)) for label in plot.labels), default=0)
+        longest = max((len(short(label, LABEL)) for label in plot.labels), default=0)
     elif isinstance(plot, Surface):
         longest = max((len(short(w)) for w in plot.y_words), default=0)
-    return min(1.3, max(0.0, 0.062 * longest - 0.3))
+    elif isinstance(plot, Matrix):
+        longest = max((len(short(w)) for w in plot.rows), default=0)
+    slanted = isinstance(plot, Parallel) or (isinstance(plot, Matrix) and len(plot.columns) > 6)
+    over = 0.32 if isinstance(plot, Panel) and _legend_columns(plot) == 2 else 0.2
+    return min(1.7, max(0.0, 0.062 * longest - 0.3)), 0.72 if slanted else 0.5, over
+
+
+def _legend_columns(panel: Panel) -> int:
+    """All names in a row, or two where they are long."""
+    names = dict.fromkeys(series.name for series in panel.series)
+    return 2 if sum(len(name) + 6 for name in names) > 58 else len(names)
 
 
 def draw(plot: Plot, axes: Any) -> None:
@@ -55,6 +71,8 @@ def draw(plot: Plot, axes: Any) -> None:
         _parallel(plot, axes)
     elif isinstance(plot, Spans):
         _spans(plot, axes)
+    elif isinstance(plot, Matrix):
+        _matrix(plot, axes)
     else:
         _surface(plot, axes)
 
@@ -75,15 +93,22 @@ def _panel(panel: Panel, axes: Any) -> None:
         axes.set_xticks(
             range(len(words)), [short(w, 14) for w in words], rotation=20 if len(words) > 4 else 0
         )
+    if panel.square:
+        axes.plot([0, 1], [0, 1], ":", color="0.6", lw=0.7, zorder=0)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
     _named(axes, panel.x, panel.y, panel.title)
     if len(named) > 1:
-        axes.legend(fontsize=6, frameon=False, ncols=len(named), loc="lower right", bbox_to_anchor=(1, 0.99))
+        columns = _legend_columns(panel)
+        axes.legend(fontsize=6, frameon=False, ncols=columns, loc="lower right", bbox_to_anchor=(1, 0.99))
 
 
 def _series(series: Series, xs: list[Any], axes: Any, label: str | None, *, place: int) -> None:
     colour, marker = STATES.get(series.name, (COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]))
     ys = [np.nan if y is None else y for y in series.y]
-    dot = marker if len(xs) == 1 else None
+    told = series.name in STATES or series.name == "winner"  # many lines of a kind, told apart by shade
+    dot = marker if len(xs) == 1 or (len(xs) <= FEW and not told) else None
+    dash = "-" if told else DASHES[place % len(DASHES)]
     if series.mode == "line":
         strong = series.name == "winner"
         axes.plot(
@@ -91,12 +116,13 @@ def _series(series: Series, xs: list[Any], axes: Any, label: str | None, *, plac
             ys,
             marker=dot,
             color="black" if strong else colour,
-            lw=2 if strong else 0.8,
+            ls=dash,
+            lw=2 if strong else 0.9,
             ms=2.5,
             label=label,
         )
     elif series.mode == "faint line":
-        axes.plot(xs, ys, marker=dot, color="0.7", lw=0.6, ms=2, label=label, zorder=1)
+        axes.plot(xs, ys, marker=dot, color="0.65", ls=dash, lw=0.6, ms=2, label=label, zorder=1)
     elif series.mode == "step":
         axes.step(xs, ys, where="post", color="black", lw=1.3, label=label)
     elif series.mode == "faint":
@@ -119,7 +145,7 @@ def _bars(bars: Bars, axes: Any) -> None:
             label=short(group) or None, xerr=errors, error_kw={"lw": 0.7, "capsize": 1.5, "ecolor": "black"},
             hatch=HATCHES[i % len(HATCHES)], edgecolor="white", lw=0,
         )  # fmt: skip
-    axes.set_yticks(places, [short(label) for label in bars.labels])
+    axes.set_yticks(places, [short(label, LABEL) for label in bars.labels])
     axes.invert_yaxis()
     _named(axes, bars.x, "", bars.title)
     if count > 1:
@@ -174,6 +200,21 @@ def _surface(plot: Surface, axes: Any) -> None:
         axes.set_yticks(range(len(plot.y_words)), [short(w, 14) for w in plot.y_words])
     bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
     bar.ax.tick_params(labelsize=5.5, width=0.4)
+    _named(axes, plot.x, plot.y, plot.title)
+
+
+def _matrix(plot: Matrix, axes: Any) -> None:
+    shares = np.array(plot.shares())
+    axes.pcolormesh(shares, cmap="Greys", vmin=0, vmax=1.25, edgecolors="white", linewidth=0.5)
+    for i, line in enumerate(plot.counts):
+        for j, count in enumerate(line):
+            if count:
+                colour = "white" if shares[i, j] > 0.6 else "black"
+                axes.text(j + 0.5, i + 0.5, str(count), ha="center", va="center", fontsize=5, color=colour)
+    places = np.arange(len(plot.columns)) + 0.5
+    axes.set_xticks(places, [short(c, 14) for c in plot.columns], rotation=45 if len(places) > 6 else 0)
+    axes.set_yticks(np.arange(len(plot.rows)) + 0.5, [short(r) for r in plot.rows])
+    axes.invert_yaxis()
     _named(axes, plot.x, plot.y, plot.title)
 
 

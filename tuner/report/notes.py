@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import optuna
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 
 from tuner import winners
 from tuner.study_file import StudyFile
 from tuner.study_store import FILE
 
+CONSTRAINT = "constraints:"  # Optuna's trial attributes: a constraint's value, above 0 where it is missed,
+ARTIFACT = "artifacts:"  # and a file
 NOTED = "dashboard_note"  # study attribute: the note that was written, so that one of the user's is kept
 
 
@@ -33,6 +38,30 @@ def write_notes(storage: BaseStorage) -> int:
             study.set_user_attr(NOTED, text)
             written += 1
     return written
+
+
+def trial_note(trial: FrozenTrial, study_id: int) -> str:
+    """What a trial missed or why it ended, and links to its files, in Markdown."""
+    lines = []
+    for key, value in trial.system_attrs.items():
+        if key.startswith(CONSTRAINT):
+            said = "holds" if value <= 0 else f"missed by {value:.3g}"
+            lines.append(f"- {plain(key.removeprefix(CONSTRAINT))}: {said}")
+    why = trial.user_attrs.get("pruned_because") or trial.user_attrs.get("error")
+    if why:
+        lines.append(f"- {trial.state.name.lower()}: {plain(str(why))}")
+    folder = trial.user_attrs.get("run_folder")
+    if folder:
+        lines.append(f"- run folder: {plain(str(folder))}, below the results folder")
+    files = [json.loads(v) for k, v in trial.system_attrs.items() if k.startswith(ARTIFACT)]
+    links = [
+        f"[{plain(meta['filename'])}](/artifacts/{study_id}/{trial._trial_id}/{meta['artifact_id']})"
+        for meta in files
+        if meta
+    ]
+    if links:
+        lines.append(f"- files: {', '.join(links)}")
+    return "\n".join(lines)
 
 
 def note(file: StudyFile) -> str:

@@ -1,32 +1,39 @@
 "use strict";
 (() => {
   const root = document.documentElement;
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"],
+    displayModeBar: innerWidth >= 640 };
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
-  // Colours of axes and text follow the page's theme; those of the data are the same in both.
-  const themed = () => {
-    const axis = { gridcolor: colour("--line"), linecolor: colour("--line"), tickcolor: colour("--line") };
-    const found = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", "font.color": colour("--ink") };
-    for (const name of ["xaxis", "yaxis"]) for (const key in axis) found[`${name}.${key}`] = axis[key];
-    return found;
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme || (dark.matches ? "dark" : "light")) === "dark";
+  // The colours of data (see plotly_charts.py) and their brighter twins on a dark page.
+  const bright = { "#2563a8": "#6fa8ea", "#d97706": "#f0a13c", "#0f8a5f": "#3fc28f", "#9333a8": "#cf8be0",
+    "#b45309": "#e0954f", "#c0392b": "#f0796b", "#9aa3ad": "#7f8a95" };
+
+  // The figure as it was written, with the theme's colours.
+  const figureOf = (element) => {
+    let text = element.source;
+    if (isDark()) text = text.replace(/#[0-9a-f]{6}/g, (found) => bright[found] || found);
+    const figure = JSON.parse(text);
+    if (figure.layout.wide) element.style.minWidth = `${figure.layout.wide}px`;
+    delete figure.layout.wide;
+    const line = colour("--line");
+    for (const name of ["xaxis", "yaxis"]) {
+      Object.assign(figure.layout[name] ||= {}, { gridcolor: line, linecolor: line, tickcolor: line });
+    }
+    Object.assign(figure.layout, { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: colour("--ink") }, uirevision: "kept" });
+    return figure;
   };
 
   const draw = (element) => {
-    if (element.dataset.drawn) return Promise.resolve();
-    element.dataset.drawn = "yes";
-    const source = element.querySelector("script");
-    const figure = JSON.parse(source.textContent);
-    source.remove();
-    if (figure.layout.wide) element.style.minWidth = `${figure.layout.wide}px`;
-    delete figure.layout.wide;
-    for (const [path, value] of Object.entries(themed())) {
-      const keys = path.split(".");
-      let place = figure.layout;
-      for (const key of keys.slice(0, -1)) place = place[key] = place[key] || {};
-      place[keys.at(-1)] = value;
-    }
-    return Plotly.newPlot(element, figure.data, figure.layout, config);
+    if (element.source) return;
+    const script = element.querySelector("script");
+    element.source = script.textContent;
+    script.remove();
+    const figure = figureOf(element);
+    Plotly.newPlot(element, figure.data, figure.layout, config);
   };
 
   const plots = [...document.querySelectorAll(".plot")];
@@ -36,12 +43,16 @@
   for (const plot of plots) watcher.observe(plot);
   addEventListener("beforeprint", () => plots.forEach(draw));
 
-  const repaint = () => { for (const plot of plots) if (plot.dataset.drawn) Plotly.relayout(plot, themed()); };
-  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const repaint = () => {
+    for (const plot of plots) {
+      if (!plot.source) continue;
+      const figure = figureOf(plot);
+      Plotly.react(plot, figure.data, figure.layout, config);
+    }
+  };
   dark.addEventListener("change", repaint);
   document.getElementById("theme").addEventListener("click", () => {
-    const now = root.dataset.theme || (dark.matches ? "dark" : "light");
-    root.dataset.theme = now === "dark" ? "light" : "dark";
+    root.dataset.theme = isDark() ? "light" : "dark";
     repaint();
   });
 

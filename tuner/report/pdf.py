@@ -21,9 +21,12 @@ PAPER = (8.27, 11.69)  # A4, inches
 LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.6, 0.7, 0.7  # margins, inches
 WIDTH = PAPER[0] - LEFT - RIGHT
 POINT = 1 / 72  # inches
+TABLE_SIZE = 6.5  # points
+BOLD = 1.2  # width of a bold letter in those of a normal one
 CHARACTERS = 112  # of body text in a line
 MOST_ROWS = 40  # of a table of trials: the page and the CSV files have all
 MOST_COLUMNS = 9
+LEAST_TABLE = 0.9  # inches below which a table begins on the next page
 STYLE: Any = {
     "pdf.fonttype": 42,  # TrueType, embedded
     "font.family": "DejaVu Sans",
@@ -95,9 +98,9 @@ class Pages:
         wide = WIDTH / columns
         for i, plot in enumerate(chart.plots):
             row, column = divmod(i, columns)
-            left, bottom = LEFT + column * wide + 0.55, self.y - (row + 1) * each + 0.5
-            pad = matplotlib_charts.label_room(plot)
-            box = (left + pad, bottom, wide - 0.75 - pad, each - 0.7)
+            pad, under, over = matplotlib_charts.margins(plot)
+            left, bottom = LEFT + column * wide + 0.55, self.y - (row + 1) * each + under
+            box = (left + pad, bottom, wide - 0.75 - pad, each - under - over)
             axes = page.add_axes((box[0] / PAPER[0], box[1] / PAPER[1], box[2] / PAPER[0], box[3] / PAPER[1]))
             matplotlib_charts.draw(plot, axes)
         self.y -= height
@@ -115,6 +118,8 @@ class Pages:
             if len(rows) > MOST_ROWS:
                 note = f"{table.caption}: the first {MOST_ROWS} of {len(rows)}; the HTML report has them all"
                 rows = rows[:MOST_ROWS]
+        if self.y - BOTTOM < LEAST_TABLE:
+            self._turn()
         if note:
             self._text(note, colour="0.3", size=7.5, before=0.08)
         for line, cells in enumerate(_wrapped(headings, rows)):
@@ -123,7 +128,9 @@ class Pages:
             if self.y - need < BOTTOM:
                 self._turn()
             for x, lines in cells:
-                self._put(LEFT + x, "\n".join(lines), size=6.5, weight="bold" if line == 0 else "normal")
+                self._put(
+                    LEFT + x, "\n".join(lines), size=TABLE_SIZE, weight="bold" if line == 0 else "normal"
+                )
             self.y -= need
         self.y -= 0.06
 
@@ -179,26 +186,38 @@ class Pages:
 
 def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[tuple[float, list[str]]]]:
     """Each row's cells as `(x in inches, lines)`; columns share the width by what they hold."""
-    cells = [list(headings), *rows]
-    longest = [max(max(len(row[j]) for row in rows), min(len(headings[j]), 14)) for j in range(len(headings))]
-    wanted = [min(max(n, 3), 44) + 2 for n in longest]
-    letters = WIDTH / (6.5 * 0.56 * POINT)  # of the table's size in a line
-    total = sum(wanted)
-    widths = wanted if total <= letters else [max(6, int(w * letters / total)) for w in wanted]
-    starts = [sum(widths[:j]) * 6.5 * 0.56 * POINT for j in range(len(widths))]
-    return [
-        [
-            (
-                starts[j],
-                textwrap.wrap(cell if i else short(cell, 40), _letters(widths[j], heading=i == 0))[:6]
-                or [""],
-            )
-            for j, cell in enumerate(row)
-        ]
-        for i, row in enumerate(cells)
-    ]
+    letter = TABLE_SIZE * 0.6 * POINT  # inches, on average
+    widths = _widths(headings, rows, int(WIDTH / letter))
+    starts = [sum(widths[:j]) * letter for j in range(len(widths))]
+    found = []
+    for i, row in enumerate([list(headings), *rows]):
+        cells = []
+        for start, width, cell in zip(starts, widths, row, strict=True):
+            text = cell if i else short(cell, 40)
+            cells.append((start, textwrap.wrap(text, _letters(width, heading=i == 0))[:8] or [""]))
+        found.append(cells)
+    return found
+
+
+def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]], letters: int) -> list[int]:
+    """Letters for each column: its longest word if that can be, and of the rest by what it holds."""
+    least, wanted = [], []
+    for j, heading in enumerate(headings):
+        cells = [row[j] for row in rows]
+        words = max((len(word) for cell in cells for word in cell.split()), default=0)
+        title = max((len(word) for word in heading.split()), default=0)
+        longest = max((len(cell) for cell in cells), default=0)
+        least.append(min(max(words, round(title * BOLD), min(longest, 12)), 22) + 2)
+        wanted.append(max(least[-1], min(max(longest, round(title * BOLD)), 48) + 2))
+    if sum(wanted) <= letters:
+        return wanted
+    room = letters - sum(least)
+    if room <= 0:
+        return [max(5, int(n * letters / sum(least))) for n in least]
+    more = [w - n for w, n in zip(wanted, least, strict=True)]
+    return [n + int(room * m / sum(more)) for n, m in zip(least, more, strict=True)]
 
 
 def _letters(width: int, *, heading: bool) -> int:
     """Letters that fit a column; a heading's are bold and wider."""
-    return max(3, int((width - 1) * (0.8 if heading else 1)))
+    return max(3, int((width - 1) / (BOLD if heading else 1)))

@@ -9,9 +9,10 @@ import html
 import math
 from typing import Any
 
-from tuner.report.charts import Bars, Chart, Panel, Parallel, Plot, Series, Spans, Surface
+from tuner.report.charts import Bars, Chart, Matrix, Panel, Parallel, Plot, Series, Spans, Surface
 
-# told apart in grey and by marker: dark blue, orange, green, purple; grey for what was pruned
+# told apart in grey and by marker: dark blue, orange, green, purple; grey for what was pruned. The page's
+# script has a brighter one for each on a dark page.
 COLOURS = ("#2563a8", "#d97706", "#0f8a5f", "#9333a8", "#b45309")
 FAINT = "#9aa3ad"
 BAD = "#c0392b"
@@ -33,6 +34,8 @@ def figure(plot: Plot) -> dict[str, Any]:
         return _parallel(plot)
     if isinstance(plot, Spans):
         return _spans(plot)
+    if isinstance(plot, Matrix):
+        return _matrix(plot)
     return _surface(plot)
 
 
@@ -56,7 +59,13 @@ def _panel(panel: Panel) -> dict[str, Any]:
         layout["xaxis"] |= {
             "type": "category", "categoryorder": "array", "categoryarray": [escape(w) for w in panel.words],
         }  # fmt: skip
+    if panel.square:
+        line = {"type": "line", "x0": 0, "y0": 0, "x1": 1, "y1": 1, "layer": "below"}
+        layout["shapes"] = [{**line, "line": {"color": FAINT, "width": 1, "dash": "dot"}}]
+        layout["xaxis"]["range"] = layout["yaxis"]["range"] = [-0.02, 1.02]
     layout["showlegend"] = len(seen) > 1
+    if len(seen) > 2:
+        layout["margin"]["t"] += 24  # on a phone the legend takes two lines
     return {"data": data, "layout": layout}
 
 
@@ -144,8 +153,8 @@ def _parallel(plot: Parallel) -> dict[str, Any]:
                 "mode": "lines",
                 "x": list(range(len(heights))),
                 "y": list(heights),
-                "line": {"color": ramp(shade), "width": 0.8 + 1.6 * shade**4},
-                "opacity": 0.35 + 0.65 * shade,
+                "line": {"color": COLOURS[1] if shade > 0.9 else FAINT, "width": 0.8 + 1.6 * shade**4},
+                "opacity": 0.2 + 0.8 * shade**2,
                 "hoverinfo": "text",
                 "hovertext": escape(text),
                 "showlegend": False,
@@ -158,7 +167,7 @@ def _parallel(plot: Parallel) -> dict[str, Any]:
         "tickvals": list(range(count)),
         "ticktext": names,
         "range": [-0.3, count - 0.7],
-        "tickangle": 25,
+        "tickangle": -25,  # a label ends at its axis: the last has no room to its right
     }
     layout["yaxis"] |= {"visible": False, "range": [-0.12, 1.12]}
     layout["annotations"] = [
@@ -167,7 +176,8 @@ def _parallel(plot: Parallel) -> dict[str, Any]:
         for i in range(count)
     ]
     layout |= {"showlegend": False, "height": HEIGHT + 80, "hovermode": "closest"}
-    layout["wide"] = 70 * count  # least width in pixels; the page scrolls it where it is narrower
+    layout["margin"]["l"] = 100  # the first label ends at its axis
+    layout["wide"] = 100 + 70 * count  # least width in pixels; the page scrolls it where it is narrower
     return {"data": data, "layout": layout}
 
 
@@ -221,6 +231,21 @@ def _surface(plot: Surface) -> dict[str, Any]:
         "marker": {"color": "#fff", "size": 6, "line": {"color": "#222", "width": 1}},
     }  # fmt: skip
     return {"data": [contour, points], "layout": layout}
+
+
+def _matrix(plot: Matrix) -> dict[str, Any]:
+    cells = {
+        "type": "heatmap", "z": plot.shares(), "zmin": 0, "zmax": 1, "colorscale": SCALE, "showscale": False,
+        "x": [escape(short(c)) for c in plot.columns], "y": [escape(short(r)) for r in plot.rows],
+        "text": [[str(n) if n else "" for n in line] for line in plot.counts], "texttemplate": "%{text}",
+        "hovertemplate": "%{y} → %{x}: %{text} (%{z:.1%})<extra></extra>", "xgap": 1, "ygap": 1,
+    }  # fmt: skip
+    layout = _layout(plot.title, plot.x, plot.y)
+    layout["xaxis"] |= {"type": "category", "showgrid": False}
+    layout["yaxis"] |= {"type": "category", "autorange": "reversed", "showgrid": False}
+    layout |= {"showlegend": False, "height": max(HEIGHT - 60, 110 + 24 * len(plot.rows))}
+    layout["wide"] = 90 + 30 * len(plot.columns)
+    return {"data": [cells], "layout": layout}
 
 
 def _layout(title: str, x: str, y: str) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from tuner.report import bundles, figures, words
+from tuner.report import bundles, figures, mistakes, words
 from tuner.report.blocks import Block, Document, Section, Table, Text
 from tuner.report.data import Material, Study, Trial
 from tuner.report.importance import word
 from tuner.report.ledger import Finding, ledger
 from tuner.study_file import slug
+from tuner.view import duration
 
 TOP = 10
 ENVIRONMENT = ("optuna", "torch", "numpy", "scikit-learn", "matplotlib", "plotly")
@@ -28,12 +29,22 @@ def document(material: Material) -> Document:
     sections += [study_section(study) for study in material.studies]
     for bundle in material.bundles:
         sections.append(
-            Section(f"bundle-{slug(bundle.name)}", f"Ensemble {bundle.name}", bundles.blocks(bundle))
+            Section(
+                f"bundle-{slug(bundle.name)}",
+                f"Ensemble {bundle.name}",
+                bundles.blocks(bundle, material.results / "ensembles" / bundle.name),
+            )
         )
-    if len(material.bundles) > 1:
-        sections.append(Section("frontier", "Ensembles compared", bundles.frontier(material.bundles)))
+    if material.bundles:
+        side_by_side = bundles.frontier(material.bundles) if len(material.bundles) > 1 else []
+        sections.append(
+            Section("frontier", "Ensembles compared", [*side_by_side, *bundles.sizes(material.results)])
+        )
+    else:
+        none = "No ensemble yet: python -m ensemble build --k 10 takes the best runs of these studies."
+        sections.append(Section("ensembles", "Ensembles", [Text([none], aside=True)]))
     for study in material.studies:
-        blocks = bundles.errors(study, material.results)
+        blocks = mistakes.blocks(study, material.results)
         if blocks:
             sections.append(Section(f"errors-{slug(study.name)}", f"Errors of {study.name}'s winner", blocks))
     sections.append(Section("hypotheses", "Hypotheses", hypotheses(findings)))
@@ -134,8 +145,8 @@ def overview(material: Material) -> Table:
                 else "confirmed"
                 if study.attrs.get("confirmed")
                 else "no",
-                words.duration(spent.seconds),
-                words.duration(spent.saved_seconds) if spent.saved_epochs else "–",
+                duration(spent.seconds),
+                duration(spent.saved_seconds) if spent.saved_epochs else "–",
             ]
         )
     headings = ["study", "finished", "pruned", "failed", "best", "winner", "over default", "verified",
@@ -155,30 +166,11 @@ def hypotheses(findings: Sequence[Finding]) -> list[Block]:
         "to all trials, a model and no experiment. Intervals are per claim, not for all claims together."
     )
     rows = [
-        [
-            f.study,
-            f.claim,
-            f.verdict,
-            f.metric,
-            f.interval(),
-            f.how,
-            f.basis,
-            _numbers(f.trials),
-            f.next_run or "–",
-        ]
+        [f.study, f.claim, f.verdict, f"{f.metric} {f.interval()}", f.basis, _numbers(f.trials),
+         f.next_run or "–"]
         for f in findings
-    ]
-    headings = [
-        "study",
-        "claim",
-        "verdict",
-        "metric",
-        "effect [interval]",
-        "from",
-        "basis",
-        "trials",
-        "would decide",
-    ]
+    ]  # fmt: skip
+    headings = ["study", "claim", "verdict", "effect [interval]", "from", "trials", "would decide"]
     return [Text([intro]), Table(headings, rows)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -14,10 +15,9 @@ from tuner.report.blocks import Table
 from tuner.report.data import Material, Study
 from tuner.report.ledger import Finding, ledger
 from tuner.report.sections import overview
+from tuner.sparkline import sparkline
 
-SPARKS = "▁▂▃▄▅▆▇█"
 TOP = 10
-WIDTH = 60  # columns of the best-so-far chart
 BAR = 24  # of a full bar
 STYLES = {"confirmed": "green", "refuted": "red", "undecided": "dim"}
 
@@ -74,16 +74,6 @@ def show_ledger(findings: Sequence[Finding], console: Console) -> None:
     console.print(table)
 
 
-def sparkline(values: Sequence[float]) -> str:
-    """`values` as a line of blocks, at most WIDTH of them."""
-    if not values:
-        return ""
-    step = max(1, -(-len(values) // WIDTH))
-    shown = list(values[::step])
-    low, span = min(shown), (max(shown) - min(shown)) or 1.0
-    return "".join(SPARKS[min(7, int(8 * (v - low) / span))] for v in shown)
-
-
 def _importances(found: importance.Importances) -> RichTable:
     table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("parameter", "PED-ANOVA", "fANOVA"):
@@ -99,9 +89,8 @@ def _bar(value: float | None) -> str:
 
 
 def _pruned_at(study: Study) -> str:
-    ends = sorted({t.epochs for t in study.trials if t.state == "pruned"})
-    counts = {e: sum(t.state == "pruned" and t.epochs == e for t in study.trials) for e in ends}
-    return ", ".join(f"{n} after epoch {e}" for e, n in counts.items())
+    ends = Counter(t.epochs for t in study.trials if t.state == "pruned")
+    return summary.pruned_words(dict(sorted(ends.items())))
 
 
 def _table(content: Table) -> RichTable:

@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuner.cost import Cost, cost_of, total
 from tuner.report.data import Study, Trial
 from tuner.report.ledger import t_interval
-from tuner.view import duration
 from tuner.winners import CONFIRMED
 
 Z = 1.96  # of a 95 % interval
@@ -71,33 +71,10 @@ def seed_noise(study: Study) -> float | None:
     return math.sqrt(sum((len(g) - 1) * statistics.variance(g) for g in groups) / freedom)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Seconds and epochs spent, and those that pruning saved (at the study's own mean epoch)."""
-
-    seconds: float
-    epochs: int
-    saved_epochs: int
-    saved_seconds: float
-
-
 def cost(study: Study) -> Cost:
-    """What a study cost. Saved: epochs that pruned trials did not run, of the longest trial's."""
-    seconds = sum(t.seconds for t in study.trials)
-    epochs = sum(t.epochs for t in study.trials)
-    whole = study.file.max_epochs or max((t.epochs for t in study.trials), default=0)
-    saved = sum(max(0, whole - t.epochs) for t in study.trials if t.state == "pruned")
-    return Cost(seconds, epochs, saved, saved * seconds / epochs if epochs else 0.0)
-
-
-def cost_sentence(spent: Cost) -> str:
-    """`2 h 3 min of training, 812 epochs; pruning saved …`."""
-    text = f"{duration(spent.seconds)} of training in {spent.epochs} epochs"
-    if spent.saved_epochs:
-        share = spent.saved_epochs / (spent.saved_epochs + spent.epochs)
-        about = duration(spent.saved_seconds)
-        text += f"; pruning saved {spent.saved_epochs} epochs ({share:.0%}, about {about})"
-    return text
+    """What a study cost."""
+    ends = ((t.state == "pruned", t.epochs, t.seconds) for t in study.trials)
+    return cost_of(ends, whole=study.file.max_epochs)
 
 
 def counts_sentence(study: Study) -> str:
@@ -173,7 +150,7 @@ def study_sentences(study: Study) -> list[str]:
     if origin:
         lines.append(f"It started from the {origin}.")
     if study.trials:
-        lines.append(f"Cost: {cost_sentence(cost(study))}.")
+        lines.append(f"Cost: {cost(study)}.")
     if study.attrs.get("stopped"):
         lines.append(f"It stopped: {study.attrs['stopped']}.")
     return [line for line in lines if line]
@@ -194,17 +171,11 @@ def winner_sentence(study: Study, winner: Trial) -> str:
 
 def campaign_sentences(studies: Sequence[Study]) -> list[str]:
     """The campaign in words, a sentence or two a study."""
-    total = [cost(s) for s in studies]
     trials = sum(len(s.finished) for s in studies)
     complete = sum(s.count("complete") for s in studies)
-    spent = Cost(
-        sum(c.seconds for c in total),
-        sum(c.epochs for c in total),
-        sum(c.saved_epochs for c in total),
-        sum(c.saved_seconds for c in total),
-    )
+    spent = total(cost(s) for s in studies)
     what = "1 study" if len(studies) == 1 else f"{len(studies)} studies"
-    lines = [f"{what}, {trials} finished trials ({complete} complete). Cost: {cost_sentence(spent)}."]
+    lines = [f"{what}, {trials} finished trials ({complete} complete). Cost: {spent}."]
     for study in studies:
         thin = state_of_trials(study)
         if study.winner is None:
