@@ -14,7 +14,7 @@ The ensemble writes members, weights and pooling; calibration and decoding are s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -113,7 +113,7 @@ class Bundle:
                 raise InputError(
                     f"bundle '{self.name}': expected {len(self.members)} weights for {head}, got {got}"
                 )
-            if min(weights) < 0 or abs(sum(weights) - 1) > 1e-4:
+            if not (min(weights) >= 0 and abs(sum(weights) - 1) <= 1e-4):  # so that NaN is none either
                 raise InputError(
                     f"bundle '{self.name}': weights of {head} are no distribution (sum {sum(weights):.4g})"
                 )
@@ -165,6 +165,8 @@ class Bundle:
             raise InputError(f"{where}: expected a bundle of format {FORMAT}, got {found!r}; build it again")
         values = {key: value for key, value in content.items() if key != "format"}
         try:
+            if not isinstance(values["name"], str) or not isinstance(values["decoding"], Mapping):
+                raise TypeError("name and decoding: expected text and an object")
             values["members"] = tuple(Member(**member) for member in values["members"])
             values["weights"] = {head: tuple(weights) for head, weights in values["weights"].items()}
             return cls(**values)
@@ -173,11 +175,18 @@ class Bundle:
 
     @classmethod
     def load(cls, folder: Path) -> Bundle:
-        """Reads `folder/bundle.json`."""
+        """Reads `folder/bundle.json`.
+
+        Raises:
+            InputError: none there, not one of ours, or one that names files outside its folder.
+        """
         path = folder / BUNDLE
         if not folder.is_dir():
             raise InputError(f"{folder}: no such bundle; build one with `python -m ensemble build`")
-        return cls.from_json(read_json(path), where=str(path))
+        bundle = cls.from_json(read_json(path), where=str(path))
+        paths = [member.path for member in bundle.members]
+        _require_inside(folder, [*paths, bundle.line_order] if bundle.line_order else paths)
+        return bundle
 
     def save(self, folder: Path) -> Path:
         """Writes `folder/bundle.json` at once or not at all."""
@@ -204,6 +213,21 @@ def find_bundle(results: Path, name: str | None = None) -> Path:
         return Path(name)
     have = f"there are: {', '.join(sorted(known))}" if known else "there is none yet"
     raise InputError(f"no bundle '{name}' in {root} ({have}){nearest(name, known)}")
+
+
+def _require_inside(folder: Path, paths: Sequence[Any]) -> None:
+    """InputError when a path, or a link anywhere in the bundle, leads out of its folder."""
+    root = folder.resolve()
+    for path in paths:
+        if not isinstance(path, str):
+            raise InputError(f"{folder / BUNDLE}: not a bundle (expected a path, got {path!r})")
+    links = [str(found.relative_to(folder)) for found in folder.rglob("*") if found.is_symlink()]
+    for path in [*paths, *links]:
+        found = (folder / path).resolve()
+        if not found.is_relative_to(root) or found == root:
+            raise InputError(
+                f"{folder / BUNDLE}: '{path}' leaves the bundle's folder; a bundle holds its files itself"
+            )
 
 
 def _check_choice(name: str, what: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -170,6 +170,8 @@ def _read(folder: Path, skipped: Skipped) -> Candidate | None:
 def _candidate(folder: Path, result: Mapping[str, Any], trial: Mapping[str, Any]) -> Candidate:
     """KeyError, TypeError or ValueError when the files are not as the trainer and the tuner write them."""
     metrics = {str(name): float(value) for name, value in result["metrics"].items() if value is not None}
+    for key in ("parameters", "ms_per_window"):
+        float(result.get(key) or 0)
     for key in ("data_hash", "split_hash", "track"):
         if not isinstance(result[key], str):
             raise TypeError(f"{key} is {result[key]!r}")

@@ -109,18 +109,22 @@ class Layout:
     unknown: np.ndarray  # (P,) the target is not in the vocabulary and no head is asked: never right
 
     @classmethod
-    def of(cls, targets: Targets, vocabulary: Vocabulary, *, everything: bool = False) -> Layout:
+    def of(
+        cls, targets: Targets, vocabulary: Vocabulary, *, everything: bool = False, where: str = ""
+    ) -> Layout:
         """Works out the groups of every head.
 
         Args:
             everything: all positions with stored logits, so also the parameter type of value positions, which
                 is no part of a token's probability.
+            where: the file of the targets, for errors.
 
         Raises:
             InputError: the targets hold ids or factors that the vocabulary does not have.
         """
         if targets.gold.min(initial=0) < 0 or targets.gold.max(initial=0) >= len(vocabulary):
-            raise InputError(f"targets hold token ids beyond the vocabulary's {len(vocabulary)} tokens")
+            of = f"{where}: " if where else ""
+            raise InputError(f"{of}targets hold token ids beyond the vocabulary's {len(vocabulary)} tokens")
         factors = vocabulary.factor_table[targets.gold]  # (P, 4)
         sizes = vocabulary.head_sizes
         asked = {
@@ -158,6 +162,10 @@ def read_targets(path: Path) -> Targets:
     """
     with opened(path) as arrays:
         targets = Targets.of(arrays)
+    for name, array in targets.to_arrays().items():
+        expected = ("b", 2) if name == "applies" else ("iu", 1)
+        if array.dtype.kind not in expected[0] or array.ndim != expected[1]:
+            raise InputError(f"{path}: '{name}' is {array.dtype} of shape {array.shape}: not a run's")
     positions, windows = len(targets.gold), targets.windows
     if targets.applies.shape != (positions, len(HEADS)) or len(targets.window) != positions:
         raise InputError(f"{path}: arrays of {positions} target positions do not fit together")
@@ -200,14 +208,21 @@ def opened(path: Path) -> Iterator[NpzFile]:
         raise InputError(f"{path}: no such file") from None
     except InputError:
         raise
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except (
+        zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError, AttributeError, MemoryError
+    ) as error:  # fmt: skip
         raise InputError(f"{path}: not readable ({error}); was it cut off?") from None
 
 
 def _chosen(logits: np.ndarray, group: Group, path: Path, head: str) -> np.ndarray:
     """(n, v) float32 of the group's rows and classes."""
-    if logits.ndim != 2 or (len(group.classes) and logits.shape[1] <= group.classes[-1]):
-        raise InputError(f"{path}: {head} logits of shape {logits.shape} do not fit the vocabulary")
+    if (
+        logits.dtype.kind != "f"
+        or logits.ndim != 2
+        or (len(group.classes) and logits.shape[1] <= group.classes[-1])
+    ):
+        kind = f"{logits.dtype}, shape {logits.shape}"
+        raise InputError(f"{path}: {head} logits ({kind}) do not fit the vocabulary")
     chosen = logits[group.rows]
     if len(group.classes) < logits.shape[1]:
         chosen = np.take(chosen, group.classes, axis=1)  # rows stay contiguous, unlike with [:, classes]

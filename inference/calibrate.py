@@ -91,7 +91,7 @@ def read_samples(folder: Path, part: str) -> dict[str, HeadSamples]:
     vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY))
     path = part_file(folder, part)
     targets = read_targets(path)
-    layout = Layout.of(targets, vocabulary)
+    layout = Layout.of(targets, vocabulary, where=str(path))
     log_p = read_log_probabilities(path, layout)
     owner = targets.recording[targets.window]
     return {

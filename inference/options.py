@@ -46,8 +46,8 @@ class DecodingOptions:
                 f"decoding method: expected one of {', '.join(METHODS)}, got {self.method!r}{hint}"
             )
         for name, value in (("beam", self.beam), ("samples", self.samples)):
-            if value is not None and not 1 <= value <= 10_000:
-                raise InputError(f"{name}: expected 1 to 10000, got {value}")
+            if value is not None and not (isinstance(value, int) and 1 <= value <= 10_000):
+                raise InputError(f"{name}: expected a whole number from 1 to 10000, got {value!r}")
         self.filter()
 
     @classmethod

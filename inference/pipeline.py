@@ -130,10 +130,15 @@ class Decoder:
         programs = None
         if bundle.line_order is not None:
             programs = Programs.load(folder / bundle.line_order, predictor.vocabulary)
+        try:
+            options = DecodingOptions.from_dict(bundle.decoding)
+            joint = JointOptions.from_dict(bundle.decoding.get("joint") or {})
+        except (TypeError, ValueError, AttributeError) as error:  # InputError is a ValueError
+            raise InputError(f"{folder / BUNDLE}: decoding parameters: {error}") from None
         return cls(
             predictor,
-            options=DecodingOptions.from_dict(bundle.decoding),
-            joint=JointOptions.from_dict(bundle.decoding.get("joint") or {}),
+            options=options,
+            joint=joint,
             programs=programs,
             name=bundle.name,
         )

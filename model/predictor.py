@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from model.network import LayerCache, Network
 from model.recordings import Recordings
 from model.registration import Registration
 from model.row_source import POSITION_FEATURES, RowSource, delays_of
-from model.run_folder import CONFIG, SCALER, VOCABULARY, WEIGHTS, read_json
+from model.run_folder import CONFIG, SCALER, VOCABULARY, WEIGHTS, read_object
 from model.scaler import Scaler
 from model.tokens import HEADS, Vocabulary
 from model.windows import Windows, find_windows
@@ -80,21 +81,17 @@ class RunPredictor:
         Raises:
             InputError: a file is missing, torn, or does not belong to the others.
         """
-        config = Config.from_dict(read_json(folder / CONFIG))
-        vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY))
-        scaler = Scaler.from_json(read_json(folder / SCALER))
-        try:
-            tensors = load_file(folder / WEIGHTS)
-        except FileNotFoundError:
-            raise InputError(
-                f"{folder}: has no {WEIGHTS}; only the best runs of a study keep their weights"
-            ) from None
-        except SafetensorError as error:
-            raise InputError(f"{folder / WEIGHTS}: not readable ({error}); was it cut off?") from None
-        parts = _by_prefix(tensors)
+        config = _read(folder / CONFIG, Config.from_dict)
+        vocabulary = _read(folder / VOCABULARY, Vocabulary.from_json)
+        scaler = _read(folder / SCALER, Scaler.from_json)
+        parts = _by_prefix(_weights(folder))
         registration = None
         if "registration" in parts:
-            registration = Registration.from_arrays({k: v.numpy() for k, v in parts["registration"].items()})
+            arrays = {k: v.numpy() for k, v in parts["registration"].items()}
+            try:
+                registration = Registration.from_arrays(arrays)
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                raise InputError(f"{folder / WEIGHTS}: its registration is none of ours ({error})") from None
         network = Network(
             config,
             channels=len(scaler.channels) + POSITION_FEATURES * config.machine_position,
@@ -106,7 +103,11 @@ class RunPredictor:
         try:
             network.load_state_dict(parts["network"])
         except RuntimeError as error:
-            raise InputError(f"{folder / WEIGHTS}: does not fit {CONFIG} ({error})") from None
+            first, *more = str(error).splitlines()[1:] or [str(error)]
+            others = f", and {len(more)} more" if more else ""
+            raise InputError(
+                f"{folder / WEIGHTS}: does not fit {CONFIG} and {VOCABULARY} ({first.strip()[:200]}{others})"
+            ) from None
         return cls(network, config=config, vocabulary=vocabulary, scaler=scaler, registration=registration)
 
     @property
@@ -157,6 +158,37 @@ class RunPredictor:
     def reorder(self, state: State, rows: Tensor) -> State:
         """The state of the rows `rows` (M,), which may repeat or leave out rows."""
         return State([cache.reorder(rows.to(self.device)) for cache in state.caches])
+
+
+T = TypeVar("T")
+
+
+def _read(path: Path, parse: Callable[[dict[str, Any]], T]) -> T:
+    """What `parse` makes of a JSON file; its InputError gets the file's name."""
+    content = read_object(path)
+    try:
+        return parse(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a run; InputError when there are none, or torn or not finite ones."""
+    path = folder / WEIGHTS
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder}: has no {WEIGHTS}; only the best runs of a study keep their weights"
+        ) from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not readable ({error}); was it cut off?") from None
+    for name, tensor in tensors.items():
+        if "." not in name:
+            raise InputError(f"{path}: holds '{name}', which belongs to no part of a network")
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{path}: the weights '{name}' are not finite; train the run again")
+    return tensors
 
 
 def _by_prefix(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -28,6 +28,12 @@ SUFFIXES = (".csv", ".csv.gz")
 _SENSOR = re.compile(r"\w+\.[A-Za-z]\w*")
 _NUMBERED = re.compile(r"(?P<operation>.+)_\d+")
 _DUPLICATED = re.compile(r"(?P<column>.+)_duplicated_\d+")
+_ENDLESS = re.compile(r"\d{41,}")
+LONGEST_LINE = 1000  # characters; controllers take 256
+LARGEST_RATIO, UNSUSPICIOUS = (
+    200,
+    64 * 2**20,
+)  # a CSV shrinks to a fifth; a file made to fill memory, to 1/1000
 FROZEN_ROWS = 20  # rows in which no channel changes at all, up to the last: the boards had stopped sending
 
 
@@ -137,7 +143,7 @@ def from_table(
             raise InputError(f"{where}: no column '{LINE_TEXT}'; training needs the line of each row")
         lines = [""] * table.height
     else:
-        spelled = {text: canonical(text) for text in table[LINE_TEXT].drop_nulls().unique().to_list()}
+        spelled = {text: _spelled(text, where) for text in table[LINE_TEXT].drop_nulls().unique().to_list()}
         lines = [spelled.get(text, "") for text in table[LINE_TEXT].to_list()]
     rows = table.height
     if require_lines:
@@ -148,6 +154,8 @@ def from_table(
     signals, filled = _numbers(table, channels)
     live = ~np.isnan(signals[0]) if len(signals) else np.ones(len(channels), dtype=bool)
     signals, channels = signals[:, live], tuple(c for c, there in zip(channels, live, strict=True) if there)
+    if not channels:
+        raise InputError(f"{where}: no sensor column has a number in it")
     return RecordingFile(
         name=name,
         source=source,
@@ -160,6 +168,19 @@ def from_table(
         runs=count_runs(_line_numbers(table)),
         frozen_rows=_frozen(signals),
     )
+
+
+def _spelled(text: str, where: str) -> str:
+    """The canonical line; InputError for what no controller takes for one, before work goes into it."""
+    if len(text) > LONGEST_LINE:
+        raise InputError(
+            f"{where}: a line of {len(text):,} characters, longer than {LONGEST_LINE}: '{text[:20]}…'"
+        )
+    if number := _ENDLESS.search(text):
+        raise InputError(
+            f"{where}: expected a number of at most 40 digits in a line, got '{number[0][:20]}…'"
+        )
+    return canonical(text)
 
 
 def count_runs(line_numbers: Sequence[int | None]) -> int:
@@ -207,14 +228,26 @@ def _read_table(path: Path) -> pl.DataFrame:
 
 def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
+        return _unzipped(path) if path.suffix == ".gz" else path.read_bytes()
     except EOFError:
         raise InputError(f"{path}: the .gz is cut off; copy or download it again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path}: not a readable .gz file ({error})") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _unzipped(path: Path) -> bytes:
+    """The content of a .gz; InputError as soon as it grows beyond all measure."""
+    limit = max(UNSUSPICIOUS, LARGEST_RATIO * path.stat().st_size)
+    parts, size = [], 0
+    with gzip.open(path) as file:
+        while part := file.read(2**22):
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise InputError(f"{path}: expands to more than {LARGEST_RATIO} times its size: no recording")
+    return b"".join(parts)
 
 
 def _name_bad_cell(text: pl.DataFrame, numeric: Iterable[str], path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.errors import InputError
-from model.run_folder import read_json
+from model.run_folder import read_json, read_object
 
 if TYPE_CHECKING:
     from model.recording_files import RecordingFile
@@ -75,34 +75,49 @@ class Recordings:
         """Maps the data set in `folder`.
 
         Raises:
-            InputError: there is none, or a part of it is missing or of another size.
+            InputError: there is none, or a part of it is missing, of another size, or not as it was written.
         """
         folder = Path(folder)
         if not (folder / MANIFEST).is_file():
             raise InputError(
                 f"{folder}: no data set here; make one with `python -m model import DIR --to {folder}`"
             )
-        manifest = read_json(folder / MANIFEST)
+        manifest = read_object(folder / MANIFEST)
         if manifest.get("format") != FORMAT:
             raise InputError(
                 f"{folder}: format {manifest.get('format')!r}, expected {FORMAT}; import it again"
             )
-        recordings = tuple(Recording(**{**r, "boards": tuple(r["boards"])}) for r in manifest["recordings"])
-        channels, rows = tuple(manifest["channels"]), manifest["rows"]
-        return cls(
+        try:
+            recordings = tuple(
+                Recording(**{**r, "boards": tuple(r["boards"])}) for r in manifest["recordings"]
+            )
+            channels, rows = tuple(manifest["channels"]), int(manifest["rows"])
+            described = {key: str(manifest[key]) for key in ("kind", "content_hash")}
+            boards = tuple(manifest["boards"])
+            inside = all(0 <= r.start <= r.start + r.rows <= rows for r in recordings)
+            if not inside or not all(isinstance(name, str) for name in channels):
+                raise ValueError("its recordings do not lie within its rows")
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{folder / MANIFEST}: not a data set's manifest ({error}); import it again"
+            ) from None
+        data = cls(
             name=folder.name,
             folder=folder,
-            kind=manifest["kind"],
-            content_hash=manifest["content_hash"],
+            **described,
             channels=channels,
-            boards=tuple(manifest["boards"]),
+            boards=boards,
             signals=_mapped(folder / SIGNALS, (rows, len(channels))),
             present=_mapped(folder / PRESENT, (len(recordings), len(channels))),
             position=_mapped(folder / POSITION, (rows, 3)),
             line_ids=_mapped(folder / LINE_IDS, (rows,)),
-            lines=tuple(read_json(folder / LINES)),
+            lines=_lines(folder / LINES),
             recordings=recordings,
         )
+        ids = data.line_ids
+        if ids.dtype.kind != "i" or (len(ids) and not NO_LINE <= ids.min() <= ids.max() < len(data.lines)):
+            raise InputError(f"{folder / LINE_IDS}: does not fit {LINES}; import the data set again")
+        return data
 
     @classmethod
     def from_files(
@@ -195,6 +210,13 @@ def default_data(root: Path = Path("data")) -> Path:
 
         synthesize(simulated)
     return simulated
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    lines = read_json(path)
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise InputError(f"{path}: expected a list of lines; import the data set again")
+    return tuple(lines)
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:

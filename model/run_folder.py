@@ -31,13 +31,26 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file of ours; InputError names the file when it is missing or torn."""
+    """Reads a JSON file of ours; InputError names the file when it is missing, torn or no JSON.
+
+    (ValueError: torn, not UTF-8, a number of thousands of digits; RecursionError: nested beyond all measure.)
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (IsADirectoryError, NotADirectoryError):
+        raise InputError(f"{path}: expected a file, found a folder on the way") from None
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); was it cut off?") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Reads a JSON file that holds an object; InputError names the file when it holds anything else."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

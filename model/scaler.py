@@ -103,9 +103,16 @@ class Scaler:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Scaler:
-        """The inverse of `to_json`. InputError when a key is missing or unknown."""
+        """The inverse of `to_json`. InputError when a key is missing, unknown or of another kind."""
         try:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-            return cls(**values)
-        except TypeError as error:
+            found = cls(**values)
+            numbers = np.array([found.mean, found.deviation, found.within], dtype=np.float64)
+            names = (*found.channels, *found.operations)
+        except (TypeError, ValueError, AttributeError) as error:
             raise InputError(f"not a scaler: {error}") from None
+        if numbers.shape != (3, len(found.channels)) or not all(isinstance(name, str) for name in names):
+            raise InputError("not a scaler: its channels and numbers do not fit together")
+        if not np.isfinite(numbers).all():
+            raise InputError("not a scaler: its numbers are not finite")
+        return found

@@ -143,10 +143,13 @@ class Vocabulary:
         content = read_json(path)
         try:
             digits, ids = content["config"]["bucket_digits"], dict(content["vocab"])
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError):
             raise InputError(f"{path}: expected keys 'config.bucket_digits' and 'vocab'") from None
-        tokens = tuple(sorted(ids, key=lambda token: ids[token]))
-        if sorted(ids.values()) != list(range(len(ids))) or tokens[:5] != SPECIALS:
+        if digits is not None and digits not in (1, 2, 3, 4):
+            raise InputError(f"{path}: config.bucket_digits: expected 1 to 4 or null, got {digits!r}")
+        whole = all(type(number) is int for number in ids.values())
+        tokens = tuple(sorted(ids, key=lambda token: ids[token])) if whole else ()
+        if not whole or sorted(ids.values()) != list(range(len(ids))) or tokens[:5] != SPECIALS:
             raise InputError(f"{path}: expected ids 0, 1, 2 … with {' '.join(SPECIALS)} first")
         return cls._with_values(tokens, digits, _pairs(lines))
 
@@ -176,16 +179,26 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Vocabulary:
-        """The inverse of `to_json`. InputError when a key is missing."""
+        """The inverse of `to_json`. InputError when a key is missing or of another kind."""
         try:
-            return cls(
-                tokens=tuple(content["tokens"]),
-                digits=content["digits"],
-                means=tuple(content["means"]),
-                texts=tuple(content["texts"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise InputError(f"not a vocabulary: {error} is missing") from None
+            parts = {key: content[key] for key in ("tokens", "means", "texts")}
+            digits = content["digits"]
+        except (KeyError, TypeError):
+            raise InputError("not a vocabulary: expected the keys tokens, digits, means and texts") from None
+        for key, kind in (("tokens", str), ("means", float), ("texts", str)):
+            if not isinstance(parts[key], list) or not all(isinstance(part, kind) for part in parts[key]):
+                raise InputError(f"not a vocabulary: expected a list of {kind.__name__} under '{key}'")
+        found = cls(
+            tokens=tuple(parts["tokens"]),
+            digits=digits,
+            means=tuple(parts["means"]),
+            texts=tuple(parts["texts"]),
+        )
+        if digits is not None and digits not in (1, 2, 3, 4):
+            raise InputError(f"not a vocabulary: expected digits from 1 to 4 or null, got {digits!r}")
+        if found.tokens[:5] != SPECIALS or not len(found.values) == len(found.means) == len(found.texts):
+            raise InputError("not a vocabulary: its tokens, means and texts do not fit together")
+        return found
 
     def __len__(self) -> int:
         return len(self.tokens)

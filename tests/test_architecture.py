@@ -107,3 +107,50 @@ def test_help_imports_nothing_heavy(room: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     assert "usage:" in done.stdout
+
+
+UNSAFE = {
+    "torch.load": "weights are safetensors",
+    "torch.save": "weights are safetensors",
+    "pickle": "nothing that is read from a file may run code",
+    "joblib.load": "it unpickles",
+    "joblib.dump": "it pickles",
+    "yaml.load": "yaml.safe_load, or tuner.yaml_source",
+    "yaml.unsafe_load": "yaml.safe_load, or tuner.yaml_source",
+    "yaml.full_load": "yaml.safe_load, or tuner.yaml_source",
+    "eval": "tuner.expressions",
+    "exec": "nothing that is read from a file may run code",
+    "shell=True": "a list of arguments",
+}
+
+
+def dangers_of(path: Path) -> list[str]:
+    """What a file uses of `UNSAFE`, and each `np.load` that may unpickle."""
+    found = [name for name in ("pickle", "cloudpickle", "dill", "marshal") if name in imports_of(path)]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name, options = ast.unparse(node.func), [ast.unparse(keyword) for keyword in node.keywords]
+        if name in UNSAFE:
+            found.append(name)
+        if name in ("np.load", "numpy.load") and "allow_pickle=False" not in options:
+            found.append("np.load without allow_pickle=False")
+        if name.endswith("YAML") and not {"typ='safe'", "typ='rt'"} & set(options):
+            found.append("ruamel's YAML of another kind than safe or rt")
+        if "shell=True" in options:
+            found.append("shell=True")
+    return found
+
+
+def test_nothing_that_is_read_can_run_code() -> None:
+    assert {name_of(path): found for path in modules() if (found := dangers_of(path))} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import pickle", "torch.load(p)", "yaml.load(s)", "np.load(p)", "np.load(p, allow_pickle=True)",
+     "YAML()", "run(c, shell=True)", "eval(s)"],
+)  # fmt: skip
+def test_the_search_for_dangers_finds_them(line: str, tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(line + "\n")
+    assert dangers_of(tmp_path / "module.py")

@@ -38,6 +38,7 @@ from tuner.records import Records
 from tuner.storage import default_url, open_records
 
 CONFIG = {"d_model": 16, "heads": 2, "window": 16, "stride": 16, "batch_size": 32, "epochs": 1}
+PROGRESS = ("recordings read", "window statistics", "most frequent line")  # said of what takes seconds
 HARM = "harm-was-done"  # the file that an input tries to make
 
 
@@ -82,13 +83,14 @@ class Judge:
         self._capsys.readouterr()
         status = run(room, *arguments)
         error = self._capsys.readouterr().err
-        assert error.count("\n") == 1, error
-        assert error.startswith("error: ") and len(error) < 1000, error
+        *progress, line = error.splitlines()
+        assert line.startswith("error: ") and len(line) < 2500, error
+        assert all(any(word in line for word in PROGRESS) for line in progress), error
         assert name in error, error
         assert case.says in error, error
         assert status == case.status, error
         left = {path for path in self.folder.rglob("*") if path.is_file()} - before
-        assert [path for path in left if path.suffix != ".lock"] == []
+        assert [path for path in left if not path.name.startswith("studies.db-")] == []
 
 
 @pytest.fixture
@@ -190,9 +192,9 @@ def zipped(content: bytes, *, keep: float = 1.0) -> Callable[[Path], None]:
 
 
 def gzip_bomb(path: Path) -> None:
-    with gzip.open(path, "wb", compresslevel=9) as file:
+    with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(HEADER.encode())
-        for _ in range(160):
+        for _ in range(66):
             file.write(bytes(2**20))
 
 
@@ -211,7 +213,7 @@ RECORDINGS: dict[str, Case] = {
     "not_a_number.csv": Case(text(HEADER + "nan,inf,G1 X1\n-inf,nan,G1 X2\n"), "no sensor column has a"),
     "twice.csv": Case(text("frame_r2.Ax,frame_r2.Ax,gcode_string\n1,2,G1\n"), "two columns are named"),
     "open_quote.csv": Case(text(HEADER + '1,2,"G1 X1\n' + "3,4,G1 X2\n" * 3), "not a readable CSV"),
-    "huge_field.csv": Case(text(HEADER + "1,2," + "G1 X1" * 2_000_000 + "\n"), "longer than"),
+    "huge_field.csv": Case(text(HEADER + "1,2," + "G1 X1" * 200_000 + "\n"), "longer than"),
     "huge_number.csv": Case(text(HEADER + "1,2,G1 X" + "9" * 500 + "\n"), "expected a number"),
     "folder.csv": Case(lambda path: path.mkdir(), ""),
 }
@@ -598,7 +600,7 @@ def test_small_files_of_a_run(name: str, judge: Judge, results: Path) -> None:
     case = RUN_FILES[name]
     case.make(results / "runs" / "tiny" / "0")
     shutil.rmtree(results / "ensembles")
-    judge.refuses(case, "runs", "ensemble", "build", "--results", results)
+    judge.refuses(case, "tiny/0", "ensemble", "build", "--results", results)
 
 
 # -- storage

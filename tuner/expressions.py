@@ -13,6 +13,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+LONGEST = 500  # characters; also bounds how deep it can be nested
 _WORDS = {"true": True, "false": False, "null": None}
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {"min": min, "max": max, "abs": abs}
 _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
@@ -46,10 +47,12 @@ def parse(text: str) -> ast.expr:
     Raises:
         ValueError: the text is no expression, or uses something that is not allowed here.
     """
+    if len(text) > LONGEST:
+        raise ValueError(f"an expression of {len(text)} characters, longer than {LONGEST}: {text[:20]!r}…")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise ValueError(f"not an expression: {text!r} ({error.msg})") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"not an expression: {text!r} ({getattr(error, 'msg', error)})") from None
     _check(tree, text)
     return tree
 

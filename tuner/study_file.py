@@ -15,6 +15,7 @@ from tuner.constraints import Constraint, Hypothesis
 from tuner.pruners import PrunerSettings
 from tuner.space import Space
 
+LONGEST_NAME = 100  # characters; file systems take 255 bytes, and names get endings
 FOLDER = Path(__file__).parent.parent / "studies"
 
 # the guide's order, which is the campaign's
@@ -170,4 +171,4 @@ def shipped() -> list[str]:
 
 def slug(text: str) -> str:
     """`text` as a name that is safe for folders and databases."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "study"
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:LONGEST_NAME] or "study"

@@ -16,10 +16,10 @@ from model.errors import InputError, nearest
 from model.run_folder import CONFIG, read_json
 from tuner import ranking
 from tuner.records import Records
+from tuner.stored import CONFIRMED, check
 from tuner.study_file import StudyFile
-from tuner.study_store import FILE, PATH
+from tuner.study_store import FILE, ORIGIN, PATH
 
-CONFIRMED = "confirmed"  # study attribute: the trial that won on retraining, and its means
 NOT_INHERITED = frozenset({"epochs", "seed", "split_seed", "device", "track"})
 
 
@@ -54,24 +54,33 @@ def inherited(records: Records, name: str, results: Path) -> Winner | None:
 
 
 def config_of(study: optuna.Study, trial: FrozenTrial, results: Path) -> dict[str, Any]:
-    """Every value that a trial was run with, as its run folder tells."""
+    """Every value that a trial was run with, as its run folder tells, or else the study."""
     path = results / "runs" / study.study_name / str(trial.number) / CONFIG
     if path.exists():
         return dict(read_json(path))
-    return stored_file(study).space.config_of(trial.params)
+    own = stored_file(study).space.config_of(trial.params)
+    origin = study.user_attrs.get(ORIGIN) or {}
+    return {**(origin.get("base") or {}), **own, **(origin.get("overrides") or {})}
 
 
 def stored_file(study: optuna.Study) -> StudyFile:
     """The study file that a study was made from, as the storage keeps it.
 
     Raises:
-        InputError: the study was not made by this tuner.
+        InputError: the study was not made by this tuner, or its attributes were changed since.
     """
     raw = study.user_attrs.get(FILE)
     if raw is None:
         raise InputError(f"study '{study.study_name}' was not made by this tuner")
+    check(study)
     path = Path(study.user_attrs.get(PATH, f"{study.study_name}.yaml"))
-    return file_of(raw, name=study.study_name, path=path)
+    try:
+        return file_of(raw, name=study.study_name, path=path)
+    except InputError as error:
+        reason = str(error).partition(".yaml:")[2] or str(error)
+        raise InputError(
+            f"study '{study.study_name}': attribute '{FILE}': no study file of ours (line {reason})"
+        ) from None
 
 
 def file_of(raw: Mapping[str, Any], *, name: str, path: Path) -> StudyFile:

@@ -8,6 +8,13 @@ from typing import Any, NoReturn
 
 from model.errors import InputError, nearest
 
+DEEPEST, LARGEST = 50, 100_000  # levels and values; a study of ours has 4 and some 200
+MOST = 10**9  # of what is counted: trials, epochs
+PLAIN_TAGS = {
+    f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")
+} | {"!"}
+LARGEST_NUMBER = 2**63 - 1  # the storage's; a float beyond it is a slip as well
+
 
 def read(path: Path) -> Section:
     """The file's top-level mapping.
@@ -21,9 +28,13 @@ def read(path: Path) -> Section:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        content = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        check_measure(text, path)
+        content = YAML(typ="rt").load(text)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; expected a sweep file in YAML") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file; expected a sweep file in YAML") from None
     except MarkedYAMLError as error:
@@ -32,9 +43,52 @@ def read(path: Path) -> Section:
         raise InputError(f"{path}{line}: not YAML: {error.problem or error.context}") from None
     except YAMLError as error:
         raise InputError(f"{path}: not YAML: {error}") from None
+    except InputError:
+        raise
+    except ValueError as error:  # Python's own limit: 4300 digits
+        raise InputError(f"{path}: holds a number with too many digits ({error})") from None
     if not isinstance(content, Mapping):
         raise InputError(f"{path}:1: expected a mapping with 'method' and 'parameters'")
     return Section(path, content, ())
+
+
+def check_measure(text: str, path: Path) -> None:
+    """Refuses what no sweep file is, before anything is built from it.
+
+    Raises:
+        InputError: nested too deeply, aliases that multiply into an enormous file, an alias of the node
+            that it is in, a tag (`!!python/…`): the values of a sweep are plain.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
+
+    sizes: dict[str, int] = {}  # anchor → nodes below it, aliases written out
+    open_: list[tuple[str | None, int]] = [(None, 0)]
+    for event in YAML(typ="rt", pure=True).parse(text):
+        line = f"{path}:{event.start_mark.line + 1}"
+        if isinstance(event, CollectionEndEvent):
+            anchor, size = open_.pop()
+        elif isinstance(event, AliasEvent):
+            anchor, size = None, sizes.get(event.anchor, 0)
+            if any(event.anchor == name for name, _ in open_):
+                raise InputError(f"{line}: '*{event.anchor}' holds itself")
+        elif isinstance(event, ScalarEvent | CollectionStartEvent):
+            tag = event.ctag if hasattr(event, "ctag") else event.tag
+            if tag is not None and str(tag) not in PLAIN_TAGS:
+                raise InputError(f"{line}: the tag '{tag}' is not for sweep files; write plain values")
+            anchor, size = event.anchor, 1
+            if isinstance(event, CollectionStartEvent):
+                open_.append((anchor, size))
+                if len(open_) > DEEPEST:
+                    raise InputError(f"{line}: nested more than {DEEPEST} deep")
+                continue
+        else:
+            continue
+        if anchor is not None:
+            sizes[anchor] = size
+        open_[-1] = (open_[-1][0], open_[-1][1] + size)
+        if open_[-1][1] > LARGEST:
+            raise InputError(f"{line}: its aliases stand for more than {LARGEST:,} values")
 
 
 class Section:
@@ -92,8 +146,9 @@ class Section:
     def integer(self, key: str, *, least: int, default: Any = None) -> Any:
         """A whole number of at least `least`."""
         value = self.get(key, int, f"a whole number from {least}", default)
-        if key in self._node and value < least:
-            self.fail(key, f"expected a whole number from {least}, got {value}")
+        if key in self._node and not least <= value <= MOST:
+            shown = value if abs(value) <= LARGEST_NUMBER else "one that is far too large"
+            self.fail(key, f"expected a whole number from {least} to {MOST:,}, got {shown}")
         return value
 
     def number(self, key: str, default: Any = None) -> Any:
@@ -101,6 +156,8 @@ class Section:
         value = self.get(key, (int, float), "a number", default)
         if isinstance(value, float) and value - value != 0:
             self.fail(key, f"expected a finite number, got {value}")
+        if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+            self.fail(key, f"expected a number up to {LARGEST_NUMBER:,}, got one that is far too large")
         return value
 
     def text(self, key: str, default: Any = None) -> Any:
