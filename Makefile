@@ -8,7 +8,7 @@ RUN := .venv/.run-$(SUM)
 DEV := .venv/.dev-$(SUM)
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench bench-scale clean
 .DEFAULT_GOAL := run
 
 .venv/bin/python:
@@ -34,7 +34,12 @@ check: $(DEV)
 	$(BIN)/mypy
 
 bench: $(DEV)
-	@for f in benchmarks/bench_*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+	@for f in $(filter-out %/bench_scale.py,$(wildcard benchmarks/bench_*.py)); do \
+		echo "== $$f"; $(BIN)/python $$f || exit 1; done
+
+# 5,000 trials on PostgreSQL, 32 hosts that come and go: prints the tables of docs/scaling.md
+bench-scale: $(DEV)
+	$(BIN)/python benchmarks/bench_scale.py
 
 clean:
 	rm -rf .venv build results *.egg-info .pytest_cache .mypy_cache .ruff_cache
