@@ -235,6 +235,7 @@ def as_begun(request: Request, view: View) -> Request:
             return request
         study_id = records.get_study_id_from_name(request.study_file.name)
         origin = records.get_study_user_attrs(study_id).get(study_store.ORIGIN, {})
+        records.close()
     overrides = dict(origin.get("overrides", {}))
     if overrides and not request.overrides:
         view.say(f"as before: {winners.in_words(overrides)}")
