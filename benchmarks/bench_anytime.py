@@ -18,25 +18,20 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import venv
 from multiprocessing.connection import Listener
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "anytime"))
+sys.path[:0] = [str(HERE), str(HERE / "anytime")]
 
 import replay  # noqa: E402
 from ours import Ours  # noqa: E402
+from peers import PEERS, Peer  # noqa: E402
 from surrogate import Surrogate  # noqa: E402
 
 from tuner import study_file  # noqa: E402
 
-PEERS = {
-    "Ray Tune (ASHA, OptunaSearch)": ("peer_ray.py", ["ray[tune]==2.*", "optuna", "pandas"]),
-    "Syne Tune (BOHB)": ("peer_syne.py", ["syne-tune[basic]==0.16.*"]),
-    "W&B sweeps (bayes, hyperband)": ("peer_sweeps.py", ["sweeps==0.3.0", "numpy==1.26.*"]),
-}
 CURVES = HERE / "data" / "curves.json"
 CHECKPOINTS = (18, 36, 72, 144, 288, 432)
 
@@ -57,21 +52,12 @@ def our_traces(world: Surrogate, task: dict[str, Any], *, known: bool) -> list[l
     ]
 
 
-def peer_traces(
-    script: str, packages: list[str], world: Surrogate, task: dict[str, Any], folder: Path
-) -> list[list[float]]:
-    """Runs a peer's script in its own environment, which is made when it is not there."""
-    environment = folder / script.removesuffix(".py")
-    python = environment / "bin" / "python"
-    if not (environment / "ready").exists():
-        venv.create(environment, with_pip=True)
-        quiet = ["--quiet", "--disable-pip-version-check"]
-        subprocess.run([python, "-m", "pip", "install", *quiet, *packages], check=True)
-        (environment / "ready").touch()
+def peer_traces(peer: Peer, world: Surrogate, task: dict[str, Any]) -> list[list[float]]:
+    """Runs a peer's script in its own environment."""
     key = os.urandom(16).hex()
     with Listener(family="AF_UNIX", authkey=key.encode()) as listener, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [python, "-W", "ignore", HERE / "anytime" / script, listener.address],
+            [peer.python(), "-W", "ignore", HERE / "anytime" / f"peer_{peer.key}.py", listener.address],
             stdout=subprocess.DEVNULL,
             stderr=errors,
             env={**os.environ, "OMP_NUM_THREADS": "1", "REPLAY_KEY": key},
@@ -122,7 +108,6 @@ def main() -> None:
     )
     parser.add_argument("--half", choices=("choose", "report"), default="report")
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "gcode-tuner-peers")
     options = parser.parse_args()
     if not CURVES.exists():
         print(f"no curves in {CURVES} yet: record them with benchmarks/record_curves.py")
@@ -138,14 +123,14 @@ def main() -> None:
     for name, traces in ours.items():
         show(name, traces)
     rows = []
-    for name, (script, packages) in PEERS.items():
+    for peer in PEERS:
         try:
-            theirs = peer_traces(script, packages, world, task, options.environments)
+            theirs = peer_traces(peer, world, task)
         except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
-            print(f"{name:32} left out: {error}")
+            print(f"{peer.name:32} left out: {error}")
             continue
-        show(name, theirs)
-        rows.append((name, *(compare(traces, theirs) for traces in ours.values())))
+        show(peer.name, theirs)
+        rows.append((peer.name, *(compare(traces, theirs) for traces in ours.values())))
     print(f"\n{'epochs to a peer’s best':32}{'final':>8}{'its':>8}{'ours':>8}{'ratio':>8}{'reached':>9}")
     for name, row, without in rows:
         print(

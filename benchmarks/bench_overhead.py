@@ -5,8 +5,9 @@
 60 trials of 8 parameters and 20 reports with a trivial objective and Hyperband, start-up included. Plain
 Optuna: `study.optimize` in as many processes, the same SQLite file settings (WAL), the same sampler and
 pruner. Ours does more in the same time (leases, exactly N, run folders, attributes). The pair is measured
-alternately, `--repeats` times, and the median is printed. Then how long a suggestion takes at 100 and at
-1,000 finished trials.
+alternately, `--repeats` times, and the median is printed. Then, with 2 workers, Ray Tune and Syne Tune, each
+installed in an environment of its own, and what W&B's search and stopping rule cost without server and
+agent. Then how long a suggestion takes at 100 and at 1,000 finished trials.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from peers import PEERS, Peer
 
 ROOT = Path(__file__).resolve().parent.parent
 TRIALS, REPORTS, PARAMETERS = 60, 20, 8
@@ -123,6 +126,26 @@ def run_optuna(url: str, agents: int) -> None:
         process.join()
 
 
+def script_of(peer: Peer) -> Callable[[Path, int], float]:
+    """Measures a peer: seconds a trial of its script, from its start to its end."""
+    python = peer.python()
+
+    def run(folder: Path, agents: int) -> float:
+        arguments = [str(number) for number in (TRIALS, REPORTS, PARAMETERS, agents)]
+        began = time.perf_counter()
+        subprocess.run(
+            [python, "-W", "ignore", ROOT / "benchmarks" / "overhead" / f"peer_{peer.key}.py", *arguments],
+            cwd=folder,
+            env={**os.environ, "SYNETUNE_FOLDER": str(folder)},  # where Syne Tune writes
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        return (time.perf_counter() - began) / TRIALS
+
+    return run
+
+
 def suggestion(folder: Path, finished: int) -> tuple[float, float]:
     """Median milliseconds, wall and CPU, to draw a configuration with `finished` trials in the storage."""
     import optuna
@@ -184,6 +207,17 @@ def main() -> int:
         print(
             f"{agents} agents: {mine[0]:.3f} s ({mine[1]:.3f} of CPU), plain Optuna {theirs[0]:.3f} s "
             f"({theirs[1]:.3f}), ratio {mine[0] / theirs[0]:.2f} ({mine[1] / theirs[1]:.2f})",
+            flush=True,
+        )
+    for peer in PEERS:
+        try:
+            mine, theirs = cost(ours, 2), cost(script_of(peer), 2)
+        except subprocess.CalledProcessError as error:
+            print(f"{peer.name}: left out, {error}")
+            continue
+        print(
+            f"2 agents: {mine[0]:.3f} s, {peer.name} {theirs[0]:.3f} s ({theirs[1]:.3f} of CPU), "
+            f"ratio {mine[0] / theirs[0]:.2f}",
             flush=True,
         )
     for finished in (100, 1000):

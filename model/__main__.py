@@ -92,12 +92,18 @@ def build_parser() -> argparse.ArgumentParser:
         "train",
         help="one run, for trying things",
         description="Trains one network and keeps it in a run folder.",
-        epilog="example:\n  python -m model train --data data/mill --set epochs=5 --set d_model=96",
+        epilog="examples:\n  python -m model train --data data/mill --set epochs=5 --set d_model=96\n"
+        "  python -m model train --data data/mill --config winner.yaml   # of tuner export NAME",
         formatter_class=Help,
     )
     _add_data(command)
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML or JSON with values; --set goes over it"
+    )
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="see docs/config.md")
-    command.add_argument("--seed", type=int, help="of weights, order and augmentation (default: 0)")
+    command.add_argument(
+        "--seed", type=int, help="of weights, order and augmentation (default: the config's)"
+    )
     command.add_argument("--output", type=Path, metavar="DIR", help="default: results/runs/single/<number>")
     command.add_argument("--json", action="store_true", help="the metrics as one JSON object")
     add_common_options(command)

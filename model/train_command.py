@@ -48,11 +48,36 @@ def settings(pairs: Iterable[str]) -> dict[str, Any]:
     return values
 
 
+def config_file(path: Path) -> dict[str, Any]:
+    """The values in a YAML or JSON file, such as `tuner export` writes or a run folder's `config.json`.
+
+    Raises:
+        InputError: it cannot be read, or holds something else than keys and values.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise InputError(f"--config {path}: {reason}") from None
+    except YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = f"{path}:{line + 1}" if line is not None else f"{path}"
+        raise InputError(
+            f"--config {where}: not YAML; expected lines such as `learning_rate: 0.001`"
+        ) from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"--config {path}: expected keys and values, such as tuner export writes")
+    return content
+
+
 def run_train(options: argparse.Namespace) -> None:
     """Trains once and prints the metrics of the best epoch."""
-    values = settings(options.set)
+    values = {**(config_file(options.config) if options.config else {}), **settings(options.set)}
     if options.seed is not None:
-        values.setdefault("seed", options.seed)
+        values["seed"] = options.seed
     config = Config.from_dict(values)
     data = chosen_data(options.data)
     assert data.folder is not None, "loaded from its folder"

@@ -1,8 +1,9 @@
 """An agent: a long-lived process that runs one trial after the other until the study is done.
 
-It is started by `tuner.supervisor` with an `Order` and one end of a pipe. Up the pipe go dictionaries (what
-it is doing, for the live view); down come "stop" and, when the supervisor is killed, the end of the file:
-both make it finish the epoch, put the trial back and leave. Torch and its like are imported once an agent.
+It is started by an executor (`tuner.executors`) with an `Order` and one end of a pipe. Up the pipe go
+dictionaries (what it is doing, for the live view); down come "stop" and, when the supervisor is killed, the
+end of the file: both make it finish the epoch, put the trial back and leave. Torch and its like are imported
+once an agent.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ import sys
 import threading
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import optuna
 from optuna.trial import Trial
 
 from model.errors import InputError, WorkFailed
-from tuner import leases, objective, pruners, run_store, samplers, shipping, stopping, weights
+from tuner import leases, objective, pruners, run_store, samplers, stopping, weights
 from tuner.allocate import Allocator, Done, Wait
+from tuner.executors import arrival
 from tuner.storage import open_records, storage_errors
 from tuner.study_file import StudyFile
 from tuner.tracking import Tracker
@@ -44,6 +46,7 @@ class Order:
         data: the data set of our model's studies.
         min_free: bytes that must be free on the disk of `results` before a trial starts.
         term: seconds that a lease lives without a beat.
+        sender: where the order comes from, which may be another machine; None: from this process's parent.
         data_hash: content of the data set, by which a host that lacks it fetches it.
         artifacts: where run folders are stored for other machines; None: nowhere.
     """
@@ -64,6 +67,7 @@ class Order:
     term: float = leases.TERM_SECONDS
     keep_weights: int = weights.KEEP
     log: Path | None = None
+    sender: arrival.Sender | None = None
     data_hash: str | None = None
     artifacts: run_store.Place | None = None
 
@@ -78,15 +82,16 @@ def main(order: Order, connection: Connection) -> None:
     if order.log is not None:
         _redirect_output(order.log)
     try:
+        arrival.settle(order)
         done = Agent(order, link).run()
         reason, fine = done.reason, done.fine
+    except arrival.Unsuited as error:
+        link.send(event="refused", reason=str(error))
+        link.leave()
     except (WorkFailed, InputError, OSError) as error:
         reason, fine = " ".join(str(error).split()), False
     link.send(event="leave", reason=reason, fine=fine)
-    connection.close()
-    sys.stdout.flush()
-    # what still runs are daemon threads; waiting for a database that is gone would hold up the supervisor
-    os._exit(0)
+    link.leave()
 
 
 class Link:
@@ -113,6 +118,13 @@ class Link:
         """Waits, or less when asked to stop."""
         self._stopping.wait(seconds)
 
+    def leave(self) -> NoReturn:
+        """Ends this process: what still runs are daemon threads, and waiting for a database that is gone
+        would hold up the supervisor."""
+        self._connection.close()
+        sys.stdout.flush()
+        os._exit(0)
+
     def _listen(self) -> None:
         try:
             while self._connection.recv() != "stop":
@@ -134,7 +146,7 @@ class Agent:
         with storage_errors(order.url):
             self._study = optuna.load_study(study_name=order.study_name, storage=self._records)
             self._study.sampler = samplers.make(study_file, self._seed())
-        owner = leases.Owner.this_process()
+        owner = self._owner = leases.Owner.this_process()
         self._heartbeat = leases.Heartbeat(owner, self._records.renew, term=order.term)
         grid = None
         if study_file.method == "grid":
@@ -149,9 +161,7 @@ class Agent:
             grid=grid,
         )
         place = order.artifacts
-        data = shipping.resolve_data(
-            order.data, digest=order.data_hash, url=None if place is None else place.url
-        )
+        data = arrival.data_folder(order)
         self._mirror = None
         if place is not None:
             self._mirror = run_store.Mirror(
@@ -182,7 +192,7 @@ class Agent:
 
     def run(self) -> Done:
         """Runs trials until none is left or it is asked to stop; returns why."""
-        self._link.send(event="ready")
+        self._link.send(event="ready", owner=asdict(self._owner))
         try:
             while not self._link.stopping():
                 check_disk(self._order.results, self._order.min_free)

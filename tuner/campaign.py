@@ -16,7 +16,8 @@ from rich.table import Table
 from model.config import Config
 from model.errors import WorkFailed
 from tuner import on_bundle, probe, retrain, study_file, winners
-from tuner.launch import Request, TimeIsUp, data_for, default_agents, launch
+from tuner.executors.local import cores
+from tuner.launch import Request, TimeIsUp, data_for, launch
 from tuner.objective import ModelObjective
 from tuner.storage import open_records, storage_errors
 from tuner.study_file import CAMPAIGN, StudyFile
@@ -75,7 +76,7 @@ class Campaign:
         hours = 0.0
         config = Config().to_dict()
         data = data_for(replace(self.request, study_file=self.files[0]), self.make_view())
-        agents = self.request.agents or default_agents(None)
+        agents = self.request.agents or cores(None)
         measured = probe.measure(ModelObjective(data), config, agents=agents)
         table = Table(box=None, padding=(0, 2), header_style="bold")
         for heading in ("", "study", "runs", "epochs a run", "estimate", "asks"):

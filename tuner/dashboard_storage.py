@@ -87,7 +87,7 @@ class DashboardStorage(BaseStorage):
 
     def _with_files(self, trial: FrozenTrial) -> FrozenTrial:
         known = self._shown.get(trial._trial_id)
-        if known is not None:
+        if known is not None and known.user_attrs == trial.user_attrs:  # a study set aside moves its folders
             return known
         shown = copy.copy(trial)
         constraints = [

@@ -65,6 +65,10 @@ class Database(ABC):
     def session(self, backend: RDBStorage) -> AbstractContextManager[Session]:
         """A transaction of the lock's holder; committed at the end."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the lock's connection, where it has one."""
+
     def opening(self) -> AbstractContextManager[None]:
         """The lock, where one may take it.
 
@@ -112,6 +116,9 @@ class Sqlite(Database):
 
     def session(self, backend: RDBStorage) -> AbstractContextManager[Session]:
         return _create_scoped_session(backend.scoped_session)
+
+    def close(self) -> None:
+        """Nothing: the lock keeps its file open only while it is held."""
 
     def opening(self) -> AbstractContextManager[None]:
         return self.lock if os.access(self.path.parent, os.W_OK) else nullcontext()
@@ -167,6 +174,9 @@ class Postgres(Database):
         connection = self.lock.connection()
         with _create_scoped_session(lambda: Session(bind=connection)) as session:  # type: ignore[arg-type]
             yield session
+
+    def close(self) -> None:
+        self.lock.close()
 
     def _connect_args(self) -> dict[str, Any]:
         """Dead hosts and networks are noticed within half a minute, on both sides."""

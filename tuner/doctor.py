@@ -15,8 +15,8 @@ from rich.table import Table
 
 from model.run_folder import read_json
 from tuner import launch, tracking_mode
+from tuner.executors.local import available_memory
 from tuner.storage import find_records, hide_password, storage_errors
-from tuner.supervisor import available_memory
 
 LEAST_FREE = 2**30  # bytes of disk that a small study fits in
 

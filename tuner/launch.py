@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from optuna.trial import TrialState
 from model.errors import InputError, WorkFailed
 from model.run_folder import STORED, read_json, write_json
 from tuner import agent, allocate, leases, run_store, shipping, study_store, weights, winners
+from tuner.executors.choice import ExecutorChoice, open_executor
 from tuner.pruners import PrunerSettings
 from tuner.records import Records
 from tuner.storage import find_records, open_records, storage_errors
@@ -33,11 +33,12 @@ class Request:
 
     Attributes:
         trials: finished trials wanted; None: the study's own number.
-        agents: None: one a core, at most one per trial.
+        agents: None: one a core, at most one per trial; on a cluster, what its executor says.
         data: a data set's folder; None: the only one there is.
         overrides: values of the configuration that hold whatever the study says.
         base: values beneath the study's, in place of those that its file names; with `base_from`, in words.
         min_free: bytes that must be free on the disk before a trial starts.
+        executor: where the agents run.
         artifacts: URL of the artefact store; None: the one that the study was begun with, if any.
     """
 
@@ -59,6 +60,7 @@ class Request:
     min_free: int = 200 * 2**20
     term: float = leases.TERM_SECONDS
     keep_weights: int = weights.KEEP
+    executor: ExecutorChoice = field(default_factory=ExecutorChoice)
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def launch(request: Request, view: View) -> Result:
         StorageFailed: the storage cannot be used.
     """
     request = as_begun(request, view)
+    if request.executor.kind != "local":  # what is named there must not depend on the worker's folder
+        request = replace(request, results=request.results.resolve())
     study_file = request.study_file
     data = data_for(request, view)
     records = open_records(request.url, create=True)
@@ -155,15 +159,19 @@ def launch(request: Request, view: View) -> Result:
 def _run(
     request: Request, order: agent.Order, view: View, records: Records, study: optuna.Study, total: int | None
 ) -> Result:
-    agents = request.agents or default_agents(total)
+    memory = SMALL_MEMORY if order.data is None else MODEL_MEMORY
+    executor = open_executor(
+        request.executor, agents=request.agents, total=total, memory=memory, say=view.say
+    )
+    agents = request.agents or executor.agents(total)
     view.begin(study, records, order.study_file, total=total, agents=agents)
     supervisor = Supervisor(
         order,
+        executor,
         agents=agents,
         on_event=view.event,
         on_tick=lambda: view.tick(supervisor.agents),
         timeout=request.timeout,
-        memory=SMALL_MEMORY if order.data is None else MODEL_MEMORY,
     )
     try:
         reason = supervisor.run()
@@ -171,6 +179,7 @@ def _run(
         if order.artifacts is not None and not supervisor.interrupted:
             _store_rest(order, order.artifacts, study, view)
     finally:
+        executor.close()
         order.tracker.close()
         view.end()
     finished = winners.finished(records.counts(study._study_id))
@@ -206,12 +215,10 @@ def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: i
     return f"{finished} trials finished" if total is not None and finished >= total else None
 
 
-def _put_back(records: Records, study_id: int, killed: list[int]) -> None:
+def _put_back(records: Records, study_id: int, killed: list[dict[str, Any]]) -> None:
     """Returns the trials of agents that were stopped at once to the queue: they did not fail."""
     for trial_id, _, lease in records.running(study_id):
-        if lease is None or lease["pid"] not in killed or not leases.is_here(lease):
-            continue
-        if leases.process_start(lease["pid"]) is None:
+        if lease is not None and {k: v for k, v in lease.items() if k != "beat"} in killed:
             records.release(trial_id)
 
 
@@ -228,6 +235,7 @@ def as_begun(request: Request, view: View) -> Request:
             return request
         study_id = records.get_study_id_from_name(request.study_file.name)
         origin = records.get_study_user_attrs(study_id).get(study_store.ORIGIN, {})
+        records.close()
     overrides = dict(origin.get("overrides", {}))
     if overrides and not request.overrides:
         view.say(f"as before: {winners.in_words(overrides)}")
@@ -286,11 +294,6 @@ def origin_of(request: Request, records: Records, data: Path | None, view: View)
             base, base_from = {**winner.inherits, **base}, winner.describe()
             view.say(f"inherits from the {base_from}: {winners.in_words(winner.inherits)}")
     return study_store.Origin(base, base_from, overrides, content)
-
-
-def default_agents(total: int | None) -> int:
-    """One a core, and no more than there are trials."""
-    return max(1, min(os.cpu_count() or 1, total or 10**9))
 
 
 def _data_line(data: Path) -> str:

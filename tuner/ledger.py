@@ -134,6 +134,9 @@ class Ledger(Protocol):
     def grid_points_taken(self, study_id: int) -> set[int]:
         """Indices of the grid's points that have a trial, whatever became of it."""
 
+    def close(self) -> None:
+        """Ends the connections; the next call makes new ones."""
+
 
 class SqlLedger:
     """The ledger in a database that this process has opened."""
@@ -329,6 +332,10 @@ class SqlLedger:
                 .where(models.TrialModel.study_id == study_id, attributes.key == GRID_POINT)
             )
             return {int(json.loads(value)) for (value,) in session.execute(query)}
+
+    def close(self) -> None:
+        self._backend.engine.dispose()
+        self._database.close()
 
     # -- statements
 

@@ -150,6 +150,12 @@ class AdvisoryLock:
             raise StorageUnreachable("the connection was dropped")
         return self._connection
 
+    def close(self) -> None:
+        """Ends the connection, which nobody may hold the lock with."""
+        with self._thread:
+            if self._depth == 0:
+                self._close()
+
     def _acquire(self) -> None:
         import sqlalchemy
 

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from model.errors import Pruned
+from tuner.executors.local import share, threads_in_environment
 from tuner.objective import Objective
 from tuner.pruners import PrunerSettings, bracket_budgets, rung_steps
-from tuner.supervisor import threads_in_environment
 
 PROBE_EPOCHS = 2
 PROBE_SECONDS = 20.0
@@ -46,7 +46,7 @@ def measure(objective: Objective, config: Mapping[str, Any], *, agents: int) -> 
         if len(times) >= PROBE_EPOCHS or times[-1] - started > PROBE_SECONDS:
             raise Pruned("probe")
 
-    with TemporaryDirectory() as folder, threads_in_environment(agents):
+    with TemporaryDirectory() as folder, threads_in_environment(share(agents)):
         try:
             objective(config, report, run_folder=Path(folder) / "results" / "runs" / "probe" / "0")
         except Pruned:

@@ -22,6 +22,10 @@ class Records(BufferedStorage):
         """Optuna's own storage beneath, for programs that expect one (optuna-dashboard)."""
         return self._backend
 
+    def close(self) -> None:
+        """Ends the connections to the storage."""
+        self._ledger.close()
+
     def make_study(
         self,
         name: str,

@@ -195,6 +195,7 @@ class RemoteLedger:
     def __init__(self, channel: grpc.Channel, storage: BaseStorage) -> None:
         self._metadata = ((wire.PROCESS, f"{os.getpid()}@{socket.gethostname()}"),)
         self._call = channel.unary_unary(f"/{wire.SERVICE}/{wire.CALL}")
+        self._channel = channel
         self._storage = storage
         self.lock: RemoteLock = RemoteLock(channel, self._metadata)
 
@@ -253,6 +254,9 @@ class RemoteLedger:
 
     def grid_points_taken(self, study_id: int) -> set[int]:
         return set(self._ask("grid_points_taken", study_id=study_id))
+
+    def close(self) -> None:
+        self._channel.close()
 
     def _ask(self, method: str, **arguments: Any) -> Any:
         request = wire.request(method, arguments)

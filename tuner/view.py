@@ -30,7 +30,13 @@ class View(Protocol):
     def say(self, line: str) -> None: ...
 
     def begin(
-        self, study: optuna.Study, records: Records, study_file: StudyFile, *, total: int | None, agents: int
+        self,
+        study: optuna.Study,
+        records: Records,
+        study_file: StudyFile,
+        *,
+        total: int | None,
+        agents: int | None,
     ) -> None: ...
 
     def event(self, event: Event) -> None: ...
@@ -64,7 +70,13 @@ class PlainView:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def begin(
-        self, study: optuna.Study, records: Records, study_file: StudyFile, *, total: int | None, agents: int
+        self,
+        study: optuna.Study,
+        records: Records,
+        study_file: StudyFile,
+        *,
+        total: int | None,
+        agents: int | None,
     ) -> None:
         self._study, self._records, self._file, self._total = study, records, study_file, total
         self._started = self._clock()
@@ -72,8 +84,8 @@ class PlainView:
         self._at_start = self._finished
         wanted = "until stopped" if total is None else f"of {total} trials"
         resumed = f"{self._finished} {wanted} are done" if self._finished else f"0 {wanted}"
-        many = "agent" if agents == 1 else "agents"
-        self.say(f"study {study.study_name}: {resumed}, {agents} {many}")
+        crew = "an agent on every worker" if agents is None else f"{agents} agent{'s'[: agents != 1]}"
+        self.say(f"study {study.study_name}: {resumed}, {crew}")
 
     def event(self, event: Event) -> None:
         content = event.content
@@ -84,10 +96,10 @@ class PlainView:
             case "died":
                 trial = "" if content["number"] is None else f" with trial {content['number']}"
                 self.say(f"agent {event.agent} died{trial} ({content['how']}); a new one takes its place")
-            case "memory":
-                self.say(
-                    f"agent {event.agent} waits: {content['free']} MiB are free, it needs {content['needed']}"
-                )
+            case "waits":
+                self.say(f"agent {event.agent} waits: {content['why']}")
+            case "refused":
+                self.say(f"agent {event.agent} takes no part: {content['reason']}")
             case "unstored":
                 if not self._unstored_said:
                     self._unstored_said = True
@@ -181,7 +193,13 @@ class LiveView(PlainView):
     interval = 0.25
 
     def begin(
-        self, study: optuna.Study, records: Records, study_file: StudyFile, *, total: int | None, agents: int
+        self,
+        study: optuna.Study,
+        records: Records,
+        study_file: StudyFile,
+        *,
+        total: int | None,
+        agents: int | None,
     ) -> None:
         super().begin(study, records, study_file, total=total, agents=agents)
         self._live = Live(console=self.console, auto_refresh=False, transient=True)

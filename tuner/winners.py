@@ -43,14 +43,20 @@ def inherited(records: Records, name: str, results: Path) -> Winner | None:
     if name not in optuna.get_all_study_names(records):
         return None
     study = optuna.load_study(study_name=name, storage=records)
-    best = ranking.ranked(study.get_trials(deepcopy=False), stored_file(study))
-    if not best:
+    trial = winning_trial(study)
+    if trial is None:
         return None
     confirmed = study.user_attrs.get(CONFIRMED)
-    trial = next((t for t in best if confirmed and t.number == confirmed["number"]), best[0])
     config = config_of(study, trial, results)
     value = confirmed["mean"] if confirmed else trial.values[0]
     return Winner(name, trial.number, value, bool(confirmed), _differing(config))
+
+
+def winning_trial(study: optuna.Study) -> FrozenTrial | None:
+    """The confirmed winner where the campaign confirmed one, else the best complete trial."""
+    best = ranking.ranked(study.get_trials(deepcopy=False), stored_file(study))
+    confirmed = study.user_attrs.get(CONFIRMED)
+    return next((t for t in best if confirmed and t.number == confirmed["number"]), best[0] if best else None)
 
 
 def config_of(study: optuna.Study, trial: FrozenTrial, results: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`python -m model`: what a user types, what comes back, and with which exit status."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,35 @@ def test_train_keeps_a_run_and_prints_its_metrics(tiny_recordings, tmp_path, cap
     assert content["seed"] == 3 and content["run"].endswith("single/1")
 
 
+def test_train_takes_an_exported_configuration_and_set_goes_over_it(tiny_recordings, tmp_path, capsys):
+    config = tmp_path / "winner.yaml"
+    config.write_text(
+        "# winner\nepochs: 2\nd_model: 16\nheads: 4\nbatch_size: 128\nvocab_bucket_digits: null\n"
+    )
+    arguments = ["train", "--data", str(tiny_recordings.folder), "--results", str(tmp_path), "--json"]
+    assert main([*arguments, "--config", str(config), "--set", "epochs=1", "--seed", "5"]) == 0
+    kept = json.loads((tmp_path / "runs" / "single" / "0" / "config.json").read_text())
+    assert (kept["epochs"], kept["d_model"], kept["seed"], kept["vocab_bucket_digits"]) == (1, 16, 5, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("epochs: [1", "not YAML"),
+        ("- epochs", "expected keys and values"),
+        ("epoch: 1", "did you mean 'epochs'"),
+        (None, "No such file"),
+    ],
+)
+def test_a_bad_configuration_file_is_one_line(text, complaint, tmp_path, capsys):
+    config = tmp_path / "winner.yaml"
+    if text is not None:
+        config.write_text(text)
+    assert main(["train", "--config", str(config)]) == 2
+    error = capsys.readouterr().err
+    assert complaint in error and error.count("\n") == 1
+
+
 def test_without_a_data_set_a_line_says_that_the_simulator_is_used(
     tiny_recordings, tmp_path, monkeypatch, capsys
 ):
@@ -94,7 +124,8 @@ def test_every_subcommand_has_a_help_page_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "-h"])
     assert stopped.value.code == 0
-    assert f"python -m model {command}" in capsys.readouterr().out.split("example:")[1]
+    examples = re.split("examples?:", capsys.readouterr().out)[1]
+    assert f"python -m model {command}" in examples
 
 
 def test_help_answers_without_loading_anything_heavy():

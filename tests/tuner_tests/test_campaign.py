@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from tuner import retrain, verify, winners
+from tuner.__main__ import main
 from tuner.campaign import Campaign
 from tuner.launch import Request
 from tuner.retrain import Candidate
@@ -102,3 +103,8 @@ def test_each_study_starts_from_the_confirmed_winner_before_it(
     for trial in winners.load_study(records, "second").get_trials():
         assert trial.value == 0.75  # x came from the winner, y decides nothing
     assert "inherits from the confirmed winner of first (trial 1, 0.75): x=0.75" in capsys.readouterr().out
+
+    first.set_user_attr(winners.CONFIRMED, {"number": 2, "mean": 0.7})  # another did better on other seeds
+    results = ["--storage", url, "--results", str(tmp_path / "results")]
+    assert main(["export", "first", *results]) == 0
+    assert "# confirmed winner of first (trial 2, 0.7)" in capsys.readouterr().out

@@ -7,7 +7,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from tuner.leases import Heartbeat, Observer, Owner, process_start
+import pytest
+
+from tuner.leases import Heartbeat, Observer, Owner, is_here, process_start
 
 
 class Clock:
@@ -41,6 +43,48 @@ def test_another_process_with_the_same_id_is_not_the_owner() -> None:
 def test_a_restart_of_the_machine_ends_every_lease_of_before() -> None:
     owner = replace(Owner.this_process(), boot="another")
     assert Observer().gone(1, owner.lease(0)) == "the machine was restarted"
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"host": "elsewhere", "boot": "another", "machine": "another"},
+        {"boot": "another", "machine": "another"},  # another machine of the same name
+        {"space": "pid:[1]"},  # another container of this machine
+    ],
+)
+def test_an_owner_who_is_not_seen_here_is_judged_by_his_beats_alone(elsewhere: dict[str, str]) -> None:
+    """No process of this machine has his id, which says nothing about him."""
+    clock = Clock()
+    observer = Observer(term=60, clock=clock)
+    owner = replace(Owner.this_process(), pid=2**22 + 1, started="1", **elsewhere)
+    assert not is_here(owner.lease(0))
+    for beat in range(3):
+        assert observer.gone(1, owner.lease(beat)) is None
+        clock.now += 59
+        assert observer.gone(1, owner.lease(beat)) is None
+    clock.now += 2
+    assert "gave no sign for 60 s" in (observer.gone(1, owner.lease(2)) or "")
+
+
+def test_the_lease_of_an_earlier_version_is_read() -> None:
+    lease = Owner.this_process().lease(0)
+    del lease["machine"], lease["space"]
+    assert is_here(lease)
+    assert Observer().gone(1, lease) is None
+
+
+def test_silence_while_nobody_could_reach_the_storage_proves_nothing() -> None:
+    clock = Clock()
+    back = [-1.0]
+    observer = Observer(term=60, clock=clock, since=lambda: back[0])
+    lease = replace(Owner.this_process(), host="elsewhere").lease(0)
+    assert observer.gone(1, lease) is None
+    clock.now += 300
+    back[0] = clock.now  # it answers again
+    assert observer.gone(1, lease) is None
+    clock.now += 61
+    assert "gave no sign" in (observer.gone(1, lease) or "")
 
 
 def test_an_owner_elsewhere_is_gone_after_a_term_without_a_beat() -> None:

@@ -54,7 +54,7 @@ def crowd(url: str, **order: Any) -> list[int]:
         env={**os.environ, "STORAGE": url, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

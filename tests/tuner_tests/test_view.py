@@ -22,7 +22,7 @@ class Clock:
 
 
 def agent(**state: Any) -> AgentState:
-    return AgentState(0, cast(Any, None), cast(Any, None), 0.0, **state)
+    return AgentState(0, cast(Any, None), 0.0, **state)
 
 
 def test_plain_lines_tell_progress_best_and_time_left(

@@ -12,7 +12,11 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "dashboard",
         summary="optuna-dashboard on the storage",
-        description="Opens optuna-dashboard on 127.0.0.1. It has no password and can delete studies.",
+        description=(
+            "Opens optuna-dashboard on 127.0.0.1, with a note on what each study asks, the constraints of "
+            "each trial, and as its artifacts the run folder's files, its learning curve and lines it read. "
+            "It has no password and can delete studies."
+        ),
         example="python -m tuner dashboard --port 8080",
     )
     parser.add_argument("--port", type=opt.positive, default=8080, metavar="N")

@@ -25,7 +25,7 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from model.errors import InputError
-    from tuner import export, study_file, summary, winners
+    from tuner import export, study_file, winners
     from tuner.commands.fetch import fetched
     from tuner.storage import open_records, storage_errors
 
@@ -42,10 +42,11 @@ def run(options: argparse.Namespace) -> None:
             records = open_records(url)
             study = winners.load_study(records, name)
             fetched(records, [name], options.results, top=1)
-            ranks = summary.best_trials(study, winners.stored_file(study), options.results, top=1)
-        if not ranks:
-            raise InputError(f"study '{name}' has no complete trial yet")
-        text = f"# winner of {name}: trial {ranks[0].trial.number}\n{export.config_yaml(ranks[0].config)}"
+            winner = winners.inherited(records, name, options.results)
+            if winner is None:
+                raise InputError(f"study '{name}' has no complete trial yet")
+            config = winners.config_of(study, study.trials[winner.number], options.results)
+        text = f"# {winner.describe()}\n{export.config_yaml(config)}"
     if options.output:
         options.output.write_text(text, encoding="utf-8")
     else:

@@ -18,7 +18,8 @@ def add(subparsers: opt.Subparsers) -> None:
         description=(
             "Shows winners, gains, costs, importances and the hypothesis ledger. With --output a PDF or a "
             "self-contained HTML page is written, its figures' numbers as CSV files beside it. "
-            "Studies are read, not changed."
+            "Ensembles, calibration and decoding are shown as `ensemble compare` and `inference calibrate`, "
+            "`tune` and `evaluate` measured them. Studies are read, not changed."
         ),
         example="python -m tuner report --output results/sweep_summary.html",
     )

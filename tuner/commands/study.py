@@ -22,7 +22,23 @@ def add(subparsers: opt.Subparsers) -> None:
         example="python -m tuner study loss_weighting --data data/mill --trials 12 --agents 2",
     )
     parser.add_argument("study", metavar="NAME|FILE.yaml|all", help="a shipped study, a sweep file, or all")
-    parser.add_argument("--agents", type=opt.positive, metavar="N", help="processes (default: one a core)")
+    parser.add_argument(
+        "--agents",
+        type=opt.positive,
+        metavar="N",
+        help="trials at a time, at most (default: one a core; with dask one a worker)",
+    )
+    parser.add_argument(
+        "--executor",
+        choices=("local", "dask"),
+        default="local",
+        help="where agents run: processes of this machine, or the workers of a Dask cluster (default: local)",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="ADDR",
+        help="of the Dask scheduler: tcp://HOST:8786, or its scheduler file",
+    )
     parser.add_argument("--trials", type=opt.positive, metavar="N", help="finished trials wanted in all")
     parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop after this long")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data set (default: the only one in data/)")
@@ -45,7 +61,7 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from model.errors import WorkFailed
+    from model.errors import InputError, WorkFailed
     from tuner.launch import launch
     from tuner.view import make_view
 
@@ -61,6 +77,10 @@ def run(options: argparse.Namespace) -> int:
     if request.study_file.on == "bundle":
         from tuner import on_bundle
 
+        if request.executor.kind != "local":
+            raise InputError(
+                f"{options.study} tunes a bundle's decoder on this machine: leave out --executor"
+            )
         on_bundle.tune(request, opt.error_console())
         return 0
     result = launch(request, make_view(opt.error_console()))
@@ -96,6 +116,7 @@ def _campaign(options: argparse.Namespace) -> None:
 def request_for(options: argparse.Namespace, study: str):  # type: ignore[no-untyped-def]
     """What the command line asks for, as a request for `study`."""
     from tuner import study_file
+    from tuner.executors.choice import ExecutorChoice
     from tuner.launch import Request
 
     return Request(
@@ -111,5 +132,6 @@ def request_for(options: argparse.Namespace, study: str):  # type: ignore[no-unt
         fresh=options.fresh,
         wandb=options.wandb,
         wandb_artifacts=options.wandb_artifacts,
+        executor=ExecutorChoice(options.executor, options.address),
         artifacts=options.artifacts,
     )

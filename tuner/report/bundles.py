@@ -33,8 +33,8 @@ def blocks(bundle: Bundle, folder: Path) -> list[Block]:
     optimism = (report.get("optimism") or {}).get("pooled_exact")
     if optimism is not None:
         lines.append(
-            f"Optimism: the pool's exact lines on select, which chose the members, are {100 * optimism:+.1f} "
-            "points of those on test, which chose nothing."
+            f"Optimism: {100 * optimism:+.1f} points, the pool's exact lines on select, which chose the "
+            "members, less those on test, which chose nothing."
         )
     found: list[Block] = [Text(lines), _parts(report.get("pooled") or {}), _members(content)]
     found += _charts(bundle, weights)
@@ -123,7 +123,8 @@ def sizes(results: Path) -> list[Block]:
         "calibrate: on recordings of it that weights were not fitted to, 95 % intervals over recordings. "
         "ms: the members' own, one after another."
     )
-    return [Table(headings, cells, note), *charts]
+    several = len({row["k"] for row in rows}) > 1
+    return [Table(headings, cells, note), *(charts if several else ())]
 
 
 def _size_cells(row: Mapping[str, Any]) -> list[str]:
@@ -161,7 +162,7 @@ def _size_charts(rows: Sequence[Mapping[str, Any]], singles: Sequence[Mapping[st
         Series(f"{name}, calibrate", [r["k"] for r in some], [r["exact"] for r in some], "faint line")
         for name, some in kinds.items()
     ]
-    panels = [Panel([*calibrate, *lines("exact")], "members (K)", "exact lines")]
+    panels = [Panel([*lines("exact"), *calibrate], "members (K)", "exact lines")]
     if tested:
         panels.append(Panel(lines("overall"), "members (K)", "tokens"))
     timed = [r for r in tested if r.get("ms") is not None]
@@ -170,14 +171,14 @@ def _size_charts(rows: Sequence[Mapping[str, Any]], singles: Sequence[Mapping[st
         panels.append(
             Panel(
                 [
-                    Series("members alone", [s["ms"] for s in alone], [s["test"]["exact"] for s in alone],
-                           "faint", text=[str(s["name"]) for s in alone]),
                     *(
                         Series(name, [r["ms"] for r in some], [r["test"]["exact"] for r in some],
                                text=[f"K = {r['k']}" for r in some])
                         for name, some in ((n, [r for r in s if r in timed]) for n, s in kinds.items())
                         if some
                     ),
+                    Series("members alone", [s["ms"] for s in alone], [s["test"]["exact"] for s in alone],
+                           "faint", text=[str(s["name"]) for s in alone]),
                 ],
                 "ms a window", "exact lines, test",
             )

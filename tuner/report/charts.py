@@ -175,8 +175,8 @@ def rows(plot: Plot) -> Iterator[list[Any]]:
             ]
     elif isinstance(plot, Matrix):
         yield [plot.y, plot.x, "times"]
-        for row, line in zip(plot.rows, plot.counts, strict=True):
-            yield from ([row, column, n] for column, n in zip(plot.columns, line, strict=True) if n)
+        for row, times in zip(plot.rows, plot.counts, strict=True):
+            yield from ([row, column, n] for column, n in zip(plot.columns, times, strict=True) if n)
     else:
         yield [plot.x, plot.y, plot.value, "kind"]
         for y, line in zip(plot.ys, plot.z, strict=True):

@@ -99,8 +99,13 @@ def decoding(bundle: Bundle, folder: Path) -> list[Block]:
         wanted = "python -m inference evaluate data/NAME --part test --joint"
         return [*found, Text([f"No errors to show: {wanted} measures and keeps them."], aside=True)]
     found.append(_measured(measured))
+    drawn: list[Any] = []  # how windows are joined changes no head: its confusion is shown once
     for key, content in measured.items():
-        found += _errors(f"bundle_{slug(bundle.name)}_{slug(key)}", key, content)
+        name = f"bundle_{slug(bundle.name)}_{slug(key)}"
+        if content["heads"] not in drawn:
+            found += _confusions(name, key, content["heads"])
+            drawn.append(content["heads"])
+        found.append(_wrong_lines(key, content))
     return found
 
 
@@ -170,42 +175,38 @@ def _measured(measured: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table(headings, rows, note)
 
 
-def _errors(key: str, name: str, content: Mapping[str, Any]) -> list[Block]:
-    """Confusions of each head and the most frequent wrong lines."""
-    found: list[Block] = []
-    matrices = [
-        confusion([(str(a), str(b), int(n)) for a, b, n in content["heads"].get(head) or ()], title=title)
-        for head, title in NAMES.items()
-        if content["heads"].get(head)
+def _confusions(key: str, name: str, heads: Mapping[str, Any]) -> list[Block]:
+    """What each head takes for what, as matrices, and the most frequent mistakes."""
+    pairs = {head: [(str(a), str(b), int(n)) for a, b, n in heads.get(head) or ()] for head in NAMES}
+    matrices = [confusion(pairs[head], title=title) for head, title in NAMES.items() if pairs[head]]
+    if not matrices:
+        return []
+    caption = (
+        f"{name}: what each head says (columns) for what is true (rows), the true tokens before it given. "
+        f"Shade: share of the row. At most {MOST_CLASSES} classes; of more, the most mistaken."
+    )
+    chart = Chart(f"{key}_confusion", "Confusion", caption, matrices)
+    rows = [
+        [NAMES[head], true, guess, str(n)]
+        for head in NAMES
+        for true, guess, n in [p for p in pairs[head] if p[0] != p[1]][:MOST_MISTAKES]
     ]
-    if matrices:
-        caption = (
-            f"{name}: what each head says (columns) for what is true (rows), the true tokens before it "
-            f"given. Shade: share of the row. At most {MOST_CLASSES} classes; of more, the most mistaken."
-        )
-        found.append(Chart(f"{key}_confusion", "Confusion", caption, matrices))
-        mistakes = [
-            [NAMES[head], str(a), str(b), str(n)]
-            for head in NAMES
-            for a, b, n in [p for p in content["heads"].get(head) or () if p[0] != p[1]][:MOST_MISTAKES]
-        ]
-        if mistakes:
-            found.append(
-                Table(["head", "true", "taken for", "times"], mistakes, "The most frequent mistakes.")
-            )
+    if not rows:
+        return [chart]
+    return [chart, Table(["head", "true", "taken for", "times"], rows, "The most frequent mistakes.")]
+
+
+def _wrong_lines(name: str, content: Mapping[str, Any]) -> Block:
     errors = content["errors"]
-    if errors:
-        rows = [
-            [e["true"], e["decoded"], differences(e["true"], e["decoded"]), str(e["windows"]), e["example"]]
-            for e in errors[:MOST_ERRORS]
-        ]
-        kinds = content.get("kinds_of_error", len(errors))
-        note = f"{name}: the most frequent wrong lines, {len(rows)} of {kinds} kinds, and where they differ."
-        headings = ["true line", "decoded line", "differs", "windows", "for example"]
-        found.append(Table(headings, rows, note))
-    else:
-        found.append(Text([f"{name}: no line was decoded wrongly."]))
-    return found
+    if not errors:
+        return Text([f"{name}: no line was decoded wrongly."])
+    rows = [
+        [e["true"], e["decoded"], differences(e["true"], e["decoded"]), str(e["windows"]), e["example"]]
+        for e in errors[:MOST_ERRORS]
+    ]
+    kinds = content.get("kinds_of_error", len(errors))
+    note = f"{name}: the most frequent wrong lines, {len(rows)} of {kinds} kinds, and where they differ."
+    return Table(["true line", "decoded line", "differs", "windows", "for example"], rows, note)
 
 
 def confusion(pairs: Sequence[tuple[str, str, int]], *, title: str = "") -> Matrix:
@@ -217,8 +218,9 @@ def confusion(pairs: Sequence[tuple[str, str, int]], *, title: str = "") -> Matr
         if true != guess:
             wrong[true] += n
             wrong[guess] += n
-    order = times if len(times) <= MOST_CLASSES else wrong or times
-    kept = [c for c, _ in order.most_common(MOST_CLASSES)]
+    every = {*times, *(guess for _, guess, _ in pairs)}
+    few = len(every) <= MOST_CLASSES
+    kept = list(every) if few else [c for c, _ in (wrong or times).most_common(MOST_CLASSES)]
     kept.sort(key=_natural)
     rows = [c for c in kept if times[c]]
     columns = [*kept, OTHER] if any(b not in kept for a, b, _ in pairs if a in rows) else kept
@@ -267,7 +269,8 @@ def _accuracy(content: Mapping[str, Any], name: str) -> str:
     interval = (content.get("intervals") or {}).get(name) or {}
     if interval.get("low") is None or interval.get("high") is None:
         return text
-    return f"{text} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
+    low, high = max(0.0, interval["low"]), min(1.0, interval["high"])  # of few recordings it would be wider
+    return f"{text} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _share(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from tuner.report import plotly_charts
 from tuner.report.charts import Bars, Chart, Matrix, Panel, Parallel, Plot, Series, Spans, Surface
@@ -87,6 +87,8 @@ def _panel(panel: Panel, axes: Any) -> None:
         _series(series, xs, axes, label, place=len(named) - 1)
     if panel.logx:
         _log(axes.xaxis)
+    elif not words and all(isinstance(x, int) for series in panel.series for x in series.x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # trials, epochs, members
     if panel.logy:
         _log(axes.yaxis)
     if words:

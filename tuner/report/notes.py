@@ -14,6 +14,7 @@ from tuner.study_store import FILE
 
 CONSTRAINT = "constraints:"  # Optuna's trial attributes: a constraint's value, above 0 where it is missed,
 ARTIFACT = "artifacts:"  # and a file
+NOT_MEASURED = 1e9  # a constraint's value where its metric was not logged (see tuner.trial)
 NOTED = "dashboard_note"  # study attribute: the note that was written, so that one of the user's is kept
 
 
@@ -45,7 +46,8 @@ def trial_note(trial: FrozenTrial, study_id: int) -> str:
     lines = []
     for key, value in trial.system_attrs.items():
         if key.startswith(CONSTRAINT):
-            said = "holds" if value <= 0 else f"missed by {value:.3g}"
+            missed = f"missed by {value:.3g}" if value < NOT_MEASURED else "not measured"
+            said = "holds" if value <= 0 else missed
             lines.append(f"- {plain(key.removeprefix(CONSTRAINT))}: {said}")
     why = trial.user_attrs.get("pruned_because") or trial.user_attrs.get("error")
     if why:

@@ -9,7 +9,8 @@
   const isDark = () => (root.dataset.theme || (dark.matches ? "dark" : "light")) === "dark";
   // The colours of data (see plotly_charts.py) and their brighter twins on a dark page.
   const bright = { "#2563a8": "#6fa8ea", "#d97706": "#f0a13c", "#0f8a5f": "#3fc28f", "#9333a8": "#cf8be0",
-    "#b45309": "#e0954f", "#c0392b": "#f0796b", "#9aa3ad": "#7f8a95" };
+    "#b45309": "#e0954f", "#c0392b": "#f0796b", "#9aa3ad": "#7f8a95",
+    "#777777": "#c3cad1" };
 
   // The figure as it was written, with the theme's colours.
   const figureOf = (element) => {

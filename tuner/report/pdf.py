@@ -22,10 +22,12 @@ LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.6, 0.7, 0.7  # margins, inches
 WIDTH = PAPER[0] - LEFT - RIGHT
 POINT = 1 / 72  # inches
 TABLE_SIZE = 6.5  # points
+LETTER = TABLE_SIZE * 0.6 * POINT  # inches of a table's letter, on average
+LETTERS = int(WIDTH / LETTER)
 BOLD = 1.2  # width of a bold letter in those of a normal one
 CHARACTERS = 112  # of body text in a line
 MOST_ROWS = 40  # of a table of trials: the page and the CSV files have all
-MOST_COLUMNS = 9
+TURNED = 2  # more rows than columns that a table may have to be turned on its side
 LEAST_TABLE = 0.9  # inches below which a table begins on the next page
 STYLE: Any = {
     "pdf.fonttype": 42,  # TrueType, embedded
@@ -113,11 +115,17 @@ class Pages:
             return
         note = table.caption
         if table.states:
-            keep = [i for i, h in enumerate(headings) if h not in ("folder", "note")][:MOST_COLUMNS]
+            keep = [i for i, h in enumerate(headings) if h not in ("folder", "note")]
+            while len(keep) > 3 and not _fits(
+                [headings[i] for i in keep], [[r[i] for i in keep] for r in rows]
+            ):
+                keep.pop()
             headings, rows = [headings[i] for i in keep], [[row[i] for i in keep] for row in rows]
             if len(rows) > MOST_ROWS:
                 note = f"{table.caption}: the first {MOST_ROWS} of {len(rows)}; the HTML report has them all"
                 rows = rows[:MOST_ROWS]
+        elif not _fits(headings, rows) and len(rows) <= len(headings) + TURNED:  # on its side
+            headings, *rows = [list(column) for column in zip(headings, *rows, strict=True)]
         if self.y - BOTTOM < LEAST_TABLE:
             self._turn()
         if note:
@@ -186,9 +194,8 @@ class Pages:
 
 def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[tuple[float, list[str]]]]:
     """Each row's cells as `(x in inches, lines)`; columns share the width by what they hold."""
-    letter = TABLE_SIZE * 0.6 * POINT  # inches, on average
-    widths = _widths(headings, rows, int(WIDTH / letter))
-    starts = [sum(widths[:j]) * letter for j in range(len(widths))]
+    widths = _widths(headings, rows)
+    starts = [sum(widths[:j]) * LETTER for j in range(len(widths))]
     found = []
     for i, row in enumerate([list(headings), *rows]):
         cells = []
@@ -199,21 +206,34 @@ def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[lis
     return found
 
 
-def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]], letters: int) -> list[int]:
-    """Letters for each column: its longest word if that can be, and of the rest by what it holds."""
-    least, wanted = [], []
+def _fits(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether every column has room for its longest word."""
+    return sum(_least(headings, rows)) <= LETTERS
+
+
+def _least(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Letters that each column cannot do without: its longest word, a dozen of a longer text."""
+    found = []
     for j, heading in enumerate(headings):
-        cells = [row[j] for row in rows]
-        words = max((len(word) for cell in cells for word in cell.split()), default=0)
+        words = max((len(word) for row in rows for word in row[j].split()), default=0)
         title = max((len(word) for word in heading.split()), default=0)
-        longest = max((len(cell) for cell in cells), default=0)
-        least.append(min(max(words, round(title * BOLD), min(longest, 12)), 22) + 2)
-        wanted.append(max(least[-1], min(max(longest, round(title * BOLD)), 48) + 2))
-    if sum(wanted) <= letters:
+        longest = max((len(row[j]) for row in rows), default=0)
+        found.append(min(max(words, round(title * BOLD), min(longest, 12)), 22) + 2)
+    return found
+
+
+def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Letters for each column: what it cannot do without, and of the rest by what it holds."""
+    least = _least(headings, rows)
+    wanted = [
+        max(least[j], min(max((len(row[j]) for row in [headings, *rows]), default=0), 48) + 2)
+        for j in range(len(headings))
+    ]
+    if sum(wanted) <= LETTERS:
         return wanted
-    room = letters - sum(least)
+    room = LETTERS - sum(least)
     if room <= 0:
-        return [max(5, int(n * letters / sum(least))) for n in least]
+        return [max(5, int(n * LETTERS / sum(least))) for n in least]
     more = [w - n for w, n in zip(wanted, least, strict=True)]
     return [n + int(room * m / sum(more)) for n, m in zip(least, more, strict=True)]
 

@@ -17,6 +17,8 @@ COLOURS = ("#2563a8", "#d97706", "#0f8a5f", "#9333a8", "#b45309")
 FAINT = "#9aa3ad"
 BAD = "#c0392b"
 STATE_COLOURS = {"complete": COLOURS[0], "pruned": FAINT, "failed": BAD}
+DASHES = ("solid", "dash", "dot", "dashdot")
+FEW = 20  # points of a line that are marked
 SYMBOLS = ("circle", "diamond", "square", "x", "cross")
 RAMP = ("#d7dde4", "#b5c9dc", "#8fb1d3", "#6797c6", "#417cb4", "#22609c", "#0d447c", "#062a52")
 HATCHES = ("", "/", ".", "x", "-")
@@ -85,16 +87,18 @@ def _series(series: Series, place: int, *, first: bool) -> dict[str, Any]:
         "x": xs,
         "y": list(series.y),
     }
+    told = series.name in STATE_COLOURS or series.name == "winner"  # many lines of a kind
+    dash = "solid" if told else DASHES[place % len(DASHES)]
     if series.text:
         trace |= {"hovertext": [escape(t) for t in series.text], "hoverinfo": "text+x+y"}
     if series.mode == "line":
         strong = series.name == "winner"
-        line = {"color": COLOURS[1] if strong else colour, "width": 3 if strong else 1.5}
-        trace |= {"mode": "lines" if len(series.x) > 1 else "markers", "line": line}
-        trace["marker"] = {"color": line["color"], "size": 5}
+        line = {"color": COLOURS[1] if strong else colour, "width": 3 if strong else 1.5, "dash": dash}
+        trace |= {"mode": _line_mode(series, many=told), "line": line}
+        trace["marker"] = {"color": line["color"], "size": 6, "symbol": SYMBOLS[place % len(SYMBOLS)]}
     elif series.mode == "faint line":
-        trace |= {"mode": "lines" if len(series.x) > 1 else "markers", "line": {"color": FAINT, "width": 1}}
-        trace |= {"marker": {"color": FAINT, "size": 4}, "opacity": 0.7}
+        trace |= {"mode": _line_mode(series, many=told), "line": {"color": FAINT, "width": 1, "dash": dash}}
+        trace |= {"marker": {"color": FAINT, "size": 4}, "opacity": 0.7 if told else 1}
     elif series.mode == "step":
         trace |= {"mode": "lines", "line": {"color": COLOURS[1], "width": 2, "shape": "hv"}}
     elif series.mode == "faint":
@@ -105,6 +109,13 @@ def _series(series: Series, place: int, *, first: bool) -> dict[str, Any]:
             "marker": {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]},
         }
     return trace
+
+
+def _line_mode(series: Series, *, many: bool) -> str:
+    """A short line has its points marked, unless there are many lines of its kind."""
+    if len(series.x) < 2:
+        return "markers"
+    return "lines" if many or len(series.x) > FEW else "lines+markers"
 
 
 def _bars(bars: Bars) -> dict[str, Any]:
@@ -128,7 +139,7 @@ def _bars(bars: Bars) -> dict[str, Any]:
         if group in bars.low:
             low, high = (list(reversed(side[group])) for side in (bars.low, bars.high))
             trace["error_x"] = {
-                "type": "data", "symmetric": False, "thickness": 1.2, "width": 3, "color": "#777",
+                "type": "data", "symmetric": False, "thickness": 1.2, "width": 3, "color": "#777777",
                 "array": [h - x for h, x in zip(high, trace["x"], strict=True)],
                 "arrayminus": [x - h for h, x in zip(low, trace["x"], strict=True)],
             }  # fmt: skip
@@ -244,6 +255,7 @@ def _matrix(plot: Matrix) -> dict[str, Any]:
     layout["xaxis"] |= {"type": "category", "showgrid": False}
     layout["yaxis"] |= {"type": "category", "autorange": "reversed", "showgrid": False}
     layout |= {"showlegend": False, "height": max(HEIGHT - 60, 110 + 24 * len(plot.rows))}
+    layout["xaxis"]["title"]["standoff"] = 12
     layout["wide"] = 90 + 30 * len(plot.columns)
     return {"data": [cells], "layout": layout}
 
@@ -258,8 +270,16 @@ def _layout(title: str, x: str, y: str) -> dict[str, Any]:
         "hovermode": "closest",
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#8a94a0", "activecolor": "#2563a8"},
     }
-    if title:
-        layout["title"] = {"text": escape(title), "font": {"size": 13}}
+    if title:  # above the legend
+        layout["title"] = {
+            "text": escape(title),
+            "font": {"size": 13},
+            "x": 0,
+            "xref": "paper",
+            "y": 0.99,
+            "yanchor": "top",
+        }
+        layout["margin"]["t"] += 24
     return layout
 
 

@@ -140,11 +140,7 @@ def overview(material: Material) -> Table:
                 "–" if winner is None else f"{study.metric} {winner.value:.4f}",
                 "–" if winner is None else f"trial {winner.number}",
                 "–" if lead is None else f"{lead.mean:+.4f}",
-                "yes"
-                if study.attrs.get("verified")
-                else "confirmed"
-                if study.attrs.get("confirmed")
-                else "no",
+                _verified(study),
                 duration(spent.seconds),
                 duration(spent.saved_seconds) if spent.saved_epochs else "–",
             ]
@@ -152,6 +148,14 @@ def overview(material: Material) -> Table:
     headings = ["study", "finished", "pruned", "failed", "best", "winner", "over default", "verified",
                 "spent", "saved by pruning"]  # fmt: skip
     return Table(headings, rows)
+
+
+def _verified(study: Study) -> str:
+    if study.file.on == "bundle":
+        return "–"  # nothing to retrain
+    if study.attrs.get("verified"):
+        return "yes"
+    return "confirmed" if study.attrs.get("confirmed") else "no"
 
 
 def hypotheses(findings: Sequence[Finding]) -> list[Block]:

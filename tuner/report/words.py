@@ -109,6 +109,8 @@ def verified_sentence(study: Study) -> str:
     winner = study.winner
     if winner is None:
         return ""
+    if study.file.on == "bundle":
+        return "Nothing is trained here: what of the gain holds on test stands with the ensemble."
     again = study.retrained(winner.number)
     found = study.attrs.get("verified") or {}
     if not again:
@@ -185,6 +187,9 @@ def campaign_sentences(studies: Sequence[Study]) -> list[str]:
         lead = gain(study)
         if lead is not None and study.winner is not study.default:
             line += f" Gain over the default {lead}."
+        if study.file.on == "bundle":
+            lines.append(line)
+            continue
         line += " Verified." if study.attrs.get("verified") else (
             " Confirmed on other seeds." if study.attrs.get(CONFIRMED) else " Not verified."
         )  # fmt: skip

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# The campaign behind docs/results.md, from recordings to the page: about two hours of two cores.
+#
+#     bash docs/campaign.sh data/mill results vocabulary_4digit_hybrid.json
+#
+# May be stopped and started again at any point: studies go on, and what an evaluation has written is kept.
+set -euo pipefail
+data=${1:?a data set, such as data/mill}
+export TUNER_RESULTS=${2:-results}
+vocabulary=${3:-vocabulary_4digit_hybrid.json}  # published with the recordings; for the windows track
+python=${PYTHON:-.venv/bin/python}
+answers=$TUNER_RESULTS/evaluations
+mkdir -p "$answers"
+
+once() {  # once NAME COMMAND…: keeps the command's answer, whole or not at all
+  [ -e "$answers/$1.json" ] && return
+  echo "== $1"
+  "${@:2}" > "$answers/$1.partial"
+  mv "$answers/$1.partial" "$answers/$1.json"
+}
+
+$python -m tuner study all --data "$data" --agents 2
+$python -m tuner verify loss_weighting --top 5 --seeds 3
+$python -m tuner export loss_weighting --output "$TUNER_RESULTS/winner.yaml"
+
+# The trivial baselines, and one network of the usual length (40 epochs): default and winner, on both tracks.
+once baseline $python -m model baseline --data "$data" --json
+once baseline_windows $python -m model baseline --data "$data" --track windows --json
+windows=(--set track=windows --set machine_position=true --set "vocabulary_file=$vocabulary")
+train() { once "$1" env OMP_NUM_THREADS=1 $python -m model train --data "$data" --json "${@:2}" --set epochs=40; }
+seed_of_all() {
+  train "default_seed$1" --seed "$1"
+  train "winner_seed$1" --config "$TUNER_RESULTS/winner.yaml" --seed "$1"
+  train "winner_windows_seed$1" --config "$TUNER_RESULTS/winner.yaml" --seed "$1" "${windows[@]}"
+}
+(seed_of_all 0 && train default_seed2 --seed 2) & first=$!
+seed_of_all 1; train winner_seed2 --config "$TUNER_RESULTS/winner.yaml" --seed 2
+wait "$first"
+
+# The ensemble that the campaign built, and the same networks fitted once more on all recordings but test.
+once calibration $python -m inference calibrate --bundle campaign --json
+once compare $python -m ensemble compare --k 1,5,10,20 --json
+evaluate() { once "$1" $python -m inference evaluate "$data" --part test --json "${@:2}"; }
+evaluate ensemble --bundle campaign
+evaluate ensemble_joint --bundle campaign --joint
+[ -e "$TUNER_RESULTS/ensembles/campaign-refit/bundle.json" ] ||
+  $python -m ensemble refit campaign --but-test --data "$data"
+evaluate refit --bundle campaign-refit
+evaluate refit_joint --bundle campaign-refit --joint
+
+$python -m tuner report --output "$TUNER_RESULTS/sweep_summary.pdf" --output "$TUNER_RESULTS/sweep_summary.html"
+$python docs/write_results.py "$TUNER_RESULTS"

@@ -1,0 +1,157 @@
+"""Agents as processes of this machine.
+
+Plain spawned processes rather than a joblib (loky) pool: one killed worker breaks a whole loky pool
+(TerminatedWorkerError), while here it costs its own trial alone, and each agent has a pipe of its own through
+which it is asked to stop. Spawned, not forked: neither torch's threads nor database connections survive a
+fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+from tuner import agent
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+
+
+class LocalWorker:
+    """An agent's process and our end of its pipe."""
+
+    def __init__(self, process: SpawnProcess, connection: Connection) -> None:
+        self.process = process
+        self.connection = connection
+
+    def messages(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        with contextlib.suppress(EOFError, OSError):
+            while self.connection.poll():
+                found.append(self.connection.recv())
+        return found
+
+    def ended(self) -> str | None:
+        return None if self.process.is_alive() else _how_it_ended(self.process.exitcode)
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.send("stop")
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
+        self.process.kill()
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class LocalExecutor:
+    """Starts agents here, as far as memory allows.
+
+    Args:
+        threads: of each agent.
+        memory: bytes that an agent needs; a further one is not started where less is available.
+        overrule: sets the threads also where the environment has a number of its own.
+    """
+
+    def __init__(self, *, threads: int = 1, memory: int = 0, overrule: bool = False) -> None:
+        self._overrule = overrule
+        self._threads = threads
+        self._memory = memory
+        self._workers: list[LocalWorker] = []
+
+    def agents(self, total: int | None) -> int:
+        return cores(total)
+
+    def full(self, running: int) -> str | None:
+        free = available_memory()
+        if running == 0 or free >= self._memory:
+            return None
+        return f"{free // 2**20} MiB are free, it needs {self._memory // 2**20}"
+
+    def start(self, order: agent.Order, index: int) -> LocalWorker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=agent.main, args=(order, theirs), name=f"agent-{index}", daemon=False
+        )
+        with threads_in_environment(self._threads, overrule=self._overrule), _sigint_held():
+            process.start()
+        theirs.close()
+        worker = LocalWorker(process, ours)
+        self._workers.append(worker)
+        return worker
+
+    def wait(self, seconds: float) -> None:
+        self._workers = [worker for worker in self._workers if not worker.connection.closed]
+        links = [worker.connection for worker in self._workers]
+        wait([*links, *(worker.process.sentinel for worker in self._workers)], timeout=seconds)
+
+    def close(self) -> None:
+        """Nothing is left: each agent went with its own worker."""
+
+
+@contextlib.contextmanager
+def _sigint_held() -> Iterator[None]:
+    """Ctrl-C waits meanwhile, and does not reach a process started here before it can ignore it itself."""
+    resource_tracker.ensure_running()  # starting it lifts the mask, so it must run before
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def threads_in_environment(threads: int, *, overrule: bool = False) -> Iterator[None]:
+    """Threads of a process, in the variables that libraries read when loaded; set ones may stay."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    try:
+        for name in _THREADS:
+            if overrule or name not in os.environ:
+                os.environ[name] = str(threads)
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def cores(total: int | None) -> int:
+    """Agents for a study of `total` trials on this machine: one a core, and no more than there are trials."""
+    return max(1, min(os.cpu_count() or 1, total or 10**9))
+
+
+def share(agents: int) -> int:
+    """Threads of each of `agents` processes on this machine: cores // agents."""
+    return max(1, (os.cpu_count() or 1) // agents)
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        return f"killed by {name}{hint}"
+    return f"exit status {code}"
+
+
+def available_memory() -> int:
+    """Bytes that can be taken without swapping, where the system tells (Linux); else a terabyte."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 2**40
