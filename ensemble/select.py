@@ -59,7 +59,7 @@ def take(
         path = part_file(candidate.folder, "calibrate")
         try:
             targets = read_targets(path)
-            layout = reference[1] if reference else Layout.of(targets, vocabulary)
+            layout = reference[1] if reference else Layout.of(targets, vocabulary, where=str(path))
             if (difference := layout.targets.difference(targets)) is None:
                 log_p = read_log_probabilities(path, layout)
         except InputError as error:
