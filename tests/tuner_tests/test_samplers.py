@@ -1,9 +1,11 @@
 """One contract for every sampler: draws lie in the space, keep its requirements, and can be repeated."""
 
 import importlib.util
+from itertools import pairwise
 
 import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
 
 from model.errors import InputError
 from tuner import samplers, study_file
@@ -114,3 +116,35 @@ def test_the_search_model_is_asked_sooner_where_the_first_trial_is_known_to_be_g
     startup = [samplers.make(study_file.load(path), 0) for path in (unknown, known)]
     assert not study_file.load(unknown).starts_from_known and study_file.load(known).starts_from_known
     assert startup[1]._n_startup_trials == samplers.STARTUP_TRIALS_FROM_KNOWN < samplers.STARTUP_TRIALS
+
+
+def test_a_long_study_is_weighed_by_an_even_part_of_it_with_its_newest_and_running_trials(monkeypatch):
+    monkeypatch.setattr(samplers, "MOST_WEIGHED", 20)
+    monkeypatch.setattr(samplers, "NEWEST", 5)
+    states = [TrialState.RUNNING if number == 7 else TrialState.COMPLETE for number in range(100)]
+    trials = [create_trial(state=state, value=0.0 if state.is_finished() else None) for state in states]
+    for number, trial in enumerate(trials):
+        trial.number = number
+    numbers = [trial.number for trial in samplers.thinned(trials)]
+    assert numbers == sorted(numbers)
+    assert len(numbers) == 21
+    assert {7, *range(95, 100)} <= set(numbers)
+    gaps = [b - a for a, b in pairwise(number for number in numbers if number < 95 and number != 7)]
+    assert set(gaps) <= {6, 7}
+    assert samplers.thinned(trials[:20]) == trials[:20]
+
+
+def test_the_model_of_a_long_study_is_made_of_the_thinned_trials(study_of, monkeypatch):
+    monkeypatch.setattr(samplers, "MOST_WEIGHED", 12)
+    monkeypatch.setattr(samplers, "NEWEST", 4)
+    sizes = []
+    whole = samplers.thinned
+
+    def spied(trials):
+        sizes.append((len(trials), len(whole(trials))))
+        return whole(trials)
+
+    monkeypatch.setattr(samplers, "thinned", spied)
+    run(study_of("tpe"), seed=0, trials=30)
+    assert max(before for before, _ in sizes) > 20
+    assert max(after for _, after in sizes) == 12

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuner.commands import options as opt
+
+if TYPE_CHECKING:
+    from tuner.study_file import StudyFile
 
 DESCRIPTION = """\
 Runs a study until it has its number of finished trials; started again, it goes on where it was. A second
 terminal may join with the same command. Ctrl-C once: agents finish their epoch and put their trials back;
-twice: they are stopped at once. 'all' runs the whole campaign in its order."""
+twice: they are stopped at once. 'all' runs the whole campaign in its order; 'hypotheses' runs matched pairs
+for the claims that finished studies leave undecided."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -21,7 +26,9 @@ def add(subparsers: opt.Subparsers) -> None:
         description=DESCRIPTION,
         example="python -m tuner study loss_weighting --data data/mill --trials 12 --agents 2",
     )
-    parser.add_argument("study", metavar="NAME|FILE.yaml|all", help="a shipped study, a sweep file, or all")
+    parser.add_argument(
+        "study", metavar="NAME|FILE.yaml|all|hypotheses", help="a shipped study, a sweep file, or see above"
+    )
     parser.add_argument(
         "--agents",
         type=opt.positive,
@@ -68,6 +75,9 @@ def run(options: argparse.Namespace) -> int:
     if options.study == "all":
         _campaign(options)
         return 0
+    if options.study == "hypotheses":
+        _hypotheses(options)
+        return 0
     request = request_for(options, options.study)
     if options.dry_run:
         from tuner.dry_run import show
@@ -113,14 +123,55 @@ def _campaign(options: argparse.Namespace) -> None:
         campaign.run()
 
 
-def request_for(options: argparse.Namespace, study: str):  # type: ignore[no-untyped-def]
+def _hypotheses(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from model.errors import WorkFailed
+    from tuner import hypotheses
+    from tuner.commands.fetch import fetched
+    from tuner.launch import as_begun, launch
+    from tuner.storage import open_records, storage_errors
+    from tuner.view import make_view
+
+    console, view, url = opt.console(), make_view(opt.error_console()), opt.storage_url(options)
+    with storage_errors(url):
+        records = open_records(url)
+        fetched(records, (), options.results)
+        prepared = hypotheses.prepare(
+            records,
+            options.results,
+            chosen=options.data,
+            overrides=opt.settings(options.set),
+            fresh=options.fresh,
+        )
+    if prepared.plan is not None or options.dry_run:
+        hypotheses.show_plan(prepared, console)
+    if prepared.file is None:
+        return
+    request = request_for(options, prepared.file)
+    if options.data is None and (Path("data") / prepared.data).is_dir():
+        request = replace(request, data=Path("data") / prepared.data)
+    if options.dry_run:
+        hypotheses.show_cost(as_begun(request, view), console, view)
+        return
+    result = launch(request, view)
+    if not result.fine:
+        raise WorkFailed(result.reason)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    console.print(f"{request.study_file.name}: {result.reason}", markup=False)
+    with storage_errors(url):
+        hypotheses.show_verdicts(open_records(url), options.results, console)
+
+
+def request_for(options: argparse.Namespace, study: str | StudyFile):  # type: ignore[no-untyped-def]
     """What the command line asks for, as a request for `study`."""
     from tuner import study_file
     from tuner.executors.choice import ExecutorChoice
     from tuner.launch import Request
 
     return Request(
-        study_file=study_file.load(study),
+        study_file=study_file.load(study) if isinstance(study, str) else study,
         url=opt.storage_url(options),
         results=options.results,
         trials=options.trials,

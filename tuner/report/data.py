@@ -18,12 +18,14 @@ from optuna.trial import FrozenTrial, TrialState
 from model.errors import InputError
 from model.run_folder import METRICS, RESULT, read_json, read_metrics
 from tuner import ranking, summary, winners
+from tuner.allocate import STOPPED
 from tuner.records import LEASE, Records
 from tuner.study_file import CAMPAIGN, StudyFile
-from tuner.study_store import FILE, ORIGIN
+from tuner.study_store import FILE, ORIGIN, TOTAL
 
 BUNDLE = "bundle.json"
 SECONDARY = (".confirm", ".verify")  # suffixes of studies that retrain another's best
+PAIRED = "hypotheses"  # the study of matched pairs that decide the others' claims
 DEFAULT = "default configuration"
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -118,6 +120,16 @@ class Study:
         return sum(t.state == state for t in self.trials)
 
     @property
+    def done(self) -> bool:
+        """Whether it has its number of trials (of a grid, failed points count) or stopped for good."""
+        if self.count("running") or not self.trials:
+            return False
+        total, tried = self.attrs.get(TOTAL), len(self.finished)
+        if self.file.method == "grid":
+            tried += self.count("failed")
+        return bool(self.attrs.get(STOPPED)) or (total is not None and tried >= total)
+
+    @property
     def searched(self) -> list[str]:
         return [p.name for p in self.file.space.searched]
 
@@ -141,33 +153,36 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Material:
-    """Everything a report shows."""
+    """Everything a report shows. `pairs`: studies of matched pairs, run to decide claims of the others."""
 
     studies: tuple[Study, ...]
     bundles: tuple[Bundle, ...]
     data: Mapping[str, Any]
     made: datetime
     results: Path
+    pairs: tuple[Study, ...] = ()
 
 
 def load(
     records: Records, names: Sequence[str], results: Path, *, data: Path | None = None, made: datetime
 ) -> Material:
-    """Reads the studies `names` (none named: all that this tuner made, retrainings left out).
+    """Reads the studies `names` (none named: all that this tuner made, retrainings and pairs left out).
 
     Raises:
         InputError: there is no such study, or no study at all.
     """
+    known = optuna.get_all_study_names(records)
     if not names:
-        known = optuna.get_all_study_names(records)
-        names = [n for n in known if not n.endswith(SECONDARY) and "@" not in n]
+        names = [n for n in known if not n.endswith(SECONDARY) and "@" not in n and n != PAIRED]
         names = [n for n in names if FILE in optuna.load_study(study_name=n, storage=records).user_attrs]
         order = {name: place for place, name in enumerate(CAMPAIGN)}
         names = sorted(names, key=lambda n: (order.get(n, len(order)), n))
     if not names:
         raise InputError("no studies to report on; start one with: python -m tuner study loss_weighting")
     studies = tuple(_study(winners.load_study(records, name), results) for name in names)
-    return Material(studies, _bundles(results), _data_card(data), made, results)
+    paired = [n for n in known if n.partition("@")[0] == PAIRED]  # earlier rounds, set aside, count as well
+    pairs = tuple(_study(winners.load_study(records, name), results) for name in paired)
+    return Material(studies, _bundles(results), _data_card(data), made, results, pairs)
 
 
 def _study(source: optuna.Study, results: Path) -> Study:

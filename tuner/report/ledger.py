@@ -3,7 +3,8 @@
 Two ways to an effect, and the ledger says which it took:
 
 - *matched pairs*: trials that differ only in what the claim is about (and in parameters that exist on one
-  side alone) are paired; the effect is the mean difference, its interval a t interval over pairs.
+  side alone) are paired; the effect is the mean difference, its interval a t interval over pairs. Pairs that
+  the study `hypotheses` ran for the claim count with those that the study happens to have.
 - *surrogate*: a ridge regression of the metric on the side and all other parameters, its interval a
   t interval from a bootstrap over trials. A model, not an experiment: what it leaves out can mislead it.
 
@@ -12,20 +13,19 @@ A claim that neither decides is undecided, and the ledger names the run that wou
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy.special import stdtrit
 
-from tuner import expressions
 from tuner.constraints import Hypothesis
-from tuner.report.data import Material, Study, Trial
+from tuner.report.data import PAIRED, Material, Study
 from tuner.report.importance import encode
+from tuner.report.matching import Point, claim_names, matched, pairs_run, searchable
 
 Verdict = Literal["confirmed", "refuted", "undecided"]
 
@@ -45,7 +45,8 @@ class Finding:
     Attributes:
         effect: improvement of the metric, in its unit (positive: as claimed), with `low` and `high`.
         how: matched pairs, surrogate, or none. basis: what it rests on, in words.
-        trials: numbers of the trials used. next_run: what would decide it; "" where it is decided.
+        trials: numbers of the study's trials used; pairs_run: pairs of the study `hypotheses` used.
+        next_run: what would decide it; "" where it is decided.
     """
 
     study: str
@@ -59,6 +60,7 @@ class Finding:
     high: float | None = None
     trials: tuple[int, ...] = ()
     next_run: str = ""
+    pairs_run: int = 0
 
     def interval(self) -> str:
         """`+0.031 [+0.012, +0.050]`, or a dash."""
@@ -67,34 +69,32 @@ class Finding:
         return f"{self.effect:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
 
-@dataclass(frozen=True)
-class Point:
-    """One trial's part in a claim."""
-
-    trial: Trial
-    side: Literal["where", "against"]
-    value: float
-
-
 def ledger(material: Material) -> list[Finding]:
     """Every claim of every study, and the guide's two about the whole campaign."""
-    found = [test(study, claim) for study in material.studies for claim in study.file.hypotheses]
+    found = [
+        test(study, claim, material.pairs) for study in material.studies for claim in study.file.hypotheses
+    ]
     return found + campaign_claims(material)
 
 
-def test(study: Study, hypothesis: Hypothesis) -> Finding:
-    """A claim on its study's trials: matched pairs where there are enough, else a surrogate."""
+def test(study: Study, hypothesis: Hypothesis, pairs_studies: Sequence[Study] = ()) -> Finding:
+    """A claim on its study's trials and on pairs run for it: matched pairs where there are enough, else a
+    surrogate.
+    """
     metric = hypothesis.metric or study.metric
     sign = 1.0 if _more_is_better(metric, study) else -1.0
     points = points_of(study, hypothesis, metric)
     complete = [p for p in points if p.trial.complete]
     pairs = matched(study, hypothesis, complete)
-    if len(pairs) >= MIN_PAIRS:
-        gaps = [sign * gap for gap, _ in pairs]
-        effect, low, high = t_interval(gaps)
+    run = [gap for paired in pairs_studies for gap in pairs_run(study, hypothesis, metric, paired)]
+    if len(pairs) + len(run) >= MIN_PAIRS:
+        estimate = t_interval([sign * gap for gap in (*(gap for gap, _ in pairs), *run)])
         used = tuple(sorted({n for _, numbers in pairs for n in numbers}))
-        basis = f"{len(pairs)} matched pairs of {len(used)} trials"
-        return _finding(study, hypothesis, metric, "matched pairs", basis, (effect, low, high), used)
+        parts = [f"{len(pairs)} matched pairs of {len(used)} trials"] if pairs else []
+        parts += [f"{len(run)} matched pairs run for it in the study {PAIRED}"] if run else []
+        return _finding(
+            study, hypothesis, metric, "matched pairs", ", ".join(parts), estimate, used, run=len(run)
+        )
     used_points = complete if min(_sides(complete)) >= ENOUGH else points
     where, against = _sides(used_points)
     if min(where, against) < MIN_SIDE:
@@ -114,35 +114,9 @@ def points_of(study: Study, hypothesis: Hypothesis, metric: str) -> list[Point]:
         value = trial.metric(metric)
         if value is None and metric == study.metric:
             value = trial.value
-        side = hypothesis.side(_searchable(study, trial))
+        side = hypothesis.side(searchable(study, trial))
         if side is not None and value is not None and math.isfinite(value):
             found.append(Point(trial, side, value))
-    return found
-
-
-def _searchable(study: Study, trial: Trial) -> Mapping[str, Any]:
-    """The configuration without searched parameters that the trial did not have."""
-    absent = {name for name in study.searched if name not in trial.params}
-    return {name: value for name, value in trial.config.items() if name not in absent}
-
-
-def matched(
-    study: Study, hypothesis: Hypothesis, points: Sequence[Point]
-) -> list[tuple[float, tuple[int, ...]]]:
-    """`(where - against, trial numbers)` of each group of trials alike in all but the claim's parameters."""
-    about = claim_names(hypothesis)
-    dependent = {p.name for p in study.file.space.searched if p.when and expressions.names(p.when) & about}
-    groups: dict[str, list[Point]] = {}
-    for point in points:
-        rest = {n: v for n, v in point.trial.params.items() if n not in about | dependent}
-        groups.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(point)
-    found = []
-    for members in groups.values():
-        where = [p.value for p in members if p.side == "where"]
-        against = [p.value for p in members if p.side == "against"]
-        if where and against:
-            gap = statistics.fmean(where) - statistics.fmean(against)
-            found.append((gap, tuple(p.trial.number for p in members)))
     return found
 
 
@@ -253,13 +227,6 @@ def campaign_claims(material: Material) -> list[Finding]:
     return found
 
 
-def claim_names(hypothesis: Hypothesis) -> set[str]:
-    """Parameters that the claim is about."""
-    return set(expressions.names(hypothesis.where)) | set(
-        expressions.names(hypothesis.against) if hypothesis.against else ()
-    )
-
-
 def _finding(
     study: Study,
     hypothesis: Hypothesis,
@@ -268,6 +235,8 @@ def _finding(
     basis: str,
     estimate: tuple[float, float, float] | None,
     trials: tuple[int, ...],
+    *,
+    run: int = 0,
 ) -> Finding:
     effect, low, high = estimate if estimate is not None else (None, None, None)
     decided: Verdict = "undecided"
@@ -279,8 +248,19 @@ def _finding(
         basis += f"; claimed {hypothesis.gain[0]:+g} to {hypothesis.gain[1]:+g}"
     return Finding(
         study.name, hypothesis.claim, metric, decided, how, basis, effect, low, high, trials,
-        "" if decided != "undecided" else f"python -m tuner report {study.name} --pairs pairs/",
+        "" if decided != "undecided" else _decide(study, run=run), run,
     )  # fmt: skip
+
+
+def _decide(study: Study, *, run: int) -> str:
+    """The command that would decide an undecided claim of `study`."""
+    if study.file.on == "bundle":
+        return f"python -m inference tune --study {study.name} --trials {2 * max(20, len(study.finished))}"
+    if study.file.external or study.file.objective:
+        return f"python -m tuner report {study.name} --pairs pairs/"
+    if not study.done:
+        return f"python -m tuner study {study.name}"
+    return f"python -m tuner study {PAIRED}" + (" --fresh" if run else "")
 
 
 def _verify(study: Study) -> str:

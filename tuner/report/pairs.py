@@ -1,24 +1,151 @@
 """Studies of matched pairs: what would decide a claim that is undecided.
 
-Each pair is the winner's configuration twice, once on each side of the claim, under the same seed: nothing
-else differs. The file is a grid with a point a run, and `python -m tuner study FILE` runs it. It states its
-claim, so the ledger of the new study tests it with matched pairs.
+Each pair is a winner's configuration twice, once on each side of the claim, under the same seed: nothing else
+differs. Claims of our model's studies share one study, `hypotheses` (`python -m tuner study hypotheses`): the
+winner on its own side of several claims is one run for all of them. A study of a function or of a script gets
+a file for each claim instead (`python -m tuner report NAME --pairs DIR`), for what it trains is its own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuner import expressions
 from tuner.constraints import Hypothesis
-from tuner.report.data import Material, Study
-from tuner.report.ledger import claim_names, test
+from tuner.report.data import PAIRED, Material, Study
+from tuner.report.ledger import test
+from tuner.report.matching import active, claim_names, with_dependents
+from tuner.retrain import parameter_of
 from tuner.study_file import slug
 
 PAIRS = 5
+FIRST_SEED = 2000  # above the seeds that studies search and that confirmations retrain on
+
+
+class NoPairs(Exception):
+    """Why a claim cannot be tested by pairs, in words."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim and its two sides: values of what it is about (`where`, `against`)."""
+
+    study: str
+    claim: str
+    where: Mapping[str, Any]
+    against: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The study `hypotheses`: `points` are whole configurations, the first pair of every claim first.
+
+    `left_out`: undecided claims that no pair can be made for, `(study, claim, why)`.
+    """
+
+    points: tuple[Mapping[str, Any], ...]
+    claims: tuple[Claim, ...]
+    left_out: tuple[tuple[str, str, str], ...]
+
+    def raw(self) -> dict[str, Any]:
+        """The study file, as plain values. It has at least one point."""
+        names = sorted({name for point in self.points for name in point})
+        studies = len({claim.study for claim in self.claims})
+        return {
+            "name": PAIRED,
+            "method": "grid",
+            "metric": {"name": "val/overall_acc", "goal": "maximize"},
+            "parameters": {
+                n: parameter_of([p[n] for p in self.points if n in p], self.points) for n in names
+            },
+            "tuner": {
+                "purpose": f"Decide {len(self.claims)} claims of {studies} studies, {PAIRS} pairs each.",
+                "max_epochs": max(int(point["epochs"]) for point in self.points),
+                "points": [dict(point) for point in self.points],
+            },
+        }
+
+
+def plan(material: Material, *, overrides: Mapping[str, Any], defaults: Mapping[str, Any]) -> Plan:
+    """`PAIRS` pairs for each undecided claim of the studies that are done.
+
+    Args:
+        overrides: values that hold in every run (`--set`).
+        defaults: values of a configuration that the winners' do not name.
+    """
+    claims: list[Claim] = []
+    left_out: list[tuple[str, str, str]] = []
+    runs: list[Mapping[str, Any]] = []  # without a seed
+    for study in material.studies:
+        for hypothesis in study.file.hypotheses:
+            if test(study, hypothesis, material.pairs).verdict != "undecided":
+                continue
+            try:
+                claim, two = _claim(study, hypothesis, fixed=overrides)
+            except NoPairs as reason:
+                left_out.append((study.name, hypothesis.claim, str(reason)))
+                continue
+            claims.append(claim)
+            runs += [{**defaults, **side, **overrides} for side in two]
+    seeds = [
+        t.config["seed"] for s in material.pairs for t in s.trials if isinstance(t.config.get("seed"), int)
+    ]
+    first = max([FIRST_SEED - 1, *seeds]) + 1
+    points = [{**run, "seed": first + k} for k in range(PAIRS) for run in _distinct(runs)]
+    return Plan(tuple(points), tuple(claims), tuple(left_out))
+
+
+def _claim(
+    study: Study, hypothesis: Hypothesis, *, fixed: Mapping[str, Any]
+) -> tuple[Claim, tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """The claim's two sides, and the configurations that differ in them alone."""
+    if study.file.on == "bundle":
+        raise NoPairs("its trials train nothing: give the study more of them")
+    if study.file.external or study.file.objective:
+        raise NoPairs(f"not of the model: python -m tuner report {study.name} --pairs pairs/")
+    if not study.done:
+        raise NoPairs(f"the study is not finished: python -m tuner study {study.name}")
+    clash = sorted(claim_names(hypothesis) & fixed.keys())
+    if clash:
+        raise NoPairs(f"--set fixes {clash[0]}")
+    base, sides = sides_of(study, hypothesis)
+    claim = Claim(study.name, hypothesis.claim, sides["where"], sides["against"])
+    return claim, ({**base, **claim.where}, {**base, **claim.against})
+
+
+def sides_of(study: Study, hypothesis: Hypothesis) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
+    """The winner's values that a claim is not about, and those that it is about, on each side.
+
+    The winner stands for its side; the other's values are those of the best trial on it that fits the winner.
+
+    Raises:
+        NoPairs: no trial completed, or none has values for one of the sides.
+    """
+    winner = study.winner
+    if winner is None:
+        raise NoPairs("no trial completed")
+    free = with_dependents(study, claim_names(hypothesis))
+    if "seed" in free:
+        raise NoPairs("it is about the seed")
+    searched = set(study.searched)
+    base = {n: v for n, v in winner.config.items() if n not in free | {"seed"}}
+    found: dict[str, Mapping[str, Any]] = {}
+    pruned = (t for t in study.finished if not t.complete)
+    for trial in (winner, *study.ranked, *pruned):
+        values = {
+            n: trial.config[n] for n in free if n in trial.config and (n in trial.params or n not in searched)
+        }
+        config = {**base, **values}
+        side = hypothesis.side(active(study, config))
+        if side is not None and side not in found and not study.file.space.violated(config):
+            found[side] = values
+    for side, words in (("where", "as claimed"), ("against", "against it")):
+        if side not in found:
+            raise NoPairs(f"no trial has values {words} that go with the winner's others")
+    return base, found
 
 
 def write(material: Material, folder: Path) -> list[Path]:
@@ -26,37 +153,29 @@ def write(material: Material, folder: Path) -> list[Path]:
     written = []
     for study in material.studies:
         for number, claim in enumerate(study.file.hypotheses, 1):
-            if test(study, claim).verdict != "undecided":
+            if test(study, claim, material.pairs).verdict != "undecided" or study.file.on == "bundle":
                 continue
-            raw = pairs_of(study, claim)
-            if raw is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-                path = folder / f"{slug(study.name)}_claim{number}.yaml"
-                path.write_text(json.dumps(raw, indent=1), encoding="utf-8")  # JSON is YAML
-                written.append(path)
+            try:
+                raw = pairs_of(study, claim)
+            except NoPairs:
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{slug(study.name)}_claim{number}.yaml"
+            path.write_text(json.dumps(raw, indent=1), encoding="utf-8")  # JSON is YAML
+            written.append(path)
     return written
 
 
-def pairs_of(study: Study, claim: Hypothesis) -> dict[str, Any] | None:
-    """The study file of `PAIRS` pairs, or None where no value of one side is known from any trial.
+def pairs_of(study: Study, claim: Hypothesis) -> dict[str, Any]:
+    """The study file of `PAIRS` pairs for one claim, which it states, so that its own ledger tests it.
 
-    The values of the claim's parameters are those of the best trial on each side.
+    Raises:
+        NoPairs: as `sides_of`.
     """
-    winner = study.winner
-    if winner is None or study.file.on == "bundle":
-        return None
-    about = claim_names(claim)
-    sides: dict[str, Mapping[str, Any]] = {}
-    best_first = [*study.ranked, *(t for t in study.finished if not t.complete)]
-    for trial in best_first:
-        side = claim.side({n: v for n, v in trial.config.items() if n not in _absent(study, trial.params)})
-        if side is not None and side not in sides:
-            sides[side] = {n: trial.config[n] for n in _with_dependents(study, about) if n in trial.params}
-    if set(sides) != {"where", "against"}:
-        return None
-    base = {n: v for n, v in winner.config.items() if n not in _with_dependents(study, about) | {"seed"}}
-    first = int(winner.config.get("seed") or 0) + 1
-    points = [{**values, "seed": first + k} for k in range(PAIRS) for values in sides.values()]
+    base, sides = sides_of(study, claim)
+    assert study.winner is not None
+    first = int(study.winner.config.get("seed") or 0) + 1
+    points = [{**sides[side], "seed": first + k} for k in range(PAIRS) for side in ("where", "against")]
     names = sorted({name for point in points for name in point})
     tuner = study.file.raw.get("tuner", {})
     stated = {
@@ -70,9 +189,7 @@ def pairs_of(study: Study, claim: Hypothesis) -> dict[str, Any] | None:
         "name": f"{slug(study.name)}.pairs-{slug(claim.claim)[:40]}",
         "method": "grid",
         "metric": {"name": study.metric, "goal": study.file.metric.goal},
-        "parameters": {
-            n: {"values": list({json.dumps(p[n]): p[n] for p in points if n in p}.values())} for n in names
-        },
+        "parameters": {n: {"values": _distinct([p[n] for p in points if n in p])} for n in names},
         "tuner": {
             **{key: tuner[key] for key in ("objective", "max_epochs") if key in tuner},
             "purpose": f"Decide: {claim.claim}.",
@@ -83,14 +200,5 @@ def pairs_of(study: Study, claim: Hypothesis) -> dict[str, Any] | None:
     }
 
 
-def _absent(study: Study, params: Mapping[str, Any]) -> set[str]:
-    return {name for name in study.searched if name not in params}
-
-
-def _with_dependents(study: Study, about: set[str]) -> set[str]:
-    """The claim's parameters and those that exist only for some of their values."""
-    found = set(about)
-    for parameter in study.file.space.searched:
-        if parameter.when and expressions.names(parameter.when) & found:
-            found.add(parameter.name)
-    return found
+def _distinct(values: Sequence[Any]) -> list[Any]:
+    return list({json.dumps(value, sort_keys=True): value for value in values}.values())
