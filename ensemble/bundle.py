@@ -165,7 +165,7 @@ class Bundle:
             raise InputError(f"{where}: expected a bundle of format {FORMAT}, got {found!r}; build it again")
         values = {key: value for key, value in content.items() if key != "format"}
         try:
-            if not isinstance(values["name"], str) or not isinstance(values["decoding"], Mapping):
+            if not isinstance(values["name"], str) or not isinstance(values.get("decoding", {}), Mapping):
                 raise TypeError("name and decoding: expected text and an object")
             values["members"] = tuple(Member(**member) for member in values["members"])
             values["weights"] = {head: tuple(weights) for head, weights in values["weights"].items()}
