@@ -41,7 +41,10 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
         "--storage",
         metavar="URL",
         default=os.environ.get(STORAGE_VARIABLE),
-        help=f"where studies are kept (default: ${STORAGE_VARIABLE} or sqlite:///RESULTS/studies.db)",
+        help=(
+            "where studies are kept: sqlite:///FILE, postgresql://USER@HOST/DATABASE or grpc://HOST:PORT "
+            f"(default: ${STORAGE_VARIABLE} or sqlite:///RESULTS/studies.db)"
+        ),
     )
 
 
