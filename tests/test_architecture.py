@@ -109,6 +109,7 @@ def test_help_imports_nothing_heavy(room: str) -> None:
     assert "usage:" in done.stdout
 
 
+CLUSTER = "tuner/executors/"  # orders and messages between workers of Dask or Ray, which pickle all they send
 UNSAFE = {
     "torch.load": "weights are safetensors",
     "torch.save": "weights are safetensors",
@@ -143,7 +144,11 @@ def dangers_of(path: Path) -> list[str]:
 
 
 def test_nothing_that_is_read_can_run_code() -> None:
-    assert {name_of(path): found for path in modules() if (found := dangers_of(path))} == {}
+    found = {name_of(path): set(dangers_of(path)) for path in modules()}
+    for name in found:
+        if name.startswith(CLUSTER):
+            found[name] -= {"pickle", "cloudpickle"}
+    assert {name: dangers for name, dangers in found.items() if dangers} == {}
 
 
 @pytest.mark.parametrize(
