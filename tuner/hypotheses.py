@@ -117,7 +117,8 @@ def show_plan(prepared: Prepared, console: Console) -> None:
 
 def show_cost(request: Request, console: Console, view: View) -> None:
     """Hours, from a measured probe of the first point."""
-    points = request.study_file.space.grid()[: request.trials]
+    base = request.study_file.base.config
+    points = [{**base, **point} for point in request.study_file.space.grid()[: request.trials]]
     agents = request.agents or cores(len(points))
     measured = probe.measure(
         ModelObjective(data_for(request, view)), {**points[0], **request.overrides}, agents=agents

@@ -91,8 +91,8 @@ def test_the_two_runs_of_a_pair_differ_in_what_the_claim_is_about_and_nothing_el
 ) -> None:
     file = prepare(records, tmp_path).file
     assert file is not None
-    points = file.space.grid()
-    assert {name for point in points for name in point} == set(Config().to_dict())
+    points = [{**file.base.config, **point} for point in file.space.grid()]
+    assert all(set(point) == set(Config().to_dict()) for point in points)
     first = [point for point in points if point["seed"] == points[0]["seed"]]
     assert len(first) == 3, "the winner stands for its side of both claims, and runs once"
     varied = [{name for name in p if p[name] != first[0][name]} for p in first[1:]]

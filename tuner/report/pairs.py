@@ -51,20 +51,22 @@ class Plan:
     left_out: tuple[tuple[str, str, str], ...]
 
     def raw(self) -> dict[str, Any]:
-        """The study file, as plain values. It has at least one point."""
-        names = sorted({name for point in self.points for name in point})
+        """The study file, as plain values: what all points share is its base. It has at least one point."""
+        first, *others = self.points
+        shared = {n: v for n, v in first.items() if all(n in p and p[n] == v for p in others)}
+        points = [{n: v for n, v in point.items() if n not in shared} for point in self.points]
+        names = sorted({name for point in points for name in point})
         studies = len({claim.study for claim in self.claims})
         return {
             "name": PAIRED,
             "method": "grid",
             "metric": {"name": "val/overall_acc", "goal": "maximize"},
-            "parameters": {
-                n: parameter_of([p[n] for p in self.points if n in p], self.points) for n in names
-            },
+            "parameters": {n: parameter_of([p[n] for p in points if n in p], points) for n in names},
             "tuner": {
                 "purpose": f"Decide {len(self.claims)} claims of {studies} studies, {PAIRS} pairs each.",
                 "max_epochs": max(int(point["epochs"]) for point in self.points),
-                "points": [dict(point) for point in self.points],
+                "base": shared,
+                "points": points,
             },
         }
 
