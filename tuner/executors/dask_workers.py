@@ -220,10 +220,11 @@ class DaskExecutor:
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         try:
-            if self._client.status != "running":
+            scheduler = self._client.scheduler
+            if self._client.status != "running" or scheduler is None:
                 raise OSError("the connection was lost")
             # not `scheduler_info`, whose cache another thread empties of workers every two seconds
-            self._workers = dict(self._client.sync(self._client.scheduler.identity)["workers"])
+            self._workers = dict(self._client.sync(scheduler.identity)["workers"])
         except (OSError, RuntimeError, TimeoutError) as error:
             raise WorkFailed(
                 f"the Dask scheduler at {self._address} is gone ({_line(error)}); agents finish their epoch "
