@@ -345,7 +345,10 @@ class Hosts:
 
 
 def run_hosts(url: str, folder: Path, *, hosts: int, trials: int) -> Hosts:
-    """Keeps so many hosts at work; every half second one leaves or is killed, and another joins."""
+    """Keeps so many hosts at work; every few trials one leaves or is killed, and another joins.
+
+    By trials, not by time: on a slow machine hosts would be gone before they have finished anything.
+    """
     from tuner import study_file, study_store
     from tuner.storage import open_records
 
@@ -356,6 +359,7 @@ def run_hosts(url: str, folder: Path, *, hosts: int, trials: int) -> Hosts:
     numbers = random.Random(0)
     running: list[subprocess.Popen[bytes]] = []
     joined = left = killed = 0
+    leaves_at = 1  # finished trials at which the next host leaves
 
     def join() -> None:
         nonlocal joined
@@ -378,7 +382,8 @@ def run_hosts(url: str, folder: Path, *, hosts: int, trials: int) -> Hosts:
             while len(running) < min(4, hosts):
                 join()
             continue
-        if running and counts["COMPLETE"]:
+        if running and counts["COMPLETE"] >= leaves_at:
+            leaves_at += max(1, trials // (3 * hosts))
             process = running.pop(numbers.randrange(len(running)))
             if numbers.random() < 0.5:
                 process.send_signal(signal.SIGTERM)
