@@ -19,6 +19,7 @@ from model.run_folder import CONFIG, RESULT, SCALER, VOCABULARY, WEIGHTS, read_j
 TRIAL = "trial.json"
 FALLBACK_METRIC = "val/exact_acc"  # comparable between studies: always counted in the 4-digit vocabulary
 DISTILLED = "distilled-"  # how the study of a bundle's students is named
+VERIFIED = ".verify"  # how the studies of retrainings end that were made on other splits
 NEEDED = (CONFIG, WEIGHTS, VOCABULARY, SCALER, "predictions/calibrate.npz")
 
 
@@ -80,7 +81,8 @@ class Skipped:
 def find(
     results: Path, *, studies: Sequence[str] = (), metric: str | None = None
 ) -> tuple[list[Candidate], Skipped]:
-    """All finished runs below `results/runs`, best first: of `studies`, or of all but bundles' students.
+    """All finished runs below `results/runs`, best first: of `studies`, or of all but bundles' students
+    and the retrainings of `tuner verify`, which are of other splits.
 
     Args:
         metric: rank by this `val/…` metric instead of the studies' own objective. Where runs of studies with
@@ -132,7 +134,7 @@ def _run_folders(root: Path, studies: Sequence[str]) -> list[Path]:
             raise InputError(f"no runs of a study '{study}' in {root} ({have}){nearest(study, known)}")
     if not known:
         raise InputError(f"{root}: no runs yet; make some with `python -m tuner study loss_weighting`")
-    chosen = studies or [study for study in known if not study.startswith(DISTILLED)]
+    chosen = studies or [s for s in known if not s.startswith(DISTILLED) and not s.endswith(VERIFIED)]
     folders = [path for study in chosen for path in (root / study).iterdir() if path.is_dir()]
     return sorted(folders, key=lambda path: (path.parent.name, len(path.name), path.name))
 

@@ -87,6 +87,13 @@ def test_a_study_can_be_named_and_a_misspelt_one_is_an_error(make_runs: MakeRuns
         find(results, studies=["warmpu"])
 
 
+def test_retrainings_on_other_splits_are_taken_only_by_name(make_runs: MakeRuns, results: Path) -> None:
+    make_runs(2)
+    make_runs(1, study="loss.verify")
+    assert {c.study for c in find(results)[0]} == {"loss"}
+    assert {c.study for c in find(results, studies=["loss.verify"])[0]} == {"loss.verify"}
+
+
 def test_nothing_there_is_an_error_that_says_what_to_do(results: Path) -> None:
     with pytest.raises(InputError, match="python -m tuner study"):
         find(results)
