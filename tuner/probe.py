@@ -64,14 +64,17 @@ def measure(objective: Objective, config: Mapping[str, Any], *, agents: int) -> 
 
 
 def expected_epochs(settings: PrunerSettings, max_epochs: int) -> float:
-    """Mean epochs of a trial: at each rung one in eta goes on; other rules are taken to stop nothing."""
+    """Mean epochs of a trial: at each rung one in eta goes on; other rules are taken to stop nothing.
+
+    A rung at or past `max_epochs`, of a study whose trials were made shorter, is none.
+    """
     if settings.kind not in ("hyperband", "successive_halving"):
         return float(max_epochs)
     budgets = bracket_budgets(settings) if settings.kind == "hyperband" else [1]
     total = 0.0
     for bracket, budget in enumerate(budgets):
         alive, before = 1.0, 0
-        for step in [*rung_steps(settings, bracket), max_epochs]:
+        for step in [*(s for s in rung_steps(settings, bracket) if s < max_epochs), max_epochs]:
             total += budget * alive * (step - before)
             alive, before = alive / settings.eta, step
     return total / sum(budgets)

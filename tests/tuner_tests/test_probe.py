@@ -46,6 +46,8 @@ def test_expected_epochs_follow_the_rungs() -> None:
     assert probe.expected_epochs(PrunerSettings(), 9) == 9
     halving = PrunerSettings(kind="successive_halving", min_resource=1, max_resource=9, eta=3)
     assert math.isclose(probe.expected_epochs(halving, 9), 1 + 2 / 3 + 6 / 9)
+    assert math.isclose(probe.expected_epochs(halving, 2), 1 + 1 / 3), "trials that were made shorter"
+    assert probe.expected_epochs(halving, 1) == 1
     hyperband = PrunerSettings(kind="hyperband", min_resource=1, max_resource=9, eta=3)
     # brackets of 9, 5 and 3 trials, whose first rungs are after epochs 1, 3 and 9
     expected = (9 * (1 + 2 / 3 + 6 / 9) + 5 * (3 + 6 / 3) + 3 * 9) / 17
