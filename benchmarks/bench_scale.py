@@ -19,6 +19,7 @@ where one is missing, or RUNNING or WAITING after the end.
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import random
 import signal
@@ -365,6 +366,7 @@ def run_hosts(url: str, folder: Path, *, hosts: int, trials: int) -> Hosts:
         nonlocal joined
         command = [sys.executable, __file__, "host", url_name, str(folder), f"host-{joined}", str(joined)]
         running.append(subprocess.Popen(command, env=environment(url, finished)))
+        atexit.register(running[-1].kill)  # after Ctrl-C none stays behind
         joined += 1
 
     url_name = "TUNER_STORAGE"  # the password stays out of the arguments, which everybody may read
