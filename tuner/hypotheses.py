@@ -137,6 +137,12 @@ def show_verdicts(records: Records, results: Path, console: Console) -> None:
     """The ledger's lines that rest on pairs run for them."""
     material = data.load(records, (), results, made=datetime.now())
     found = [finding for finding in ledger.ledger(material) if finding.pairs_run]
+    if not found:
+        console.print(
+            f"no claim has {ledger.MIN_PAIRS} pairs yet: python -m tuner study {PAIRED} runs the rest",
+            markup=False,
+        )
+        return
     terminal.show_ledger(found, console)
     if any(finding.verdict == "undecided" for finding in found):
         console.print(
