@@ -28,8 +28,15 @@ MakeStudy = Callable[..., StudyFile]
 
 RAY = """
 import sys, ray
-context = ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, logging_level="ERROR",
-                   log_to_driver=False, _node_ip_address="127.0.0.1")
+for attempt in range(4):  # Ray gives itself 30 s to start, which a busy machine may exceed
+    try:
+        context = ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20,
+                           logging_level="ERROR", log_to_driver=False, _node_ip_address="127.0.0.1")
+        break
+    except Exception:
+        ray.shutdown()
+        if attempt == 3:
+            raise
 print("address", context.address_info["gcs_address"], flush=True)
 sys.stdin.read()
 ray.shutdown()
@@ -62,7 +69,7 @@ def ray_address() -> Iterator[str]:
             owner.stdin.close()
 
 
-@pytest.fixture(params=["local", "dask"])
+@pytest.fixture(params=["local", "dask", "ray"])
 def place(request: pytest.FixtureRequest) -> ExecutorChoice:
     address = None if request.param == "local" else request.getfixturevalue(f"{request.param}_address")
     return ExecutorChoice(request.param, address)

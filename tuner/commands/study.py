@@ -33,18 +33,18 @@ def add(subparsers: opt.Subparsers) -> None:
         "--agents",
         type=opt.positive,
         metavar="N",
-        help="trials at a time, at most (default: one a core; with dask one a worker)",
+        help="trials at a time, at most (default: one a core; with dask one a worker, with ray one a CPU)",
     )
     parser.add_argument(
         "--executor",
-        choices=("local", "dask"),
+        choices=("local", "dask", "ray"),
         default="local",
-        help="where agents run: processes of this machine, or the workers of a Dask cluster (default: local)",
+        help="where agents run: processes of this machine, or a Dask or Ray cluster (default: local)",
     )
     parser.add_argument(
         "--address",
         metavar="ADDR",
-        help="of the Dask scheduler: tcp://HOST:8786, or its scheduler file",
+        help="tcp://HOST:8786 or a scheduler file (dask), HOST:6379 (ray; default: a Ray of this machine)",
     )
     parser.add_argument("--trials", type=opt.positive, metavar="N", help="finished trials wanted in all")
     parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop after this long")

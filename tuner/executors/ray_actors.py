@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from model.errors import InputError
+from model.errors import InputError, WorkFailed
 from tuner.agent import Order
 from tuner.executors.arrival import addressed
 from tuner.executors.hosted import ENDED
@@ -33,6 +33,7 @@ def open_cluster(address: str | None, say: Callable[[str], None]) -> RayExecutor
 
     Raises:
         InputError: Ray is not installed, or no cluster answers.
+        WorkFailed: Ray of this machine's own does not start.
     """
     # before the import, which reads them: nothing is sent to Ray's makers, and warnings are not for our user
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -53,8 +54,10 @@ def open_cluster(address: str | None, say: Callable[[str], None]) -> RayExecutor
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
     try:
         ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except Exception as error:  # Ray raises that class itself where its start takes too long
         line = " ".join(str(error).split())[:200]
+        if address == LOCAL:
+            raise WorkFailed(f"Ray did not start on this machine: {line}") from None
         raise InputError(
             f"--address {address}: no Ray cluster answers there ({line}); if it wants a token, set "
             "RAY_AUTH_MODE=token here and copy its ~/.ray/auth_token"
@@ -142,15 +145,17 @@ class RayExecutor:
         return f"Ray {where}: {nodes} node{'s'[: nodes != 1]}, {self._resources.get('CPU', 0):.0f} CPU{gpus}"
 
     def agents(self, total: int | None) -> int:
-        """One a CPU, and no more than there are trials."""
-        return max(1, min(int(self._resources.get("CPU", 1)), total or 10**9))
+        """One a GPU where the cluster has any, else one a CPU, and no more than there are trials."""
+        places = self._resources.get("GPU") or self._resources.get("CPU", 1)
+        return max(1, min(int(places), total or 10**9))
 
     def full(self, running: int) -> str | None:
         return None
 
     def start(self, order: Order, index: int) -> RayWorker:
+        gpus = 1 if self._resources.get("GPU") else 0
         options = self._actor.options(
-            num_cpus=CPUS, num_gpus=0, max_concurrency=2, max_restarts=0, max_task_retries=0
+            num_cpus=CPUS, num_gpus=gpus, max_concurrency=2, max_restarts=0, max_task_retries=0
         )
         worker = RayWorker(self._ray, options.remote(pickle.dumps(addressed(order)), index, CPUS))
         self._workers.append(worker)
