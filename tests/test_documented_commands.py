@@ -1,0 +1,285 @@
+"""Every command of README.md and the tuning guide, in order, as somebody who follows them would type it.
+
+All run in one folder on a small simulated data set, in this process (a study's agents too), with a few
+options of this test's that make them short. What cannot run here stands in `NOT_RUN`, with the reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from model.errors import InputError, WorkFailed
+from tuner.agent import Agent, Order
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "docs/tuning_guide.md")
+ROOMS = ("model", "tuner", "ensemble", "inference")
+
+# a part of a command → what is done in its place, and why
+NOT_RUN = {
+    "tuner study all": ("--dry-run", "five studies and their confirmations take hours"),
+    "tuner dashboard": ("-h", "never ends; started and stopped in test_dashboard.py"),
+    "tuner sync": ("-h", "needs W&B's server; test_sync.py has one"),
+    "tuner serve": ("-h", "never ends; started and stopped in test_serve.py"),
+    "--storage grpc://": ("-h", "needs a server; test_storage_contract.py has one"),
+    "--executor dask": ("-h", "needs a cluster; test_executors.py has one"),
+    "--storage postgresql://": ("-h", "needs a server; test_storage_contract.py has one"),
+}
+# words of the pages that stand for something of the reader's
+STANDS_FOR = {"DIR": "csv", "NEW.csv": "csv/face_001_aligned.csv.gz", "NAME": "loss_weighting"}
+SMALL = ("d_model=16", "heads=2", "window=16", "context_after=16", "stride=8", "epochs=1", "device=cpu")
+# options put behind a command's own, which they overrule
+SHORT = {
+    "tuner study": ("--trials", "4", "--agents", "1", "--wandb", "off"),
+    "tuner verify": ("--top", "1", "--seeds", "1", "--agents", "1", "--wandb", "off"),
+    "inference tune": ("--trials", "2"),
+    "ensemble refit": ("--agents", "1", "--set", "epochs=1"),
+}
+# what a command must have said, where its exit status alone says little
+SAYS = {
+    "tuner study hypotheses": "3 matched pairs run for it in the study hypotheses",
+    "tuner verify": "winner's curse",
+    "inference decode": "G",
+}
+TRAINS_OUR_MODEL = re.compile(r"model train|tuner study (?!\S+\.yaml)")
+SCRIPT = """\
+import json, sys
+x = float(sys.argv[1].partition("=")[2])
+for epoch in range(2):
+    print(json.dumps({"loss": x / (epoch + 1)}))
+"""
+SWEEP = """\
+program: train.py
+method: random
+run_cap: 2
+metric: {name: loss, goal: minimize}
+parameters:
+  x: {min: 0.0, max: 1.0}
+"""
+
+
+class Command(NamedTuple):
+    """A command of a page; `line` counts from 1."""
+
+    page: str
+    line: int
+    text: str
+
+    @property
+    def words(self) -> list[str]:
+        """Its words up to a redirection, without its comment."""
+        words = shlex.split(self.text, comments=True)
+        ends = [i for i, word in enumerate(words) if word in (">", "|", "&", "&&", "2>&1")]
+        return words[: ends[0]] if ends else words
+
+
+def code_lines(page: str) -> Iterator[tuple[int, str]]:
+    """Lines of the shell blocks, and of the indented ones, that stand between fences or outside any."""
+    language: str | None = None
+    for number, line in enumerate((ROOT / page).read_text(encoding="utf-8").splitlines(), 1):
+        if line.startswith("```"):
+            language = line[3:] if language is None else None
+        elif language in ("sh", "bash") or (language is None and line.startswith("    ")):
+            yield number, line.strip()
+
+
+def commands(page: str) -> list[Command]:
+    """The commands of a page; output and other programs are left out."""
+    found: list[Command] = []
+    going_on = False
+    for number, line in code_lines(page):
+        if going_on:
+            found[-1] = found[-1]._replace(text=found[-1].text.removesuffix("\\") + line)
+        elif line.startswith(("python -m ", "make ")):
+            found.append(Command(page, number, line))
+        else:
+            continue
+        going_on = line.endswith("\\")
+    return found
+
+
+def files_of(page: str) -> dict[str, str]:
+    """Fenced files: blocks whose first line is a comment with their path."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\w+\n# (\S+/\S+\.(?:py|yaml))\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return dict(blocks)
+
+
+COMMANDS = [command for page in PAGES for command in commands(page)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path) -> Iterator[Path]:
+    """The reader's folder: recordings, a sweep of their own, the examples, and the files of the pages."""
+    folder = tmp_path_factory.mktemp("reader")
+    shutil.copytree(tiny_csv, folder / "csv")
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    written = {"path/to/train.py": SCRIPT, "path/to/sweep.yaml": SWEEP}
+    for page in PAGES:
+        written |= files_of(page)
+    for name, text in written.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("TUNER_RESULTS", "TUNER_STORAGE", "TUNER_ARTIFACTS", "WANDB_API_KEY"):
+            patch.delenv(name, raising=False)
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setattr("tuner.launch.open_executor", lambda *_, **__: InThisProcess())
+        yield folder
+
+
+class InThisProcess:
+    """Runs an agent when it is started, to its end: no process to start, nothing to import again."""
+
+    def agents(self, total: int | None) -> int:
+        return 1
+
+    def full(self, running: int) -> str | None:
+        return None
+
+    def start(self, order: Order, index: int) -> Ended:
+        return Ended(order)
+
+    def wait(self, seconds: float) -> None:
+        """All that will be said has been."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Ended:
+    """The agent's worker, and its end of the pipe."""
+
+    def __init__(self, order: Order) -> None:
+        self._said: list[dict[str, Any]] = []
+        try:
+            done = Agent(order, self).run()  # type: ignore[arg-type]
+            self.send(event="leave", reason=done.reason, fine=done.fine)
+        except (WorkFailed, InputError) as error:
+            self.send(event="leave", reason=str(error), fine=False)
+
+    def send(self, **message: Any) -> None:
+        self._said.append(message)
+
+    def stopping(self) -> bool:
+        return False
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def messages(self) -> list[dict[str, Any]]:
+        said, self._said = self._said, []
+        return said
+
+    def ended(self) -> str:
+        return "exit status 0"
+
+    def stop(self) -> None:
+        """It has left."""
+
+    kill = close = stop
+
+
+def shortened(command: Command, place: Path) -> list[str]:
+    """A command's arguments as they are run here: those of the page with this test's around them."""
+    words = [STANDS_FOR.get(word, word).replace("///mnt", f"//{place}") for word in command.words[2:]]
+    text = " ".join(words)
+    instead = next((what for part, (what, _) in NOT_RUN.items() if part in text), None)
+    if instead == "-h":
+        return [*words[:2], "-h"]
+    first, second = words[:2]
+    theirs = {word.partition("=")[0] for word in words}
+    small = [part for value in SMALL if value.partition("=")[0] not in theirs for part in ("--set", value)]
+    small = small if TRAINS_OUR_MODEL.match(text) else []
+    short = list(SHORT.get(f"{first} {second}", ()))
+    if text == "tuner study hypotheses":
+        short[1] = "18"  # three pairs for each claim, which is the least that an interval takes
+    if instead == "--dry-run":
+        short = [instead, "--wandb", "off"]
+    if "wandb_sklearn" in text:
+        short += ["--trials", "1"]
+    return [first, second, *small, *words[2:], *short]
+
+
+def says(command: Command) -> str:
+    """What its output must hold."""
+    text = " ".join(command.words[2:])
+    return next((what for part, what in SAYS.items() if part in text and "--dry-run" not in text), "")
+
+
+def run(room: str, arguments: list[str]) -> Any:
+    """`python -m room arguments` in this process; returns its exit status."""
+    main = importlib.import_module(f"{room}.__main__").main
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [f"{room}/__main__.py", *arguments])
+        try:
+            return main()
+        except SystemExit as left:
+            return left.code
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{Path(c.page).stem}:{c.line} {c.text[:60]}")
+def test_a_command_of_the_pages_runs(
+    command: Command, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if command.words[0] == "make":
+        subprocess.run(["make", "--dry-run", *command.words[1:]], cwd=ROOT, check=True, capture_output=True)
+        return
+    room, *arguments = shortened(command, place)
+    assert room in ROOMS, f"{command.page}:{command.line}: no room '{room}'"
+    status = run(room, arguments)
+    said = capsys.readouterr()
+    shown = f"$ python -m {room} {shlex.join(arguments)}\n{said.out}{said.err}"
+    assert not status, f"{command.page}:{command.line} ended with {status}\n{shown}"
+    assert says(command) in said.out, shown
+    print(shown)
+
+
+def mentioned() -> list[Command]:
+    """Commands within sentences."""
+    found = []
+    for page in PAGES:
+        for number, line in enumerate((ROOT / page).read_text(encoding="utf-8").splitlines(), 1):
+            found += [Command(page, number, text) for text in re.findall(r"`(python -m [^`]+)`", line)]
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_option_of_the_pages_is_on_its_help_page(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    helps: dict[tuple[str, ...], str] = {}
+    unknown = []
+    for command in [c for c in COMMANDS + mentioned() if c.page == page and c.words[0] == "python"]:
+        room, *rest = command.words[2:]
+        sub = tuple(rest[:1])
+        if (room, *sub) not in helps:
+            assert run(room, [*sub, "-h"]) == 0, f"{page}:{command.line}: {command.text}"
+            helps[room, *sub] = capsys.readouterr().out
+        options = {word.partition("=")[0] for word in rest if word.startswith("--")}
+        unknown += [
+            f"{page}:{command.line}: {option}"
+            for option in sorted(options)
+            if not re.search(rf"{option}\b(?!-)", helps[room, *sub])
+        ]
+    assert not unknown
+
+
+def test_what_is_not_run_is_on_the_pages() -> None:
+    texts = [" ".join(command.words[2:]) for command in COMMANDS]
+    assert [part for part in NOT_RUN if not any(part in text for text in texts)] == []
+
+
+def test_the_pages_have_the_commands_that_this_test_looks_for() -> None:
+    assert {page: len(commands(page)) > 20 for page in PAGES} == dict.fromkeys(PAGES, True)
+    assert set(files_of("docs/tuning_guide.md")) == {"my_study/train.py", "my_study/study.yaml"}
