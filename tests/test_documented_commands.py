@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 
 from model.errors import InputError, WorkFailed
 from tuner.agent import Agent, Order
@@ -137,6 +138,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path) -> Iterator[
             patch.delenv(name, raising=False)
         patch.setenv("WANDB_MODE", "offline")
         patch.setattr("tuner.launch.open_executor", lambda *_, **__: InThisProcess())
+        torch.set_num_threads(1)  # on networks this small, threads only wait for each other
+        patch.setattr(torch, "set_num_threads", lambda threads: None)
         yield folder
 
 
