@@ -197,12 +197,14 @@ def send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def wait_for(what: Callable[[], bool], *, seconds: float = 60) -> None:
+def wait_for(what: Callable[[], Any], *, seconds: float = 60) -> Any:
+    """Waits until `what` is true, and gives what it was then."""
     deadline = time.monotonic() + seconds
-    while not what():
+    while not (found := what()):
         if time.monotonic() > deadline:
             raise TimeoutError("waited in vain")
         time.sleep(0.05)
+    return found
 
 
 # -- the scenarios
@@ -318,10 +320,15 @@ def stopped_agent(folder: Path) -> Outcome:
     process = bench.start(agents=2)
     try:
         wait_for(lambda: len(bench.finished()) >= 2 if bench.states() else False)
-        victim = next(
-            trial.user_attrs["lease"]["pid"]
-            for trial in bench.trials_in_storage()
-            if trial.state.name == "RUNNING" and "lease" in trial.user_attrs
+        victim = wait_for(  # between two trials an agent holds none
+            lambda: next(
+                (
+                    trial.user_attrs["lease"]["pid"]
+                    for trial in bench.trials_in_storage()
+                    if trial.state.name == "RUNNING" and "lease" in trial.user_attrs
+                ),
+                None,
+            )
         )
         send(victim, signal.SIGSTOP)
         lost = [

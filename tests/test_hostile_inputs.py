@@ -38,6 +38,7 @@ from tuner.records import Records
 from tuner.storage import default_url, open_records
 
 CONFIG = {"d_model": 16, "heads": 2, "window": 16, "stride": 16, "batch_size": 32, "epochs": 1}
+BESIDE_A_DATABASE = ("studies.db-", "studies.db.lock")  # SQLite's own files, and the lock of whoever opens it
 PROGRESS = ("recordings read", "window statistics", "most frequent line")  # said of what takes seconds
 HARM = "harm-was-done"  # the file that an input tries to make
 
@@ -90,7 +91,7 @@ class Judge:
         assert case.says in error, error
         assert status == case.status, error
         left = {path for path in self.folder.rglob("*") if path.is_file()} - before
-        assert [path for path in left if not path.name.startswith("studies.db-")] == []
+        assert [path for path in left if not path.name.startswith(BESIDE_A_DATABASE)] == []
 
 
 @pytest.fixture

@@ -224,7 +224,7 @@ def test_a_workbench_asks_the_networks_once(bundle: Path, tiny_recordings: Recor
     [
         (("decode", "nothing.csv"), "nothing.csv"),
         (("evaluate", "nothing"), "nothing"),
-        (("decode", "nothing.csv", "--beam", "0"), "beam: expected 1"),
+        (("decode", "nothing.csv", "--beam", "0"), "beam: expected a whole number from 1"),
     ],
 )
 def test_errors_are_one_line(run, bundle: Path, arguments: tuple[str, ...], message: str) -> None:
