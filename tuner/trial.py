@@ -130,6 +130,9 @@ class TrialRunner:
                 raise cause from None
             state = TrialState.PRUNED if isinstance(cause, Pruned) else TrialState.FAIL
             ended = self._end(trial, state, report.last, None, cause)
+            # The traceback's frames hold the network and its optimiser, in a ring through `report` that the
+            # garbage collector comes to late: some 80 MB a pruned trial.
+            report.raised = cause.__traceback__ = None
         else:
             ended = self._end(trial, TrialState.COMPLETE, metrics, values, None)
         run.finish(

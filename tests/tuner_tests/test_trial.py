@@ -1,6 +1,8 @@
 """One trial: every way an objective can end becomes the right state, with its reason kept."""
 
+import gc
 import json
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import optuna
 import pytest
 from optuna.trial import Trial, TrialState
 
-from model.errors import InputError
+from model.errors import InputError, Pruned
 from tuner import objective, pruners, stopping, study_store
 from tuner.records import Records
 from tuner.study_file import StudyFile
@@ -118,6 +120,49 @@ def test_a_pruned_trial_says_which_rule_stopped_it(
     for trial in pruned:
         assert "the best half of" in trial.user_attrs["pruned_because"]
         assert trial.value == trial.intermediate_values[max(trial.intermediate_values)]
+
+
+class Network:
+    """Stands for what takes memory in a training run."""
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("error", [ValueError("no good"), Pruned("worse")])
+def test_a_trial_that_ends_early_lets_go_of_its_memory_at_once(
+    run_one: RunOne, error: Exception, wrapped: bool
+) -> None:
+    alive: list[weakref.ref[Network]] = []
+
+    def train(config: Any, report: Any, *, run_folder: Path) -> Any:
+        network = Network()
+        alive.append(weakref.ref(network))
+
+        def told(epoch: int, metrics: Any) -> None:
+            assert network is not None
+            report(epoch, metrics)
+
+        try:
+            told(0, Raising(error))
+        except Exception as caught:
+            raise (RuntimeError("wrapped") if wrapped else caught) from caught
+
+    gc.disable()
+    try:
+        ended, _ = run_one(run_objective=train)
+        assert ended.outcome in ("failed", "pruned")
+        assert alive[0]() is None
+    finally:
+        gc.enable()
+
+
+class Raising(dict[str, float]):
+    """Metrics that end the trial inside of `report`."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def get(self, *_: Any) -> Any:
+        raise self.error
 
 
 def test_constraints_are_set_before_the_trial_ends(
