@@ -189,7 +189,7 @@ def mixup(x: Tensor, present: Tensor, *, alpha: float, generator: torch.Generato
 
 
 def oversample(index: np.ndarray, rare: np.ndarray, factor: int) -> np.ndarray:
-    """An epoch's windows with the rare ones `factor` times: 2 rare of 10, factor 3 → 14.
+    """Windows to draw from, with the rare ones `factor` times: 2 rare of 10, factor 3 → 14.
 
     Args:
         index: (windows,) int; rare: (windows,) bool.

@@ -84,7 +84,7 @@ class Config:
     invariant_fingerprint: bool = False  # adds a reversed-gradient head that must not name the recording
 
     # -- augmentation (model/augment.py); training only
-    oversampling_factor: int = 1  # how often a window with seldom seen values counts in an epoch
+    oversampling_factor: int = 1  # how much oftener windows with seldom seen values are drawn
     rare_share: float = 0.2  # about this share of the windows, those with the seldomest values, are rare
     board_dropout: float = 0.1  # probability that a present board is absent, mask included, for a window
     noise_std: float = 0.02  # in standard deviations of a channel

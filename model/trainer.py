@@ -100,7 +100,8 @@ class _Run:
         )
         self.heads = losses.HeadLosses(config, counts=self.counts)
         self.index = self._train_index()
-        self.schedule = Schedule(config, steps_per_epoch=math.ceil(len(self.index) / config.batch_size))
+        self.epoch_windows = len(task.parts["train"])
+        self.schedule = Schedule(config, steps_per_epoch=math.ceil(self.epoch_windows / config.batch_size))
         self.operation = torch.from_numpy(task.operation).to(self.device)
         self.targets = torch.from_numpy(task.table.factors).to(self.device)
         self.inputs = torch.from_numpy(task.table.inputs).to(self.device)
@@ -131,11 +132,15 @@ class _Run:
         return self.best
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over the training windows, then the metrics of `select`."""
+        """As many windows as train has, then the metrics of `select`.
+
+        With oversampling they are drawn from all windows, the rare ones several times among them: a run that
+        oversamples more must not be the better for more steps, nor the slower.
+        """
         began = time.monotonic()
         self.network.train()
         total = torch.zeros((), device=self.device)
-        order = self.order.permutation(self.index)
+        order = self.order.permutation(self.index)[: self.epoch_windows]
         for step, first in enumerate(range(0, len(order), self.config.batch_size)):
             total += self.train_step(epoch, step, order[first : first + self.config.batch_size])
         with self._averaged():
@@ -290,7 +295,7 @@ class _Run:
         return torch.tensor(numbers, device=self.device)
 
     def _train_index(self) -> np.ndarray:
-        """The training windows of an epoch, rare ones more than once; also what batches look up."""
+        """The training windows that epochs draw from, rare ones more than once; also what batches look up."""
         task, config = self.task, self.config
         windows, vocabulary = task.parts["train"], task.vocabulary
         recordings = task.data.recordings

@@ -158,7 +158,23 @@ def test_augmentation_is_for_training_alone(
     assert not torch.equal(run.generator.get_state(), step_generator)
 
 
-def test_oversampling_lengthens_an_epoch_by_the_rare_windows(tiny_recordings: Recordings) -> None:
+def test_oversampling_draws_rare_windows_oftener_and_leaves_an_epoch_as_long(
+    tiny_recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+    run = start(tiny_recordings, oversampling_factor=3)
+    monkeypatch.setattr(run, "train_step", lambda epoch, step, index: seen.append(index) or torch.zeros(()))
+    windows = len(run.task.parts["train"])
+    for epoch in range(30):
+        run.run_epoch(epoch)
+    assert len(seen) == 30 * run.schedule.steps_per_epoch
+    drawn = np.bincount(np.concatenate(seen), minlength=windows)
+    assert drawn.sum() == 30 * windows
+    rare = np.bincount(run.index, minlength=windows) == 3
+    assert 2.5 < drawn[rare].mean() / drawn[~rare].mean() < 3.5
+
+
+def test_oversampling_repeats_the_rare_windows(tiny_recordings: Recordings) -> None:
     once, thrice = (start(tiny_recordings, oversampling_factor=n).index for n in (1, 3))
     more = np.bincount(thrice, minlength=len(once))
     assert len(np.unique(once)) == len(once) == len(more)
