@@ -1,4 +1,4 @@
-"""What a storage, an executor or a store says whose library is not installed: which to install, in one line."""
+"""What a storage, executor or store says whose library is not installed: which to install, in one line."""
 
 import sys
 
