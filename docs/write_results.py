@@ -24,6 +24,7 @@ from model.config import Config
 from tuner.report import data, ledger, words
 from tuner.report.data import Study
 from tuner.storage import default_url, open_records
+from tuner.study_store import RETRAINED
 from tuner.view import duration
 from tuner.winners import in_words
 
@@ -88,7 +89,7 @@ def campaign_cost(studies: Sequence[Study]) -> dict[str, Any]:
         "minutes": wall.total_seconds() / 60,
         "training": duration(sum(t.seconds for t in trials)),
         "hours": sum(t.seconds for t in trials) / 3600,
-        "trials": len([t for s in studies if not s.name.endswith(data.SECONDARY) for t in s.finished]),
+        "trials": len([t for s in studies if not s.name.endswith(RETRAINED) for t in s.finished]),
         "epochs": sum(t.epochs for t in trials),
     }
 

@@ -134,9 +134,13 @@ def _run_folders(root: Path, studies: Sequence[str]) -> list[Path]:
             raise InputError(f"no runs of a study '{study}' in {root} ({have}){nearest(study, known)}")
     if not known:
         raise InputError(f"{root}: no runs yet; make some with `python -m tuner study loss_weighting`")
-    chosen = studies or [s for s in known if not s.startswith(DISTILLED) and not s.endswith(VERIFIED)]
+    chosen = studies or [s for s in known if not s.startswith(DISTILLED) and not _is_of_other_splits(s)]
     folders = [path for study in chosen for path in (root / study).iterdir() if path.is_dir()]
     return sorted(folders, key=lambda path: (path.parent.name, len(path.name), path.name))
+
+
+def _is_of_other_splits(study: str) -> bool:
+    return study.partition("@")[0].endswith(VERIFIED)  # what follows an @ says when it was set aside
 
 
 def _read(folder: Path, skipped: Skipped) -> Candidate | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ ORIGIN = "origin"  # where base values come from, overrides, data set: what a re
 TOTAL = "run_cap"
 PRUNER = "pruner"
 PATH = "path"
+RETRAINED = (".confirm", ".verify")  # suffixes of the studies that retrain a study's best
 
 
 @dataclass(frozen=True)
@@ -161,26 +163,36 @@ def _lines(content: Any, path: str = "") -> list[str]:
 def set_aside(records: Records, name: str, results: Path, *, now: datetime | None = None) -> str | None:
     """Renames a study, its run folders and W&B runs, so that one of its name can start afresh.
 
+    The studies that retrained its best go with it: they are of the old study's configurations.
+
     Returns:
         The new name; None when there is no such study.
 
     Raises:
         InputError: agents are running its trials.
     """
-    if name not in optuna.get_all_study_names(records):
+    names = optuna.get_all_study_names(records)
+    if name not in names:
         return None
-    kept = f"{name}@{(now or datetime.now()):%Y%m%d-%H%M%S}"
+    ids = {n: records.get_study_id_from_name(n) for n in (name, *(name + s for s in RETRAINED)) if n in names}
+    stamp = f"{(now or datetime.now()):%Y%m%d-%H%M%S}"
+    marks = (stamp if count == 1 else f"{stamp}-{count}" for count in itertools.count(1))
+    mark = next(mark for mark in marks if not any(f"{each}@{mark}" in names for each in ids))
     with records.lock:
-        study_id = records.get_study_id_from_name(name)
-        counts = records.counts(study_id)
-        if counts[TrialState.RUNNING] and _someone_is_there(records, study_id):
-            raise InputError(f"study '{name}' is being run at this moment; stop its agents before --fresh")
-        for kind in ("runs", "wandb"):
-            folder = results / kind / name
-            if folder.exists():
-                folder.rename(results / kind / kept)
-        records.rename_study(study_id, name, kept)
-    return kept
+        for each, study_id in ids.items():
+            counts = records.counts(study_id)
+            if counts[TrialState.RUNNING] and _someone_is_there(records, study_id):
+                raise InputError(
+                    f"study '{each}' is being run at this moment; stop its agents before --fresh"
+                )
+        for each, study_id in ids.items():
+            kept = f"{each}@{mark}"
+            for kind in ("runs", "wandb"):
+                folder = results / kind / each
+                if folder.exists():
+                    folder.rename(results / kind / kept)
+            records.rename_study(study_id, each, kept)
+    return f"{name}@{mark}"
 
 
 def _someone_is_there(records: Records, study_id: int) -> bool:

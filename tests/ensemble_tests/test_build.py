@@ -90,6 +90,7 @@ def test_a_study_can_be_named_and_a_misspelt_one_is_an_error(make_runs: MakeRuns
 def test_retrainings_on_other_splits_are_taken_only_by_name(make_runs: MakeRuns, results: Path) -> None:
     make_runs(2)
     make_runs(1, study="loss.verify")
+    make_runs(1, study="loss.verify@20260102-030405")
     assert {c.study for c in find(results)[0]} == {"loss"}
     assert {c.study for c in find(results, studies=["loss.verify"])[0]} == {"loss.verify"}
 

@@ -109,6 +109,30 @@ def test_fresh_sets_the_old_study_and_its_run_folders_aside(
     assert study_store.set_aside(records, "another", tmp_path) is None
 
 
+def test_two_studies_set_aside_within_a_second_have_names_of_their_own(
+    records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
+) -> None:
+    kept = []
+    for _ in range(3):
+        study_store.open_study(records, make_study(), origin)
+        (tmp_path / "runs" / "small" / "0").mkdir(parents=True)
+        kept.append(study_store.set_aside(records, "small", tmp_path, now=datetime(2026, 1, 2, 3, 4, 5)))
+    assert kept == ["small@20260102-030405", "small@20260102-030405-2", "small@20260102-030405-3"]
+    assert all((tmp_path / "runs" / str(name) / "0").is_dir() for name in kept)
+
+
+def test_retrainings_are_set_aside_with_their_study(
+    records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
+) -> None:
+    for name in ("small", "small.verify", "small.confirm", "smaller.verify"):
+        study_store.open_study(records, replace(make_study(), name=name), origin)
+    study_store.set_aside(records, "small", tmp_path, now=datetime(2026, 1, 2, 3, 4, 5))
+    stamp = "@20260102-030405"
+    assert sorted(optuna.get_all_study_names(records)) == sorted(
+        ["small" + stamp, "small.verify" + stamp, "small.confirm" + stamp, "smaller.verify"]
+    )
+
+
 def test_fresh_is_refused_while_agents_are_running(
     records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
 ) -> None:

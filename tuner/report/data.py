@@ -21,10 +21,9 @@ from tuner import ranking, summary, winners
 from tuner.allocate import STOPPED
 from tuner.records import LEASE, Records
 from tuner.study_file import CAMPAIGN, StudyFile
-from tuner.study_store import FILE, ORIGIN, TOTAL
+from tuner.study_store import FILE, ORIGIN, RETRAINED, TOTAL
 
 BUNDLE = "bundle.json"
-SECONDARY = (".confirm", ".verify")  # suffixes of studies that retrain another's best
 PAIRED = "hypotheses"  # the study of matched pairs that decide the others' claims
 DEFAULT = "default configuration"
 STATES = {
@@ -173,7 +172,7 @@ def load(
     """
     known = optuna.get_all_study_names(records)
     if not names:
-        names = [n for n in known if not n.endswith(SECONDARY) and "@" not in n and n != PAIRED]
+        names = [n for n in known if not n.endswith(RETRAINED) and "@" not in n and n != PAIRED]
         names = [n for n in names if FILE in optuna.load_study(study_name=n, storage=records).user_attrs]
         order = {name: place for place, name in enumerate(CAMPAIGN)}
         names = sorted(names, key=lambda n: (order.get(n, len(order)), n))
