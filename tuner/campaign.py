@@ -74,7 +74,7 @@ class Campaign:
     def show(self) -> None:
         """Prints the timeline, with an estimate from a probe of the default configuration."""
         hours = 0.0
-        config = Config().to_dict()
+        config = {**Config().to_dict(), **self.request.overrides}
         data = data_for(replace(self.request, study_file=self.files[0]), self.make_view())
         agents = self.request.agents or cores(None)
         measured = probe.measure(ModelObjective(data), config, agents=agents)
@@ -86,7 +86,7 @@ class Campaign:
             if file.on == "bundle":
                 table.add_row(str(number), file.name, str(runs), "none: on a bundle", "minutes", file.purpose)
                 continue
-            epochs = file.max_epochs or Config().epochs
+            epochs = int(self.request.overrides.get("epochs", file.max_epochs or Config().epochs))
             mean = probe.expected_epochs(file.pruner, epochs)
             confirming = CONFIRMED_TOP * len(file.seeds) * measured.trial(epochs)
             seconds = (runs * measured.trial(mean) + confirming) / agents
