@@ -14,6 +14,7 @@ import os
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -39,24 +40,12 @@ class StorageLock(Protocol):
     ) -> None: ...
 
 
-class FileLock:
-    """`flock` on a file beside the database; the kernel drops it when its holder dies, however it dies.
+class Reentrant(ABC):
+    """A `StorageLock` that its thread may enter again: subclasses say how it is taken and let go."""
 
-    Args:
-        path: the lock file; made when missing, never removed.
-        timeout: seconds to wait before giving up with the holder's process id.
-    """
-
-    def __init__(
-        self, path: Path, *, timeout: float = LOCK_SECONDS, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
-        self.path = path
-        self._timeout = timeout
-        self._sleep = sleep
+    def __init__(self) -> None:
         self._thread = threading.RLock()
         self._depth = 0
-        self._file = -1
-        self._random = random.Random(os.getpid())
 
     def __enter__(self) -> None:
         self._thread.acquire()
@@ -73,8 +62,38 @@ class FileLock:
     ) -> None:
         self._depth -= 1
         if self._depth == 0:
-            os.close(self._file)  # closing drops the lock
+            self._release()
         self._thread.release()
+
+    @abstractmethod
+    def _acquire(self) -> None:
+        """Takes the lock, or raises."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Lets go of it."""
+
+
+class FileLock(Reentrant):
+    """`flock` on a file beside the database; the kernel drops it when its holder dies, however it dies.
+
+    Args:
+        path: the lock file; made when missing, never removed.
+        timeout: seconds to wait before giving up with the holder's process id.
+    """
+
+    def __init__(
+        self, path: Path, *, timeout: float = LOCK_SECONDS, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        super().__init__()
+        self.path = path
+        self._timeout = timeout
+        self._sleep = sleep
+        self._file = -1
+        self._random = random.Random(os.getpid())
+
+    def _release(self) -> None:
+        os.close(self._file)  # closing drops the lock
 
     def _acquire(self) -> None:
         import fcntl
@@ -102,7 +121,7 @@ class FileLock:
             os.pwrite(self._file, f"{os.getpid():<20}".encode(), 0)
 
 
-class AdvisoryLock:
+class AdvisoryLock(Reentrant):
     """A PostgreSQL advisory lock, held by a connection of its own; the server drops it when that ends.
 
     Who holds it runs its statements on that very connection (`connection`): one that has lost the lock with
@@ -114,31 +133,12 @@ class AdvisoryLock:
     """
 
     def __init__(self, engine: Engine, *, where: str, timeout: float = LOCK_SECONDS) -> None:
+        super().__init__()
         self._engine = engine
         self._where = where
         self._timeout = timeout
-        self._thread = threading.RLock()
-        self._depth = 0
         self._connection: Connection | None = None
         self._key = 0
-
-    def __enter__(self) -> None:
-        self._thread.acquire()
-        if self._depth == 0:
-            try:
-                self._acquire()
-            except BaseException:
-                self._thread.release()
-                raise
-        self._depth += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._depth -= 1
-        if self._depth == 0:
-            self._release()
-        self._thread.release()
 
     def connection(self) -> Connection:
         """The connection that holds the lock.

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from optuna.storages import BaseStorage
@@ -18,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from model.errors import InputError, WorkFailed
 from tuner import wire
 from tuner.ledger import Pending
-from tuner.locks import LOCK_SECONDS
+from tuner.locks import LOCK_SECONDS, Reentrant
 from tuner.outage import StorageFailed, StorageUnreachable
 
 if TYPE_CHECKING:
@@ -117,37 +116,16 @@ def _proxy(channel: grpc.Channel, address: str) -> BaseStorage:
         return Proxy(host=host, port=int(port))
 
 
-class RemoteLock:
+class RemoteLock(Reentrant):
     """The storage's lock as the server holds it for us, as long as a stream to it lives."""
 
     def __init__(self, channel: grpc.Channel, metadata: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
         self._hold = channel.stream_stream(f"/{wire.SERVICE}/{wire.HOLD}")
         self._metadata = metadata
-        self._thread = threading.RLock()
-        self._depth = 0
         self._owner = 0
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._replies: Iterator[bytes] = iter(())
-
-    def __enter__(self) -> None:
-        self._thread.acquire()
-        if self._depth == 0:
-            try:
-                self._acquire()
-            except BaseException:
-                self._thread.release()
-                raise
-        self._depth += 1
-        self._owner = threading.get_ident()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._depth -= 1
-        if self._depth == 0:
-            self._owner = 0
-            self._release()
-        self._thread.release()
 
     @property
     def mine(self) -> bool:
@@ -169,6 +147,7 @@ class RemoteLock:
             self._replies = self._hold(iter(self._requests.get, None), metadata=self._metadata)
             try:
                 wire.result(self.ask(wire.request("take", {})))
+                self._owner = threading.get_ident()
                 return
             except WorkFailed as error:
                 self._release()
@@ -183,6 +162,7 @@ class RemoteLock:
         """Ends the stream and waits until the server has seen it."""
         import grpc
 
+        self._owner = 0
         self._requests.put(None)
         with contextlib.suppress(grpc.RpcError):
             for _ in self._replies:
