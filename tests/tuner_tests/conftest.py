@@ -5,6 +5,7 @@ import itertools
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from tuner import study_file, study_store
 from tuner.records import Records
 from tuner.storage import default_url, open_records
 from tuner.study_file import StudyFile
+
+ROOT = Path(__file__).resolve().parents[2]
 
 OBJECTIVE = '''
 import os, signal, time
@@ -102,3 +105,14 @@ def postgres_url(postgres: Any) -> Callable[[], str]:
     """`postgres_url()`: the URL of an empty database, another each time."""
     numbers = itertools.count()
     return lambda: str(postgres.url(f"study_{next(numbers)}"))
+
+
+@pytest.fixture(scope="session")
+def campaign() -> ModuleType:
+    """benchmarks/synthetic_campaign.py."""
+    path = ROOT / "benchmarks" / "synthetic_campaign.py"
+    spec = importlib.util.spec_from_file_location("synthetic_campaign", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

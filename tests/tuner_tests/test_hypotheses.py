@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from datetime import datetime
@@ -45,17 +44,6 @@ STUDY: dict[str, Any] = {
         "hypotheses": [DIGITS, FOCAL],
     },
 }
-
-
-@pytest.fixture(scope="module")
-def campaign() -> ModuleType:
-    """benchmarks/synthetic_campaign.py."""
-    path = ROOT / "benchmarks" / "synthetic_campaign.py"
-    spec = importlib.util.spec_from_file_location("synthetic_campaign", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import math
 import re
@@ -42,17 +41,6 @@ STUDY = {
         "hypotheses": [{"claim": "adamw beats sgd", "where": "optimizer == 'adamw'"}],
     },
 }
-
-
-@pytest.fixture(scope="module")
-def campaign() -> ModuleType:
-    """benchmarks/synthetic_campaign.py."""
-    path = ROOT / "benchmarks" / "synthetic_campaign.py"
-    spec = importlib.util.spec_from_file_location("synthetic_campaign", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def write_study(folder: Path, name: str = "small", **changes: Any) -> StudyFile:
