@@ -19,7 +19,6 @@ from tuner.records import Records
 from tuner.report import data, ledger, pairs
 from tuner.study_file import StudyFile
 
-ROOT = Path(__file__).resolve().parents[2]
 DIGITS = {
     "claim": "3 digits beat 2",
     "where": "vocab_bucket_digits == 3",

@@ -23,7 +23,6 @@ from tuner.report import data, html, ledger, notes, pairs, sections, terminal, w
 from tuner.storage import default_url, open_records
 from tuner.study_file import StudyFile
 
-ROOT = Path(__file__).resolve().parents[2]
 MADE = datetime(2026, 1, 7)
 HOSTILE = '<img src=x onerror=document.title="owned">'
 STUDY = {
