@@ -30,7 +30,7 @@ from ours import Ours  # noqa: E402
 from peers import PEERS, Peer  # noqa: E402
 from surrogate import Surrogate  # noqa: E402
 
-from tuner import study_file  # noqa: E402
+from tuner.definition import study_file  # noqa: E402
 
 CURVES = HERE / "data" / "curves.json"
 CHECKPOINTS = (18, 36, 72, 144, 288, 432)

@@ -73,7 +73,7 @@ def optuna_worker(url: str, trials: int, seed: int) -> None:
     import optuna
     from optuna.storages import RDBStorage
 
-    from tuner.storage import WalConnection
+    from tuner.storage.access import WalConnection
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60, "factory": WalConnection}})
@@ -111,7 +111,7 @@ def run_optuna(url: str, agents: int) -> None:
     import optuna
     from optuna.storages import RDBStorage
 
-    from tuner.storage import WalConnection
+    from tuner.storage.access import WalConnection
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60, "factory": WalConnection}})
@@ -151,8 +151,10 @@ def suggestion(folder: Path, finished: int) -> tuple[float, float]:
     import optuna
     from optuna.trial import Trial, TrialState, create_trial
 
-    from tuner import samplers, study_file, study_store
-    from tuner.storage import default_url, open_records
+    from tuner.definition import study_file
+    from tuner.search import samplers
+    from tuner.storage import study_store
+    from tuner.storage.access import default_url, open_records
 
     file = study_file.load(write_study(folder, finished))
     records = open_records(default_url(folder), create=True)

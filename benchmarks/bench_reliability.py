@@ -123,7 +123,7 @@ class Bench:
         import optuna
 
         if self._records is None:
-            from tuner.storage import open_records
+            from tuner.storage.access import open_records
 
             self._records = open_records(self.url)
         self._records.refresh()
@@ -548,9 +548,9 @@ def drive(arguments: list[str]) -> int:
     from rich.console import Console
 
     from model.command_line import run_command
-    from tuner import study_file
+    from tuner.definition import study_file
     from tuner.launch import Request, launch
-    from tuner.storage import default_url
+    from tuner.storage.access import default_url
     from tuner.view import PlainView
 
     parser = argparse.ArgumentParser()

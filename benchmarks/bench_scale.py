@@ -135,7 +135,7 @@ def accounts(url: str, wanted: int, finished: Path) -> tuple[int, int, list[date
     """Trials lost, trials doubled, and when each complete one ended, in order."""
     import optuna
 
-    from tuner.storage import open_records
+    from tuner.storage.access import open_records
 
     trials = optuna.load_study(study_name="scale", storage=open_records(url)).get_trials(deepcopy=False)
     states = Counter(trial.state.name for trial in trials)
@@ -172,10 +172,12 @@ def parts(url: str, folder: Path, *, finished: int, repeats: int = 12) -> tuple[
     import optuna
     from optuna.trial import Trial
 
-    from tuner import samplers, study_file, study_store
-    from tuner.allocate import Allocator
-    from tuner.leases import Observer, Owner
-    from tuner.storage import open_records
+    from tuner.definition import study_file
+    from tuner.search import samplers
+    from tuner.storage import study_store
+    from tuner.storage.access import open_records
+    from tuner.storage.allocate import Allocator
+    from tuner.storage.leases import Observer, Owner
 
     file = study_file.load(write_study(folder, finished + 1000))
     records, other = open_records(url, create=True), open_records(url)
@@ -287,9 +289,11 @@ def host(url: str, folder: Path, name: str, seed: int) -> None:
     import optuna
     from optuna.trial import FrozenTrial, Trial
 
-    from tuner import leases, samplers, study_file
-    from tuner.allocate import Allocator, Done
-    from tuner.storage import open_records
+    from tuner.definition import study_file
+    from tuner.search import samplers
+    from tuner.storage import leases
+    from tuner.storage.access import open_records
+    from tuner.storage.allocate import Allocator, Done
 
     socket.gethostname = lambda: name  # type: ignore[assignment]
     leases.boot_id = lambda: f"boot of {name}"  # type: ignore[assignment]
@@ -350,8 +354,9 @@ def run_hosts(url: str, folder: Path, *, hosts: int, trials: int) -> Hosts:
 
     By trials, not by time: on a slow machine hosts would be gone before they have finished anything.
     """
-    from tuner import study_file, study_store
-    from tuner.storage import open_records
+    from tuner.definition import study_file
+    from tuner.storage import study_store
+    from tuner.storage.access import open_records
 
     file = study_file.load(write_study(folder, trials))
     records = open_records(url, create=True)

@@ -20,7 +20,8 @@ from typing import Any
 import optuna
 
 from model.errors import TrainingFailed
-from tuner import samplers, study_file
+from tuner.definition import study_file
+from tuner.search import samplers
 
 FOLDER = Path(__file__).parent / "data"
 

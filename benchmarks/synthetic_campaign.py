@@ -18,10 +18,11 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from model.config import Config
-from tuner import study_file, study_store
-from tuner.records import Records
-from tuner.storage import default_url, open_records
-from tuner.study_file import CAMPAIGN, StudyFile
+from tuner.definition import study_file
+from tuner.definition.study_file import CAMPAIGN, StudyFile
+from tuner.storage import study_store
+from tuner.storage.access import default_url, open_records
+from tuner.storage.records import Records
 
 START = datetime(2026, 1, 5, 9, 0)
 HEADS = ("type", "command", "param_type", "param_value")

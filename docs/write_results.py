@@ -23,10 +23,10 @@ from matplotlib.figure import Figure
 from model.config import Config
 from tuner.report import data, ledger, words
 from tuner.report.data import Study
-from tuner.storage import default_url, open_records
-from tuner.study_store import RETRAINED
+from tuner.search.winners import in_words
+from tuner.storage.access import default_url, open_records
+from tuner.storage.study_store import RETRAINED
 from tuner.view import duration
-from tuner.winners import in_words
 
 DOCS = Path(__file__).parent
 PLOTS = DOCS / "results"

@@ -23,12 +23,13 @@ from inference.options import DecodingOptions, neutral
 from inference.workbench import Workbench, identity, options_of
 from model.errors import InputError, WorkFailed
 from model.tokens import HEADS
-from tuner import study_file, winners
+from tuner.definition import study_file
+from tuner.definition.study_file import StudyFile
 from tuner.launch import Request, launch
 from tuner.objective import FunctionObjective, Report
-from tuner.storage import open_records
-from tuner.study_file import StudyFile
-from tuner.study_store import ChangedStudy
+from tuner.search import winners
+from tuner.storage.access import open_records
+from tuner.storage.study_store import ChangedStudy
 from tuner.view import make_view
 
 TEMPERATURES = "temperatures"

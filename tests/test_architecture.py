@@ -22,17 +22,20 @@ MAY_IMPORT = {
 HEAVY = ("torch", "optuna", "wandb", "pandas", "sklearn", "matplotlib", "plotly")
 STUDY_MACHINERY = "inference/tune"  # the one place outside `tuner` that may use studies
 OPTUNA_ROOMS = ("tuner/", STUDY_MACHINERY)
-WANDB_FILES = ("tuner/tracking", "tuner/sync", "tuner/child/")
+WANDB_FILES = ("tuner/tracking/", "tuner/external/child/")
 
 
 def modules() -> list[Path]:
     return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 
-def imports_of(path: Path, *, top_only: bool = False) -> set[str]:
-    """Dotted names that a file imports; with `top_only` just those that run when the module is imported."""
+def imports_of(path: Path, *, top_only: bool = False, types: bool = True) -> set[str]:
+    """Dotted names that a file imports; with `top_only` just those that run when the module is imported.
+
+    Without `types` those that only annotations need are left out.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = top_level(tree.body) if top_only else ast.walk(tree)
+    nodes = top_level(tree.body) if top_only else ast.walk(tree if types else WithoutTypes().visit(tree))
     found: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -42,6 +45,13 @@ def imports_of(path: Path, *, top_only: bool = False) -> set[str]:
                 inner = ROOT / (node.module.replace(".", "/") + f"/{alias.name}.py")
                 found.add(f"{node.module}.{alias.name}" if inner.exists() else node.module)
     return found
+
+
+class WithoutTypes(ast.NodeTransformer):
+    """Takes out what stands under `if TYPE_CHECKING`."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
 
 
 def top_level(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -72,6 +82,27 @@ def test_a_room_imports_only_the_rooms_it_may(room: str) -> None:
         rooms = {name.split(".")[0] for name in imports_of(path)} & set(ROOMS)
         if rooms - allowed:
             wrong.append(f"{name_of(path)} imports {sorted(rooms - allowed)}")
+    assert not wrong
+
+
+# folder of the tuner → the others that it may import; those not named here build on all of them
+LAYERS = {
+    "definition": set(),
+    "tracking": set(),
+    "storage": {"definition"},
+    "search": {"definition", "storage"},
+    "artifacts": {"definition", "storage", "search"},
+    "external": {"definition", "tracking"},
+}
+
+
+@pytest.mark.parametrize("folder", LAYERS)
+def test_the_tuners_folders_are_layers(folder: str) -> None:
+    wrong = []
+    for path in (ROOT / "tuner" / folder).rglob("*.py"):
+        modules_of_tuner = {name for name in imports_of(path, types=False) if name.startswith("tuner.")}
+        if above := {name.split(".")[1] for name in modules_of_tuner} - LAYERS[folder] - {folder}:
+            wrong.append(f"{name_of(path)} imports tuner.{', '.join(sorted(above))}")
     assert not wrong
 
 
@@ -116,10 +147,10 @@ UNSAFE = {
     "pickle": "nothing that is read from a file may run code",
     "joblib.load": "it unpickles",
     "joblib.dump": "it pickles",
-    "yaml.load": "yaml.safe_load, or tuner.yaml_source",
-    "yaml.unsafe_load": "yaml.safe_load, or tuner.yaml_source",
-    "yaml.full_load": "yaml.safe_load, or tuner.yaml_source",
-    "eval": "tuner.expressions",
+    "yaml.load": "yaml.safe_load, or tuner.definition.yaml_source",
+    "yaml.unsafe_load": "yaml.safe_load, or tuner.definition.yaml_source",
+    "yaml.full_load": "yaml.safe_load, or tuner.definition.yaml_source",
+    "eval": "tuner.definition.expressions",
     "exec": "nothing that is read from a file may run code",
     "shell=True": "a list of arguments",
 }

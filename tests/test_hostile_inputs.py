@@ -32,10 +32,10 @@ from model import train
 from model.__main__ import main as model_main
 from model.recordings import Recordings
 from model.tokens import HEADS
-from tuner import study_store
 from tuner.__main__ import main as tuner_main
-from tuner.records import Records
-from tuner.storage import default_url, open_records
+from tuner.storage import study_store
+from tuner.storage.access import default_url, open_records
+from tuner.storage.records import Records
 
 CONFIG = {"d_model": 16, "heads": 2, "window": 16, "stride": 16, "batch_size": 32, "epochs": 1}
 BESIDE_A_DATABASE = ("studies.db-", "studies.db.lock")  # SQLite's own files, and the lock of whoever opens it
@@ -174,7 +174,7 @@ def test_study_files(name: str, judge: Judge) -> None:
 
 @pytest.mark.parametrize("name", ["../../outside", "<script>alert(1)</script>", "/etc/cron.d/x", "a" * 300])
 def test_a_study_keeps_to_its_folder_whatever_its_name(name: str, judge: Judge) -> None:
-    from tuner.study_file import load
+    from tuner.definition.study_file import load
 
     path = judge.folder / "named.yaml"
     path.write_text(study(head=f"name: {json.dumps(name)}"))
@@ -678,7 +678,7 @@ def test_trial_attributes(name: str, command: str, judge: Judge, records: Record
 
 def make_study(judge: Judge, records: Records, trial_attrs: dict[str, Any], **attrs: Any) -> optuna.Study:
     """A study `hostile` of one complete trial, with these attributes over its own."""
-    from tuner.study_file import load
+    from tuner.definition.study_file import load
 
     path = judge.folder / "hostile.yaml"
     path.write_text(study(own=", front: [{name: parameters, goal: minimize}]"))
@@ -721,7 +721,7 @@ def test_names_are_escaped_in_reports(judge: Judge, records: Records) -> None:
             own=f", purpose: '{script}', hypotheses: [{{claim: '{script}', where: \"x == '{script}'\"}}]",
         )
     )
-    from tuner.study_file import load
+    from tuner.definition.study_file import load
 
     made, _ = study_store.open_study(records, load(path), study_store.Origin({}, base_from=script))
     choices = optuna.distributions.CategoricalDistribution((script, f"</script>{script}"))

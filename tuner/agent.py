@@ -25,12 +25,16 @@ import optuna
 from optuna.trial import Trial
 
 from model.errors import InputError, WorkFailed
-from tuner import leases, objective, pruners, run_store, samplers, stopping, weights
-from tuner.allocate import Allocator, Done, Wait
+from tuner import objective
+from tuner.artifacts import run_store, weights
+from tuner.definition.pruner_settings import PrunerSettings
+from tuner.definition.study_file import StudyFile
 from tuner.executors import arrival
-from tuner.storage import open_records, storage_errors
-from tuner.study_file import StudyFile
-from tuner.tracking import Tracker
+from tuner.search import pruners, samplers, stopping
+from tuner.storage import leases
+from tuner.storage.access import open_records, storage_errors
+from tuner.storage.allocate import Allocator, Done, Wait
+from tuner.tracking.tracker import Tracker
 from tuner.trial import Ended, TrialRunner
 
 IDLE_SECONDS = 0.25  # between looks at the storage while all places are taken
@@ -58,7 +62,7 @@ class Order:
     total: int | None
     seed: int
     tracker: Tracker
-    pruner: pruners.PrunerSettings
+    pruner: PrunerSettings
     base: Mapping[str, Any]
     overrides: Mapping[str, Any]
     data: Path | None = None

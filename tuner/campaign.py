@@ -15,12 +15,14 @@ from rich.table import Table
 
 from model.config import Config
 from model.errors import WorkFailed
-from tuner import on_bundle, probe, retrain, study_file, winners
+from tuner import on_bundle, probe, retrain
+from tuner.definition import study_file
+from tuner.definition.study_file import CAMPAIGN, StudyFile
 from tuner.executors.local import cores
 from tuner.launch import Request, TimeIsUp, data_for, launch
 from tuner.objective import ModelObjective
-from tuner.storage import open_records, storage_errors
-from tuner.study_file import CAMPAIGN, StudyFile
+from tuner.search import winners
+from tuner.storage.access import open_records, storage_errors
 from tuner.view import View, duration
 
 FIRST_SEED = 1000  # seeds of retrainings are above those that studies search

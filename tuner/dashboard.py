@@ -14,7 +14,7 @@ from rich.console import Console
 from model.errors import InputError
 from tuner.dashboard_storage import DashboardStorage, TrialFiles
 from tuner.report import notes
-from tuner.storage import open_records, storage_errors
+from tuner.storage.access import open_records, storage_errors
 
 HOST = "127.0.0.1"
 NAMES = frozenset({HOST, "localhost"})  # what a browser may call this machine

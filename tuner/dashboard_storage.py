@@ -21,8 +21,8 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner import ranking
 from tuner.report import notes, trial_files
+from tuner.search import ranking
 
 OLD_CONSTRAINTS = "constraints"  # Optuna 4's: a list
 NEW_CONSTRAINTS = "constraints:"  # Optuna 5's: one attribute each

@@ -14,9 +14,10 @@ from pathlib import Path
 from rich.table import Table
 
 from model.run_folder import read_json
-from tuner import launch, tracking_mode
+from tuner import launch
 from tuner.executors.local import available_memory
-from tuner.storage import find_records, hide_password, storage_errors
+from tuner.storage.access import find_records, hide_password, storage_errors
+from tuner.tracking import mode as tracking_mode
 
 LEAST_FREE = 2**30  # bytes of disk that a small study fits in
 

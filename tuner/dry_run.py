@@ -9,12 +9,13 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from tuner import agent, launch, objective, probe, samplers
+from tuner import agent, launch, objective, probe
+from tuner.definition.study_file import StudyFile
 from tuner.executors.local import cores
 from tuner.launch import Request
-from tuner.study_file import StudyFile
+from tuner.search import samplers
+from tuner.search.winners import in_words
 from tuner.view import PlainView, duration
-from tuner.winners import in_words
 
 FIRST = 3  # configurations shown
 

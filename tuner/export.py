@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tuner.study_file import StudyFile
+from tuner.definition.study_file import StudyFile
 
 _NUMBER = re.compile(r"^[-+]?[\d.]+([eE][-+]?\d+)?$|^0[oxb]\w+$")
 

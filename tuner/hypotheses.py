@@ -19,17 +19,18 @@ from rich.table import Table
 
 from model.config import Config
 from model.errors import InputError
-from tuner import probe, winners
+from tuner import probe
+from tuner.definition.study_file import StudyFile
 from tuner.executors.local import cores
 from tuner.launch import Request, data_for
 from tuner.objective import ModelObjective
-from tuner.records import Records
 from tuner.report import data, ledger, pairs, terminal
 from tuner.report.data import PAIRED, Material
-from tuner.study_file import StudyFile
-from tuner.study_store import ORIGIN
+from tuner.search import winners
+from tuner.search.winners import in_words
+from tuner.storage.records import Records
+from tuner.storage.study_store import ORIGIN
 from tuner.view import View, duration
-from tuner.winners import in_words
 
 
 @dataclass(frozen=True)

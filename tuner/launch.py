@@ -12,15 +12,18 @@ from optuna.trial import TrialState
 
 from model.errors import InputError, WorkFailed
 from model.run_folder import STORED, read_json, write_json
-from tuner import agent, allocate, leases, run_store, shipping, study_store, weights, winners
+from tuner import agent
+from tuner.artifacts import run_store, shipping, weights
+from tuner.definition.pruner_settings import PrunerSettings
+from tuner.definition.study_file import StudyFile
 from tuner.executors.choice import ExecutorChoice, open_executor
-from tuner.pruners import PrunerSettings
-from tuner.records import Records
-from tuner.storage import find_records, open_records, storage_errors
-from tuner.study_file import StudyFile
+from tuner.search import winners
+from tuner.storage import allocate, leases, study_store
+from tuner.storage.access import find_records, open_records, storage_errors
+from tuner.storage.records import Records
 from tuner.supervisor import Supervisor
-from tuner.tracking import open_tracker
-from tuner.tracking_mode import Mode
+from tuner.tracking.mode import Mode
+from tuner.tracking.tracker import open_tracker
 from tuner.view import View
 
 MODEL_MEMORY = 700 * 2**20  # bytes an agent with torch and a training run needs beside the shared data

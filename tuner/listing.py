@@ -9,9 +9,10 @@ import optuna
 from rich.table import Table
 
 from model.errors import InputError
-from tuner import study_file, winners
-from tuner.storage import find_records, storage_errors
-from tuner.study_store import TOTAL
+from tuner.definition import study_file
+from tuner.search import winners
+from tuner.storage.access import find_records, storage_errors
+from tuner.storage.study_store import TOTAL
 
 
 @dataclass(frozen=True)

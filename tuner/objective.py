@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from model.errors import InputError, Pruned
 from model.run_folder import CONFIG, RunFolder, write_json
-from tuner.study_file import StudyFile
+from tuner.definition.study_file import StudyFile
 
 BUNDLE_OBJECTIVE = (
     "inference.tune:BundleObjective"  # decodes instead of training; found by name, as any other
@@ -38,9 +38,9 @@ def resolve(study_file: StudyFile, *, data: Path | None) -> Objective:
         InputError: its function or program cannot be found.
     """
     if study_file.program or study_file.command:
-        from tuner import external
+        from tuner.external import script
 
-        return external.objective(study_file)
+        return script.objective(study_file)
     if study_file.on == "bundle":
         return load_function(BUNDLE_OBJECTIVE, folder=Path())()
     if study_file.objective:

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from model.errors import Pruned
+from tuner.definition.pruner_settings import PrunerSettings, bracket_budgets, rung_steps
 from tuner.executors.local import share, threads_in_environment
 from tuner.objective import Objective
-from tuner.pruners import PrunerSettings, bracket_budgets, rung_steps
 
 PROBE_EPOCHS = 2
 PROBE_SECONDS = 20.0

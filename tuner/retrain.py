@@ -18,9 +18,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner import ranking, winners
-from tuner.records import GRID_POINT
-from tuner.study_file import Base, StudyFile
+from tuner.definition.study_file import Base, StudyFile
+from tuner.search import ranking, winners
+from tuner.storage.records import GRID_POINT
 
 
 @dataclass(frozen=True)

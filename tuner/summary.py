@@ -14,13 +14,14 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from tuner import allocate, ranking, study_store, winners
 from tuner.cost import Cost, cost_of
+from tuner.definition.study_file import StudyFile
 from tuner.launch import Request, Result
-from tuner.records import Records
+from tuner.search import ranking, winners
 from tuner.sparkline import sparkline
-from tuner.storage import open_records, storage_errors
-from tuner.study_file import StudyFile
+from tuner.storage import allocate, study_store
+from tuner.storage.access import open_records, storage_errors
+from tuner.storage.records import Records
 from tuner.view import duration
 
 SPARK = 12  # columns of the best value over time

@@ -17,14 +17,14 @@ from optuna.trial import Trial, TrialState
 
 from model.errors import InputError, Pruned, nearest
 from model.run_folder import RESULT, read_json, write_json
-from tuner.buffered import GivenAway
+from tuner.definition.study_file import StudyFile
 from tuner.objective import Objective
-from tuner.outage import is_storage_error
-from tuner.pruners import Pruner
-from tuner.records import Records
-from tuner.storage import storage_errors
-from tuner.study_file import StudyFile
-from tuner.tracking import RunTracker, Tracker
+from tuner.search.pruners import Pruner
+from tuner.storage.access import storage_errors
+from tuner.storage.buffered import GivenAway
+from tuner.storage.outage import is_storage_error
+from tuner.storage.records import Records
+from tuner.tracking.tracker import RunTracker, Tracker
 
 WRITE_SECONDS = 1.0  # reports are written together, at most this often; rungs are judged on every report
 TRACEBACK_LIMIT = 8_000  # characters kept of a failure's trace, from its end

@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from model.errors import InputError
-from tuner import retrain, winners
+from tuner import retrain
+from tuner.definition.study_file import StudyFile
 from tuner.launch import Request, launch
 from tuner.retrain import Candidate
-from tuner.storage import open_records, storage_errors
-from tuner.study_file import StudyFile
+from tuner.search import winners
+from tuner.storage.access import open_records, storage_errors
 from tuner.view import View
 
 LEVEL = 0.95  # of the interval of a paired difference

@@ -14,10 +14,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner import ranking
-from tuner.outage import cause_of, is_unreachable
-from tuner.records import Records
-from tuner.study_file import StudyFile
+from tuner.definition.study_file import StudyFile
+from tuner.search import ranking
+from tuner.storage.outage import cause_of, is_unreachable
+from tuner.storage.records import Records
 from tuner.supervisor import AgentState, Event
 
 PLAIN_SECONDS = 5.0

@@ -8,8 +8,8 @@ from typing import Any
 import optuna
 
 from model.config import Config
-from tuner import pruners, samplers
-from tuner.study_file import StudyFile
+from tuner.definition.study_file import StudyFile
+from tuner.search import pruners, samplers
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

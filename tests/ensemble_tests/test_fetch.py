@@ -13,8 +13,8 @@ import pytest
 
 from ensemble import __main__ as command
 from model.run_folder import STORED
-from tuner.run_store import RunStore, place_for
-from tuner.storage import default_url, open_records
+from tuner.artifacts.run_store import RunStore, place_for
+from tuner.storage.access import default_url, open_records
 
 
 def test_an_ensemble_is_built_from_runs_that_another_machine_trained(

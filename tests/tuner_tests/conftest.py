@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from tuner import study_file, study_store
-from tuner.records import Records
-from tuner.storage import default_url, open_records
-from tuner.study_file import StudyFile
+from tuner.definition import study_file
+from tuner.definition.study_file import StudyFile
+from tuner.storage import study_store
+from tuner.storage.access import default_url, open_records
+from tuner.storage.records import Records
 
 ROOT = Path(__file__).resolve().parents[2]
 

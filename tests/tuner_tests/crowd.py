@@ -16,9 +16,9 @@ from collections.abc import Callable
 import optuna
 from optuna.trial import FrozenTrial, Trial
 
-from tuner.allocate import Allocator, Done
-from tuner.leases import Observer, Owner
-from tuner.storage import open_records
+from tuner.storage.access import open_records
+from tuner.storage.allocate import Allocator, Done
+from tuner.storage.leases import Observer, Owner
 
 URL = os.environ["STORAGE"]
 

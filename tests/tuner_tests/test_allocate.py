@@ -7,9 +7,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from tuner.allocate import STOPPED, Allocator, Done, Wait
-from tuner.leases import Observer, Owner
-from tuner.records import LEASE, Records
+from tuner.storage.allocate import STOPPED, Allocator, Done, Wait
+from tuner.storage.leases import Observer, Owner
+from tuner.storage.records import LEASE, Records
 
 DEAD = replace(Owner.this_process(), pid=2**22 + 1, started="1")  # above the highest process id
 

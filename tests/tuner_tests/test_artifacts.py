@@ -15,15 +15,16 @@ from optuna.trial import Trial
 
 from model.errors import InputError
 from model.recordings import Recordings
-from tuner import shipping, study_store
 from tuner.__main__ import main
 from tuner.agent import Agent, Link, Order
-from tuner.artifact_store import ArtifactStore, StoreFailed, checked_url
+from tuner.artifacts import shipping
+from tuner.artifacts.artifact_store import ArtifactStore, StoreFailed, checked_url
+from tuner.artifacts.run_store import Mirror, Place, RunStore, place_for
+from tuner.definition.study_file import StudyFile
 from tuner.launch import Request, launch
-from tuner.records import Records
-from tuner.run_store import Mirror, Place, RunStore, place_for
-from tuner.study_file import StudyFile
-from tuner.tracking import open_tracker
+from tuner.storage import study_store
+from tuner.storage.records import Records
+from tuner.tracking.tracker import open_tracker
 
 MakeStudy = Callable[..., StudyFile]
 BUCKET = "tuner-tests"

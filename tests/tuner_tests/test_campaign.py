@@ -8,13 +8,14 @@ import optuna
 import pytest
 from rich.console import Console
 
-from tuner import retrain, verify, winners
+from tuner import retrain, verify
 from tuner.__main__ import main
 from tuner.campaign import Campaign
+from tuner.definition.study_file import StudyFile
 from tuner.launch import Request
 from tuner.retrain import Candidate
-from tuner.storage import open_records
-from tuner.study_file import StudyFile
+from tuner.search import winners
+from tuner.storage.access import open_records
 from tuner.view import PlainView
 
 MakeStudy = Callable[..., StudyFile]

@@ -11,11 +11,12 @@ import optuna
 import pytest
 from optuna.trial import Trial
 
-from tuner import commands, study_store
+from tuner import commands
 from tuner.__main__ import main
 from tuner.commands.options import seconds, settings
-from tuner.records import Records
-from tuner.study_file import StudyFile
+from tuner.definition.study_file import StudyFile
+from tuner.storage import study_store
+from tuner.storage.records import Records
 
 MakeStudy = Callable[..., StudyFile]
 NAMES = [module.__name__.rpartition(".")[2] for module in commands.ALL]

@@ -17,13 +17,13 @@ import numpy as np
 import optuna
 import pytest
 
-from tuner import study_store
 from tuner.dashboard import local_only
 from tuner.dashboard_storage import DashboardStorage, artifact_id, parse_artifact_id
+from tuner.definition.study_file import load
 from tuner.report.samples import sample_lines
 from tuner.report.trial_files import CURVE, FILES, SAMPLES, curve_svg
-from tuner.storage import default_url, open_records
-from tuner.study_file import load
+from tuner.storage import study_store
+from tuner.storage.access import default_url, open_records
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = """

@@ -16,11 +16,11 @@ import optuna
 import pytest
 from rich.console import Console
 
-from tuner import leases
+from tuner.definition.study_file import StudyFile
 from tuner.executors.choice import ExecutorChoice
 from tuner.launch import Request, Result, launch
-from tuner.storage import open_records
-from tuner.study_file import StudyFile
+from tuner.storage import leases
+from tuner.storage.access import open_records
 from tuner.supervisor import Event
 from tuner.view import PlainView
 

@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from tuner import export, study_file
+from tuner import export
+from tuner.definition import study_file
 
 WANDB_FILE = """\
 method: bayes

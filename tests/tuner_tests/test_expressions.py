@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner import expressions
+from tuner.definition import expressions
 
 CONFIG = {"d_model": 96, "heads": 4, "kind": "b", "bucket": None, "head": {"type": 1.5}, "a.b": 3}
 

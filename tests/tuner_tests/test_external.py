@@ -16,7 +16,7 @@ import pytest
 
 from model.errors import InputError, Pruned, TrainingFailed
 from model.run_folder import read_json, read_metrics
-from tuner.external import ExternalObjective, working_folder
+from tuner.external.script import ExternalObjective, working_folder
 
 Report = Callable[[int, Mapping[str, float]], None]
 
@@ -350,7 +350,7 @@ def test_a_killed_agent_takes_its_script_along(sandbox: Sandbox) -> None:
     """)
     agent = f"""
 from pathlib import Path
-from tuner.external import ExternalObjective
+from tuner.external.script import ExternalObjective
 folder = Path({str(sandbox.folder)!r})
 run = ExternalObjective(study="s", program="train.py", command=None, folder=folder, metric="acc")
 run({{}}, print, run_folder=Path({str(sandbox.run_folder)!r}))

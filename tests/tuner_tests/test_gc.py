@@ -12,11 +12,12 @@ import optuna
 import pytest
 from optuna.trial import Trial
 
-from tuner import gc, leases, study_store
 from tuner.__main__ import main
-from tuner.records import LEASE, Records
-from tuner.run_store import RunStore, place_for
-from tuner.study_file import StudyFile
+from tuner.artifacts import gc
+from tuner.artifacts.run_store import RunStore, place_for
+from tuner.definition.study_file import StudyFile
+from tuner.storage import leases, study_store
+from tuner.storage.records import LEASE, Records
 
 MakeStudy = Callable[..., StudyFile]
 DEAD = 2**22 + 1  # no process has this id: Linux gives out none above 2**22

@@ -14,10 +14,12 @@ import pytest
 
 from model.config import Config
 from model.errors import InputError
-from tuner import hypotheses, study_file, study_store
-from tuner.records import Records
+from tuner import hypotheses
+from tuner.definition import study_file
+from tuner.definition.study_file import StudyFile
 from tuner.report import data, ledger, pairs
-from tuner.study_file import StudyFile
+from tuner.storage import study_store
+from tuner.storage.records import Records
 
 DIGITS = {
     "claim": "3 digits beat 2",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tuner.leases import Heartbeat, Observer, Owner, is_here, process_start
+from tuner.storage.leases import Heartbeat, Observer, Owner, is_here, process_start
 
 
 class Clock:

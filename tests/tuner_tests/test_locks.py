@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from model.errors import InputError, WorkFailed
-from tuner.databases import database_for
-from tuner.locks import FileLock
+from tuner.storage.databases import database_for
+from tuner.storage.locks import FileLock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from tuner.locks import FileLock
+from tuner.storage.locks import FileLock
 with FileLock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

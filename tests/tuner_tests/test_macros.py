@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tuner import macros
+from tuner.definition import macros
 
 MACROS = (
     "${env}",

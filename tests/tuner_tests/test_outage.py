@@ -13,8 +13,10 @@ import pytest
 from optuna.trial import Trial
 
 from model.errors import WorkFailed
-from tuner.locks import AdvisoryLock
-from tuner.outage import (
+from tuner.definition.study_file import StudyFile
+from tuner.storage.access import open_records, storage_errors
+from tuner.storage.locks import AdvisoryLock
+from tuner.storage.outage import (
     UNREACHABLE,
     Patience,
     StorageFailed,
@@ -22,9 +24,7 @@ from tuner.outage import (
     hide_password,
     is_unreachable,
 )
-from tuner.records import Records
-from tuner.storage import open_records, storage_errors
-from tuner.study_file import StudyFile
+from tuner.storage.records import Records
 
 MakeStudy = Callable[..., StudyFile]
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tuner import probe
-from tuner.pruners import PrunerSettings
+from tuner.definition.pruner_settings import PrunerSettings
 
 
 def test_a_probe_stops_after_two_epochs_and_keeps_nothing() -> None:

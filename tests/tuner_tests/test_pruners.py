@@ -8,8 +8,8 @@ import optuna
 import pytest
 
 from model.errors import InputError
-from tuner import pruners
-from tuner.pruners import PrunerSettings, bracket_budgets, brackets, rung_steps
+from tuner.definition.pruner_settings import KINDS, PrunerSettings, bracket_budgets, brackets, rung_steps
+from tuner.search import pruners
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -161,8 +161,8 @@ def test_settings_that_make_no_rule_are_refused(values, message):
 
 
 def test_every_kind_says_what_it_does():
-    said = {kind: PrunerSettings(kind, max_resource=9, min_iter=2).describe() for kind in pruners.KINDS}
-    assert len(set(said.values())) == len(pruners.KINDS)
+    said = {kind: PrunerSettings(kind, max_resource=9, min_iter=2).describe() for kind in KINDS}
+    assert len(set(said.values())) == len(KINDS)
     assert said["wandb_hyperband"] == "W&B hyperband: best 1 in 3 goes on after epochs 2, 6, 18, 54, 162, …"
 
 

@@ -8,9 +8,11 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from model.errors import WorkFailed
-from tuner import agent, ranking, weights
-from tuner.records import Records
-from tuner.study_file import StudyFile
+from tuner import agent
+from tuner.artifacts import weights
+from tuner.definition.study_file import StudyFile
+from tuner.search import ranking
+from tuner.storage.records import Records
 
 MakeStudy = Callable[..., StudyFile]
 FRONT = "max_epochs: 4\n  front: [{name: parameters, goal: minimize}]"

@@ -6,9 +6,9 @@ import optuna
 import pytest
 from optuna.trial import Trial, TrialState
 
-from tuner.buffered import GivenAway
-from tuner.records import LEASE, Records
-from tuner.storage import open_records
+from tuner.storage.access import open_records
+from tuner.storage.buffered import GivenAway
+from tuner.storage.records import LEASE, Records
 
 
 def fill(trial: Trial) -> None:

@@ -18,10 +18,11 @@ import optuna
 import pytest
 from rich.console import Console
 
-from tuner import study_file, study_store
+from tuner.definition import study_file
+from tuner.definition.study_file import StudyFile
 from tuner.report import data, html, ledger, notes, pairs, sections, terminal, words
-from tuner.storage import default_url, open_records
-from tuner.study_file import StudyFile
+from tuner.storage import study_store
+from tuner.storage.access import default_url, open_records
 
 MADE = datetime(2026, 1, 7)
 HOSTILE = '<img src=x onerror=document.title="owned">'

@@ -12,7 +12,7 @@ import pytest
 
 import tuner
 from model.errors import InputError
-from tuner.run_results import Results
+from tuner.artifacts.run_results import Results
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "wandb_sklearn"
 

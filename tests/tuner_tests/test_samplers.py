@@ -8,7 +8,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from model.errors import InputError
-from tuner import samplers, study_file
+from tuner.definition import study_file
+from tuner.search import samplers
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -14,10 +14,10 @@ import pytest
 
 from model.errors import InputError, WorkFailed
 from tuner.__main__ import main
-from tuner.outage import StorageFailed, is_unreachable
-from tuner.remote import address_of
-from tuner.serve import _Turn, make_server
-from tuner.storage import default_url, open_database, open_records, storage_errors
+from tuner.storage.access import default_url, open_database, open_records, storage_errors
+from tuner.storage.outage import StorageFailed, is_unreachable
+from tuner.storage.remote import address_of
+from tuner.storage.serve import _Turn, make_server
 
 pytest.importorskip("grpc", reason="needs grpcio: pip install 'gcode-tuner[grpc]'")
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ def test_addresses() -> None:
 
 
 def test_nothing_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.remote.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("tuner.storage.remote.CONNECT_SECONDS", 0.2)
     with pytest.raises(StorageFailed, match="nothing answers; start it where the studies are"):
         open_records(f"grpc://127.0.0.1:{free_port()}")
 
@@ -110,7 +110,7 @@ def test_a_client_without_the_server_waits_and_goes_on_with_the_next_one(tmp_pat
 
 
 def test_the_client_whose_turn_it_is_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.serve.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("tuner.storage.serve.LOCK_SECONDS", 0.05)
     turn = _Turn()
     inside, leave = threading.Event(), threading.Event()
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import InputError
-from tuner import study_file
-from tuner.distributions import Choice, Constant, Numeric, WeightedChoice
-from tuner.space import Parameter, Space, in_order
+from tuner.definition import study_file
+from tuner.definition.distributions import Choice, Constant, Numeric, WeightedChoice
+from tuner.definition.space import Parameter, Space, in_order
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

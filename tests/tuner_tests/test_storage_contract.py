@@ -16,9 +16,9 @@ import pytest
 from optuna.trial import Trial, TrialState
 
 from model.errors import InputError
-from tuner.buffered import GivenAway
-from tuner.records import LEASE, Records
-from tuner.storage import default_url, find_records, open_database, open_records
+from tuner.storage.access import default_url, find_records, open_database, open_records
+from tuner.storage.buffered import GivenAway
+from tuner.storage.records import LEASE, Records
 
 ROOT = Path(__file__).resolve().parents[2]
 FreshDatabase = Callable[[], str]
@@ -33,7 +33,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield request.getfixturevalue("postgres_url")()
     else:
         pytest.importorskip("grpc", reason="needs grpcio: pip install 'gcode-tuner[grpc]'")
-        from tuner.serve import make_server
+        from tuner.storage.serve import make_server
 
         server = make_server(*open_database(default_url(tmp_path / "results"), create=True))
         port = server.add_insecure_port("127.0.0.1:0")

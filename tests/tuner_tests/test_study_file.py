@@ -8,11 +8,11 @@ import pytest
 
 from model.config import Config
 from model.errors import InputError
-from tuner import study_file
-from tuner.constraints import Constraint
-from tuner.distributions import KINDS
-from tuner.parse import TUNER_KEYS
-from tuner.study_file import Metric
+from tuner.definition import study_file
+from tuner.definition.constraints import Constraint
+from tuner.definition.distributions import KINDS
+from tuner.definition.parse import TUNER_KEYS
+from tuner.definition.study_file import Metric
 
 MINIMAL = """\
 method: random

@@ -13,12 +13,14 @@ from optuna.trial import Trial, TrialState
 from rich.console import Console
 
 from model.errors import InputError
-from tuner import launch, study_store, winners
-from tuner.allocate import STOPPED
-from tuner.leases import Owner
-from tuner.records import LEASE, Records
-from tuner.study_file import StudyFile
-from tuner.study_store import Origin
+from tuner import launch
+from tuner.definition.study_file import StudyFile
+from tuner.search import winners
+from tuner.storage import study_store
+from tuner.storage.allocate import STOPPED
+from tuner.storage.leases import Owner
+from tuner.storage.records import LEASE, Records
+from tuner.storage.study_store import Origin
 from tuner.view import PlainView
 
 MakeStudy = Callable[..., StudyFile]

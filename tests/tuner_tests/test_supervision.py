@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tuner import agent
-from tuner.study_file import StudyFile
+from tuner.definition.study_file import StudyFile
 from tuner.supervisor import Event, Supervisor
-from tuner.tracking import NullTracker
+from tuner.tracking.tracker import NullTracker
 
 READY = {"event": "ready", "owner": {"pid": 1}}
 DONE = {"event": "leave", "reason": "6 trials finished", "fine": True}

@@ -12,8 +12,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from tuner.storage import open_records
-from tuner.study_file import StudyFile
+from tuner.definition.study_file import StudyFile
+from tuner.storage.access import open_records
 
 MakeStudy = Callable[..., StudyFile]
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,10 @@ import optuna
 import pytest
 
 from model.errors import InputError
-from tuner import export, study_file
-from tuner.pruners import PrunerSettings, WandbHyperband
+from tuner import export
+from tuner.definition import study_file
+from tuner.definition.pruner_settings import PrunerSettings
+from tuner.search.pruners import WandbHyperband
 
 ORACLE = Path(__file__).parent / "oracle"
 ANSWERS = json.loads((ORACLE / "sweeps_answers.json").read_text())

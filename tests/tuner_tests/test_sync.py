@@ -18,9 +18,10 @@ import pytest
 
 from model.errors import InputError, WorkFailed
 from model.run_folder import RunFolder, write_json
-from tuner import tracking_file, tracking_mode
-from tuner.sync import Synced, sync
-from tuner.tracking import identity, open_tracker, wandb_folder
+from tuner.tracking import mode as tracking_mode
+from tuner.tracking import wandb_file
+from tuner.tracking.sync import Synced, sync
+from tuner.tracking.tracker import identity, open_tracker, wandb_folder
 
 
 @dataclass
@@ -221,11 +222,11 @@ def test_a_file_that_lacks_rows_of_the_run_folder_is_not_whole(tmp_path: Path) -
     folder = wandb_folder(tmp_path, "study")
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
 
-    assert tracking_file.content(file) == tracking_file.Content(rows=3, ended=True)
+    assert wandb_file.content(file) == wandb_file.Content(rows=3, ended=True)
     whole = file.read_bytes()
     for cut in range(0, len(whole), 17):
         file.write_bytes(whole[:cut])
-        assert not tracking_file.content(file).ended, cut
+        assert not wandb_file.content(file).ended, cut
 
 
 def test_long_records_are_read_across_blocks(tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_long_records_are_read_across_blocks(tmp_path: Path) -> None:
     tracker.close(timeout=60)
 
     (file,) = wandb_folder(tmp_path, "study").glob("wandb/offline-run-*/*.wandb")
-    assert tracking_file.content(file) == tracking_file.Content(rows=41, ended=True)
+    assert wandb_file.content(file) == wandb_file.Content(rows=41, ended=True)
 
 
 def test_a_run_tracked_online_is_there_at_once_and_not_uploaded_again(

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from tuner import study_store, tracking_file
-from tuner.records import Records
-from tuner.study_file import StudyFile
-from tuner.tracking import Tracker, WandbTracker, identity, open_tracker, wandb_folder
-from tuner.tracking_mode import resolve
+from tuner.definition.study_file import StudyFile
+from tuner.storage import study_store
+from tuner.storage.records import Records
+from tuner.tracking import wandb_file
+from tuner.tracking.mode import resolve
+from tuner.tracking.tracker import Tracker, WandbTracker, identity, open_tracker, wandb_folder
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +138,7 @@ def test_a_killed_agent_leaves_a_whole_run(tmp_path: Path) -> None:
     agent = f"""
 import sys, time
 from pathlib import Path
-from tuner.tracking import open_tracker
+from tuner.tracking.tracker import open_tracker
 run = open_tracker("offline", study_name="study", results=Path({str(tmp_path)!r})).start(0, {{}}, "study-0")
 for epoch in range(5):
     run.log(epoch, {{"val/loss": epoch}})
@@ -153,7 +154,7 @@ time.sleep(60)
 
     end = time.monotonic() + 60
     while time.monotonic() < end and not any(
-        tracking_file.content(file).ended for file in tmp_path.glob("wandb/study/wandb/offline-run-*/*.wandb")
+        wandb_file.content(file).ended for file in tmp_path.glob("wandb/study/wandb/offline-run-*/*.wandb")
     ):
         time.sleep(0.05)
     found = inspect(tmp_path, 0)

@@ -12,10 +12,12 @@ import pytest
 from optuna.trial import Trial, TrialState
 
 from model.errors import InputError, Pruned
-from tuner import objective, pruners, stopping, study_store
-from tuner.records import Records
-from tuner.study_file import StudyFile
-from tuner.tracking import open_tracker
+from tuner import objective
+from tuner.definition.study_file import StudyFile
+from tuner.search import pruners, stopping
+from tuner.storage import study_store
+from tuner.storage.records import Records
+from tuner.tracking.tracker import open_tracker
 from tuner.trial import Ended, TrialRunner
 
 RunOne = Callable[..., tuple[Ended, optuna.trial.FrozenTrial]]

@@ -7,9 +7,9 @@ from typing import Any, cast
 from optuna.trial import Trial
 from rich.console import Console
 
-from tuner import study_store
-from tuner.records import Records
-from tuner.study_file import StudyFile
+from tuner.definition.study_file import StudyFile
+from tuner.storage import study_store
+from tuner.storage.records import Records
 from tuner.supervisor import AgentState, Event
 from tuner.view import LiveView, PlainView, duration, make_view
 

@@ -25,8 +25,9 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner import summary, winners
-    from tuner.storage import open_records, storage_errors
+    from tuner import summary
+    from tuner.search import winners
+    from tuner.storage.access import open_records, storage_errors
 
     url = opt.storage_url(options)
     with storage_errors(url):

@@ -25,9 +25,11 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from model.errors import InputError
-    from tuner import export, study_file, winners
+    from tuner import export
     from tuner.commands.fetch import fetched
-    from tuner.storage import open_records, storage_errors
+    from tuner.definition import study_file
+    from tuner.search import winners
+    from tuner.storage.access import open_records, storage_errors
 
     if options.wandb:
         text = export.wandb_yaml(study_file.load(options.study))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tuner.commands import options as opt
 
 if TYPE_CHECKING:
-    from tuner.records import Records
+    from tuner.storage.records import Records
 
 DESCRIPTION = """\
 Downloads the run folders that a study's artefact store keeps and that are not in the results folder.
@@ -33,8 +33,8 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from model.errors import WorkFailed
-    from tuner import winners
-    from tuner.storage import open_records, storage_errors
+    from tuner.search import winners
+    from tuner.storage.access import open_records, storage_errors
 
     url = opt.storage_url(options)
     with storage_errors(url):
@@ -61,7 +61,7 @@ def fetched(
     """
     import optuna
 
-    from tuner.run_store import ATTRIBUTE, fetch_missing
+    from tuner.artifacts.run_store import ATTRIBUTE, fetch_missing
 
     known = optuna.get_all_study_names(records)
     names = [

@@ -30,8 +30,8 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from model.errors import InputError, WorkFailed
-    from tuner import gc
-    from tuner.storage import find_records, storage_errors
+    from tuner.artifacts import gc
+    from tuner.storage.access import find_records, storage_errors
 
     if not options.results.is_dir():
         raise InputError(f"{options.results}: no results folder; name it with --results")

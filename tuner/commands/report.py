@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     from model.errors import InputError
     from tuner.commands.fetch import fetched
     from tuner.report import data, ledger, sections, terminal
-    from tuner.storage import open_records, storage_errors
+    from tuner.storage.access import open_records, storage_errors
 
     for path in options.output:
         if path.suffix not in (".pdf", ".html"):

@@ -31,6 +31,6 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner import serve
+    from tuner.storage import serve
 
     serve.serve(opt.storage_url(options), host=options.host, port=options.port, console=opt.error_console())

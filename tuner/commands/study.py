@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tuner.commands import options as opt
 
 if TYPE_CHECKING:
-    from tuner.study_file import StudyFile
+    from tuner.definition.study_file import StudyFile
 
 DESCRIPTION = """\
 Runs a study until it has its number of finished trials; started again, it goes on where it was. A second
@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
 def _campaign(options: argparse.Namespace) -> None:
     from model.errors import InputError
     from tuner.campaign import Campaign
-    from tuner.study_file import CAMPAIGN
+    from tuner.definition.study_file import CAMPAIGN
     from tuner.view import make_view
 
     if options.fresh or options.trials:
@@ -130,7 +130,7 @@ def _hypotheses(options: argparse.Namespace) -> None:
     from tuner import hypotheses
     from tuner.commands.fetch import fetched
     from tuner.launch import as_begun, launch
-    from tuner.storage import open_records, storage_errors
+    from tuner.storage.access import open_records, storage_errors
     from tuner.view import make_view
 
     console, view, url = opt.console(), make_view(opt.error_console()), opt.storage_url(options)
@@ -166,7 +166,7 @@ def _hypotheses(options: argparse.Namespace) -> None:
 
 def request_for(options: argparse.Namespace, study: str | StudyFile):  # type: ignore[no-untyped-def]
     """What the command line asks for, as a request for `study`."""
-    from tuner import study_file
+    from tuner.definition import study_file
     from tuner.executors.choice import ExecutorChoice
     from tuner.launch import Request
 

@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> None:
     from rich.progress import Progress
 
     from model.errors import WorkFailed
-    from tuner.sync import sync
+    from tuner.tracking.sync import sync
 
     with Progress(console=opt.error_console(), transient=True) as progress:
         task = progress.add_task("uploading", total=None)

@@ -31,11 +31,12 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner import verify, winners
+    from tuner import verify
+    from tuner.artifacts.run_store import Place
     from tuner.commands.fetch import fetched
     from tuner.launch import Request
-    from tuner.run_store import Place
-    from tuner.storage import open_records, storage_errors
+    from tuner.search import winners
+    from tuner.storage.access import open_records, storage_errors
     from tuner.view import make_view
 
     url = opt.storage_url(options)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.errors import InputError, WorkFailed
-from tuner import leases, shipping
-from tuner.locks import sqlite_path
+from tuner.artifacts import shipping
+from tuner.storage import leases
+from tuner.storage.locks import sqlite_path
 
 if TYPE_CHECKING:
     from tuner.agent import Order

@@ -8,11 +8,11 @@ from typing import Any
 
 from model.errors import InputError
 from model.run_folder import read_json
+from tuner.definition.study_file import slug
 from tuner.report import decoding
 from tuner.report.blocks import Block, Table, Text
 from tuner.report.charts import Bars, Chart, Panel, Series
 from tuner.report.data import Bundle
-from tuner.study_file import slug
 
 HEADS = ("type", "command", "param_type", "param_value")
 COMPARISON = "compare.json"

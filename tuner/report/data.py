@@ -17,11 +17,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from model.errors import InputError
 from model.run_folder import METRICS, RESULT, read_json, read_metrics
-from tuner import ranking, summary, winners
-from tuner.allocate import STOPPED
-from tuner.records import LEASE, Records
-from tuner.study_file import CAMPAIGN, StudyFile
-from tuner.study_store import FILE, ORIGIN, RETRAINED, TOTAL
+from tuner import summary
+from tuner.definition.study_file import CAMPAIGN, StudyFile
+from tuner.search import ranking, winners
+from tuner.storage.allocate import STOPPED
+from tuner.storage.records import LEASE, Records
+from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
 
 BUNDLE = "bundle.json"
 PAIRED = "hypotheses"  # the study of matched pairs that decide the others' claims

@@ -304,7 +304,7 @@ def _label(trial: Trial) -> str:
 
 
 def _slug(study: Study, kind: str) -> str:
-    from tuner.study_file import slug
+    from tuner.definition.study_file import slug
 
     return f"{slug(study.name)}_{kind}"
 

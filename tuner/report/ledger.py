@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from tuner.constraints import Hypothesis
+from tuner.definition.constraints import Hypothesis
 from tuner.report.data import PAIRED, Material, Study
 from tuner.report.importance import encode
 from tuner.report.matching import Point, claim_names, matched, pairs_run, searchable

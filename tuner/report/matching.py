@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tuner import expressions
-from tuner.constraints import Hypothesis
+from tuner.definition import expressions
+from tuner.definition.constraints import Hypothesis
 from tuner.report.data import Study, Trial
-from tuner.study_store import ORIGIN
+from tuner.storage.study_store import ORIGIN
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import numpy as np
 from model.errors import InputError
 from model.run_folder import VOCABULARY, read_json
 from model.tokens import Vocabulary
+from tuner.definition.study_file import slug
 from tuner.report.blocks import Block, Table
 from tuner.report.charts import Chart
 from tuner.report.data import Study
 from tuner.report.decoding import confusion
-from tuner.study_file import slug
 
 PART = "test"  # predictions shown; nothing is chosen by them
 MOST_MISTAKES = 10

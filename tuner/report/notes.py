@@ -8,9 +8,9 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from tuner import winners
-from tuner.study_file import StudyFile
-from tuner.study_store import FILE
+from tuner.definition.study_file import StudyFile
+from tuner.search import winners
+from tuner.storage.study_store import FILE
 
 CONSTRAINT = "constraints:"  # Optuna's trial attributes: a constraint's value, above 0 where it is missed,
 ARTIFACT = "artifacts:"  # and a file

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuner.constraints import Hypothesis
+from tuner.definition.constraints import Hypothesis
+from tuner.definition.study_file import slug
 from tuner.report.data import PAIRED, Material, Study
 from tuner.report.ledger import test
 from tuner.report.matching import active, claim_names, with_dependents
 from tuner.retrain import parameter_of
-from tuner.study_file import slug
 
 PAIRS = 5
 FIRST_SEED = 2000  # above the seeds that studies search and that confirmations retrain on

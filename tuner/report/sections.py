@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from tuner.definition.study_file import slug
 from tuner.report import bundles, figures, mistakes, words
 from tuner.report.blocks import Block, Document, Section, Table, Text
 from tuner.report.data import Material, Study, Trial
 from tuner.report.importance import word
 from tuner.report.ledger import Finding, ledger
-from tuner.study_file import slug
 from tuner.view import duration
 
 TOP = 10

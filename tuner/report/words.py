@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tuner.cost import Cost, cost_of, total
 from tuner.report.data import Study, Trial
 from tuner.report.ledger import t_interval
-from tuner.winners import CONFIRMED
+from tuner.search.winners import CONFIRMED
 
 Z = 1.96  # of a 95 % interval
 

@@ -34,7 +34,8 @@ U = [1e-6, 0.001, 0.01, 0.05, 0.123456, 0.25, 1 / 3, 0.5, 0.61, 0.75, 0.9, 0.987
 EXPORT = """
 import sys
 from pathlib import Path
-from tuner import export, study_file
+from tuner import export
+from tuner.definition import study_file
 for name in study_file.shipped():
     Path(sys.argv[1], name + ".yaml").write_text(export.wandb_yaml(study_file.load(name)))
 """

@@ -1,0 +1,221 @@
+"""Finds and removes what no study, bundle or resumed run needs any more.
+
+Nothing is removed that this storage does not know: folders of studies that are not in it, data sets, and
+objects of other studies in the artefact store are left alone. A study that is being trained is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from model.errors import InputError
+from model.run_folder import WEIGHTS, read_json
+from tuner.artifacts import weights
+from tuner.artifacts.artifact_store import StoreFailed
+from tuner.artifacts.run_store import Place, RunStore
+from tuner.search import winners
+from tuner.storage.leases import Observer, process_start
+from tuner.storage.records import Records
+from tuner.storage.study_store import FILE
+
+KINDS = ("weights", "unfinished runs", "partial files", "runs in the store")
+OLD_SECONDS = 3600.0
+TRIAL = "trial.json"
+_PARTIAL = re.compile(r"\.partial(-(?P<pid>\d+))?$|^\.[\w.-]+\.(old-)?(?P<writer>\d+)$")
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something to remove: a path, or an object of the store (`key`)."""
+
+    kind: str
+    size: int
+    path: Path | None = None
+    key: str | None = None
+    store: RunStore | None = None
+
+
+@dataclass
+class Found:
+    """What can go, and what was left alone and why."""
+
+    items: list[Item] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def totals(self) -> dict[str, tuple[int, int]]:
+        """Kind → how many and how many bytes."""
+        return {
+            kind: (len(mine), sum(item.size for item in mine))
+            for kind in KINDS
+            if (mine := [item for item in self.items if item.kind == kind])
+        }
+
+
+def find(records: Records | None, results: Path, *, keep: int = weights.KEEP) -> Found:
+    """Everything that can go below `results` and in the studies' stores.
+
+    Args:
+        records: None where there is no storage (yet): partial files alone are looked for then.
+    """
+    found = Found()
+    busy: set[str] = set()
+    known: set[str] = set()
+    if records is not None:
+        members = _members(results)
+        known = set(optuna.get_all_study_names(records))
+        for name in sorted(known):
+            study = optuna.load_study(study_name=name, storage=records)
+            if (runner := _runner(records, study._study_id)) is not None:
+                busy.add(name)
+                found.skipped.append(f"{name}: is being trained now ({runner})")
+            elif FILE not in study.user_attrs:
+                found.skipped.append(f"{name}: was not made by this tuner")
+            else:
+                _of_study(study, results, members.get(name, set()), keep, found)
+        for folder in _folders(results / "runs"):
+            if folder.name not in known:
+                found.skipped.append(f"{folder}: no study of this storage; left alone")
+    found.items += _partial(results, busy, known - busy)
+    return found
+
+
+def remove(found: Found) -> list[str]:
+    """Removes what was found; returns, in words, what could not be removed."""
+    failed = []
+    for item in found.items:
+        try:
+            if item.path is not None and item.path.is_dir() and not item.path.is_symlink():
+                shutil.rmtree(item.path)
+            elif item.path is not None:
+                item.path.unlink(missing_ok=True)
+            elif item.store is not None and item.key is not None:
+                item.store.store.remove(item.key)
+        except (OSError, StoreFailed) as error:
+            failed.append(f"{item.path or item.key}: {error}")
+    return failed
+
+
+def _of_study(study: optuna.Study, results: Path, members: Set[int], keep: int, found: Found) -> None:
+    trials = study.get_trials(deepcopy=False)
+    kept = weights.kept(trials, winners.stored_file(study), keep=keep)
+    by_number = {trial.number: trial for trial in trials}
+    foreign = []
+    for folder in _folders(results / "runs" / study.study_name):
+        if not folder.name.isdigit():
+            continue
+        trial = by_number.get(int(folder.name))
+        if trial is None or not _is_of(folder, trial):
+            foreign.append(folder.name)
+        elif trial.state in (TrialState.WAITING, TrialState.FAIL) and not (folder / TRIAL).exists():
+            found.items.append(Item("unfinished runs", _size(folder), folder))
+        elif trial.number not in kept | members and (folder / WEIGHTS).is_file():
+            path = folder / WEIGHTS
+            found.items.append(Item("weights", path.stat().st_size, path))
+    if foreign:
+        more = " …" if len(foreign) > 5 else ""
+        found.skipped.append(
+            f"{study.study_name}: run folders {', '.join(foreign[:5])}{more} are no trials of this storage"
+        )
+    _in_store(study, kept, found)
+
+
+def _is_of(folder: Path, trial: FrozenTrial) -> bool:
+    """Whether the run in `folder` is that trial, and not one of a study of the same name elsewhere."""
+    try:
+        told = read_json(folder / TRIAL) if (folder / TRIAL).exists() else None
+        value = None if told is None else told["objective"]["value"]
+    except (InputError, KeyError, TypeError):
+        return False
+    if told is None:  # nobody has told its end: a trial that was given back, or away
+        return trial.state in (TrialState.WAITING, TrialState.FAIL)
+    return value == (trial.values[0] if trial.values else None)
+
+
+def _in_store(study: optuna.Study, kept: Set[int], found: Found) -> None:
+    """Objects of runs that are not kept, and archives whose manifest was never written."""
+    try:
+        place = Place.of(study)
+        if place is None:
+            return
+        store = RunStore(place)
+        objects = store.objects()
+        needed = set()
+        for number in kept & store.numbers():
+            name = f"{place.folder}/{number}.json"
+            manifest = store.store.read_json(name)
+            needed |= {name, str(manifest.get("archive")) if isinstance(manifest, dict) else ""}
+    except (StoreFailed, InputError) as error:
+        found.skipped.append(f"{study.study_name}: its runs in the store: {error}")
+        return
+    # manifests come first, so that a run which is removed only in part is absent
+    for key in sorted(set(objects) - needed, key=lambda key: (not key.endswith(".json"), key)):
+        found.items.append(Item("runs in the store", objects[key], key=key, store=store))
+
+
+def _partial(results: Path, busy: Set[str], idle: Set[str]) -> Iterator[Item]:
+    """What writers that are gone have left: folders and files that were never renamed into place.
+
+    Outside of studies that nobody trains, only old ones: their writer may live on another machine.
+    """
+    for place in (results, results / "runs", results / "ensembles"):
+        yield from _partial_in(place, old_only=True)
+    for study in _folders(results / "runs"):
+        if study.name not in busy:
+            for place in (study, *(run for run in _folders(study) if run.name.isdigit())):
+                yield from _partial_in(place, old_only=study.name not in idle)
+
+
+def _partial_in(place: Path, *, old_only: bool) -> Iterator[Item]:
+    for path in sorted(place.iterdir()) if place.is_dir() else ():
+        match = _PARTIAL.search(path.name)
+        if match is None or path.is_symlink() or _writes(match["pid"] or match["writer"]):
+            continue
+        if not old_only or time.time() - path.lstat().st_mtime > OLD_SECONDS:
+            yield Item("partial files", _size(path), path)
+
+
+def _runner(records: Records, study_id: int) -> str | None:
+    """Who is training the study at this moment, in words; None when nobody is."""
+    observer = Observer()
+    for trial_id, number, lease in records.running(study_id):
+        if lease is not None and observer.gone(trial_id, lease) is None:
+            return f"trial {number} by process {lease.get('pid')} on {lease.get('host')}"
+    return None
+
+
+def _members(results: Path) -> dict[str, set[int]]:
+    """Study → its trials that a bundle is made of."""
+    found: dict[str, set[int]] = {}
+    for path in (results / "ensembles").glob("*/bundle.json"):
+        try:
+            for member in read_json(path)["members"]:
+                found.setdefault(str(member["study"]), set()).add(int(member["number"]))
+        except (InputError, KeyError, TypeError, ValueError):
+            continue
+    return found
+
+
+def _writes(pid: str | None) -> bool:
+    """Whether the writer of a partial file still lives on this machine; one without a process id is gone."""
+    return pid is not None and int(pid) != os.getpid() and process_start(int(pid)) is not None
+
+
+def _folders(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())
+
+
+def _size(path: Path) -> int:
+    if not path.is_dir():
+        return path.lstat().st_size
+    return sum(inner.lstat().st_size for inner in path.rglob("*") if not inner.is_dir())

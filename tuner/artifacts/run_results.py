@@ -1,0 +1,140 @@
+"""A study's runs for a notebook or a script, in the words of W&B's public API, read from disk.
+
+import tuner
+
+runs = tuner.results("loss_weighting")
+best = sorted(runs, key=lambda run: run.summary.get("val/overall_acc", 0), reverse=True)[:10]
+for run in best:
+    print(run.name, run.summary["val/overall_acc"], run.config)
+runs.to_pandas()
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from model.command_line import RESULTS_VARIABLE
+from model.errors import InputError
+from model.run_folder import CONFIG, METRICS, RESULT, read_json, read_metrics
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+
+STATES = {
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+    "RUNNING": "running",
+    "WAITING": "waiting",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trial.
+
+    Attributes:
+        name: `<study>-<number>`, as in W&B.
+        state: complete, pruned, failed or running.
+        config: every value it ran with. summary: its metrics (of the best epoch, where it is complete).
+        folder: its run folder; None while it has none.
+    """
+
+    name: str
+    number: int
+    state: str
+    config: dict[str, Any] = field(repr=False)
+    summary: dict[str, Any] = field(repr=False)
+    folder: Path | None = field(default=None, repr=False)
+
+    def history(self) -> list[dict[str, Any]]:
+        """The logged metrics, one dict an epoch (a W&B step, for a script)."""
+        path = None if self.folder is None else self.folder / METRICS
+        return read_metrics(path) if path and path.exists() else []
+
+
+@dataclass(frozen=True)
+class Results(Sequence[Run]):
+    """The runs of one study, by number: a sequence of `Run`, which `runs` names as W&B does."""
+
+    name: str
+    runs: tuple[Run, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Run]: ...
+
+    def __getitem__(self, index: int | slice) -> Run | Sequence[Run]:
+        return self.runs[index]
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a run: number, name, state, `config.…` and the metrics.
+
+        Raises:
+            InputError: pandas, which this project does not need otherwise, is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise InputError("to_pandas() needs pandas: pip install pandas") from None
+        return pd.DataFrame(self._rows())
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {"number": run.number, "name": run.name, "state": run.state}
+            | {f"config.{name}": value for name, value in run.config.items()}
+            | run.summary
+            for run in self.runs
+        ]
+
+
+def load(study: str, *, results: Path | str | None = None, storage: str | None = None) -> Results:
+    """The runs of `study`.
+
+    Args:
+        results: the results folder (default: $TUNER_RESULTS or `results`).
+        storage: URL of the studies' storage (default: the one in the results folder).
+
+    Raises:
+        InputError: there is no such study.
+    """
+    from tuner.search import winners
+    from tuner.storage.access import default_url, open_records, storage_errors
+
+    root = Path(results or os.environ.get(RESULTS_VARIABLE, "results"))
+    url = storage or default_url(root)
+    with storage_errors(url):
+        found = winners.load_study(open_records(url), study)
+        trials = found.get_trials(deepcopy=False)
+        space = winners.stored_file(found).space
+    folder = root / "runs" / study
+    begun = [trial for trial in trials if trial.state.name != "WAITING"]
+    return Results(study, tuple(_run(study, trial, folder / str(trial.number), space) for trial in begun))
+
+
+def _run(study: str, trial: optuna.trial.FrozenTrial, folder: Path, space: Any) -> Run:
+    """A trial as its run folder tells it; as the storage does, where there is no folder (yet)."""
+    kept = (folder / RESULT).exists()
+    config = read_json(folder / CONFIG) if kept else space.config_of(trial.params)
+    metrics = read_json(folder / RESULT).get("metrics", {}) if kept else trial.user_attrs.get("metrics", {})
+    return Run(
+        name=f"{study}-{trial.number}",
+        number=trial.number,
+        state=STATES[trial.state.name],
+        config=dict(config),
+        summary={**metrics, "state": STATES[trial.state.name]},
+        folder=folder if kept else None,
+    )

@@ -1,0 +1,289 @@
+"""From a sweep file's YAML to a checked `StudyFile`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from model.errors import InputError
+from tuner.definition import expressions, yaml_source
+from tuner.definition.constraints import Constraint, Hypothesis
+from tuner.definition.parse_space import check_model_parameters, parse_space
+from tuner.definition.pruner_settings import KINDS as PRUNERS
+from tuner.definition.pruner_settings import PrunerSettings
+from tuner.definition.space import Space
+from tuner.definition.study_file import Base, Metric, StudyFile, slug
+from tuner.definition.yaml_source import Section
+
+# what W&B's schema knows (sweeps 0.3.0)
+WANDB_KEYS = (
+    *("apiVersion", "kind", "controller", "description", "program", "job", "image_uri", "entity", "project"),
+    *("method", "command", "name", "run_cap", "metric", "metrics", "scheduler", "early_terminate"),
+    "parameters",
+)
+METRIC_KEYS = ("name", "goal", "target", "impute", "impute_while_running")
+TUNER_KEYS = (
+    *(
+        "purpose",
+        "cost",
+        "expectation",
+        "on",
+        "objective",
+        "sampler",
+        "pruner",
+        "max_epochs",
+        "seeds",
+        "base",
+    ),
+    *("requires", "when", "points", "constraints", "objectives", "front", "hypotheses"),
+)
+METHODS = ("bayes", "random", "grid", "custom")
+SAMPLERS = ("tpe", "random", "grid", "gp", "cmaes", "nsgaii", "qmc", "auto")
+_OF_METHOD = {"bayes": "tpe", "random": "random", "grid": "grid", "custom": "tpe"}
+_PRUNER_KEYS = tuple(f.name for f in dataclasses.fields(PrunerSettings) if f.name != "kind")
+
+
+def parse_study(path: Path) -> StudyFile:
+    """Reads and checks the file at `path`; raises InputError as `study_file.load`."""
+    top = yaml_source.read(path)
+    top.only((*WANDB_KEYS, "tuner"), "key")
+    own = top.section("tuner") if "tuner" in top else Section(path, {}, ("tuner",))
+    own.only(TUNER_KEYS, "key")
+
+    method = top.choice("method", METHODS)
+    if method is None:
+        top.fail("method", f"missing; expected one of {', '.join(METHODS[:3])}")
+    if "parameters" not in top:
+        top.fail("parameters", "missing; expected the parameters to search")
+    top.choice("kind", ("sweep",))
+    if "controller" in top:
+        top.section("controller").choice("type", ("local", "cloud"))
+    program, command = top.text("program"), _command(top)
+    function = _checked(own, "objective", _function)
+    on = own.choice("on", ("train", "bundle"), "train")
+    ours = program is None and command is None and function is None
+    if ours and ("job" in top or "image_uri" in top):
+        key = "job" if "job" in top else "image_uri"
+        top.fail(key, "needs W&B's servers to start; give the script as 'program' to run it here")
+
+    space = parse_space(top, own)
+    if ours and on == "train":
+        check_model_parameters(top.section("parameters"), space)
+    objectives = _objectives(top, own, method, ours=ours)
+    run_cap = top.integer("run_cap", least=1)
+    if method == "grid":
+        run_cap = _grid_size(top, space, run_cap)
+    max_epochs = own.integer("max_epochs", least=1)
+    return StudyFile(
+        name=slug(top.text("name", path.stem)),
+        path=path,
+        method=method,
+        metric=objectives[0],
+        space=space,
+        sampler=_sampler(own, method, space, objectives, run_cap),
+        pruner=_pruner(top, own, max_epochs),
+        objectives=objectives,
+        raw=top.plain(),
+        run_cap=run_cap,
+        early_terminate=top.section("early_terminate").plain() if "early_terminate" in top else None,
+        program=program,
+        command=command,
+        objective=function,
+        constraints=_constraints(own),
+        front=tuple(_metric(section) for section in own.sections("front")),
+        base=_base(own),
+        hypotheses=tuple(_hypothesis(section) for section in own.sections("hypotheses")),
+        seeds=_seeds(own),
+        max_epochs=max_epochs,
+        on=on,
+        description=top.text("description", ""),
+        purpose=own.text("purpose", "").strip(),
+        cost=own.text("cost", "").strip(),
+        expectation=own.text("expectation", "").strip(),
+    )
+
+
+def _checked(section: Section, key: str, convert: Callable[[str], Any]) -> Any:
+    """The text under `key` through `convert`, whose ValueError becomes a line about the key."""
+    text = section.text(key)
+    if text is None:
+        return None
+    try:
+        return convert(text)
+    except ValueError as error:
+        section.fail(key, str(error))
+
+
+def _function(text: str) -> str:
+    module, _, name = text.partition(":")
+    parts = [module] if module.endswith(".py") else module.split(".")
+    if not name.isidentifier() or not all(part.removesuffix(".py").strip() for part in parts):
+        raise ValueError(f"expected package.module:function or file.py:function, got {text!r}")
+    return text
+
+
+def _command(top: Section) -> tuple[str, ...] | None:
+    if "command" not in top:
+        return None
+    parts = top.list("command")
+    if not parts or any(isinstance(part, dict | list) or part is None for part in parts):
+        top.fail("command", f"expected a list of words, got {parts!r}")
+    return tuple(str(part) for part in parts)
+
+
+def _metric(section: Section) -> Metric:
+    section.only(METRIC_KEYS, "key")
+    name = section.text("name")
+    if not name:
+        section.fail("name", "missing; expected the name of a logged metric")
+    goal = section.choice("goal", ("minimize", "maximize"), "minimize")
+    section.choice("impute", ("latest", "best", "worst"))
+    section.choice("impute_while_running", ("latest", "best", "worst", "false"))
+    return Metric(name, goal, section.number("target"))
+
+
+def _objectives(top: Section, own: Section, method: str, *, ours: bool) -> tuple[Metric, ...]:
+    """The metric first; from `metrics` (W&B, method custom) or `tuner.objectives` where there are several."""
+    if "metric" in top and "metrics" in top:
+        top.fail("metrics", "expected either 'metric' or 'metrics'")
+    if "metrics" in top:
+        if method != "custom":
+            top.fail("metrics", "W&B takes several metrics with method custom only; here: 'tuner.objectives'")
+        return tuple(_metric(section) for section in top.sections("metrics"))
+    several = tuple(_metric(section) for section in own.sections("objectives"))
+    if "metric" in top:
+        metric = _metric(top.section("metric"))
+        if several and several[0].name != metric.name:
+            own.fail("objectives", f"expected the metric {metric.name!r} first, got {several[0].name!r}")
+        return (metric, *several[1:])
+    if several:
+        return several
+    if method == "bayes" or "early_terminate" in top or "pruner" in own:
+        top.fail("metric", "missing; expected the metric to optimise, {name: …, goal: minimize or maximize}")
+    if ours:
+        return (Metric("val/overall_acc", "maximize", declared=False),)
+    return (Metric("loss", "minimize", declared=False),)
+
+
+def _grid_size(top: Section, space: Space, run_cap: int | None) -> int:
+    """How many points the grid has (an error names a parameter that has no grid), capped by `run_cap`."""
+    try:
+        size = len(space.grid())
+    except InputError as error:
+        raise InputError(f"{top.path}:{top.line('parameters')}: {error}") from None
+    return size if run_cap is None else min(run_cap, size)
+
+
+def _sampler(own: Section, method: str, space: Space, objectives: tuple[Metric, ...], cap: int | None) -> str:
+    """The sampler's name; `auto` becomes the one that suits the space.
+
+    As OptunaHub's AutoSampler: a Gaussian process for a few hundred trials of a space of numbers, TPE where
+    parameters are choices or conditional, NSGA-II for long studies of several objectives.
+    """
+    name = own.choice("sampler", SAMPLERS, _OF_METHOD[method])
+    if (name == "grid") != (method == "grid"):
+        own.fail("sampler", f"expected one that fits method {method}, got {name!r}")
+    if name != "auto":
+        return str(name)
+    few = (cap or 0) <= 250
+    if len(objectives) > 1:
+        return "tpe" if few else "nsgaii"
+    numbers = all(p.distribution.kind != "categorical" for p in space.searched)
+    return "gp" if few and numbers and not space.conditional else "tpe"
+
+
+def _pruner(top: Section, own: Section, max_epochs: int | None) -> PrunerSettings:
+    """`tuner.pruner` where it is given, else W&B's early_terminate exactly, else none."""
+    if "early_terminate" in top and "pruner" not in own:
+        section = top.section("early_terminate")
+        section.choice("type", ("hyperband",))
+        if "type" not in section or not ("min_iter" in section or {"max_iter", "s"} <= set(section)):
+            section.fail("type", "expected type hyperband with min_iter, or with max_iter and s")
+        section.only(("type", "min_iter", "max_iter", "s", "eta", "strict"), "key")
+        settings = {
+            "kind": "wandb_hyperband",
+            "min_iter": section.integer("min_iter", least=1),
+            "max_iter": section.integer("max_iter", least=1),
+            "s": section.integer("s", least=1),
+            "eta": section.number("eta", 3),
+            "strict": section.get("strict", bool, "true or false", True),
+        }
+        if settings["eta"] <= 1:
+            section.fail("eta", f"expected a number above 1, got {settings['eta']}")
+        return _settings(section, "type", settings)
+    if "pruner" not in own:
+        return PrunerSettings()
+    if isinstance(own.plain()["pruner"], str):
+        kind = own.choice("pruner", PRUNERS)
+        return _settings(own, "pruner", {"kind": kind, "max_resource": max_epochs or 1})
+    section = own.section("pruner")
+    section.only(("type", *_PRUNER_KEYS), "key")
+    settings = {key: section.plain()[key] for key in section if key != "type"}
+    for key in settings:
+        if key == "strict":
+            section.get("strict", bool, "true or false")
+        elif key == "eta":
+            section.number("eta")
+        else:
+            section.integer(key, least=0 if key in ("startup_trials", "warmup") else 1)
+    settings["kind"] = section.choice("type", PRUNERS)
+    if settings["kind"] is None:
+        section.fail("type", f"missing; expected one of {', '.join(PRUNERS)}")
+    settings.setdefault("max_resource", max_epochs or settings.get("min_resource", 1))
+    return _settings(section, "type", settings)
+
+
+def _settings(section: Section, key: str, values: dict[str, Any]) -> PrunerSettings:
+    try:
+        return PrunerSettings(**values)
+    except InputError as error:
+        section.fail(key, str(error))
+
+
+def _constraints(own: Section) -> tuple[Constraint, ...]:
+    constraints = []
+    for text in own.list("constraints"):
+        try:
+            constraints.append(Constraint.parse(str(text)))
+        except ValueError as error:
+            own.fail("constraints", str(error))
+    return tuple(constraints)
+
+
+def _base(own: Section) -> Base:
+    """`base: {winner of: STUDY, key: value, …}`."""
+    if "base" not in own:
+        return Base()
+    section = own.section("base")
+    config = section.plain()
+    return Base(section.text("winner of"), {key: config[key] for key in config if key != "winner of"})
+
+
+def _hypothesis(section: Section) -> Hypothesis:
+    section.only(("claim", "where", "against", "metric", "gain"), "key")
+    for key in ("claim", "where"):
+        if not section.text(key):
+            section.fail(
+                key, "missing; a hypothesis has a claim and the expression 'where' it should do better"
+            )
+    for key in ("where", "against"):
+        _checked(section, key, expressions.parse)
+    gain = section.list("gain")
+    if gain and (len(gain) != 2 or not all(isinstance(g, int | float) for g in gain) or gain[0] > gain[1]):
+        section.fail("gain", f"expected [least, most], got {gain!r}")
+    return Hypothesis(
+        claim=section.text("claim"),
+        where=section.text("where"),
+        against=section.text("against"),
+        metric=section.text("metric"),
+        gain=(float(gain[0]), float(gain[1])) if gain else None,
+    )
+
+
+def _seeds(own: Section) -> tuple[int, ...]:
+    seeds = own.list("seeds") or [1]
+    if not all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds):
+        own.fail("seeds", f"expected a list of whole numbers from 0, got {seeds!r}")
+    return tuple(seeds)

@@ -1,0 +1,229 @@
+"""From the `parameters` of a sweep file, and `when`, `requires` and `points` beside them, to a `Space`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from model.errors import InputError, nearest
+from tuner.definition import expressions
+from tuner.definition.distributions import (
+    KINDS,
+    Choice,
+    Constant,
+    Distribution,
+    NotInDistribution,
+    Numeric,
+    WeightedChoice,
+)
+from tuner.definition.space import Parameter, Space, in_order
+from tuner.definition.yaml_source import Section
+
+_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*$")
+_KEYS = sorted(
+    {key for needed, optional in KINDS.values() for key in (*needed, *optional)} | {"distribution"}
+)
+
+
+def parse_space(top: Section, own: Section) -> Space:
+    """The search space; raises InputError with file, line and key."""
+    parameters = list(_walk(_filled(top, "parameters"), ()))
+    names = [p.name for p in parameters]
+    for name in names:
+        if names.count(name) > 1:
+            top.fail("parameters", f"'{name}' is both a nested parameter and a name with a dot; rename one")
+    parameters = _with_conditions(parameters, own)
+    requires = tuple(_expression(own, "requires", text, names, free=True) for text in own.list("requires"))
+    try:
+        space = Space(in_order(parameters), requires)
+    except InputError as error:
+        own.fail("when", str(error))
+    return Space(space.parameters, requires, _points(own, space))
+
+
+def _walk(section: Section, path: tuple[str, ...]) -> Iterator[Parameter]:
+    for name in section:
+        if not _NAME.match(name):
+            section.fail(name, "expected a name of letters, digits, '_', '.' and '-', a letter or '_' first")
+        inner = section.section(name)
+        if "parameters" in inner:
+            inner.only(("parameters",), "key beside nested parameters")
+            yield from _walk(_filled(inner, "parameters"), (*path, name))
+        else:
+            yield Parameter((*path, name), _distribution(inner))
+
+
+def _filled(section: Section, key: str) -> Section:
+    inner = section.section(key)
+    if not list(inner):
+        section.fail(key, "expected at least one parameter")
+    return inner
+
+
+def _distribution(section: Section) -> Distribution:
+    section.only((*_KEYS, "parameters"), "key")
+    kind = section.choice("distribution", KINDS) or _implied(section)
+    needed, optional = KINDS[kind]
+    for key in needed:
+        if key not in section:
+            section.fail(key, f"missing; {kind} needs {' and '.join(needed)}")
+    if kind == "categorical" and "probabilities" in section:
+        section.fail("distribution", "expected categorical_w_probabilities where probabilities are given")
+    section.only(("distribution", *needed, *optional), f"key for {kind}")
+    match kind:
+        case "constant":
+            return Constant(section.plain()["value"])
+        case "categorical" | "categorical_w_probabilities":
+            values = section.list("values")
+            if not values:
+                section.fail("values", "expected at least one value")
+            if kind == "categorical":
+                return Choice(tuple(values))
+            return WeightedChoice(tuple(values), _probabilities(section, len(values)))
+    return _numeric(section, kind)
+
+
+def _implied(section: Section) -> str:
+    """The distribution of a parameter that names none, as in W&B: whole bounds make an int_uniform."""
+    if "value" in section:
+        return "constant"
+    if "values" in section:
+        return "categorical_w_probabilities" if "probabilities" in section else "categorical"
+    if "min" in section or "max" in section:
+        bounds = [section.plain().get(key) for key in ("min", "max")]
+        return (
+            "int_uniform"
+            if all(isinstance(b, int) and not isinstance(b, bool) for b in bounds)
+            else "uniform"
+        )
+    section.fail(
+        "distribution", f"missing; expected value, values, min and max, or one of {', '.join(KINDS)}"
+    )
+
+
+def _probabilities(section: Section, count: int) -> tuple[float, ...]:
+    weights = section.list("probabilities")
+    if not all(isinstance(w, int | float) and not isinstance(w, bool) and w >= 0 for w in weights):
+        section.fail("probabilities", f"expected numbers from 0, got {weights!r}")
+    if len(weights) != count:
+        section.fail("probabilities", f"expected {count}, one a value, got {len(weights)}")
+    if not math.isclose(sum(weights), 1.0, rel_tol=1e-5, abs_tol=1e-8):
+        section.fail("probabilities", f"expected a sum of 1, got {sum(weights):g}")
+    return tuple(float(w) for w in weights)
+
+
+def _numeric(section: Section, kind: str) -> Numeric:
+    optional = KINDS[kind][1]
+    q = section.number("q", optional["q"]) if "q" in optional else None
+    if q is not None and q <= 0:
+        section.fail("q", f"expected a number above 0, got {q}")
+    if "beta" in kind or "normal" in kind:
+        first, second = ("a", "b") if "beta" in kind else ("mu", "sigma")
+        a, b = section.number(first, optional[first]), section.number(second, optional[second])
+        for key, value in ((second, b), *([(first, a)] if first == "a" else [])):
+            if value <= 0:
+                section.fail(key, f"expected a number above 0, got {value}")
+        return Numeric(kind, a, b, q)
+    low, high = section.number("min"), section.number("max")
+    if kind == "int_uniform":
+        for key in ("min", "max"):
+            section.get(key, int, "a whole number (int_uniform)")
+    if low >= high:
+        section.fail("max", f"expected more than min ({low:g}), got {high:g}")
+    if kind.endswith("_values") and low <= 0:
+        section.fail("min", f"expected a number above 0 on a log scale, got {low:g}")
+    if "log_uniform" in kind and not kind.endswith("_values") and max(abs(low), abs(high)) > 700:
+        better = f"{kind}_values"
+        section.fail("max", f"{kind} takes exponents of e; use {better} for bounds that are values")
+    return Numeric(kind, low, high, q)
+
+
+def _with_conditions(parameters: list[Parameter], own: Section) -> list[Parameter]:
+    """Parameters with their `tuner.when` expression."""
+    if "when" not in own:
+        return parameters
+    section = own.section("when")
+    names = [p.name for p in parameters]
+    section.only(names, "parameter")
+    conditions = {name: _expression(section, name, section.text(name), names, free=False) for name in section}
+    return [Parameter(p.path, p.distribution, conditions.get(p.name)) for p in parameters]
+
+
+def _expression(section: Section, key: str, text: Any, names: list[str], *, free: bool) -> str:
+    """`text` as an expression over the parameters (`free`: also over the configuration's other names)."""
+    try:
+        read = expressions.names(str(text))
+    except ValueError as error:
+        section.fail(key, str(error))
+    for name in sorted(read):
+        if name not in names and not free:
+            section.fail(key, f"'{name}' is no parameter of this study{nearest(name, names)}")
+    return str(text)
+
+
+def _points(own: Section, space: Space) -> tuple[dict[str, Any], ...]:
+    points = []
+    names = [p.name for p in space.parameters]
+    for section in own.sections("points"):
+        point = section.plain()
+        for name in point:
+            if name not in names and name not in {p.path[0] for p in space.parameters}:
+                section.fail(name, f"no parameter of this study{nearest(name, names)}")
+        for parameter in space.searched:
+            distribution = parameter.distribution
+            assert not isinstance(distribution, Constant)
+            try:
+                distribution.to_param(expressions.lookup(parameter.name, point))
+            except expressions.Unknown:
+                if parameter.when is None:
+                    section.fail(parameter.name, "missing; a point gives every parameter a value")
+            except NotInDistribution as error:
+                section.fail(parameter.name, str(error))
+        if space.violated(point):
+            own.fail("points", f"{point} breaks requires {space.violated(point)[0]!r}")
+        points.append(point)
+    return tuple(points)
+
+
+def check_model_parameters(section: Section, space: Space) -> None:
+    """Checks names and values against the options of this project's model.
+
+    Raises:
+        InputError: file, line and key of a parameter that the model lacks or a value it does not take.
+    """
+    from model.config import Config
+
+    valid = sorted(Config().to_dict())
+    judged_together = (
+        set().union(*(expressions.names(text) for text in space.requires)) if space.requires else set()
+    )
+    for parameter in space.parameters:
+        name = parameter.path[0]
+        if parameter.name not in valid:
+            section.fail(
+                name, f"no option of the model{nearest(parameter.name, valid)} (or name your 'program')"
+            )
+        if name in judged_together:
+            continue
+        for value in _extremes(parameter.distribution):
+            try:
+                Config.from_dict({name: value})
+            except InputError as error:
+                section.fail(name, str(error).partition(": ")[2] or str(error))
+
+
+def _extremes(distribution: Distribution) -> list[Any]:
+    """Values whose validity is the distribution's: all choices, or both bounds."""
+    match distribution:
+        case Constant(value=value):
+            return [value]
+        case Choice(values=values) | WeightedChoice(values=values):
+            return list(values)
+        case Numeric(q=None):
+            low, high = distribution.bounds
+            return [
+                int(b) if distribution.kind == "int_uniform" else b for b in (low, high) if math.isfinite(b)
+            ]
+    return [distribution.quantile(u) for u in (1e-6, 1 - 1e-6)]

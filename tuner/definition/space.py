@@ -1,0 +1,235 @@
+"""A study's search space: a nested configuration outside, dotted Optuna parameter names inside."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from model.errors import InputError
+from tuner.definition import expressions
+from tuner.definition.distributions import Constant, Distribution, NotInDistribution, suggest
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+_LARGEST_GRID = 100_000  # at a second a run, more than a day
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: where it lies in the configuration, how it is drawn, and when it exists at all."""
+
+    path: tuple[str, ...]
+    distribution: Distribution
+    when: str | None = None  # an expression over other parameters; where it is false the parameter is absent
+
+    @property
+    def name(self) -> str:
+        """The name of the Optuna parameter."""
+        return ".".join(self.path)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Parameters in an order in which each comes after those that its `when` reads.
+
+    Attributes:
+        requires: expressions that a configuration must fulfil.
+        points: for a grid, the configurations to try in place of the full product (a design), or empty.
+    """
+
+    parameters: tuple[Parameter, ...]
+    requires: tuple[str, ...] = ()
+    points: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def searched(self) -> tuple[Parameter, ...]:
+        """The parameters that are not constants."""
+        return tuple(p for p in self.parameters if not isinstance(p.distribution, Constant))
+
+    @property
+    def conditional(self) -> bool:
+        """Whether some parameters exist only in some configurations."""
+        return any(p.when for p in self.parameters)
+
+    def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+        """The configuration of `trial`: fixed values included, inactive conditional parameters absent."""
+        config: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if _active(parameter, config):
+                distribution = parameter.distribution
+                if isinstance(distribution, Constant):
+                    _put(config, parameter.path, _copy(distribution.value))
+                else:
+                    _put(config, parameter.path, suggest(distribution, trial, parameter.name))
+        return config
+
+    def params_for(self, config: Mapping[str, Any], *, nearest: bool = False) -> dict[str, Any]:
+        """The Optuna parameters with which `suggest` gives the values of `config` (`study.enqueue_trial`).
+
+        Names that `config` lacks are left to the sampler; names outside the space are not looked at.
+
+        Args:
+            nearest: take the nearest value that the space has where `config` lies outside it, and leave
+                a value that has no nearest (a word) to the sampler.
+
+        Raises:
+            InputError: `config` has a value that the space cannot give.
+        """
+        params: dict[str, Any] = {}
+        for parameter in self.searched:
+            try:
+                value = expressions.lookup(parameter.name, config)
+            except expressions.Unknown:
+                continue
+            distribution = parameter.distribution
+            assert not isinstance(distribution, Constant)
+            if not _active(parameter, config):
+                continue
+            try:
+                params[parameter.name] = distribution.to_param(
+                    distribution.nearest(value) if nearest else value
+                )
+            except NotInDistribution as error:
+                if not nearest:
+                    raise InputError(f"parameter '{parameter.name}': {error}") from None
+        return params
+
+    def config_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration of a finished trial's parameters (`suggest` without a trial)."""
+        config: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if isinstance(parameter.distribution, Constant):
+                if _active(parameter, config):
+                    _put(config, parameter.path, _copy(parameter.distribution.value))
+            elif parameter.name in params:
+                _put(config, parameter.path, parameter.distribution.from_param(params[parameter.name]))
+        return config
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Every configuration of a grid search, each once: the design's points, or the full product.
+
+        W&B's order: names sorted at each level, the last name turning fastest; values that are equal once
+        written down (3 and 3.0) are one. Configurations that `requires` rules out are left out.
+
+        Raises:
+            InputError: names a parameter that has no grid (a continuous or a weighted one).
+        """
+        if self.points:
+            return [self._completed(point) for point in self.points]
+        axes = []
+        for parameter in sorted(self.searched, key=lambda p: p.path):
+            values = parameter.distribution.grid()
+            if values is None:
+                raise InputError(
+                    f"parameter '{parameter.name}': a grid needs values, int_uniform or q_uniform, "
+                    f"got {parameter.distribution.kind}"
+                )
+            axes.append([(parameter, value) for value in _distinct(values)])
+        size = math.prod(len(axis) for axis in axes)
+        if size > _LARGEST_GRID:
+            raise InputError(
+                f"the grid has {size:,} points; expected at most {_LARGEST_GRID:,}: "
+                "take method random, or fewer values"
+            )
+        configs: dict[str, dict[str, Any]] = {}
+        for combination in itertools.product(*axes):
+            config = self._filled({parameter.path: value for parameter, value in combination})
+            if not self.violated(config):
+                configs.setdefault(json.dumps(config, sort_keys=True), config)
+        return list(configs.values())
+
+    def violated(self, config: Mapping[str, Any]) -> list[str]:
+        """The `requires` that `config` does not fulfil. One that reads an absent name is not judged."""
+        return [text for text in self.requires if not _holds(text, config, otherwise=True)]
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Optuna's distribution of every searched parameter, by name."""
+        return {
+            p.name: p.distribution.optuna() for p in self.searched if not isinstance(p.distribution, Constant)
+        }
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        """Rows for a table: name, values in words, and the condition under which the parameter exists."""
+        return [(p.name, p.distribution.describe(), p.when or "") for p in self.parameters]
+
+    def _completed(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        values = {}
+        for parameter in self.parameters:
+            try:
+                values[parameter.path] = expressions.lookup(parameter.name, point)
+            except expressions.Unknown:
+                continue
+        return self._filled(values)
+
+    def _filled(self, values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+        """A configuration of the given values and the constants, inactive parameters left out."""
+        config: dict[str, Any] = {}
+        for parameter in self.parameters:
+            constant = isinstance(parameter.distribution, Constant)
+            if (parameter.path in values or constant) and _active(parameter, config):
+                value = (
+                    values[parameter.path] if parameter.path in values else parameter.distribution.quantile(0)
+                )
+                _put(config, parameter.path, _copy(value))
+        return config
+
+
+def in_order(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
+    """Parameters sorted so that each follows those that its condition reads, otherwise as they stand.
+
+    Raises:
+        InputError: conditions that wait for each other, or that read a name which is no parameter.
+    """
+    known = {p.name for p in parameters}
+    waiting, placed, result = list(parameters), set[str](), list[Parameter]()
+    while waiting:
+        ready = next((p for p in waiting if _reads(p) <= placed), None)
+        if ready is None:
+            stuck = waiting[0]
+            missing = sorted(_reads(stuck) - known)
+            reason = f"reads '{missing[0]}', which is no parameter" if missing else "waits for itself"
+            raise InputError(f"condition of '{stuck.name}' {reason}")
+        waiting.remove(ready)
+        placed.add(ready.name)
+        result.append(ready)
+    return tuple(result)
+
+
+def _reads(parameter: Parameter) -> frozenset[str]:
+    return expressions.names(parameter.when) if parameter.when else frozenset()
+
+
+def _active(parameter: Parameter, config: Mapping[str, Any]) -> bool:
+    return parameter.when is None or _holds(parameter.when, config, otherwise=False)
+
+
+def _holds(text: str, config: Mapping[str, Any], *, otherwise: bool) -> bool:
+    try:
+        return bool(expressions.evaluate(text, config))
+    except expressions.Unknown:
+        return otherwise
+
+
+def _put(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for key in path[:-1]:
+        config = config.setdefault(key, {})
+    config[path[-1]] = value
+
+
+def _copy(value: Any) -> Any:
+    return json.loads(json.dumps(value)) if isinstance(value, dict | list) else value
+
+
+def _distinct(values: Sequence[Any]) -> Iterator[Any]:
+    """Values that W&B's grid tells apart; of equal ones the last, at the place of the first."""
+    kept: dict[str, Any] = {}
+    for value in values:
+        whole = isinstance(value, float) and value.is_integer()
+        kept[json.dumps(int(value) if whole else value, sort_keys=True)] = value
+    yield from kept.values()

@@ -1,0 +1,174 @@
+"""A study: one W&B sweep file, with this project's own keys under `tuner:`, checked when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from model.errors import InputError, nearest
+from tuner.definition.constraints import Constraint, Hypothesis
+from tuner.definition.pruner_settings import PrunerSettings
+from tuner.definition.space import Space
+
+LONGEST_NAME = 100  # characters; file systems take 255 bytes, and names get endings
+FOLDER = Path(__file__).parent.parent.parent / "studies"
+
+# the guide's order, which is the campaign's
+CAMPAIGN = (
+    "vocabulary_bucketing",
+    "augmentation_optimization",
+    "warmup_optimization",
+    "architecture_sweep",
+    "loss_weighting",
+    "inference_parameters",
+    "head_temperatures",
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is optimised.
+
+    Attributes:
+        target: the study stops once a trial reaches it.
+        declared: False where the file names no metric (W&B allows that for grid and random): a program that
+            logs nothing of this name is then finished all the same.
+    """
+
+    name: str
+    goal: Literal["minimize", "maximize"] = "minimize"
+    target: float | None = None
+    declared: bool = True
+
+    def reached(self, value: float) -> bool:
+        """Whether `value` meets the target."""
+        if self.target is None:
+            return False
+        return value >= self.target if self.goal == "maximize" else value <= self.target
+
+
+@dataclass(frozen=True)
+class Base:
+    """What the space's values are put on: the confirmed winner of a study, then `config`."""
+
+    winner_of: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A checked study file.
+
+    Attributes:
+        name: safe as a folder's name; the file's `name`, or its stem.
+        run_cap: finished trials that make the study complete; None: until stopped. A grid's is its size.
+        objectives: what Optuna optimises, the metric first; more than one only where the file asks for it.
+        front: metrics beside the objective over which a Pareto front is drawn from the records, at no cost
+            to pruning (`parameters`, `ms_per_window`).
+        program, command: an external script's, as in W&B.
+        objective: a Python function `package.module:function` with the contract of `model.train`.
+        sampler: resolved name (tpe, random, grid, gp, cmaes, nsgaii, qmc).
+        base: values beneath the space's; a trial's configuration is base, then `epochs`, then the space's.
+        seeds: on which the campaign and `verify` retrain the best configurations.
+        max_epochs: epochs of a whole trial (`epochs` of the configuration), or None where that is the file's.
+        on: "train", or "bundle" for studies of a decoder that train nothing.
+        raw: the file as plain Python.
+    """
+
+    name: str
+    path: Path
+    method: str
+    metric: Metric
+    space: Space
+    sampler: str
+    pruner: PrunerSettings
+    objectives: tuple[Metric, ...]
+    raw: Mapping[str, Any]
+    run_cap: int | None = None
+    early_terminate: Mapping[str, Any] | None = None
+    program: str | None = None
+    command: tuple[str, ...] | None = None
+    objective: str | None = None
+    constraints: tuple[Constraint, ...] = ()
+    front: tuple[Metric, ...] = ()
+    base: Base = Base()
+    hypotheses: tuple[Hypothesis, ...] = ()
+    seeds: tuple[int, ...] = (1,)
+    max_epochs: int | None = None
+    on: Literal["train", "bundle"] = "train"
+    description: str = ""
+    purpose: str = ""
+    cost: str = ""
+    expectation: str = ""
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Expressions that every configuration fulfils."""
+        return self.space.requires
+
+    @property
+    def points(self) -> tuple[Mapping[str, Any], ...]:
+        """The design that replaces a grid's full product, or empty."""
+        return self.space.points
+
+    @property
+    def external(self) -> bool:
+        """Whether trials run a script of the user's as a child process."""
+        return self.program is not None or self.command is not None
+
+    @property
+    def starts_from_known(self) -> bool:
+        """Whether trial 0 is a configuration known to be good: our model's default, or the file's base."""
+        ours = not self.external and self.objective is None and self.on == "train"
+        return ours or bool(self.base.config)
+
+    def digest(self) -> str:
+        """A hash of the file's content (its comments and layout left out)."""
+        return hashlib.sha256(json.dumps(self.raw, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load(name_or_path: str | Path) -> StudyFile:
+    """Reads a shipped study by name, or any sweep file by path.
+
+    Raises:
+        InputError: one line with file, line, key, what was expected and, for names, the nearest valid one.
+    """
+    from tuner.definition.parse import parse_study
+
+    return parse_study(find(name_or_path))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The file of a shipped study, or the path itself.
+
+    Raises:
+        InputError: names the nearest shipped study.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    if path.is_file():
+        return path
+    if (FOLDER / f"{name_or_path}.yaml").is_file():
+        return FOLDER / f"{name_or_path}.yaml"
+    names = shipped()
+    raise InputError(
+        f"no study named '{name_or_path}'{nearest(str(name_or_path), names)} "
+        f"(shipped: {', '.join(names)}; or give a .yaml file)"
+    )
+
+
+def shipped() -> list[str]:
+    """The names of the studies that come with the project: the campaign in its order, then any others."""
+    found = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return [name for name in CAMPAIGN if name in found] + [name for name in found if name not in CAMPAIGN]
+
+
+def slug(text: str) -> str:
+    """`text` as a name that is safe for folders and databases."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:LONGEST_NAME] or "study"

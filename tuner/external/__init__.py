@@ -1,0 +1,1 @@
+"""Scripts of the user's as trials: their process, what they log, and the hook that reads it."""

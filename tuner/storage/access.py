@@ -1,0 +1,124 @@
+"""Opening the storage of studies: a file, a PostgreSQL database, or a server that has opened one of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
+
+from model.errors import InputError
+from tuner.storage.databases import NoStudiesYet, WalConnection, database_for
+from tuner.storage.outage import (
+    PATIENCE_SECONDS,
+    Patience,
+    StorageFailed,
+    cause_of,
+    hide_password,
+    is_storage_error,
+)
+from tuner.storage.records import Records
+from tuner.storage.sql_ledger import SqlLedger
+
+__all__ = [
+    "StorageFailed",
+    "WalConnection",
+    "default_url",
+    "find_records",
+    "hide_password",
+    "open_records",
+    "storage_errors",
+]
+
+DATABASE = "studies.db"
+PATIENCE_VARIABLE = "TUNER_STORAGE_PATIENCE"
+GRPC = "grpc://"
+
+
+class CachedStorage(_CachedStorage):
+    """Optuna's cache of finished trials, which can be told to forget."""
+
+    def forget(self) -> None:
+        """Drops everything cached: studies were changed behind Optuna's back."""
+        with self._lock:
+            for cache in (
+                self._studies,
+                self._trial_id_to_study_id_and_number,
+                self._study_id_and_number_to_trial_id,
+            ):
+                cache.clear()
+
+
+def default_url(results: Path) -> str:
+    """The storage of a results folder."""
+    return f"sqlite:///{results / DATABASE}"
+
+
+def open_records(url: str, *, create: bool = False) -> Records:
+    """Opens the storage at `url`.
+
+    Args:
+        url: `sqlite:///FILE`, `postgresql://USER@HOST/DATABASE` or `grpc://HOST:PORT`.
+        create: makes folder and schema when missing; where a server has the storage, that is its affair.
+
+    Raises:
+        InputError: nothing is there and `create` is false, or the URL is not supported.
+        StorageFailed: it cannot be opened.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    patience = Patience(hide_password(url), limit=_patience_seconds())
+    if url.startswith(GRPC):
+        from tuner.storage import remote
+
+        return Records(*remote.connect(url), patience)
+    return Records(*open_database(url, create=create), patience)
+
+
+def _patience_seconds() -> float:
+    """How long a storage is waited for that cannot be reached."""
+    told = os.environ.get(PATIENCE_VARIABLE)
+    try:
+        return PATIENCE_SECONDS if told is None else max(0.0, float(told))
+    except ValueError:
+        raise InputError(f"${PATIENCE_VARIABLE}: expected seconds, got '{told}'") from None
+
+
+def open_database(url: str, *, create: bool) -> tuple[CachedStorage, SqlLedger]:
+    """Optuna's storage and the ledger of a database that this process opens itself."""
+    database = database_for(url)
+    with storage_errors(url):
+        database.prepare() if create else database.check()
+    with storage_errors(url), database.opening():
+        backend = RDBStorage(
+            database.optuna_url(),
+            engine_kwargs=database.engine_options(),
+            skip_table_creation=not create,
+            skip_compatibility_check=not create,
+        )
+    return CachedStorage(backend), SqlLedger(backend, database)
+
+
+def find_records(url: str) -> Records | None:
+    """The storage at `url`; None where no study has been begun there yet."""
+    try:
+        return open_records(url)
+    except NoStudiesYet:
+        return None
+
+
+@contextmanager
+def storage_errors(where: str) -> Iterator[None]:
+    """Turns what SQLAlchemy, Optuna and the drivers raise inside into one `StorageFailed` line."""
+    try:
+        yield
+    except Exception as error:
+        if not is_storage_error(error) or type(error) is StorageFailed:
+            raise
+        raise StorageFailed(
+            f"storage {hide_password(where)}: {cause_of(error)}; nothing finished is lost, "
+            "run the same command again to go on"
+        ) from error

@@ -1,0 +1,107 @@
+"""Which trial an agent runs next: exactly N, each queued and each grid point once, the dead reaped first.
+
+All of it happens under the storage's lock, so that no two agents count the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.storage.leases import Observer, Owner
+from tuner.storage.records import GRID_POINT, LEASE, Records
+
+MAX_RETRIES = 2  # of a configuration whose agent died; a third death ends it as FAIL
+STOPPED = "stopped"  # study attribute: why no further trial may start
+TARGET = "target reached"  # how that reason starts where it is a success, which still holds on resume
+
+
+@dataclass(frozen=True)
+class Done:
+    """No trial is left to run."""
+
+    reason: str
+    fine: bool = True
+
+
+@dataclass(frozen=True)
+class Wait:
+    """All places are taken; a trial may come back if its agent dies."""
+
+
+class Allocator:
+    """Hands out trials of one study to one agent.
+
+    Args:
+        total: finished trials (complete and pruned) wanted; None: no end.
+        grid: Optuna parameters of each point of a grid, in order; None: the study is not a grid. A point
+            counts whatever becomes of it, so a grid ends when every point has been tried.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        study_id: int,
+        *,
+        owner: Owner,
+        observer: Observer,
+        total: int | None,
+        grid: Sequence[dict[str, Any]] | None = None,
+    ) -> None:
+        self._records = records
+        self._study_id = study_id
+        self._owner = owner
+        self._observer = observer
+        self._total = total
+        self._grid = grid
+
+    def next(self) -> FrozenTrial | Wait | Done:
+        """The next trial, claimed and RUNNING; or why there is none."""
+        with self._records.lock:
+            self.reap()
+            stopped = self._records.get_study_user_attrs(self._study_id).get(STOPPED)
+            if stopped:
+                return Done(str(stopped), fine=str(stopped).startswith(TARGET))
+            counts = self._records.counts(self._study_id)
+            if self._grid is not None:
+                return self._next_point(self._grid, counts)
+            finished = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
+            if self._total is not None and finished >= self._total:
+                return Done(f"{finished} trials finished")
+            if self._total is not None and finished + counts[TrialState.RUNNING] >= self._total:
+                return Wait()
+            return self._claim()
+
+    def reap(self) -> list[str]:
+        """Ends the trials of owners that are gone and queues them again; says what it did, a line each."""
+        lines = []
+        for trial_id, number, lease in self._records.running(self._study_id):
+            reason = None if lease is None else self._observer.gone(trial_id, lease)
+            if reason is None:
+                continue
+            attrs = {"error": f"agent lost: {reason}", "agent_lost": True}
+            again = self._records.give_up(trial_id, attrs, retries=MAX_RETRIES)
+            lines.append(f"trial {number}: {reason}" + ("" if again is None else f"; queued as {again}"))
+        return lines
+
+    def _next_point(
+        self, grid: Sequence[dict[str, Any]], counts: dict[TrialState, int]
+    ) -> FrozenTrial | Wait | Done:
+        if counts[TrialState.WAITING]:
+            return self._claim()
+        taken = self._records.grid_points_taken(self._study_id)
+        free = next((index for index in range(len(grid)) if index not in taken), None)
+        if free is not None:
+            return self._records.claim(
+                self._study_id, user_attrs={**self._lease(), GRID_POINT: free}, fixed=grid[free]
+            )
+        return Wait() if counts[TrialState.RUNNING] else Done(f"all {len(grid)} points tried")
+
+    def _claim(self) -> FrozenTrial:
+        return self._records.claim(self._study_id, user_attrs=self._lease())
+
+    def _lease(self) -> dict[str, Any]:
+        return {LEASE: self._owner.lease(0)}

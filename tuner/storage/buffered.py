@@ -1,0 +1,238 @@
+"""An Optuna storage with fewer, larger transactions: what a process writes of its own trial is buffered.
+
+Plain Optuna writes every parameter, report and attribute in a transaction of its own, some thirty a trial.
+Here a trial's writer keeps its own trial in memory and writes it three times: when it is claimed, when its
+parameters are drawn, and when it ends, with the reports between written together.
+
+The same buffer carries a trial over a time in which the storage cannot be reached: what could not be
+written waits for the next write, and other agents' trials are seen as they were last read.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.storage.ledger import LEASE, Ledger, Pending
+from tuner.storage.outage import UNREACHABLE, Patience, StorageUnreachable
+
+# A pruner that looks at every report sees the other agents' trials as they were at most this long ago:
+# reading them costs 5 ms, more than many a report. A claim and an end of our own always read afresh.
+FRESH_SECONDS = 0.5
+
+
+class GivenAway(Exception):
+    """The trial is no longer ours: it was given up for dead and queued again."""
+
+
+@dataclass
+class _OpenTrial:
+    """A trial that this process runs: its state, what of it is not written yet, and its first lease."""
+
+    trial: FrozenTrial
+    pending: Pending = field(default_factory=Pending)
+    owner: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class _Read:
+    """The trials of a study, by number, as they were read at a monotonic time."""
+
+    trials: list[FrozenTrial]
+    at: float
+
+
+class BufferedStorage(BaseStorage):
+    """`backend`, where writes to trials that were opened here wait in memory and the rest pass through.
+
+    Reading shows a process its own writes at once, written or not.
+
+    Args:
+        backend: Optuna's storage, which caches what is finished.
+        ledger: the hand-overs in the same storage.
+        patience: how long the storage is waited for when it cannot be reached.
+    """
+
+    def __init__(self, backend: BaseStorage, ledger: Ledger, patience: Patience) -> None:
+        self.lock = ledger.lock
+        self.patience = patience
+        self._backend = backend
+        self._ledger = ledger
+        self._open: dict[int, _OpenTrial] = {}
+        self._read: dict[int, _Read] = {}  # by study id
+
+    def _open_trial(self, trial: FrozenTrial) -> None:
+        self._open[trial._trial_id] = _OpenTrial(trial, owner=dict(trial.user_attrs.get(LEASE) or {}))
+        self.refresh()
+
+    def discard_params(self, trial_id: int) -> None:
+        """Forgets the parameters drawn but not written yet: the configuration is ruled out, draw another."""
+        mine = self._open[trial_id]
+        mine.pending.params.clear()
+        mine.trial.params, mine.trial.distributions = {}, {}
+
+    def flush(self, trial_id: int) -> None:
+        """Writes what is pending of an open trial in one transaction; keeps it where that cannot be done now.
+
+        Raises:
+            GivenAway: the trial is no longer RUNNING.
+            StorageFailed: the storage cannot be reached, for too long already.
+        """
+        mine = self._open[trial_id]
+        if not mine.pending:
+            return
+        written = self.patience.attempt(lambda: self._ledger.write(trial_id, mine.pending))
+        if written is UNREACHABLE:
+            return
+        if not written:
+            raise GivenAway(f"trial {mine.trial.number} was given away")
+        mine.pending = Pending()
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        mine = self._open.get(trial_id)
+        if mine is None:
+            self._backend.set_trial_param(trial_id, param_name, param_value_internal, distribution)
+            return
+        mine.pending.params[param_name] = (param_value_internal, distribution)
+        mine.trial.params[param_name] = distribution.to_external_repr(param_value_internal)
+        mine.trial.distributions[param_name] = distribution
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        mine = self._open.get(trial_id)
+        if mine is None:
+            self._backend.set_trial_intermediate_value(trial_id, step, intermediate_value)
+            return
+        mine.pending.reports[step] = mine.trial.intermediate_values[step] = float(intermediate_value)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        mine = self._open.get(trial_id)
+        if mine is None:
+            self._backend.set_trial_user_attr(trial_id, key, value)
+            return
+        mine.pending.user_attrs[key] = mine.trial.user_attrs[key] = value
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        mine = self._open.get(trial_id)
+        if mine is None:
+            self._backend.set_trial_system_attr(trial_id, key, value)
+            return
+        mine.pending.system_attrs[key] = mine.trial.system_attrs[key] = value
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Writes the end of an open trial, waiting for the storage where it must."""
+        mine = self._open.get(trial_id)
+        if mine is None:
+            with self.lock:
+                return self._backend.set_trial_state_values(trial_id, state, values)
+        numbers = [float(value) for value in values or ()]
+        done = self.patience.insist(
+            lambda: self._ledger.finish(trial_id, mine.pending, state, numbers, mine.owner)
+        )
+        # only now: a write that failed (disk full) leaves the trial open
+        self._open.pop(trial_id, None)
+        self.refresh()
+        if not done:
+            raise GivenAway(f"trial {mine.trial.number} was given away")
+        return True
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        mine = self._open.get(trial_id)
+        return self._backend.get_trial(trial_id) if mine is None else copy.copy(mine.trial)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = self._trials(study_id)
+        if self._open:
+            mine = {open_trial.trial.number: open_trial.trial for open_trial in self._open.values()}
+            trials = [mine.get(trial.number, trial) for trial in trials]
+        if states is not None:
+            trials = [trial for trial in trials if trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else list(trials)
+
+    def forget(self) -> None:
+        """Drops everything cached: studies were changed behind Optuna's back."""
+        self.refresh()
+        forget = getattr(self._backend, "forget", None)
+        if forget is not None:
+            forget()
+
+    def refresh(self) -> None:
+        """Makes the next reading of trials a fresh one."""
+        for read in self._read.values():
+            read.at = -math.inf
+
+    def _trials(self, study_id: int) -> list[FrozenTrial]:
+        """The study's trials by number; as last read, where they were just read or cannot be read now."""
+        read = self._read.get(study_id)
+        now = time.monotonic()
+        if read is not None and now - read.at < FRESH_SECONDS:
+            return read.trials
+        if read is None:
+            trials = self._backend.get_all_trials(study_id, deepcopy=False)
+        else:
+            found = self.patience.attempt(lambda: self._backend.get_all_trials(study_id, deepcopy=False))
+            if found is UNREACHABLE:
+                if not self._open:
+                    raise StorageUnreachable("it does not answer now")
+                return read.trials
+            trials = found
+        self._read[study_id] = _Read(trials, now)
+        return trials
+
+    # -- what passes through
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        return self._backend.create_new_study(directions, study_name)
+
+    def delete_study(self, study_id: int) -> None:
+        self._read.pop(study_id, None)
+        self._backend.delete_study(study_id)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._backend.set_study_user_attr(study_id, key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._backend.set_study_system_attr(study_id, key, value)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return self._backend.get_study_id_from_name(study_name)
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._backend.get_study_name_from_id(study_id)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return self._backend.get_study_directions(study_id)
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._backend.get_study_user_attrs(study_id)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._backend.get_study_system_attrs(study_id)
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        return self._backend.get_all_studies()
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        self.refresh()
+        return self._backend.create_new_trial(study_id, template_trial)
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        return self._backend.get_trial_id_from_study_id_trial_number(study_id, trial_number)
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        return self._backend.get_best_trial(study_id)

@@ -1,0 +1,237 @@
+"""One writer at a time: the lock under which agents of every process claim, give back and finish trials.
+
+SQLite has a single writer and no `SELECT … FOR UPDATE`, so two agents that pop the same queued trial both
+run it; a file lock around the few statements that matter rules that out. It also spares the agents SQLite's
+own waiting, which sleeps up to 100 ms between tries. PostgreSQL keeps the lock itself, for agents of any
+host: an advisory lock of a session, which the server drops with the session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from model.errors import WorkFailed
+from tuner.storage.outage import StorageUnreachable, is_unreachable
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Engine
+
+LOCK_SECONDS = 60.0  # how long the lock is waited for
+APPLICATION = "gcode-tuner"  # how connections are called on the server, followed by PROCESS@HOST
+
+
+class StorageLock(Protocol):
+    """Mutual exclusion between all processes that use one storage; a thread may enter it again."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Reentrant(ABC):
+    """A `StorageLock` that its thread may enter again: subclasses say how it is taken and let go."""
+
+    def __init__(self) -> None:
+        self._thread = threading.RLock()
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        self._thread.acquire()
+        if self._depth == 0:
+            try:
+                self._acquire()
+            except BaseException:
+                self._thread.release()
+                raise
+        self._depth += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._release()
+        self._thread.release()
+
+    @abstractmethod
+    def _acquire(self) -> None:
+        """Takes the lock, or raises."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Lets go of it."""
+
+
+class FileLock(Reentrant):
+    """`flock` on a file beside the database; the kernel drops it when its holder dies, however it dies.
+
+    Args:
+        path: the lock file; made when missing, never removed.
+        timeout: seconds to wait before giving up with the holder's process id.
+    """
+
+    def __init__(
+        self, path: Path, *, timeout: float = LOCK_SECONDS, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        super().__init__()
+        self.path = path
+        self._timeout = timeout
+        self._sleep = sleep
+        self._file = -1
+        self._random = random.Random(os.getpid())
+
+    def _release(self) -> None:
+        os.close(self._file)  # closing drops the lock
+
+    def _acquire(self) -> None:
+        import fcntl
+
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise WorkFailed(f"storage {self.path.parent} cannot be written: {error.strerror}") from None
+        start, pause = time.monotonic(), 0.0005
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() - start > self._timeout:
+                    holder = os.pread(self._file, 32, 0).decode(errors="replace").strip()
+                    os.close(self._file)
+                    raise WorkFailed(
+                        f"{self.path}: process {holder or '?'} has held the storage for "
+                        f"{self._timeout:.0f} s; end it if it hangs or is stopped, then start again"
+                    ) from None
+                self._sleep(pause * (0.5 + self._random.random()))
+                pause = min(2 * pause, 0.01)
+        with contextlib.suppress(OSError):  # a full disk must not keep anyone from giving a trial back
+            os.pwrite(self._file, f"{os.getpid():<20}".encode(), 0)
+
+
+class AdvisoryLock(Reentrant):
+    """A PostgreSQL advisory lock, held by a connection of its own; the server drops it when that ends.
+
+    Who holds it runs its statements on that very connection (`connection`): one that has lost the lock with
+    its connection cannot go on writing through another.
+
+    Args:
+        engine: makes the connection; its `lock_timeout` is how long the lock is waited for.
+        where: the storage, as it may be shown.
+    """
+
+    def __init__(self, engine: Engine, *, where: str, timeout: float = LOCK_SECONDS) -> None:
+        super().__init__()
+        self._engine = engine
+        self._where = where
+        self._timeout = timeout
+        self._connection: Connection | None = None
+        self._key = 0
+
+    def connection(self) -> Connection:
+        """The connection that holds the lock.
+
+        Raises:
+            StorageUnreachable: it was dropped, and the lock with it.
+        """
+        if self._connection is None or self._connection.invalidated:
+            raise StorageUnreachable("the connection was dropped")
+        return self._connection
+
+    def close(self) -> None:
+        """Ends the connection, which nobody may hold the lock with."""
+        with self._thread:
+            if self._depth == 0:
+                self._close()
+
+    def _acquire(self) -> None:
+        import sqlalchemy
+
+        for fresh in (self._connection is None, True):  # a connection that was idle may have been dropped
+            try:
+                if self._connection is None:
+                    self._connection = self._engine.connect()
+                    schema = self._connection.execute(sqlalchemy.text("SELECT current_schema()")).scalar_one()
+                    self._key = advisory_key(str(schema))
+                self._connection.execute(
+                    sqlalchemy.text("SELECT set_config('lock_timeout', :ms, false), pg_advisory_lock(:key)"),
+                    {"ms": f"{self._timeout * 1000:.0f}", "key": self._key},
+                )
+                self._connection.commit()  # the lock belongs to the session and outlives the transaction
+                return
+            except sqlalchemy.exc.DBAPIError as error:
+                self._close()
+                if getattr(error.orig, "sqlstate", None) == "55P03":
+                    raise WorkFailed(self._held()) from None
+                if fresh or not is_unreachable(error):
+                    raise
+
+    def _release(self) -> None:
+        import sqlalchemy
+
+        if self._connection is None:
+            return
+        try:
+            self._connection.rollback()
+            done = self._connection.execute(
+                sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": self._key}
+            ).scalar_one()
+            self._connection.commit()
+            if not done:  # it had been reconnected meanwhile
+                self._close()
+        except sqlalchemy.exc.SQLAlchemyError:
+            self._close()  # the server drops the lock with the session
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.invalidate()
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    def _held(self) -> str:
+        """Who has the lock, from the server's own books."""
+        import sqlalchemy
+
+        query = """
+            SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'its own machine')
+            FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+            WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND (l.classid::bigint << 32) | l.objid::bigint = :key"""
+        with self._engine.connect() as connection:
+            row = connection.execute(sqlalchemy.text(query), {"key": self._key}).first()
+        who, backend = "another program", ""
+        if row is not None:
+            name = str(row[1])
+            process, _, machine = name.removeprefix(APPLICATION).strip().partition("@")
+            who = f"process {process} on {machine}" if machine else name or who
+            backend = f" (PostgreSQL backend {row[0]}, connected from {row[2]})"
+        return (
+            f"storage {self._where}: {who}{backend} has held the storage for {self._timeout:.0f} s; "
+            "end it if it hangs or is stopped, then start again"
+        )
+
+
+def advisory_key(schema: str) -> int:
+    """The key of a schema's lock: 63 bits, as PostgreSQL's are signed. Other databases have other locks."""
+    return int.from_bytes(hashlib.sha256(f"{APPLICATION} {schema}".encode()).digest()[:8], "big") >> 1
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The database file of a `sqlite:///FILE` URL; None for any other URL."""
+    prefix = "sqlite:///"
+    return Path(url[len(prefix) :]) if url.startswith(prefix) and len(url) > len(prefix) else None

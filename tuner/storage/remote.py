@@ -1,0 +1,252 @@
+"""The storage of a server (`python -m tuner serve`): Optuna's own gRPC proxy, with our ledger beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from model.errors import InputError, WorkFailed
+from tuner.storage import wire
+from tuner.storage.ledger import Pending
+from tuner.storage.locks import LOCK_SECONDS, Reentrant
+from tuner.storage.outage import StorageFailed, StorageUnreachable
+
+if TYPE_CHECKING:
+    import grpc
+
+PORT = 13000  # Optuna's
+CONNECT_SECONDS = 10.0
+CHANNEL = [
+    *wire.OPTIONS,
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+]
+
+
+def connect(url: str) -> tuple[BaseStorage, RemoteLedger]:
+    """Optuna's storage and the ledger behind `grpc://HOST:PORT`.
+
+    Raises:
+        InputError: the URL is malformed, gRPC is not installed, or another kind of server answers.
+        StorageFailed: nothing answers there.
+    """
+    import_grpc()
+    import grpc
+
+    address = address_of(url)
+    channel = grpc.insecure_channel(address, options=CHANNEL)
+    try:
+        grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
+    except grpc.FutureTimeoutError:
+        channel.close()
+        raise StorageFailed(
+            f"storage grpc://{address}: nothing answers; start it where the studies are with: "
+            "python -m tuner serve (and is the tunnel up?)"
+        ) from None
+    storage = _proxy(channel, address)
+    ledger = RemoteLedger(channel, storage)
+    try:
+        ledger.greet()
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+            raise
+        channel.close()
+        raise InputError(
+            f"storage grpc://{address}: a plain Optuna proxy, which has no lock for agents of several hosts; "
+            "serve the studies with: python -m tuner serve"
+        ) from None
+    return storage, ledger
+
+
+def import_grpc() -> None:
+    """Raises InputError where gRPC is not installed."""
+    try:
+        import google.protobuf  # noqa: F401
+        import grpc  # noqa: F401
+    except ImportError:
+        raise InputError("grpc:// needs a package: pip install 'gcode-tuner[grpc]'") from None
+
+
+def address_of(url: str) -> str:
+    """`HOST:PORT` of a `grpc://` URL."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        port = parts.port or PORT
+    except ValueError:
+        parts, port = urlsplit(""), 0
+    if not parts.hostname or parts.username or parts.path.strip("/") or parts.query:
+        raise InputError("--storage: expected grpc://HOST:PORT, such as grpc://127.0.0.1:13000")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{host}:{port}"
+
+
+def _proxy(channel: grpc.Channel, address: str) -> BaseStorage:
+    """Optuna's client on a channel of ours, which notices a server that is cut off."""
+    import warnings
+
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.storages import GrpcStorageProxy
+    from optuna.storages._grpc.auto_generated import api_pb2_grpc
+    from optuna.storages._grpc.client import GrpcClientCache
+
+    class Proxy(GrpcStorageProxy):
+        def _setup(self) -> None:
+            self._channel = channel
+            self._stub = api_pb2_grpc.StorageServiceStub(channel)
+            self._cache = GrpcClientCache(self._stub)
+
+        def forget(self) -> None:
+            with self._cache.lock:
+                self._cache.studies.clear()
+
+    host, _, port = address.rpartition(":")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return Proxy(host=host, port=int(port))
+
+
+class RemoteLock(Reentrant):
+    """The storage's lock as the server holds it for us, as long as a stream to it lives."""
+
+    def __init__(self, channel: grpc.Channel, metadata: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self._hold = channel.stream_stream(f"/{wire.SERVICE}/{wire.HOLD}")
+        self._metadata = metadata
+        self._owner = 0
+        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._replies: Iterator[bytes] = iter(())
+
+    @property
+    def mine(self) -> bool:
+        """Whether this thread holds the lock."""
+        return self._owner == threading.get_ident()
+
+    def ask(self, request: bytes) -> bytes:
+        """Has the server do something as the lock's holder."""
+        self._requests.put(request)
+        try:
+            return next(self._replies)
+        except StopIteration:
+            raise StorageUnreachable("the server has ended the connection that held the lock") from None
+
+    def _acquire(self) -> None:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            self._requests = queue.SimpleQueue()
+            self._replies = self._hold(iter(self._requests.get, None), metadata=self._metadata)
+            try:
+                wire.result(self.ask(wire.request("take", {})))
+                self._owner = threading.get_ident()
+                return
+            except WorkFailed as error:
+                self._release()
+                if str(error) != wire.BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            except BaseException:
+                self._release()
+                raise
+
+    def _release(self) -> None:
+        """Ends the stream and waits until the server has seen it."""
+        import grpc
+
+        self._owner = 0
+        self._requests.put(None)
+        with contextlib.suppress(grpc.RpcError):
+            for _ in self._replies:
+                pass
+
+
+class RemoteLedger:
+    """The ledger, done by the server; under the lock by the lock's holder there."""
+
+    def __init__(self, channel: grpc.Channel, storage: BaseStorage) -> None:
+        self._metadata = ((wire.PROCESS, f"{os.getpid()}@{socket.gethostname()}"),)
+        self._call = channel.unary_unary(f"/{wire.SERVICE}/{wire.CALL}")
+        self._channel = channel
+        self._storage = storage
+        self.lock: RemoteLock = RemoteLock(channel, self._metadata)
+
+    def greet(self) -> None:
+        """Raises where the server does not know the ledger."""
+        self._ask("greet")
+
+    def make_study(
+        self,
+        name: str,
+        *,
+        objectives: Sequence[tuple[str, str]],
+        user_attrs: Mapping[str, Any],
+        first: Mapping[str, Any] | None,
+    ) -> None:
+        self._ask("make_study", name=name, objectives=objectives, user_attrs=user_attrs, first=first)
+
+    def rename_study(self, study_id: int, old: str, new: str) -> None:
+        self._ask("rename_study", study_id=study_id, old=old, new=new)
+
+    def claim(
+        self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
+    ) -> FrozenTrial:
+        return self._storage.get_trial(
+            self._ask("claim", study_id=study_id, user_attrs=user_attrs, fixed=fixed)
+        )
+
+    def write(self, trial_id: int, pending: Pending) -> bool:
+        return bool(self._ask("write", trial_id=trial_id, pending=wire.pack(pending)))
+
+    def finish(
+        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], owner: Mapping
+    ) -> bool:
+        end = {"state": state.name, "values": list(values), "owner": owner}
+        return bool(self._ask("finish", trial_id=trial_id, pending=wire.pack(pending), **end))
+
+    def release(self, trial_id: int) -> bool:
+        return bool(self._ask("release", trial_id=trial_id))
+
+    def give_up(self, trial_id: int, user_attrs: Mapping[str, Any], *, retries: int = 0) -> int | None:
+        number = self._ask("give_up", trial_id=trial_id, user_attrs=user_attrs, retries=retries)
+        return None if number is None else int(number)
+
+    def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
+        return int(self._ask("enqueue", study_id=study_id, fixed=fixed, user_attrs=user_attrs))
+
+    def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
+        return bool(self._ask("renew", trial_id=trial_id, lease=lease))
+
+    def counts(self, study_id: int) -> dict[TrialState, int]:
+        found = self._ask("counts", study_id=study_id)
+        return {TrialState[name]: int(count) for name, count in found.items()}
+
+    def running(self, study_id: int) -> list[tuple[int, int, dict[str, Any] | None]]:
+        return [(id_, number, lease) for id_, number, lease in self._ask("running", study_id=study_id)]
+
+    def grid_points_taken(self, study_id: int) -> set[int]:
+        return set(self._ask("grid_points_taken", study_id=study_id))
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _ask(self, method: str, **arguments: Any) -> Any:
+        request = wire.request(method, arguments)
+        if self.lock.mine:
+            return wire.result(self.lock.ask(request))
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                return wire.result(self._call(request, metadata=self._metadata))
+            except WorkFailed as error:
+                if str(error) != wire.BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)

@@ -1,0 +1,214 @@
+"""Serves a storage to agents of other hosts: Optuna's gRPC proxy, and our ledger with its lock beside it.
+
+Neither can tell who calls (Optuna's client has no way to send a password or to use TLS), so it listens on
+this machine alone; other hosts come through an ssh tunnel, which knows both.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState
+from rich.console import Console
+
+from model.errors import InputError, WorkFailed
+from tuner.storage import wire
+from tuner.storage.access import GRPC, CachedStorage, open_database
+from tuner.storage.ledger import Ledger
+from tuner.storage.locks import LOCK_SECONDS
+from tuner.storage.outage import StorageFailed, cause_of, hide_password, is_storage_error, is_unreachable
+from tuner.storage.remote import import_grpc
+
+if TYPE_CHECKING:
+    import grpc
+
+THREADS = 256  # started as they are needed; one a call, and one for each that waits for the lock
+MAX_WAITING = 160  # so that calls of the lock's holder always find a thread
+
+
+def serve(url: str, *, host: str, port: int, console: Console) -> None:
+    """Serves the storage at `url` until Ctrl-C or SIGTERM.
+
+    Raises:
+        InputError: the host is not this machine's own, the port is taken, or the URL names another server.
+        StorageFailed: the storage cannot be opened.
+    """
+    import_grpc()
+    if url.startswith(GRPC):
+        raise InputError(
+            f"--storage {url}: that is a server already; serve a sqlite:/// or postgresql:// URL"
+        )
+    tunnel = f"ssh -N -L {port}:127.0.0.1:{port} THIS_MACHINE, then --storage grpc://127.0.0.1:{port}"
+    if not is_loopback(host):
+        raise InputError(
+            f"--host {host}: the server has no password and no encryption, so it listens on this machine "
+            f"alone (127.0.0.1). From elsewhere: {tunnel}"
+        )
+    server = make_server(*open_database(url, create=True))
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError:
+        raise InputError(f"--port {port}: it is taken on {host}; choose another") from None
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        server.start()
+        say = console.print
+        say(
+            f"{hide_password(url)} is served on grpc://{address} (Ctrl-C ends it)",
+            markup=False,
+            soft_wrap=True,
+        )
+        say(f"it listens on this machine alone. From elsewhere: {tunnel}", markup=False, soft_wrap=True)
+        server.wait_for_termination()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        server.stop(grace=1.0).wait()  # agents keep what they report until a server answers again
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def make_server(storage: CachedStorage, ledger: Ledger) -> grpc.Server:
+    """A server for a storage, bound to no port yet."""
+    import grpc
+    from optuna.storages._grpc.auto_generated import api_pb2_grpc
+    from optuna.storages._grpc.servicer import OptunaStorageProxyService
+
+    class Unavailable(grpc.ServerInterceptor):
+        """Tells Optuna's clients that the database is away, which they can wait for, or what else failed."""
+
+        def intercept_service(self, continuation: Callable[..., Any], details: Any) -> Any:
+            handler = continuation(details)
+            if handler is None or handler.unary_unary is None:
+                return handler
+
+            def answer(request: Any, context: grpc.ServicerContext) -> Any:
+                try:
+                    return handler.unary_unary(request, context)
+                except Exception as error:
+                    if is_unreachable(error):
+                        context.abort(
+                            grpc.StatusCode.UNAVAILABLE, f"the server's database: {cause_of(error)}"
+                        )
+                    if is_storage_error(error):
+                        context.abort(grpc.StatusCode.INTERNAL, f"the server's database: {cause_of(error)}")
+                    raise
+
+            return grpc.unary_unary_rpc_method_handler(
+                answer, handler.request_deserializer, handler.response_serializer
+            )
+
+    pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="serve")
+    # without so_reuseport=0 a second server could take the same port, and get every other call
+    options = [*wire.OPTIONS, ("grpc.so_reuseport", 0)]
+    server = grpc.server(pool, options=options, interceptors=[Unavailable()])
+    api_pb2_grpc.add_StorageServiceServicer_to_server(OptunaStorageProxyService(storage), server)
+    service = LedgerService(ledger, storage)
+    handlers = {
+        wire.CALL: grpc.unary_unary_rpc_method_handler(service.call),
+        wire.HOLD: grpc.stream_stream_rpc_method_handler(service.hold),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(wire.SERVICE, handlers),))
+    return server
+
+
+class LedgerService:
+    """Answers `Call` and `Hold` with a ledger."""
+
+    def __init__(self, ledger: Ledger, storage: CachedStorage) -> None:
+        self._ledger = ledger
+        self._storage = storage
+        self._turn = _Turn()
+
+    def call(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            with self._turn.of(_process(context)):
+                return self._answer(request)
+        except Exception as error:
+            return wire.failure(error)
+
+    def hold(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Answers each request while holding the lock, until the client ends the stream or is gone."""
+        try:
+            with self._turn.of(_process(context)), self._ledger.lock:
+                for request in requests:
+                    yield self._answer(request)
+        except Exception as error:
+            if context.is_active():
+                yield wire.failure(error)
+
+    def _answer(self, request: bytes) -> bytes:
+        content = json.loads(request)
+        try:
+            return wire.encode({"result": self._do(content["method"], content["arguments"])})
+        except Exception as error:
+            return wire.failure(error)
+
+    def _do(self, method: str, given: dict[str, Any]) -> Any:
+        ledger = self._ledger
+        match method:
+            case "greet" | "take":
+                return None
+            case "claim":
+                return ledger.claim(**given)._trial_id
+            case "write":
+                return ledger.write(given["trial_id"], wire.unpack(given["pending"]))
+            case "finish":
+                pending, state = wire.unpack(given["pending"]), TrialState[given["state"]]
+                return ledger.finish(given["trial_id"], pending, state, given["values"], given["owner"])
+            case "counts":
+                return {state.name: count for state, count in ledger.counts(**given).items()}
+            case "grid_points_taken":
+                return sorted(ledger.grid_points_taken(**given))
+            case "rename_study":
+                ledger.rename_study(**given)
+                return self._storage.forget()
+            case "make_study" | "release" | "give_up" | "enqueue" | "renew" | "running":
+                return getattr(ledger, method)(**given)
+        raise StorageFailed(f"the server does not know '{method}': it is of another version")
+
+
+class _Turn:
+    """One client after the other, with the name of the one whose turn it is."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._places = threading.Semaphore(MAX_WAITING)
+        self._holder = ""
+
+    @contextmanager
+    def of(self, who: str) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):
+            raise WorkFailed(wire.BUSY)
+        try:
+            if not self._lock.acquire(timeout=LOCK_SECONDS):
+                raise WorkFailed(
+                    f"{self._holder} has held the storage for {LOCK_SECONDS:.0f} s; "
+                    "end it if it hangs or is stopped, then start again"
+                )
+            try:
+                self._holder = who
+                yield
+            finally:
+                self._lock.release()
+        finally:
+            self._places.release()
+
+
+def _process(context: grpc.ServicerContext) -> str:
+    told = dict(context.invocation_metadata()).get(wire.PROCESS, "?")
+    process, _, machine = str(told).partition("@")
+    return f"process {process} on {machine}"

@@ -1,0 +1,318 @@
+"""The ledger in a database that this process has opened: each hand-over one transaction under the lock.
+
+This reaches into `optuna.storages._rdb` (pinned below 6 in pyproject.toml); the contract tests in
+tests/tuner_tests/test_records.py compare what it leaves in the database with Optuna's own writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, cast
+
+import sqlalchemy
+from optuna.distributions import distribution_to_json
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.orm import Session
+
+from tuner.storage.databases import Database
+from tuner.storage.ledger import FIXED, GRID_POINT, LEASE, METRIC_NAMES, RETRIES, RETRY_OF, Pending
+from tuner.storage.locks import StorageLock
+
+
+class SqlLedger:
+    """The ledger in a database that this process has opened."""
+
+    def __init__(self, backend: RDBStorage, database: Database) -> None:
+        self._backend = backend
+        self._database = database
+        self.lock: StorageLock = database.lock
+
+    def make_study(
+        self,
+        name: str,
+        *,
+        objectives: Sequence[tuple[str, str]],
+        user_attrs: Mapping[str, Any],
+        first: Mapping[str, Any] | None,
+    ) -> None:
+        with self._change() as session:
+            study = models.StudyModel(
+                study_name=name,
+                directions=[
+                    models.StudyDirectionModel(objective=index, direction=StudyDirection[goal.upper()])
+                    for index, (_, goal) in enumerate(objectives)
+                ],
+            )
+            session.add(study)
+            session.flush()
+            for table, attributes in (
+                (models.StudyUserAttributeModel, user_attrs),
+                (models.StudySystemAttributeModel, {METRIC_NAMES: [metric for metric, _ in objectives]}),
+            ):
+                for key, value in attributes.items():
+                    session.add(table(study_id=study.study_id, key=key, value_json=json.dumps(value)))
+            if first is not None:
+                self._queue(session, cast(int, study.study_id), first, {"why": "default configuration"})
+
+    def rename_study(self, study_id: int, old: str, new: str) -> None:
+        attributes = models.TrialUserAttributeModel
+        with self._change() as session:
+            session.execute(
+                sqlalchemy.update(models.StudyModel)
+                .where(models.StudyModel.study_id == study_id)
+                .values(study_name=new)
+            )
+            ids = sqlalchemy.select(models.TrialModel.trial_id).where(models.TrialModel.study_id == study_id)
+            session.execute(
+                sqlalchemy.update(attributes)
+                .where(attributes.trial_id.in_(ids), attributes.key == "run_folder")
+                .values(
+                    value_json=sqlalchemy.func.replace(attributes.value_json, f"runs/{old}/", f"runs/{new}/")
+                ),
+                execution_options={"synchronize_session": False},
+            )
+
+    def claim(
+        self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
+    ) -> FrozenTrial:
+        with self._change() as session:
+            query = (
+                sqlalchemy.select(models.TrialModel)
+                .where(models.TrialModel.study_id == study_id, models.TrialModel.state == TrialState.WAITING)
+                .order_by(models.TrialModel.number)
+                .limit(1)
+            )
+            row = None if fixed is not None else session.execute(query).scalar_one_or_none()
+            if row is None:
+                template = create_trial(
+                    state=TrialState.RUNNING,
+                    user_attrs=dict(user_attrs),
+                    system_attrs={FIXED: dict(fixed)} if fixed is not None else {},
+                )
+                template.datetime_start = datetime.now()
+                row = self._backend._get_prepared_new_trial(study_id, template, session)
+            else:
+                row.state = TrialState.RUNNING
+                row.datetime_start = datetime.now()
+                trial_id = cast(int, row.trial_id)
+                self._write_attrs(session, models.TrialUserAttributeModel, trial_id, user_attrs)
+            session.flush()
+            session.expire(row)
+            return self._backend._build_frozen_trial_from_trial_model(row)
+
+    def write(self, trial_id: int, pending: Pending) -> bool:
+        with self._change() as session:
+            if not self._still_running(session, trial_id):
+                return False
+            self._write(session, trial_id, pending)
+        return True
+
+    def finish(
+        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], owner: Mapping
+    ) -> bool:
+        with self._change() as session:
+            row = session.get(models.TrialModel, trial_id)
+            if not self._still_running(session, trial_id):
+                if row is None or row.state is not state or not owner:
+                    return False
+                ended = self._backend._build_frozen_trial_from_trial_model(row)
+                return _same_owner(ended.user_attrs.get(LEASE), owner)
+            assert row is not None
+            self._write(session, trial_id, pending)
+            for objective, value in enumerate(values):
+                self._backend._set_trial_value_without_commit(session, row, objective, value)
+            row.state, row.datetime_complete = state, datetime.now()
+        return True
+
+    def release(self, trial_id: int) -> bool:
+        with self._change() as session:
+            row = session.get(models.TrialModel, trial_id)
+            if row is None or row.state is not TrialState.RUNNING:
+                return False
+            trial = self._backend._build_frozen_trial_from_trial_model(row)
+            fixed = trial.params or trial.system_attrs.get(FIXED)
+            for table in (
+                models.TrialParamModel,
+                models.TrialIntermediateValueModel,
+                models.TrialSystemAttributeModel,
+            ):
+                session.execute(sqlalchemy.delete(table).where(table.trial_id == trial_id))
+            session.execute(
+                sqlalchemy.delete(models.TrialUserAttributeModel).where(
+                    models.TrialUserAttributeModel.trial_id == trial_id,
+                    models.TrialUserAttributeModel.key == LEASE,
+                )
+            )
+            if fixed:
+                self._write_attrs(session, models.TrialSystemAttributeModel, trial_id, {FIXED: fixed})
+            row.state = TrialState.WAITING
+            row.datetime_start = None
+        return True
+
+    def give_up(self, trial_id: int, user_attrs: Mapping[str, Any], *, retries: int = 0) -> int | None:
+        with self._change() as session:
+            row = session.get(models.TrialModel, trial_id)
+            if row is None or row.state is not TrialState.RUNNING:
+                return None
+            trial = self._backend._build_frozen_trial_from_trial_model(row)
+            self._write_attrs(session, models.TrialUserAttributeModel, trial_id, user_attrs)
+            row.state, row.datetime_complete = TrialState.FAIL, datetime.now()
+            fixed = trial.params or trial.system_attrs.get(FIXED)
+            tried = int(trial.user_attrs.get(RETRIES, 0))
+            if fixed is None or tried >= retries:
+                return None
+            kept = {key: trial.user_attrs[key] for key in (GRID_POINT,) if key in trial.user_attrs}
+            attrs = {**kept, RETRY_OF: trial.number, RETRIES: tried + 1}
+            return self._queue(session, row.study_id, fixed, attrs)
+
+    def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
+        with self._change() as session:
+            return self._queue(session, study_id, fixed, user_attrs)
+
+    def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
+        with self._change() as session:
+            if not self._still_running(session, trial_id):
+                return False
+            self._write_attrs(session, models.TrialUserAttributeModel, trial_id, {LEASE: lease})
+        return True
+
+    # -- counting
+
+    def counts(self, study_id: int) -> dict[TrialState, int]:
+        with self._look() as session:
+            query = (
+                sqlalchemy.select(models.TrialModel.state, sqlalchemy.func.count())
+                .where(models.TrialModel.study_id == study_id)
+                .group_by(models.TrialModel.state)
+            )
+            found = {state: int(count) for state, count in session.execute(query)}
+        return {state: found.get(state, 0) for state in TrialState}
+
+    def running(self, study_id: int) -> list[tuple[int, int, dict[str, Any] | None]]:
+        attributes = models.TrialUserAttributeModel
+        with self._look() as session:
+            query = (
+                sqlalchemy.select(models.TrialModel.trial_id, models.TrialModel.number, attributes.value_json)
+                .outerjoin(
+                    attributes,
+                    (attributes.trial_id == models.TrialModel.trial_id) & (attributes.key == LEASE),
+                )
+                .where(models.TrialModel.study_id == study_id, models.TrialModel.state == TrialState.RUNNING)
+            )
+            return [
+                (trial_id, number, json.loads(lease) if lease else None)
+                for trial_id, number, lease in session.execute(query)
+            ]
+
+    def grid_points_taken(self, study_id: int) -> set[int]:
+        attributes = models.TrialUserAttributeModel
+        with self._look() as session:
+            query = (
+                sqlalchemy.select(attributes.value_json)
+                .join(models.TrialModel, models.TrialModel.trial_id == attributes.trial_id)
+                .where(models.TrialModel.study_id == study_id, attributes.key == GRID_POINT)
+            )
+            return {int(json.loads(value)) for (value,) in session.execute(query)}
+
+    def close(self) -> None:
+        self._backend.engine.dispose()
+        self._database.close()
+
+    # -- statements
+
+    @contextmanager
+    def _change(self) -> Iterator[Session]:
+        """A transaction of the lock's holder."""
+        with self.lock, self._database.session(self._backend) as session:
+            yield session
+
+    @contextmanager
+    def _look(self) -> Iterator[Session]:
+        with _create_scoped_session(self._backend.scoped_session) as session:
+            yield session
+
+    def _queue(
+        self, session: Session, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]
+    ) -> int:
+        template = create_trial(
+            state=TrialState.WAITING, user_attrs=dict(user_attrs), system_attrs={FIXED: dict(fixed)}
+        )
+        return int(self._backend._get_prepared_new_trial(study_id, template, session).number)
+
+    def _still_running(self, session: Session, trial_id: int) -> bool:
+        """Whether the trial is RUNNING; locks its row until the transaction ends."""
+        same = (
+            sqlalchemy.update(models.TrialModel)
+            .where(models.TrialModel.trial_id == trial_id, models.TrialModel.state == TrialState.RUNNING)
+            .values(state=TrialState.RUNNING)
+        )
+        result: Any = session.execute(same)
+        return bool(result.rowcount == 1)
+
+    def _write(self, session: Session, trial_id: int, pending: Pending) -> None:
+        params = [
+            {
+                "trial_id": trial_id,
+                "param_name": name,
+                "param_value": value,
+                "distribution_json": distribution_to_json(distribution),
+            }
+            for name, (value, distribution) in pending.params.items()
+        ]
+        self._upsert(session, models.TrialParamModel, params, ("trial_id", "param_name"), ("param_value",))
+        self._write_attrs(session, models.TrialUserAttributeModel, trial_id, pending.user_attrs)
+        self._write_attrs(session, models.TrialSystemAttributeModel, trial_id, pending.system_attrs)
+        table = models.TrialIntermediateValueModel
+        reports = []
+        for step, value in pending.reports.items():
+            stored, kind = table.intermediate_value_to_stored_repr(value)
+            reports.append(
+                {
+                    "trial_id": trial_id,
+                    "step": step,
+                    "intermediate_value": stored,
+                    "intermediate_value_type": kind,
+                }
+            )
+        columns = ("intermediate_value", "intermediate_value_type")
+        self._upsert(session, table, reports, ("trial_id", "step"), columns)
+
+    def _write_attrs(
+        self, session: Session, table: Any, trial_id: int, attributes: Mapping[str, Any]
+    ) -> None:
+        rows = [
+            {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+            for key, value in attributes.items()
+        ]
+        self._upsert(session, table, rows, ("trial_id", "key"), ("value_json",))
+
+    def _upsert(
+        self,
+        session: Session,
+        table: Any,
+        rows: list[dict[str, Any]],
+        keys: Iterable[str],
+        columns: Iterable[str],
+    ) -> None:
+        """Repeating a write whose end was not seen leaves the same."""
+        if not rows:
+            return
+        statement = self._database.insert(table)
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(keys), set_={name: statement.excluded[name] for name in columns}
+            ),
+            rows,
+        )
+
+
+def _same_owner(stored: Any, owner: Mapping[str, Any]) -> bool:
+    """Whether two leases are of one process: they differ in their beat at most."""
+    return isinstance(stored, Mapping) and {**stored, "beat": 0} == {**owner, "beat": 0}

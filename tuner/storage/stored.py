@@ -1,0 +1,62 @@
+"""Checks what a storage says of a study and its trials before anything is made of it.
+
+A storage may be shared, copied, or edited by hand; attributes of another kind than ours become one line
+here instead of an exception somewhere behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+
+from model.errors import InputError
+from tuner.storage.records import LEASE
+from tuner.storage.study_store import FILE, ORIGIN, PATH, TOTAL
+
+CONFIRMED = "confirmed"  # study attribute: the trial that won on retraining, and its means
+NUMBER = (int, float)
+STUDY: Mapping[str, tuple[type, ...]] = {
+    FILE: (dict,),
+    PATH: (str,),
+    ORIGIN: (dict,),
+    TOTAL: (int, type(None)),
+    CONFIRMED: (dict, type(None)),
+}
+TRIAL: Mapping[str, tuple[type, ...]] = {
+    "metrics": (dict,),
+    "parameters": NUMBER,
+    "ms_per_window": NUMBER,
+    "seconds": NUMBER,
+    "violation": NUMBER,
+    "run_folder": (str,),
+    LEASE: (dict, type(None)),
+    "error": (str,),
+    "pruned_because": (str,),
+    "why": (str,),
+}
+
+
+def check(study: optuna.Study) -> None:
+    """Raises InputError, naming study, trial and attribute, for the first that is not of our kind."""
+    _check(f"study '{study.study_name}'", study.user_attrs, STUDY)
+    for trial in study.get_trials(deepcopy=False):
+        where = f"study '{study.study_name}', trial {trial.number}"
+        _check(where, trial.user_attrs, TRIAL)
+        for name, value in trial.user_attrs.get("metrics", {}).items():
+            if not isinstance(value, NUMBER):
+                _fail(where, "metrics", f"a number for {name}", value)
+
+
+def _check(where: str, attributes: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> None:
+    for name, kind in kinds.items():
+        if name in attributes and not isinstance(attributes[name], kind):
+            _fail(where, name, " or ".join(k.__name__ for k in kind), attributes[name])
+
+
+def _fail(where: str, name: str, expected: str, value: Any) -> None:
+    raise InputError(
+        f"{where}: attribute '{name}': expected {expected}, got {str(value)[:60]!r}; something else has "
+        "written to this storage: restore a copy, or begin the study anew with --fresh"
+    )

@@ -1,0 +1,82 @@
+"""What `remote` (client) and `serve` (server) say to each other, beside Optuna's own calls.
+
+Two methods of one gRPC service, JSON both ways. `Call` does one thing of the ledger. `Hold` takes the
+storage's lock and keeps it as long as its stream lives; what is asked on the stream is done by the lock's
+holder. A client that dies, or whose connection drops, ends its stream and with it loses the lock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import distribution_to_json, json_to_distribution
+
+from model.errors import InputError, WorkFailed
+from tuner.storage.ledger import Pending
+from tuner.storage.outage import StorageFailed, StorageUnreachable, cause_of, is_storage_error, is_unreachable
+
+SERVICE = "gcode_tuner.Ledger"
+CALL, HOLD = "Call", "Hold"
+PROCESS = "tuner-process"  # metadata: PID@HOST of the client
+BUSY = "busy"  # an error's kind: too many wait for the lock; ask again
+
+OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", 15_000),  # a peer that is cut off is noticed within half a minute
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+]
+"""Of both sides."""
+
+ERRORS: dict[str, type[Exception]] = {
+    kind.__name__: kind for kind in (InputError, WorkFailed, StorageFailed, StorageUnreachable, KeyError)
+}
+
+
+def encode(content: Any) -> bytes:
+    return json.dumps(content).encode()
+
+
+def request(method: str, arguments: Mapping[str, Any]) -> bytes:
+    return encode({"method": method, "arguments": arguments})
+
+
+def failure(error: Exception) -> bytes:
+    """An error for the client; one that is neither the storage's nor ours goes back as StorageFailed too."""
+    if is_unreachable(error):
+        return encode({"error": "StorageUnreachable", "message": f"the server's database: {cause_of(error)}"})
+    if type(error).__name__ in ERRORS:
+        return encode({"error": type(error).__name__, "message": str(error)})
+    told = cause_of(error) if is_storage_error(error) else f"{type(error).__name__}: {error}"
+    return encode({"error": "StorageFailed", "message": f"on the server: {told}"})
+
+
+def result(reply: bytes) -> Any:
+    """What a reply says; raises what went wrong on the server."""
+    content = json.loads(reply)
+    if "error" in content:
+        raise ERRORS.get(content["error"], StorageFailed)(content["message"])
+    return content["result"]
+
+
+def pack(pending: Pending) -> dict[str, Any]:
+    return {
+        "params": [[name, value, distribution_to_json(d)] for name, (value, d) in pending.params.items()],
+        "user_attrs": pending.user_attrs,
+        "system_attrs": pending.system_attrs,
+        "reports": list(pending.reports.items()),
+    }
+
+
+def unpack(content: Mapping[str, Any]) -> Pending:
+    return Pending(
+        {name: (value, json_to_distribution(text)) for name, value, text in content["params"]},
+        dict(content["user_attrs"]),
+        dict(content["system_attrs"]),
+        {int(step): float(value) for step, value in content["reports"]},
+    )

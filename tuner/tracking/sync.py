@@ -1,0 +1,216 @@
+"""Uploads what W&B's server does not have yet: `python -m tuner sync`.
+
+What is uploaded of a study, by its trials:
+
+- W&B files that are whole and carry no mark of an earlier upload, as they are;
+- where a trial's W&B file is torn (a killed process, a full disk) or absent (W&B off, or not used),
+  a run rebuilt from the trial's run folder under the same id.
+
+An id belongs to a trial for ever and lines are numbered: an upload that is repeated replaces, never doubles.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from model.errors import InputError, WorkFailed
+from model.run_folder import CONFIG, METRICS, RESULT, read_json, read_metrics
+from tuner.tracking import wandb_file
+from tuner.tracking.mode import api_key, resolve, server
+from tuner.tracking.process import environment
+from tuner.tracking.tracker import WandbRun, WandbTracker, identity, wandb_folder
+from tuner.tracking.worker import SYNCED
+
+BATCH = 40  # runs that one client process uploads
+POLL_SECONDS = 0.2
+REBUILD_SECONDS = 2.0  # a run may take to be rebuilt
+
+Progress = Callable[[int, int], None]  # (done, of how many)
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What `sync` did. `failed`: files that the server did not take, with the log that says why."""
+
+    uploaded: int
+    rebuilt: int
+    before: int  # uploaded by an earlier sync, or online
+    failed: tuple[Path, ...]
+    log: Path | None
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A trial that has ended: its run folder (None: it left none) and its whole W&B files."""
+
+    number: int
+    folder: Path | None
+    files: tuple[Path, ...]
+
+
+def sync(results: Path, study_names: Sequence[str] = (), *, progress: Progress) -> Synced:
+    """Uploads the runs of the studies named (none: of all that there are).
+
+    Raises:
+        InputError: no such study.
+        WorkFailed: no key, or the server does not answer; nothing was changed.
+    """
+    names = list(study_names) or _studies(results)
+    for name in names:
+        if name not in _studies(results):
+            known = ", ".join(_studies(results)) or "none"
+            raise InputError(f"'{name}' has no runs in {results} (studies: {known})")
+    mode, reason = resolve("online")
+    if mode != "online":
+        why = reason.removeprefix("W&B offline: ").removesuffix("; `tuner sync` uploads later")
+        raise WorkFailed(f"nothing uploaded: {why}")
+    counts = [_sync_study(results, name, progress) for name in names]
+    return Synced(
+        uploaded=sum(found.uploaded for found in counts),
+        rebuilt=sum(found.rebuilt for found in counts),
+        before=sum(found.before for found in counts),
+        failed=tuple(file for found in counts for file in found.failed),
+        log=next((found.log for found in counts if found.failed), None),
+    )
+
+
+def _studies(results: Path) -> list[str]:
+    folders = [*results.glob("runs/*/"), *results.glob("wandb/*/")]
+    return sorted({folder.name for folder in folders})
+
+
+def _sync_study(results: Path, name: str, progress: Progress) -> Synced:
+    folder = wandb_folder(results, name)
+    torn = [trial for trial in _trials(results, name) if not trial.files and trial.folder]
+    rebuild(folder, name, torn)
+    files = [file for trial in _trials(results, name) for file in trial.files]
+    waiting = [file for file in files if not is_synced(file)]
+    log = folder / "sync.log"
+    progress(0, len(waiting))
+    for start in range(0, len(waiting), BATCH):
+        batch = waiting[start : start + BATCH]
+        _upload(batch, folder, log, partial(_add, progress, start, len(waiting)))
+    failed = tuple(file for file in waiting if not is_synced(file))
+    return Synced(
+        uploaded=len(waiting) - len(failed),
+        rebuilt=len(torn),
+        before=len(files) - len(waiting),
+        failed=failed,
+        log=log,
+    )
+
+
+def _add(progress: Progress, before: int, total: int, done: int) -> None:
+    progress(before + done, total)
+
+
+def is_synced(file: Path) -> bool:
+    """Whether the server has the run in this `.wandb` file."""
+    return file.with_suffix(SYNCED).exists()
+
+
+def _trials(results: Path, name: str) -> Iterator[_Trial]:
+    """The trials of a study that have ended."""
+    folder = wandb_folder(results, name)
+    own = _own_files(folder)
+    for path in sorted((results / "runs" / name).glob("*/")):
+        if path.name.isdigit() and (path / RESULT).exists():
+            number, runs = int(path.name), read_json(path / RESULT).get("wandb_runs", [])
+            candidates = own.pop(number, [])
+            if runs:
+                files = _whole_together([file for run in runs for file in (folder / run).glob("*.wandb")])
+            else:
+                files = _first_whole(candidates, path)
+            yield _Trial(number, path, tuple(files))
+    for number, candidates in sorted(own.items()):
+        if files := _first_whole(candidates, None):
+            yield _Trial(number, None, tuple(files))
+
+
+def _own_files(folder: Path) -> dict[int, list[Path]]:
+    """The W&B files that trackers wrote, by trial; a run that was rebuilt has two."""
+    salt = identity(folder).salt
+    found: dict[int, list[Path]] = {}
+    for file in sorted(folder.glob(f"wandb/*run-*-{salt}-*/*.wandb")):
+        number = file.stem.rpartition("-")[2]
+        if number.isdigit():
+            found.setdefault(int(number), []).append(file)
+    return found
+
+
+def _first_whole(candidates: Sequence[Path], run_folder: Path | None) -> list[Path]:
+    """A trial's latest file that is uploaded or has all that its run folder has; a trial may run twice."""
+    steps: set[Any] = set()
+    if run_folder is not None:
+        steps = {row.get("_step", row.get("epoch")) for row in read_metrics(run_folder / METRICS)}
+    for file in reversed(candidates):
+        if is_synced(file):
+            return [file]
+        found = wandb_file.content(file)
+        if found.ended and found.rows >= len(steps):
+            return [file]
+    return []
+
+
+def _whole_together(files: Sequence[Path]) -> Sequence[Path]:
+    """A script's W&B files, unless one of them was not ended in order."""
+    whole = files and all(is_synced(file) or wandb_file.content(file).ended for file in files)
+    return files if whole else []
+
+
+def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
+    """Writes offline W&B runs from run folders, under the trials' ids."""
+    if not trials:
+        return
+    own = identity(folder)
+    tracker = WandbTracker("offline", "rebuilt", study_name, folder, own)
+    for trial in trials:
+        assert trial.folder is not None
+        result = read_json(trial.folder / RESULT)
+        config = read_json(trial.folder / CONFIG)
+        run = tracker.start(trial.number, config, f"{study_name}-{trial.number}", ("rebuilt",))
+        assert isinstance(run, WandbRun)
+        for row in read_metrics(trial.folder / METRICS):
+            _log_row(run, row)
+        run.finish(result.get("state", "failed"), result.get("metrics", {}))
+    tracker.close(timeout=20 + REBUILD_SECONDS * len(trials))
+    written = _own_files(folder)
+    missing = [
+        trial.number
+        for trial in trials
+        if not any(wandb_file.content(file).ended for file in written.get(trial.number, []))
+    ]
+    if missing:
+        raise WorkFailed(f"{study_name}: runs {missing} could not be rebuilt; see {folder / 'tracking.log'}")
+
+
+def _log_row(run: WandbRun, row: dict[str, Any]) -> None:
+    step = row.pop("_step", row.get("epoch", 0))
+    run.send("log", {"epoch": row.pop("epoch", step), "step": step, "metrics": row})
+
+
+def _upload(files: Sequence[Path], folder: Path, log: Path, progress: Callable[[int], None]) -> None:
+    """Has the W&B client upload `files`; it marks each that the server took."""
+    key = api_key(server())
+    variables = environment(folder) | {"WANDB_MODE": "online"} | ({"WANDB_API_KEY": key} if key else {})
+    command = [sys.executable, "-P", "-m", "wandb", "sync", "--include-online", *map(str, files)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=variables, cwd=folder
+        )
+    try:
+        while process.poll() is None:
+            progress(sum(map(is_synced, files)))
+            time.sleep(POLL_SECONDS)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    progress(sum(map(is_synced, files)))
