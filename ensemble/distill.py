@@ -23,7 +23,7 @@ from model.config import Config
 from model.errors import InputError
 from model.predictor import Memory
 from model.recordings import Recordings
-from model.run_folder import CONFIG, RESULT, read_json
+from model.run_folder import CONFIG, RESULT, Report, read_json
 from model.task import prepare
 from model.tokens import BOS, HEADS
 from model.trainer import train
@@ -98,7 +98,7 @@ def distill(
     results: Path,
     data: Path,
     wish: Wish,
-    report: Callable[[int, dict[str, float]], None],
+    report: Report,
     created: str,
 ) -> Built:
     """Trains a student of the bundle at `folder` and writes it as the bundle `<name>-distilled`.

@@ -22,11 +22,12 @@ from inference.joint import JointOptions
 from inference.options import DecodingOptions, neutral
 from inference.workbench import Workbench, identity, options_of
 from model.errors import InputError, WorkFailed
+from model.run_folder import Report
 from model.tokens import HEADS
 from tuner.definition import study_file
 from tuner.definition.study_file import StudyFile
 from tuner.launch import Request, launch
-from tuner.objective import FunctionObjective, Report
+from tuner.objective import FunctionObjective
 from tuner.search import winners
 from tuner.storage.access import open_records
 from tuner.storage.study_store import ChangedStudy

@@ -6,10 +6,10 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,15 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from model.config import Config
 from model.data_commands import PLAIN_SECONDS, chosen_data
 from model.errors import InputError
-from model.run_folder import RESULT, read_json
+from model.run_folder import RESULT, Report, read_json
 
 SHOWN = ("overall_acc", "exact_acc", "command_acc", "operation_acc")
-
-
-class Report(Protocol):
-    """Called once an epoch with its metrics."""
-
-    def __call__(self, epoch: int, metrics: dict[str, float]) -> None: ...
 
 
 def settings(pairs: Iterable[str]) -> dict[str, Any]:
@@ -81,10 +75,10 @@ def run_train(options: argparse.Namespace) -> None:
     config = Config.from_dict(values)
     data = chosen_data(options.data)
     assert data.folder is not None, "loaded from its folder"
-    output = options.output or _next_folder(options.results / "runs" / "single")
     from model.trainer import train  # torch, a second
 
-    with training_progress(config.epochs) as report:
+    chosen = nullcontext(options.output) if options.output else new_folder(options.results)
+    with chosen as output, training_progress(config.epochs) as report:
         train(config.to_dict(), report, data=data.folder, run_folder=output)
     _print_result(read_json(output / RESULT), output, as_json=options.json)
 
@@ -122,7 +116,7 @@ def training_progress(epochs: int) -> Iterator[Report]:
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
         epoch_bar = bar.add_task("preparing", total=epochs)
 
-        def report(epoch: int, metrics: dict[str, float]) -> None:
+        def report(epoch: int, metrics: Mapping[str, float]) -> None:
             bar.update(epoch_bar, completed=epoch + 1, description=_in_words(metrics))
 
         yield report
@@ -131,7 +125,7 @@ def training_progress(epochs: int) -> Iterator[Report]:
 def _plain_lines(epochs: int) -> Report:
     last = time.monotonic() - PLAIN_SECONDS
 
-    def report(epoch: int, metrics: dict[str, float]) -> None:
+    def report(epoch: int, metrics: Mapping[str, float]) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= PLAIN_SECONDS or epoch + 1 == epochs:
@@ -141,12 +135,26 @@ def _plain_lines(epochs: int) -> Report:
     return report
 
 
-def _in_words(metrics: dict[str, float]) -> str:
+def _in_words(metrics: Mapping[str, float]) -> str:
     shown = [f"{n} {metrics[f'val/{n}']:.3f}" for n in SHOWN if f"val/{n}" in metrics]
     return ", ".join([f"loss {metrics['train/loss']:.3f}", *shown, f"{metrics['epoch_seconds']:.1f} s"])
 
 
-def _next_folder(parent: Path) -> Path:
-    """`parent/<n>` with the first number that no run has."""
-    taken = [int(path.name) for path in parent.glob("*") if path.name.isdigit()]
-    return parent / str(max(taken, default=-1) + 1)
+@contextmanager
+def new_folder(results: Path) -> Iterator[Path]:
+    """`results/runs/single/<n>`, made so that of two runs that start at once each has its own number."""
+    parent = results / "runs" / "single"
+    parent.mkdir(parents=True, exist_ok=True)
+    number = max((int(path.name) for path in parent.glob("*") if path.name.isdigit()), default=-1) + 1
+    while True:
+        folder = parent / str(number)
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            number += 1
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # the run's files are there; else nothing came of it
+            folder.rmdir()

@@ -25,13 +25,11 @@ from model.memory import Microbatches
 from model.network import Network
 from model.optimizers import WeightAverage, clip_gradients, make_optimizer, set_rate
 from model.recording_files import board_of
-from model.run_folder import CONFIG, RunFolder, write_json
+from model.run_folder import CONFIG, Report, RunFolder, write_json
 from model.schedules import Schedule
 from model.task import Task, prepare
 from model.teacher import Teacher, taught
 from model.tokens import PARAM_VALUE
-
-Report = Callable[[int, dict[str, float]], None]
 
 
 def train(

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from model.errors import InputError, Pruned
-from model.run_folder import CONFIG, RunFolder, write_json
+from model.run_folder import CONFIG, Report, RunFolder, write_json
 from tuner.definition.study_file import StudyFile
 
 BUNDLE_OBJECTIVE = (
     "inference.tune:BundleObjective"  # decodes instead of training; found by name, as any other
 )
-
-Report = Callable[[int, Mapping[str, float]], None]
 
 
 class Objective(Protocol):

@@ -13,7 +13,8 @@ from model.__main__ import main
 from model.data_commands import chosen_data
 from model.errors import InputError
 from model.recordings import Recordings
-from model.train_command import settings
+from model.run_folder import RESULT
+from model.train_command import new_folder, settings
 
 
 def test_import_writes_a_data_set_and_says_what_it_found(tiny_csv, tmp_path, capsys):
@@ -136,3 +137,12 @@ def test_help_answers_without_loading_anything_heavy():
     ).stdout.split()
     assert not {"torch", "polars", "numpy", "sklearn", "rich"} & set(loaded)
     assert time.perf_counter() - began < 5
+
+
+def test_runs_that_start_at_once_have_folders_of_their_own(tmp_path):
+    with new_folder(tmp_path) as first, new_folder(tmp_path) as second:
+        (first / RESULT).write_text("{}")
+    assert (first.name, second.name) == ("0", "1")
+    assert [path.name for path in first.parent.iterdir()] == ["0"]  # nothing came of the second
+    with new_folder(tmp_path) as third:
+        assert third.name == "1"

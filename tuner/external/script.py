@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from model.errors import InputError, Pruned, TrainingFailed, nearest
-from model.run_folder import CONFIG, RunFolder, write_json
+from model.run_folder import CONFIG, Report, RunFolder, write_json
 from tuner.definition import macros
 from tuner.external import child_process
 from tuner.external.child_metrics import Stream, is_finite
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
     from tuner.definition.study_file import StudyFile
-    from tuner.objective import Report
 
 OUTPUT = "output.log"
 EVENTS = "events.jsonl"  # what the hook in the script writes; its content ends up in metrics.jsonl
