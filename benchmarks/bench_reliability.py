@@ -314,28 +314,31 @@ def two_studies(folder: Path) -> Outcome:
     return Outcome(found, f"{one.trials} + {other.trials} trials, 2 agents each")
 
 
+def stopped_in_a_trial(bench: Bench) -> tuple[int, list[int]] | None:
+    """Stops an agent and gives it and its trial; None when it had ended its trial before it was stopped."""
+    running = [trial for trial in bench.trials_in_storage() if trial.state.name == "RUNNING"]
+    victim = next((t.user_attrs["lease"]["pid"] for t in running if "lease" in t.user_attrs), None)
+    if victim is None:  # between two trials an agent holds none
+        return None
+    send(victim, signal.SIGSTOP)
+    held = [
+        trial.number
+        for trial in bench.trials_in_storage()
+        if trial.state.name == "RUNNING" and trial.user_attrs.get("lease", {}).get("pid") == victim
+    ]
+    if held:
+        return victim, held
+    send(victim, signal.SIGCONT)
+    return None
+
+
 def stopped_agent(folder: Path) -> Outcome:
     """An agent is stopped in the middle of a trial, which is given away; then it wakes up."""
     bench = Bench(folder, trials=20, pause=0.1, term=2.0)
     process = bench.start(agents=2)
     try:
         wait_for(lambda: len(bench.finished()) >= 2 if bench.states() else False)
-        victim = wait_for(  # between two trials an agent holds none
-            lambda: next(
-                (
-                    trial.user_attrs["lease"]["pid"]
-                    for trial in bench.trials_in_storage()
-                    if trial.state.name == "RUNNING" and "lease" in trial.user_attrs
-                ),
-                None,
-            )
-        )
-        send(victim, signal.SIGSTOP)
-        lost = [
-            trial.number
-            for trial in bench.trials_in_storage()
-            if trial.state.name == "RUNNING" and trial.user_attrs["lease"]["pid"] == victim
-        ]
+        victim, lost = wait_for(lambda: stopped_in_a_trial(bench))
         wait_for(lambda: bench.states()["FAIL"] > 0 and any(map(silent, bench.trials_in_storage())))
         send(victim, signal.SIGCONT)
         status = process.wait(120)

@@ -15,10 +15,8 @@ from typing import Any
 import pytest
 
 from model.errors import InputError, Pruned, TrainingFailed
-from model.run_folder import read_json, read_metrics
+from model.run_folder import Report, read_json, read_metrics
 from tuner.external.script import ExternalObjective, working_folder
-
-Report = Callable[[int, Mapping[str, float]], None]
 
 
 class Sandbox:
@@ -342,14 +340,18 @@ def test_what_a_finished_script_leaves_running_is_ended(sandbox: Sandbox) -> Non
 @pytest.mark.skipif(
     sys.platform != "linux", reason="the kernel tells a child of its parent's death on Linux only"
 )
-def test_a_killed_agent_takes_its_script_along(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("hang_up", ["SIG_DFL", "SIG_IGN"])
+def test_a_killed_agent_takes_its_script_along(sandbox: Sandbox, hang_up: str) -> None:
+    """Under `nohup` too, whose children ignore SIGHUP."""
     sandbox.script("""
         import os, pathlib, time
         pathlib.Path("pid").write_text(str(os.getpid()))
         time.sleep(60)
     """)
     agent = f"""
+import signal
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.{hang_up})
 from tuner.external.script import ExternalObjective
 folder = Path({str(sandbox.folder)!r})
 run = ExternalObjective(study="s", program="train.py", command=None, folder=folder, metric="acc")

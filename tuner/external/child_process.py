@@ -25,8 +25,9 @@ SECRET_LENGTH = 8  # shorter values would blank out ordinary words
 class ChildProcess:
     """Runs one command. As a context manager: whatever happens inside, nothing of its group is left running.
 
-    A prune ends it with SIGTERM; an interrupted agent with SIGINT; an agent that died with SIGHUP (from the
-    kernel, where `setpriv` can ask for it). The first two are followed by SIGKILL after a grace time.
+    A prune ends it with SIGTERM, an interrupted agent with SIGINT, each followed by SIGKILL after a grace
+    time. When the agent dies the kernel sends SIGTERM, where `setpriv` can ask for it (not SIGHUP: under
+    `nohup` a script would ignore that).
     """
 
     def __init__(
@@ -120,7 +121,7 @@ def _end_of(pid: int) -> int | None:
 
 def _guard() -> list[str]:
     """A prefix that has the kernel end the child when its agent dies, where the system offers it."""
-    return ["setpriv", "--pdeathsig", "HUP"] if shutil.which("setpriv") else []
+    return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 def tail(path: Path) -> str:
