@@ -21,7 +21,8 @@ import pytest
 import torch
 
 from model.errors import InputError, WorkFailed
-from tuner.agent import Agent, Order
+from tuner.agent import Agent
+from tuner.order import Order
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/tuning_guide.md")

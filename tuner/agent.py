@@ -15,8 +15,8 @@ import signal
 import sys
 import threading
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,53 +27,17 @@ from optuna.trial import Trial
 from model.errors import InputError, WorkFailed
 from tuner import objective
 from tuner.artifacts import run_store, weights
-from tuner.definition.pruner_settings import PrunerSettings
-from tuner.definition.study_file import StudyFile
 from tuner.executors import arrival
+from tuner.order import Order
 from tuner.search import pruners, samplers, stopping
 from tuner.storage import leases
-from tuner.storage.access import open_records, storage_errors
+from tuner.storage.access import open_records, patience_with, storage_errors
 from tuner.storage.allocate import Allocator, Done, Wait
-from tuner.tracking.tracker import Tracker
+from tuner.storage.records import Records
 from tuner.trial import Ended, TrialRunner
 
 IDLE_SECONDS = 0.25  # between looks at the storage while all places are taken
 AGENTS_STARTED = "agents_started"  # study attribute: how many agents have worked on it, for their seeds
-
-
-@dataclass(frozen=True)
-class Order:
-    """Everything an agent needs; pickled to it.
-
-    Attributes:
-        total: finished trials wanted, None without end.
-        data: the data set of our model's studies.
-        min_free: bytes that must be free on the disk of `results` before a trial starts.
-        term: seconds that a lease lives without a beat.
-        sender: where the order comes from, which may be another machine; None: from this process's parent.
-        data_hash: content of the data set, by which a host that lacks it fetches it.
-        artifacts: where run folders are stored for other machines; None: nowhere.
-    """
-
-    url: str = field(repr=False)  # it may hold a password
-    study_file: StudyFile
-    study_name: str
-    results: Path
-    total: int | None
-    seed: int
-    tracker: Tracker
-    pruner: PrunerSettings
-    base: Mapping[str, Any]
-    overrides: Mapping[str, Any]
-    data: Path | None = None
-    max_epochs: int | None = None
-    min_free: int = 200 * 2**20
-    term: float = leases.TERM_SECONDS
-    keep_weights: int = weights.KEEP
-    log: Path | None = None
-    sender: arrival.Sender | None = None
-    data_hash: str | None = None
-    artifacts: run_store.Place | None = None
 
 
 def main(order: Order, connection: Connection) -> None:
@@ -145,11 +109,7 @@ class Agent:
         self._order = order
         self._link = link
         study_file = order.study_file
-        self._records = open_records(order.url)
-        self._records.patience.stopping = link.stopping
-        with storage_errors(order.url):
-            self._study = optuna.load_study(study_name=order.study_name, storage=self._records)
-            self._study.sampler = samplers.make(study_file, self._seed())
+        self._records, self._study = _connected(order, link.stopping)
         owner = self._owner = leases.Owner.this_process()
         self._heartbeat = leases.Heartbeat(owner, self._records.renew, term=order.term)
         grid = None
@@ -237,13 +197,29 @@ class Agent:
             if self._mirror is not None:
                 self._mirror.after(ended.number)
 
-    def _seed(self) -> int:
-        """Differs by agent and restart, as equal seeds draw equal start-up trials."""
-        with self._records.lock:
-            study_id = self._study._study_id
-            serial = int(self._records.get_study_user_attrs(study_id).get(AGENTS_STARTED, 0))
-            self._records.set_study_user_attr(study_id, AGENTS_STARTED, serial + 1)
-        return seed_of(self._order.study_name, self._order.seed, serial)
+
+def _connected(order: Order, stopping: Callable[[], bool]) -> tuple[Records, optuna.Study]:
+    """The storage and the study in it; an agent that starts while the storage is away waits for it."""
+
+    def connect() -> tuple[Records, optuna.Study]:
+        records = open_records(order.url)
+        records.patience.stopping = stopping
+        with storage_errors(order.url):
+            study = optuna.load_study(study_name=order.study_name, storage=records)
+            study.sampler = samplers.make(order.study_file, _seed(order, records, study._study_id))
+        return records, study
+
+    patience = patience_with(order.url)
+    patience.stopping = stopping
+    return patience.insist(connect)
+
+
+def _seed(order: Order, records: Records, study_id: int) -> int:
+    """Differs by agent and restart, as equal seeds draw equal start-up trials."""
+    with records.lock:
+        serial = int(records.get_study_user_attrs(study_id).get(AGENTS_STARTED, 0))
+        records.set_study_user_attr(study_id, AGENTS_STARTED, serial + 1)
+    return seed_of(order.study_name, order.seed, serial)
 
 
 def check_disk(folder: Path, wanted: int) -> None:

@@ -10,19 +10,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import optuna
 from rich.console import Console
 from rich.table import Table
 
 from model.config import Config
 from model.errors import WorkFailed
 from tuner import on_bundle, probe, retrain
+from tuner.artifacts.run_store import Place
 from tuner.definition import study_file
 from tuner.definition.study_file import CAMPAIGN, StudyFile
-from tuner.executors.local import cores
-from tuner.launch import Request, TimeIsUp, data_for, launch
+from tuner.launch import Request, TimeIsUp, agents_for, as_begun, data_for, launch
 from tuner.objective import ModelObjective
 from tuner.search import winners
-from tuner.storage.access import open_records, storage_errors
+from tuner.storage.access import find_records, open_records, storage_errors
 from tuner.view import View, duration
 
 FIRST_SEED = 1000  # seeds of retrainings are above those that studies search
@@ -53,14 +54,34 @@ class Campaign:
             WorkFailed: a study stopped for an error.
         """
         deadline = None if self.request.timeout is None else time.monotonic() + self.request.timeout
+        request = self._as_begun()
         try:
             for number, file in enumerate(self.files, 1):
                 self._say(f"[bold]{number}/{len(self.files)} {file.name}[/]: {file.purpose}")
-                self._stage(replace(self.request, study_file=file), deadline)
+                self._stage(replace(request, study_file=file), deadline)
         except TimeIsUp as left:
             self._say(str(left))
             return
         self._say("the campaign is done; next: python -m tuner status, python -m inference decode FILE.csv")
+
+    def _as_begun(self) -> Request:
+        """The request with what the campaign was begun with, where it says nothing of its own.
+
+        `as_begun` does this for one study; here it reaches the studies that no agent has seen yet.
+        """
+        request = self.request
+        with storage_errors(request.url):
+            records = None if request.fresh else find_records(request.url)
+            if records is None:
+                return request
+            names = set(optuna.get_all_study_names(records))
+            begun = [file for file in self.files if file.name in names]
+            if not begun:
+                return request
+            place = Place.of(winners.load_study(records, begun[-1].name))
+        if request.artifacts is None and place is not None:
+            request = replace(request, artifacts=place.url)
+        return as_begun(replace(request, study_file=begun[-1]), self.make_view())
 
     def _stage(self, request: Request, deadline: float | None) -> None:
         """One study, and for one that trains the confirmation of its winner."""
@@ -77,8 +98,9 @@ class Campaign:
         """Prints the timeline, with an estimate from a probe of the default configuration."""
         hours = 0.0
         config = {**Config().to_dict(), **self.request.overrides}
-        data = data_for(replace(self.request, study_file=self.files[0]), self.make_view())
-        agents = self.request.agents or cores(None)
+        first = replace(self.request, study_file=self.files[0])
+        data = data_for(first, self.make_view())
+        agents = agents_for(first, None)
         measured = probe.measure(ModelObjective(data), config, agents=agents)
         table = Table(box=None, padding=(0, 2), header_style="bold")
         for heading in ("", "study", "runs", "epochs a run", "estimate", "asks"):

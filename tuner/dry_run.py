@@ -11,7 +11,6 @@ from rich.table import Table
 
 from tuner import agent, launch, objective, probe
 from tuner.definition.study_file import StudyFile
-from tuner.executors.local import cores
 from tuner.launch import Request
 from tuner.search import samplers
 from tuner.search.winners import in_words
@@ -91,7 +90,7 @@ def _cost(
 ) -> None:
     """Hours, from a measured probe of the first configuration on one agent."""
     total = request.trials or study_file.run_cap
-    agents = request.agents or cores(total)
+    agents = launch.agents_for(request, total)
     measured = probe.measure(run, {**config, **request.overrides}, agents=agents)
     epochs = int(request.overrides.get("epochs", 0)) or study_file.max_epochs or 1
     mean = probe.expected_epochs(study_file.pruner, epochs)

@@ -21,8 +21,7 @@ from model.config import Config
 from model.errors import InputError
 from tuner import probe
 from tuner.definition.study_file import StudyFile
-from tuner.executors.local import cores
-from tuner.launch import Request, data_for
+from tuner.launch import Request, agents_for, data_for
 from tuner.objective import ModelObjective
 from tuner.report import data, ledger, pairs, terminal
 from tuner.report.data import PAIRED, Material
@@ -120,7 +119,7 @@ def show_cost(request: Request, console: Console, view: View) -> None:
     """Hours, from a measured probe of the first point."""
     base = request.study_file.base.config
     points = [{**base, **point} for point in request.study_file.space.grid()[: request.trials]]
-    agents = request.agents or cores(len(points))
+    agents = agents_for(request, len(points))
     measured = probe.measure(
         ModelObjective(data_for(request, view)), {**points[0], **request.overrides}, agents=agents
     )

@@ -12,11 +12,13 @@ from optuna.trial import TrialState
 
 from model.errors import InputError, WorkFailed
 from model.run_folder import STORED, read_json, write_json
-from tuner import agent
 from tuner.artifacts import run_store, shipping, weights
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.study_file import StudyFile
+from tuner.executors import gpus
 from tuner.executors.choice import ExecutorChoice, open_executor
+from tuner.executors.local import suited
+from tuner.order import Order
 from tuner.search import winners
 from tuner.storage import allocate, leases, study_store
 from tuner.storage.access import find_records, open_records, storage_errors
@@ -36,7 +38,7 @@ class Request:
 
     Attributes:
         trials: finished trials wanted; None: the study's own number.
-        agents: None: one a core, at most one per trial; on a cluster, what its executor says.
+        agents: None: what the executor says; on this machine one a GPU that trials use, else one a core.
         data: a data set's folder; None: the only one there is.
         overrides: values of the configuration that hold whatever the study says.
         base: values beneath the study's, in place of those that its file names; with `base_from`, in words.
@@ -136,7 +138,7 @@ def launch(request: Request, view: View) -> Result:
         if tracker.mode != "off" or study_file.external:
             view.say(tracker.reason)
         max_epochs = int(request.overrides.get("epochs", 0)) or study_file.max_epochs
-        order = agent.Order(
+        order = Order(
             url=request.url,
             study_file=study_file,
             study_name=study_file.name,
@@ -160,11 +162,16 @@ def launch(request: Request, view: View) -> Result:
 
 
 def _run(
-    request: Request, order: agent.Order, view: View, records: Records, study: optuna.Study, total: int | None
+    request: Request, order: Order, view: View, records: Records, study: optuna.Study, total: int | None
 ) -> Result:
     memory = SMALL_MEMORY if order.data is None else MODEL_MEMORY
     executor = open_executor(
-        request.executor, agents=request.agents, total=total, memory=memory, say=view.say
+        request.executor,
+        agents=request.agents,
+        total=total,
+        memory=memory,
+        gpus=gpus_for(request.study_file, request.overrides),
+        say=view.say,
     )
     agents = request.agents or executor.agents(total)
     view.begin(study, records, order.study_file, total=total, agents=agents)
@@ -189,7 +196,7 @@ def _run(
     return Result(reason, supervisor.fine, supervisor.interrupted, finished, total, supervisor.timed_out)
 
 
-def _store_rest(order: agent.Order, place: run_store.Place, study: optuna.Study, view: View) -> None:
+def _store_rest(order: Order, place: run_store.Place, study: optuna.Study, view: View) -> None:
     """Stores what agents could not: of a store that was away, or of one that the study did not have."""
     mirror = run_store.Mirror(
         place,
@@ -200,6 +207,21 @@ def _store_rest(order: agent.Order, place: run_store.Place, study: optuna.Study,
         say=lambda reason: view.say(f"some run folders are on this machine alone: {reason}"),
     )
     mirror.finish()
+
+
+def agents_for(request: Request, total: int | None) -> int:
+    """How many agents will run a study of `total` trials here."""
+    return request.agents or suited(total, gpus_for(request.study_file, request.overrides))
+
+
+def gpus_for(study_file: StudyFile, overrides: Mapping[str, Any]) -> tuple[str, ...]:
+    """The GPUs that trials of a study use: of our own model's, unless they are told to stay on the processor.
+
+    What another program or a function does with a GPU is not known here: it sees all of them.
+    """
+    if study_file.external or study_file.objective or study_file.on != "train":
+        return ()
+    return () if overrides.get("device") == "cpu" else gpus.here()
 
 
 def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: int | None) -> str | None:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tuner import agent
 from tuner.executors.protocol import Executor, Worker
+from tuner.order import Order
 
 POLL_SECONDS = 0.2
 QUICK_DEATH_SECONDS = 10.0  # an agent that dies this soon after its start, five times in a row, will again
@@ -63,7 +63,7 @@ class Supervisor:
 
     def __init__(
         self,
-        order: agent.Order,
+        order: Order,
         executor: Executor,
         *,
         agents: int | None,

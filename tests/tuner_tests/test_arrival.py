@@ -13,10 +13,10 @@ import pytest
 from model.errors import InputError
 from model.recordings import MANIFEST
 from model.run_folder import write_json
-from tuner.agent import Order
 from tuner.definition.study_file import StudyFile
 from tuner.executors import arrival
 from tuner.executors.choice import ExecutorChoice
+from tuner.order import Order
 from tuner.storage.access import default_url
 from tuner.tracking.tracker import NullTracker
 

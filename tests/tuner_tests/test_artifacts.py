@@ -16,12 +16,13 @@ from optuna.trial import Trial
 from model.errors import InputError
 from model.recordings import Recordings
 from tuner.__main__ import main
-from tuner.agent import Agent, Link, Order
+from tuner.agent import Agent, Link
 from tuner.artifacts import shipping
 from tuner.artifacts.artifact_store import ArtifactStore, StoreFailed, checked_url
 from tuner.artifacts.run_store import Mirror, Place, RunStore, place_for
 from tuner.definition.study_file import StudyFile
 from tuner.launch import Request, launch
+from tuner.order import Order
 from tuner.storage import study_store
 from tuner.storage.records import Records
 from tuner.tracking.tracker import open_tracker

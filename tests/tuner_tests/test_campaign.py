@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -10,11 +11,13 @@ from rich.console import Console
 
 from tuner import retrain, verify
 from tuner.__main__ import main
+from tuner.artifacts.run_store import Place, RunStore
 from tuner.campaign import Campaign
 from tuner.definition.study_file import StudyFile
 from tuner.launch import Request
 from tuner.retrain import Candidate
 from tuner.search import winners
+from tuner.storage import study_store
 from tuner.storage.access import open_records
 from tuner.view import PlainView
 
@@ -109,3 +112,20 @@ def test_each_study_starts_from_the_confirmed_winner_before_it(
     results = ["--storage", url, "--results", str(tmp_path / "results")]
     assert main(["export", "first", *results]) == 0
     assert "# confirmed winner of first (trial 2, 0.7)" in capsys.readouterr().out
+
+
+def test_a_resumed_campaign_gives_later_studies_what_it_was_begun_with(
+    make_study: MakeStudy, url: str, tmp_path: Path
+) -> None:
+    files = [make_study(FIRST, "first.yaml"), make_study(SECOND, "second.yaml")]
+    console = Console(width=200)
+    plain = Request(files[0], url, tmp_path / "results", agents=1, wandb="off")
+    store = f"file://{tmp_path}/store"
+    told = replace(plain, artifacts=store, overrides={"pause": 0.01})
+    Campaign(told, lambda: PlainView(console), console, files[:1]).run()
+    Campaign(plain, lambda: PlainView(console), console, files).run()
+    second = winners.load_study(open_records(url), "second")
+    place = Place.of(second)
+    assert place is not None and place.url == store
+    assert second.user_attrs[study_store.ORIGIN]["overrides"] == {"pause": 0.01}
+    assert RunStore(place).numbers() == {0, 1}

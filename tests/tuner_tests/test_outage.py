@@ -1,6 +1,7 @@
 """A storage that cannot be reached for a while costs no trial; one that stays away ends it in one line."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -220,6 +221,34 @@ def test_a_study_lives_through_a_restart_of_the_database_and_shows_no_password(
     assert "s3cret" not in output
     assert [path for path in written if b"s3cret" in path.read_bytes()] == []
     assert any("wandb" in str(path) for path in written)
+
+
+def test_an_agent_that_starts_while_the_database_is_away_waits_for_it(
+    make_study: MakeStudy, postgres: Any, postgres_url: Callable[[], str], tmp_path: Path
+) -> None:
+    make_study()
+    url = postgres_url()
+    records = open_records(url, create=True)
+    process = command(
+        tmp_path, url, "study", "small.yaml", "--agents", "1", "--set", "pause=0.3", "--wandb", "off"
+    )
+    deadline = time.monotonic() + 300
+    while not _begun(records):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
+    study_id = records.get_study_id_from_name("small")
+    ((_, _, lease),) = records.running(study_id)
+    assert lease is not None
+    postgres.stop()
+    try:
+        os.kill(lease["pid"], signal.SIGKILL)
+        time.sleep(5)  # the next agent has started by now, or has failed to
+        assert process.poll() is None, process.communicate()
+    finally:
+        postgres.start()
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert sorted(states(records)) == ["COMPLETE"] * 6 + ["FAIL"]
 
 
 def test_a_database_that_stays_away_ends_the_study_in_a_line_and_a_resume_finishes_it(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tuner import agent
 from tuner.definition.study_file import StudyFile
+from tuner.order import Order
 from tuner.supervisor import Event, Supervisor
 from tuner.tracking.tracker import NullTracker
 
@@ -57,7 +57,7 @@ class Places:
     def full(self, running: int) -> str | None:
         return None if self.scripts and running < self._places else "no worker is free"
 
-    def start(self, order: agent.Order, index: int) -> Script:
+    def start(self, order: Order, index: int) -> Script:
         self.started.append(self.scripts.pop(0))
         return self.started[-1]
 
@@ -76,7 +76,7 @@ Supervise = Callable[[Places, int | None], tuple[Supervisor, list[Event]]]
 def supervise(make_study: Callable[..., StudyFile], tmp_path: Path) -> Supervise:
     """Runs the loop over some places; returns the supervisor and what the view was told."""
     file = make_study()
-    order = agent.Order(
+    order = Order(
         url="",
         study_file=file,
         study_name=file.name,

@@ -33,7 +33,8 @@ def add(subparsers: opt.Subparsers) -> None:
         "--agents",
         type=opt.positive,
         metavar="N",
-        help="trials at a time, at most (default: one a core; with dask one a worker, with ray one a CPU)",
+        help="trials at a time, at most (default: one a core, or one a GPU where our model trains on GPUs; "
+        "with dask one a worker, with ray one a CPU)",
     )
     parser.add_argument(
         "--executor",

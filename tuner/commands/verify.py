@@ -21,7 +21,9 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("study", metavar="NAME")
     parser.add_argument("--top", type=opt.positive, default=5, metavar="K", help="(default: 5)")
     parser.add_argument("--seeds", type=opt.positive, default=3, metavar="N", help="(default: 3)")
-    parser.add_argument("--agents", type=opt.positive, metavar="N", help="processes (default: one a core)")
+    parser.add_argument(
+        "--agents", type=opt.positive, metavar="N", help="processes (default: one a core or a GPU)"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data set (default: the only one in data/)")
     parser.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
     parser.add_argument("--fresh", action="store_true", help="retrain again, even what was verified before")

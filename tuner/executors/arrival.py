@@ -8,38 +8,17 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from model.errors import InputError, WorkFailed
 from tuner.artifacts import shipping
-from tuner.storage import leases
+from tuner.order import Order, Sender
 from tuner.storage.locks import sqlite_path
-
-if TYPE_CHECKING:
-    from tuner.agent import Order
 
 
 class Unsuited(WorkFailed):
     """An agent cannot work where it is; agents elsewhere may. One line names host, cause and remedy."""
-
-
-@dataclass(frozen=True)
-class Sender:
-    """The machine that an order comes from, and the folder that its command was given in."""
-
-    host: str
-    boot: str
-    folder: Path
-
-    @classmethod
-    def this_process(cls) -> Sender:
-        return cls(socket.gethostname(), leases.boot_id(), Path.cwd())
-
-    def elsewhere(self) -> bool:
-        """Whether this process runs on another machine."""
-        return (self.host, self.boot) != (socket.gethostname(), leases.boot_id())
 
 
 def addressed(order: Order) -> Order:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from model.errors import InputError
-from tuner.executors.local import LocalExecutor, cores, share
+from tuner.executors.local import LocalExecutor, share, suited
 from tuner.executors.protocol import Executor
 
 Kind = Literal["local", "dask", "ray"]
@@ -41,6 +41,7 @@ def open_executor(
     agents: int | None,
     total: int | None,
     memory: int = 0,
+    gpus: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Executor:
     """Opens what was chosen.
@@ -48,6 +49,7 @@ def open_executor(
     Args:
         agents, total: as in the request: agents wanted at most, finished trials wanted.
         memory: bytes that an agent of this machine needs beside others.
+        gpus: of this machine, which the trials use.
         say: told in a line what was found.
 
     Raises:
@@ -61,4 +63,4 @@ def open_executor(
         from tuner.executors import ray_actors
 
         return ray_actors.open_cluster(choice.address, say)
-    return LocalExecutor(threads=share(agents or cores(total)), memory=memory)
+    return LocalExecutor(threads=share(agents or suited(total, gpus)), memory=memory, gpus=gpus)

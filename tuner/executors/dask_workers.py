@@ -18,9 +18,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from model.errors import InputError, WorkFailed
-from tuner.agent import Order
 from tuner.executors.arrival import addressed
 from tuner.executors.hosted import ENDED, Hosted
+from tuner.order import Order
 
 if TYPE_CHECKING:
     import distributed

@@ -11,8 +11,8 @@ from __future__ import annotations
 import multiprocessing
 from typing import Any
 
-from tuner.agent import Order
 from tuner.executors.local import LocalExecutor
+from tuner.order import Order
 
 ENDED = "ended"  # event of the last message, with `how`
 

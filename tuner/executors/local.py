@@ -12,7 +12,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tuner import agent
+from tuner.executors import gpus as gpu
+from tuner.order import Order
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 
@@ -61,16 +63,20 @@ class LocalExecutor:
         threads: of each agent.
         memory: bytes that an agent needs; a further one is not started where less is available.
         overrule: sets the threads also where the environment has a number of its own.
+        gpus: that agents use (`tuner.executors.gpus`); of several, each agent sees one, in turn.
     """
 
-    def __init__(self, *, threads: int = 1, memory: int = 0, overrule: bool = False) -> None:
+    def __init__(
+        self, *, threads: int = 1, memory: int = 0, overrule: bool = False, gpus: Sequence[str] = ()
+    ) -> None:
         self._overrule = overrule
         self._threads = threads
         self._memory = memory
+        self._gpus = gpus
         self._workers: list[LocalWorker] = []
 
     def agents(self, total: int | None) -> int:
-        return cores(total)
+        return suited(total, self._gpus)
 
     def full(self, running: int) -> str | None:
         free = available_memory()
@@ -78,13 +84,14 @@ class LocalExecutor:
             return None
         return f"{free // 2**20} MiB are free, it needs {self._memory // 2**20}"
 
-    def start(self, order: agent.Order, index: int) -> LocalWorker:
+    def start(self, order: Order, index: int) -> LocalWorker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
             target=agent.main, args=(order, theirs), name=f"agent-{index}", daemon=False
         )
-        with threads_in_environment(self._threads, overrule=self._overrule), _sigint_held():
+        threads = threads_in_environment(self._threads, overrule=self._overrule)
+        with threads, self._one_gpu_in_environment(index), _sigint_held():
             process.start()
         theirs.close()
         worker = LocalWorker(process, ours)
@@ -98,6 +105,21 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Nothing is left: each agent went with its own worker."""
+
+    @contextlib.contextmanager
+    def _one_gpu_in_environment(self, index: int) -> Iterator[None]:
+        if len(self._gpus) < 2:
+            yield
+            return
+        before = os.environ.get(gpu.VISIBLE)
+        os.environ[gpu.VISIBLE] = self._gpus[index % len(self._gpus)]
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[gpu.VISIBLE]
+            else:
+                os.environ[gpu.VISIBLE] = before
 
 
 @contextlib.contextmanager
@@ -128,9 +150,10 @@ def threads_in_environment(threads: int, *, overrule: bool = False) -> Iterator[
                 os.environ[name] = value
 
 
-def cores(total: int | None) -> int:
-    """Agents for a study of `total` trials on this machine: one a core, and no more than there are trials."""
-    return max(1, min(os.cpu_count() or 1, total or 10**9))
+def suited(total: int | None, gpus: Sequence[str] = ()) -> int:
+    """Agents for a study of `total` trials on this machine: one for each of `gpus`, where its trials use
+    them, else one a core; no more than there are trials."""
+    return max(1, min(len(gpus) or os.cpu_count() or 1, total or 10**9))
 
 
 def share(agents: int) -> int:

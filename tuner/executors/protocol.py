@@ -7,10 +7,9 @@ words travel, and how one finds out that the agent has died, is the executor's b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from tuner.agent import Order
+from tuner.order import Order
 
 
 class Worker(Protocol):

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from model.errors import InputError, WorkFailed
-from tuner.agent import Order
 from tuner.executors.arrival import addressed
 from tuner.executors.hosted import ENDED
+from tuner.order import Order
 
 LOCAL = "local"  # Ray's word for a cluster of its own on this machine, gone with this command
 OBJECT_STORE = 80 * 2**20  # bytes; the least that Ray takes is 75 MiB, and nothing but words passes through

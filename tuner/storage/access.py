@@ -70,7 +70,7 @@ def open_records(url: str, *, create: bool = False) -> Records:
         StorageFailed: it cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    patience = Patience(hide_password(url), limit=_patience_seconds())
+    patience = patience_with(url)
     if url.startswith(GRPC):
         from tuner.storage import remote
 
@@ -78,11 +78,12 @@ def open_records(url: str, *, create: bool = False) -> Records:
     return Records(*open_database(url, create=create), patience)
 
 
-def _patience_seconds() -> float:
-    """How long a storage is waited for that cannot be reached."""
+def patience_with(url: str) -> Patience:
+    """How long the storage at `url` is waited for when it cannot be reached."""
     told = os.environ.get(PATIENCE_VARIABLE)
     try:
-        return PATIENCE_SECONDS if told is None else max(0.0, float(told))
+        limit = PATIENCE_SECONDS if told is None else max(0.0, float(told))
+        return Patience(hide_password(url), limit=limit)
     except ValueError:
         raise InputError(f"${PATIENCE_VARIABLE}: expected seconds, got '{told}'") from None
 

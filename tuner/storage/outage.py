@@ -104,7 +104,7 @@ class Patience:
                 return result
             if self.stopping():
                 raise StorageFailed(
-                    f"storage {self.where} cannot be reached, so the trial cannot be put back: "
+                    f"storage {self.where} cannot be reached, so nothing could be put back: "
                     "run the same command again to go on"
                 )
             self._sleep(min(RETRY_SECONDS, self.limit / 4))

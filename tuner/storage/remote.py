@@ -18,7 +18,7 @@ from model.errors import InputError, WorkFailed
 from tuner.storage import wire
 from tuner.storage.ledger import Pending
 from tuner.storage.locks import LOCK_SECONDS, Reentrant
-from tuner.storage.outage import StorageFailed, StorageUnreachable
+from tuner.storage.outage import StorageUnreachable
 
 if TYPE_CHECKING:
     import grpc
@@ -37,7 +37,7 @@ def connect(url: str) -> tuple[BaseStorage, RemoteLedger]:
 
     Raises:
         InputError: the URL is malformed, gRPC is not installed, or another kind of server answers.
-        StorageFailed: nothing answers there.
+        StorageUnreachable: nothing answers there.
     """
     import_grpc()
     import grpc
@@ -48,7 +48,7 @@ def connect(url: str) -> tuple[BaseStorage, RemoteLedger]:
         grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
     except grpc.FutureTimeoutError:
         channel.close()
-        raise StorageFailed(
+        raise StorageUnreachable(
             f"storage grpc://{address}: nothing answers; start it where the studies are with: "
             "python -m tuner serve (and is the tunnel up?)"
         ) from None
