@@ -4,6 +4,7 @@ import math
 import random
 from types import SimpleNamespace
 
+import numpy as np
 import optuna
 import pytest
 
@@ -110,6 +111,50 @@ def test_a_stopped_trial_is_explained_in_words():
     assert rule.explain(study, trial) == (
         "epoch 3: only reached 0.41; the best third of 6 trials had 0.52 or better there"
     )
+
+
+def passes(values: list[float], direction: str, **settings: int) -> list[bool]:
+    """Which of trials that report `values` at the only rung go on."""
+    study = optuna.create_study(direction=direction)
+    rule = pruners.make(PrunerSettings("successive_halving", max_resource=3, eta=3, **settings), "s")
+    found = []
+    for value in values:
+        trial = study.ask()
+        trial.report(value, 1)
+        found.append(not rule.should_prune(study, trial))
+    return found
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_beside_the_latest_one_in_eta_goes_on_however_the_trials_improve(sign):
+    noise = np.random.default_rng(0).normal(size=240)
+    improving = list(sign * (np.arange(240) / 40 + noise))
+    direction = "maximize" if sign == 1 else "minimize"
+    all_alone = passes(improving, direction)
+    lately = passes(improving, direction, recent=18)
+    assert sum(all_alone[60:]) / 180 > 0.6  # twice what eta promises
+    assert 0.25 < sum(lately[60:]) / 180 < 0.45
+    assert all(everywhere for everywhere, late in zip(all_alone, lately, strict=True) if late)
+
+
+def test_worsening_trials_are_not_let_pass_by_the_latest():
+    worsening = [1 - place / 100 for place in range(60)]
+    assert passes(worsening, "maximize", recent=9) == passes(worsening, "maximize")
+
+
+def test_the_latest_are_named_and_counted():
+    study = optuna.create_study(direction="maximize")
+    rule = pruners.make(PrunerSettings("successive_halving", max_resource=3, eta=3, recent=6), "s")
+    for value in (0.1, 0.1, 0.1, 0.5, 0.6, 0.7, 0.4, 0.5):
+        study.ask().report(value, 1)
+    trial = study.ask()
+    trial.report(0.55, 1)
+    assert rule.explain(study, trial) == (
+        "epoch 1: only reached 0.55; the best third of the latest 6 trials had 0.6 or better there"
+    )
+    assert "of all and of the latest 6" in rule.settings.describe()
+    with pytest.raises(InputError, match=r"expected recent to be eta \(3\) or more, got 2"):
+        PrunerSettings("successive_halving", max_resource=3, eta=3, recent=2)
 
 
 def test_several_objectives_are_pruned_by_the_first():

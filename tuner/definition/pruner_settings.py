@@ -23,6 +23,7 @@ class PrunerSettings:
         max_resource: epochs of a whole trial (hyperband: decides the number of brackets).
         eta: of how many trials one goes on at a rung.
         brackets: how many of Hyperband's brackets are used, those that stop earliest first; None: all.
+        recent: of how many latest trials at the rung one in eta goes on, besides of all; None: of all alone.
         startup_trials: trials that the median rule waits for.
         warmup: epochs before which the median rule stops nothing.
         min_iter, max_iter, s, strict: W&B's early_terminate.
@@ -39,6 +40,7 @@ class PrunerSettings:
     s: int | None = None
     strict: bool = True
     brackets: int | None = None
+    recent: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -54,6 +56,8 @@ class PrunerSettings:
             )
         if self.kind in ("hyperband", "successive_halving") and (self.eta < 2 or self.eta != int(self.eta)):
             raise InputError(f"pruner: expected eta to be a whole number from 2, got {self.eta!r}")
+        if self.recent is not None and self.recent < self.eta:
+            raise InputError(f"pruner: expected recent to be eta ({self.eta:g}) or more, got {self.recent}")
         if self.kind == "wandb_hyperband" and not wandb_bands(self):
             raise InputError(
                 "early_terminate: no epoch to stop at; expected min_iter >= 1, or max_iter >= eta and s >= 1"
@@ -70,6 +74,7 @@ class PrunerSettings:
 
     def describe(self) -> str:
         """The rule in words, for `--dry-run`."""
+        lately = f", of all and of the latest {self.recent}" if self.recent else ""
         match self.kind:
             case "hyperband":
                 rungs, count = rung_steps(self, 0), brackets(self)
@@ -77,11 +82,11 @@ class PrunerSettings:
                 later = " (later brackets skip the first ones)" if count > 1 else ""
                 return (
                     f"Hyperband: {name}, best 1 in {self.eta:g} goes on after epochs "
-                    f"{', '.join(map(str, rungs)) or 'none'}{later}"
+                    f"{', '.join(map(str, rungs)) or 'none'}{lately}{later}"
                 )
             case "successive_halving":
                 steps = ", ".join(map(str, rung_steps(self, 0))) or "none"
-                return f"successive halving: best 1 in {self.eta:g} goes on after epochs {steps}"
+                return f"successive halving: best 1 in {self.eta:g} goes on after epochs {steps}{lately}"
             case "median":
                 return f"median: from epoch {self.warmup}, once {self.startup_trials} trials have finished"
             case "wandb_hyperband":

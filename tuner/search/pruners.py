@@ -64,14 +64,14 @@ class _Verdict:
     step: int
     value: float
     needed: float
-    among: int
+    among: str
     rule: str
     worse: bool
 
     def __str__(self) -> str:
         reached = "reached" if not self.worse else "only reached"
         return (
-            f"epoch {self.step}: {reached} {self.value:.4g}; {self.rule} of {_count(self.among)} "
+            f"epoch {self.step}: {reached} {self.value:.4g}; {self.rule} of {self.among} "
             f"had {self.needed:.4g} or better there"
         )
 
@@ -99,6 +99,10 @@ class Rungs(_ByVerdict):
     Decides as Optuna's SuccessiveHalvingPruner and HyperbandPruner do (the tests compare), from the
     reported values alone: Optuna's write `completed_rung_*` attributes, which a copied trial inherits, so
     it skips rungs.
+
+    A sampler that learns proposes ever better trials. Among all since the start more than 1 in eta of them
+    then look good, and half of an hour's trials run to their end. With `recent` a trial is also compared with
+    the latest alone, which keeps to 1 in eta, and never lets anything pass that Optuna's rule stops.
     """
 
     def __init__(self, settings: PrunerSettings, study_name: str, *, bracketed: bool) -> None:
@@ -127,17 +131,25 @@ class Rungs(_ByVerdict):
         value = trial.intermediate_values[step]
         best_in = f"the best {_fraction(self.settings.eta)}"
         if math.isnan(value):
-            return _Verdict(step, value, math.nan, 0, best_in, worse=True)
-        values = [value]
-        for other in study.get_trials(deepcopy=False):
+            return _Verdict(step, value, math.nan, _count(0), best_in, worse=True)
+        others = []
+        for other in study.get_trials(deepcopy=False):  # in the order of their numbers
             if other.number != trial.number and self.bracket(other.number) == bracket:
                 at_rung = _value_at(other, reached[-1])
                 if at_rung is not None and not math.isnan(at_rung):
-                    values.append(at_rung)
+                    others.append(at_rung)
         sign = _sign(study)
+        needed, among = self._last_to_pass([*others, value], sign), _count(len(others) + 1)
+        if self.settings.recent is not None and len(others) >= self.settings.recent:
+            of_late = self._last_to_pass([*others[1 - self.settings.recent :], value], sign)
+            if sign * of_late < sign * needed:
+                needed, among = of_late, f"the latest {self.settings.recent} trials"
+        return _Verdict(step, value, needed, among, best_in, worse=sign * value > sign * needed)
+
+    def _last_to_pass(self, values: list[float], sign: float) -> float:
+        """The worst of the best 1 in eta; of fewer than eta values the best."""
         ordered = sorted(values, key=lambda v: sign * v)
-        needed = ordered[max(0, len(ordered) // int(self.settings.eta) - 1)]
-        return _Verdict(step, value, needed, len(values), best_in, worse=sign * value > sign * needed)
+        return ordered[max(0, len(ordered) // int(self.settings.eta) - 1)]
 
 
 class Median(_ByVerdict):
@@ -165,7 +177,7 @@ class Median(_ByVerdict):
         best = min(own, key=lambda v: sign * v) if own else math.nan
         middle = (there[(len(there) - 1) // 2] + there[len(there) // 2]) / 2
         worse = math.isnan(best) or sign * best > sign * middle
-        return _Verdict(step, best, middle, len(there), "the better half", worse=worse)
+        return _Verdict(step, best, middle, _count(len(there)), "the better half", worse=worse)
 
 
 class WandbHyperband(_ByVerdict):
@@ -190,7 +202,9 @@ class WandbHyperband(_ByVerdict):
         threshold = at_band[int(1.0 / self.settings.eta * len(at_band))]
         value = own[band - 1] if self.settings.strict else min(own)
         rule = f"the best {_fraction(self.settings.eta)}"
-        return _Verdict(band, sign * value, sign * threshold, len(at_band), rule, worse=value > threshold)
+        return _Verdict(
+            band, sign * value, sign * threshold, _count(len(at_band)), rule, worse=value > threshold
+        )
 
 
 def _frozen(study: optuna.Study, trial: Any) -> FrozenTrial:
