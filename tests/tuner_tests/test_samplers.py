@@ -149,3 +149,47 @@ def test_the_model_of_a_long_study_is_made_of_the_thinned_trials(study_of, monke
     run(study_of("tpe"), seed=0, trials=30)
     assert max(before for before, _ in sizes) > 20
     assert max(after for _, after in sizes) == 12
+
+
+def split(trials, direction="maximize"):
+    """The numbers that TPE takes for the better ones, as its choice among them grows."""
+    from optuna.samplers._tpe.sampler import _split_trials
+
+    study = optuna.create_study(direction=direction)
+    study.add_trials(trials)
+    seen = samplers.ByProgress(study)
+    everything = seen._get_trials(deepcopy=False, states=None, use_cache=False)
+    better = [_split_trials(seen, everything, count)[0] for count in range(len(trials) + 1)]
+    numbers = [{trial.number for trial in group} for group in better]
+    return [(after - before).pop() for before, after in pairwise(numbers)]
+
+
+def ended(state, values, miss):
+    return create_trial(
+        state=TrialState[state],
+        value=values[-1] if state == "COMPLETE" else None,
+        intermediate_values=dict(enumerate(values, 1)),
+        constraints={"command_acc >= 1.0": miss},
+    )
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("maximize", 1), ("minimize", -1)])
+def test_pruned_trials_stand_behind_complete_ones_by_progress(direction, sign):
+    """Optuna alone would take the trial of two epochs that misses its constraint least for the best."""
+    trials = [
+        ended("PRUNED", [sign * 0.1, sign * 0.2], 0.001),
+        ended("PRUNED", [sign * 0.1, sign * 0.2, sign * 0.3], 0.5),
+        ended("COMPLETE", [sign * 0.1, sign * 0.2, sign * 0.9], 0.2),
+        ended("PRUNED", [sign * 0.1, sign * 0.25], 0.4),
+        ended("COMPLETE", [sign * 0.1, sign * 0.2, sign * 0.6], -0.1),
+        ended("COMPLETE", [sign * 0.1, sign * 0.2, sign * 0.8], 1e9),  # its metric was not there
+    ]
+    assert split(trials, direction) == [4, 2, 5, 1, 3, 0]
+
+
+def test_without_constraints_trials_are_handed_on_as_they_are():
+    study = optuna.create_study()
+    study.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.5}))
+    (seen,) = samplers.ByProgress(study)._get_trials(deepcopy=False)
+    (there,) = study._get_trials(deepcopy=False)
+    assert seen is there
