@@ -15,7 +15,7 @@ mkdir -p "$answers"
 once() {  # once NAME COMMAND…: keeps the command's answer, whole or not at all
   [ -e "$answers/$1.json" ] && return
   echo "== $1"
-  "${@:2}" > "$answers/$1.partial"
+  "${@:2}" > "$answers/$1.partial" || return  # said here: within `&&` bash does not stop at an error
   mv "$answers/$1.partial" "$answers/$1.json"
 }
 
@@ -34,7 +34,7 @@ seed_of_all() {
   train "winner_windows_seed$1" --config "$TUNER_RESULTS/winner.yaml" --seed "$1" "${windows[@]}"
 }
 (seed_of_all 0 && train default_seed2 --seed 2) & first=$!
-seed_of_all 1; train winner_seed2 --config "$TUNER_RESULTS/winner.yaml" --seed 2
+seed_of_all 1 && train winner_seed2 --config "$TUNER_RESULTS/winner.yaml" --seed 2
 wait "$first"
 
 # The ensemble that the campaign built, and the same networks fitted once more on all recordings but test.

@@ -12,7 +12,7 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,15 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from model.config import Config
+from tuner.definition.study_file import CAMPAIGN
 from tuner.report import data, ledger, words
-from tuner.report.data import Study
+from tuner.report.data import Study, Trial
 from tuner.search.winners import in_words
 from tuner.storage.access import default_url, open_records
-from tuner.storage.study_store import RETRAINED
 from tuner.view import duration
 
+CONFIRM = ".confirm"
+PAUSE = timedelta(minutes=5)  # with no trial at work: the campaign was stopped there and resumed after
 DOCS = Path(__file__).parent
 PLOTS = DOCS / "results"
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "results", "font.size": 9})
@@ -36,9 +38,9 @@ matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "results", "
 def main(results: Path) -> None:
     """Reads `results` and writes the page."""
     material = data.load(open_records(default_url(results)), [], results, made=datetime.now())
-    everything = data.load(
-        open_records(default_url(results)), _all_names(results), results, made=datetime.now()
-    )
+    retrained = [name for name in _all_names(results) if name.removesuffix(CONFIRM) in CAMPAIGN]
+    retrained = [name for name in retrained if name.endswith(CONFIRM)]
+    confirmations = data.load(open_records(default_url(results)), retrained, results, made=datetime.now())
     PLOTS.mkdir(exist_ok=True)
     plot_campaign(material.studies, PLOTS / "campaign.svg")
     plot_front(_study(material.studies, "architecture_sweep"), PLOTS / "front.svg")
@@ -46,8 +48,10 @@ def main(results: Path) -> None:
     environment.filters["percent"] = percent
     template = environment.from_string((DOCS / "results_template.md").read_text())
     text = template.render(
-        studies=[row(study) for study in material.studies],
-        cost=campaign_cost(everything.studies),
+        studies=[
+            row(study, _trials_of(study.name + CONFIRM, confirmations.studies)) for study in material.studies
+        ],
+        cost=campaign_cost(material.studies, confirmations.studies),
         ledger=ledger.ledger(material),
         confirmed=[study for study in material.studies if study.winner and study.file.on == "train"],
         sentences=words.verified_sentence,
@@ -58,11 +62,9 @@ def main(results: Path) -> None:
     (DOCS / "results.md").write_text(text)
 
 
-def row(study: Study) -> dict[str, Any]:
-    """A study as one line of the table of studies."""
+def row(study: Study, confirmed: Sequence[Trial]) -> dict[str, Any]:
+    """A study as one line of the table of studies; `confirmed`: the trials that retrained its best."""
     spent = words.cost(study)
-    times = [(t.started, t.ended) for t in study.trials if t.started and t.ended]
-    wall = (max(e for _, e in times) - min(s for s, _ in times)).total_seconds() if times else 0.0
     winner = study.winner
     return {
         "name": study.name,
@@ -71,7 +73,7 @@ def row(study: Study) -> dict[str, Any]:
         "failed": study.count("failed"),
         "epochs": spent.epochs,
         "saved": spent.saved_epochs,
-        "wall": duration(wall),
+        "wall": duration(_seconds(sittings([*study.trials, *confirmed]))),
         "metric": study.metric,
         "default": study.default.value if study.default else None,
         "best": winner.value if winner else None,
@@ -80,18 +82,33 @@ def row(study: Study) -> dict[str, Any]:
     }
 
 
-def campaign_cost(studies: Sequence[Study]) -> dict[str, Any]:
-    """Wall time from the first trial's start to the last one's end, and agents' hours of training."""
-    trials = [t for s in studies for t in s.trials if t.started and t.ended]
-    wall = max(t.ended for t in trials) - min(t.started for t in trials)  # type: ignore[type-var, operator]
+def campaign_cost(studies: Sequence[Study], confirmations: Sequence[Study]) -> dict[str, Any]:
+    """Wall time of the studies and their confirmations, without pauses, and agents' hours of training."""
+    trials = [t for s in (*studies, *confirmations) for t in s.trials]
+    at_work = sittings(trials)
     return {
-        "wall": duration(wall.total_seconds()),
-        "minutes": wall.total_seconds() / 60,
+        "wall": duration(_seconds(at_work)),
+        "sittings": len(at_work),
         "training": duration(sum(t.seconds for t in trials)),
-        "hours": sum(t.seconds for t in trials) / 3600,
-        "trials": len([t for s in studies if not s.name.endswith(RETRAINED) for t in s.finished]),
+        "trials": sum(len(study.finished) for study in studies),
+        "retrained": sum(len(study.finished) for study in confirmations),
         "epochs": sum(t.epochs for t in trials),
     }
+
+
+def sittings(trials: Sequence[Trial]) -> list[tuple[datetime, datetime]]:
+    """When trials were at work: from start to end, without the pauses."""
+    found: list[tuple[datetime, datetime]] = []
+    for start, end in sorted((t.started, t.ended) for t in trials if t.started and t.ended):
+        if found and start - found[-1][1] < PAUSE:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
+def _seconds(spans: Sequence[tuple[datetime, datetime]]) -> float:
+    return sum((end - start).total_seconds() for start, end in spans)
 
 
 def evaluations(folder: Path) -> dict[str, Any]:
@@ -119,12 +136,15 @@ def percent(values: Any, digits: int = 1) -> str:
 def plot_campaign(studies: Sequence[Study], path: Path) -> None:
     """The objective of every trial over the campaign's minutes, and the best so far of each study."""
     trained = [s for s in studies if s.file.on == "train"]
-    start = min(t.started for s in trained for t in s.trials if t.started)
+    at_work = sittings([t for s in trained for t in s.trials])
     figure = Figure(figsize=(7.5, 2.8), layout="constrained")
     axes = figure.subplots()
     for place, study in enumerate(trained):
         ended = sorted((t for t in study.finished if t.ended and t.value is not None), key=lambda t: t.ended)  # type: ignore[arg-type, return-value]
-        minutes = [(t.ended - start).total_seconds() / 60 for t in ended]  # type: ignore[operator]
+        minutes = [
+            _seconds([(a, min(b, t.ended)) for a, b in at_work if a < t.ended]) / 60  # type: ignore[operator, type-var]
+            for t in ended
+        ]
         shade = ("black", "0.45")[place % 2]
         full = [t.complete for t in ended]
         axes.plot(
@@ -141,7 +161,7 @@ def plot_campaign(studies: Sequence[Study], path: Path) -> None:
             xycoords=("data", "axes fraction"), ha="center", fontsize=7,
         )  # fmt: skip
         axes.axvline(minutes[-1], lw=0.5, color="0.85")
-    axes.set(xlabel="minutes since the campaign's start", ylabel="objective on select")
+    axes.set(xlabel="minutes of the campaign", ylabel="objective on select")
     axes.set_ylim(bottom=0.5)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -160,6 +180,10 @@ def plot_front(study: Study, path: Path) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
+
+
+def _trials_of(name: str, studies: Sequence[Study]) -> Sequence[Trial]:
+    return next((study.trials for study in studies if study.name == name), ())
 
 
 def _study(studies: Sequence[Study], name: str) -> Study:
