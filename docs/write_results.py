@@ -45,7 +45,7 @@ def main(results: Path) -> None:
     plot_campaign(material.studies, PLOTS / "campaign.svg")
     plot_front(_study(material.studies, "architecture_sweep"), PLOTS / "front.svg")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    environment.filters["percent"] = percent
+    environment.filters |= {"percent": percent, "seeds": seeds}
     template = environment.from_string((DOCS / "results_template.md").read_text())
     text = template.render(
         studies=[
@@ -69,6 +69,7 @@ def row(study: Study, confirmed: Sequence[Trial]) -> dict[str, Any]:
     return {
         "name": study.name,
         "finished": len(study.finished),
+        "complete": study.count("complete"),
         "pruned": study.count("pruned"),
         "failed": study.count("failed"),
         "epochs": spent.epochs,
@@ -77,7 +78,7 @@ def row(study: Study, confirmed: Sequence[Trial]) -> dict[str, Any]:
         "metric": study.metric,
         "default": study.default.value if study.default else None,
         "best": winner.value if winner else None,
-        "gain": words.gain(study) if winner is not None and winner is not study.default else None,
+        "gain": words.gain(study),
         "winner": in_words(winner.params) if winner else "",
     }
 
@@ -131,6 +132,10 @@ def percent(values: Any, digits: int = 1) -> str:
         spread = f" ({100 * low:.{digits}f}–{100 * high:.{digits}f})" if len(values) > 1 else ""
         return f"{100 * statistics.fmean(values):.{digits}f}{spread}"
     return f"{100 * values:.{digits}f}"
+
+
+def seeds(runs: Sequence[Any]) -> str:
+    return f"{len(runs)} seed{'' if len(runs) == 1 else 's'}"
 
 
 def plot_campaign(studies: Sequence[Study], path: Path) -> None:

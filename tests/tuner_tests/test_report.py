@@ -8,6 +8,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from rich.console import Console
 from tuner.definition import study_file
 from tuner.definition.study_file import StudyFile
 from tuner.report import data, html, ledger, notes, pairs, sections, terminal, words
+from tuner.search import winners
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
 
@@ -199,6 +201,15 @@ def test_a_gain_without_repeats_has_no_interval(material: data.Material) -> None
     (study,) = material.studies
     lead = words.gain(study)
     assert lead is None or lead.low is None
+
+
+def test_a_default_that_wins_has_no_gain_over_itself(material: data.Material) -> None:
+    (study,) = material.studies
+    assert study.default is not None
+    confirmed = {winners.CONFIRMED: {"number": study.default.number, "candidates": []}}
+    won = replace(study, attrs={**study.attrs, **confirmed})
+    assert words.gain(won) is None
+    assert "The default configuration itself is the winner." in words.study_sentences(won)
 
 
 def test_the_pdf_embeds_its_fonts_and_has_no_bitmap(material: data.Material, tmp_path: Path) -> None:

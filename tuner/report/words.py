@@ -31,13 +31,15 @@ class Gain:
 
 
 def gain(study: Study) -> Gain | None:
-    """The winner's lead over trial 0 of the default configuration, positive is better.
+    """The winner's lead over trial 0 of the default configuration, positive is better; None: it is that.
 
     A winner that was retrained counts with its retrainings alone: its score in the study is the largest of
     many and flatters it. The noise is the spread of retrainings of one configuration (pooled).
     """
     winner, default = study.winner, study.default
-    if winner is None or default is None or winner.value is None or default.value is None:
+    if winner is None or default is None or winner is default:
+        return None
+    if winner.value is None or default.value is None:
         return None
     sign = 1.0 if study.maximize else -1.0
     again = study.retrained(winner.number)
@@ -143,9 +145,9 @@ def study_sentences(study: Study) -> list[str]:
     if winner is not None:
         lines.append(winner_sentence(study, winner))
         lead = gain(study)
-        if lead is not None and winner is not study.default:
+        if lead is not None:
             lines.append(f"Gain over the default configuration: {lead}.")
-        elif lead is not None:
+        elif winner is study.default:
             lines.append("The default configuration itself is the winner.")
         lines.append(verified_sentence(study))
     origin = (study.attrs.get("origin") or {}).get("base_from")
@@ -185,7 +187,7 @@ def campaign_sentences(studies: Sequence[Study]) -> list[str]:
             continue
         line = f"{study.name}: {winner_sentence(study, study.winner)}"
         lead = gain(study)
-        if lead is not None and study.winner is not study.default:
+        if lead is not None:
             line += f" Gain over the default {lead}."
         if study.file.on == "bundle":
             lines.append(line)
