@@ -67,7 +67,8 @@ class Campaign:
     def _as_begun(self) -> Request:
         """The request with what the campaign was begun with, where it says nothing of its own.
 
-        `as_begun` does this for one study; here it reaches the studies that no agent has seen yet.
+        `as_begun` does this for one study; here it reaches the studies that no agent has seen yet. Studies
+        of a bundle have values of their own, which are none of the campaign's.
         """
         request = self.request
         with storage_errors(request.url):
@@ -75,7 +76,7 @@ class Campaign:
             if records is None:
                 return request
             names = set(optuna.get_all_study_names(records))
-            begun = [file for file in self.files if file.name in names]
+            begun = [file for file in self.files if file.name in names and file.on != "bundle"]
             if not begun:
                 return request
             place = Place.of(winners.load_study(records, begun[-1].name))

@@ -129,3 +129,17 @@ def test_a_resumed_campaign_gives_later_studies_what_it_was_begun_with(
     assert place is not None and place.url == store
     assert second.user_attrs[study_store.ORIGIN]["overrides"] == {"pause": 0.01}
     assert RunStore(place).numbers() == {0, 1}
+
+
+def test_what_a_study_of_a_bundle_was_begun_with_is_its_own(
+    make_study: MakeStudy, url: str, tmp_path: Path
+) -> None:
+    first, second = make_study(FIRST, "first.yaml"), make_study(SECOND, "second.yaml")
+    plain = Request(first, url, tmp_path / "results")
+    records = open_records(url, create=True)
+    for file, overrides in ((first, {"pause": 0.01}), (second, {"bundle": "results/ensembles/campaign"})):
+        study_store.open_study(records, file, study_store.Origin(base={}, overrides=overrides))
+    console = Console(width=200)
+    files = [first, replace(second, on="bundle")]
+    campaign = Campaign(plain, lambda: PlainView(console), console, files)
+    assert campaign._as_begun().overrides == {"pause": 0.01}
