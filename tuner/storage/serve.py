@@ -29,6 +29,7 @@ from tuner.storage.remote import import_grpc
 if TYPE_CHECKING:
     import grpc
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
 THREADS = 256  # started as they are needed; one a call, and one for each that waits for the lock
 MAX_WAITING = 160  # so that calls of the lock's holder always find a thread
 
@@ -57,7 +58,8 @@ def serve(url: str, *, host: str, port: int, console: Console) -> None:
         server.add_insecure_port(address)
     except RuntimeError:
         raise InputError(f"--port {port}: it is taken on {host}; choose another") from None
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # both, as a shell has what it starts with & ignore Ctrl-C
+    before = {number: signal.signal(number, signal.default_int_handler) for number in ENDING}
     try:
         server.start()
         say = console.print
@@ -69,7 +71,8 @@ def serve(url: str, *, host: str, port: int, console: Console) -> None:
         say(f"it listens on this machine alone. From elsewhere: {tunnel}", markup=False, soft_wrap=True)
         server.wait_for_termination()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         server.stop(grace=1.0).wait()  # agents keep what they report until a server answers again
 
 
