@@ -46,10 +46,10 @@ once compare $python -m ensemble compare --k 1,5,10,20 --study "${trained[@]}" -
 evaluate() { once "$1" $python -m inference evaluate "$data" --part test --json "${@:2}"; }
 evaluate ensemble --bundle campaign
 evaluate ensemble_joint --bundle campaign --joint
-[ -e "$TUNER_RESULTS/ensembles/campaign-refit/bundle.json" ] ||
+[ -e "$TUNER_RESULTS/ensembles/campaign-refit-but-test/bundle.json" ] ||
   $python -m ensemble refit campaign --but-test --data "$data"
-evaluate refit --bundle campaign-refit
-evaluate refit_joint --bundle campaign-refit --joint
+evaluate refit --bundle campaign-refit-but-test
+evaluate refit_joint --bundle campaign-refit-but-test --joint
 
 $python -m tuner report --output "$TUNER_RESULTS/sweep_summary.pdf" --output "$TUNER_RESULTS/sweep_summary.html"
 $python docs/write_results.py "$TUNER_RESULTS"
