@@ -187,6 +187,13 @@ def verdict(low: float, high: float, gain: tuple[float, float] | None) -> Verdic
     return "undecided"
 
 
+def _retrained_most(study: Study, metric: str) -> tuple[float, int]:
+    """Sorts studies by their winner; a study that begins with another's winner repeats its score."""
+    winner = study.winner
+    assert winner is not None
+    return winner.metric(metric) or 0.0, len(study.retrained(winner.number))
+
+
 def campaign_claims(material: Material) -> list[Finding]:
     """The guide's two about the result: more than 70 % overall, every command right.
 
@@ -202,7 +209,7 @@ def campaign_claims(material: Material) -> list[Finding]:
         having = [s for s in trained if s.winner and s.winner.metric(metric) is not None]
         if not having:
             continue
-        best = max(having, key=lambda s: s.winner.metric(metric) or 0.0)  # type: ignore[union-attr]
+        best = max(having, key=lambda s: _retrained_most(s, metric))
         winner = best.winner
         assert winner is not None
         value = winner.metric(metric) or 0.0
