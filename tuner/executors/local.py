@@ -12,7 +12,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -91,7 +91,7 @@ class LocalExecutor:
             target=agent.main, args=(order, theirs), name=f"agent-{index}", daemon=False
         )
         threads = threads_in_environment(self._threads, overrule=self._overrule)
-        with threads, self._one_gpu_in_environment(index), _sigint_held():
+        with threads, _in_environment(self._one_gpu(index)), _sigint_held():
             process.start()
         theirs.close()
         worker = LocalWorker(process, ours)
@@ -106,20 +106,9 @@ class LocalExecutor:
     def close(self) -> None:
         """Nothing is left: each agent went with its own worker."""
 
-    @contextlib.contextmanager
-    def _one_gpu_in_environment(self, index: int) -> Iterator[None]:
-        if len(self._gpus) < 2:
-            yield
-            return
-        before = os.environ.get(gpu.VISIBLE)
-        os.environ[gpu.VISIBLE] = self._gpus[index % len(self._gpus)]
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[gpu.VISIBLE]
-            else:
-                os.environ[gpu.VISIBLE] = before
+    def _one_gpu(self, index: int) -> dict[str, str]:
+        """The variable that shows an agent its own GPU, where there are several."""
+        return {gpu.VISIBLE: self._gpus[index % len(self._gpus)]} if len(self._gpus) > 1 else {}
 
 
 @contextlib.contextmanager
@@ -133,14 +122,19 @@ def _sigint_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextlib.contextmanager
-def threads_in_environment(threads: int, *, overrule: bool = False) -> Iterator[None]:
+def threads_in_environment(
+    threads: int, *, overrule: bool = False
+) -> contextlib.AbstractContextManager[None]:
     """Threads of a process, in the variables that libraries read when loaded; set ones may stay."""
-    before = {name: os.environ.get(name) for name in _THREADS}
+    return _in_environment({n: str(threads) for n in _THREADS if overrule or n not in os.environ})
+
+
+@contextlib.contextmanager
+def _in_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables of this process, which those started meanwhile inherit, and puts them back."""
+    before = {name: os.environ.get(name) for name in values}
     try:
-        for name in _THREADS:
-            if overrule or name not in os.environ:
-                os.environ[name] = str(threads)
+        os.environ.update(values)
         yield
     finally:
         for name, value in before.items():
