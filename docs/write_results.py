@@ -38,8 +38,8 @@ matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "results", "
 def main(results: Path) -> None:
     """Reads `results` and writes the page."""
     material = data.load(open_records(default_url(results)), [], results, made=datetime.now())
-    retrained = [name for name in _all_names(results) if name.removesuffix(CONFIRM) in CAMPAIGN]
-    retrained = [name for name in retrained if name.endswith(CONFIRM)]
+    expected = {name + CONFIRM for name in CAMPAIGN}
+    retrained = [name for name in _all_names(results) if name in expected]
     confirmations = data.load(open_records(default_url(results)), retrained, results, made=datetime.now())
     PLOTS.mkdir(exist_ok=True)
     plot_campaign(material.studies, PLOTS / "campaign.svg")

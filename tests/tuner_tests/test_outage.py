@@ -232,10 +232,7 @@ def test_an_agent_that_starts_while_the_database_is_away_waits_for_it(
     process = command(
         tmp_path, url, "study", "small.yaml", "--agents", "1", "--set", "pause=0.3", "--wandb", "off"
     )
-    deadline = time.monotonic() + 300
-    while not _begun(records):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.05)
+    _wait_until_begun(process, records)
     study_id = records.get_study_id_from_name("small")
     ((_, _, lease),) = records.running(study_id)
     assert lease is not None
@@ -259,10 +256,7 @@ def test_a_database_that_stays_away_ends_the_study_in_a_line_and_a_resume_finish
     records = open_records(url, create=True)
     arguments = ("study", "small.yaml", "--agents", "1", "--set", "pause=0.1", "--wandb", "off")
     process = command(tmp_path, url, *arguments, TUNER_STORAGE_PATIENCE="1")
-    deadline = time.monotonic() + 300
-    while not _begun(records):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.05)
+    _wait_until_begun(process, records)
     postgres.stop()
     try:
         output, _ = process.communicate(timeout=300)
@@ -288,3 +282,10 @@ def _begun(records: Records) -> bool:
     """Whether a trial has finished and another runs."""
     running = {trial.state.name for trial in _trials(records)}
     return {"COMPLETE", "RUNNING"} <= running
+
+
+def _wait_until_begun(process: subprocess.Popen[str], records: Records) -> None:
+    deadline = time.monotonic() + 300
+    while not _begun(records):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
