@@ -30,7 +30,7 @@ from ours import Ours  # noqa: E402
 from peers import PEERS, Peer  # noqa: E402
 from surrogate import Surrogate  # noqa: E402
 
-from tuner.definition import study_file  # noqa: E402
+from tuner.definition.loading import load_study_file  # noqa: E402
 
 CURVES = HERE / "data" / "curves.json"
 CHECKPOINTS = (18, 36, 72, 144, 288, 432)
@@ -38,14 +38,14 @@ CHECKPOINTS = (18, 36, 72, 144, 288, 432)
 
 def world_of(half: str) -> Surrogate:
     """The world made of every second recorded run."""
-    study = study_file.load(HERE / "data" / "curves.yaml")
+    study = load_study_file(HERE / "data" / "curves.yaml")
     runs = json.loads(CURVES.read_text())[0 if half == "choose" else 1 :: 2]
     return Surrogate(study.space.distributions(), runs)
 
 
 def our_traces(world: Surrogate, task: dict[str, Any], *, known: bool) -> list[list[float]]:
     """This project's defaults: the sampler of method bayes, and the stopping rule of the shipped studies."""
-    study = study_file.load(HERE / "data" / "curves.yaml")
+    study = load_study_file(HERE / "data" / "curves.yaml")
     return [
         replay.replay(Ours(study, seed, known=known), world, budget=task["budget"], workers=task["workers"])
         for seed in range(task["seeds"])

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tuner.external.script import ExternalObjective
+from tuner.workloads.script import ExternalObjective
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "wandb_sklearn"
 LIMIT_SECONDS = 0.5

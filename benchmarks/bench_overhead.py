@@ -151,12 +151,12 @@ def suggestion(folder: Path, finished: int) -> tuple[float, float]:
     import optuna
     from optuna.trial import Trial, TrialState, create_trial
 
-    from tuner.definition import study_file
+    from tuner.definition.loading import load_study_file
     from tuner.search import samplers
     from tuner.storage import study_store
     from tuner.storage.access import default_url, open_records
 
-    file = study_file.load(write_study(folder, finished))
+    file = load_study_file(write_study(folder, finished))
     records = open_records(default_url(folder), create=True)
     study, _ = study_store.open_study(records, file, study_store.Origin({}))
     study.sampler = samplers.make(file, 0)

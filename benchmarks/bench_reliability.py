@@ -378,7 +378,7 @@ def sigterm(folder: Path) -> Outcome:
 
 def torn_metrics(folder: Path) -> Outcome:
     """A metrics file whose last line was cut off by a kill is read without that line."""
-    from model.run_folder import METRICS, read_metrics
+    from tuner.base.run_folder import METRICS, read_metrics
 
     bench = Bench(folder, trials=3)
     bench.finish()
@@ -550,11 +550,11 @@ def drive(arguments: list[str]) -> int:
     """What `python -m tuner study` does, with a lease term of its own and no wish for free disk."""
     from rich.console import Console
 
-    from model.command_line import run_command
-    from tuner.definition import study_file
-    from tuner.launch import Request, launch
+    from tuner.base.command_line import run_command
+    from tuner.definition.loading import load_study_file
+    from tuner.run.launch import Request, launch
+    from tuner.show.live import PlainView
     from tuner.storage.access import default_url
-    from tuner.view import PlainView
 
     parser = argparse.ArgumentParser()
     parser.add_argument("study")
@@ -564,7 +564,7 @@ def drive(arguments: list[str]) -> int:
     def run(options: argparse.Namespace) -> int:
         results = Path("results")
         request = Request(
-            study_file=study_file.load(options.study),
+            study_file=load_study_file(options.study),
             url=default_url(results),
             results=results,
             agents=options.agents,

@@ -172,14 +172,14 @@ def parts(url: str, folder: Path, *, finished: int, repeats: int = 12) -> tuple[
     import optuna
     from optuna.trial import Trial
 
-    from tuner.definition import study_file
+    from tuner.definition.loading import load_study_file
     from tuner.search import samplers
     from tuner.storage import study_store
     from tuner.storage.access import open_records
     from tuner.storage.allocate import Allocator
     from tuner.storage.leases import Observer, Owner
 
-    file = study_file.load(write_study(folder, finished + 1000))
+    file = load_study_file(write_study(folder, finished + 1000))
     records, other = open_records(url, create=True), open_records(url)
     study, _ = study_store.open_study(records, file, study_store.Origin({}))
     fill(records, study, file, finished)
@@ -289,7 +289,7 @@ def host(url: str, folder: Path, name: str, seed: int) -> None:
     import optuna
     from optuna.trial import FrozenTrial, Trial
 
-    from tuner.definition import study_file
+    from tuner.definition.loading import load_study_file
     from tuner.search import samplers
     from tuner.storage import leases
     from tuner.storage.access import open_records
@@ -299,7 +299,7 @@ def host(url: str, folder: Path, name: str, seed: int) -> None:
     leases.boot_id = lambda: f"boot of {name}"  # type: ignore[assignment]
     leaving: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: leaving.append(1))
-    file = study_file.load(folder / "scale.yaml")
+    file = load_study_file(folder / "scale.yaml")
     records = open_records(url)
     study = optuna.load_study(study_name="scale", storage=records, sampler=samplers.make(file, seed))
     heartbeat = leases.Heartbeat(leases.Owner.this_process(), records.renew, term=TERM)
@@ -354,11 +354,11 @@ def run_hosts(url: str, folder: Path, *, hosts: int, trials: int) -> Hosts:
 
     By trials, not by time: on a slow machine hosts would be gone before they have finished anything.
     """
-    from tuner.definition import study_file
+    from tuner.definition.loading import load_study_file
     from tuner.storage import study_store
     from tuner.storage.access import open_records
 
-    file = study_file.load(write_study(folder, trials))
+    file = load_study_file(write_study(folder, trials))
     records = open_records(url, create=True)
     study, _ = study_store.open_study(records, file, study_store.Origin({}))
     finished = folder / "finished.txt"

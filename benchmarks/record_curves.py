@@ -19,8 +19,8 @@ from typing import Any
 
 import optuna
 
-from model.errors import TrainingFailed
-from tuner.definition import study_file
+from tuner.base.errors import TrainingFailed
+from tuner.definition.loading import load_study_file
 from tuner.search import samplers
 
 FOLDER = Path(__file__).parent / "data"
@@ -28,7 +28,7 @@ FOLDER = Path(__file__).parent / "data"
 
 def record(data: Path, curves: Path, *, processes: int) -> None:
     """Trains what is not in `curves` yet, and writes the file after each run."""
-    study = study_file.load(FOLDER / "curves.yaml")
+    study = load_study_file(FOLDER / "curves.yaml")
     drawn = optuna.create_study(sampler=samplers.make(study, 0))
     configs = []
     for _ in range(study.run_cap or 0):

@@ -21,12 +21,13 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from model.config import Config
+from tuner.base.words import duration, in_words
+from tuner.claims import material as data
+from tuner.claims import verdicts as ledger
+from tuner.claims.material import Study, Trial
 from tuner.definition.study_file import CAMPAIGN
-from tuner.report import data, ledger, words
-from tuner.report.data import Study, Trial
-from tuner.search.winners import in_words
+from tuner.show.report import words
 from tuner.storage.access import default_url, open_records
-from tuner.view import duration
 
 CONFIRM = ".confirm"
 PAUSE = timedelta(minutes=5)  # with no trial at work: the campaign was stopped there and resumed after

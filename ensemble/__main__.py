@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ensemble import refit_command
-from model.command_line import Help, add_common_options, run_command
-from model.errors import InputError
+from tuner.base.command_line import Help, add_common_options, run_command
+from tuner.base.errors import InputError
 
 if TYPE_CHECKING:
     from ensemble.build import Built
@@ -229,7 +229,7 @@ def _compare(options: argparse.Namespace) -> None:
 
     from ensemble.compare import compare, comparison_table, draw_frontier
     from ensemble.fetch import fetch_runs
-    from model.run_folder import write_json
+    from tuner.base.files import write_json
 
     fetch_runs(options.results, options.study)
     comparison = compare(

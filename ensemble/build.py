@@ -19,9 +19,10 @@ from ensemble.predictions import part_file
 from ensemble.select import MAX_CORRELATION, Taken, take
 from ensemble.tables import Tables
 from ensemble.weights import Weighting
-from model.errors import InputError
-from model.run_folder import CONFIG, PREDICTIONS, RESULT, SCALER, VOCABULARY, WEIGHTS
+from model.run_files import PREDICTIONS, SCALER, VOCABULARY, WEIGHTS
 from model.tokens import HEADS
+from tuner.base.errors import InputError
+from tuner.base.run_folder import CONFIG, RESULT
 
 COPIED = (CONFIG, WEIGHTS, VOCABULARY, SCALER, RESULT)
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from model.errors import InputError, nearest
-from model.run_folder import read_json, write_json
 from model.tokens import HEADS
+from tuner.base.errors import InputError, nearest
+from tuner.base.files import read_json, write_json
 
 FORMAT = 1
 BUNDLE = "bundle.json"

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from model.errors import InputError, nearest
-from model.run_folder import CONFIG, RESULT, SCALER, VOCABULARY, WEIGHTS, read_json
+from model.run_files import SCALER, VOCABULARY, WEIGHTS
+from tuner.base.errors import InputError, nearest
+from tuner.base.files import read_json
+from tuner.base.run_folder import CONFIG, RESULT
 
 TRIAL = "trial.json"
 FALLBACK_METRIC = "val/exact_acc"  # comparable between studies: always counted in the 4-digit vocabulary

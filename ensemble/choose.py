@@ -11,7 +11,7 @@ from scipy import stats
 
 from ensemble.tables import Tables
 from ensemble.weights import METHODS, UNIFORM, Weighting, fit, fit_all
-from model.errors import InputError
+from tuner.base.errors import InputError
 
 FOLDS = 5
 Rule = Literal["auto", "uniform", "learned"]

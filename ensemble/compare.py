@@ -18,8 +18,8 @@ from ensemble.select import MAX_CORRELATION, Taken, take
 from ensemble.show import percent, plain_table
 from ensemble.tables import Tables
 from ensemble.weights import Weighting, fit
-from model.errors import InputError
-from model.run_folder import WEIGHTS
+from model.run_files import WEIGHTS
+from tuner.base.errors import InputError
 
 AXES = {"exact": "exact lines on test", "ms": "milliseconds a window, members one after another"}
 

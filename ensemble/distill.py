@@ -20,13 +20,14 @@ from ensemble.predictor import BundlePredictor
 from ensemble.programs import check_data
 from ensemble.show import percent, plain_table
 from model.config import Config
-from model.errors import InputError
 from model.predictor import Memory
 from model.recordings import Recordings
-from model.run_folder import CONFIG, RESULT, Report, read_json
 from model.task import prepare
 from model.tokens import BOS, HEADS
 from model.trainer import train
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
+from tuner.base.run_folder import CONFIG, RESULT, Report
 
 CELLS = (("select", "exact"), ("test", "exact"), ("test", "overall"))
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.run_folder import STORED
+from tuner.base.run_folder import STORED
 
 SHARED = ("TUNER_ARTIFACTS", "TUNER_STORAGE")  # set where several machines work on one study
 

@@ -21,8 +21,8 @@ from ensemble.predictions import (
 )
 from ensemble.tables import log_sum_exp
 from ensemble.weights import Weighting
-from model.errors import InputError
 from model.tokens import HEADS, Vocabulary
+from tuner.base.errors import InputError
 
 
 @dataclass(frozen=True)

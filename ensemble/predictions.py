@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from model.errors import InputError
-from model.run_folder import PREDICTIONS
+from model.run_files import PREDICTIONS
 from model.tokens import COMMAND, HEADS, PARAM_TYPE, UNK, Vocabulary
+from tuner.base.errors import InputError
 
 FLOOR = -30.0  # log-probabilities end here: one certain and wrong run must not decide a sum of thousands
 KEYS = ("gold", "window", "step", "recording", "start", "line", "applies", *HEADS)

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from ensemble.bundle import Bundle
 from ensemble.predictions import FLOOR
-from model.errors import InputError
 from model.tokens import PARAM_TYPE, Vocabulary
+from tuner.base.errors import InputError
 
 
 @dataclass(frozen=True)

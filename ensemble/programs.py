@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from ensemble.bundle import Bundle
-from model.errors import InputError
 from model.recordings import MANIFEST, Recordings
-from model.run_folder import CONFIG, read_json, write_json
 from model.windows import dense_labels, split
+from tuner.base.errors import InputError
+from tuner.base.files import read_json, write_json
+from tuner.base.run_folder import CONFIG
 
 FORMAT = 1
 PROGRAMS = "programs.json"

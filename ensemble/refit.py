@@ -20,11 +20,13 @@ import torch
 from ensemble.build import COPIED
 from ensemble.bundle import Bundle, Member
 from ensemble.programs import PROGRAMS, check_data, collect
-from model.errors import InputError
 from model.recordings import Recordings
-from model.run_folder import CONFIG, RESULT, SCALER, VOCABULARY, read_json, write_json
+from model.run_files import SCALER, VOCABULARY
 from model.trainer import train
 from model.windows import split
+from tuner.base.errors import InputError
+from tuner.base.files import read_json, write_json
+from tuner.base.run_folder import CONFIG, RESULT
 
 
 def refit(

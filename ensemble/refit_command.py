@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from model.command_line import Help, add_common_options
-from model.errors import InputError
+from tuner.base.command_line import Help, add_common_options
+from tuner.base.errors import InputError
 
 DESCRIPTION = """\
 Trains a bundle's networks once more, on every recording of their data set, and writes the bundle NAME-refit.

@@ -11,9 +11,11 @@ import numpy as np
 
 from ensemble.candidates import Candidate, Skipped
 from ensemble.predictions import Layout, part_file, read_log_probabilities, read_targets
-from model.errors import InputError
-from model.run_folder import CONFIG, VOCABULARY, read_json
+from model.run_files import VOCABULARY
 from model.tokens import HEADS, Vocabulary
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
+from tuner.base.run_folder import CONFIG
 
 MAX_CORRELATION = 0.99
 LogP = dict[str, list[np.ndarray]]  # what `read_log_probabilities` returns

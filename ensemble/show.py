@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ensemble.bundle import WEIGHTED, Bundle
-from model.run_folder import CONFIG, read_json
+from tuner.base.files import read_json
+from tuner.base.run_folder import CONFIG
 
 BAR = 7  # columns of a full weight bar
 SEED_KEYS = ("seed", "device")  # a config's keys that say nothing of the member's kind

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.command_line import Help, add_common_options, run_command
+from tuner.base.command_line import Help, add_common_options, run_command
 
 if TYPE_CHECKING:
     from inference.pipeline import Decoder
@@ -254,7 +254,7 @@ def _calibrate(options: argparse.Namespace) -> None:
     from inference.calibrate import calibrate, chosen_by, curves, draw_reliability
     from inference.output import write_calibration, write_json
     from inference.record import RELIABILITY
-    from model.run_folder import write_json as write_file
+    from tuner.base.files import write_json as write_file
 
     folder = options.run_folder or find_bundle(options.results, options.bundle)
     found = calibrate(folder)

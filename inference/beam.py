@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from inference.grammar import WORD, Grammar, LineStates
 from inference.steps import Logits, Rows, Steps
-from model.errors import InputError
 from model.tokens import COMMAND, EOS, HEADS, PAD, PARAM_TYPE, SPECIAL, TYPES
+from tuner.base.errors import InputError
 
 LogP = NDArray[np.float64]
 ALL = 10**9  # a top-k that filters nothing

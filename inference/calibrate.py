@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from ensemble.predictions import Layout, part_file, read_log_probabilities, read_targets
-from model.run_folder import VOCABULARY, read_json
+from model.run_files import VOCABULARY
 from model.tokens import HEADS, Vocabulary
+from tuner.base.files import read_json
 
 Floats = NDArray[np.float64]
 

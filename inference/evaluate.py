@@ -17,10 +17,10 @@ from ensemble.choose import Interval, over_recordings
 from inference.forced import ForcedPass, teacher_force
 from inference.pipeline import Decoder, Searched
 from inference.steps import NetworkSteps
-from model.errors import InputError
 from model.metrics import exact_matches, head_accuracies, value_errors
 from model.recordings import NO_LINE, Recordings
 from model.tokens import COMMAND, PARAM_TYPE, PARAM_VALUE, UNK, canonical
+from tuner.base.errors import InputError
 
 NO_COMMAND = "(none)"  # how the confusion names a line that keeps the command before it
 

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import InputError
-from model.run_folder import read_json
 from model.tokens import Vocabulary
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]

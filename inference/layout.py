@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from model.errors import InputError
 from model.recordings import MANIFEST, Recordings
+from tuner.base.errors import InputError
 
 LEAST_SHARE = 0.25  # of the channels; the barest recording that the networks were made for has 39 %
 NAMED = 5  # boards or channels that a message lists

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from inference.beam import ALL, Filter
-from model.errors import InputError, nearest
 from model.tokens import HEADS
+from tuner.base.errors import InputError, nearest
 
 METHODS = ("greedy", "beam", "sample+mbr")
 

@@ -23,8 +23,8 @@ from inference.layout import check_channels, recordings_of
 from inference.options import DEFAULT_SAMPLES, DecodingOptions
 from inference.sampling import least_risk, sample
 from inference.steps import CachedSteps, NetworkSteps
-from model.errors import InputError
 from model.recordings import NO_LINE, Recordings
+from tuner.base.errors import InputError
 
 EVIDENCE_BEAM = 12  # lines a window offers to joint decoding
 BATCH = 256  # windows searched at a time

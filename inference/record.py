@@ -14,7 +14,7 @@ from typing import Any
 
 from inference.evaluate import Evaluation
 from model.recordings import Recordings
-from model.run_folder import write_json
+from tuner.base.files import write_json
 
 RELIABILITY = "reliability.json"
 EVALUATIONS = "evaluations"

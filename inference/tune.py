@@ -21,17 +21,18 @@ from inference.calibrate import by_head, exact_temperature, read_samples
 from inference.joint import JointOptions
 from inference.options import DecodingOptions, neutral
 from inference.workbench import Workbench, identity, options_of
-from model.errors import InputError, WorkFailed
-from model.run_folder import Report
 from model.tokens import HEADS
-from tuner.definition import study_file
+from tuner.base.errors import InputError, WorkFailed
+from tuner.base.run_folder import Report
+from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
-from tuner.launch import Request, launch
-from tuner.objective import FunctionObjective
-from tuner.search import winners
+from tuner.run.launch import Request, launch
+from tuner.run.winner import config_of
+from tuner.show.live import make_view
 from tuner.storage.access import open_records
+from tuner.storage.stored import load_study
 from tuner.storage.study_store import ChangedStudy
-from tuner.view import make_view
+from tuner.workloads.objective import FunctionObjective
 
 TEMPERATURES = "temperatures"
 JOINT_EVIDENCE = (0.1, 0.25, 0.5, 1.0)
@@ -155,7 +156,7 @@ def run_study(
         InputError: not a study on a bundle.
         WorkFailed: it stopped for an error.
     """
-    file = study_file.load(name)
+    file = load_study_file(name)
     if file.on != "bundle":
         raise InputError(f"study '{name}' trains networks: run it with `python -m tuner study {name}`")
     start: dict[str, Any] = {TEMPERATURES: neutral()} if name == "head_temperatures" else {"method": "greedy"}
@@ -182,8 +183,8 @@ def run_study(
         raise KeyboardInterrupt
     if not result.fine:
         raise WorkFailed(f"{file.name}: {result.reason}")
-    study = winners.load_study(open_records(request.url), file.name)
-    return file, winners.config_of(study, study.best_trial, results), result.finished
+    study = load_study(open_records(request.url), file.name)
+    return file, config_of(study, study.best_trial, results), result.finished
 
 
 def tune_lines(

@@ -20,10 +20,10 @@ from inference.joint import Evidence, JointOptions, smooth
 from inference.options import DecodingOptions
 from inference.pipeline import Decoder, choose
 from inference.steps import CachedSteps, NetworkSteps
-from model.errors import InputError
 from model.metrics import exact_matches
 from model.recordings import Recordings
 from model.windows import split
+from tuner.base.errors import InputError
 
 WIDEST = 20  # beam of the one pass that fills the cache
 

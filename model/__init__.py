@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from model.errors import InputError, Pruned, TrainingFailed, WorkFailed
+from tuner.base.errors import InputError, Pruned, TrainingFailed, WorkFailed
 
 if TYPE_CHECKING:
     from model.trainer import train

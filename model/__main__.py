@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.command_line import Help, add_common_options, run_command
+from tuner.base.command_line import Help, add_common_options, run_command
 
 
 def _import(options: argparse.Namespace) -> None:

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from model.config import Config
-from model.errors import InputError
 from model.recordings import NO_LINE, Recordings
 from model.registration import Registration
 from model.tokens import BOS, EOS, UNK, Vocabulary
 from model.windows import Windows, find_windows, split, split_windows
+from tuner.base.errors import InputError
 
 TREES = 120
 TREES_AT_ONCE = 20  # a tree's leaves hold the share of every line: all trees at once fill the memory

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from model.errors import InputError
+from tuner.base.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from model.config import Config
-from model.errors import InputError
+from tuner.base.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from torch import Tensor
 from model.config import Config
 from model.evaluate import evaluate, save_predictions
 from model.network import Network, parameter_count
-from model.run_folder import PARTS, PREDICTIONS, SCALER, VOCABULARY, WEIGHTS, write_json
+from model.run_files import PARTS, PREDICTIONS, SCALER, VOCABULARY, WEIGHTS
 from model.task import Task
 from model.tokens import BOS
+from tuner.base.files import write_json
 
 TIMED_WINDOWS, TIMED_ROUNDS = 64, 5
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from model.data_layout import Layout
-from model.errors import InputError, WorkFailed
 from model.recording_files import RecordingFile, find_recordings, read_recording
 from model.recordings import FORMAT, LINE_IDS, LINES, MANIFEST, POSITION, PRESENT, SIGNALS, Recordings
-from model.run_folder import write_json
+from tuner.base.errors import InputError, WorkFailed
+from tuner.base.files import write_json
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

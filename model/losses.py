@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.config import Config
-from model.errors import InputError
 from model.tokens import HEADS
+from tuner.base.errors import InputError
 
 IGNORED = -1  # a target where a head does not apply
 

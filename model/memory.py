@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from model.errors import TrainingFailed
+from tuner.base.errors import TrainingFailed
 
 # The guide's advice, in its order.
 ADVICE = "try a smaller batch_size, a smaller d_model, gradient_checkpointing=true, or device=cpu"

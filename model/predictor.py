@@ -18,15 +18,17 @@ from torch import Tensor
 
 from model.config import Config
 from model.devices import place
-from model.errors import InputError
 from model.network import LayerCache, Network
 from model.recordings import Recordings
 from model.registration import Registration
 from model.row_source import POSITION_FEATURES, RowSource, delays_of
-from model.run_folder import CONFIG, SCALER, VOCABULARY, WEIGHTS, read_object
+from model.run_files import SCALER, VOCABULARY, WEIGHTS
 from model.scaler import Scaler
 from model.tokens import HEADS, Vocabulary
 from model.windows import Windows, find_windows
+from tuner.base.errors import InputError
+from tuner.base.files import read_object
+from tuner.base.run_folder import CONFIG
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from model.errors import InputError
 from model.tokens import canonical
+from tuner.base.errors import InputError
 
 MOTORS = tuple(name + twin for name in ("spindle", "x_motor", "y_motor", "z_motor") for twin in ("", "_A"))
 POSITION = ("mpox", "mpoy", "mpoz")

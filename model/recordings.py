@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.errors import InputError
-from model.run_folder import read_json, read_object
+from tuner.base.errors import InputError
+from tuner.base.files import read_json, read_object
 
 if TYPE_CHECKING:
     from model.recording_files import RecordingFile

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from model.errors import InputError
 from model.recordings import Recordings
+from tuner.base.errors import InputError
 
 CLIP = 6.0  # standard deviations; what is beyond is a glitch of a board
 

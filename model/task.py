@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from model.config import Config
-from model.errors import InputError
 from model.recordings import NO_LINE, Recordings
 from model.registration import Registration
 from model.row_source import RowSource, delays_of
 from model.scaler import Scaler
 from model.tokens import BOS, EOS, PAD, PARAM_TYPE, SPECIAL, UNK, Vocabulary
 from model.windows import PARTS, Windows, dense_labels, find_windows, split, split_windows
+from tuner.base.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

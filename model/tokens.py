@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model.errors import InputError
-from model.run_folder import read_json
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
 
 SPECIALS = ("PAD", "BOS", "EOS", "UNK", "MASK")
 PAD, BOS, EOS, UNK, MASK = range(5)

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from model.config import Config
 from model.data_commands import PLAIN_SECONDS, chosen_data
-from model.errors import InputError
-from model.run_folder import RESULT, Report, read_json
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
+from tuner.base.run_folder import RESULT, Report
 
 SHOWN = ("overall_acc", "exact_acc", "command_acc", "operation_acc")
 

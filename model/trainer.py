@@ -18,18 +18,19 @@ from model import losses
 from model.augment import Augment, Mixture, mixup, oversample, rare_windows
 from model.config import Config
 from model.devices import place
-from model.errors import Pruned, TrainingFailed
 from model.evaluate import Outcome, evaluate
 from model.finished_run import described, write_network
 from model.memory import Microbatches
 from model.network import Network
 from model.optimizers import WeightAverage, clip_gradients, make_optimizer, set_rate
 from model.recording_files import board_of
-from model.run_folder import CONFIG, Report, RunFolder, write_json
 from model.schedules import Schedule
 from model.task import Task, prepare
 from model.teacher import Teacher, taught
 from model.tokens import PARAM_VALUE
+from tuner.base.errors import Pruned, TrainingFailed
+from tuner.base.files import write_json
+from tuner.base.run_folder import CONFIG, Report, RunFolder
 
 
 def train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -11,18 +12,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+DOTTED = re.compile(r"(model|tuner|ensemble|inference)\.[a-z_]+(\.[a-z_]+)*(:\w+)?")
 ROOMS = ("model", "tuner", "ensemble", "inference")
 # room → the rooms that it may import
 MAY_IMPORT = {
-    "model": {"model"},
-    "ensemble": {"ensemble", "model"},
-    "tuner": {"tuner", "model"},
-    "inference": {"inference", "model", "ensemble"},
+    "tuner": {"tuner"},
+    "model": {"tuner", "model"},
+    "ensemble": {"tuner", "model", "ensemble"},
+    "inference": {"tuner", "model", "ensemble", "inference"},
 }
+# the floors of the engine: each imports itself and those that stand before it
+FLOORS = (
+    *("base", "definition", "storage", "search", "workloads", "tracking", "artifacts"),
+    *("run", "claims", "campaign", "show", "commands"),
+)
 HEAVY = ("torch", "optuna", "wandb", "pandas", "sklearn", "matplotlib", "plotly")
-STUDY_MACHINERY = "inference/tune"  # the one place outside `tuner` that may use studies
-OPTUNA_ROOMS = ("tuner/", STUDY_MACHINERY)
-WANDB_FILES = ("tuner/tracking/", "tuner/external/child/")
+WANDB_FILES = ("tuner/tracking/", "tuner/workloads/child/")
 
 
 def modules() -> list[Path]:
@@ -44,6 +49,15 @@ def imports_of(path: Path, *, top_only: bool = False, types: bool = True) -> set
             for alias in node.names:
                 inner = ROOT / (node.module.replace(".", "/") + f"/{alias.name}.py")
                 found.add(f"{node.module}.{alias.name}" if inner.exists() else node.module)
+    return found
+
+
+def named_modules(path: Path) -> set[str]:
+    """Dotted names of modules that a file imports, or names in a string (to import later, or to start)."""
+    found = imports_of(path)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and DOTTED.fullmatch(node.value):
+            found.add(node.value.partition(":")[0])
     return found
 
 
@@ -73,43 +87,34 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_the_rooms_it_may(room: str) -> None:
+def test_a_room_imports_only_the_rooms_to_its_left(room: str) -> None:
     wrong = []
     for path in modules():
-        if not name_of(path).startswith(f"{room}/"):
-            continue
-        allowed = MAY_IMPORT[room] | ({"tuner"} if name_of(path).startswith(STUDY_MACHINERY) else set())
-        rooms = {name.split(".")[0] for name in imports_of(path)} & set(ROOMS)
-        if rooms - allowed:
-            wrong.append(f"{name_of(path)} imports {sorted(rooms - allowed)}")
+        if name_of(path).startswith(f"{room}/"):
+            rooms = {name.split(".")[0] for name in named_modules(path)} & set(ROOMS)
+            wrong += [f"{name_of(path)} imports {other}" for other in sorted(rooms - MAY_IMPORT[room])]
     assert not wrong
 
 
-# folder of the tuner → the others that it may import; those not named here build on all of them
-LAYERS = {
-    "definition": set(),
-    "tracking": set(),
-    "storage": {"definition"},
-    "search": {"definition", "storage"},
-    "artifacts": {"definition", "storage", "search"},
-    "external": {"definition", "tracking"},
-}
-
-
-@pytest.mark.parametrize("folder", LAYERS)
-def test_the_tuners_folders_are_layers(folder: str) -> None:
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_floor_of_the_engine_imports_only_those_below_it(floor: str) -> None:
+    allowed = {*FLOORS[: FLOORS.index(floor) + 1]}
     wrong = []
-    for path in (ROOT / "tuner" / folder).rglob("*.py"):
-        modules_of_tuner = {name for name in imports_of(path, types=False) if name.startswith("tuner.")}
-        if above := {name.split(".")[1] for name in modules_of_tuner} - LAYERS[folder] - {folder}:
-            wrong.append(f"{name_of(path)} imports tuner.{', '.join(sorted(above))}")
+    for path in (ROOT / "tuner" / floor).rglob("*.py"):
+        floors = {name.split(".")[1] for name in named_modules(path) if name.startswith("tuner.")}
+        wrong += [f"{name_of(path)} imports tuner.{other}" for other in sorted(floors - allowed)]
     assert not wrong
+
+
+def test_every_folder_of_the_engine_is_a_floor() -> None:
+    folders = {path.name for path in (ROOT / "tuner").iterdir() if path.is_dir() and path.name[0] != "_"}
+    assert folders == set(FLOORS)
 
 
 def test_only_the_tuner_knows_optuna() -> None:
     users = [name_of(p) for p in modules() if any(i.split(".")[0] == "optuna" for i in imports_of(p))]
     assert users
-    assert [u for u in users if not u.startswith(OPTUNA_ROOMS)] == []
+    assert [u for u in users if not u.startswith("tuner/")] == []
 
 
 def test_only_tracking_knows_wandb() -> None:
@@ -118,10 +123,23 @@ def test_only_tracking_knows_wandb() -> None:
     assert [u for u in users if not u.startswith(WANDB_FILES)] == []
 
 
-def test_imports_at_module_level_have_no_cycle() -> None:
+def test_no_file_imports_itself_through_others() -> None:
     names = {name_of(p).removesuffix(".py").removesuffix("/__init__").replace("/", "."): p for p in modules()}
-    graph = {name: (imports_of(path, top_only=True) & set(names)) - {name} for name, path in names.items()}
+    graph = {name: (imports_of(path) & set(names)) - {name} for name, path in names.items()}
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
+
+
+def test_no_folder_imports_itself_through_others() -> None:
+    """A file at a folder's root counts as a folder of its own, so that a folder's parts are layers as well."""
+    graph: dict[str, set[str]] = {}
+    for path in modules():
+        own = path.parent.relative_to(ROOT).as_posix()
+        for name in imports_of(path):
+            target = ROOT / (name.replace(".", "/") + ".py")
+            other = target.parent.relative_to(ROOT).as_posix() if target.exists() else name.replace(".", "/")
+            if (ROOT / other).is_dir() and other != own:
+                graph.setdefault(own, set()).add(other)
+    TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -140,7 +158,9 @@ def test_help_imports_nothing_heavy(room: str) -> None:
     assert "usage:" in done.stdout
 
 
-CLUSTER = "tuner/executors/"  # orders and messages between workers of Dask or Ray, which pickle all they send
+CLUSTER = (
+    "tuner/run/executors/"  # orders and messages between workers of Dask or Ray, which pickle all they send
+)
 UNSAFE = {
     "torch.load": "weights are safetensors",
     "torch.save": "weights are safetensors",

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from model.errors import InputError, WorkFailed
-from tuner.agent import Agent
-from tuner.order import Order
+from tuner.base.errors import InputError, WorkFailed
+from tuner.run.agent.agent import Agent
+from tuner.run.agent.order import Order
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/tuning_guide.md")
@@ -138,7 +138,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path) -> Iterator[
         for name in ("TUNER_RESULTS", "TUNER_STORAGE", "TUNER_ARTIFACTS", "WANDB_API_KEY"):
             patch.delenv(name, raising=False)
         patch.setenv("WANDB_MODE", "offline")
-        patch.setattr("tuner.launch.open_executor", lambda *_, **__: InThisProcess())
+        patch.setattr("tuner.run.launch.open_executor", lambda *_, **__: InThisProcess())
         torch.set_num_threads(1)  # on networks this small, threads only wait for each other
         patch.setattr(torch, "set_num_threads", lambda threads: None)
         yield folder

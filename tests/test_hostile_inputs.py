@@ -174,11 +174,11 @@ def test_study_files(name: str, judge: Judge) -> None:
 
 @pytest.mark.parametrize("name", ["../../outside", "<script>alert(1)</script>", "/etc/cron.d/x", "a" * 300])
 def test_a_study_keeps_to_its_folder_whatever_its_name(name: str, judge: Judge) -> None:
-    from tuner.definition.study_file import load
+    from tuner.definition.loading import load_study_file
 
     path = judge.folder / "named.yaml"
     path.write_text(study(head=f"name: {json.dumps(name)}"))
-    safe = load(path).name
+    safe = load_study_file(path).name
     assert Path(safe).name == safe and "<" not in safe and len(safe) <= 100
 
 
@@ -678,11 +678,11 @@ def test_trial_attributes(name: str, command: str, judge: Judge, records: Record
 
 def make_study(judge: Judge, records: Records, trial_attrs: dict[str, Any], **attrs: Any) -> optuna.Study:
     """A study `hostile` of one complete trial, with these attributes over its own."""
-    from tuner.definition.study_file import load
+    from tuner.definition.loading import load_study_file
 
     path = judge.folder / "hostile.yaml"
     path.write_text(study(own=", front: [{name: parameters, goal: minimize}]"))
-    made, _ = study_store.open_study(records, load(path), study_store.Origin({}))
+    made, _ = study_store.open_study(records, load_study_file(path), study_store.Origin({}))
     for key, value in attrs.items():
         made.set_user_attr(key, value)
     distribution = optuna.distributions.FloatDistribution(0, 1)
@@ -721,9 +721,9 @@ def test_names_are_escaped_in_reports(judge: Judge, records: Records) -> None:
             own=f", purpose: '{script}', hypotheses: [{{claim: '{script}', where: \"x == '{script}'\"}}]",
         )
     )
-    from tuner.definition.study_file import load
+    from tuner.definition.loading import load_study_file
 
-    made, _ = study_store.open_study(records, load(path), study_store.Origin({}, base_from=script))
+    made, _ = study_store.open_study(records, load_study_file(path), study_store.Origin({}, base_from=script))
     choices = optuna.distributions.CategoricalDistribution((script, f"</script>{script}"))
     for number, choice in enumerate(choices.choices * 4):
         state = TrialState.FAIL if number == 7 else TrialState.COMPLETE

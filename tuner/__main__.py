@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from model.command_line import Help, run_command
 from tuner import commands
+from tuner.base.command_line import Help, run_command
 
 EXAMPLES = """\
 examples:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.errors import InputError, nearest
 from model.recordings import SIMULATOR, Recordings
+from tuner.base.errors import InputError, nearest
 
 if TYPE_CHECKING:
     import polars as pl

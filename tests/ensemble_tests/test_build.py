@@ -16,7 +16,7 @@ from ensemble.build import Options, build
 from ensemble.bundle import Bundle, find_bundle
 from ensemble.candidates import find
 from ensemble.predictions import part_file
-from model.errors import InputError
+from tuner.base.errors import InputError
 
 MakeRuns = Callable[..., list[Path]]
 

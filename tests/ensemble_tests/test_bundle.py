@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ensemble.bundle import WEIGHTED, Bundle, Member, find_bundle
-from model.errors import InputError
+from tuner.base.errors import InputError
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from ensemble.choose import Interval, Score, choose, cross_validate, over_record
 from ensemble.select import take
 from ensemble.tables import Tables
 from ensemble.weights import METHODS
-from model.errors import InputError
+from tuner.base.errors import InputError
 
 MakeRuns = Callable[..., list[Path]]
 

@@ -9,7 +9,7 @@ import pytest
 
 from ensemble.compare import compare, draw_frontier, frontier
 from ensemble.predictions import part_file
-from model.errors import InputError
+from tuner.base.errors import InputError
 
 MakeRuns = Callable[..., list[Path]]
 

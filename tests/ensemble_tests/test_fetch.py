@@ -12,8 +12,8 @@ import optuna
 import pytest
 
 from ensemble import __main__ as command
-from model.run_folder import STORED
 from tuner.artifacts.run_store import RunStore, place_for
+from tuner.base.run_folder import STORED
 from tuner.storage.access import default_url, open_records
 
 

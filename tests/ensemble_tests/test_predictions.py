@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from ensemble.predictions import Layout, part_file, read_log_probabilities, read_targets
-from model.errors import InputError
-from model.run_folder import VOCABULARY, read_json
+from model.run_files import VOCABULARY
 from model.tokens import HEADS, PARAM_TYPE, PARAM_VALUE, SPECIAL, UNK, Vocabulary
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
 
 
 @pytest.fixture

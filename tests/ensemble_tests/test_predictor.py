@@ -13,8 +13,8 @@ from torch import Tensor
 from ensemble.bundle import WEIGHTED, Bundle, Member, Pooling
 from ensemble.pool import pool
 from ensemble.predictor import BundlePredictor
-from model.errors import InputError
 from model.tokens import HEADS, Vocabulary
+from tuner.base.errors import InputError
 
 VOCABULARY = Vocabulary.build({"G1 X1 Y2": 3, "G0 X2 Y1 F100": 2, "X3 Y3": 1}, digits=4)
 ROWS = 6

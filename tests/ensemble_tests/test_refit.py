@@ -13,10 +13,10 @@ from ensemble.predictor import BundlePredictor
 from ensemble.programs import PROGRAMS, store
 from ensemble.refit import refit
 from model import train
-from model.errors import InputError
 from model.recordings import Recordings
-from model.run_folder import read_json
 from model.windows import split
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
 
 CONFIG = {"d_model": 16, "heads": 2, "window": 16, "stride": 16, "batch_size": 32, "epochs": 1}
 

@@ -15,11 +15,11 @@ from ensemble.compare import compare
 from ensemble.distill import Wish, distill, student_config, teacher_of, verdict
 from ensemble.predictor import BundlePredictor
 from model import train
-from model.errors import InputError
 from model.recordings import Recordings
-from model.run_folder import read_json
 from model.simulator import Simulation, synthesize
 from model.tokens import BOS, HEADS
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
 
 CONFIG = {"d_model": 16, "heads": 2, "encoder_layers": 1, "window": 16, "stride": 16, "batch_size": 32}
 

@@ -22,9 +22,9 @@ from inference.evaluate import evaluate
 from inference.live import decode_rows, decode_stream
 from inference.pipeline import Decoder
 from inference.workbench import Workbench
-from model.errors import InputError
 from model.recordings import Recordings
 from model.trainer import train
+from tuner.base.errors import InputError
 
 CONFIG = {"d_model": 16, "heads": 2, "encoder_layers": 1, "window": 16, "stride": 16, "batch_size": 32}
 METRICS = {

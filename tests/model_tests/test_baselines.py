@@ -7,8 +7,8 @@ import pytest
 
 from model.__main__ import main
 from model.baselines import Scorer, baselines, clock, neighbours, prepare, window_statistics
-from model.errors import InputError
 from model.recordings import Recordings
+from tuner.base.errors import InputError
 
 
 @pytest.fixture(scope="module")

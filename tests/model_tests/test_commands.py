@@ -11,10 +11,10 @@ import pytest
 
 from model.__main__ import main
 from model.data_commands import chosen_data
-from model.errors import InputError
 from model.recordings import Recordings
-from model.run_folder import RESULT
 from model.train_command import new_folder, settings
+from tuner.base.errors import InputError
+from tuner.base.run_folder import RESULT
 
 
 def test_import_writes_a_data_set_and_says_what_it_found(tiny_csv, tmp_path, capsys):

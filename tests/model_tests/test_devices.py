@@ -8,8 +8,8 @@ from torch import nn
 
 from model.config import Config
 from model.devices import Machine, place
-from model.errors import InputError, TrainingFailed
 from model.memory import Microbatches, is_out_of_memory
+from tuner.base.errors import InputError, TrainingFailed
 
 BARE = Machine(cuda=None, mps=False, cpu_bfloat16=False)
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from model.config import Config
-from model.errors import InputError
 from model.losses import (
     HeadLosses,
     class_counts,
@@ -23,6 +22,7 @@ from model.losses import (
     reverse_gradient,
 )
 from model.tokens import HEADS
+from tuner.base.errors import InputError
 
 
 def sample(seed: int = 0, classes: int = 5) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from model.errors import InputError, WorkFailed
 from model.importing import import_recordings
 from model.recording_files import count_runs, find_recordings, operation_of, read_recording
 from model.recordings import NO_LINE, Recordings, default_data
 from model.simulator import synthesize
+from tuner.base.errors import InputError, WorkFailed
 
 
 def table(rows=30, *, boards=("frame_r2",), line="G1 X1.5", **columns):

@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from model.errors import InputError
 from model.importing import import_recordings
 from model.recording_files import count_runs
 from model.simulator import Simulation, simulate, synthesize, synthesize_csv
@@ -16,6 +15,7 @@ from model.simulator.programs import CUTS, program
 from model.simulator.recorder import Day, record
 from model.simulator.sensors import machine
 from model.tokens import canonical, tokenize
+from tuner.base.errors import InputError
 
 SMALL = Simulation(
     seed=3,

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.errors import InputError
 from model.tokens import (
     EOS,
     QUANTUM,
@@ -20,6 +19,7 @@ from model.tokens import (
     quantise,
     tokenize,
 )
+from tuner.base.errors import InputError
 
 LINES = {
     "G1 X-0.1254": 40,

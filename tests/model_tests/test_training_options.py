@@ -12,12 +12,13 @@ from torch import Tensor
 
 from model import losses
 from model.config import Config
-from model.errors import TrainingFailed
 from model.evaluate import evaluate
 from model.recordings import Recordings
-from model.run_folder import RESULT, read_json
 from model.task import prepare
 from model.trainer import _Run, train
+from tuner.base.errors import TrainingFailed
+from tuner.base.files import read_json
+from tuner.base.run_folder import RESULT
 
 SMALL = {
     "d_model": 16,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tuner.definition import study_file
+from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
@@ -64,7 +64,7 @@ def make_study(tmp_path: Path) -> MakeStudy:
             text = text.replace(old, new)
         path = tmp_path / name
         path.write_text(textwrap.dedent(text))
-        return study_file.load(path)
+        return load_study_file(path)
 
     return make
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
-from model.errors import InputError, WorkFailed
+from tuner.base.errors import InputError, WorkFailed
 
 if TYPE_CHECKING:
     from optuna.artifacts import Boto3ArtifactStore

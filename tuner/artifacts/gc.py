@@ -17,14 +17,15 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from model.errors import InputError
-from model.run_folder import WEIGHTS, read_json
+from model.run_files import WEIGHTS
 from tuner.artifacts import weights
 from tuner.artifacts.artifact_store import StoreFailed
 from tuner.artifacts.run_store import Place, RunStore
-from tuner.search import winners
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
 from tuner.storage.leases import Observer, process_start
 from tuner.storage.records import Records
+from tuner.storage.stored import stored_file
 from tuner.storage.study_store import FILE
 
 KINDS = ("weights", "unfinished runs", "partial files", "runs in the store")
@@ -106,7 +107,7 @@ def remove(found: Found) -> list[str]:
 
 def _of_study(study: optuna.Study, results: Path, members: Set[int], keep: int, found: Found) -> None:
     trials = study.get_trials(deepcopy=False)
-    kept = weights.kept(trials, winners.stored_file(study), keep=keep)
+    kept = weights.kept(trials, stored_file(study), keep=keep)
     by_number = {trial.number: trial for trial in trials}
     foreign = []
     for folder in _folders(results / "runs" / study.study_name):

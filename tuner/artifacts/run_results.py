@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from model.command_line import RESULTS_VARIABLE
-from model.errors import InputError
-from model.run_folder import CONFIG, METRICS, RESULT, read_json, read_metrics
+from tuner.base.command_line import RESULTS_VARIABLE
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
+from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
 
 if TYPE_CHECKING:
     import optuna
@@ -111,15 +112,15 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
     Raises:
         InputError: there is no such study.
     """
-    from tuner.search import winners
     from tuner.storage.access import default_url, open_records, storage_errors
+    from tuner.storage.stored import load_study, stored_file
 
     root = Path(results or os.environ.get(RESULTS_VARIABLE, "results"))
     url = storage or default_url(root)
     with storage_errors(url):
-        found = winners.load_study(open_records(url), study)
+        found = load_study(open_records(url), study)
         trials = found.get_trials(deepcopy=False)
-        space = winners.stored_file(found).space
+        space = stored_file(found).space
     folder = root / "runs" / study
     begun = [trial for trial in trials if trial.state.name != "WAITING"]
     return Results(study, tuple(_run(study, trial, folder / str(trial.number), space) for trial in begun))

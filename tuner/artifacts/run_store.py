@@ -19,11 +19,11 @@ from uuid import uuid4
 
 import optuna
 
-from model.archives import pack, unpack
-from model.errors import InputError
-from model.run_folder import RESULT
 from tuner.artifacts import weights
 from tuner.artifacts.artifact_store import ArtifactStore, StoreFailed, checked_url
+from tuner.base.archives import pack, unpack
+from tuner.base.errors import InputError
+from tuner.base.run_folder import RESULT
 from tuner.definition.study_file import StudyFile
 from tuner.storage.records import Records
 
@@ -222,11 +222,12 @@ def fetch_missing(
     Args:
         top: only the runs of this many best trials; None: all that are kept.
     """
-    from tuner.search import ranking, winners
+    from tuner.search import ranking
+    from tuner.storage.stored import load_study, stored_file
 
     count, size, failed = 0, 0, []
     for name in names:
-        study = winners.load_study(records, name)
+        study = load_study(records, name)
         try:
             place = Place.of(study)
             if place is None:
@@ -237,7 +238,7 @@ def fetch_missing(
             failed.append(str(error))
             continue
         if top is not None:
-            best = ranking.ranked(study.get_trials(deepcopy=False), winners.stored_file(study))[:top]
+            best = ranking.ranked(study.get_trials(deepcopy=False), stored_file(study))[:top]
             numbers &= {trial.number for trial in best}
         for number in sorted(numbers):
             folder = run_folder(results, name, number)

@@ -14,12 +14,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from model.archives import pack
-from model.errors import InputError
 from model.recordings import MANIFEST, Recordings
-from model.run_folder import read_json
 from tuner.artifacts.artifact_store import ArtifactStore, NotInStore, StoreFailed
 from tuner.artifacts.run_store import FORMAT, download_archive
+from tuner.base.archives import pack
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
 from tuner.storage.locks import FileLock
 
 FOLDER = "data"  # of the store

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
-from model.run_folder import WEIGHTS
+from model.run_files import WEIGHTS
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 

@@ -25,15 +25,15 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner import summary
-    from tuner.search import winners
+    from tuner.show import summary
     from tuner.storage.access import open_records, storage_errors
+    from tuner.storage.stored import load_study, stored_file
 
     url = opt.storage_url(options)
     with storage_errors(url):
         records = open_records(url)
-        study = winners.load_study(records, options.study or _only_study(records))
-        study_file = winners.stored_file(study)
+        study = load_study(records, options.study or _only_study(records))
+        study_file = stored_file(study)
         ranks = summary.best_trials(study, study_file, options.results, top=options.top)
     if options.format == "table":
         console = opt.console()
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     if options.format == "json":
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return
-    from tuner.export import config_yaml
+    from tuner.definition.export import config_yaml
 
     for rank in found:
         sys.stdout.write(f"---\n{config_yaml(rank)}")
@@ -56,7 +56,7 @@ def _only_study(records):  # type: ignore[no-untyped-def]
     """The name of the only study in the storage."""
     import optuna
 
-    from model.errors import InputError
+    from tuner.base.errors import InputError
 
     names = sorted(optuna.get_all_study_names(records))
     if len(names) != 1:

@@ -19,7 +19,7 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from tuner import doctor
+    from tuner.show import doctor
 
     checks = doctor.examine(opt.storage_url(options), options.results)
     opt.console().print(doctor.table(checks))

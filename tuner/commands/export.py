@@ -24,30 +24,31 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from model.errors import InputError
-    from tuner import export
+    from tuner.base.errors import InputError
     from tuner.commands.fetch import fetched
-    from tuner.definition import study_file
-    from tuner.search import winners
+    from tuner.definition import export
+    from tuner.definition.loading import load_study_file
+    from tuner.run.winner import config_of, inherited
     from tuner.storage.access import open_records, storage_errors
+    from tuner.storage.stored import load_study
 
     if options.wandb:
-        text = export.wandb_yaml(study_file.load(options.study))
+        text = export.wandb_yaml(load_study_file(options.study))
     else:
         url = opt.storage_url(options)
         name = (
-            study_file.load(options.study).name
+            load_study_file(options.study).name
             if options.study.endswith((".yaml", ".yml"))
             else options.study
         )
         with storage_errors(url):
             records = open_records(url)
-            study = winners.load_study(records, name)
+            study = load_study(records, name)
             fetched(records, [name], options.results, top=1)
-            winner = winners.inherited(records, name, options.results)
+            winner = inherited(records, name, options.results)
             if winner is None:
                 raise InputError(f"study '{name}' has no complete trial yet")
-            config = winners.config_of(study, study.trials[winner.number], options.results)
+            config = config_of(study, study.trials[winner.number], options.results)
         text = f"# {winner.describe()}\n{export.config_yaml(config)}"
     if options.output:
         options.output.write_text(text, encoding="utf-8")

@@ -32,15 +32,15 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from model.errors import WorkFailed
-    from tuner.search import winners
+    from tuner.base.errors import WorkFailed
     from tuner.storage.access import open_records, storage_errors
+    from tuner.storage.stored import load_study
 
     url = opt.storage_url(options)
     with storage_errors(url):
         records = open_records(url)
         for name in options.studies:
-            winners.load_study(records, name)
+            load_study(records, name)
         failed = fetched(records, options.studies, options.results, say_failures=False)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""

@@ -29,8 +29,8 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from model.errors import InputError, WorkFailed
     from tuner.artifacts import gc
+    from tuner.base.errors import InputError, WorkFailed
     from tuner.storage.access import find_records, storage_errors
 
     if not options.results.is_dir():

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.command_line import Help, add_common_options
-from model.errors import InputError
+from tuner.base.command_line import Help, add_common_options
+from tuner.base.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -44,9 +44,11 @@ def run(options: argparse.Namespace) -> None:
     from dataclasses import asdict
     from datetime import datetime
 
-    from model.errors import InputError
+    from tuner.base.errors import InputError
+    from tuner.claims import material as data
+    from tuner.claims import verdicts as ledger
     from tuner.commands.fetch import fetched
-    from tuner.report import data, ledger, sections, terminal
+    from tuner.show.report import sections, terminal
     from tuner.storage.access import open_records, storage_errors
 
     for path in options.output:
@@ -60,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
             records, options.studies, options.results, data=_data(options.data), made=datetime.now()
         )
     if options.pairs is not None:
-        from tuner.report import pairs
+        from tuner.claims import pairs
 
         for path in pairs.write(material, options.pairs):
             sys.stdout.write(f"python -m tuner study {path}\n")
@@ -80,11 +82,11 @@ def run(options: argparse.Namespace) -> None:
 
 def _write(document, path: Path) -> None:  # type: ignore[no-untyped-def]
     if path.suffix == ".html":
-        from tuner.report import html
+        from tuner.show.report import html
 
         html.write(document, path)
     else:
-        from tuner.report import pdf
+        from tuner.show.report import pdf
 
         pdf.write(document, path)
 

@@ -26,15 +26,15 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     import optuna
 
-    from tuner import summary
-    from tuner.search import winners
+    from tuner.show import summary
     from tuner.storage.access import open_records, storage_errors
+    from tuner.storage.stored import load_study
 
     url = opt.storage_url(options)
     with storage_errors(url):
         records = open_records(url)
         names = [options.study] if options.study else sorted(optuna.get_all_study_names(records))
-        states = [summary.state_of(records, winners.load_study(records, name)) for name in names]
+        states = [summary.state_of(records, load_study(records, name)) for name in names]
     if options.json:
         sys.stdout.write(json.dumps([state.to_dict() for state in states], indent=1) + "\n")
         return

@@ -69,9 +69,9 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from model.errors import InputError, WorkFailed
-    from tuner.launch import launch
-    from tuner.view import make_view
+    from tuner.base.errors import InputError, WorkFailed
+    from tuner.run.launch import launch
+    from tuner.show.live import make_view
 
     if options.study == "all":
         _campaign(options)
@@ -81,12 +81,12 @@ def run(options: argparse.Namespace) -> int:
         return 0
     request = request_for(options, options.study)
     if options.dry_run:
-        from tuner.dry_run import show
+        from tuner.show.dry_run import show
 
         show(request, opt.console())
         return 0
     if request.study_file.on == "bundle":
-        from tuner import on_bundle
+        from tuner.campaign import on_bundle
 
         if request.executor.kind != "local":
             raise InputError(
@@ -99,17 +99,17 @@ def run(options: argparse.Namespace) -> int:
         raise WorkFailed(result.reason)
     if result.interrupted:
         raise KeyboardInterrupt
-    from tuner.summary import show_end
+    from tuner.show.summary import show_end
 
     show_end(request, result, opt.console())
     return 0
 
 
 def _campaign(options: argparse.Namespace) -> None:
-    from model.errors import InputError
-    from tuner.campaign import Campaign
+    from tuner.base.errors import InputError
+    from tuner.campaign.campaign import Campaign
     from tuner.definition.study_file import CAMPAIGN
-    from tuner.view import make_view
+    from tuner.show.live import make_view
 
     if options.fresh or options.trials:
         raise InputError(
@@ -127,12 +127,12 @@ def _campaign(options: argparse.Namespace) -> None:
 def _hypotheses(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from model.errors import WorkFailed
-    from tuner import hypotheses
+    from tuner.base.errors import WorkFailed
+    from tuner.claims import hypotheses
     from tuner.commands.fetch import fetched
-    from tuner.launch import as_begun, launch
+    from tuner.run.launch import as_begun, launch
+    from tuner.show.live import make_view
     from tuner.storage.access import open_records, storage_errors
-    from tuner.view import make_view
 
     console, view, url = opt.console(), make_view(opt.error_console()), opt.storage_url(options)
     with storage_errors(url):
@@ -167,12 +167,12 @@ def _hypotheses(options: argparse.Namespace) -> None:
 
 def request_for(options: argparse.Namespace, study: str | StudyFile):  # type: ignore[no-untyped-def]
     """What the command line asks for, as a request for `study`."""
-    from tuner.definition import study_file
-    from tuner.executors.choice import ExecutorChoice
-    from tuner.launch import Request
+    from tuner.definition.loading import load_study_file
+    from tuner.run.executors.choice import ExecutorChoice
+    from tuner.run.launch import Request
 
     return Request(
-        study_file=study_file.load(study) if isinstance(study, str) else study,
+        study_file=load_study_file(study) if isinstance(study, str) else study,
         url=opt.storage_url(options),
         results=options.results,
         trials=options.trials,

@@ -22,7 +22,7 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     from rich.progress import Progress
 
-    from model.errors import WorkFailed
+    from tuner.base.errors import WorkFailed
     from tuner.tracking.sync import sync
 
     with Progress(console=opt.error_console(), transient=True) as progress:

@@ -20,6 +20,6 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner import tour
+    from tuner.show import tour
 
     tour.run(options.results, agents=options.agents, console=opt.console())

@@ -33,19 +33,19 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner import verify
     from tuner.artifacts.run_store import Place
+    from tuner.claims import verify
     from tuner.commands.fetch import fetched
-    from tuner.launch import Request
-    from tuner.search import winners
+    from tuner.run.launch import Request
+    from tuner.show.live import make_view
     from tuner.storage.access import open_records, storage_errors
-    from tuner.view import make_view
+    from tuner.storage.stored import load_study, stored_file
 
     url = opt.storage_url(options)
     with storage_errors(url):
         records = open_records(url)
-        study = winners.load_study(records, options.study)
-        file = winners.stored_file(study)
+        study = load_study(records, options.study)
+        file = stored_file(study)
         place = Place.of(study)
         fetched(records, [options.study], options.results)
     request = Request(

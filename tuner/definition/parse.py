@@ -7,14 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from model.errors import InputError
+from tuner.base.errors import InputError
+from tuner.base.words import slug
 from tuner.definition import expressions, yaml_source
 from tuner.definition.constraints import Constraint, Hypothesis
 from tuner.definition.parse_space import check_model_parameters, parse_space
 from tuner.definition.pruner_settings import KINDS as PRUNERS
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.space import Space
-from tuner.definition.study_file import Base, Metric, StudyFile, slug
+from tuner.definition.study_file import Base, Metric, StudyFile
 from tuner.definition.yaml_source import Section
 
 # what W&B's schema knows (sweeps 0.3.0)

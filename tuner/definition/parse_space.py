@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from model.errors import InputError, nearest
+from tuner.base.errors import InputError, nearest
 from tuner.definition import expressions
 from tuner.definition.distributions import (
     KINDS,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.errors import InputError, nearest
+from tuner.base.errors import InputError, nearest
 
 KINDS = ("hyperband", "successive_halving", "median", "wandb_hyperband", "none")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from model.errors import InputError
+from tuner.base.errors import InputError
 from tuner.definition import expressions
 from tuner.definition.distributions import Constant, Distribution, NotInDistribution, suggest
 

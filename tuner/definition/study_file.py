@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from model.errors import InputError, nearest
 from tuner.definition.constraints import Constraint, Hypothesis
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.space import Space
-
-LONGEST_NAME = 100  # characters; file systems take 255 bytes, and names get endings
-FOLDER = Path(__file__).parent.parent.parent / "studies"
 
 # the guide's order, which is the campaign's
 CAMPAIGN = (
@@ -130,45 +125,3 @@ class StudyFile:
     def digest(self) -> str:
         """A hash of the file's content (its comments and layout left out)."""
         return hashlib.sha256(json.dumps(self.raw, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def load(name_or_path: str | Path) -> StudyFile:
-    """Reads a shipped study by name, or any sweep file by path.
-
-    Raises:
-        InputError: one line with file, line, key, what was expected and, for names, the nearest valid one.
-    """
-    from tuner.definition.parse import parse_study
-
-    return parse_study(find(name_or_path))
-
-
-def find(name_or_path: str | Path) -> Path:
-    """The file of a shipped study, or the path itself.
-
-    Raises:
-        InputError: names the nearest shipped study.
-    """
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml"):
-        return path
-    if path.is_file():
-        return path
-    if (FOLDER / f"{name_or_path}.yaml").is_file():
-        return FOLDER / f"{name_or_path}.yaml"
-    names = shipped()
-    raise InputError(
-        f"no study named '{name_or_path}'{nearest(str(name_or_path), names)} "
-        f"(shipped: {', '.join(names)}; or give a .yaml file)"
-    )
-
-
-def shipped() -> list[str]:
-    """The names of the studies that come with the project: the campaign in its order, then any others."""
-    found = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-    return [name for name in CAMPAIGN if name in found] + [name for name in found if name not in CAMPAIGN]
-
-
-def slug(text: str) -> str:
-    """`text` as a name that is safe for folders and databases."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:LONGEST_NAME] or "study"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from model.errors import InputError, nearest
+from tuner.base.errors import InputError, nearest
 
 DEEPEST, LARGEST = 50, 100_000  # levels and values; a study of ours has 4 and some 200
 MOST = 10**9  # of what is counted: trials, epochs

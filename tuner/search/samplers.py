@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from model.errors import InputError
+from tuner.base.errors import InputError
 from tuner.definition.space import Space
 
 if TYPE_CHECKING:

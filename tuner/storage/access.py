@@ -11,7 +11,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 
-from model.errors import InputError
+from tuner.base.errors import InputError
 from tuner.storage.databases import NoStudiesYet, WalConnection, database_for
 from tuner.storage.outage import (
     PATIENCE_SECONDS,

@@ -5,7 +5,7 @@ All of it happens under the storage's lock, so that no two agents count the same
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,11 @@ class Done:
 @dataclass(frozen=True)
 class Wait:
     """All places are taken; a trial may come back if its agent dies."""
+
+
+def finished(counts: Mapping[TrialState, int]) -> int:
+    """Trials that count towards a study's number."""
+    return counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
 
 
 class Allocator:

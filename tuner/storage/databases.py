@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from model.errors import InputError
+from tuner.base.errors import InputError
 from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock, StorageLock, sqlite_path
 
 DRIVER = "postgresql+psycopg"

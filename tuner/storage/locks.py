@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from model.errors import WorkFailed
+from tuner.base.errors import WorkFailed
 from tuner.storage.outage import StorageUnreachable, is_unreachable
 
 if TYPE_CHECKING:

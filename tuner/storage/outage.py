@@ -19,7 +19,7 @@ from typing import Literal, TypeVar
 import optuna
 import sqlalchemy.exc
 
-from model.errors import WorkFailed
+from tuner.base.errors import WorkFailed
 
 PATIENCE_SECONDS = 600.0
 RETRY_SECONDS = 2.0  # between tries to reach the storage

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from model.errors import InputError, WorkFailed
+from tuner.base.errors import InputError, WorkFailed
 from tuner.storage import wire
 from tuner.storage.ledger import Pending
 from tuner.storage.locks import LOCK_SECONDS, Reentrant

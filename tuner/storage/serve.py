@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import TrialState
 from rich.console import Console
 
-from model.errors import InputError, WorkFailed
+from tuner.base.errors import InputError, WorkFailed
 from tuner.storage import wire
 from tuner.storage.access import GRPC, CachedStorage, open_database
 from tuner.storage.ledger import Ledger

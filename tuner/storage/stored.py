@@ -1,4 +1,4 @@
-"""Checks what a storage says of a study and its trials before anything is made of it.
+"""Studies that a storage holds: loads one, its study file, and checks its attributes first.
 
 A storage may be shared, copied, or edited by hand; attributes of another kind than ours become one line
 here instead of an exception somewhere behind.
@@ -7,12 +7,15 @@ here instead of an exception somewhere behind.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
 
-from model.errors import InputError
-from tuner.storage.records import LEASE
+from tuner.base.errors import InputError, nearest
+from tuner.definition.loading import from_plain
+from tuner.definition.study_file import StudyFile
+from tuner.storage.records import LEASE, Records
 from tuner.storage.study_store import FILE, ORIGIN, PATH, TOTAL
 
 CONFIRMED = "confirmed"  # study attribute: the trial that won on retraining, and its means
@@ -60,3 +63,32 @@ def _fail(where: str, name: str, expected: str, value: Any) -> None:
         f"{where}: attribute '{name}': expected {expected}, got {str(value)[:60]!r}; something else has "
         "written to this storage: restore a copy, or begin the study anew with --fresh"
     )
+
+
+def load_study(records: Records, name: str) -> optuna.Study:
+    """The study `name`; InputError names the ones that there are."""
+    names = optuna.get_all_study_names(records)
+    if name not in names:
+        known = ", ".join(sorted(names)) or "none"
+        raise InputError(f"no study '{name}' in the storage{nearest(name, names)} (there are: {known})")
+    return optuna.load_study(study_name=name, storage=records)
+
+
+def stored_file(study: optuna.Study) -> StudyFile:
+    """The study file that a study was made from, as the storage keeps it.
+
+    Raises:
+        InputError: the study was not made by this tuner, or its attributes were changed since.
+    """
+    raw = study.user_attrs.get(FILE)
+    if raw is None:
+        raise InputError(f"study '{study.study_name}' was not made by this tuner")
+    check(study)
+    path = Path(study.user_attrs.get(PATH, f"{study.study_name}.yaml"))
+    try:
+        return from_plain(raw, name=study.study_name, path=path)
+    except InputError as error:
+        reason = str(error).partition(".yaml:")[2] or str(error)
+        raise InputError(
+            f"study '{study.study_name}': attribute '{FILE}': no study file of ours (line {reason})"
+        ) from None

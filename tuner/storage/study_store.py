@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from model.errors import InputError
+from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
 from tuner.storage.allocate import STOPPED, TARGET
 from tuner.storage.records import Records

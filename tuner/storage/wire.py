@@ -13,7 +13,7 @@ from typing import Any
 
 from optuna.distributions import distribution_to_json, json_to_distribution
 
-from model.errors import InputError, WorkFailed
+from tuner.base.errors import InputError, WorkFailed
 from tuner.storage.ledger import Pending
 from tuner.storage.outage import StorageFailed, StorageUnreachable, cause_of, is_storage_error, is_unreachable
 

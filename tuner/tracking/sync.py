@@ -20,8 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model.errors import InputError, WorkFailed
-from model.run_folder import CONFIG, METRICS, RESULT, read_json, read_metrics
+from tuner.base.errors import InputError, WorkFailed
+from tuner.base.files import read_json
+from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
 from tuner.tracking import wandb_file
 from tuner.tracking.mode import api_key, resolve, server
 from tuner.tracking.process import environment

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from model.run_folder import read_json, write_json
+from tuner.base.files import read_json, write_json
 from tuner.tracking.mode import Mode, resolve
 from tuner.tracking.process import WorkerProcess
 

@@ -1,0 +1,167 @@
+"""One contract for every place where agents run: processes here, Dask workers, Ray actors."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from rich.console import Console
+
+from tuner.definition.study_file import StudyFile
+from tuner.run.executors.choice import ExecutorChoice
+from tuner.run.launch import Request, Result, launch
+from tuner.run.supervisor import Event
+from tuner.show.live import PlainView
+from tuner.storage import leases
+from tuner.storage.access import open_records
+
+MakeStudy = Callable[..., StudyFile]
+
+RAY = """
+import sys, ray
+for attempt in range(4):  # Ray gives itself 30 s to start, which a busy machine may exceed
+    try:
+        context = ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20,
+                           logging_level="ERROR", log_to_driver=False, _node_ip_address="127.0.0.1")
+        break
+    except Exception:
+        ray.shutdown()
+        if attempt == 3:
+            raise
+print("address", context.address_info["gcs_address"], flush=True)
+sys.stdin.read()
+ray.shutdown()
+"""
+
+
+@pytest.fixture(scope="module")
+def dask_address() -> Iterator[str]:
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def ray_address() -> Iterator[str]:
+    """A Ray of two CPUs, with a token of its own, that belongs to a process of its own and ends with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        pytest.importorskip("ray", reason="Ray is not installed")  # reads these when it is imported
+        with subprocess.Popen(
+            [sys.executable, "-c", RAY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as owner:
+            assert owner.stdout is not None
+            yield next(line.split()[1] for line in owner.stdout if line.startswith("address"))
+            assert owner.stdin is not None
+            owner.stdin.close()
+
+
+@pytest.fixture(params=["local", "dask", "ray"])
+def place(request: pytest.FixtureRequest) -> ExecutorChoice:
+    address = None if request.param == "local" else request.getfixturevalue(f"{request.param}_address")
+    return ExecutorChoice(request.param, address)
+
+
+class Watching(PlainView):
+    """Does something once, when the first trial is under way; remembers the agents."""
+
+    def __init__(self, once: Callable[[], None]) -> None:
+        super().__init__(Console(file=io.StringIO()))
+        self._once: Callable[[], None] | None = once
+        self.kinds: set[str] = set()
+        self.agents: list[int] = []
+
+    def event(self, event: Event) -> None:
+        super().event(event)
+        self.kinds.add(event.kind)
+        if event.kind == "ready":
+            self.agents.append(event.content["owner"]["pid"])
+        if event.kind == "start" and self._once is not None:
+            self._once, once = None, self._once
+            once()
+
+    def left(self) -> bool:
+        """Whether every agent's process is gone."""
+        return all(leases.process_start(pid) is None for pid in self.agents)
+
+
+def study(url: str) -> optuna.Study:
+    return optuna.load_study(study_name="small", storage=open_records(url))
+
+
+def run(
+    file: StudyFile,
+    url: str,
+    place: ExecutorChoice,
+    once: Callable[[], None] = lambda: None,
+    **options: object,
+) -> tuple[Result, Watching]:
+    view = Watching(once)
+    results = Path(file.path).parent / "results"
+    request = Request(file, url, results, wandb="off", executor=place, agents=2, overrides=options)
+    result = launch(request, view)
+    deadline = time.monotonic() + 60
+    while not view.left():
+        assert time.monotonic() < deadline, "an agent stayed behind"
+        time.sleep(0.05)
+    return result, view
+
+
+def test_a_killed_worker_costs_its_trial_alone_and_exactly_n_are_finished(
+    make_study: MakeStudy, url: str, place: ExecutorChoice
+) -> None:
+    def kill() -> None:
+        found = study(url)
+        _, _, lease = open_records(url).running(found._study_id)[0]
+        assert lease is not None
+        worker = int(Path(f"/proc/{lease['pid']}/stat").read_text().rpartition(")")[2].split()[1])
+        if place.kind != "local":  # there the parent is this process
+            os.kill(worker, signal.SIGKILL)
+        os.kill(lease["pid"], signal.SIGKILL)
+
+    result, view = run(make_study(), url, place, kill, pause=0.15)
+    assert result.fine
+    assert {"start", "epoch", "end", "died", "leave"} <= view.kinds
+    states = [trial.state.name for trial in study(url).get_trials(deepcopy=False)]
+    assert sorted(states) == ["COMPLETE"] * 6 + ["FAIL"]
+
+
+@pytest.mark.parametrize(("pause", "times"), [(0.3, 1), (30.0, 2)])
+def test_ctrl_c_leaves_no_trial_running(
+    make_study: MakeStudy, url: str, place: ExecutorChoice, pause: float, times: int
+) -> None:
+    """Once: the epoch is finished first. Twice: at once, however long it takes."""
+
+    def interrupt() -> None:
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result, _ = run(make_study(), url, place, interrupt, pause=pause)
+    assert result.interrupted
+    states = [trial.state.name for trial in study(url).get_trials(deepcopy=False)]
+    assert "WAITING" in states
+    assert not {"RUNNING", "FAIL"} & set(states)
+
+
+def test_an_error_of_the_objective_fails_the_trial_with_its_traceback(
+    make_study: MakeStudy, url: str, place: ExecutorChoice
+) -> None:
+    result, _ = run(make_study(), url, place, mode="error")
+    assert not result.fine
+    assert "ValueError: no good" in result.reason
+    trials = study(url).get_trials(deepcopy=False)
+    assert {trial.state.name for trial in trials} == {"FAIL"}
+    assert all("objective.py" in trial.user_attrs["traceback"] for trial in trials)

@@ -1,0 +1,54 @@
+"""What a study will cost: measured epochs, times those that the pruner lets through."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuner.definition.pruner_settings import PrunerSettings
+from tuner.run import probe
+
+
+def test_a_probe_stops_after_two_epochs_and_keeps_nothing() -> None:
+    epochs: list[int] = []
+    folders: list[Path] = []
+
+    def train(config: Mapping[str, Any], report: Any, *, run_folder: Path) -> dict[str, float]:
+        folders.append(run_folder)
+        for epoch in range(100):
+            epochs.append(epoch)
+            report(epoch, {"loss": 1.0})
+        return {}
+
+    found = probe.measure(train, {}, agents=2)
+    assert epochs == [0, 1]
+    assert found.epoch < 1
+    assert not folders[0].parents[3].exists()
+
+
+def test_an_objective_without_reports_is_one_long_epoch() -> None:
+    found = probe.measure(lambda config, report, *, run_folder: {}, {}, agents=1)
+    assert found.epoch == 0
+    assert found.trial(10) == found.first_epoch
+
+
+def test_an_error_before_the_first_report_is_not_swallowed() -> None:
+    def broken(config: Mapping[str, Any], report: Any, *, run_folder: Path) -> dict[str, float]:
+        raise ValueError("no data")
+
+    with pytest.raises(ValueError, match="no data"):
+        probe.measure(broken, {}, agents=1)
+
+
+def test_expected_epochs_follow_the_rungs() -> None:
+    assert probe.expected_epochs(PrunerSettings(), 9) == 9
+    halving = PrunerSettings(kind="successive_halving", min_resource=1, max_resource=9, eta=3)
+    assert math.isclose(probe.expected_epochs(halving, 9), 1 + 2 / 3 + 6 / 9)
+    assert math.isclose(probe.expected_epochs(halving, 2), 1 + 1 / 3), "trials that were made shorter"
+    assert probe.expected_epochs(halving, 1) == 1
+    hyperband = PrunerSettings(kind="hyperband", min_resource=1, max_resource=9, eta=3)
+    # brackets of 9, 5 and 3 trials, whose first rungs are after epochs 1, 3 and 9
+    expected = (9 * (1 + 2 / 3 + 6 / 9) + 5 * (3 + 6 / 3) + 3 * 9) / 17
+    assert math.isclose(probe.expected_epochs(hyperband, 9), expected)

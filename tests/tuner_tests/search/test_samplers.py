@@ -1,0 +1,195 @@
+"""One contract for every sampler: draws lie in the space, keep its requirements, and can be repeated."""
+
+import importlib.util
+from itertools import pairwise
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from tuner.base.errors import InputError
+from tuner.definition.loading import load_study_file
+from tuner.search import samplers
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+SWEEP = """\
+method: bayes
+program: train.py
+run_cap: 60
+metric: {{name: loss, goal: minimize}}
+parameters:
+  width: {{distribution: q_uniform, min: 81, max: 271, q: 32}}
+  heads: {{min: 4, max: 8}}
+  lr: {{distribution: log_uniform_values, min: 1.0e-4, max: 1.0e-1}}
+  noise: {{distribution: normal}}
+  momentum: {{min: 0.0, max: 0.9}}
+  kind: {{values: [a, b, c]}}
+tuner:
+  sampler: {sampler}
+  requires: ["width % heads == 0"]
+  when: {{momentum: kind == 'b'}}
+"""
+
+NAMES = ["tpe", "random", "nsgaii", "qmc", "gp"]
+if importlib.util.find_spec("cmaes"):
+    NAMES.append("cmaes")
+
+
+@pytest.fixture
+def study_of(tmp_path):
+    """Loads the sweep above with a sampler."""
+
+    def study_of(sampler, **changes):
+        path = tmp_path / "sweep.yaml"
+        text = SWEEP.format(sampler=sampler)
+        for old, new in changes.items():
+            text = text.replace(old, new)
+        path.write_text(text)
+        return load_study_file(path)
+
+    return study_of
+
+
+def run(study, *, seed, trials=30):
+    """Configurations of a small study."""
+    optimised = optuna.create_study(
+        directions=[m.goal for m in study.objectives], sampler=samplers.make(study, seed)
+    )
+    configs = []
+    for _ in range(trials):
+        trial = optimised.ask()
+        config = study.space.suggest(trial)
+        configs.append(config)
+        optimised.tell(trial, abs(config["lr"] - 0.01) + (config["kind"] != "b"))
+    return configs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_lie_in_the_space_and_keep_its_requirements(study_of, name):
+    study = study_of(name)
+    for config in run(study, seed=1, trials=14):
+        assert config["width"] in (96, 128, 160, 192, 224, 256)
+        assert 1e-4 <= config["lr"] <= 1e-1
+        assert ("momentum" in config) == (config["kind"] == "b")
+        assert study.space.violated(config) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_draws_the_same(study_of, name):
+    assert run(study_of(name), seed=3, trials=14) == run(study_of(name), seed=3, trials=14)
+
+
+def test_agents_with_different_seeds_draw_differently(study_of):
+    """W&B's agents are handed equal parameters (wandb #5215); ours are seeded apart."""
+    assert run(study_of("tpe"), seed=1, trials=3) != run(study_of("tpe"), seed=2, trials=3)
+
+
+def test_tpe_learns(study_of):
+    configs = run(study_of("tpe"), seed=1, trials=60)
+    late = [config["kind"] for config in configs[30:]]
+    assert late.count("b") > 15
+
+
+def test_a_fixed_parameter_is_kept_and_the_rest_drawn_to_fit_it(study_of):
+    study = study_of("tpe")
+    optimised = optuna.create_study(sampler=samplers.make(study, 0))
+    for _ in range(12):
+        optimised.enqueue_trial({"heads": 7})
+        config = study.space.suggest(optimised.ask())
+        assert config["heads"] == 7 and config["width"] == 224
+
+
+def test_a_sampler_that_needs_a_package_says_which(study_of):
+    if importlib.util.find_spec("cmaes"):
+        pytest.skip("cmaes is installed")
+    with pytest.raises(InputError, match="pip install cmaes"):
+        samplers.make(study_of("cmaes"), 0)
+
+
+def test_the_search_model_is_asked_sooner_where_the_first_trial_is_known_to_be_good(tmp_path):
+    unknown, known = tmp_path / "theirs.yaml", tmp_path / "ours.yaml"
+    unknown.write_text(SWEEP.format(sampler="tpe").replace("  when", "  base: {}\n  when"))
+    known.write_text(
+        "method: bayes\nmetric: {name: val/overall_acc, goal: maximize}\n"
+        "parameters: {dropout: {min: 0.0, max: 0.5}}\n"
+    )
+    startup = [samplers.make(load_study_file(path), 0) for path in (unknown, known)]
+    assert not load_study_file(unknown).starts_from_known and load_study_file(known).starts_from_known
+    assert startup[1]._n_startup_trials == samplers.STARTUP_TRIALS_FROM_KNOWN < samplers.STARTUP_TRIALS
+
+
+def test_a_long_study_is_weighed_by_an_even_part_of_it_with_its_newest_and_running_trials(monkeypatch):
+    monkeypatch.setattr(samplers, "MOST_WEIGHED", 20)
+    monkeypatch.setattr(samplers, "NEWEST", 5)
+    states = [TrialState.RUNNING if number == 7 else TrialState.COMPLETE for number in range(100)]
+    trials = [create_trial(state=state, value=0.0 if state.is_finished() else None) for state in states]
+    for number, trial in enumerate(trials):
+        trial.number = number
+    numbers = [trial.number for trial in samplers.thinned(trials)]
+    assert numbers == sorted(numbers)
+    assert len(numbers) == 21
+    assert {7, *range(95, 100)} <= set(numbers)
+    gaps = [b - a for a, b in pairwise(number for number in numbers if number < 95 and number != 7)]
+    assert set(gaps) <= {6, 7}
+    assert samplers.thinned(trials[:20]) == trials[:20]
+
+
+def test_the_model_of_a_long_study_is_made_of_the_thinned_trials(study_of, monkeypatch):
+    monkeypatch.setattr(samplers, "MOST_WEIGHED", 12)
+    monkeypatch.setattr(samplers, "NEWEST", 4)
+    sizes = []
+    whole = samplers.thinned
+
+    def spied(trials):
+        sizes.append((len(trials), len(whole(trials))))
+        return whole(trials)
+
+    monkeypatch.setattr(samplers, "thinned", spied)
+    run(study_of("tpe"), seed=0, trials=30)
+    assert max(before for before, _ in sizes) > 20
+    assert max(after for _, after in sizes) == 12
+
+
+def split(trials, direction="maximize"):
+    """The numbers that TPE takes for the better ones, as its choice among them grows."""
+    from optuna.samplers._tpe.sampler import _split_trials
+
+    study = optuna.create_study(direction=direction)
+    study.add_trials(trials)
+    seen = samplers.ByProgress(study)
+    everything = seen._get_trials(deepcopy=False, states=None, use_cache=False)
+    better = [_split_trials(seen, everything, count)[0] for count in range(len(trials) + 1)]
+    numbers = [{trial.number for trial in group} for group in better]
+    return [(after - before).pop() for before, after in pairwise(numbers)]
+
+
+def ended(state, values, miss):
+    return create_trial(
+        state=TrialState[state],
+        value=values[-1] if state == "COMPLETE" else None,
+        intermediate_values=dict(enumerate(values, 1)),
+        constraints={"command_acc >= 1.0": miss},
+    )
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("maximize", 1), ("minimize", -1)])
+def test_pruned_trials_stand_behind_complete_ones_by_progress(direction, sign):
+    """Optuna alone would take the trial of two epochs that misses its constraint least for the best."""
+    trials = [
+        ended("PRUNED", [sign * 0.1, sign * 0.2], 0.001),
+        ended("PRUNED", [sign * 0.1, sign * 0.2, sign * 0.3], 0.5),
+        ended("COMPLETE", [sign * 0.1, sign * 0.2, sign * 0.9], 0.2),
+        ended("PRUNED", [sign * 0.1, sign * 0.25], 0.4),
+        ended("COMPLETE", [sign * 0.1, sign * 0.2, sign * 0.6], -0.1),
+        ended("COMPLETE", [sign * 0.1, sign * 0.2, sign * 0.8], 1e9),  # its metric was not there
+    ]
+    assert split(trials, direction) == [4, 2, 5, 1, 3, 0]
+
+
+def test_without_constraints_trials_are_handed_on_as_they_are():
+    study = optuna.create_study()
+    study.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.5}))
+    (seen,) = samplers.ByProgress(study)._get_trials(deepcopy=False)
+    (there,) = study._get_trials(deepcopy=False)
+    assert seen is there

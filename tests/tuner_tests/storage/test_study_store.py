@@ -1,0 +1,175 @@
+"""Making a study and coming back to it: what may change, what is refused, what is set aside."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import Trial, TrialState
+from rich.console import Console
+
+from tuner.base.errors import InputError
+from tuner.definition.study_file import StudyFile
+from tuner.run import launch
+from tuner.show.live import PlainView
+from tuner.storage import study_store
+from tuner.storage.allocate import STOPPED
+from tuner.storage.leases import Owner
+from tuner.storage.records import LEASE, Records
+from tuner.storage.stored import stored_file
+from tuner.storage.study_store import Origin
+
+MakeStudy = Callable[..., StudyFile]
+
+
+def test_a_study_is_made_whole_or_not_at_all(
+    records: Records, make_study: MakeStudy, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records._ledger, "_queue", lambda *_: 1 / 0)  # as a kill would, in the middle
+    with pytest.raises(ZeroDivisionError):
+        study_store.open_study(records, make_study(), origin, default={"x": 0.5, "y": "a"})
+    assert optuna.get_all_study_names(records) == []
+    monkeypatch.undo()
+    study, _ = study_store.open_study(records, make_study(), origin, default={"x": 0.5, "y": "a"})
+    assert study.metric_names == ["score"]
+    assert study.direction.name == "MAXIMIZE"
+    assert len(study.get_trials()) == 1
+
+
+def test_a_study_is_resumed_with_the_number_it_wants(
+    records: Records, make_study: MakeStudy, origin: Origin
+) -> None:
+    assert study_store.open_study(records, make_study(), origin)[1] == 6
+    assert study_store.open_study(records, make_study(), origin, trials=9)[1] == 9
+    assert study_store.open_study(records, make_study(), origin)[1] == 9
+
+
+def test_a_wider_run_cap_is_no_change(records: Records, make_study: MakeStudy, origin: Origin) -> None:
+    study_store.open_study(records, make_study(), origin)
+    assert study_store.open_study(records, make_study(**{"run_cap: 6": "run_cap: 8"}), origin)[1] == 8
+    with pytest.raises(InputError, match=r"- file.run_cap: 8; \+ file.run_cap: 6"):
+        study_store.open_study(records, make_study(), origin)
+
+
+def test_any_other_change_is_refused_with_a_diff(
+    records: Records, make_study: MakeStudy, origin: Origin
+) -> None:
+    study_store.open_study(records, make_study(), origin)
+    changed = make_study(**{"max: 1.0": "max: 2.0"})
+    with pytest.raises(InputError, match=r"- file.parameters.x.max: 1.0; \+ file.parameters.x.max: 2.0"):
+        study_store.open_study(records, changed, origin)
+    with pytest.raises(InputError, match=r"\+ overrides.epochs: 3"):
+        study_store.open_study(records, make_study(), Origin({}, overrides={"epochs": 3}))
+
+
+def test_a_second_start_without_options_goes_on_as_the_study_was_begun(
+    records: Records, make_study: MakeStudy, url: str, tmp_path: Path
+) -> None:
+    study_store.open_study(records, make_study(), Origin({}, overrides={"epochs": 3}, data="nowhere 1234"))
+    output = io.StringIO()
+    view = PlainView(Console(file=output))
+    request = launch.Request(make_study(), url, tmp_path / "results")
+    assert launch.as_begun(request, view).overrides == {"epochs": 3}
+    assert output.getvalue() == "as before: epochs=3\n"
+    asked = replace(request, overrides={"epochs": 5})
+    assert launch.as_begun(asked, view) == asked
+    assert launch.as_begun(replace(request, fresh=True), view).overrides == {}
+
+
+def test_the_default_configuration_is_trial_0(
+    records: Records, make_study: MakeStudy, origin: Origin
+) -> None:
+    study, _ = study_store.open_study(records, make_study(), origin, default={"x": 0.25, "y": "b", "z": 1})
+    (waiting,) = study.get_trials()
+    assert waiting.state is TrialState.WAITING
+    assert make_study().space.config_of(waiting.system_attrs["fixed_params"]) == {"x": 0.25, "y": "b"}
+
+
+def test_fresh_sets_the_old_study_and_its_run_folders_aside(
+    records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
+) -> None:
+    study, _ = study_store.open_study(records, make_study(), origin)
+    trial = study.ask()
+    folder = tmp_path / "runs" / "small" / "0"
+    folder.mkdir(parents=True)
+    (folder / "trial.json").write_text(json.dumps({"number": 0}))
+    trial.set_user_attr("run_folder", "runs/small/0")
+    study.tell(trial, 1.0)
+
+    kept = study_store.set_aside(records, "small", tmp_path, now=datetime(2026, 1, 2, 3, 4, 5))
+
+    assert kept == "small@20260102-030405"
+    old = optuna.load_study(study_name=kept, storage=records).get_trials()[0]
+    assert old.value == 1.0
+    assert (tmp_path / old.user_attrs["run_folder"] / "trial.json").exists()
+    fresh, _ = study_store.open_study(records, make_study(), origin)
+    assert fresh.get_trials() == []
+    assert study_store.set_aside(records, "another", tmp_path) is None
+
+
+def test_two_studies_set_aside_within_a_second_have_names_of_their_own(
+    records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
+) -> None:
+    kept = []
+    for _ in range(3):
+        study_store.open_study(records, make_study(), origin)
+        (tmp_path / "runs" / "small" / "0").mkdir(parents=True)
+        kept.append(study_store.set_aside(records, "small", tmp_path, now=datetime(2026, 1, 2, 3, 4, 5)))
+    assert kept == ["small@20260102-030405", "small@20260102-030405-2", "small@20260102-030405-3"]
+    assert all((tmp_path / "runs" / str(name) / "0").is_dir() for name in kept)
+
+
+def test_retrainings_are_set_aside_with_their_study(
+    records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
+) -> None:
+    for name in ("small", "small.verify", "small.confirm", "smaller.verify"):
+        study_store.open_study(records, replace(make_study(), name=name), origin)
+    study_store.set_aside(records, "small", tmp_path, now=datetime(2026, 1, 2, 3, 4, 5))
+    stamp = "@20260102-030405"
+    assert sorted(optuna.get_all_study_names(records)) == sorted(
+        ["small" + stamp, "small.verify" + stamp, "small.confirm" + stamp, "smaller.verify"]
+    )
+
+
+def test_fresh_is_refused_while_agents_are_running(
+    records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
+) -> None:
+    study, _ = study_store.open_study(records, make_study(), origin)
+    records.claim(study._study_id, user_attrs={LEASE: Owner.this_process().lease(0)})
+    with pytest.raises(InputError, match="is being run at this moment"):
+        study_store.set_aside(records, "small", tmp_path)
+
+
+def test_a_study_that_stopped_for_failures_may_be_started_again(
+    records: Records, make_study: MakeStudy, origin: Origin
+) -> None:
+    for reason, kept in (("3 trials in a row failed alike: x", None), ("target reached: trial 3", "target")):
+        study, _ = study_store.open_study(records, make_study(), origin)
+        study.set_user_attr(STOPPED, reason)
+        study, _ = study_store.open_study(records, make_study(), origin)
+        assert (study.user_attrs[STOPPED] or "").startswith(kept or "")
+
+
+def test_the_study_file_comes_back_from_the_storage(
+    records: Records, make_study: MakeStudy, origin: Origin
+) -> None:
+    study, _ = study_store.open_study(records, make_study(), origin)
+    stored = stored_file(study)
+    assert (stored.digest(), stored.name, stored.path) == (
+        make_study().digest(),
+        "small",
+        make_study().path.resolve(),
+    )
+
+
+def test_another_programs_study_of_that_name_is_not_touched(
+    records: Records, make_study: MakeStudy, origin: Origin
+) -> None:
+    theirs = optuna.create_study(study_name="small", storage=records)
+    Trial(theirs, records.claim(theirs._study_id, user_attrs={})._trial_id)
+    with pytest.raises(InputError, match="was not made here"):
+        study_store.open_study(records, make_study(), origin)

@@ -1,0 +1,437 @@
+"""Scripts of every kind, run as they are: what they log is kept and passed on, and they end when told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuner.base.errors import InputError, Pruned, TrainingFailed
+from tuner.base.files import read_json
+from tuner.base.run_folder import Report, read_metrics
+from tuner.workloads.script import ExternalObjective, working_folder
+
+
+class Sandbox:
+    """A folder for a script, the results folder of its trials, and what was reported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results = folder / "results"
+        self.reported: list[tuple[int, dict[str, float]]] = []
+
+    def script(self, code: str) -> None:
+        (self.folder / "train.py").write_text(textwrap.dedent(code), encoding="utf-8")
+
+    def run(
+        self,
+        config: Mapping[str, Any] | None = None,
+        *,
+        report: Report | None = None,
+        **options: Any,
+    ) -> dict[str, float]:
+        defaults: dict[str, Any] = {
+            "program": "train.py",
+            "command": None,
+            "metric": "acc",
+            "goal": "maximize",
+        }
+        objective = ExternalObjective(study="study", folder=self.folder, **(defaults | options))
+        return objective(config or {}, report or self.report, run_folder=self.run_folder)
+
+    def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.reported.append((epoch, dict(metrics)))
+
+    @property
+    def run_folder(self) -> Path:
+        return self.results / "runs" / "study" / "7"
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return read_metrics(self.run_folder / "metrics.jsonl")
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return read_json(self.run_folder / "result.json")
+
+    def wandb(self, *options: str) -> str:
+        """What the W&B client reads in the script's run."""
+        (run,) = (self.results / "wandb" / "study" / "wandb").glob("offline-run-*")
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, str(run)]
+        return subprocess.run(command, cwd=run, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Sandbox:
+    return Sandbox(tmp_path)
+
+
+# -- what a script may do with W&B
+
+
+def test_a_wandb_script_sees_its_parameters_and_every_value_arrives(sandbox: Sandbox) -> None:
+    sandbox.script("""
+        import sys, wandb
+        print("working before init")
+        wandb.login()
+        run = wandb.init(project="mine", mode="online", config={"lr": 1, "epochs": 2})
+        assert wandb.config.lr == 1e-05 and wandb.config.net == {"width": 3}, dict(wandb.config)
+        assert sys.argv[1:] == ["--lr=1e-05", "--net={'width': 3}"], sys.argv
+        for epoch in range(wandb.config.epochs):
+            run.log({"train": {"loss": 1.0 / (epoch + 1)}}, step=epoch)
+            run.log({"acc": epoch / 10}, step=epoch)
+            wandb.log({"acc": float("nan")}, step=epoch) if epoch == 9 else None
+        run.summary["size"] = 5
+        wandb.finish()
+    """)
+
+    metrics = sandbox.run({"lr": 1e-5, "net": {"width": 3}})
+
+    assert metrics == {"train.loss": 0.5, "acc": 0.1, "size": 5}
+    assert [epoch for epoch, _ in sandbox.reported] == [0, 1]
+    assert sandbox.reported[1][1] == {"train.loss": 0.5, "acc": 0.1}
+    assert sandbox.rows == [
+        {"epoch": 0, "_step": 0, "train.loss": 1.0, "acc": 0.0},
+        {"epoch": 1, "_step": 1, "train.loss": 0.5, "acc": 0.1},
+    ]
+    assert sandbox.result["state"] == "complete"
+    assert read_json(sandbox.run_folder / "config.json") == {"lr": 1e-5, "net": {"width": 3}}
+    summary = json.loads(sandbox.wandb("--summary"))
+    assert summary["config"] == {"lr": 1e-05, "net": {"width": 3}, "epochs": 2}
+    assert summary["project"] == "mine"
+    assert summary["name"] == "study-7"
+    assert summary["tags"] == ["trial-7"]
+    assert summary["summary"]["number"] == 7
+
+
+def test_rows_are_those_that_wandb_itself_keeps(sandbox: Sandbox) -> None:
+    sandbox.script("""
+        import random, wandb
+        chance, step = random.Random(3), 0
+        with wandb.init() as run:
+            for _ in range(80):
+                data = {chance.choice(["acc", "loss", "x"]): chance.random() for _ in range(2)}
+                if chance.random() < 0.4:
+                    step = max(0, run.step + chance.choice([-1, 0, 0, 1, 2]))
+                    run.log(data, step=step, commit=chance.choice([None, None, True]))
+                else:
+                    run.log(data, commit=chance.choice([None, False, True]))
+    """)
+
+    sandbox.run()
+
+    records = [json.loads(line) for line in sandbox.wandb().splitlines()]
+    history = [record["history"]["item"] for record in records if record["type"] == "history"]
+    kept = [{name: value for name, value in row.items() if name != "epoch"} for row in sandbox.rows]
+    assert kept == [
+        {name: value for name, value in row.items() if name not in ("_runtime", "_timestamp")}
+        for row in history
+    ]
+    values = [row["acc"] for row in history if "acc" in row]
+    assert sandbox.result["iterations"] == len(values)
+    assert sandbox.result["metrics"]["acc"] == max(values)
+
+
+def test_a_prune_stops_the_script_and_keeps_its_wandb_run(sandbox: Sandbox) -> None:
+    sandbox.script("""
+        import time, wandb
+        run = wandb.init()
+        for epoch in range(1000):
+            run.log({"acc": epoch})
+            time.sleep(0.02)
+    """)
+    seen: list[float] = []
+
+    def prune(epoch: int, metrics: Mapping[str, float]) -> None:
+        seen.append(metrics["acc"])
+        if epoch == 2:
+            raise Pruned("the median is better")
+
+    with pytest.raises(Pruned):
+        sandbox.run(report=prune)
+
+    assert seen == [0, 1, 2]
+    assert sandbox.result["state"] == "pruned"
+    assert [row["acc"] for row in sandbox.rows][:3] == [0, 1, 2]
+    summary = json.loads(sandbox.wandb("--summary"))
+    assert summary["summary"]["state"] == "pruned"
+    assert summary["summary"]["acc"] == sandbox.rows[-1]["acc"]
+
+
+def test_the_calls_of_lightnings_wandb_logger_work(sandbox: Sandbox) -> None:
+    sandbox.script("""
+        import os, wandb
+        if wandb.run is None:
+            run = wandb.init(name="fit", project="lightning", dir=".", id=None, resume="allow", reinit=True)
+        run.define_metric("trainer/global_step")
+        run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        run.config.update({"hidden": 8}, allow_val_change=True)
+        for step in range(3):
+            run.log({"train_loss": 1.0, "epoch": step, "trainer/global_step": 10 * step})
+            run.log(dict({"acc": step / 2, "epoch": step}, **{"trainer/global_step": 10 * step + 9}))
+        run._label(repo="lightning")
+        wandb.finish()
+    """)
+
+    assert sandbox.run()["acc"] == 1.0
+    assert [metrics["acc"] for _, metrics in sandbox.reported] == [0.0, 0.5, 1.0]
+
+
+# -- scripts without W&B
+
+
+def test_json_lines_are_metrics_where_there_is_no_wandb(sandbox: Sandbox) -> None:
+    sandbox.script("""
+        import json
+        print("loading {data}")
+        for epoch in range(3):
+            print(json.dumps({"acc": [0.1, 0.3, 0.2][epoch], "val": {"loss": 1 - epoch}}))
+        print('{"not": json')
+    """)
+
+    metrics = sandbox.run()
+
+    assert metrics == {"acc": 0.3, "val.loss": -1}
+    assert sandbox.result["best_epoch"] == 1
+    assert len(sandbox.reported) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reader"),
+    [
+        (["${args_no_boolean_flags}"], "parser.parse_args()"),
+        (["${args_no_equals}"], "argparse.Namespace(lr=float(sys.argv[2]))"),
+        (["${args_append_hydra}"], "argparse.Namespace(lr=float(sys.argv[1].split('+lr=')[1]))"),
+        (["${args_json_file}"], "argparse.Namespace(**json.loads(open(sys.argv[1]).read()))"),
+        (["lr=${envvar:RATE}"], "argparse.Namespace(lr=float(sys.argv[1][3:]))"),
+    ],
+)
+def test_arguments_reach_the_script(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, arguments: list[str], reader: str
+) -> None:
+    monkeypatch.setenv("RATE", "0.25")
+    sandbox.script(f"""
+        import argparse, json, sys
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--lr", type=float)
+        parser.add_argument("--flag", action="store_true")
+        print(json.dumps({{"acc": {reader}.lr}}))
+    """)
+
+    command = ("${env}", "${interpreter}", "${program}", *arguments)
+    metrics = sandbox.run({"lr": 0.25, "flag": False}, command=command)
+
+    assert metrics == {"acc": 0.25}
+
+
+# -- scripts that go wrong
+
+
+def test_a_failure_carries_the_last_lines_and_the_whole_output_is_kept(sandbox: Sandbox) -> None:
+    sandbox.script("""
+        for _ in range(20_000):
+            print("x" * 200)
+        raise ValueError("learning rate too high")
+    """)
+
+    with pytest.raises(
+        TrainingFailed, match=r"exit status 1: ValueError: learning rate too high\nits last lines:\n"
+    ):
+        sandbox.run()
+
+    assert sandbox.result["state"] == "failed"
+    assert (sandbox.run_folder / "output.log").stat().st_size > 4_000_000
+
+
+def test_a_metric_that_never_came_names_what_did(sandbox: Sandbox) -> None:
+    sandbox.script("""
+        print('{"accuracy": 1, "loss": 2}')
+    """)
+
+    with pytest.raises(
+        TrainingFailed, match=r"never logged 'acuracy'; did you mean 'accuracy'.*accuracy, loss"
+    ):
+        sandbox.run(metric="acuracy")
+
+
+def test_a_metric_that_the_file_does_not_name_may_be_missing(sandbox: Sandbox) -> None:
+    sandbox.script("print('{\"loss\": 2}')")
+
+    assert sandbox.run(required=False) == {"loss": 2}
+
+
+def test_a_metric_without_a_finite_value_is_a_failure(sandbox: Sandbox) -> None:
+    sandbox.script("print('{\"acc\": NaN}')")
+
+    with pytest.raises(TrainingFailed, match="no finite value"):
+        sandbox.run()
+
+
+def test_a_killed_script_is_said_to_be_killed(sandbox: Sandbox) -> None:
+    sandbox.script("import os; os.kill(os.getpid(), 9)")
+
+    with pytest.raises(TrainingFailed, match="SIGKILL"):
+        sandbox.run()
+
+
+def test_a_program_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'nowhere\.py' is neither in"):
+        working_folder(tmp_path / "sweep.yaml", "nowhere.py", None)
+
+
+def test_a_program_is_looked_for_beside_the_file_then_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "train.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert working_folder(Path("sweeps/sweep.yaml"), "train.py", None) == tmp_path
+    assert working_folder(Path("sweeps/sweep.yaml"), None, ["python", "train.py"]) == tmp_path
+
+    (tmp_path / "sweeps" / "train.py").touch()
+    assert working_folder(Path("sweeps/sweep.yaml"), "train.py", None) == tmp_path / "sweeps"
+    assert working_folder(Path("sweeps/sweep.yaml"), None, ["python", "train.py"]) == tmp_path / "sweeps"
+
+
+# -- processes
+
+
+def test_a_prune_ends_the_whole_group_even_when_it_ignores_sigterm(sandbox: Sandbox) -> None:
+    sandbox.script("""
+        import json, os, signal, subprocess, sys, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+        child = subprocess.Popen([sys.executable, "-c", stubborn])
+        print(json.dumps({"acc": 1, "parent": os.getpid(), "child": child.pid}))
+        time.sleep(60)
+    """)
+
+    def prune(epoch: int, metrics: Mapping[str, float]) -> None:
+        raise Pruned("now")
+
+    began = time.monotonic()
+    with pytest.raises(Pruned):
+        sandbox.run(report=prune, grace=0.3)
+
+    assert time.monotonic() - began < 10
+    pids = [int(sandbox.rows[0][name]) for name in ("parent", "child")]
+    assert not any(is_running(pid) for pid in pids)
+
+
+def test_what_a_finished_script_leaves_running_is_ended(sandbox: Sandbox) -> None:
+    sandbox.script("""
+        import json, subprocess
+        child = subprocess.Popen(["sleep", "60"])
+        print(json.dumps({"acc": 1, "child": child.pid}))
+    """)
+
+    sandbox.run()
+
+    assert not is_running(int(sandbox.rows[0]["child"]))
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the kernel tells a child of its parent's death on Linux only"
+)
+@pytest.mark.parametrize("hang_up", ["SIG_DFL", "SIG_IGN"])
+def test_a_killed_agent_takes_its_script_along(sandbox: Sandbox, hang_up: str) -> None:
+    """Under `nohup` too, whose children ignore SIGHUP."""
+    sandbox.script("""
+        import os, pathlib, time
+        pathlib.Path("pid").write_text(str(os.getpid()))
+        time.sleep(60)
+    """)
+    agent = f"""
+import signal
+from pathlib import Path
+signal.signal(signal.SIGHUP, signal.{hang_up})
+from tuner.workloads.script import ExternalObjective
+folder = Path({str(sandbox.folder)!r})
+run = ExternalObjective(study="s", program="train.py", command=None, folder=folder, metric="acc")
+run({{}}, print, run_folder=Path({str(sandbox.run_folder)!r}))
+"""
+    process = subprocess.Popen([sys.executable, "-c", agent])
+    pid_file = sandbox.folder / "pid"
+    assert wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
+    process.kill()
+    process.wait()
+
+    assert wait_until(lambda: not is_running(int(pid_file.read_text())))
+
+
+# -- the script's surroundings
+
+
+def test_secrets_of_the_environment_are_written_nowhere(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "0123456789abcdef0123456789abcdef01234567"
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.setenv("SERVICE_TOKEN", "very-secret-token")
+    sandbox.script("""
+        import os, sys, wandb
+        assert os.environ["WANDB_API_KEY"] and sys.argv[1] == "--token=very-secret-token"
+        print("oops", os.environ["SERVICE_TOKEN"])
+        with wandb.init() as run:
+            run.log({"acc": 1})
+    """)
+
+    sandbox.run(command=("${interpreter}", "${program}", "--token=${envvar:SERVICE_TOKEN}", "${args}"))
+
+    for path in sandbox.results.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        assert key.encode() not in content, path
+        assert b"very-secret-token" not in content, path
+    assert (sandbox.run_folder / "output.log").read_text() == "oops ***\n"
+
+
+def test_a_sitecustomize_of_the_users_still_runs(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    (sandbox.folder / "site").mkdir()
+    (sandbox.folder / "site" / "sitecustomize.py").write_text("import os; os.environ['SEEN'] = '1'")
+    monkeypatch.setenv("PYTHONPATH", str(sandbox.folder / "site"))
+    sandbox.script("""
+        import json, os
+        print(json.dumps({"acc": int(os.environ["SEEN"])}))
+    """)
+
+    assert sandbox.run() == {"acc": 1}
+
+
+def test_variables_of_a_surrounding_wandb_session_do_not_reach_the_script(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_SWEEP_ID"):
+        monkeypatch.setenv(name, "stale")
+    sandbox.script("""
+        import json, os
+        print(json.dumps({"acc": sum(value == "stale" for value in os.environ.values())}))
+    """)
+
+    assert sandbox.run() == {"acc": 0}
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is not just waiting to be collected by its parent."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True

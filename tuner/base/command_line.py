@@ -1,0 +1,54 @@
+"""What the four commands share: where things are written, and how an error becomes a line and a status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tuner.base.errors import InputError, WorkFailed
+
+RESULTS_VARIABLE = "TUNER_RESULTS"
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Keeps the examples of a help page as they are written."""
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that every subcommand takes."""
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path(os.environ.get(RESULTS_VARIABLE, "results")),
+        metavar="DIR",
+        help=f"where everything is written (default: ${RESULTS_VARIABLE} or results/)",
+    )
+    parser.add_argument("--debug", action="store_true", help="show the whole trace of an error")
+
+
+def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
+    """Parses `arguments` and calls the subcommand's `run(options) -> int | None`.
+
+    Returns:
+        0 done; 1 the work failed; 2 wrong usage or input; 130 after Ctrl-C.
+    """
+    options = parser.parse_args(arguments)
+    run: Callable[[argparse.Namespace], int | None] = options.run
+    try:
+        return run(options) or 0
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; everything finished so far is kept\n")
+        return 130
+    except BrokenPipeError:  # the reader of our output went away (`… | head`): not an error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (InputError, WorkFailed, OSError) as error:
+        if options.debug:
+            traceback.print_exc()
+        else:
+            sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return 2 if isinstance(error, InputError) else 1

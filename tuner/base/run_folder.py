@@ -1,0 +1,77 @@
+"""One run's folder: written beside its final place and renamed into it, so that it is whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from tuner.base.files import write_json
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+RESULT = "result.json"
+TRIAL = "trial.json"  # how the trial ended, beside what the run says of itself
+STORED = "artifacts.json"  # of a results folder: its runs are in an artefact store as well
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a `metrics.jsonl`, oldest first; a torn last line (a killed writer) is left out."""
+    lines = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+# told the metrics of an epoch, counted from 0; may raise
+Report = Callable[[int, Mapping[str, float]], None]
+
+
+class RunFolder:
+    """Collects a run's files in `<final>.partial-<pid>` and moves them to `final` when the run ends.
+
+    Used as a context manager: a run that ends without `finish` (an exception that nobody expected, a kill)
+    leaves only the partial folder, which the next run of the same place replaces.
+    """
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        self.path = final.with_name(f"{final.name}.partial-{os.getpid()}")
+        self._metrics: IO[str] | None = None
+
+    def __enter__(self) -> RunFolder:
+        self.final.parent.mkdir(parents=True, exist_ok=True)
+        for left_over in self.final.parent.glob(f"{self.final.name}.partial-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        self.path.mkdir()
+        self._metrics = (self.path / METRICS).open("a", encoding="utf-8")
+        return self
+
+    def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
+        """Appends one line of metrics and flushes it: the record that outlives a lost tracker."""
+        assert self._metrics is not None, "RunFolder is used in a with block"
+        self._metrics.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+        self._metrics.flush()
+
+    def finish(self, result: Mapping[str, Any]) -> Path:
+        """Writes `result.json` and moves the folder to its final place, replacing an older run there."""
+        assert self._metrics is not None, "RunFolder is used in a with block"
+        write_json(self.path / RESULT, dict(result))
+        self._metrics.close()
+        if self.final.exists():
+            shutil.rmtree(self.final)
+        self.path.replace(self.final)
+        return self.final
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._metrics is not None:
+            self._metrics.close()

@@ -1,0 +1,1 @@
+"""Studies one after the other, each from the confirmed winner before it."""

@@ -1,0 +1,1 @@
+"""What studies show: retrainings, matched pairs, verdicts on claims."""

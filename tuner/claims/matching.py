@@ -1,0 +1,98 @@
+"""Matched pairs: trials alike in all but what a claim is about, found in a study or run for the claim."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tuner.claims.material import Study, Trial
+from tuner.definition import expressions
+from tuner.definition.constraints import Hypothesis
+from tuner.storage.study_store import ORIGIN
+
+
+@dataclass(frozen=True)
+class Point:
+    """One trial's part in a claim."""
+
+    trial: Trial
+    side: Literal["where", "against"]
+    value: float
+
+
+def searchable(study: Study, trial: Trial) -> Mapping[str, Any]:
+    """The configuration without searched parameters that the trial did not have."""
+    absent = {name for name in study.searched if name not in trial.params}
+    return {name: value for name, value in trial.config.items() if name not in absent}
+
+
+def matched(
+    study: Study, hypothesis: Hypothesis, points: Sequence[Point]
+) -> list[tuple[float, tuple[int, ...]]]:
+    """`(where - against, trial numbers)` of each group of trials alike in all but the claim's parameters."""
+    free = with_dependents(study, claim_names(hypothesis))
+    groups: dict[str, list[Point]] = {}
+    for point in points:
+        rest = {n: v for n, v in point.trial.params.items() if n not in free}
+        groups.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(point)
+    found = []
+    for members in groups.values():
+        where = [p.value for p in members if p.side == "where"]
+        against = [p.value for p in members if p.side == "against"]
+        if where and against:
+            gap = statistics.fmean(where) - statistics.fmean(against)
+            found.append((gap, tuple(p.trial.number for p in members)))
+    return found
+
+
+def pairs_run(study: Study, hypothesis: Hypothesis, metric: str, paired: Study) -> list[float]:
+    """`where - against` of each group of whole configurations in `paired` alike in all but the claim's
+    parameters; none where the two studies were run on different data.
+    """
+    if (study.attrs.get(ORIGIN) or {}).get("data") != (paired.attrs.get(ORIGIN) or {}).get("data"):
+        return []
+    free = with_dependents(study, claim_names(hypothesis))
+    groups: dict[str, dict[str, list[float]]] = {}
+    for trial in paired.trials:
+        value = trial.metric(metric)
+        side = hypothesis.side(active(study, trial.config))
+        if not trial.complete or side is None or value is None or not math.isfinite(value):
+            continue
+        rest = {n: v for n, v in trial.config.items() if n not in free}
+        sides = groups.setdefault(json.dumps(rest, sort_keys=True), {"where": [], "against": []})
+        sides[side].append(value)
+    return [
+        statistics.fmean(sides["where"]) - statistics.fmean(sides["against"])
+        for sides in groups.values()
+        if all(sides.values())
+    ]
+
+
+def active(study: Study, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole configuration without the parameters that exist only elsewhere in the study's space."""
+    absent = {p.name for p in study.file.space.searched if p.when and not _holds(p.when, config)}
+    return {name: value for name, value in config.items() if name not in absent}
+
+
+def _holds(text: str, config: Mapping[str, Any]) -> bool:
+    try:
+        return bool(expressions.evaluate(text, config))
+    except (expressions.Unknown, ValueError):
+        return False
+
+
+def claim_names(hypothesis: Hypothesis) -> set[str]:
+    """Parameters that the claim is about."""
+    return set(expressions.names(hypothesis.where)) | set(
+        expressions.names(hypothesis.against) if hypothesis.against else ()
+    )
+
+
+def with_dependents(study: Study, about: set[str]) -> set[str]:
+    """A claim's parameters and those that exist only for some of their values."""
+    when = {p.name: p.when for p in study.file.space.searched if p.when}
+    return about | {name for name, text in when.items() if expressions.names(text) & about}

@@ -1,0 +1,262 @@
+"""What a report is made from: studies, trials, bundles and the data card, read once and then left alone.
+
+Figures of the part `test` are carried along to be shown; nothing here or later sorts or chooses by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
+from tuner.base.run_folder import METRICS, RESULT, read_metrics
+from tuner.definition.study_file import CAMPAIGN, StudyFile
+from tuner.search import ranking
+from tuner.show import summary
+from tuner.storage.allocate import STOPPED
+from tuner.storage.records import LEASE, Records
+from tuner.storage.stored import CONFIRMED, load_study, stored_file
+from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
+
+BUNDLE = "bundle.json"
+PAIRED = "hypotheses"  # the study of matched pairs that decide the others' claims
+DEFAULT = "default configuration"
+STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial as the report shows it.
+
+    Attributes:
+        value: the first objective of a complete trial, else its last report.
+        params: the searched parameters in the study file's terms, dotted. config: all it ran with.
+        metrics: `val/…` figures; test: `test/…` figures, for showing only.
+        curve: `(epoch from 1, objective)`. seconds: of training, else of wall time.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    violation: float
+    params: Mapping[str, Any]
+    config: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    test: Mapping[str, float]
+    curve: tuple[tuple[int, float], ...]
+    seconds: float
+    started: datetime | None
+    ended: datetime | None
+    agent: str
+    note: str
+    folder: str
+    frozen: FrozenTrial = field(repr=False)
+    size: float | None = None
+    latency: float | None = None
+    result: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def complete(self) -> bool:
+        return self.state == "complete"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that it ran for, as far as they were reported."""
+        return self.curve[-1][0] if self.curve else 0
+
+    def metric(self, name: str) -> float | None:
+        """A figure of the part `select`, with or without its prefix."""
+        return self.metrics.get(name, self.metrics.get(f"val/{name}"))
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A study. `ranked`: complete trials, best first; `front`: trials no other beats in every respect."""
+
+    name: str
+    file: StudyFile
+    trials: tuple[Trial, ...]
+    ranked: tuple[Trial, ...]
+    front: tuple[Trial, ...]
+    attrs: Mapping[str, Any]
+    source: optuna.Study = field(repr=False)
+
+    @property
+    def maximize(self) -> bool:
+        return self.file.metric.goal == "maximize"
+
+    @property
+    def metric(self) -> str:
+        return self.file.metric.name
+
+    @property
+    def finished(self) -> tuple[Trial, ...]:
+        return tuple(t for t in self.trials if t.state in ("complete", "pruned"))
+
+    @cached_property
+    def winner(self) -> Trial | None:
+        """The confirmed winner where there is one, else the best complete trial."""
+        number = (self.attrs.get(CONFIRMED) or {}).get("number")
+        return next((t for t in self.ranked if t.number == number), self.ranked[0] if self.ranked else None)
+
+    @property
+    def default(self) -> Trial | None:
+        """The trial of the configuration before the search, where it completed."""
+        return next((t for t in self.ranked if t.note == DEFAULT), None)
+
+    def count(self, state: str) -> int:
+        return sum(t.state == state for t in self.trials)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has its number of trials (of a grid, failed points count) or stopped for good."""
+        if self.count("running") or not self.trials:
+            return False
+        total, tried = self.attrs.get(TOTAL), len(self.finished)
+        if self.file.method == "grid":
+            tried += self.count("failed")
+        return bool(self.attrs.get(STOPPED)) or (total is not None and tried >= total)
+
+    @property
+    def searched(self) -> list[str]:
+        return [p.name for p in self.file.space.searched]
+
+    def retrained(self, number: int) -> list[float]:
+        """Objective of every retraining of a trial's configuration (`study all`, `verify`)."""
+        found: list[float] = []
+        for key in (CONFIRMED, "verified"):
+            for candidate in (self.attrs.get(key) or {}).get("candidates", ()):
+                if candidate["number"] == number:
+                    found += candidate["again"]
+        return found
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An ensemble's `bundle.json` as plain values."""
+
+    name: str
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything a report shows. `pairs`: studies of matched pairs, run to decide claims of the others."""
+
+    studies: tuple[Study, ...]
+    bundles: tuple[Bundle, ...]
+    data: Mapping[str, Any]
+    made: datetime
+    results: Path
+    pairs: tuple[Study, ...] = ()
+
+
+def load(
+    records: Records, names: Sequence[str], results: Path, *, data: Path | None = None, made: datetime
+) -> Material:
+    """Reads the studies `names` (none named: all that this tuner made, retrainings and pairs left out).
+
+    Raises:
+        InputError: there is no such study, or no study at all.
+    """
+    known = optuna.get_all_study_names(records)
+    if not names:
+        names = [n for n in known if not n.endswith(RETRAINED) and "@" not in n and n != PAIRED]
+        names = [n for n in names if FILE in optuna.load_study(study_name=n, storage=records).user_attrs]
+        order = {name: place for place, name in enumerate(CAMPAIGN)}
+        names = sorted(names, key=lambda n: (order.get(n, len(order)), n))
+    if not names:
+        raise InputError("no studies to report on; start one with: python -m tuner study loss_weighting")
+    studies = tuple(_study(load_study(records, name), results) for name in names)
+    paired = [n for n in known if n.partition("@")[0] == PAIRED]  # earlier rounds, set aside, count as well
+    pairs = tuple(_study(load_study(records, name), results) for name in paired)
+    return Material(studies, _bundles(results), _data_card(data), made, results, pairs)
+
+
+def _study(source: optuna.Study, results: Path) -> Study:
+    file = stored_file(source)
+    frozen = source.get_trials(deepcopy=False)
+    base = (source.user_attrs.get(ORIGIN) or {}).get("base") or {}
+    folder = results / "runs" / source.study_name
+    trials = {t.number: _trial(t, file, folder / str(t.number), base) for t in frozen}
+    return Study(
+        name=source.study_name,
+        file=file,
+        trials=tuple(trials.values()),
+        ranked=tuple(trials[t.number] for t in ranking.ranked(frozen, file)),
+        front=tuple(trials[t.number] for t in ranking.front(frozen, file)),
+        attrs=dict(source.user_attrs),
+        source=source,
+    )
+
+
+def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str, Any]) -> Trial:
+    attrs = trial.user_attrs
+    result = read_json(folder / RESULT) if (folder / RESULT).exists() else {}
+    config_file = folder / "config.json"
+    config = (
+        read_json(config_file) if config_file.exists() else {**base, **file.space.config_of(trial.params)}
+    )
+    name = file.metric.name
+    curve = tuple((int(k), float(v)) for k, v in sorted(trial.intermediate_values.items()))
+    if not curve and (folder / METRICS).exists():
+        lines = read_metrics(folder / METRICS)
+        curve = tuple((int(row["epoch"]) + 1, float(row[name])) for row in lines if name in row)
+    value = trial.values[0] if trial.values else (curve[-1][1] if curve else None)
+    took = (
+        (trial.datetime_complete - trial.datetime_start).total_seconds()
+        if trial.datetime_complete and trial.datetime_start
+        else 0.0
+    )
+    lease = attrs.get(LEASE) or {}
+    return Trial(
+        number=trial.number,
+        state=STATES[trial.state],
+        value=value,
+        violation=ranking.violation(trial),
+        params=summary._values(file, trial),
+        config=config,
+        metrics={**attrs.get("metrics", {}), **(result.get("metrics") or {})},
+        test=dict(result.get("test_metrics") or {}),
+        curve=curve,
+        seconds=float(attrs.get("seconds", took)),
+        started=trial.datetime_start,
+        ended=trial.datetime_complete,
+        agent=f"{lease['host']} {lease['pid']}" if "pid" in lease and "host" in lease else "",
+        note=str(attrs.get("error") or attrs.get("pruned_because") or attrs.get("why") or ""),
+        folder=str(attrs.get("run_folder") or ""),
+        size=ranking.measured(trial, "parameters"),
+        latency=ranking.measured(trial, "ms_per_window"),
+        frozen=trial,
+        result={k: v for k, v in result.items() if k not in ("metrics", "test_metrics")},
+    )
+
+
+def _bundles(results: Path) -> tuple[Bundle, ...]:
+    """The bundles, newest last; a torn `bundle.json` is left out."""
+    found = []
+    for path in sorted((results / "ensembles").glob(f"*/{BUNDLE}"), key=lambda p: p.stat().st_mtime):
+        try:
+            found.append(Bundle(path.parent.name, read_json(path)))
+        except InputError:
+            continue
+    return tuple(found)
+
+
+def _data_card(folder: Path | None) -> Mapping[str, Any]:
+    path = None if folder is None else folder / "manifest.json"
+    return {} if path is None or not path.exists() else {"name": folder.name, **read_json(path)}  # type: ignore[union-attr]

@@ -1,0 +1,140 @@
+"""Retraining a study's best configurations on new seeds, as a small grid study of its own.
+
+A study's best score is partly luck: it is the largest of many noisy ones. Trained again on another seed the
+same configuration does a little worse on average (the winner's curse). The campaign therefore confirms a
+winner before the next study builds on it, and `verify` says how much of a lead survives. Being a study, a
+retraining is resumable and runs on any number of agents.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.definition.loading import from_plain
+from tuner.definition.study_file import Base, StudyFile
+from tuner.run.winner import config_of
+from tuner.search import ranking
+from tuner.storage.records import GRID_POINT
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration among the best of a study; trials that differ in their seed alone are one.
+
+    Attributes:
+        number: its best trial.
+        scores: objective of its trials in the study.
+        violation: mean of what they miss the constraints by.
+        again: objective of each retraining, by its index in `seeds`; absent where it failed.
+        violation_again: constraint violations of the retrainings, likewise.
+    """
+
+    number: int
+    config: Mapping[str, Any]
+    scores: tuple[float, ...]
+    violation: float
+    again: Mapping[int, float] = field(default_factory=dict)
+    violation_again: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """Mean objective in the study."""
+        return statistics.fmean(self.scores)
+
+    @property
+    def mean(self) -> float:
+        """Mean objective over the study and the retrainings."""
+        return statistics.fmean([*self.scores, *self.again.values()])
+
+    @property
+    def mean_violation(self) -> float:
+        return statistics.fmean([self.violation, *self.violation_again.values()])
+
+
+def candidates(study: optuna.Study, study_file: StudyFile, results: Path, *, top: int) -> list[Candidate]:
+    """The `top` best configurations of a study, best first."""
+    groups: dict[str, list[tuple[FrozenTrial, dict[str, Any]]]] = {}
+    for trial in ranking.ranked(study.get_trials(deepcopy=False), study_file):
+        config = config_of(study, trial, results)
+        key = json.dumps({k: v for k, v in config.items() if k != "seed"}, sort_keys=True)
+        groups.setdefault(key, []).append((trial, config))
+    found = [
+        Candidate(
+            number=members[0][0].number,
+            config=members[0][1],
+            scores=tuple(trial.values[0] for trial, _ in members),
+            violation=statistics.fmean(ranking.violation(trial) for trial, _ in members),
+        )
+        for members in groups.values()
+    ]
+    sign = -1.0 if study_file.metric.goal == "maximize" else 1.0
+    return sorted(found, key=lambda c: (c.violation, sign * c.score, c.number))[:top]
+
+
+def study_of(
+    study_file: StudyFile, best: Sequence[Candidate], seeds: Sequence[Mapping[str, Any]], *, suffix: str
+) -> StudyFile:
+    """The grid study that trains every candidate under every one of `seeds` (values put over its own).
+
+    Point `i * len(seeds) + k` is candidate i under seeds k.
+    """
+    points = [{**candidate.config, **seed} for candidate in best for seed in seeds]
+    names = sorted({name for point in points for name in point})
+    own = {
+        key: study_file.raw["tuner"][key]
+        for key in ("objective", "max_epochs", "constraints")
+        if key in study_file.raw.get("tuner", {})
+    }
+    raw = {
+        **{key: study_file.raw[key] for key in ("program", "command") if key in study_file.raw},
+        "method": "grid",
+        "metric": {"name": study_file.metric.name, "goal": study_file.metric.goal},
+        "parameters": {name: parameter_of([p[name] for p in points if name in p], points) for name in names},
+        "tuner": {**own, "points": points, "purpose": f"retrains the best of {study_file.name}"},
+    }
+    return replace(
+        from_plain(raw, name=f"{study_file.name}.{suffix}", path=study_file.path),
+        base=Base(),
+        on=study_file.on,
+    )
+
+
+def with_results(
+    best: Sequence[Candidate], seeds: int, study: optuna.Study, study_file: StudyFile
+) -> list[Candidate]:
+    """The candidates with what their retrainings reached."""
+    again: dict[int, dict[int, FrozenTrial]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state is TrialState.COMPLETE:
+            index, seed = divmod(int(trial.user_attrs[GRID_POINT]), seeds)
+            again.setdefault(index, {})[seed] = trial
+    return [
+        replace(
+            candidate,
+            again={k: trial.values[0] for k, trial in sorted(again.get(i, {}).items())},
+            violation_again={k: ranking.violation(t) for k, t in sorted(again.get(i, {}).items())},
+        )
+        for i, candidate in enumerate(best)
+    ]
+
+
+def winner(found: Sequence[Candidate], study_file: StudyFile) -> Candidate:
+    """The candidate that is best on average over the study and its retrainings."""
+    sign = -1.0 if study_file.metric.goal == "maximize" else 1.0
+    return min(found, key=lambda c: (c.mean_violation, sign * c.mean, c.number))
+
+
+def parameter_of(values: Sequence[Any], points: Sequence[Any]) -> dict[str, Any]:
+    """A sweep file's parameter: a constant where all points share one value, else the values there are."""
+    distinct = list({json.dumps(value, sort_keys=True): value for value in values}.values())
+    if len(distinct) == 1 and len(values) == len(points):
+        return {"value": distinct[0]}
+    return {"values": distinct}

@@ -1,0 +1,289 @@
+"""The hypothesis ledger: each claim of a study, tested on the trials that there are.
+
+Two ways to an effect, and the ledger says which it took:
+
+- *matched pairs*: trials that differ only in what the claim is about (and in parameters that exist on one
+  side alone) are paired; the effect is the mean difference, its interval a t interval over pairs. Pairs that
+  the study `hypotheses` ran for the claim count with those that the study happens to have.
+- *surrogate*: a ridge regression of the metric on the side and all other parameters, its interval a
+  t interval from a bootstrap over trials. A model, not an experiment: what it leaves out can mislead it.
+
+A claim that neither decides is undecided, and the ledger names the run that would decide it.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import stdtrit
+
+from tuner.claims.matching import Point, claim_names, matched, pairs_run, searchable
+from tuner.claims.material import PAIRED, Material, Study
+from tuner.definition.constraints import Hypothesis
+from tuner.show.report.importance import encode
+
+Verdict = Literal["confirmed", "refuted", "undecided"]
+
+LEVEL = 0.95
+MIN_PAIRS = 3  # fewer have no interval worth the name
+MIN_SIDE = 3  # trials on each side for a surrogate
+ENOUGH = 6  # complete trials on each side, from which pruned ones are left out
+RESAMPLES = 400
+RIDGE = 1.0  # on standardised columns
+LESS_IS_BETTER = ("loss", "nll", "mae", "ece", "brier", "seconds", "ms_per_window", "parameters")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim and what became of it.
+
+    Attributes:
+        effect: improvement of the metric, in its unit (positive: as claimed), with `low` and `high`.
+        how: matched pairs, surrogate, or none. basis: what it rests on, in words.
+        trials: numbers of the study's trials used; pairs_run: pairs of the study `hypotheses` used.
+        next_run: what would decide it; "" where it is decided.
+    """
+
+    study: str
+    claim: str
+    metric: str
+    verdict: Verdict
+    how: str
+    basis: str
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    trials: tuple[int, ...] = ()
+    next_run: str = ""
+    pairs_run: int = 0
+
+    def interval(self) -> str:
+        """`+0.031 [+0.012, +0.050]`, or a dash."""
+        if self.effect is None or self.low is None or self.high is None:
+            return "–"
+        return f"{self.effect:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+
+
+def ledger(material: Material) -> list[Finding]:
+    """Every claim of every study, and the guide's two about the whole campaign."""
+    found = [
+        test(study, claim, material.pairs) for study in material.studies for claim in study.file.hypotheses
+    ]
+    return found + campaign_claims(material)
+
+
+def test(study: Study, hypothesis: Hypothesis, pairs_studies: Sequence[Study] = ()) -> Finding:
+    """A claim on its study's trials and on pairs run for it: matched pairs where there are enough, else a
+    surrogate.
+    """
+    metric = hypothesis.metric or study.metric
+    sign = 1.0 if _more_is_better(metric, study) else -1.0
+    points = points_of(study, hypothesis, metric)
+    complete = [p for p in points if p.trial.complete]
+    pairs = matched(study, hypothesis, complete)
+    run = [gap for paired in pairs_studies for gap in pairs_run(study, hypothesis, metric, paired)]
+    if len(pairs) + len(run) >= MIN_PAIRS:
+        estimate = t_interval([sign * gap for gap in (*(gap for gap, _ in pairs), *run)])
+        used = tuple(sorted({n for _, numbers in pairs for n in numbers}))
+        parts = [f"{len(pairs)} matched pairs of {len(used)} trials"] if pairs else []
+        parts += [f"{len(run)} matched pairs run for it in the study {PAIRED}"] if run else []
+        return _finding(
+            study, hypothesis, metric, "matched pairs", ", ".join(parts), estimate, used, run=len(run)
+        )
+    used_points = complete if min(_sides(complete)) >= ENOUGH else points
+    where, against = _sides(used_points)
+    if min(where, against) < MIN_SIDE:
+        basis = f"{where} trials as claimed, {against} against: too few of one kind"
+        return _finding(study, hypothesis, metric, "none", basis, None, _numbers(used_points))
+    estimate = surrogate(study, hypothesis, used_points, sign=sign)
+    basis = f"ridge surrogate on {where} trials as claimed and {against} against"
+    if any(not p.trial.complete for p in used_points):
+        basis += ", pruned ones at the epoch they reached"
+    return _finding(study, hypothesis, metric, "surrogate", basis, estimate, _numbers(used_points))
+
+
+def points_of(study: Study, hypothesis: Hypothesis, metric: str) -> list[Point]:
+    """Finished trials that are on either side and have the metric."""
+    found = []
+    for trial in study.finished:
+        value = trial.metric(metric)
+        if value is None and metric == study.metric:
+            value = trial.value
+        side = hypothesis.side(searchable(study, trial))
+        if side is not None and value is not None and math.isfinite(value):
+            found.append(Point(trial, side, value))
+    return found
+
+
+def surrogate(
+    study: Study, hypothesis: Hypothesis, points: Sequence[Point], *, sign: float
+) -> tuple[float, float, float]:
+    """The side's coefficient in a ridge regression on the other parameters, with a bootstrap interval."""
+    about = claim_names(hypothesis)
+    coded = encode(study, [p.trial for p in points])
+    columns: list[np.ndarray] = []
+    for j, name in enumerate(coded.names):
+        column = coded.x[:, j]
+        if name in about:
+            continue
+        if name in coded.words:
+            columns += [(column == level).astype(float) for level in np.unique(column)[1:]]
+        else:
+            columns += [column, (column - column.mean()) ** 2]
+    epochs = np.array([p.trial.epochs for p in points])
+    columns += [(epochs == level).astype(float) for level in np.unique(epochs)[1:]]
+    others = np.array(columns, dtype=float).reshape(len(columns), len(points)).T
+    spread = others.std(axis=0)
+    others = (others - others.mean(axis=0))[:, spread > 0] / spread[spread > 0]
+    side = np.array([p.side == "where" for p in points], dtype=float)
+    design = np.column_stack([np.ones(len(points)), side, others])  # (trial, column)
+    y = sign * np.array([p.value for p in points])
+    penalty = np.diag([1e-9, 1e-9] + [RIDGE] * others.shape[1])
+    whole = _solve(design[None], y[None], penalty)[0, 1]
+    draws = _resample(side, np.random.default_rng(0))
+    effects = _solve(design[draws], y[draws], penalty)[:, 1]
+    freedom = max(1, len(points) - design.shape[1])
+    half = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * float(effects.std(ddof=1))
+    return float(whole), float(whole) - half, float(whole) + half
+
+
+def _resample(side: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Bootstrap indices `(resample, trial)`, each side drawn from itself so that neither runs empty."""
+    parts = [np.flatnonzero(side == kind) for kind in (0.0, 1.0)]
+    return np.concatenate([rng.choice(part, size=(RESAMPLES, len(part))) for part in parts], axis=1)
+
+
+def _solve(design: np.ndarray, y: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+    """Ridge coefficients, batched: `(batch, trial, column)`, `(batch, trial)` → `(batch, column)`."""
+    turned = design.transpose(0, 2, 1)
+    return np.linalg.solve(turned @ design + penalty, turned @ y[..., None])[..., 0]
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and t interval of at least two values; infinite for one."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, -math.inf, math.inf
+    half = (
+        float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * statistics.stdev(values) / math.sqrt(len(values))
+    )
+    return mean, mean - half, mean + half
+
+
+def verdict(low: float, high: float, gain: tuple[float, float] | None) -> Verdict:
+    """Confirmed where the interval leaves no doubt; with a claimed range, where it reaches into it from
+    within or above its lower end; refuted where it lies outside.
+    """
+    least, most = gain if gain is not None else (0.0, math.inf)
+    if high < least or low > most:
+        return "refuted"
+    if low > least or (gain is not None and low >= least):
+        return "confirmed"
+    return "undecided"
+
+
+def _retrained_most(study: Study, metric: str) -> tuple[float, int]:
+    """Sorts studies by their winner; a study that begins with another's winner repeats its score."""
+    winner = study.winner
+    assert winner is not None
+    return winner.metric(metric) or 0.0, len(study.retrained(winner.number))
+
+
+def campaign_claims(material: Material) -> list[Finding]:
+    """The guide's two about the result: more than 70 % overall, every command right.
+
+    Judged on the retrainings of the best confirmed or verified configuration: the best of many scores is
+    flattered, so a study's own best decides nothing.
+    """
+    found = []
+    trained = [s for s in material.studies if s.winner is not None and s.file.on == "train"]
+    for claim, metric, bound in (
+        ("more than 70 % of tokens are right", "val/overall_acc", 0.70),
+        ("every command is right", "val/command_acc", 1.0),
+    ):
+        having = [s for s in trained if s.winner and s.winner.metric(metric) is not None]
+        if not having:
+            continue
+        best = max(having, key=lambda s: _retrained_most(s, metric))
+        winner = best.winner
+        assert winner is not None
+        value = winner.metric(metric) or 0.0
+        again = best.retrained(winner.number) if best.metric == metric else []
+        basis = f"trial {winner.number} of {best.name}: {value:.4f} on select"
+        if len(again) >= 2:
+            mean, low, high = t_interval(again)
+            decided: Verdict = "confirmed" if low >= bound else "refuted" if high < bound else "undecided"
+            basis += f"; retrained {len(again)} times: {mean:.4f} [{low:.4f}, {high:.4f}]"
+            found.append(
+                Finding("campaign", claim, metric, decided, "retraining", basis, mean - bound, low - bound,
+                        high - bound, (winner.number,),
+                        "" if decided != "undecided" else _verify(best))
+            )  # fmt: skip
+            continue
+        decided = "refuted" if value < bound else "undecided"
+        basis += ", the best of its study" + ("" if value >= bound else ", and even that falls short")
+        found.append(
+            Finding("campaign", claim, metric, decided, "the study's best", basis,
+                    trials=(winner.number,), next_run="" if decided == "refuted" else _verify(best))
+        )  # fmt: skip
+    return found
+
+
+def _finding(
+    study: Study,
+    hypothesis: Hypothesis,
+    metric: str,
+    how: str,
+    basis: str,
+    estimate: tuple[float, float, float] | None,
+    trials: tuple[int, ...],
+    *,
+    run: int = 0,
+) -> Finding:
+    effect, low, high = estimate if estimate is not None else (None, None, None)
+    decided: Verdict = "undecided"
+    if low is not None and high is not None:
+        decided = verdict(low, high, hypothesis.gain)
+        if hypothesis.gain and decided != "confirmed" and low > 0:
+            basis += "; the direction holds"
+    if hypothesis.gain:
+        basis += f"; claimed {hypothesis.gain[0]:+g} to {hypothesis.gain[1]:+g}"
+    return Finding(
+        study.name, hypothesis.claim, metric, decided, how, basis, effect, low, high, trials,
+        "" if decided != "undecided" else _decide(study, run=run), run,
+    )  # fmt: skip
+
+
+def _decide(study: Study, *, run: int) -> str:
+    """The command that would decide an undecided claim of `study`."""
+    if study.file.on == "bundle":
+        return f"python -m inference tune --study {study.name} --trials {2 * max(20, len(study.finished))}"
+    if study.file.external or study.file.objective:
+        return f"python -m tuner report {study.name} --pairs pairs/"
+    if not study.done:
+        return f"python -m tuner study {study.name}"
+    return f"python -m tuner study {PAIRED}" + (" --fresh" if run else "")
+
+
+def _verify(study: Study) -> str:
+    return f"python -m tuner verify {study.name} --top 1 --seeds 5"
+
+
+def _more_is_better(metric: str, study: Study) -> bool:
+    if metric == study.metric:
+        return study.maximize
+    return not metric.rpartition("/")[2].startswith(LESS_IS_BETTER) and not metric.endswith(LESS_IS_BETTER)
+
+
+def _sides(points: Sequence[Point]) -> tuple[int, int]:
+    where = sum(p.side == "where" for p in points)
+    return where, len(points) - where
+
+
+def _numbers(points: Sequence[Point]) -> tuple[int, ...]:
+    return tuple(sorted(p.trial.number for p in points))

@@ -1,0 +1,59 @@
+"""Finds and reads study files: shipped ones by name, any by path, and those that a storage keeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tuner.base.errors import InputError, nearest
+from tuner.definition.parse import parse_study
+from tuner.definition.study_file import CAMPAIGN, StudyFile
+
+FOLDER = Path(__file__).parent.parent.parent / "studies"
+
+
+def load_study_file(name_or_path: str | Path) -> StudyFile:
+    """Reads a shipped study by name, or any sweep file by path.
+
+    Raises:
+        InputError: one line with file, line, key, what was expected and, for names, the nearest valid one.
+    """
+    return parse_study(find(name_or_path))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The file of a shipped study, or the path itself.
+
+    Raises:
+        InputError: names the nearest shipped study.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    if path.is_file():
+        return path
+    if (FOLDER / f"{name_or_path}.yaml").is_file():
+        return FOLDER / f"{name_or_path}.yaml"
+    names = shipped()
+    raise InputError(
+        f"no study named '{name_or_path}'{nearest(str(name_or_path), names)} "
+        f"(shipped: {', '.join(names)}; or give a .yaml file)"
+    )
+
+
+def shipped() -> list[str]:
+    """The names of the studies that come with the project: the campaign in its order, then any others."""
+    found = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return [name for name in CAMPAIGN if name in found] + [name for name in found if name not in CAMPAIGN]
+
+
+def from_plain(raw: Mapping[str, Any], *, name: str, path: Path) -> StudyFile:
+    """The study file that the plain values `raw` make, as if read from `path`."""
+    with TemporaryDirectory() as folder:
+        written = Path(folder) / f"{name}.yaml"
+        written.write_text(json.dumps(raw), encoding="utf-8")  # JSON is YAML
+        return replace(parse_study(written), name=name, path=path)

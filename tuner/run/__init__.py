@@ -1,0 +1,1 @@
+"""From a request to a told result: plan, supervisor, agents, trials."""

@@ -1,0 +1,79 @@
+"""What an agent checks before its first trial when its order came from another process's machine.
+
+An executor's workers may run on other hosts: nothing that the order names needs to be there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from tuner.artifacts import shipping
+from tuner.base.errors import InputError, WorkFailed
+from tuner.run.agent.order import Order, Sender
+from tuner.storage.locks import sqlite_path
+
+
+class Unsuited(WorkFailed):
+    """An agent cannot work where it is; agents elsewhere may. One line names host, cause and remedy."""
+
+
+def addressed(order: Order) -> Order:
+    """The order with its sender, and with paths that mean the same in any folder."""
+    path = sqlite_path(order.url)
+    return replace(
+        order,
+        sender=Sender.this_process(),
+        url=order.url if path is None else f"sqlite:///{path.resolve()}",
+        study_file=replace(order.study_file, path=order.study_file.path.resolve()),
+        results=order.results.resolve(),
+        data=order.data and order.data.resolve(),
+        log=order.log and order.log.resolve(),
+    )
+
+
+def settle(order: Order) -> None:
+    """Goes where the command was given, if that folder is here, and checks storage and results folder.
+
+    Raises:
+        Unsuited: one of them cannot be used from here.
+    """
+    if order.sender is None:
+        return
+    if order.sender.folder.is_dir():
+        os.chdir(order.sender.folder)
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m tuner` does: a study's function may lie there
+    path = sqlite_path(order.url)
+    if path is not None and (order.sender.elsewhere() or not path.exists()):
+        raise Unsuited(
+            f"worker on {socket.gethostname()}: {path} is a file of {order.sender.host}, and SQLite serves "
+            "one machine only; for workers on other hosts give --storage postgresql://… or grpc://…"
+        )
+    try:
+        order.results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unsuited(
+            f"worker on {socket.gethostname()}: the results folder {order.results} cannot be made there "
+            f"({error.strerror}); give --results a folder that can be written on every host"
+        ) from None
+
+
+def data_folder(order: Order) -> Path | None:
+    """The folder of the order's data set on this machine, fetched if need be; None: the study reads none.
+
+    Raises:
+        Unsuited: it is not on the worker's machine, and cannot be fetched.
+        InputError, StoreFailed: the same on the machine that the study was started on.
+    """
+    place = order.artifacts
+    try:
+        return shipping.resolve_data(
+            order.data, digest=order.data_hash, url=None if place is None else place.url
+        )
+    except (InputError, WorkFailed) as error:
+        if order.sender is None:
+            raise
+        raise Unsuited(f"worker on {socket.gethostname()}: {error}") from None

@@ -1,0 +1,295 @@
+"""Runs one trial from configuration to told result: where an exception becomes a trial state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from tuner.base.errors import InputError, Pruned, nearest
+from tuner.base.files import read_json, write_json
+from tuner.base.run_folder import RESULT
+from tuner.definition.study_file import StudyFile
+from tuner.search.pruners import Pruner
+from tuner.storage.access import storage_errors
+from tuner.storage.buffered import GivenAway
+from tuner.storage.outage import is_storage_error
+from tuner.storage.records import Records
+from tuner.tracking.tracker import RunTracker, Tracker
+from tuner.workloads.objective import Objective
+
+WRITE_SECONDS = 1.0  # reports are written together, at most this often; rungs are judged on every report
+TRACEBACK_LIMIT = 8_000  # characters kept of a failure's trace, from its end
+NO_CONSTRAINT_VALUE = 1e9  # stored in place of infinity, which JSON does not have
+MAX_DRAWS = 50  # configurations drawn for one trial before `requires` is said to rule out everything
+
+Outcome = Literal["complete", "pruned", "failed", "put back", "given away"]
+
+
+class PutBack(Exception):
+    """Raised by `report` when the agent is asked to stop: the trial returns to the queue."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a trial ended. `value` is the first objective, where there is one; `message` says why, in words."""
+
+    number: int
+    outcome: Outcome
+    value: float | None = None
+    message: str = ""
+
+
+@dataclass
+class TrialRunner:
+    """Runs trials of one study in this process.
+
+    Attributes:
+        runs: the study's folder of run folders, `results/runs/<study>`.
+        base: values that hold where the space does not say otherwise.
+        overrides: values that hold whatever the space says (`--set`).
+        stopping: asked at each report; True puts the trial back.
+        lost: asked at each report; True when the trial was given away.
+        on_epoch: told `(number, epoch, value or None)` at each report.
+    """
+
+    study: optuna.Study
+    records: Records
+    study_file: StudyFile
+    objective: Objective
+    pruner: Pruner
+    tracker: Tracker
+    runs: Path
+    base: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    stopping: Callable[[], bool]
+    lost: Callable[[], bool]
+    on_epoch: Callable[[int, int, float | None], None]
+    max_epochs: int | None = None
+    _raised: BaseException | None = field(default=None, init=False)
+
+    def run(self, trial: Trial) -> Ended:
+        """Draws the configuration, runs the objective, tells the result.
+
+        Raises:
+            InputError: `requires` leaves no configuration.
+            StorageFailed: the storage cannot be written; the trial stays RUNNING and is reaped later.
+        """
+        with storage_errors(str(self.study.study_name)):
+            try:
+                config = self._configuration(trial)
+                return self._run(trial, config)
+            except GivenAway as error:
+                return Ended(trial.number, "given away", message=str(error))
+
+    def _configuration(self, trial: Trial) -> dict[str, Any]:
+        """Draws until `requires` holds; what was ruled out is never written, so it never counts."""
+        space = self.study_file.space
+        for _ in range(MAX_DRAWS):
+            config = {**self.base, **space.suggest(trial), **self.overrides}
+            violated = space.violated(config)
+            if not violated:
+                trial.set_user_attr("config_hash", _hash(config))
+                self.records.flush(trial._trial_id)
+                return config
+            self.records.discard_params(trial._trial_id)
+            trial = Trial(self.study, trial._trial_id)
+            trial._fixed_params = {}
+        self.records.release(trial._trial_id)
+        raise InputError(
+            f"{self.study_file.name}: {MAX_DRAWS} draws in a row broke requires '{violated[0]}'; "
+            "the space leaves (nearly) nothing"
+        )
+
+    def _run(self, trial: Trial, config: dict[str, Any]) -> Ended:
+        folder = self.runs / str(trial.number)
+        started = time.monotonic()
+        run = self.tracker.start(trial.number, config, f"{self.study.study_name}-{trial.number}")
+        report = _Reporter(self, trial, run)
+        try:
+            metrics = dict(self.objective(config, report, run_folder=folder))
+            values = self._values(metrics)
+        except Exception as error:
+            cause = report.raised or error  # an objective may have wrapped what `report` raised
+            if isinstance(cause, PutBack):
+                run.finish("failed", {"put_back": True})
+                self.records.release(trial._trial_id)
+                return Ended(trial.number, "put back")
+            if isinstance(cause, GivenAway):
+                run.finish("failed", {"given_away": True})
+                raise cause from None
+            if is_storage_error(cause):
+                raise cause from None
+            state = TrialState.PRUNED if isinstance(cause, Pruned) else TrialState.FAIL
+            ended = self._end(trial, state, report.last, None, cause)
+            # The traceback's frames hold the network and its optimiser, in a ring through `report` that the
+            # garbage collector comes to late: some 80 MB a pruned trial.
+            report.raised = cause.__traceback__ = None
+        else:
+            ended = self._end(trial, TrialState.COMPLETE, metrics, values, None)
+        run.finish(
+            "complete"
+            if ended.outcome == "complete"
+            else "pruned"
+            if ended.outcome == "pruned"
+            else "failed",
+            {
+                **report.last,
+                "state": ended.outcome,
+                "trial": trial.number,
+                "seconds": time.monotonic() - started,
+            },
+        )
+        return ended
+
+    def _values(self, metrics: Mapping[str, float]) -> list[float]:
+        """The objectives' values among `metrics`."""
+        found = []
+        for metric in self.study_file.objectives:
+            name = metric.name
+            if name not in metrics and not metric.declared:
+                return [0.0]  # W&B lets a grid or random sweep name no metric: each trial is as good as any
+            if name not in metrics:
+                known = ", ".join(sorted(metrics)) or "none"
+                raise InputError(f"metric '{name}' was not logged; logged: {known}{nearest(name, metrics)}")
+            value = float(metrics[name])
+            if not math.isfinite(value):
+                raise InputError(f"metric '{name}' is {value}")
+            found.append(value)
+        return found
+
+    def _end(
+        self,
+        trial: Trial,
+        state: TrialState,
+        metrics: Mapping[str, Any],
+        values: list[float] | None,
+        cause: BaseException | None,
+    ) -> Ended:
+        """Writes attributes, constraints and state in one transaction, then `trial.json` beside the run."""
+        folder = self.runs / str(trial.number)
+        violations = {
+            str(constraint): min(constraint.violation(metrics), NO_CONSTRAINT_VALUE)
+            for constraint in self.study_file.constraints
+        }
+        message = "" if cause is None else _short(cause)
+        if state is not TrialState.FAIL:
+            for name, violation in violations.items():
+                trial.set_constraint(name, violation)
+            if violations:
+                trial.set_user_attr("violation", sum(max(0.0, v) for v in violations.values()))
+        elif cause is not None:
+            trial.set_user_attr("error", message)
+            trial.set_user_attr("traceback", "".join(traceback.format_exception(cause))[-TRACEBACK_LIMIT:])
+        if state is TrialState.PRUNED:
+            trial.set_user_attr("pruned_because", message)
+        trial.set_user_attr("metrics", _plain(metrics))
+        if folder.exists():
+            trial.set_user_attr("run_folder", f"runs/{self.study.study_name}/{trial.number}")
+        for name, value in _measured(folder).items():
+            trial.set_user_attr(name, value)
+        told = self.study.tell(trial, values, state=state)
+        outcome: Outcome = (
+            "complete"
+            if state is TrialState.COMPLETE
+            else "pruned"
+            if state is TrialState.PRUNED
+            else "failed"
+        )
+        value = told.values[0] if told.values else None
+        if folder.exists():
+            metric = self.study_file.objectives[0]
+            write_json(
+                folder / "trial.json",
+                {
+                    "study": self.study.study_name,
+                    "number": trial.number,
+                    "state": outcome,
+                    "objective": {"name": metric.name, "goal": metric.goal, "value": value},
+                    "constraints": violations,
+                    "params": trial.params,
+                },
+            )
+        return Ended(trial.number, outcome, value, message)
+
+
+class _Reporter:
+    """The `report` that an objective calls once an epoch; `raised` remembers why it ended the run."""
+
+    def __init__(self, runner: TrialRunner, trial: Trial, run: RunTracker) -> None:
+        self._runner = runner
+        self._trial = trial
+        self._run = run
+        self._written = time.monotonic()
+        self.last: dict[str, float] = {}
+        self.raised: BaseException | None = None
+
+    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        try:
+            self._report(epoch, metrics)
+        except BaseException as error:
+            self.raised = error
+            raise
+
+    def _report(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        runner, trial = self._runner, self._trial
+        self.last.update(metrics)
+        value = metrics.get(runner.study_file.objectives[0].name)
+        if value is not None:
+            runner.records.set_trial_intermediate_value(trial._trial_id, epoch + 1, float(value))
+        self._run.log(epoch, metrics)
+        runner.on_epoch(trial.number, epoch, None if value is None else float(value))
+        if runner.lost():
+            raise GivenAway(f"trial {trial.number} was given away")
+        if runner.max_epochs is not None and epoch + 1 >= runner.max_epochs:
+            return  # it has cost everything already: let it finish
+        if runner.stopping():
+            raise PutBack
+        if time.monotonic() - self._written > WRITE_SECONDS:
+            with storage_errors(runner.study.study_name):
+                runner.records.flush(trial._trial_id)
+            self._written = time.monotonic()
+        if value is not None and runner.pruner.should_prune(runner.study, trial):
+            raise Pruned(runner.pruner.explain(runner.study, trial))
+
+
+def _measured(folder: Path) -> dict[str, Any]:
+    """Size and speed of the run, for fronts and tables, where its result tells them."""
+    path = folder / RESULT
+    if not path.exists():
+        return {}
+    result = read_json(path)
+    return {
+        name: result[name] for name in ("parameters", "ms_per_window", "seconds", "seed") if name in result
+    }
+
+
+def _hash(config: Mapping[str, Any]) -> str:
+    """Tells configurations apart."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers among `metrics`."""
+    return {
+        name: float(value)
+        for name, value in metrics.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+
+
+def _short(error: BaseException) -> str:
+    """One line: the kind of error, unless it is ours and speaks for itself, and its message."""
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, Pruned | InputError) or type(error).__module__ == "tuner.base.errors":
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

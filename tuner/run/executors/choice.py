@@ -1,0 +1,66 @@
+"""Which executor a request means, and opening it; the libraries are imported only when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tuner.base.errors import InputError
+from tuner.run.executors.local import LocalExecutor, share, suited
+from tuner.run.executors.protocol import Executor
+
+Kind = Literal["local", "dask", "ray"]
+KINDS: tuple[Kind, ...] = ("local", "dask", "ray")
+
+
+@dataclass(frozen=True)
+class ExecutorChoice:
+    """Where agents run. `address`: of a Dask scheduler or a Ray cluster.
+
+    Raises:
+        InputError: the address is missing, or means nothing here.
+    """
+
+    kind: Kind = "local"
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "local" and self.address is not None:
+            raise InputError("--address: only --executor dask or ray has one")
+        if self.kind == "dask" and self.address is None:
+            raise InputError(
+                "--executor dask: --address is missing: a scheduler's tcp://HOST:8786 or its scheduler file "
+                "(on this machine alone, --executor local does the same)"
+            )
+
+
+def open_executor(
+    choice: ExecutorChoice,
+    *,
+    agents: int | None,
+    total: int | None,
+    memory: int = 0,
+    gpus: Sequence[str] = (),
+    say: Callable[[str], None] = lambda line: None,
+) -> Executor:
+    """Opens what was chosen.
+
+    Args:
+        agents, total: as in the request: agents wanted at most, finished trials wanted.
+        memory: bytes that an agent of this machine needs beside others.
+        gpus: of this machine, which the trials use.
+        say: told in a line what was found.
+
+    Raises:
+        InputError: its library is missing, or nothing answers at the address.
+    """
+    if choice.kind == "dask":
+        from tuner.run.executors import dask_workers
+
+        return dask_workers.open_cluster(choice.address or "", say, total=total)
+    if choice.kind == "ray":
+        from tuner.run.executors import ray_actors
+
+        return ray_actors.open_cluster(choice.address, say)
+    return LocalExecutor(threads=share(agents or suited(total, gpus)), memory=memory, gpus=gpus)

@@ -1,0 +1,174 @@
+"""Agents as processes of this machine.
+
+Plain spawned processes rather than a joblib (loky) pool: one killed worker breaks a whole loky pool
+(TerminatedWorkerError), while here it costs its own trial alone, and each agent has a pipe of its own through
+which it is asked to stop. Spawned, not forked: neither torch's threads nor database connections survive a
+fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+from tuner.run.agent import agent
+from tuner.run.agent.order import Order
+from tuner.run.executors import gpus as gpu
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+
+
+class LocalWorker:
+    """An agent's process and our end of its pipe."""
+
+    def __init__(self, process: SpawnProcess, connection: Connection) -> None:
+        self.process = process
+        self.connection = connection
+
+    def messages(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        with contextlib.suppress(EOFError, OSError):
+            while self.connection.poll():
+                found.append(self.connection.recv())
+        return found
+
+    def ended(self) -> str | None:
+        return None if self.process.is_alive() else _how_it_ended(self.process.exitcode)
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.send("stop")
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
+        self.process.kill()
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class LocalExecutor:
+    """Starts agents here, as far as memory allows.
+
+    Args:
+        threads: of each agent.
+        memory: bytes that an agent needs; a further one is not started where less is available.
+        overrule: sets the threads also where the environment has a number of its own.
+        gpus: that agents use (`tuner.run.executors.gpus`); of several, each agent sees one, in turn.
+    """
+
+    def __init__(
+        self, *, threads: int = 1, memory: int = 0, overrule: bool = False, gpus: Sequence[str] = ()
+    ) -> None:
+        self._overrule = overrule
+        self._threads = threads
+        self._memory = memory
+        self._gpus = gpus
+        self._workers: list[LocalWorker] = []
+
+    def agents(self, total: int | None) -> int:
+        return suited(total, self._gpus)
+
+    def full(self, running: int) -> str | None:
+        free = available_memory()
+        if running == 0 or free >= self._memory:
+            return None
+        return f"{free // 2**20} MiB are free, it needs {self._memory // 2**20}"
+
+    def start(self, order: Order, index: int) -> LocalWorker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=agent.main, args=(order, theirs), name=f"agent-{index}", daemon=False
+        )
+        threads = threads_in_environment(self._threads, overrule=self._overrule)
+        with threads, _in_environment(self._one_gpu(index)), _sigint_held():
+            process.start()
+        theirs.close()
+        worker = LocalWorker(process, ours)
+        self._workers.append(worker)
+        return worker
+
+    def wait(self, seconds: float) -> None:
+        self._workers = [worker for worker in self._workers if not worker.connection.closed]
+        links = [worker.connection for worker in self._workers]
+        wait([*links, *(worker.process.sentinel for worker in self._workers)], timeout=seconds)
+
+    def close(self) -> None:
+        """Nothing is left: each agent went with its own worker."""
+
+    def _one_gpu(self, index: int) -> dict[str, str]:
+        """The variable that shows an agent its own GPU, where there are several."""
+        return {gpu.VISIBLE: self._gpus[index % len(self._gpus)]} if len(self._gpus) > 1 else {}
+
+
+@contextlib.contextmanager
+def _sigint_held() -> Iterator[None]:
+    """Ctrl-C waits meanwhile, and does not reach a process started here before it can ignore it itself."""
+    resource_tracker.ensure_running()  # starting it lifts the mask, so it must run before
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def threads_in_environment(
+    threads: int, *, overrule: bool = False
+) -> contextlib.AbstractContextManager[None]:
+    """Threads of a process, in the variables that libraries read when loaded; set ones may stay."""
+    return _in_environment({n: str(threads) for n in _THREADS if overrule or n not in os.environ})
+
+
+@contextlib.contextmanager
+def _in_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables of this process, which those started meanwhile inherit, and puts them back."""
+    before = {name: os.environ.get(name) for name in values}
+    try:
+        os.environ.update(values)
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def suited(total: int | None, gpus: Sequence[str] = ()) -> int:
+    """Agents for a study of `total` trials on this machine: one for each of `gpus`, where its trials use
+    them, else one a core; no more than there are trials."""
+    return max(1, min(len(gpus) or os.cpu_count() or 1, total or 10**9))
+
+
+def share(agents: int) -> int:
+    """Threads of each of `agents` processes on this machine: cores // agents."""
+    return max(1, (os.cpu_count() or 1) // agents)
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        return f"killed by {name}{hint}"
+    return f"exit status {code}"
+
+
+def available_memory() -> int:
+    """Bytes that can be taken without swapping, where the system tells (Linux); else a terabyte."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 2**40

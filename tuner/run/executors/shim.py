@@ -1,0 +1,70 @@
+"""What a worker runs first. Sent to it by value, so that one that lacks this package can say so in a line.
+
+Everything else is imported inside, on the worker; `order` stays pickled until then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def host_on_dask(order: bytes, index: int, key: str, topic: str) -> None:
+    """The long-running task of one agent on a Dask worker."""
+    import pickle
+
+    from distributed import get_worker
+
+    try:
+        from tuner.run.executors import dask_workers
+
+        unpacked = pickle.loads(order)
+    except (ImportError, AttributeError) as error:
+        for message in _lacking(error):
+            get_worker().log_event(topic, {"key": key, "message": pickle.dumps(message)})
+        return
+    dask_workers.serve(unpacked, index, key=key, topic=topic)
+
+
+async def tell_on_dask(key: str, word: str) -> None:
+    """Passes a word on to the agent of a task. A coroutine, as Dask waits for anything else to return."""
+    from tuner.run.executors import dask_workers
+
+    dask_workers.tell(key, word)
+
+
+class RayAgent:
+    """The actor of one agent."""
+
+    def __init__(self, order: bytes, index: int, threads: int) -> None:
+        import pickle
+
+        self._said: list[dict[str, Any]] = []
+        self._hosted = None
+        try:
+            from tuner.run.executors.hosted import Hosted
+
+            self._hosted = Hosted(pickle.loads(order), index, threads=threads)
+        except (ImportError, AttributeError) as error:
+            self._said = _lacking(error)
+
+    def poll(self, seconds: float) -> list[dict[str, Any]]:
+        """What the agent has said."""
+        if self._hosted is None:
+            return self._said
+        return self._hosted.poll(seconds)
+
+    def tell(self, word: str) -> None:
+        """Passes a word on."""
+        if self._hosted is not None:
+            self._hosted.tell(word)
+
+
+def _lacking(error: Exception) -> list[dict[str, Any]]:
+    import socket
+    import sys
+
+    reason = (
+        f"worker on {socket.gethostname()}: {sys.executable} lacks this package or has another version of it "
+        f"({error}); install it there: pip install gcode-tuner"
+    )
+    return [{"event": "refused", "reason": reason}, {"event": "ended", "how": "never started"}]

@@ -1,0 +1,242 @@
+"""Starts a study's agents, replaces the ones that die, and ends them in order.
+
+One loop serves agents wherever they run: an `Executor` starts them on this machine, on Dask workers or as
+Ray actors, and hands back a `Worker` for each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tuner.run.agent.order import Order
+from tuner.run.executors.protocol import Executor, Worker
+
+POLL_SECONDS = 0.2
+QUICK_DEATH_SECONDS = 10.0  # an agent that dies this soon after its start, five times in a row, will again
+MAX_QUICK_DEATHS = 5
+
+
+@dataclass
+class AgentState:
+    """What the supervisor knows of one agent, for the view."""
+
+    index: int
+    worker: Worker
+    started: float
+    doing: str = "starting"  # starting, ready, idle, running, left, refused
+    owner: dict[str, Any] | None = None  # of its trials' leases, once it has said so
+    refusal: str = ""  # why it cannot work where it is
+    number: int | None = None
+    epoch: int | None = None
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, for the view: kind is that of the agent's message, or `died`,
+    `waits` (there is no place for it yet) or `stopping`."""
+
+    kind: str
+    agent: int
+    content: dict[str, Any]
+
+
+class Supervisor:
+    """Runs at most `agents` agents of one order until they leave.
+
+    Args:
+        executor: where they run.
+        agents: how many at most; None: as many as there are places.
+        on_event: told what happens; called from `run`.
+        on_tick: called a few times a second, to redraw.
+        timeout: seconds after which the agents are asked to stop; None never.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        executor: Executor,
+        *,
+        agents: int | None,
+        on_event: Callable[[Event], None] = lambda event: None,
+        on_tick: Callable[[], None] = lambda: None,
+        timeout: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._order = order
+        self._executor = executor
+        self._wanted = sys.maxsize if agents is None else agents
+        self._on_event = on_event
+        self._on_tick = on_tick
+        self._clock = clock
+        self._deadline = None if timeout is None else clock() + timeout
+        self._quick_deaths = 0
+        self._interrupts = 0
+        self._told_to_wait = False
+        self._refused: set[int] = set()  # agents that cannot work where they are: not started again
+        self._asked = 0
+        self.agents: list[AgentState] = []
+        self.killed: list[dict[str, Any]] = []  # owners of leases: agents that were stopped at once
+        self.reason = ""
+        self.fine = True
+        self.timed_out = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user asked to stop."""
+        return self._interrupts > 0
+
+    def run(self) -> str:
+        """Runs until the last agent has left; returns why, in words."""
+        try:
+            with _signals(self._interrupt):
+                self._fill()
+                while self._unfinished():
+                    self._turn()
+        finally:  # an error of our own must not leave agents behind: one that is let go of leaves
+            for state in self.agents:
+                state.worker.close()
+        return self.reason
+
+    def _unfinished(self) -> bool:
+        """Whether agents are there or may come. A third Ctrl-C leaves those that cannot be ended."""
+        return (bool(self.agents) and self._interrupts < 3) or not self.reason
+
+    # -- one turn of the loop
+
+    def _turn(self) -> None:
+        self._executor.wait(POLL_SECONDS)
+        for state in list(self.agents):
+            how = state.worker.ended()  # asked first: after the end there is nothing new to be said
+            for message in state.worker.messages():
+                self._take(state, message)
+            if how is not None:
+                self._bury(state, how)
+        if self._deadline is not None and self._clock() > self._deadline:
+            self._deadline = None
+            self.timed_out = True
+            self._stop("time is up")
+        if self._interrupts and self._asked == 0:
+            self._stop("stopped by you")
+        if self._interrupts > 1 and self._asked == 1:
+            self._kill()
+        if not self.reason:
+            self._fill()
+        self._on_tick()
+
+    def _take(self, state: AgentState, message: dict[str, Any]) -> None:
+        kind = message.pop("event")
+        match kind:
+            case "ready" | "idle":
+                state.doing, state.number, state.epoch = kind, None, None
+                state.owner = message.get("owner", state.owner)
+            case "start":
+                state.doing, state.number, state.epoch, state.value = "running", message["number"], None, None
+            case "epoch":
+                state.epoch, state.value = message["epoch"], message["value"]
+            case "end":
+                state.doing, state.number, state.epoch = "ready", None, None
+                self._quick_deaths = 0
+            case "leave":
+                state.doing = "left"
+                if not self.reason:
+                    self.reason, self.fine = message["reason"], message["fine"]
+                if not message["fine"]:
+                    self._stop(message["reason"])
+            case "refused":
+                state.doing, state.refusal = "refused", message["reason"]
+                return
+        self._on_event(Event(kind, state.index, message))
+
+    def _bury(self, state: AgentState, how: str) -> None:
+        """Removes an agent that has ended; one that did not say goodbye has died."""
+        self.agents.remove(state)
+        state.worker.close()
+        if self._asked == 2 and state.owner is not None:
+            self.killed.append(state.owner)
+        if state.doing == "refused":
+            self._go_without(state)
+        if state.doing in ("left", "refused") or self._interrupts > 1:
+            return
+        if self._clock() - state.started < QUICK_DEATH_SECONDS:
+            self._quick_deaths += 1
+        self._on_event(Event("died", state.index, {"number": state.number, "how": how}))
+        if self._quick_deaths >= MAX_QUICK_DEATHS and not self.reason:
+            log = f"; see {self._log(state.index)}" if self._order.log else ""
+            self.fine = False
+            self._stop(f"agents keep dying ({how}){log}")
+
+    def _go_without(self, state: AgentState) -> None:
+        """The others work on without an agent whose place does not serve; without others, it is the end."""
+        self._refused.add(state.index)
+        if self.agents:
+            self._on_event(Event("refused", state.index, {"reason": state.refusal}))
+        elif not self.reason:
+            self.reason, self.fine = state.refusal, False
+
+    def _fill(self) -> None:
+        """Starts agents up to the wanted number, as far as there is a place for them."""
+        taken = {state.index for state in self.agents} | self._refused
+        index = -1
+        while len(self.agents) < self._wanted and index < self._wanted - 1:
+            index += 1
+            if index in taken:
+                continue
+            why = self._executor.full(len(self.agents))
+            if why is not None:
+                if why and not self._told_to_wait:
+                    self._told_to_wait = True
+                    self._on_event(Event("waits", index, {"why": why}))
+                return
+            order = replace(self._order, log=self._log(index) if self._order.log else None)
+            self.agents.append(AgentState(index, self._executor.start(order, index), self._clock()))
+
+    def _log(self, index: int) -> Path:
+        assert self._order.log is not None
+        return self._order.log.with_name(f"{self._order.log.name}-{os.getpid()}-{index}.log")
+
+    # -- stopping
+
+    def _interrupt(self) -> None:
+        self._interrupts += 1
+
+    def _stop(self, reason: str) -> None:
+        """Asks every agent to finish its epoch, put its trial back and leave."""
+        if self._asked:
+            return
+        self._asked = 1
+        self.reason = self.reason or reason
+        self._on_event(Event("stopping", -1, {"reason": reason}))
+        for state in self.agents:
+            state.worker.stop()
+
+    def _kill(self) -> None:
+        """Ends every agent at once, with the programs it may have started."""
+        self._asked = 2
+        for state in self.agents:
+            state.worker.kill()
+
+
+@contextlib.contextmanager
+def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM call `interrupt` instead of raising somewhere (the main thread alone gets them)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            signal.signal(number, lambda *_: interrupt())
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,77 @@
+"""A study's winner, and what the next study takes over from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from tuner.base.files import read_json
+from tuner.base.run_folder import CONFIG
+from tuner.search import ranking
+from tuner.storage.records import Records
+from tuner.storage.stored import CONFIRMED, stored_file
+from tuner.storage.study_store import ORIGIN
+
+NOT_INHERITED = frozenset({"epochs", "seed", "split_seed", "device", "track"})
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best trial of a study. `inherits`: its values that differ from our model's defaults."""
+
+    study: str
+    number: int
+    value: float
+    confirmed: bool
+    inherits: Mapping[str, Any]
+
+    def describe(self) -> str:
+        kind = "confirmed winner" if self.confirmed else "winner"
+        return f"{kind} of {self.study} (trial {self.number}, {self.value:.4g})"
+
+
+def inherited(records: Records, name: str, results: Path) -> Winner | None:
+    """The winner of study `name`, confirmed if it was; None when it has no complete trial."""
+    if name not in optuna.get_all_study_names(records):
+        return None
+    study = optuna.load_study(study_name=name, storage=records)
+    trial = winning_trial(study)
+    if trial is None:
+        return None
+    confirmed = study.user_attrs.get(CONFIRMED)
+    config = config_of(study, trial, results)
+    value = confirmed["mean"] if confirmed else trial.values[0]
+    return Winner(name, trial.number, value, bool(confirmed), _differing(config))
+
+
+def winning_trial(study: optuna.Study) -> FrozenTrial | None:
+    """The confirmed winner where the campaign confirmed one, else the best complete trial."""
+    best = ranking.ranked(study.get_trials(deepcopy=False), stored_file(study))
+    confirmed = study.user_attrs.get(CONFIRMED)
+    return next((t for t in best if confirmed and t.number == confirmed["number"]), best[0] if best else None)
+
+
+def config_of(study: optuna.Study, trial: FrozenTrial, results: Path) -> dict[str, Any]:
+    """Every value that a trial was run with, as its run folder tells, or else the study."""
+    path = results / "runs" / study.study_name / str(trial.number) / CONFIG
+    if path.exists():
+        return dict(read_json(path))
+    own = stored_file(study).space.config_of(trial.params)
+    origin = study.user_attrs.get(ORIGIN) or {}
+    return {**(origin.get("base") or {}), **own, **(origin.get("overrides") or {})}
+
+
+def _differing(config: Mapping[str, Any]) -> dict[str, Any]:
+    from model.config import Config
+
+    defaults = Config().to_dict()
+    return {
+        name: value
+        for name, value in config.items()
+        if name not in NOT_INHERITED and (name not in defaults or defaults[name] != value)
+    }

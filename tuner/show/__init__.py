@@ -1,0 +1,1 @@
+"""What a person sees: live view, status, report, dashboard. Reads studies, never changes them."""

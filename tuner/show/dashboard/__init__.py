@@ -1,0 +1,1 @@
+"""optuna-dashboard on the storage, with notes and the files of each trial."""

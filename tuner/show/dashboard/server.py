@@ -1,0 +1,97 @@
+"""optuna-dashboard on the storage, bound to loopback: its interface writes and deletes with no password."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from rich.console import Console
+
+from tuner.base.errors import InputError
+from tuner.show.dashboard import notes
+from tuner.show.dashboard.storage import DashboardStorage, TrialFiles
+from tuner.storage.access import open_records, storage_errors
+
+HOST = "127.0.0.1"
+NAMES = frozenset({HOST, "localhost"})  # what a browser may call this machine
+UPLOADS = "artifacts"
+
+Start = Callable[..., Any]
+Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    """A thread a request: a browser that holds a connection open keeps nobody waiting."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that leaves in the middle of an answer is no news; anything else is."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class Quiet(WSGIRequestHandler):
+    """Writes no line a request: the dashboard polls every few seconds."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def application(url: str, results: Path) -> Application:
+    """The dashboard on the storage at `url`, notes written and trials' files at hand.
+
+    Raises:
+        InputError: there is no storage yet.
+    """
+    from optuna_dashboard import wsgi
+
+    with storage_errors(url):
+        records = open_records(url)
+        notes.write_notes(records)
+    storage = DashboardStorage(records, results)
+    return local_only(wsgi(storage, artifact_store=TrialFiles(storage, results / UPLOADS)))
+
+
+def local_only(app: Any) -> Application:
+    """`app` for requests to this machine by its own name: a page elsewhere cannot point a name of its own at
+    127.0.0.1 and then read or delete studies through the browser.
+    """
+
+    def guarded(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        name = str(environ.get("HTTP_HOST", "")).rpartition(":")[0] or str(environ.get("HTTP_HOST", ""))
+        if name not in NAMES:
+            start("403 Forbidden", [("Content-Type", "text/plain")])
+            return [f"open it as http://{HOST}\n".encode()]
+        return app(environ, start)  # type: ignore[no-any-return]
+
+    return guarded
+
+
+def serve(url: str, *, results: Path, port: int, console: Console) -> None:
+    """Serves until Ctrl-C.
+
+    Raises:
+        InputError: the port is taken, or there is no storage yet.
+    """
+    app = application(url, results)
+    try:
+        server = make_server(HOST, port, app, server_class=Server, handler_class=Quiet)
+    except OSError as error:
+        raise InputError(f"--port {port}: {error.strerror}; choose another") from None
+    console.print(f"optuna-dashboard on http://{HOST}:{port}/dashboard/ (Ctrl-C ends it)", markup=False)
+    console.print(
+        "it has no password and can change and delete studies: it listens on this machine alone. "
+        f"From elsewhere: ssh -L {port}:{HOST}:{port} THIS_MACHINE",
+        markup=False,
+        soft_wrap=True,
+    )
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return

@@ -1,0 +1,223 @@
+"""The storage as optuna-dashboard is shown it: constraints where it looks for them, files and a note a trial.
+
+optuna-dashboard 0.21 reads constraints from the attribute that Optuna 4 kept them in, and takes files only by
+upload, which a finished trial refuses. Both are added here to what is read; nothing of it is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.search import ranking
+from tuner.show.dashboard import notes, trial_files
+
+OLD_CONSTRAINTS = "constraints"  # Optuna 4's: a list
+NEW_CONSTRAINTS = "constraints:"  # Optuna 5's: one attribute each
+ARTIFACT = "artifacts:"  # Optuna's: the attribute of an uploaded file
+MOST_NOTED = 500  # trials of a study; the dashboard searches all notes for each trial's
+
+
+class DashboardStorage(BaseStorage):
+    """`storage`, with what the dashboard would not find itself; writes pass through.
+
+    Args:
+        results: where the run folders of its trials lie.
+    """
+
+    def __init__(self, storage: BaseStorage, results: Path) -> None:
+        self._storage = storage
+        self._results = results.resolve()
+        self._shown: dict[int, FrozenTrial] = {}  # finished trials, by id
+
+    def run_folder(self, trial: FrozenTrial) -> Path | None:
+        """The trial's run folder, where it has one below the results."""
+        name = trial.user_attrs.get("run_folder")
+        if not isinstance(name, str):
+            return None
+        folder = (self._results / name).resolve()
+        inside = folder.is_relative_to(self._results / "runs") and folder.is_dir()
+        return folder if inside else None
+
+    # -- what is added
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        trial = self._storage.get_trial(trial_id)
+        return self._with_files(trial)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = self._storage.get_all_trials(study_id, deepcopy=False, states=states)
+        shown = [self._with_files(trial) for trial in trials]
+        return copy.deepcopy(shown) if deepcopy else shown
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """The best trial as everywhere in this tuner: one that meets the constraints before any other."""
+        complete = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+        if not complete:
+            raise ValueError("No trials are completed yet.")
+        (direction,) = self.get_study_directions(study_id)
+        sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
+        return min(complete, key=lambda t: (ranking.violation(t), sign * t.values[0], t.number))
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        attrs = self._storage.get_study_system_attrs(study_id)
+        return self._with_notes(study_id, attrs)
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        studies = []
+        for study in self._storage.get_all_studies():
+            shown = copy.copy(study)
+            shown.system_attrs = self._with_notes(study._study_id, study.system_attrs)
+            studies.append(shown)
+        return sorted(studies, key=lambda study: study._study_id)
+
+    def _with_files(self, trial: FrozenTrial) -> FrozenTrial:
+        known = self._shown.get(trial._trial_id)
+        if known is not None and known.user_attrs == trial.user_attrs:  # a study set aside moves its folders
+            return known
+        shown = copy.copy(trial)
+        constraints = [
+            float(value) for key, value in trial.system_attrs.items() if key.startswith(NEW_CONSTRAINTS)
+        ]
+        attrs = {**trial.system_attrs}
+        if constraints:
+            attrs[OLD_CONSTRAINTS] = constraints
+        names = trial_files.available(self.run_folder(trial), reports=len(trial.intermediate_values))
+        for name in names:
+            key = artifact_id(trial._trial_id, name)
+            meta = {"artifact_id": key, "filename": name, "mimetype": trial_files.media_type(name)}
+            attrs[ARTIFACT + key] = json.dumps({**meta, "encoding": None})
+        shown._system_attrs = attrs
+        if trial.state.is_finished():
+            self._shown[trial._trial_id] = shown
+        return shown
+
+    def _with_notes(self, study_id: int, attrs: Mapping[str, Any]) -> dict[str, Any]:
+        """A note for each finished trial for which nobody has written one."""
+        trials = self.get_all_trials(study_id, deepcopy=False)
+        found = dict(attrs)
+        if len(trials) > MOST_NOTED:
+            return found
+        for trial in trials:
+            version = f"dashboard:{trial._trial_id}:note_ver"
+            if trial.state.is_finished() and version not in found:
+                found[version] = 1
+                found[f"dashboard:{trial._trial_id}:note_str:0"] = notes.trial_note(trial, study_id)
+        return found
+
+    # -- what passes through
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        if key.startswith(ARTIFACT) and parse_artifact_id(key.removeprefix(ARTIFACT)):
+            return  # "deleting" a file that lies in the run folder: it stays
+        self._storage.set_trial_system_attr(trial_id, key, value)
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        return self._storage.create_new_study(directions, study_name)
+
+    def delete_study(self, study_id: int) -> None:
+        self._shown.clear()
+        self._storage.delete_study(study_id)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._storage.set_study_user_attr(study_id, key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._storage.set_study_system_attr(study_id, key, value)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return self._storage.get_study_id_from_name(study_name)
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._storage.get_study_name_from_id(study_id)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return self._storage.get_study_directions(study_id)
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._storage.get_study_user_attrs(study_id)
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        return self._storage.create_new_trial(study_id, template_trial)
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        self._storage.set_trial_param(trial_id, param_name, param_value_internal, distribution)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        return self._storage.set_trial_state_values(trial_id, state, values)
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        self._storage.set_trial_intermediate_value(trial_id, step, intermediate_value)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._storage.set_trial_user_attr(trial_id, key, value)
+
+
+class TrialFiles:
+    """Optuna's artifact store: the files of trials where they lie, and uploads in a folder.
+
+    Args:
+        uploads: where what somebody uploads in the dashboard goes; made when the first comes.
+    """
+
+    def __init__(self, storage: DashboardStorage, uploads: Path) -> None:
+        self._storage = storage
+        self._uploads = uploads
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        ours = parse_artifact_id(artifact_id)
+        if ours is None:
+            return self._uploaded().open_reader(artifact_id)
+        trial_id, name = ours
+        with contextlib.suppress(KeyError, FileNotFoundError):
+            trial = self._storage.get_trial(trial_id)
+            return trial_files.open_file(
+                name,
+                self._storage.run_folder(trial),
+                curve=trial.intermediate_values,
+                title=f"trial {trial.number}, {trial.state.name.lower()}",
+            )
+        raise ArtifactNotFound(f"{name} of trial id {trial_id} is not there (any more)")
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        self._uploaded().write(artifact_id, content_body)
+
+    def remove(self, artifact_id: str) -> None:
+        if parse_artifact_id(artifact_id) is None:
+            self._uploaded().remove(artifact_id)
+
+    def _uploaded(self) -> FileSystemArtifactStore:
+        self._uploads.mkdir(parents=True, exist_ok=True)
+        return FileSystemArtifactStore(self._uploads)
+
+
+def artifact_id(trial_id: int, name: str) -> str:
+    """Trial and file as the hexadecimal digits and dash that the dashboard's addresses allow."""
+    return f"{trial_id:x}-{trial_files.FILES.index(name):x}"
+
+
+def parse_artifact_id(text: str) -> tuple[int, str] | None:
+    """The trial's id and the file's name; None for an upload, whose id is a UUID."""
+    trial, dash, index = text.partition("-")
+    with contextlib.suppress(ValueError):
+        if dash and "-" not in index and int(index, 16) < len(trial_files.FILES):
+            return int(trial, 16), trial_files.FILES[int(index, 16)]
+    return None

@@ -1,0 +1,127 @@
+"""What optuna-dashboard shows as a trial's artifacts: its run folder's files, its curve, lines that it read.
+
+The files are served where they lie and the others are drawn when somebody opens them, so nothing is written,
+copied or out of date.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import mimetypes
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+from xml.sax.saxutils import escape
+
+from model.run_files import VOCABULARY
+from tuner.base.errors import InputError
+from tuner.base.run_folder import CONFIG, METRICS, RESULT
+from tuner.show.report.charts import safe_cell
+from tuner.show.report.samples import PART, sample_lines
+
+CURVE = "learning_curve.svg"
+SAMPLES = "sample_lines.csv"
+DRAWN = (CURVE, SAMPLES)
+FILES = (*DRAWN, CONFIG, METRICS, RESULT, "trial.json", "output.log")
+TYPES = {".jsonl": "application/x-ndjson", ".log": "text/plain", ".csv": "text/csv"}
+SIZE = (640, 320)  # of the curve, pixels
+MARGIN = (60, 20, 34, 44)  # left, right, top, bottom
+
+
+def available(folder: Path | None, *, reports: int) -> list[str]:
+    """Names of what can be shown of a trial: `reports` is how often it reported its objective."""
+    found = [CURVE] if reports > 1 else []
+    if folder is None:
+        return found
+    if (folder / "predictions" / f"{PART}.npz").is_file() and (folder / VOCABULARY).is_file():
+        found.append(SAMPLES)
+    return found + [name for name in FILES if name not in DRAWN and (folder / name).is_file()]
+
+
+def media_type(name: str) -> str:
+    """The MIME type of a file, by its name."""
+    return TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def open_file(
+    name: str,
+    folder: Path | None,
+    *,
+    curve: Mapping[int, float],
+    title: str,
+) -> BinaryIO:
+    """A file of `available` for reading.
+
+    Args:
+        curve: epoch (from 1) → objective. title: of the curve.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if name == CURVE:
+        return io.BytesIO(curve_svg(curve, title=title).encode())
+    if folder is None:
+        raise FileNotFoundError(name)
+    if name == SAMPLES:
+        try:
+            return io.BytesIO(samples_csv(folder).encode())
+        except (InputError, KeyError, ValueError) as error:
+            raise FileNotFoundError(f"{name}: {error}") from None
+    return (folder / name).open("rb")
+
+
+def samples_csv(folder: Path) -> str:
+    """Sample lines as a table: recording, row, true line, read line, where they differ."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["recording", "row", "true line", "read line", "differs"])
+    for sample in sample_lines(folder):
+        cells = (sample.recording, sample.row, sample.true, sample.read, sample.differs)
+        writer.writerow([safe_cell(cell) for cell in cells])
+    return out.getvalue()
+
+
+def curve_svg(curve: Mapping[int, float], *, title: str) -> str:
+    """A learning curve as SVG, on white, without a plotting library: it is drawn while somebody waits."""
+    points = sorted(curve.items())
+    epochs, values = [e for e, _ in points], [v for _, v in points]
+    low, high = min(values), max(values)
+    pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    low, high = low - pad, high + pad
+    first, last = min(epochs), max(max(epochs), min(epochs) + 1)
+    left, right, top, bottom = MARGIN
+    width, height = SIZE[0] - left - right, SIZE[1] - top - bottom
+
+    def place(epoch: float, value: float) -> tuple[float, float]:
+        x = left + width * (epoch - first) / (last - first)
+        return round(x, 1), round(top + height * (high - value) / (high - low), 1)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE[0]} {SIZE[1]}" width="{SIZE[0]}" '
+        f'height="{SIZE[1]}" font-family="sans-serif" font-size="12" fill="#1b2430">',
+        '<rect width="100%" height="100%" fill="#fff"/>',
+        f'<text x="{left}" y="20" font-size="13">{escape(title)}</text>',
+    ]
+    for k in range(5):
+        value = low + (high - low) * (k + 0.5) / 5
+        _, y = place(first, value)
+        parts.append(f'<path d="M{left} {y}H{left + width}" stroke="#d8dee5"/>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{value:.3g}</text>')
+    step = max(1, -(-(last - first) // 8))
+    for epoch in range(first, last + 1, step):
+        x, _ = place(epoch, low)
+        parts.append(f'<text x="{x}" y="{SIZE[1] - 26}" text-anchor="middle">{epoch}</text>')
+    parts.append(f'<text x="{left + width / 2}" y="{SIZE[1] - 8}" text-anchor="middle">epoch</text>')
+    parts.append(
+        f'<text transform="translate(14 {top + height / 2}) rotate(-90)" text-anchor="middle">'
+        "objective</text>"
+    )
+    parts.append(_line([place(*p) for p in points], "#2563a8", 2))
+    return "".join([*parts, "</svg>"])
+
+
+def _line(points: Sequence[tuple[float, float]], colour: str, width: float) -> str:
+    path = " ".join(f"{x},{y}" for x, y in points)
+    dots = "".join(f'<circle cx="{x}" cy="{y}" r="{1.2 + width / 2}" fill="{colour}"/>' for x, y in points)
+    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>{dots}'

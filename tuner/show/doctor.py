@@ -1,0 +1,117 @@
+"""Checks of the machine and the set-up: each says what it found and, where it is wrong, what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from tuner.base.files import read_json
+from tuner.run import launch
+from tuner.run.executors.local import available_memory
+from tuner.storage.access import find_records, hide_password, storage_errors
+from tuner.tracking import mode as tracking_mode
+
+LEAST_FREE = 2**30  # bytes of disk that a small study fits in
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. `fine` is False where a study would not run."""
+
+    name: str
+    fine: bool
+    found: str
+
+
+def examine(url: str, results: Path) -> list[Check]:
+    """All checks, in the order in which a study meets them."""
+    looks: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
+        (
+            "python",
+            lambda: (True, f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        ),
+        ("cores, memory", _machine),
+        ("data", _data),
+        ("results", lambda: _results(results)),
+        ("storage", lambda: _storage(url)),
+        ("torch", _torch),
+        ("W&B", lambda: (True, tracking_mode.resolve("auto")[1])),
+    ]
+    checks = []
+    for name, look in looks:
+        try:
+            fine, found = look()
+        except Exception as error:  # whatever is wrong is what was asked for
+            fine, found = False, " ".join(str(error).split()) or type(error).__name__
+        checks.append(Check(name, fine, found))
+    return checks
+
+
+def table(checks: list[Check]) -> Table:
+    """The checks for a terminal."""
+    shown = Table(box=None, padding=(0, 2), show_header=False)
+    for check in checks:
+        shown.add_row("[green]ok[/]" if check.fine else "[red]no[/]", check.name, check.found)
+    return shown
+
+
+def _machine() -> tuple[bool, str]:
+    free = available_memory()
+    room = max(0, free // launch.MODEL_MEMORY)
+    cores = os.cpu_count() or 1
+    return room >= 1, f"{cores} cores, {free / 2**30:.1f} GiB free: room for {min(room, cores)} agents"
+
+
+def _data() -> tuple[bool, str]:
+    from model.recordings import MANIFEST
+
+    found = []
+    for manifest in sorted(Path("data").glob(f"*/{MANIFEST}")):
+        content = read_json(manifest)
+        found.append(f"{manifest.parent} ({len(content['recordings'])} recordings, {content['rows']:,} rows)")
+    if not found:
+        return True, "none imported: studies use the simulator's (python -m model import DIR takes yours)"
+    return True, ", ".join(found)
+
+
+def _results(results: Path) -> tuple[bool, str]:
+    folder = next(path for path in (results, *results.resolve().parents) if path.exists())
+    with tempfile.NamedTemporaryFile(dir=folder):
+        free = shutil.disk_usage(folder).free
+    enough = free >= LEAST_FREE
+    return enough, f"{results}: writable, {free / 2**30:.1f} GiB free" + (
+        "" if enough else "; a study needs 1 GiB"
+    )
+
+
+def _storage(url: str) -> tuple[bool, str]:
+    shown = hide_password(url)
+    with storage_errors(url):
+        records = find_records(url)
+        if records is None:
+            return True, f"{shown}: made by the first study"
+        began = time.perf_counter()
+        with records.lock:
+            names = [study.study_name for study in records.get_all_studies()]
+    milliseconds = 1000 * (time.perf_counter() - began)
+    return True, f"{shown}: {len(names)} studies, locked and read in {milliseconds:.0f} ms"
+
+
+def _torch() -> tuple[bool, str]:
+    import torch
+
+    if torch.cuda.is_available():
+        device = f"cuda ({torch.cuda.get_device_name(0)})"
+    elif torch.backends.mps.is_available():
+        device = "mps"
+    else:
+        device = "cpu"
+    return True, f"{torch.__version__}, device {device}, {torch.get_num_threads()} threads"

@@ -1,0 +1,283 @@
+"""Calibration and decoding of a bundle, from what `inference` stored beside it, and its errors."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tuner.base.errors import InputError
+from tuner.base.files import read_json
+from tuner.base.words import slug
+from tuner.claims.material import Bundle
+from tuner.show.report.blocks import Block, Table, Text
+from tuner.show.report.charts import Bars, Chart, Matrix, Panel, Series
+
+HEADS = ("type", "command", "param_type", "param_value")
+NAMES = {"command": "commands", "param_type": "parameter letters", "param_value": "values"}
+RELIABILITY = "reliability.json"
+EVALUATIONS = "evaluations"
+MOST_CLASSES = 12  # rows and columns of a confusion; what else was said is in "other"
+MOST_ERRORS = 12
+MOST_MISTAKES = 10
+OTHER = "other"
+
+
+def calibration(bundle: Bundle, folder: Path) -> list[Block]:
+    """Expected calibration error and reliability curves, before and after."""
+    note = (bundle.content.get("chosen_by") or {}).get("temperatures") or {}
+    quality, name = note.get("quality") or {}, slug(bundle.name)
+    if not quality:
+        return [Text(["Not calibrated yet: python -m inference calibrate"], aside=True)]
+    plots = [
+        Bars(
+            (names := [h for h in HEADS if h in heads]),
+            {k: [heads[h][k]["ece"] for h in names] for k in ("before", "after")},
+            "expected calibration error",
+            {k: [heads[h][k]["ece_low"] for h in names] for k in ("before", "after")},
+            {k: [heads[h][k]["ece_high"] for h in names] for k in ("before", "after")},
+            title=part,
+        )
+        for part, heads in quality.items()
+    ]
+    temperatures = ", ".join(f"{h} {t:.2f}" for h, t in (bundle.content.get("temperatures") or {}).items())
+    caption = (
+        f"Gap between confidence and accuracy, 95 % intervals over recordings. Temperatures: {temperatures}."
+    )
+    errors = Chart(f"bundle_{name}_calibration", "Calibration", caption, plots)
+    return [errors, *_reliability(name, folder)]
+
+
+def _reliability(name: str, folder: Path) -> list[Block]:
+    try:
+        curves = read_json(folder / RELIABILITY)
+        part = "test" if "test" in curves else next(iter(curves))
+        panels = [
+            Panel(
+                [
+                    Series(k, curves[part][head][k]["confidence"], curves[part][head][k]["accuracy"],
+                           "faint line" if k == "before" else "line",
+                           text=[f"{n} positions" for n in curves[part][head][k]["size"]])
+                    for k in ("before", "after")
+                ],
+                "confidence", "share that is right", title=head, square=True,
+            )
+            for head in HEADS if head in curves[part]
+        ]  # fmt: skip
+    except InputError:
+        return [Text(["No reliability curves: python -m inference calibrate stores them."], aside=True)]
+    except (KeyError, TypeError, StopIteration):
+        return [Text([f"{RELIABILITY} is not of this version: python -m inference calibrate"], aside=True)]
+    caption = (
+        f"On the part {part}: bins of as many positions each, most confident to the right. On the dotted "
+        "line a head is right as often as it says; below it, it is too sure. Grey: before calibration."
+    )
+    return [Chart(f"bundle_{name}_reliability", "Reliability", caption, panels)]
+
+
+def decoding(bundle: Bundle, folder: Path) -> list[Block]:
+    """How lines are chosen, what that gains, which parameters are inert, and what was measured."""
+    note = (bundle.content.get("chosen_by") or {}).get("decoding") or {}
+    found: list[Block] = [Text(_sentences(note, bundle.content.get("decoding") or {}))]
+    gains = _gains(note)
+    if gains:
+        found.append(
+            intervals(f"bundle_{slug(bundle.name)}_decoding", "Gain of decoding",
+                      "Points of exact lines, paired over recordings, 95 % intervals; test chose nothing.",
+                      [label for label, _ in gains], [gain for _, gain in gains], "points", scale=100)
+        )  # fmt: skip
+    else:
+        found.append(Text(["The decoder is not tuned yet: python -m inference tune"], aside=True))
+    inert = note.get("inert") or {}
+    if inert:
+        rows = [[name, str(why)] for name, why in inert.items()]
+        found.append(Table(["inert parameter", "why"], rows, "Parameters that change no line."))
+    measured = evaluations(folder)
+    if not measured:
+        wanted = "python -m inference evaluate data/NAME --part test --joint"
+        return [*found, Text([f"No errors to show: {wanted} measures and keeps them."], aside=True)]
+    found.append(_measured(measured))
+    drawn: list[Any] = []  # how windows are joined changes no head: its confusion is shown once
+    for key, content in measured.items():
+        name = f"bundle_{slug(bundle.name)}_{slug(key)}"
+        if content["heads"] not in drawn:
+            found += _confusions(name, key, content["heads"])
+            drawn.append(content["heads"])
+        found.append(_wrong_lines(key, content))
+    return found
+
+
+def evaluations(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """What `inference evaluate` measured of a bundle, by name; torn files and others' are left out."""
+    found = {}
+    for path in sorted((folder / EVALUATIONS).glob("*.json")):
+        try:
+            content = read_json(path)
+        except InputError:
+            continue
+        if isinstance(content, Mapping) and {"metrics", "heads", "errors"} <= set(content):
+            found[path.stem] = content
+    return found
+
+
+def _sentences(note: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    shown = ", ".join(f"{k} {v}" for k, v in settings.items() if v and not isinstance(v, Mapping))
+    lines = [f"Decoding: {shown}."]
+    margin = note.get("margin") or {}
+    if margin:
+        lines.append(
+            f"Chosen by {note.get('how')}: {100 * margin['mean']:+.2f} points of exact lines over greedy "
+            f"{_range(margin, 100)} on {note.get('part')}."
+        )
+    joint = note.get("joint") or {}
+    if joint.get("margin"):
+        lines.append(
+            f"Joint decoding of successive windows: {100 * joint['margin']['mean']:+.2f} points "
+            f"{_range(joint['margin'], 100)} over each window alone, on {joint.get('part')}."
+        )
+    return lines
+
+
+def _gains(note: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    joint = note.get("joint") or {}
+    gains = [
+        (f"tuned over greedy, {note.get('part')}", note.get("margin")),
+        ("tuned over greedy, test", note.get("on_test")),
+        (f"joint over windows, {joint.get('part')}", joint.get("margin")),
+    ]
+    return [(label, gain) for label, gain in gains if gain]
+
+
+def _measured(measured: Mapping[str, Mapping[str, Any]]) -> Table:
+    """A line an evaluation: accuracies with intervals, and how long a window took."""
+    rows = []
+    for key, content in measured.items():
+        metrics, ms = content["metrics"], content.get("ms_per_window") or {}
+        rows.append(
+            [
+                key,
+                "whole recordings" if content.get("joint") else "each window alone",
+                f"{metrics.get('recordings', 0):.0f} / {metrics.get('windows', 0):.0f}",
+                *(_accuracy(content, name) for name in ("exact_acc", "overall_acc", "command_acc")),
+                _share(metrics.get("value_within_tol")),
+                _share(metrics.get("unknown_line_rate")),
+                f"{sum(ms.values()):.2f}" if ms else "–",
+            ]
+        )
+    headings = ["recordings", "read as", "recordings / windows", "exact lines", "tokens", "commands",
+                "values within 0.5 mm", "out of reach", "ms a window"]  # fmt: skip
+    note = (
+        "Measured by inference evaluate, 95 % intervals over recordings. Out of reach: lines with a token "
+        "that training never saw. ms: with the search, on the machine and under the load of that hour."
+    )
+    return Table(headings, rows, note)
+
+
+def _confusions(key: str, name: str, heads: Mapping[str, Any]) -> list[Block]:
+    """What each head takes for what, as matrices, and the most frequent mistakes."""
+    pairs = {head: [(str(a), str(b), int(n)) for a, b, n in heads.get(head) or ()] for head in NAMES}
+    matrices = [confusion(pairs[head], title=title) for head, title in NAMES.items() if pairs[head]]
+    if not matrices:
+        return []
+    caption = (
+        f"{name}: what each head says (columns) for what is true (rows), the true tokens before it given. "
+        f"Shade: share of the row. At most {MOST_CLASSES} classes; of more, the most mistaken."
+    )
+    chart = Chart(f"{key}_confusion", "Confusion", caption, matrices)
+    rows = [
+        [NAMES[head], true, guess, str(n)]
+        for head in NAMES
+        for true, guess, n in [p for p in pairs[head] if p[0] != p[1]][:MOST_MISTAKES]
+    ]
+    if not rows:
+        return [chart]
+    return [chart, Table(["head", "true", "taken for", "times"], rows, "The most frequent mistakes.")]
+
+
+def _wrong_lines(name: str, content: Mapping[str, Any]) -> Block:
+    errors = content["errors"]
+    if not errors:
+        return Text([f"{name}: no line was decoded wrongly."])
+    rows = [
+        [e["true"], e["decoded"], differences(e["true"], e["decoded"]), str(e["windows"]), e["example"]]
+        for e in errors[:MOST_ERRORS]
+    ]
+    kinds = content.get("kinds_of_error", len(errors))
+    note = f"{name}: the most frequent wrong lines, {len(rows)} of {kinds} kinds, and where they differ."
+    return Table(["true line", "decoded line", "differs", "windows", "for example"], rows, note)
+
+
+def confusion(pairs: Sequence[tuple[str, str, int]], *, title: str = "") -> Matrix:
+    """`(true, taken for, times)` as a matrix; of many classes, the most mistaken ones."""
+    times: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for true, guess, n in pairs:
+        times[true] += n
+        if true != guess:
+            wrong[true] += n
+            wrong[guess] += n
+    every = {*times, *(guess for _, guess, _ in pairs)}
+    few = len(every) <= MOST_CLASSES
+    kept = list(every) if few else [c for c, _ in (wrong or times).most_common(MOST_CLASSES)]
+    kept.sort(key=_natural)
+    rows = [c for c in kept if times[c]]
+    columns = [*kept, OTHER] if any(b not in kept for a, b, _ in pairs if a in rows) else kept
+    counts = [[0] * len(columns) for _ in rows]
+    for true, guess, n in pairs:
+        if true in rows:
+            counts[rows.index(true)][columns.index(guess if guess in kept else OTHER)] += n
+    return Matrix(rows, columns, counts, "taken for", "true", title=title)
+
+
+def _natural(text: str) -> tuple[str, float]:
+    """Words by letter, then by number."""
+    try:
+        return text[:1], float(text[1:])
+    except ValueError:
+        return text, 0.0
+
+
+def differences(true: str, decoded: str) -> str:
+    """The words in which two lines differ: `X1.5 → X1.4, + Y2, − F10`."""
+    a, b = true.split(), decoded.split()
+    found = []
+    for kind, i, j, k, m in difflib.SequenceMatcher(a=a, b=b, autojunk=False).get_opcodes():
+        if kind == "replace":
+            found.append(f"{' '.join(a[i:j])} → {' '.join(b[k:m])}")
+        elif kind == "delete":
+            found.append(f"− {' '.join(a[i:j])}")
+        elif kind == "insert":
+            found.append(f"+ {' '.join(b[k:m])}")
+    return ", ".join(found) or "spelling alone"
+
+
+def intervals(
+    slug_: str, title: str, caption: str, labels: Sequence[str], found: Sequence[Mapping[str, Any]], x: str,
+    *, scale: float = 1,
+) -> Chart:  # fmt: skip
+    """Means with their intervals as bars."""
+    means = [scale * f["mean"] for f in found]
+    low = [scale * (f["mean"] if f.get("low") is None else f["low"]) for f in found]
+    high = [scale * (f["mean"] if f.get("high") is None else f["high"]) for f in found]
+    return Chart(slug_, title, caption, [Bars(labels, {"": means}, x, {"": low}, {"": high})])
+
+
+def _accuracy(content: Mapping[str, Any], name: str) -> str:
+    text = _share(content["metrics"].get(name))
+    interval = (content.get("intervals") or {}).get(name) or {}
+    if interval.get("low") is None or interval.get("high") is None:
+        return text
+    low, high = max(0.0, interval["low"]), min(1.0, interval["high"])  # of few recordings it would be wider
+    return f"{text} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _range(interval: Mapping[str, Any], scale: float) -> str:
+    if interval.get("low") is None or interval.get("high") is None:
+        return "[no interval]"
+    return f"[{scale * interval['low']:+.2f}, {scale * interval['high']:+.2f}]"

@@ -1,0 +1,235 @@
+"""Charts drawn by matplotlib. Kinds differ in lightness, marker or hatch: grey paper is enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from tuner.show.report import plotly_charts
+from tuner.show.report.charts import Bars, Chart, Matrix, Panel, Parallel, Plot, Series, Spans, Surface
+from tuner.show.report.plotly_charts import ramp
+
+COLOURS = ("#1f4e87", "#d98b1c", "#6b6b6b", "#7b2d8e", "#0f8a5f")
+HATCHES = ("", "///", "...", "xxx", "---")
+MARKERS = ("o", "D", "s", "x", "^")
+DASHES = ("-", "--", ":", "-.")
+FEW = 20  # points of a line that are marked
+LABEL = 32  # letters of a bar's label
+STATES = {"complete": ("#1f4e87", "o"), "pruned": ("0.6", "o"), "failed": ("black", "x")}
+
+
+def short(text: str, most: int = 22) -> str:
+    """`text` shortened, with no mathematics in it."""
+    return plotly_charts.short(text, most).replace("$", r"\$")
+
+
+def height(chart: Chart) -> float:
+    """Inches that the chart's plots need."""
+    rows = -(-len(chart.plots) // min(2, len(chart.plots)))
+    first = chart.plots[0]
+    if isinstance(first, Bars):
+        most = max(len(p.labels) * max(1, len(p.groups)) for p in chart.plots if isinstance(p, Bars))
+        return rows * min(6.0, max(1.7, 0.85 + 0.1 * most))
+    if isinstance(first, Spans):
+        return 1.2 + 0.25 * len(first.lanes)
+    if isinstance(first, Matrix):
+        most = max(len(p.rows) for p in chart.plots if isinstance(p, Matrix))
+        return rows * min(4.5, max(1.8, 1.0 + 0.17 * most))
+    return rows * 2.6
+
+
+def margins(plot: Plot) -> tuple[float, float, float]:
+    """Inches around the axes: more at the left for long labels, below, above for title and legend."""
+    longest = 0
+    if isinstance(plot, Bars):
+        longest = max((len(short(label, LABEL)) for label in plot.labels), default=0)
+    elif isinstance(plot, Surface):
+        longest = max((len(short(w)) for w in plot.y_words), default=0)
+    elif isinstance(plot, Matrix):
+        longest = max((len(short(w)) for w in plot.rows), default=0)
+    slanted = isinstance(plot, Parallel) or (isinstance(plot, Matrix) and len(plot.columns) > 6)
+    over = 0.32 if isinstance(plot, Panel) and _legend_columns(plot) == 2 else 0.2
+    return min(1.7, max(0.0, 0.062 * longest - 0.3)), 0.72 if slanted else 0.5, over
+
+
+def _legend_columns(panel: Panel) -> int:
+    """All names in a row, or two where they are long."""
+    names = dict.fromkeys(series.name for series in panel.series)
+    return 2 if sum(len(name) + 6 for name in names) > 58 else len(names)
+
+
+def draw(plot: Plot, axes: Any) -> None:
+    """Draws the plot on `axes`."""
+    axes.tick_params(labelsize=6.5, width=0.5)
+    if isinstance(plot, Panel):
+        _panel(plot, axes)
+    elif isinstance(plot, Bars):
+        _bars(plot, axes)
+    elif isinstance(plot, Parallel):
+        _parallel(plot, axes)
+    elif isinstance(plot, Spans):
+        _spans(plot, axes)
+    elif isinstance(plot, Matrix):
+        _matrix(plot, axes)
+    else:
+        _surface(plot, axes)
+
+
+def _panel(panel: Panel, axes: Any) -> None:
+    named: set[str] = set()
+    words = list(panel.words)
+    for series in panel.series:
+        label = None if series.name in named else series.name
+        named.add(series.name)
+        xs = [words.index(str(x)) for x in series.x] if words else list(series.x)
+        _series(series, xs, axes, label, place=len(named) - 1)
+    if panel.logx:
+        _log(axes.xaxis)
+    elif not words and all(isinstance(x, int) for series in panel.series for x in series.x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # trials, epochs, members
+    if panel.logy:
+        _log(axes.yaxis)
+    if words:
+        axes.set_xticks(
+            range(len(words)), [short(w, 14) for w in words], rotation=20 if len(words) > 4 else 0
+        )
+    if panel.square:
+        axes.plot([0, 1], [0, 1], ":", color="0.6", lw=0.7, zorder=0)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+    _named(axes, panel.x, panel.y, panel.title)
+    if len(named) > 1:
+        columns = _legend_columns(panel)
+        axes.legend(fontsize=6, frameon=False, ncols=columns, loc="lower right", bbox_to_anchor=(1, 0.99))
+
+
+def _series(series: Series, xs: list[Any], axes: Any, label: str | None, *, place: int) -> None:
+    colour, marker = STATES.get(series.name, (COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]))
+    ys = [np.nan if y is None else y for y in series.y]
+    told = series.name in STATES or series.name == "winner"  # many lines of a kind, told apart by shade
+    dot = marker if len(xs) == 1 or (len(xs) <= FEW and not told) else None
+    dash = "-" if told else DASHES[place % len(DASHES)]
+    if series.mode == "line":
+        strong = series.name == "winner"
+        axes.plot(
+            xs,
+            ys,
+            marker=dot,
+            color="black" if strong else colour,
+            ls=dash,
+            lw=2 if strong else 0.9,
+            ms=2.5,
+            label=label,
+        )
+    elif series.mode == "faint line":
+        axes.plot(xs, ys, marker=dot, color="0.65", ls=dash, lw=0.6, ms=2, label=label, zorder=1)
+    elif series.mode == "step":
+        axes.step(xs, ys, where="post", color="black", lw=1.3, label=label)
+    elif series.mode == "faint":
+        axes.plot(xs, ys, "o", mfc="none", mec="0.6", mew=0.6, ms=3, label=label, zorder=1)
+    else:
+        axes.plot(xs, ys, marker=marker, color=colour, ms=3.2, ls="", label=label)
+
+
+def _bars(bars: Bars, axes: Any) -> None:
+    count = max(1, len(bars.groups))
+    thick = 0.8 / count
+    places = np.arange(len(bars.labels))
+    for i, (group, values) in enumerate(bars.groups.items()):
+        errors = None
+        if group in bars.low:
+            errors = np.abs(np.array([bars.low[group], bars.high[group]], dtype=float) - np.array(values))
+        colour = "0.75" if group in ("pruned", "before") else COLOURS[i % len(COLOURS)]
+        axes.barh(
+            places + (i - (count - 1) / 2) * thick, values, thick * 0.92, color=colour,
+            label=short(group) or None, xerr=errors, error_kw={"lw": 0.7, "capsize": 1.5, "ecolor": "black"},
+            hatch=HATCHES[i % len(HATCHES)], edgecolor="white", lw=0,
+        )  # fmt: skip
+    axes.set_yticks(places, [short(label, LABEL) for label in bars.labels])
+    axes.invert_yaxis()
+    _named(axes, bars.x, "", bars.title)
+    if count > 1:
+        axes.legend(
+            fontsize=6, frameon=False, ncols=min(count, 6), loc="lower right", bbox_to_anchor=(1, 0.99)
+        )
+
+
+def _parallel(plot: Parallel, axes: Any) -> None:
+    for heights, shade in zip(plot.heights, plot.shade, strict=True):
+        ys = [np.nan if h is None else h for h in heights]
+        axes.plot(range(len(ys)), ys, color=ramp(shade), lw=0.4 + 0.9 * shade**4, alpha=0.9)
+    for i in range(len(plot.axes)):
+        axes.axvline(i, color="0.5", lw=0.5, zorder=0)
+        axes.text(i, -0.03, short(plot.low[i], 11), fontsize=5.5, ha="center", va="top")
+        axes.text(i, 1.03, short(plot.high[i], 11), fontsize=5.5, ha="center", va="bottom")
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_yticks([])
+    axes.set_xticks(range(len(plot.axes)), [short(a, 18) for a in plot.axes], rotation=20, ha="right")
+    axes.tick_params(axis="x", pad=9, length=0)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
+
+
+def _spans(plot: Spans, axes: Any) -> None:
+    for kind in dict.fromkeys(plot.kind):
+        some = [i for i, k in enumerate(plot.kind) if k == kind]
+        colour = STATES.get(kind, ("0.3", ""))[0]
+        axes.barh(
+            [plot.lane[i] for i in some], [plot.length[i] for i in some], left=[plot.start[i] for i in some],
+            height=0.7, color=colour, edgecolor="white", lw=0.3, label=kind,
+        )  # fmt: skip
+    axes.set_yticks(range(len(plot.lanes)), list(plot.lanes))
+    axes.invert_yaxis()
+    _named(axes, "minutes", "", "")
+    axes.legend(fontsize=6, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 0.99))
+
+
+def _surface(plot: Surface, axes: Any) -> None:
+    z = np.array(plot.z)
+    mesh = axes.pcolormesh if min(z.shape) < 2 or plot.x_words or plot.y_words else axes.contourf
+    options = {"shading": "nearest"} if mesh == axes.pcolormesh else {"levels": 10}
+    drawn = mesh(plot.xs, plot.ys, z, cmap="cividis_r", **options)
+    axes.plot(plot.points.x, plot.points.y, "o", mfc="white", mec="black", mew=0.5, ms=2.8)
+    if plot.logx:
+        _log(axes.xaxis)
+    if plot.logy:
+        _log(axes.yaxis)
+    if plot.x_words:
+        axes.set_xticks(range(len(plot.x_words)), [short(w, 14) for w in plot.x_words])
+    if plot.y_words:
+        axes.set_yticks(range(len(plot.y_words)), [short(w, 14) for w in plot.y_words])
+    bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
+    bar.ax.tick_params(labelsize=5.5, width=0.4)
+    _named(axes, plot.x, plot.y, plot.title)
+
+
+def _matrix(plot: Matrix, axes: Any) -> None:
+    shares = np.array(plot.shares())
+    axes.pcolormesh(shares, cmap="Greys", vmin=0, vmax=1.25, edgecolors="white", linewidth=0.5)
+    for i, line in enumerate(plot.counts):
+        for j, count in enumerate(line):
+            if count:
+                colour = "white" if shares[i, j] > 0.6 else "black"
+                axes.text(j + 0.5, i + 0.5, str(count), ha="center", va="center", fontsize=5, color=colour)
+    places = np.arange(len(plot.columns)) + 0.5
+    axes.set_xticks(places, [short(c, 14) for c in plot.columns], rotation=45 if len(places) > 6 else 0)
+    axes.set_yticks(np.arange(len(plot.rows)) + 0.5, [short(r) for r in plot.rows])
+    axes.invert_yaxis()
+    _named(axes, plot.x, plot.y, plot.title)
+
+
+def _log(axis: Any) -> None:
+    """A logarithmic axis with plain numbers at 1, 2 and 5."""
+    axis._set_axes_scale("log")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _named(axes: Any, x: str, y: str, title: str) -> None:
+    axes.set_xlabel(short(x, 60), fontsize=7)
+    axes.set_ylabel(short(y, 40), fontsize=7)
+    if title:
+        axes.set_title(short(title, 60), fontsize=7.5, loc="left")

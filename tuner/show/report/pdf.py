@@ -1,0 +1,243 @@
+"""The report as a PDF of A4 pages: vector figures, fonts embedded, readable in grey."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_pdf import FigureCanvasPdf, PdfPages
+from matplotlib.figure import Figure
+
+from tuner.show.report import matplotlib_charts
+from tuner.show.report.blocks import Document, Section, Table, Text
+from tuner.show.report.charts import Chart, write_csv
+from tuner.show.report.html import data_folder
+from tuner.show.report.plotly_charts import short
+
+PAPER = (8.27, 11.69)  # A4, inches
+LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.6, 0.7, 0.7  # margins, inches
+WIDTH = PAPER[0] - LEFT - RIGHT
+POINT = 1 / 72  # inches
+TABLE_SIZE = 6.5  # points
+LETTER = TABLE_SIZE * 0.6 * POINT  # inches of a table's letter, on average
+LETTERS = int(WIDTH / LETTER)
+BOLD = 1.2  # width of a bold letter in those of a normal one
+CHARACTERS = 112  # of body text in a line
+MOST_ROWS = 40  # of a table of trials: the page and the CSV files have all
+TURNED = 2  # more rows than columns that a table may have to be turned on its side
+LEAST_TABLE = 0.9  # inches below which a table begins on the next page
+STYLE: Any = {
+    "pdf.fonttype": 42,  # TrueType, embedded
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+}
+
+
+def write(document: Document, path: Path) -> list[Path]:
+    """Writes the PDF to `path` and its figures' numbers to `<stem>_data/`; returns all files written."""
+    folder = data_folder(path)
+    written = [write_csv(chart, folder) for chart in document.charts()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.partial")
+    with mpl.rc_context(STYLE), PdfPages(beside, metadata={"Title": document.title}) as pages:
+        Pages(pages, document, folder.name).write()
+    beside.replace(path)
+    return [path, *written]
+
+
+class Pages:
+    """Places blocks on pages from top to bottom; `y` is the inches left above the lower edge."""
+
+    def __init__(self, pages: PdfPages, document: Document, data: str) -> None:
+        self._pages = pages
+        self._document = document
+        self._data = data
+        self._number = 0
+        self._page: Figure | None = None
+        self.y = 0.0
+
+    def write(self) -> None:
+        """Writes the whole document."""
+        self._begin()
+        self._text(self._document.title, size=18, weight="bold")
+        self._text(self._document.subtitle, colour="0.35")
+        for section in self._document.sections:
+            self._section(section)
+        self._end()
+
+    def _section(self, section: Section) -> None:
+        if self.y < 3.5:
+            self._turn()
+        self.y -= 0.15
+        self._text(section.title, size=13, weight="bold")
+        for block in section.blocks:
+            if isinstance(block, Text):
+                for paragraph in block.paragraphs:
+                    self._text(paragraph, colour="0.35" if block.aside else "black")
+            elif isinstance(block, Table):
+                self._table(block)
+            else:
+                self._chart(block)
+
+    def _chart(self, chart: Chart) -> None:
+        height = matplotlib_charts.height(chart)
+        if self.y - BOTTOM < height + 0.8:
+            self._turn()
+        self._text(chart.title, size=9.5, weight="bold", before=0.12)
+        self._text(chart.caption, colour="0.3", size=7.5)
+        page = self._open()
+        count = len(chart.plots)
+        columns = min(2, count)
+        rows = -(-count // columns)
+        each = height / rows
+        wide = WIDTH / columns
+        for i, plot in enumerate(chart.plots):
+            row, column = divmod(i, columns)
+            pad, under, over = matplotlib_charts.margins(plot)
+            left, bottom = LEFT + column * wide + 0.55, self.y - (row + 1) * each + under
+            box = (left + pad, bottom, wide - 0.75 - pad, each - under - over)
+            axes = page.add_axes((box[0] / PAPER[0], box[1] / PAPER[1], box[2] / PAPER[0], box[3] / PAPER[1]))
+            matplotlib_charts.draw(plot, axes)
+        self.y -= height
+        self._text("numbers (CSV)", size=6.5, colour="0.3", url=f"{self._data}/{chart.slug}.csv")
+
+    def _table(self, table: Table) -> None:
+        rows = [[str(c) for c in row] for row in table.rows]
+        headings = list(table.headings)
+        if not rows:
+            return
+        note = table.caption
+        if table.states:
+            keep = [i for i, h in enumerate(headings) if h not in ("folder", "note")]
+            while len(keep) > 3 and not _fits(
+                [headings[i] for i in keep], [[r[i] for i in keep] for r in rows]
+            ):
+                keep.pop()
+            headings, rows = [headings[i] for i in keep], [[row[i] for i in keep] for row in rows]
+            if len(rows) > MOST_ROWS:
+                note = f"{table.caption}: the first {MOST_ROWS} of {len(rows)}; the HTML report has them all"
+                rows = rows[:MOST_ROWS]
+        elif not _fits(headings, rows) and len(rows) <= len(headings) + TURNED:  # on its side
+            headings, *rows = [list(column) for column in zip(headings, *rows, strict=True)]
+        if self.y - BOTTOM < LEAST_TABLE:
+            self._turn()
+        if note:
+            self._text(note, colour="0.3", size=7.5, before=0.08)
+        for line, cells in enumerate(_wrapped(headings, rows)):
+            deepest = max(len(lines) for _, lines in cells)
+            need = deepest * 8.2 * POINT + 0.045
+            if self.y - need < BOTTOM:
+                self._turn()
+            for x, lines in cells:
+                self._put(
+                    LEFT + x, "\n".join(lines), size=TABLE_SIZE, weight="bold" if line == 0 else "normal"
+                )
+            self.y -= need
+        self.y -= 0.06
+
+    def _text(
+        self, text: str, *, size: float = 8.5, weight: str = "normal", colour: str = "black",
+        before: float = 0.0, url: str | None = None,
+    ) -> None:  # fmt: skip
+        lines = textwrap.wrap(text, int(CHARACTERS * 8.5 / size), break_long_words=True) or [""]
+        step = size * 1.35 * POINT
+        self.y -= before
+        for line in lines:
+            if self.y - step < BOTTOM:
+                self._turn()
+            self._put(LEFT, line, size=size, weight=weight, colour=colour, url=url)
+            self.y -= step
+        self.y -= 0.03
+
+    def _put(
+        self, x: float, text: str, *, size: float, weight: str, colour: str = "black", url: str | None = None
+    ) -> None:
+        self._open().text(
+            x / PAPER[0], self.y / PAPER[1], text, fontsize=size, fontweight=weight, color=colour,
+            va="top", linespacing=1.15, url=url, parse_math=False,
+        )  # fmt: skip
+
+    def _open(self) -> Figure:
+        if self._page is None:
+            self._begin()
+        assert self._page is not None
+        return self._page
+
+    def _begin(self) -> None:
+        self._page = Figure(figsize=PAPER)
+        FigureCanvasPdf(self._page)
+        self._number += 1
+        self.y = PAPER[1] - TOP
+
+    def _turn(self) -> None:
+        self._end()
+        self._begin()
+
+    def _end(self) -> None:
+        page: Any = self._page
+        if page is None:
+            return
+        page.text(
+            1 - RIGHT / PAPER[0], 0.35 / PAPER[1], str(self._number), fontsize=7, color="0.4", ha="right"
+        )
+        page.text(LEFT / PAPER[0], 0.35 / PAPER[1], self._document.title, fontsize=7, color="0.4")
+        self._pages.savefig(page)
+        self._page = None
+
+
+def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[tuple[float, list[str]]]]:
+    """Each row's cells as `(x in inches, lines)`; columns share the width by what they hold."""
+    widths = _widths(headings, rows)
+    starts = [sum(widths[:j]) * LETTER for j in range(len(widths))]
+    found = []
+    for i, row in enumerate([list(headings), *rows]):
+        cells = []
+        for start, width, cell in zip(starts, widths, row, strict=True):
+            text = cell if i else short(cell, 40)
+            cells.append((start, textwrap.wrap(text, _letters(width, heading=i == 0))[:8] or [""]))
+        found.append(cells)
+    return found
+
+
+def _fits(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether every column has room for its longest word."""
+    return sum(_least(headings, rows)) <= LETTERS
+
+
+def _least(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Letters that each column cannot do without: its longest word, a dozen of a longer text."""
+    found = []
+    for j, heading in enumerate(headings):
+        words = max((len(word) for row in rows for word in row[j].split()), default=0)
+        title = max((len(word) for word in heading.split()), default=0)
+        longest = max((len(row[j]) for row in rows), default=0)
+        found.append(min(max(words, round(title * BOLD), min(longest, 12)), 22) + 2)
+    return found
+
+
+def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Letters for each column: what it cannot do without, and of the rest by what it holds."""
+    least = _least(headings, rows)
+    wanted = [
+        max(least[j], min(max((len(row[j]) for row in [headings, *rows]), default=0), 48) + 2)
+        for j in range(len(headings))
+    ]
+    if sum(wanted) <= LETTERS:
+        return wanted
+    room = LETTERS - sum(least)
+    if room <= 0:
+        return [max(5, int(n * LETTERS / sum(least))) for n in least]
+    more = [w - n for w, n in zip(wanted, least, strict=True)]
+    return [n + int(room * m / sum(more)) for n, m in zip(least, more, strict=True)]
+
+
+def _letters(width: int, *, heading: bool) -> int:
+    """Letters that fit a column; a heading's are bold and wider."""
+    return max(3, int((width - 1) / (BOLD if heading else 1)))

@@ -1,0 +1,219 @@
+"""The report's sections: what stands where, the same for the page and the PDF."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from tuner.base.words import duration, slug
+from tuner.claims.material import Material, Study, Trial
+from tuner.claims.verdicts import Finding, ledger
+from tuner.show.report import bundles, figures, mistakes, words
+from tuner.show.report.blocks import Block, Document, Section, Table, Text
+from tuner.show.report.importance import word
+
+TOP = 10
+ENVIRONMENT = ("optuna", "torch", "numpy", "scikit-learn", "matplotlib", "plotly")
+
+
+def document(material: Material) -> Document:
+    """The report of `material`."""
+    findings = ledger(material)
+    alone = len(material.studies) == 1
+    sections = [
+        Section("summary", "Summary", [Text(words.campaign_sentences(material.studies)), overview(material)])
+    ]
+    sections += [study_section(study) for study in material.studies]
+    for bundle in material.bundles:
+        sections.append(
+            Section(
+                f"bundle-{slug(bundle.name)}",
+                f"Ensemble {bundle.name}",
+                bundles.blocks(bundle, material.results / "ensembles" / bundle.name),
+            )
+        )
+    if material.bundles:
+        side_by_side = bundles.frontier(material.bundles) if len(material.bundles) > 1 else []
+        sections.append(
+            Section("frontier", "Ensembles compared", [*side_by_side, *bundles.sizes(material.results)])
+        )
+    else:
+        none = "No ensemble yet: python -m ensemble build --k 10 takes the best runs of these studies."
+        sections.append(Section("ensembles", "Ensembles", [Text([none], aside=True)]))
+    for study in material.studies:
+        blocks = mistakes.blocks(study, material.results)
+        if blocks:
+            sections.append(Section(f"errors-{slug(study.name)}", f"Errors of {study.name}'s winner", blocks))
+    sections.append(Section("hypotheses", "Hypotheses", hypotheses(findings)))
+    sections.append(Section("data", "Data and environment", data_card(material)))
+    title = material.studies[0].name if alone else "Sweep summary"
+    return Document(title, f"made {material.made:%Y-%m-%d %H:%M}", sections)
+
+
+def study_section(study: Study) -> Section:
+    """Words, best trials, charts and every trial of one study."""
+    blocks: list[Block] = [Text(words.study_sentences(study))]
+    if study.ranked:
+        blocks.append(best_table(study))
+    for made in figures.charts(study) if study.trials else ():
+        blocks.append(Text([made], aside=True) if isinstance(made, str) else made)
+    if study.file.front and len(study.ranked) > 3:
+        blocks.append(
+            Table(
+                ["parameter", "median objective (trials)", "PED-ANOVA", "fANOVA"],
+                figures.sensitivity(study),
+                "Sensitivity: medians over complete trials, the other parameters as they came.",
+            )
+        )
+    if study.trials:
+        blocks.append(trials_table(study))
+    return Section(f"study-{slug(study.name)}", study.name, blocks)
+
+
+def best_table(study: Study) -> Table:
+    """The best trials with the parameters in which they differ."""
+    best = study.ranked[:TOP]
+    names = [n for n in study.searched if len({word(t.params.get(n)) for t in best}) > 1]
+    names = names or study.searched
+    constrained = any(t.violation for t in best)
+    test = study.metric.replace("val/", "test/", 1)
+    tested = test != study.metric and any(test in t.test for t in best)
+    headings = [
+        "trial",
+        study.metric,
+        *(["misses by"] if constrained else []),
+        *([test] if tested else []),
+        *names,
+    ]
+    rows = [
+        [
+            str(t.number),
+            f"{t.value:.4f}",
+            *([f"{t.violation:.3g}"] if constrained else []),
+            *([f"{t.test[test]:.4f}" if test in t.test else "–"] if tested else []),
+            *(word(t.params.get(n)) for n in names),
+        ]
+        for t in best
+    ]
+    note = "The best complete trials and the parameters in which they differ."
+    if tested:
+        note += " The figures on test are shown, not chosen by."
+    return Table(headings, rows, note)
+
+
+def trials_table(study: Study) -> Table:
+    """Every trial, with its parameters, folder and reason."""
+    headings = ["trial", "state", study.metric, "epochs", "seconds", *study.searched, "folder", "note"]
+    rows = [_trial_row(study, trial) for trial in study.trials]
+    return Table(headings, rows, "All trials", [t.state for t in study.trials])
+
+
+def _trial_row(study: Study, trial: Trial) -> list[str]:
+    return [
+        str(trial.number),
+        trial.state,
+        "–" if trial.value is None else f"{trial.value:.4f}",
+        str(trial.epochs),
+        f"{trial.seconds:.1f}",
+        *(word(trial.params.get(name)) for name in study.searched),
+        trial.folder,
+        trial.note,
+    ]
+
+
+def overview(material: Material) -> Table:
+    """A line a study."""
+    rows = []
+    for study in material.studies:
+        winner, spent = study.winner, words.cost(study)
+        lead = words.gain(study)
+        rows.append(
+            [
+                study.name,
+                f"{len(study.finished)}"
+                + (f"/{study.attrs['run_cap']}" if study.attrs.get("run_cap") else ""),
+                str(study.count("pruned")),
+                str(study.count("failed")),
+                "–" if winner is None else f"{study.metric} {winner.value:.4f}",
+                "–" if winner is None else f"trial {winner.number}",
+                "–" if lead is None else f"{lead.mean:+.4f}",
+                _verified(study),
+                duration(spent.seconds),
+                duration(spent.saved_seconds) if spent.saved_epochs else "–",
+            ]
+        )
+    headings = ["study", "finished", "pruned", "failed", "best", "winner", "over default", "verified",
+                "spent", "saved by pruning"]  # fmt: skip
+    return Table(headings, rows)
+
+
+def _verified(study: Study) -> str:
+    if study.file.on == "bundle":
+        return "–"  # nothing to retrain
+    if study.attrs.get("verified"):
+        return "yes"
+    return "confirmed" if study.attrs.get("confirmed") else "no"
+
+
+def hypotheses(findings: Sequence[Finding]) -> list[Block]:
+    """The ledger as a table, its rules in words before it."""
+    if not findings:
+        return [Text(["No study here states a hypothesis."], aside=True)]
+    counts = {v: sum(f.verdict == v for f in findings) for v in ("confirmed", "refuted", "undecided")}
+    intro = (
+        f"{counts['confirmed']} confirmed, {counts['refuted']} refuted, {counts['undecided']} undecided. "
+        "Effects are improvements in the metric's own unit with 95 % intervals: from matched pairs (trials "
+        "that differ only in what the claim is about) where there are enough, else from a surrogate fitted "
+        "to all trials, a model and no experiment. Intervals are per claim, not for all claims together."
+    )
+    rows = [
+        [f.study, f.claim, f.verdict, f"{f.metric} {f.interval()}", f.basis, _numbers(f.trials),
+         f.next_run or "–"]
+        for f in findings
+    ]  # fmt: skip
+    headings = ["study", "claim", "verdict", "effect [interval]", "from", "trials", "would decide"]
+    return [Text([intro]), Table(headings, rows)]
+
+
+def _numbers(trials: Sequence[int]) -> str:
+    shown = ", ".join(map(str, trials[:12]))
+    return f"{shown}, … ({len(trials)})" if len(trials) > 12 else shown or "–"
+
+
+def data_card(material: Material) -> list[Block]:
+    """What the runs were trained on, and where."""
+    rows = [[name, str(value)] for name, value in _data_facts(material.data).items()]
+    seen: dict[str, set[str]] = {}
+    for study in material.studies:
+        for trial in study.trials:
+            for key in ("track", "data_hash", "split_hash", "code_version"):
+                if trial.result.get(key):
+                    seen.setdefault(key, set()).add(str(trial.result[key])[:16])
+    rows += [[f"runs' {key.replace('_', ' ')}", ", ".join(sorted(values))] for key, values in seen.items()]
+    blocks: list[Block] = [Table(["data", ""], rows)] if rows else [
+        Text(["No data set is at hand (data/<name>/manifest.json); the runs do not name theirs."], aside=True)
+    ]  # fmt: skip
+    machine = [["python", platform.python_version()], ["system", platform.platform()]]
+    machine += [[name, version(name)] for name in ENVIRONMENT]
+    return [*blocks, Table(["environment", ""], machine)]
+
+
+def _data_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    if not manifest:
+        return {}
+    recordings = manifest.get("recordings", [])
+    operations: dict[str, int] = {}
+    for recording in recordings:
+        operations[recording["operation"]] = operations.get(recording["operation"], 0) + 1
+    return {
+        "name": manifest.get("name", ""),
+        "kind": manifest.get("kind", ""),
+        "recordings": len(recordings),
+        "operations": ", ".join(f"{name} {count}" for name, count in sorted(operations.items())),
+        "rows": f"{manifest.get('rows', 0):,}",
+        "channels": len(manifest.get("channels", [])),
+        "boards": ", ".join(manifest.get("boards", [])),
+        "content hash": str(manifest.get("content_hash", ""))[:16],
+    }

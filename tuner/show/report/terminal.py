@@ -1,0 +1,102 @@
+"""The report on a terminal: tables and small charts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from tuner.base.words import sparkline
+from tuner.claims.material import Material, Study
+from tuner.claims.verdicts import Finding, ledger
+from tuner.show import summary
+from tuner.show.report import figures, importance, words
+from tuner.show.report.blocks import Table
+from tuner.show.report.sections import overview
+
+TOP = 10
+BAR = 24  # of a full bar
+STYLES = {"confirmed": "green", "refuted": "red", "undecided": "dim"}
+
+
+def show(material: Material, console: Console) -> None:
+    """The campaign, then each study, then the ledger."""
+    for line in words.campaign_sentences(material.studies):
+        console.print(line, markup=False, soft_wrap=True)
+    console.print()
+    console.print(_table(overview(material)))
+    for study in material.studies:
+        console.print()
+        show_study(study, console)
+    console.print()
+    show_ledger(ledger(material), console)
+
+
+def show_study(study: Study, console: Console) -> None:
+    """One study: words, best so far, top 10, importances, what was pruned where."""
+    console.print(f"[bold]{escape(study.name)}[/]")
+    for line in words.study_sentences(study):
+        console.print(line, markup=False, soft_wrap=True)
+    if not study.ranked:
+        return
+    complete = [t for t in study.trials if t.complete and t.value is not None]
+    best = figures.best_so_far(study, complete)
+    spark = f"best so far  {sparkline(best)}  {best[0]:.4f} → {best[-1]:.4f}"
+    console.print(f"{spark}, {len(best)} complete trials", markup=False, soft_wrap=True)
+    ranks = [summary.Rank(i, t.frozen, t.params, t.config) for i, t in enumerate(study.ranked[:TOP], 1)]
+    console.print(summary.best_table(ranks, study.file, width=console.width))
+    found = importance.importances(study)
+    if found.reason:
+        console.print(f"no importances: {found.reason}", markup=False)
+    else:
+        console.print(_importances(found))
+    pruned = _pruned_at(study)
+    if pruned:
+        console.print(f"pruned: {pruned}", markup=False)
+
+
+def show_ledger(findings: Sequence[Finding], console: Console) -> None:
+    """Each claim, its verdict, and what it rests on."""
+    console.print("[bold]hypotheses[/]")
+    if not findings:
+        console.print("no study here states a hypothesis")
+        return
+    table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("study", "claim", "verdict", "effect [95 % interval]", "from"):
+        table.add_column(heading, no_wrap=heading == "verdict")
+    for f in findings:
+        effect = f"{f.interval()}\n[dim]{escape(f.metric)}[/]"
+        basis = f"{escape(f.basis)}" + (f"\n[dim]would decide: {escape(f.next_run)}[/]" if f.next_run else "")
+        table.add_row(escape(f.study), escape(f.claim), f"[{STYLES[f.verdict]}]{f.verdict}[/]", effect, basis)
+    console.print(table)
+
+
+def _importances(found: importance.Importances) -> RichTable:
+    table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("parameter", "PED-ANOVA", "fANOVA"):
+        table.add_column(heading)
+    for name in found.names:
+        cells = [_bar(values.get(name)) for values in (found.ped_anova, found.fanova)]
+        table.add_row(escape(name), *cells)
+    return table
+
+
+def _bar(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f} {'█' * round(BAR * value)}".ljust(BAR + 5)
+
+
+def _pruned_at(study: Study) -> str:
+    ends = Counter(t.epochs for t in study.trials if t.state == "pruned")
+    return summary.pruned_words(dict(sorted(ends.items())))
+
+
+def _table(content: Table) -> RichTable:
+    table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in content.headings:
+        table.add_column(escape(heading))
+    for row in content.rows:
+        table.add_row(*(escape(cell) for cell in row))
+    return table

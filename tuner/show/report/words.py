@@ -1,0 +1,199 @@
+"""What studies found, in sentences: winner, gain over the default, whether it was verified, cost."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tuner.claims.material import Study, Trial
+from tuner.claims.verdicts import t_interval
+from tuner.show.cost import Cost, cost_of, total
+from tuner.storage.stored import CONFIRMED
+
+Z = 1.96  # of a 95 % interval
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The winner's gain over the default configuration; `low`, `high` None where nothing tells the noise."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    how: str
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.mean:+.4f} ({self.how})"
+        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}] ({self.how})"
+
+
+def gain(study: Study) -> Gain | None:
+    """The winner's lead over trial 0 of the default configuration, positive is better; None: it is that.
+
+    A winner that was retrained counts with its retrainings alone: its score in the study is the largest of
+    many and flatters it. The noise is the spread of retrainings of one configuration (pooled).
+    """
+    winner, default = study.winner, study.default
+    if winner is None or default is None or winner is default:
+        return None
+    if winner.value is None or default.value is None:
+        return None
+    sign = 1.0 if study.maximize else -1.0
+    again = study.retrained(winner.number)
+    value = statistics.fmean(again) if again else winner.value
+    mean = sign * (value - default.value)
+    noise = seed_noise(study)
+    if noise is None:
+        return Gain(mean, None, None, "one run each; no retraining tells how much of it is luck")
+    half = Z * noise * math.sqrt(1 / max(1, len(again)) + 1)
+    how = f"mean of {len(again)} retrainings" if again else "its score in the study, which flatters it"
+    return Gain(
+        mean, mean - half, mean + half, f"{how}; 95 % interval from a seed-to-seed spread of {noise:.4f}"
+    )
+
+
+def seed_noise(study: Study) -> float | None:
+    """Standard deviation between trainings of one configuration, pooled; None where none was repeated."""
+    groups: list[list[float]] = []
+    for key in (CONFIRMED, "verified"):
+        groups += [c["again"] for c in (study.attrs.get(key) or {}).get("candidates", ())]
+    if "seed" in study.searched:
+        by_rest: dict[str, list[float]] = {}
+        for trial in study.ranked:
+            rest = repr(sorted((n, repr(v)) for n, v in trial.params.items() if n != "seed"))
+            by_rest.setdefault(rest, []).append(trial.value or 0.0)
+        groups += list(by_rest.values())
+    groups = [g for g in groups if len(g) > 1]
+    if not groups:
+        return None
+    freedom = sum(len(g) - 1 for g in groups)
+    return math.sqrt(sum((len(g) - 1) * statistics.variance(g) for g in groups) / freedom)
+
+
+def cost(study: Study) -> Cost:
+    """What a study cost."""
+    ends = ((t.state == "pruned", t.epochs, t.seconds) for t in study.trials)
+    return cost_of(ends, whole=study.file.max_epochs)
+
+
+def counts_sentence(study: Study) -> str:
+    """`24 of 24 trials finished: 10 complete, 14 pruned; 0 failed`."""
+    wanted = study.attrs.get("run_cap")
+    done = len(study.finished)
+    text = f"{done} of {wanted} trials" if wanted else f"{done} trials"
+    text += f" finished: {study.count('complete')} complete, {study.count('pruned')} pruned"
+    for state in ("failed", "running", "waiting"):
+        if study.count(state):
+            text += f"; {study.count(state)} {state}"
+    return text
+
+
+def state_of_trials(study: Study) -> str | None:
+    """A sentence where there is too little to say more, else None."""
+    if not study.trials:
+        return "This study has no trial yet."
+    if not study.finished:
+        return "No trial of this study has finished yet."
+    if not study.ranked:
+        return (
+            f"All {len(study.finished)} finished trials were pruned: none ran to its end, there is no winner."
+        )
+    if len(study.ranked) == 1:
+        return "One trial is complete: there is nothing to compare it with yet."
+    return None
+
+
+def verified_sentence(study: Study) -> str:
+    """Whether the winner was retrained, and what came of it."""
+    winner = study.winner
+    if winner is None:
+        return ""
+    if study.file.on == "bundle":
+        return "Nothing is trained here: what of the gain holds on test stands with the ensemble."
+    again = study.retrained(winner.number)
+    found = study.attrs.get("verified") or {}
+    if not again:
+        return f"Not verified: python -m tuner verify {study.name} retrains the best on new seeds."
+    if len(again) > 1:
+        mean, low, high = t_interval(again)
+        text = f"Retrained {len(again)} times: {mean:.4f} [{low:.4f}, {high:.4f}] on average"
+    else:
+        text = f"Retrained once: {again[0]:.4f}"
+    curse = found.get("curse")
+    if isinstance(curse, float) and math.isfinite(curse):
+        text += f"; the study flattered its best by {curse:+.4f} (winner's curse)"
+    leads = found.get("leads") or []
+    if leads:
+        holds = sum(lead["verdict"] == "holds" for lead in leads)
+        text += f"; its lead holds against {holds} of {len(leads)}"
+    return text + "."
+
+
+def study_sentences(study: Study) -> list[str]:
+    """The study in words."""
+    lines = []
+    if study.file.purpose:
+        lines.append(study.file.purpose)
+    lines.append(counts_sentence(study) + ".")
+    thin = state_of_trials(study)
+    if thin:
+        lines.append(thin)
+    winner = study.winner
+    if winner is not None:
+        lines.append(winner_sentence(study, winner))
+        lead = gain(study)
+        if lead is not None:
+            lines.append(f"Gain over the default configuration: {lead}.")
+        elif winner is study.default:
+            lines.append("The default configuration itself is the winner.")
+        lines.append(verified_sentence(study))
+    origin = (study.attrs.get("origin") or {}).get("base_from")
+    if origin:
+        lines.append(f"It started from the {origin}.")
+    if study.trials:
+        lines.append(f"Cost: {cost(study)}.")
+    if study.attrs.get("stopped"):
+        lines.append(f"It stopped: {study.attrs['stopped']}.")
+    return [line for line in lines if line]
+
+
+def winner_sentence(study: Study, winner: Trial) -> str:
+    """Who won, how it was settled, what it misses, and its figure on `test`, which chose nothing."""
+    kind = "Confirmed winner" if study.attrs.get(CONFIRMED) else "Best"
+    text = f"{kind}: trial {winner.number}, {study.metric} {winner.value:.4f}"
+    test = winner.test.get(study.metric.replace("val/", "test/", 1))
+    if test is not None:
+        text += f" (on test, which chose nothing: {test:.4f})"
+    if winner.violation > 0:
+        wanted = ", ".join(map(str, study.file.constraints))
+        text += f"; no trial meets {wanted}: it misses by the least, {winner.violation:.3g}"
+    return text + "."
+
+
+def campaign_sentences(studies: Sequence[Study]) -> list[str]:
+    """The campaign in words, a sentence or two a study."""
+    trials = sum(len(s.finished) for s in studies)
+    complete = sum(s.count("complete") for s in studies)
+    spent = total(cost(s) for s in studies)
+    what = "1 study" if len(studies) == 1 else f"{len(studies)} studies"
+    lines = [f"{what}, {trials} finished trials ({complete} complete). Cost: {spent}."]
+    for study in studies:
+        thin = state_of_trials(study)
+        if study.winner is None:
+            lines.append(f"{study.name}: {thin}")
+            continue
+        line = f"{study.name}: {winner_sentence(study, study.winner)}"
+        lead = gain(study)
+        if lead is not None:
+            line += f" Gain over the default {lead}."
+        if study.file.on == "bundle":
+            lines.append(line)
+            continue
+        line += " Verified." if study.attrs.get("verified") else (
+            " Confirmed on other seeds." if study.attrs.get(CONFIRMED) else " Not verified."
+        )  # fmt: skip
+        lines.append(line)
+    return lines

@@ -1,0 +1,262 @@
+"""What is said of studies in words and tables: at the end of one, in `status`, `best` and `list`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.table import Table
+
+from tuner.base.words import duration, sparkline
+from tuner.definition.study_file import StudyFile
+from tuner.run.launch import Request, Result
+from tuner.run.winner import config_of
+from tuner.search import ranking
+from tuner.show.cost import Cost, cost_of
+from tuner.storage import allocate, study_store
+from tuner.storage.access import open_records, storage_errors
+from tuner.storage.allocate import finished
+from tuner.storage.records import Records
+from tuner.storage.stored import load_study, stored_file
+
+SPARK = 12  # columns of the best value over time
+WIDE = 130  # columns of a terminal that has room for everything
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """Where a study stands.
+
+    Attributes:
+        total: finished trials wanted. best: the best trial; best_so_far: its value after each complete trial.
+        cost: spent and saved. pruned_at: epoch → trials that were pruned after it.
+    """
+
+    name: str
+    counts: Mapping[TrialState, int]
+    total: int | None
+    best: FrozenTrial | None
+    metric: str
+    stopped: str | None
+    best_so_far: Sequence[float]
+    cost: Cost
+    pruned_at: Mapping[int, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "name": self.name,
+            "wanted": self.total,
+            **{state.name.lower(): count for state, count in self.counts.items()},
+            "best": None
+            if self.best is None
+            else {"number": self.best.number, self.metric: self.best.values[0]},
+            "stopped": self.stopped,
+            "cost": asdict(self.cost),
+            "pruned_at": dict(self.pruned_at),
+        }
+
+
+def state_of(records: Records, study: optuna.Study) -> StudyState:
+    """Where `study` stands; counts alone for a study that was not made by this tuner."""
+    counts = records.counts(study._study_id)
+    attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    best, metric, so_far, whole = None, "value", [], None
+    if study_store.FILE in attrs:
+        study_file = stored_file(study)
+        ranked = ranking.ranked(trials, study_file)
+        best, metric = (ranked[0] if ranked else None), study_file.metric.name
+        so_far, whole = best_so_far(trials, study_file), study_file.max_epochs
+    ends = [
+        (t.state is TrialState.PRUNED, max(t.intermediate_values, default=0), _seconds(t)) for t in trials
+    ]
+    return StudyState(
+        study.study_name,
+        counts,
+        attrs.get(study_store.TOTAL),
+        best,
+        metric,
+        attrs.get(allocate.STOPPED),
+        so_far,
+        cost_of(ends, whole=whole),
+        dict(sorted(Counter(epoch for pruned, epoch, _ in ends if pruned).items())),
+    )
+
+
+def best_so_far(trials: Sequence[FrozenTrial], study_file: StudyFile) -> list[float]:
+    """The best value after each complete trial; among feasible ones as soon as there is one."""
+    sign = -1.0 if study_file.metric.goal == "maximize" else 1.0
+    best: tuple[float, float] | None = None
+    found = []
+    for trial in trials:
+        if trial.state is TrialState.COMPLETE and trial.values:
+            this = (ranking.violation(trial), sign * trial.values[0])
+            best = this if best is None else min(best, this)
+            found.append(sign * best[1])
+    return found
+
+
+def pruned_words(pruned_at: Mapping[int, int]) -> str:
+    """`12 after epoch 1, 3 after epoch 3`."""
+    return ", ".join(f"{count} after epoch {epoch}" for epoch, count in pruned_at.items())
+
+
+def _seconds(trial: FrozenTrial) -> float:
+    """Of training where the run says it, else of the clock; 0 while it runs."""
+    told = trial.user_attrs.get("seconds")
+    if isinstance(told, int | float):
+        return float(told)
+    if trial.datetime_start is None or trial.datetime_complete is None:
+        return 0.0
+    return (trial.datetime_complete - trial.datetime_start).total_seconds()
+
+
+def states_table(states: Sequence[StudyState], *, width: int = WIDE) -> Table:
+    """One line a study; a narrow terminal is spared how the best rose and what was spent."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    costs = (("over time", "left"), ("spent", "right"), ("saved", "right")) if width >= WIDE else ()
+    for heading, justify in (
+        ("study", "left"), ("finished", "right"), ("pruned", "right"), ("failed", "right"),
+        ("running", "right"), ("waiting", "right"), ("best", "left"), *costs, ("", "left"),
+    ):  # fmt: skip
+        table.add_column(
+            heading, justify="right" if justify == "right" else "left", no_wrap=heading in ("study", "best")
+        )
+    for state in states:
+        counts = state.counts
+        done = finished(counts)
+        best = (
+            ""
+            if state.best is None
+            else f"{state.metric} {state.best.values[0]:.4f} (trial {state.best.number})"
+        )
+        table.add_row(
+            state.name,
+            str(done) if state.total is None else f"{done}/{state.total}",
+            *(
+                str(counts[s])
+                for s in (TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
+            ),
+            best,
+            *(_costs(state) if costs else ()),
+            state.stopped or "",
+        )
+    return table
+
+
+def _costs(state: StudyState) -> tuple[str, str, str]:
+    saved = duration(state.cost.saved_seconds) if state.cost.saved_epochs else "–"
+    return sparkline(state.best_so_far, width=SPARK), duration(state.cost.seconds), saved
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One of the best trials, with the parameters that were searched."""
+
+    place: int
+    trial: FrozenTrial
+    params: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+    def to_dict(self, metric: str) -> dict[str, Any]:
+        return {
+            "place": self.place,
+            "number": self.trial.number,
+            metric: self.trial.values[0],
+            "violation": ranking.violation(self.trial),
+            "params": dict(self.params),
+            "config": dict(self.config),
+            "run_folder": self.trial.user_attrs.get("run_folder"),
+        }
+
+
+def best_trials(study: optuna.Study, study_file: StudyFile, results: Path, *, top: int) -> list[Rank]:
+    """The `top` best complete trials."""
+    best = ranking.ranked(study.get_trials(deepcopy=False), study_file)[:top]
+    return [
+        Rank(
+            place,
+            trial,
+            _values(study_file, trial),
+            config_of(study, trial, results),
+        )
+        for place, trial in enumerate(best, 1)
+    ]
+
+
+def best_table(ranks: Sequence[Rank], study_file: StudyFile, *, width: int = 100) -> Table:
+    """The best trials with the parameters in which they differ; turned on its side where it is too wide."""
+    names = sorted({name for rank in ranks for name in rank.params})
+    differing = [n for n in names if len({json.dumps(rank.params.get(n)) for rank in ranks}) > 1] or names
+    constrained = any(ranking.violation(rank.trial) for rank in ranks)
+    rows = [
+        ["", *(f"{rank.place}." for rank in ranks)],
+        ["trial", *(str(rank.trial.number) for rank in ranks)],
+    ]
+    rows.append([study_file.metric.name, *(f"{rank.trial.values[0]:.4f}" for rank in ranks)])
+    if constrained:
+        rows.append(["misses by", *(f"{ranking.violation(rank.trial):.3g}" for rank in ranks)])
+    rows += [[name, *(_shown(rank.params.get(name, "")) for rank in ranks)] for name in differing]
+    if sum(max(map(len, row)) + 2 for row in rows) <= width:
+        rows = [list(column) for column in zip(*rows, strict=True)]
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for index, heading in enumerate(rows[0]):
+        table.add_column(
+            heading, justify="left" if index == 0 else "right", no_wrap=True, min_width=len(heading)
+        )
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
+
+
+def show_end(request: Request, result: Result, console: Console) -> None:
+    """What a study found, when it is done, and what to do next."""
+    with storage_errors(request.url):
+        records = open_records(request.url)
+        study = load_study(records, request.study_file.name)
+        ranks = best_trials(study, request.study_file, request.results, top=3)
+        counts = records.counts(study._study_id)
+    console.print(
+        f"{study.study_name}: {result.reason}; {counts[TrialState.PRUNED]} of {result.finished} pruned, "
+        f"{counts[TrialState.FAIL]} failed",
+        markup=False,
+    )
+    if not ranks:
+        console.print("no trial completed", markup=False)
+        return
+    console.print(best_table(ranks, request.study_file, width=console.width))
+    miss = ranking.violation(ranks[0].trial)
+    if miss:
+        wanted = ", ".join(map(str, request.study_file.constraints))
+        console.print(f"no trial meets {wanted}: the first misses it least ({miss:.3g})", markup=False)
+    console.print(f"more: python -m tuner best {study.study_name}", markup=False)
+
+
+def _values(study_file: StudyFile, trial: FrozenTrial) -> dict[str, Any]:
+    """The searched parameters in the study's own terms, nested names dotted."""
+    config = study_file.space.config_of(trial.params)
+    flat: dict[str, Any] = {}
+
+    def walk(values: Mapping[str, Any], prefix: str) -> None:
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                walk(value, f"{prefix}{key}.")
+            else:
+                flat[f"{prefix}{key}"] = value
+
+    walk(config, "")
+    searched = {parameter.name for parameter in study_file.space.searched}
+    return {name: value for name, value in flat.items() if name in searched}
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
