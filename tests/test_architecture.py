@@ -130,7 +130,7 @@ def test_no_file_imports_itself_through_others() -> None:
 
 
 def test_no_folder_imports_itself_through_others() -> None:
-    """A file at a folder's root counts as a folder of its own, so that a folder's parts are layers as well."""
+    """Of the folders of all rooms: each one's own files, without those in folders below it."""
     graph: dict[str, set[str]] = {}
     for path in modules():
         own = path.parent.relative_to(ROOT).as_posix()
