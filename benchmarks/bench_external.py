@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tuner.workloads.script import ExternalObjective
+from tuner.workloads.script import Script
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "wandb_sklearn"
 LIMIT_SECONDS = 0.5
@@ -25,7 +25,7 @@ LIMIT_SECONDS = 0.5
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     with tempfile.TemporaryDirectory() as folder:
-        objective = ExternalObjective(
+        objective = Script(
             study="bench",
             program="train.py",
             command=None,

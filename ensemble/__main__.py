@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# The current folder is the user's: its files must not stand in for modules of this project.
+if sys.path[:1] in ([""], [str(Path.cwd())]) and Path(__file__).resolve().parents[1] != Path.cwd():
+    del sys.path[0]
+
 from ensemble import refit_command
-from tuner.base.command_line import Help, add_common_options, run_command
+from tuner.base.command_line import Help, add_common_options, program_name, run_command
 from tuner.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,16 +66,18 @@ examples:
 """
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m ensemble", description=OVERVIEW, formatter_class=Help)
+    parser = argparse.ArgumentParser(
+        prog=program_name("ensemble"), description=OVERVIEW, formatter_class=Help
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_build(commands)
     _add_show(commands)
     _add_compare(commands)
     _add_distill(commands)
     refit_command.add(commands)
-    return run_command(parser)
+    return run_command(parser, arguments)
 
 
 def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

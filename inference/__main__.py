@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.base.command_line import Help, add_common_options, run_command
+# The current folder is the user's: its files must not stand in for modules of this project.
+if sys.path[:1] in ([""], [str(Path.cwd())]) and Path(__file__).resolve().parents[1] != Path.cwd():
+    del sys.path[0]
+
+from tuner.base.command_line import Help, add_common_options, program_name, run_command
+from tuner.base.errors import InputError, WorkFailed
 
 if TYPE_CHECKING:
     from inference.pipeline import Decoder
@@ -66,15 +72,17 @@ examples:
 FORMATS = ("table", "jsonl", "gcode")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m inference", description=OVERVIEW, formatter_class=Help)
+    parser = argparse.ArgumentParser(
+        prog=program_name("inference"), description=OVERVIEW, formatter_class=Help
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_decode(commands)
     _add_evaluate(commands)
     _add_calibrate(commands)
     _add_tune(commands)
-    return run_command(parser)
+    return run_command(parser, arguments)
 
 
 def _add_decode(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -274,43 +282,51 @@ def _calibrate(options: argparse.Namespace) -> None:
 
 
 def _tune(options: argparse.Namespace) -> None:
-    from dataclasses import asdict
-
     from rich.console import Console
 
     from ensemble.bundle import find_bundle
-    from inference.output import write_json, write_tuned_joint, write_tuned_lines, write_tuned_temperatures
-    from inference.tune import run_study, tune_joint, tune_lines, tune_temperatures
-    from inference.workbench import Workbench
+    from inference.output import write_conclusion, write_json
+    from inference.tune import conclude
+    from inference.workload import Decoding
+    from tuner.definition.loading import load_study_file
+    from tuner.run import launch
+    from tuner.run.request import Request
+    from tuner.run.winner import config_of, winning_trial
+    from tuner.show.live import make_view
+    from tuner.storage.access import default_url, open_records
+    from tuner.storage.stored import load_study
+    from tuner.workloads.registry import workload_of
 
+    file = load_study_file(options.study)
+    if not isinstance(workload_of(file), Decoding):
+        raise InputError(
+            f"study '{options.study}' tunes no decoder: run it with `python -m tuner study {options.study}`"
+        )
     folder = find_bundle(options.results, options.bundle)
-    file, best, trials = run_study(
-        options.study,
-        folder,
+    request = Request(
+        study_file=file,
+        url=default_url(options.results),
         results=options.results,
-        console=Console(stderr=True, highlight=False),
-        data=options.data,
         trials=options.trials,
+        data=folder,
+        overrides={} if options.data is None else {"data": str(options.data)},
         seed=options.seed,
         fresh=options.fresh,
+        conclude=False,
+        wandb="off",
     )
-    if file.name == "head_temperatures":
-        temperatures = tune_temperatures(folder, best, trials)
-        if options.json:
-            write_json(asdict(temperatures), sys.stdout)
-        else:
-            write_tuned_temperatures(temperatures, sys.stdout)
-        return
-    calibrate = Workbench(folder, data=options.data)
-    test = Workbench(folder, data=options.data, part="test")
-    tuned = tune_lines(calibrate, test, best, file, trials)
-    joint = tune_joint(calibrate)
+    result = launch.run(request, make_view(Console(stderr=True, highlight=False)))
+    result.check(file.name)
+    study = load_study(open_records(request.url), file.name)
+    best = winning_trial(study)
+    if best is None:
+        raise WorkFailed(f"{file.name}: no trial completed")
+    config = config_of(study, best, options.results)
+    found = conclude(folder, config, file, trials=result.finished, data=options.data)
     if options.json:
-        write_json({"lines": asdict(tuned), "joint": asdict(joint) if joint else None}, sys.stdout)
-        return
-    write_tuned_lines(tuned, sys.stdout)
-    if joint is not None:
-        write_tuned_joint(joint, sys.stdout)
+        write_json(found.to_json(), sys.stdout)
+    else:
+        write_conclusion(found, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from inference.pipeline import Decoded, DecodedWindow
 from model.tokens import HEADS
 
 if TYPE_CHECKING:
-    from inference.tune import Tuned, TunedJoint, TunedTemperatures
+    from inference.tune import Conclusion, Tuned, TunedJoint, TunedTemperatures
 
 SHOWN_ERRORS = 10
 NO_TERMINAL_WIDTH = 140
@@ -252,3 +252,13 @@ def write_tuned_joint(joint: TunedJoint, out: IO[str]) -> None:
 def _points(gain: Interval) -> str:
     low, high = (f"{100 * bound:+.1f}" if abs(bound) < 1e9 else "?" for bound in (gain.low, gain.high))
     return f"{100 * gain.mean:+.2f} points ({low} … {high}, 95 % over recordings)"
+
+
+def write_conclusion(conclusion: Conclusion, out: IO[str]) -> None:
+    """What became of a bundle after a study on it."""
+    if conclusion.temperatures is not None:
+        write_tuned_temperatures(conclusion.temperatures, out)
+    if conclusion.lines is not None:
+        write_tuned_lines(conclusion.lines, out)
+    if conclusion.joint is not None:
+        write_tuned_joint(conclusion.joint, out)

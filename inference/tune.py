@@ -1,118 +1,26 @@
-"""Studies on a bundle: `inference_parameters` and `head_temperatures`, through the tuner's own machinery.
-
-Trials are the tuner's: same storage, sampler, conditional space, agents. `BundleObjective` is what its agents
-call for a study file with `on: bundle`; the networks run once in an agent, however many trials it has.
-"""
+"""What a finished study on a bundle means for it: compared with greedy or the exact solution, and stored."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
-from ensemble.bundle import Bundle, find_bundle
+from ensemble.bundle import Bundle
 from ensemble.choose import Interval, over_recordings
-from inference.calibrate import by_head, exact_temperature, read_samples
+from inference.calibrate import by_head, exact_temperature
 from inference.joint import JointOptions
 from inference.options import DecodingOptions, neutral
-from inference.workbench import Workbench, identity, options_of
+from inference.scores import TEMPERATURES, Likelihood
+from inference.workbench import Workbench, options_of
 from model.tokens import HEADS
-from tuner.base.errors import InputError, WorkFailed
-from tuner.base.run_folder import Report
-from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
-from tuner.run.launch import Request, launch
-from tuner.run.winner import config_of
-from tuner.show.live import make_view
-from tuner.storage.access import open_records
-from tuner.storage.stored import load_study
-from tuner.storage.study_store import ChangedStudy
-from tuner.workloads.objective import FunctionObjective
 
-TEMPERATURES = "temperatures"
 JOINT_EVIDENCE = (0.1, 0.25, 0.5, 1.0)
 JOINT_PROGRAM = (0.03, 0.1, 0.3)
-
-
-class BundleObjective:
-    """Decodes or scores a bundle's part `calibrate` with a trial's configuration."""
-
-    def __call__(self, config: Mapping[str, Any], report: Report, *, run_folder: Path) -> Mapping[str, float]:
-        """The configuration may name `bundle` (default: the newest of the results that the study is in) and
-        `data`.
-
-        Raises:
-            InputError: no such bundle, or its data set is not at hand.
-        """
-        results = run_folder.parents[2]
-        function = objective_for(
-            find_bundle(results, config.get("bundle")), data=config.get("data"), of=_what(config)
-        )
-        return FunctionObjective(function)(config, report, run_folder=run_folder)
-
-
-def _what(config: Mapping[str, Any]) -> str:
-    """A study that searches temperatures by head and no method asks for honest probabilities, not for
-    lines.
-    """
-    return TEMPERATURES if TEMPERATURES in config and "method" not in config else "lines"
-
-
-@lru_cache(maxsize=2)
-def objective_for(folder: Path, *, data: str | None = None, of: str = "lines") -> Any:
-    """`(config, report) -> metrics` on a bundle.
-
-    Args:
-        of: "lines" decodes and counts exact ones; "temperatures" takes the likelihood of stored predictions.
-    """
-    if of == TEMPERATURES:
-        return _Likelihood(folder)
-    return _Lines(Workbench(folder, data=None if data is None else Path(data)))
-
-
-class _Lines:
-    """Exact lines and right commands of a decoder."""
-
-    def __init__(self, bench: Workbench) -> None:
-        self.bench = bench
-
-    def __call__(self, config: Mapping[str, Any], report: Report) -> dict[str, float]:
-        options = options_of(config)
-        right = self.bench.right(options)
-        words = [
-            [word for word in line.split() if word[0] in "GMT"]
-            for lines in (self.bench.lines(options), self.bench.truth)
-            for line in lines
-        ]
-        half = len(words) // 2
-        same = [a == b for a, b in zip(words[:half], words[half:], strict=True)]
-        metrics = {"val/exact_acc": float(right.mean()), "val/command_acc": float(np.mean(same))}
-        report(0, metrics)
-        return metrics
-
-
-class _Likelihood:
-    """Negative log-likelihood of the stored predictions, in nats a token."""
-
-    def __init__(self, folder: Path) -> None:
-        self.samples = read_samples(folder, "calibrate")
-
-    def __call__(self, config: Mapping[str, Any], report: Report) -> dict[str, float]:
-        metrics = self.measure({**neutral(), **config[TEMPERATURES]})
-        report(0, metrics)
-        return metrics
-
-    def measure(self, temperatures: Mapping[str, float]) -> dict[str, float]:
-        """`val/nll` of all heads, and each head's own, which is a mean over its positions."""
-        each = {head: self.samples[head].nll(float(temperatures[head])) for head in HEADS}
-        total = sum(each[head] * len(self.samples[head]) for head in HEADS)
-        tokens = len(self.samples["type"])
-        return {"val/nll": total / max(1, tokens), **{f"val/nll_{head}": nll for head, nll in each.items()}}
 
 
 @dataclass(frozen=True)
@@ -136,55 +44,36 @@ class Tuned:
     trials: int
 
 
-def run_study(
-    name: str,
-    folder: Path,
-    *,
-    results: Path,
-    console: Console,
-    data: Path | None = None,
-    trials: int | None = None,
-    seed: int = 0,
-    fresh: bool = False,
-) -> tuple[StudyFile, dict[str, Any], int]:
-    """Runs or resumes a study on the bundle at `folder`.
+@dataclass(frozen=True)
+class Conclusion:
+    """What became of a bundle: a tuned decoder and joint decoding, or temperatures."""
 
-    Returns:
-        the study file, the best trial's configuration, and how many trials are finished.
+    lines: Tuned | None = None
+    joint: TunedJoint | None = None
+    temperatures: TunedTemperatures | None = None
 
-    Raises:
-        InputError: not a study on a bundle.
-        WorkFailed: it stopped for an error.
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        if self.temperatures is not None:
+            return asdict(self.temperatures)
+        return {name: None if found is None else asdict(found) for name, found in
+                (("lines", self.lines), ("joint", self.joint))}  # fmt: skip
+
+
+def conclude(
+    folder: Path, config: Mapping[str, Any], file: StudyFile, *, trials: int, data: Path | None = None
+) -> Conclusion:
+    """Compares a study's best configuration with what the bundle has and stores what is better.
+
+    Args:
+        config: of the best trial. data: the runs' data set (default: found below `data/`).
     """
-    file = load_study_file(name)
-    if file.on != "bundle":
-        raise InputError(f"study '{name}' trains networks: run it with `python -m tuner study {name}`")
-    start: dict[str, Any] = {TEMPERATURES: neutral()} if name == "head_temperatures" else {"method": "greedy"}
-    fixed = {"bundle": str(folder), "identity": identity(Bundle.load(folder))}
-    request = Request(
-        study_file=file,
-        url=f"sqlite:///{results / 'studies.db'}",
-        results=results,
-        trials=trials,
-        agents=1,
-        overrides=fixed if data is None else {**fixed, "data": str(data)},
-        base=start,
-        seed=seed,
-        fresh=fresh,
-        wandb="off",
-    )
-    view = make_view(console)
-    try:
-        result = launch(request, view)
-    except ChangedStudy:
-        view.say(f"'{file.name}' was run on another bundle, or with other settings: starting afresh")
-        result = launch(replace(request, fresh=True), view)
-    if result.interrupted:
-        raise KeyboardInterrupt
-    if not result.fine:
-        raise WorkFailed(f"{file.name}: {result.reason}")
-    study = load_study(open_records(request.url), file.name)
-    return file, config_of(study, study.best_trial, results), result.finished
+    if "method" not in config:
+        return Conclusion(temperatures=tune_temperatures(folder, config, trials))
+    calibrate = Workbench(folder, data=data)
+    test = Workbench(folder, data=data, part="test")
+    tuned = tune_lines(calibrate, test, config, file, trials)
+    return Conclusion(tuned, tune_joint(calibrate))
 
 
 def tune_lines(
@@ -271,7 +160,7 @@ class TunedTemperatures:
 
 def tune_temperatures(folder: Path, config: Mapping[str, Any], trials: int) -> TunedTemperatures:
     """Compares the best trial with the exact solution, which the bundle gets; the search is its check."""
-    likelihood = _Likelihood(folder)
+    likelihood = Likelihood(folder)
     learned = {head: float(config[TEMPERATURES][head]) for head in HEADS}
     exact = {head: exact_temperature(likelihood.samples[head]) for head in HEADS}
     nll = {

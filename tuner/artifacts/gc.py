@@ -17,20 +17,21 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from model.run_files import WEIGHTS
 from tuner.artifacts import weights
 from tuner.artifacts.artifact_store import StoreFailed
 from tuner.artifacts.run_store import Place, RunStore
+from tuner.base import plugins
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
+from tuner.base.run_folder import TRIAL
 from tuner.storage.leases import Observer, process_start
 from tuner.storage.records import Records
 from tuner.storage.stored import stored_file
 from tuner.storage.study_store import FILE
+from tuner.workloads.registry import workload_if_known
 
 KINDS = ("weights", "unfinished runs", "partial files", "runs in the store")
 OLD_SECONDS = 3600.0
-TRIAL = "trial.json"
 _PARTIAL = re.compile(r"\.partial(-(?P<pid>\d+))?$|^\.[\w.-]+\.(old-)?(?P<writer>\d+)$")
 
 
@@ -71,7 +72,7 @@ def find(records: Records | None, results: Path, *, keep: int = weights.KEEP) ->
     busy: set[str] = set()
     known: set[str] = set()
     if records is not None:
-        members = _members(results)
+        members = _needed(results)
         known = set(optuna.get_all_study_names(records))
         for name in sorted(known):
             study = optuna.load_study(study_name=name, storage=records)
@@ -107,7 +108,8 @@ def remove(found: Found) -> list[str]:
 
 def _of_study(study: optuna.Study, results: Path, members: Set[int], keep: int, found: Found) -> None:
     trials = study.get_trials(deepcopy=False)
-    kept = weights.kept(trials, stored_file(study), keep=keep)
+    file = stored_file(study)
+    kept, patterns = weights.kept(trials, file, keep=keep), workload_if_known(file).weights
     by_number = {trial.number: trial for trial in trials}
     foreign = []
     for folder in _folders(results / "runs" / study.study_name):
@@ -118,9 +120,9 @@ def _of_study(study: optuna.Study, results: Path, members: Set[int], keep: int, 
             foreign.append(folder.name)
         elif trial.state in (TrialState.WAITING, TrialState.FAIL) and not (folder / TRIAL).exists():
             found.items.append(Item("unfinished runs", _size(folder), folder))
-        elif trial.number not in kept | members and (folder / WEIGHTS).is_file():
-            path = folder / WEIGHTS
-            found.items.append(Item("weights", path.stat().st_size, path))
+        elif trial.number not in kept | members:
+            for path in weights.files(folder, patterns):
+                found.items.append(Item("weights", path.stat().st_size, path))
     if foreign:
         more = " …" if len(foreign) > 5 else ""
         found.skipped.append(
@@ -193,15 +195,12 @@ def _runner(records: Records, study_id: int) -> str | None:
     return None
 
 
-def _members(results: Path) -> dict[str, set[int]]:
-    """Study → its trials that a bundle is made of."""
+def _needed(results: Path) -> dict[str, set[int]]:
+    """Study → its trials that something else in the results folder is made of (an ensemble)."""
     found: dict[str, set[int]] = {}
-    for path in (results / "ensembles").glob("*/bundle.json"):
-        try:
-            for member in read_json(path)["members"]:
-                found.setdefault(str(member["study"]), set()).add(int(member["number"]))
-        except (InputError, KeyError, TypeError, ValueError):
-            continue
+    for needed_runs in plugins.hooks("needed_runs"):
+        for study, numbers in needed_runs(results).items():
+            found.setdefault(study, set()).update(numbers)
     return found
 
 

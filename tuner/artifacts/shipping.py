@@ -1,7 +1,7 @@
-"""Brings a study's data set to a host that lacks it: once, by content hash, through the artefact store.
+"""Brings what trials read to a host that lacks it: once, by content hash, through the artefact store.
 
-The process that starts a study uploads its data set where the store has none of that content. An agent on a
-host without the data set fetches it into a cache folder, `~/.cache/gcode-tuner/data/<hash>`
+The process that starts a study uploads its inputs where the store has none of that content. An agent on a
+host without them fetches them into a cache folder, `~/.cache/gcode-tuner/data/<hash>`
 (`$XDG_CACHE_HOME` moves it); of several agents at once one fetches and the others wait.
 """
 
@@ -13,13 +13,12 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
-from model.recordings import MANIFEST, Recordings
 from tuner.artifacts.artifact_store import ArtifactStore, NotInStore, StoreFailed
 from tuner.artifacts.run_store import FORMAT, download_archive
 from tuner.base.archives import pack
 from tuner.base.errors import InputError
-from tuner.base.files import read_json
 from tuner.storage.locks import FileLock
 
 FOLDER = "data"  # of the store
@@ -27,26 +26,21 @@ WAIT_SECONDS = 3600.0  # for another process of this host that is fetching
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def content_hash(folder: Path) -> str:
-    """The content hash that a data set's manifest tells.
+class DigestOf(Protocol):
+    """Tells the content hash of a folder, recomputed where it `arrived` from elsewhere."""
 
-    Raises:
-        InputError: there is no data set, or none of ours.
-    """
-    manifest = read_json(folder / MANIFEST)
-    found = manifest.get("content_hash") if isinstance(manifest, dict) else None
-    if not isinstance(found, str) or not _HASH.fullmatch(found):
-        raise InputError(f"{folder / MANIFEST}: has no content hash; import the data set again")
-    return found
+    def __call__(self, folder: Path, *, arrived: bool = False) -> str: ...
 
 
-def ship(folder: Path, url: str) -> bool:
-    """Uploads the data set in `folder` unless the store has it; returns whether it was uploaded.
+def ship(folder: Path | None, digest: str, url: str) -> bool:
+    """Uploads the folder of content `digest` unless the store has it; returns whether it was uploaded.
 
     Raises:
         StoreFailed: the store cannot be used.
     """
-    digest, store = content_hash(folder), ArtifactStore(url)
+    if folder is None:
+        return False
+    store = ArtifactStore(url)
     with contextlib.suppress(NotInStore):
         store.read_json(f"{FOLDER}/{digest}.json")
         return False
@@ -61,16 +55,17 @@ def ship(folder: Path, url: str) -> bool:
     return True
 
 
-def resolve_data(
-    folder: Path | None, *, digest: str | None, url: str | None, cache: Path | None = None
-) -> Path | None:
-    """The data set of an order on this host: its own folder, else the cache's, fetched when it is not there.
+def resolve(
+    folder: Path, *, digest: str, url: str | None, digest_of: DigestOf, cache: Path | None = None
+) -> Path:
+    """The inputs of an order on this host: their own folder, else the cache's, fetched if need be.
 
     An agent calls this at its start.
 
     Args:
-        folder: where the data set lies on the host that started the study; None: it needs none.
-        digest: its content hash; None: `folder` is taken as it is.
+        folder: where the inputs lie on the host that started the study.
+        digest: their content hash.
+        digest_of: `Workload.digest_of`, which knows how their content is hashed.
         url: of the artefact store; None: there is none.
         cache: the cache folder (default: the user's).
 
@@ -78,15 +73,13 @@ def resolve_data(
         InputError: the data set is not here and there is no store to fetch it from.
         StoreFailed: it cannot be fetched, or what came is not the data set that was asked for.
     """
-    if folder is None or digest is None:
-        return folder
-    if _is(folder, digest):
+    if _is(folder, digest, digest_of):
         return folder
     if not _HASH.fullmatch(digest):
-        raise InputError(f"{folder}: '{digest}' is no content hash of a data set")
+        raise InputError(f"{folder}: '{digest}' is no content hash")
     root = cache or cache_folder()
     cached = root / digest
-    if _is(cached, digest):
+    if _is(cached, digest, digest_of):
         return cached
     if url is None:
         raise InputError(
@@ -95,8 +88,8 @@ def resolve_data(
         )
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{digest}.lock", timeout=WAIT_SECONDS):
-        if not _is(cached, digest):  # nobody fetched it while this process waited
-            _fetch(ArtifactStore(url), digest, cached)
+        if not _is(cached, digest, digest_of):  # nobody fetched it while this process waited
+            _fetch(ArtifactStore(url), digest, digest_of, cached)
     return cached
 
 
@@ -106,7 +99,7 @@ def cache_folder() -> Path:
     return Path(base) / "gcode-tuner" / "data"
 
 
-def _fetch(store: ArtifactStore, digest: str, to: Path) -> None:
+def _fetch(store: ArtifactStore, digest: str, digest_of: DigestOf, to: Path) -> None:
     """Downloads beside `to`, checks that the arrays have that content, and renames into place."""
     name = f"{FOLDER}/{digest}.json"
     beside = to.with_name(f".{to.name}.fetched")
@@ -114,7 +107,7 @@ def _fetch(store: ArtifactStore, digest: str, to: Path) -> None:
     try:
         download_archive(store, store.read_json(name), beside, name=name, below=FOLDER)
         try:
-            found = Recordings.load(beside).recomputed_hash()
+            found = digest_of(beside, arrived=True)
         except InputError as error:
             raise StoreFailed(f"artefact store {store.url}: {name}: no data set of ours ({error})") from None
         if found != digest:
@@ -128,10 +121,8 @@ def _fetch(store: ArtifactStore, digest: str, to: Path) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _is(folder: Path, digest: str) -> bool:
-    """Whether the data set of that content is in `folder`."""
-    if not (folder / MANIFEST).is_file():
-        return False
+def _is(folder: Path, digest: str, digest_of: DigestOf) -> bool:
+    """Whether inputs of that content are in `folder`."""
     with contextlib.suppress(InputError):
-        return content_hash(folder) == digest
+        return folder.is_dir() and digest_of(folder) == digest
     return False

@@ -1,4 +1,4 @@
-"""Keeps the disk from filling: network weights stay for the best trials and the front alone."""
+"""Keeps the disk from filling: only the best trials, and those on the front, keep their weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
-from model.run_files import WEIGHTS
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 
@@ -21,7 +20,9 @@ def kept(trials: Sequence[FrozenTrial], study_file: StudyFile, *, keep: int = KE
     return {trial.number for trial in (*best, *ranking.front(trials, study_file))}
 
 
-def tidy(study: optuna.Study, study_file: StudyFile, results: Path, *, keep: int) -> list[int]:
+def tidy(
+    study: optuna.Study, study_file: StudyFile, results: Path, *, keep: int, patterns: Sequence[str]
+) -> list[int]:
     """Removes the weights of every trial that is neither among the `keep` best nor on the front.
 
     The small files and the predictions, which ensembles read, stay. Returns the trials' numbers.
@@ -33,8 +34,16 @@ def tidy(study: optuna.Study, study_file: StudyFile, results: Path, *, keep: int
     stay = kept(trials, study_file, keep=keep)
     removed = []
     for trial in best[keep:]:
-        path = results / "runs" / study.study_name / str(trial.number) / WEIGHTS
-        if trial.number not in stay and path.exists():
+        if trial.number in stay:
+            continue
+        found = files(results / "runs" / study.study_name / str(trial.number), patterns)
+        for path in found:
             path.unlink(missing_ok=True)
-            removed.append(trial.number)
+        removed += [trial.number] if found else []
     return removed
+
+
+def files(run_folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """The weights in a run folder: plain files of these patterns, in subfolders too."""
+    found = {path for pattern in patterns for path in run_folder.rglob(pattern)}
+    return sorted(path for path in found if path.is_file() and not path.is_symlink())

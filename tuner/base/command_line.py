@@ -14,6 +14,23 @@ from tuner.base.errors import InputError, WorkFailed
 RESULTS_VARIABLE = "TUNER_RESULTS"
 
 
+CONSOLE_SCRIPT = "gcode-tuner"
+
+
+def program_name(room: str) -> str:
+    """How this program was started, for its help: `gcode-tuner`, `gcode-tuner model` or `python -m model`."""
+    if Path(sys.argv[0]).stem != CONSOLE_SCRIPT:
+        return f"python -m {room}"
+    return CONSOLE_SCRIPT if room == "tuner" else f"{CONSOLE_SCRIPT} {room}"
+
+
+def version() -> str:
+    """`gcode-tuner 0.2.0`."""
+    from importlib import metadata
+
+    return f"{CONSOLE_SCRIPT} {metadata.version(CONSOLE_SCRIPT)}"
+
+
 class Help(argparse.RawDescriptionHelpFormatter):
     """Keeps the examples of a help page as they are written."""
 

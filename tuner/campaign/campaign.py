@@ -1,4 +1,4 @@
-"""`study all`: the guide's studies in its order, each from the confirmed winner before it.
+"""Runs the steps of a campaign file: studies, each from the confirmed winner before it, and commands.
 
 Nothing is remembered but what the storage and the run folders hold: a campaign that is started again skips
 what is done and goes on with the rest, at whatever point it was stopped.
@@ -6,174 +6,160 @@ what is done and goes on with the rest, at whatever point it was stopped.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import optuna
-from rich.console import Console
-from rich.table import Table
 
-from model.config import Config
 from tuner.artifacts.run_store import Place
 from tuner.base.errors import WorkFailed
-from tuner.base.words import duration
-from tuner.campaign import on_bundle
-from tuner.claims import retrain
+from tuner.campaign.confirm import confirm
+from tuner.definition.campaign_file import CampaignFile, Step
 from tuner.definition.loading import load_study_file
-from tuner.definition.study_file import CAMPAIGN, StudyFile
-from tuner.run import probe
-from tuner.run.launch import Request, TimeIsUp, agents_for, as_begun, data_for, launch
-from tuner.show.live import View
-from tuner.storage.access import find_records, open_records, storage_errors
-from tuner.storage.stored import CONFIRMED, load_study
-from tuner.workloads.objective import ModelObjective
+from tuner.definition.study_file import StudyFile
+from tuner.run import launch
+from tuner.run.events import View
+from tuner.run.launch import TimeIsUp
+from tuner.run.plan import begun_with
+from tuner.run.request import Request
+from tuner.storage.access import find_records, storage_errors
+from tuner.storage.stored import load_study
+from tuner.workloads.registry import workload_of
 
-FIRST_SEED = 1000  # seeds of retrainings are above those that studies search
-CONFIRMED_TOP = 3  # configurations retrained before a winner is believed
-BUNDLE = "campaign"
-MEMBERS = 10
+PROGRAM = "gcode-tuner"  # this program, as the first word of a command
+ENGINE = str(Path(__file__).resolve().parents[2])  # where a command that is this program finds it
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """A run of the campaign's studies, in order. `request`: the options that all of them share."""
+    """A run of a campaign file.
 
-    request: Request
+    Attributes:
+        results: the results folder.
+        request_for: the request for a study, with the options that all of them share.
+        macros: what `${name}` in a step's words stands for, beside `${results}` and `${studies}`.
+    """
+
+    file: CampaignFile
+    results: Path
+    request_for: Callable[[StudyFile], Request]
     make_view: Callable[[], View]
-    console: Console
-    files: Sequence[StudyFile]
-
-    @classmethod
-    def of_the_guide(cls, request: Request, make_view: Callable[[], View], console: Console) -> Campaign:
-        """The shipped studies in the guide's order."""
-        return cls(request, make_view, console, [load_study_file(name) for name in CAMPAIGN])
+    say: Callable[[str], None]
+    macros: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    timeout: float | None = None
 
     def run(self) -> None:
         """Runs what is not done yet.
 
         Raises:
-            KeyboardInterrupt: the user stopped a study.
-            WorkFailed: a study stopped for an error.
+            KeyboardInterrupt: the user stopped a step.
+            WorkFailed: a step stopped for an error.
         """
-        deadline = None if self.request.timeout is None else time.monotonic() + self.request.timeout
-        request = self._as_begun()
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        begun = self.begun()
         try:
-            for number, file in enumerate(self.files, 1):
-                self._say(f"[bold]{number}/{len(self.files)} {file.name}[/]: {file.purpose}")
-                self._stage(replace(request, study_file=file), deadline)
+            for number, step in enumerate(self.file.steps, 1):
+                place = f"{number}/{len(self.file.steps)}"
+                if step.study is None:
+                    self._command(step, place)
+                else:
+                    file = self.study(step)
+                    self.say(f"{place} {file.name}: {step.why or file.purpose}")
+                    self._study(self.request(step, file, begun), deadline)
         except TimeIsUp as left:
-            self._say(str(left))
+            self.say(str(left))
             return
-        self._say("the campaign is done; next: python -m tuner status, python -m inference decode FILE.csv")
+        self.say("the campaign is done")
 
-    def _as_begun(self) -> Request:
-        """The request with what the campaign was begun with, where it says nothing of its own.
+    def study(self, step: Step) -> StudyFile:
+        """The study file of a step: a file beside the campaign's, or a shipped study."""
+        assert step.study is not None
+        beside = self.file.path.parent / step.study
+        return load_study_file(beside if beside.is_file() else step.study)
 
-        `as_begun` does this for one study; here it reaches the studies that no agent has seen yet. Studies
-        of a bundle have values of their own, which are none of the campaign's.
+    def request(self, step: Step, file: StudyFile, begun: Mapping[str, Any]) -> Request:
+        """The request for a step's study; `begun` holds where it says nothing of its own."""
+        request = self.request_for(file)
+        if step.data is not None:
+            return replace(request, data=Path(*self._expanded([step.data])))
+        told = {name: value for name, value in begun.items() if not getattr(request, name)}
+        return replace(request, **told)
+
+    def begun(self) -> dict[str, Any]:
+        """What the campaign was begun with: `overrides`, `data` and `artifacts`, as far as it was.
+
+        So that studies which no agent has seen yet get the same `--set`, data and artefact store. A study
+        with inputs of its own (`data` in its step) has values that are none of the campaign's.
         """
-        request = self.request
-        with storage_errors(request.url):
-            records = None if request.fresh else find_records(request.url)
-            if records is None:
-                return request
-            names = set(optuna.get_all_study_names(records))
-            begun = [file for file in self.files if file.name in names and file.on != "bundle"]
-            if not begun:
-                return request
-            place = Place.of(load_study(records, begun[-1].name))
-        if request.artifacts is None and place is not None:
-            request = replace(request, artifacts=place.url)
-        return as_begun(replace(request, study_file=begun[-1]), self.make_view())
+        shared = [self.study(step) for step in self.file.steps if step.study and not step.data]
+        if not shared:
+            return {}
+        url = self.request_for(shared[0]).url
+        with storage_errors(url):
+            records = find_records(url)
+            known = [] if records is None else optuna.get_all_study_names(records)
+            names = [file.name for file in shared if file.name in known]
+            if records is None or not names:
+                return {}
+            before, store = begun_with(records, names[-1]), Place.of(load_study(records, names[-1]))
+            records.close()
+        return {**before, "artifacts": None if store is None else store.url}
 
-    def _stage(self, request: Request, deadline: float | None) -> None:
-        """One study, and for one that trains the confirmation of its winner."""
-        if request.study_file.on == "bundle":
-            self._bundle()
-            on_bundle.tune(request, self.console, bundle=BUNDLE)
+    def _study(self, request: Request, deadline: float | None) -> None:
+        """One study, and the confirmation of its winner where that tells more than the study itself."""
+        launch.run(replace(request, timeout=_left(deadline)), self.make_view()).check(request.study_file.name)
+        if not workload_of(request.study_file).deterministic:
+            confirm(replace(request, timeout=_left(deadline)), self.make_view(), self.say)
+
+    def _command(self, step: Step, place: str) -> None:
+        """Runs a command, shown as it is given, unless what it makes is there.
+
+        Raises:
+            KeyboardInterrupt: the user stopped it.
+            WorkFailed: it failed; its own error stands above.
+        """
+        if step.creates is not None and self._made(step.creates).exists():
             return
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        launch(replace(request, timeout=left), self.make_view()).check(request.study_file.name)
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        confirm(replace(request, timeout=left), self.make_view(), self.console)
+        words = self._expanded(step.run)
+        shown = " ".join(words)
+        self.say(f"{place} {step.why}\n   $ {shown}" if step.why else f"{place} $ {shown}")
+        status = subprocess.run(_started(words), check=False).returncode
+        if status == 130:
+            raise KeyboardInterrupt
+        if status:
+            raise WorkFailed(f"this did not succeed: {shown}")
 
-    def show(self) -> None:
-        """Prints the timeline, with an estimate from a probe of the default configuration."""
-        hours = 0.0
-        config = {**Config().to_dict(), **self.request.overrides}
-        first = replace(self.request, study_file=self.files[0])
-        data = data_for(first, self.make_view())
-        agents = agents_for(first, None)
-        measured = probe.measure(ModelObjective(data), config, agents=agents)
-        table = Table(box=None, padding=(0, 2), header_style="bold")
-        for heading in ("", "study", "runs", "epochs a run", "estimate", "asks"):
-            table.add_column(heading)
-        for number, file in enumerate(self.files, 1):
-            runs = file.run_cap or 0
-            if file.on == "bundle":
-                table.add_row(str(number), file.name, str(runs), "none: on a bundle", "minutes", file.purpose)
+    def _made(self, creates: str) -> Path:
+        """Below the results folder; `./…` is below the current one."""
+        return Path(creates) if creates.startswith("./") else self.results / creates
+
+    def _expanded(self, words: Sequence[str]) -> list[str]:
+        """Words with their macros; one that is a word of its own may stand for several or none."""
+        trained = [self.study(step).name for step in self.file.steps if step.study and not step.data]
+        known = {"results": [str(self.results)], "studies": trained, **self.macros}
+        found: list[str] = []
+        for word in words:
+            if word.startswith("${") and word[2:-1] in known:
+                found += known[word[2:-1]]
                 continue
-            epochs = int(self.request.overrides.get("epochs", file.max_epochs or Config().epochs))
-            mean = probe.expected_epochs(file.pruner, epochs)
-            confirming = CONFIRMED_TOP * len(file.seeds) * measured.trial(epochs)
-            seconds = (runs * measured.trial(mean) + confirming) / agents
-            hours += seconds / 3600
-            table.add_row(
-                str(number), file.name, str(runs), f"{mean:.1f} of {epochs}", duration(seconds), file.purpose
-            )
-        self.console.print(table)
-        self.console.print(
-            f"in all about {hours:.1f} hours ({measured.epoch:.1f} s an epoch, measured now)", markup=False
-        )
-
-    def _bundle(self) -> None:
-        """The ensemble of the campaign's networks, built once."""
-        if (self.request.results / "ensembles" / BUNDLE / "bundle.json").exists():
-            return
-        trained = [file.name for file in self.files if file.on == "train"]
-        build = ["ensemble", "build", "--k", str(MEMBERS), "--name", BUNDLE, "--study", *trained]
-        on_bundle.run_module(build, self.request, self.console)
-
-    def _say(self, line: str) -> None:
-        self.console.print(line)
+            for name, values in known.items():
+                word = word.replace(f"${{{name}}}", " ".join(values))
+            found.append(word)
+        return found
 
 
-def confirm(request: Request, view: View, console: Console) -> None:
-    """Retrains a study's best on other seeds and records the one that is best on average.
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
-    Raises:
-        KeyboardInterrupt: the user stopped it.
-        WorkFailed: it stopped for an error.
-    """
-    file = request.study_file
-    with storage_errors(request.url):
-        study = load_study(open_records(request.url), file.name)
-        if study.user_attrs.get(CONFIRMED):
-            return
-        best = retrain.candidates(study, file, request.results, top=CONFIRMED_TOP)
-    if not best:
-        raise WorkFailed(f"{file.name}: no trial completed, so there is no winner to go on from")
-    seeds = [{"seed": FIRST_SEED + seed} for seed in file.seeds]
-    again = retrain.study_of(file, best, seeds, suffix="confirm")
-    result = launch(replace(request, study_file=again, base={}, trials=None, fresh=False), view)
-    result.check(again.name)
-    with storage_errors(request.url):
-        records = open_records(request.url)
-        found = retrain.with_results(best, len(seeds), load_study(records, again.name), file)
-        chosen = retrain.winner(found, file)
-        record = {
-            "number": chosen.number,
-            "mean": chosen.mean,
-            "candidates": [
-                {"number": c.number, "score": c.score, "again": list(c.again.values()), "mean": c.mean}
-                for c in found
-            ],
-        }
-        load_study(records, file.name).set_user_attr(CONFIRMED, record)
-    console.print(
-        f"confirmed winner of {file.name}: trial {chosen.number}, {file.metric.name} {chosen.mean:.4f} on "
-        f"average (in the study {chosen.score:.4f}; of {len(found)} retrained)",
-        markup=False,
-        soft_wrap=True,
-    )
+
+def _started(words: Sequence[str]) -> list[str]:
+    """The arguments of a process: this program and `python` are those that run now."""
+    if words[0] == PROGRAM:
+        start = f"import sys; sys.path.append({ENGINE!r}); from tuner.__main__ import main; sys.exit(main())"
+        return [sys.executable, "-P", "-c", start, *words[1:]]
+    return [sys.executable, *words[1:]] if words[0] == "python" else list(words)

@@ -65,11 +65,14 @@ def pairs_run(study: Study, hypothesis: Hypothesis, metric: str, paired: Study) 
         rest = {n: v for n, v in trial.config.items() if n not in free}
         sides = groups.setdefault(json.dumps(rest, sort_keys=True), {"where": [], "against": []})
         sides[side].append(value)
-    return [
-        statistics.fmean(sides["where"]) - statistics.fmean(sides["against"])
-        for sides in groups.values()
-        if all(sides.values())
-    ]
+    return [gap for sides in groups.values() if all(sides.values()) for gap in _gaps(**sides)]
+
+
+def _gaps(where: Sequence[float], against: Sequence[float]) -> list[float]:
+    """Differences within a group: of equally many runs one by one (they had no seed), else of means."""
+    if len(where) == len(against):
+        return [a - b for a, b in zip(where, against, strict=True)]
+    return [statistics.fmean(where) - statistics.fmean(against)]
 
 
 def active(study: Study, config: Mapping[str, Any]) -> dict[str, Any]:

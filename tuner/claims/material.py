@@ -18,15 +18,17 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import METRICS, RESULT, read_metrics
-from tuner.definition.study_file import CAMPAIGN, StudyFile
+from tuner.definition.campaign_file import CampaignFile
+from tuner.definition.loading import shipped_campaign
+from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
-from tuner.show import summary
 from tuner.storage.allocate import STOPPED
 from tuner.storage.records import LEASE, Records
 from tuner.storage.stored import CONFIRMED, load_study, stored_file
 from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
+from tuner.workloads.registry import workload_if_known
+from tuner.workloads.workload import Workload
 
-BUNDLE = "bundle.json"
 PAIRED = "hypotheses"  # the study of matched pairs that decide the others' claims
 DEFAULT = "default configuration"
 STATES = {
@@ -131,6 +133,11 @@ class Study:
             tried += self.count("failed")
         return bool(self.attrs.get(STOPPED)) or (total is not None and tried >= total)
 
+    @cached_property
+    def workload(self) -> Workload:
+        """What ran its trials, or one that knows nothing special where that is not installed."""
+        return workload_if_known(self.file)
+
     @property
     def searched(self) -> list[str]:
         return [p.name for p in self.file.space.searched]
@@ -146,23 +153,21 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """An ensemble's `bundle.json` as plain values."""
-
-    name: str
-    content: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class Material:
-    """Everything a report shows. `pairs`: studies of matched pairs, run to decide claims of the others."""
+    """Everything a report shows.
+
+    Attributes:
+        pairs: studies of matched pairs, run to decide claims of the others.
+        campaign: studies and claims of the campaign, for their order and the claims about the whole.
+        data: a data set to describe, where one was named or is the only one.
+    """
 
     studies: tuple[Study, ...]
-    bundles: tuple[Bundle, ...]
-    data: Mapping[str, Any]
     made: datetime
     results: Path
     pairs: tuple[Study, ...] = ()
+    campaign: CampaignFile | None = None
+    data: Path | None = None
 
 
 def load(
@@ -174,17 +179,23 @@ def load(
         InputError: there is no such study, or no study at all.
     """
     known = optuna.get_all_study_names(records)
+    campaign = shipped_campaign()
     if not names:
-        names = [n for n in known if not n.endswith(RETRAINED) and "@" not in n and n != PAIRED]
+        names = [n for n in known if not n.endswith(RETRAINED) and "@" not in n and not is_paired(n)]
         names = [n for n in names if FILE in optuna.load_study(study_name=n, storage=records).user_attrs]
-        order = {name: place for place, name in enumerate(CAMPAIGN)}
+        order = {name: place for place, name in enumerate(campaign.studies)}
         names = sorted(names, key=lambda n: (order.get(n, len(order)), n))
     if not names:
         raise InputError("no studies to report on; start one with: python -m tuner study loss_weighting")
     studies = tuple(_study(load_study(records, name), results) for name in names)
-    paired = [n for n in known if n.partition("@")[0] == PAIRED]  # earlier rounds, set aside, count as well
+    paired = [n for n in known if is_paired(n)]  # earlier rounds, set aside, count as well
     pairs = tuple(_study(load_study(records, name), results) for name in paired)
-    return Material(studies, _bundles(results), _data_card(data), made, results, pairs)
+    return Material(studies, made, results, pairs, campaign, data)
+
+
+def is_paired(name: str) -> bool:
+    """Whether a study is one of matched pairs, perhaps set aside since (`hypotheses@…`)."""
+    return name.partition("@")[0].partition(".")[0] == PAIRED
 
 
 def _study(source: optuna.Study, results: Path) -> Study:
@@ -228,7 +239,7 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str,
         state=STATES[trial.state],
         value=value,
         violation=ranking.violation(trial),
-        params=summary._values(file, trial),
+        params=file.space.values_of(trial.params),
         config=config,
         metrics={**attrs.get("metrics", {}), **(result.get("metrics") or {})},
         test=dict(result.get("test_metrics") or {}),
@@ -244,19 +255,3 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str,
         frozen=trial,
         result={k: v for k, v in result.items() if k not in ("metrics", "test_metrics")},
     )
-
-
-def _bundles(results: Path) -> tuple[Bundle, ...]:
-    """The bundles, newest last; a torn `bundle.json` is left out."""
-    found = []
-    for path in sorted((results / "ensembles").glob(f"*/{BUNDLE}"), key=lambda p: p.stat().st_mtime):
-        try:
-            found.append(Bundle(path.parent.name, read_json(path)))
-        except InputError:
-            continue
-    return tuple(found)
-
-
-def _data_card(folder: Path | None) -> Mapping[str, Any]:
-    path = None if folder is None else folder / "manifest.json"
-    return {} if path is None or not path.exists() else {"name": folder.name, **read_json(path)}  # type: ignore[union-attr]

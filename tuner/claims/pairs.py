@@ -1,25 +1,25 @@
 """Studies of matched pairs: what would decide a claim that is undecided.
 
 Each pair is a winner's configuration twice, once on each side of the claim, under the same seed: nothing else
-differs. Claims of our model's studies share one study, `hypotheses` (`python -m tuner study hypotheses`): the
-winner on its own side of several claims is one run for all of them. A study of a function or of a script gets
-a file for each claim instead (`python -m tuner report NAME --pairs DIR`), for what it trains is its own.
+differs. Claims of studies that run the same thing share one study, `hypotheses`: the winner on its own side
+of several claims is one run for all of them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tuner.base.words import slug
 from tuner.claims.matching import active, claim_names, with_dependents
 from tuner.claims.material import PAIRED, Material, Study
-from tuner.claims.retrain import parameter_of
-from tuner.claims.verdicts import test
+from tuner.claims.retrain import RUNS, parameter_of
+from tuner.claims.verdicts import judge
 from tuner.definition.constraints import Hypothesis
+from tuner.definition.loading import from_plain
+from tuner.definition.study_file import StudyFile
 
 PAIRS = 5
 FIRST_SEED = 2000  # above the seeds that studies search and that confirmations retrain on
@@ -40,50 +40,91 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The study `hypotheses`: `points` are whole configurations, the first pair of every claim first.
+class Pairs:
+    """A study of matched pairs for the claims of studies that run the same thing.
 
-    `left_out`: undecided claims that no pair can be made for, `(study, claim, why)`.
+    Attributes:
+        name: of the study. like: one of the claims' studies, whose program, metric and length it takes.
+        points: whole configurations, the first pair of every claim first.
+        left_out: undecided claims that no pair can be made for, `(study, claim, why)`.
     """
 
+    name: str
+    like: Study
     points: tuple[Mapping[str, Any], ...]
     claims: tuple[Claim, ...]
     left_out: tuple[tuple[str, str, str], ...]
 
-    def raw(self) -> dict[str, Any]:
-        """The study file, as plain values: what all points share is its base. It has at least one point."""
+    def file(self) -> StudyFile:
+        """The study file: what all points share is its base. There must be at least one point."""
         first, *others = self.points
         shared = {n: v for n, v in first.items() if all(n in p and p[n] == v for p in others)}
         points = [{n: v for n, v in point.items() if n not in shared} for point in self.points]
-        names = sorted({name for point in points for name in point})
+        names = sorted({name for point in points for name in point}) or sorted(shared)
+        if not any(points):  # a script without a seed and a single run on each side
+            shared, points = {}, [dict(point) for point in self.points]
         studies = len({claim.study for claim in self.claims})
-        return {
-            "name": PAIRED,
+        file, length = self.like.file, self.like.workload.length
+        longest = max((int(point[length]) for point in self.points if length in point), default=None)
+        told = file.raw.get("tuner", {})
+        raw = {
+            **{key: file.raw[key] for key in ("program", "command") if key in file.raw},
+            "name": self.name,
             "method": "grid",
-            "metric": {"name": "val/overall_acc", "goal": "maximize"},
+            "metric": {"name": file.metric.name, "goal": file.metric.goal},
             "parameters": {n: parameter_of([p[n] for p in points if n in p], points) for n in names},
             "tuner": {
+                **{
+                    key: told[key] for key in RUNS if key in told and key not in ("max_epochs", "constraints")
+                },
+                **({"max_epochs": longest or file.max_epochs} if longest or file.max_epochs else {}),
                 "purpose": f"Decide {len(self.claims)} claims of {studies} studies, {PAIRS} pairs each.",
-                "max_epochs": max(int(point["epochs"]) for point in self.points),
                 "base": shared,
                 "points": points,
             },
         }
+        made = from_plain(raw, name=self.name, path=Path(file.path).with_name(f"{self.name}.yaml"))
+        return replace(made, function=file.function)
 
 
-def plan(material: Material, *, overrides: Mapping[str, Any], defaults: Mapping[str, Any]) -> Plan:
-    """`PAIRS` pairs for each undecided claim of the studies that are done.
+def pairs_for(material: Material, *, overrides: Mapping[str, Any]) -> list[Pairs]:
+    """`PAIRS` pairs for each undecided claim of finished studies; a study for each program or model.
 
     Args:
         overrides: values that hold in every run (`--set`).
-        defaults: values of a configuration that the winners' do not name.
     """
+    alike: dict[str, list[Study]] = {}
+    for study in material.studies:
+        if study.file.hypotheses:
+            alike.setdefault(_runs(study), []).append(study)
+    seeds = [
+        t.config["seed"] for s in material.pairs for t in s.trials if isinstance(t.config.get("seed"), int)
+    ]
+    first = max([FIRST_SEED - 1, *seeds]) + 1
+    return [
+        _pairs(studies, material, PAIRED if not index else f"{PAIRED}.{studies[0].name}", overrides, first)
+        for index, studies in enumerate(alike.values())
+    ]
+
+
+def _runs(study: Study) -> str:
+    """What a study's trials run; pairs of studies that run the same can share their runs."""
+    told = study.file.raw.get("tuner", {})
+    own = [study.file.raw.get(key) for key in ("program", "command")] + [told.get("objective")]
+    folder = str(Path(study.file.path).parent) if any(own) else ""
+    return json.dumps([*own, folder, type(study.workload).__name__, study.workload.deterministic])
+
+
+def _pairs(
+    studies: Sequence[Study], material: Material, name: str, overrides: Mapping[str, Any], first: int
+) -> Pairs:
     claims: list[Claim] = []
     left_out: list[tuple[str, str, str]] = []
     runs: list[Mapping[str, Any]] = []  # without a seed
-    for study in material.studies:
+    workload = studies[0].workload
+    for study in studies:
         for hypothesis in study.file.hypotheses:
-            if test(study, hypothesis, material.pairs).verdict != "undecided":
+            if judge(study, hypothesis, material.pairs).verdict != "undecided":
                 continue
             try:
                 claim, two = _claim(study, hypothesis, fixed=overrides)
@@ -91,23 +132,17 @@ def plan(material: Material, *, overrides: Mapping[str, Any], defaults: Mapping[
                 left_out.append((study.name, hypothesis.claim, str(reason)))
                 continue
             claims.append(claim)
-            runs += [{**defaults, **side, **overrides} for side in two]
-    seeds = [
-        t.config["seed"] for s in material.pairs for t in s.trials if isinstance(t.config.get("seed"), int)
-    ]
-    first = max([FIRST_SEED - 1, *seeds]) + 1
-    points = [{**run, "seed": first + k} for k in range(PAIRS) for run in _distinct(runs)]
-    return Plan(tuple(points), tuple(claims), tuple(left_out))
+            runs += [{**(workload.defaults() or {}), **side, **overrides} for side in two]
+    points = [{**run, **workload.seeded(run, first + k)} for k in range(PAIRS) for run in _distinct(runs)]
+    return Pairs(name, studies[0], tuple(points), tuple(claims), tuple(left_out))
 
 
 def _claim(
     study: Study, hypothesis: Hypothesis, *, fixed: Mapping[str, Any]
 ) -> tuple[Claim, tuple[Mapping[str, Any], Mapping[str, Any]]]:
     """The claim's two sides, and the configurations that differ in them alone."""
-    if study.file.on == "bundle":
-        raise NoPairs("its trials train nothing: give the study more of them")
-    if study.file.external or study.file.objective:
-        raise NoPairs(f"not of the model: python -m tuner report {study.name} --pairs pairs/")
+    if study.workload.deterministic:
+        raise NoPairs("a configuration always reaches the same score: give the study more trials")
     if not study.done:
         raise NoPairs(f"the study is not finished: python -m tuner study {study.name}")
     clash = sorted(claim_names(hypothesis) & fixed.keys())
@@ -148,58 +183,6 @@ def sides_of(study: Study, hypothesis: Hypothesis) -> tuple[dict[str, Any], dict
         if side not in found:
             raise NoPairs(f"no trial has values {words} that go with the winner's others")
     return base, found
-
-
-def write(material: Material, folder: Path) -> list[Path]:
-    """Writes a study file for each undecided claim whose two sides are known; returns the files."""
-    written = []
-    for study in material.studies:
-        for number, claim in enumerate(study.file.hypotheses, 1):
-            if test(study, claim, material.pairs).verdict != "undecided" or study.file.on == "bundle":
-                continue
-            try:
-                raw = pairs_of(study, claim)
-            except NoPairs:
-                continue
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"{slug(study.name)}_claim{number}.yaml"
-            path.write_text(json.dumps(raw, indent=1), encoding="utf-8")  # JSON is YAML
-            written.append(path)
-    return written
-
-
-def pairs_of(study: Study, claim: Hypothesis) -> dict[str, Any]:
-    """The study file of `PAIRS` pairs for one claim, which it states, so that its own ledger tests it.
-
-    Raises:
-        NoPairs: as `sides_of`.
-    """
-    base, sides = sides_of(study, claim)
-    assert study.winner is not None
-    first = int(study.winner.config.get("seed") or 0) + 1
-    points = [{**sides[side], "seed": first + k} for k in range(PAIRS) for side in ("where", "against")]
-    names = sorted({name for point in points for name in point})
-    tuner = study.file.raw.get("tuner", {})
-    stated = {
-        key: value
-        for key, value in (("claim", claim.claim), ("where", claim.where), ("against", claim.against),
-                           ("metric", claim.metric), ("gain", list(claim.gain) if claim.gain else None))
-        if value is not None
-    }  # fmt: skip
-    return {
-        **{key: study.file.raw[key] for key in ("program", "command") if key in study.file.raw},
-        "name": f"{slug(study.name)}.pairs-{slug(claim.claim)[:40]}",
-        "method": "grid",
-        "metric": {"name": study.metric, "goal": study.file.metric.goal},
-        "parameters": {n: {"values": _distinct([p[n] for p in points if n in p])} for n in names},
-        "tuner": {
-            **{key: tuner[key] for key in ("objective", "max_epochs") if key in tuner},
-            "purpose": f"Decide: {claim.claim}.",
-            "base": base,
-            "points": points,
-            "hypotheses": [stated],
-        },
-    }
 
 
 def _distinct(values: Sequence[Any]) -> list[Any]:

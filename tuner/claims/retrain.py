@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.definition.loading import from_plain
-from tuner.definition.study_file import Base, StudyFile
+from tuner.definition.study_file import StudyFile
 from tuner.run.winner import config_of
 from tuner.search import ranking
 from tuner.storage.records import GRID_POINT
@@ -79,20 +79,25 @@ def candidates(study: optuna.Study, study_file: StudyFile, results: Path, *, top
     return sorted(found, key=lambda c: (c.violation, sign * c.score, c.number))[:top]
 
 
-def study_of(
-    study_file: StudyFile, best: Sequence[Candidate], seeds: Sequence[Mapping[str, Any]], *, suffix: str
-) -> StudyFile:
-    """The grid study that trains every candidate under every one of `seeds` (values put over its own).
+RUNS = ("objective", "workload", "on", "max_epochs", "constraints", "resources", "weights", "seed")
 
-    Point `i * len(seeds) + k` is candidate i under seeds k.
+
+def study_of(
+    study_file: StudyFile,
+    best: Sequence[Candidate],
+    numbers: Sequence[int],
+    change: Callable[[Mapping[str, Any], int], Mapping[str, Any]],
+    *,
+    suffix: str,
+) -> StudyFile:
+    """The grid study that runs every candidate once for each of `numbers`.
+
+    Point `i * len(numbers) + k` is candidate i with what `change(configuration, numbers[k])` puts over it.
     """
-    points = [{**candidate.config, **seed} for candidate in best for seed in seeds]
+    points = [{**candidate.config, **change(candidate.config, n)} for candidate in best for n in numbers]
     names = sorted({name for point in points for name in point})
-    own = {
-        key: study_file.raw["tuner"][key]
-        for key in ("objective", "max_epochs", "constraints")
-        if key in study_file.raw.get("tuner", {})
-    }
+    told = study_file.raw.get("tuner", {})
+    own = {key: told[key] for key in RUNS if key in told}
     raw = {
         **{key: study_file.raw[key] for key in ("program", "command") if key in study_file.raw},
         "method": "grid",
@@ -102,8 +107,7 @@ def study_of(
     }
     return replace(
         from_plain(raw, name=f"{study_file.name}.{suffix}", path=study_file.path),
-        base=Base(),
-        on=study_file.on,
+        function=study_file.function,
     )
 
 

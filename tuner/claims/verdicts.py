@@ -1,6 +1,6 @@
-"""The hypothesis ledger: each claim of a study, tested on the trials that there are.
+"""Verdicts: each claim of a study, judged on the trials that there are.
 
-Two ways to an effect, and the ledger says which it took:
+Two ways to an effect; a finding says which was taken:
 
 - *matched pairs*: trials that differ only in what the claim is about (and in parameters that exist on one
   side alone) are paired; the effect is the mean difference, its interval a t interval over pairs. Pairs that
@@ -8,13 +8,12 @@ Two ways to an effect, and the ledger says which it took:
 - *surrogate*: a ridge regression of the metric on the side and all other parameters, its interval a
   t interval from a bootstrap over trials. A model, not an experiment: what it leaves out can mislead it.
 
-A claim that neither decides is undecided, and the ledger names the run that would decide it.
+A claim that neither decides is undecided, and its finding names the run that would decide it.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,14 +21,16 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
+from tuner.base.statistics import LEVEL, t_interval
+from tuner.claims.encoding import encode
 from tuner.claims.matching import Point, claim_names, matched, pairs_run, searchable
 from tuner.claims.material import PAIRED, Material, Study
+from tuner.definition.campaign_file import Claim
 from tuner.definition.constraints import Hypothesis
-from tuner.show.report.importance import encode
 
 Verdict = Literal["confirmed", "refuted", "undecided"]
 
-LEVEL = 0.95
+CAMPAIGN = "campaign"  # stands for a study in findings about the whole
 MIN_PAIRS = 3  # fewer have no interval worth the name
 MIN_SIDE = 3  # trials on each side for a surrogate
 ENOUGH = 6  # complete trials on each side, from which pruned ones are left out
@@ -69,15 +70,15 @@ class Finding:
         return f"{self.effect:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
 
-def ledger(material: Material) -> list[Finding]:
-    """Every claim of every study, and the guide's two about the whole campaign."""
+def findings(material: Material) -> list[Finding]:
+    """Every claim of every study, and those of the campaign about the whole."""
     found = [
-        test(study, claim, material.pairs) for study in material.studies for claim in study.file.hypotheses
+        judge(study, claim, material.pairs) for study in material.studies for claim in study.file.hypotheses
     ]
     return found + campaign_claims(material)
 
 
-def test(study: Study, hypothesis: Hypothesis, pairs_studies: Sequence[Study] = ()) -> Finding:
+def judge(study: Study, hypothesis: Hypothesis, pairs_studies: Sequence[Study] = ()) -> Finding:
     """A claim on its study's trials and on pairs run for it: matched pairs where there are enough, else a
     surrogate.
     """
@@ -164,17 +165,6 @@ def _solve(design: np.ndarray, y: np.ndarray, penalty: np.ndarray) -> np.ndarray
     return np.linalg.solve(turned @ design + penalty, turned @ y[..., None])[..., 0]
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and t interval of at least two values; infinite for one."""
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return mean, -math.inf, math.inf
-    half = (
-        float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * statistics.stdev(values) / math.sqrt(len(values))
-    )
-    return mean, mean - half, mean + half
-
-
 def verdict(low: float, high: float, gain: tuple[float, float] | None) -> Verdict:
     """Confirmed where the interval leaves no doubt; with a claimed range, where it reaches into it from
     within or above its lower end; refuted where it lies outside.
@@ -195,43 +185,45 @@ def _retrained_most(study: Study, metric: str) -> tuple[float, int]:
 
 
 def campaign_claims(material: Material) -> list[Finding]:
-    """The guide's two about the result: more than 70 % overall, every command right.
+    """The claims of the campaign about the best winner: that a metric reaches a bound.
 
     Judged on the retrainings of the best confirmed or verified configuration: the best of many scores is
     flattered, so a study's own best decides nothing.
     """
+    campaign = material.campaign
+    if campaign is None:
+        return []
+    own = [s for s in material.studies if s.name in campaign.studies and not s.workload.deterministic]
     found = []
-    trained = [s for s in material.studies if s.winner is not None and s.file.on == "train"]
-    for claim, metric, bound in (
-        ("more than 70 % of tokens are right", "val/overall_acc", 0.70),
-        ("every command is right", "val/command_acc", 1.0),
-    ):
-        having = [s for s in trained if s.winner and s.winner.metric(metric) is not None]
-        if not having:
-            continue
-        best = max(having, key=lambda s: _retrained_most(s, metric))
-        winner = best.winner
-        assert winner is not None
-        value = winner.metric(metric) or 0.0
-        again = best.retrained(winner.number) if best.metric == metric else []
-        basis = f"trial {winner.number} of {best.name}: {value:.4f} on select"
-        if len(again) >= 2:
-            mean, low, high = t_interval(again)
-            decided: Verdict = "confirmed" if low >= bound else "refuted" if high < bound else "undecided"
-            basis += f"; retrained {len(again)} times: {mean:.4f} [{low:.4f}, {high:.4f}]"
-            found.append(
-                Finding("campaign", claim, metric, decided, "retraining", basis, mean - bound, low - bound,
-                        high - bound, (winner.number,),
-                        "" if decided != "undecided" else _verify(best))
-            )  # fmt: skip
-            continue
-        decided = "refuted" if value < bound else "undecided"
-        basis += ", the best of its study" + ("" if value >= bound else ", and even that falls short")
-        found.append(
-            Finding("campaign", claim, metric, decided, "the study's best", basis,
-                    trials=(winner.number,), next_run="" if decided == "refuted" else _verify(best))
-        )  # fmt: skip
+    for claim in campaign.claims:
+        having = [s for s in own if s.winner and s.winner.metric(claim.metric) is not None]
+        if having:
+            found.append(_campaign_claim(claim, max(having, key=lambda s: _retrained_most(s, claim.metric))))
     return found
+
+
+def _campaign_claim(claim: Claim, best: Study) -> Finding:
+    """A claim of the campaign, judged on its best study."""
+    winner = best.winner
+    assert winner is not None
+    value = winner.metric(claim.metric) or 0.0
+    again = best.retrained(winner.number) if best.metric == claim.metric else []
+    basis = f"trial {winner.number} of {best.name}: {value:.4f} on select"
+    trials = (winner.number,)
+    if len(again) < 2:
+        decided: Verdict = "refuted" if value < claim.at_least else "undecided"
+        basis += ", the best of its study"
+        basis += "" if value >= claim.at_least else ", and even that falls short"
+        next_run = "" if decided == "refuted" else _verify(best)
+        return Finding(CAMPAIGN, claim.claim, claim.metric, decided, "the study's best", basis,
+                       trials=trials, next_run=next_run)  # fmt: skip
+    mean, low, high = t_interval(again)
+    bound = claim.at_least
+    decided = "confirmed" if low >= bound else "refuted" if high < bound else "undecided"
+    basis += f"; retrained {len(again)} times: {mean:.4f} [{low:.4f}, {high:.4f}]"
+    next_run = "" if decided != "undecided" else _verify(best)
+    return Finding(CAMPAIGN, claim.claim, claim.metric, decided, "retraining", basis,
+                   mean - bound, low - bound, high - bound, trials, next_run)  # fmt: skip
 
 
 def _finding(
@@ -261,10 +253,8 @@ def _finding(
 
 def _decide(study: Study, *, run: int) -> str:
     """The command that would decide an undecided claim of `study`."""
-    if study.file.on == "bundle":
-        return f"python -m inference tune --study {study.name} --trials {2 * max(20, len(study.finished))}"
-    if study.file.external or study.file.objective:
-        return f"python -m tuner report {study.name} --pairs pairs/"
+    if study.workload.deterministic:
+        return f"python -m tuner study {study.name} --trials {2 * max(20, len(study.finished))}"
     if not study.done:
         return f"python -m tuner study {study.name}"
     return f"python -m tuner study {PAIRED}" + (" --fresh" if run else "")

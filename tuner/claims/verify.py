@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from tuner.base.errors import InputError
+from tuner.base.statistics import t_interval
 from tuner.claims import retrain
 from tuner.claims.retrain import Candidate
 from tuner.definition.study_file import StudyFile
-from tuner.run.launch import Request, launch
-from tuner.show.live import View
+from tuner.run.events import View
+from tuner.run.launch import run
+from tuner.run.request import Request
 from tuner.storage.access import open_records, storage_errors
 from tuner.storage.stored import load_study, stored_file
+from tuner.workloads.registry import workload_of
 
-LEVEL = 0.95  # of the interval of a paired difference
 SUFFIX = "verify"
 
 
@@ -75,11 +74,11 @@ class Verified:
 def verify(request: Request, view: View, *, top: int, seeds: int) -> Verified:
     """Retrains the best `top` configurations on `seeds` new seeds.
 
-    Our model's runs also get another split of the recordings each time, so that the scores rest on other
-    `select` recordings; nothing is chosen from them, which is why this may look at recordings of `test`.
+    What a new seed changes is the workload's to say: our model also gets another split of the recordings, so
+    that the scores rest on other `select` recordings.
 
     Raises:
-        InputError: the study has no complete trial.
+        InputError: the study has no complete trial, or retraining its best would tell nothing.
         KeyboardInterrupt: stopped by the user; started again it goes on.
     """
     with storage_errors(request.url):
@@ -88,9 +87,11 @@ def verify(request: Request, view: View, *, top: int, seeds: int) -> Verified:
         best = retrain.candidates(study, file, request.results, top=top)
     if not best:
         raise InputError(f"study '{file.name}' has no complete trial to verify")
-    changes = [_change(file, best[0].config, k) for k in range(1, seeds + 1)]
-    again = retrain.study_of(file, best, changes, suffix=SUFFIX)
-    result = launch(replace(request, study_file=again, base={}, trials=None), view)
+    workload = workload_of(file)
+    if workload.deterministic:
+        raise InputError(f"'{file.name}': a configuration always reaches the same score: nothing to verify")
+    again = retrain.study_of(file, best, range(1, seeds + 1), workload.reseeded, suffix=SUFFIX)
+    result = run(replace(request, study_file=again, base={}, trials=None), view)
     result.check(again.name)
     with storage_errors(request.url):
         records = open_records(request.url)
@@ -102,8 +103,6 @@ def verify(request: Request, view: View, *, top: int, seeds: int) -> Verified:
 
 def leads(found: Sequence[Candidate], study_file: StudyFile) -> list[Lead]:
     """Paired differences between the first candidate and each other, over the seeds that both finished."""
-    from scipy.special import stdtrit
-
     sign = 1.0 if study_file.metric.goal == "maximize" else -1.0
     first, results = found[0], []
     for other in found[1:]:
@@ -111,50 +110,5 @@ def leads(found: Sequence[Candidate], study_file: StudyFile) -> list[Lead]:
         gaps = [sign * (first.again[k] - other.again[k]) for k in shared]
         if not gaps:
             continue
-        mean, half = statistics.fmean(gaps), math.inf
-        if len(gaps) > 1:
-            spread = statistics.stdev(gaps) / math.sqrt(len(gaps))
-            half = float(stdtrit(len(gaps) - 1, 0.5 + LEVEL / 2)) * spread
-        results.append(Lead(other.number, mean, mean - half, mean + half))
+        results.append(Lead(other.number, *t_interval(gaps)))
     return results
-
-
-def show(verified: Verified, console: Console) -> None:
-    """The table and what follows from it, in words."""
-    table = Table(box=None, padding=(0, 2), header_style="bold")
-    for heading in ("trial", "in the study", "retrained", "spread", "first's lead", ""):
-        table.add_column(heading, justify="left" if heading in ("", "first's lead") else "right")
-    by_number = {lead.over: lead for lead in verified.leads}
-    for candidate in verified.candidates:
-        again = list(candidate.again.values())
-        lead = by_number.get(candidate.number)
-        table.add_row(
-            str(candidate.number),
-            f"{candidate.score:.4f}",
-            f"{statistics.fmean(again):.4f}" if again else "failed",
-            f"{statistics.stdev(again):.4f}" if len(again) > 1 else "",
-            "" if lead is None else f"{lead.mean:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]",
-            "" if lead is None else lead.verdict,
-        )
-    console.print(table)
-    curse = verified.curse
-    if not math.isnan(curse):
-        console.print(
-            f"winner's curse: the study flattered them by {curse:+.4f} {verified.metric}", markup=False
-        )
-    holding = sum(lead.verdict == "holds" for lead in verified.leads)
-    if verified.leads:
-        console.print(
-            f"the first's lead holds against {holding} of {len(verified.leads)} ({LEVEL:.0%} intervals)",
-            markup=False,
-        )
-
-
-def _change(study_file: StudyFile, config: Mapping[str, Any], k: int) -> dict[str, Any]:
-    """What retraining number k changes: the seed where the objective has one, and our model's split."""
-    if study_file.external:
-        return {"seed": 2000 + k} if "seed" in config else {}
-    changes = {"seed": 2000 + k}
-    if not study_file.objective:
-        changes["split_seed"] = int(config.get("split_seed", 42)) + k
-    return changes

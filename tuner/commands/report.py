@@ -6,8 +6,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuner.commands import options as opt
+
+if TYPE_CHECKING:
+    from tuner.show.report.blocks import Document
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -16,7 +20,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "report",
         summary="what studies found: terminal, PDF or HTML",
         description=(
-            "Shows winners, gains, costs, importances and the hypothesis ledger. With --output a PDF or a "
+            "Shows winners, gains, costs, importances and verdicts on the claims. With --output a PDF or a "
             "self-contained HTML page is written, its figures' numbers as CSV files beside it. "
             "Ensembles, calibration and decoding are shown as `ensemble compare` and `inference calibrate`, "
             "`tune` and `evaluate` measured them. Studies are read, not changed."
@@ -26,16 +30,10 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
     parser.add_argument("--output", type=Path, action="append", default=[], metavar="FILE.pdf|FILE.html")
     parser.add_argument(
-        "--hypotheses", action="store_true", help="the ledger of claims alone, on the terminal"
-    )
-    parser.add_argument(
-        "--pairs",
-        type=Path,
-        metavar="DIR",
-        help="write a study of matched pairs for each undecided claim there",
+        "--hypotheses", action="store_true", help="the verdicts on claims alone, on the terminal"
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data set shown (default: the only one)")
-    parser.add_argument("--json", action="store_true", help="the ledger, for programs")
+    parser.add_argument("--json", action="store_true", help="the verdicts, for programs")
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -45,8 +43,8 @@ def run(options: argparse.Namespace) -> None:
     from datetime import datetime
 
     from tuner.base.errors import InputError
-    from tuner.claims import material as data
-    from tuner.claims import verdicts as ledger
+    from tuner.claims import material as materials
+    from tuner.claims import verdicts
     from tuner.commands.fetch import fetched
     from tuner.show.report import sections, terminal
     from tuner.storage.access import open_records, storage_errors
@@ -58,29 +56,24 @@ def run(options: argparse.Namespace) -> None:
     with storage_errors(url):
         records = open_records(url)
         fetched(records, options.studies, options.results)
-        material = data.load(
-            records, options.studies, options.results, data=_data(options.data), made=datetime.now()
+        material = materials.load(
+            records, options.studies, options.results, data=options.data, made=datetime.now()
         )
-    if options.pairs is not None:
-        from tuner.claims import pairs
-
-        for path in pairs.write(material, options.pairs):
-            sys.stdout.write(f"python -m tuner study {path}\n")
     if options.json:
-        found = [asdict(finding) for finding in ledger.ledger(material)]
+        found = [asdict(finding) for finding in verdicts.findings(material)]
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
     elif options.hypotheses:
-        terminal.show_ledger(ledger.ledger(material), opt.console())
+        terminal.show_findings(verdicts.findings(material), opt.console())
     elif options.output:
         document = sections.document(material)
         for path in options.output:
             _write(document, path)
             opt.error_console().print(f"wrote {path}, numbers in {path.stem}_data/", markup=False)
-    elif options.pairs is None:
+    else:
         terminal.show(material, opt.console())
 
 
-def _write(document, path: Path) -> None:  # type: ignore[no-untyped-def]
+def _write(document: Document, path: Path) -> None:
     if path.suffix == ".html":
         from tuner.show.report import html
 
@@ -89,11 +82,3 @@ def _write(document, path: Path) -> None:  # type: ignore[no-untyped-def]
         from tuner.show.report import pdf
 
         pdf.write(document, path)
-
-
-def _data(folder: Path | None) -> Path | None:
-    """The data set that was asked for, or the only one there is."""
-    if folder is not None:
-        return folder
-    found = sorted(path.parent for path in Path("data").glob("*/manifest.json"))
-    return found[0] if len(found) == 1 else None

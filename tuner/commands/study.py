@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.commands import options as opt
 
 if TYPE_CHECKING:
+    from tuner.definition.campaign_file import CampaignFile
     from tuner.definition.study_file import StudyFile
+    from tuner.run.launch import Result
+    from tuner.run.request import Request
 
 DESCRIPTION = """\
 Runs a study until it has its number of finished trials; started again, it goes on where it was. A second
 terminal may join with the same command. Ctrl-C once: agents finish their epoch and put their trials back;
-twice: they are stopped at once. 'all' runs the whole campaign in its order; 'hypotheses' runs matched pairs
-for the claims that finished studies leave undecided."""
+twice: they are stopped at once. 'all' runs the shipped campaign, a file with `steps` another one.
+'hypotheses' runs matched pairs for the claims that finished studies leave undecided."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -27,13 +31,15 @@ def add(subparsers: opt.Subparsers) -> None:
         example="python -m tuner study loss_weighting --data data/mill --trials 12 --agents 2",
     )
     parser.add_argument(
-        "study", metavar="NAME|FILE.yaml|all|hypotheses", help="a shipped study, a sweep file, or see above"
+        "study",
+        metavar="NAME|FILE.yaml|all|hypotheses",
+        help="a shipped study, a sweep file, a campaign file, or see above",
     )
     parser.add_argument(
         "--agents",
         type=opt.positive,
         metavar="N",
-        help="trials at a time, at most (default: one a core, or one a GPU where our model trains on GPUs; "
+        help="trials at a time, at most (default: one a core, or one a GPU where trials use GPUs; "
         "with dask one a worker, with ray one a CPU)",
     )
     parser.add_argument(
@@ -49,7 +55,12 @@ def add(subparsers: opt.Subparsers) -> None:
     )
     parser.add_argument("--trials", type=opt.positive, metavar="N", help="finished trials wanted in all")
     parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop after this long")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data set (default: the only one in data/)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="what trials read: data set or bundle (default: the only one)",
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="fix a value of the configuration"
     )
@@ -62,6 +73,9 @@ def add(subparsers: opt.Subparsers) -> None:
     )
     parser.add_argument("--wandb-artifacts", action="store_true", help="online: upload run folders as well")
     parser.add_argument("--dry-run", action="store_true", help="show space, cost and first trials; run none")
+    parser.add_argument(
+        "--probe", action="store_true", help="with --dry-run: run the first epochs of one trial for its cost"
+    )
     parser.add_argument("--fresh", action="store_true", help="begin anew; the old study is kept aside")
     opt.add_artifacts(parser)
     opt.add_storage(parser)
@@ -69,107 +83,132 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from tuner.base.errors import InputError, WorkFailed
-    from tuner.run.launch import launch
+    from tuner.run import launch, plan
     from tuner.show.live import make_view
 
-    if options.study == "all":
-        _campaign(options)
-        return 0
     if options.study == "hypotheses":
         _hypotheses(options)
         return 0
+    campaign = _campaign_file(options.study)
+    if campaign is not None:
+        _campaign(campaign, options)
+        return 0
     request = request_for(options, options.study)
+    view = make_view(opt.error_console())
+    made = plan.make(request, view.say)
     if options.dry_run:
         from tuner.show.dry_run import show
 
-        show(request, opt.console())
+        show(made, opt.console(), probed=options.probe)
         return 0
-    if request.study_file.on == "bundle":
-        from tuner.campaign import on_bundle
+    result = launch.launch(made, view)
+    _stop_if_left(result)
+    from tuner.show.summary import show_end
 
-        if request.executor.kind != "local":
-            raise InputError(
-                f"{options.study} tunes a bundle's decoder on this machine: leave out --executor"
-            )
-        on_bundle.tune(request, opt.error_console())
-        return 0
-    result = launch(request, make_view(opt.error_console()))
+    show_end(made, result, opt.console())
+    return 0
+
+
+def _stop_if_left(result: Result) -> None:
+    """Raises what a study that was not finished ends the command with."""
+    from tuner.base.errors import WorkFailed
+
     if not result.fine:
         raise WorkFailed(result.reason)
     if result.interrupted:
         raise KeyboardInterrupt
-    from tuner.show.summary import show_end
-
-    show_end(request, result, opt.console())
-    return 0
 
 
-def _campaign(options: argparse.Namespace) -> None:
+def _campaign_file(name: str) -> CampaignFile | None:
+    """The campaign that is asked for: `all` is the shipped one, or a file with steps; None: it is a study."""
+    from tuner.definition.campaign_file import is_campaign, read_campaign
+    from tuner.definition.loading import shipped_campaign
+
+    if name == "all":
+        return shipped_campaign()
+    path = Path(name)
+    return read_campaign(path) if path.suffix in (".yaml", ".yml") and is_campaign(path) else None
+
+
+def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
     from tuner.base.errors import InputError
     from tuner.campaign.campaign import Campaign
-    from tuner.definition.study_file import CAMPAIGN
     from tuner.show.live import make_view
 
     if options.fresh or options.trials:
         raise InputError(
-            "'study all' takes neither --fresh nor --trials: give them to the studies one by one"
+            f"'study {options.study}' takes neither --fresh nor --trials: give them to the studies one by one"
         )
-    campaign = Campaign.of_the_guide(
-        request_for(options, CAMPAIGN[0]), lambda: make_view(opt.error_console()), opt.console()
+    console = opt.console()
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    campaign = Campaign(
+        file,
+        options.results,
+        lambda study: request_for(options, study),
+        lambda: make_view(opt.error_console()),
+        say,
+        timeout=options.timeout,
     )
     if options.dry_run:
-        campaign.show()
+        from tuner.show.dry_run import show_campaign
+
+        show_campaign(campaign, console, say, probed=options.probe)
     else:
         campaign.run()
 
 
 def _hypotheses(options: argparse.Namespace) -> None:
-    from dataclasses import replace
-
-    from tuner.base.errors import WorkFailed
     from tuner.claims import hypotheses
     from tuner.commands.fetch import fetched
-    from tuner.run.launch import as_begun, launch
+    from tuner.run import launch, plan
+    from tuner.show import claims
     from tuner.show.live import make_view
     from tuner.storage.access import open_records, storage_errors
 
-    console, view, url = opt.console(), make_view(opt.error_console()), opt.storage_url(options)
+    console, url = opt.console(), opt.storage_url(options)
     with storage_errors(url):
         records = open_records(url)
         fetched(records, (), options.results)
-        prepared = hypotheses.prepare(
+        found = hypotheses.prepare(
             records,
             options.results,
             chosen=options.data,
             overrides=opt.settings(options.set),
             fresh=options.fresh,
         )
-    if prepared.plan is not None or options.dry_run:
-        hypotheses.show_plan(prepared, console)
-    if prepared.file is None:
+    if not found:
+        console.print("no study here states a hypothesis", markup=False)
         return
-    request = request_for(options, prepared.file)
-    if options.data is None and (Path("data") / prepared.data).is_dir():
-        request = replace(request, data=Path("data") / prepared.data)
-    if options.dry_run:
-        hypotheses.show_cost(as_begun(request, view), console, view)
-        return
-    result = launch(request, view)
-    if not result.fine:
-        raise WorkFailed(result.reason)
-    if result.interrupted:
-        raise KeyboardInterrupt
-    console.print(f"{request.study_file.name}: {result.reason}", markup=False)
-    with storage_errors(url):
-        hypotheses.show_verdicts(open_records(url), options.results, console)
+    for prepared in found:
+        if prepared.pairs is not None or options.dry_run:
+            claims.show_plan(prepared, console)
+        if prepared.file is None:
+            continue
+        request = request_for(options, prepared.file)
+        if options.data is None and (Path("data") / prepared.data).is_dir() and prepared.data:
+            request = replace(request, data=Path("data") / prepared.data)
+        view = make_view(opt.error_console())
+        made = plan.make(request, view.say)
+        if options.dry_run:
+            if options.probe or made.workload.quick_probe:
+                claims.show_pairs_cost(made, console)
+            continue
+        result = launch.launch(made, view)
+        _stop_if_left(result)
+        console.print(f"{request.study_file.name}: {result.reason}", markup=False)
+    if not options.dry_run and any(prepared.file is not None for prepared in found):
+        with storage_errors(url):
+            claims.show_verdicts(open_records(url), options.results, console)
 
 
-def request_for(options: argparse.Namespace, study: str | StudyFile):  # type: ignore[no-untyped-def]
+def request_for(options: argparse.Namespace, study: str | StudyFile) -> Request:
     """What the command line asks for, as a request for `study`."""
     from tuner.definition.loading import load_study_file
     from tuner.run.executors.choice import ExecutorChoice
-    from tuner.run.launch import Request
+    from tuner.run.request import Request
 
     return Request(
         study_file=load_study_file(study) if isinstance(study, str) else study,

@@ -1,4 +1,4 @@
-"""`tour`: every room once, on simulated recordings."""
+"""`tour`: a guided demo on simulated recordings."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import argparse
 
 from tuner.commands import options as opt
 
+NEXT = """
+Next, with your own recordings:
+   python -m model import DIR --to data/mill       a folder of .csv or .csv.gz files
+   python -m tuner study loss_weighting            one study; 'study all' is the whole campaign
+   python -m ensemble build --k 10                 then: python -m inference decode FILE.csv"""
+
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "tour",
-        summary="every room once, on simulated recordings (a few minutes)",
+        summary="a guided demo on simulated recordings (a few minutes)",
         description="Simulated recordings, a small study, an ensemble, decoded lines beside the true ones.",
         example="python -m tuner tour",
     )
@@ -20,6 +26,20 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner.show import tour
+    from tuner.campaign.campaign import Campaign
+    from tuner.definition.campaign_file import read_campaign
+    from tuner.definition.loading import FOLDER
+    from tuner.run.request import Request
+    from tuner.show.live import make_view
+    from tuner.storage.access import default_url
 
-    tour.run(options.results, agents=options.agents, console=opt.console())
+    results, console = options.results / "tour", opt.console()
+    Campaign(
+        read_campaign(FOLDER / "tour.yaml"),
+        results,
+        lambda study: Request(study, default_url(results), results),
+        lambda: make_view(opt.error_console()),
+        lambda line: console.print(line, markup=False, soft_wrap=True),
+        {"agents": [] if options.agents is None else ["--agents", str(options.agents)]},
+    ).run()
+    console.print(NEXT, markup=False)

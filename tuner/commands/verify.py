@@ -1,4 +1,4 @@
-"""`verify`: retrains a study's best and says what of their lead survives."""
+"""`verify`: retrains a study's best and says how much of their lead is real."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "verify",
-        summary="retrain the best on new seeds: what of their lead survives",
+        summary="retrain the best on new seeds: how much of their lead is real",
         description="Retrains the best configurations on new seeds and other select recordings; resumable.",
         example="python -m tuner verify loss_weighting --top 5 --seeds 3",
     )
@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> None:
     from tuner.artifacts.run_store import Place
     from tuner.claims import verify
     from tuner.commands.fetch import fetched
-    from tuner.run.launch import Request
+    from tuner.run.request import Request
+    from tuner.show.claims import show_verified
     from tuner.show.live import make_view
     from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import load_study, stored_file
@@ -62,4 +63,4 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         sys.stdout.write(json.dumps(found.to_dict(), indent=1) + "\n")
     else:
-        verify.show(found, opt.console())
+        show_verified(found, opt.console())

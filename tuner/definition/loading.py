@@ -10,10 +10,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tuner.base.errors import InputError, nearest
+from tuner.definition.campaign_file import CampaignFile, is_campaign, read_campaign
 from tuner.definition.parse import parse_study
-from tuner.definition.study_file import CAMPAIGN, StudyFile
+from tuner.definition.study_file import StudyFile
 
-FOLDER = Path(__file__).parent.parent.parent / "studies"
+_ENGINE = Path(__file__).parent.parent
+# beside the engine in a checkout, inside it where a wheel was installed
+FOLDER = next(
+    (f for f in (_ENGINE / "studies", _ENGINE.parent / "studies") if f.is_dir()), _ENGINE / "studies"
+)
+CAMPAIGN = "campaign"  # the shipped campaign
 
 
 def load_study_file(name_or_path: str | Path) -> StudyFile:
@@ -47,8 +53,15 @@ def find(name_or_path: str | Path) -> Path:
 
 def shipped() -> list[str]:
     """The names of the studies that come with the project: the campaign in its order, then any others."""
-    found = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-    return [name for name in CAMPAIGN if name in found] + [name for name in found if name not in CAMPAIGN]
+    found = sorted(path.stem for path in FOLDER.glob("*.yaml") if not is_campaign(path))
+    first = [name for name in shipped_campaign().studies if name in found]
+    return first + [name for name in found if name not in first]
+
+
+def shipped_campaign() -> CampaignFile:
+    """The campaign that comes with the project; one without steps where there is none."""
+    path = FOLDER / f"{CAMPAIGN}.yaml"
+    return read_campaign(path) if path.is_file() else CampaignFile(path, (), ())
 
 
 def from_plain(raw: Mapping[str, Any], *, name: str, path: Path) -> StudyFile:

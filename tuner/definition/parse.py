@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from tuner.base.errors import InputError
 from tuner.base.words import slug
 from tuner.definition import expressions, yaml_source
 from tuner.definition.constraints import Constraint, Hypothesis
-from tuner.definition.parse_space import check_model_parameters, parse_space
+from tuner.definition.parse_space import lines_of, parse_space
 from tuner.definition.pruner_settings import KINDS as PRUNERS
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.space import Space
-from tuner.definition.study_file import Base, Metric, StudyFile
+from tuner.definition.study_file import Base, Metric, Resources, StudyFile
 from tuner.definition.yaml_source import Section
 
 # what W&B's schema knows (sweeps 0.3.0)
@@ -32,6 +33,10 @@ TUNER_KEYS = (
         "expectation",
         "on",
         "objective",
+        "workload",
+        "resources",
+        "weights",
+        "seed",
         "sampler",
         "pruner",
         "max_epochs",
@@ -42,6 +47,7 @@ TUNER_KEYS = (
 )
 METHODS = ("bayes", "random", "grid", "custom")
 SAMPLERS = ("tpe", "random", "grid", "gp", "cmaes", "nsgaii", "qmc", "auto")
+_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<prefix>[kKMGT])(?P<binary>i)?)?B?")
 _OF_METHOD = {"bayes": "tpe", "random": "random", "grid": "grid", "custom": "tpe"}
 _PRUNER_KEYS = tuple(f.name for f in dataclasses.fields(PrunerSettings) if f.name != "kind")
 
@@ -63,16 +69,16 @@ def parse_study(path: Path) -> StudyFile:
         top.section("controller").choice("type", ("local", "cloud"))
     program, command = top.text("program"), _command(top)
     function = _checked(own, "objective", _function)
-    on = own.choice("on", ("train", "bundle"), "train")
-    ours = program is None and command is None and function is None
-    if ours and ("job" in top or "image_uri" in top):
+    workload = _workload(own)
+    runs = [key for key, value in (("program", program or command), ("tuner.objective", function)) if value]
+    if len(runs) + bool(workload) > 1:
+        own.fail("workload", f"expected one thing to run, got {' and '.join([*runs, 'tuner.workload'])}")
+    if not runs and not workload and ("job" in top or "image_uri" in top):
         key = "job" if "job" in top else "image_uri"
         top.fail(key, "needs W&B's servers to start; give the script as 'program' to run it here")
 
     space = parse_space(top, own)
-    if ours and on == "train":
-        check_model_parameters(top.section("parameters"), space)
-    objectives = _objectives(top, own, method, ours=ours)
+    objectives = _objectives(top, own, method)
     run_cap = top.integer("run_cap", least=1)
     if method == "grid":
         run_cap = _grid_size(top, space, run_cap)
@@ -98,7 +104,11 @@ def parse_study(path: Path) -> StudyFile:
         hypotheses=tuple(_hypothesis(section) for section in own.sections("hypotheses")),
         seeds=_seeds(own),
         max_epochs=max_epochs,
-        on=on,
+        workload=workload,
+        resources=_resources(own),
+        weights=_weights(own),
+        seed=own.text("seed"),
+        lines=lines_of(top),
         description=top.text("description", ""),
         purpose=own.text("purpose", "").strip(),
         cost=own.text("cost", "").strip(),
@@ -125,6 +135,51 @@ def _function(text: str) -> str:
     return text
 
 
+def _workload(own: Section) -> str | None:
+    """A class, or the name of an installed workload. `on: bundle` is how it was written before 0.2."""
+    older = own.choice("on", ("train", "bundle"))
+    text = own.text("workload", "bundle" if older == "bundle" else None)
+    if text is None:
+        return None
+    module, colon, name = text.partition(":")
+    parts = [*module.removesuffix(".py").split("."), *([name] if colon else [])]
+    if not all(part.isidentifier() for part in parts) and not (colon and module.endswith(".py")):
+        own.fail("workload", f"expected package.module:Class or an installed workload's name, got {text!r}")
+    return text
+
+
+def _resources(own: Section) -> Resources:
+    """`resources: {gpus: 0.5, cpus: 4, memory: 8GiB}`."""
+    if "resources" not in own:
+        return Resources()
+    section = own.section("resources")
+    section.only(("gpus", "cpus", "memory"), "key")
+    gpus = section.number("gpus")
+    if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+        section.fail("gpus", f"expected a whole number, or a share between 0 and 1, got {gpus:g}")
+    memory = section.get("memory", (str, int), "a size such as 8GiB")
+    return Resources(
+        gpus=gpus,
+        cpus=section.integer("cpus", least=1),
+        memory=None if memory is None else _bytes(section, str(memory)),
+    )
+
+
+def _bytes(section: Section, text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        section.fail("memory", f"expected a size such as 8GiB or 500MB, got {text!r}")
+    base = 1024 if match["binary"] else 1000
+    return int(float(match["number"]) * base ** " kMGT".index((match["prefix"] or " ").replace("K", "k")))
+
+
+def _weights(own: Section) -> tuple[str, ...] | None:
+    patterns = own.list("weights")
+    if not all(isinstance(p, str) and p and not p.startswith("/") and ".." not in p for p in patterns):
+        own.fail("weights", f"expected patterns of files in the run folder ('*.pt'), got {patterns!r}")
+    return tuple(patterns) if "weights" in own else None
+
+
 def _command(top: Section) -> tuple[str, ...] | None:
     if "command" not in top:
         return None
@@ -145,7 +200,7 @@ def _metric(section: Section) -> Metric:
     return Metric(name, goal, section.number("target"))
 
 
-def _objectives(top: Section, own: Section, method: str, *, ours: bool) -> tuple[Metric, ...]:
+def _objectives(top: Section, own: Section, method: str) -> tuple[Metric, ...]:
     """The metric first; from `metrics` (W&B, method custom) or `tuner.objectives` where there are several."""
     if "metric" in top and "metrics" in top:
         top.fail("metrics", "expected either 'metric' or 'metrics'")
@@ -163,8 +218,6 @@ def _objectives(top: Section, own: Section, method: str, *, ours: bool) -> tuple
         return several
     if method == "bayes" or "early_terminate" in top or "pruner" in own:
         top.fail("metric", "missing; expected the metric to optimise, {name: …, goal: minimize or maximize}")
-    if ours:
-        return (Metric("val/overall_acc", "maximize", declared=False),)
     return (Metric("loss", "minimize", declared=False),)
 
 

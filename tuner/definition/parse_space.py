@@ -187,43 +187,16 @@ def _points(own: Section, space: Space) -> tuple[dict[str, Any], ...]:
     return tuple(points)
 
 
-def check_model_parameters(section: Section, space: Space) -> None:
-    """Checks names and values against the options of this project's model.
+def lines_of(top: Section) -> dict[str, int]:
+    """The line of each parameter in the file, by dotted name."""
+    found: dict[str, int] = {}
 
-    Raises:
-        InputError: file, line and key of a parameter that the model lacks or a value it does not take.
-    """
-    from model.config import Config
+    def walk(section: Section, path: tuple[str, ...]) -> None:
+        for name in section:
+            inner = section.section(name)
+            found[".".join((*path, name))] = section.line(name)
+            if "parameters" in inner:
+                walk(inner.section("parameters"), (*path, name))
 
-    valid = sorted(Config().to_dict())
-    judged_together = (
-        set().union(*(expressions.names(text) for text in space.requires)) if space.requires else set()
-    )
-    for parameter in space.parameters:
-        name = parameter.path[0]
-        if parameter.name not in valid:
-            section.fail(
-                name, f"no option of the model{nearest(parameter.name, valid)} (or name your 'program')"
-            )
-        if name in judged_together:
-            continue
-        for value in _extremes(parameter.distribution):
-            try:
-                Config.from_dict({name: value})
-            except InputError as error:
-                section.fail(name, str(error).partition(": ")[2] or str(error))
-
-
-def _extremes(distribution: Distribution) -> list[Any]:
-    """Values whose validity is the distribution's: all choices, or both bounds."""
-    match distribution:
-        case Constant(value=value):
-            return [value]
-        case Choice(values=values) | WeightedChoice(values=values):
-            return list(values)
-        case Numeric(q=None):
-            low, high = distribution.bounds
-            return [
-                int(b) if distribution.kind == "int_uniform" else b for b in (low, high) if math.isfinite(b)
-            ]
-    return [distribution.quantile(u) for u in (1e-6, 1 - 1e-6)]
+    walk(top.section("parameters"), ())
+    return found

@@ -111,6 +111,17 @@ class Space:
                 _put(config, parameter.path, parameter.distribution.from_param(params[parameter.name]))
         return config
 
+    def values_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The searched parameters of a trial in the file's terms, by dotted name; inactive ones absent."""
+        config = self.config_of(params)
+        found = {}
+        for parameter in self.searched:
+            try:
+                found[parameter.name] = expressions.lookup(parameter.name, config)
+            except expressions.Unknown:
+                continue
+        return found
+
     def grid(self) -> list[dict[str, Any]]:
         """Every configuration of a grid search, each once: the design's points, or the full product.
 

@@ -7,22 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
+from tuner.base.errors import InputError
 from tuner.definition.constraints import Constraint, Hypothesis
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.space import Space
-
-# the guide's order, which is the campaign's
-CAMPAIGN = (
-    "vocabulary_bucketing",
-    "augmentation_optimization",
-    "warmup_optimization",
-    "architecture_sweep",
-    "loss_weighting",
-    "inference_parameters",
-    "head_temperatures",
-)
 
 
 @dataclass(frozen=True)
@@ -48,6 +38,20 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a trial needs of the machine it runs on; None: what its workload says.
+
+    Attributes:
+        gpus: how many; a fraction (0.5) is a share of one.
+        cpus: cores. memory: bytes.
+    """
+
+    gpus: float | None = None
+    cpus: int | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
 class Base:
     """What the space's values are put on: the confirmed winner of a study, then `config`."""
 
@@ -66,12 +70,17 @@ class StudyFile:
         front: metrics beside the objective over which a Pareto front is drawn from the records, at no cost
             to pruning (`parameters`, `ms_per_window`).
         program, command: an external script's, as in W&B.
-        objective: a Python function `package.module:function` with the contract of `model.train`.
+        objective: a Python function, `package.module:function` or `file.py:function`.
+        function: the function itself, pickled, where it was given in Python and not by name.
+        workload: a class that runs the trials, `package.module:Class`, or the name of an installed one.
         sampler: resolved name (tpe, random, grid, gp, cmaes, nsgaii, qmc).
         base: values beneath the space's; a trial's configuration is base, then `epochs`, then the space's.
         seeds: on which the campaign and `verify` retrain the best configurations.
         max_epochs: epochs of a whole trial (`epochs` of the configuration), or None where that is the file's.
-        on: "train", or "bundle" for studies of a decoder that train nothing.
+        resources: what a trial needs.
+        weights: patterns of the files in a run folder that only the best trials keep; None: the workload's.
+        seed: the parameter that seeds a run, where it has another name than `seed`.
+        lines: line of each parameter in the file, for messages.
         raw: the file as plain Python.
     """
 
@@ -95,7 +104,12 @@ class StudyFile:
     hypotheses: tuple[Hypothesis, ...] = ()
     seeds: tuple[int, ...] = (1,)
     max_epochs: int | None = None
-    on: Literal["train", "bundle"] = "train"
+    function: bytes | None = field(default=None, compare=False, repr=False)
+    workload: str | None = None
+    resources: Resources = Resources()
+    weights: tuple[str, ...] | None = None
+    seed: str | None = None
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     description: str = ""
     purpose: str = ""
     cost: str = ""
@@ -111,16 +125,11 @@ class StudyFile:
         """The design that replaces a grid's full product, or empty."""
         return self.space.points
 
-    @property
-    def external(self) -> bool:
-        """Whether trials run a script of the user's as a child process."""
-        return self.program is not None or self.command is not None
-
-    @property
-    def starts_from_known(self) -> bool:
-        """Whether trial 0 is a configuration known to be good: our model's default, or the file's base."""
-        ours = not self.external and self.objective is None and self.on == "train"
-        return ours or bool(self.base.config)
+    def fail(self, parameter: str, message: str) -> NoReturn:
+        """Raises InputError: one line with the file, the line, the name of a parameter and the message."""
+        line = self.lines.get(parameter)
+        where = f"{self.path}:{line}" if line else str(self.path)
+        raise InputError(f"{where}: 'parameters.{parameter}': {message}")
 
     def digest(self) -> str:
         """A hash of the file's content (its comments and layout left out)."""

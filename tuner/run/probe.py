@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tuner.base.errors import Pruned
+from tuner.base.errors import Pruned, WorkFailed
 from tuner.definition.pruner_settings import PrunerSettings, bracket_budgets, rung_steps
-from tuner.run.executors.local import share, threads_in_environment
-from tuner.workloads.objective import Objective
+from tuner.definition.study_file import StudyFile
+from tuner.run.executors.local import clean_main, threads_in_environment
+from tuner.workloads.registry import workload_of
+from tuner.workloads.workload import Workload
 
 PROBE_EPOCHS = 2
 PROBE_SECONDS = 20.0
@@ -30,13 +35,48 @@ class Probe:
         return self.first_epoch + self.epoch * max(0.0, epochs - 1)
 
 
-def measure(objective: Objective, config: Mapping[str, Any], *, agents: int) -> Probe:
-    """Runs the first epochs of one trial in a folder that is thrown away, on the threads that an agent has.
+def measure(
+    file: StudyFile, config: Mapping[str, Any], *, inputs: Path | None = None, threads: int = 1
+) -> Probe:
+    """Runs the first epochs of one trial in a process and a folder that are thrown away.
 
-    An objective that reports nothing is run to its end; its whole time counts as the first epoch.
+    A trial that reports nothing is run to its end; its whole time counts as the first epoch.
+
+    Raises:
+        WorkFailed: the trial failed before its first report.
     """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    with threads_in_environment(threads), clean_main():
+        process = context.Process(target=_measure, args=(file, dict(config), inputs, theirs), daemon=False)
+        process.start()
+    theirs.close()
+    try:
+        found: Probe | str = ours.recv()
+    except EOFError:
+        found = "its process ended without a word"
+    finally:
+        process.join()
+    if isinstance(found, str):
+        raise WorkFailed(f"{file.name}: the probe failed: {found}")
+    return found
+
+
+def _measure(file: StudyFile, config: dict[str, Any], inputs: Path | None, to: Connection) -> None:
+    """The probe's process; what the trial prints goes nowhere."""
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        to.send(timed(workload_of(file), config, inputs=inputs))
+    except Exception as error:
+        to.send(f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def timed(workload: Workload, config: Mapping[str, Any], *, inputs: Path | None) -> Probe:
+    """Times the first epochs of one trial in this process."""
     times: list[float] = []
-    told: list[float] = []  # what the objective says of its epochs, where it does
+    told: list[float] = []  # what the trial says of its epochs, where it does
     started = time.perf_counter()
 
     def report(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -46,9 +86,10 @@ def measure(objective: Objective, config: Mapping[str, Any], *, agents: int) -> 
         if len(times) >= PROBE_EPOCHS or times[-1] - started > PROBE_SECONDS:
             raise Pruned("probe")
 
-    with TemporaryDirectory() as folder, threads_in_environment(share(agents)):
+    with TemporaryDirectory() as folder:
+        run_folder = Path(folder) / "results" / "runs" / "probe" / "0"
         try:
-            objective(config, report, run_folder=Path(folder) / "results" / "runs" / "probe" / "0")
+            workload.run(config, report, run_folder=run_folder, inputs=inputs)
         except Pruned:
             pass
         except Exception:

@@ -13,41 +13,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tuner.run.agent.order import Order
-from tuner.run.executors.protocol import Executor, Worker
+from tuner.run.events import AgentState, Event
+from tuner.run.executors.protocol import Executor
 
 POLL_SECONDS = 0.2
 QUICK_DEATH_SECONDS = 10.0  # an agent that dies this soon after its start, five times in a row, will again
 MAX_QUICK_DEATHS = 5
-
-
-@dataclass
-class AgentState:
-    """What the supervisor knows of one agent, for the view."""
-
-    index: int
-    worker: Worker
-    started: float
-    doing: str = "starting"  # starting, ready, idle, running, left, refused
-    owner: dict[str, Any] | None = None  # of its trials' leases, once it has said so
-    refusal: str = ""  # why it cannot work where it is
-    number: int | None = None
-    epoch: int | None = None
-    value: float | None = None
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened, for the view: kind is that of the agent's message, or `died`,
-    `waits` (there is no place for it yet) or `stopping`."""
-
-    kind: str
-    agent: int
-    content: dict[str, Any]
 
 
 class Supervisor:

@@ -10,19 +10,20 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
+from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG
 from tuner.search import ranking
 from tuner.storage.records import Records
 from tuner.storage.stored import CONFIRMED, stored_file
 from tuner.storage.study_store import ORIGIN
-
-NOT_INHERITED = frozenset({"epochs", "seed", "split_seed", "device", "track"})
+from tuner.workloads.registry import workload_if_known
+from tuner.workloads.workload import Workload
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The best trial of a study. `inherits`: its values that differ from our model's defaults."""
+    """The best trial of a study. `inherits`: its values that differ from a plain run's."""
 
     study: str
     number: int
@@ -46,7 +47,8 @@ def inherited(records: Records, name: str, results: Path) -> Winner | None:
     confirmed = study.user_attrs.get(CONFIRMED)
     config = config_of(study, trial, results)
     value = confirmed["mean"] if confirmed else trial.values[0]
-    return Winner(name, trial.number, value, bool(confirmed), _differing(config))
+    inherits = _inherited(config, workload_if_known(stored_file(study)))
+    return Winner(name, trial.number, value, bool(confirmed), inherits)
 
 
 def winning_trial(study: optuna.Study) -> FrozenTrial | None:
@@ -66,12 +68,14 @@ def config_of(study: optuna.Study, trial: FrozenTrial, results: Path) -> dict[st
     return {**(origin.get("base") or {}), **own, **(origin.get("overrides") or {})}
 
 
-def _differing(config: Mapping[str, Any]) -> dict[str, Any]:
-    from model.config import Config
-
-    defaults = Config().to_dict()
+def _inherited(config: Mapping[str, Any], workload: Workload) -> dict[str, Any]:
+    """The values that a winner hands on: those that a plain run would not have anyway."""
+    try:
+        defaults = workload.defaults() or {}
+    except InputError:  # the code that ran is not here any more
+        defaults = {}
     return {
         name: value
         for name, value in config.items()
-        if name not in NOT_INHERITED and (name not in defaults or defaults[name] != value)
+        if name not in workload.not_inherited and (name not in defaults or defaults[name] != value)
     }

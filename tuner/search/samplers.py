@@ -31,28 +31,31 @@ BEHIND_ALL = 1e12  # more than any complete trial misses its constraints by
 _TRIES = 100  # draws before a configuration that breaks `requires` is handed on, for the agent to refuse
 
 
-def make(study_file: StudyFile, seed: int) -> BaseSampler:
+def make(study_file: StudyFile, seed: int, *, known_start: bool = False) -> BaseSampler:
     """The sampler of a study.
 
     Args:
         seed: differs by agent and restart (equal seeds draw equal start-up trials). Quasi-random points are
             one sequence that all agents share, so `qmc` is seeded by the study's name alone.
+        known_start: the study's first trial is a configuration that is known to be good.
 
     Raises:
         InputError: the sampler needs a package that is not installed.
     """
     with warnings.catch_warnings():  # Optuna 5.0 calls TPE's group and QMC experimental
         warnings.simplefilter("ignore", ExperimentalWarning)
-        sampler = _by_name(study_file, seed)
+        sampler = _by_name(study_file, seed, known_start)
     return RequiresSampler(sampler, study_file.space) if study_file.space.requires else sampler
 
 
-def _by_name(study_file: StudyFile, seed: int) -> BaseSampler:
+def _by_name(study_file: StudyFile, seed: int, known_start: bool) -> BaseSampler:
     quiet: dict[str, Any] = {"warn_independent_sampling": False}
     match study_file.sampler:
         case "random" | "grid":  # grid points are enqueued: a grid's sampler is never asked
             return optuna.samplers.RandomSampler(seed=seed)
         case "gp":
+            if importlib.util.find_spec("torch") is None:
+                raise InputError("sampler gp needs PyTorch: pip install torch, or choose tpe")
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, **quiet)
         case "cmaes":
             if importlib.util.find_spec("cmaes") is None:
@@ -69,7 +72,7 @@ def _by_name(study_file: StudyFile, seed: int) -> BaseSampler:
     # group: a conditional parameter is modelled among the trials that have it
     return TPE(
         seed=seed,
-        n_startup_trials=STARTUP_TRIALS_FROM_KNOWN if study_file.starts_from_known else STARTUP_TRIALS,
+        n_startup_trials=STARTUP_TRIALS_FROM_KNOWN if known_start else STARTUP_TRIALS,
         multivariate=True,
         group=study_file.space.conditional,
     )

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from tuner.base.files import read_json
-from tuner.run import launch
+from tuner.base import plugins
 from tuner.run.executors.local import available_memory
 from tuner.storage.access import find_records, hide_password, storage_errors
 from tuner.tracking import mode as tracking_mode
+from tuner.workloads.workload import SMALL_MEMORY
 
 LEAST_FREE = 2**30  # bytes of disk that a small study fits in
 
@@ -39,11 +39,10 @@ def examine(url: str, results: Path) -> list[Check]:
             lambda: (True, f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ),
         ("cores, memory", _machine),
-        ("data", _data),
         ("results", lambda: _results(results)),
         ("storage", lambda: _storage(url)),
-        ("torch", _torch),
         ("W&B", lambda: (True, tracking_mode.resolve("auto")[1])),
+        *(check for checks in plugins.hooks("checks") for check in checks()),
     ]
     checks = []
     for name, look in looks:
@@ -65,21 +64,9 @@ def table(checks: list[Check]) -> Table:
 
 def _machine() -> tuple[bool, str]:
     free = available_memory()
-    room = max(0, free // launch.MODEL_MEMORY)
+    room = max(0, free // SMALL_MEMORY)
     cores = os.cpu_count() or 1
     return room >= 1, f"{cores} cores, {free / 2**30:.1f} GiB free: room for {min(room, cores)} agents"
-
-
-def _data() -> tuple[bool, str]:
-    from model.recordings import MANIFEST
-
-    found = []
-    for manifest in sorted(Path("data").glob(f"*/{MANIFEST}")):
-        content = read_json(manifest)
-        found.append(f"{manifest.parent} ({len(content['recordings'])} recordings, {content['rows']:,} rows)")
-    if not found:
-        return True, "none imported: studies use the simulator's (python -m model import DIR takes yours)"
-    return True, ", ".join(found)
 
 
 def _results(results: Path) -> tuple[bool, str]:
@@ -103,15 +90,3 @@ def _storage(url: str) -> tuple[bool, str]:
             names = [study.study_name for study in records.get_all_studies()]
     milliseconds = 1000 * (time.perf_counter() - began)
     return True, f"{shown}: {len(names)} studies, locked and read in {milliseconds:.0f} ms"
-
-
-def _torch() -> tuple[bool, str]:
-    import torch
-
-    if torch.cuda.is_available():
-        device = f"cuda ({torch.cuda.get_device_name(0)})"
-    elif torch.backends.mps.is_available():
-        device = "mps"
-    else:
-        device = "cpu"
-    return True, f"{torch.__version__}, device {device}, {torch.get_num_threads()} threads"

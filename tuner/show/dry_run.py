@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -10,50 +12,94 @@ from rich.console import Console
 from rich.table import Table
 
 from tuner.base.words import duration, in_words
+from tuner.campaign import confirm
+from tuner.campaign.campaign import Campaign
 from tuner.definition.study_file import StudyFile
-from tuner.run import launch, probe
+from tuner.run import plan as plans
+from tuner.run import probe
 from tuner.run.agent import agent
-from tuner.run.launch import Request
+from tuner.run.executors.local import share
+from tuner.run.plan import Plan
+from tuner.run.probe import Probe
 from tuner.search import samplers
-from tuner.show.live import PlainView
-from tuner.workloads import objective
+from tuner.workloads.registry import workload_of
 
 FIRST = 3  # configurations shown
 
 
-def show(request: Request, console: Console) -> None:
-    """Prints the plan of a study."""
-    study_file = request.study_file
-    view = PlainView(console)
-    data = launch.data_for(request, view)
-    base = {**dict(request.base or study_file.base.config), **launch.epochs_of(study_file)}
-    _heading(study_file, request, console)
-    console.print(_space_table(study_file))
-    for text in study_file.requires:
+def show(plan: Plan, console: Console, *, probed: bool = False) -> None:
+    """Prints the plan of a study. `probed`: run the first epochs of a trial, to tell the cost."""
+    file = plan.file
+    _heading(plan, console)
+    console.print(_space_table(file))
+    for text in file.requires:
         console.print(f"requires: {text}", markup=False)
-    for constraint in study_file.constraints:
+    for constraint in file.constraints:
         console.print(f"constraint: {constraint}", markup=False)
-    configs = first_configurations(study_file, base, request.seed)
+    configs = first_configurations(plan)
     for index, config in enumerate(configs):
-        console.print(f"trial {index}: {in_words({**config, **request.overrides})}", markup=False)
-    if study_file.on == "train":
-        _cost(study_file, request, objective.resolve(study_file, data=data), {**base, **configs[0]}, console)
+        console.print(f"trial {index}: {in_words({**config, **plan.overrides})}", markup=False)
+    if probed or plan.workload.quick_probe:
+        _cost(plan, {**plan.base, **configs[0]}, console)
+    elif not plan.workload.deterministic:
+        console.print("cost: not measured; --probe runs the first epochs of one trial", markup=False)
 
 
-def _heading(study_file: StudyFile, request: Request, console: Console) -> None:
-    for text in (study_file.purpose, study_file.expectation):
+def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], None], *, probed: bool) -> None:
+    """Prints a campaign's steps, with an estimate from a probe of each kind of work."""
+    hours, measured = 0.0, None
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    for heading in ("", "study", "runs", "epochs a run", "estimate", "asks"):
+        table.add_column(heading)
+    begun = campaign.begun()
+    for number, step in enumerate(campaign.file.steps, 1):
+        if step.study is None:
+            table.add_row(str(number), " ".join(step.run[:3]), "", "", "", step.why)
+            continue
+        file = campaign.study(step)
+        runs = file.run_cap or 0
+        if workload_of(file).deterministic:
+            table.add_row(str(number), file.name, str(runs), "none", "minutes", file.purpose)
+            continue
+        request = replace(campaign.request(step, file, begun), base={})
+        plan = plans.make(request, say if measured is None else _nothing)
+        agents, length = plan.agents(None), plan.length or 1
+        mean = probe.expected_epochs(plan.pruner, length)
+        estimate = "not measured (--probe)"
+        if probed or plan.workload.quick_probe:
+            measured = measured or _probe(plan, dict(plan.default or {}), agents)
+            confirming = confirm.TOP * len(file.seeds) * measured.trial(length)
+            seconds = (runs * measured.trial(mean) + confirming) / agents
+            hours += seconds / 3600
+            estimate = duration(seconds)
+        table.add_row(str(number), file.name, str(runs), f"{mean:.1f} of {length}", estimate, file.purpose)
+    console.print(table)
+    if measured is not None:
+        console.print(
+            f"in all about {hours:.1f} hours ({measured.epoch:.1f} s an epoch, measured now)", markup=False
+        )
+
+
+def _nothing(line: str) -> None:
+    """Says nothing: what the first study has said holds for the others."""
+
+
+def _heading(plan: Plan, console: Console) -> None:
+    file, request = plan.file, plan.request
+    for text in (file.purpose, file.expectation):
         if text:
             console.print(text, markup=False)
-    metric = study_file.metric
-    total = request.trials or study_file.run_cap
+    total = request.trials or file.run_cap
+    aims = ", ".join(f"{metric.goal} {metric.name}" for metric in file.objectives)
     console.print(
-        f"{study_file.name}: {study_file.method} ({study_file.sampler}), "
-        f"{'no end of' if total is None else total} trials, {metric.goal} {metric.name}",
+        f"{file.name}: {file.method} ({file.sampler}), {total or 'no end of'} trials, {aims}",
         markup=False,
     )
-    console.print(f"pruner: {study_file.pruner.describe()}", markup=False)
-    if study_file.base.winner_of:
-        console.print(f"starts from the winner of {study_file.base.winner_of}", markup=False)
+    console.print(f"pruner: {plan.pruner.describe()}", markup=False)
+    if plan.inputs.name:
+        console.print(f"reads: {plan.inputs.in_words()}", markup=False)
+    if file.base.winner_of:
+        console.print(f"starts from the winner of {file.base.winner_of}", markup=False)
 
 
 def _space_table(study_file: StudyFile) -> Table:
@@ -68,42 +114,42 @@ def _space_table(study_file: StudyFile) -> Table:
     return table
 
 
-def first_configurations(study_file: StudyFile, base: dict[str, Any], seed: int) -> list[dict[str, Any]]:
+def first_configurations(plan: Plan) -> list[dict[str, Any]]:
     """What the first agent of a new study would try first."""
-    if study_file.method == "grid":
-        return study_file.space.grid()[:FIRST]
+    file = plan.file
+    if file.method == "grid":
+        return file.space.grid()[:FIRST]
     logging.getLogger("optuna").setLevel(logging.ERROR)
+    seed = agent.seed_of(file.name, plan.request.seed, 0)
     study = optuna.create_study(
-        sampler=samplers.make(study_file, agent.seed_of(study_file.name, seed, 0)),
-        directions=[metric.goal for metric in study_file.objectives],
+        sampler=samplers.make(file, seed, known_start=plan.default is not None),
+        directions=[metric.goal for metric in file.objectives],
     )
-    default = launch.default_of(study_file, base)
-    if default:
-        study.enqueue_trial(study_file.space.params_for(default, nearest=True))
-    return [study_file.space.suggest(study.ask()) for _ in range(FIRST)]
+    if plan.default:
+        study.enqueue_trial(file.space.params_for(plan.default, nearest=True))
+    return [file.space.suggest(study.ask()) for _ in range(FIRST)]
 
 
-def _cost(
-    study_file: StudyFile,
-    request: Request,
-    run: objective.Objective,
-    config: dict[str, Any],
-    console: Console,
-) -> None:
+def _probe(plan: Plan, config: dict[str, Any], agents: int) -> Probe:
+    whole = {**config, **plan.overrides}
+    return probe.measure(plan.file, whole, inputs=plan.inputs.folder, threads=share(agents))
+
+
+def _cost(plan: Plan, config: dict[str, Any], console: Console) -> None:
     """Hours, from a measured probe of the first configuration on one agent."""
-    total = request.trials or study_file.run_cap
-    agents = launch.agents_for(request, total)
-    measured = probe.measure(run, {**config, **request.overrides}, agents=agents)
-    epochs = int(request.overrides.get("epochs", 0)) or study_file.max_epochs or 1
-    mean = probe.expected_epochs(study_file.pruner, epochs)
-    a_trial = measured.trial(mean)
+    total = plan.request.trials or plan.file.run_cap
+    agents = plan.agents(total)
+    measured = _probe(plan, config, agents)
+    epochs = plan.length or 1
+    mean = probe.expected_epochs(plan.pruner, epochs)
+    each = measured.trial(mean)
+    in_all = (
+        ""
+        if total is None
+        else f"; {total} trials with {agents} agents: about {duration(each * total / agents)}"
+    )
     console.print(
         f"cost: {measured.epoch:.2f} s an epoch (measured now, one process), "
-        f"about {mean:.1f} of {epochs} epochs a trial, {duration(a_trial)} a trial"
-        + (
-            ""
-            if total is None
-            else f"; {total} trials with {agents} agents: about {duration(a_trial * total / agents)}"
-        ),
+        f"about {mean:.1f} of {epochs} epochs a trial, {duration(each)} a trial{in_all}",
         markup=False,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import optuna
 from optuna.trial import TrialState
@@ -16,35 +15,13 @@ from rich.text import Text
 
 from tuner.base.words import duration
 from tuner.definition.study_file import StudyFile
-from tuner.run.supervisor import AgentState, Event
+from tuner.run.events import AgentState, Event, View
 from tuner.search import ranking
 from tuner.storage.outage import cause_of, is_unreachable
 from tuner.storage.records import Records
 
 PLAIN_SECONDS = 5.0
 COUNT_SECONDS = 1.0  # between looks at the storage, where other terminals' trials show
-
-
-class View(Protocol):
-    """Shows a study; `begin` and `end` enclose its run."""
-
-    def say(self, line: str) -> None: ...
-
-    def begin(
-        self,
-        study: optuna.Study,
-        records: Records,
-        study_file: StudyFile,
-        *,
-        total: int | None,
-        agents: int | None,
-    ) -> None: ...
-
-    def event(self, event: Event) -> None: ...
-
-    def tick(self, agents: Sequence[AgentState]) -> None: ...
-
-    def end(self) -> None: ...
 
 
 def make_view(console: Console) -> View:

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from tuner.base.words import duration, sparkline
 from tuner.definition.study_file import StudyFile
-from tuner.run.launch import Request, Result
+from tuner.run.launch import Result
+from tuner.run.plan import Plan
 from tuner.run.winner import config_of
 from tuner.search import ranking
 from tuner.show.cost import Cost, cost_of
@@ -184,7 +185,7 @@ def best_trials(study: optuna.Study, study_file: StudyFile, results: Path, *, to
         Rank(
             place,
             trial,
-            _values(study_file, trial),
+            study_file.space.values_of(trial.params),
             config_of(study, trial, results),
         )
         for place, trial in enumerate(best, 1)
@@ -216,12 +217,13 @@ def best_table(ranks: Sequence[Rank], study_file: StudyFile, *, width: int = 100
     return table
 
 
-def show_end(request: Request, result: Result, console: Console) -> None:
+def show_end(plan: Plan, result: Result, console: Console) -> None:
     """What a study found, when it is done, and what to do next."""
+    request, file = plan.request, plan.file
     with storage_errors(request.url):
         records = open_records(request.url)
-        study = load_study(records, request.study_file.name)
-        ranks = best_trials(study, request.study_file, request.results, top=3)
+        study = load_study(records, file.name)
+        ranks = best_trials(study, file, request.results, top=3)
         counts = records.counts(study._study_id)
     console.print(
         f"{study.study_name}: {result.reason}; {counts[TrialState.PRUNED]} of {result.finished} pruned, "
@@ -231,29 +233,12 @@ def show_end(request: Request, result: Result, console: Console) -> None:
     if not ranks:
         console.print("no trial completed", markup=False)
         return
-    console.print(best_table(ranks, request.study_file, width=console.width))
+    console.print(best_table(ranks, file, width=console.width))
     miss = ranking.violation(ranks[0].trial)
     if miss:
-        wanted = ", ".join(map(str, request.study_file.constraints))
+        wanted = ", ".join(map(str, file.constraints))
         console.print(f"no trial meets {wanted}: the first misses it least ({miss:.3g})", markup=False)
     console.print(f"more: python -m tuner best {study.study_name}", markup=False)
-
-
-def _values(study_file: StudyFile, trial: FrozenTrial) -> dict[str, Any]:
-    """The searched parameters in the study's own terms, nested names dotted."""
-    config = study_file.space.config_of(trial.params)
-    flat: dict[str, Any] = {}
-
-    def walk(values: Mapping[str, Any], prefix: str) -> None:
-        for key, value in values.items():
-            if isinstance(value, Mapping):
-                walk(value, f"{prefix}{key}.")
-            else:
-                flat[f"{prefix}{key}"] = value
-
-    walk(config, "")
-    searched = {parameter.name for parameter in study_file.space.searched}
-    return {name: value for name, value in flat.items() if name in searched}
 
 
 def _shown(value: Any) -> str:

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-INHERITED = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_RESUME")
-"""Variables of a surrounding W&B session that would tie our runs to it."""
+from tuner.base.wandb_files import environment
 
 MAX_WAITING = 20_000  # messages kept for a worker that does not read; past that it is taken for dead
 PACKAGES = str(Path(__file__).resolve().parent.parent.parent)  # where the worker finds this package
@@ -107,17 +106,3 @@ def _start(folder: Path, settings: Mapping[str, Any]) -> subprocess.Popen[bytes]
     assert process.stdin is not None
     os.set_blocking(process.stdin.fileno(), False)
     return process
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """The environment for a W&B client whose files, caches included, stay in `folder`."""
-    inherited = {name: value for name, value in os.environ.items() if name not in INHERITED}
-    own = {
-        "WANDB_DIR": folder,
-        "WANDB_DATA_DIR": folder / "data",
-        "WANDB_CACHE_DIR": folder / "cache",
-        "WANDB_ARTIFACT_DIR": folder / "artifacts",
-        "WANDB_SILENT": "true",
-        "WANDB_ERROR_REPORTING": "false",
-    }
-    return inherited | {name: str(value) for name, value in own.items()}

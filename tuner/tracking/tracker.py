@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from tuner.base.files import read_json, write_json
+from tuner.base.wandb_files import wandb_folder
 from tuner.tracking.mode import Mode, resolve
 from tuner.tracking.process import WorkerProcess
 
@@ -91,11 +92,6 @@ def open_tracker(
         return NullTracker(reason)
     runs = results.resolve() / "runs" / study_name if artifacts else None
     return WandbTracker(resolved, reason, study_name, folder, own, runs)
-
-
-def wandb_folder(results: Path, study_name: str) -> Path:
-    """Where a study's W&B files lie, the caches of the W&B client included."""
-    return results.resolve() / "wandb" / study_name
 
 
 @dataclass(frozen=True)

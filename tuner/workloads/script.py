@@ -8,6 +8,7 @@ for each W&B step), `output.log`, `result.json`. The script's own W&B run is off
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from tuner.base.errors import InputError, Pruned, TrainingFailed, nearest
 from tuner.base.files import write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
-from tuner.tracking.process import environment
-from tuner.tracking.tracker import wandb_folder
+from tuner.base.wandb_files import environment, wandb_folder
 from tuner.workloads import child_process, macros
 from tuner.workloads.child_metrics import Stream, is_finite
 from tuner.workloads.child_process import ChildProcess
+from tuner.workloads.script_defaults import defaults_in
+from tuner.workloads.workload import Inputs, Say, Workload
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
@@ -38,8 +40,48 @@ POLL_SECONDS = 0.05
 HOOK = Path(__file__).resolve().parent / "child"
 
 
-def objective(study_file: StudyFile, *, results: Path | None = None) -> ExternalObjective:
-    """The objective of a study file with `program:` or `command:`.
+class ScriptWorkload(Workload):
+    """Runs the script of a study file with `program:` or `command:`, once a trial."""
+
+    own_tracking = True
+
+    def inputs(self, chosen: Path | None, results: Path, say: Say) -> Inputs:
+        program = self._program
+        if program is None:
+            return Inputs()
+        return Inputs(program.name, hashlib.sha256(program.read_bytes()).hexdigest())
+
+    def defaults(self) -> Mapping[str, Any] | None:
+        """What the script's own parser or `wandb.init(config=…)` would give the searched parameters."""
+        program = self._program
+        if program is None or program.suffix != ".py":
+            return None
+        return defaults_in(program, {parameter.name for parameter in self.file.space.searched})
+
+    def seeded(self, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """A script gets a seed only where the study file says that it takes one."""
+        name = self.file.seed or ("seed" if "seed" in config else None)
+        return {} if name is None else {name: seed}
+
+    def run(
+        self, config: Mapping[str, Any], report: Report, *, run_folder: Path, inputs: Path | None
+    ) -> Mapping[str, float]:
+        return script_of(self.file)(config, report, run_folder=run_folder)
+
+    @property
+    def _program(self) -> Path | None:
+        """The script's file; None where the command names none that is there.
+
+        Raises:
+            InputError: the program is neither in the file's folder nor in the current one.
+        """
+        folder = working_folder(self.file.path, self.file.program, self.file.command)
+        words = [self.file.program, *(str(part) for part in self.file.command or ())]
+        return next((folder / word for word in words if word and (folder / word).is_file()), None)
+
+
+def script_of(study_file: StudyFile, *, results: Path | None = None) -> Script:
+    """The script of a study file with `program:` or `command:`.
 
     Args:
         results: the results folder; by default the one that each trial's run folder lies in.
@@ -47,7 +89,7 @@ def objective(study_file: StudyFile, *, results: Path | None = None) -> External
     Raises:
         InputError: the program is neither in the file's folder nor in the current one.
     """
-    return ExternalObjective(
+    return Script(
         study=study_file.name,
         program=study_file.program,
         command=tuple(study_file.command) if study_file.command else None,
@@ -80,7 +122,7 @@ def working_folder(path: Path | None, program: str | None, command: Any) -> Path
 
 
 @dataclass(frozen=True)
-class ExternalObjective:
+class Script:
     """Runs one configuration of a script.
 
     Attributes:
@@ -135,11 +177,11 @@ class ExternalObjective:
 class _Run:
     """One trial of an external program, from its files to its result."""
 
-    def __init__(self, objective: ExternalObjective, config: dict[str, Any], final: Path) -> None:
-        self.objective = objective
+    def __init__(self, script: Script, config: dict[str, Any], final: Path) -> None:
+        self.script = script
         self.config = config
         self.number = int(final.name) if final.name.isdigit() else None
-        self.wandb = wandb_folder(objective.results or final.resolve().parents[2], objective.study)
+        self.wandb = wandb_folder(script.results or final.resolve().parents[2], script.study)
         self.status: int | None = None
         self.started = time.monotonic()
 
@@ -151,25 +193,25 @@ class _Run:
         with (path / PARAMETERS).open("w", encoding="utf-8") as file:
             _yaml().dump(values, file)
         (path / ARGUMENTS).write_text(macros.as_json(self.config), encoding="utf-8")
-        self.stream = Stream(path / EVENTS, path / OUTPUT, self.objective.metric)
+        self.stream = Stream(path / EVENTS, path / OUTPUT, self.script.metric)
 
     def follow(self, kept: RunFolder, report: Report) -> int:
         """Runs the script and passes its metrics on as they come; returns its exit status."""
         path = kept.path.resolve()
-        objective = self.objective
+        script = self.script
         command = macros.expand(
-            objective.command,
-            program=objective.program,
+            script.command,
+            program=script.program,
             config=self.config,
             json_file=path / ARGUMENTS,
             environment=os.environ,
         )
         child = ChildProcess(
             command,
-            folder=objective.folder,
+            folder=script.folder,
             environment=self._environment(path),
             output=path / OUTPUT,
-            grace=objective.grace,
+            grace=script.grace,
         )
         with child:
             try:
@@ -203,26 +245,27 @@ class _Run:
         own = {
             "WANDB_MODE": "offline",
             "WANDB_SWEEP_PARAM_PATH": str(path / PARAMETERS),
-            "WANDB_RUN_GROUP": self.objective.study,
-            "WANDB_NAME": f"{self.objective.study}-{path.name.partition('.')[0]}",
+            "WANDB_RUN_GROUP": self.script.study,
+            "WANDB_NAME": f"{self.script.study}-{path.name.partition('.')[0]}",
             "WANDB_X_SERVICE_WAIT": "120",  # seconds; W&B's 30 are not enough on an overloaded machine
             "WANDB_CONSOLE": "off",  # the output is in output.log, once
             "TUNER_EVENTS": str(path / EVENTS),
+            "TUNER_RUN_FOLDER": str(path),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(HOOK), os.environ.get("PYTHONPATH")])),
             # a script in a command of its own finds a `python` even where no environment is activated
             "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
         }
         if self.number is not None:
             own |= {"TUNER_TRIAL": str(self.number), "WANDB_TAGS": f"trial-{self.number}"}
-        if self.objective.project:
-            own["WANDB_PROJECT"] = self.objective.project
-        if self.objective.entity:
-            own["WANDB_ENTITY"] = self.objective.entity
-        if macros.reads_environment(self.objective.command):
+        if self.script.project:
+            own["WANDB_PROJECT"] = self.script.project
+        if self.script.entity:
+            own["WANDB_ENTITY"] = self.script.entity
+        if macros.reads_environment(self.script.command):
             own["WANDB_X_DISABLE_META"] = (
                 "true"  # it would keep the arguments, and with them a variable's value
             )
-        return {"PYTHONUNBUFFERED": "1"} | environment(self.wandb) | own | dict(self.objective.variables)
+        return {"PYTHONUNBUFFERED": "1"} | environment(self.wandb) | own | dict(self.script.variables)
 
     def problem(self, kept: RunFolder, status: int) -> str | None:
         """What went wrong, or None."""
@@ -234,8 +277,8 @@ class _Run:
                 else " and printed nothing"
             )
             return f"the script ended with {child_process.describe_exit(status)}{last}"
-        metric, summary = self.objective.metric, self.stream.history.summary
-        if not self.objective.required or self.stream.history.values or is_finite(summary.get(metric)):
+        metric, summary = self.script.metric, self.stream.history.summary
+        if not self.script.required or self.stream.history.values or is_finite(summary.get(metric)):
             return None
         if metric in summary:
             return f"the script logged '{metric}' only as {summary[metric]!r}: no finite value to compare"
@@ -249,15 +292,15 @@ class _Run:
         found = _numbers(self.stream.history.summary)
         best = self._best()
         if best is not None:
-            found[self.objective.metric] = best[0]
+            found[self.script.metric] = best[0]
         return found
 
     def _best(self) -> tuple[float, int] | None:
         """The metric's best value, and its iteration."""
-        sign = 1 if self.objective.goal == "minimize" else -1
+        sign = 1 if self.script.goal == "minimize" else -1
         values = self.stream.history.values
         candidates = [(sign * value, step) for step, value in enumerate(values)]
-        last = self.stream.history.summary.get(self.objective.metric)
+        last = self.stream.history.summary.get(self.script.metric)
         if is_finite(last):
             candidates.append((sign * last, max(0, len(values) - 1)))
         if not candidates:
@@ -267,7 +310,7 @@ class _Run:
 
     def finish(self, kept: RunFolder, state: str, *, error: str | None = None) -> None:
         """Writes the result and moves the folder to its place, without what served the script alone."""
-        environment_then = {**os.environ, **self.objective.variables}
+        environment_then = {**os.environ, **self.script.variables}
         child_process.remove_secrets(kept.path / OUTPUT, environment_then)
         for name in (EVENTS, PARAMETERS, ARGUMENTS):
             (kept.path / name).unlink(missing_ok=True)
@@ -280,8 +323,8 @@ class _Run:
             "iterations": self.stream.history.iterations,
             "seconds": round(time.monotonic() - self.started, 3),
             "exit_status": self.status,
-            "command": [str(part) for part in self.objective.command or macros.DEFAULT_COMMAND],
-            "program": self.objective.program,
+            "command": [str(part) for part in self.script.command or macros.DEFAULT_COMMAND],
+            "program": self.script.program,
             "wandb_runs": [os.path.relpath(folder, self.wandb) for folder in self.stream.run_folders],
         }
         if error:

@@ -19,10 +19,11 @@ import pytest
 from tuner.base.errors import InputError, WorkFailed
 from tuner.base.files import write_json
 from tuner.base.run_folder import RunFolder
+from tuner.base.wandb_files import wandb_folder
 from tuner.tracking import mode as tracking_mode
 from tuner.tracking import wandb_file
 from tuner.tracking.sync import Synced, sync
-from tuner.tracking.tracker import identity, open_tracker, wandb_folder
+from tuner.tracking.tracker import identity, open_tracker
 
 
 @dataclass

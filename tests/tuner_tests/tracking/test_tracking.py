@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
+from tuner.base.wandb_files import wandb_folder
 from tuner.definition.study_file import StudyFile
 from tuner.storage import study_store
 from tuner.storage.records import Records
 from tuner.tracking import wandb_file
 from tuner.tracking.mode import resolve
-from tuner.tracking.tracker import Tracker, WandbTracker, identity, open_tracker, wandb_folder
+from tuner.tracking.tracker import Tracker, WandbTracker, identity, open_tracker
 
 
 @pytest.fixture(autouse=True)

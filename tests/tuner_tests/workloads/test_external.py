@@ -17,7 +17,7 @@ import pytest
 from tuner.base.errors import InputError, Pruned, TrainingFailed
 from tuner.base.files import read_json
 from tuner.base.run_folder import Report, read_metrics
-from tuner.workloads.script import ExternalObjective, working_folder
+from tuner.workloads.script import Script, working_folder
 
 
 class Sandbox:
@@ -44,7 +44,7 @@ class Sandbox:
             "metric": "acc",
             "goal": "maximize",
         }
-        objective = ExternalObjective(study="study", folder=self.folder, **(defaults | options))
+        objective = Script(study="study", folder=self.folder, **(defaults | options))
         return objective(config or {}, report or self.report, run_folder=self.run_folder)
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -353,9 +353,9 @@ def test_a_killed_agent_takes_its_script_along(sandbox: Sandbox, hang_up: str) -
 import signal
 from pathlib import Path
 signal.signal(signal.SIGHUP, signal.{hang_up})
-from tuner.workloads.script import ExternalObjective
+from tuner.workloads.script import Script
 folder = Path({str(sandbox.folder)!r})
-run = ExternalObjective(study="s", program="train.py", command=None, folder=folder, metric="acc")
+run = Script(study="s", program="train.py", command=None, folder=folder, metric="acc")
 run({{}}, print, run_folder=Path({str(sandbox.run_folder)!r}))
 """
     process = subprocess.Popen([sys.executable, "-c", agent])

@@ -34,7 +34,7 @@ from tuner.storage import leases
 from tuner.storage.access import open_records, patience_with, storage_errors
 from tuner.storage.allocate import Allocator, Done, Wait
 from tuner.storage.records import Records
-from tuner.workloads import objective
+from tuner.workloads.registry import workload_of
 
 IDLE_SECONDS = 0.25  # between looks at the storage while all places are taken
 AGENTS_STARTED = "agents_started"  # study attribute: how many agents have worked on it, for their seeds
@@ -124,12 +124,12 @@ class Agent:
             total=order.total,
             grid=grid,
         )
-        place = order.artifacts
-        data = arrival.data_folder(order)
+        workload = workload_of(study_file)
+        self._weights = workload.weights
         self._mirror = None
-        if place is not None:
+        if order.artifacts is not None:
             self._mirror = run_store.Mirror(
-                place,
+                order.artifacts,
                 self._study,
                 study_file,
                 results=order.results,
@@ -140,10 +140,11 @@ class Agent:
             study=self._study,
             records=self._records,
             study_file=study_file,
-            objective=objective.resolve(study_file, data=data),
-            pruner=pruners.make(order.pruner, order.study_name),
+            workload=workload,
+            inputs=arrival.inputs_folder(order, workload),
+            pruner=pruners.make(order.pruner, order.study_file.name),
             tracker=order.tracker,
-            runs=order.results / "runs" / order.study_name,
+            runs=order.results / "runs" / order.study_file.name,
             base=order.base,
             overrides=order.overrides,
             stopping=link.stopping,
@@ -151,7 +152,7 @@ class Agent:
             on_epoch=lambda number, epoch, value: link.send(
                 event="epoch", number=number, epoch=epoch, value=value
             ),
-            max_epochs=order.max_epochs,
+            length=order.length,
         )
 
     def run(self) -> Done:
@@ -192,7 +193,11 @@ class Agent:
             stopping.check(self._study, self._records, self._order.study_file)
         if ended.outcome == "complete":
             weights.tidy(
-                self._study, self._order.study_file, self._order.results, keep=self._order.keep_weights
+                self._study,
+                self._order.study_file,
+                self._order.results,
+                keep=self._order.keep_weights,
+                patterns=self._weights,
             )
             if self._mirror is not None:
                 self._mirror.after(ended.number)
@@ -205,8 +210,10 @@ def _connected(order: Order, stopping: Callable[[], bool]) -> tuple[Records, opt
         records = open_records(order.url)
         records.patience.stopping = stopping
         with storage_errors(order.url):
-            study = optuna.load_study(study_name=order.study_name, storage=records)
-            study.sampler = samplers.make(order.study_file, _seed(order, records, study._study_id))
+            study = optuna.load_study(study_name=order.study_file.name, storage=records)
+            study.sampler = samplers.make(
+                order.study_file, _seed(order, records, study._study_id), known_start=order.known_start
+            )
         return records, study
 
     patience = patience_with(order.url)
@@ -219,7 +226,7 @@ def _seed(order: Order, records: Records, study_id: int) -> int:
     with records.lock:
         serial = int(records.get_study_user_attrs(study_id).get(AGENTS_STARTED, 0))
         records.set_study_user_attr(study_id, AGENTS_STARTED, serial + 1)
-    return seed_of(order.study_name, order.seed, serial)
+    return seed_of(order.study_file.name, order.seed, serial)
 
 
 def check_disk(folder: Path, wanted: int) -> None:

@@ -15,6 +15,7 @@ from tuner.artifacts import shipping
 from tuner.base.errors import InputError, WorkFailed
 from tuner.run.agent.order import Order, Sender
 from tuner.storage.locks import sqlite_path
+from tuner.workloads.workload import Workload
 
 
 class Unsuited(WorkFailed):
@@ -30,7 +31,7 @@ def addressed(order: Order) -> Order:
         url=order.url if path is None else f"sqlite:///{path.resolve()}",
         study_file=replace(order.study_file, path=order.study_file.path.resolve()),
         results=order.results.resolve(),
-        data=order.data and order.data.resolve(),
+        inputs=replace(order.inputs, folder=order.inputs.folder and order.inputs.folder.resolve()),
         log=order.log and order.log.resolve(),
     )
 
@@ -61,17 +62,22 @@ def settle(order: Order) -> None:
         ) from None
 
 
-def data_folder(order: Order) -> Path | None:
-    """The folder of the order's data set on this machine, fetched if need be; None: the study reads none.
+def inputs_folder(order: Order, workload: Workload) -> Path | None:
+    """Where the inputs of the order lie on this machine, fetched if need be; None: the trials read none.
 
     Raises:
-        Unsuited: it is not on the worker's machine, and cannot be fetched.
+        Unsuited: they are not on the worker's machine, and cannot be fetched.
         InputError, StoreFailed: the same on the machine that the study was started on.
     """
-    place = order.artifacts
+    inputs, store = order.inputs, order.artifacts
+    if inputs.folder is None or not inputs.travels:
+        return inputs.folder
     try:
-        return shipping.resolve_data(
-            order.data, digest=order.data_hash, url=None if place is None else place.url
+        return shipping.resolve(
+            inputs.folder,
+            digest=inputs.digest,
+            url=None if store is None else store.url,
+            digest_of=workload.digest_of,
         )
     except (InputError, WorkFailed) as error:
         if order.sender is None:

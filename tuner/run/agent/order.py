@@ -13,6 +13,7 @@ from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.study_file import StudyFile
 from tuner.storage import leases
 from tuner.tracking.tracker import Tracker
+from tuner.workloads.workload import Inputs
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,17 @@ class Order:
 
     Attributes:
         total: finished trials wanted, None without end.
-        data: the data set of our model's studies.
+        inputs: what the trials read; a host that lacks it fetches it by its digest.
+        known_start: the first trial is a configuration that is known to be good.
+        length: epochs of a whole trial.
         min_free: bytes that must be free on the disk of `results` before a trial starts.
         term: seconds that a lease lives without a beat.
         sender: where the order comes from, which may be another machine; None: from this process's parent.
-        data_hash: content of the data set, by which a host that lacks it fetches it.
         artifacts: where run folders are stored for other machines; None: nowhere.
     """
 
     url: str = field(repr=False)  # it may hold a password
     study_file: StudyFile
-    study_name: str
     results: Path
     total: int | None
     seed: int
@@ -56,12 +57,12 @@ class Order:
     pruner: PrunerSettings
     base: Mapping[str, Any]
     overrides: Mapping[str, Any]
-    data: Path | None = None
-    max_epochs: int | None = None
+    inputs: Inputs = field(default_factory=Inputs)
+    known_start: bool = False
+    length: int | None = None
     min_free: int = 200 * 2**20
     term: float = leases.TERM_SECONDS
     keep_weights: int = weights.KEEP
     log: Path | None = None
     sender: Sender | None = None
-    data_hash: str | None = None
     artifacts: run_store.Place | None = None

@@ -7,7 +7,7 @@ import json
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from optuna.trial import Trial, TrialState
 
 from tuner.base.errors import InputError, Pruned, nearest
 from tuner.base.files import read_json, write_json
-from tuner.base.run_folder import RESULT
+from tuner.base.run_folder import RESULT, TRIAL
 from tuner.definition.study_file import StudyFile
 from tuner.search.pruners import Pruner
 from tuner.storage.access import storage_errors
@@ -25,7 +25,7 @@ from tuner.storage.buffered import GivenAway
 from tuner.storage.outage import is_storage_error
 from tuner.storage.records import Records
 from tuner.tracking.tracker import RunTracker, Tracker
-from tuner.workloads.objective import Objective
+from tuner.workloads.workload import Workload
 
 WRITE_SECONDS = 1.0  # reports are written together, at most this often; rungs are judged on every report
 TRACEBACK_LIMIT = 8_000  # characters kept of a failure's trace, from its end
@@ -60,12 +60,14 @@ class TrialRunner:
         stopping: asked at each report; True puts the trial back.
         lost: asked at each report; True when the trial was given away.
         on_epoch: told `(number, epoch, value or None)` at each report.
+        inputs: where what the trials read lies on this machine.
+        length: epochs of a whole trial.
     """
 
     study: optuna.Study
     records: Records
     study_file: StudyFile
-    objective: Objective
+    workload: Workload
     pruner: Pruner
     tracker: Tracker
     runs: Path
@@ -74,11 +76,12 @@ class TrialRunner:
     stopping: Callable[[], bool]
     lost: Callable[[], bool]
     on_epoch: Callable[[int, int, float | None], None]
-    max_epochs: int | None = None
+    inputs: Path | None = None
+    length: int | None = None
     _raised: BaseException | None = field(default=None, init=False)
 
     def run(self, trial: Trial) -> Ended:
-        """Draws the configuration, runs the objective, tells the result.
+        """Draws the configuration, runs the workload, tells the result.
 
         Raises:
             InputError: `requires` leaves no configuration.
@@ -116,7 +119,7 @@ class TrialRunner:
         run = self.tracker.start(trial.number, config, f"{self.study.study_name}-{trial.number}")
         report = _Reporter(self, trial, run)
         try:
-            metrics = dict(self.objective(config, report, run_folder=folder))
+            metrics = dict(self.workload.run(config, report, run_folder=folder, inputs=self.inputs))
             values = self._values(metrics)
         except Exception as error:
             cause = report.raised or error  # an objective may have wrapped what `report` raised
@@ -195,7 +198,7 @@ class TrialRunner:
         trial.set_user_attr("metrics", _plain(metrics))
         if folder.exists():
             trial.set_user_attr("run_folder", f"runs/{self.study.study_name}/{trial.number}")
-        for name, value in _measured(folder).items():
+        for name, value in _measured(folder, self.workload.measures).items():
             trial.set_user_attr(name, value)
         told = self.study.tell(trial, values, state=state)
         outcome: Outcome = (
@@ -209,7 +212,7 @@ class TrialRunner:
         if folder.exists():
             metric = self.study_file.objectives[0]
             write_json(
-                folder / "trial.json",
+                folder / TRIAL,
                 {
                     "study": self.study.study_name,
                     "number": trial.number,
@@ -250,7 +253,7 @@ class _Reporter:
         runner.on_epoch(trial.number, epoch, None if value is None else float(value))
         if runner.lost():
             raise GivenAway(f"trial {trial.number} was given away")
-        if runner.max_epochs is not None and epoch + 1 >= runner.max_epochs:
+        if runner.length is not None and epoch + 1 >= runner.length:
             return  # it has cost everything already: let it finish
         if runner.stopping():
             raise PutBack
@@ -262,15 +265,11 @@ class _Reporter:
             raise Pruned(runner.pruner.explain(runner.study, trial))
 
 
-def _measured(folder: Path) -> dict[str, Any]:
-    """Size and speed of the run, for fronts and tables, where its result tells them."""
+def _measured(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """How long the run took, its seed, and `names` of what it measured, where its result tells them."""
     path = folder / RESULT
-    if not path.exists():
-        return {}
-    result = read_json(path)
-    return {
-        name: result[name] for name in ("parameters", "ms_per_window", "seconds", "seed") if name in result
-    }
+    result = read_json(path) if path.exists() else {}
+    return {name: result[name] for name in ("seconds", "seed", *names) if name in result}
 
 
 def _hash(config: Mapping[str, Any]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tuner.base.errors import InputError
-from tuner.run.executors.local import LocalExecutor, share, suited
+from tuner.definition.study_file import Resources
+from tuner.run.executors.local import LocalExecutor, share
 from tuner.run.executors.protocol import Executor
 
 Kind = Literal["local", "dask", "ray"]
@@ -38,18 +39,18 @@ class ExecutorChoice:
 def open_executor(
     choice: ExecutorChoice,
     *,
-    agents: int | None,
+    agents: int,
     total: int | None,
-    memory: int = 0,
+    resources: Resources,
     gpus: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Executor:
     """Opens what was chosen.
 
     Args:
-        agents, total: as in the request: agents wanted at most, finished trials wanted.
-        memory: bytes that an agent of this machine needs beside others.
-        gpus: of this machine, which the trials use.
+        agents: how many there will be on this machine, where it is a local one.
+        total: finished trials wanted.
+        resources: what a trial needs; gpus: of this machine, one entry for each agent that they suit.
         say: told in a line what was found.
 
     Raises:
@@ -63,4 +64,6 @@ def open_executor(
         from tuner.run.executors import ray_actors
 
         return ray_actors.open_cluster(choice.address, say)
-    return LocalExecutor(threads=share(agents or suited(total, gpus)), memory=memory, gpus=gpus)
+    return LocalExecutor(
+        threads=resources.cpus or share(agents), memory=resources.memory or 0, gpus=gpus, cpus=resources.cpus
+    )

@@ -6,9 +6,20 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"  # the variable by which CUDA hides GPUs from a process
 APPLE = "mps"
+
+
+def slots(names: Sequence[str], share: float | None) -> tuple[str, ...]:
+    """What each agent sees, where a trial takes `share` of these GPUs: "0", "0" for a half, "0,1" for two."""
+    if not names or not share:
+        return ()
+    if share < 1:
+        return tuple(name for name in names for _ in range(round(1 / share)))
+    each = int(share)
+    return tuple(",".join(names[start : start + each]) for start in range(0, len(names) - each + 1, each))
 
 
 def here() -> tuple[str, ...]:

@@ -12,11 +12,13 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tuner.run.agent import agent
@@ -63,20 +65,28 @@ class LocalExecutor:
         threads: of each agent.
         memory: bytes that an agent needs; a further one is not started where less is available.
         overrule: sets the threads also where the environment has a number of its own.
-        gpus: that agents use (`tuner.run.executors.gpus`); of several, each agent sees one, in turn.
+        gpus: what each agent sees of them (`tuner.run.executors.gpus.slots`), in turn.
+        cpus: cores that a trial takes; None: one, or all that agents leave to each other.
     """
 
     def __init__(
-        self, *, threads: int = 1, memory: int = 0, overrule: bool = False, gpus: Sequence[str] = ()
+        self,
+        *,
+        threads: int = 1,
+        memory: int = 0,
+        overrule: bool = False,
+        gpus: Sequence[str] = (),
+        cpus: int | None = None,
     ) -> None:
         self._overrule = overrule
         self._threads = threads
         self._memory = memory
         self._gpus = gpus
+        self._cpus = cpus
         self._workers: list[LocalWorker] = []
 
     def agents(self, total: int | None) -> int:
-        return suited(total, self._gpus)
+        return suited(total, self._gpus, cpus=self._cpus)
 
     def full(self, running: int) -> str | None:
         free = available_memory()
@@ -91,7 +101,7 @@ class LocalExecutor:
             target=agent.main, args=(order, theirs), name=f"agent-{index}", daemon=False
         )
         threads = threads_in_environment(self._threads, overrule=self._overrule)
-        with threads, _in_environment(self._one_gpu(index)), _sigint_held():
+        with threads, _in_environment(self._one_gpu(index)), _sigint_held(), clean_main():
             process.start()
         theirs.close()
         worker = LocalWorker(process, ours)
@@ -122,6 +132,21 @@ def _sigint_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def clean_main() -> Iterator[None]:
+    """A process started meanwhile does not run the main program's file again.
+
+    `spawn` imports that file in each new process, under another name. A script that calls `tuner.study`
+    without an `if __name__ == "__main__"` would start itself over and over.
+    """
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
+
+
 def threads_in_environment(
     threads: int, *, overrule: bool = False
 ) -> contextlib.AbstractContextManager[None]:
@@ -144,10 +169,12 @@ def _in_environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def suited(total: int | None, gpus: Sequence[str] = ()) -> int:
+def suited(total: int | None, gpus: Sequence[str] = (), *, cpus: int | None = None) -> int:
     """Agents for a study of `total` trials on this machine: one for each of `gpus`, where its trials use
-    them, else one a core; no more than there are trials."""
-    return max(1, min(len(gpus) or os.cpu_count() or 1, total or 10**9))
+    them, and for each `cpus` cores (default: one); no more than there are trials."""
+    cores = max(1, (os.cpu_count() or 1) // (cpus or 1))
+    places = min(len(gpus), cores if cpus else len(gpus)) if gpus else cores
+    return max(1, min(places, total or 10**9))
 
 
 def share(agents: int) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.distributions import BaseDistribution
@@ -23,6 +24,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.search import ranking
 from tuner.show.dashboard import notes, trial_files
+from tuner.storage.stored import stored_file
+from tuner.workloads.registry import workload_if_known
+from tuner.workloads.workload import Workload
 
 OLD_CONSTRAINTS = "constraints"  # Optuna 4's: a list
 NEW_CONSTRAINTS = "constraints:"  # Optuna 5's: one attribute each
@@ -41,6 +45,7 @@ class DashboardStorage(BaseStorage):
         self._storage = storage
         self._results = results.resolve()
         self._shown: dict[int, FrozenTrial] = {}  # finished trials, by id
+        self._workloads: dict[str, Workload] = {}  # by study
 
     def run_folder(self, trial: FrozenTrial) -> Path | None:
         """The trial's run folder, where it has one below the results."""
@@ -50,6 +55,17 @@ class DashboardStorage(BaseStorage):
         folder = (self._results / name).resolve()
         inside = folder.is_relative_to(self._results / "runs") and folder.is_dir()
         return folder if inside else None
+
+    def made(self, folder: Path | None) -> trial_files.Made:
+        """The files that the study's workload makes of a run folder when somebody opens them."""
+        if folder is None:
+            return {}
+        name = folder.parent.name
+        if name not in self._workloads:
+            self._workloads[name] = workload_if_known(
+                stored_file(optuna.load_study(study_name=name, storage=self._storage))
+            )
+        return self._workloads[name].trial_files(folder)
 
     # -- what is added
 
@@ -96,7 +112,8 @@ class DashboardStorage(BaseStorage):
         attrs = {**trial.system_attrs}
         if constraints:
             attrs[OLD_CONSTRAINTS] = constraints
-        names = trial_files.available(self.run_folder(trial), reports=len(trial.intermediate_values))
+        folder = self.run_folder(trial)
+        names = trial_files.available(folder, reports=len(trial.intermediate_values), made=self.made(folder))
         for name in names:
             key = artifact_id(trial._trial_id, name)
             meta = {"artifact_id": key, "filename": name, "mimetype": trial_files.media_type(name)}
@@ -194,6 +211,7 @@ class TrialFiles:
                 self._storage.run_folder(trial),
                 curve=trial.intermediate_values,
                 title=f"trial {trial.number}, {trial.state.name.lower()}",
+                made=self._storage.made(self._storage.run_folder(trial)),
             )
         raise ArtifactNotFound(f"{name} of trial id {trial_id} is not there (any more)")
 
@@ -211,13 +229,13 @@ class TrialFiles:
 
 def artifact_id(trial_id: int, name: str) -> str:
     """Trial and file as the hexadecimal digits and dash that the dashboard's addresses allow."""
-    return f"{trial_id:x}-{trial_files.FILES.index(name):x}"
+    return f"{trial_id:x}-{name.encode().hex()}"
 
 
 def parse_artifact_id(text: str) -> tuple[int, str] | None:
     """The trial's id and the file's name; None for an upload, whose id is a UUID."""
-    trial, dash, index = text.partition("-")
+    trial, _, name = text.partition("-")
     with contextlib.suppress(ValueError):
-        if dash and "-" not in index and int(index, 16) < len(trial_files.FILES):
-            return int(trial, 16), trial_files.FILES[int(index, 16)]
+        if name and "-" not in name:
+            return int(trial, 16), bytes.fromhex(name).decode()
     return None

@@ -6,37 +6,32 @@ copied or out of date.
 
 from __future__ import annotations
 
-import csv
 import io
 import mimetypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from xml.sax.saxutils import escape
 
-from model.run_files import VOCABULARY
 from tuner.base.errors import InputError
-from tuner.base.run_folder import CONFIG, METRICS, RESULT
-from tuner.show.report.charts import safe_cell
-from tuner.show.report.samples import PART, sample_lines
+from tuner.base.run_folder import CONFIG, METRICS, RESULT, TRIAL
 
 CURVE = "learning_curve.svg"
-SAMPLES = "sample_lines.csv"
-DRAWN = (CURVE, SAMPLES)
-FILES = (*DRAWN, CONFIG, METRICS, RESULT, "trial.json", "output.log")
+FILES = (CONFIG, METRICS, RESULT, TRIAL, "output.log")
 TYPES = {".jsonl": "application/x-ndjson", ".log": "text/plain", ".csv": "text/csv"}
 SIZE = (640, 320)  # of the curve, pixels
 MARGIN = (60, 20, 34, 44)  # left, right, top, bottom
 
 
-def available(folder: Path | None, *, reports: int) -> list[str]:
+Made = Mapping[str, Callable[[], bytes]]  # a workload's files that are made when somebody opens them
+
+
+def available(folder: Path | None, *, reports: int, made: Made) -> list[str]:
     """Names of what can be shown of a trial: `reports` is how often it reported its objective."""
     found = [CURVE] if reports > 1 else []
     if folder is None:
         return found
-    if (folder / "predictions" / f"{PART}.npz").is_file() and (folder / VOCABULARY).is_file():
-        found.append(SAMPLES)
-    return found + [name for name in FILES if name not in DRAWN and (folder / name).is_file()]
+    return [*found, *made, *(name for name in FILES if (folder / name).is_file())]
 
 
 def media_type(name: str) -> str:
@@ -50,6 +45,7 @@ def open_file(
     *,
     curve: Mapping[int, float],
     title: str,
+    made: Made,
 ) -> BinaryIO:
     """A file of `available` for reading.
 
@@ -63,23 +59,14 @@ def open_file(
         return io.BytesIO(curve_svg(curve, title=title).encode())
     if folder is None:
         raise FileNotFoundError(name)
-    if name == SAMPLES:
+    if name in made:
         try:
-            return io.BytesIO(samples_csv(folder).encode())
+            return io.BytesIO(made[name]())
         except (InputError, KeyError, ValueError) as error:
             raise FileNotFoundError(f"{name}: {error}") from None
+    if name not in FILES:
+        raise FileNotFoundError(name)
     return (folder / name).open("rb")
-
-
-def samples_csv(folder: Path) -> str:
-    """Sample lines as a table: recording, row, true line, read line, where they differ."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["recording", "row", "true line", "read line", "differs"])
-    for sample in sample_lines(folder):
-        cells = (sample.recording, sample.row, sample.true, sample.read, sample.differs)
-        writer.writerow([safe_cell(cell) for cell in cells])
-    return out.getvalue()
 
 
 def curve_svg(curve: Mapping[int, float], *, title: str) -> str:

@@ -190,3 +190,14 @@ def _series_rows(series: Series) -> Iterator[list[Any]]:
         if y is None:
             continue
         yield [series.name, x, y, series.text[i] if series.text else ""]
+
+
+def intervals(
+    slug_: str, title: str, caption: str, labels: Sequence[str], found: Sequence[Mapping[str, Any]], x: str,
+    *, scale: float = 1,
+) -> Chart:  # fmt: skip
+    """Means with their intervals as bars."""
+    means = [scale * f["mean"] for f in found]
+    low = [scale * (f["mean"] if f.get("low") is None else f["low"]) for f in found]
+    high = [scale * (f["mean"] if f.get("high") is None else f["high"]) for f in found]
+    return Chart(slug_, title, caption, [Bars(labels, {"": means}, x, {"": low}, {"": high})])

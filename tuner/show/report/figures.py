@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tuner.claims.encoding import Encoded, encode, word
 from tuner.claims.material import Study, Trial
 from tuner.show.report import importance
 from tuner.show.report.charts import Bars, Chart, Mode, Panel, Parallel, Series, Spans, Surface
@@ -85,7 +86,7 @@ def front(study: Study) -> Made | None:
 def parallel(study: Study) -> Made:
     """Every finished trial as a line through its parameters."""
     trials = [t for t in study.finished if t.value is not None]
-    coded = importance.encode(study, trials)
+    coded = encode(study, trials)
     if len(trials) < 2 or not coded.names:
         return "Parallel coordinates need two finished trials that differ."
     order = [n for n in importance.importances(study).names if n in coded.names]
@@ -106,9 +107,7 @@ def parallel(study: Study) -> Made:
         ]
         for i in keep
     ]  # fmt: skip
-    words = [
-        [*(importance.word(trials[i].params.get(n)) for n in names), f"{trials[i].value:.6g}"] for i in keep
-    ]
+    words = [[*(word(trials[i].params.get(n)) for n in names), f"{trials[i].value:.6g}"] for i in keep]
     plot = Parallel(
         [*names, study.metric], [e[0] for e in ends], [e[1] for e in ends], heights, words,
         [shade[i] for i in keep], [_label(trials[i]) for i in keep],
@@ -141,7 +140,7 @@ def importances(study: Study) -> Made:
 def slices(study: Study) -> Made:
     """The objective over each of the most important parameters."""
     trials = [t for t in study.finished if t.value is not None]
-    coded = importance.encode(study, trials)
+    coded = encode(study, trials)
     if len(trials) < 2 or not coded.names:
         return "Slices need two finished trials that differ."
     order = [n for n in importance.importances(study).names if n in coded.names]
@@ -153,7 +152,7 @@ def slices(study: Study) -> Made:
         for state, mode in kinds:
             some = [t for t in trials if t.state == state and name in t.params]
             in_words = name in coded.words
-            xs = [importance.word(t.params[name]) if in_words else t.params[name] for t in some]
+            xs = [word(t.params[name]) if in_words else t.params[name] for t in some]
             if some:
                 series.append(
                     Series(state, xs, [t.value for t in some], mode, text=[_label(t) for t in some])
@@ -170,7 +169,7 @@ def pairs(study: Study) -> Made:
     found = importance.importances(study)
     if found.reason:
         return f"No surfaces: {found.reason}."
-    names = [n for n in found.names if n in importance.encode(study, study.ranked).names][:3]
+    names = [n for n in found.names if n in encode(study, study.ranked).names][:3]
     if len(names) < 2:
         return "Surfaces need two parameters that vary."
     chosen = [(names[0], names[1])] + ([(names[0], names[2])] if len(names) > 2 else [])
@@ -285,11 +284,11 @@ def _shades(study: Study, trials: Sequence[Trial]) -> list[float]:
     return ranks
 
 
-def _ends(trials: Sequence[Trial], name: str, coded: importance.Encoded) -> tuple[str, str]:
+def _ends(trials: Sequence[Trial], name: str, coded: Encoded) -> tuple[str, str]:
     if name in coded.words:
         return coded.words[name][0], coded.words[name][-1]
     values = [t.params[name] for t in trials if t.params.get(name) is not None]
-    return importance.word(min(values)), importance.word(max(values))
+    return word(min(values)), word(max(values))
 
 
 def _respect(trial: Trial, name: str) -> float | None:
@@ -315,7 +314,7 @@ def sensitivity(study: Study) -> list[list[str]]:
     """
     trials = [t for t in study.ranked if t.value is not None]
     values = np.array([t.value for t in trials], dtype=float)
-    coded = importance.encode(study, trials)
+    coded = encode(study, trials)
     found = importance.importances(study)
     rows = []
     for name in sorted(coded.names, key=lambda n: -found.ped_anova.get(n, 0.0)):

@@ -2,54 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 
+from tuner.base import plugins
 from tuner.base.words import duration, slug
+from tuner.claims.encoding import word
 from tuner.claims.material import Material, Study, Trial
-from tuner.claims.verdicts import Finding, ledger
-from tuner.show.report import bundles, figures, mistakes, words
+from tuner.claims.verdicts import Finding, findings
+from tuner.show.report import figures, words
 from tuner.show.report.blocks import Block, Document, Section, Table, Text
-from tuner.show.report.importance import word
 
 TOP = 10
 ENVIRONMENT = ("optuna", "torch", "numpy", "scikit-learn", "matplotlib", "plotly")
 
 
 def document(material: Material) -> Document:
-    """The report of `material`."""
-    findings = ledger(material)
+    """The report of `material`: the studies, what plugins have to say of the results folder, the claims."""
     alone = len(material.studies) == 1
-    sections = [
-        Section("summary", "Summary", [Text(words.campaign_sentences(material.studies)), overview(material)])
-    ]
+    summary: list[Block] = [Text(words.campaign_sentences(material.studies)), overview(material)]
+    sections = [Section("summary", "Summary", summary)]
     sections += [study_section(study) for study in material.studies]
-    for bundle in material.bundles:
-        sections.append(
-            Section(
-                f"bundle-{slug(bundle.name)}",
-                f"Ensemble {bundle.name}",
-                bundles.blocks(bundle, material.results / "ensembles" / bundle.name),
-            )
-        )
-    if material.bundles:
-        side_by_side = bundles.frontier(material.bundles) if len(material.bundles) > 1 else []
-        sections.append(
-            Section("frontier", "Ensembles compared", [*side_by_side, *bundles.sizes(material.results)])
-        )
-    else:
-        none = "No ensemble yet: python -m ensemble build --k 10 takes the best runs of these studies."
-        sections.append(Section("ensembles", "Ensembles", [Text([none], aside=True)]))
+    sections += [section for added in plugins.hooks("sections") for section in added(material)]
     for study in material.studies:
-        blocks = mistakes.blocks(study, material.results)
+        blocks = study.workload.sections(study, material.results)
         if blocks:
             sections.append(Section(f"errors-{slug(study.name)}", f"Errors of {study.name}'s winner", blocks))
-    sections.append(Section("hypotheses", "Hypotheses", hypotheses(findings)))
-    sections.append(Section("data", "Data and environment", data_card(material)))
+    sections.append(Section("hypotheses", "Hypotheses", hypotheses(findings(material))))
+    sections.append(Section("environment", "Environment", environment()))
     title = material.studies[0].name if alone else "Sweep summary"
-    return Document(title, f"made {material.made:%Y-%m-%d %H:%M}", sections)
+    return Document(title, f"made {material.made:%Y-%m-%d %H:%M}", _joined(sections))
+
+
+def _joined(sections: Sequence[Section]) -> list[Section]:
+    """Sections of one anchor as one, where the first of them stands."""
+    found: dict[str, Section] = {}
+    for section in sections:
+        before = found.get(section.anchor)
+        blocks = [*(before.blocks if before else ()), *section.blocks]
+        found[section.anchor] = replace(before or section, blocks=blocks)
+    return list(found.values())
 
 
 def study_section(study: Study) -> Section:
@@ -150,18 +145,18 @@ def overview(material: Material) -> Table:
 
 
 def _verified(study: Study) -> str:
-    if study.file.on == "bundle":
+    if study.workload.deterministic:
         return "–"  # nothing to retrain
     if study.attrs.get("verified"):
         return "yes"
     return "confirmed" if study.attrs.get("confirmed") else "no"
 
 
-def hypotheses(findings: Sequence[Finding]) -> list[Block]:
-    """The ledger as a table, its rules in words before it."""
-    if not findings:
+def hypotheses(found: Sequence[Finding]) -> list[Block]:
+    """The verdicts as a table, its rules in words before it."""
+    if not found:
         return [Text(["No study here states a hypothesis."], aside=True)]
-    counts = {v: sum(f.verdict == v for f in findings) for v in ("confirmed", "refuted", "undecided")}
+    counts = {v: sum(f.verdict == v for f in found) for v in ("confirmed", "refuted", "undecided")}
     intro = (
         f"{counts['confirmed']} confirmed, {counts['refuted']} refuted, {counts['undecided']} undecided. "
         "Effects are improvements in the metric's own unit with 95 % intervals: from matched pairs (trials "
@@ -171,7 +166,7 @@ def hypotheses(findings: Sequence[Finding]) -> list[Block]:
     rows = [
         [f.study, f.claim, f.verdict, f"{f.metric} {f.interval()}", f.basis, _numbers(f.trials),
          f.next_run or "–"]
-        for f in findings
+        for f in found
     ]  # fmt: skip
     headings = ["study", "claim", "verdict", "effect [interval]", "from", "trials", "would decide"]
     return [Text([intro]), Table(headings, rows)]
@@ -182,38 +177,10 @@ def _numbers(trials: Sequence[int]) -> str:
     return f"{shown}, … ({len(trials)})" if len(trials) > 12 else shown or "–"
 
 
-def data_card(material: Material) -> list[Block]:
-    """What the runs were trained on, and where."""
-    rows = [[name, str(value)] for name, value in _data_facts(material.data).items()]
-    seen: dict[str, set[str]] = {}
-    for study in material.studies:
-        for trial in study.trials:
-            for key in ("track", "data_hash", "split_hash", "code_version"):
-                if trial.result.get(key):
-                    seen.setdefault(key, set()).add(str(trial.result[key])[:16])
-    rows += [[f"runs' {key.replace('_', ' ')}", ", ".join(sorted(values))] for key, values in seen.items()]
-    blocks: list[Block] = [Table(["data", ""], rows)] if rows else [
-        Text(["No data set is at hand (data/<name>/manifest.json); the runs do not name theirs."], aside=True)
-    ]  # fmt: skip
-    machine = [["python", platform.python_version()], ["system", platform.platform()]]
-    machine += [[name, version(name)] for name in ENVIRONMENT]
-    return [*blocks, Table(["environment", ""], machine)]
-
-
-def _data_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    if not manifest:
-        return {}
-    recordings = manifest.get("recordings", [])
-    operations: dict[str, int] = {}
-    for recording in recordings:
-        operations[recording["operation"]] = operations.get(recording["operation"], 0) + 1
-    return {
-        "name": manifest.get("name", ""),
-        "kind": manifest.get("kind", ""),
-        "recordings": len(recordings),
-        "operations": ", ".join(f"{name} {count}" for name, count in sorted(operations.items())),
-        "rows": f"{manifest.get('rows', 0):,}",
-        "channels": len(manifest.get("channels", [])),
-        "boards": ", ".join(manifest.get("boards", [])),
-        "content hash": str(manifest.get("content_hash", ""))[:16],
-    }
+def environment() -> list[Block]:
+    """The machine and the packages that the report was made with."""
+    rows = [["python", platform.python_version()], ["system", platform.platform()]]
+    for name in ENVIRONMENT:
+        with contextlib.suppress(PackageNotFoundError):
+            rows.append([name, version(name)])
+    return [Table(["environment", ""], rows)]

@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 
 from tuner.base.words import sparkline
 from tuner.claims.material import Material, Study
-from tuner.claims.verdicts import Finding, ledger
+from tuner.claims.verdicts import Finding, findings
 from tuner.show import summary
 from tuner.show.report import figures, importance, words
 from tuner.show.report.blocks import Table
@@ -23,7 +23,7 @@ STYLES = {"confirmed": "green", "refuted": "red", "undecided": "dim"}
 
 
 def show(material: Material, console: Console) -> None:
-    """The campaign, then each study, then the ledger."""
+    """The campaign, then each study, then the verdicts."""
     for line in words.campaign_sentences(material.studies):
         console.print(line, markup=False, soft_wrap=True)
     console.print()
@@ -32,7 +32,7 @@ def show(material: Material, console: Console) -> None:
         console.print()
         show_study(study, console)
     console.print()
-    show_ledger(ledger(material), console)
+    show_findings(findings(material), console)
 
 
 def show_study(study: Study, console: Console) -> None:
@@ -58,16 +58,16 @@ def show_study(study: Study, console: Console) -> None:
         console.print(f"pruned: {pruned}", markup=False)
 
 
-def show_ledger(findings: Sequence[Finding], console: Console) -> None:
+def show_findings(found: Sequence[Finding], console: Console) -> None:
     """Each claim, its verdict, and what it rests on."""
     console.print("[bold]hypotheses[/]")
-    if not findings:
+    if not found:
         console.print("no study here states a hypothesis")
         return
     table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("study", "claim", "verdict", "effect [95 % interval]", "from"):
         table.add_column(heading, no_wrap=heading == "verdict")
-    for f in findings:
+    for f in found:
         effect = f"{f.interval()}\n[dim]{escape(f.metric)}[/]"
         basis = f"{escape(f.basis)}" + (f"\n[dim]would decide: {escape(f.next_run)}[/]" if f.next_run else "")
         table.add_row(escape(f.study), escape(f.claim), f"[{STYLES[f.verdict]}]{f.verdict}[/]", effect, basis)

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuner.base.statistics import t_interval
 from tuner.claims.material import Study, Trial
-from tuner.claims.verdicts import t_interval
 from tuner.show.cost import Cost, cost_of, total
 from tuner.storage.stored import CONFIRMED
 
@@ -111,8 +111,8 @@ def verified_sentence(study: Study) -> str:
     winner = study.winner
     if winner is None:
         return ""
-    if study.file.on == "bundle":
-        return "Nothing is trained here: what of the gain holds on test stands with the ensemble."
+    if study.workload.deterministic:
+        return "A configuration always reaches the same score: there is nothing to verify."
     again = study.retrained(winner.number)
     found = study.attrs.get("verified") or {}
     if not again:
@@ -189,7 +189,7 @@ def campaign_sentences(studies: Sequence[Study]) -> list[str]:
         lead = gain(study)
         if lead is not None:
             line += f" Gain over the default {lead}."
-        if study.file.on == "bundle":
+        if study.workload.deterministic:
             lines.append(line)
             continue
         line += " Verified." if study.attrs.get("verified") else (

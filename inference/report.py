@@ -1,28 +1,39 @@
-"""Calibration and decoding of a bundle, from what `inference` stored beside it, and its errors."""
+"""Report sections about calibration and decoding of bundles, from what was stored beside them."""
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ensemble.report import Bundle, anchor, bundles_in, title
+from model.workload.samples import differences
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.words import slug
-from tuner.claims.material import Bundle
-from tuner.show.report.blocks import Block, Table, Text
-from tuner.show.report.charts import Bars, Chart, Matrix, Panel, Series
+from tuner.claims.material import Material
+from tuner.show.report.blocks import Block, Section, Table, Text
+from tuner.show.report.charts import Bars, Chart, Panel, Series, intervals
+from tuner.show.report.confusion import MOST_CLASSES, confusions
 
 HEADS = ("type", "command", "param_type", "param_value")
 NAMES = {"command": "commands", "param_type": "parameter letters", "param_value": "values"}
 RELIABILITY = "reliability.json"
 EVALUATIONS = "evaluations"
-MOST_CLASSES = 12  # rows and columns of a confusion; what else was said is in "other"
 MOST_ERRORS = 12
-MOST_MISTAKES = 10
-OTHER = "other"
+
+
+def sections(material: Material) -> list[Section]:
+    """Calibration and decoding of every bundle, beneath what `ensemble.report` says of it."""
+    return [
+        Section(anchor(bundle), title(bundle), blocks(bundle, material.results / "ensembles" / bundle.name))
+        for bundle in bundles_in(material.results)
+    ]
+
+
+def blocks(bundle: Bundle, folder: Path) -> list[Block]:
+    """Calibration and decoding of one bundle; `folder` is its own, where what was measured is kept."""
+    return [*calibration(bundle, folder), *decoding(bundle, folder)]
 
 
 def calibration(bundle: Bundle, folder: Path) -> list[Block]:
@@ -103,7 +114,7 @@ def decoding(bundle: Bundle, folder: Path) -> list[Block]:
     for key, content in measured.items():
         name = f"bundle_{slug(bundle.name)}_{slug(key)}"
         if content["heads"] not in drawn:
-            found += _confusions(name, key, content["heads"])
+            found += confusions(name, _caption(key), _pairs(content["heads"]))
             drawn.append(content["heads"])
         found.append(_wrong_lines(key, content))
     return found
@@ -175,25 +186,15 @@ def _measured(measured: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table(headings, rows, note)
 
 
-def _confusions(key: str, name: str, heads: Mapping[str, Any]) -> list[Block]:
-    """What each head takes for what, as matrices, and the most frequent mistakes."""
-    pairs = {head: [(str(a), str(b), int(n)) for a, b, n in heads.get(head) or ()] for head in NAMES}
-    matrices = [confusion(pairs[head], title=title) for head, title in NAMES.items() if pairs[head]]
-    if not matrices:
-        return []
-    caption = (
+def _caption(name: str) -> str:
+    return (
         f"{name}: what each head says (columns) for what is true (rows), the true tokens before it given. "
         f"Shade: share of the row. At most {MOST_CLASSES} classes; of more, the most mistaken."
     )
-    chart = Chart(f"{key}_confusion", "Confusion", caption, matrices)
-    rows = [
-        [NAMES[head], true, guess, str(n)]
-        for head in NAMES
-        for true, guess, n in [p for p in pairs[head] if p[0] != p[1]][:MOST_MISTAKES]
-    ]
-    if not rows:
-        return [chart]
-    return [chart, Table(["head", "true", "taken for", "times"], rows, "The most frequent mistakes.")]
+
+
+def _pairs(heads: Mapping[str, Any]) -> dict[str, list[tuple[str, str, int]]]:
+    return {title: [(str(a), str(b), int(n)) for a, b, n in heads.get(h) or ()] for h, title in NAMES.items()}
 
 
 def _wrong_lines(name: str, content: Mapping[str, Any]) -> Block:
@@ -207,61 +208,6 @@ def _wrong_lines(name: str, content: Mapping[str, Any]) -> Block:
     kinds = content.get("kinds_of_error", len(errors))
     note = f"{name}: the most frequent wrong lines, {len(rows)} of {kinds} kinds, and where they differ."
     return Table(["true line", "decoded line", "differs", "windows", "for example"], rows, note)
-
-
-def confusion(pairs: Sequence[tuple[str, str, int]], *, title: str = "") -> Matrix:
-    """`(true, taken for, times)` as a matrix; of many classes, the most mistaken ones."""
-    times: Counter[str] = Counter()
-    wrong: Counter[str] = Counter()
-    for true, guess, n in pairs:
-        times[true] += n
-        if true != guess:
-            wrong[true] += n
-            wrong[guess] += n
-    every = {*times, *(guess for _, guess, _ in pairs)}
-    few = len(every) <= MOST_CLASSES
-    kept = list(every) if few else [c for c, _ in (wrong or times).most_common(MOST_CLASSES)]
-    kept.sort(key=_natural)
-    rows = [c for c in kept if times[c]]
-    columns = [*kept, OTHER] if any(b not in kept for a, b, _ in pairs if a in rows) else kept
-    counts = [[0] * len(columns) for _ in rows]
-    for true, guess, n in pairs:
-        if true in rows:
-            counts[rows.index(true)][columns.index(guess if guess in kept else OTHER)] += n
-    return Matrix(rows, columns, counts, "taken for", "true", title=title)
-
-
-def _natural(text: str) -> tuple[str, float]:
-    """Words by letter, then by number."""
-    try:
-        return text[:1], float(text[1:])
-    except ValueError:
-        return text, 0.0
-
-
-def differences(true: str, decoded: str) -> str:
-    """The words in which two lines differ: `X1.5 → X1.4, + Y2, − F10`."""
-    a, b = true.split(), decoded.split()
-    found = []
-    for kind, i, j, k, m in difflib.SequenceMatcher(a=a, b=b, autojunk=False).get_opcodes():
-        if kind == "replace":
-            found.append(f"{' '.join(a[i:j])} → {' '.join(b[k:m])}")
-        elif kind == "delete":
-            found.append(f"− {' '.join(a[i:j])}")
-        elif kind == "insert":
-            found.append(f"+ {' '.join(b[k:m])}")
-    return ", ".join(found) or "spelling alone"
-
-
-def intervals(
-    slug_: str, title: str, caption: str, labels: Sequence[str], found: Sequence[Mapping[str, Any]], x: str,
-    *, scale: float = 1,
-) -> Chart:  # fmt: skip
-    """Means with their intervals as bars."""
-    means = [scale * f["mean"] for f in found]
-    low = [scale * (f["mean"] if f.get("low") is None else f["low"]) for f in found]
-    high = [scale * (f["mean"] if f.get("high") is None else f["high"]) for f in found]
-    return Chart(slug_, title, caption, [Bars(labels, {"": means}, x, {"": low}, {"": high})])
 
 
 def _accuracy(content: Mapping[str, Any], name: str) -> str:

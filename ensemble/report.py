@@ -1,29 +1,82 @@
-"""Ensembles as `bundle.json` and `compare.json` tell them: members, weights, contributions, sizes."""
+"""Report sections about ensembles, from `bundle.json` and `compare.json`; plugin of the engine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ensemble.bundle import BUNDLE
+from model.workload import Training
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.words import slug
-from tuner.claims.material import Bundle
-from tuner.show.report import decoding
-from tuner.show.report.blocks import Block, Table, Text
-from tuner.show.report.charts import Bars, Chart, Panel, Series
+from tuner.claims.material import Material
+from tuner.show.report.blocks import Block, Section, Table, Text
+from tuner.show.report.charts import Bars, Chart, Panel, Series, intervals
 
 HEADS = ("type", "command", "param_type", "param_value")
 COMPARISON = "compare.json"
 
 
-def blocks(bundle: Bundle, folder: Path) -> list[Block]:
-    """One bundle: scores, members, weights, contributions, weightings, then calibration and decoding.
+@dataclass(frozen=True)
+class Bundle:
+    """An ensemble's `bundle.json` as plain values."""
 
-    Args:
-        folder: the bundle's own, where `inference` keeps what it measured.
-    """
+    name: str
+    content: Mapping[str, Any]
+
+
+def sections(material: Material) -> list[Section]:
+    """Every bundle, and all of them side by side; a sentence where there are networks and no bundle."""
+    bundles = bundles_in(material.results)
+    if not bundles:
+        if not any(isinstance(study.workload, Training) for study in material.studies):
+            return []
+        none = "No ensemble yet: python -m ensemble build --k 10 takes the best runs of these studies."
+        return [Section("ensembles", "Ensembles", [Text([none], aside=True)])]
+    found = [Section(anchor(bundle), title(bundle), blocks(bundle)) for bundle in bundles]
+    side_by_side = frontier(bundles) if len(bundles) > 1 else []
+    compared = [*side_by_side, *sizes(material.results)]
+    return [*found, Section("frontier", "Ensembles compared", compared)]
+
+
+def needed_runs(results: Path) -> dict[str, set[int]]:
+    """Study → its trials that a bundle is made of: their weights are kept."""
+    found: dict[str, set[int]] = {}
+    for path in (results / "ensembles").glob(f"*/{BUNDLE}"):
+        try:
+            for member in read_json(path)["members"]:
+                found.setdefault(str(member["study"]), set()).add(int(member["number"]))
+        except (InputError, KeyError, TypeError, ValueError):
+            continue
+    return found
+
+
+def bundles_in(results: Path) -> tuple[Bundle, ...]:
+    """The bundles, newest last; a torn `bundle.json` is left out."""
+    found = []
+    for path in sorted((results / "ensembles").glob(f"*/{BUNDLE}"), key=lambda p: p.stat().st_mtime):
+        try:
+            found.append(Bundle(path.parent.name, read_json(path)))
+        except InputError:
+            continue
+    return tuple(found)
+
+
+def anchor(bundle: Bundle) -> str:
+    """Where a report has a bundle's section."""
+    return f"bundle-{slug(bundle.name)}"
+
+
+def title(bundle: Bundle) -> str:
+    """The heading of a bundle's section."""
+    return f"Ensemble {bundle.name}"
+
+
+def blocks(bundle: Bundle) -> list[Block]:
+    """One bundle: scores, members, weights, contributions, weightings."""
     content = bundle.content
     chosen, report = content.get("chosen_by") or {}, content.get("report") or {}
     weights = chosen.get("weights") or {}
@@ -38,7 +91,7 @@ def blocks(bundle: Bundle, folder: Path) -> list[Block]:
         )
     found: list[Block] = [Text(lines), _parts(report.get("pooled") or {}), _members(content)]
     found += _charts(bundle, weights)
-    return [*found, *decoding.calibration(bundle, folder), *decoding.decoding(bundle, folder)]
+    return found
 
 
 def _charts(bundle: Bundle, weights: Mapping[str, Any]) -> list[Block]:
@@ -52,7 +105,7 @@ def _charts(bundle: Bundle, weights: Mapping[str, Any]) -> list[Block]:
     contributions = report.get("contributions") or []
     if len(contributions) == len(members) and all(c.get("exact") for c in contributions):
         found.append(
-            decoding.intervals(f"bundle_{name}_contributions", "Contributions",
+            intervals(f"bundle_{name}_contributions", "Contributions",
                        "Points of exact lines on calibrate that the pool loses without the member, 95 % "
                        "intervals over recordings. Below 0: the pool would do better without it.",
                        members, [c["exact"] for c in contributions], "points", scale=100)
@@ -68,7 +121,7 @@ def _charts(bundle: Bundle, weights: Mapping[str, Any]) -> list[Block]:
     candidates = weights.get("candidates") or []
     if len(candidates) > 1:
         found.append(
-            decoding.intervals(f"bundle_{name}_weightings", "Weightings compared",
+            intervals(f"bundle_{name}_weightings", "Weightings compared",
                        "Exact lines on recordings of calibrate that a weighting was not fitted to.",
                        [c["method"] for c in candidates], [c["exact"] for c in candidates], "exact lines")
         )  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import difflib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +14,17 @@ from numpy.typing import NDArray
 from model.run_files import VOCABULARY
 from model.tokens import COMMAND, HEADS, PARAM_TYPE, PARAM_VALUE, UNK, Vocabulary
 from tuner.base.files import read_json
-from tuner.show.report.decoding import differences
+from tuner.show.report.charts import safe_cell
 
 PART = "select"
 COUNT = 40
 UNKNOWN = "?"  # a token that training never saw
 OTHER_KIND = {0: "(end)", COMMAND: "(command)", PARAM_TYPE: "(letter)", PARAM_VALUE: "(value)"}
+
+
+def there_are(folder: Path) -> bool:
+    """Whether the run at `folder` kept predictions of the part."""
+    return (folder / "predictions" / f"{PART}.npz").is_file() and (folder / VOCABULARY).is_file()
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,17 @@ class Sample:
     @property
     def differs(self) -> str:
         return "" if self.true == self.read else differences(self.true, self.read)
+
+
+def samples_csv(folder: Path) -> str:
+    """Sample lines as a table: recording, row, true line, read line, where they differ."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["recording", "row", "true line", "read line", "differs"])
+    for sample in sample_lines(folder):
+        cells = (sample.recording, sample.row, sample.true, sample.read, sample.differs)
+        writer.writerow([safe_cell(cell) for cell in cells])
+    return out.getvalue()
 
 
 def sample_lines(folder: Path, *, part: str = PART, count: int = COUNT) -> list[Sample]:
@@ -111,3 +130,17 @@ class _Line:
 
     def text(self) -> str:
         return " ".join(self._words)
+
+
+def differences(true: str, decoded: str) -> str:
+    """The words in which two lines differ: `X1.5 → X1.4, + Y2, − F10`."""
+    a, b = true.split(), decoded.split()
+    found = []
+    for kind, i, j, k, m in difflib.SequenceMatcher(a=a, b=b, autojunk=False).get_opcodes():
+        if kind == "replace":
+            found.append(f"{' '.join(a[i:j])} → {' '.join(b[k:m])}")
+        elif kind == "delete":
+            found.append(f"− {' '.join(a[i:j])}")
+        elif kind == "insert":
+            found.append(f"+ {' '.join(b[k:m])}")
+    return ", ".join(found) or "spelling alone"

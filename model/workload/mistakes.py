@@ -14,12 +14,10 @@ from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.words import slug
 from tuner.claims.material import Study
-from tuner.show.report.blocks import Block, Table
-from tuner.show.report.charts import Chart
-from tuner.show.report.decoding import confusion
+from tuner.show.report.blocks import Block
+from tuner.show.report.confusion import confusions
 
 PART = "test"  # predictions shown; nothing is chosen by them
-MOST_MISTAKES = 10
 
 
 def blocks(study: Study, results: Path) -> list[Block]:
@@ -44,19 +42,8 @@ def blocks(study: Study, results: Path) -> list[Block]:
         f"Columns: the winner's answers on the part {PART}, the true tokens before them given; rows: the "
         f"truth. Right: {shares}."
     )
-    matrices = [
-        confusion([(a, b, n) for (a, b), n in pairs.most_common()], title=title)
-        for title, pairs in heads.items()
-    ]
-    rows = [
-        [title, a, b, str(n)]
-        for title, pairs in heads.items()
-        for (a, b), n in [p for p in pairs.most_common() if p[0][0] != p[0][1]][:MOST_MISTAKES]
-    ]
-    chart = Chart(f"{slug(study.name)}_confusion", "Confusion", caption, matrices)
-    if not rows:
-        return [chart]
-    return [chart, Table(["head", "true", "taken for", "times"], rows, "The most frequent mistakes.")]
+    ordered = {title: [(a, b, n) for (a, b), n in pairs.most_common()] for title, pairs in heads.items()}
+    return confusions(slug(study.name), caption, ordered)
 
 
 def answers(folder: Path, part: str) -> dict[str, Counter[tuple[str, str]]]:

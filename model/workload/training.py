@@ -1,0 +1,128 @@
+"""Trains our network on a data set, once a trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from model.config import Config
+from model.recordings import MANIFEST, SIMULATOR, Recordings, default_data
+from model.run_files import WEIGHTS
+from tuner.base.errors import InputError, nearest
+from tuner.base.files import read_json
+from tuner.base.run_folder import Report
+from tuner.definition import expressions
+from tuner.definition.distributions import Choice, Constant, Distribution, Numeric, WeightedChoice
+from tuner.definition.study_file import Resources
+from tuner.workloads.workload import Inputs, Say, Workload
+
+MEMORY = 700 * 2**20  # bytes that an agent with torch and a training run needs beside the shared data
+
+
+class Training(Workload):
+    """Runs `model.trainer.train`; configurations are `model.config.Config`."""
+
+    quick_probe = True
+    measures = ("parameters", "ms_per_window")
+    weights = (WEIGHTS,)
+    not_inherited = frozenset({"epochs", "seed", "split_seed", "device", "track"})
+
+    def check(self) -> None:
+        """Checks names and values of the space against the options of the network."""
+        space = self.file.space
+        valid = sorted(Config().to_dict())
+        together = {name for text in space.requires for name in expressions.names(text)}
+        for parameter in space.parameters:
+            name = parameter.name
+            if name not in valid:
+                self.file.fail(name, f"no option of the model{nearest(name, valid)} (or name your 'program')")
+            for value in () if name in together else _extremes(parameter.distribution):
+                try:
+                    Config.from_dict({name: value})
+                except InputError as error:
+                    self.file.fail(name, str(error).partition(": ")[2] or str(error))
+
+    def inputs(self, chosen: Path | None, results: Path, say: Say) -> Inputs:
+        folder = chosen
+        if folder is None:
+            root = Path("data")
+            imported = any(root.glob(f"*/{MANIFEST}"))
+            folder = default_data(root)
+            if not imported:
+                say("no data set imported: using simulated recordings (yours: python -m model import DIR)")
+                return self._found(folder)
+        if not (folder / MANIFEST).exists():
+            raise InputError(
+                f"{folder}: no data set there; make one with: python -m model import DIR --to {folder}"
+            )
+        if read_json(folder / MANIFEST).get("kind") == SIMULATOR:
+            say(f"data: {folder} (simulated; yours: python -m model import DIR)")
+        return self._found(folder)
+
+    def _found(self, folder: Path) -> Inputs:
+        return Inputs(folder.name, self.digest_of(folder), folder, binding=True, travels=True)
+
+    def digest_of(self, folder: Path, *, arrived: bool = False) -> str:
+        """The content hash in the data set's manifest; of one that has arrived, that of its arrays."""
+        if arrived:
+            return Recordings.load(folder).recomputed_hash()
+        manifest = read_json(folder / MANIFEST)
+        found = manifest.get("content_hash") if isinstance(manifest, dict) else None
+        if not isinstance(found, str):
+            raise InputError(f"{folder / MANIFEST}: has no content hash; import the data set again")
+        return found
+
+    def defaults(self) -> Mapping[str, Any]:
+        return Config().to_dict()
+
+    def whole_trial(self, epochs: int) -> Mapping[str, Any]:
+        return {self.length: epochs}
+
+    def resources(self, overrides: Mapping[str, Any]) -> Resources:
+        """A GPU each where there are some, unless `--set device=cpu`."""
+        own = self.file.resources
+        gpus = 0.0 if overrides.get("device") == "cpu" else 1.0
+        return Resources(gpus if own.gpus is None else own.gpus, own.cpus, own.memory or MEMORY)
+
+    def run(
+        self, config: Mapping[str, Any], report: Report, *, run_folder: Path, inputs: Path | None
+    ) -> Mapping[str, float]:
+        from model.trainer import train  # torch, a second
+
+        if inputs is None:
+            raise InputError("this study trains our model: it needs a data set (--data data/NAME)")
+        return train(config, report, data=inputs, run_folder=run_folder)
+
+    def reseeded(self, config: Mapping[str, Any], number: int) -> dict[str, Any]:
+        """Another split of the recordings as well, so that the score rests on other `select` recordings."""
+        split = int(config.get("split_seed", Config().split_seed)) + number
+        return {**super().reseeded(config, number), "split_seed": split}
+
+    def trial_files(self, run_folder: Path) -> Mapping[str, Callable[[], bytes]]:
+        from model.workload import samples
+
+        if not samples.there_are(run_folder):
+            return {}
+        return {"sample_lines.csv": lambda: samples.samples_csv(run_folder).encode()}
+
+    def sections(self, study: Any, results: Path) -> list[Any]:
+        from model.workload import mistakes
+
+        return list(mistakes.blocks(study, results))
+
+
+def _extremes(distribution: Distribution) -> list[Any]:
+    """Values whose validity is the distribution's: all choices, or both bounds."""
+    match distribution:
+        case Constant(value=value):
+            return [value]
+        case Choice(values=values) | WeightedChoice(values=values):
+            return list(values)
+        case Numeric(q=None):
+            low, high = distribution.bounds
+            return [
+                int(b) if distribution.kind == "int_uniform" else b for b in (low, high) if math.isfinite(b)
+            ]
+    return [distribution.quantile(u) for u in (1e-6, 1 - 1e-6)]

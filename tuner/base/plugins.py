@@ -1,0 +1,64 @@
+"""What installed packages add to the engine, found through entry points and loaded when asked for.
+
+| group | an entry is |
+| --- | --- |
+| `gcode_tuner.workloads` | a `Workload` class, by the name that study files use |
+| `gcode_tuner.plugins` | a module with any of the functions in `HOOKS` |
+| `gcode_tuner.programs` | `main(arguments)` of a program: `gcode-tuner NAME …` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from tuner.base.errors import InputError
+
+WORKLOADS, PLUGINS, PROGRAMS = "gcode_tuner.workloads", "gcode_tuner.plugins", "gcode_tuner.programs"
+HOOKS = {
+    "sections": "(material) -> list of report sections about what lies in the results folder",
+    "needed_runs": "(results) -> study name → numbers of trials whose run folders something else is made of",
+    "checks": "() -> [(name, function() -> (fine, what was found))] for `tuner doctor`",
+}
+
+
+@cache
+def installed(group: str) -> dict[str, EntryPoint]:
+    """The entry points of a group, by name."""
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def program(name: str) -> Callable[[list[str]], int] | None:
+    """The `main(arguments)` of an installed program; None where there is none of this name.
+
+    Raises:
+        InputError: its packages are missing.
+    """
+    if not name.isidentifier() or name not in installed(PROGRAMS):
+        return None
+    try:
+        found: Callable[[list[str]], int] = installed(PROGRAMS)[name].load()
+    except ModuleNotFoundError as error:
+        raise InputError(f"{name}: {error}; install it: pip install 'gcode-tuner[model]'") from None
+    return found
+
+
+def hooks(name: str) -> list[Callable[..., Any]]:
+    """The functions of this name that plugins have. A plugin whose packages are missing has none.
+
+    Raises:
+        ValueError: there is no such hook.
+    """
+    if name not in HOOKS:
+        raise ValueError(f"no hook '{name}' (there are: {', '.join(HOOKS)})")
+    found = []
+    for point in installed(PLUGINS).values():
+        try:
+            module = point.load()
+        except ImportError:
+            continue
+        if hasattr(module, name):
+            found.append(getattr(module, name))
+    return found

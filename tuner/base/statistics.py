@@ -1,0 +1,27 @@
+"""Intervals that more than one room needs."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+LEVEL = 0.95
+
+
+def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float, float]:
+    """Mean of `values` and its t interval `(mean, low, high)`; infinite bounds for one value.
+
+    Raises:
+        ValueError: there is no value.
+    """
+    if not values:
+        raise ValueError("an interval needs at least one value")
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return mean, -math.inf, math.inf
+    from scipy.special import stdtrit
+
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * error
+    return mean, mean - half, mean + half

@@ -1,0 +1,57 @@
+"""Confirms a winner before the next study builds on it: the best are retrained on other seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tuner.base.errors import WorkFailed
+from tuner.claims import retrain
+from tuner.run import launch
+from tuner.run.events import View
+from tuner.run.request import Request
+from tuner.storage.access import open_records, storage_errors
+from tuner.storage.stored import CONFIRMED, load_study
+from tuner.workloads.registry import workload_of
+
+FIRST_SEED = 1000  # seeds of retrainings are above those that studies search
+TOP = 3  # configurations retrained before a winner is believed
+SUFFIX = "confirm"
+
+
+def confirm(request: Request, view: View, say: Callable[[str], None]) -> None:
+    """Retrains a study's best on other seeds and records the one that is best on average.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it.
+        WorkFailed: it stopped for an error.
+    """
+    file = request.study_file
+    with storage_errors(request.url):
+        study = load_study(open_records(request.url), file.name)
+        if study.user_attrs.get(CONFIRMED):
+            return
+        best = retrain.candidates(study, file, request.results, top=TOP)
+    if not best:
+        raise WorkFailed(f"{file.name}: no trial completed, so there is no winner to go on from")
+    seeds = [FIRST_SEED + seed for seed in file.seeds]
+    again = retrain.study_of(file, best, seeds, workload_of(file).seeded, suffix=SUFFIX)
+    asked = replace(request, study_file=again, base={}, trials=None, fresh=False)
+    launch.run(asked, view).check(again.name)
+    with storage_errors(request.url):
+        records = open_records(request.url)
+        found = retrain.with_results(best, len(seeds), load_study(records, again.name), file)
+        chosen = retrain.winner(found, file)
+        record = {
+            "number": chosen.number,
+            "mean": chosen.mean,
+            "candidates": [
+                {"number": c.number, "score": c.score, "again": list(c.again.values()), "mean": c.mean}
+                for c in found
+            ],
+        }
+        load_study(records, file.name).set_user_attr(CONFIRMED, record)
+    say(
+        f"confirmed winner of {file.name}: trial {chosen.number}, {file.metric.name} {chosen.mean:.4f} on "
+        f"average (in the study {chosen.score:.4f}; of {len(found)} retrained)"
+    )

@@ -1,0 +1,73 @@
+"""Trials' parameters as a table of numbers, for surrogates and importances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.claims.material import Study, Trial
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Trials as numbers. `columns[j]` is parameter `names[j]`; words are numbered in `words[name]`.
+
+    An inactive conditional parameter takes -1 (words) or the least value (numbers).
+    """
+
+    names: tuple[str, ...]
+    x: Floats
+    words: Mapping[str, tuple[str, ...]]
+    log: frozenset[str]
+
+
+def encode(study: Study, trials: Sequence[Trial]) -> Encoded:
+    """The searched parameters of `trials` that vary, as a (trials, parameters) array."""
+    names, columns, words, logs = [], [], {}, set()
+    for name in study.searched:
+        values = [t.params.get(name) for t in trials]
+        numbers = all(_is_number(v) for v in values if v is not None) and any(v is not None for v in values)
+        if not numbers or (None in values and name not in _conditional(study)):
+            kinds = tuple(sorted({word(v) for v in values}, key=_word_order))
+            words[name] = kinds
+            column = [float(kinds.index(word(v))) for v in values]
+        else:
+            least = min(float(v) for v in values if v is not None)
+            column = [least if v is None else float(v) for v in values]
+            if least > 0 and max(column) / least > 30:
+                logs.add(name)
+                column = [math.log10(v) for v in column]
+        if len(set(column)) > 1:
+            names.append(name)
+            columns.append(column)
+    x = np.array(columns, dtype=float).T if columns else np.empty((len(trials), 0))
+    return Encoded(tuple(names), x, words, frozenset(logs))
+
+
+def word(value: Any) -> str:
+    """A parameter's value as a short word."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower() if value is not None else "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _word_order(text: str) -> tuple[int, float, str]:
+    try:
+        return (0, float(text), "")
+    except ValueError:
+        return (1, 0.0, text)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _conditional(study: Study) -> set[str]:
+    return {p.name for p in study.file.space.searched if p.when}

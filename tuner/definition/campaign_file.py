@@ -1,0 +1,100 @@
+"""A campaign: studies and commands to run one after the other, and claims about the whole, in a YAML file.
+
+steps:
+  - study: vocabulary            # a shipped study, or a file beside this one
+  - study: warmup.yaml           # starts from the winner before it (`tuner: base: {winner of: vocabulary}`)
+  - run: gcode-tuner ensemble build --name best --study ${studies} --results ${results}
+    creates: ensembles/best      # below the results folder: the step is done when it is there
+  - study: decoding
+    data: ${results}/ensembles/best
+claims:
+  - {claim: the winner reads 70 % of the tokens, metric: val/overall_acc, at_least: 0.7}
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.definition import yaml_source
+from tuner.definition.yaml_source import Section
+
+
+@dataclass(frozen=True)
+class Step:
+    """A study, or a command (`run`, its words). `data`: what the trials read; `why`: shown before it."""
+
+    study: str | None = None
+    run: tuple[str, ...] = ()
+    creates: str | None = None
+    data: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim about the best winner of the campaign: a metric reaches a bound."""
+
+    claim: str
+    metric: str
+    at_least: float
+
+
+@dataclass(frozen=True)
+class CampaignFile:
+    """A checked campaign file."""
+
+    path: Path
+    steps: tuple[Step, ...]
+    claims: tuple[Claim, ...]
+    purpose: str = ""
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """The studies' names or files, in order."""
+        return tuple(step.study for step in self.steps if step.study is not None)
+
+
+def is_campaign(path: Path) -> bool:
+    """Whether a file has steps (and so is a campaign) and no parameters (and so no study)."""
+    top = yaml_source.read(path)
+    return "steps" in top and "parameters" not in top
+
+
+def read_campaign(path: Path) -> CampaignFile:
+    """Reads and checks a campaign file.
+
+    Raises:
+        InputError: one line with file, line, key and what was expected.
+    """
+    top = yaml_source.read(path)
+    top.only(("purpose", "steps", "claims"), "key")
+    steps = tuple(_step(section) for section in top.sections("steps"))
+    if not steps:
+        top.fail("steps", "expected at least one step, {study: NAME} or {run: COMMAND}")
+    claims = tuple(_claim(section) for section in top.sections("claims"))
+    return CampaignFile(path, steps, claims, top.text("purpose", "").strip())
+
+
+def _step(section: Section) -> Step:
+    section.only(("study", "run", "creates", "data", "why"), "key")
+    study, command = section.text("study"), section.text("run")
+    if (study is None) == (command is None):
+        section.fail("study", "expected either 'study' or 'run' in a step")
+    for key, needs in (("data", study), ("creates", command)):
+        if key in section and needs is None:
+            section.fail(key, f"belongs to a step with '{'study' if key == 'data' else 'run'}'")
+    try:
+        words = tuple(shlex.split(command or ""))
+    except ValueError as error:
+        section.fail("run", f"expected a command as in a shell ({error})")
+    return Step(study, words, section.text("creates"), section.text("data"), section.text("why", ""))
+
+
+def _claim(section: Section) -> Claim:
+    section.only(("claim", "metric", "at_least"), "key")
+    for key in ("claim", "metric", "at_least"):
+        if key not in section:
+            section.fail(key, "missing; a claim has a sentence, a metric and a bound (at_least)")
+    return Claim(section.text("claim"), section.text("metric"), float(section.number("at_least")))

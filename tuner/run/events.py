@@ -1,0 +1,65 @@
+"""What the run of a study tells whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import optuna
+
+from tuner.definition.study_file import StudyFile
+from tuner.run.executors.protocol import Worker
+from tuner.storage.records import Records
+
+
+@dataclass
+class AgentState:
+    """What the supervisor knows of one agent."""
+
+    index: int
+    worker: Worker
+    started: float
+    doing: str = "starting"  # starting, ready, idle, running, left, refused
+    owner: dict[str, Any] | None = None  # of its trials' leases, once it has said so
+    refusal: str = ""  # why it cannot work where it is
+    number: int | None = None
+    epoch: int | None = None
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened: kind is that of the agent's message, or `died`, `waits` (there is no place for
+    it yet) or `stopping`."""
+
+    kind: str
+    agent: int
+    content: dict[str, Any]
+
+
+class View(Protocol):
+    """Shows a study; `begin` and `end` enclose its run."""
+
+    def say(self, line: str) -> None:
+        """A line about the study, at any time."""
+
+    def begin(
+        self,
+        study: optuna.Study,
+        records: Records,
+        study_file: StudyFile,
+        *,
+        total: int | None,
+        agents: int | None,
+    ) -> None:
+        """The agents are about to start."""
+
+    def event(self, event: Event) -> None:
+        """Something happened."""
+
+    def tick(self, agents: Sequence[AgentState]) -> None:
+        """Called a few times a second."""
+
+    def end(self) -> None:
+        """The last agent has left."""

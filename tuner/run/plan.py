@@ -1,0 +1,181 @@
+"""From a request to a plan: everything about a study that is settled before its first trial, made once.
+
+The plan holds what the request, the study file, the workload and the study as it was begun say together.
+Making it changes nothing: `--dry-run` shows it and `launch` runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from tuner.base.errors import InputError
+from tuner.base.words import in_words
+from tuner.definition.pruner_settings import PrunerSettings
+from tuner.definition.study_file import Resources, StudyFile
+from tuner.run.executors import gpus
+from tuner.run.executors.local import suited
+from tuner.run.request import Request
+from tuner.run.winner import inherited
+from tuner.storage.access import find_records, storage_errors
+from tuner.storage.records import Records
+from tuner.storage.study_store import ORIGIN, Origin
+from tuner.workloads.registry import workload_of
+from tuner.workloads.workload import Inputs, Workload
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study as it will be run.
+
+    Attributes:
+        origin: what its trials rest on besides the file: base values, overrides, inputs.
+        base: values beneath the space's, the length of a trial included.
+        default: the configuration that a new study tries first; None: not known.
+        length: epochs of a whole trial, or None where that is the trial's affair.
+        pruner: of the study file, fitted to `length`.
+        gpus: names by which each agent of this machine is given its GPU; empty where trials use none.
+        begun: whether the study is in the storage already.
+    """
+
+    request: Request
+    file: StudyFile
+    workload: Workload
+    inputs: Inputs
+    origin: Origin
+    base: Mapping[str, Any]
+    default: Mapping[str, Any] | None
+    length: int | None
+    pruner: PrunerSettings
+    resources: Resources
+    gpus: tuple[str, ...]
+    begun: bool
+
+    @property
+    def overrides(self) -> Mapping[str, Any]:
+        """Values that hold in every trial, whatever the space says."""
+        return self.origin.overrides or {}
+
+    def agents(self, total: int | None) -> int:
+        """How many agents will run a study of `total` trials on this machine."""
+        return self.request.agents or suited(total, self.gpus, cpus=self.resources.cpus)
+
+
+def make(request: Request, say: Callable[[str], None]) -> Plan:
+    """Settles what a request leaves open. `say` is told what was found, in lines.
+
+    Raises:
+        InputError: something about the request, the study file or its inputs is wrong.
+        StorageFailed: the storage cannot be read.
+    """
+    if request.executor.kind != "local":  # what is named there must not depend on the worker's folder
+        request = replace(request, results=request.results.resolve())
+    file = request.study_file
+    workload = workload_of(file)
+    workload.check()
+    with storage_errors(request.url):
+        records = find_records(request.url)
+        try:
+            before = None if records is None or request.fresh else _origin_of(records, file.name)
+            inputs = workload.inputs(request.data or _inputs_of(before), request.results, say)
+            if before is not None and inputs.renews and _others(before, inputs):
+                say(f"'{file.name}' was begun with another {inputs.name}: starting afresh")
+                request, before = replace(request, fresh=True), None
+            overrides = _overrides(request, inputs, before, say)
+            base, base_from = _base(request, records, before, say)
+        finally:
+            if records is not None:
+                records.close()
+    length = int(overrides.get(workload.length, 0)) or file.max_epochs
+    whole = {} if file.max_epochs is None else workload.whole_trial(file.max_epochs)
+    defaults = workload.defaults()
+    trial_base = {**base, **whole}
+    resources = workload.resources(overrides)
+    return Plan(
+        request=request,
+        file=file,
+        workload=workload,
+        inputs=inputs,
+        origin=Origin(base, base_from, overrides, inputs.in_words() if inputs.binding else ""),
+        base=trial_base,
+        default={**(defaults or {}), **trial_base} or None,
+        length=length,
+        pruner=_fitted(file.pruner, length),
+        resources=resources,
+        gpus=gpus.slots(gpus.here(), resources.gpus) if resources.gpus else (),
+        begun=before is not None,
+    )
+
+
+def begun_with(records: Records, name: str) -> Mapping[str, Any]:
+    """The `--set` values and the inputs (`data`) that a study was begun with; empty where it was not."""
+    before = _origin_of(records, name) or {}
+    return {"overrides": dict(before.get("overrides") or {}), "data": _inputs_of(before)}
+
+
+def _origin_of(records: Records, name: str) -> Mapping[str, Any] | None:
+    """What a study that was begun rests on; None where there is no such study."""
+    if name not in optuna.get_all_study_names(records):
+        return None
+    found = records.get_study_user_attrs(records.get_study_id_from_name(name)).get(ORIGIN)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _others(before: Mapping[str, Any], inputs: Inputs) -> bool:
+    stored = before.get("overrides") or {}
+    return any(stored.get(name) != value for name, value in inputs.fixed.items())
+
+
+def _overrides(
+    request: Request, inputs: Inputs, before: Mapping[str, Any] | None, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The `--set` values, else those that the study was begun with: `tuner study NAME` alone goes on."""
+    searched = {parameter.name for parameter in request.study_file.space.searched}
+    for name in request.overrides:
+        if name in searched:
+            raise InputError(f"--set {name}: the study searches this parameter; change it in the study file")
+    told = dict(request.overrides)
+    if not told:
+        stored = (before or {}).get("overrides") or {}
+        told = {name: value for name, value in stored.items() if name not in inputs.fixed}
+        if told:
+            say(f"as before: {in_words(told)}")
+    return {**told, **inputs.fixed}
+
+
+def _inputs_of(before: Mapping[str, Any] | None) -> Path | None:
+    """The data set that a study was begun with, where it is still there."""
+    name = str((before or {}).get("data") or "").partition(" ")[0]
+    folder = Path("data") / name
+    return folder if name and folder.is_dir() else None
+
+
+def _base(
+    request: Request, records: Records | None, before: Mapping[str, Any] | None, say: Callable[[str], None]
+) -> tuple[dict[str, Any], str]:
+    """Values beneath the study's, and where they come from; a study that was begun keeps its own."""
+    file = request.study_file
+    if before is not None:
+        return dict(before.get("base") or {}), str(before.get("base_from") or "")
+    if request.base is not None:
+        return dict(request.base), ""
+    base = dict(file.base.config)
+    if not file.base.winner_of:
+        return base, ""
+    winner = None if records is None else inherited(records, file.base.winner_of, request.results)
+    if winner is None:
+        say(f"'{file.base.winner_of}' has not been run: starting from the default configuration")
+        return base, ""
+    say(f"inherits from the {winner.describe()}: {in_words(winner.inherits)}")
+    return {**winner.inherits, **base}, winner.describe()
+
+
+def _fitted(settings: PrunerSettings, length: int | None) -> PrunerSettings:
+    """The pruner for trials that `--set epochs=…` made shorter."""
+    if length is None or settings.max_resource <= length:
+        return settings
+    return replace(settings, max_resource=length, min_resource=min(settings.min_resource, length))

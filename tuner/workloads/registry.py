@@ -1,0 +1,95 @@
+"""Which workload a study file asks for: the only place where the kinds are told apart."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from tuner.base import plugins
+from tuner.base.errors import InputError, nearest
+from tuner.definition.study_file import StudyFile
+from tuner.workloads.function import FunctionWorkload
+from tuner.workloads.script import ScriptWorkload
+from tuner.workloads.workload import Workload
+
+DEFAULT = "default"  # the installed workload of a study file that names nothing to run
+
+
+def workload_of(file: StudyFile) -> Workload:
+    """The workload of a study.
+
+    Raises:
+        InputError: there is no such workload, or what it needs is not installed.
+    """
+    if file.program is not None or file.command is not None:
+        return ScriptWorkload(file)
+    if file.objective is not None:
+        return FunctionWorkload(file)
+    return _named(file, file.workload or DEFAULT)
+
+
+def workload_if_known(file: StudyFile) -> Workload:
+    """As `workload_of`; one that only answers the usual where the study's own cannot be had here.
+
+    For reading what was recorded: a report may be made where the code that ran is not installed.
+    """
+    try:
+        return workload_of(file)
+    except InputError:
+        return Workload(file)
+
+
+def _named(file: StudyFile, name: str) -> Workload:
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        return _installed(name)(file)
+    where = f"{file.path}: workload '{name}'"
+    try:
+        loaded = _from_file(Path(file.path).parent / module) if module.endswith(".py") else _module(module)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{where}: {_missing(error)}") from None
+    except FileNotFoundError as error:
+        raise InputError(f"{where}: {error} is not there") from None
+    found = getattr(loaded, attribute, None)
+    if not (isinstance(found, type) and issubclass(found, Workload)):
+        raise InputError(f"{where}: expected a class that extends tuner.Workload, got {found!r}")
+    return found(file)
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    name = f"{path.stem}_workload"  # found under this name when it is unpickled in an agent
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _installed(name: str) -> type[Workload]:
+    known = plugins.installed(plugins.WORKLOADS)
+    if name not in known:
+        if name == DEFAULT:
+            raise InputError("the study names nothing to run: program, command, tuner.objective or workload")
+        hint = nearest(name, known)
+        raise InputError(f"no workload '{name}' is installed{hint} (there are: {', '.join(known) or 'none'})")
+    try:
+        found: type[Workload] = known[name].load()
+    except ModuleNotFoundError as error:
+        raise InputError(f"workload '{name}': {_missing(error)}") from None
+    return found
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    return f"{error}; install it (the shipped studies need: pip install 'gcode-tuner[model]')"

@@ -1,0 +1,162 @@
+"""What a study's trials run: the one seam between the engine and the work.
+
+The engine asks a workload and asks nothing else; it never asks which kind it is. A workload is made from the
+study file in the process that starts the study and is pickled to the agents. A new kind of work is a
+subclass: it defines `run`, and those of the other answers that differ.
+
+    class Sorting(Workload):
+        def run(self, config, report, *, run_folder, inputs):
+            with RunFolder(run_folder) as folder: ...
+            return {"seconds": 1.5}
+
+A study file names it: `tuner: {workload: "package.module:Sorting"}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.base.errors import InputError
+from tuner.base.run_folder import Report
+from tuner.definition.study_file import Resources, StudyFile
+
+if TYPE_CHECKING:
+    import optuna
+
+SMALL_MEMORY = 150 * 2**20  # bytes that an agent needs beside what its trial takes
+WEIGHTS = ("*.safetensors", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.keras", "*.onnx", "*.joblib", "*.pkl")
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What must be there before a trial starts: a data set, a program, a bundle.
+
+    Attributes:
+        name, digest: what it is called, and a hash of its content.
+        folder: where it lies on this machine.
+        binding: other content makes another study: a study goes on with the inputs it was begun with. A
+            program that was changed since is said, and goes on.
+        travels: a host that lacks `folder` can be sent it; `Workload.digest_of` checks what arrived.
+        fixed: values that hold in the configuration of every trial.
+        renews: a study that was begun with other `fixed` values is set aside and begun afresh.
+    """
+
+    name: str = ""
+    digest: str = ""
+    folder: Path | None = None
+    binding: bool = False
+    travels: bool = False
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    renews: bool = False
+
+    def in_words(self) -> str:
+        """`mill 0123456789abcdef`, or "" where nothing is read."""
+        return f"{self.name} {self.digest[:16]}".strip()
+
+
+class Workload:
+    """Runs the trials of one study and answers what the engine asks about them.
+
+    Attributes:
+        length: the configuration's name for the number of epochs.
+        deterministic: a configuration always reaches the same score, so retraining it tells nothing.
+        own_tracking: the trials make W&B runs themselves.
+        quick_probe: a trial may be tried for a few seconds without being asked (`--dry-run`).
+        measures: names in `result.json` that are kept with the trial, for tables and fronts.
+        weights: patterns of files in the run folder that only a study's best trials keep.
+        not_inherited: names of the configuration that a winner does not hand on to the next study.
+    """
+
+    length = "epochs"
+    deterministic = False
+    own_tracking = False
+    quick_probe = False
+    measures: tuple[str, ...] = ()
+    weights: tuple[str, ...] = WEIGHTS
+    not_inherited: frozenset[str] = frozenset({"seed"})
+
+    def __init__(self, file: StudyFile) -> None:
+        self.file = file
+        if file.weights is not None:
+            self.weights = file.weights
+
+    # -- before the first trial, in the process that starts the study
+
+    def check(self) -> None:
+        """Raises InputError where the study file asks for what cannot be run (`StudyFile.fail`)."""
+
+    def inputs(self, chosen: Path | None, results: Path, say: Say) -> Inputs:
+        """Finds what trials read; `chosen` is what the user named with `--data`.
+
+        Raises:
+            InputError: it is not there; the message says where it was looked for and how to get it.
+        """
+        return Inputs()
+
+    def digest_of(self, folder: Path, *, arrived: bool = False) -> str:
+        """The digest of the inputs in `folder`: as they say, or recomputed if they `arrived` just now.
+
+        Raises:
+            InputError: they are not what they should be.
+        """
+        raise InputError(f"{folder}: {type(self).__name__} has no inputs that travel between machines")
+
+    def defaults(self) -> Mapping[str, Any] | None:
+        """The configuration of a plain run, which is tried first; None where it is not known."""
+        return None
+
+    def whole_trial(self, epochs: int) -> Mapping[str, Any]:
+        """Values that make a trial as long as the study file's `max_epochs`, where there are such."""
+        return {}
+
+    def resources(self, overrides: Mapping[str, Any]) -> Resources:
+        """What a trial needs: what the study file says, then what is usual for this work."""
+        own = self.file.resources
+        return Resources(
+            gpus=1.0 if own.gpus is None else own.gpus,
+            cpus=own.cpus,
+            memory=SMALL_MEMORY if own.memory is None else own.memory,
+        )
+
+    # -- the trial, in an agent
+
+    def run(
+        self, config: Mapping[str, Any], report: Report, *, run_folder: Path, inputs: Path | None
+    ) -> Mapping[str, float]:
+        """Runs one configuration, leaves its run folder and returns its metrics.
+
+        Args:
+            report: told `(epoch from 0, metrics)` after each epoch. What it raises must be let through.
+            run_folder: the trial's final folder, to be written whole or not at all (`RunFolder`).
+            inputs: `Inputs.folder` on the machine that this runs on.
+
+        Raises:
+            Pruned: from `report`.
+            TrainingFailed: the trial failed; anything else that is raised counts as a failure, too.
+        """
+        raise TypeError(f"{type(self).__name__} does not say how to run a trial")
+
+    def reseeded(self, config: Mapping[str, Any], number: int) -> dict[str, Any]:
+        """What repetition `number` (from 1) of a configuration changes to be independent of the others."""
+        return self.seeded(config, 2000 + number)
+
+    def seeded(self, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """The value that gives a run of `config` this seed; empty where the work takes none."""
+        return {self.file.seed or "seed": seed}
+
+    # -- after the last trial, and whenever somebody looks
+
+    def conclude(self, study: optuna.Study, inputs: Inputs, results: Path, say: Say) -> None:
+        """Called once when a study is done: what becomes of its winner."""
+
+    def trial_files(self, run_folder: Path) -> Mapping[str, Callable[[], bytes]]:
+        """Files to show of a trial that are made when somebody opens them, by name."""
+        return {}
+
+    def sections(self, study: Any, results: Path) -> list[Any]:
+        """Blocks for the report about one study (`tuner.show.report.blocks`)."""
+        return []
