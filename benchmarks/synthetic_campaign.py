@@ -18,8 +18,8 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from model.config import Config
-from tuner.definition.loading import load_study_file
-from tuner.definition.study_file import CAMPAIGN, StudyFile
+from tuner.definition.loading import load_study_file, shipped_campaign
+from tuner.definition.study_file import StudyFile
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
 from tuner.storage.records import Records
@@ -43,7 +43,7 @@ def make_campaign(
     records = open_records(default_url(results), create=True)
     rng = np.random.default_rng(seed)
     total, clock = 0, START
-    for file in files or [load_study_file(name) for name in CAMPAIGN]:
+    for file in files or [load_study_file(name) for name in shipped_campaign().studies]:
         count = (trials or {}).get(file.name, file.run_cap or len(file.space.grid()))
         clock = make_study(records, file, results, count=count, rng=rng, start=clock)
         total += count

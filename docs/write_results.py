@@ -23,9 +23,9 @@ from matplotlib.figure import Figure
 from model.config import Config
 from tuner.base.words import duration, in_words
 from tuner.claims import material as data
-from tuner.claims import verdicts as ledger
+from tuner.claims import verdicts
 from tuner.claims.material import Study, Trial
-from tuner.definition.study_file import CAMPAIGN
+from tuner.definition.loading import shipped_campaign
 from tuner.show.report import words
 from tuner.storage.access import default_url, open_records
 
@@ -39,7 +39,7 @@ matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "results", "
 def main(results: Path) -> None:
     """Reads `results` and writes the page."""
     material = data.load(open_records(default_url(results)), [], results, made=datetime.now())
-    expected = {name + CONFIRM for name in CAMPAIGN}
+    expected = {name + CONFIRM for name in shipped_campaign().studies}
     retrained = [name for name in _all_names(results) if name in expected]
     confirmations = data.load(open_records(default_url(results)), retrained, results, made=datetime.now())
     PLOTS.mkdir(exist_ok=True)
@@ -53,8 +53,8 @@ def main(results: Path) -> None:
             row(study, _trials_of(study.name + CONFIRM, confirmations.studies)) for study in material.studies
         ],
         cost=campaign_cost(material.studies, confirmations.studies),
-        ledger=ledger.ledger(material),
-        confirmed=[study for study in material.studies if study.winner and study.file.on == "train"],
+        findings=verdicts.findings(material),
+        confirmed=[study for study in material.studies if study.winner and not study.workload.deterministic],
         sentences=words.verified_sentence,
         gain=words.gain,
         default_config=Config().to_dict(),
@@ -141,7 +141,7 @@ def seeds(runs: Sequence[Any]) -> str:
 
 def plot_campaign(studies: Sequence[Study], path: Path) -> None:
     """The objective of every trial over the campaign's minutes, and the best so far of each study."""
-    trained = [s for s in studies if s.file.on == "train"]
+    trained = [s for s in studies if not s.workload.deterministic]
     at_work = sittings([t for s in trained for t in s.trials])
     figure = Figure(figsize=(7.5, 2.8), layout="constrained")
     axes = figure.subplots()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tuner.definition.distributions import Choice, Constant, Distribution, Numer
 from tuner.definition.study_file import Resources
 from tuner.workloads.workload import Inputs, Say, Workload
 
+_HASH = re.compile(r"[0-9a-f]{64}")
 MEMORY = 700 * 2**20  # bytes that an agent with torch and a training run needs beside the shared data
 
 
@@ -70,7 +72,7 @@ class Training(Workload):
             return Recordings.load(folder).recomputed_hash()
         manifest = read_json(folder / MANIFEST)
         found = manifest.get("content_hash") if isinstance(manifest, dict) else None
-        if not isinstance(found, str):
+        if not isinstance(found, str) or not _HASH.fullmatch(found):
             raise InputError(f"{folder / MANIFEST}: has no content hash; import the data set again")
         return found
 

@@ -17,15 +17,9 @@ come first on `sys.path`: its imports find what lies beside it, whatever this pr
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import inspect
-import json
 import os
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -35,10 +29,8 @@ from typing import Any
 from tuner.base.errors import InputError, Pruned
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
+from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first
 from tuner.workloads.workload import Inputs, Say, Workload
-
-PACKAGES = str(Path(__file__).resolve().parents[2])  # where a process that looks at a function finds this one
-OPTIONAL = ("run_folder",)
 
 
 class FunctionWorkload(Workload):
@@ -104,38 +96,12 @@ def call(
             report(epoch, metrics)
 
         try:
-            returned = function(*_arguments(function, config, logged), **_named(function, folder.path))
+            returned = function(*arguments(function, config, logged), **named(function, folder.path))
         except Pruned:
             folder.finish({"state": "pruned", "metrics": last})
             raise
         found = {**last, **_metrics(returned, metric)}
         folder.finish({"state": "complete", "metrics": found})
-    return found
-
-
-def load_function(name: str, *, folder: Path) -> Callable[..., Any]:
-    """Imports `package.module:function`, or `file.py:function` in `folder`.
-
-    Raises:
-        InputError: no such module or function.
-    """
-    module_name, _, function_name = name.partition(":")
-    if not function_name:
-        raise InputError(f"objective: expected package.module:function, got '{name}'")
-    if module_name.endswith(".py"):
-        module = _module_of_file((folder / module_name).resolve(), name)
-    else:
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name and not module_name.startswith(error.name):
-                raise
-            where = f"looked in {folder} and {Path.cwd()}"
-            raise InputError(f"objective '{name}': no module '{module_name}' ({where})") from None
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise InputError(f"objective '{name}': {module_name} has no function '{function_name}'")
-    found: Callable[..., Any] = function
     return found
 
 
@@ -145,15 +111,13 @@ def look_at(name: str, *, folder: Path) -> dict[str, Any]:
     Raises:
         InputError: it cannot be imported or called with a configuration; the line says where and why.
     """
+    path = [entry for entry in (os.environ.get("PYTHONPATH"), PACKAGES) if entry]
     with TemporaryDirectory() as scratch:
         answer = Path(scratch) / "answer.json"
-        code = "import sys; from tuner.workloads import function; function.answer(*sys.argv[1:])"
+        code = "import sys; from tuner.workloads import user_code; user_code.answer(*sys.argv[1:])"
         done = subprocess.run(
             [sys.executable, "-P", "-c", code, name, str(folder), str(answer)],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), PACKAGES])),
-            },
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
             capture_output=True,
             text=True,
             errors="replace",
@@ -166,66 +130,6 @@ def look_at(name: str, *, folder: Path) -> dict[str, Any]:
     if found.get("error"):
         raise InputError(found["error"])
     return found
-
-
-def answer(name: str, folder: str, to: str) -> None:
-    """What the process of `look_at` runs."""
-    put_first(Path(folder))
-    try:
-        function = load_function(name, folder=Path(folder))
-        _arguments(function, {}, lambda epoch, metrics: None)
-        file = inspect.getsourcefile(inspect.unwrap(function)) or name
-        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if Path(file).is_file() else ""
-        found = {"file": file, "digest": digest, "defaults": _plain(getattr(function, "defaults", None))}
-    except InputError as error:
-        found = {"error": str(error)}
-    except (Exception, SystemExit) as error:
-        found = {
-            "error": f"objective '{name}': {_where(error)}: {type(error).__name__}: {error}{_remedy(error)}"
-        }
-    write_json(Path(to), found)
-
-
-def put_first(folder: Path) -> None:
-    """Puts the study file's folder, then the current one, first on the module search path of this process."""
-    for entry in (str(Path.cwd()), str(folder)):
-        if sys.path[:1] != [entry]:
-            sys.path.insert(0, entry)
-
-
-def _module_of_file(path: Path, name: str) -> Any:
-    # A name of its own where the engine has a module of this one (a user's `tuner.py`).
-    own = path.stem if path.stem not in sys.modules else f"_{path.stem}"
-    spec = importlib.util.spec_from_file_location(own, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise InputError(f"objective '{name}': {path} is not there")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[own] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _arguments(function: Callable[..., Any], config: Mapping[str, Any], report: Report) -> tuple[Any, ...]:
-    """The positional arguments that a function takes: the configuration, and `report` where it has a second.
-
-    Raises:
-        InputError: it takes none, or needs more.
-    """
-    parameters = inspect.signature(function).parameters.values()
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    places = [p for p in positional if p.name not in OPTIONAL]
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return config, report
-    needed = [p.name for p in places if p.default is p.empty]
-    if not places or len(needed) > 2:
-        name = getattr(function, "__name__", "the function")
-        raise InputError(f"{name}{inspect.signature(function)}: expected (config) or (config, report)")
-    takes_report = len(needed) == 2 or (len(places) > 1 and places[1].name == "report")
-    return (config, report) if takes_report else (config,)
-
-
-def _named(function: Callable[..., Any], run_folder: Path) -> dict[str, Any]:
-    return {"run_folder": run_folder} if "run_folder" in inspect.signature(function).parameters else {}
 
 
 def _metrics(returned: Any, metric: str) -> dict[str, float]:
@@ -246,27 +150,3 @@ def _number(value: Any) -> Any:
         return value.item() if callable(getattr(value, "item", None)) else value
     except (ValueError, RuntimeError, TypeError):  # it holds several
         return value
-
-
-def _plain(defaults: Any) -> dict[str, Any] | None:
-    if not isinstance(defaults, Mapping):
-        return None
-    plain: dict[str, Any] = json.loads(json.dumps(dict(defaults), default=str))
-    return plain
-
-
-def _where(error: BaseException) -> str:
-    """File and line of the user's code that an exception comes from."""
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename
-    ]
-    own = [frame for frame in frames if not frame.filename.startswith(PACKAGES + os.sep + "tuner")]
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else "its file"
-
-
-def _remedy(error: BaseException) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        return f"; install it: pip install {error.name.partition('.')[0]}"
-    return ""

@@ -14,15 +14,18 @@ import pytest
 from optuna.trial import Trial
 
 from model.recordings import Recordings
+from model.workload import Training
 from tuner.__main__ import main
 from tuner.artifacts import shipping
 from tuner.artifacts.artifact_store import ArtifactStore, StoreFailed, checked_url
 from tuner.artifacts.run_store import Mirror, Place, RunStore, place_for
 from tuner.base.errors import InputError
+from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
 from tuner.run.agent.agent import Agent, Link
 from tuner.run.agent.order import Order
-from tuner.run.launch import Request, launch
+from tuner.run.launch import run
+from tuner.run.request import Request
 from tuner.storage import study_store
 from tuner.storage.records import Records
 from tuner.tracking.tracker import open_tracker
@@ -243,7 +246,6 @@ def test_an_agent_stores_its_runs_and_the_command_brings_them_back(
     order = Order(
         url=url,
         study_file=study_file,
-        study_name="small",
         results=results,
         total=total,
         seed=0,
@@ -293,7 +295,7 @@ def test_a_study_that_cannot_reach_its_store_does_not_begin(
         make_study(), url, tmp_path / "results", artifacts=f"file://{tmp_path}/file/store", wandb="off"
     )
     with pytest.raises(StoreFailed, match="Not a directory"):
-        launch(request, _Silent())
+        run(request, _Silent())
 
 
 class _Silent:
@@ -305,30 +307,42 @@ class _Silent:
 
 # -- data sets
 
+DATA = Training(
+    from_plain({"method": "random", "parameters": {"seed": {"values": [1]}}}, name="s", path=Path())
+)
+
 
 def test_a_data_set_is_uploaded_once_and_fetched_by_its_content(
     store_url: str, tiny_recordings: Recordings, tmp_path: Path
 ) -> None:
     assert tiny_recordings.folder is not None
     digest = tiny_recordings.content_hash
-    assert shipping.ship(tiny_recordings.folder, store_url)
-    assert not shipping.ship(tiny_recordings.folder, store_url)
+    assert shipping.ship(tiny_recordings.folder, digest, store_url)
+    assert not shipping.ship(tiny_recordings.folder, digest, store_url)
     absent = tmp_path / "not here"
-    found = shipping.resolve_data(absent, digest=digest, url=store_url, cache=tmp_path / "cache")
+    found = shipping.resolve(
+        absent, digest=digest, url=store_url, digest_of=DATA.digest_of, cache=tmp_path / "cache"
+    )
     assert found == tmp_path / "cache" / digest
     assert Recordings.load(found).recomputed_hash() == digest
-    assert shipping.resolve_data(absent, digest=digest, url=None, cache=tmp_path / "cache") == found
+    again = shipping.resolve(
+        absent, digest=digest, url=None, digest_of=DATA.digest_of, cache=tmp_path / "cache"
+    )
+    assert again == found
 
 
 def test_a_host_that_has_the_data_set_uses_its_own(tiny_recordings: Recordings, tmp_path: Path) -> None:
     folder, digest = tiny_recordings.folder, tiny_recordings.content_hash
-    assert shipping.resolve_data(folder, digest=digest, url=None, cache=tmp_path) == folder
-    assert shipping.resolve_data(None, digest=None, url=None) is None
+    assert folder is not None
+    found = shipping.resolve(folder, digest=digest, url=None, digest_of=DATA.digest_of, cache=tmp_path)
+    assert found == folder
 
 
 def test_without_a_store_a_missing_data_set_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="copy it there, or start the study with --artifacts"):
-        shipping.resolve_data(tmp_path / "mill", digest="a" * 64, url=None, cache=tmp_path)
+        shipping.resolve(
+            tmp_path / "mill", digest="a" * 64, url=None, digest_of=DATA.digest_of, cache=tmp_path
+        )
 
 
 def test_other_data_under_its_name_is_refused(
@@ -338,10 +352,14 @@ def test_other_data_under_its_name_is_refused(
     changed = shutil.copytree(tiny_recordings.folder, tmp_path / "changed")
     lines = json.loads((changed / "lines.json").read_text())
     (changed / "lines.json").write_text(json.dumps(["G0 X666", *lines[1:]]))
-    shipping.ship(changed, file_url)
+    shipping.ship(changed, tiny_recordings.content_hash, file_url)
     with pytest.raises(StoreFailed, match="holds other data"):
-        shipping.resolve_data(
-            tmp_path / "absent", digest=tiny_recordings.content_hash, url=file_url, cache=tmp_path / "cache"
+        shipping.resolve(
+            tmp_path / "absent",
+            digest=tiny_recordings.content_hash,
+            url=file_url,
+            digest_of=DATA.digest_of,
+            cache=tmp_path / "cache",
         )
     assert [p.name for p in (tmp_path / "cache").iterdir() if p.suffix != ".lock"] == []
 
@@ -356,7 +374,7 @@ def _resolve(barrier: Any, log: Path, arguments: dict[str, Any]) -> None:
 
     shipping._fetch = counted  # type: ignore[assignment]  # in a process of its own
     barrier.wait()
-    found = shipping.resolve_data(**arguments)
+    found = shipping.resolve(**arguments, digest_of=DATA.digest_of)
     assert found is not None and (found / "manifest.json").is_file()
 
 
@@ -364,7 +382,7 @@ def test_of_two_agents_at_once_one_fetches(
     file_url: str, tiny_recordings: Recordings, tmp_path: Path
 ) -> None:
     assert tiny_recordings.folder is not None
-    shipping.ship(tiny_recordings.folder, file_url)
+    shipping.ship(tiny_recordings.folder, tiny_recordings.content_hash, file_url)
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(2)
     arguments = {

@@ -1,9 +1,10 @@
-"""The campaign and `verify`: confirmed winners, what is inherited, resuming, what of a lead survives."""
+"""Campaigns and `verify`: confirmed winners, what is inherited, resuming, how much of a lead is real."""
 
 import math
+import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -11,15 +12,18 @@ from rich.console import Console
 
 from tuner.__main__ import main
 from tuner.artifacts.run_store import Place, RunStore
+from tuner.base.errors import InputError, WorkFailed
 from tuner.campaign.campaign import Campaign
 from tuner.claims import retrain, verify
 from tuner.claims.retrain import Candidate
+from tuner.definition.campaign_file import read_campaign
 from tuner.definition.study_file import StudyFile
-from tuner.run.launch import Request
+from tuner.run.request import Request
 from tuner.show.live import PlainView
 from tuner.storage import study_store
 from tuner.storage.access import open_records
 from tuner.storage.stored import CONFIRMED, load_study
+from tuner.workloads.registry import workload_of
 
 MakeStudy = Callable[..., StudyFile]
 
@@ -55,7 +59,8 @@ def test_a_winner_is_the_best_on_average_not_the_luckiest(make_study: MakeStudy)
 
 def test_retraining_is_a_grid_of_candidates_and_seeds(make_study: MakeStudy) -> None:
     best = [candidate(0, 0.5), candidate(1, 0.25)]
-    grid = retrain.study_of(make_study(), best, [{"seed": 1}, {"seed": 2}], suffix="confirm")
+    file = make_study()
+    grid = retrain.study_of(file, best, (1, 2), workload_of(file).seeded, suffix="confirm")
     assert grid.name == "small.confirm"
     assert grid.space.grid() == [
         {"x": 0.5, "seed": 1},
@@ -84,14 +89,39 @@ def test_one_seed_decides_nothing(make_study: MakeStudy) -> None:
     assert (lead.verdict, lead.low) == ("not decided", -math.inf)
 
 
-def test_each_study_starts_from_the_confirmed_winner_before_it(
-    make_study: MakeStudy, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    files = [make_study(FIRST, "first.yaml"), make_study(SECOND, "second.yaml")]
+Run = Callable[..., Campaign]
+
+
+@pytest.fixture
+def campaign_of(make_study: MakeStudy, url: str, tmp_path: Path) -> Run:
+    """`campaign_of(steps, **options)`: a campaign with these steps; `options` are of its requests."""
+    make_study(FIRST, "first.yaml")
+    make_study(SECOND, "second.yaml")
     console = Console(width=200)
-    request = Request(files[0], url, tmp_path / "results", agents=1, wandb="off")
+
+    def make(*steps: str, **options: Any) -> Campaign:
+        path = tmp_path / "campaign.yaml"
+        path.write_text("steps:\n" + "".join(f"- {step}\n" for step in steps))
+        results = tmp_path / "results"
+        return Campaign(
+            read_campaign(path),
+            results,
+            lambda file: Request(file, url, results, **{"agents": 1, "wandb": "off", **options}),
+            lambda: PlainView(console),
+            lambda line: console.print(line, markup=False, soft_wrap=True),
+        )
+
+    return make
+
+
+BOTH = ("study: first.yaml", "study: second.yaml")
+
+
+def test_each_study_starts_from_the_confirmed_winner_before_it(
+    campaign_of: Run, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for _ in range(2):  # the second time there is nothing left to do
-        Campaign(request, lambda: PlainView(console), console, files).run()
+        campaign_of(*BOTH).run()
 
     records = open_records(url)
     assert sorted(optuna.get_all_study_names(records)) == [
@@ -115,15 +145,11 @@ def test_each_study_starts_from_the_confirmed_winner_before_it(
 
 
 def test_a_resumed_campaign_gives_later_studies_what_it_was_begun_with(
-    make_study: MakeStudy, url: str, tmp_path: Path
+    campaign_of: Run, url: str, tmp_path: Path
 ) -> None:
-    files = [make_study(FIRST, "first.yaml"), make_study(SECOND, "second.yaml")]
-    console = Console(width=200)
-    plain = Request(files[0], url, tmp_path / "results", agents=1, wandb="off")
     store = f"file://{tmp_path}/store"
-    told = replace(plain, artifacts=store, overrides={"pause": 0.01})
-    Campaign(told, lambda: PlainView(console), console, files[:1]).run()
-    Campaign(plain, lambda: PlainView(console), console, files).run()
+    campaign_of(BOTH[0], artifacts=store, overrides={"pause": 0.01}).run()
+    campaign_of(*BOTH).run()
     second = load_study(open_records(url), "second")
     place = Place.of(second)
     assert place is not None and place.url == store
@@ -131,15 +157,61 @@ def test_a_resumed_campaign_gives_later_studies_what_it_was_begun_with(
     assert RunStore(place).numbers() == {0, 1}
 
 
-def test_what_a_study_of_a_bundle_was_begun_with_is_its_own(
-    make_study: MakeStudy, url: str, tmp_path: Path
+def test_a_step_with_inputs_of_its_own_gives_the_others_none_of_its_values(
+    campaign_of: Run, make_study: MakeStudy, url: str
 ) -> None:
-    first, second = make_study(FIRST, "first.yaml"), make_study(SECOND, "second.yaml")
-    plain = Request(first, url, tmp_path / "results")
     records = open_records(url, create=True)
-    for file, overrides in ((first, {"pause": 0.01}), (second, {"bundle": "results/ensembles/campaign"})):
-        study_store.open_study(records, file, study_store.Origin(base={}, overrides=overrides))
-    console = Console(width=200)
-    files = [first, replace(second, on="bundle")]
-    campaign = Campaign(plain, lambda: PlainView(console), console, files)
-    assert campaign._as_begun().overrides == {"pause": 0.01}
+    begun = {"first": {"pause": 0.01}, "second": {"bundle": "results/ensembles/campaign"}}
+    for name, text in (("first", FIRST), ("second", SECOND)):
+        file = make_study(text, f"{name}.yaml")
+        study_store.open_study(records, file, study_store.Origin(base={}, overrides=begun[name]))
+    campaign = campaign_of(BOTH[0], "{study: second.yaml, data: '${results}/ensembles/x'}")
+    assert campaign.begun()["overrides"] == {"pause": 0.01}
+
+
+def test_a_command_runs_once_and_its_macros_are_filled_in(
+    campaign_of: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "export.py").write_text(
+        "import pathlib, sys\n"
+        "pathlib.Path(sys.argv[1], 'made').mkdir(parents=True)\n"
+        "print('studies', *sys.argv[2:])\n"
+    )
+    step = f"{{run: 'python {tmp_path}/export.py ${{results}} ${{studies}}', creates: made, why: exports}}"
+    campaign = campaign_of(BOTH[0], step)
+    campaign._command(campaign.file.steps[1], "2/2")
+    campaign._command(campaign.file.steps[1], "2/2")
+    assert capfd.readouterr().out.count("studies first\n") == 1
+
+
+def test_a_command_that_fails_ends_the_campaign(campaign_of: Run) -> None:
+    with pytest.raises(WorkFailed, match="this did not succeed: python -c raise"):
+        campaign_of("run: python -c 'raise SystemExit(3)'").run()
+
+
+def test_this_program_is_found_from_any_folder(
+    campaign_of: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tuner.py").write_text("raise SystemExit('a module of the user')")
+    monkeypatch.chdir(tmp_path)
+    campaign_of("run: gcode-tuner --version").run()
+    assert capfd.readouterr().out.count("gcode-tuner 0") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps: []", "expected at least one step"),
+        ("steps: [{study: a, run: b}]", "expected either 'study' or 'run'"),
+        ("steps: [{run: b, data: c}]", "belongs to a step with 'study'"),
+        ('steps: [{run: "b \'c"}]', "expected a command as in a shell"),
+        ("steps: [{study: a}]\nclaims: [{claim: x}]", "missing; a claim has"),
+        ("steps: [{study: a}]\nstep: 1", "did you mean 'steps'"),
+    ],
+)
+def test_a_bad_campaign_file_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "campaign.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        read_campaign(path)
+    assert str(caught.value).startswith(f"{path}:") and "\n" not in str(caught.value)

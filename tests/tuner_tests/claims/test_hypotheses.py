@@ -14,9 +14,8 @@ import pytest
 
 from model.config import Config
 from tuner.base.errors import InputError
-from tuner.claims import hypotheses, pairs
+from tuner.claims import hypotheses, pairs, verdicts
 from tuner.claims import material as data
-from tuner.claims import verdicts as ledger
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.storage import study_store
@@ -67,13 +66,15 @@ def run(
 
 
 def prepare(records: Records, tmp_path: Path, **more: Any) -> hypotheses.Prepared:
+    """The only study of pairs."""
     chosen = {"chosen": None, "overrides": {}, "fresh": False, **more}
-    return hypotheses.prepare(records, tmp_path / "results", **chosen)
+    (found,) = hypotheses.prepare(records, tmp_path / "results", **chosen)
+    return found
 
 
-def findings(records: Records, tmp_path: Path) -> list[ledger.Finding]:
+def findings(records: Records, tmp_path: Path) -> list[verdicts.Finding]:
     material = data.load(records, (), tmp_path / "results", made=datetime(2026, 1, 7))
-    return [found for found in ledger.ledger(material) if found.study == "small"]
+    return [found for found in verdicts.findings(material) if found.study == "small"]
 
 
 def test_the_two_runs_of_a_pair_differ_in_what_the_claim_is_about_and_nothing_else(
@@ -93,7 +94,7 @@ def test_the_two_runs_of_a_pair_differ_in_what_the_claim_is_about_and_nothing_el
     assert len(points) == 3 * pairs.PAIRS
 
 
-def test_the_ledger_uses_the_pairs_and_says_so(
+def test_the_verdict_uses_the_pairs_and_says_so(
     small: StudyFile, records: Records, tmp_path: Path, campaign: ModuleType
 ) -> None:
     before = findings(records, tmp_path)[0]
@@ -116,7 +117,7 @@ def test_pairs_on_other_data_decide_nothing(
     study.set_user_attr(study_store.ORIGIN, study_store.Origin(base={}, data="mine 4567").to_dict())
     material = data.load(records, (), tmp_path / "results", made=datetime(2026, 1, 7))
     (one,) = material.studies
-    assert ledger.test(one, one.file.hypotheses[0], material.pairs).pairs_run == 0
+    assert verdicts.judge(one, one.file.hypotheses[0], material.pairs).pairs_run == 0
 
 
 def test_what_was_begun_goes_on_and_fresh_takes_new_seeds(
@@ -126,7 +127,7 @@ def test_what_was_begun_goes_on_and_fresh_takes_new_seeds(
     assert begun is not None
     campaign.make_study(records, begun, tmp_path / "results", count=2, rng=np.random.default_rng(1))
     again = prepare(records, tmp_path)
-    assert again.plan is None and again.done == 2
+    assert again.pairs is None and again.done == 2
     assert again.file is not None and again.file.digest() == begun.digest()
     fresh = prepare(records, tmp_path, fresh=True).file
     assert fresh is not None
@@ -137,8 +138,7 @@ def test_what_was_begun_goes_on_and_fresh_takes_new_seeds(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"on": "bundle"}, "train nothing"),
-        ({"objective": "objective.py:train"}, "--pairs"),
+        ({"on": "bundle"}, "always reaches the same score"),
         (
             {"hypotheses": [{"claim": "one digit", "where": "vocab_bucket_digits == 1"}]},
             "no trial has values",
@@ -147,7 +147,6 @@ def test_what_was_begun_goes_on_and_fresh_takes_new_seeds(
     ],
     ids=[
         "a decoder's study",
-        "a function's study",
         "a side that was never tried",
         "a side that is not allowed",
     ],
@@ -158,7 +157,7 @@ def test_a_claim_without_pairs_says_why(
     (tmp_path / "objective.py").write_text("def train(config, report): ...\n")
     tuner = {**STUDY["tuner"], "hypotheses": [DIGITS], **changes}
     run(campaign, records, tmp_path, STUDY, tuner=tuner)
-    plan = prepare(records, tmp_path).plan
+    plan = prepare(records, tmp_path).pairs
     assert plan is not None
     assert plan.points == ()
     assert reason in plan.left_out[0][2]
@@ -166,12 +165,12 @@ def test_a_claim_without_pairs_says_why(
 
 def test_an_unfinished_study_is_finished_first(small: StudyFile, records: Records, tmp_path: Path) -> None:
     study_store.open_study(records, small, study_store.Origin(base={}), trials=40)
-    plan = prepare(records, tmp_path).plan
+    plan = prepare(records, tmp_path).pairs
     assert plan is not None and "python -m tuner study small" in plan.left_out[0][2]
 
 
 def test_a_fixed_value_holds_in_every_run(small: StudyFile, records: Records, tmp_path: Path) -> None:
-    plan = prepare(records, tmp_path, overrides={"epochs": 1, "vocab_bucket_digits": 3}).plan
+    plan = prepare(records, tmp_path, overrides={"epochs": 1, "vocab_bucket_digits": 3}).pairs
     assert plan is not None
     assert {point["epochs"] for point in plan.points} == {1}
     assert [claim.claim for claim in plan.claims] == ["focal loss helps"]
@@ -186,5 +185,5 @@ def test_studies_of_two_data_sets_need_a_choice(
         study.set_user_attr(study_store.ORIGIN, replace(study_store.Origin({}), data=f"{name} 0").to_dict())
     with pytest.raises(InputError, match="--data data/second"):
         prepare(records, tmp_path)
-    plan = prepare(records, tmp_path, chosen=Path("data/small")).plan
+    plan = prepare(records, tmp_path, chosen=Path("data/small")).pairs
     assert plan is not None and {claim.study for claim in plan.claims} == {"small"}

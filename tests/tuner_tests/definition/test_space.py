@@ -170,6 +170,6 @@ def test_the_defaults_lie_in_every_shipped_space(name):
     default = Config().to_dict()
     params = study.space.params_for(default, nearest=True)
     config = {**default, **study.space.config_of(params)}
-    if study.on == "train" and study.method != "grid":
+    if study.workload == "model.workload:Training" and study.method != "grid":
         assert study.space.violated(config) == []
         assert set(params) == {p.name for p in study.space.searched if p.when is None or p.name in params}

@@ -8,12 +8,13 @@ import pytest
 
 from model.config import Config
 from tuner.base.errors import InputError
-from tuner.definition import study_file
 from tuner.definition.constraints import Constraint
 from tuner.definition.distributions import KINDS
-from tuner.definition.loading import FOLDER, load_study_file, shipped
+from tuner.definition.loading import FOLDER, load_study_file, shipped, shipped_campaign
 from tuner.definition.parse import TUNER_KEYS
 from tuner.definition.study_file import Metric
+
+CAMPAIGN = shipped_campaign().studies
 
 MINIMAL = """\
 method: random
@@ -161,7 +162,7 @@ def test_a_strict_bound_is_not_met_by_equality():
     assert Constraint.parse("size < 10").violation({"size": 10}) > 0
 
 
-@pytest.mark.parametrize("name", study_file.CAMPAIGN)
+@pytest.mark.parametrize("name", CAMPAIGN)
 def test_a_shipped_study_is_whole(name):
     study = load_study_file(name)
     assert name in shipped() and study.name == name
@@ -171,7 +172,7 @@ def test_a_shipped_study_is_whole(name):
 
 
 def test_the_shipped_studies_have_the_guides_sizes():
-    sizes = {name: load_study_file(name).run_cap for name in study_file.CAMPAIGN}
+    sizes = {name: load_study_file(name).run_cap for name in CAMPAIGN}
     assert sizes == {
         "vocabulary_bucketing": 24,
         "augmentation_optimization": 50,
@@ -183,7 +184,7 @@ def test_the_shipped_studies_have_the_guides_sizes():
     }
 
 
-@pytest.mark.parametrize("name", study_file.CAMPAIGN)
+@pytest.mark.parametrize("name", CAMPAIGN)
 def test_every_hypothesis_of_a_shipped_study_has_two_sides_in_its_space(name):
     import optuna
 

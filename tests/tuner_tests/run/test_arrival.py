@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from model.recordings import MANIFEST
+from model.workload import Training
 from tuner.base.errors import InputError
 from tuner.base.files import write_json
 from tuner.definition.study_file import StudyFile
@@ -19,6 +20,7 @@ from tuner.run.agent.order import Order
 from tuner.run.executors.choice import ExecutorChoice
 from tuner.storage.access import default_url
 from tuner.tracking.tracker import NullTracker
+from tuner.workloads.workload import Inputs
 
 HERE = socket.gethostname()
 
@@ -33,7 +35,6 @@ def order(make_study: Callable[..., StudyFile], tmp_path: Path, monkeypatch: pyt
         Order(
             url=default_url(Path("results")),
             study_file=replace(file, path=Path("small.yaml")),
-            study_name=file.name,
             results=Path("results"),
             total=6,
             seed=0,
@@ -41,8 +42,7 @@ def order(make_study: Callable[..., StudyFile], tmp_path: Path, monkeypatch: pyt
             pruner=file.pruner,
             base={},
             overrides={},
-            data=Path("data/mill"),
-            data_hash="5" * 64,
+            inputs=Inputs("mill", "5" * 64, Path("data/mill"), binding=True, travels=True),
         )
     )
 
@@ -51,7 +51,7 @@ def test_an_order_means_the_same_in_any_folder(
     order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert order.url == default_url(tmp_path / "results")
-    assert (order.results, order.data) == (tmp_path / "results", tmp_path / "data/mill")
+    assert (order.results, order.inputs.folder) == (tmp_path / "results", tmp_path / "data/mill")
     assert order.study_file.path == tmp_path / "small.yaml"
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "studies.db").touch()
@@ -81,12 +81,13 @@ def test_a_server_serves_every_host_and_the_results_folder_is_made(order: Order,
 
 
 def test_a_missing_data_set_is_named_with_its_host(order: Order, tmp_path: Path) -> None:
+    workload = Training(order.study_file)
     with pytest.raises(arrival.Unsuited, match=rf"worker on {HERE}: {tmp_path}/data/mill: this host has no"):
-        arrival.data_folder(order)
+        arrival.inputs_folder(order, workload)
     (tmp_path / "data/mill").mkdir(parents=True)
-    write_json(tmp_path / "data/mill" / MANIFEST, {"content_hash": order.data_hash})
-    assert arrival.data_folder(order) == tmp_path / "data/mill"
-    assert arrival.data_folder(replace(order, data=None, data_hash=None)) is None
+    write_json(tmp_path / "data/mill" / MANIFEST, {"content_hash": order.inputs.digest})
+    assert arrival.inputs_folder(order, workload) == tmp_path / "data/mill"
+    assert arrival.inputs_folder(replace(order, inputs=Inputs()), workload) is None
 
 
 def test_a_worker_without_the_package_says_so() -> None:

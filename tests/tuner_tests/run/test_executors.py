@@ -18,7 +18,9 @@ from rich.console import Console
 
 from tuner.definition.study_file import StudyFile
 from tuner.run.executors.choice import ExecutorChoice
-from tuner.run.launch import Request, Result, launch
+from tuner.run.launch import Result
+from tuner.run.launch import run as run_request
+from tuner.run.request import Request
 from tuner.run.supervisor import Event
 from tuner.show.live import PlainView
 from tuner.storage import leases
@@ -112,7 +114,7 @@ def run(
     view = Watching(once)
     results = Path(file.path).parent / "results"
     request = Request(file, url, results, wandb="off", executor=place, agents=2, overrides=options)
-    result = launch(request, view)
+    result = run_request(request, view)
     deadline = time.monotonic() + 60
     while not view.left():
         assert time.monotonic() < deadline, "an agent stayed behind"

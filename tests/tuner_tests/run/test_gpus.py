@@ -11,11 +11,13 @@ import optuna
 import pytest
 from rich.console import Console
 
+from model.workload import Training
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
-from tuner.run import launch
+from tuner.run import launch, plan
 from tuner.run.executors import gpus
 from tuner.run.executors.local import suited
+from tuner.run.request import Request
 from tuner.show.live import PlainView
 from tuner.storage.access import open_records
 
@@ -75,14 +77,22 @@ def test_one_agent_a_gpu_else_one_a_core(monkeypatch: pytest.MonkeyPatch) -> Non
     assert suited(1, ("0", "1")) == 1
 
 
-def test_only_trials_of_our_model_count_gpus(
-    make_study: Callable[..., StudyFile], monkeypatch: pytest.MonkeyPatch
+def test_what_a_trial_takes_of_the_gpus_is_the_workloads_to_say(
+    make_study: Callable[..., StudyFile], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(gpus.VISIBLE, "0,1")
-    ours = load_study_file("loss_weighting")
-    assert launch.gpus_for(ours, {}) == ("0", "1")
-    assert launch.gpus_for(ours, {"device": "cpu"}) == ()
-    assert launch.gpus_for(make_study(), {}) == ()
+    told = {"max_epochs: 4": "max_epochs: 4\n  resources: {gpus: 0.5}"}
+
+    def slots(**replacements: str) -> tuple[str, ...]:
+        request = Request(make_study(**replacements), url, tmp_path / "results")
+        return plan.make(request, lambda line: None).gpus
+
+    assert slots() == ("0", "1")
+    assert slots(**told) == ("0", "0", "1", "1")
+    assert slots(**{"max_epochs: 4": "max_epochs: 4\n  resources: {gpus: 2}"}) == ("0,1",)
+    assert slots(**{"max_epochs: 4": "max_epochs: 4\n  resources: {gpus: 0}"}) == ()
+    ours = Training(load_study_file("loss_weighting"))
+    assert (ours.resources({}).gpus, ours.resources({"device": "cpu"}).gpus) == (1, 0)
 
 
 @pytest.mark.parametrize(("names", "seen"), [(("7", "9"), {"7", "9"}), (("7",), {"none"})])
@@ -100,9 +110,9 @@ def test_each_agent_sees_the_gpu_that_is_its_own(
     folder.mkdir()
     monkeypatch.setenv("SEEN", str(folder))
     monkeypatch.delenv(gpus.VISIBLE, raising=False)
-    monkeypatch.setattr(launch, "gpus_for", lambda *_: names)
-    request = launch.Request(file, url, tmp_path / "results", trials=24, wandb="off", agents=2)
-    assert launch.launch(request, PlainView(Console(file=io.StringIO()))).fine
+    monkeypatch.setattr(gpus, "here", lambda: names)
+    request = Request(file, url, tmp_path / "results", trials=24, wandb="off", agents=2)
+    assert launch.run(request, PlainView(Console(file=io.StringIO()))).fine
     study = optuna.load_study(study_name="small", storage=open_records(url))
     assert len(study.trials) == 24
     assert {path.name for path in folder.iterdir()} == seen

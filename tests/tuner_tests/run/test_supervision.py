@@ -79,7 +79,6 @@ def supervise(make_study: Callable[..., StudyFile], tmp_path: Path) -> Supervise
     order = Order(
         url="",
         study_file=file,
-        study_name=file.name,
         results=tmp_path,
         total=6,
         seed=0,

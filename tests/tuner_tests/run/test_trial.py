@@ -18,9 +18,21 @@ from tuner.search import pruners, stopping
 from tuner.storage import study_store
 from tuner.storage.records import Records
 from tuner.tracking.tracker import open_tracker
-from tuner.workloads import objective
+from tuner.workloads.registry import workload_of
+from tuner.workloads.workload import Workload
 
 RunOne = Callable[..., tuple[Ended, optuna.trial.FrozenTrial]]
+
+
+class Calls(Workload):
+    """A workload that calls a function of the test's."""
+
+    def __init__(self, file: StudyFile, function: Callable[..., Any]) -> None:
+        super().__init__(file)
+        self._function = function
+
+    def run(self, config: Any, report: Any, *, run_folder: Path, inputs: Path | None) -> Any:
+        return self._function(config, report, run_folder=run_folder)
 
 
 @pytest.fixture
@@ -34,7 +46,7 @@ def run_one(
         *,
         stopping: Callable[[], bool] = lambda: False,
         lost: Callable[[], bool] = lambda: False,
-        run_objective: objective.Objective | None = None,
+        run_objective: Callable[..., Any] | None = None,
         **overrides: Any,
     ) -> tuple[Ended, optuna.trial.FrozenTrial]:
         study_file = study_file or make_study()
@@ -44,7 +56,7 @@ def run_one(
             study=study,
             records=records,
             study_file=study_file,
-            objective=run_objective or objective.resolve(study_file, data=None),
+            workload=workload_of(study_file) if run_objective is None else Calls(study_file, run_objective),
             pruner=pruners.make(study_file.pruner, study_file.name),
             tracker=open_tracker("off", study_name=study_file.name, results=tmp_path),
             runs=tmp_path / "results" / "runs" / study_file.name,
@@ -53,7 +65,7 @@ def run_one(
             stopping=stopping,
             lost=lost,
             on_epoch=lambda number, epoch, value: None,
-            max_epochs=study_file.max_epochs,
+            length=study_file.max_epochs,
         )
         claimed = records.claim(study._study_id, user_attrs={})
         ended = runner.run(Trial(study, claimed._trial_id))

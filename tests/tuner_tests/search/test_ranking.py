@@ -75,7 +75,7 @@ def test_weights_stay_for_the_best_and_the_front(
         (folder / "result.json").write_text("{}")
         files.append(folder / "model.safetensors")
         files[-1].write_text("weights")
-    assert weights.tidy(study, study_file, tmp_path, keep=1) == [2]
+    assert weights.tidy(study, study_file, tmp_path, keep=1, patterns=["*.safetensors"]) == [2]
     assert [path.exists() for path in files] == [True, True, False, True]
     assert (files[2].parent / "result.json").exists()
 

@@ -17,15 +17,16 @@ import numpy as np
 import optuna
 import pytest
 
+from model.workload.samples import sample_lines
 from tuner.definition.loading import load_study_file
 from tuner.show.dashboard.server import local_only
 from tuner.show.dashboard.storage import DashboardStorage, artifact_id, parse_artifact_id
-from tuner.show.dashboard.trial_files import CURVE, FILES, SAMPLES, curve_svg
-from tuner.show.report.samples import sample_lines
+from tuner.show.dashboard.trial_files import CURVE, FILES, curve_svg
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
 
 ROOT = Path(__file__).resolve().parents[3]
+SAMPLES = "sample_lines.csv"
 STUDY = """
 name: shown
 method: random

@@ -21,8 +21,7 @@ from rich.console import Console
 
 from tuner.base.words import slug
 from tuner.claims import material as data
-from tuner.claims import pairs
-from tuner.claims import verdicts as ledger
+from tuner.claims import pairs, verdicts
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.show.dashboard import notes
@@ -159,7 +158,7 @@ def test_matched_pairs_find_what_was_put_in(campaign: ModuleType, tmp_path: Path
     parameters = {"vocab_bucket_digits": {"values": [2, 3]}, "seed": {"values": [0, 1, 2, 3, 4, 5]}}
     file = write_study(tmp_path, method="grid", parameters=parameters, tuner=tuner)
     campaign.make_campaign(tmp_path / "results", files=[file])
-    good, bad, _ = ledger.ledger(load(tmp_path / "results"))[:3]
+    good, bad, _ = verdicts.findings(load(tmp_path / "results"))[:3]
     assert (good.verdict, good.how) == ("confirmed", "matched pairs")
     assert (bad.verdict, bad.how) == ("refuted", "matched pairs")
     put_in = 0.09 * (1 - 0.6 * math.exp(-1))  # after 3 epochs of the synthetic curve
@@ -167,7 +166,7 @@ def test_matched_pairs_find_what_was_put_in(campaign: ModuleType, tmp_path: Path
 
 
 def test_a_surrogate_says_that_it_is_one(material: data.Material) -> None:
-    found = ledger.ledger(material)[0]
+    found = verdicts.findings(material)[0]
     assert found.how in ("surrogate", "none")
     if found.how == "surrogate":
         assert "ridge surrogate" in found.basis
@@ -182,7 +181,7 @@ def test_a_surrogate_says_that_it_is_one(material: data.Material) -> None:
     ],
 )  # fmt: skip
 def test_verdicts(low: float, high: float, gain: tuple[float, float] | None, expected: str) -> None:
-    assert ledger.verdict(low, high, gain) == expected
+    assert verdicts.verdict(low, high, gain) == expected
 
 
 def test_an_undecided_claim_can_be_run_as_matched_pairs(campaign: ModuleType, tmp_path: Path) -> None:
@@ -191,15 +190,12 @@ def test_an_undecided_claim_can_be_run_as_matched_pairs(campaign: ModuleType, tm
     file = write_study(tmp_path, tuner=tuner, parameters=parameters)
     campaign.make_campaign(tmp_path / "results", files=[file])
     (study,) = load(tmp_path / "results").studies
-    raw = pairs.pairs_of(study, study.file.hypotheses[0])
-    path = tmp_path / "pairs.yaml"
-    path.write_text(json.dumps(raw))
-    made = load_study_file(path)
-    points = made.space.grid()
+    (made,) = pairs.pairs_for(load(tmp_path / "results"), overrides={})
+    points = made.file().space.grid()
     assert len(points) == 2 * pairs.PAIRS
-    sides = [made.hypotheses[0].side(point) for point in points]
+    sides = [study.file.hypotheses[0].side({**made.file().base.config, **point}) for point in points]
     assert sides.count("where") == sides.count("against") == pairs.PAIRS
-    assert made.base.config["optimizer"] in ("adamw", "sgd")
+    assert made.file().base.config["optimizer"] in ("adamw", "sgd")
 
 
 def test_a_gain_without_repeats_has_no_interval(material: data.Material) -> None:

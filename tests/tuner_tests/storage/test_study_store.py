@@ -14,7 +14,8 @@ from rich.console import Console
 
 from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
-from tuner.run import launch
+from tuner.run import plan
+from tuner.run.request import Request
 from tuner.show.live import PlainView
 from tuner.storage import study_store
 from tuner.storage.allocate import STOPPED
@@ -71,13 +72,12 @@ def test_a_second_start_without_options_goes_on_as_the_study_was_begun(
 ) -> None:
     study_store.open_study(records, make_study(), Origin({}, overrides={"epochs": 3}, data="nowhere 1234"))
     output = io.StringIO()
-    view = PlainView(Console(file=output))
-    request = launch.Request(make_study(), url, tmp_path / "results")
-    assert launch.as_begun(request, view).overrides == {"epochs": 3}
+    say = PlainView(Console(file=output)).say
+    request = Request(make_study(), url, tmp_path / "results")
+    assert plan.make(request, say).overrides == {"epochs": 3}
     assert output.getvalue() == "as before: epochs=3\n"
-    asked = replace(request, overrides={"epochs": 5})
-    assert launch.as_begun(asked, view) == asked
-    assert launch.as_begun(replace(request, fresh=True), view).overrides == {}
+    assert plan.make(replace(request, overrides={"epochs": 5}), say).overrides == {"epochs": 5}
+    assert plan.make(replace(request, fresh=True), say).overrides == {}
 
 
 def test_the_default_configuration_is_trial_0(

@@ -10,13 +10,16 @@ from types import ModuleType
 
 import pytest
 
+from ensemble import report as ensembles
+from ensemble.report import Bundle
+from inference import report as decoding
 from model.tokens import Vocabulary
-from tuner.claims.material import Bundle
-from tuner.show.report import bundles, decoding, mistakes
+from model.workload import mistakes, samples
+from tuner.show.report import confusion
 from tuner.show.report.blocks import Block, Table, Text
 from tuner.show.report.charts import Chart, Matrix
 
-BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def load_module(name: str) -> ModuleType:
@@ -38,7 +41,8 @@ def folder(tmp_path: Path) -> Path:
 
 def shown(folder: Path) -> list[Block]:
     content = json.loads((folder / "bundle.json").read_text())
-    return bundles.blocks(Bundle("made", content), folder)
+    bundle = Bundle("made", content)
+    return [*ensembles.blocks(bundle), *decoding.blocks(bundle, folder)]
 
 
 def sentences(blocks: list[Block]) -> str:
@@ -73,11 +77,11 @@ def test_torn_files_are_a_sentence_and_no_trace(folder: Path, content: str) -> N
     (folder / "evaluations" / "made_up-test-joint.json").write_text(content)
     (folder.parent / "compare.json").write_text(content)
     assert "python -m inference calibrate" in sentences(shown(folder))
-    assert "python -m ensemble compare" in sentences(bundles.sizes(folder.parents[1]))
+    assert "python -m ensemble compare" in sentences(ensembles.sizes(folder.parents[1]))
 
 
 def test_sizes_show_accuracy_and_time(folder: Path) -> None:
-    table, chart = bundles.sizes(folder.parents[1])
+    table, chart = ensembles.sizes(folder.parents[1])
     assert isinstance(table, Table) and [row[0] for row in table.rows] == [
         "1",
         "5",
@@ -95,7 +99,7 @@ def test_sizes_show_accuracy_and_time(folder: Path) -> None:
 def test_a_large_confusion_keeps_what_is_mistaken_and_every_count(folder: Path) -> None:
     names = [f"X{i}" for i in range(40)]
     pairs = [(name, name, 100) for name in names] + [("X7", "X31", 9), ("X8", "X9", 5)]
-    matrix = decoding.confusion(pairs)
+    matrix = confusion.confusion(pairs)
     assert isinstance(matrix, Matrix)
     assert {"X7", "X31", "X8", "X9"} <= set(matrix.rows) and list(matrix.rows) == sorted(
         matrix.rows, key=lambda name: int(name[1:])
@@ -105,8 +109,8 @@ def test_a_large_confusion_keeps_what_is_mistaken_and_every_count(folder: Path) 
 
 def test_an_answer_outside_of_the_matrix_is_other() -> None:
     many = [(f"X{i}", f"X{i + 1}", 20 - i) for i in range(14)]
-    matrix = decoding.confusion([*many, ("X0", "X99", 1)])
-    assert matrix.columns[-1] == decoding.OTHER
+    matrix = confusion.confusion([*many, ("X0", "X99", 1)])
+    assert matrix.columns[-1] == confusion.OTHER
     assert matrix.counts[0][-1] == 1
 
 
@@ -119,7 +123,7 @@ def test_an_answer_outside_of_the_matrix_is_other() -> None:
     ],
 )
 def test_lines_say_where_they_differ(true: str, decoded: str, said: str) -> None:
-    assert decoding.differences(true, decoded) == said
+    assert samples.differences(true, decoded) == said
 
 
 def test_a_runs_answers_are_counted_where_each_head_applies(tmp_path: Path) -> None:

@@ -1,0 +1,135 @@
+"""Imports a user's function where its own imports find what lies beside it, and sees how to call it.
+
+Little is imported here: a process that only looks at a function should start at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tuner.base.errors import InputError
+
+PACKAGES = str(Path(__file__).resolve().parents[2])  # where a process that looks at a function finds this one
+OPTIONAL = ("run_folder",)
+
+
+def load_function(name: str, *, folder: Path) -> Callable[..., Any]:
+    """Imports `package.module:function`, or `file.py:function` in `folder`.
+
+    Raises:
+        InputError: no such module or function.
+    """
+    module_name, _, function_name = name.partition(":")
+    if not function_name:
+        raise InputError(f"objective: expected package.module:function, got '{name}'")
+    if module_name.endswith(".py"):
+        module = _module_of_file((folder / module_name).resolve(), name)
+    else:
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name and not module_name.startswith(error.name):
+                raise
+            where = f"looked in {folder} and {Path.cwd()}"
+            raise InputError(f"objective '{name}': no module '{module_name}' ({where})") from None
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise InputError(f"objective '{name}': {module_name} has no function '{function_name}'")
+    found: Callable[..., Any] = function
+    return found
+
+
+def put_first(folder: Path) -> None:
+    """Puts the study file's folder, then the current one, first on the module search path of this process."""
+    for entry in (str(Path.cwd()), str(folder)):
+        if sys.path[:1] != [entry]:
+            sys.path.insert(0, entry)
+
+
+def arguments(
+    function: Callable[..., Any], config: Mapping[str, Any], report: Callable[..., None]
+) -> tuple[Any, ...]:
+    """The positional arguments that a function takes: the configuration, and `report` where it has a second.
+
+    Raises:
+        InputError: it takes none, or needs more.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    places = [p for p in positional if p.name not in OPTIONAL]
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return config, report
+    needed = [p.name for p in places if p.default is p.empty]
+    if not places or len(needed) > 2:
+        name = getattr(function, "__name__", "the function")
+        raise InputError(f"{name}{inspect.signature(function)}: expected (config) or (config, report)")
+    takes_report = len(needed) == 2 or (len(places) > 1 and places[1].name == "report")
+    return (config, report) if takes_report else (config,)
+
+
+def named(function: Callable[..., Any], run_folder: Path) -> dict[str, Any]:
+    return {"run_folder": run_folder} if "run_folder" in inspect.signature(function).parameters else {}
+
+
+def answer(name: str, folder: str, to: str) -> None:
+    """What the process of `look_at` runs."""
+    put_first(Path(folder))
+    try:
+        function = load_function(name, folder=Path(folder))
+        arguments(function, {}, lambda epoch, metrics: None)
+        file = inspect.getsourcefile(inspect.unwrap(function)) or name
+        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if Path(file).is_file() else ""
+        found = {"file": file, "digest": digest, "defaults": _plain(getattr(function, "defaults", None))}
+    except InputError as error:
+        found = {"error": str(error)}
+    except (Exception, SystemExit) as error:
+        found = {
+            "error": f"objective '{name}': {_where(error)}: {type(error).__name__}: {error}{_remedy(error)}"
+        }
+    Path(to).write_text(json.dumps(found), encoding="utf-8")
+
+
+def _module_of_file(path: Path, name: str) -> Any:
+    # A name of its own where the engine has a module of this one (a user's `tuner.py`).
+    own = path.stem if path.stem not in sys.modules else f"_{path.stem}"
+    spec = importlib.util.spec_from_file_location(own, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise InputError(f"objective '{name}': {path} is not there")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[own] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _plain(defaults: Any) -> dict[str, Any] | None:
+    if not isinstance(defaults, Mapping):
+        return None
+    plain: dict[str, Any] = json.loads(json.dumps(dict(defaults), default=str))
+    return plain
+
+
+def _where(error: BaseException) -> str:
+    """File and line of the user's code that an exception comes from."""
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename
+    ]
+    own = [frame for frame in frames if not frame.filename.startswith(PACKAGES + os.sep + "tuner")]
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else "its file"
+
+
+def _remedy(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"; install it: pip install {error.name.partition('.')[0]}"
+    return ""
