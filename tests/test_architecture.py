@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -12,20 +13,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+SPEC = importlib.util.spec_from_file_location("draw_architecture", ROOT / "docs" / "draw_architecture.py")
+assert SPEC is not None and SPEC.loader is not None
+picture = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(picture)
 DOTTED = re.compile(r"(model|tuner|ensemble|inference)\.[a-z_]+(\.[a-z_]+)*(:\w+)?")
-ROOMS = ("model", "tuner", "ensemble", "inference")
-# room → the rooms that it may import
-MAY_IMPORT = {
-    "tuner": {"tuner"},
-    "model": {"tuner", "model"},
-    "ensemble": {"tuner", "model", "ensemble"},
-    "inference": {"tuner", "model", "ensemble", "inference"},
-}
-# the floors of the engine: each imports itself and those that stand before it
-FLOORS = (
-    *("base", "definition", "storage", "search", "workloads", "tracking", "artifacts"),
-    *("run", "claims", "campaign", "show", "commands"),
-)
+ROOMS = tuple(picture.ROOMS)  # from left to right: each imports those to its left
+FLOORS = tuple(picture.FLOORS)  # of the engine, from the ground: each imports those below it
 HEAVY = ("torch", "optuna", "wandb", "pandas", "sklearn", "matplotlib", "plotly")
 WANDB_FILES = ("tuner/tracking/", "tuner/workloads/child/")
 
@@ -95,7 +89,8 @@ def test_a_room_imports_only_the_rooms_to_its_left(room: str) -> None:
     for path in modules():
         if name_of(path).startswith(f"{room}/"):
             rooms = {name.split(".")[0] for name in named_modules(path)} & set(ROOMS)
-            wrong += [f"{name_of(path)} imports {other}" for other in sorted(rooms - MAY_IMPORT[room])]
+            allowed = {*ROOMS[: ROOMS.index(room) + 1]}
+            wrong += [f"{name_of(path)} imports {other}" for other in sorted(rooms - allowed)]
     assert not wrong
 
 
@@ -107,6 +102,10 @@ def test_a_floor_of_the_engine_imports_only_those_below_it(floor: str) -> None:
         floors = {name.split(".")[1] for name in named_modules(path) if name.startswith("tuner.")}
         wrong += [f"{name_of(path)} imports tuner.{other}" for other in sorted(floors - allowed)]
     assert not wrong
+
+
+def test_the_picture_shows_the_code() -> None:
+    assert picture.PICTURE.read_text(encoding="utf-8") == picture.draw(), "run docs/draw_architecture.py"
 
 
 def test_every_folder_of_the_engine_is_a_floor() -> None:

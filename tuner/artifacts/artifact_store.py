@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
+from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
 
 if TYPE_CHECKING:
@@ -165,13 +166,8 @@ def _files(root: Path) -> _Backend:
 
 
 def _bucket(bucket: str, prefix: str) -> _Backend:
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError:
-        raise InputError(
-            "--artifacts s3://…: boto3 is not installed; pip install 'gcode-tuner[s3]'"
-        ) from None
+    boto3 = extras.need("s3", "--artifacts s3://")
+    from botocore.config import Config
     from optuna.artifacts import Boto3ArtifactStore
 
     try:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from tuner.base import extras
 from tuner.base.command_line import RESULTS_VARIABLE
-from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
 
@@ -85,13 +85,10 @@ class Results(Sequence[Run]):
         """One row a run: number, name, state, `config.…` and the metrics.
 
         Raises:
-            InputError: pandas, which this project does not need otherwise, is not installed.
+            InputError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise InputError("to_pandas() needs pandas: pip install pandas") from None
-        return pd.DataFrame(self._rows())
+        frame: pd.DataFrame = extras.need("notebook", "to_pandas()").DataFrame(self._rows())
+        return frame
 
     def _rows(self) -> list[dict[str, Any]]:
         return [

@@ -25,7 +25,7 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner.show import summary
+    from tuner.show.status import summary
     from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import load_study, stored_file
 

@@ -19,7 +19,7 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner.show import listing
+    from tuner.show.status import listing
 
     rows = listing.rows(opt.storage_url(options))
     if options.json:

@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     result = launch.launch(made, view)
     _stop_if_left(result)
-    from tuner.show.summary import show_end
+    from tuner.show.status.summary import show_end
 
     show_end(made, result, opt.console())
     return 0

@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.base import extras
 from tuner.base.errors import InputError
 from tuner.definition.space import Space
 
@@ -54,8 +55,7 @@ def _by_name(study_file: StudyFile, seed: int, known_start: bool) -> BaseSampler
         case "random" | "grid":  # grid points are enqueued: a grid's sampler is never asked
             return optuna.samplers.RandomSampler(seed=seed)
         case "gp":
-            if importlib.util.find_spec("torch") is None:
-                raise InputError("sampler gp needs PyTorch: pip install torch, or choose tpe")
+            extras.need("model", "sampler gp")
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, **quiet)
         case "cmaes":
             if importlib.util.find_spec("cmaes") is None:

@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
+from tuner.base import extras
 from tuner.base.errors import InputError
 from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock, StorageLock, sqlite_path
 
@@ -134,12 +135,7 @@ class Postgres(Database):
     def __init__(self, url: URL) -> None:
         from sqlalchemy.dialects.postgresql import insert
 
-        try:
-            import psycopg  # noqa: F401
-        except ImportError:
-            raise InputError(
-                "--storage: PostgreSQL needs a driver: pip install 'gcode-tuner[postgresql]'"
-            ) from None
+        extras.need("postgresql", "--storage postgresql://")
         self.url = url.set(drivername=DRIVER)
         self._engine = sqlalchemy.create_engine(
             self.url, poolclass=NullPool, connect_args=self._connect_args()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
 from tuner.storage import wire
 from tuner.storage.ledger import Pending
@@ -69,11 +70,7 @@ def connect(url: str) -> tuple[BaseStorage, RemoteLedger]:
 
 def import_grpc() -> None:
     """Raises InputError where gRPC is not installed."""
-    try:
-        import google.protobuf  # noqa: F401
-        import grpc  # noqa: F401
-    except ImportError:
-        raise InputError("grpc:// needs a package: pip install 'gcode-tuner[grpc]'") from None
+    extras.need("grpc", "grpc://")
 
 
 def address_of(url: str) -> str:

@@ -58,7 +58,7 @@ def test_pandas_is_asked_for_only_where_it_is_used(example: Path) -> None:
     try:
         import pandas  # noqa: F401
     except ImportError:
-        with pytest.raises(InputError, match="pip install pandas"):
+        with pytest.raises(InputError, match="needs pandas: pip install"):
             runs.to_pandas()
         return
     table = runs.to_pandas()

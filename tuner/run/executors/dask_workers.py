@@ -17,17 +17,18 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
 from tuner.run.agent.arrival import addressed
 from tuner.run.agent.order import Order
-from tuner.run.executors.hosted import ENDED, Hosted
+from tuner.run.executors import shim
+from tuner.run.executors.hosted import ENDED
 
 if TYPE_CHECKING:
     import distributed
 
 CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 1.0  # between looks at which workers there are
-POLL_SECONDS = 0.2
 
 
 def open_cluster(address: str, say: Callable[[str], None], *, total: int | None) -> DaskExecutor:
@@ -40,12 +41,8 @@ def open_cluster(address: str, say: Callable[[str], None], *, total: int | None)
     Raises:
         InputError: Dask is not installed, or no scheduler answers.
     """
-    try:
-        import cloudpickle
-        import distributed
-    except ImportError:
-        raise InputError("--executor dask needs Dask: pip install 'gcode-tuner[dask]'") from None
-    from tuner.run.executors import shim
+    distributed = extras.need("dask", "--executor dask")
+    import cloudpickle  # comes with Dask
 
     cloudpickle.register_pickle_by_value(shim)
     where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
@@ -142,8 +139,6 @@ class DaskExecutor:
         return "" if running else f"no worker of the Dask cluster at {self._address} is free"
 
     def start(self, order: Order, index: int) -> DaskWorker:
-        from tuner.run.executors import shim
-
         address = self._free()[0]
         key = f"agent-{index}-{uuid.uuid4().hex[:12]}"
         worker = DaskWorker(self, key, address)
@@ -189,8 +184,6 @@ class DaskExecutor:
 
     def tell(self, worker: DaskWorker, word: str) -> None:
         """Passes a word to an agent, past the queue of tasks."""
-        from tuner.run.executors import shim
-
         self._client.run(
             shim.tell_on_dask, worker.key, word, workers=[worker.address], wait=False, on_error="ignore"
         )
@@ -241,43 +234,3 @@ def _resources(declared: dict[str, float]) -> dict[str, float]:
 
 def _line(error: object) -> str:
     return " ".join(str(error).split())[:200]
-
-
-# -- on the worker
-
-_here: dict[str, Hosted] = {}
-
-
-def serve(order: Order, index: int, *, key: str, topic: str) -> None:
-    """Hosts an agent until it ends; the body of a task.
-
-    It also ends when nobody wants the task any more (the client is gone) or the worker is asked to close.
-    """
-    from distributed import Status, get_worker
-
-    worker = get_worker()
-
-    def send(message: dict[str, Any]) -> None:
-        worker.log_event(topic, {"key": key, "message": pickle.dumps(message)})
-
-    hosted = _here[key] = Hosted(order, index, threads=worker.state.nthreads)
-    send({"event": "hosted"})
-    left = False
-    try:
-        while not hosted.over:
-            for message in hosted.poll(POLL_SECONDS):
-                send(message)
-            task = worker.state.tasks.get(key)
-            called_off = task is None or task.state == "cancelled" or worker.status != Status.running
-            if called_off and not left:
-                left = True
-                hosted.tell("stop")
-    finally:
-        del _here[key]
-
-
-def tell(key: str, word: str) -> None:
-    """Passes a word to the agent of a task, if it is still here."""
-    hosted = _here.get(key)
-    if hosted is not None:
-        hosted.tell(word)

@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
 from tuner.run.agent.arrival import addressed
 from tuner.run.agent.order import Order
+from tuner.run.executors import shim
 from tuner.run.executors.hosted import ENDED
 
 LOCAL = "local"  # Ray's word for a cluster of its own on this machine, gone with this command
@@ -38,13 +40,9 @@ def open_cluster(address: str | None, say: Callable[[str], None]) -> RayExecutor
     # before the import, which reads them: nothing is sent to Ray's makers, and warnings are not for our user
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import cloudpickle
-        import ray
-        from ray import cloudpickle as rays_own
-    except ImportError:
-        raise InputError("--executor ray needs Ray: pip install 'gcode-tuner[ray]'") from None
-    from tuner.run.executors import shim
+    ray = extras.need("ray", "--executor ray")
+    import cloudpickle
+    from ray import cloudpickle as rays_own
 
     for pickler in (cloudpickle, rays_own):
         pickler.register_pickle_by_value(shim)
@@ -173,6 +171,4 @@ class RayExecutor:
 
 
 def _agent_class() -> type:
-    from tuner.run.executors.shim import RayAgent
-
-    return RayAgent
+    return shim.RayAgent

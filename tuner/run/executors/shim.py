@@ -15,21 +15,21 @@ def host_on_dask(order: bytes, index: int, key: str, topic: str) -> None:
     from distributed import get_worker
 
     try:
-        from tuner.run.executors import dask_workers
+        from tuner.run.executors import dask_host
 
         unpacked = pickle.loads(order)
     except (ImportError, AttributeError) as error:
         for message in _lacking(error):
             get_worker().log_event(topic, {"key": key, "message": pickle.dumps(message)})
         return
-    dask_workers.serve(unpacked, index, key=key, topic=topic)
+    dask_host.serve(unpacked, index, key=key, topic=topic)
 
 
 async def tell_on_dask(key: str, word: str) -> None:
     """Passes a word on to the agent of a task. A coroutine, as Dask waits for anything else to return."""
-    from tuner.run.executors import dask_workers
+    from tuner.run.executors import dask_host
 
-    dask_workers.tell(key, word)
+    dask_host.tell(key, word)
 
 
 class RayAgent:

@@ -11,6 +11,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from rich.console import Console
 
+from tuner.base import extras
 from tuner.base.errors import InputError
 from tuner.show.dashboard import notes
 from tuner.show.dashboard.storage import DashboardStorage, TrialFiles
@@ -48,7 +49,7 @@ def application(url: str, results: Path) -> Application:
     Raises:
         InputError: there is no storage yet.
     """
-    from optuna_dashboard import wsgi
+    wsgi = extras.need("dashboard", "tuner dashboard").wsgi
 
     with storage_errors(url):
         records = open_records(url)

@@ -12,10 +12,10 @@ from rich.table import Table as RichTable
 from tuner.base.words import sparkline
 from tuner.claims.material import Material, Study
 from tuner.claims.verdicts import Finding, findings
-from tuner.show import summary
 from tuner.show.report import figures, importance, words
 from tuner.show.report.blocks import Table
 from tuner.show.report.sections import overview
+from tuner.show.status import summary
 
 TOP = 10
 BAR = 24  # of a full bar

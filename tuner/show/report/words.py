@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tuner.base.statistics import t_interval
 from tuner.claims.material import Study, Trial
-from tuner.show.cost import Cost, cost_of, total
+from tuner.show.status.cost import Cost, cost_of, total
 from tuner.storage.stored import CONFIRMED
 
 Z = 1.96  # of a 95 % interval

@@ -20,7 +20,7 @@ from tuner.run.launch import Result
 from tuner.run.plan import Plan
 from tuner.run.winner import config_of
 from tuner.search import ranking
-from tuner.show.cost import Cost, cost_of
+from tuner.show.status.cost import Cost, cost_of
 from tuner.storage import allocate, study_store
 from tuner.storage.access import open_records, storage_errors
 from tuner.storage.allocate import finished

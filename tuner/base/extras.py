@@ -1,0 +1,41 @@
+"""Packages that only some use: each belongs to an extra of this project, and is asked for here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from tuner.base.errors import InputError
+
+# extra → the module that is imported from it, and what it is called
+EXTRAS = {
+    "dask": ("distributed", "Dask"),
+    "ray": ("ray", "Ray"),
+    "s3": ("boto3", "boto3"),
+    "grpc": ("grpc", "gRPC"),
+    "postgresql": ("psycopg", "a driver of PostgreSQL"),
+    "dashboard": ("optuna_dashboard", "optuna-dashboard"),
+    "notebook": ("pandas", "pandas"),
+    "model": ("torch", "PyTorch"),
+}
+
+
+def need(extra: str, what: str) -> Any:
+    """The module of an extra.
+
+    Args:
+        what: what needs it, as the user wrote it (`--executor dask`).
+
+    Raises:
+        InputError: it is not installed; the line says how to install it.
+    """
+    module, name = EXTRAS[extra]
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise InputError(f"{what}: needs {name}: {remedy(extra)}") from None
+
+
+def remedy(extra: str) -> str:
+    """How to install an extra."""
+    return f"pip install 'gcode-tuner[{extra}]'"

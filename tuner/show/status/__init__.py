@@ -1,0 +1,1 @@
+"""Where studies stand and what they cost, in tables and words."""
