@@ -22,7 +22,7 @@ from tuner.storage.outage import (
     is_storage_error,
 )
 from tuner.storage.records import Records
-from tuner.storage.sql_ledger import SqlLedger
+from tuner.storage.sql_queue import SqlQueue
 
 __all__ = [
     "StorageFailed",
@@ -88,8 +88,8 @@ def patience_with(url: str) -> Patience:
         raise InputError(f"${PATIENCE_VARIABLE}: expected seconds, got '{told}'") from None
 
 
-def open_database(url: str, *, create: bool) -> tuple[CachedStorage, SqlLedger]:
-    """Optuna's storage and the ledger of a database that this process opens itself."""
+def open_database(url: str, *, create: bool) -> tuple[CachedStorage, SqlQueue]:
+    """Optuna's storage and the queue of a database that this process opens itself."""
     database = database_for(url)
     with storage_errors(url):
         database.prepare() if create else database.check()
@@ -100,7 +100,7 @@ def open_database(url: str, *, create: bool) -> tuple[CachedStorage, SqlLedger]:
             skip_table_creation=not create,
             skip_compatibility_check=not create,
         )
-    return CachedStorage(backend), SqlLedger(backend, database)
+    return CachedStorage(backend), SqlQueue(backend, database)
 
 
 def find_records(url: str) -> Records | None:

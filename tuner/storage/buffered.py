@@ -23,8 +23,8 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.storage.ledger import LEASE, Ledger, Pending
 from tuner.storage.outage import UNREACHABLE, Patience, StorageUnreachable
+from tuner.storage.queue import LEASE, Pending, TrialQueue
 
 # A pruner that looks at every report sees the other agents' trials as they were at most this long ago:
 # reading them costs 5 ms, more than many a report. A claim and an end of our own always read afresh.
@@ -59,15 +59,15 @@ class BufferedStorage(BaseStorage):
 
     Args:
         backend: Optuna's storage, which caches what is finished.
-        ledger: the hand-overs in the same storage.
+        queue: the hand-overs in the same storage.
         patience: how long the storage is waited for when it cannot be reached.
     """
 
-    def __init__(self, backend: BaseStorage, ledger: Ledger, patience: Patience) -> None:
-        self.lock = ledger.lock
+    def __init__(self, backend: BaseStorage, queue: TrialQueue, patience: Patience) -> None:
+        self.lock = queue.lock
         self.patience = patience
         self._backend = backend
-        self._ledger = ledger
+        self.queue = queue
         self._open: dict[int, _OpenTrial] = {}
         self._read: dict[int, _Read] = {}  # by study id
 
@@ -91,7 +91,7 @@ class BufferedStorage(BaseStorage):
         mine = self._open[trial_id]
         if not mine.pending:
             return
-        written = self.patience.attempt(lambda: self._ledger.write(trial_id, mine.pending))
+        written = self.patience.attempt(lambda: self.queue.write(trial_id, mine.pending))
         if written is UNREACHABLE:
             return
         if not written:
@@ -140,7 +140,7 @@ class BufferedStorage(BaseStorage):
                 return self._backend.set_trial_state_values(trial_id, state, values)
         numbers = [float(value) for value in values or ()]
         done = self.patience.insist(
-            lambda: self._ledger.finish(trial_id, mine.pending, state, numbers, mine.owner)
+            lambda: self.queue.finish(trial_id, mine.pending, state, numbers, mine.owner)
         )
         # only now: a write that failed (disk full) leaves the trial open
         self._open.pop(trial_id, None)

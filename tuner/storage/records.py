@@ -9,13 +9,13 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.storage.buffered import BufferedStorage
-from tuner.storage.ledger import FIXED, GRID_POINT, LEASE, METRIC_NAMES, RETRIES, RETRY_OF
+from tuner.storage.queue import FIXED, GRID_POINT, LEASE, METRIC_NAMES, RETRIES, RETRY_OF
 
 __all__ = ["FIXED", "GRID_POINT", "LEASE", "METRIC_NAMES", "RETRIES", "RETRY_OF", "Records"]
 
 
 class Records(BufferedStorage):
-    """An Optuna storage for one process of a study, with the hand-overs of `Ledger`."""
+    """An Optuna storage for one process of a study, with the hand-overs of `TrialQueue`."""
 
     @property
     def optuna_storage(self) -> BaseStorage:
@@ -24,7 +24,7 @@ class Records(BufferedStorage):
 
     def close(self) -> None:
         """Ends the connections to the storage."""
-        self._ledger.close()
+        self.queue.close()
 
     def make_study(
         self,
@@ -34,12 +34,12 @@ class Records(BufferedStorage):
         user_attrs: Mapping[str, Any],
         first: Mapping[str, Any] | None,
     ) -> None:
-        """Makes a study whole; see `Ledger.make_study`."""
-        self._ledger.make_study(name, objectives=objectives, user_attrs=user_attrs, first=first)
+        """Makes a study whole; see `TrialQueue.make_study`."""
+        self.queue.make_study(name, objectives=objectives, user_attrs=user_attrs, first=first)
 
     def rename_study(self, study_id: int, old: str, new: str) -> None:
-        """Gives a study another name; see `Ledger.rename_study`."""
-        self._ledger.rename_study(study_id, old, new)
+        """Gives a study another name; see `TrialQueue.rename_study`."""
+        self.queue.rename_study(study_id, old, new)
         self.forget()
 
     def claim(
@@ -47,29 +47,29 @@ class Records(BufferedStorage):
     ) -> FrozenTrial:
         """Takes the oldest queued trial, or makes a new one, and opens it for buffered writes.
 
-        See `Ledger.claim`.
+        See `TrialQueue.claim`.
         """
-        trial = self._ledger.claim(study_id, user_attrs=user_attrs, fixed=fixed)
+        trial = self.queue.claim(study_id, user_attrs=user_attrs, fixed=fixed)
         self._open_trial(trial)
         return trial
 
     def release(self, trial_id: int) -> bool:
-        """Puts a RUNNING trial back into the queue, waiting for the storage; see `Ledger.release`."""
+        """Puts a RUNNING trial back into the queue, waiting for the storage; see `TrialQueue.release`."""
         self._open.pop(trial_id, None)
-        released = self.patience.insist(lambda: self._ledger.release(trial_id))
+        released = self.patience.insist(lambda: self.queue.release(trial_id))
         self.refresh()
         return released
 
     def give_up(self, trial_id: int, user_attrs: Mapping[str, Any], *, retries: int = 0) -> int | None:
-        """Ends the trial of an owner that is gone and queues it afresh; see `Ledger.give_up`."""
+        """Ends the trial of an owner that is gone and queues it afresh; see `TrialQueue.give_up`."""
         self._open.pop(trial_id, None)
-        again = self._ledger.give_up(trial_id, user_attrs, retries=retries)
+        again = self.queue.give_up(trial_id, user_attrs, retries=retries)
         self.refresh()
         return again
 
     def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
         """Queues a trial that will take the parameters `fixed`; returns its number."""
-        number = self._ledger.enqueue(study_id, fixed, user_attrs)
+        number = self.queue.enqueue(study_id, fixed, user_attrs)
         self.refresh()
         return number
 
@@ -79,17 +79,17 @@ class Records(BufferedStorage):
         Raises:
             StorageUnreachable: the storage does not answer now.
         """
-        alive = self.patience.attempt(lambda: self._ledger.renew(trial_id, lease))
+        alive = self.patience.attempt(lambda: self.queue.renew(trial_id, lease))
         return alive if isinstance(alive, bool) else True
 
     def counts(self, study_id: int) -> dict[TrialState, int]:
         """How many trials are in each state; absent states count 0."""
-        return self._ledger.counts(study_id)
+        return self.queue.counts(study_id)
 
     def running(self, study_id: int) -> list[tuple[int, int, dict[str, Any] | None]]:
         """`(trial id, number, lease)` of every RUNNING trial; one that other code started has no lease."""
-        return self._ledger.running(study_id)
+        return self.queue.running(study_id)
 
     def grid_points_taken(self, study_id: int) -> set[int]:
         """Indices of the grid's points that have a trial, whatever became of it."""
-        return self._ledger.grid_points_taken(study_id)
+        return self.queue.grid_points_taken(study_id)

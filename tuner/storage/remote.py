@@ -1,14 +1,14 @@
-"""The storage of a server (`python -m tuner serve`): Optuna's own gRPC proxy, with our ledger beside it."""
+"""The storage behind a server (`python -m tuner serve`): Optuna's gRPC proxy, and the queue of trials."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from optuna.storages import BaseStorage
@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import InputError, WorkFailed
 from tuner.storage import wire
-from tuner.storage.ledger import Pending
 from tuner.storage.locks import LOCK_SECONDS, Reentrant
 from tuner.storage.outage import StorageUnreachable
+from tuner.storage.queue import Pending
 
 if TYPE_CHECKING:
     import grpc
@@ -32,8 +32,8 @@ CHANNEL = [
 ]
 
 
-def connect(url: str) -> tuple[BaseStorage, RemoteLedger]:
-    """Optuna's storage and the ledger behind `grpc://HOST:PORT`.
+def connect(url: str) -> tuple[BaseStorage, RemoteQueue]:
+    """Optuna's storage and the queue behind `grpc://HOST:PORT`.
 
     Raises:
         InputError: the URL is malformed, gRPC is not installed, or another kind of server answers.
@@ -53,9 +53,9 @@ def connect(url: str) -> tuple[BaseStorage, RemoteLedger]:
             "python -m tuner serve (and is the tunnel up?)"
         ) from None
     storage = _proxy(channel, address)
-    ledger = RemoteLedger(channel, storage)
+    queue = RemoteQueue(channel, storage)
     try:
-        ledger.greet()
+        queue.greet()
     except grpc.RpcError as error:
         if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
             raise
@@ -64,7 +64,7 @@ def connect(url: str) -> tuple[BaseStorage, RemoteLedger]:
             f"storage grpc://{address}: a plain Optuna proxy, which has no lock for agents of several hosts; "
             "serve the studies with: python -m tuner serve"
         ) from None
-    return storage, ledger
+    return storage, queue
 
 
 def import_grpc() -> None:
@@ -124,7 +124,7 @@ class RemoteLock(Reentrant):
         self._hold = channel.stream_stream(f"/{wire.SERVICE}/{wire.HOLD}")
         self._metadata = metadata
         self._owner = 0
-        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._requests: SimpleQueue[bytes | None] = SimpleQueue()
         self._replies: Iterator[bytes] = iter(())
 
     @property
@@ -143,7 +143,7 @@ class RemoteLock(Reentrant):
     def _acquire(self) -> None:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
-            self._requests = queue.SimpleQueue()
+            self._requests = SimpleQueue()
             self._replies = self._hold(iter(self._requests.get, None), metadata=self._metadata)
             try:
                 wire.result(self.ask(wire.request("take", {})))
@@ -169,8 +169,8 @@ class RemoteLock(Reentrant):
                 pass
 
 
-class RemoteLedger:
-    """The ledger, done by the server; under the lock by the lock's holder there."""
+class RemoteQueue:
+    """The queue of trials, kept by the server; under the lock by the lock's holder there."""
 
     def __init__(self, channel: grpc.Channel, storage: BaseStorage) -> None:
         self._metadata = ((wire.PROCESS, f"{os.getpid()}@{socket.gethostname()}"),)
@@ -180,7 +180,7 @@ class RemoteLedger:
         self.lock: RemoteLock = RemoteLock(channel, self._metadata)
 
     def greet(self) -> None:
-        """Raises where the server does not know the ledger."""
+        """Raises where the server does not know the queue of trials."""
         self._ask("greet")
 
     def make_study(

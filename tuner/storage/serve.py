@@ -1,4 +1,4 @@
-"""Serves a storage to agents of other hosts: Optuna's gRPC proxy, and our ledger with its lock beside it.
+"""Serves a storage to agents on other hosts: Optuna's gRPC proxy, and the queue of trials with its lock.
 
 Neither can tell who calls (Optuna's client has no way to send a password or to use TLS), so it listens on
 this machine alone; other hosts come through an ssh tunnel, which knows both.
@@ -21,9 +21,9 @@ from rich.console import Console
 from tuner.base.errors import InputError, WorkFailed
 from tuner.storage import wire
 from tuner.storage.access import GRPC, CachedStorage, open_database
-from tuner.storage.ledger import Ledger
 from tuner.storage.locks import LOCK_SECONDS
 from tuner.storage.outage import StorageFailed, cause_of, hide_password, is_storage_error, is_unreachable
+from tuner.storage.queue import TrialQueue
 from tuner.storage.remote import import_grpc
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def make_server(storage: CachedStorage, ledger: Ledger) -> grpc.Server:
+def make_server(storage: CachedStorage, queue: TrialQueue) -> grpc.Server:
     """A server for a storage, bound to no port yet."""
     import grpc
     from optuna.storages._grpc.auto_generated import api_pb2_grpc
@@ -119,7 +119,7 @@ def make_server(storage: CachedStorage, ledger: Ledger) -> grpc.Server:
     options = [*wire.OPTIONS, ("grpc.so_reuseport", 0)]
     server = grpc.server(pool, options=options, interceptors=[Unavailable()])
     api_pb2_grpc.add_StorageServiceServicer_to_server(OptunaStorageProxyService(storage), server)
-    service = LedgerService(ledger, storage)
+    service = QueueService(queue, storage)
     handlers = {
         wire.CALL: grpc.unary_unary_rpc_method_handler(service.call),
         wire.HOLD: grpc.stream_stream_rpc_method_handler(service.hold),
@@ -128,11 +128,11 @@ def make_server(storage: CachedStorage, ledger: Ledger) -> grpc.Server:
     return server
 
 
-class LedgerService:
-    """Answers `Call` and `Hold` with a ledger."""
+class QueueService:
+    """Answers `Call` and `Hold` with the queue of a database."""
 
-    def __init__(self, ledger: Ledger, storage: CachedStorage) -> None:
-        self._ledger = ledger
+    def __init__(self, queue: TrialQueue, storage: CachedStorage) -> None:
+        self._queue = queue
         self._storage = storage
         self._turn = _Turn()
 
@@ -146,7 +146,7 @@ class LedgerService:
     def hold(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         """Answers each request while holding the lock, until the client ends the stream or is gone."""
         try:
-            with self._turn.of(_process(context)), self._ledger.lock:
+            with self._turn.of(_process(context)), self._queue.lock:
                 for request in requests:
                     yield self._answer(request)
         except Exception as error:
@@ -161,26 +161,26 @@ class LedgerService:
             return wire.failure(error)
 
     def _do(self, method: str, given: dict[str, Any]) -> Any:
-        ledger = self._ledger
+        queue = self._queue
         match method:
             case "greet" | "take":
                 return None
             case "claim":
-                return ledger.claim(**given)._trial_id
+                return queue.claim(**given)._trial_id
             case "write":
-                return ledger.write(given["trial_id"], wire.unpack(given["pending"]))
+                return queue.write(given["trial_id"], wire.unpack(given["pending"]))
             case "finish":
                 pending, state = wire.unpack(given["pending"]), TrialState[given["state"]]
-                return ledger.finish(given["trial_id"], pending, state, given["values"], given["owner"])
+                return queue.finish(given["trial_id"], pending, state, given["values"], given["owner"])
             case "counts":
-                return {state.name: count for state, count in ledger.counts(**given).items()}
+                return {state.name: count for state, count in queue.counts(**given).items()}
             case "grid_points_taken":
-                return sorted(ledger.grid_points_taken(**given))
+                return sorted(queue.grid_points_taken(**given))
             case "rename_study":
-                ledger.rename_study(**given)
+                queue.rename_study(**given)
                 return self._storage.forget()
             case "make_study" | "release" | "give_up" | "enqueue" | "renew" | "running":
-                return getattr(ledger, method)(**given)
+                return getattr(queue, method)(**given)
         raise StorageFailed(f"the server does not know '{method}': it is of another version")
 
 

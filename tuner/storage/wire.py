@@ -1,6 +1,6 @@
 """What `remote` (client) and `serve` (server) say to each other, beside Optuna's own calls.
 
-Two methods of one gRPC service, JSON both ways. `Call` does one thing of the ledger. `Hold` takes the
+Two methods of one gRPC service, JSON both ways. `Call` does one thing of the queue. `Hold` takes the
 storage's lock and keeps it as long as its stream lives; what is asked on the stream is done by the lock's
 holder. A client that dies, or whose connection drops, ends its stream and with it loses the lock.
 """
@@ -14,10 +14,10 @@ from typing import Any
 from optuna.distributions import distribution_to_json, json_to_distribution
 
 from tuner.base.errors import InputError, WorkFailed
-from tuner.storage.ledger import Pending
 from tuner.storage.outage import StorageFailed, StorageUnreachable, cause_of, is_storage_error, is_unreachable
+from tuner.storage.queue import Pending
 
-SERVICE = "gcode_tuner.Ledger"
+SERVICE = "gcode_tuner.Ledger"  # the first name of `TrialQueue`; running servers answer to it
 CALL, HOLD = "Call", "Hold"
 PROCESS = "tuner-process"  # metadata: PID@HOST of the client
 BUSY = "busy"  # an error's kind: too many wait for the lock; ask again

@@ -1,4 +1,4 @@
-"""The ledger in a database that this process has opened: each hand-over one transaction under the lock.
+"""The queue of trials in a database that this process opened; each hand-over is one transaction.
 
 This reaches into `optuna.storages._rdb` (pinned below 6 in pyproject.toml); the contract tests in
 tests/tuner_tests/test_records.py compare what it leaves in the database with Optuna's own writes.
@@ -22,12 +22,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.orm import Session
 
 from tuner.storage.databases import Database
-from tuner.storage.ledger import FIXED, GRID_POINT, LEASE, METRIC_NAMES, RETRIES, RETRY_OF, Pending
 from tuner.storage.locks import StorageLock
+from tuner.storage.queue import FIXED, GRID_POINT, LEASE, METRIC_NAMES, RETRIES, RETRY_OF, Pending
 
 
-class SqlLedger:
-    """The ledger in a database that this process has opened."""
+class SqlQueue:
+    """The queue of trials in a database that this process has opened."""
 
     def __init__(self, backend: RDBStorage, database: Database) -> None:
         self._backend = backend
@@ -59,7 +59,7 @@ class SqlLedger:
                 for key, value in attributes.items():
                     session.add(table(study_id=study.study_id, key=key, value_json=json.dumps(value)))
             if first is not None:
-                self._queue(session, cast(int, study.study_id), first, {"why": "default configuration"})
+                self._enqueue(session, cast(int, study.study_id), first, {"why": "default configuration"})
 
     def rename_study(self, study_id: int, old: str, new: str) -> None:
         attributes = models.TrialUserAttributeModel
@@ -170,11 +170,11 @@ class SqlLedger:
                 return None
             kept = {key: trial.user_attrs[key] for key in (GRID_POINT,) if key in trial.user_attrs}
             attrs = {**kept, RETRY_OF: trial.number, RETRIES: tried + 1}
-            return self._queue(session, row.study_id, fixed, attrs)
+            return self._enqueue(session, row.study_id, fixed, attrs)
 
     def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
         with self._change() as session:
-            return self._queue(session, study_id, fixed, user_attrs)
+            return self._enqueue(session, study_id, fixed, user_attrs)
 
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
         with self._change() as session:
@@ -238,7 +238,7 @@ class SqlLedger:
         with _create_scoped_session(self._backend.scoped_session) as session:
             yield session
 
-    def _queue(
+    def _enqueue(
         self, session: Session, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]
     ) -> int:
         template = create_trial(

@@ -1,6 +1,6 @@
 """Who runs which trial: the hand-overs that Optuna has no call for.
 
-`Ledger` is what a process of a study asks for; `sql_ledger` does it in a database, `remote` asks a server
+`TrialQueue` is what a process of a study asks for; `sql_queue` does it in a database, `remote` asks a server
 (`python -m tuner serve`) to do it. Every write to a trial is conditional on the trial still being RUNNING,
 which is what makes hand-overs safe: an agent that was given up for dead and wakes up finds its trial gone
 instead of overwriting a retry.
@@ -38,7 +38,7 @@ class Pending:
         return bool(self.params or self.user_attrs or self.system_attrs or self.reports)
 
 
-class Ledger(Protocol):
+class TrialQueue(Protocol):
     """Hands trials over, safely between agents of any process and host."""
 
     @property
