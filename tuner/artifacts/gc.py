@@ -187,7 +187,7 @@ def _partial_in(place: Path, *, old_only: bool) -> Iterator[Item]:
 def _runner(records: Records, study_id: int) -> str | None:
     """Who is training the study at this moment, in words; None when nobody is."""
     observer = Observer()
-    for trial_id, number, lease in records.running(study_id):
+    for trial_id, number, lease in records.queue.running(study_id):
         if lease is not None and observer.gone(trial_id, lease) is None:
             return f"trial {number} by process {lease.get('pid')} on {lease.get('host')}"
     return None

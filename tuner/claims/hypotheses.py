@@ -65,7 +65,7 @@ def prepare(
     """
     if PAIRED in optuna.get_all_study_names(records) and not fresh:
         begun = load_study(records, PAIRED)
-        done = finished(records.counts(begun._study_id))
+        done = finished(records.queue.counts(begun._study_id))
         return Prepared(stored_file(begun), None, _data_of(begun.user_attrs), done)
     material = data.load(records, (), results, made=datetime.now())
     material, name = _of_one_data_set(material, chosen)

@@ -22,7 +22,8 @@ from tuner.definition.study_file import CAMPAIGN, StudyFile
 from tuner.search import ranking
 from tuner.show import summary
 from tuner.storage.allocate import STOPPED
-from tuner.storage.records import LEASE, Records
+from tuner.storage.queue import LEASE
+from tuner.storage.records import Records
 from tuner.storage.stored import CONFIRMED, load_study, stored_file
 from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
 

@@ -122,7 +122,7 @@ def launch(request: Request, view: View) -> Result:
         done = _done(records, study, study_file, total)
         if done:
             view.say(f"study {study_file.name} is done: {done}")
-            return Result(done, True, False, finished(records.counts(study._study_id)), total)
+            return Result(done, True, False, finished(records.queue.counts(study._study_id)), total)
         place = run_store.place_for(study, request.artifacts)
         if place is not None and data is not None and shipping.ship(data, place.url):
             view.say(f"data set {data.name} uploaded to {place.url}")
@@ -195,7 +195,7 @@ def _run(
         executor.close()
         order.tracker.close()
         view.end()
-    count = finished(records.counts(study._study_id))
+    count = finished(records.queue.counts(study._study_id))
     return Result(reason, supervisor.fine, supervisor.interrupted, count, total, supervisor.timed_out)
 
 
@@ -229,7 +229,7 @@ def gpus_for(study_file: StudyFile, overrides: Mapping[str, Any]) -> tuple[str, 
 
 def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: int | None) -> str | None:
     """Why no trial is left to run, found without starting an agent; None when one may be."""
-    counts = records.counts(study._study_id)
+    counts = records.queue.counts(study._study_id)
     if counts[TrialState.RUNNING] or (counts[TrialState.WAITING] and study_file.method == "grid"):
         return None
     stopped = study.user_attrs.get(allocate.STOPPED)
@@ -237,7 +237,7 @@ def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: i
         return str(stopped)
     if study_file.method == "grid":
         points = len(study_file.space.grid()[:total])
-        taken = len(records.grid_points_taken(study._study_id))
+        taken = len(records.queue.grid_points_taken(study._study_id))
         return f"all {points} points tried" if taken >= points else None
     count = finished(counts)
     return f"{count} trials finished" if total is not None and count >= total else None
@@ -245,7 +245,7 @@ def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: i
 
 def _put_back(records: Records, study_id: int, killed: list[dict[str, Any]]) -> None:
     """Returns the trials of agents that were stopped at once to the queue: they did not fail."""
-    for trial_id, _, lease in records.running(study_id):
+    for trial_id, _, lease in records.queue.running(study_id):
         if lease is not None and {k: v for k, v in lease.items() if k != "beat"} in killed:
             records.release(trial_id)
 
@@ -263,7 +263,7 @@ def as_begun(request: Request, view: View) -> Request:
             return request
         study_id = records.get_study_id_from_name(request.study_file.name)
         origin = records.get_study_user_attrs(study_id).get(study_store.ORIGIN, {})
-        records.close()
+        records.queue.close()
     overrides = dict(origin.get("overrides", {}))
     if overrides and not request.overrides:
         view.say(f"as before: {in_words(overrides)}")

@@ -46,7 +46,7 @@ def rows(url: str) -> list[Row]:
         records = find_records(url)
         if records is not None:
             for summary in optuna.get_all_study_summaries(records, include_best_trial=False):
-                counts = records.counts(summary._study_id)
+                counts = records.queue.counts(summary._study_id)
                 begun[summary.study_name] = (finished(counts), summary.user_attrs.get(TOTAL))
     found = []
     for name in shipped():

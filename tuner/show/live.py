@@ -150,7 +150,7 @@ class PlainView:
 
     def _count(self) -> None:
         self._counted = self._clock()
-        self._counts = self._records.counts(self._study._study_id)
+        self._counts = self._records.queue.counts(self._study._study_id)
         self._finished = self._counts[TrialState.COMPLETE] + self._counts[TrialState.PRUNED]
         self._records.refresh()
         best = ranking.ranked(self._study.get_trials(deepcopy=False), self._file)

@@ -66,7 +66,7 @@ class StudyState:
 
 def state_of(records: Records, study: optuna.Study) -> StudyState:
     """Where `study` stands; counts alone for a study that was not made by this tuner."""
-    counts = records.counts(study._study_id)
+    counts = records.queue.counts(study._study_id)
     attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
     best, metric, so_far, whole = None, "value", [], None
     if study_store.FILE in attrs:
@@ -222,7 +222,7 @@ def show_end(request: Request, result: Result, console: Console) -> None:
         records = open_records(request.url)
         study = load_study(records, request.study_file.name)
         ranks = best_trials(study, request.study_file, request.results, top=3)
-        counts = records.counts(study._study_id)
+        counts = records.queue.counts(study._study_id)
     console.print(
         f"{study.study_name}: {result.reason}; {counts[TrialState.PRUNED]} of {result.finished} pruned, "
         f"{counts[TrialState.FAIL]} failed",

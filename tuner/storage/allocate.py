@@ -12,7 +12,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.records import GRID_POINT, LEASE, Records
+from tuner.storage.queue import GRID_POINT, LEASE
+from tuner.storage.records import Records
 
 MAX_RETRIES = 2  # of a configuration whose agent died; a third death ends it as FAIL
 STOPPED = "stopped"  # study attribute: why no further trial may start
@@ -70,7 +71,7 @@ class Allocator:
             stopped = self._records.get_study_user_attrs(self._study_id).get(STOPPED)
             if stopped:
                 return Done(str(stopped), fine=str(stopped).startswith(TARGET))
-            counts = self._records.counts(self._study_id)
+            counts = self._records.queue.counts(self._study_id)
             if self._grid is not None:
                 return self._next_point(self._grid, counts)
             finished = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
@@ -83,7 +84,7 @@ class Allocator:
     def reap(self) -> list[str]:
         """Ends the trials of owners that are gone and queues them again; says what it did, a line each."""
         lines = []
-        for trial_id, number, lease in self._records.running(self._study_id):
+        for trial_id, number, lease in self._records.queue.running(self._study_id):
             reason = None if lease is None else self._observer.gone(trial_id, lease)
             if reason is None:
                 continue
@@ -97,7 +98,7 @@ class Allocator:
     ) -> FrozenTrial | Wait | Done:
         if counts[TrialState.WAITING]:
             return self._claim()
-        taken = self._records.grid_points_taken(self._study_id)
+        taken = self._records.queue.grid_points_taken(self._study_id)
         free = next((index for index in range(len(grid)) if index not in taken), None)
         if free is not None:
             return self._records.claim(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -18,10 +19,13 @@ from tuner.base.errors import InputError, WorkFailed
 from tuner.storage import wire
 from tuner.storage.locks import LOCK_SECONDS, Reentrant
 from tuner.storage.outage import StorageUnreachable
-from tuner.storage.queue import Pending
+from tuner.storage.queue import Pending, TrialQueue
 
 if TYPE_CHECKING:
     import grpc
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 PORT = 13000  # Optuna's
 CONNECT_SECONDS = 10.0
@@ -169,6 +173,25 @@ class RemoteLock(Reentrant):
                 pass
 
 
+def _asked(
+    method: Callable[Concatenate[Any, P], R], read: Callable[[Any], R] = lambda answer: answer
+) -> Callable[Concatenate[RemoteQueue, P], R]:
+    """A method of `TrialQueue` that the server executes with the same arguments.
+
+    Args:
+        read: makes the method's result from the JSON of the answer.
+    """
+    signature = inspect.signature(method)
+
+    def ask(self: RemoteQueue, *args: P.args, **kwargs: P.kwargs) -> R:
+        call = signature.bind(self, *args, **kwargs)
+        call.apply_defaults()
+        _, *given = call.arguments.items()  # without `self`
+        return read(self._ask(method.__name__, **dict(given)))
+
+    return ask
+
+
 class RemoteQueue:
     """The queue of trials, kept by the server; under the lock by the lock's holder there."""
 
@@ -183,18 +206,15 @@ class RemoteQueue:
         """Raises where the server does not know the queue of trials."""
         self._ask("greet")
 
-    def make_study(
-        self,
-        name: str,
-        *,
-        objectives: Sequence[tuple[str, str]],
-        user_attrs: Mapping[str, Any],
-        first: Mapping[str, Any] | None,
-    ) -> None:
-        self._ask("make_study", name=name, objectives=objectives, user_attrs=user_attrs, first=first)
-
-    def rename_study(self, study_id: int, old: str, new: str) -> None:
-        self._ask("rename_study", study_id=study_id, old=old, new=new)
+    make_study = _asked(TrialQueue.make_study)
+    rename_study = _asked(TrialQueue.rename_study)
+    release = _asked(TrialQueue.release)
+    give_up = _asked(TrialQueue.give_up)
+    enqueue = _asked(TrialQueue.enqueue)
+    renew = _asked(TrialQueue.renew)
+    counts = _asked(TrialQueue.counts, lambda found: {TrialState[name]: n for name, n in found.items()})
+    running = _asked(TrialQueue.running, lambda found: [(id_, number, lease) for id_, number, lease in found])
+    grid_points_taken = _asked(TrialQueue.grid_points_taken, set)
 
     def claim(
         self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
@@ -211,29 +231,6 @@ class RemoteQueue:
     ) -> bool:
         end = {"state": state.name, "values": list(values), "owner": owner}
         return bool(self._ask("finish", trial_id=trial_id, pending=wire.pack(pending), **end))
-
-    def release(self, trial_id: int) -> bool:
-        return bool(self._ask("release", trial_id=trial_id))
-
-    def give_up(self, trial_id: int, user_attrs: Mapping[str, Any], *, retries: int = 0) -> int | None:
-        number = self._ask("give_up", trial_id=trial_id, user_attrs=user_attrs, retries=retries)
-        return None if number is None else int(number)
-
-    def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
-        return int(self._ask("enqueue", study_id=study_id, fixed=fixed, user_attrs=user_attrs))
-
-    def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
-        return bool(self._ask("renew", trial_id=trial_id, lease=lease))
-
-    def counts(self, study_id: int) -> dict[TrialState, int]:
-        found = self._ask("counts", study_id=study_id)
-        return {TrialState[name]: int(count) for name, count in found.items()}
-
-    def running(self, study_id: int) -> list[tuple[int, int, dict[str, Any] | None]]:
-        return [(id_, number, lease) for id_, number, lease in self._ask("running", study_id=study_id)]
-
-    def grid_points_taken(self, study_id: int) -> set[int]:
-        return set(self._ask("grid_points_taken", study_id=study_id))
 
     def close(self) -> None:
         self._channel.close()

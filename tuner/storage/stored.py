@@ -15,7 +15,8 @@ import optuna
 from tuner.base.errors import InputError, nearest
 from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
-from tuner.storage.records import LEASE, Records
+from tuner.storage.queue import LEASE
+from tuner.storage.records import Records
 from tuner.storage.study_store import FILE, ORIGIN, PATH, TOTAL
 
 CONFIRMED = "confirmed"  # study attribute: the trial that won on retraining, and its means

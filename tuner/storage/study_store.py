@@ -102,7 +102,7 @@ def _create(
         params = study_file.space.params_for(default, nearest=True)
         if params and not study_file.space.violated({**default, **study_file.space.config_of(params)}):
             fixed = params
-    records.make_study(
+    records.queue.make_study(
         study_file.name,
         objectives=[(metric.name, metric.goal) for metric in study_file.objectives],
         user_attrs={
@@ -180,7 +180,7 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
     mark = next(mark for mark in marks if not any(f"{each}@{mark}" in names for each in ids))
     with records.lock:
         for each, study_id in ids.items():
-            counts = records.counts(study_id)
+            counts = records.queue.counts(study_id)
             if counts[TrialState.RUNNING] and _someone_is_there(records, study_id):
                 raise InputError(
                     f"study '{each}' is being run at this moment; stop its agents before --fresh"
@@ -199,5 +199,5 @@ def _someone_is_there(records: Records, study_id: int) -> bool:
     from tuner.storage.leases import Observer
 
     observer = Observer()
-    leases = [(trial_id, lease) for trial_id, _, lease in records.running(study_id) if lease]
+    leases = [(trial_id, lease) for trial_id, _, lease in records.queue.running(study_id) if lease]
     return any(observer.gone(trial_id, lease) is None for trial_id, lease in leases)

@@ -102,7 +102,7 @@ def test_a_client_without_the_server_waits_and_goes_on_with_the_next_one(tmp_pat
         records.claim(study._study_id, user_attrs={})
     assert is_unreachable(error.value)
     with pytest.raises(StorageFailed), storage_errors("there"):
-        records.counts(study._study_id)
+        records.queue.counts(study._study_id)
     server = start()
     claimed = records.patience.insist(lambda: records.claim(study._study_id, user_attrs={}))
     assert claimed.number == 0

@@ -19,7 +19,8 @@ from tuner.show.live import PlainView
 from tuner.storage import study_store
 from tuner.storage.allocate import STOPPED
 from tuner.storage.leases import Owner
-from tuner.storage.records import LEASE, Records
+from tuner.storage.queue import LEASE
+from tuner.storage.records import Records
 from tuner.storage.stored import stored_file
 from tuner.storage.study_store import Origin
 
