@@ -9,10 +9,10 @@ from pathlib import Path
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.storages._cached_storage import _CachedStorage
 
 from tuner.base.errors import InputError
 from tuner.storage.databases import NoStudiesYet, WalConnection, database_for
+from tuner.storage.optuna_private import CachedStorage
 from tuner.storage.outage import (
     PATIENCE_SECONDS,
     Patience,
@@ -37,20 +37,6 @@ __all__ = [
 DATABASE = "studies.db"
 PATIENCE_VARIABLE = "TUNER_STORAGE_PATIENCE"
 GRPC = "grpc://"
-
-
-class CachedStorage(_CachedStorage):
-    """Optuna's cache of finished trials, which can be told to forget."""
-
-    def forget(self) -> None:
-        """Drops everything cached: studies were changed behind Optuna's back."""
-        with self._lock:
-            for cache in (
-                self._studies,
-                self._trial_id_to_study_id_and_number,
-                self._study_id_and_number_to_trial_id,
-            ):
-                cache.clear()
 
 
 def default_url(results: Path) -> str:

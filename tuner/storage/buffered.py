@@ -20,9 +20,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.storage.optuna_private import CachedStorage, FrozenStudy, GrpcStorage, trial_id
 from tuner.storage.outage import UNREACHABLE, Patience, StorageUnreachable
 from tuner.storage.queue import LEASE, Pending, TrialQueue
 
@@ -63,7 +63,7 @@ class BufferedStorage(BaseStorage):
         patience: how long the storage is waited for when it cannot be reached.
     """
 
-    def __init__(self, backend: BaseStorage, queue: TrialQueue, patience: Patience) -> None:
+    def __init__(self, backend: CachedStorage | GrpcStorage, queue: TrialQueue, patience: Patience) -> None:
         self.lock = queue.lock
         self.patience = patience
         self._backend = backend
@@ -72,7 +72,7 @@ class BufferedStorage(BaseStorage):
         self._read: dict[int, _Read] = {}  # by study id
 
     def _open_trial(self, trial: FrozenTrial) -> None:
-        self._open[trial._trial_id] = _OpenTrial(trial, owner=dict(trial.user_attrs.get(LEASE) or {}))
+        self._open[trial_id(trial)] = _OpenTrial(trial, owner=dict(trial.user_attrs.get(LEASE) or {}))
         self.refresh()
 
     def discard_params(self, trial_id: int) -> None:
@@ -167,9 +167,7 @@ class BufferedStorage(BaseStorage):
     def forget(self) -> None:
         """Drops everything cached: studies were changed behind Optuna's back."""
         self.refresh()
-        forget = getattr(self._backend, "forget", None)
-        if forget is not None:
-            forget()
+        self._backend.forget()
 
     def refresh(self) -> None:
         """Makes the next reading of trials a fresh one."""

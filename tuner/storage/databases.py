@@ -9,20 +9,20 @@ import os
 import socket
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.storage import _create_scoped_session
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from tuner.base.errors import InputError
 from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock, StorageLock, sqlite_path
+from tuner.storage.optuna_private import transaction
 
 DRIVER = "postgresql+psycopg"
 POSTGRESQL = ("postgresql", "postgres", DRIVER)
@@ -115,7 +115,7 @@ class Sqlite(Database):
             raise NoStudiesYet(f"{self.path}: no studies yet; {BEGIN}")
 
     def session(self, backend: RDBStorage) -> AbstractContextManager[Session]:
-        return _create_scoped_session(backend.scoped_session)
+        return transaction(backend.scoped_session)
 
     def close(self) -> None:
         """Nothing: the lock keeps its file open only while it is held."""
@@ -169,11 +169,9 @@ class Postgres(Database):
         if not sqlalchemy.inspect(self._engine).has_table("studies"):
             raise NoStudiesYet(f"{self._shown}: no studies yet; {BEGIN} --storage {self._shown}")
 
-    @contextmanager
-    def session(self, backend: RDBStorage) -> Iterator[Session]:
+    def session(self, backend: RDBStorage) -> AbstractContextManager[Session]:
         connection = self.lock.connection()
-        with _create_scoped_session(lambda: Session(bind=connection)) as session:  # type: ignore[arg-type]
-            yield session
+        return transaction(lambda: Session(bind=connection))
 
     def close(self) -> None:
         self.lock.close()

@@ -21,8 +21,6 @@ LEASE = "lease"  # user attribute: who runs the trial
 GRID_POINT = "grid_point"  # user attribute: index of the trial's point in a grid
 RETRY_OF = "retry_of"  # user attribute: number of the trial whose agent died
 RETRIES = "retries"  # user attribute: how often the configuration has been queued again
-METRIC_NAMES = "study:metric_names"  # study system attribute: Optuna's
-FIXED = "fixed_params"  # system attribute: Optuna's, the parameters that a queued trial must take
 
 
 @dataclass

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError, WorkFailed
 from tuner.storage import wire
 from tuner.storage.locks import LOCK_SECONDS, Reentrant
+from tuner.storage.optuna_private import GrpcStorage
 from tuner.storage.outage import StorageUnreachable
 from tuner.storage.queue import Pending, TrialQueue
 
@@ -36,7 +37,7 @@ CHANNEL = [
 ]
 
 
-def connect(url: str) -> tuple[BaseStorage, RemoteQueue]:
+def connect(url: str) -> tuple[GrpcStorage, RemoteQueue]:
     """Optuna's storage and the queue behind `grpc://HOST:PORT`.
 
     Raises:
@@ -56,7 +57,7 @@ def connect(url: str) -> tuple[BaseStorage, RemoteQueue]:
             f"storage grpc://{address}: nothing answers; start it where the studies are with: "
             "python -m tuner serve (and is the tunnel up?)"
         ) from None
-    storage = _proxy(channel, address)
+    storage = GrpcStorage(channel)
     queue = RemoteQueue(channel, storage)
     try:
         queue.greet()
@@ -93,31 +94,6 @@ def address_of(url: str) -> str:
         raise InputError("--storage: expected grpc://HOST:PORT, such as grpc://127.0.0.1:13000")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{host}:{port}"
-
-
-def _proxy(channel: grpc.Channel, address: str) -> BaseStorage:
-    """Optuna's client on a channel of ours, which notices a server that is cut off."""
-    import warnings
-
-    from optuna.exceptions import ExperimentalWarning
-    from optuna.storages import GrpcStorageProxy
-    from optuna.storages._grpc.auto_generated import api_pb2_grpc
-    from optuna.storages._grpc.client import GrpcClientCache
-
-    class Proxy(GrpcStorageProxy):
-        def _setup(self) -> None:
-            self._channel = channel
-            self._stub = api_pb2_grpc.StorageServiceStub(channel)
-            self._cache = GrpcClientCache(self._stub)
-
-        def forget(self) -> None:
-            with self._cache.lock:
-                self._cache.studies.clear()
-
-    host, _, port = address.rpartition(":")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return Proxy(host=host, port=int(port))
 
 
 class RemoteLock(Reentrant):

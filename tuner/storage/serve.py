@@ -20,8 +20,9 @@ from rich.console import Console
 
 from tuner.base.errors import InputError, WorkFailed
 from tuner.storage import wire
-from tuner.storage.access import GRPC, CachedStorage, open_database
+from tuner.storage.access import GRPC, open_database
 from tuner.storage.locks import LOCK_SECONDS
+from tuner.storage.optuna_private import CachedStorage, add_storage_service, trial_id
 from tuner.storage.outage import StorageFailed, cause_of, hide_password, is_storage_error, is_unreachable
 from tuner.storage.queue import TrialQueue
 from tuner.storage.remote import import_grpc
@@ -87,8 +88,6 @@ def is_loopback(host: str) -> bool:
 def make_server(storage: CachedStorage, queue: TrialQueue) -> grpc.Server:
     """A server for a storage, bound to no port yet."""
     import grpc
-    from optuna.storages._grpc.auto_generated import api_pb2_grpc
-    from optuna.storages._grpc.servicer import OptunaStorageProxyService
 
     class Unavailable(grpc.ServerInterceptor):
         """Tells Optuna's clients that the database is away, which they can wait for, or what else failed."""
@@ -118,7 +117,7 @@ def make_server(storage: CachedStorage, queue: TrialQueue) -> grpc.Server:
     # without so_reuseport=0 a second server could take the same port, and get every other call
     options = [*wire.OPTIONS, ("grpc.so_reuseport", 0)]
     server = grpc.server(pool, options=options, interceptors=[Unavailable()])
-    api_pb2_grpc.add_StorageServiceServicer_to_server(OptunaStorageProxyService(storage), server)
+    add_storage_service(server, storage)
     service = QueueService(queue, storage)
     handlers = {
         wire.CALL: grpc.unary_unary_rpc_method_handler(service.call),
@@ -166,7 +165,7 @@ class QueueService:
             case "greet" | "take":
                 return None
             case "claim":
-                return queue.claim(**given)._trial_id
+                return trial_id(queue.claim(**given))
             case "write":
                 return queue.write(given["trial_id"], wire.unpack(given["pending"]))
             case "finish":

@@ -1,29 +1,36 @@
 """The queue of trials in a database that this process opened; each hand-over is one transaction.
 
-This reaches into `optuna.storages._rdb` (pinned below 6 in pyproject.toml); the contract tests in
-tests/tuner_tests/test_records.py compare what it leaves in the database with Optuna's own writes.
+It writes to Optuna's tables. tests/tuner_tests/storage/test_records.py compares what is left there with what
+Optuna itself writes.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any, cast
 
 import sqlalchemy
 from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.orm import Session
 
 from tuner.storage.databases import Database
 from tuner.storage.locks import StorageLock
-from tuner.storage.queue import FIXED, GRID_POINT, LEASE, METRIC_NAMES, RETRIES, RETRY_OF, Pending
+from tuner.storage.optuna_private import (
+    FIXED_PARAMS,
+    METRIC_NAMES,
+    add_trial,
+    frozen_trial,
+    models,
+    set_value,
+    transaction,
+)
+from tuner.storage.queue import GRID_POINT, LEASE, RETRIES, RETRY_OF, Pending
 
 
 class SqlQueue:
@@ -94,10 +101,10 @@ class SqlQueue:
                 template = create_trial(
                     state=TrialState.RUNNING,
                     user_attrs=dict(user_attrs),
-                    system_attrs={FIXED: dict(fixed)} if fixed is not None else {},
+                    system_attrs={FIXED_PARAMS: dict(fixed)} if fixed is not None else {},
                 )
                 template.datetime_start = datetime.now()
-                row = self._backend._get_prepared_new_trial(study_id, template, session)
+                row = add_trial(self._backend, session, study_id, template)
             else:
                 row.state = TrialState.RUNNING
                 row.datetime_start = datetime.now()
@@ -105,7 +112,7 @@ class SqlQueue:
                 self._write_attrs(session, models.TrialUserAttributeModel, trial_id, user_attrs)
             session.flush()
             session.expire(row)
-            return self._backend._build_frozen_trial_from_trial_model(row)
+            return frozen_trial(self._backend, row)
 
     def write(self, trial_id: int, pending: Pending) -> bool:
         with self._change() as session:
@@ -122,12 +129,12 @@ class SqlQueue:
             if not self._still_running(session, trial_id):
                 if row is None or row.state is not state or not owner:
                     return False
-                ended = self._backend._build_frozen_trial_from_trial_model(row)
+                ended = frozen_trial(self._backend, row)
                 return _same_owner(ended.user_attrs.get(LEASE), owner)
             assert row is not None
             self._write(session, trial_id, pending)
             for objective, value in enumerate(values):
-                self._backend._set_trial_value_without_commit(session, row, objective, value)
+                set_value(self._backend, session, row, objective, value)
             row.state, row.datetime_complete = state, datetime.now()
         return True
 
@@ -136,8 +143,8 @@ class SqlQueue:
             row = session.get(models.TrialModel, trial_id)
             if row is None or row.state is not TrialState.RUNNING:
                 return False
-            trial = self._backend._build_frozen_trial_from_trial_model(row)
-            fixed = trial.params or trial.system_attrs.get(FIXED)
+            trial = frozen_trial(self._backend, row)
+            fixed = trial.params or trial.system_attrs.get(FIXED_PARAMS)
             for table in (
                 models.TrialParamModel,
                 models.TrialIntermediateValueModel,
@@ -151,7 +158,7 @@ class SqlQueue:
                 )
             )
             if fixed:
-                self._write_attrs(session, models.TrialSystemAttributeModel, trial_id, {FIXED: fixed})
+                self._write_attrs(session, models.TrialSystemAttributeModel, trial_id, {FIXED_PARAMS: fixed})
             row.state = TrialState.WAITING
             row.datetime_start = None
         return True
@@ -161,10 +168,10 @@ class SqlQueue:
             row = session.get(models.TrialModel, trial_id)
             if row is None or row.state is not TrialState.RUNNING:
                 return None
-            trial = self._backend._build_frozen_trial_from_trial_model(row)
+            trial = frozen_trial(self._backend, row)
             self._write_attrs(session, models.TrialUserAttributeModel, trial_id, user_attrs)
             row.state, row.datetime_complete = TrialState.FAIL, datetime.now()
-            fixed = trial.params or trial.system_attrs.get(FIXED)
+            fixed = trial.params or trial.system_attrs.get(FIXED_PARAMS)
             tried = int(trial.user_attrs.get(RETRIES, 0))
             if fixed is None or tried >= retries:
                 return None
@@ -233,18 +240,16 @@ class SqlQueue:
         with self.lock, self._database.session(self._backend) as session:
             yield session
 
-    @contextmanager
-    def _look(self) -> Iterator[Session]:
-        with _create_scoped_session(self._backend.scoped_session) as session:
-            yield session
+    def _look(self) -> AbstractContextManager[Session]:
+        return transaction(self._backend.scoped_session)
 
     def _enqueue(
         self, session: Session, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]
     ) -> int:
         template = create_trial(
-            state=TrialState.WAITING, user_attrs=dict(user_attrs), system_attrs={FIXED: dict(fixed)}
+            state=TrialState.WAITING, user_attrs=dict(user_attrs), system_attrs={FIXED_PARAMS: dict(fixed)}
         )
-        return int(self._backend._get_prepared_new_trial(study_id, template, session).number)
+        return int(add_trial(self._backend, session, study_id, template).number)
 
     def _still_running(self, session: Session, trial_id: int) -> bool:
         """Whether the trial is RUNNING; locks its row until the transaction ends."""

@@ -20,6 +20,7 @@ from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import RESULT
 from tuner.definition.study_file import StudyFile
 from tuner.search.pruners import Pruner
+from tuner.storage import optuna_private
 from tuner.storage.access import storage_errors
 from tuner.storage.buffered import GivenAway
 from tuner.storage.outage import is_storage_error
@@ -103,7 +104,7 @@ class TrialRunner:
                 return config
             self.records.discard_params(trial._trial_id)
             trial = Trial(self.study, trial._trial_id)
-            trial._fixed_params = {}
+            optuna_private.drop_fixed_params(trial)
         self.records.release(trial._trial_id)
         raise InputError(
             f"{self.study_file.name}: {MAX_DRAWS} draws in a row broke requires '{violated[0]}'; "

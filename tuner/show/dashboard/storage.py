@@ -18,11 +18,11 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.search import ranking
 from tuner.show.dashboard import notes, trial_files
+from tuner.storage.optuna_private import FrozenStudy
 
 OLD_CONSTRAINTS = "constraints"  # Optuna 4's: a list
 NEW_CONSTRAINTS = "constraints:"  # Optuna 5's: one attribute each
