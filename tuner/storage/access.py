@@ -11,6 +11,7 @@ import optuna
 from optuna.storages import RDBStorage
 
 from tuner.base.errors import InputError
+from tuner.storage import remote
 from tuner.storage.databases import NoStudiesYet, WalConnection, database_for
 from tuner.storage.optuna_private import CachedStorage
 from tuner.storage.outage import (
@@ -58,8 +59,6 @@ def open_records(url: str, *, create: bool = False) -> Records:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     patience = patience_with(url)
     if url.startswith(GRPC):
-        from tuner.storage import remote
-
         return Records(*remote.connect(url), patience)
     return Records(*open_database(url, create=create), patience)
 

@@ -18,13 +18,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import sqlalchemy
+from sqlalchemy.engine import Connection, Engine
 
 from tuner.base.errors import WorkFailed
 from tuner.storage.outage import StorageUnreachable, is_unreachable
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection, Engine
 
 LOCK_SECONDS = 60.0  # how long the lock is waited for
 APPLICATION = "gcode-tuner"  # how connections are called on the server, followed by PROCESS@HOST
@@ -157,8 +157,6 @@ class AdvisoryLock(Reentrant):
                 self._close()
 
     def _acquire(self) -> None:
-        import sqlalchemy
-
         for fresh in (self._connection is None, True):  # a connection that was idle may have been dropped
             try:
                 if self._connection is None:
@@ -179,8 +177,6 @@ class AdvisoryLock(Reentrant):
                     raise
 
     def _release(self) -> None:
-        import sqlalchemy
-
         if self._connection is None:
             return
         try:
@@ -204,8 +200,6 @@ class AdvisoryLock(Reentrant):
 
     def _held(self) -> str:
         """Who has the lock, from the server's own books."""
-        import sqlalchemy
-
         query = """
             SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'its own machine')
             FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid

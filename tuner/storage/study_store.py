@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
 from tuner.storage.allocate import STOPPED, TARGET
+from tuner.storage.leases import Observer
 from tuner.storage.records import Records
 
 FILE = "study_file"  # study attribute: the study file as plain values
@@ -196,8 +197,6 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
 
 
 def _someone_is_there(records: Records, study_id: int) -> bool:
-    from tuner.storage.leases import Observer
-
     observer = Observer()
     leases = [(trial_id, lease) for trial_id, _, lease in records.queue.running(study_id) if lease]
     return any(observer.gone(trial_id, lease) is None for trial_id, lease in leases)
