@@ -1,6 +1,6 @@
 """Which trial an agent runs next: exactly N, each queued and each grid point once, the dead reaped first.
 
-All of it happens under the storage's lock, so that no two agents count the same place.
+All of it happens under the storage's lock, so that no two agents start the last trial.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Wait:
-    """All places are taken; a trial may come back if its agent dies."""
+    """As many trials run as are wanted. One of them is queued again if its agent dies."""
 
 
 def finished(counts: Mapping[TrialState, int]) -> int:
@@ -74,10 +74,10 @@ class Allocator:
             counts = self._records.queue.counts(self._study_id)
             if self._grid is not None:
                 return self._next_point(self._grid, counts)
-            finished = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
-            if self._total is not None and finished >= self._total:
-                return Done(f"{finished} trials finished")
-            if self._total is not None and finished + counts[TrialState.RUNNING] >= self._total:
+            done = finished(counts)
+            if self._total is not None and done >= self._total:
+                return Done(f"{done} trials finished")
+            if self._total is not None and done + counts[TrialState.RUNNING] >= self._total:
                 return Wait()
             return self._claim()
 

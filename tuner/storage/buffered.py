@@ -41,7 +41,7 @@ class _OpenTrial:
 
     trial: FrozenTrial
     pending: Pending = field(default_factory=Pending)
-    owner: dict[str, Any] = field(default_factory=dict)
+    lease: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -72,7 +72,7 @@ class BufferedStorage(BaseStorage):
         self._read: dict[int, _Read] = {}  # by study id
 
     def _open_trial(self, trial: FrozenTrial) -> None:
-        self._open[trial_id(trial)] = _OpenTrial(trial, owner=dict(trial.user_attrs.get(LEASE) or {}))
+        self._open[trial_id(trial)] = _OpenTrial(trial, lease=dict(trial.user_attrs.get(LEASE) or {}))
         self.refresh()
 
     def discard_params(self, trial_id: int) -> None:
@@ -140,7 +140,7 @@ class BufferedStorage(BaseStorage):
                 return self._backend.set_trial_state_values(trial_id, state, values)
         numbers = [float(value) for value in values or ()]
         done = self.patience.insist(
-            lambda: self.queue.finish(trial_id, mine.pending, state, numbers, mine.owner)
+            lambda: self.queue.finish(trial_id, mine.pending, state, numbers, mine.lease)
         )
         # only now: a write that failed (disk full) leaves the trial open
         self._open.pop(trial_id, None)

@@ -1,6 +1,6 @@
 """What differs between the databases that a study may live in: how one is opened, locked and written to.
 
-`database_for` is the only place that looks at a URL's kind; everything else goes through `Database`.
+Only `database_for` looks at the kind of a URL; all other code uses `Database`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BEGIN = "start one with: python -m tuner study loss_weighting"
 
 
 class NoStudiesYet(InputError):
-    """There is a place for the storage, but nothing in it."""
+    """No study was ever made in this storage."""
 
 
 class Database(ABC):
@@ -62,7 +62,7 @@ class Database(ABC):
         """Raises NoStudiesYet where nothing has been made yet."""
 
     @abstractmethod
-    def session(self, backend: RDBStorage) -> AbstractContextManager[Session]:
+    def session(self, storage: RDBStorage) -> AbstractContextManager[Session]:
         """A transaction of the lock's holder; committed at the end."""
 
     @abstractmethod
@@ -114,8 +114,8 @@ class Sqlite(Database):
         if not self.path.exists():
             raise NoStudiesYet(f"{self.path}: no studies yet; {BEGIN}")
 
-    def session(self, backend: RDBStorage) -> AbstractContextManager[Session]:
-        return transaction(backend.scoped_session)
+    def session(self, storage: RDBStorage) -> AbstractContextManager[Session]:
+        return transaction(storage.scoped_session)
 
     def close(self) -> None:
         """Nothing: the lock keeps its file open only while it is held."""
@@ -169,7 +169,7 @@ class Postgres(Database):
         if not sqlalchemy.inspect(self._engine).has_table("studies"):
             raise NoStudiesYet(f"{self._shown}: no studies yet; {BEGIN} --storage {self._shown}")
 
-    def session(self, backend: RDBStorage) -> AbstractContextManager[Session]:
+    def session(self, storage: RDBStorage) -> AbstractContextManager[Session]:
         connection = self.lock.connection()
         return transaction(lambda: Session(bind=connection))
 

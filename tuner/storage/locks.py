@@ -44,16 +44,16 @@ class Reentrant(ABC):
     """A `StorageLock` that its thread may enter again: subclasses say how it is taken and let go."""
 
     def __init__(self) -> None:
-        self._thread = threading.RLock()
+        self._thread_lock = threading.RLock()
         self._depth = 0
 
     def __enter__(self) -> None:
-        self._thread.acquire()
+        self._thread_lock.acquire()
         if self._depth == 0:
             try:
                 self._acquire()
             except BaseException:
-                self._thread.release()
+                self._thread_lock.release()
                 raise
         self._depth += 1
 
@@ -63,7 +63,7 @@ class Reentrant(ABC):
         self._depth -= 1
         if self._depth == 0:
             self._release()
-        self._thread.release()
+        self._thread_lock.release()
 
     @abstractmethod
     def _acquire(self) -> None:
@@ -152,7 +152,7 @@ class AdvisoryLock(Reentrant):
 
     def close(self) -> None:
         """Ends the connection, which nobody may hold the lock with."""
-        with self._thread:
+        with self._thread_lock:
             if self._depth == 0:
                 self._close()
 

@@ -66,13 +66,13 @@ class Patience:
         self.stopping: Callable[[], bool] = lambda: False  # asked while waiting; True gives up at once
         self._clock = clock
         self._sleep = sleep
-        self._lost_at: float | None = None
+        self._unreachable_since: float | None = None
         self._try_at = 0.0
         self._back_at = clock()
 
     def back_at(self) -> float:
         """When the storage last came back (or was opened): silence before then proves nothing."""
-        return self._clock() if self._lost_at is not None else self._back_at
+        return self._clock() if self._unreachable_since is not None else self._back_at
 
     def attempt(self, work: Callable[[], T]) -> T | MaybeUnreachable:
         """Does `work` now, or nothing: `UNREACHABLE` when the storage does not answer.
@@ -80,16 +80,16 @@ class Patience:
         Raises:
             StorageFailed: it has not answered for `limit` seconds.
         """
-        if self._lost_at is not None and self._clock() < self._try_at:
+        if self._unreachable_since is not None and self._clock() < self._try_at:
             return UNREACHABLE
         try:
             result = work()
         except Exception as error:
             if not is_unreachable(error):
                 raise
-            self.lost(error)
+            self._note_failure(error)
             return UNREACHABLE
-        self.answered()
+        self._note_answer()
         return result
 
     def insist(self, work: Callable[[], T]) -> T:
@@ -109,23 +109,23 @@ class Patience:
                 )
             self._sleep(min(RETRY_SECONDS, self.limit / 4))
 
-    def lost(self, error: Exception) -> None:
+    def _note_failure(self, error: Exception) -> None:
         """Notes that the storage did not answer; raises StorageFailed where that has lasted too long."""
         now = self._clock()
-        if self._lost_at is None:
-            self._lost_at = now
+        if self._unreachable_since is None:
+            self._unreachable_since = now
         self._try_at = now + min(RETRY_SECONDS, self.limit / 4)
-        if now - self._lost_at > self.limit:
+        if now - self._unreachable_since > self.limit:
             raise StorageFailed(
-                f"storage {self.where} has not answered for {now - self._lost_at:.0f} s "
+                f"storage {self.where} has not answered for {now - self._unreachable_since:.0f} s "
                 f"({cause_of(error)}); its trial is taken up again when the study is resumed: "
                 "run the same command again"
             ) from error
 
-    def answered(self) -> None:
+    def _note_answer(self) -> None:
         """Notes that the storage answers."""
-        if self._lost_at is not None:
-            self._lost_at = None
+        if self._unreachable_since is not None:
+            self._unreachable_since = None
             self._back_at = self._clock()
 
 

@@ -78,12 +78,12 @@ class TrialQueue(Protocol):
         """Writes a part of a RUNNING trial; False: it is not RUNNING any more (it was given away)."""
 
     def finish(
-        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], owner: Mapping
+        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], lease: Mapping
     ) -> bool:
         """Writes the rest of a RUNNING trial and its end; False: it was given away.
 
-        May be repeated when it is not known whether it succeeded: `owner`, the lease with which the trial was
-        claimed, tells one's own end from another's.
+        May be repeated when it is not known whether it succeeded: `lease`, with which the trial was claimed,
+        tells one's own end from another's.
         """
 
     def release(self, trial_id: int) -> bool:

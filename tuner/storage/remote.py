@@ -102,14 +102,14 @@ class RemoteLock(Reentrant):
         super().__init__()
         self._hold = channel.stream_stream(f"/{wire.SERVICE}/{wire.HOLD}")
         self._metadata = metadata
-        self._owner = 0
+        self._holding_thread = 0
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
         self._replies: Iterator[bytes] = iter(())
 
     @property
     def mine(self) -> bool:
         """Whether this thread holds the lock."""
-        return self._owner == threading.get_ident()
+        return self._holding_thread == threading.get_ident()
 
     def ask(self, request: bytes) -> bytes:
         """Has the server do something as the lock's holder."""
@@ -126,7 +126,7 @@ class RemoteLock(Reentrant):
             self._replies = self._hold(iter(self._requests.get, None), metadata=self._metadata)
             try:
                 wire.result(self.ask(wire.request("take", {})))
-                self._owner = threading.get_ident()
+                self._holding_thread = threading.get_ident()
                 return
             except WorkFailed as error:
                 self._release()
@@ -141,7 +141,7 @@ class RemoteLock(Reentrant):
         """Ends the stream and waits until the server has seen it."""
         import grpc
 
-        self._owner = 0
+        self._holding_thread = 0
         self._requests.put(None)
         with contextlib.suppress(grpc.RpcError):
             for _ in self._replies:
@@ -202,9 +202,9 @@ class RemoteQueue:
         return bool(self._ask("write", trial_id=trial_id, pending=wire.pack(pending)))
 
     def finish(
-        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], owner: Mapping
+        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], lease: Mapping
     ) -> bool:
-        end = {"state": state.name, "values": list(values), "owner": owner}
+        end = {"state": state.name, "values": list(values), "owner": lease}  # the key of the first version
         return bool(self._ask("finish", trial_id=trial_id, pending=wire.pack(pending), **end))
 
     def close(self) -> None:

@@ -133,11 +133,11 @@ class QueueService:
     def __init__(self, queue: TrialQueue, storage: CachedStorage) -> None:
         self._queue = queue
         self._storage = storage
-        self._turn = _Turn()
+        self._client_lock = _ClientLock()
 
     def call(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         try:
-            with self._turn.of(_process(context)):
+            with self._client_lock.held_by(_process(context)):
                 return self._answer(request)
         except Exception as error:
             return wire.failure(error)
@@ -145,7 +145,7 @@ class QueueService:
     def hold(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         """Answers each request while holding the lock, until the client ends the stream or is gone."""
         try:
-            with self._turn.of(_process(context)), self._queue.lock:
+            with self._client_lock.held_by(_process(context)), self._queue.lock:
                 for request in requests:
                     yield self._answer(request)
         except Exception as error:
@@ -183,17 +183,17 @@ class QueueService:
         raise StorageFailed(f"the server does not know '{method}': it is of another version")
 
 
-class _Turn:
+class _ClientLock:
     """One client after the other, with the name of the one whose turn it is."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._places = threading.Semaphore(MAX_WAITING)
+        self._waiting = threading.Semaphore(MAX_WAITING)
         self._holder = ""
 
     @contextmanager
-    def of(self, who: str) -> Iterator[None]:
-        if not self._places.acquire(blocking=False):
+    def held_by(self, client: str) -> Iterator[None]:
+        if not self._waiting.acquire(blocking=False):
             raise WorkFailed(wire.BUSY)
         try:
             if not self._lock.acquire(timeout=LOCK_SECONDS):
@@ -202,12 +202,12 @@ class _Turn:
                     "end it if it hangs or is stopped, then start again"
                 )
             try:
-                self._holder = who
+                self._holder = client
                 yield
             finally:
                 self._lock.release()
         finally:
-            self._places.release()
+            self._waiting.release()
 
 
 def _process(context: grpc.ServicerContext) -> str:

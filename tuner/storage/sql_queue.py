@@ -36,8 +36,8 @@ from tuner.storage.queue import GRID_POINT, LEASE, RETRIES, RETRY_OF, Pending
 class SqlQueue:
     """The queue of trials in a database that this process has opened."""
 
-    def __init__(self, backend: RDBStorage, database: Database) -> None:
-        self._backend = backend
+    def __init__(self, storage: RDBStorage, database: Database) -> None:
+        self._storage = storage
         self._database = database
         self.lock: StorageLock = database.lock
 
@@ -49,7 +49,7 @@ class SqlQueue:
         user_attrs: Mapping[str, Any],
         first: Mapping[str, Any] | None,
     ) -> None:
-        with self._change() as session:
+        with self._writing() as session:
             study = models.StudyModel(
                 study_name=name,
                 directions=[
@@ -70,7 +70,7 @@ class SqlQueue:
 
     def rename_study(self, study_id: int, old: str, new: str) -> None:
         attributes = models.TrialUserAttributeModel
-        with self._change() as session:
+        with self._writing() as session:
             session.execute(
                 sqlalchemy.update(models.StudyModel)
                 .where(models.StudyModel.study_id == study_id)
@@ -89,7 +89,7 @@ class SqlQueue:
     def claim(
         self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
     ) -> FrozenTrial:
-        with self._change() as session:
+        with self._writing() as session:
             query = (
                 sqlalchemy.select(models.TrialModel)
                 .where(models.TrialModel.study_id == study_id, models.TrialModel.state == TrialState.WAITING)
@@ -104,7 +104,7 @@ class SqlQueue:
                     system_attrs={FIXED_PARAMS: dict(fixed)} if fixed is not None else {},
                 )
                 template.datetime_start = datetime.now()
-                row = add_trial(self._backend, session, study_id, template)
+                row = add_trial(self._storage, session, study_id, template)
             else:
                 row.state = TrialState.RUNNING
                 row.datetime_start = datetime.now()
@@ -112,38 +112,38 @@ class SqlQueue:
                 self._write_attrs(session, models.TrialUserAttributeModel, trial_id, user_attrs)
             session.flush()
             session.expire(row)
-            return frozen_trial(self._backend, row)
+            return frozen_trial(self._storage, row)
 
     def write(self, trial_id: int, pending: Pending) -> bool:
-        with self._change() as session:
+        with self._writing() as session:
             if not self._still_running(session, trial_id):
                 return False
             self._write(session, trial_id, pending)
         return True
 
     def finish(
-        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], owner: Mapping
+        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], lease: Mapping
     ) -> bool:
-        with self._change() as session:
+        with self._writing() as session:
             row = session.get(models.TrialModel, trial_id)
             if not self._still_running(session, trial_id):
-                if row is None or row.state is not state or not owner:
+                if row is None or row.state is not state or not lease:
                     return False
-                ended = frozen_trial(self._backend, row)
-                return _same_owner(ended.user_attrs.get(LEASE), owner)
+                ended = frozen_trial(self._storage, row)
+                return _same_owner(ended.user_attrs.get(LEASE), lease)
             assert row is not None
             self._write(session, trial_id, pending)
             for objective, value in enumerate(values):
-                set_value(self._backend, session, row, objective, value)
+                set_value(self._storage, session, row, objective, value)
             row.state, row.datetime_complete = state, datetime.now()
         return True
 
     def release(self, trial_id: int) -> bool:
-        with self._change() as session:
+        with self._writing() as session:
             row = session.get(models.TrialModel, trial_id)
             if row is None or row.state is not TrialState.RUNNING:
                 return False
-            trial = frozen_trial(self._backend, row)
+            trial = frozen_trial(self._storage, row)
             fixed = trial.params or trial.system_attrs.get(FIXED_PARAMS)
             for table in (
                 models.TrialParamModel,
@@ -164,11 +164,11 @@ class SqlQueue:
         return True
 
     def give_up(self, trial_id: int, user_attrs: Mapping[str, Any], *, retries: int = 0) -> int | None:
-        with self._change() as session:
+        with self._writing() as session:
             row = session.get(models.TrialModel, trial_id)
             if row is None or row.state is not TrialState.RUNNING:
                 return None
-            trial = frozen_trial(self._backend, row)
+            trial = frozen_trial(self._storage, row)
             self._write_attrs(session, models.TrialUserAttributeModel, trial_id, user_attrs)
             row.state, row.datetime_complete = TrialState.FAIL, datetime.now()
             fixed = trial.params or trial.system_attrs.get(FIXED_PARAMS)
@@ -180,11 +180,11 @@ class SqlQueue:
             return self._enqueue(session, row.study_id, fixed, attrs)
 
     def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
-        with self._change() as session:
+        with self._writing() as session:
             return self._enqueue(session, study_id, fixed, user_attrs)
 
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
-        with self._change() as session:
+        with self._writing() as session:
             if not self._still_running(session, trial_id):
                 return False
             self._write_attrs(session, models.TrialUserAttributeModel, trial_id, {LEASE: lease})
@@ -193,7 +193,7 @@ class SqlQueue:
     # -- counting
 
     def counts(self, study_id: int) -> dict[TrialState, int]:
-        with self._look() as session:
+        with self._reading() as session:
             query = (
                 sqlalchemy.select(models.TrialModel.state, sqlalchemy.func.count())
                 .where(models.TrialModel.study_id == study_id)
@@ -204,7 +204,7 @@ class SqlQueue:
 
     def running(self, study_id: int) -> list[tuple[int, int, dict[str, Any] | None]]:
         attributes = models.TrialUserAttributeModel
-        with self._look() as session:
+        with self._reading() as session:
             query = (
                 sqlalchemy.select(models.TrialModel.trial_id, models.TrialModel.number, attributes.value_json)
                 .outerjoin(
@@ -220,7 +220,7 @@ class SqlQueue:
 
     def grid_points_taken(self, study_id: int) -> set[int]:
         attributes = models.TrialUserAttributeModel
-        with self._look() as session:
+        with self._reading() as session:
             query = (
                 sqlalchemy.select(attributes.value_json)
                 .join(models.TrialModel, models.TrialModel.trial_id == attributes.trial_id)
@@ -229,19 +229,19 @@ class SqlQueue:
             return {int(json.loads(value)) for (value,) in session.execute(query)}
 
     def close(self) -> None:
-        self._backend.engine.dispose()
+        self._storage.engine.dispose()
         self._database.close()
 
     # -- statements
 
     @contextmanager
-    def _change(self) -> Iterator[Session]:
+    def _writing(self) -> Iterator[Session]:
         """A transaction of the lock's holder."""
-        with self.lock, self._database.session(self._backend) as session:
+        with self.lock, self._database.session(self._storage) as session:
             yield session
 
-    def _look(self) -> AbstractContextManager[Session]:
-        return transaction(self._backend.scoped_session)
+    def _reading(self) -> AbstractContextManager[Session]:
+        return transaction(self._storage.scoped_session)
 
     def _enqueue(
         self, session: Session, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]
@@ -249,7 +249,7 @@ class SqlQueue:
         template = create_trial(
             state=TrialState.WAITING, user_attrs=dict(user_attrs), system_attrs={FIXED_PARAMS: dict(fixed)}
         )
-        return int(add_trial(self._backend, session, study_id, template).number)
+        return int(add_trial(self._storage, session, study_id, template).number)
 
     def _still_running(self, session: Session, trial_id: int) -> bool:
         """Whether the trial is RUNNING; locks its row until the transaction ends."""
@@ -318,6 +318,6 @@ class SqlQueue:
         )
 
 
-def _same_owner(stored: Any, owner: Mapping[str, Any]) -> bool:
+def _same_owner(stored: Any, lease: Mapping[str, Any]) -> bool:
     """Whether two leases are of one process: they differ in their beat at most."""
-    return isinstance(stored, Mapping) and {**stored, "beat": 0} == {**owner, "beat": 0}
+    return isinstance(stored, Mapping) and {**stored, "beat": 0} == {**lease, "beat": 0}

@@ -168,7 +168,7 @@ def test_an_end_that_was_written_but_not_acknowledged_may_be_written_again(recor
     trial.suggest_float("x", 0, 1)
     mine = records._open[claimed._trial_id]
     for _ in range(2):
-        assert records.queue.finish(claimed._trial_id, mine.pending, TrialState.COMPLETE, [0.5], mine.owner)
+        assert records.queue.finish(claimed._trial_id, mine.pending, TrialState.COMPLETE, [0.5], mine.lease)
     assert not records.queue.finish(
         claimed._trial_id, mine.pending, TrialState.COMPLETE, [0.5], {"pid": 2, "beat": 0}
     )
