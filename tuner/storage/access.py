@@ -1,4 +1,4 @@
-"""Opening the storage of studies: a file, a PostgreSQL database, or a server that has opened one of them."""
+"""Opens the storage of studies: an SQLite file, a PostgreSQL database, or a server of one of them."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def open_records(url: str, *, create: bool = False) -> Records:
 
     Args:
         url: `sqlite:///FILE`, `postgresql://USER@HOST/DATABASE` or `grpc://HOST:PORT`.
-        create: makes folder and schema when missing; where a server has the storage, that is its affair.
+        create: makes the folder and the tables when they are missing. A server does this itself.
 
     Raises:
-        InputError: nothing is there and `create` is false, or the URL is not supported.
+        InputError: the storage does not exist and `create` is false, or the URL is not supported.
         StorageFailed: it cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -64,7 +64,7 @@ def open_records(url: str, *, create: bool = False) -> Records:
 
 
 def patience_with(url: str) -> Patience:
-    """How long the storage at `url` is waited for when it cannot be reached."""
+    """How long to wait for the storage at `url` when it cannot be reached."""
     told = os.environ.get(PATIENCE_VARIABLE)
     try:
         limit = PATIENCE_SECONDS if told is None else max(0.0, float(told))
@@ -74,7 +74,7 @@ def patience_with(url: str) -> Patience:
 
 
 def open_database(url: str, *, create: bool) -> tuple[CachedStorage, SqlQueue]:
-    """Optuna's storage and the queue of a database that this process opens itself."""
+    """Opens a database in this process; returns Optuna's storage and the queue of trials."""
     database = database_for(url)
     with storage_errors(url):
         database.prepare() if create else database.check()
@@ -89,7 +89,7 @@ def open_database(url: str, *, create: bool) -> tuple[CachedStorage, SqlQueue]:
 
 
 def find_records(url: str) -> Records | None:
-    """The storage at `url`; None where no study has been begun there yet."""
+    """The storage at `url`; None if it has no study yet."""
     try:
         return open_records(url)
     except NoStudiesYet:
@@ -98,7 +98,7 @@ def find_records(url: str) -> Records | None:
 
 @contextmanager
 def storage_errors(where: str) -> Iterator[None]:
-    """Turns what SQLAlchemy, Optuna and the drivers raise inside into one `StorageFailed` line."""
+    """Turns the errors of SQLAlchemy, Optuna and the drivers into `StorageFailed`, with one line."""
     try:
         yield
     except Exception as error:

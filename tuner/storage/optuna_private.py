@@ -1,7 +1,7 @@
 """Everything that this project uses of Optuna beyond its public API; no other file of `tuner` may.
 
-Optuna has no public call for what is needed here: several writes in one transaction, a lock around them,
-trials that change hands between agents, a gRPC channel with keepalive, and a TPE that ranks pruned trials.
+Optuna has no public API for several writes in one transaction, trials that pass from one agent to another, a
+gRPC channel with keepalive, and a TPE that ranks pruned trials by their progress.
 Private names may change in any minor release. pyproject.toml therefore allows the minor releases with which
 tests/tuner_tests/storage/test_optuna_private.py has passed: 5.0.
 """

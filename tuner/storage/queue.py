@@ -1,9 +1,8 @@
-"""Who runs which trial: the hand-overs that Optuna has no call for.
+"""The queue of trials: which trial waits, which agent runs it, and what happens when that agent dies.
 
-`TrialQueue` is what a process of a study asks for; `sql_queue` does it in a database, `remote` asks a server
-(`python -m tuner serve`) to do it. Every write to a trial is conditional on the trial still being RUNNING,
-which is what makes hand-overs safe: an agent that was given up for dead and wakes up finds its trial gone
-instead of overwriting a retry.
+Optuna has no calls for this. `sql_queue` implements `TrialQueue` in a database, `remote` through a server
+(`python -m tuner serve`). A trial is written only while it is RUNNING. So an agent that was taken for dead
+and wakes up cannot overwrite the trial.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.storage.locks import StorageLock
 
-LEASE = "lease"  # user attribute: who runs the trial
+LEASE = "lease"  # user attribute: the process that runs the trial
 GRID_POINT = "grid_point"  # user attribute: index of the trial's point in a grid
 RETRY_OF = "retry_of"  # user attribute: number of the trial whose agent died
-RETRIES = "retries"  # user attribute: how often the configuration has been queued again
+RETRIES = "retries"  # user attribute: how often the configuration was queued again
 
 
 @dataclass
 class Pending:
-    """What of a running trial is not written yet."""
+    """The part of a running trial that is not written yet."""
 
     params: dict[str, tuple[float, BaseDistribution]] = field(default_factory=dict)
     user_attrs: dict[str, Any] = field(default_factory=dict)
@@ -37,11 +36,11 @@ class Pending:
 
 
 class TrialQueue(Protocol):
-    """Hands trials over, safely between agents of any process and host."""
+    """Gives trials to agents in any process and on any host; each method is one transaction."""
 
     @property
     def lock(self) -> StorageLock:
-        """Under which the hand-overs are done; to be held around several that belong together."""
+        """Held by every method that writes. Hold it yourself around several calls that belong together."""
 
     def make_study(
         self,
@@ -51,15 +50,15 @@ class TrialQueue(Protocol):
         user_attrs: Mapping[str, Any],
         first: Mapping[str, Any] | None,
     ) -> None:
-        """Makes a study with its attributes and first queued trial at once: a kill leaves it whole or absent.
+        """Makes a study, its attributes and its first queued trial in one transaction.
 
         Args:
-            objectives: name and goal ("minimize" or "maximize") of each.
-            first: parameters of the trial to run first (the default configuration).
+            objectives: name and goal ("minimize" or "maximize") of each objective.
+            first: parameters of the trial that runs first (the default configuration); None: no such trial.
         """
 
     def rename_study(self, study_id: int, old: str, new: str) -> None:
-        """Gives a study another name, also where its trials say in which folder they lie."""
+        """Gives a study another name, also in the run folders of its trials."""
 
     def claim(
         self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
@@ -67,57 +66,57 @@ class TrialQueue(Protocol):
         """Takes the oldest queued trial, or makes a new one.
 
         Args:
-            user_attrs: attributes of the claimed trial, the lease among them.
-            fixed: parameters that a new trial must take (a grid's point); a queued trial has its own.
+            user_attrs: attributes of the claimed trial, with its lease.
+            fixed: parameters of a new trial (a grid point); None: take the oldest queued trial, if any.
 
         Returns:
-            The trial, RUNNING, its lease written in the same transaction.
+            The trial, which is RUNNING and has its lease.
         """
 
     def write(self, trial_id: int, pending: Pending) -> bool:
-        """Writes a part of a RUNNING trial; False: it is not RUNNING any more (it was given away)."""
+        """Writes a part of a RUNNING trial; False: it is no longer RUNNING (it was given away)."""
 
     def finish(
         self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], lease: Mapping
     ) -> bool:
         """Writes the rest of a RUNNING trial and its end; False: it was given away.
 
-        May be repeated when it is not known whether it succeeded: `lease`, with which the trial was claimed,
-        tells one's own end from another's.
+        Call it again if it is not known whether it succeeded. `lease`, with which the trial was claimed,
+        shows whether this process has ended the trial, or another.
         """
 
     def release(self, trial_id: int) -> bool:
-        """Puts a RUNNING trial back into the queue, as if never started; False: it is not ours any more.
+        """Puts a RUNNING trial back into the queue, as if it had never started; False: it is no longer ours.
 
-        Its parameters are kept, so that whoever takes it next runs the same configuration.
+        It keeps its parameters, so that the next agent runs the same configuration.
         """
 
     def give_up(self, trial_id: int, user_attrs: Mapping[str, Any], *, retries: int = 0) -> int | None:
-        """Ends a RUNNING trial whose owner is gone as FAIL and queues its configuration afresh, at once.
+        """Ends a RUNNING trial whose owner is gone as FAIL, and queues a new trial with its configuration.
 
         Args:
-            user_attrs: written to the failed trial (what became of its owner).
-            retries: how often a configuration may be queued again; 0 never does.
+            user_attrs: written to the failed trial (what happened to its owner).
+            retries: how often a configuration may be queued again; 0: never.
 
         Returns:
-            The number of the queued trial; None when there is none: it had ended already, had no parameters
-            yet, or has been tried often enough.
+            The number of the queued trial. None if no trial was queued, because the trial was no longer
+            RUNNING, had no parameters yet, or its configuration was queued `retries` times already.
         """
 
     def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
-        """Queues a trial that will take the parameters `fixed`; returns its number."""
+        """Queues a trial with the parameters `fixed`; returns its number."""
 
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
-        """Writes a lease's next beat; False when the trial is no longer RUNNING (it was given away)."""
+        """Writes the next beat of a lease; False: the trial is no longer RUNNING (it was given away)."""
 
     def counts(self, study_id: int) -> dict[TrialState, int]:
-        """How many trials are in each state; absent states count 0."""
+        """How many trials are in each state; every state is a key."""
 
     def running(self, study_id: int) -> list[tuple[int, int, dict[str, Any] | None]]:
-        """`(trial id, number, lease)` of every RUNNING trial; one that other code started has no lease."""
+        """`(trial id, number, lease)` of each RUNNING trial; a trial that other code started has no lease."""
 
     def grid_points_taken(self, study_id: int) -> set[int]:
-        """Indices of the grid's points that have a trial, whatever became of it."""
+        """Indices of the grid points that have a trial, in any state."""
 
     def close(self) -> None:
-        """Ends the connections; the next call makes new ones."""
+        """Closes the connections; the next call opens new ones."""

@@ -13,15 +13,15 @@ from tuner.storage.outage import UNREACHABLE
 
 
 class Records(BufferedStorage):
-    """Optuna's storage with buffered writes, and the queue of trials in it.
+    """Optuna's storage with buffered writes, and the queue of trials in it (`queue`).
 
-    The methods here do what the method of `queue` with the same name does, and keep the buffer in step with
-    it. Ask `queue` itself for everything else that a `TrialQueue` knows.
+    A method that `TrialQueue` has too does what is described there and updates the buffer. Call the other
+    methods of `TrialQueue` on `queue`.
     """
 
     @property
     def optuna_storage(self) -> BaseStorage:
-        """Optuna's own storage beneath, for programs that expect one (optuna-dashboard)."""
+        """Optuna's storage without the buffer, for other programs (optuna-dashboard)."""
         return self._backend
 
     def rename_study(self, study_id: int, old: str, new: str) -> None:
@@ -31,13 +31,13 @@ class Records(BufferedStorage):
     def claim(
         self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
     ) -> FrozenTrial:
-        """Opens the trial for buffered writes."""
+        """Also opens the trial for buffered writes."""
         trial = self.queue.claim(study_id, user_attrs=user_attrs, fixed=fixed)
         self._open_trial(trial)
         return trial
 
     def release(self, trial_id: int) -> bool:
-        """Waits for a storage that cannot be reached."""
+        """Waits while the storage cannot be reached."""
         self._open.pop(trial_id, None)
         released = self.patience.insist(lambda: self.queue.release(trial_id))
         self.refresh()
@@ -55,6 +55,6 @@ class Records(BufferedStorage):
         return number
 
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
-        """True also while the storage cannot be reached: the trial may still be ours."""
+        """Also True while the storage cannot be reached: the trial may still be ours."""
         alive = self.patience.attempt(lambda: self.queue.renew(trial_id, lease))
         return alive is UNREACHABLE or alive

@@ -39,11 +39,11 @@ CHANNEL = [
 
 
 def connect(url: str) -> tuple[GrpcStorage, RemoteQueue]:
-    """Optuna's storage and the queue behind `grpc://HOST:PORT`.
+    """Optuna's storage and the queue of trials behind `grpc://HOST:PORT`.
 
     Raises:
-        InputError: the URL is malformed, gRPC is not installed, or another kind of server answers.
-        StorageUnreachable: nothing answers there.
+        InputError: the URL is malformed, gRPC is not installed, or the server is of another kind.
+        StorageUnreachable: no server answers.
     """
     import_grpc()
     import grpc
@@ -74,7 +74,7 @@ def connect(url: str) -> tuple[GrpcStorage, RemoteQueue]:
 
 
 def import_grpc() -> None:
-    """Raises InputError where gRPC is not installed."""
+    """Raises InputError if gRPC is not installed."""
     try:
         import google.protobuf  # noqa: F401
         import grpc  # noqa: F401
@@ -96,7 +96,7 @@ def address_of(url: str) -> str:
 
 
 class RemoteLock(Reentrant):
-    """The storage's lock as the server holds it for us, as long as a stream to it lives."""
+    """The storage's lock, which the server holds for this process while a stream between them is open."""
 
     def __init__(self, channel: grpc.Channel, metadata: Sequence[tuple[str, str]]) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class RemoteLock(Reentrant):
         return self._holding_thread == threading.get_ident()
 
     def ask(self, request: bytes) -> bytes:
-        """Has the server do something as the lock's holder."""
+        """Sends a request that the server executes while it holds the lock for this process."""
         self._requests.put(request)
         try:
             return next(self._replies)
@@ -138,7 +138,7 @@ class RemoteLock(Reentrant):
                 raise
 
     def _release(self) -> None:
-        """Ends the stream and waits until the server has seen it."""
+        """Ends the stream, and waits until the server has released the lock."""
         import grpc
 
         self._holding_thread = 0
@@ -168,7 +168,7 @@ def _asked(
 
 
 class RemoteQueue:
-    """The queue of trials, kept by the server; under the lock by the lock's holder there."""
+    """The queue of trials on a server; a thread that holds the lock sends requests on its stream."""
 
     def __init__(self, channel: grpc.Channel, storage: BaseStorage) -> None:
         self._metadata = ((wire.PROCESS, f"{os.getpid()}@{socket.gethostname()}"),)
@@ -178,7 +178,7 @@ class RemoteQueue:
         self.lock: RemoteLock = RemoteLock(channel, self._metadata)
 
     def greet(self) -> None:
-        """Raises where the server does not know the queue of trials."""
+        """Raises if the server has no queue of trials."""
         self._ask("greet")
 
     make_study = _asked(TrialQueue.make_study)

@@ -1,7 +1,7 @@
 """Serves a storage to agents on other hosts: Optuna's gRPC proxy, and the queue of trials with its lock.
 
-Neither can tell who calls (Optuna's client has no way to send a password or to use TLS), so it listens on
-this machine alone; other hosts come through an ssh tunnel, which knows both.
+The server does not know who calls: Optuna's client can neither send a password nor use TLS. So the server
+listens on this machine only. Other hosts connect through an ssh tunnel, which has both.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     import grpc
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
-THREADS = 256  # started as they are needed; one a call, and one for each that waits for the lock
-MAX_WAITING = 160  # so that calls of the lock's holder always find a thread
+THREADS = 256  # started when needed: one for each call, and one for each client that waits for the lock
+MAX_WAITING = 160  # leaves threads for the client that holds the lock
 
 
 def serve(url: str, *, host: str, port: int, console: Console) -> None:
     """Serves the storage at `url` until Ctrl-C or SIGTERM.
 
     Raises:
-        InputError: the host is not this machine's own, the port is taken, or the URL names another server.
+        InputError: `host` is not this machine, the port is taken, or the URL is that of a server.
         StorageFailed: the storage cannot be opened.
     """
     import_grpc()
@@ -59,7 +59,7 @@ def serve(url: str, *, host: str, port: int, console: Console) -> None:
         server.add_insecure_port(address)
     except RuntimeError:
         raise InputError(f"--port {port}: it is taken on {host}; choose another") from None
-    # both, as a shell has what it starts with & ignore Ctrl-C
+    # both: a program that a shell starts with & ignores Ctrl-C
     before = {number: signal.signal(number, signal.default_int_handler) for number in ENDING}
     try:
         server.start()
@@ -74,11 +74,11 @@ def serve(url: str, *, host: str, port: int, console: Console) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        server.stop(grace=1.0).wait()  # agents keep what they report until a server answers again
+        server.stop(grace=1.0).wait()  # agents keep their reports until a server answers again
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`."""
+    """Whether only this machine can reach `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -90,7 +90,7 @@ def make_server(storage: CachedStorage, queue: TrialQueue) -> grpc.Server:
     import grpc
 
     class Unavailable(grpc.ServerInterceptor):
-        """Tells Optuna's clients that the database is away, which they can wait for, or what else failed."""
+        """Sends database errors to Optuna's clients: UNAVAILABLE if they should wait, INTERNAL otherwise."""
 
         def intercept_service(self, continuation: Callable[..., Any], details: Any) -> Any:
             handler = continuation(details)
@@ -114,7 +114,7 @@ def make_server(storage: CachedStorage, queue: TrialQueue) -> grpc.Server:
             )
 
     pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="serve")
-    # without so_reuseport=0 a second server could take the same port, and get every other call
+    # without so_reuseport=0 a second server could listen on the same port and get half of the calls
     options = [*wire.OPTIONS, ("grpc.so_reuseport", 0)]
     server = grpc.server(pool, options=options, interceptors=[Unavailable()])
     add_storage_service(server, storage)
@@ -143,7 +143,7 @@ class QueueService:
             return wire.failure(error)
 
     def hold(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        """Answers each request while holding the lock, until the client ends the stream or is gone."""
+        """Holds the lock and answers requests until the client ends the stream or dies."""
         try:
             with self._client_lock.held_by(_process(context)), self._queue.lock:
                 for request in requests:
@@ -184,7 +184,7 @@ class QueueService:
 
 
 class _ClientLock:
-    """One client after the other, with the name of the one whose turn it is."""
+    """The lock between the clients of this server; it knows the name of the client that holds it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -34,7 +34,7 @@ from tuner.storage.queue import GRID_POINT, LEASE, RETRIES, RETRY_OF, Pending
 
 
 class SqlQueue:
-    """The queue of trials in a database that this process has opened."""
+    """The queue of trials in a database."""
 
     def __init__(self, storage: RDBStorage, database: Database) -> None:
         self._storage = storage
@@ -236,7 +236,7 @@ class SqlQueue:
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
-        """A transaction of the lock's holder."""
+        """A transaction under the lock."""
         with self.lock, self._database.session(self._storage) as session:
             yield session
 
@@ -306,7 +306,7 @@ class SqlQueue:
         keys: Iterable[str],
         columns: Iterable[str],
     ) -> None:
-        """Repeating a write whose end was not seen leaves the same."""
+        """Inserts rows or updates existing ones, so that a write may be repeated."""
         if not rows:
             return
         statement = self._database.insert(table)
@@ -319,5 +319,5 @@ class SqlQueue:
 
 
 def _same_owner(stored: Any, lease: Mapping[str, Any]) -> bool:
-    """Whether two leases are of one process: they differ in their beat at most."""
+    """Whether two leases have the same owner: nothing but the beat may differ."""
     return isinstance(stored, Mapping) and {**stored, "beat": 0} == {**lease, "beat": 0}
