@@ -23,6 +23,7 @@ from tuner.artifacts.artifact_store import StoreFailed
 from tuner.artifacts.run_store import Place, RunStore
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
+from tuner.storage import optuna_private
 from tuner.storage.leases import Observer, process_start
 from tuner.storage.records import Records
 from tuner.storage.stored import stored_file
@@ -75,7 +76,7 @@ def find(records: Records | None, results: Path, *, keep: int = weights.KEEP) ->
         known = set(optuna.get_all_study_names(records))
         for name in sorted(known):
             study = optuna.load_study(study_name=name, storage=records)
-            if (runner := _runner(records, study._study_id)) is not None:
+            if (runner := _runner(records, optuna_private.study_id(study))) is not None:
                 busy.add(name)
                 found.skipped.append(f"{name}: is being trained now ({runner})")
             elif FILE not in study.user_attrs:

@@ -30,6 +30,7 @@ from tuner.run import probe
 from tuner.run.launch import Request, agents_for, data_for
 from tuner.show.live import View
 from tuner.show.report import terminal
+from tuner.storage import optuna_private
 from tuner.storage.allocate import finished
 from tuner.storage.records import Records
 from tuner.storage.stored import load_study, stored_file
@@ -65,7 +66,7 @@ def prepare(
     """
     if PAIRED in optuna.get_all_study_names(records) and not fresh:
         begun = load_study(records, PAIRED)
-        done = finished(records.queue.counts(begun._study_id))
+        done = finished(records.queue.counts(optuna_private.study_id(begun)))
         return Prepared(stored_file(begun), None, _data_of(begun.user_attrs), done)
     material = data.load(records, (), results, made=datetime.now())
     material, name = _of_one_data_set(material, chosen)

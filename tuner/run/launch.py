@@ -24,7 +24,7 @@ from tuner.run.executors.local import suited
 from tuner.run.supervisor import Supervisor
 from tuner.run.winner import inherited
 from tuner.show.live import View
-from tuner.storage import allocate, leases, study_store
+from tuner.storage import allocate, leases, optuna_private, study_store
 from tuner.storage.access import find_records, open_records, storage_errors
 from tuner.storage.allocate import finished
 from tuner.storage.records import Records
@@ -122,7 +122,9 @@ def launch(request: Request, view: View) -> Result:
         done = _done(records, study, study_file, total)
         if done:
             view.say(f"study {study_file.name} is done: {done}")
-            return Result(done, True, False, finished(records.queue.counts(study._study_id)), total)
+            return Result(
+                done, True, False, finished(records.queue.counts(optuna_private.study_id(study))), total
+            )
         place = run_store.place_for(study, request.artifacts)
         if place is not None and data is not None and shipping.ship(data, place.url):
             view.say(f"data set {data.name} uploaded to {place.url}")
@@ -188,14 +190,14 @@ def _run(
     )
     try:
         reason = supervisor.run()
-        _put_back(records, study._study_id, supervisor.killed)
+        _put_back(records, optuna_private.study_id(study), supervisor.killed)
         if order.artifacts is not None and not supervisor.interrupted:
             _store_rest(order, order.artifacts, study, view)
     finally:
         executor.close()
         order.tracker.close()
         view.end()
-    count = finished(records.queue.counts(study._study_id))
+    count = finished(records.queue.counts(optuna_private.study_id(study)))
     return Result(reason, supervisor.fine, supervisor.interrupted, count, total, supervisor.timed_out)
 
 
@@ -229,7 +231,7 @@ def gpus_for(study_file: StudyFile, overrides: Mapping[str, Any]) -> tuple[str, 
 
 def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: int | None) -> str | None:
     """Why no trial is left to run, found without starting an agent; None when one may be."""
-    counts = records.queue.counts(study._study_id)
+    counts = records.queue.counts(optuna_private.study_id(study))
     if counts[TrialState.RUNNING] or (counts[TrialState.WAITING] and study_file.method == "grid"):
         return None
     stopped = study.user_attrs.get(allocate.STOPPED)
@@ -237,7 +239,7 @@ def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: i
         return str(stopped)
     if study_file.method == "grid":
         points = len(study_file.space.grid()[:total])
-        taken = len(records.queue.grid_points_taken(study._study_id))
+        taken = len(records.queue.grid_points_taken(optuna_private.study_id(study)))
         return f"all {points} points tried" if taken >= points else None
     count = finished(counts)
     return f"{count} trials finished" if total is not None and count >= total else None

@@ -20,7 +20,7 @@ from tuner.run.launch import Request, Result
 from tuner.run.winner import config_of
 from tuner.search import ranking
 from tuner.show.cost import Cost, cost_of
-from tuner.storage import allocate, study_store
+from tuner.storage import allocate, optuna_private, study_store
 from tuner.storage.access import open_records, storage_errors
 from tuner.storage.allocate import finished
 from tuner.storage.records import Records
@@ -66,7 +66,7 @@ class StudyState:
 
 def state_of(records: Records, study: optuna.Study) -> StudyState:
     """Where `study` stands; counts alone for a study that was not made by this tuner."""
-    counts = records.queue.counts(study._study_id)
+    counts = records.queue.counts(optuna_private.study_id(study))
     attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
     best, metric, so_far, whole = None, "value", [], None
     if study_store.FILE in attrs:
@@ -222,7 +222,7 @@ def show_end(request: Request, result: Result, console: Console) -> None:
         records = open_records(request.url)
         study = load_study(records, request.study_file.name)
         ranks = best_trials(study, request.study_file, request.results, top=3)
-        counts = records.queue.counts(study._study_id)
+        counts = records.queue.counts(optuna_private.study_id(study))
     console.print(
         f"{study.study_name}: {result.reason}; {counts[TrialState.PRUNED]} of {result.finished} pruned, "
         f"{counts[TrialState.FAIL]} failed",
