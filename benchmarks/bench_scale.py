@@ -379,7 +379,7 @@ def run_hosts(url: str, folder: Path, *, hosts: int, trials: int) -> Hosts:
         join()
     while True:
         time.sleep(0.5)
-        counts = {state.name: count for state, count in records.counts(study._study_id).items()}
+        counts = {state.name: count for state, count in records.queue.counts(study._study_id).items()}
         if counts["COMPLETE"] >= trials:
             break
         if any(process.poll() not in (None, 0, -signal.SIGKILL) for process in running):

@@ -21,6 +21,7 @@ DOTTED = re.compile(r"(model|tuner|ensemble|inference)\.[a-z_]+(\.[a-z_]+)*(:\w+
 ROOMS = tuple(picture.ROOMS)  # from left to right: each imports those to its left
 FLOORS = tuple(picture.FLOORS)  # of the engine, from the ground: each imports those below it
 HEAVY = ("torch", "optuna", "wandb", "pandas", "sklearn", "matplotlib", "plotly")
+OPTUNA_PRIVATE = "tuner/storage/optuna_private.py"
 WANDB_FILES = ("tuner/tracking/", "tuner/workloads/child/")
 
 
@@ -119,6 +120,52 @@ def test_only_the_tuner_knows_optuna() -> None:
     ]
     assert users
     assert [u for u in users if not u.startswith("tuner/")] == []
+
+
+def private_names_of_optuna() -> set[str]:
+    """The underscore attributes of studies and trials, in every form in which Optuna hands them out."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(storage=storage)
+    forms = [study, study.ask(), *study.trials, *optuna.get_all_study_summaries(storage)]
+    names = {name for form in [*forms, *storage.get_all_studies()] for name in dir(form)}
+    return {name for name in names if name.startswith("_") and not name.startswith("__")}
+
+
+def optuna_private_in(path: Path, names: set[str]) -> list[str]:
+    """Private modules of Optuna that a file uses, and attributes with one of `names` that are not its own."""
+    found, no_trials = [], {"self"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            no_trials |= {alias.asname or alias.name for alias in node.names}
+            module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            used = [f"{module}{alias.name}" for alias in node.names]
+            found += [name for name in used if re.match(r"optuna\..*\b_", name)]
+        elif isinstance(node, ast.Attribute):
+            text, of = ast.unparse(node), ast.unparse(node.value)
+            if re.match(r"optuna\..*\b_", text) or (node.attr in names and of not in no_trials):
+                found.append(text)
+    return found
+
+
+def test_private_names_of_optuna_are_used_in_one_file() -> None:
+    names = private_names_of_optuna()
+    found = {name_of(path): optuna_private_in(path, names) for path in (ROOT / "tuner").rglob("*.py")}
+    assert found.pop(OPTUNA_PRIVATE)
+    assert {name: used for name, used in found.items() if used} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import optuna.storages._rdb", "from optuna.storages._rdb import models", "study._study_id",
+     "from optuna.storages import _CachedStorage", "self._study._study_id", "study.ask()._trial_id",
+     "optuna.study._frozen.FrozenStudy", "from optuna import _typing"],
+)  # fmt: skip
+def test_the_search_for_private_names_of_optuna_finds_them(line: str, tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(line + "\n")
+    assert optuna_private_in(tmp_path / "module.py", private_names_of_optuna())
 
 
 def test_only_tracking_knows_wandb() -> None:

@@ -24,6 +24,7 @@ from tuner.base import plugins
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import TRIAL
+from tuner.storage import optuna_private
 from tuner.storage.leases import Observer, process_start
 from tuner.storage.records import Records
 from tuner.storage.stored import stored_file
@@ -76,7 +77,7 @@ def find(records: Records | None, results: Path, *, keep: int = weights.KEEP) ->
         known = set(optuna.get_all_study_names(records))
         for name in sorted(known):
             study = optuna.load_study(study_name=name, storage=records)
-            if (runner := _runner(records, study._study_id)) is not None:
+            if (runner := _runner(records, optuna_private.study_id(study))) is not None:
                 busy.add(name)
                 found.skipped.append(f"{name}: is being trained now ({runner})")
             elif FILE not in study.user_attrs:
@@ -189,7 +190,7 @@ def _partial_in(place: Path, *, old_only: bool) -> Iterator[Item]:
 def _runner(records: Records, study_id: int) -> str | None:
     """Who is training the study at this moment, in words; None when nobody is."""
     observer = Observer()
-    for trial_id, number, lease in records.running(study_id):
+    for trial_id, number, lease in records.queue.running(study_id):
         if lease is not None and observer.gone(trial_id, lease) is None:
             return f"trial {number} by process {lease.get('pid')} on {lease.get('host')}"
     return None

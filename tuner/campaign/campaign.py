@@ -107,7 +107,7 @@ class Campaign:
             if records is None or not names:
                 return {}
             before, store = begun_with(records, names[-1]), Place.of(load_study(records, names[-1]))
-            records.close()
+            records.queue.close()
         return {**before, "artifacts": None if store is None else store.url}
 
     def _study(self, request: Request, deadline: float | None) -> None:

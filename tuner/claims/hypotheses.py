@@ -20,6 +20,7 @@ from tuner.claims import material as materials
 from tuner.claims.material import Material, is_paired
 from tuner.claims.pairs import Pairs, pairs_for
 from tuner.definition.study_file import StudyFile
+from tuner.storage import optuna_private
 from tuner.storage.allocate import finished
 from tuner.storage.records import Records
 from tuner.storage.stored import load_study, stored_file
@@ -64,7 +65,7 @@ def prepare(
 
 def _begun(records: Records, name: str) -> Prepared:
     study = load_study(records, name)
-    done = finished(records.counts(study._study_id))
+    done = finished(records.queue.counts(optuna_private.study_id(study)))
     return Prepared(stored_file(study), None, _data_of(study.user_attrs), done)
 
 

@@ -23,7 +23,8 @@ from tuner.definition.loading import shipped_campaign
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 from tuner.storage.allocate import STOPPED
-from tuner.storage.records import LEASE, Records
+from tuner.storage.queue import LEASE
+from tuner.storage.records import Records
 from tuner.storage.stored import CONFIRMED, load_study, stored_file
 from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
 from tuner.workloads.registry import workload_if_known

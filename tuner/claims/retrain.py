@@ -22,7 +22,7 @@ from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
 from tuner.run.winner import config_of
 from tuner.search import ranking
-from tuner.storage.records import GRID_POINT
+from tuner.storage.queue import GRID_POINT
 
 
 @dataclass(frozen=True)

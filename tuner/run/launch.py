@@ -20,7 +20,7 @@ from tuner.run.executors.choice import open_executor
 from tuner.run.plan import Plan
 from tuner.run.request import Request
 from tuner.run.supervisor import Supervisor
-from tuner.storage import allocate, study_store
+from tuner.storage import allocate, optuna_private, study_store
 from tuner.storage.access import open_records, storage_errors
 from tuner.storage.records import Records
 from tuner.tracking.tracker import open_tracker
@@ -86,7 +86,13 @@ def launch(plan: Plan, view: View) -> Result:
         if done:
             view.say(f"study {file.name} is done: {done}")
             _conclude(study, plan, view)
-            return Result(done, True, False, allocate.finished(records.counts(study._study_id)), total)
+            return Result(
+                done,
+                True,
+                False,
+                allocate.finished(records.queue.counts(optuna_private.study_id(study))),
+                total,
+            )
         order = _order(plan, study, total, view)
         result = _supervise(plan, order, view, records, study)
         if result.fine and not result.interrupted and _done(records, study, file, total):
@@ -157,14 +163,14 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
     )
     try:
         reason = supervisor.run()
-        _put_back(records, study._study_id, supervisor.killed)
+        _put_back(records, optuna_private.study_id(study), supervisor.killed)
         if order.artifacts is not None and not supervisor.interrupted:
             _store_rest(order, order.artifacts, study, view)
     finally:
         executor.close()
         order.tracker.close()
         view.end()
-    count = allocate.finished(records.counts(study._study_id))
+    count = allocate.finished(records.queue.counts(optuna_private.study_id(study)))
     return Result(reason, supervisor.fine, supervisor.interrupted, count, total, supervisor.timed_out)
 
 
@@ -201,15 +207,15 @@ def _store_rest(order: Order, store: run_store.Place, study: optuna.Study, view:
 
 def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: int | None) -> str | None:
     """Why no trial is left to run, found without starting an agent; None when one may be."""
-    counts = records.counts(study._study_id)
+    counts = records.queue.counts(optuna_private.study_id(study))
     if counts[TrialState.RUNNING] or (counts[TrialState.WAITING] and study_file.method == "grid"):
         return None
-    stopped = records.get_study_user_attrs(study._study_id).get(allocate.STOPPED)
+    stopped = records.get_study_user_attrs(optuna_private.study_id(study)).get(allocate.STOPPED)
     if stopped:
         return str(stopped)
     if study_file.method == "grid":
         points = len(study_file.space.grid()[:total])
-        taken = len(records.grid_points_taken(study._study_id))
+        taken = len(records.queue.grid_points_taken(optuna_private.study_id(study)))
         return f"all {points} points tried" if taken >= points else None
     count = allocate.finished(counts)
     return f"{count} trials finished" if total is not None and count >= total else None
@@ -217,6 +223,6 @@ def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: i
 
 def _put_back(records: Records, study_id: int, killed: list[dict[str, Any]]) -> None:
     """Returns the trials of agents that were stopped at once to the queue: they did not fail."""
-    for trial_id, _, lease in records.running(study_id):
+    for trial_id, _, lease in records.queue.running(study_id):
         if lease is not None and {k: v for k, v in lease.items() if k != "beat"} in killed:
             records.release(trial_id)

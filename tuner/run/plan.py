@@ -89,7 +89,7 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
             base, base_from = _base(request, records, before, say)
         finally:
             if records is not None:
-                records.close()
+                records.queue.close()
     length = int(overrides.get(workload.length, 0)) or file.max_epochs
     whole = {} if file.max_epochs is None else workload.whole_trial(file.max_epochs)
     defaults = workload.defaults()

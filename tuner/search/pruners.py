@@ -210,7 +210,9 @@ class WandbHyperband(_ByVerdict):
 def _frozen(study: optuna.Study, trial: Any) -> FrozenTrial:
     from optuna.trial import FrozenTrial
 
-    return trial if isinstance(trial, FrozenTrial) else study._storage.get_trial(trial._trial_id)
+    from tuner.storage.optuna_private import trial_id
+
+    return trial if isinstance(trial, FrozenTrial) else trial.storage.get_trial(trial_id(trial))
 
 
 def _sign(study: optuna.Study) -> float:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.definition.study_file import StudyFile
-
-_CONSTRAINT = "constraints:"
+from tuner.storage.optuna_private import CONSTRAINT
 
 
 def violation(trial: FrozenTrial) -> float:
@@ -16,7 +15,7 @@ def violation(trial: FrozenTrial) -> float:
     return sum(
         max(0.0, float(value))
         for name, value in trial.system_attrs.items()
-        if name.startswith(_CONSTRAINT) and isinstance(value, int | float)
+        if name.startswith(CONSTRAINT) and isinstance(value, int | float)
     )
 
 

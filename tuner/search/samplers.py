@@ -8,7 +8,7 @@ import math
 import warnings
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base import extras
 from tuner.base.errors import InputError
 from tuner.definition.space import Space
+from tuner.storage import optuna_private
 
 if TYPE_CHECKING:
     from tuner.definition.study_file import StudyFile
@@ -78,67 +79,51 @@ def _by_name(study_file: StudyFile, seed: int, known_start: bool) -> BaseSampler
     )
 
 
-class TPE(optuna.samplers.TPESampler):
+class TPE(optuna_private.TPESampler):
     """Optuna's TPE, with two things of its own.
 
     A pruned trial stands behind the complete ones, by how far it came, whatever it has of the study's
-    constraints (`ByProgress`).
+    constraints (`by_progress`).
 
     In a study of more than some 500 trials a suggestion costs little. TPE compares the density of the best
     trials (25 at most) with that of all others. The others' needs no 5,000 points, evenly spaced ones say
     the same. With 5,000 trials of 8 parameters a suggestion takes 23 ms of CPU in place of 66, with 100 four.
     """
 
-    def _sample(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return super()._sample(cast(optuna.Study, ByProgress(study)), trial, search_space)
+    def learned_from(self, study: optuna.Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        return by_progress(trials, study.directions[0])
 
-    def _build_parzen_estimator(
-        self,
-        study: optuna.Study,
-        search_space: dict[str, BaseDistribution],
-        trials: list[FrozenTrial],
-        handle_below: bool,
-    ) -> Any:
-        weighed = trials if handle_below else thinned(trials)
-        return super()._build_parzen_estimator(study, search_space, weighed, handle_below)
+    def weighed(self, others: list[FrozenTrial]) -> list[FrozenTrial]:
+        return thinned(others)
 
 
-class ByProgress:
-    """A study as TPE sees it: complete trials by constraints and objective, then pruned ones by progress.
+def by_progress(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
+    """Trials as TPE sees them: complete ones by constraints and objective, then pruned ones by progress.
 
     Optuna ranks every trial that misses a constraint by how much it misses it, however short it was. In a
     study in which no trial meets `command_acc >= 1.0`, what was learned first won: the search went for the
     commands of epoch 2, and of 39 trials none came to its end.
     """
+    if not any(trial.constraints for trial in trials):
+        return trials
+    pruned = sorted(
+        (trial for trial in trials if trial.state is TrialState.PRUNED),
+        key=lambda trial: _progress(trial, direction),
+    )
+    missed = {trial.number: BEHIND_ALL + rank for rank, trial in enumerate(pruned)}
+    return [_missing(trial, missed[trial.number]) if trial.number in missed else trial for trial in trials]
 
-    def __init__(self, study: optuna.Study) -> None:
-        self._study = study
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    def _get_trials(self, **options: Any) -> list[FrozenTrial]:
-        trials = self._study._get_trials(**options)
-        if not any(trial.constraints for trial in trials):
-            return trials
-        pruned = sorted((t for t in trials if t.state is TrialState.PRUNED), key=self._progress)
-        missed = {trial.number: BEHIND_ALL + place for place, trial in enumerate(pruned)}
-        return [
-            _missing(trial, missed[trial.number]) if trial.number in missed else trial for trial in trials
-        ]
-
-    def _progress(self, trial: FrozenTrial) -> tuple[float, float]:
-        """Sorts pruned trials, best first: by the epochs they had, then by their value there."""
-        step, value = max(trial.intermediate_values.items(), default=(-1, math.nan))
-        sign = -1.0 if self._study.directions[0] is StudyDirection.MAXIMIZE else 1.0
-        return -step, math.inf if math.isnan(value) else sign * value
+def _progress(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, float]:
+    """Sorts pruned trials, best first: by the epochs they had, then by their value there."""
+    step, value = max(trial.intermediate_values.items(), default=(-1, math.nan))
+    sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
+    return -step, math.inf if math.isnan(value) else sign * value
 
 
 def _missing(trial: FrozenTrial, amount: float) -> FrozenTrial:
     seen = copy.copy(trial)
-    seen.system_attrs = {"constraints:progress": amount}
+    seen.system_attrs = {f"{optuna_private.CONSTRAINT}progress": amount}
     return seen
 
 
@@ -181,7 +166,7 @@ class RequiresSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        fixed = trial.system_attrs.get("fixed_params", {})
+        fixed = trial.system_attrs.get(optuna_private.FIXED_PARAMS, {})
         params: dict[str, Any] = {}
         for _ in range(_TRIES):
             params = dict(self._base.sample_relative(study, trial, self._relative))

@@ -10,6 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.definition.study_file import StudyFile
+from tuner.storage import optuna_private
 from tuner.storage.allocate import STOPPED, TARGET
 from tuner.storage.records import Records
 
@@ -22,7 +23,7 @@ def check(study: optuna.Study, records: Records, study_file: StudyFile) -> str |
     trials = study.get_trials(deepcopy=False)
     reason = _target(trials, study_file) or failures(trials)
     if reason:
-        records.set_study_user_attr(study._study_id, STOPPED, reason)
+        records.set_study_user_attr(optuna_private.study_id(study), STOPPED, reason)
     return reason
 
 

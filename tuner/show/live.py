@@ -17,6 +17,7 @@ from tuner.base.words import duration
 from tuner.definition.study_file import StudyFile
 from tuner.run.events import AgentState, Event, View
 from tuner.search import ranking
+from tuner.storage import optuna_private
 from tuner.storage.outage import cause_of, is_unreachable
 from tuner.storage.records import Records
 
@@ -127,7 +128,7 @@ class PlainView:
 
     def _count(self) -> None:
         self._counted = self._clock()
-        self._counts = self._records.counts(self._study._study_id)
+        self._counts = self._records.queue.counts(optuna_private.study_id(self._study))
         self._finished = self._counts[TrialState.COMPLETE] + self._counts[TrialState.PRUNED]
         self._records.refresh()
         best = ranking.ranked(self._study.get_trials(deepcopy=False), self._file)

@@ -1,1 +1,1 @@
-"""A study's records: databases, the ledger of who runs what, locks, leases, and the server between hosts."""
+"""Where studies are stored: databases, the queue of trials, locks, leases, and the server for other hosts."""

@@ -1,4 +1,4 @@
-"""Opening the storage of studies: a file, a PostgreSQL database, or a server that has opened one of them."""
+"""Opens the storage of studies: an SQLite file, a PostgreSQL database, or a server of one of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.storages._cached_storage import _CachedStorage
 
 from tuner.base.errors import InputError
+from tuner.storage import remote
 from tuner.storage.databases import NoStudiesYet, WalConnection, database_for
+from tuner.storage.optuna_private import CachedStorage
 from tuner.storage.outage import (
     PATIENCE_SECONDS,
     Patience,
@@ -22,7 +23,7 @@ from tuner.storage.outage import (
     is_storage_error,
 )
 from tuner.storage.records import Records
-from tuner.storage.sql_ledger import SqlLedger
+from tuner.storage.sql_queue import SqlQueue
 
 __all__ = [
     "StorageFailed",
@@ -39,20 +40,6 @@ PATIENCE_VARIABLE = "TUNER_STORAGE_PATIENCE"
 GRPC = "grpc://"
 
 
-class CachedStorage(_CachedStorage):
-    """Optuna's cache of finished trials, which can be told to forget."""
-
-    def forget(self) -> None:
-        """Drops everything cached: studies were changed behind Optuna's back."""
-        with self._lock:
-            for cache in (
-                self._studies,
-                self._trial_id_to_study_id_and_number,
-                self._study_id_and_number_to_trial_id,
-            ):
-                cache.clear()
-
-
 def default_url(results: Path) -> str:
     """The storage of a results folder."""
     return f"sqlite:///{results / DATABASE}"
@@ -63,23 +50,21 @@ def open_records(url: str, *, create: bool = False) -> Records:
 
     Args:
         url: `sqlite:///FILE`, `postgresql://USER@HOST/DATABASE` or `grpc://HOST:PORT`.
-        create: makes folder and schema when missing; where a server has the storage, that is its affair.
+        create: makes the folder and the tables when they are missing. A server does this itself.
 
     Raises:
-        InputError: nothing is there and `create` is false, or the URL is not supported.
+        InputError: the storage does not exist and `create` is false, or the URL is not supported.
         StorageFailed: it cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     patience = patience_with(url)
     if url.startswith(GRPC):
-        from tuner.storage import remote
-
         return Records(*remote.connect(url), patience)
     return Records(*open_database(url, create=create), patience)
 
 
 def patience_with(url: str) -> Patience:
-    """How long the storage at `url` is waited for when it cannot be reached."""
+    """How long to wait for the storage at `url` when it cannot be reached."""
     told = os.environ.get(PATIENCE_VARIABLE)
     try:
         limit = PATIENCE_SECONDS if told is None else max(0.0, float(told))
@@ -88,8 +73,8 @@ def patience_with(url: str) -> Patience:
         raise InputError(f"${PATIENCE_VARIABLE}: expected seconds, got '{told}'") from None
 
 
-def open_database(url: str, *, create: bool) -> tuple[CachedStorage, SqlLedger]:
-    """Optuna's storage and the ledger of a database that this process opens itself."""
+def open_database(url: str, *, create: bool) -> tuple[CachedStorage, SqlQueue]:
+    """Opens a database in this process; returns Optuna's storage and the queue of trials."""
     database = database_for(url)
     with storage_errors(url):
         database.prepare() if create else database.check()
@@ -100,11 +85,11 @@ def open_database(url: str, *, create: bool) -> tuple[CachedStorage, SqlLedger]:
             skip_table_creation=not create,
             skip_compatibility_check=not create,
         )
-    return CachedStorage(backend), SqlLedger(backend, database)
+    return CachedStorage(backend), SqlQueue(backend, database)
 
 
 def find_records(url: str) -> Records | None:
-    """The storage at `url`; None where no study has been begun there yet."""
+    """The storage at `url`; None if it has no study yet."""
     try:
         return open_records(url)
     except NoStudiesYet:
@@ -113,7 +98,7 @@ def find_records(url: str) -> Records | None:
 
 @contextmanager
 def storage_errors(where: str) -> Iterator[None]:
-    """Turns what SQLAlchemy, Optuna and the drivers raise inside into one `StorageFailed` line."""
+    """Turns the errors of SQLAlchemy, Optuna and the drivers into `StorageFailed`, with one line."""
     try:
         yield
     except Exception as error:

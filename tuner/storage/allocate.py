@@ -1,6 +1,8 @@
-"""Which trial an agent runs next: exactly N, each queued and each grid point once, the dead reaped first.
+"""Chooses the trial that an agent runs next.
 
-All of it happens under the storage's lock, so that no two agents count the same place.
+A study ends with exactly N finished trials. Each queued trial and each grid point runs once. The trials of
+dead agents are queued again first. All of this happens under the storage's lock, so that no two agents start
+the last trial.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.records import GRID_POINT, LEASE, Records
+from tuner.storage.queue import GRID_POINT, LEASE
+from tuner.storage.records import Records
 
-MAX_RETRIES = 2  # of a configuration whose agent died; a third death ends it as FAIL
+MAX_RETRIES = 2  # of a configuration whose agent died; after a third death it is not queued again
 STOPPED = "stopped"  # study attribute: why no further trial may start
-TARGET = "target reached"  # how that reason starts where it is a success, which still holds on resume
+TARGET = "target reached"  # such a reason starts with this; it still holds when the study is resumed
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Wait:
-    """All places are taken; a trial may come back if its agent dies."""
+    """Enough trials are running. One of them is queued again if its agent dies."""
 
 
 def finished(counts: Mapping[TrialState, int]) -> int:
-    """Trials that count towards a study's number."""
+    """How many trials count towards the number that the study wants: complete and pruned ones."""
     return counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
 
 
@@ -41,9 +44,9 @@ class Allocator:
     """Hands out trials of one study to one agent.
 
     Args:
-        total: finished trials (complete and pruned) wanted; None: no end.
-        grid: Optuna parameters of each point of a grid, in order; None: the study is not a grid. A point
-            counts whatever becomes of it, so a grid ends when every point has been tried.
+        total: how many finished trials (complete and pruned) are wanted; None: no end.
+        grid: the parameters of each point of a grid, in order; None: the study is not a grid. A point counts
+            as tried however its trial ends.
     """
 
     def __init__(
@@ -64,26 +67,26 @@ class Allocator:
         self._grid = grid
 
     def next(self) -> FrozenTrial | Wait | Done:
-        """The next trial, claimed and RUNNING; or why there is none."""
+        """Claims the next trial, which is RUNNING then; or says why there is none."""
         with self._records.lock:
             self.reap()
             stopped = self._records.get_study_user_attrs(self._study_id).get(STOPPED)
             if stopped:
                 return Done(str(stopped), fine=str(stopped).startswith(TARGET))
-            counts = self._records.counts(self._study_id)
+            counts = self._records.queue.counts(self._study_id)
             if self._grid is not None:
                 return self._next_point(self._grid, counts)
-            finished = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
-            if self._total is not None and finished >= self._total:
-                return Done(f"{finished} trials finished")
-            if self._total is not None and finished + counts[TrialState.RUNNING] >= self._total:
+            done = finished(counts)
+            if self._total is not None and done >= self._total:
+                return Done(f"{done} trials finished")
+            if self._total is not None and done + counts[TrialState.RUNNING] >= self._total:
                 return Wait()
             return self._claim()
 
     def reap(self) -> list[str]:
-        """Ends the trials of owners that are gone and queues them again; says what it did, a line each."""
+        """Ends the trials of dead owners and queues them again; returns a line about each."""
         lines = []
-        for trial_id, number, lease in self._records.running(self._study_id):
+        for trial_id, number, lease in self._records.queue.running(self._study_id):
             reason = None if lease is None else self._observer.gone(trial_id, lease)
             if reason is None:
                 continue
@@ -97,7 +100,7 @@ class Allocator:
     ) -> FrozenTrial | Wait | Done:
         if counts[TrialState.WAITING]:
             return self._claim()
-        taken = self._records.grid_points_taken(self._study_id)
+        taken = self._records.queue.grid_points_taken(self._study_id)
         free = next((index for index in range(len(grid)) if index not in taken), None)
         if free is not None:
             return self._records.claim(

@@ -1,11 +1,11 @@
-"""An Optuna storage with fewer, larger transactions: what a process writes of its own trial is buffered.
+"""An Optuna storage with fewer, larger transactions: a process buffers what it writes to its own trial.
 
-Plain Optuna writes every parameter, report and attribute in a transaction of its own, some thirty a trial.
-Here a trial's writer keeps its own trial in memory and writes it three times: when it is claimed, when its
-parameters are drawn, and when it ends, with the reports between written together.
+Plain Optuna writes every parameter, report and attribute in its own transaction, about thirty for a trial.
+Here the process that runs a trial keeps it in memory and writes it three times: when the trial is claimed,
+when its parameters are drawn, and when it ends. Reports are written together.
 
-The same buffer carries a trial over a time in which the storage cannot be reached: what could not be
-written waits for the next write, and other agents' trials are seen as they were last read.
+While the storage cannot be reached, the buffer keeps what could not be written until the next write, and
+other agents' trials stay as they were last read.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.storage.ledger import LEASE, Ledger, Pending
+from tuner.storage.optuna_private import CachedStorage, FrozenStudy, GrpcStorage, trial_id
 from tuner.storage.outage import UNREACHABLE, Patience, StorageUnreachable
+from tuner.storage.queue import LEASE, Pending, TrialQueue
 
-# A pruner that looks at every report sees the other agents' trials as they were at most this long ago:
-# reading them costs 5 ms, more than many a report. A claim and an end of our own always read afresh.
+# How old the other agents' trials may be that a pruner sees at a report: reading them takes 5 ms, longer than
+# many reports. They are always read again after a trial was claimed or ended here.
 FRESH_SECONDS = 0.5
 
 
 class GivenAway(Exception):
-    """The trial is no longer ours: it was given up for dead and queued again."""
+    """The trial is no longer ours: its agent was taken for dead, and the trial was queued again."""
 
 
 @dataclass
 class _OpenTrial:
-    """A trial that this process runs: its state, what of it is not written yet, and its first lease."""
+    """A trial that this process runs: its state, what is not written yet, and its first lease."""
 
     trial: FrozenTrial
     pending: Pending = field(default_factory=Pending)
-    owner: dict[str, Any] = field(default_factory=dict)
+    lease: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -53,45 +53,45 @@ class _Read:
 
 
 class BufferedStorage(BaseStorage):
-    """`backend`, where writes to trials that were opened here wait in memory and the rest pass through.
+    """Buffers writes to the trials that this process runs; passes everything else on to `backend`.
 
-    Reading shows a process its own writes at once, written or not.
+    A process reads its own writes at once, also those that are still in the buffer.
 
     Args:
-        backend: Optuna's storage, which caches what is finished.
-        ledger: the hand-overs in the same storage.
-        patience: how long the storage is waited for when it cannot be reached.
+        backend: Optuna's storage, which caches finished trials.
+        queue: the queue of trials in the same storage.
+        patience: how long to wait for the storage when it cannot be reached.
     """
 
-    def __init__(self, backend: BaseStorage, ledger: Ledger, patience: Patience) -> None:
-        self.lock = ledger.lock
+    def __init__(self, backend: CachedStorage | GrpcStorage, queue: TrialQueue, patience: Patience) -> None:
+        self.lock = queue.lock
         self.patience = patience
         self._backend = backend
-        self._ledger = ledger
+        self.queue = queue
         self._open: dict[int, _OpenTrial] = {}
         self._read: dict[int, _Read] = {}  # by study id
 
     def _open_trial(self, trial: FrozenTrial) -> None:
-        self._open[trial._trial_id] = _OpenTrial(trial, owner=dict(trial.user_attrs.get(LEASE) or {}))
+        self._open[trial_id(trial)] = _OpenTrial(trial, lease=dict(trial.user_attrs.get(LEASE) or {}))
         self.refresh()
 
     def discard_params(self, trial_id: int) -> None:
-        """Forgets the parameters drawn but not written yet: the configuration is ruled out, draw another."""
+        """Drops parameters that were drawn but not written, because `requires` excludes them."""
         mine = self._open[trial_id]
         mine.pending.params.clear()
         mine.trial.params, mine.trial.distributions = {}, {}
 
     def flush(self, trial_id: int) -> None:
-        """Writes what is pending of an open trial in one transaction; keeps it where that cannot be done now.
+        """Writes the buffer of an open trial in one transaction; keeps it if the storage cannot be reached.
 
         Raises:
             GivenAway: the trial is no longer RUNNING.
-            StorageFailed: the storage cannot be reached, for too long already.
+            StorageFailed: the storage has not been reached for too long.
         """
         mine = self._open[trial_id]
         if not mine.pending:
             return
-        written = self.patience.attempt(lambda: self._ledger.write(trial_id, mine.pending))
+        written = self.patience.attempt(lambda: self.queue.write(trial_id, mine.pending))
         if written is UNREACHABLE:
             return
         if not written:
@@ -133,16 +133,16 @@ class BufferedStorage(BaseStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Writes the end of an open trial, waiting for the storage where it must."""
+        """Writes the end of an open trial; waits for the storage while it cannot be reached."""
         mine = self._open.get(trial_id)
         if mine is None:
             with self.lock:
                 return self._backend.set_trial_state_values(trial_id, state, values)
         numbers = [float(value) for value in values or ()]
         done = self.patience.insist(
-            lambda: self._ledger.finish(trial_id, mine.pending, state, numbers, mine.owner)
+            lambda: self.queue.finish(trial_id, mine.pending, state, numbers, mine.lease)
         )
-        # only now: a write that failed (disk full) leaves the trial open
+        # not earlier: if the write fails (disk full), the trial stays open
         self._open.pop(trial_id, None)
         self.refresh()
         if not done:
@@ -165,14 +165,12 @@ class BufferedStorage(BaseStorage):
         return copy.deepcopy(trials) if deepcopy else list(trials)
 
     def forget(self) -> None:
-        """Drops everything cached: studies were changed behind Optuna's back."""
+        """Empties all caches. Called when studies were changed behind Optuna's back."""
         self.refresh()
-        forget = getattr(self._backend, "forget", None)
-        if forget is not None:
-            forget()
+        self._backend.forget()
 
     def refresh(self) -> None:
-        """Makes the next reading of trials a fresh one."""
+        """Makes sure that the next call reads trials from the storage."""
         for read in self._read.values():
             read.at = -math.inf
 

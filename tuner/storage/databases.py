@@ -1,6 +1,6 @@
-"""What differs between the databases that a study may live in: how one is opened, locked and written to.
+"""The differences between SQLite and PostgreSQL: how each is opened, locked and written to.
 
-`database_for` is the only place that looks at a URL's kind; everything else goes through `Database`.
+Only `database_for` looks at the kind of a URL; all other code uses `Database`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ import os
 import socket
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.storage import _create_scoped_session
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
@@ -24,6 +23,7 @@ from sqlalchemy.pool import NullPool
 from tuner.base import extras
 from tuner.base.errors import InputError
 from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock, StorageLock, sqlite_path
+from tuner.storage.optuna_private import transaction
 
 DRIVER = "postgresql+psycopg"
 POSTGRESQL = ("postgresql", "postgres", DRIVER)
@@ -32,15 +32,15 @@ BEGIN = "start one with: python -m tuner study loss_weighting"
 
 
 class NoStudiesYet(InputError):
-    """There is a place for the storage, but nothing in it."""
+    """No study was ever made in this storage."""
 
 
 class Database(ABC):
     """One kind of database.
 
     Attributes:
-        lock: under which agents of every process claim, give back and finish trials.
-        insert: the dialect's INSERT, which knows `on_conflict_do_update`.
+        lock: held while an agent claims, releases or finishes a trial; one for all processes.
+        insert: INSERT of the SQL dialect, with `on_conflict_do_update`.
     """
 
     lock: StorageLock
@@ -48,39 +48,39 @@ class Database(ABC):
 
     @abstractmethod
     def engine_options(self) -> dict[str, Any]:
-        """What SQLAlchemy's engine is made with."""
+        """Arguments of SQLAlchemy's engine."""
 
     @abstractmethod
     def optuna_url(self) -> str:
-        """The URL for SQLAlchemy, with the driver that we use."""
+        """The URL for SQLAlchemy, with our driver."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Makes what must be there before tables can be."""
+        """Makes what the tables need, such as the folder of a file."""
 
     @abstractmethod
     def check(self) -> None:
-        """Raises NoStudiesYet where nothing has been made yet."""
+        """Raises NoStudiesYet if there are no tables yet."""
 
     @abstractmethod
-    def session(self, backend: RDBStorage) -> AbstractContextManager[Session]:
-        """A transaction of the lock's holder; committed at the end."""
+    def session(self, storage: RDBStorage) -> AbstractContextManager[Session]:
+        """A transaction of the process that holds the lock; committed at the end."""
 
     @abstractmethod
     def close(self) -> None:
-        """Ends the lock's connection, where it has one."""
+        """Closes the connection of the lock, if it has one."""
 
     def opening(self) -> AbstractContextManager[None]:
-        """The lock, where one may take it.
+        """The lock that is held while Optuna opens the database.
 
-        Optuna stamps the schema's version on every opening that does not find it, also when it makes no
-        tables: one that opens while another makes them must wait, or the version is there twice.
+        Optuna writes the version of the schema whenever it finds none, even if it makes no tables. Without
+        the lock, two processes that open a new database at once would write the version twice.
         """
         return self.lock
 
 
 class WalConnection(sqlite3.Connection):
-    """A connection in WAL mode; as a factory it reaches every connection of SQLAlchemy's pool."""
+    """A connection in WAL mode; SQLAlchemy makes all connections of its pool with this class."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -91,8 +91,8 @@ class WalConnection(sqlite3.Connection):
 class Sqlite(Database):
     """A file on a local disk, for the agents of one machine.
 
-    Measured on optuna 5.0 (8 parameters, 20 reports a trial): SQLite as it comes manages 2–10 trials a
-    second with stalls of 8.7 s; in WAL mode with `synchronous=NORMAL` 19–31 and 0.8 s.
+    Measured with optuna 5.0 (8 parameters, 20 reports a trial): SQLite with its defaults does 2–10 trials a
+    second, with pauses of up to 8.7 s; in WAL mode with `synchronous=NORMAL` 19–31, and up to 0.8 s.
     """
 
     def __init__(self, path: Path) -> None:
@@ -115,11 +115,11 @@ class Sqlite(Database):
         if not self.path.exists():
             raise NoStudiesYet(f"{self.path}: no studies yet; {BEGIN}")
 
-    def session(self, backend: RDBStorage) -> AbstractContextManager[Session]:
-        return _create_scoped_session(backend.scoped_session)
+    def session(self, storage: RDBStorage) -> AbstractContextManager[Session]:
+        return transaction(storage.scoped_session)
 
     def close(self) -> None:
-        """Nothing: the lock keeps its file open only while it is held."""
+        """Does nothing: the lock has its file open only while it is held."""
 
     def opening(self) -> AbstractContextManager[None]:
         return self.lock if os.access(self.path.parent, os.W_OK) else nullcontext()
@@ -128,8 +128,8 @@ class Sqlite(Database):
 class Postgres(Database):
     """A PostgreSQL server, for agents of any number of machines.
 
-    An agent keeps two connections: the lock's, on which it writes, and one of the pool, on which it reads.
-    PGPASSWORD, ~/.pgpass and PGSERVICE hold, as libpq reads them.
+    An agent has two connections: it writes on that of the lock, and reads on one of the pool. libpq reads
+    PGPASSWORD, ~/.pgpass and PGSERVICE as usual.
     """
 
     def __init__(self, url: URL) -> None:
@@ -149,33 +149,31 @@ class Postgres(Database):
             "pool_size": 1,
             "max_overflow": 4,
             "pool_timeout": 60,
-            "pool_pre_ping": True,  # a server that restarted between two reads costs no error
-            "pool_recycle": 1800,  # firewalls forget idle connections
+            "pool_pre_ping": True,  # no error if the server restarted between two reads
+            "pool_recycle": 1800,  # firewalls drop idle connections
             "connect_args": self._connect_args(),
         }
 
     def optuna_url(self) -> str:
         text = self.url.render_as_string(hide_password=False)
-        return text.replace("{", "{{").replace("}", "}}")  # Optuna formats it
+        return text.replace("{", "{{").replace("}", "}}")  # Optuna calls str.format on it
 
     def prepare(self) -> None:
-        """Nothing: who may make tables is not always who may make a database."""
+        """Does nothing: many users may make tables but no database."""
 
     def check(self) -> None:
         if not sqlalchemy.inspect(self._engine).has_table("studies"):
             raise NoStudiesYet(f"{self._shown}: no studies yet; {BEGIN} --storage {self._shown}")
 
-    @contextmanager
-    def session(self, backend: RDBStorage) -> Iterator[Session]:
+    def session(self, storage: RDBStorage) -> AbstractContextManager[Session]:
         connection = self.lock.connection()
-        with _create_scoped_session(lambda: Session(bind=connection)) as session:  # type: ignore[arg-type]
-            yield session
+        return transaction(lambda: Session(bind=connection))
 
     def close(self) -> None:
         self.lock.close()
 
     def _connect_args(self) -> dict[str, Any]:
-        """Dead hosts and networks are noticed within half a minute, on both sides."""
+        """Arguments with which both sides notice a dead host or network within half a minute."""
         server = "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
         return {
             "connect_timeout": 10,

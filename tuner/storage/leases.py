@@ -1,13 +1,13 @@
-"""Who runs a trial, and how others notice that he is gone.
+"""Which process runs a trial, and how other processes notice that it is gone.
 
-A lease names its owner (host, machine, boot, process, start of the process) and carries a beat that the
-owner raises every few seconds. No clock is compared between processes: an owner on this machine is gone when
-its process is; any other owner, or one that is alive but stopped, is gone when an observer has seen no new
-beat for a whole term of the observer's own monotonic clock. Wall clocks may jump and hosts may disagree on
-the time; a storage that nobody could reach for a while has proved nothing about anybody.
+A lease names its owner (host, machine, boot, process, start of the process) and has a beat, a number that the
+owner raises every few seconds. An owner on this machine is gone when its process has ended. Any other owner,
+and a process that is stopped, is gone when an observer has seen no new beat for a whole term. The observer
+measures the term with its own monotonic clock, because wall clocks jump and differ between hosts. Time in
+which the storage could not be reached does not count.
 
-A host's name alone says little: two machines may share one, and containers of one machine have processes
-that do not see each other. So a process is looked for only where its boot and its process namespace are ours.
+Two machines may have the same host name, and processes in different containers do not see each other. So a
+process is only looked for if its boot and its process namespace are those of this process.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-TERM_SECONDS = 60.0  # without a new beat for this long, an owner is given up for dead
+TERM_SECONDS = 60.0  # an owner without a new beat for this long is taken for dead
 BEATS_PER_TERM = 5
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process: `started` tells it from a later one with the same id, `space` from another container's."""
+    """A process. `started` tells it from a later one with the same id; `space` is its PID namespace."""
 
     host: str
     boot: str
@@ -52,7 +52,7 @@ class Owner:
 
 @cache
 def boot_id() -> str:
-    """Identifies this boot of this machine, where the system tells (Linux); an empty string elsewhere."""
+    """Identifies this boot of this machine (on Linux); "" if the system has no such id."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -61,7 +61,7 @@ def boot_id() -> str:
 
 @cache
 def machine_id() -> str:
-    """Identifies this machine over its boots, where the system tells; an empty string elsewhere."""
+    """Identifies this machine, also after a reboot; "" if the system has no such id."""
     try:
         return Path("/etc/machine-id").read_text().strip()
     except OSError:
@@ -70,7 +70,7 @@ def machine_id() -> str:
 
 @cache
 def process_space() -> str:
-    """The namespace that process ids here belong to (containers have their own); "" where none is told."""
+    """The PID namespace of this process (each container has its own); "" if the system has none."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -78,7 +78,7 @@ def process_space() -> str:
 
 
 def is_here(lease: Mapping[str, Any]) -> bool:
-    """Whether the lease's owner, if it lives, is among the processes that this one sees."""
+    """Whether this process could see the owner of the lease, if the owner is alive."""
     return (
         lease.get("host") == socket.gethostname()
         and lease.get("boot") == boot_id()
@@ -87,7 +87,7 @@ def is_here(lease: Mapping[str, Any]) -> bool:
 
 
 def _restarted(lease: Mapping[str, Any]) -> bool:
-    """Whether this very machine, and not another of its name, has been started anew since."""
+    """Whether this machine, and not another with its name, was rebooted after the lease was written."""
     return (
         lease.get("host") == socket.gethostname()
         and lease.get("machine", machine_id()) == machine_id()
@@ -96,9 +96,9 @@ def _restarted(lease: Mapping[str, Any]) -> bool:
 
 
 def process_start(pid: int) -> str | None:
-    """When the process started, as the kernel counts; "" where that is not told; None: no such process.
+    """When the process started, in ticks of the kernel; "" if the system does not say; None: no such process.
 
-    A zombie, which has died but was not waited for, counts as no process.
+    A zombie (it has ended, but its parent has not waited for it) counts as no process.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -116,12 +116,12 @@ def process_start(pid: int) -> str | None:
 
 
 class Observer:
-    """Remembers when each lease last changed, and tells which owners are gone.
+    """Remembers when each lease last changed, and says which owners are gone.
 
     Args:
-        term: seconds without a beat after which an owner that seems alive is given up.
+        term: seconds without a new beat after which an owner is taken for dead.
         clock: a monotonic clock, in seconds.
-        since: when, by that clock, the storage was last found to answer again; beats were due from then on.
+        since: when the storage last came back, by that clock; no term starts earlier.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Observer:
         self._seen: dict[int, tuple[Mapping[str, Any], float]] = {}
 
     def gone(self, trial_id: int, lease: Mapping[str, Any]) -> str | None:
-        """Why the owner of `trial_id` is gone, in words; None while he may be alive."""
+        """Why the owner of `trial_id` is gone, in words; None if it may be alive."""
         if _restarted(lease):
             return "the machine was restarted"
         if is_here(lease):
@@ -155,11 +155,11 @@ class Observer:
 
 
 class Heartbeat:
-    """Raises the beat of the trial that this process runs, from a thread, while training computes.
+    """A thread that raises the beat of the trial that this process runs.
 
     Args:
-        renew: writes a lease for a trial; False when the trial was given away.
-        term: the term that observers grant.
+        renew: writes a lease for a trial; returns False if the trial was given away.
+        term: the term of the observers.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Heartbeat:
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def watch(self, trial_id: int | None) -> None:
-        """Beats for `trial_id` from now on; None: for no trial."""
+        """Beats for `trial_id` from now on; None: stops."""
         with self._wake:
             self._trial_id, self._beat, self.lost, self.error = trial_id, 0, False, None
             self._wake.notify()
@@ -195,7 +195,7 @@ class Heartbeat:
             try:
                 alive = self._renew(watched, lease)
             except Exception as error:
-                # A full disk or a locked database: the next report meets it too and says so.
+                # A full disk or a locked database: the next report fails as well, and says so.
                 self.error = error
                 continue
             with self._wake:

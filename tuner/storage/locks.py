@@ -1,9 +1,9 @@
-"""One writer at a time: the lock under which agents of every process claim, give back and finish trials.
+"""One writer at a time: the lock that is held while an agent claims, releases or finishes a trial.
 
-SQLite has a single writer and no `SELECT … FOR UPDATE`, so two agents that pop the same queued trial both
-run it; a file lock around the few statements that matter rules that out. It also spares the agents SQLite's
-own waiting, which sleeps up to 100 ms between tries. PostgreSQL keeps the lock itself, for agents of any
-host: an advisory lock of a session, which the server drops with the session.
+SQLite has no `SELECT … FOR UPDATE`, so two agents could take the same queued trial, and both would run it. A
+file lock around these few statements prevents that. It also avoids SQLite's own waiting, which sleeps up to
+100 ms between tries. For PostgreSQL the lock is an advisory lock of the server, for agents on all hosts. The
+server drops it when the session ends.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import sqlalchemy
+from sqlalchemy.engine import Connection, Engine
 
 from tuner.base.errors import WorkFailed
 from tuner.storage.outage import StorageUnreachable, is_unreachable
 
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection, Engine
-
-LOCK_SECONDS = 60.0  # how long the lock is waited for
-APPLICATION = "gcode-tuner"  # how connections are called on the server, followed by PROCESS@HOST
+LOCK_SECONDS = 60.0  # how long to wait for the lock
+APPLICATION = "gcode-tuner"  # name of our connections on the server, followed by PROCESS@HOST
 
 
 class StorageLock(Protocol):
-    """Mutual exclusion between all processes that use one storage; a thread may enter it again."""
+    """Mutual exclusion between all processes that use one storage. A thread that holds it may enter again."""
 
     def __enter__(self) -> None: ...
 
@@ -41,19 +41,19 @@ class StorageLock(Protocol):
 
 
 class Reentrant(ABC):
-    """A `StorageLock` that its thread may enter again: subclasses say how it is taken and let go."""
+    """A `StorageLock` for threads that enter again; subclasses say how to take and release it."""
 
     def __init__(self) -> None:
-        self._thread = threading.RLock()
+        self._thread_lock = threading.RLock()
         self._depth = 0
 
     def __enter__(self) -> None:
-        self._thread.acquire()
+        self._thread_lock.acquire()
         if self._depth == 0:
             try:
                 self._acquire()
             except BaseException:
-                self._thread.release()
+                self._thread_lock.release()
                 raise
         self._depth += 1
 
@@ -63,7 +63,7 @@ class Reentrant(ABC):
         self._depth -= 1
         if self._depth == 0:
             self._release()
-        self._thread.release()
+        self._thread_lock.release()
 
     @abstractmethod
     def _acquire(self) -> None:
@@ -71,15 +71,15 @@ class Reentrant(ABC):
 
     @abstractmethod
     def _release(self) -> None:
-        """Lets go of it."""
+        """Releases the lock."""
 
 
 class FileLock(Reentrant):
-    """`flock` on a file beside the database; the kernel drops it when its holder dies, however it dies.
+    """`flock` on a file beside the database; the kernel drops it when the process that holds it ends.
 
     Args:
-        path: the lock file; made when missing, never removed.
-        timeout: seconds to wait before giving up with the holder's process id.
+        path: the lock file; made if missing, never removed.
+        timeout: seconds to wait; then the error names the process that holds the lock.
     """
 
     def __init__(
@@ -117,19 +117,20 @@ class FileLock(Reentrant):
                     ) from None
                 self._sleep(pause * (0.5 + self._random.random()))
                 pause = min(2 * pause, 0.01)
-        with contextlib.suppress(OSError):  # a full disk must not keep anyone from giving a trial back
+        with contextlib.suppress(OSError):  # a trial can be released also on a full disk
             os.pwrite(self._file, f"{os.getpid():<20}".encode(), 0)
 
 
 class AdvisoryLock(Reentrant):
-    """A PostgreSQL advisory lock, held by a connection of its own; the server drops it when that ends.
+    """A PostgreSQL advisory lock on its own connection; the server drops it when the connection ends.
 
-    Who holds it runs its statements on that very connection (`connection`): one that has lost the lock with
-    its connection cannot go on writing through another.
+    The process that holds it writes on this connection only (`connection`). So a process that has lost the
+    lock with its connection cannot go on writing on another.
 
     Args:
-        engine: makes the connection; its `lock_timeout` is how long the lock is waited for.
-        where: the storage, as it may be shown.
+        engine: makes the connection.
+        where: the storage's URL without its password, for messages.
+        timeout: seconds to wait; then the error names the process that holds the lock.
     """
 
     def __init__(self, engine: Engine, *, where: str, timeout: float = LOCK_SECONDS) -> None:
@@ -144,22 +145,20 @@ class AdvisoryLock(Reentrant):
         """The connection that holds the lock.
 
         Raises:
-            StorageUnreachable: it was dropped, and the lock with it.
+            StorageUnreachable: the connection was dropped, and the lock with it.
         """
         if self._connection is None or self._connection.invalidated:
             raise StorageUnreachable("the connection was dropped")
         return self._connection
 
     def close(self) -> None:
-        """Ends the connection, which nobody may hold the lock with."""
-        with self._thread:
+        """Closes the connection; does nothing while the lock is held."""
+        with self._thread_lock:
             if self._depth == 0:
                 self._close()
 
     def _acquire(self) -> None:
-        import sqlalchemy
-
-        for fresh in (self._connection is None, True):  # a connection that was idle may have been dropped
+        for fresh in (self._connection is None, True):  # an idle connection may have been dropped
             try:
                 if self._connection is None:
                     self._connection = self._engine.connect()
@@ -169,7 +168,7 @@ class AdvisoryLock(Reentrant):
                     sqlalchemy.text("SELECT set_config('lock_timeout', :ms, false), pg_advisory_lock(:key)"),
                     {"ms": f"{self._timeout * 1000:.0f}", "key": self._key},
                 )
-                self._connection.commit()  # the lock belongs to the session and outlives the transaction
+                self._connection.commit()  # the lock belongs to the session, not to the transaction
                 return
             except sqlalchemy.exc.DBAPIError as error:
                 self._close()
@@ -179,8 +178,6 @@ class AdvisoryLock(Reentrant):
                     raise
 
     def _release(self) -> None:
-        import sqlalchemy
-
         if self._connection is None:
             return
         try:
@@ -189,7 +186,7 @@ class AdvisoryLock(Reentrant):
                 sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": self._key}
             ).scalar_one()
             self._connection.commit()
-            if not done:  # it had been reconnected meanwhile
+            if not done:  # the connection is a new one, without the lock
                 self._close()
         except sqlalchemy.exc.SQLAlchemyError:
             self._close()  # the server drops the lock with the session
@@ -203,9 +200,7 @@ class AdvisoryLock(Reentrant):
                 connection.close()
 
     def _held(self) -> str:
-        """Who has the lock, from the server's own books."""
-        import sqlalchemy
-
+        """The message that names the process that has the lock, which the server knows."""
         query = """
             SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'its own machine')
             FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
@@ -227,11 +222,11 @@ class AdvisoryLock(Reentrant):
 
 
 def advisory_key(schema: str) -> int:
-    """The key of a schema's lock: 63 bits, as PostgreSQL's are signed. Other databases have other locks."""
+    """The key of a schema's lock, 63 bits (PostgreSQL's keys are signed). Each database has its own locks."""
     return int.from_bytes(hashlib.sha256(f"{APPLICATION} {schema}".encode()).digest()[:8], "big") >> 1
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The database file of a `sqlite:///FILE` URL; None for any other URL."""
+    """The database file of a `sqlite:///FILE` URL; None for other URLs."""
     prefix = "sqlite:///"
     return Path(url[len(prefix) :]) if url.startswith(prefix) and len(url) > len(prefix) else None

@@ -1,9 +1,9 @@
-"""When the storage fails: an error in one line, or patience while it cannot be reached for a while.
+"""What happens when the storage fails: a wait while it cannot be reached, or an error in one line.
 
-A database that restarts or a network that drops must not cost a trial that trains for hours. Reports stay in
-memory until the storage answers again (`buffered`), the end of a trial waits for it, and only after
-`PATIENCE_SECONDS` is the trial left to be taken up again by a resume. Errors that waiting does not mend (a
-full disk, a wrong password) are raised at once.
+A trial that trains for hours must survive a database that restarts and a network that drops. Its reports stay
+in memory until the storage answers again (`buffered`), and its end waits for the storage. After
+`PATIENCE_SECONDS` the agent gives up; the trial runs again when the study is resumed. Errors for which
+waiting does not help (a full disk, a wrong password) are raised at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class StorageFailed(WorkFailed):
-    """The storage cannot be read or written; what is in it stays, and the study can be resumed."""
+    """The storage cannot be read or written. Its contents are not lost, and the study can be resumed."""
 
 
 class StorageUnreachable(StorageFailed):
@@ -45,10 +45,10 @@ MaybeUnreachable = Literal[_Unreachable.UNREACHABLE]
 
 
 class Patience:
-    """Decides for one process how long a storage that cannot be reached is waited for.
+    """Waits for a storage that cannot be reached, and decides when to give up. One for each process.
 
     Args:
-        where: the storage, as it may be shown.
+        where: the storage's URL without its password, for messages.
         limit: seconds without an answer after which `StorageFailed` is raised.
         clock: a monotonic clock, in seconds.
     """
@@ -63,37 +63,37 @@ class Patience:
     ) -> None:
         self.where = where
         self.limit = limit
-        self.stopping: Callable[[], bool] = lambda: False  # asked while waiting; True gives up at once
+        self.stopping: Callable[[], bool] = lambda: False  # called while waiting; True: give up now
         self._clock = clock
         self._sleep = sleep
-        self._lost_at: float | None = None
+        self._unreachable_since: float | None = None
         self._try_at = 0.0
         self._back_at = clock()
 
     def back_at(self) -> float:
-        """When the storage last came back (or was opened): silence before then proves nothing."""
-        return self._clock() if self._lost_at is not None else self._back_at
+        """When the storage last came back or was opened; no other agent could send a beat before then."""
+        return self._clock() if self._unreachable_since is not None else self._back_at
 
     def attempt(self, work: Callable[[], T]) -> T | MaybeUnreachable:
-        """Does `work` now, or nothing: `UNREACHABLE` when the storage does not answer.
+        """Calls `work` once; returns `UNREACHABLE` if the storage does not answer.
 
         Raises:
             StorageFailed: it has not answered for `limit` seconds.
         """
-        if self._lost_at is not None and self._clock() < self._try_at:
+        if self._unreachable_since is not None and self._clock() < self._try_at:
             return UNREACHABLE
         try:
             result = work()
         except Exception as error:
             if not is_unreachable(error):
                 raise
-            self.lost(error)
+            self._note_failure(error)
             return UNREACHABLE
-        self.answered()
+        self._note_answer()
         return result
 
     def insist(self, work: Callable[[], T]) -> T:
-        """Does `work`, waiting for the storage where it must. Not to be called under the storage's lock.
+        """Calls `work` until the storage answers. Must not be called while the storage's lock is held.
 
         Raises:
             StorageFailed: it has not answered for `limit` seconds, or the process is asked to stop.
@@ -109,29 +109,29 @@ class Patience:
                 )
             self._sleep(min(RETRY_SECONDS, self.limit / 4))
 
-    def lost(self, error: Exception) -> None:
-        """Notes that the storage did not answer; raises StorageFailed where that has lasted too long."""
+    def _note_failure(self, error: Exception) -> None:
+        """Notes that the storage did not answer; raises StorageFailed if that has lasted too long."""
         now = self._clock()
-        if self._lost_at is None:
-            self._lost_at = now
+        if self._unreachable_since is None:
+            self._unreachable_since = now
         self._try_at = now + min(RETRY_SECONDS, self.limit / 4)
-        if now - self._lost_at > self.limit:
+        if now - self._unreachable_since > self.limit:
             raise StorageFailed(
-                f"storage {self.where} has not answered for {now - self._lost_at:.0f} s "
+                f"storage {self.where} has not answered for {now - self._unreachable_since:.0f} s "
                 f"({cause_of(error)}); its trial is taken up again when the study is resumed: "
                 "run the same command again"
             ) from error
 
-    def answered(self) -> None:
+    def _note_answer(self) -> None:
         """Notes that the storage answers."""
-        if self._lost_at is not None:
-            self._lost_at = None
+        if self._unreachable_since is not None:
+            self._unreachable_since = None
             self._back_at = self._clock()
 
 
 def is_storage_error(error: BaseException) -> bool:
-    """Whether the storage, not the objective, raised this."""
-    grpc = sys.modules.get("grpc")  # where it is not loaded, nothing of it can have been raised
+    """Whether the storage raised the error, not the objective."""
+    grpc = sys.modules.get("grpc")  # if it is not loaded, it cannot have raised the error
     return isinstance(
         error,
         optuna.exceptions.StorageInternalError
@@ -142,7 +142,7 @@ def is_storage_error(error: BaseException) -> bool:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether the storage did not answer, so that the same call may succeed later."""
+    """Whether the storage did not answer: the same call may succeed later."""
     while True:
         if isinstance(error, StorageUnreachable):
             return True
@@ -163,13 +163,13 @@ def _is_lost_connection(error: sqlalchemy.exc.DBAPIError) -> bool:
     if not type(raised).__module__.startswith("psycopg"):
         return False
     state = getattr(raised, "sqlstate", None)
-    if state is None:  # libpq's own errors: no route, refused, timed out, closed unexpectedly
+    if state is None:  # errors of libpq: no route, refused, timed out, closed unexpectedly
         return type(raised).__name__ in ("OperationalError", "ConnectionTimeout")
     return str(state).startswith(CONNECTION_STATES)
 
 
 def cause_of(error: BaseException) -> str:
-    """The innermost reason, in words: SQLAlchemy wraps the driver's error, Optuna wraps SQLAlchemy's."""
+    """The first cause of an error, in words: Optuna wraps SQLAlchemy's errors, SQLAlchemy the driver's."""
     while error.__cause__ is not None and not hasattr(error, "details"):
         error = error.__cause__
     original = getattr(error, "orig", None) or error
@@ -189,7 +189,7 @@ def cause_of(error: BaseException) -> str:
 
 
 def hide_password(text: str) -> str:
-    """`text` with the passwords of URLs in it replaced, fit to be shown."""
+    """`text` with `***` for the passwords in URLs."""
     text = re.sub(r"(://[^:/@\s]*):[^\s]*@", r"\1:***@", text)
     return re.sub(r"([?&](?:password|sslpassword|token)=)[^&\s]*", r"\1***", text)
 

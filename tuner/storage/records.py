@@ -1,95 +1,60 @@
-"""The study's records as one process of the study sees them: Optuna's storage, buffered, with hand-overs."""
+"""The storage of studies as one process of a study uses it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from tuner.storage.buffered import BufferedStorage
-from tuner.storage.ledger import FIXED, GRID_POINT, LEASE, METRIC_NAMES, RETRIES, RETRY_OF
-
-__all__ = ["FIXED", "GRID_POINT", "LEASE", "METRIC_NAMES", "RETRIES", "RETRY_OF", "Records"]
+from tuner.storage.outage import UNREACHABLE
 
 
 class Records(BufferedStorage):
-    """An Optuna storage for one process of a study, with the hand-overs of `Ledger`."""
+    """Optuna's storage with buffered writes, and the queue of trials in it (`queue`).
+
+    A method that `TrialQueue` has too does what is described there and updates the buffer. Call the other
+    methods of `TrialQueue` on `queue`.
+    """
 
     @property
     def optuna_storage(self) -> BaseStorage:
-        """Optuna's own storage beneath, for programs that expect one (optuna-dashboard)."""
+        """Optuna's storage without the buffer, for other programs (optuna-dashboard)."""
         return self._backend
 
-    def close(self) -> None:
-        """Ends the connections to the storage."""
-        self._ledger.close()
-
-    def make_study(
-        self,
-        name: str,
-        *,
-        objectives: Sequence[tuple[str, str]],
-        user_attrs: Mapping[str, Any],
-        first: Mapping[str, Any] | None,
-    ) -> None:
-        """Makes a study whole; see `Ledger.make_study`."""
-        self._ledger.make_study(name, objectives=objectives, user_attrs=user_attrs, first=first)
-
     def rename_study(self, study_id: int, old: str, new: str) -> None:
-        """Gives a study another name; see `Ledger.rename_study`."""
-        self._ledger.rename_study(study_id, old, new)
+        self.queue.rename_study(study_id, old, new)
         self.forget()
 
     def claim(
         self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
     ) -> FrozenTrial:
-        """Takes the oldest queued trial, or makes a new one, and opens it for buffered writes.
-
-        See `Ledger.claim`.
-        """
-        trial = self._ledger.claim(study_id, user_attrs=user_attrs, fixed=fixed)
+        """Also opens the trial for buffered writes."""
+        trial = self.queue.claim(study_id, user_attrs=user_attrs, fixed=fixed)
         self._open_trial(trial)
         return trial
 
     def release(self, trial_id: int) -> bool:
-        """Puts a RUNNING trial back into the queue, waiting for the storage; see `Ledger.release`."""
+        """Waits while the storage cannot be reached."""
         self._open.pop(trial_id, None)
-        released = self.patience.insist(lambda: self._ledger.release(trial_id))
+        released = self.patience.insist(lambda: self.queue.release(trial_id))
         self.refresh()
         return released
 
     def give_up(self, trial_id: int, user_attrs: Mapping[str, Any], *, retries: int = 0) -> int | None:
-        """Ends the trial of an owner that is gone and queues it afresh; see `Ledger.give_up`."""
         self._open.pop(trial_id, None)
-        again = self._ledger.give_up(trial_id, user_attrs, retries=retries)
+        again = self.queue.give_up(trial_id, user_attrs, retries=retries)
         self.refresh()
         return again
 
     def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
-        """Queues a trial that will take the parameters `fixed`; returns its number."""
-        number = self._ledger.enqueue(study_id, fixed, user_attrs)
+        number = self.queue.enqueue(study_id, fixed, user_attrs)
         self.refresh()
         return number
 
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
-        """Writes a lease's next beat; False when the trial was given away.
-
-        Raises:
-            StorageUnreachable: the storage does not answer now.
-        """
-        alive = self.patience.attempt(lambda: self._ledger.renew(trial_id, lease))
-        return alive if isinstance(alive, bool) else True
-
-    def counts(self, study_id: int) -> dict[TrialState, int]:
-        """How many trials are in each state; absent states count 0."""
-        return self._ledger.counts(study_id)
-
-    def running(self, study_id: int) -> list[tuple[int, int, dict[str, Any] | None]]:
-        """`(trial id, number, lease)` of every RUNNING trial; one that other code started has no lease."""
-        return self._ledger.running(study_id)
-
-    def grid_points_taken(self, study_id: int) -> set[int]:
-        """Indices of the grid's points that have a trial, whatever became of it."""
-        return self._ledger.grid_points_taken(study_id)
+        """Also True while the storage cannot be reached: the trial may still be ours."""
+        alive = self.patience.attempt(lambda: self.queue.renew(trial_id, lease))
+        return alive is UNREACHABLE or alive

@@ -1,15 +1,17 @@
-"""The storage of a server (`python -m tuner serve`): Optuna's own gRPC proxy, with our ledger beside it."""
+"""The storage behind a server (`python -m tuner serve`): Optuna's gRPC proxy, and the queue of trials."""
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
-import queue
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -17,12 +19,16 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
 from tuner.storage import wire
-from tuner.storage.ledger import Pending
 from tuner.storage.locks import LOCK_SECONDS, Reentrant
+from tuner.storage.optuna_private import GrpcStorage
 from tuner.storage.outage import StorageUnreachable
+from tuner.storage.queue import Pending, TrialQueue
 
 if TYPE_CHECKING:
     import grpc
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 PORT = 13000  # Optuna's
 CONNECT_SECONDS = 10.0
@@ -33,12 +39,12 @@ CHANNEL = [
 ]
 
 
-def connect(url: str) -> tuple[BaseStorage, RemoteLedger]:
-    """Optuna's storage and the ledger behind `grpc://HOST:PORT`.
+def connect(url: str) -> tuple[GrpcStorage, RemoteQueue]:
+    """Optuna's storage and the queue of trials behind `grpc://HOST:PORT`.
 
     Raises:
-        InputError: the URL is malformed, gRPC is not installed, or another kind of server answers.
-        StorageUnreachable: nothing answers there.
+        InputError: the URL is malformed, gRPC is not installed, or the server is of another kind.
+        StorageUnreachable: no server answers.
     """
     import_grpc()
     import grpc
@@ -53,10 +59,10 @@ def connect(url: str) -> tuple[BaseStorage, RemoteLedger]:
             f"storage grpc://{address}: nothing answers; start it where the studies are with: "
             "python -m tuner serve (and is the tunnel up?)"
         ) from None
-    storage = _proxy(channel, address)
-    ledger = RemoteLedger(channel, storage)
+    storage = GrpcStorage(channel)
+    queue = RemoteQueue(channel, storage)
     try:
-        ledger.greet()
+        queue.greet()
     except grpc.RpcError as error:
         if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
             raise
@@ -65,7 +71,7 @@ def connect(url: str) -> tuple[BaseStorage, RemoteLedger]:
             f"storage grpc://{address}: a plain Optuna proxy, which has no lock for agents of several hosts; "
             "serve the studies with: python -m tuner serve"
         ) from None
-    return storage, ledger
+    return storage, queue
 
 
 def import_grpc() -> None:
@@ -75,8 +81,6 @@ def import_grpc() -> None:
 
 def address_of(url: str) -> str:
     """`HOST:PORT` of a `grpc://` URL."""
-    from urllib.parse import urlsplit
-
     try:
         parts = urlsplit(url)
         port = parts.port or PORT
@@ -88,49 +92,24 @@ def address_of(url: str) -> str:
     return f"{host}:{port}"
 
 
-def _proxy(channel: grpc.Channel, address: str) -> BaseStorage:
-    """Optuna's client on a channel of ours, which notices a server that is cut off."""
-    import warnings
-
-    from optuna.exceptions import ExperimentalWarning
-    from optuna.storages import GrpcStorageProxy
-    from optuna.storages._grpc.auto_generated import api_pb2_grpc
-    from optuna.storages._grpc.client import GrpcClientCache
-
-    class Proxy(GrpcStorageProxy):
-        def _setup(self) -> None:
-            self._channel = channel
-            self._stub = api_pb2_grpc.StorageServiceStub(channel)
-            self._cache = GrpcClientCache(self._stub)
-
-        def forget(self) -> None:
-            with self._cache.lock:
-                self._cache.studies.clear()
-
-    host, _, port = address.rpartition(":")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return Proxy(host=host, port=int(port))
-
-
 class RemoteLock(Reentrant):
-    """The storage's lock as the server holds it for us, as long as a stream to it lives."""
+    """The storage's lock, which the server holds for this process while a stream between them is open."""
 
     def __init__(self, channel: grpc.Channel, metadata: Sequence[tuple[str, str]]) -> None:
         super().__init__()
         self._hold = channel.stream_stream(f"/{wire.SERVICE}/{wire.HOLD}")
         self._metadata = metadata
-        self._owner = 0
-        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._holding_thread = 0
+        self._requests: SimpleQueue[bytes | None] = SimpleQueue()
         self._replies: Iterator[bytes] = iter(())
 
     @property
     def mine(self) -> bool:
         """Whether this thread holds the lock."""
-        return self._owner == threading.get_ident()
+        return self._holding_thread == threading.get_ident()
 
     def ask(self, request: bytes) -> bytes:
-        """Has the server do something as the lock's holder."""
+        """Sends a request that the server executes while it holds the lock for this process."""
         self._requests.put(request)
         try:
             return next(self._replies)
@@ -140,11 +119,11 @@ class RemoteLock(Reentrant):
     def _acquire(self) -> None:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
-            self._requests = queue.SimpleQueue()
+            self._requests = SimpleQueue()
             self._replies = self._hold(iter(self._requests.get, None), metadata=self._metadata)
             try:
                 wire.result(self.ask(wire.request("take", {})))
-                self._owner = threading.get_ident()
+                self._holding_thread = threading.get_ident()
                 return
             except WorkFailed as error:
                 self._release()
@@ -156,18 +135,37 @@ class RemoteLock(Reentrant):
                 raise
 
     def _release(self) -> None:
-        """Ends the stream and waits until the server has seen it."""
+        """Ends the stream, and waits until the server has released the lock."""
         import grpc
 
-        self._owner = 0
+        self._holding_thread = 0
         self._requests.put(None)
         with contextlib.suppress(grpc.RpcError):
             for _ in self._replies:
                 pass
 
 
-class RemoteLedger:
-    """The ledger, done by the server; under the lock by the lock's holder there."""
+def _asked(
+    method: Callable[Concatenate[Any, P], R], read: Callable[[Any], R] = lambda answer: answer
+) -> Callable[Concatenate[RemoteQueue, P], R]:
+    """A method of `TrialQueue` that the server executes with the same arguments.
+
+    Args:
+        read: makes the method's result from the JSON of the answer.
+    """
+    signature = inspect.signature(method)
+
+    def ask(self: RemoteQueue, *args: P.args, **kwargs: P.kwargs) -> R:
+        call = signature.bind(self, *args, **kwargs)
+        call.apply_defaults()
+        _, *given = call.arguments.items()  # without `self`
+        return read(self._ask(method.__name__, **dict(given)))
+
+    return ask
+
+
+class RemoteQueue:
+    """The queue of trials on a server; a thread that holds the lock sends requests on its stream."""
 
     def __init__(self, channel: grpc.Channel, storage: BaseStorage) -> None:
         self._metadata = ((wire.PROCESS, f"{os.getpid()}@{socket.gethostname()}"),)
@@ -177,21 +175,18 @@ class RemoteLedger:
         self.lock: RemoteLock = RemoteLock(channel, self._metadata)
 
     def greet(self) -> None:
-        """Raises where the server does not know the ledger."""
+        """Raises if the server has no queue of trials."""
         self._ask("greet")
 
-    def make_study(
-        self,
-        name: str,
-        *,
-        objectives: Sequence[tuple[str, str]],
-        user_attrs: Mapping[str, Any],
-        first: Mapping[str, Any] | None,
-    ) -> None:
-        self._ask("make_study", name=name, objectives=objectives, user_attrs=user_attrs, first=first)
-
-    def rename_study(self, study_id: int, old: str, new: str) -> None:
-        self._ask("rename_study", study_id=study_id, old=old, new=new)
+    make_study = _asked(TrialQueue.make_study)
+    rename_study = _asked(TrialQueue.rename_study)
+    release = _asked(TrialQueue.release)
+    give_up = _asked(TrialQueue.give_up)
+    enqueue = _asked(TrialQueue.enqueue)
+    renew = _asked(TrialQueue.renew)
+    counts = _asked(TrialQueue.counts, lambda found: {TrialState[name]: n for name, n in found.items()})
+    running = _asked(TrialQueue.running, lambda found: [(id_, number, lease) for id_, number, lease in found])
+    grid_points_taken = _asked(TrialQueue.grid_points_taken, set)
 
     def claim(
         self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
@@ -204,33 +199,10 @@ class RemoteLedger:
         return bool(self._ask("write", trial_id=trial_id, pending=wire.pack(pending)))
 
     def finish(
-        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], owner: Mapping
+        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], lease: Mapping
     ) -> bool:
-        end = {"state": state.name, "values": list(values), "owner": owner}
+        end = {"state": state.name, "values": list(values), "owner": lease}  # the key of the first version
         return bool(self._ask("finish", trial_id=trial_id, pending=wire.pack(pending), **end))
-
-    def release(self, trial_id: int) -> bool:
-        return bool(self._ask("release", trial_id=trial_id))
-
-    def give_up(self, trial_id: int, user_attrs: Mapping[str, Any], *, retries: int = 0) -> int | None:
-        number = self._ask("give_up", trial_id=trial_id, user_attrs=user_attrs, retries=retries)
-        return None if number is None else int(number)
-
-    def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
-        return int(self._ask("enqueue", study_id=study_id, fixed=fixed, user_attrs=user_attrs))
-
-    def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
-        return bool(self._ask("renew", trial_id=trial_id, lease=lease))
-
-    def counts(self, study_id: int) -> dict[TrialState, int]:
-        found = self._ask("counts", study_id=study_id)
-        return {TrialState[name]: int(count) for name, count in found.items()}
-
-    def running(self, study_id: int) -> list[tuple[int, int, dict[str, Any] | None]]:
-        return [(id_, number, lease) for id_, number, lease in self._ask("running", study_id=study_id)]
-
-    def grid_points_taken(self, study_id: int) -> set[int]:
-        return set(self._ask("grid_points_taken", study_id=study_id))
 
     def close(self) -> None:
         self._channel.close()

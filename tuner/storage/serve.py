@@ -1,7 +1,7 @@
-"""Serves a storage to agents of other hosts: Optuna's gRPC proxy, and our ledger with its lock beside it.
+"""Serves a storage to agents on other hosts: Optuna's gRPC proxy, and the queue of trials with its lock.
 
-Neither can tell who calls (Optuna's client has no way to send a password or to use TLS), so it listens on
-this machine alone; other hosts come through an ssh tunnel, which knows both.
+The server does not know who calls: Optuna's client can neither send a password nor use TLS. So the server
+listens on this machine only. Other hosts connect through an ssh tunnel, which has both.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from rich.console import Console
 
 from tuner.base.errors import InputError, WorkFailed
 from tuner.storage import wire
-from tuner.storage.access import GRPC, CachedStorage, open_database
-from tuner.storage.ledger import Ledger
+from tuner.storage.access import GRPC, open_database
 from tuner.storage.locks import LOCK_SECONDS
+from tuner.storage.optuna_private import CachedStorage, add_storage_service, trial_id
 from tuner.storage.outage import StorageFailed, cause_of, hide_password, is_storage_error, is_unreachable
+from tuner.storage.queue import TrialQueue
 from tuner.storage.remote import import_grpc
 
 if TYPE_CHECKING:
     import grpc
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
-THREADS = 256  # started as they are needed; one a call, and one for each that waits for the lock
-MAX_WAITING = 160  # so that calls of the lock's holder always find a thread
+THREADS = 256  # started when needed: one for each call, and one for each client that waits for the lock
+MAX_WAITING = 160  # leaves threads for the client that holds the lock
 
 
 def serve(url: str, *, host: str, port: int, console: Console) -> None:
     """Serves the storage at `url` until Ctrl-C or SIGTERM.
 
     Raises:
-        InputError: the host is not this machine's own, the port is taken, or the URL names another server.
+        InputError: `host` is not this machine, the port is taken, or the URL is that of a server.
         StorageFailed: the storage cannot be opened.
     """
     import_grpc()
@@ -58,7 +59,7 @@ def serve(url: str, *, host: str, port: int, console: Console) -> None:
         server.add_insecure_port(address)
     except RuntimeError:
         raise InputError(f"--port {port}: it is taken on {host}; choose another") from None
-    # both, as a shell has what it starts with & ignore Ctrl-C
+    # both: a program that a shell starts with & ignores Ctrl-C
     before = {number: signal.signal(number, signal.default_int_handler) for number in ENDING}
     try:
         server.start()
@@ -73,25 +74,23 @@ def serve(url: str, *, host: str, port: int, console: Console) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        server.stop(grace=1.0).wait()  # agents keep what they report until a server answers again
+        server.stop(grace=1.0).wait()  # agents keep their reports until a server answers again
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`."""
+    """Whether only this machine can reach `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def make_server(storage: CachedStorage, ledger: Ledger) -> grpc.Server:
+def make_server(storage: CachedStorage, queue: TrialQueue) -> grpc.Server:
     """A server for a storage, bound to no port yet."""
     import grpc
-    from optuna.storages._grpc.auto_generated import api_pb2_grpc
-    from optuna.storages._grpc.servicer import OptunaStorageProxyService
 
     class Unavailable(grpc.ServerInterceptor):
-        """Tells Optuna's clients that the database is away, which they can wait for, or what else failed."""
+        """Sends database errors to Optuna's clients: UNAVAILABLE if they should wait, INTERNAL otherwise."""
 
         def intercept_service(self, continuation: Callable[..., Any], details: Any) -> Any:
             handler = continuation(details)
@@ -115,11 +114,11 @@ def make_server(storage: CachedStorage, ledger: Ledger) -> grpc.Server:
             )
 
     pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="serve")
-    # without so_reuseport=0 a second server could take the same port, and get every other call
+    # without so_reuseport=0 a second server could listen on the same port and get half of the calls
     options = [*wire.OPTIONS, ("grpc.so_reuseport", 0)]
     server = grpc.server(pool, options=options, interceptors=[Unavailable()])
-    api_pb2_grpc.add_StorageServiceServicer_to_server(OptunaStorageProxyService(storage), server)
-    service = LedgerService(ledger, storage)
+    add_storage_service(server, storage)
+    service = QueueService(queue, storage)
     handlers = {
         wire.CALL: grpc.unary_unary_rpc_method_handler(service.call),
         wire.HOLD: grpc.stream_stream_rpc_method_handler(service.hold),
@@ -128,25 +127,25 @@ def make_server(storage: CachedStorage, ledger: Ledger) -> grpc.Server:
     return server
 
 
-class LedgerService:
-    """Answers `Call` and `Hold` with a ledger."""
+class QueueService:
+    """Answers `Call` and `Hold` with the queue of a database."""
 
-    def __init__(self, ledger: Ledger, storage: CachedStorage) -> None:
-        self._ledger = ledger
+    def __init__(self, queue: TrialQueue, storage: CachedStorage) -> None:
+        self._queue = queue
         self._storage = storage
-        self._turn = _Turn()
+        self._client_lock = _ClientLock()
 
     def call(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         try:
-            with self._turn.of(_process(context)):
+            with self._client_lock.held_by(_process(context)):
                 return self._answer(request)
         except Exception as error:
             return wire.failure(error)
 
     def hold(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        """Answers each request while holding the lock, until the client ends the stream or is gone."""
+        """Holds the lock and answers requests until the client ends the stream or dies."""
         try:
-            with self._turn.of(_process(context)), self._ledger.lock:
+            with self._client_lock.held_by(_process(context)), self._queue.lock:
                 for request in requests:
                     yield self._answer(request)
         except Exception as error:
@@ -161,40 +160,40 @@ class LedgerService:
             return wire.failure(error)
 
     def _do(self, method: str, given: dict[str, Any]) -> Any:
-        ledger = self._ledger
+        queue = self._queue
         match method:
             case "greet" | "take":
                 return None
             case "claim":
-                return ledger.claim(**given)._trial_id
+                return trial_id(queue.claim(**given))
             case "write":
-                return ledger.write(given["trial_id"], wire.unpack(given["pending"]))
+                return queue.write(given["trial_id"], wire.unpack(given["pending"]))
             case "finish":
                 pending, state = wire.unpack(given["pending"]), TrialState[given["state"]]
-                return ledger.finish(given["trial_id"], pending, state, given["values"], given["owner"])
+                return queue.finish(given["trial_id"], pending, state, given["values"], given["owner"])
             case "counts":
-                return {state.name: count for state, count in ledger.counts(**given).items()}
+                return {state.name: count for state, count in queue.counts(**given).items()}
             case "grid_points_taken":
-                return sorted(ledger.grid_points_taken(**given))
+                return sorted(queue.grid_points_taken(**given))
             case "rename_study":
-                ledger.rename_study(**given)
+                queue.rename_study(**given)
                 return self._storage.forget()
             case "make_study" | "release" | "give_up" | "enqueue" | "renew" | "running":
-                return getattr(ledger, method)(**given)
+                return getattr(queue, method)(**given)
         raise StorageFailed(f"the server does not know '{method}': it is of another version")
 
 
-class _Turn:
-    """One client after the other, with the name of the one whose turn it is."""
+class _ClientLock:
+    """The lock between the clients of this server; it knows the name of the client that holds it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._places = threading.Semaphore(MAX_WAITING)
+        self._waiting = threading.Semaphore(MAX_WAITING)
         self._holder = ""
 
     @contextmanager
-    def of(self, who: str) -> Iterator[None]:
-        if not self._places.acquire(blocking=False):
+    def held_by(self, client: str) -> Iterator[None]:
+        if not self._waiting.acquire(blocking=False):
             raise WorkFailed(wire.BUSY)
         try:
             if not self._lock.acquire(timeout=LOCK_SECONDS):
@@ -203,12 +202,12 @@ class _Turn:
                     "end it if it hangs or is stopped, then start again"
                 )
             try:
-                self._holder = who
+                self._holder = client
                 yield
             finally:
                 self._lock.release()
         finally:
-            self._places.release()
+            self._waiting.release()
 
 
 def _process(context: grpc.ServicerContext) -> str:

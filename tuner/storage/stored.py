@@ -1,7 +1,7 @@
-"""Studies that a storage holds: loads one, its study file, and checks its attributes first.
+"""Loads a study and its study file from a storage, and checks their attributes.
 
-A storage may be shared, copied, or edited by hand; attributes of another kind than ours become one line
-here instead of an exception somewhere behind.
+Other programs and people may have written to a storage. An attribute of the wrong type is an error in one
+line here, not an exception later.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import optuna
 from tuner.base.errors import InputError, nearest
 from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
-from tuner.storage.records import LEASE, Records
+from tuner.storage.queue import LEASE
+from tuner.storage.records import Records
 from tuner.storage.study_store import FILE, ORIGIN, PATH, TOTAL
 
 CONFIRMED = "confirmed"  # study attribute: the trial that won on retraining, and its means
@@ -42,7 +43,7 @@ TRIAL: Mapping[str, tuple[type, ...]] = {
 
 
 def check(study: optuna.Study) -> None:
-    """Raises InputError, naming study, trial and attribute, for the first that is not of our kind."""
+    """Raises InputError with study, trial and attribute for the first attribute of the wrong type."""
     _check(f"study '{study.study_name}'", study.user_attrs, STUDY)
     for trial in study.get_trials(deepcopy=False):
         where = f"study '{study.study_name}', trial {trial.number}"
@@ -66,7 +67,7 @@ def _fail(where: str, name: str, expected: str, value: Any) -> None:
 
 
 def load_study(records: Records, name: str) -> optuna.Study:
-    """The study `name`; InputError names the ones that there are."""
+    """The study `name`; raises InputError with the names of all studies if there is no such study."""
     names = optuna.get_all_study_names(records)
     if name not in names:
         known = ", ".join(sorted(names)) or "none"
@@ -75,7 +76,7 @@ def load_study(records: Records, name: str) -> optuna.Study:
 
 
 def stored_file(study: optuna.Study) -> StudyFile:
-    """The study file that a study was made from, as the storage keeps it.
+    """The study file that a study was made from, from the study's attributes.
 
     Raises:
         InputError: the study was not made by this tuner, or its attributes were changed since.

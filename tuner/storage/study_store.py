@@ -1,4 +1,4 @@
-"""Making a study in the storage, and coming back to it: what it was made from, and what may change since."""
+"""Makes a study in the storage or opens it again, and checks that its study file did not change since."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from optuna.trial import TrialState
 from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
 from tuner.storage.allocate import STOPPED, TARGET
+from tuner.storage.leases import Observer
 from tuner.storage.records import Records
 
 FILE = "study_file"  # study attribute: the study file as plain values
 DIGEST = "digest"
-ORIGIN = "origin"  # where base values come from, overrides, data set: what a resumed study must share
+ORIGIN = "origin"  # base values, overrides, data set: must be the same when the study is resumed
 TOTAL = "run_cap"
 PRUNER = "pruner"
 PATH = "path"
-RETRAINED = (".confirm", ".verify")  # suffixes of the studies that retrain a study's best
+RETRAINED = (".confirm", ".verify")  # name suffixes of the studies that train a study's best trials again
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a study's trials rest on besides its file.
+    """The settings of a study's trials that are not in its study file.
 
     Attributes:
-        base: values beneath the space's.
+        base: values that the space replaces.
         base_from: where `base` comes from, in words ("winner of vocabulary_bucketing (trial 7)"), or "".
-        overrides: values above the space's (`--set`).
+        overrides: values that replace those of the space (`--set`).
         data: the data set's name and content hash, or "".
     """
 
@@ -61,17 +62,17 @@ def open_study(
     trials: int | None = None,
     default: Mapping[str, Any] | None = None,
 ) -> tuple[optuna.Study, int | None]:
-    """The study of `study_file` in the storage, made when it is not there yet.
+    """Opens the study of `study_file`; makes it if it does not exist.
 
     Args:
-        trials: finished trials wanted; None: what the study already wants, or the file's run_cap.
-        default: a configuration to try as trial 0 of a new study.
+        trials: how many finished trials are wanted; None: as before, or the file's run_cap.
+        default: the configuration of trial 0 of a new study.
 
     Returns:
-        The study, and the finished trials wanted (None: no end).
+        The study, and how many finished trials are wanted (None: no end).
 
     Raises:
-        InputError: the study was made from something else; the message is a diff.
+        InputError: the study was made with other settings; the message has the differences.
     """
     with records.lock:
         if study_file.name in optuna.get_all_study_names(records):
@@ -90,7 +91,7 @@ def open_study(
             study.set_user_attr(DIGEST, study_file.digest())
         stopped = str(stored.get(STOPPED) or "")
         if stopped and not stopped.startswith(TARGET):
-            study.set_user_attr(STOPPED, None)  # asked to go on in spite of the failures
+            study.set_user_attr(STOPPED, None)  # the user starts it again in spite of the failures
     return study, total
 
 
@@ -102,7 +103,7 @@ def _create(
         params = study_file.space.params_for(default, nearest=True)
         if params and not study_file.space.violated({**default, **study_file.space.config_of(params)}):
             fixed = params
-    records.make_study(
+    records.queue.make_study(
         study_file.name,
         objectives=[(metric.name, metric.goal) for metric in study_file.objectives],
         user_attrs={
@@ -136,7 +137,7 @@ def _check_same(study: optuna.Study, study_file: StudyFile, origin: Origin) -> N
 
 
 class ChangedStudy(InputError):
-    """A study that was begun with something else; `changes` is the diff, line by line."""
+    """The study was made with other settings; `changes` has the lines of the diff."""
 
     def __init__(self, name: str, done: int, changes: list[str]) -> None:
         self.changes = changes
@@ -161,12 +162,12 @@ def _lines(content: Any, path: str = "") -> list[str]:
 
 
 def set_aside(records: Records, name: str, results: Path, *, now: datetime | None = None) -> str | None:
-    """Renames a study, its run folders and W&B runs, so that one of its name can start afresh.
+    """Renames a study, its run folders and its W&B runs, so that a new study can have the name.
 
-    The studies that retrained its best go with it: they are of the old study's configurations.
+    Also renames the studies that trained its best trials again: they belong to the old study.
 
     Returns:
-        The new name; None when there is no such study.
+        The new name; None if there is no such study.
 
     Raises:
         InputError: agents are running its trials.
@@ -180,7 +181,7 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
     mark = next(mark for mark in marks if not any(f"{each}@{mark}" in names for each in ids))
     with records.lock:
         for each, study_id in ids.items():
-            counts = records.counts(study_id)
+            counts = records.queue.counts(study_id)
             if counts[TrialState.RUNNING] and _someone_is_there(records, study_id):
                 raise InputError(
                     f"study '{each}' is being run at this moment; stop its agents before --fresh"
@@ -196,8 +197,6 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
 
 
 def _someone_is_there(records: Records, study_id: int) -> bool:
-    from tuner.storage.leases import Observer
-
     observer = Observer()
-    leases = [(trial_id, lease) for trial_id, _, lease in records.running(study_id) if lease]
+    leases = [(trial_id, lease) for trial_id, _, lease in records.queue.running(study_id) if lease]
     return any(observer.gone(trial_id, lease) is None for trial_id, lease in leases)

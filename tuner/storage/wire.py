@@ -1,8 +1,8 @@
-"""What `remote` (client) and `serve` (server) say to each other, beside Optuna's own calls.
+"""The messages between `remote` (client) and `serve` (server), besides Optuna's own.
 
-Two methods of one gRPC service, JSON both ways. `Call` does one thing of the ledger. `Hold` takes the
-storage's lock and keeps it as long as its stream lives; what is asked on the stream is done by the lock's
-holder. A client that dies, or whose connection drops, ends its stream and with it loses the lock.
+One gRPC service with two methods; requests and answers are JSON. `Call` executes one method of `TrialQueue`.
+`Hold` takes the storage's lock and keeps it while its stream is open; requests on the stream are executed
+under the lock. If the client dies or the connection drops, the stream ends and the lock is released.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ from typing import Any
 from optuna.distributions import distribution_to_json, json_to_distribution
 
 from tuner.base.errors import InputError, WorkFailed
-from tuner.storage.ledger import Pending
 from tuner.storage.outage import StorageFailed, StorageUnreachable, cause_of, is_storage_error, is_unreachable
+from tuner.storage.queue import Pending
 
-SERVICE = "gcode_tuner.Ledger"
+SERVICE = "gcode_tuner.Ledger"  # the first name of `TrialQueue`; running servers answer to it
 CALL, HOLD = "Call", "Hold"
 PROCESS = "tuner-process"  # metadata: PID@HOST of the client
-BUSY = "busy"  # an error's kind: too many wait for the lock; ask again
+BUSY = "busy"  # the error when too many clients wait for the lock: ask again
 
 OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    ("grpc.keepalive_time_ms", 15_000),  # a peer that is cut off is noticed within half a minute
+    ("grpc.keepalive_time_ms", 15_000),  # a lost connection is noticed within half a minute
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-]
-"""Of both sides."""
+]  # of client and server
 
 ERRORS: dict[str, type[Exception]] = {
     kind.__name__: kind for kind in (InputError, WorkFailed, StorageFailed, StorageUnreachable, KeyError)
@@ -47,7 +46,7 @@ def request(method: str, arguments: Mapping[str, Any]) -> bytes:
 
 
 def failure(error: Exception) -> bytes:
-    """An error for the client; one that is neither the storage's nor ours goes back as StorageFailed too."""
+    """The answer for an error. The client raises one of ERRORS: StorageFailed for all other types."""
     if is_unreachable(error):
         return encode({"error": "StorageUnreachable", "message": f"the server's database: {cause_of(error)}"})
     if type(error).__name__ in ERRORS:
@@ -57,7 +56,7 @@ def failure(error: Exception) -> bytes:
 
 
 def result(reply: bytes) -> Any:
-    """What a reply says; raises what went wrong on the server."""
+    """The result in an answer; raises the error that the server sent."""
     content = json.loads(reply)
     if "error" in content:
         raise ERRORS.get(content["error"], StorageFailed)(content["message"])

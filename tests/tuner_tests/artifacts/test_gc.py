@@ -17,7 +17,8 @@ from tuner.artifacts import gc
 from tuner.artifacts.run_store import RunStore, place_for
 from tuner.definition.study_file import StudyFile
 from tuner.storage import leases, study_store
-from tuner.storage.records import LEASE, Records
+from tuner.storage.queue import LEASE
+from tuner.storage.records import Records
 
 MakeStudy = Callable[..., StudyFile]
 DEAD = 2**22 + 1  # no process has this id: Linux gives out none above 2**22

@@ -127,7 +127,7 @@ def test_a_killed_worker_costs_its_trial_alone_and_exactly_n_are_finished(
 ) -> None:
     def kill() -> None:
         found = study(url)
-        _, _, lease = open_records(url).running(found._study_id)[0]
+        _, _, lease = open_records(url).queue.running(found._study_id)[0]
         assert lease is not None
         worker = int(Path(f"/proc/{lease['pid']}/stat").read_text().rpartition(")")[2].split()[1])
         if place.kind != "local":  # there the parent is this process

@@ -157,9 +157,8 @@ def split(trials, direction="maximize"):
 
     study = optuna.create_study(direction=direction)
     study.add_trials(trials)
-    seen = samplers.ByProgress(study)
-    everything = seen._get_trials(deepcopy=False, states=None, use_cache=False)
-    better = [_split_trials(seen, everything, count)[0] for count in range(len(trials) + 1)]
+    ranked = samplers.by_progress(study.trials, study.direction)
+    better = [_split_trials(study, ranked, count)[0] for count in range(len(trials) + 1)]
     numbers = [{trial.number for trial in group} for group in better]
     return [(after - before).pop() for before, after in pairwise(numbers)]
 
@@ -188,8 +187,5 @@ def test_pruned_trials_stand_behind_complete_ones_by_progress(direction, sign):
 
 
 def test_without_constraints_trials_are_handed_on_as_they_are():
-    study = optuna.create_study()
-    study.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.5}))
-    (seen,) = samplers.ByProgress(study)._get_trials(deepcopy=False)
-    (there,) = study._get_trials(deepcopy=False)
-    assert seen is there
+    trials = [create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.5})]
+    assert samplers.by_progress(trials, optuna.study.StudyDirection.MAXIMIZE) == trials

@@ -9,7 +9,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tuner.storage.allocate import STOPPED, Allocator, Done, Wait
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.records import LEASE, Records
+from tuner.storage.queue import LEASE
+from tuner.storage.records import Records
 
 DEAD = replace(Owner.this_process(), pid=2**22 + 1, started="1")  # above the highest process id
 

@@ -129,7 +129,7 @@ def test_what_a_trial_reports_while_the_database_is_away_is_written_later(
         records.refresh()
         assert study.get_trials(deepcopy=False)[0].intermediate_values == {1: 0.5}  # a pruner goes on
         with pytest.raises(StorageFailed, match="Connection refused"), storage_errors(url):
-            other.counts(study._study_id)
+            other.queue.counts(study._study_id)
     finally:
         postgres.start()
     trial.report(0.75, 2)
@@ -234,7 +234,7 @@ def test_an_agent_that_starts_while_the_database_is_away_waits_for_it(
     )
     _wait_until_begun(process, records)
     study_id = records.get_study_id_from_name("small")
-    ((_, _, lease),) = records.running(study_id)
+    ((_, _, lease),) = records.queue.running(study_id)
     assert lease is not None
     postgres.stop()
     try:

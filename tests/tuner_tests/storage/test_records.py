@@ -8,7 +8,8 @@ from optuna.trial import Trial, TrialState
 
 from tuner.storage.access import open_records
 from tuner.storage.buffered import GivenAway
-from tuner.storage.records import LEASE, Records
+from tuner.storage.queue import LEASE
+from tuner.storage.records import Records
 
 
 def fill(trial: Trial) -> None:
@@ -125,7 +126,7 @@ def test_queued_trials_are_taken_oldest_first_each_once(records: Records) -> Non
     taken = [records.claim(study._study_id, user_attrs={}) for _ in range(4)]
     assert [trial.number for trial in taken] == [0, 1, 2, 3]
     assert [trial.system_attrs.get("fixed_params", {}).get("x") for trial in taken] == [0.1, 0.2, 0.3, None]
-    assert records.counts(study._study_id)[TrialState.RUNNING] == 4
+    assert records.queue.counts(study._study_id)[TrialState.RUNNING] == 4
 
 
 def test_parameters_that_were_ruled_out_leave_no_trace(records: Records) -> None:

@@ -17,7 +17,7 @@ from tuner.base.errors import InputError, WorkFailed
 from tuner.storage.access import default_url, open_database, open_records, storage_errors
 from tuner.storage.outage import StorageFailed, is_unreachable
 from tuner.storage.remote import address_of
-from tuner.storage.serve import _Turn, make_server
+from tuner.storage.serve import _ClientLock, make_server
 
 pytest.importorskip("grpc", reason="needs grpcio: pip install 'gcode-tuner[grpc]'")
 ROOT = Path(__file__).resolve().parents[3]
@@ -102,7 +102,7 @@ def test_a_client_without_the_server_waits_and_goes_on_with_the_next_one(tmp_pat
         records.claim(study._study_id, user_attrs={})
     assert is_unreachable(error.value)
     with pytest.raises(StorageFailed), storage_errors("there"):
-        records.counts(study._study_id)
+        records.queue.counts(study._study_id)
     server = start()
     claimed = records.patience.insist(lambda: records.claim(study._study_id, user_attrs={}))
     assert claimed.number == 0
@@ -111,18 +111,18 @@ def test_a_client_without_the_server_waits_and_goes_on_with_the_next_one(tmp_pat
 
 def test_the_client_whose_turn_it_is_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuner.storage.serve.LOCK_SECONDS", 0.05)
-    turn = _Turn()
+    client_lock = _ClientLock()
     inside, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with turn.of("process 7 on far"):
+        with client_lock.held_by("process 7 on far"):
             inside.set()
             leave.wait(10)
 
     thread = threading.Thread(target=hold)
     thread.start()
     inside.wait(10)
-    with pytest.raises(WorkFailed, match="process 7 on far has held the storage"), turn.of("me"):
+    with pytest.raises(WorkFailed, match="process 7 on far has held the storage"), client_lock.held_by("me"):
         pass
     leave.set()
     thread.join()

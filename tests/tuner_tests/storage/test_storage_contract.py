@@ -18,7 +18,8 @@ from optuna.trial import Trial, TrialState
 from tuner.base.errors import InputError
 from tuner.storage.access import default_url, find_records, open_database, open_records
 from tuner.storage.buffered import GivenAway
-from tuner.storage.records import LEASE, Records
+from tuner.storage.queue import LEASE
+from tuner.storage.records import Records
 
 ROOT = Path(__file__).resolve().parents[3]
 FreshDatabase = Callable[[], str]
@@ -64,7 +65,7 @@ def crowd(url: str, **order: Any) -> list[int]:
 
 
 def new_study(records: Records, name: str = "s") -> optuna.Study:
-    records.make_study(name, objectives=[("score", "maximize")], user_attrs={"note": [1]}, first=None)
+    records.queue.make_study(name, objectives=[("score", "maximize")], user_attrs={"note": [1]}, first=None)
     return optuna.load_study(study_name=name, storage=records, sampler=optuna.samplers.RandomSampler(seed=0))
 
 
@@ -127,7 +128,7 @@ def test_what_a_trial_wrote_is_what_others_read(url: str, records: Records) -> N
     records.flush(claimed._trial_id)
     records.flush(claimed._trial_id)
     assert records.renew(claimed._trial_id, {**lease, "beat": 1})
-    assert records.running(study._study_id) == [(claimed._trial_id, 0, {**lease, "beat": 1})]
+    assert records.queue.running(study._study_id) == [(claimed._trial_id, 0, {**lease, "beat": 1})]
     trial.set_user_attr("deep", {"a": [1, None]})
     trial.set_constraint("acc >= 1", 0.25)
     study.tell(trial, 0.75)
@@ -139,7 +140,7 @@ def test_what_a_trial_wrote_is_what_others_read(url: str, records: Records) -> N
     assert repr(sorted(theirs.intermediate_values.items())) == "[(1, 0.25), (2, nan), (3, inf)]"
     assert theirs.user_attrs["deep"] == {"a": [1, None]}
     assert theirs.datetime_complete is not None
-    assert open_records(url).counts(study._study_id)[TrialState.COMPLETE] == 1
+    assert open_records(url).queue.counts(study._study_id)[TrialState.COMPLETE] == 1
     assert not records.renew(claimed._trial_id, lease)
 
 
@@ -167,8 +168,8 @@ def test_an_end_that_was_written_but_not_acknowledged_may_be_written_again(recor
     trial.suggest_float("x", 0, 1)
     mine = records._open[claimed._trial_id]
     for _ in range(2):
-        assert records._ledger.finish(claimed._trial_id, mine.pending, TrialState.COMPLETE, [0.5], mine.owner)
-    assert not records._ledger.finish(
+        assert records.queue.finish(claimed._trial_id, mine.pending, TrialState.COMPLETE, [0.5], mine.lease)
+    assert not records.queue.finish(
         claimed._trial_id, mine.pending, TrialState.COMPLETE, [0.5], {"pid": 2, "beat": 0}
     )
 

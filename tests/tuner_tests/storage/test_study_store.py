@@ -20,7 +20,8 @@ from tuner.show.live import PlainView
 from tuner.storage import study_store
 from tuner.storage.allocate import STOPPED
 from tuner.storage.leases import Owner
-from tuner.storage.records import LEASE, Records
+from tuner.storage.queue import LEASE
+from tuner.storage.records import Records
 from tuner.storage.stored import stored_file
 from tuner.storage.study_store import Origin
 
@@ -30,7 +31,7 @@ MakeStudy = Callable[..., StudyFile]
 def test_a_study_is_made_whole_or_not_at_all(
     records: Records, make_study: MakeStudy, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records._ledger, "_queue", lambda *_: 1 / 0)  # as a kill would, in the middle
+    monkeypatch.setattr(records.queue, "_enqueue", lambda *_: 1 / 0)  # as a kill would, in the middle
     with pytest.raises(ZeroDivisionError):
         study_store.open_study(records, make_study(), origin, default={"x": 0.5, "y": "a"})
     assert optuna.get_all_study_names(records) == []

@@ -30,7 +30,7 @@ from tuner.run.agent import arrival
 from tuner.run.agent.order import Order
 from tuner.run.agent.trial import Ended, TrialRunner
 from tuner.search import pruners, samplers, stopping
-from tuner.storage import leases
+from tuner.storage import leases, optuna_private
 from tuner.storage.access import open_records, patience_with, storage_errors
 from tuner.storage.allocate import Allocator, Done, Wait
 from tuner.storage.records import Records
@@ -118,7 +118,7 @@ class Agent:
             grid = grid[: order.total]
         self._allocator = Allocator(
             self._records,
-            self._study._study_id,
+            optuna_private.study_id(self._study),
             owner=owner,
             observer=leases.Observer(term=order.term, since=self._records.patience.back_at),
             total=order.total,
@@ -169,14 +169,14 @@ class Agent:
                     self._link.send(event="idle")
                     self._link.wait(IDLE_SECONDS)
                     continue
-                self._run(Trial(self._study, found._trial_id))
+                self._run(Trial(self._study, optuna_private.trial_id(found)))
             return Done("asked to stop")
         finally:
             self._order.tracker.close()
 
     def _run(self, trial: Trial) -> None:
         self._link.send(event="start", number=trial.number)
-        self._heartbeat.watch(trial._trial_id)
+        self._heartbeat.watch(optuna_private.trial_id(trial))
         try:
             ended = self._runner.run(trial)
         finally:
@@ -212,7 +212,9 @@ def _connected(order: Order, stopping: Callable[[], bool]) -> tuple[Records, opt
         with storage_errors(order.url):
             study = optuna.load_study(study_name=order.study_file.name, storage=records)
             study.sampler = samplers.make(
-                order.study_file, _seed(order, records, study._study_id), known_start=order.known_start
+                order.study_file,
+                _seed(order, records, optuna_private.study_id(study)),
+                known_start=order.known_start,
             )
         return records, study
 

@@ -20,6 +20,7 @@ from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import RESULT, TRIAL
 from tuner.definition.study_file import StudyFile
 from tuner.search.pruners import Pruner
+from tuner.storage import optuna_private
 from tuner.storage.access import storage_errors
 from tuner.storage.buffered import GivenAway
 from tuner.storage.outage import is_storage_error
@@ -102,12 +103,12 @@ class TrialRunner:
             violated = space.violated(config)
             if not violated:
                 trial.set_user_attr("config_hash", _hash(config))
-                self.records.flush(trial._trial_id)
+                self.records.flush(optuna_private.trial_id(trial))
                 return config
-            self.records.discard_params(trial._trial_id)
-            trial = Trial(self.study, trial._trial_id)
-            trial._fixed_params = {}
-        self.records.release(trial._trial_id)
+            self.records.discard_params(optuna_private.trial_id(trial))
+            trial = Trial(self.study, optuna_private.trial_id(trial))
+            optuna_private.drop_fixed_params(trial)
+        self.records.release(optuna_private.trial_id(trial))
         raise InputError(
             f"{self.study_file.name}: {MAX_DRAWS} draws in a row broke requires '{violated[0]}'; "
             "the space leaves (nearly) nothing"
@@ -125,7 +126,7 @@ class TrialRunner:
             cause = report.raised or error  # an objective may have wrapped what `report` raised
             if isinstance(cause, PutBack):
                 run.finish("failed", {"put_back": True})
-                self.records.release(trial._trial_id)
+                self.records.release(optuna_private.trial_id(trial))
                 return Ended(trial.number, "put back")
             if isinstance(cause, GivenAway):
                 run.finish("failed", {"given_away": True})
@@ -248,7 +249,9 @@ class _Reporter:
         self.last.update(metrics)
         value = metrics.get(runner.study_file.objectives[0].name)
         if value is not None:
-            runner.records.set_trial_intermediate_value(trial._trial_id, epoch + 1, float(value))
+            runner.records.set_trial_intermediate_value(
+                optuna_private.trial_id(trial), epoch + 1, float(value)
+            )
         self._run.log(epoch, metrics)
         runner.on_epoch(trial.number, epoch, None if value is None else float(value))
         if runner.lost():
@@ -259,7 +262,7 @@ class _Reporter:
             raise PutBack
         if time.monotonic() - self._written > WRITE_SECONDS:
             with storage_errors(runner.study.study_name):
-                runner.records.flush(trial._trial_id)
+                runner.records.flush(optuna_private.trial_id(trial))
             self._written = time.monotonic()
         if value is not None and runner.pruner.should_prune(runner.study, trial):
             raise Pruned(runner.pruner.explain(runner.study, trial))

@@ -9,6 +9,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from tuner.definition.study_file import StudyFile
+from tuner.storage import optuna_private
 from tuner.storage.stored import stored_file
 from tuner.storage.study_store import FILE
 
@@ -57,7 +58,7 @@ def trial_note(trial: FrozenTrial, study_id: int) -> str:
         lines.append(f"- run folder: {plain(str(folder))}, below the results folder")
     files = [json.loads(v) for k, v in trial.system_attrs.items() if k.startswith(ARTIFACT)]
     links = [
-        f"[{plain(meta['filename'])}](/artifacts/{study_id}/{trial._trial_id}/{meta['artifact_id']})"
+        f"[{plain(meta['filename'])}](/artifacts/{study_id}/{optuna_private.trial_id(trial)}/{meta['artifact_id']})"
         for meta in files
         if meta
     ]

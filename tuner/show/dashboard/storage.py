@@ -19,11 +19,12 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.search import ranking
 from tuner.show.dashboard import notes, trial_files
+from tuner.storage import optuna_private
+from tuner.storage.optuna_private import FrozenStudy
 from tuner.storage.stored import stored_file
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
@@ -97,12 +98,12 @@ class DashboardStorage(BaseStorage):
         studies = []
         for study in self._storage.get_all_studies():
             shown = copy.copy(study)
-            shown.system_attrs = self._with_notes(study._study_id, study.system_attrs)
+            shown.system_attrs = self._with_notes(optuna_private.study_id(study), study.system_attrs)
             studies.append(shown)
-        return sorted(studies, key=lambda study: study._study_id)
+        return sorted(studies, key=lambda study: optuna_private.study_id(study))
 
     def _with_files(self, trial: FrozenTrial) -> FrozenTrial:
-        known = self._shown.get(trial._trial_id)
+        known = self._shown.get(optuna_private.trial_id(trial))
         if known is not None and known.user_attrs == trial.user_attrs:  # a study set aside moves its folders
             return known
         shown = copy.copy(trial)
@@ -115,12 +116,12 @@ class DashboardStorage(BaseStorage):
         folder = self.run_folder(trial)
         names = trial_files.available(folder, reports=len(trial.intermediate_values), made=self.made(folder))
         for name in names:
-            key = artifact_id(trial._trial_id, name)
+            key = artifact_id(optuna_private.trial_id(trial), name)
             meta = {"artifact_id": key, "filename": name, "mimetype": trial_files.media_type(name)}
             attrs[ARTIFACT + key] = json.dumps({**meta, "encoding": None})
-        shown._system_attrs = attrs
+        shown.system_attrs = attrs
         if trial.state.is_finished():
-            self._shown[trial._trial_id] = shown
+            self._shown[optuna_private.trial_id(trial)] = shown
         return shown
 
     def _with_notes(self, study_id: int, attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,10 +131,12 @@ class DashboardStorage(BaseStorage):
         if len(trials) > MOST_NOTED:
             return found
         for trial in trials:
-            version = f"dashboard:{trial._trial_id}:note_ver"
+            version = f"dashboard:{optuna_private.trial_id(trial)}:note_ver"
             if trial.state.is_finished() and version not in found:
                 found[version] = 1
-                found[f"dashboard:{trial._trial_id}:note_str:0"] = notes.trial_note(trial, study_id)
+                found[f"dashboard:{optuna_private.trial_id(trial)}:note_str:0"] = notes.trial_note(
+                    trial, study_id
+                )
         return found
 
     # -- what passes through

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tuner.base.errors import InputError
 from tuner.definition.loading import load_study_file, shipped
+from tuner.storage import optuna_private
 from tuner.storage.access import find_records, storage_errors
 from tuner.storage.allocate import finished
 from tuner.storage.study_store import TOTAL
@@ -46,7 +47,7 @@ def rows(url: str) -> list[Row]:
         records = find_records(url)
         if records is not None:
             for summary in optuna.get_all_study_summaries(records, include_best_trial=False):
-                counts = records.counts(summary._study_id)
+                counts = records.queue.counts(optuna_private.study_id(summary))
                 begun[summary.study_name] = (finished(counts), summary.user_attrs.get(TOTAL))
     found = []
     for name in shipped():

@@ -21,7 +21,7 @@ from tuner.run.plan import Plan
 from tuner.run.winner import config_of
 from tuner.search import ranking
 from tuner.show.status.cost import Cost, cost_of
-from tuner.storage import allocate, study_store
+from tuner.storage import allocate, optuna_private, study_store
 from tuner.storage.access import open_records, storage_errors
 from tuner.storage.allocate import finished
 from tuner.storage.records import Records
@@ -67,7 +67,7 @@ class StudyState:
 
 def state_of(records: Records, study: optuna.Study) -> StudyState:
     """Where `study` stands; counts alone for a study that was not made by this tuner."""
-    counts = records.counts(study._study_id)
+    counts = records.queue.counts(optuna_private.study_id(study))
     attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
     best, metric, so_far, whole = None, "value", [], None
     if study_store.FILE in attrs:
@@ -224,7 +224,7 @@ def show_end(plan: Plan, result: Result, console: Console) -> None:
         records = open_records(request.url)
         study = load_study(records, file.name)
         ranks = best_trials(study, file, request.results, top=3)
-        counts = records.counts(study._study_id)
+        counts = records.queue.counts(optuna_private.study_id(study))
     console.print(
         f"{study.study_name}: {result.reason}; {counts[TrialState.PRUNED]} of {result.finished} pruned, "
         f"{counts[TrialState.FAIL]} failed",

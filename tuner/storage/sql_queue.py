@@ -1,36 +1,43 @@
-"""The ledger in a database that this process has opened: each hand-over one transaction under the lock.
+"""The queue of trials in a database that this process opened; each hand-over is one transaction.
 
-This reaches into `optuna.storages._rdb` (pinned below 6 in pyproject.toml); the contract tests in
-tests/tuner_tests/test_records.py compare what it leaves in the database with Optuna's own writes.
+It writes to Optuna's tables. tests/tuner_tests/storage/test_records.py compares what is left there with what
+Optuna itself writes.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any, cast
 
 import sqlalchemy
 from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.orm import Session
 
 from tuner.storage.databases import Database
-from tuner.storage.ledger import FIXED, GRID_POINT, LEASE, METRIC_NAMES, RETRIES, RETRY_OF, Pending
 from tuner.storage.locks import StorageLock
+from tuner.storage.optuna_private import (
+    FIXED_PARAMS,
+    METRIC_NAMES,
+    add_trial,
+    frozen_trial,
+    models,
+    set_value,
+    transaction,
+)
+from tuner.storage.queue import GRID_POINT, LEASE, RETRIES, RETRY_OF, Pending
 
 
-class SqlLedger:
-    """The ledger in a database that this process has opened."""
+class SqlQueue:
+    """The queue of trials in a database."""
 
-    def __init__(self, backend: RDBStorage, database: Database) -> None:
-        self._backend = backend
+    def __init__(self, storage: RDBStorage, database: Database) -> None:
+        self._storage = storage
         self._database = database
         self.lock: StorageLock = database.lock
 
@@ -42,7 +49,7 @@ class SqlLedger:
         user_attrs: Mapping[str, Any],
         first: Mapping[str, Any] | None,
     ) -> None:
-        with self._change() as session:
+        with self._writing() as session:
             study = models.StudyModel(
                 study_name=name,
                 directions=[
@@ -59,11 +66,11 @@ class SqlLedger:
                 for key, value in attributes.items():
                     session.add(table(study_id=study.study_id, key=key, value_json=json.dumps(value)))
             if first is not None:
-                self._queue(session, cast(int, study.study_id), first, {"why": "default configuration"})
+                self._enqueue(session, cast(int, study.study_id), first, {"why": "default configuration"})
 
     def rename_study(self, study_id: int, old: str, new: str) -> None:
         attributes = models.TrialUserAttributeModel
-        with self._change() as session:
+        with self._writing() as session:
             session.execute(
                 sqlalchemy.update(models.StudyModel)
                 .where(models.StudyModel.study_id == study_id)
@@ -82,7 +89,7 @@ class SqlLedger:
     def claim(
         self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
     ) -> FrozenTrial:
-        with self._change() as session:
+        with self._writing() as session:
             query = (
                 sqlalchemy.select(models.TrialModel)
                 .where(models.TrialModel.study_id == study_id, models.TrialModel.state == TrialState.WAITING)
@@ -94,10 +101,10 @@ class SqlLedger:
                 template = create_trial(
                     state=TrialState.RUNNING,
                     user_attrs=dict(user_attrs),
-                    system_attrs={FIXED: dict(fixed)} if fixed is not None else {},
+                    system_attrs={FIXED_PARAMS: dict(fixed)} if fixed is not None else {},
                 )
                 template.datetime_start = datetime.now()
-                row = self._backend._get_prepared_new_trial(study_id, template, session)
+                row = add_trial(self._storage, session, study_id, template)
             else:
                 row.state = TrialState.RUNNING
                 row.datetime_start = datetime.now()
@@ -105,39 +112,39 @@ class SqlLedger:
                 self._write_attrs(session, models.TrialUserAttributeModel, trial_id, user_attrs)
             session.flush()
             session.expire(row)
-            return self._backend._build_frozen_trial_from_trial_model(row)
+            return frozen_trial(self._storage, row)
 
     def write(self, trial_id: int, pending: Pending) -> bool:
-        with self._change() as session:
+        with self._writing() as session:
             if not self._still_running(session, trial_id):
                 return False
             self._write(session, trial_id, pending)
         return True
 
     def finish(
-        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], owner: Mapping
+        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], lease: Mapping
     ) -> bool:
-        with self._change() as session:
+        with self._writing() as session:
             row = session.get(models.TrialModel, trial_id)
             if not self._still_running(session, trial_id):
-                if row is None or row.state is not state or not owner:
+                if row is None or row.state is not state or not lease:
                     return False
-                ended = self._backend._build_frozen_trial_from_trial_model(row)
-                return _same_owner(ended.user_attrs.get(LEASE), owner)
+                ended = frozen_trial(self._storage, row)
+                return _same_owner(ended.user_attrs.get(LEASE), lease)
             assert row is not None
             self._write(session, trial_id, pending)
             for objective, value in enumerate(values):
-                self._backend._set_trial_value_without_commit(session, row, objective, value)
+                set_value(self._storage, session, row, objective, value)
             row.state, row.datetime_complete = state, datetime.now()
         return True
 
     def release(self, trial_id: int) -> bool:
-        with self._change() as session:
+        with self._writing() as session:
             row = session.get(models.TrialModel, trial_id)
             if row is None or row.state is not TrialState.RUNNING:
                 return False
-            trial = self._backend._build_frozen_trial_from_trial_model(row)
-            fixed = trial.params or trial.system_attrs.get(FIXED)
+            trial = frozen_trial(self._storage, row)
+            fixed = trial.params or trial.system_attrs.get(FIXED_PARAMS)
             for table in (
                 models.TrialParamModel,
                 models.TrialIntermediateValueModel,
@@ -151,33 +158,33 @@ class SqlLedger:
                 )
             )
             if fixed:
-                self._write_attrs(session, models.TrialSystemAttributeModel, trial_id, {FIXED: fixed})
+                self._write_attrs(session, models.TrialSystemAttributeModel, trial_id, {FIXED_PARAMS: fixed})
             row.state = TrialState.WAITING
             row.datetime_start = None
         return True
 
     def give_up(self, trial_id: int, user_attrs: Mapping[str, Any], *, retries: int = 0) -> int | None:
-        with self._change() as session:
+        with self._writing() as session:
             row = session.get(models.TrialModel, trial_id)
             if row is None or row.state is not TrialState.RUNNING:
                 return None
-            trial = self._backend._build_frozen_trial_from_trial_model(row)
+            trial = frozen_trial(self._storage, row)
             self._write_attrs(session, models.TrialUserAttributeModel, trial_id, user_attrs)
             row.state, row.datetime_complete = TrialState.FAIL, datetime.now()
-            fixed = trial.params or trial.system_attrs.get(FIXED)
+            fixed = trial.params or trial.system_attrs.get(FIXED_PARAMS)
             tried = int(trial.user_attrs.get(RETRIES, 0))
             if fixed is None or tried >= retries:
                 return None
             kept = {key: trial.user_attrs[key] for key in (GRID_POINT,) if key in trial.user_attrs}
             attrs = {**kept, RETRY_OF: trial.number, RETRIES: tried + 1}
-            return self._queue(session, row.study_id, fixed, attrs)
+            return self._enqueue(session, row.study_id, fixed, attrs)
 
     def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
-        with self._change() as session:
-            return self._queue(session, study_id, fixed, user_attrs)
+        with self._writing() as session:
+            return self._enqueue(session, study_id, fixed, user_attrs)
 
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
-        with self._change() as session:
+        with self._writing() as session:
             if not self._still_running(session, trial_id):
                 return False
             self._write_attrs(session, models.TrialUserAttributeModel, trial_id, {LEASE: lease})
@@ -186,7 +193,7 @@ class SqlLedger:
     # -- counting
 
     def counts(self, study_id: int) -> dict[TrialState, int]:
-        with self._look() as session:
+        with self._reading() as session:
             query = (
                 sqlalchemy.select(models.TrialModel.state, sqlalchemy.func.count())
                 .where(models.TrialModel.study_id == study_id)
@@ -197,7 +204,7 @@ class SqlLedger:
 
     def running(self, study_id: int) -> list[tuple[int, int, dict[str, Any] | None]]:
         attributes = models.TrialUserAttributeModel
-        with self._look() as session:
+        with self._reading() as session:
             query = (
                 sqlalchemy.select(models.TrialModel.trial_id, models.TrialModel.number, attributes.value_json)
                 .outerjoin(
@@ -213,7 +220,7 @@ class SqlLedger:
 
     def grid_points_taken(self, study_id: int) -> set[int]:
         attributes = models.TrialUserAttributeModel
-        with self._look() as session:
+        with self._reading() as session:
             query = (
                 sqlalchemy.select(attributes.value_json)
                 .join(models.TrialModel, models.TrialModel.trial_id == attributes.trial_id)
@@ -222,29 +229,27 @@ class SqlLedger:
             return {int(json.loads(value)) for (value,) in session.execute(query)}
 
     def close(self) -> None:
-        self._backend.engine.dispose()
+        self._storage.engine.dispose()
         self._database.close()
 
     # -- statements
 
     @contextmanager
-    def _change(self) -> Iterator[Session]:
-        """A transaction of the lock's holder."""
-        with self.lock, self._database.session(self._backend) as session:
+    def _writing(self) -> Iterator[Session]:
+        """A transaction under the lock."""
+        with self.lock, self._database.session(self._storage) as session:
             yield session
 
-    @contextmanager
-    def _look(self) -> Iterator[Session]:
-        with _create_scoped_session(self._backend.scoped_session) as session:
-            yield session
+    def _reading(self) -> AbstractContextManager[Session]:
+        return transaction(self._storage.scoped_session)
 
-    def _queue(
+    def _enqueue(
         self, session: Session, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]
     ) -> int:
         template = create_trial(
-            state=TrialState.WAITING, user_attrs=dict(user_attrs), system_attrs={FIXED: dict(fixed)}
+            state=TrialState.WAITING, user_attrs=dict(user_attrs), system_attrs={FIXED_PARAMS: dict(fixed)}
         )
-        return int(self._backend._get_prepared_new_trial(study_id, template, session).number)
+        return int(add_trial(self._storage, session, study_id, template).number)
 
     def _still_running(self, session: Session, trial_id: int) -> bool:
         """Whether the trial is RUNNING; locks its row until the transaction ends."""
@@ -301,7 +306,7 @@ class SqlLedger:
         keys: Iterable[str],
         columns: Iterable[str],
     ) -> None:
-        """Repeating a write whose end was not seen leaves the same."""
+        """Inserts rows or updates existing ones, so that a write may be repeated."""
         if not rows:
             return
         statement = self._database.insert(table)
@@ -313,6 +318,6 @@ class SqlLedger:
         )
 
 
-def _same_owner(stored: Any, owner: Mapping[str, Any]) -> bool:
-    """Whether two leases are of one process: they differ in their beat at most."""
-    return isinstance(stored, Mapping) and {**stored, "beat": 0} == {**owner, "beat": 0}
+def _same_owner(stored: Any, lease: Mapping[str, Any]) -> bool:
+    """Whether two leases have the same owner: nothing but the beat may differ."""
+    return isinstance(stored, Mapping) and {**stored, "beat": 0} == {**lease, "beat": 0}

@@ -1,0 +1,279 @@
+"""What this project relies on beyond Optuna's public API, checked against the release that is installed.
+
+Run it against the oldest and the newest release that pyproject.toml allows before the bounds are changed.
+"""
+
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy
+from optuna.distributions import FloatDistribution
+from optuna.storages import RDBStorage
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from tuner.storage import optuna_private
+from tuner.storage.optuna_private import models
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> RDBStorage:
+    return RDBStorage(f"sqlite:///{tmp_path / 'studies.db'}")
+
+
+@pytest.fixture
+def study(database: RDBStorage) -> Study:
+    """The second study of its storage, so that its id is not 1."""
+    optuna.create_study(study_name="other", storage=database)
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    return optuna.create_study(study_name="s", storage=database, sampler=sampler)
+
+
+def test_every_name_is_tested_here() -> None:
+    source = Path(__file__).read_text()
+    assert [n for n in optuna_private.__all__ if f"optuna_private.{n}" not in source and n != "models"] == []
+
+
+def test_a_study_has_an_id_in_every_form(study: Study, database: RDBStorage) -> None:
+    (summary,) = [s for s in optuna.get_all_study_summaries(database) if s.study_name == "s"]
+    (frozen,) = [s for s in database.get_all_studies() if s.study_name == "s"]
+    assert isinstance(frozen, optuna_private.FrozenStudy)
+    expected = database.get_study_id_from_name("s")
+    assert [optuna_private.study_id(form) for form in (study, summary, frozen)] == [expected] * 3
+
+
+def test_a_trial_has_an_id_in_every_form(study: Study, database: RDBStorage) -> None:
+    trial = study.ask()
+    (frozen,) = study.trials
+    expected = database.get_trial_id_from_study_id_trial_number(optuna_private.study_id(study), 0)
+    assert optuna_private.trial_id(trial) == optuna_private.trial_id(frozen) == expected
+    assert Trial(study, expected).number == 0
+    assert trial.storage is database or trial.storage.get_trial(expected).number == 0
+
+
+def test_optuna_stores_attributes_under_the_names_that_we_write(study: Study, database: RDBStorage) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(["score"])
+    study.enqueue_trial({"x": 0.5})
+    trial = study.ask()
+    trial.set_constraint("acc >= 1", 0.25)
+    attributes = database.get_study_system_attrs(optuna_private.study_id(study))
+    assert attributes == {optuna_private.METRIC_NAMES: ["score"]}
+    attributes = database.get_trial_system_attrs(optuna_private.trial_id(trial))
+    assert attributes[optuna_private.FIXED_PARAMS] == {"x": 0.5}
+    assert attributes[f"{optuna_private.CONSTRAINT}acc >= 1"] == 0.25
+
+
+def test_optuna_reads_constraints_from_the_attribute_that_we_set() -> None:
+    trial = create_trial(value=1.0)
+    trial.system_attrs = {f"{optuna_private.CONSTRAINT}acc >= 1": 0.25}
+    assert trial.constraints == {"acc >= 1": 0.25}
+
+
+def test_a_queued_trial_takes_its_parameters_until_they_are_dropped(study: Study) -> None:
+    study.enqueue_trial({"x": 0.5, "y": 0.5})
+    trial = study.ask()
+    assert trial.suggest_float("x", 0, 1) == 0.5
+    optuna_private.drop_fixed_params(trial)
+    assert trial.suggest_float("y", 0, 1) != 0.5
+
+
+def test_the_cache_of_a_database_can_be_emptied(study: Study, database: RDBStorage) -> None:
+    cached = optuna_private.CachedStorage(database)
+    id_ = optuna_private.study_id(study)
+    study.add_trial(create_trial(value=1.0))
+    assert cached.get_study_name_from_id(id_) == "s"
+    assert len(cached.get_all_trials(id_)) == 1
+    with optuna_private.transaction(database.scoped_session) as session:
+        session.execute(sqlalchemy.update(models.StudyModel).values(study_name="new").filter_by(study_id=id_))
+        session.execute(sqlalchemy.delete(models.TrialModel))
+    assert cached.get_study_name_from_id(id_) == "s"
+    cached.forget()
+    assert cached.get_study_name_from_id(id_) == "new"
+    assert cached.get_all_trials(id_) == []
+
+
+@pytest.fixture
+def grpc_storage(database: RDBStorage) -> Iterator[optuna_private.GrpcStorage]:
+    grpc = pytest.importorskip("grpc", reason="needs grpcio: pip install 'gcode-tuner[grpc]'")
+    server = grpc.server(ThreadPoolExecutor(4))
+    optuna_private.add_storage_service(server, database)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield optuna_private.GrpcStorage(channel)
+    server.stop(grace=None).wait()
+
+
+def test_a_server_answers_a_client_on_our_channel(
+    grpc_storage: optuna_private.GrpcStorage, database: RDBStorage
+) -> None:
+    study = optuna.create_study(study_name="s", storage=grpc_storage)
+    study.tell(study.ask(), 0.5)
+    assert [trial.value for trial in optuna.load_study(study_name="s", storage=database).trials] == [0.5]
+
+
+def test_the_cache_of_a_client_can_be_emptied(
+    grpc_storage: optuna_private.GrpcStorage, study: Study, database: RDBStorage
+) -> None:
+    study.add_trial(create_trial(value=1.0))
+    id_ = optuna_private.study_id(study)
+    assert len(grpc_storage.get_all_trials(id_)) == 1
+    with optuna_private.transaction(database.scoped_session) as session:
+        session.execute(sqlalchemy.delete(models.TrialModel))
+    assert len(grpc_storage.get_all_trials(id_)) == 1
+    grpc_storage.forget()
+    assert grpc_storage.get_all_trials(id_) == []
+
+
+def test_a_transaction_is_written_whole_or_not_at_all(study: Study, database: RDBStorage) -> None:
+    def add_two(names: list[str]) -> None:
+        with optuna_private.transaction(database.scoped_session) as session:
+            for name in names:
+                session.add(models.StudyModel(study_name=name))
+                session.flush()
+
+    add_two(["a", "b"])
+    with pytest.raises(sqlalchemy.exc.IntegrityError):
+        add_two(["c", "s"])
+    assert {"a", "b"} <= set(optuna.get_all_study_names(database))
+    assert "c" not in optuna.get_all_study_names(database)
+
+
+def test_a_transaction_may_run_on_a_connection_of_ours(study: Study, database: RDBStorage) -> None:
+    from sqlalchemy.orm import Session
+
+    with database.engine.connect() as connection:
+        with optuna_private.transaction(lambda: Session(bind=connection)) as session:
+            session.add(models.StudyModel(study_name="ours"))
+        with (
+            pytest.raises(optuna.exceptions.StorageInternalError),
+            optuna_private.transaction(lambda: Session(bind=connection)) as session,
+        ):
+            session.execute(sqlalchemy.text("SELECT 1 FROM no_table"))
+    assert "ours" in optuna.get_all_study_names(database)
+
+
+def test_optuna_reads_the_rows_of_a_study_that_we_write(database: RDBStorage) -> None:
+    with optuna_private.transaction(database.scoped_session) as session:
+        directions = [models.StudyDirectionModel(objective=0, direction=StudyDirection.MAXIMIZE)]
+        row = models.StudyModel(study_name="ours", directions=directions)
+        session.add(row)
+        session.flush()
+        of_study = {"study_id": row.study_id, "key": "note"}
+        session.add(models.StudyUserAttributeModel(**of_study, value_json="[1]"))
+        session.add(models.StudySystemAttributeModel(**of_study, value_json='"ours"'))
+    study = optuna.load_study(study_name="ours", storage=database)
+    assert study.direction is StudyDirection.MAXIMIZE
+    assert study.user_attrs == {"note": [1]}
+    assert database.get_study_system_attrs(optuna_private.study_id(study)) == {"note": "ours"}
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "unique"),
+    [
+        (models.TrialParamModel, "param_value distribution_json", ("trial_id", "param_name")),
+        (models.TrialUserAttributeModel, "value_json", ("trial_id", "key")),
+        (models.TrialSystemAttributeModel, "value_json", ("trial_id", "key")),
+        (
+            models.TrialIntermediateValueModel,
+            "intermediate_value intermediate_value_type",
+            ("trial_id", "step"),
+        ),
+        (models.TrialModel, "number study_id state datetime_start datetime_complete", ()),
+    ],
+)
+def test_tables_have_the_columns_that_we_write(table: type, columns: str, unique: tuple[str, ...]) -> None:
+    there = sqlalchemy.inspect(table).local_table
+    assert {*columns.split(), *unique} <= set(there.columns.keys())
+    constraints = [c for c in there.constraints if isinstance(c, sqlalchemy.UniqueConstraint)]
+    assert not unique or set(unique) in [set(constraint.columns.keys()) for constraint in constraints]
+
+
+@pytest.mark.parametrize("value", [0.5, float("nan"), float("inf")])
+def test_an_intermediate_value_is_stored_as_a_number_and_its_kind(value: float) -> None:
+    table = models.TrialIntermediateValueModel
+    stored, kind = table.intermediate_value_to_stored_repr(value)
+    assert stored is None or isinstance(stored, float)
+    assert repr(table.stored_repr_to_intermediate_value(stored, kind)) == repr(value)
+
+
+def test_trials_are_added_under_the_next_number_and_read_back(study: Study, database: RDBStorage) -> None:
+    study.ask()
+    template = create_trial(
+        state=TrialState.WAITING,
+        params={"x": 0.5},
+        distributions={"x": FloatDistribution(0, 1)},
+        user_attrs={"note": 1},
+        system_attrs={optuna_private.FIXED_PARAMS: {"x": 0.5}},
+    )
+    with optuna_private.transaction(database.scoped_session) as session:
+        row = optuna_private.add_trial(database, session, optuna_private.study_id(study), template)
+        session.flush()
+        session.expire(row)
+        read = optuna_private.frozen_trial(database, row)
+    assert (read.number, read.state) == (1, TrialState.WAITING)
+    assert (read.params, read.user_attrs, read.system_attrs) == (
+        template.params,
+        template.user_attrs,
+        template.system_attrs,
+    )
+    assert read == study.trials[1]
+
+
+def test_values_and_the_end_of_a_trial_are_written_to_its_row(study: Study, database: RDBStorage) -> None:
+    trial = study.ask()
+    with optuna_private.transaction(database.scoped_session) as session:
+        row = session.get(models.TrialModel, optuna_private.trial_id(trial))
+        assert row is not None
+        optuna_private.set_value(database, session, row, 0, 0.75)
+        row.state = TrialState.COMPLETE
+    assert (study.trials[0].state, study.trials[0].value) == (TrialState.COMPLETE, 0.75)
+
+
+class FirstFive(optuna_private.TPESampler):
+    """Learns from the first five trials, and weighs one of those that are not the best."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=0, n_startup_trials=6, multivariate=True)
+        self.states: set[TrialState] = set()
+        self.others: list[list[int]] = []
+
+    def learned_from(self, study: Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        assert study.direction is StudyDirection.MINIMIZE
+        self.states |= {trial.state for trial in trials}
+        return trials[:5]
+
+    def weighed(self, others: list[FrozenTrial]) -> list[FrozenTrial]:
+        self.others.append(sorted(trial.number for trial in others))
+        return others[:1]
+
+
+def test_tpe_learns_from_the_trials_that_a_subclass_chooses() -> None:
+    sampler = FirstFive()
+    study = optuna.create_study(sampler=sampler)
+    for number in range(10):
+        trial = study.ask()
+        x = trial.suggest_float("x", 0, 1)
+        trial.report(x, 1)
+        study.tell(trial, x if number % 2 else None, TrialState.COMPLETE if number % 2 else TrialState.PRUNED)
+    assert {TrialState.COMPLETE, TrialState.PRUNED} <= sampler.states
+    assert len(sampler.others) == 4  # the trials after the six random ones
+    for numbers in sampler.others:
+        assert 0 < len(numbers) < 5
+        assert set(numbers) < set(range(5))
+
+
+def test_tpe_without_a_subclass_is_optunas() -> None:
+    drawn = []
+    for kind in (optuna.samplers.TPESampler, optuna_private.TPESampler):
+        study = optuna.create_study(sampler=kind(seed=0, n_startup_trials=5))
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=12)
+        drawn.append([trial.params["x"] for trial in study.trials])
+    assert drawn[0] == drawn[1]

@@ -1,0 +1,189 @@
+"""Everything that this project uses of Optuna beyond its public API; no other file of `tuner` may.
+
+Optuna has no public API for several writes in one transaction, trials that pass from one agent to another, a
+gRPC channel with keepalive, and a TPE that ranks pruned trials by their progress.
+Private names may change in any minor release. pyproject.toml therefore allows the minor releases with which
+tests/tuner_tests/storage/test_optuna_private.py has passed: 5.0.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, cast
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.study import Study, StudySummary
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import grpc
+    from sqlalchemy.orm import Session
+
+__all__ = [
+    "CONSTRAINT",
+    "FIXED_PARAMS",
+    "METRIC_NAMES",
+    "CachedStorage",
+    "FrozenStudy",
+    "GrpcStorage",
+    "TPESampler",
+    "add_storage_service",
+    "add_trial",
+    "drop_fixed_params",
+    "frozen_trial",
+    "models",
+    "set_value",
+    "study_id",
+    "transaction",
+    "trial_id",
+]
+
+# Attributes under which Optuna itself stores something
+METRIC_NAMES = "study:metric_names"  # of a study: the names of its objectives
+FIXED_PARAMS = "fixed_params"  # of a trial: the parameters that a queued trial must take
+CONSTRAINT = "constraints:"  # of a trial, followed by a name: by how much it misses the constraint
+
+
+# -- studies and trials
+
+
+def study_id(study: Study | StudySummary | FrozenStudy) -> int:
+    """The study's id in its storage."""
+    return study._study_id
+
+
+def trial_id(trial: Trial | FrozenTrial) -> int:
+    """The trial's id in its storage; unlike its number it is unique among all studies."""
+    return trial._trial_id
+
+
+def drop_fixed_params(trial: Trial) -> None:
+    """Lets the sampler draw the parameters that a queued trial had to take."""
+    trial._fixed_params = {}
+
+
+# -- storages; gRPC is imported in functions because it may not be installed
+
+
+class CachedStorage(_CachedStorage):
+    """Optuna's cache of the trials in a database."""
+
+    def forget(self) -> None:
+        """Empties the cache. Called when studies were changed behind Optuna's back."""
+        with self._lock:
+            self._studies.clear()
+            self._trial_id_to_study_id_and_number.clear()
+            self._study_id_and_number_to_trial_id.clear()
+
+
+class GrpcStorage(GrpcStorageProxy):
+    """Optuna's gRPC client, with its own cache, on a channel that the caller made."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._given_channel = channel
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            super().__init__()
+
+    def _setup(self) -> None:
+        from optuna.storages._grpc.auto_generated import api_pb2_grpc
+        from optuna.storages._grpc.client import GrpcClientCache
+
+        self._channel = self._given_channel
+        self._stub = api_pb2_grpc.StorageServiceStub(self._channel)
+        self._cache = GrpcClientCache(self._stub)
+
+    def forget(self) -> None:
+        """Empties the cache."""
+        with self._cache.lock:
+            self._cache.studies.clear()
+
+
+def add_storage_service(server: grpc.Server, storage: BaseStorage) -> None:
+    """Lets `server` answer the calls of `GrpcStorage` from `storage`."""
+    from optuna.storages._grpc.auto_generated import api_pb2_grpc
+    from optuna.storages._grpc.servicer import OptunaStorageProxyService
+
+    api_pb2_grpc.add_StorageServiceServicer_to_server(OptunaStorageProxyService(storage), server)
+
+
+# -- statements of a transaction
+
+
+def transaction(make_session: Callable[[], Session]) -> AbstractContextManager[Session]:
+    """A session that is committed at the end; its errors are raised as Optuna raises them."""
+    return _create_scoped_session(cast(Any, make_session))
+
+
+def add_trial(storage: RDBStorage, session: Session, study_id: int, trial: FrozenTrial) -> models.TrialModel:
+    """Adds `trial` to the study under the next number."""
+    return storage._get_prepared_new_trial(study_id, trial, session)
+
+
+def frozen_trial(storage: RDBStorage, row: models.TrialModel) -> FrozenTrial:
+    """The trial of a row of the table of trials."""
+    return storage._build_frozen_trial_from_trial_model(row)
+
+
+def set_value(
+    storage: RDBStorage, session: Session, row: models.TrialModel, objective: int, value: float
+) -> None:
+    """Sets the value of a trial's objective, counted from 0."""
+    storage._set_trial_value_without_commit(session, row, objective, value)
+
+
+# -- TPE
+
+
+class TPESampler(optuna.samplers.TPESampler):
+    """Optuna's TPE; a subclass may change what it learns from."""
+
+    def learned_from(self, study: Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """The trials that TPE divides into better and other ones: `trials`, or others in their place."""
+        return trials
+
+    def weighed(self, others: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Those of the other trials whose density TPE estimates."""
+        return others
+
+    def _sample(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        seen = _StudyAsLearned(study, self.learned_from)
+        return super()._sample(cast(Study, seen), trial, search_space)
+
+    def _build_parzen_estimator(
+        self,
+        study: Study,
+        search_space: dict[str, BaseDistribution],
+        trials: list[FrozenTrial],
+        handle_below: bool,
+    ) -> Any:
+        kept = trials if handle_below else self.weighed(trials)
+        return super()._build_parzen_estimator(study, search_space, kept, handle_below)
+
+
+class _StudyAsLearned:
+    """`study`, where TPE finds the trials that `learned_from` returns."""
+
+    def __init__(
+        self, study: Study, learned_from: Callable[[Study, list[FrozenTrial]], list[FrozenTrial]]
+    ) -> None:
+        self._study = study
+        self._learned_from = learned_from
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def _get_trials(self, **options: Any) -> list[FrozenTrial]:
+        return self._learned_from(self._study, self._study._get_trials(**options))

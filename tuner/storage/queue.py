@@ -1,0 +1,122 @@
+"""The queue of trials: which trial waits, which agent runs it, and what happens when that agent dies.
+
+Optuna has no calls for this. `sql_queue` implements `TrialQueue` in a database, `remote` through a server
+(`python -m tuner serve`). A trial is written only while it is RUNNING. So an agent that was taken for dead
+and wakes up cannot overwrite the trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.storage.locks import StorageLock
+
+LEASE = "lease"  # user attribute: the process that runs the trial
+GRID_POINT = "grid_point"  # user attribute: index of the trial's point in a grid
+RETRY_OF = "retry_of"  # user attribute: number of the trial whose agent died
+RETRIES = "retries"  # user attribute: how often the configuration was queued again
+
+
+@dataclass
+class Pending:
+    """The part of a running trial that is not written yet."""
+
+    params: dict[str, tuple[float, BaseDistribution]] = field(default_factory=dict)
+    user_attrs: dict[str, Any] = field(default_factory=dict)
+    system_attrs: dict[str, Any] = field(default_factory=dict)
+    reports: dict[int, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.params or self.user_attrs or self.system_attrs or self.reports)
+
+
+class TrialQueue(Protocol):
+    """Gives trials to agents in any process and on any host; each method is one transaction."""
+
+    @property
+    def lock(self) -> StorageLock:
+        """Held by every method that writes. Hold it yourself around several calls that belong together."""
+
+    def make_study(
+        self,
+        name: str,
+        *,
+        objectives: Sequence[tuple[str, str]],
+        user_attrs: Mapping[str, Any],
+        first: Mapping[str, Any] | None,
+    ) -> None:
+        """Makes a study, its attributes and its first queued trial in one transaction.
+
+        Args:
+            objectives: name and goal ("minimize" or "maximize") of each objective.
+            first: parameters of the trial that runs first (the default configuration); None: no such trial.
+        """
+
+    def rename_study(self, study_id: int, old: str, new: str) -> None:
+        """Gives a study another name, also in the run folders of its trials."""
+
+    def claim(
+        self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
+    ) -> FrozenTrial:
+        """Takes the oldest queued trial, or makes a new one.
+
+        Args:
+            user_attrs: attributes of the claimed trial, with its lease.
+            fixed: parameters of a new trial (a grid point); None: take the oldest queued trial, if any.
+
+        Returns:
+            The trial, which is RUNNING and has its lease.
+        """
+
+    def write(self, trial_id: int, pending: Pending) -> bool:
+        """Writes a part of a RUNNING trial; False: it is no longer RUNNING (it was given away)."""
+
+    def finish(
+        self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], lease: Mapping
+    ) -> bool:
+        """Writes the rest of a RUNNING trial and its end; False: it was given away.
+
+        Call it again if it is not known whether it succeeded. `lease`, with which the trial was claimed,
+        shows whether this process has ended the trial, or another.
+        """
+
+    def release(self, trial_id: int) -> bool:
+        """Puts a RUNNING trial back into the queue, as if it had never started; False: it is no longer ours.
+
+        It keeps its parameters, so that the next agent runs the same configuration.
+        """
+
+    def give_up(self, trial_id: int, user_attrs: Mapping[str, Any], *, retries: int = 0) -> int | None:
+        """Ends a RUNNING trial whose owner is gone as FAIL, and queues a new trial with its configuration.
+
+        Args:
+            user_attrs: written to the failed trial (what happened to its owner).
+            retries: how often a configuration may be queued again; 0: never.
+
+        Returns:
+            The number of the queued trial. None if no trial was queued, because the trial was no longer
+            RUNNING, had no parameters yet, or its configuration was queued `retries` times already.
+        """
+
+    def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
+        """Queues a trial with the parameters `fixed`; returns its number."""
+
+    def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
+        """Writes the next beat of a lease; False: the trial is no longer RUNNING (it was given away)."""
+
+    def counts(self, study_id: int) -> dict[TrialState, int]:
+        """How many trials are in each state; every state is a key."""
+
+    def running(self, study_id: int) -> list[tuple[int, int, dict[str, Any] | None]]:
+        """`(trial id, number, lease)` of each RUNNING trial; a trial that other code started has no lease."""
+
+    def grid_points_taken(self, study_id: int) -> set[int]:
+        """Indices of the grid points that have a trial, in any state."""
+
+    def close(self) -> None:
+        """Closes the connections; the next call opens new ones."""
