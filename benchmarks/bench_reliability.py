@@ -552,7 +552,8 @@ def drive(arguments: list[str]) -> int:
 
     from tuner.base.command_line import run_command
     from tuner.definition.loading import load_study_file
-    from tuner.run.launch import Request, launch
+    from tuner.run import launch
+    from tuner.run.request import Request
     from tuner.show.live import PlainView
     from tuner.storage.access import default_url
 
@@ -572,7 +573,7 @@ def drive(arguments: list[str]) -> int:
             term=options.term,
             min_free=0,
         )
-        result = launch(request, PlainView(Console(stderr=True, width=200)))
+        result = launch.run(request, PlainView(Console(stderr=True, width=200)))
         if result.interrupted:
             raise KeyboardInterrupt
         if not result.fine:

@@ -31,7 +31,6 @@ TUNER_KEYS = (
         "purpose",
         "cost",
         "expectation",
-        "on",
         "objective",
         "workload",
         "resources",
@@ -45,6 +44,7 @@ TUNER_KEYS = (
     ),
     *("requires", "when", "points", "constraints", "objectives", "front", "hypotheses"),
 )
+OLDER_KEYS = ("on",)  # of files written before 0.2
 METHODS = ("bayes", "random", "grid", "custom")
 SAMPLERS = ("tpe", "random", "grid", "gp", "cmaes", "nsgaii", "qmc", "auto")
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<prefix>[kKMGT])(?P<binary>i)?)?B?")
@@ -57,7 +57,7 @@ def parse_study(path: Path) -> StudyFile:
     top = yaml_source.read(path)
     top.only((*WANDB_KEYS, "tuner"), "key")
     own = top.section("tuner") if "tuner" in top else Section(path, {}, ("tuner",))
-    own.only(TUNER_KEYS, "key")
+    own.only((*TUNER_KEYS, *OLDER_KEYS), "key")
 
     method = top.choice("method", METHODS)
     if method is None:

@@ -102,13 +102,6 @@ BAD = {
     MINIMAL + "tuner:\n  sampler: tpee": (7, "did you mean 'tpe'?"),
     MINIMAL + "tuner:\n  hypotheses:\n  - claim: x": (8, "'tuner.hypotheses.where': missing"),
     MINIMAL.replace("random", "grid"): (4, "parameter 'lr': a grid needs values"),
-    MINIMAL.replace("program: train.py\n", ""): (4, "'parameters.lr': no option of the model"),
-    "method: random\nparameters:\n  dropuot: {min: 0.0, max: 0.5}": (3, "did you mean 'dropout'?"),
-    "method: random\nparameters:\n  dropout: {min: 0.0, max: 1.5}": (
-        3,
-        "'parameters.dropout': expected 0 to 0.95, got 1.5",
-    ),
-    "method: random\nparameters:\n  optimizer: {values: [adamm]}": (3, "did you mean 'adam'?"),
     "method: bayes\nparameters: {dropout: {min: 0.0, max: 0.5}}": (1, "'metric': missing"),
     "method: random\nparameters: [1, 2": (2, "not YAML"),
     "method: random\nparameters:\n a: 1\n a: 2": (4, "not YAML: found duplicate key"),

@@ -108,14 +108,10 @@ def test_a_sampler_that_needs_a_package_says_which(study_of):
 
 
 def test_the_search_model_is_asked_sooner_where_the_first_trial_is_known_to_be_good(tmp_path):
-    unknown, known = tmp_path / "theirs.yaml", tmp_path / "ours.yaml"
-    unknown.write_text(SWEEP.format(sampler="tpe").replace("  when", "  base: {}\n  when"))
-    known.write_text(
-        "method: bayes\nmetric: {name: val/overall_acc, goal: maximize}\n"
-        "parameters: {dropout: {min: 0.0, max: 0.5}}\n"
-    )
-    startup = [samplers.make(load_study_file(path), 0) for path in (unknown, known)]
-    assert not load_study_file(unknown).starts_from_known and load_study_file(known).starts_from_known
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SWEEP.format(sampler="tpe"))
+    file = load_study_file(path)
+    startup = [samplers.make(file, 0, known_start=known)._base for known in (False, True)]
     assert startup[1]._n_startup_trials == samplers.STARTUP_TRIALS_FROM_KNOWN < samplers.STARTUP_TRIALS
 
 

@@ -1,0 +1,90 @@
+"""Our network as a workload: what of a study file it checks, reads and repeats."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model.config import Config
+from model.recordings import Recordings
+from model.workload import Training
+from tuner.base.errors import InputError
+from tuner.definition.loading import load_study_file
+from tuner.workloads.registry import workload_of
+
+Load = Callable[[str], Training]
+
+STUDY = """\
+method: random
+metric: {name: loss, goal: minimize}
+parameters:
+"""
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """The workload of a study of the given parameters."""
+
+    def make(parameters: str) -> Training:
+        path = tmp_path / "sweep.yaml"
+        path.write_text(STUDY + textwrap.indent(parameters, "  ") + "\n")
+        found = workload_of(load_study_file(path))
+        assert isinstance(found, Training)
+        return found
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("parameters", "line", "message"),
+    [
+        ("lr: {min: 1.0e-4, max: 1.0}", 4, "'parameters.lr': no option of the model"),
+        ("seed: {values: [1]}\ndropuot: {min: 0.0, max: 0.5}", 5, "did you mean 'dropout'?"),
+        ("dropout: {min: 0.0, max: 1.5}", 4, "'parameters.dropout': expected 0 to 0.95, got 1.5"),
+        ("optimizer: {values: [adamm]}", 4, "did you mean 'adam'?"),
+    ],
+)
+def test_a_parameter_that_the_network_lacks_is_one_line(
+    load: Load, parameters: str, line: int, message: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        load(parameters).check()
+    found = str(caught.value)
+    assert "\n" not in found and message in found
+    assert f"sweep.yaml:{line}: " in found
+
+
+def test_values_that_are_judged_together_are_left_to_requires(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        f"{STUDY}  d_model: {{min: 3, max: 96}}\n  heads: {{min: 1, max: 8}}\n"
+        "tuner: {requires: ['d_model % heads == 0']}\n"
+    )
+    workload_of(load_study_file(path)).check()
+
+
+def test_trial_0_is_a_plain_run_of_the_studys_length(load: Load) -> None:
+    workload = load("dropout: {min: 0.0, max: 0.5}")
+    assert workload.defaults() == Config().to_dict()
+    assert workload.whole_trial(18) == {"epochs": 18}
+
+
+def test_a_repetition_changes_the_seed_and_the_split(load: Load) -> None:
+    workload = load("dropout: {min: 0.0, max: 0.5}")
+    assert workload.reseeded({"split_seed": 7}, 2) == {"seed": 2002, "split_seed": 9}
+    assert workload.seeded({}, 5) == {"seed": 5}
+
+
+def test_a_data_set_binds_a_study_and_travels(
+    load: Load, tiny_recordings: Recordings, tmp_path: Path
+) -> None:
+    workload, said = load("dropout: {min: 0.0, max: 0.5}"), list[str]()
+    found = workload.inputs(tiny_recordings.folder, tmp_path, said.append)
+    assert (found.binding, found.travels, found.digest) == (True, True, tiny_recordings.content_hash)
+    assert tiny_recordings.folder is not None
+    assert workload.digest_of(tiny_recordings.folder, arrived=True) == found.digest
+    with pytest.raises(InputError, match="no data set there; make one with"):
+        workload.inputs(tmp_path / "absent", tmp_path, said.append)
