@@ -22,9 +22,9 @@ import torch
 from plain_loop import PlainLoop
 
 from model.config import Config
+from model.data_sets import default_data
 from model.evaluate import evaluate
 from model.network import parameter_count
-from model.recordings import default_data
 from model.task import Task, prepare
 from model.trainer import _Run
 

@@ -74,7 +74,7 @@ def check_channels(
 
 def _in_words(missing: Sequence[str], channels: Sequence[str]) -> str:
     """Boards that are missing as a whole, then single channels."""
-    from model.recording_files import board_of
+    from model.data_layout import board_of
 
     gone = set(missing)
     members: dict[str, list[str]] = {}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from inference.layout import check_channels
 from inference.output import json_line
 from inference.pipeline import ALTERNATIVES, DecodedWindow, Decoder
-from model.recording_files import board_of
+from model.data_layout import board_of
 from model.recordings import NO_LINE, Recording, Recordings
 from model.windows import Windows
 from tuner.base.errors import InputError

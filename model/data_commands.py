@@ -16,8 +16,9 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from model.data_sets import default_data, synthesize
 from model.importing import import_recordings
-from model.recordings import SIMULATOR, Recordings, default_data
+from model.recordings import SIMULATOR, Recordings
 
 PLAIN_SECONDS = 5.0  # between two lines of progress where there is no terminal
 NEXT = "next: python -m tuner study loss_weighting --data {}"
@@ -51,7 +52,7 @@ def run_import(options: argparse.Namespace) -> None:
 
 def run_synthesize(options: argparse.Namespace) -> None:
     """Writes the simulator's recordings, as a data set or as CSV files."""
-    from model.simulator import OPERATIONS, Simulation, synthesize, synthesize_csv
+    from model.simulator import OPERATIONS, Simulation, synthesize_csv
 
     simulation = Simulation(
         seed=options.seed,

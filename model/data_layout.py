@@ -6,12 +6,45 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.recording_files import RecordingFile, board_of
-from model.recordings import NO_LINE, Recording
+if TYPE_CHECKING:
+    from model.recording_files import RecordingFile
+
+NO_LINE = -1  # line id of a row whose line is not known (a recording to be decoded)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording of a data set: rows `start` to `start + rows` of its arrays.
+
+    `frozen_rows` of the last rows repeat one value in every channel: the boards had stopped sending.
+    `runs` > 1: the program was run more than once, one after the other.
+    """
+
+    name: str
+    operation: str
+    start: int
+    rows: int
+    boards: tuple[str, ...]
+    dropped_rows: int = 0
+    filled_cells: int = 0
+    runs: int = 1
+    frozen_rows: int = 0
+    source: str = ""
+
+    @property
+    def live(self) -> slice:
+        """Its rows in the data set in which the boards were sending; all of them if none ever did."""
+        rows = self.rows - self.frozen_rows
+        return slice(self.start, self.start + (rows or self.rows))
+
+
+def board_of(channel: str) -> str:
+    """`frame_r2.Ax` → `frame_r2`; the motor currents are one board, `motors`."""
+    return channel.partition(".")[0] if "." in channel else "motors"
 
 
 @dataclass(frozen=True)

@@ -73,11 +73,6 @@ def is_sensor(column: str) -> bool:
     return column in MOTORS or _SENSOR.fullmatch(column) is not None
 
 
-def board_of(channel: str) -> str:
-    """`frame_r2.Ax` → `frame_r2`; the motor currents are one board, `motors`."""
-    return channel.partition(".")[0] if "." in channel else "motors"
-
-
 def name_of(path: Path) -> str:
     """`face_012_aligned.csv.gz` → `face_012`."""
     return re.sub(r"(_aligned)?\.csv(\.gz)?$", "", path.name)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model.data_layout import NO_LINE, Layout, Recording
 from tuner.base.errors import InputError
 from tuner.base.files import read_json, read_object
 
@@ -24,33 +26,6 @@ FORMAT = 1
 MANIFEST, LINES = "manifest.json", "lines.json"
 SIGNALS, PRESENT, POSITION, LINE_IDS = "signals.npy", "present.npy", "position.npy", "line_ids.npy"
 SIMULATOR = "simulator"
-NO_LINE = -1  # line id of a row whose line is not known (a recording to be decoded)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One recording of a data set: rows `start` to `start + rows` of its arrays.
-
-    `frozen_rows` of the last rows repeat one value in every channel: the boards had stopped sending.
-    `runs` > 1: the program was run more than once, one after the other.
-    """
-
-    name: str
-    operation: str
-    start: int
-    rows: int
-    boards: tuple[str, ...]
-    dropped_rows: int = 0
-    filled_cells: int = 0
-    runs: int = 1
-    frozen_rows: int = 0
-    source: str = ""
-
-    @property
-    def live(self) -> slice:
-        """Its rows in the data set in which the boards were sending; all of them if none ever did."""
-        rows = self.rows - self.frozen_rows
-        return slice(self.start, self.start + (rows or self.rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +119,6 @@ class Recordings:
         cls, files: Sequence[RecordingFile], *, channels: Sequence[str] | None = None, name: str = "memory"
     ) -> Recordings:
         """A data set of recordings that are in memory, without writing it."""
-        from model.data_layout import Layout
-
         layout = Layout.of(files, channels)
         signals = np.concatenate([layout.signals_of(file) for file in files])
         return cls(
@@ -175,8 +148,6 @@ class Recordings:
 
     def recomputed_hash(self) -> str:
         """The content hash that the arrays have: `content_hash`, unless somebody changed them."""
-        from model.data_layout import Layout
-
         layout = Layout(
             channels=self.channels,
             boards=self.boards,
@@ -189,27 +160,11 @@ class Recordings:
         return layout.content_hash([self.signals])
 
 
-def default_data(root: Path = Path("data")) -> Path:
-    """The data set to use when none is named: the only imported one, else the simulator's (made when absent).
-
-    Raises:
-        InputError: several are imported, so one must be named.
-    """
-    imported = [
-        manifest.parent
-        for manifest in sorted(root.glob(f"[!.]*/{MANIFEST}"))  # not what a killed import left behind
-        if read_json(manifest).get("kind") != SIMULATOR
-    ]
-    if len(imported) > 1:
-        raise InputError(f"several data sets: {', '.join(map(str, imported))}; name one with --data")
-    if imported:
-        return imported[0]
-    simulated = root / SIMULATOR
-    if not (simulated / MANIFEST).is_file():
-        from model.simulator import synthesize
-
-        synthesize(simulated)
-    return simulated
+def __getattr__(name: str) -> Any:
+    # TODO: remove once tuner/run/launch.py imports default_data from model.data_sets.
+    if name == "default_data":
+        return import_module("model.data_sets").default_data
+    raise AttributeError(f"module 'model.recordings' has no attribute '{name}'")
 
 
 def _lines(path: Path) -> tuple[str, ...]:

@@ -17,13 +17,13 @@ from torch import Tensor
 from model import losses
 from model.augment import Augment, Mixture, mixup, oversample, rare_windows
 from model.config import Config
+from model.data_layout import board_of
 from model.devices import place
 from model.evaluate import Outcome, evaluate
 from model.finished_run import described, write_network
 from model.memory import Microbatches
 from model.network import Network
 from model.optimizers import WeightAverage, clip_gradients, make_optimizer, set_rate
-from model.recording_files import board_of
 from model.schedules import Schedule
 from model.task import Task, prepare
 from model.teacher import Teacher, taught

@@ -1,8 +1,8 @@
-"""A simulator of the mill: recordings in the form of the real ones, for the first run and for every test.
+"""A simulator of the mill: recordings in the format of the real ones, for the first run and for every test.
 
-`synthesize` draws a machine and a program an operation from one seed, runs each program several times with
-small differences (feed, a pass more or less, boards that are missing, offsets, drifts), and writes a data set
-or CSV files.
+`simulate` draws a machine and one program per operation from one seed. It runs each program several times
+with small differences: feed, a pass more or less, missing boards, offsets, drifts. `synthesize_csv` writes
+the recordings as CSV files, `model.data_sets.synthesize` as a data set.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.recordings import SIMULATOR, Recordings
 from tuner.base.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -51,19 +50,6 @@ class Simulation:
             raise InputError(
                 "simulator: expected at least one operation, one recording of each, a scale above 0"
             )
-
-
-def synthesize(to: Path, simulation: Simulation | None = None) -> Recordings:
-    """Writes simulated recordings as the data set `to` (whole or absent, like an import)."""
-    from model.importing import check_target, write_data_set
-    from model.recording_files import from_table
-
-    check_target(to)
-    files = [
-        from_table(table, name=name, source=f"{name}_aligned.csv", where=name)
-        for name, table in simulate(simulation or Simulation())
-    ]
-    return write_data_set(sorted(files, key=lambda file: file.name), to, kind=SIMULATOR)
 
 
 def synthesize_csv(to: Path, simulation: Simulation | None = None, *, compress: bool = True) -> list[Path]:

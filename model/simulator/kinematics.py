@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.tokens import canonical
-
 MILLIMETRES = 25.4
 RAPID = 60.0  # mm/s
 ACCELERATION = 250.0  # mm/s²
@@ -66,10 +64,13 @@ class Motion:
 
 
 def run_program(lines: Sequence[str], *, override: float = 1.0) -> Motion:
-    """Interprets a program (G0 to G3 with R, G20 G21 G53, M3 M5 M30); `override` scales the feed of cuts."""
+    """Interprets a program (G0 to G3 with R, G20 G21 G53, M3 M5 M30); `override` scales the feed of cuts.
+
+    Lines are upper case and have no comments, as `model.simulator.programs` writes them.
+    """
     state = _State()
     for index, line in enumerate(lines):
-        state.execute(canonical(line), index)
+        state.execute(line, index)
     return _timed(state, override)
 
 

@@ -15,8 +15,9 @@ from ensemble.compare import compare
 from ensemble.distill import Wish, distill, student_config, teacher_of, verdict
 from ensemble.predictor import BundlePredictor
 from model import train
+from model.data_sets import synthesize
 from model.recordings import Recordings
-from model.simulator import Simulation, synthesize
+from model.simulator import Simulation
 from model.tokens import BOS, HEADS
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
