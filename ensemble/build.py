@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ensemble.weights import Weighting
 from model.run_files import PREDICTIONS, SCALER, VOCABULARY, WEIGHTS
 from model.tokens import HEADS
 from tuner.base.errors import InputError
+from tuner.base.files import remove_left_overs, whole_folder
 from tuner.base.run_folder import CONFIG, RESULT
 
 COPIED = (CONFIG, WEIGHTS, VOCABULARY, SCALER, RESULT)
@@ -136,22 +136,15 @@ def write(
 
     The figures on `select` and `test` are worked out here, after everything is chosen.
     """
-    beside = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    for left_over in folder.parent.glob(f".{folder.name}.partial-*"):  # of a build that was killed
-        shutil.rmtree(left_over, ignore_errors=True)
-    try:
-        (beside / PREDICTIONS).mkdir(parents=True)
+    remove_left_overs(folder)
+    with whole_folder(folder) as beside:
+        (beside / PREDICTIONS).mkdir()
         for member, candidate in zip(bundle.members, members, strict=True):
             _copy(candidate.folder, beside / member.path)
         shutil.copyfile(beside / bundle.members[0].path / VOCABULARY, beside / VOCABULARY)
         shutil.copyfile(beside / bundle.members[0].path / SCALER, beside / SCALER)
         bundle = bundle.with_report(**_part_reports(members, weighting, taken, beside))
         bundle.save(beside)
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _part_reports(

@@ -25,7 +25,7 @@ from model.run_files import SCALER, VOCABULARY
 from model.trainer import train
 from model.windows import split
 from tuner.base.errors import InputError
-from tuner.base.files import read_json, write_json
+from tuner.base.files import read_json, whole_folder, write_json
 from tuner.base.run_folder import CONFIG, RESULT
 
 
@@ -62,9 +62,8 @@ def refit(
         raise InputError(f"bundle '{bundle.name}': refitting needs the track 'recordings'")
     name = f"{bundle.name}-{'refit-but-test' if but_test else 'refit'}"
     new = results / "ensembles" / name
-    beside = new.with_name(f".{name}.partial-{os.getpid()}")
     fit_on = "all_but_test" if but_test else "all"
-    try:
+    with whole_folder(new) as beside:
         work = [
             joblib.delayed(_train_again)(
                 {**read_json(folder / member.path / CONFIG), **(changes or {}), "fit_on": fit_on},
@@ -84,11 +83,6 @@ def refit(
             seen = _programs_of(recordings, beside / refitted.members[0].path, but_test=but_test)
             write_json(beside / PROGRAMS, seen)
         refitted.save(beside)
-        if new.exists():
-            shutil.rmtree(new)
-        beside.replace(new)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return new
 
 

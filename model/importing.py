@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,7 +14,7 @@ from model.data_layout import Layout
 from model.recording_files import RecordingFile, find_recordings, read_recording
 from model.recordings import FORMAT, LINE_IDS, LINES, MANIFEST, POSITION, PRESENT, SIGNALS, Recordings
 from tuner.base.errors import InputError, WorkFailed
-from tuner.base.files import write_json
+from tuner.base.files import remove_left_overs, whole_folder, write_json
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -83,7 +81,8 @@ def write_data_set(files: Sequence[RecordingFile], to: Path, *, kind: str = "rec
     """
     check_target(to)
     layout = Layout.of(files, None)
-    with _built_beside(to) as folder:
+    with _failures_in_words(to), whole_folder(to) as folder:
+        remove_left_overs(to)
         # Ordinary writes, not a memory map: on a full disk a map kills the process (SIGBUS), a write says so.
         digest = layout.content_hash(_written(folder / SIGNALS, layout, files))
         np.save(folder / PRESENT, layout.present)
@@ -122,43 +121,11 @@ def check_target(to: Path) -> None:
 
 
 @contextmanager
-def _built_beside(to: Path) -> Iterator[Path]:
-    """A folder beside `to` that takes its place if the block succeeds and vanishes if it does not."""
-    beside = to.with_name(f".{to.name}.partial-{os.getpid()}")
+def _failures_in_words(to: Path) -> Iterator[None]:
+    """WorkFailed in place of an error of the disk."""
     try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_overs(to)
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
-        yield beside
-        if to.exists():
-            old = to.with_name(f".{to.name}.old-{os.getpid()}")
-            to.replace(old)
-            beside.replace(to)
-            shutil.rmtree(old)
-        else:
-            beside.replace(to)
+        yield
     except OSError as error:
         if error.errno in _FULL:
             raise WorkFailed(f"{to}: no space left to write the data set; nothing was kept") from None
         raise WorkFailed(f"{to}: cannot be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _remove_left_overs(to: Path) -> None:
-    """Removes what a killed import left beside `to`; one that is still running keeps its own."""
-    for left_over in to.parent.glob(f".{to.name}.partial-*"):
-        process = left_over.name.rpartition("-")[2]
-        if process.isdigit() and not _is_running(int(process)):
-            shutil.rmtree(left_over, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
