@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
+from scipy.special import log_softmax
 
 from model.run_files import PREDICTIONS
 from model.tokens import COMMAND, HEADS, PARAM_TYPE, UNK, Vocabulary
@@ -186,7 +187,10 @@ def read_log_probabilities(path: Path, layout: Layout) -> dict[str, list[np.ndar
             logits = arrays[head]
             if len(logits) != int(layout.targets.applies[:, h].sum()):
                 raise InputError(f"{path}: {len(logits)} rows of {head} logits do not fit its targets")
-            read[head] = [_log_softmax(_chosen(logits, group, path, head)) for group in layout.groups[head]]
+            read[head] = [
+                np.maximum(log_softmax(_chosen(logits, group, path, head), axis=-1), FLOOR)
+                for group in layout.groups[head]
+            ]
     return read
 
 
@@ -230,13 +234,6 @@ def _chosen(logits: np.ndarray, group: Group, path: Path, head: str) -> np.ndarr
     if np.isnan(chosen).any() or np.isposinf(chosen).any():
         raise InputError(f"{path}: {head} logits are not finite")
     return chosen
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis, in place; float32, not below `FLOOR` (a class that a run rules out is -inf)."""
-    logits -= logits.max(axis=-1, keepdims=True)
-    logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    return np.maximum(logits, FLOOR, out=logits)
 
 
 def stacked(members: Sequence[dict[str, list[np.ndarray]]], head: str) -> list[np.ndarray]:

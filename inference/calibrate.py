@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.special import log_softmax
 
 from ensemble.predictions import Layout, part_file, read_log_probabilities, read_targets
 from model.run_files import VOCABULARY
@@ -48,7 +49,7 @@ class HeadSamples:
         """Mean negative log-likelihood in nats; 0 without samples."""
         total = 0.0
         for logits, gold in zip(self.logits, self.gold, strict=True):
-            total -= float(_log_softmax(logits / temperature)[np.arange(len(gold)), gold].sum())
+            total -= float(log_softmax(logits / temperature, axis=-1)[np.arange(len(gold)), gold].sum())
         return total / max(1, len(self))
 
 
@@ -124,7 +125,7 @@ def _slope(samples: HeadSamples, beta: float, prior: float) -> float:
     """Derivative in β of the summed NLL and the prior: Σ (E_β[z] − z_gold) + prior·(β − 1)."""
     total = prior * (beta - 1)
     for logits, gold in zip(samples.logits, samples.gold, strict=True):
-        p = np.exp(_log_softmax(beta * logits))
+        p = np.exp(log_softmax(beta * logits, axis=-1))
         total += float((p * logits).sum() - logits[np.arange(len(gold)), gold].sum())
     return total
 
@@ -156,7 +157,7 @@ def quality(samples: HeadSamples, temperature: float) -> Quality:
     low, high = ece_interval(sure, right, recording)
     brier = 0.0
     for logits, gold in zip(samples.logits, samples.gold, strict=True):
-        p = np.exp(_log_softmax(logits / temperature))
+        p = np.exp(log_softmax(logits / temperature, axis=-1))
         p[np.arange(len(gold)), gold] -= 1
         brier += float((p**2).sum())
     count = max(1, len(samples))
@@ -169,7 +170,7 @@ def confidence(
     """The probability of each best class, whether it is right, and its recording: (n,) each."""
     sure, right = [np.empty(0)], [np.empty(0, dtype=bool)]
     for logits, gold in zip(samples.logits, samples.gold, strict=True):
-        log_p = _log_softmax(logits / temperature)
+        log_p = log_softmax(logits / temperature, axis=-1)
         best = log_p.argmax(axis=1)
         sure.append(np.exp(log_p[np.arange(len(gold)), best]))
         right.append(best == gold)
@@ -270,11 +271,6 @@ def draw_reliability(calibration: Calibration, path: Path) -> None:
     figure.supxlabel("confidence")
     figure.supylabel("share that is right")
     figure.savefig(path)
-
-
-def _log_softmax(logits: Floats) -> Floats:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def by_head(temperatures: Mapping[str, float]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from inference.grammar import Grammar
 from inference.steps import Logits, Rows, Steps
@@ -85,7 +86,7 @@ def _values(grammar: Grammar, logits: Logits) -> NDArray[np.float32]:
 def _log_probability(grammar: Grammar, logits: Logits, gold: Rows) -> NDArray[np.float64]:
     factors = grammar.factors[gold]
     rows = np.arange(len(gold))
-    total = _log_softmax(logits["type"])[rows, factors[:, 0]]
+    total = log_softmax(logits["type"].astype(np.float64), axis=1)[rows, factors[:, 0]]
     for column, head in enumerate(HEADS[1:], start=1):
         here = np.flatnonzero(factors[:, 0] == column)
         if not len(here):
@@ -94,12 +95,7 @@ def _log_probability(grammar: Grammar, logits: Logits, gold: Rows) -> NDArray[np
         if column == PARAM_VALUE:
             allowed = grammar.mask["param_value"][2 + factors[here, 2]]
             own = np.where(allowed, _values(grammar, logits)[here], -np.inf)
-        total[here] += _log_softmax(own)[np.arange(len(here)), factors[here, column]]
+        log_p = log_softmax(own.astype(np.float64), axis=1)
+        total[here] += log_p[np.arange(len(here)), factors[here, column]]
     total[gold == UNK] = np.nan
     return total
-
-
-def _log_softmax(logits: NDArray) -> NDArray[np.float64]:
-    from scipy.special import log_softmax
-
-    return log_softmax(logits.astype(np.float64), axis=1)
