@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ensemble import refit_command
-from tuner.base.command_line import Help, add_common_options, run_command
+from tuner.base.command_line import Help, add_common_options, run_command, settings
 from tuner.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def _distill(options: argparse.Namespace) -> None:
 
     from ensemble.bundle import Bundle, find_bundle
     from ensemble.programs import required_data
-    from model.train_command import settings, training_progress
+    from model.train_command import training_progress
 
     folder = find_bundle(options.results, options.name)
     bundle = Bundle.load(folder)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tuner.base.command_line import Help, add_common_options
+from tuner.base.command_line import Help, add_common_options, settings
 from tuner.base.errors import InputError
 
 DESCRIPTION = """\
@@ -46,7 +46,6 @@ def run(options: argparse.Namespace) -> None:
     from ensemble.bundle import Bundle, find_bundle
     from ensemble.programs import required_data
     from ensemble.refit import refit
-    from model.train_command import settings
 
     folder = find_bundle(options.results, options.name)
     bundle = Bundle.load(folder)

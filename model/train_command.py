@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -16,31 +16,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from model.config import Config
 from model.data_commands import PLAIN_SECONDS, chosen_data
+from tuner.base.command_line import settings
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import RESULT, Report
 
 SHOWN = ("overall_acc", "exact_acc", "command_acc", "operation_acc")
-
-
-def settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """`["epochs=5", "loss_type=focal"]` as values: JSON where it is JSON, text otherwise.
-
-    Raises:
-        InputError: a pair without `=`, or a key that is given twice.
-    """
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise InputError(f"--set {pair}: expected KEY=VALUE, such as --set epochs=5")
-        if key in values:
-            raise InputError(f"--set {key}: given twice")
-        try:
-            values[key] = json.loads(text)
-        except json.JSONDecodeError:
-            values[key] = text
-    return values
 
 
 def config_file(path: Path) -> dict[str, Any]:

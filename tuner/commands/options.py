@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.base.command_line import Help, add_common_options
-from tuner.base.errors import InputError
+from tuner.base.command_line import settings as settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,20 +76,6 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got '{text}'")
     return int(text)
-
-
-def settings(pairs: list[str]) -> dict[str, Any]:
-    """`--set KEY=VALUE …` as a mapping; values are read as JSON where they can be, else as text."""
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise InputError(f"--set: expected KEY=VALUE, got '{pair}'")
-        try:
-            found[key] = json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
-        except json.JSONDecodeError:
-            found[key] = text
-    return found
 
 
 def console() -> Console:
