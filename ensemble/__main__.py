@@ -266,16 +266,24 @@ def _distill(options: argparse.Namespace) -> None:
     folder = find_bundle(options.results, options.name)
     bundle = Bundle.load(folder)
     data = required_data(bundle, options.data)
-    from ensemble.distill import Wish, distill, distilled_table, student_config, verdict  # torch, a second
+    from ensemble.distill import (  # torch, a second
+        DistillOptions,
+        distill,
+        distilled_table,
+        student_config,
+        verdict,
+    )
 
-    wish = Wish(config=settings(options.set), share=options.share, temperature=options.temperature)
-    with training_progress(student_config(bundle, folder, wish.config).epochs) as report:
+    student = DistillOptions(
+        config=settings(options.set), share=options.share, temperature=options.temperature
+    )
+    with training_progress(student_config(bundle, folder, student.config).epochs) as report:
         built = distill(
             bundle,
             folder,
             results=options.results,
             data=data,
-            wish=wish,
+            options=student,
             report=report,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )

@@ -116,27 +116,27 @@ def cross_validate(tables: Tables, methods: Sequence[str]) -> tuple[Score, ...]:
             exact[method][inside] = new.exact(weighting.heads, pooling=weighting.pooling)
             nll[method][inside] = new.nll(weighting.heads, pooling=weighting.pooling)
     reference = UNIFORM if UNIFORM in methods else methods[0]
-    looks = max(1, len(methods) - 1)
+    comparisons = max(1, len(methods) - 1)
     return tuple(
         Score(
             method=method,
             exact=over_recordings(exact[method], recordings),
             nll=over_recordings(nll[method], recordings),
-            exact_gain=over_recordings(exact[method] - exact[reference], recordings, looks=looks),
-            nll_gain=over_recordings(nll[reference] - nll[method], recordings, looks=looks),
+            exact_gain=over_recordings(exact[method] - exact[reference], recordings, comparisons=comparisons),
+            nll_gain=over_recordings(nll[reference] - nll[method], recordings, comparisons=comparisons),
         )
         for method in methods
     )
 
 
-def over_recordings(values: np.ndarray, recordings: np.ndarray, *, looks: int = 1) -> Interval:
+def over_recordings(values: np.ndarray, recordings: np.ndarray, *, comparisons: int = 1) -> Interval:
     """Mean of `values` (w,) over windows; 95 % interval by recordings, whose windows are not independent.
 
     The mean is a ratio of sums over R recordings; its variance is the linearised one for clusters (Cochran,
     Sampling Techniques, §6.4), with Student's t of R − 1 degrees of freedom.
 
     Args:
-        looks: how many such intervals are to hold at once with 95 % (Bonferroni).
+        comparisons: how many such intervals are to hold at once with 95 % (Bonferroni).
     """
     _, index = np.unique(recordings, return_inverse=True)
     clusters = int(index.max(initial=-1)) + 1
@@ -145,7 +145,7 @@ def over_recordings(values: np.ndarray, recordings: np.ndarray, *, looks: int = 
         return Interval(mean, -np.inf, np.inf)
     residual = np.bincount(index, weights=values - mean, minlength=clusters)
     variance = clusters / (clusters - 1) * float((residual**2).sum()) / len(values) ** 2
-    half = float(stats.t.ppf(1 - 0.025 / looks, clusters - 1)) * variance**0.5
+    half = float(stats.t.ppf(1 - 0.025 / comparisons, clusters - 1)) * variance**0.5
     return Interval(mean, mean - half, mean + half)
 
 

@@ -59,7 +59,7 @@ class BundleTeacher:
 
 
 @dataclass(frozen=True)
-class Wish:
+class DistillOptions:
     """What `distill` is asked for.
 
     Attributes:
@@ -98,7 +98,7 @@ def distill(
     *,
     results: Path,
     data: Path,
-    wish: Wish,
+    options: DistillOptions,
     report: Report,
     created: str,
 ) -> Built:
@@ -110,16 +110,16 @@ def distill(
         InputError: the data set is not the one the bundle's members were trained on.
         TrainingFailed: as `model.train` raises it.
     """
-    config = student_config(bundle, folder, wish.config)
+    config = student_config(bundle, folder, options.config)
     task = prepare(data, config)
     check_data(bundle, task.data)
-    teacher = teacher_of(folder, task.data, wish, vocabulary_tokens=task.vocabulary.tokens)
+    teacher = teacher_of(folder, task.data, options, vocabulary_tokens=task.vocabulary.tokens)
     study = f"{DISTILLED}{bundle.name}"
     run = results / "runs" / study / "0"
     train(config.to_dict(), report, data=data, run_folder=run, teacher=teacher)
-    options = Options(k=1, studies=(study,), name=f"{bundle.name}-distilled")
-    built = build(results, options, created=created)
-    figures = survey(bundle, folder, built.bundle, wish)
+    student = Options(k=1, studies=(study,), name=f"{bundle.name}-distilled")
+    built = build(results, student, created=created)
+    figures = survey(bundle, folder, built.bundle, options)
     figures |= latencies(folder, built.folder, task.data)
     updated = built.bundle.with_report(distilled=figures)
     updated.save(built.folder)
@@ -127,7 +127,7 @@ def distill(
 
 
 def teacher_of(
-    folder: Path, data: Recordings, wish: Wish, *, vocabulary_tokens: tuple[str, ...]
+    folder: Path, data: Recordings, options: DistillOptions, *, vocabulary_tokens: tuple[str, ...]
 ) -> BundleTeacher:
     """The bundle at `folder` as a teacher for windows of `data`.
 
@@ -138,10 +138,10 @@ def teacher_of(
     if predictor.vocabulary.tokens != vocabulary_tokens:
         raise InputError(f"{folder}: its members have another vocabulary than a student on {data.name} has")
     loaded = predictor.windows(data)
-    return BundleTeacher(predictor, loaded.members, wish.share, wish.temperature)
+    return BundleTeacher(predictor, loaded.members, options.share, options.temperature)
 
 
-def survey(teacher: Bundle, folder: Path, student: Bundle, wish: Wish) -> dict[str, Any]:
+def survey(teacher: Bundle, folder: Path, student: Bundle, options: DistillOptions) -> dict[str, Any]:
     """The student beside its bundle and the bundle's best member: accuracy on every part, latency, size.
 
     Returns:
@@ -170,8 +170,8 @@ def survey(teacher: Bundle, folder: Path, student: Bundle, wish: Wish) -> dict[s
     gain = None if single is None or many is None else many - single
     return {
         "rows": rows,
-        "share": wish.share,
-        "temperature": wish.temperature,
+        "share": options.share,
+        "temperature": options.temperature,
         "gain": gain,
         "gain_kept": (one - single) / gain if gain and one is not None else None,
     }

@@ -46,7 +46,7 @@ class Placement:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.precision)
 
-    def scaler(self) -> torch.amp.GradScaler:
+    def grad_scaler(self) -> torch.amp.GradScaler:
         """Scales the loss so that float16 gradients do not vanish; does nothing in other precisions."""
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
 

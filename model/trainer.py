@@ -21,7 +21,7 @@ from model.data_layout import board_of
 from model.devices import place
 from model.evaluate import Outcome, evaluate
 from model.finished_run import described, write_network
-from model.memory import Microbatches
+from model.microbatches import Microbatches
 from model.network import Network
 from model.optimizers import WeightAverage, clip_gradients, make_optimizer, set_rate
 from model.schedules import Schedule
@@ -78,7 +78,7 @@ class _Run:
         self.placement = place(config)
         self.device = self.placement.device
         torch.manual_seed(config.seed)
-        self.order = np.random.default_rng([config.seed, 1])
+        self.rng = np.random.default_rng([config.seed, 1])
         self.generator = torch.Generator(self.device).manual_seed(config.seed + 1)
         self.network = Network(
             config,
@@ -90,7 +90,7 @@ class _Run:
         ).to(self.device)
         self.optimizer = make_optimizer(self.network, config)
         self.average = WeightAverage(self.network, config.ema) if config.ema else None
-        self.scaler = self.placement.scaler()
+        self.grad_scaler = self.placement.grad_scaler()
         self.microbatches = Microbatches()
         self.augment = Augment(config, self.generator, boards=self._boards())
         self.weights = losses.loss_weights(config)
@@ -139,9 +139,9 @@ class _Run:
         began = time.monotonic()
         self.network.train()
         total = torch.zeros((), device=self.device)
-        order = self.order.permutation(self.index)[: self.epoch_windows]
-        for step, first in enumerate(range(0, len(order), self.config.batch_size)):
-            total += self.train_step(epoch, step, order[first : first + self.config.batch_size])
+        permutation = self.rng.permutation(self.index)[: self.epoch_windows]
+        for step, first in enumerate(range(0, len(permutation), self.config.batch_size)):
+            total += self.train_step(epoch, step, permutation[first : first + self.config.batch_size])
         with self._averaged():
             outcome = evaluate(self.network, self.task, "select", device=self.device)
             self._keep_if_best(epoch, outcome)
@@ -162,7 +162,7 @@ class _Run:
         def backward(part: Tensor, share: float) -> None:
             with self.placement.autocast():
                 loss = self._loss(part.numpy())
-            self.scaler.scale(loss * share).backward()
+            self.grad_scaler.scale(loss * share).backward()
             loss_sum.add_(loss.detach() * share)
 
         where = f"epoch {epoch}, step {step}"
@@ -175,10 +175,10 @@ class _Run:
         if not torch.isfinite(loss_sum):
             raise TrainingFailed(f"the loss is {float(loss_sum)} at {where}: try a smaller learning_rate")
         if self.config.grad_clip:
-            self.scaler.unscale_(self.optimizer)
+            self.grad_scaler.unscale_(self.optimizer)
             clip_gradients(self.network.parameters(), self.config.grad_clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()
         if self.average:
             self.average.update()
         return loss_sum
@@ -280,7 +280,7 @@ class _Run:
         start, recording = windows.start[index], windows.recording[index]
         if not self.config.jitter_rows or self.config.track == "windows":
             return start, recording, windows.line[index]
-        by = self.order.integers(-self.config.jitter_rows, self.config.jitter_rows + 1, len(index))
+        by = self.rng.integers(-self.config.jitter_rows, self.config.jitter_rows + 1, len(index))
         start = np.clip(start + by, self._first[recording], self._last[recording])
         return start, recording, self.task.labels[start]
 
