@@ -1,4 +1,4 @@
-"""Which data set a command uses when none is named, and a simulated one for when there is none."""
+"""The default data set, and a simulated data set for when none was imported."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from tuner.base.files import read_json
 
 
 def default_data(root: Path = Path("data")) -> Path:
-    """The data set to use when none is named: the only imported one, else the simulator's (made when absent).
+    """The data set to use when none is named: the only imported one, else the simulated one.
+
+    The simulated data set is made if it does not exist.
 
     Raises:
-        InputError: several are imported, so one must be named.
+        InputError: several data sets were imported; one must be named.
     """
     imported = [
         manifest.parent
-        for manifest in sorted(root.glob(f"[!.]*/{MANIFEST}"))  # not what a killed import left behind
+        for manifest in sorted(root.glob(f"[!.]*/{MANIFEST}"))  # without left-overs of a killed import
         if read_json(manifest).get("kind") != SIMULATOR
     ]
     if len(imported) > 1:
@@ -34,7 +36,7 @@ def default_data(root: Path = Path("data")) -> Path:
 
 
 def synthesize(to: Path, simulation: Simulation | None = None) -> Recordings:
-    """Writes simulated recordings as the data set `to` (whole or absent, like an import)."""
+    """Writes simulated recordings as the data set `to`, whole or not at all."""
     check_target(to)
     files = [
         from_table(table, name=name, source=f"{name}_aligned.csv", where=name)

@@ -1,4 +1,4 @@
-"""A data set of recordings: one matrix of signals that every agent maps, and a manifest of what it holds.
+"""A data set of recordings: a manifest, and one matrix of signals that all agents memory-map.
 
 `data/<name>/` holds `manifest.json`, `signals.npy` (rows, channels), `present.npy` (recordings, channels),
 `position.npy` (rows, 3), `line_ids.npy` (rows,) and `lines.json`. `model.importing` writes it.
@@ -30,7 +30,7 @@ SIMULATOR = "simulator"
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """A data set; the arrays of a loaded one are read-only memory maps."""
+    """A data set. If loaded from disk, its arrays are read-only memory maps."""
 
     name: str
     folder: Path | None
@@ -40,7 +40,7 @@ class Recordings:
     boards: tuple[str, ...]
     signals: np.ndarray  # (rows, channels) float32; 0 where the channel is absent
     present: np.ndarray  # (recordings, channels) bool
-    position: np.ndarray  # (rows, 3) float32 millimetres; NaN where a file has none
+    position: np.ndarray  # (rows, 3) float32 millimetres; NaN if the file has none
     line_ids: np.ndarray  # (rows,) int32 into `lines`
     lines: tuple[str, ...]
     recordings: tuple[Recording, ...]
@@ -50,7 +50,7 @@ class Recordings:
         """Maps the data set in `folder`.
 
         Raises:
-            InputError: there is none, or a part of it is missing, of another size, or not as it was written.
+            InputError: there is none, or a file of it is missing, has another size, or is damaged.
         """
         folder = Path(folder)
         if not (folder / MANIFEST).is_file():
@@ -98,10 +98,10 @@ class Recordings:
     def from_files(
         cls, paths: Iterable[Path], *, channels: Sequence[str] | None = None, require_lines: bool = False
     ) -> Recordings:
-        """Recordings in memory, for decoding; with `channels`, in just these columns (absent ones masked).
+        """Recordings in memory, for decoding. With `channels`: only these columns, absent ones masked.
 
         Raises:
-            InputError: as `read_recording`; also when a file has none of `channels`.
+            InputError: see `read_recording`; also if a file has none of `channels`.
         """
         from model.recording_files import find_recordings, read_recording
 
@@ -118,7 +118,7 @@ class Recordings:
     def from_memory(
         cls, files: Sequence[RecordingFile], *, channels: Sequence[str] | None = None, name: str = "memory"
     ) -> Recordings:
-        """A data set of recordings that are in memory, without writing it."""
+        """A data set of recordings in memory; nothing is written."""
         layout = Layout.of(files, channels)
         signals = np.concatenate([layout.signals_of(file) for file in files])
         return cls(
@@ -138,16 +138,16 @@ class Recordings:
 
     @cached_property
     def operations(self) -> tuple[str, ...]:
-        """The operations that occur, by name."""
+        """The operations in the data set, sorted."""
         return tuple(sorted({recording.operation for recording in self.recordings}))
 
     @property
     def rows(self) -> int:
-        """Rows of all recordings."""
+        """The number of rows of all recordings."""
         return len(self.line_ids)
 
     def recomputed_hash(self) -> str:
-        """The content hash that the arrays have: `content_hash`, unless somebody changed them."""
+        """The content hash of the arrays; differs from `content_hash` if they were changed."""
         layout = Layout(
             channels=self.channels,
             boards=self.boards,

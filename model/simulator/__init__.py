@@ -31,8 +31,8 @@ class Simulation:
     seed: int = 0
     operations: tuple[str, ...] = OPERATIONS
     recordings_per_operation: int = 6
-    boards: tuple[str, ...] = ()  # () is the default eight
-    scale: float = 1.0  # of the programs' length: 1 is 250–500 rows a recording
+    boards: tuple[str, ...] = ()  # (): the default eight
+    scale: float = 1.0  # factor on the length of the programs: 1 is 250–500 rows per recording
 
     def __post_init__(self) -> None:
         from model.simulator.programs import CUTS
@@ -53,7 +53,7 @@ class Simulation:
 
 
 def synthesize_csv(to: Path, simulation: Simulation | None = None, *, compress: bool = True) -> list[Path]:
-    """Writes simulated recordings as CSV files into the folder `to`; importing them gives the same arrays."""
+    """Writes simulated recordings as CSV files to the folder `to`; importing them gives equal arrays."""
     to.mkdir(parents=True, exist_ok=True)
     written = []
     for name, table in simulate(simulation or Simulation()):
@@ -76,7 +76,7 @@ def simulate(simulation: Simulation) -> Iterator[tuple[str, pl.DataFrame]]:
     for which, operation in enumerate(simulation.operations, start=1):
         for number in range(1, simulation.recordings_per_operation + 1):
             rng = np.random.default_rng([simulation.seed, which, number])
-            skipped = int(rng.random() < 0.25)  # now and then the last pass is left out
+            skipped = int(rng.random() < 0.25)  # sometimes the last pass is left out
             lines = program(CUTS[operation], scale=simulation.scale, skipped=skipped)
             clock += timedelta(minutes=4)
             yield f"{operation}_{number:03d}", record(lines, boards, draw_day(names, clock, rng), rng)
