@@ -40,14 +40,14 @@ JOINT_PROGRAM = (0.03, 0.1, 0.3)
 
 
 class BundleObjective:
-    """Decodes or scores a bundle's part `calibrate` with a trial's configuration."""
+    """Decodes or scores `calibrate` of a bundle with the configuration of a trial."""
 
     def __call__(self, config: Mapping[str, Any], report: Report, *, run_folder: Path) -> Mapping[str, float]:
         """The configuration may name `bundle` (default: the newest of the results that the study is in) and
         `data`.
 
         Raises:
-            InputError: no such bundle, or its data set is not at hand.
+            InputError: no such bundle, or its data set was not found.
         """
         results = run_folder.parents[2]
         function = objective_for(
@@ -57,9 +57,7 @@ class BundleObjective:
 
 
 def _what(config: Mapping[str, Any]) -> str:
-    """A study that searches temperatures by head and no method asks for honest probabilities, not for
-    lines.
-    """
+    """Whether a study searches temperatures by head and no method: it calibrates, and decodes no lines."""
     return TEMPERATURES if TEMPERATURES in config and "method" not in config else "lines"
 
 
@@ -76,7 +74,7 @@ def objective_for(folder: Path, *, data: str | None = None, of: str = "lines") -
 
 
 class _Lines:
-    """Exact lines and right commands of a decoder."""
+    """Share of exact lines and of right commands of a decoder."""
 
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
@@ -97,7 +95,7 @@ class _Lines:
 
 
 class _Likelihood:
-    """Negative log-likelihood of the stored predictions, in nats a token."""
+    """Negative log-likelihood of the stored predictions, in nats per token."""
 
     def __init__(self, folder: Path) -> None:
         self.samples = read_samples(folder, "calibrate")
@@ -108,7 +106,7 @@ class _Likelihood:
         return metrics
 
     def measure(self, temperatures: Mapping[str, float]) -> dict[str, float]:
-        """`val/nll` of all heads, and each head's own, which is a mean over its positions."""
+        """`val/nll` of all heads, and that of each head, a mean over its positions."""
         each = {head: self.samples[head].nll(float(temperatures[head])) for head in HEADS}
         total = sum(each[head] * len(self.samples[head]) for head in HEADS)
         tokens = len(self.samples["type"])
@@ -117,14 +115,14 @@ class _Likelihood:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a study found on a bundle.
+    """The result of a study on a bundle.
 
     Attributes:
-        options: of the best trial, and `kept`, those that the bundle now has.
+        options: of the best trial; `kept`: those that the bundle has now.
         gain: over greedy on calibrate, and `test_gain` on test, paired, over recordings.
-        exact: exact lines on calibrate and test, for greedy and for the best.
-        inert: parameters of the best trial that change no line of calibrate, with what was tried.
-        trials: finished trials.
+        exact: exact lines on calibrate and test, for greedy and for the best trial.
+        inert: parameters of the best trial that change no line of calibrate, with the tried values.
+        trials: number of finished trials.
     """
 
     options: DecodingOptions
@@ -150,11 +148,11 @@ def run_study(
     """Runs or resumes a study on the bundle at `folder`.
 
     Returns:
-        the study file, the best trial's configuration, and how many trials are finished.
+        the study file, the configuration of the best trial, and the number of finished trials.
 
     Raises:
         InputError: not a study on a bundle.
-        WorkFailed: it stopped for an error.
+        WorkFailed: the study stopped with an error.
     """
     file = load_study_file(name)
     if file.on != "bundle":
@@ -190,10 +188,9 @@ def run_study(
 def tune_lines(
     calibrate: Workbench, test: Workbench, config: Mapping[str, Any], file: StudyFile, trials: int
 ) -> Tuned:
-    """Compares the best trial with greedy and stores what is better beyond chance on `calibrate` in the
-    bundle.
+    """Compares the best trial with greedy; stores it in the bundle if significantly better on `calibrate`.
 
-    `test` is for the report; nothing is chosen by it.
+    `test` is for the report only.
     """
     greedy, best = DecodingOptions(), options_of(config).canonical()
     gain = calibrate.gain(best, greedy)
@@ -233,7 +230,7 @@ def tune_lines(
 
 
 def inert_parameters(bench: Workbench, options: DecodingOptions, file: StudyFile) -> dict[str, str]:
-    """Parameters of the study that change no line when they alone are varied around `options`."""
+    """Parameters of the study that change no line if only they are varied from `options`."""
     if options.method == "greedy":
         unread = [p.name for p in file.space.searched if p.name != "method"]
         return dict.fromkeys(unread, "greedy does not read it")
@@ -258,7 +255,7 @@ def _warmed(options: DecodingOptions, temperature: float) -> DecodingOptions:
 
 @dataclass(frozen=True)
 class TunedTemperatures:
-    """Learned temperatures beside the exact ones, and the NLL (nats a token) of each and of none."""
+    """Learned and exact temperatures, and the NLL (nats per token) with each and without."""
 
     learned: dict[str, float]
     exact: dict[str, float]
@@ -270,7 +267,7 @@ class TunedTemperatures:
 
 
 def tune_temperatures(folder: Path, config: Mapping[str, Any], trials: int) -> TunedTemperatures:
-    """Compares the best trial with the exact solution, which the bundle gets; the search is its check."""
+    """Compares the best trial with the exact solution and stores the latter in the bundle."""
     likelihood = _Likelihood(folder)
     learned = {head: float(config[TEMPERATURES][head]) for head in HEADS}
     exact = {head: exact_temperature(likelihood.samples[head]) for head in HEADS}
@@ -286,22 +283,20 @@ def tune_temperatures(folder: Path, config: Mapping[str, Any], trials: int) -> T
 
 @dataclass(frozen=True)
 class TunedJoint:
-    """Joint decoding's parameters, chosen on calibrate: exact lines there, before and with them, and their
-    gain.
-    """
+    """Parameters of joint decoding, chosen on calibrate, with exact lines before and after, and the gain."""
 
     options: JointOptions
     exact: float
     exact_default: float
     exact_window: float
-    gain: Interval  # over each window alone
+    gain: Interval  # over window by window
     tried: int
 
 
 def tune_joint(bench: Workbench) -> TunedJoint | None:
-    """Chooses the two powers of the evidence on calibrate and stores them; None where there are no programs.
+    """Chooses the two powers of the evidence on calibrate and stores them; None without programs.
 
-    The most exact lines win; ties go to the higher mean log-probability of the true lines.
+    By exact lines; ties: higher mean log-probability of the true lines.
     """
     if bench.decoder.programs is None:
         return None
