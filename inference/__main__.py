@@ -81,7 +81,7 @@ def main() -> int:
 
 def _add_decode(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "decode", help="recordings to lines", description=DECODE, formatter_class=Help
+        "decode", help="decode recordings into lines", description=DECODE, formatter_class=Help
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help=".csv, .csv.gz, folder, or - for live rows")
     _add_model(parser)
@@ -122,7 +122,10 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "calibrate", help="honest probabilities", description=CALIBRATE, formatter_class=Help
+        "calibrate",
+        help="fit temperatures for calibrated probabilities",
+        description=CALIBRATE,
+        formatter_class=Help,
     )
     _add_model(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object: temperatures and quality")
@@ -237,7 +240,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     all_but_test = fit_on == "all_but_test" and options.part in ("train", "select", "calibrate")
     if everything or all_but_test:
         sys.stderr.write(
-            "these networks were trained on these recordings: the scores say nothing about new ones\n"
+            "these networks were trained on such recordings: the scores say nothing about new ones\n"
         )
     evaluation = evaluate(decoder, data, which=which, joint=options.joint)
     folder = _measured_bundle(options, decoder)

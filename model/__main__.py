@@ -61,7 +61,12 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="example:\n  python -m model synthesize --csv recordings --recordings 2",
         formatter_class=Help,
     )
-    command.add_argument("--to", type=Path, default=Path("data/simulator"), help="folder of the data set")
+    command.add_argument(
+        "--to",
+        type=Path,
+        default=Path("data/simulator"),
+        help="folder of the data set (default: data/simulator)",
+    )
     command.add_argument("--csv", type=Path, metavar="DIR", help="write .csv.gz files to DIR instead")
     command.add_argument("--seed", type=int, default=0, help="equal seeds give equal recordings (default: 0)")
     command.add_argument(
