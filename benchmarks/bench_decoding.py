@@ -49,8 +49,9 @@ class Setup:
 
 def trained_setup(folder: Path) -> Setup:
     """One network of the default size, trained for two epochs on simulated recordings, as ten members."""
+    from model.data_sets import synthesize
     from model.predictor import RunPredictor
-    from model.simulator import Simulation, synthesize
+    from model.simulator import Simulation
     from model.trainer import train
 
     data = synthesize(folder / "data", Simulation(seed=3, recordings_per_operation=4))

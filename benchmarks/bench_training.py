@@ -22,9 +22,9 @@ import torch
 from plain_loop import PlainLoop
 
 from model.config import Config
+from model.data_sets import default_data
 from model.evaluate import evaluate
 from model.network import parameter_count
-from model.recordings import default_data
 from model.task import Task, prepare
 from model.trainer import _Run
 
@@ -58,9 +58,9 @@ def our_steps(run: _Run, steps: int) -> Callable[[], int]:
 
     def work() -> int:
         run.network.train()
-        order = run.order.permutation(run.index)
+        permutation = run.rng.permutation(run.index)
         for step in range(steps):
-            run.train_step(0, step, order[step * size : (step + 1) * size])
+            run.train_step(0, step, permutation[step * size : (step + 1) * size])
         return steps * size
 
     return work

@@ -14,26 +14,26 @@ if sys.path[:1] in ([""], [str(Path.cwd())]) and Path(__file__).resolve().parent
     del sys.path[0]
 
 from ensemble import refit_command
-from tuner.base.command_line import Help, add_common_options, program_name, run_command
+from tuner.base.command_line import Help, add_common_options, program_name, run_command, settings
 from tuner.base.errors import InputError
 
 if TYPE_CHECKING:
     from ensemble.build import Built
 
 OVERVIEW = """\
-Combines a study's best runs into one bundle, which `python -m inference` decodes with.
+Combines the best runs of studies into one bundle, for decoding with `python -m inference`.
 
 examples:
   python -m ensemble build --k 10                     # the ten best runs of all studies
   python -m ensemble build --k 5 --study loss_weighting --name loss5
   python -m ensemble show loss5
   python -m ensemble compare --k 1,5,10,20            # accuracy against latency
-  python -m ensemble refit loss5                      # when all is chosen: a last fit on every recording
+  python -m ensemble refit loss5                      # at the end: a last fit on all recordings
 """
 BUILD = """\
-Takes the K best finished runs on the part `select` (feasible runs first, near-duplicates dropped),
-weighs them on the part `calibrate`, and writes results/ensembles/NAME. Runs must share data and split;
-those with other windows or another vocabulary than most are left out by name.
+Takes the K best finished runs on `select` (feasible runs first, near-duplicates dropped), chooses their
+weights on `calibrate`, and writes results/ensembles/NAME. Runs must have the same data and split. Runs with
+other windows or another vocabulary than most are left out and listed.
 
 examples:
   python -m ensemble build --k 10
@@ -41,24 +41,24 @@ examples:
   python -m ensemble build --k 10 --json | jq .folder
 """
 SHOW = """\
-Members, what differs between them, weights per head, what the pool loses without each, and the optimism.
+Prints the members, how their configs differ, weights per head, leave-one-out losses, and the optimism.
 
 examples:
   python -m ensemble show            # the newest bundle
   python -m ensemble show mill5 --json
 """
 COMPARE = """\
-Pools the 1, 5, 10, 20 best runs and prints what each size gains and costs: exact lines on calibrate
-(recordings it was not fitted to) and on test, likelihood, parameters, milliseconds a window. Writes
-compare.json and the frontier, compare.png, below results/ensembles.
+Pools the 1, 5, 10, 20 best runs and prints gain and cost of each size: exact lines on calibrate
+(cross-validated) and on test, likelihood, parameters, milliseconds per window. Writes compare.json and the
+Pareto front, compare.png, to results/ensembles.
 
 examples:
   python -m ensemble compare
   python -m ensemble compare --k 1,3,5 --study loss_weighting --json
 """
 DISTILL = """\
-Trains one network on the bundle's answers and on the labels, and prints it beside the bundle: how much of the
-gain survives at which share of the latency. The student is written as the bundle NAME-distilled.
+Trains one network (the student) on the outputs of the bundle and on the labels. Prints how much of the gain
+it keeps at which share of the latency. The student is written as the bundle NAME-distilled.
 
 examples:
   python -m ensemble distill mill5
@@ -85,19 +85,19 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "build", help="write a bundle of the best runs", description=BUILD, formatter_class=Help
     )
     _add_selection(parser)
-    parser.add_argument("--k", type=int, default=10, help="members wanted (default: 10)")
+    parser.add_argument("--k", type=int, default=10, help="number of members (default: 10)")
     parser.add_argument(
         "--weights",
         default="auto",
         choices=("auto", "uniform", "learned"),
-        help="auto: uniform unless learned weights are better beyond chance (default)",
+        help="auto: uniform unless learned weights are significantly better (default)",
     )
-    parser.add_argument("--name", help="the bundle's name (default: the studies' names and top<K>)")
+    parser.add_argument("--name", help="name of the bundle (default: names of the studies and top<K>)")
     parser.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
-        help="the runs' data set, whose order of lines joint decoding learns (default: found below data/)",
+        help="data set of the runs, to learn the order of lines from (default: searched in data/)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object: folder, skipped, bundle")
     add_common_options(parser)
@@ -105,21 +105,23 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("show", help="look into a bundle", description=SHOW, formatter_class=Help)
+    parser = commands.add_parser("show", help="show a bundle", description=SHOW, formatter_class=Help)
     parser.add_argument("name", nargs="?", help="a bundle's name or folder (default: the newest)")
-    parser.add_argument("--json", action="store_true", help="print bundle.json with what differs added")
+    parser.add_argument("--json", action="store_true", help="print bundle.json and how the configs differ")
     add_common_options(parser)
     parser.set_defaults(run=_show)
 
 
 def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "compare", help="accuracy against latency by size", description=COMPARE, formatter_class=Help
+        "compare", help="compare accuracy and latency by size", description=COMPARE, formatter_class=Help
     )
     _add_selection(parser)
     parser.add_argument("--k", default="1,5,10,20", help="sizes, such as 1,5,10,20 (default)")
     parser.add_argument(
-        "--measure", action="store_true", help="time the networks here (default: as their runs measured)"
+        "--measure",
+        action="store_true",
+        help="time the networks on this machine (default: as measured in the runs)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_common_options(parser)
@@ -128,20 +130,30 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "distill", help="one network that learns a bundle", description=DISTILL, formatter_class=Help
+        "distill", help="distill a bundle into one network", description=DISTILL, formatter_class=Help
     )
     parser.add_argument("name", nargs="?", help="a bundle's name or folder (default: the newest)")
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="the members' data set (default: found below data/)"
+        "--data", type=Path, metavar="DIR", help="data set of the members (default: searched in data/)"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="over the best member's config"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="config value of the student (default: from the best member)",
     )
     parser.add_argument(
-        "--share", type=float, default=0.7, help="of the loss that follows the bundle (default: 0.7)"
+        "--share",
+        type=float,
+        default=0.7,
+        help="share of the loss that compares with the bundle (default: 0.7)",
     )
     parser.add_argument(
-        "--temperature", type=float, default=2.0, help="softens both sides of it (default: 2)"
+        "--temperature",
+        type=float,
+        default=2.0,
+        help="temperature that softens both distributions (default: 2)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_common_options(parser)
@@ -149,9 +161,13 @@ def _add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--study", nargs="+", default=[], metavar="NAME", help="take runs of these only")
     parser.add_argument(
-        "--objective", metavar="METRIC", help="rank runs by this metric (default: their study's objective)"
+        "--study", nargs="+", default=[], metavar="NAME", help="take only runs of these studies"
+    )
+    parser.add_argument(
+        "--objective",
+        metavar="METRIC",
+        help="rank runs by this metric (default: the objective of their study)",
     )
     parser.add_argument(
         "--max-correlation",
@@ -202,17 +218,17 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _with_programs(built: Built, data: Path | None) -> Built:
-    """Stores the order of lines in the programs of train, where the runs' data set is at hand."""
+    """Stores the order of lines in the programs of train, if the data set of the runs is found."""
     from dataclasses import replace
 
     from ensemble.programs import data_of, store
     from model.recordings import Recordings
 
-    if built.bundle.track != "recordings":  # its parts mix all recordings: there is no program to learn
+    if built.bundle.track != "recordings":  # its parts mix all recordings, so there are no programs to learn
         return built
     data = data or data_of(built.bundle)
     if data is None:
-        sys.stderr.write("the runs' data set is not below data/: no joint decoding (name it with --data)\n")
+        sys.stderr.write("data set of the runs not found in data/: no joint decoding. Name it with --data\n")
         return built
     return replace(built, bundle=store(built.folder, Recordings.load(data)))
 
@@ -268,21 +284,29 @@ def _distill(options: argparse.Namespace) -> None:
 
     from ensemble.bundle import Bundle, find_bundle
     from ensemble.programs import required_data
-    from model.train_command import settings, training_progress
+    from model.train_command import training_progress
 
     folder = find_bundle(options.results, options.name)
     bundle = Bundle.load(folder)
     data = required_data(bundle, options.data)
-    from ensemble.distill import Wish, distill, distilled_table, student_config, verdict  # torch, a second
+    from ensemble.distill import (  # imports torch: a second
+        DistillOptions,
+        distill,
+        distilled_table,
+        student_config,
+        verdict,
+    )
 
-    wish = Wish(config=settings(options.set), share=options.share, temperature=options.temperature)
-    with training_progress(student_config(bundle, folder, wish.config).epochs) as report:
+    student = DistillOptions(
+        config=settings(options.set), share=options.share, temperature=options.temperature
+    )
+    with training_progress(student_config(bundle, folder, student.config).epochs) as report:
         built = distill(
             bundle,
             folder,
             results=options.results,
             data=data,
-            wish=wish,
+            options=student,
             report=report,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )

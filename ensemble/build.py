@@ -1,8 +1,7 @@
-"""From run folders to a bundle: take members, choose weights, write everything a decoder needs."""
+"""Builds a bundle from run folders: takes members, chooses weights, writes all files for decoding."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ensemble.weights import Weighting
 from model.run_files import PREDICTIONS, SCALER, VOCABULARY, WEIGHTS
 from model.tokens import HEADS
 from tuner.base.errors import InputError
+from tuner.base.files import remove_left_overs, whole_folder
 from tuner.base.run_folder import CONFIG, RESULT
 
 COPIED = (CONFIG, WEIGHTS, VOCABULARY, SCALER, RESULT)
@@ -29,13 +29,13 @@ COPIED = (CONFIG, WEIGHTS, VOCABULARY, SCALER, RESULT)
 
 @dataclass(frozen=True)
 class Options:
-    """What `build` is asked for.
+    """Options of `build`.
 
     Attributes:
-        k: members wanted. studies: names of the studies to take runs from; none means all.
-        rule: `auto` (uniform unless another weighting is better beyond chance), `uniform` or `learned`.
-        metric: ranks runs by this `val/…` metric instead of their study's objective.
-        max_correlation: runs more alike than this are near-duplicates; 1 keeps all.
+        k: number of members. studies: names of the studies to take runs from; empty: all.
+        rule: `auto` (uniform unless another weighting is significantly better), `uniform` or `learned`.
+        metric: rank runs by this `val/…` metric instead of the objective of their study.
+        max_correlation: runs with a higher correlation are near-duplicates; 1 keeps all.
     """
 
     k: int = 10
@@ -53,13 +53,13 @@ class Options:
 
     @property
     def bundle_name(self) -> str:
-        """The name given, or one made of the studies and k."""
+        """The given name, or one made from the studies and k."""
         return self.name or "-".join([*self.studies, f"top{self.k}"])
 
 
 @dataclass(frozen=True)
 class Built:
-    """The bundle, where it lies, and the run folders that were left out."""
+    """The bundle, its folder, and the run folders that were left out."""
 
     bundle: Bundle
     folder: Path
@@ -70,10 +70,10 @@ def build(results: Path, options: Options, *, created: str) -> Built:
     """Builds `results/ensembles/<name>` from `results/runs`, replacing an older bundle of that name.
 
     Args:
-        created: the time that the bundle will bear.
+        created: the time to store in the bundle.
 
     Raises:
-        InputError: no usable runs, or runs that do not combine.
+        InputError: no usable runs, or runs that cannot be combined.
     """
     ranked, skipped = find(results, studies=options.studies, metric=options.metric)
     taken = take(ranked, k=options.k, skipped=skipped, max_correlation=options.max_correlation)
@@ -104,11 +104,11 @@ def build(results: Path, options: Options, *, created: str) -> Built:
 
 
 def contributions(tables: Tables, weighting: Weighting) -> list[dict[str, Any]]:
-    """For each member with a weight, what the pool loses on `calibrate` without it (leave-one-out).
+    """For each member with a weight, what the bundle loses on `calibrate` without it (leave-one-out).
 
     Returns:
-        A dict a member: `exact` (share of lines) and `nll` (nats a line), each with its interval over
-        recordings; positive where the member helps.
+        One dict per member: `exact` (share of lines) and `nll` (nats per line), each with its interval over
+        recordings; positive if the member helps.
     """
     exact = tables.exact(weighting.heads, pooling=weighting.pooling).astype(float)
     nll = tables.nll(weighting.heads, pooling=weighting.pooling)
@@ -132,32 +132,25 @@ def contributions(tables: Tables, weighting: Weighting) -> list[dict[str, Any]]:
 def write(
     bundle: Bundle, members: Sequence[Candidate], weighting: Weighting, taken: Taken, folder: Path
 ) -> None:
-    """Writes the bundle's folder beside `folder` and renames it into place.
+    """Writes the bundle to `folder`, whole or not at all.
 
-    The figures on `select` and `test` are worked out here, after everything is chosen.
+    The scores on `select` and `test` are computed here, after everything was chosen.
     """
-    beside = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    for left_over in folder.parent.glob(f".{folder.name}.partial-*"):  # of a build that was killed
-        shutil.rmtree(left_over, ignore_errors=True)
-    try:
-        (beside / PREDICTIONS).mkdir(parents=True)
+    remove_left_overs(folder)
+    with whole_folder(folder) as beside:
+        (beside / PREDICTIONS).mkdir()
         for member, candidate in zip(bundle.members, members, strict=True):
             _copy(candidate.folder, beside / member.path)
         shutil.copyfile(beside / bundle.members[0].path / VOCABULARY, beside / VOCABULARY)
         shutil.copyfile(beside / bundle.members[0].path / SCALER, beside / SCALER)
         bundle = bundle.with_report(**_part_reports(members, weighting, taken, beside))
         bundle.save(beside)
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _part_reports(
     members: Sequence[Candidate], weighting: Weighting, taken: Taken, folder: Path
 ) -> dict[str, Any]:
-    """Pools every part that all members have, keeps `calibrate` and `test`, and scores it."""
+    """Pools and scores each part that all members have; writes those of `calibrate` and `test`."""
     runs = [candidate.folder for candidate in members]
     scores: dict[str, Any] = {}
     for part in ("select", "calibrate", "test"):
@@ -171,7 +164,7 @@ def _part_reports(
 
 
 def _optimism(members: Sequence[Candidate], scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Score on `select` minus score on `test`: of the pool (`exact`), and of each member by its objective."""
+    """Score on `select` minus score on `test`: of the pool (exact lines), and of each member (objective)."""
     pooled = None
     if "select" in scores and "test" in scores:
         pooled = scores["select"]["exact"] - scores["test"]["exact"]

@@ -1,13 +1,13 @@
-"""What a bundle says of itself: `bundle.json`, the contract between the ensemble and the decoder.
+"""The description of a bundle, `bundle.json`: the contract between ensemble and decoder.
 
     results/ensembles/<name>/
         bundle.json             this file's `Bundle`
-        members/<i>/            a run's config, weights, vocabulary, scaler, result (and trial) files
-        vocabulary.json         the members' common vocabulary
-        scaler.json             the first member's scaler (operations, channels)
-        predictions/<part>.npz  pooled log-probabilities of `calibrate` and `test`, in a run's format
+        members/<i>/            config, weights, vocabulary, scaler, result (and trial) of a run
+        vocabulary.json         the vocabulary of all members
+        scaler.json             the scaler of the first member (operations, channels)
+        predictions/<part>.npz  pooled log-probabilities of `calibrate` and `test`, in the format of a run
 
-The ensemble writes members, weights and pooling; calibration and decoding are set later, each through
+The ensemble writes members, weights and pooling. Calibration and decoding are set later through
 `with_temperatures` and `with_decoding`, which return a new `Bundle` to `save`.
 """
 
@@ -26,7 +26,7 @@ from tuner.base.files import read_json, write_json
 FORMAT = 1
 BUNDLE = "bundle.json"
 MEMBERS = "members"
-WEIGHTED = (*HEADS, "operation")  # what a weight vector exists for
+WEIGHTED = (*HEADS, "operation")  # what has a weight vector
 Pooling = Literal["mixture", "log_linear"]
 Method = Literal["greedy", "beam", "sample+mbr"]
 
@@ -35,8 +35,8 @@ Method = Literal["greedy", "beam", "sample+mbr"]
 class Member:
     """One run in the bundle.
 
-    `path` is relative to the bundle's folder; `source` says where the run was found and is never read again.
-    `objective` is the study's (`name`, `goal`, `value`), or the metric that stood in for it.
+    `path` is relative to the bundle folder. `source` is where the run was found; it is not read again.
+    `objective` is that of the study (`name`, `goal`, `value`), or the metric used instead.
     """
 
     path: str
@@ -48,11 +48,11 @@ class Member:
     parameters: int
     ms_per_window: float | None
     seed: int | None
-    metrics: Mapping[str, float] = field(default_factory=dict)  # the run's `val/…`, on its part `select`
+    metrics: Mapping[str, float] = field(default_factory=dict)  # `val/…` of the run, on `select`
 
     @property
     def name(self) -> str:
-        """`study/number`, as every table shows it."""
+        """`study/number`, as in all tables."""
         return f"{self.study}/{self.number}"
 
 
@@ -74,18 +74,18 @@ def _greedy() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything a decoder must know besides the members' files. Immutable: updates go through `with_…`.
+    """What a decoder needs besides the files of the members. Immutable; `with_…` returns a changed copy.
 
     Attributes:
-        weights: head → one weight a member, on the simplex; also for `operation`.
+        weights: head → one weight per member, on the simplex; also for `operation`.
         pooling: `mixture` pools as logsumexp(log w + log p), `log_linear` as softmax(Σ w·log p).
-        temperatures: calibration, one a head, applied after pooling (honest probabilities).
-        decoding: method `greedy | beam | sample+mbr`, `beam`, `temperatures` (for the best lines; not the
-            calibration's), `top_k`, `top_p`, `samples`, and `joint`: parameters of decoding whole recordings.
-        line_order: path, relative to the bundle, of the line-to-line statistics learnt from `train`, if any.
-        chosen_by: for `members`, `weights`, `temperatures`, `decoding`: how, on which part, by what margin,
-            against which alternatives.
-        report: figures nothing is chosen by (leave-one-out, optimism against `test`).
+        temperatures: one per head, applied after pooling, for calibrated probabilities.
+        decoding: method `greedy | beam | sample+mbr`, `beam`, `temperatures` (for choosing lines, not for
+            calibration), `top_k`, `top_p`, `samples`, and `joint`: parameters for whole recordings.
+        line_order: path, relative to the bundle, of the order of lines learnt from `train`, if any.
+        chosen_by: for `members`, `weights`, `temperatures`, `decoding`: how they were chosen, on which part,
+            by what margin, against which alternatives.
+        report: figures for reports only (leave-one-out, optimism against `test`).
     """
 
     name: str
@@ -113,7 +113,7 @@ class Bundle:
                 raise InputError(
                     f"bundle '{self.name}': expected {len(self.members)} weights for {head}, got {got}"
                 )
-            if not (min(weights) >= 0 and abs(sum(weights) - 1) <= 1e-4):  # so that NaN is none either
+            if not (min(weights) >= 0 and abs(sum(weights) - 1) <= 1e-4):  # also false for NaN
                 raise InputError(
                     f"bundle '{self.name}': weights of {head} are no distribution (sum {sum(weights):.4g})"
                 )
@@ -129,7 +129,7 @@ class Bundle:
     # -- updates
 
     def with_temperatures(self, temperatures: Mapping[str, float], *, chosen_by: Mapping[str, Any]) -> Bundle:
-        """With other calibration temperatures (heads left out keep theirs) and how they were found."""
+        """A copy with other temperatures (missing heads keep theirs) and how they were found."""
         return dataclasses.replace(
             self,
             temperatures={**self.temperatures, **temperatures},
@@ -139,7 +139,7 @@ class Bundle:
     def with_decoding(
         self, decoding: Mapping[str, Any], *, chosen_by: Mapping[str, Any], line_order: str | None = None
     ) -> Bundle:
-        """With other decoding parameters (keys left out keep theirs), and `line_order` where one is given."""
+        """A copy with other decoding parameters (missing keys keep theirs), and `line_order` if given."""
         return dataclasses.replace(
             self,
             decoding={**self.decoding, **decoding},
@@ -148,18 +148,18 @@ class Bundle:
         )
 
     def with_report(self, **figures: Any) -> Bundle:
-        """With more figures in `report`."""
+        """A copy with more figures in `report`."""
         return dataclasses.replace(self, report={**self.report, **figures})
 
     # -- on disk
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values; `from_json` of it gives an equal bundle."""
+        """Plain values; `from_json` is the inverse."""
         return {"format": FORMAT, **dataclasses.asdict(self)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], *, where: str = BUNDLE) -> Bundle:
-        """The inverse of `to_json`. InputError when it is no bundle, or one of another format."""
+        """The inverse of `to_json`. InputError if it is not a bundle, or one of another format."""
         if not isinstance(content, Mapping) or content.get("format") != FORMAT:
             found = content.get("format") if isinstance(content, Mapping) else None
             raise InputError(f"{where}: expected a bundle of format {FORMAT}, got {found!r}; build it again")
@@ -178,7 +178,7 @@ class Bundle:
         """Reads `folder/bundle.json`.
 
         Raises:
-            InputError: none there, not one of ours, or one that names files outside its folder.
+            InputError: no such file, not a bundle, or it names files outside its folder.
         """
         path = folder / BUNDLE
         if not folder.is_dir():
@@ -189,16 +189,16 @@ class Bundle:
         return bundle
 
     def save(self, folder: Path) -> Path:
-        """Writes `folder/bundle.json` at once or not at all."""
+        """Writes `folder/bundle.json`, whole or not at all."""
         write_json(folder / BUNDLE, self.to_json())
         return folder / BUNDLE
 
 
 def find_bundle(results: Path, name: str | None = None) -> Path:
-    """The folder of the bundle `name` (a name below `results/ensembles`, or a path), or of the newest one.
+    """The folder of the bundle `name` (a name in `results/ensembles`, or a path); by default the newest.
 
     Raises:
-        InputError: there is none; the message lists those that exist.
+        InputError: no such bundle; the message lists those that exist.
     """
     root = results / "ensembles"
     found = sorted(root.glob(f"*/{BUNDLE}"))
@@ -216,7 +216,7 @@ def find_bundle(results: Path, name: str | None = None) -> Path:
 
 
 def _require_inside(folder: Path, paths: Sequence[Any]) -> None:
-    """InputError when a path, or a link anywhere in the bundle, leads out of its folder."""
+    """InputError if a path or link in the bundle leads out of its folder."""
     root = folder.resolve()
     for path in paths:
         if not isinstance(path, str):

@@ -1,6 +1,6 @@
-"""Which finished runs may enter an ensemble, and in which order: from the small files of their folders.
+"""Finds and ranks the finished runs that can enter an ensemble.
 
-For all runs only `result.json`, `trial.json` and file names are read. Nothing here looks at test metrics.
+Reads only `result.json`, `trial.json` and file names. Test metrics are not used.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG, RESULT
 
 TRIAL = "trial.json"
-FALLBACK_METRIC = "val/exact_acc"  # comparable between studies: always counted in the 4-digit vocabulary
-DISTILLED = "distilled-"  # how the study of a bundle's students is named
-VERIFIED = ".verify"  # how the studies of retrainings end that were made on other splits
+FALLBACK_METRIC = "val/exact_acc"  # comparable between studies: always in the 4-digit vocabulary
+DISTILLED = "distilled-"  # prefix of the studies of distilled networks
+VERIFIED = ".verify"  # suffix of the studies of `tuner verify`, on other splits
 NEEDED = (CONFIG, WEIGHTS, VOCABULARY, SCALER, "predictions/calibrate.npz")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A finished run: what its small files say.
+    """A finished run, from its small files.
 
-    `violation` is how far the study's constraints are missed, summed; 0 is feasible.
+    `violation` is the summed violation of the constraints of the study; 0 is feasible.
     """
 
     folder: Path
@@ -46,12 +46,12 @@ class Candidate:
 
     @property
     def feasible(self) -> bool:
-        """Whether every constraint of its study holds."""
+        """Whether all constraints of its study hold."""
         return self.violation <= 0
 
     @property
     def rank(self) -> tuple[bool, float, str, int]:
-        """Sort key, best first: feasible runs, then the better objective, then the older run."""
+        """Sort key, best first: feasible runs, then by objective, then older runs."""
         value = float(self.objective["value"])
         better = -value if self.objective["goal"] == "maximize" else value
         return (not self.feasible, better, self.study, self.number)
@@ -64,11 +64,11 @@ class Skipped:
     reasons: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, name: str, reason: str) -> None:
-        """Notes that `name` was left out for `reason`."""
+        """Adds the run folder `name` under `reason`."""
         self.reasons.setdefault(reason, []).append(name)
 
     def lines(self, *, limit: int = 6) -> list[str]:
-        """One line a reason: the folders' names (at most `limit` of them) and the reason."""
+        """One line per reason: the names of at most `limit` folders, and the reason."""
         lines = []
         for reason, names in self.reasons.items():
             more = f" and {len(names) - limit} more" if len(names) > limit else ""
@@ -83,16 +83,16 @@ class Skipped:
 def find(
     results: Path, *, studies: Sequence[str] = (), metric: str | None = None
 ) -> tuple[list[Candidate], Skipped]:
-    """All finished runs below `results/runs`, best first: of `studies`, or of all but bundles' students
-    and the retrainings of `tuner verify`, which are of other splits.
+    """All finished runs in `results/runs`, best first: those of `studies`, by default of all studies but
+    distilled networks and the retrainings of `tuner verify` (they have other splits).
 
     Args:
-        metric: rank by this `val/…` metric instead of the studies' own objective. Where runs of studies with
-            different objectives meet and none is given, they are ranked by `val/exact_acc`.
+        metric: rank by this `val/…` metric instead of the objective of the study. By default, runs of studies
+            with different objectives are ranked by `val/exact_acc`.
 
     Raises:
-        InputError: a study without runs; no usable run at all (the message says why each was left out);
-            runs of different data or tracks (the message names two of them).
+        InputError: a study without runs; no usable run (the message says why); runs of different data or
+            tracks (the message names two).
     """
     skipped = Skipped()
     found = [
@@ -142,11 +142,11 @@ def _run_folders(root: Path, studies: Sequence[str]) -> list[Path]:
 
 
 def _is_of_other_splits(study: str) -> bool:
-    return study.partition("@")[0].endswith(VERIFIED)  # what follows an @ says when it was set aside
+    return study.partition("@")[0].endswith(VERIFIED)  # the text after @ is when the study was set aside
 
 
 def _read(folder: Path, skipped: Skipped) -> Candidate | None:
-    """The candidate in `folder`, or None with the reason noted."""
+    """The candidate in `folder`, or None after adding the reason to `skipped`."""
     name = f"{folder.parent.name}/{folder.name}"
     if not folder.name.isdigit():
         reason = "unfinished" if ".partial-" in folder.name else "not a run folder (expected a number)"
@@ -176,7 +176,7 @@ def _read(folder: Path, skipped: Skipped) -> Candidate | None:
 
 
 def _candidate(folder: Path, result: Mapping[str, Any], trial: Mapping[str, Any]) -> Candidate:
-    """KeyError, TypeError or ValueError when the files are not as the trainer and the tuner write them."""
+    """KeyError, TypeError or ValueError if the files are not as trainer and tuner write them."""
     metrics = {str(name): float(value) for name, value in result["metrics"].items() if value is not None}
     for key in ("parameters", "ms_per_window"):
         float(result.get(key) or 0)
@@ -204,7 +204,7 @@ def _candidate(folder: Path, result: Mapping[str, Any], trial: Mapping[str, Any]
 
 
 def _by_metric(candidate: Candidate, metric: str) -> Candidate | None:
-    """The candidate ranked by a metric of its own; an error or a loss is better when smaller."""
+    """The candidate, ranked by another of its metrics; losses and errors are minimised."""
     value = candidate.result["metrics"].get(metric)
     if value is None or not np.isfinite(value):
         return None
@@ -214,7 +214,7 @@ def _by_metric(candidate: Candidate, metric: str) -> Candidate | None:
 
 
 def _require_same_data(candidates: Sequence[Candidate]) -> None:
-    """InputError naming two runs that saw different data or tracks."""
+    """InputError that names two runs with different data or tracks, if there are any."""
     first = candidates[0]
     for key, what in (("data_hash", "data"), ("track", "tracks")):
         for other in candidates[1:]:

@@ -1,4 +1,4 @@
-"""Chooses between weightings by cross-validation over recordings, never on lines they were fitted to."""
+"""Chooses the weighting by cross-validation over recordings."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ RULES: tuple[Rule, ...] = ("auto", "uniform", "learned")
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over windows with its 95 % interval over recordings (infinite when there is one recording)."""
+    """A mean over windows with its 95 % interval over recordings (infinite for one recording)."""
 
     mean: float
     low: float
     high: float
 
     def to_json(self) -> dict[str, float | None]:
-        """Plain values; an infinite bound becomes null."""
+        """Plain values; infinite bounds become null."""
         return {
             name: value if np.isfinite(value) else None
             for name, value in (("mean", self.mean), ("low", self.low), ("high", self.high))
@@ -36,20 +36,20 @@ class Interval:
 
 @dataclass(frozen=True)
 class Score:
-    """One method on windows it was not fitted to, and its paired gain over uniform (positive is better).
+    """The cross-validated score of a method, and its paired gain over uniform (positive is better).
 
-    The gains' intervals hold for all methods together: the best of five is looked at.
+    The intervals of the gains are corrected for the number of methods (Bonferroni).
     """
 
     method: str
     exact: Interval
-    nll: Interval  # nats a line
+    nll: Interval  # nats per line
     exact_gain: Interval
     nll_gain: Interval
 
     @property
     def beats_uniform(self) -> bool:
-        """More lines right beyond chance, or as many and a likelihood that is better beyond chance."""
+        """Significantly more exact lines, or no fewer and a significantly better likelihood."""
         return self.exact_gain.low > 0 or (self.exact_gain.mean >= 0 and self.nll_gain.low > 0)
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Choice:
-    """The weighting chosen, fitted on all of `calibrate`, with every candidate's cross-validated score."""
+    """The chosen weighting, fitted on all of `calibrate`, and the cross-validated scores of all methods."""
 
     weighting: Weighting
     scores: tuple[Score, ...]
@@ -97,10 +97,10 @@ def choose(tables: Tables, *, rule: Rule = "auto", methods: Sequence[str] = tupl
 
 
 def cross_validate(tables: Tables, methods: Sequence[str]) -> tuple[Score, ...]:
-    """Each method's score on windows of recordings it was not fitted to (on all, if there is one recording).
+    """The score of each method on held-out recordings (on all windows, if there is only one recording).
 
-    Recordings are dealt to `FOLDS` folds in turn, in order of their index: names are sorted, so neighbours
-    share an operation and every fold sees every operation.
+    Recordings go to the `FOLDS` folds in turn, by index. As names are sorted, neighbours share an operation,
+    so every fold has every operation.
     """
     recordings = tables.recordings
     order = {recording: i for i, recording in enumerate(np.unique(recordings))}
@@ -116,27 +116,27 @@ def cross_validate(tables: Tables, methods: Sequence[str]) -> tuple[Score, ...]:
             exact[method][inside] = new.exact(weighting.heads, pooling=weighting.pooling)
             nll[method][inside] = new.nll(weighting.heads, pooling=weighting.pooling)
     reference = UNIFORM if UNIFORM in methods else methods[0]
-    looks = max(1, len(methods) - 1)
+    comparisons = max(1, len(methods) - 1)
     return tuple(
         Score(
             method=method,
             exact=over_recordings(exact[method], recordings),
             nll=over_recordings(nll[method], recordings),
-            exact_gain=over_recordings(exact[method] - exact[reference], recordings, looks=looks),
-            nll_gain=over_recordings(nll[reference] - nll[method], recordings, looks=looks),
+            exact_gain=over_recordings(exact[method] - exact[reference], recordings, comparisons=comparisons),
+            nll_gain=over_recordings(nll[reference] - nll[method], recordings, comparisons=comparisons),
         )
         for method in methods
     )
 
 
-def over_recordings(values: np.ndarray, recordings: np.ndarray, *, looks: int = 1) -> Interval:
-    """Mean of `values` (w,) over windows; 95 % interval by recordings, whose windows are not independent.
+def over_recordings(values: np.ndarray, recordings: np.ndarray, *, comparisons: int = 1) -> Interval:
+    """Mean of `values` (w,) over windows with a 95 % interval over recordings (windows are not independent).
 
-    The mean is a ratio of sums over R recordings; its variance is the linearised one for clusters (Cochran,
+    The mean is a ratio of sums over R recordings. Its variance is the linearised one for clusters (Cochran,
     Sampling Techniques, §6.4), with Student's t of R − 1 degrees of freedom.
 
     Args:
-        looks: how many such intervals are to hold at once with 95 % (Bonferroni).
+        comparisons: number of intervals that must hold together (Bonferroni).
     """
     _, index = np.unique(recordings, return_inverse=True)
     clusters = int(index.max(initial=-1)) + 1
@@ -145,7 +145,7 @@ def over_recordings(values: np.ndarray, recordings: np.ndarray, *, looks: int = 
         return Interval(mean, -np.inf, np.inf)
     residual = np.bincount(index, weights=values - mean, minlength=clusters)
     variance = clusters / (clusters - 1) * float((residual**2).sum()) / len(values) ** 2
-    half = float(stats.t.ppf(1 - 0.025 / looks, clusters - 1)) * variance**0.5
+    half = float(stats.t.ppf(1 - 0.025 / comparisons, clusters - 1)) * variance**0.5
     return Interval(mean, mean - half, mean + half)
 
 
@@ -154,7 +154,7 @@ def _folds(recordings: np.ndarray) -> int:
 
 
 def _decide(scores: Sequence[Score], rule: Rule) -> tuple[str, str]:
-    """The method's name and, in words, why."""
+    """The name of the method, and the reason in words."""
     by_name: Mapping[str, Score] = {score.method: score for score in scores}
     fitted = [score for score in scores if score.method != UNIFORM]
     if rule == "uniform" or not fitted:

@@ -1,4 +1,4 @@
-"""K = 1, 5, 10, 20 side by side: what each further member adds, and what it costs."""
+"""Compares ensembles of K = 1, 5, 10, 20 members: accuracy and cost."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ AXES = {"exact": "exact lines on test", "ms": "milliseconds a window, members on
 
 @dataclass(frozen=True)
 class Row:
-    """One ensemble: how it does on recordings it was not fitted to, on `test`, and what it costs.
+    """One ensemble: its scores on held-out recordings and on `test`, and its cost.
 
     Attributes:
-        k: members asked for. members: those that have a weight.
+        k: number of members asked for. members: those with a weight.
         exact, nll: cross-validated over the recordings of `calibrate`, with `exact_low` and `exact_high`.
-        test: `exact`, `overall`, `nll` on the part `test`; empty where a run has no predictions of it.
-        ms: the members' own milliseconds a window, summed; None where one is not known.
+        test: `exact`, `overall`, `nll` on `test`; empty if a run has no predictions of it.
+        ms: sum of the milliseconds per window of the members; None if one is unknown.
     """
 
     k: int
@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows, and each member alone (on `test` and in milliseconds) as the backdrop of the frontier."""
+    """The rows, and each single member (score on `test`, milliseconds) for the plot."""
 
     rows: tuple[Row, ...]
     singles: tuple[dict[str, Any], ...]
@@ -74,10 +74,10 @@ def compare(
     max_correlation: float = MAX_CORRELATION,
     measure: bool = False,
 ) -> Comparison:
-    """For each K: the pool with uniform weights and, where K > 1, with the best learned ones.
+    """For each K: the pool with uniform weights and, if K > 1, with the best learned weights.
 
     Args:
-        measure: times the networks here, one beside the other, instead of adding up what their runs measured.
+        measure: times the networks on this machine instead of adding up what their runs measured.
 
     Raises:
         InputError: no usable runs, or a K below 1.
@@ -103,8 +103,8 @@ def compare(
 
 
 def _timed(taken: Taken) -> Taken:
-    """The same members with milliseconds measured here and now."""
-    from ensemble.latency import milliseconds_per_window  # torch, a second
+    """The same members, with milliseconds measured on this machine."""
+    from ensemble.latency import milliseconds_per_window  # imports torch: a second
 
     each = milliseconds_per_window([candidate.folder for candidate in taken.candidates])
     candidates = tuple(
@@ -167,7 +167,7 @@ def _milliseconds(members: Sequence[Candidate]) -> float | None:
 
 
 def comparison_table(comparison: Comparison) -> RichTable:
-    """One line an ensemble."""
+    """One row per ensemble."""
     table = plain_table("exact lines in %, by size")
     for column in ("K", "weights", "calibrate", "nats", "test", "tokens", "nats", "size", "ms"):
         table.add_column(column, justify="left" if column == "weights" else "right")
@@ -188,10 +188,10 @@ def comparison_table(comparison: Comparison) -> RichTable:
 
 
 def draw_frontier(comparison: Comparison, path: Path) -> Path | None:
-    """Exact lines on `test` against milliseconds a window; the line joins what nothing cheaper beats.
+    """Plots exact lines on `test` against milliseconds per window, with the Pareto front.
 
     Returns:
-        `path`, or None where latencies or test predictions are missing.
+        `path`, or None if latencies or test predictions are missing.
     """
     rows = [
         (row.ms, 100 * row.test["exact"], row) for row in comparison.rows if row.ms is not None and row.test
@@ -228,7 +228,7 @@ def draw_frontier(comparison: Comparison, path: Path) -> Path | None:
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points (cost, value) that no other point matches at lower or equal cost, by rising cost."""
+    """The Pareto front of points (cost, value), by rising cost."""
     front: list[tuple[float, float]] = []
     for cost, value in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or value > front[-1][1]:

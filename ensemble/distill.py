@@ -1,4 +1,4 @@
-"""One network that learns a bundle's answers: how much of the gain survives at one member's latency."""
+"""Distills a bundle into one network, and measures how much of the gain is kept at which latency."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ CELLS = (("select", "exact"), ("test", "exact"), ("test", "overall"))
 
 @dataclass(frozen=True)
 class BundleTeacher:
-    """A bundle as the `model.teacher.Teacher` of a run: its pooled answers to the unaugmented windows.
+    """A bundle as the `model.teacher.Teacher` of a run: pooled outputs for windows without augmentation.
 
     Attributes:
-        sources: one a member, made by `RunPredictor.windows`: members differ in scaling and context.
+        sources: one per member, from `RunPredictor.windows`; members differ in scaling and context.
     """
 
     predictor: BundlePredictor
@@ -59,13 +59,13 @@ class BundleTeacher:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What `distill` is asked for.
+class DistillOptions:
+    """Options of `distill`.
 
     Attributes:
-        config: of the student, over the best member's.
-        share: of the loss that asks for the bundle's answers, the rest asks for the labels.
-        temperature: softens both sides of the soft loss.
+        config: config values of the student; others are those of the best member.
+        share: share of the loss that compares with the bundle; the rest compares with the labels.
+        temperature: softens both distributions.
     """
 
     config: Mapping[str, Any]
@@ -80,10 +80,10 @@ class Wish:
 
 
 def student_config(bundle: Bundle, folder: Path, changes: Mapping[str, Any]) -> Config:
-    """The best member's config with `changes`.
+    """The config of the best member with `changes`.
 
     Raises:
-        InputError: a bad key or value, or one that changes what the bundle was asked.
+        InputError: a bad key or value, or a change of windows or vocabulary.
     """
     best = read_json(folder / bundle.members[0].path / CONFIG)
     for key in ("track", "window", "stride", "split_seed", "vocab_bucket_digits"):
@@ -98,7 +98,7 @@ def distill(
     *,
     results: Path,
     data: Path,
-    wish: Wish,
+    options: DistillOptions,
     report: Report,
     created: str,
 ) -> Built:
@@ -107,19 +107,19 @@ def distill(
     The run is kept as `results/runs/distilled-<name>/0`, replacing an earlier one.
 
     Raises:
-        InputError: the data set is not the one the bundle's members were trained on.
-        TrainingFailed: as `model.train` raises it.
+        InputError: the bundle was trained on another data set.
+        TrainingFailed: see `model.train`.
     """
-    config = student_config(bundle, folder, wish.config)
+    config = student_config(bundle, folder, options.config)
     task = prepare(data, config)
     check_data(bundle, task.data)
-    teacher = teacher_of(folder, task.data, wish, vocabulary_tokens=task.vocabulary.tokens)
+    teacher = teacher_of(folder, task.data, options, vocabulary_tokens=task.vocabulary.tokens)
     study = f"{DISTILLED}{bundle.name}"
     run = results / "runs" / study / "0"
     train(config.to_dict(), report, data=data, run_folder=run, teacher=teacher)
-    options = Options(k=1, studies=(study,), name=f"{bundle.name}-distilled")
-    built = build(results, options, created=created)
-    figures = survey(bundle, folder, built.bundle, wish)
+    student = Options(k=1, studies=(study,), name=f"{bundle.name}-distilled")
+    built = build(results, student, created=created)
+    figures = survey(bundle, folder, built.bundle, options)
     figures |= latencies(folder, built.folder, task.data)
     updated = built.bundle.with_report(distilled=figures)
     updated.save(built.folder)
@@ -127,26 +127,26 @@ def distill(
 
 
 def teacher_of(
-    folder: Path, data: Recordings, wish: Wish, *, vocabulary_tokens: tuple[str, ...]
+    folder: Path, data: Recordings, options: DistillOptions, *, vocabulary_tokens: tuple[str, ...]
 ) -> BundleTeacher:
     """The bundle at `folder` as a teacher for windows of `data`.
 
     Raises:
-        InputError: the student would have another vocabulary.
+        InputError: the vocabulary of the student differs.
     """
     predictor = BundlePredictor.load(folder)
     if predictor.vocabulary.tokens != vocabulary_tokens:
         raise InputError(f"{folder}: its members have another vocabulary than a student on {data.name} has")
     loaded = predictor.windows(data)
-    return BundleTeacher(predictor, loaded.members, wish.share, wish.temperature)
+    return BundleTeacher(predictor, loaded.members, options.share, options.temperature)
 
 
-def survey(teacher: Bundle, folder: Path, student: Bundle, wish: Wish) -> dict[str, Any]:
-    """The student beside its bundle and the bundle's best member: accuracy on every part, latency, size.
+def survey(teacher: Bundle, folder: Path, student: Bundle, options: DistillOptions) -> dict[str, Any]:
+    """Compares the student with its bundle and the best member: accuracy on each part, latency, size.
 
     Returns:
-        `rows` (name, parameters, and `exact`, `overall`, `nll` by part) and, from the exact lines on `test`,
-        `gain` (the bundle's over its best member) and `gain_kept` (the share of it that the student has).
+        `rows` (name, parameters, and `exact`, `overall`, `nll` by part). From the exact lines on `test`:
+        `gain` of the bundle over its best member, and `gain_kept`, the share that the student keeps.
     """
     best = teacher.members[0]
     result = read_json(folder / best.path / RESULT)
@@ -170,17 +170,17 @@ def survey(teacher: Bundle, folder: Path, student: Bundle, wish: Wish) -> dict[s
     gain = None if single is None or many is None else many - single
     return {
         "rows": rows,
-        "share": wish.share,
-        "temperature": wish.temperature,
+        "share": options.share,
+        "temperature": options.temperature,
         "gain": gain,
         "gain_kept": (one - single) / gain if gain and one is not None else None,
     }
 
 
 def latencies(teacher: Path, student: Path, data: Recordings) -> dict[str, Any]:
-    """`ms` (best member, bundle, student: milliseconds a window) and `latency`, the student's share.
+    """`ms` per window of best member, bundle and student, and `latency`: student divided by bundle.
 
-    Timed are encoding and one decoding step, pooling included.
+    This times encoding and one decoding step, with pooling.
     """
     bundle = BundlePredictor.load(teacher)
     networks = (bundle.members[0], bundle, BundlePredictor.load(student).members[0])
@@ -200,8 +200,8 @@ def _parameters(bundle: Bundle) -> int:
 
 
 def distilled_table(figures: Mapping[str, Any]) -> Table:
-    """The rows of `survey`."""
-    table = plain_table("the student beside its bundle")
+    """The rows of `survey` as a table."""
+    table = plain_table("student, bundle and best member")
     for column in ("", "select: lines", "test: lines", "test: tokens", "size", "ms"):
         table.add_column(column, justify="right" if column else "left")
     for row, ms in zip(figures["rows"], figures["ms"], strict=True):
@@ -216,7 +216,7 @@ def distilled_table(figures: Mapping[str, Any]) -> Table:
 
 
 def verdict(figures: Mapping[str, Any]) -> str:
-    """In a sentence: how much of the gain survives at which share of the latency."""
+    """In a sentence: how much of the gain is kept, at which share of the latency."""
     at = f"at {percent(figures['latency'])} of the bundle's latency"
     gain, kept = figures["gain"], figures["gain_kept"]
     if gain is None:
@@ -225,5 +225,5 @@ def verdict(figures: Mapping[str, Any]) -> str:
         return f"the bundle gains nothing over its best member on test, so there is nothing to keep; {at}"
     points = f"{100 * gain:.1f} points of exact lines on test"
     if kept <= 0:
-        return f"nothing of the bundle's gain of {points} survives, {at}: train the student longer"
+        return f"the student keeps nothing of the bundle's gain of {points}, {at}: train it longer"
     return f"the student keeps {percent(kept)} of the bundle's gain of {points}, {at}"

@@ -1,4 +1,4 @@
-"""Run folders that other machines trained: the tuner's own command brings them from its artefact store."""
+"""Fetches the run folders of other machines from the artefact store, with the command of the tuner."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from tuner.base.run_folder import STORED
 
-SHARED = ("TUNER_ARTIFACTS", "TUNER_STORAGE")  # set where several machines work on one study
+SHARED = ("TUNER_ARTIFACTS", "TUNER_STORAGE")  # set if several machines work on one study
 
 
 def fetch_runs(results: Path, studies: Sequence[str] = ()) -> None:
-    """Runs `python -m tuner fetch` where the results folder or the environment names a store.
+    """Runs `python -m tuner fetch` if the results folder or the environment names a store.
 
-    What cannot be fetched is said on stderr and is no error: the runs that are here may be enough.
+    A failure is reported on stderr and is not an error: the local runs may be enough.
     """
     if not (results / STORED).is_file() and not any(os.environ.get(name) for name in SHARED):
         return

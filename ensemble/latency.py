@@ -1,4 +1,4 @@
-"""How long networks take for a window, timed in turns: what else runs on the machine hits them alike."""
+"""Latency of networks per window, timed in turns, so that other load affects all of them equally."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WINDOWS = 64
 
 
 def fastest(calls: Sequence[Callable[[], object]], *, rounds: int = ROUNDS) -> list[float]:
-    """Milliseconds of each call: the fastest of `rounds`, each round running all of them once."""
+    """Milliseconds of each call: the fastest of `rounds`; each round runs all of them once."""
     best = [float("inf")] * len(calls)
     for _ in range(rounds):
         for i, call in enumerate(calls):
@@ -27,10 +27,10 @@ def fastest(calls: Sequence[Callable[[], object]], *, rounds: int = ROUNDS) -> l
 
 
 def milliseconds_per_window(runs: Sequence[Path]) -> list[float]:
-    """Encoding and one decoding step of `WINDOWS` windows for the network of each run folder; needs no data.
+    """Milliseconds per window of encoding and one decoding step, per run folder; needs no data.
 
     Raises:
-        InputError: a folder has no network that this version can read.
+        InputError: a folder has no readable network.
     """
     calls = [_step(RunPredictor.load(run)) for run in runs]
     return [each / WINDOWS for each in fastest(calls)]

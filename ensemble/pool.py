@@ -1,4 +1,4 @@
-"""Pools members' stored predictions: in a run's own format, for calibration and for reports."""
+"""Pools the stored predictions of members, in the format of a run, for calibration and reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tuner.base.errors import InputError
 
 @dataclass(frozen=True)
 class PartPredictions:
-    """What K runs say on one part: each one's `log_p` (`read_log_probabilities`) and `operation` (W, n)."""
+    """The predictions of K runs on one part: `log_p` (`read_log_probabilities`) and `operation` (W, n)."""
 
     layout: Layout
     vocabulary: Vocabulary
@@ -35,7 +35,7 @@ class PartPredictions:
     operation: tuple[np.ndarray, ...]
 
     def of_members(self, members: Sequence[int]) -> PartPredictions:
-        """Those of some runs, in the order given."""
+        """The predictions of some runs, in the given order."""
         return dataclasses.replace(
             self,
             log_p=tuple(self.log_p[i] for i in members),
@@ -47,7 +47,7 @@ def read_part(runs: Sequence[Path], vocabulary: Vocabulary, *, part: str) -> Par
     """Reads `predictions/<part>.npz` of every run.
 
     Raises:
-        InputError: a run has no such file, or one that asks something else than the first run's.
+        InputError: a run has no such file, or its targets differ from those of the first run.
     """
     targets = read_targets(part_file(runs[0], part))
     layout = Layout.of(targets, vocabulary, everything=True)
@@ -65,7 +65,7 @@ def read_part(runs: Sequence[Path], vocabulary: Vocabulary, *, part: str) -> Par
 
 
 def pool(log_p: Sequence[np.ndarray], weights: np.ndarray, *, pooling: Pooling) -> np.ndarray:
-    """K arrays of log-probabilities (n, v) as one (n, v): the mixture's, or the log-linear pool's."""
+    """K arrays of log-probabilities (n, v) as one (n, v), pooled as a mixture or log-linearly."""
     total = np.zeros_like(log_p[0])
     for array, weight in zip(log_p, weights.astype(np.float32), strict=True):
         if weight > 0:
@@ -76,9 +76,9 @@ def pool(log_p: Sequence[np.ndarray], weights: np.ndarray, *, pooling: Pooling) 
 
 
 def pooled_predictions(members: PartPredictions, weighting: Weighting) -> dict[str, np.ndarray]:
-    """The arrays of a `predictions/<part>.npz` for the pool: log-probabilities stand as its logits.
+    """The arrays of `predictions/<part>.npz` for the pool, with log-probabilities as logits.
 
-    A value row is normalised over its parameter's values, the others stand at `FLOOR`.
+    Value rows are normalised over the values of their parameter; other values are `FLOOR`.
     """
     targets = members.layout.targets
     arrays = targets.to_arrays()
@@ -98,8 +98,8 @@ def part_scores(predictions: Mapping[str, np.ndarray], vocabulary: Vocabulary) -
     """Accuracies and likelihood of pooled predictions (`pooled_predictions`), teacher-forced.
 
     Returns:
-        `exact` (share of lines all right, which is the greedy decoder's too), `overall` (share of tokens),
-        `nll` (nats a line), and `<head>` (share of that head's positions).
+        `exact` (share of exact lines, equal to that of greedy decoding), `overall` (share of tokens),
+        `nll` (nats per line), and `<head>` (share of the positions of the head).
     """
     targets = Targets.of(predictions)
     layout = Layout.of(targets, vocabulary)

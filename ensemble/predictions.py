@@ -1,15 +1,14 @@
-"""A run's stored predictions, read head by head as log-probabilities of what decoding asks of that head.
+"""Reads the stored predictions of a run (`predictions/<part>.npz`) as log-probabilities, head by head.
 
-P target positions of a part's W windows; a head is asked only where its answer is part of the token's
-probability (the schema is the trainer's, `predictions/<part>.npz`):
+A part has W windows with P target positions. A head applies only where its output is part of the probability
+of the token:
 
     type         every position
     command      where the true type is command
     param_type   where the true type is parameter type
     param_value  where it is a value: among the values of that value's parameter, renormalised
 
-The last rule splits the value head into one group of positions a parameter, with that parameter's classes
-alone.
+So the value head is split into one group of positions per parameter, with only the classes of that parameter.
 """
 
 from __future__ import annotations
@@ -24,21 +23,22 @@ from pathlib import Path
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
+from scipy.special import log_softmax
 
 from model.run_files import PREDICTIONS
 from model.tokens import COMMAND, HEADS, PARAM_TYPE, UNK, Vocabulary
 from tuner.base.errors import InputError
 
-FLOOR = -30.0  # log-probabilities end here: one certain and wrong run must not decide a sum of thousands
+FLOOR = -30.0  # least log-probability: one confident but wrong run must not dominate a sum
 KEYS = ("gold", "window", "step", "recording", "start", "line", "applies", *HEADS)
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What a part asks, the same for every run of one split and vocabulary.
+    """The targets of a part, equal for all runs with one split and vocabulary.
 
     Attributes:
-        gold: (P,) token ids. window: (P,) index of the position's window. step: (P,) place in the line.
+        gold: (P,) token ids. window: (P,) index of the position's window. step: (P,) position in the line.
         applies: (P, 4) whether a head's logits are stored, in the order of `HEADS`.
         recording, start, line: (W,) of each window: recording, first row, line id.
     """
@@ -53,7 +53,7 @@ class Targets:
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> Targets:
-        """From the arrays of a prediction file (others in it are not read)."""
+        """From the arrays of a prediction file; other arrays in it are not read."""
         return cls(**{entry.name: arrays[entry.name] for entry in dataclasses.fields(cls)})
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -62,16 +62,16 @@ class Targets:
 
     @property
     def windows(self) -> int:
-        """W, the number of windows."""
+        """The number of windows, W."""
         return len(self.recording)
 
     @cached_property
     def positions_of_window(self) -> np.ndarray:
-        """(W,) target positions of each window."""
+        """(W,) number of target positions of each window."""
         return np.bincount(self.window, minlength=self.windows)
 
     def difference(self, other: Targets) -> str | None:
-        """In words, how `other` asks something else; None when both ask the same."""
+        """In words, how the targets of `other` differ; None if they are equal."""
         if self.windows != other.windows:
             return f"{self.windows} windows against {other.windows}"
         for name in ("recording", "start", "line"):
@@ -87,11 +87,11 @@ class Targets:
 
 @dataclass(frozen=True)
 class Group:
-    """Positions of one head that choose among the same classes.
+    """Positions of one head with the same possible classes.
 
     Attributes:
         position: (n,) index into the P target positions. rows: (n,) index into the head's stored logits.
-        classes: (v,) the head's classes they choose among. gold: (n,) index into `classes`.
+        classes: (v,) the possible classes of the head. gold: (n,) index into `classes`.
     """
 
     position: np.ndarray
@@ -102,25 +102,25 @@ class Group:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each head is asked, for all runs that share `targets` and `vocabulary`."""
+    """Where each head applies, for all runs with the same `targets` and `vocabulary`."""
 
     targets: Targets
     groups: dict[str, tuple[Group, ...]]
-    unknown: np.ndarray  # (P,) the target is not in the vocabulary and no head is asked: never right
+    unknown: np.ndarray  # (P,) the target is not in the vocabulary and no head applies: never right
 
     @classmethod
     def of(
         cls, targets: Targets, vocabulary: Vocabulary, *, everything: bool = False, where: str = ""
     ) -> Layout:
-        """Works out the groups of every head.
+        """Computes the groups of all heads.
 
         Args:
-            everything: all positions with stored logits, so also the parameter type of value positions, which
-                is no part of a token's probability.
+            everything: all positions with stored logits, so also the parameter type at value positions, which
+                is not part of the probability of a token.
             where: the file of the targets, for errors.
 
         Raises:
-            InputError: the targets hold ids or factors that the vocabulary does not have.
+            InputError: the targets have ids or factors that the vocabulary lacks.
         """
         if targets.gold.min(initial=0) < 0 or targets.gold.max(initial=0) >= len(vocabulary):
             of = f"{where}: " if where else ""
@@ -158,7 +158,7 @@ def read_targets(path: Path) -> Targets:
     """The targets of one `predictions/<part>.npz`.
 
     Raises:
-        InputError: missing, torn, or not a run's predictions.
+        InputError: missing, torn, or not the predictions of a run.
     """
     with opened(path) as arrays:
         targets = Targets.of(arrays)
@@ -175,10 +175,10 @@ def read_targets(path: Path) -> Targets:
 
 
 def read_log_probabilities(path: Path, layout: Layout) -> dict[str, list[np.ndarray]]:
-    """Head → one (n, v) float32 array a group of `layout`: log-probabilities over the group's classes.
+    """Head → one (n, v) float32 array per group of `layout`: log-probabilities over its classes.
 
     Raises:
-        InputError: torn, of another shape than the layout, or not finite.
+        InputError: torn, not the shape of the layout, or not finite.
     """
     read: dict[str, list[np.ndarray]] = {}
     with opened(path) as arrays:
@@ -186,18 +186,21 @@ def read_log_probabilities(path: Path, layout: Layout) -> dict[str, list[np.ndar
             logits = arrays[head]
             if len(logits) != int(layout.targets.applies[:, h].sum()):
                 raise InputError(f"{path}: {len(logits)} rows of {head} logits do not fit its targets")
-            read[head] = [_log_softmax(_chosen(logits, group, path, head)) for group in layout.groups[head]]
+            read[head] = [
+                np.maximum(log_softmax(_chosen(logits, group, path, head), axis=-1), FLOOR)
+                for group in layout.groups[head]
+            ]
     return read
 
 
 def part_file(run: Path, part: str) -> Path:
-    """Where a run keeps its predictions of `part`."""
+    """The file with the predictions of `part` of a run."""
     return run / PREDICTIONS / f"{part}.npz"
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[NpzFile]:
-    """An open npz file of predictions; every way in which it can be broken is an InputError that names it."""
+    """An open npz file of predictions; if it is damaged, an InputError names it."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             missing = [key for key in KEYS if key not in arrays]
@@ -215,7 +218,7 @@ def opened(path: Path) -> Iterator[NpzFile]:
 
 
 def _chosen(logits: np.ndarray, group: Group, path: Path, head: str) -> np.ndarray:
-    """(n, v) float32 of the group's rows and classes."""
+    """(n, v) float32 logits of the rows and classes of the group."""
     if (
         logits.dtype.kind != "f"
         or logits.ndim != 2
@@ -225,20 +228,13 @@ def _chosen(logits: np.ndarray, group: Group, path: Path, head: str) -> np.ndarr
         raise InputError(f"{path}: {head} logits ({kind}) do not fit the vocabulary")
     chosen = logits[group.rows]
     if len(group.classes) < logits.shape[1]:
-        chosen = np.take(chosen, group.classes, axis=1)  # rows stay contiguous, unlike with [:, classes]
+        chosen = np.take(chosen, group.classes, axis=1)  # rows stay contiguous, unlike [:, classes]
     chosen = chosen.astype(np.float32)
     if np.isnan(chosen).any() or np.isposinf(chosen).any():
         raise InputError(f"{path}: {head} logits are not finite")
     return chosen
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis, in place; float32, not below `FLOOR` (a class that a run rules out is -inf)."""
-    logits -= logits.max(axis=-1, keepdims=True)
-    logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    return np.maximum(logits, FLOOR, out=logits)
-
-
 def stacked(members: Sequence[dict[str, list[np.ndarray]]], head: str) -> list[np.ndarray]:
-    """One (K, n, v) array a group from K members' `read_log_probabilities`."""
+    """One (K, n, v) array per group, from `read_log_probabilities` of K members."""
     return [np.stack(arrays) for arrays in zip(*(member[head] for member in members), strict=True)]

@@ -1,9 +1,9 @@
-"""A bundle as one network: the members' answers pooled head by head, through the protocol of a single run.
+"""A bundle as one network: pools the outputs of the members head by head.
 
-What decodes a run decodes a bundle: `encode`, `begin`, `advance`, `reorder`, `operation_logits`. Members
-advance in step; their log-probabilities are pooled with the bundle's weights, then its calibration
-temperature is applied. The value head is pooled as what decoding asks of it, the distribution among the
-values of the parameter that was just named; where none was named no value can follow, and its row is uniform.
+It has the methods of `model.predictor`: `encode`, `begin`, `advance`, `reorder`, `operation_logits`. All
+members take each step. Their log-probabilities are pooled with the weights of the bundle, then divided by the
+calibration temperature. The value head is pooled over the values of the parameter before it. If there is no
+parameter, no value can follow, and the row is uniform.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tuner.base.errors import InputError
 
 @dataclass(frozen=True)
 class BundleWindows:
-    """The same windows as each member reads them: members differ in scaling, context and registration."""
+    """The same windows for each member; members differ in scaling, context and registration."""
 
     members: tuple[Any, ...]
 
@@ -41,23 +41,23 @@ class BundleWindows:
 
 @dataclass(frozen=True)
 class BundleMemory:
-    """The members' encodings of the same windows."""
+    """The encodings of the same windows by each member."""
 
     members: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class BundleState:
-    """The members' decoder states for the same rows."""
+    """The decoder states of each member for the same rows."""
 
     members: tuple[Any, ...]
 
 
 class BundlePredictor:
-    """Pools several run predictors (see the module's text)."""
+    """Pools several run predictors; see the docstring of this file."""
 
     def __init__(self, bundle: Bundle, members: Sequence[Any]) -> None:
-        """From the bundle's description and one predictor a member, in its order.
+        """From the bundle and one predictor per member, in the order of the bundle.
 
         Raises:
             InputError: members with different vocabularies or operations.
@@ -86,29 +86,29 @@ class BundlePredictor:
 
     @classmethod
     def load(cls, folder: Path) -> BundlePredictor:
-        """Reads `folder` and everything in it; needs no data and no study.
+        """Loads the bundle in `folder` with its members; needs no data and no study.
 
         Raises:
-            InputError: no bundle there, or one that lacks a member's files.
+            InputError: no bundle, or files of a member are missing.
         """
         from model.predictor import RunPredictor
 
         bundle = Bundle.load(folder)
         return cls(bundle, [RunPredictor.load(folder / member.path) for member in bundle.members])
 
-    # -- the protocol of a run's predictor
+    # -- the methods of a run's predictor
 
     def windows(self, recordings: Any, which: Any = None) -> BundleWindows:
-        """The windows of `recordings`, the same for all, scaled and registered as each was trained."""
+        """The windows of `recordings` for each member, scaled and registered as in its training."""
         return BundleWindows(tuple(member.windows(recordings, which) for member in self.members))
 
     def encode(self, loaded: BundleWindows, index: np.ndarray) -> BundleMemory:
-        """Encodes the windows at `index` (B,) once for each member, each with its own scaler."""
+        """Encodes the windows at `index` (B,) with each member."""
         pairs = zip(self.members, loaded.members, strict=True)
         return BundleMemory(tuple(member.encode(part, index) for member, part in pairs))
 
     def begin(self, memory: BundleMemory) -> BundleState:
-        """Decoder states before the first token, one row a window."""
+        """Decoder states before the first token, one row per window."""
         pairs = zip(self.members, memory.members, strict=True)
         return BundleState(tuple(member.begin(part) for member, part in pairs))
 
@@ -121,7 +121,7 @@ class BundlePredictor:
         return self.pooled(logits, tokens), BundleState(tuple(answer[1] for answer in answers))
 
     def reorder(self, state: BundleState, rows: Tensor) -> BundleState:
-        """The states of `rows` (M,), repeated or left out as given."""
+        """The states of `rows` (M,), in that order; rows may repeat or be left out."""
         pairs = zip(self.members, state.members, strict=True)
         return BundleState(tuple(member.reorder(part, rows) for member, part in pairs))
 
@@ -133,10 +133,10 @@ class BundlePredictor:
     # -- pooling
 
     def pooled(self, members: Sequence[Mapping[str, Tensor]], tokens: Tensor) -> dict[str, Tensor]:
-        """Head → (N, classes) log-probabilities from the members' logits of the same shape.
+        """Head → (N, classes) log-probabilities from the logits of the members.
 
         Args:
-            tokens: (N,) the token before; it names the parameter whose values are asked for, if any.
+            tokens: (N,) the token before; if it is a parameter, the values are those of this parameter.
         """
         answer = {}
         for head in ("type", "command", "param_type"):
@@ -146,7 +146,7 @@ class BundlePredictor:
         return answer
 
     def _pooled_values(self, members: Sequence[Tensor], tokens: Tensor) -> Tensor:
-        """(N, values): pooled among the values of the parameter that `tokens` names, `FLOOR` elsewhere."""
+        """(N, values): pooled over the values of the parameters `tokens`, `FLOOR` elsewhere."""
         rows, classes = members[0].shape
         out = torch.full((rows, classes), FLOOR, device=self.device)
         letter = self._letter[tokens.to(self.device)]
@@ -161,7 +161,7 @@ class BundlePredictor:
         return out
 
     def _pool(self, logits: Tensor, head: str, *, temperature: float = 1.0) -> Tensor:
-        """(K, N, classes) logits as (N, classes) log-probabilities, with the head's weights."""
+        """(K, N, classes) logits as (N, classes) log-probabilities, with the weights of the head."""
         weights = self._weights[head]
         used = weights > 0
         log_p = torch.log_softmax(logits[used].float(), dim=-1).clamp_min(FLOOR)
@@ -175,6 +175,6 @@ class BundlePredictor:
 
 
 def _letters(vocabulary: Vocabulary) -> Tensor:
-    """(tokens,) the parameter that each token names, -1 for tokens that name none."""
+    """(tokens,) the parameter of each token, -1 for tokens that are not a parameter."""
     table = vocabulary.factor_table
     return torch.from_numpy(np.where(table[:, 0] == PARAM_TYPE, table[:, 2], -1))

@@ -1,8 +1,7 @@
-"""The order of lines in the programs of `train`, kept in a bundle so that whole recordings decode without
-data.
+"""Stores the order of lines in the programs of `train` in a bundle, for joint decoding without data.
 
 `programs.json`: for each train recording, the label of the window that starts at each row, as runs
-`[line, rows]` of equal labels. What is made of it is the decoder's affair (inference/joint.py).
+`[line, rows]` of equal labels. inference/joint.py uses it.
 """
 
 from __future__ import annotations
@@ -25,9 +24,7 @@ PROGRAMS = "programs.json"
 
 
 def collect(data: Recordings, train: Sequence[int], *, window: int) -> dict[str, Any]:
-    """The programs of the recordings `train`, for windows of `window` rows, as plain values for a JSON
-    file.
-    """
+    """The programs of the recordings `train`, for windows of `window` rows, as plain values."""
     labels = dense_labels(data, window=window)
     programs: list[dict[str, Any]] = []
     used = set[int]()
@@ -45,10 +42,10 @@ def collect(data: Recordings, train: Sequence[int], *, window: int) -> dict[str,
 
 
 def store(folder: Path, data: Recordings) -> Bundle:
-    """Writes the programs of `data`'s train part into the bundle at `folder`; returns the updated bundle.
+    """Writes the programs of the train part of `data` to the bundle at `folder`; returns the new bundle.
 
     Raises:
-        InputError: the bundle's runs were trained on other data, or on the track that mixes recordings.
+        InputError: the bundle was trained on other data, or on the track "windows", which mixes recordings.
     """
     bundle = Bundle.load(folder)
     check_data(bundle, data)
@@ -64,7 +61,7 @@ def store(folder: Path, data: Recordings) -> Bundle:
 
 
 def check_data(bundle: Bundle, data: Recordings) -> None:
-    """Raises InputError, naming both, when `data` is not what the bundle's members were trained on."""
+    """Raises InputError if the bundle was trained on other data than `data`."""
     if bundle.data_hash != data.content_hash:
         raise InputError(
             f"bundle '{bundle.name}' was trained on data {bundle.data_hash[:12]}, {data.name} is "
@@ -73,7 +70,7 @@ def check_data(bundle: Bundle, data: Recordings) -> None:
 
 
 def data_of(bundle: Bundle, root: Path = Path("data")) -> Path | None:
-    """The data set below `root` that the bundle's runs were trained on, if it is there."""
+    """The data set in `root` that the bundle was trained on; None if it is not there."""
     for manifest in sorted(root.glob(f"*/{MANIFEST}")):
         if read_json(manifest).get("content_hash") == bundle.data_hash:
             return manifest.parent
@@ -81,7 +78,7 @@ def data_of(bundle: Bundle, root: Path = Path("data")) -> Path | None:
 
 
 def required_data(bundle: Bundle, given: Path | None) -> Path:
-    """The data set `given`, or the bundle's below `data/`; InputError when neither is there."""
+    """The data set `given`, or that of the bundle in `data/`; InputError if there is none."""
     found = given or data_of(bundle)
     if found is None:
         raise InputError("the data set of the bundle's members is not below data/; name it with --data")

@@ -1,8 +1,8 @@
-"""A bundle's networks trained once more on every recording, when everything else has been chosen.
+"""Refit: trains the networks of a bundle once more on all recordings, after everything was chosen.
 
-Hyperparameters, weights, temperatures and decoding were chosen on recordings that the networks had not seen;
-those choices stand, and the recordings held out for them are training data again. What is left without a
-measurement of its own is the bundle itself: its accuracy is estimated by `but_test`, which leaves `test` out.
+Hyperparameters, weights, temperatures and decoding were chosen on held-out recordings. They are kept, and the
+held-out recordings become training data. The accuracy of the refitted bundle cannot be measured then; it is
+estimated by `but_test`, which leaves `test` out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from model.run_files import SCALER, VOCABULARY
 from model.trainer import train
 from model.windows import split
 from tuner.base.errors import InputError
-from tuner.base.files import read_json, write_json
+from tuner.base.files import read_json, whole_folder, write_json
 from tuner.base.run_folder import CONFIG, RESULT
 
 
@@ -44,17 +44,17 @@ def refit(
     """Trains each member of the bundle at `folder` again and writes the bundle `<name>-refit`.
 
     Args:
-        but_test: leaves the part `test` out, so that what refitting gains can be measured there.
-        jobs: processes, one thread-share of the machine each.
-        done: told each member that is ready.
-        changes: config values over the members' own, for a quick try.
+        but_test: leaves `test` out, so that the gain of the refit can be measured there.
+        jobs: number of processes, which share the cores.
+        done: called with the name of each finished member.
+        changes: config values that override those of the members, for a quick try.
 
     Returns:
-        the new bundle's folder.
+        the folder of the new bundle.
 
     Raises:
-        InputError: the data set is not the one that the bundle's members were trained on.
-        TrainingFailed: as `model.train` raises it.
+        InputError: the bundle was trained on another data set.
+        TrainingFailed: see `model.train`.
     """
     recordings = Recordings.load(data)
     check_data(bundle, recordings)
@@ -62,9 +62,8 @@ def refit(
         raise InputError(f"bundle '{bundle.name}': refitting needs the track 'recordings'")
     name = f"{bundle.name}-{'refit-but-test' if but_test else 'refit'}"
     new = results / "ensembles" / name
-    beside = new.with_name(f".{name}.partial-{os.getpid()}")
     fit_on = "all_but_test" if but_test else "all"
-    try:
+    with whole_folder(new) as beside:
         work = [
             joblib.delayed(_train_again)(
                 {**read_json(folder / member.path / CONFIG), **(changes or {}), "fit_on": fit_on},
@@ -84,16 +83,11 @@ def refit(
             seen = _programs_of(recordings, beside / refitted.members[0].path, but_test=but_test)
             write_json(beside / PROGRAMS, seen)
         refitted.save(beside)
-        if new.exists():
-            shutil.rmtree(new)
-        beside.replace(new)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return new
 
 
 def _train_again(config: dict[str, Any], data: Path, folder: Path, threads: int) -> None:
-    """One member, in a process of its own; of its run folder what a bundle holds is kept."""
+    """Trains one member in its own process; keeps only the files that a bundle needs."""
     torch.set_num_threads(threads)
     train(config, lambda epoch, metrics: None, data=data, run_folder=folder)
     for path in folder.iterdir():
@@ -102,7 +96,7 @@ def _train_again(config: dict[str, Any], data: Path, folder: Path, threads: int)
 
 
 def _described(bundle: Bundle, folder: Path, *, name: str, fit_on: str, created: str) -> Bundle:
-    """The bundle with its new members; figures measured on the old ones stay with the old bundle."""
+    """The bundle with its new members, without the figures of the old ones."""
 
     def member(old: Member) -> Member:
         result = read_json(folder / old.path / RESULT)

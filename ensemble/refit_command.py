@@ -1,4 +1,4 @@
-"""`python -m ensemble refit`: the options, and what is told while it runs."""
+"""`python -m ensemble refit`: options and progress."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from tuner.base.command_line import Help, add_common_options
+from tuner.base.command_line import Help, add_common_options, settings
 from tuner.base.errors import InputError
 
 DESCRIPTION = """\
-Trains a bundle's networks once more, on every recording of their data set, and writes the bundle NAME-refit.
-Weights, temperatures and decoding stay as chosen. The recordings held out to choose them are worth more as
-training data once that is done; what this gains is measured with --but-test, which keeps `test` apart.
+Trains the networks of a bundle once more, on all recordings of their data set, and writes the bundle
+NAME-refit. Weights, temperatures and decoding are kept; the recordings held out to choose them become
+training data. Use --but-test, which leaves `test` out, to measure the gain.
 
 examples:
   python -m ensemble refit                       # the newest bundle, for use
@@ -23,30 +23,33 @@ examples:
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the subcommand."""
     parser = commands.add_parser(
-        "refit", help="a last fit on all recordings, for use", description=DESCRIPTION, formatter_class=Help
+        "refit", help="a last fit on all recordings", description=DESCRIPTION, formatter_class=Help
     )
     parser.add_argument("name", nargs="?", help="a bundle's name or folder (default: the newest)")
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="the members' data set (default: found below data/)"
+        "--data", type=Path, metavar="DIR", help="data set of the members (default: searched in data/)"
     )
-    parser.add_argument("--but-test", action="store_true", help="leave the part test out")
-    parser.add_argument("--agents", type=int, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--but-test", action="store_true", help="leave test out")
+    parser.add_argument("--agents", type=int, metavar="N", help="number of processes (default: one per core)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="over the members' configs"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="config value that overrides those of the members",
     )
     add_common_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Refits, with a line for each member that is ready."""
+    """Refits; prints a line for each finished member."""
     import os
     from datetime import UTC, datetime
 
     from ensemble.bundle import Bundle, find_bundle
     from ensemble.programs import required_data
     from ensemble.refit import refit
-    from model.train_command import settings
 
     folder = find_bundle(options.results, options.name)
     bundle = Bundle.load(folder)

@@ -1,4 +1,4 @@
-"""Takes the first K candidates whose predictions fit together and that are no near-duplicates."""
+"""Selects members: the first K candidates that can be combined and are not near-duplicates."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG
 
 MAX_CORRELATION = 0.99
-LogP = dict[str, list[np.ndarray]]  # what `read_log_probabilities` returns
+LogP = dict[str, list[np.ndarray]]  # as `read_log_probabilities` returns it
 
 
 @dataclass(frozen=True)
 class Taken:
-    """The members taken, best first, and their log-probabilities on `calibrate`."""
+    """The selected members, best first, and their log-probabilities on `calibrate`."""
 
     candidates: tuple[Candidate, ...]
     vocabulary: Vocabulary
     layout: Layout
     log_p: tuple[LogP, ...]
-    correlations: tuple[float, ...]  # of each with the most similar one taken before it
+    correlations: tuple[float, ...]  # of each with the most similar one before it
 
 
 def take(
     ranked: Sequence[Candidate], *, k: int, skipped: Skipped, max_correlation: float = MAX_CORRELATION
 ) -> Taken:
-    """The first `k` of `ranked` that combine.
+    """The first `k` of `ranked` that can be combined.
 
-    Runs combine only within one vocabulary and one way of cutting windows. A coarse bucket's probability
-    says nothing of the finer values in it: what a pool of both answers would be decided by how the bucket is
-    spread, not by any run. The kind that most runs share is taken, the others are left out by name.
+    Members must have the same vocabulary and windows. The probability of a coarse bucket says nothing about
+    the finer values in it, so a pool of two vocabularies would depend on how a bucket is spread. The most
+    common kind of run is taken; the others are left out and listed.
 
     Args:
-        max_correlation: a run whose probabilities of the targets correlate more than this with a better run's
-            is left out; 1 or more keeps all.
+        max_correlation: a run is left out if its probabilities of the targets correlate more than this with
+            those of a better run; 1 or more keeps all.
 
     Raises:
-        InputError: no run is usable; runs were split by different seeds; or the targets of two runs of one
-            kind differ.
+        InputError: no run is usable; runs have different splits; or two runs of one kind have different
+            targets.
     """
     usable = _of_one_kind(ranked, skipped)
     if not usable:
@@ -89,7 +89,7 @@ def take(
 def _most_similar(
     shape: np.ndarray, taken: Sequence[tuple[Candidate, LogP, np.ndarray, float]]
 ) -> tuple[str, float]:
-    """Name and correlation of the member taken so far that is nearest; 0 where there is none."""
+    """Name and correlation of the most similar member so far; 0 if there is none."""
     best = ("", 0.0)
     for candidate, _, other, _ in taken:
         correlation = float(np.mean(shape * other))
@@ -99,7 +99,7 @@ def _most_similar(
 
 
 def _shape(log_p: Mapping[str, list[np.ndarray]], layout: Layout) -> np.ndarray:
-    """(all asked positions,) probability of the target, standardised: a mean product is a correlation."""
+    """(positions,) probability of the target, standardised, so that a mean product is a correlation."""
     parts = [
         np.exp(array[np.arange(len(group.gold)), group.gold])
         for head in HEADS
@@ -111,7 +111,7 @@ def _shape(log_p: Mapping[str, list[np.ndarray]], layout: Layout) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What must be alike in two runs for their targets to be alike, given the same data and split."""
+    """What two runs must share to have the same targets, given the same data and split."""
 
     digits: int | None
     tokens: int
@@ -121,7 +121,7 @@ class _Kind:
     split_seed: int
 
     def difference(self, other: _Kind) -> str:
-        """In words, what `other` has that this one has not."""
+        """In words, how `other` differs from this kind."""
         if (self.window, self.stride) != (other.window, other.stride):
             return (
                 f"its windows ({other.window} rows, stride {other.stride}) are not those of most "
@@ -135,7 +135,7 @@ class _Kind:
 
 
 def _of_one_kind(ranked: Sequence[Candidate], skipped: Skipped) -> list[Candidate]:
-    """The runs of the most common kind (ties: the best run's); the others are noted in `skipped`."""
+    """The runs of the most common kind (ties: that of the best run); the others go to `skipped`."""
     kinds: dict[_Kind, list[Candidate]] = {}
     for candidate in ranked:
         try:
@@ -168,7 +168,7 @@ def _kind(vocabulary: Mapping[str, Any], config: Mapping[str, Any]) -> _Kind:
 
 
 def _require_same_split(kinds: Mapping[_Kind, Sequence[Candidate]]) -> None:
-    """InputError naming two runs whose parts overlap: one was trained on what the other is judged by."""
+    """InputError that names two runs with different splits: one was trained on held-out data of the other."""
     seeds = {kind.split_seed: candidates[0] for kind, candidates in kinds.items()}
     if len(seeds) > 1:
         (one, first), (two, second) = list(seeds.items())[:2]

@@ -1,4 +1,4 @@
-"""A bundle on the terminal: its members, what differs between them, weights, contributions, optimism."""
+"""Prints a bundle: members, differences of their configs, weights, contributions, optimism."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ensemble.bundle import WEIGHTED, Bundle
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG
 
-BAR = 7  # columns of a full weight bar
-SEED_KEYS = ("seed", "device")  # a config's keys that say nothing of the member's kind
+BAR = 7  # width of a full weight bar
+SEED_KEYS = ("seed", "device")  # config keys that do not count as a difference
 
 
 def show(console: Console, bundle: Bundle, folder: Path) -> None:
@@ -35,7 +35,7 @@ def show(console: Console, bundle: Bundle, folder: Path) -> None:
 
 
 def differences(bundle: Bundle, folder: Path) -> dict[str, list[Any]]:
-    """Config key → the members' values, for the keys whose values differ (seeds aside)."""
+    """Config key → value of each member, for keys whose values differ (without seeds)."""
     configs = [read_json(folder / member.path / CONFIG) for member in bundle.members]
     keys = sorted({key for config in configs for key in config} - set(SEED_KEYS))
     values = {key: [config.get(key) for config in configs] for key in keys}
@@ -43,7 +43,7 @@ def differences(bundle: Bundle, folder: Path) -> dict[str, list[Any]]:
 
 
 def notes(bundle: Bundle) -> list[str]:
-    """How it was chosen and what it is worth, a sentence a line."""
+    """How the bundle was chosen and its scores, one sentence per line."""
     lines = []
     weights = bundle.chosen_by.get("weights") or {}
     if weights:
@@ -88,7 +88,7 @@ def _members_table(bundle: Bundle) -> Table:
     objective = str(bundle.members[0].objective["name"])
     table = plain_table("members, best on select first")
     table.caption = (
-        "Δ lines (points), Δ nats: how the pool changes on calibrate when the member leaves. "
+        "Δ lines (points), Δ nats: what the pool loses on calibrate without the member. "
         "optimism: select − test. *: misses a constraint of its study."
     )
     table.caption_justify = "left"
@@ -112,8 +112,8 @@ def _members_table(bundle: Bundle) -> Table:
 
 def _differences_table(rows: Mapping[str, list[Any]]) -> Table | str:
     if not rows:
-        return "members differ in their seeds alone"
-    table = plain_table("what differs, member by member")
+        return "members differ only in their seeds"
+    table = plain_table("differences between the members")
     table.add_column("option")
     table.add_column("values")
     for key, values in rows.items():
@@ -134,8 +134,8 @@ def _weights_table(bundle: Bundle) -> Table:
 
 
 def _candidates_table(bundle: Bundle, candidates: Sequence[Mapping[str, Any]]) -> Table:
-    table = plain_table("weightings on recordings of calibrate they were not fitted to")
-    table.caption = "95 % intervals over recordings, those of the gains for all rows together"
+    table = plain_table("weightings, cross-validated on calibrate")
+    table.caption = "95 % intervals over recordings; those of the gains hold for all rows together"
     table.caption_justify = "left"
     for column in ("weighting", "lines", "gain over uniform", "nats/line", "gain over uniform"):
         table.add_column(column, justify="left" if column == "weighting" else "right")
@@ -152,7 +152,7 @@ def _candidates_table(bundle: Bundle, candidates: Sequence[Mapping[str, Any]]) -
 
 
 def plain_table(title: str) -> Table:
-    """A table without frame, its title above it."""
+    """A table without a frame, with its title above."""
     return Table(
         title=title,
         title_justify="left",

@@ -1,9 +1,8 @@
-"""K members' log-probabilities side by side, reduced without loss to what weights can change.
+"""The log-probabilities of K members, reduced without loss to what weights can change.
 
-Whatever the weights, two things about an argmax are settled beforehand, for linear and log-linear pooling
-alike: where all members agree the pool agrees, and a class that every member rates below one and the same
-other class never wins. What is left, a few classes at the contested positions, makes greedy selection over
-full vocabularies cheap and exact.
+Two facts hold for any weights, with linear and log-linear pooling. If all members have the same argmax, it
+is the argmax of the pool. A class that all members rate below the same other class never wins. Only a few
+classes at the contested positions are left. So greedy selection over full vocabularies is cheap and exact.
 """
 
 from __future__ import annotations
@@ -19,29 +18,29 @@ from ensemble.bundle import Pooling
 from ensemble.predictions import Layout, stacked
 from model.tokens import HEADS
 
-PADDING = -1e4  # log-probability of a slot that holds no class: exp of it is 0, and 0 times it is finite
+PADDING = -1e4  # log-probability of an empty slot: its exp is 0, and 0 times it is finite
 
 
 @dataclass(frozen=True)
 class Block:
-    """K members over one group of positions: `log_p` (K, n, v), `gold` (n,) class, `position` (n,)."""
+    """K members on one group of positions: `log_p` (K, n, v), `gold` (n,) class, `position` (n,)."""
 
     log_p: np.ndarray
     gold: np.ndarray
     position: np.ndarray
 
     def subset(self, keep: np.ndarray) -> Block:
-        """The block at the positions where `keep` (P,) is true."""
+        """The block at positions with `keep` (P,)."""
         here = keep[self.position]
         return Block(np.compress(here, self.log_p, axis=1), self.gold[here], self.position[here])
 
 
 @dataclass(frozen=True)
 class Contest:
-    """The argmaxes that weights decide: `log_p` (K, c, m) of `m` classes at `c` of a head's N positions.
+    """The argmaxes that depend on weights: `log_p` (K, c, m) of m classes at c of the N positions of a head.
 
-    `slot` (c,) is the gold class's place among the m, `at` (c,) the position among the head's N, and
-    `settled` (N,) whether the pool is right there whatever the weights (false at contested positions).
+    `slot` (c,): index of the gold class among the m. `at` (c,): index of the position among the N. `settled`
+    (N,): whether the pool is right for any weights (false at contested positions).
     """
 
     log_p: np.ndarray
@@ -57,7 +56,7 @@ class Contest:
 
 @dataclass(frozen=True)
 class Table:
-    """One head: `position` (N,) of its positions among the P, `gold` (K, N) log-probability of the target."""
+    """One head: `position` (N,) index among the P, `gold` (K, N) log-probability of the target."""
 
     head: str
     position: np.ndarray
@@ -67,7 +66,7 @@ class Table:
 
     @classmethod
     def of(cls, head: str, blocks: Sequence[Block], *, members: int) -> Table:
-        """Builds the reduced forms from full `blocks`."""
+        """Builds the reduced form from full `blocks`."""
         position = np.concatenate([block.position for block in blocks] or [np.empty(0, dtype=np.int64)])
         gold = [block.log_p[:, np.arange(len(block.gold)), block.gold] for block in blocks]
         return cls(
@@ -84,7 +83,7 @@ class Table:
         return len(self.gold)
 
     def subset(self, keep: np.ndarray) -> Table:
-        """The table at the positions where `keep` (P,) is true."""
+        """The table at positions with `keep` (P,)."""
         here = keep[self.position]
         chosen = here[self.contest.at]
         renumbered = np.cumsum(here) - 1
@@ -100,13 +99,13 @@ class Table:
         )
 
     def of_members(self, members: Sequence[int]) -> Table:
-        """The table of some members, in the order given."""
+        """The table of some members, in the given order."""
         chosen = list(members)
         blocks = [dataclasses.replace(block, log_p=block.log_p[chosen]) for block in self.blocks]
         return Table.of(self.head, blocks, members=len(chosen))
 
     def right(self, weights: np.ndarray, *, pooling: Pooling) -> np.ndarray:
-        """(N,) whether the pool's most probable class is the target."""
+        """(N,) whether the most probable class of the pool is the target."""
         contest = self.contest.p if pooling == "mixture" else self.contest.log_p
         scores = np.tensordot(weights.astype(np.float32), contest, axes=1)
         right = self.contest.settled.copy()
@@ -114,7 +113,7 @@ class Table:
         return right
 
     def log_likelihood(self, weights: np.ndarray, *, pooling: Pooling) -> np.ndarray:
-        """(N,) log-probability that the pool gives the target."""
+        """(N,) log-probability of the target in the pool."""
         if pooling == "mixture":
             best = self.gold.max(axis=0)
             return best + np.log(np.maximum(weights @ np.exp(self.gold - best), 1e-300))
@@ -129,15 +128,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Tables:
-    """All heads of one part, with what turns positions into windows and windows into recordings."""
+    """All heads of one part, with the windows of positions and the recordings of windows."""
 
     layout: Layout
     heads: Mapping[str, Table]
-    windows: np.ndarray  # (w,) the windows (of the part's W) that are looked at
+    windows: np.ndarray  # (w,) the windows used, of the W of the part
 
     @classmethod
     def of(cls, layout: Layout, members: Sequence[dict[str, list[np.ndarray]]]) -> Tables:
-        """From K members' `read_log_probabilities`."""
+        """From `read_log_probabilities` of K members."""
         heads = {
             head: Table.of(
                 head,
@@ -158,11 +157,11 @@ class Tables:
 
     @property
     def recordings(self) -> np.ndarray:
-        """(w,) recording of each window."""
+        """(w,) the recording of each window."""
         return self.layout.targets.recording[self.windows]
 
     def subset(self, windows: np.ndarray) -> Tables:
-        """The tables of some windows, given as indices into the part's W."""
+        """The tables of some windows, given as indices into the W of the part."""
         chosen = np.zeros(self.layout.targets.windows, dtype=bool)
         chosen[windows] = True
         keep = chosen[self.layout.targets.window]
@@ -178,7 +177,7 @@ class Tables:
         return dataclasses.replace(self, heads=heads)
 
     def token_right(self, weights: Mapping[str, np.ndarray], *, pooling: Pooling) -> np.ndarray:
-        """(P,) whether every head that makes up the token is right; false outside the chosen windows."""
+        """(P,) whether all heads of the token are right; false outside the chosen windows."""
         targets = self.layout.targets
         right = ~self.layout.unknown & np.isin(targets.window, self.windows)
         for head, table in self.heads.items():
@@ -188,8 +187,8 @@ class Tables:
     def exact(self, weights: Mapping[str, np.ndarray], *, pooling: Pooling) -> np.ndarray:
         """(w,) whether the whole line is right.
 
-        Greedy decoding follows the true prefix as long as it is right, so the free-running greedy line is
-        right exactly where every teacher-forced position is.
+        Greedy decoding follows the true prefix as long as it is right. So the free-running line is right
+        exactly if all teacher-forced positions are.
         """
         targets = self.layout.targets
         wrong = ~self.token_right(weights, pooling=pooling)
@@ -212,7 +211,7 @@ def log_sum_exp(scores: np.ndarray) -> np.ndarray:
 
 
 def _contest(blocks: Sequence[Block], members: int) -> Contest:
-    """Finds the positions and classes whose argmax depends on the weights."""
+    """Finds the positions and classes where the argmax depends on the weights."""
     settled, kept, slots, at, offset = [], [], [], [], 0
     for block in blocks:
         top = block.log_p.argmax(axis=-1)  # (K, n)
@@ -220,7 +219,7 @@ def _contest(blocks: Sequence[Block], members: int) -> Contest:
         settled.append(agreed & (top[0] == block.gold))
         for i in np.flatnonzero(~agreed):
             classes = _undominated(block.log_p[:, i], top[:, i])
-            if block.gold[i] in classes:  # otherwise the pool is wrong there, whatever the weights
+            if block.gold[i] in classes:  # otherwise the pool is wrong for any weights
                 slots.append(int(np.flatnonzero(classes == block.gold[i])[0]))
                 kept.append(block.log_p[:, i, classes])
                 at.append(offset + i)
@@ -238,7 +237,7 @@ def _contest(blocks: Sequence[Block], members: int) -> Contest:
 
 
 def _undominated(log_p: np.ndarray, top: np.ndarray) -> np.ndarray:
-    """The classes of one position (K, v) that no member's favourite beats in every member's eyes."""
+    """The classes of one position (K, v) that can win: no member's argmax is above them in all members."""
     alive = np.ones(log_p.shape[1], dtype=bool)
     for favourite in np.unique(top):
         alive &= (log_p > log_p[:, favourite, None]).any(axis=0)

@@ -1,14 +1,14 @@
-"""Ways to weigh K members: pure functions from tables of log-probabilities to one weight a member and head.
+"""Weightings of K members: pure functions from tables of log-probabilities to weights per member and head.
 
-    single      the member with the most lines right
+    single      the member with the most exact lines
     uniform     1/K
     em          maximum likelihood of the mixture: w ← w · mean(p / mix), concave, so its optimum is global
     em_shrunk   half-way from there to uniform
     greedy      with replacement, best prefix of at most 25 rounds (Caruana et al., ICML 2004); ties by NLL
     log_linear  maximum likelihood of the normalised weighted geometric mean, convex in w on the simplex
 
-The fitted ones are fitted for each head and for all heads together; a head's own weights shrink toward the
-shared ones as if the shared ones rested on `PRIOR_POSITIONS` positions of that head.
+em and later ones are fitted for each head and for all heads together (shared). The weights of a head are
+shrunk toward the shared ones, which count as `PRIOR_POSITIONS` positions of that head.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from scipy.optimize import minimize
 from ensemble.bundle import Pooling
 from ensemble.tables import Table, Tables, log_sum_exp
 
-PRIOR_POSITIONS = 1000  # a head with fewer target positions leans on the shared weights (about 150 windows)
+PRIOR_POSITIONS = 1000  # target positions of a head that the shared weights count as (about 150 windows)
 GREEDY_ROUNDS = 25
 OVER_RELAXATION = 1.9
-NEGLIGIBLE = 0.1  # of an equal share: a smaller weight is zero, it costs a network's latency for nothing
+NEGLIGIBLE = 0.1  # of an equal share; smaller weights become 0, as each member costs latency
 UNIFORM = "uniform"
 
 
 @dataclass(frozen=True)
 class Weighting:
-    """What a method found: one (K,) vector on the simplex a head, and how they pool."""
+    """The result of a method: one (K,) vector on the simplex per head, and the pooling."""
 
     method: str
     pooling: Pooling
@@ -39,7 +39,7 @@ class Weighting:
     shared: np.ndarray
 
     def without(self, member: int) -> Weighting:
-        """The same with one member's weight zero, renormalised (uniform over the rest where it had all)."""
+        """A copy with weight 0 for one member, renormalised (uniform over the others if they had none)."""
         return Weighting(
             self.method,
             self.pooling,
@@ -49,7 +49,7 @@ class Weighting:
 
     @property
     def used(self) -> np.ndarray:
-        """Indices of the members that have a weight in some head."""
+        """Indices of the members with a weight in any head."""
         return np.flatnonzero(np.stack([*self.heads.values(), self.shared]).max(axis=0) > 0)
 
     def of_members(self, members: np.ndarray) -> Weighting:
@@ -63,12 +63,12 @@ class Weighting:
 
 
 def fit(method: str, tables: Tables) -> Weighting:
-    """The weights that `method` (a key of `METHODS`) gives for the windows in `tables`."""
+    """The weights of `method` (a key of `METHODS`), fitted on `tables`."""
     return METHODS[method](tables)
 
 
 def fit_all(methods: Sequence[str], tables: Tables) -> dict[str, Weighting]:
-    """`fit` of several methods; EM's optimum is found once."""
+    """`fit` of several methods; EM runs once for all."""
     found: dict[str, Weighting] = {}
     for method in methods:
         known = method == "em_shrunk" and "em" in found
@@ -82,7 +82,7 @@ def uniform(tables: Tables) -> Weighting:
 
 
 def single(tables: Tables) -> Weighting:
-    """The one member with the most lines right, ties by likelihood."""
+    """The member with the most exact lines; ties by likelihood."""
     one_hot = np.eye(tables.members)
     scores = []
     for weights in one_hot:
@@ -93,12 +93,12 @@ def single(tables: Tables) -> Weighting:
 
 
 def em(tables: Tables) -> Weighting:
-    """Maximum likelihood of the mixture, a head."""
+    """Maximum likelihood of the mixture, per head."""
     return _per_head("em", "mixture", tables, lambda several: em_weights(_gold(several)))
 
 
 def em_shrunk(tables: Tables) -> Weighting:
-    """Half-way between `em` and uniform: EM likes to drop members that help on other recordings."""
+    """Half-way between `em` and uniform: EM tends to drop members that help on other recordings."""
     return _shrunk(em(tables))
 
 
@@ -109,12 +109,12 @@ def _shrunk(found: Weighting) -> Weighting:
 
 
 def greedy(tables: Tables) -> Weighting:
-    """Greedy selection with replacement by accuracy, a head."""
+    """Greedy selection with replacement by accuracy, per head."""
     return _per_head("greedy", "mixture", tables, greedy_weights)
 
 
 def log_linear(tables: Tables) -> Weighting:
-    """Maximum likelihood of log-linear pooling, a head."""
+    """Maximum likelihood of log-linear pooling, per head."""
     return _per_head("log_linear", "log_linear", tables, log_linear_weights)
 
 
@@ -131,10 +131,10 @@ METHODS: dict[str, Callable[[Tables], Weighting]] = {
 def em_weights(gold: np.ndarray, *, tolerance: float = 1e-4, rounds: int = 5000) -> np.ndarray:
     """Weights (K,) that maximise mean log(w·p) for log-probabilities `gold` (K, N) of the targets.
 
-    Ends when no weighting can be better by more than `tolerance` nats a position: by concavity the gap to the
-    optimum is at most log(max over k of mean(p_k / mix)). The default is one nat over 10,000 positions, which
-    is less than they can tell apart. Steps are over-relaxed, which converges for factors below 2 (Peters and
-    Walker, SIAM J. Appl. Math. 1978) in half the rounds.
+    Stops within `tolerance` nats per position of the optimum: by concavity the gap is at most
+    log(max over k of mean(p_k / mix)). The default, one nat over 10,000 positions, is below what they can
+    distinguish. Steps are over-relaxed, which converges for factors below 2 (Peters and Walker, SIAM J. Appl.
+    Math. 1978) in half the rounds.
     """
     members, positions = gold.shape
     weights = np.full(members, 1 / members)
@@ -151,10 +151,10 @@ def em_weights(gold: np.ndarray, *, tolerance: float = 1e-4, rounds: int = 5000)
 
 
 def greedy_weights(tables: Sequence[Table], *, rounds: int = GREEDY_ROUNDS) -> np.ndarray:
-    """Counts / rounds of a greedy selection with replacement that maximises the positions answered right.
+    """Weights by greedy selection with replacement, to maximise the number of right positions.
 
-    Each round adds the member that makes the pool of all picks best (ties: higher likelihood); the prefix of
-    rounds with the best pool is kept.
+    Each round adds the member that makes the pool best (ties: higher likelihood). The best prefix of rounds
+    is kept; weights are counts divided by rounds.
     """
     members = tables[0].members
     contests = [table.contest.p for table in tables]  # (K, c, m)
@@ -181,7 +181,7 @@ def greedy_weights(tables: Sequence[Table], *, rounds: int = GREEDY_ROUNDS) -> n
 
 
 def log_linear_weights(tables: Sequence[Table]) -> np.ndarray:
-    """Weights (K,) on the simplex of largest likelihood under softmax(Σ w_k log p_k); convex, by SLSQP."""
+    """Weights (K,) on the simplex with the largest likelihood of softmax(Σ w_k log p_k); convex, SLSQP."""
     gold = _gold(tables)
     members, positions = gold.shape
     even = np.full(members, 1 / members)
@@ -215,7 +215,7 @@ def log_linear_weights(tables: Sequence[Table]) -> np.ndarray:
 def _per_head(
     method: str, pooling: Pooling, tables: Tables, solve: Callable[[Sequence[Table]], np.ndarray]
 ) -> Weighting:
-    """Solves for all heads together and for each, and shrinks the latter toward the former."""
+    """Fits all heads together and each head, and shrinks the latter toward the former."""
     shared = _normalised(solve(list(tables.heads.values())))
     heads = {}
     for head, table in tables.heads.items():
@@ -248,6 +248,6 @@ def _normalised(weights: np.ndarray) -> np.ndarray:
 def _without(weights: np.ndarray, member: int) -> np.ndarray:
     others = np.arange(len(weights)) != member
     rest = np.where(others, weights, 0.0)
-    if rest.sum() == 0:  # it had all the weight
+    if rest.sum() == 0:  # the member had all the weight
         rest = others.astype(float)
     return rest / rest.sum() if others.any() else rest

@@ -1,4 +1,4 @@
-"""Decoding: from a bundle and a recording to lines of G-code.
+"""Decodes recordings into lines of G-code with a bundle.
 
 import inference
 
@@ -17,7 +17,7 @@ __all__ = ["Decoder", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the pipeline when it is first asked for: `python -m inference --help` needs no torch."""
+    """Imports the pipeline on first use, so that `python -m inference --help` needs no torch."""
     if name in __all__:
         from inference import pipeline
 

@@ -1,4 +1,4 @@
-"""`python -m inference`: decodes recordings with a bundle or a run, measures, calibrates, tunes."""
+"""`python -m inference`: decodes recordings with a bundle or run; evaluates, calibrates, tunes."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ examples:
   python -m inference tune --bundle mill5 --trials 50
 """
 DECODE = """\
-Decodes recordings, window after window: the line, its probability, and the next likeliest lines. With
---joint each recording is read as a whole, using the order of lines learnt from the training programs. `-`
-reads rows of CSV (with a header) from standard input and writes a line as soon as its window is full.
+Decodes recordings window by window: the line, its probability, and the next most probable lines. --joint
+decodes each recording as a whole, with the order of lines learnt from the training programs. `-` reads rows
+of CSV (with a header) from standard input and writes a line as soon as its window is full.
 
 examples:
   python -m inference decode face_012_aligned.csv.gz
@@ -40,10 +40,10 @@ examples:
   tail -f live.csv | python -m inference decode - --format jsonl
 """
 EVALUATE = """\
-Decodes recordings whose lines are known and prints every metric, with intervals over recordings, for each
-operation, the commands that are confused and the most frequent errors. DIR is a folder of CSVs, a CSV, or an
-imported data set; of a data set, --part names the part (of the split that the runs were trained on). What was
-measured of a bundle as it is stays in its folder, below evaluations/, for `python -m tuner report`.
+Decodes recordings with known lines and prints all metrics with intervals over recordings, metrics per
+operation, confused commands and the most frequent errors. DIR is a folder of CSVs, a CSV, or an imported data
+set. With a data set, --part selects a part of the split that the runs were trained on. Results of a bundle
+with its own parameters are stored in its folder, in evaluations/, for `python -m tuner report`.
 
 examples:
   python -m inference evaluate data/mill --part test
@@ -51,19 +51,21 @@ examples:
   python -m inference evaluate my_recordings/ --bundle mill5 --json | jq .exact_acc
 """
 CALIBRATE = """\
-Finds one temperature a head that makes the bundle's probabilities honest, exactly (the likelihood is convex
-in 1/T), on the part `calibrate`, and stores them. Prints calibration error, likelihood and Brier score before
-and after, on `calibrate` and, as a report, on `test`; draws reliability diagrams. Needs no data set.
+Finds one temperature per head on `calibrate`, so that the bundle gives calibrated probabilities, and stores
+them. The solution is exact, as the likelihood is convex in 1/T. Prints calibration error, likelihood and
+Brier score before and after, on `calibrate` and (report only) on `test`. Draws reliability diagrams. Needs no
+data set.
 
 examples:
   python -m inference calibrate
   python -m inference calibrate --bundle mill5 --json
 """
 TUNE = """\
-Searches decoding parameters on the part `calibrate` with a study (the networks run once, each trial reads
-remembered probabilities), compares the best with greedy decoding on `calibrate` and `test`, names parameters
-that change nothing, and stores what is better beyond chance in the bundle. Then chooses the two parameters of
-joint decoding likewise. `--study head_temperatures` searches temperatures and prints the exact ones beside.
+Searches decoding parameters on `calibrate` with a study. The networks run once; trials read cached
+probabilities. Compares the best trial with greedy decoding on `calibrate` and `test`, lists parameters that
+change nothing, and stores the best in the bundle if it is significantly better. Then chooses the two
+parameters of joint decoding. `--study head_temperatures` searches temperatures and compares them with the
+exact ones.
 
 examples:
   python -m inference tune --bundle mill5 --trials 50
@@ -87,20 +89,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _add_decode(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "decode", help="recordings to lines", description=DECODE, formatter_class=Help
+        "decode", help="decode recordings into lines", description=DECODE, formatter_class=Help
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help=".csv, .csv.gz, folder, or - for live rows")
     _add_model(parser)
-    parser.add_argument("--format", choices=FORMATS, default="table", help="what is written (default: table)")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="output format (default: table)")
     parser.add_argument("--joint", action="store_true", help="read each recording as a whole")
     parser.add_argument(
-        "--alternatives", type=int, default=3, metavar="N", help="other lines shown a window (default: 3)"
+        "--alternatives", type=int, default=3, metavar="N", help="alternative lines per window (default: 3)"
     )
     parser.add_argument(
         "--missing",
         choices=("allow", "refuse"),
         default="allow",
-        help="what to do with a recording that lacks boards (default: allow, and say which)",
+        help="allow or refuse recordings with missing boards (default: allow, and list them)",
     )
     _add_options(parser)
     add_common_options(parser)
@@ -109,15 +111,18 @@ def _add_decode(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "evaluate", help="recordings with known lines to metrics", description=EVALUATE, formatter_class=Help
+        "evaluate",
+        help="compute metrics on recordings with known lines",
+        description=EVALUATE,
+        formatter_class=Help,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of CSVs, a CSV, or a data set")
     _add_model(parser)
     parser.add_argument(
-        "--part", choices=("select", "calibrate", "test", "train"), help="of a data set: this part only"
+        "--part", choices=("select", "calibrate", "test", "train"), help="with a data set: only this part"
     )
     parser.add_argument("--joint", action="store_true", help="read each recording as a whole")
-    parser.add_argument("--json", action="store_true", help="print one object keyed by the metrics' names")
+    parser.add_argument("--json", action="store_true", help="print one JSON object: metric → value")
     _add_options(parser)
     add_common_options(parser)
     parser.set_defaults(run=_evaluate)
@@ -125,10 +130,13 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "calibrate", help="honest probabilities", description=CALIBRATE, formatter_class=Help
+        "calibrate",
+        help="fit temperatures for calibrated probabilities",
+        description=CALIBRATE,
+        formatter_class=Help,
     )
     _add_model(parser)
-    parser.add_argument("--json", action="store_true", help="print one object: temperatures and quality")
+    parser.add_argument("--json", action="store_true", help="print one JSON object: temperatures and quality")
     add_common_options(parser)
     parser.set_defaults(run=_calibrate)
 
@@ -141,13 +149,15 @@ def _add_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument(
         "--study", default="inference_parameters", metavar="NAME", help="default: inference_parameters"
     )
-    parser.add_argument("--trials", type=int, metavar="N", help="finished trials (default: the study's own)")
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="the runs' data set (default: found below data/)"
+        "--trials", type=int, metavar="N", help="number of finished trials (default: from the study file)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
-    parser.add_argument("--fresh", action="store_true", help="begin anew; the old study is kept aside")
-    parser.add_argument("--json", action="store_true", help="print one object with what was found")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="data set of the runs (default: searched in data/)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the sampler (default: 0)")
+    parser.add_argument("--fresh", action="store_true", help="start again; the old study is renamed")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     add_common_options(parser)
     parser.set_defaults(run=_tune)
 
@@ -155,22 +165,29 @@ def _add_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--bundle", metavar="NAME", help="a bundle's name or folder (default: the newest)")
-    which.add_argument("--run", dest="run_folder", type=Path, metavar="DIR", help="a run folder instead")
+    which.add_argument(
+        "--run", dest="run_folder", type=Path, metavar="DIR", help="a run folder instead of a bundle"
+    )
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    """Overrides of the bundle's decoding parameters."""
-    group = parser.add_argument_group("decoding parameters (default: those stored in the bundle)")
-    group.add_argument("--method", choices=("greedy", "beam", "sample+mbr"), help="how a line is chosen")
-    group.add_argument("--beam", type=int, metavar="N", help="hypotheses kept a window")
-    group.add_argument("--temperature", type=float, metavar="T", help="divides the logits of all heads")
-    group.add_argument("--top-k", type=int, metavar="K", help="only the K likeliest classes of a head")
-    group.add_argument("--top-p", type=float, metavar="P", help="only the likeliest classes that make up P")
-    group.add_argument("--samples", type=int, metavar="N", help="lines drawn a window (sample+mbr)")
+    """Adds options that override the decoding parameters of the bundle."""
+    group = parser.add_argument_group("decoding parameters (default: from the bundle)")
+    group.add_argument("--method", choices=("greedy", "beam", "sample+mbr"), help="decoding method")
+    group.add_argument("--beam", type=int, metavar="N", help="beam width")
+    group.add_argument("--temperature", type=float, metavar="T", help="temperature of all heads")
+    group.add_argument("--top-k", type=int, metavar="K", help="only the K most probable classes of a head")
+    group.add_argument(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="only the most probable classes with a total probability of P",
+    )
+    group.add_argument("--samples", type=int, metavar="N", help="samples per window (sample+mbr)")
 
 
 def _decoder(options: argparse.Namespace) -> Decoder:
-    """The decoder that the options name, with their overrides."""
+    """The decoder that the options ask for."""
     from dataclasses import replace
 
     from inference.pipeline import Decoder, load
@@ -227,11 +244,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         which = part_of(data, options.part, config=decoder.predictor.config, folder=options.folder)
     check_channels(data, channels)
     fit_on = decoder.predictor.config.fit_on
-    everything = fit_on == "all" and data.folder is not None  # a data set, not new files
+    everything = fit_on == "all" and data.folder is not None  # a data set, not other files
     all_but_test = fit_on == "all_but_test" and options.part in ("train", "select", "calibrate")
     if everything or all_but_test:
         sys.stderr.write(
-            "these networks were fitted on such recordings: the figures say nothing of new ones\n"
+            "these networks were trained on such recordings: the scores say nothing about new ones\n"
         )
     evaluation = evaluate(decoder, data, which=which, joint=options.joint)
     folder = _measured_bundle(options, decoder)
@@ -239,7 +256,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         try:
             stored = record.store(evaluation, folder, data=data, part=options.part, joint=options.joint)
             sys.stderr.write(f"kept for reports: {stored}\n")
-        except OSError as error:  # a bundle that may only be read is measured all the same
+        except OSError as error:  # a read-only bundle can be evaluated too
             sys.stderr.write(f"not kept for reports: {error}\n")
     if options.json:
         write_json({**evaluation.metrics, "joint": options.joint}, sys.stdout)
@@ -248,7 +265,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _measured_bundle(options: argparse.Namespace, decoder: Decoder) -> Path | None:
-    """The folder of the bundle that is measured as it is; None for a run, or with other parameters."""
+    """The folder of the bundle, if evaluated with its own parameters; None for a run or other parameters."""
     from ensemble.bundle import find_bundle
 
     overridden = ("method", "beam", "temperature", "top_k", "top_p", "samples")

@@ -1,8 +1,8 @@
-"""Beam search over legal lines, many windows at once, with scores that are exact sums of log-probabilities.
+"""Beam search over legal lines, for many windows at once. Scores are exact sums of log-probabilities.
 
-The probability of a token is the product of the heads that speak for it: the type, and then the command,
-the parameter, or the value, each among what the grammar allows there. A beam of 1 is greedy decoding; a
-beam as wide as there are prefixes is an exhaustive search.
+The probability of a token is the product of its heads: type, then command, parameter or value, each
+normalised over the classes that the grammar allows. A beam of 1 is greedy decoding. A beam as wide as the
+number of prefixes is exhaustive search.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Filter:
     """How the heads' logits become log-probabilities.
 
     Attributes:
-        temperature: per head; logits are divided by it. 1 leaves the network's own probabilities.
-        top_k: only the `top_k` likeliest legal classes of a head may be chosen (clamped to the head's size).
-        top_p: only the smallest set of legal classes whose share of the legal mass reaches `top_p`.
+        temperature: per head; divides the logits. 1: the probabilities of the network.
+        top_k: only the `top_k` most probable legal classes of a head (at most the size of the head).
+        top_p: only the smallest set of legal classes with at least `top_p` of the legal probability.
     """
 
     temperature: dict[str, float] = field(default_factory=lambda: dict.fromkeys(HEADS, 1.0))
@@ -47,7 +47,7 @@ class Filter:
 
     @property
     def filters(self) -> bool:
-        """Whether top-k or top-p can rule anything out."""
+        """Whether top-k or top-p can exclude a class."""
         return self.top_k < ALL or self.top_p < 1.0
 
 
@@ -56,9 +56,9 @@ class Candidates:
     """Continuations of N partial lines.
 
     Attributes:
-        token: `(N, K)` token ids; PAD where there is no candidate.
-        score: `(N, K)` log-probability after temperature, top-k and top-p; -inf where there is no candidate.
-        logp: `(N, K)` the network's own log-probability, which is reported.
+        token: `(N, K)` token ids; PAD if there is no candidate.
+        score: `(N, K)` log-probability after temperature, top-k and top-p; -inf if there is no candidate.
+        logp: `(N, K)` log-probability of the network, which is reported.
     """
 
     token: NDArray[np.int64]
@@ -71,7 +71,7 @@ class Hypothesis:
     """A decoded line.
 
     tokens: ids without BOS, with EOS; logp: its log-probability by the network, and token_logp that of each
-    token; score: what the search ranked it by (the same, unless temperatures say otherwise).
+    token; score: by which the search ranks it (equal to logp without temperatures).
     """
 
     tokens: tuple[int, ...]
@@ -83,10 +83,10 @@ class Hypothesis:
 def candidates(
     grammar: Grammar, states: LineStates, logits: Logits, *, width: int, keep: Filter | None = None
 ) -> Candidates:
-    """The legal continuations of each line with their log-probabilities; of values, the `width` likeliest.
+    """The legal continuations of each line with log-probabilities; of values, the `width` most probable.
 
-    Each head is normalised over its legal classes, so the probabilities of all legal lines sum to one, and
-    a temperature near 0 leaves the argmax of each head.
+    Each head is normalised over its legal classes. So the probabilities of all legal lines sum to one, and a
+    temperature near 0 leaves only the argmax of each head.
     """
     keep = keep or Filter()
     count = len(states)
@@ -108,14 +108,14 @@ def candidates(
         for out, k, c, p in zip((score, logp), kind, command, param, strict=True):
             found = (k[:, [SPECIAL]], k[:, [COMMAND]] + c, k[:, [PARAM_TYPE]] + p)
             out[words, : len(ids)] = np.concatenate(found, axis=1)
-    for due in np.unique(states.state[states.state > WORD]):  # the one legal type is certain: it adds log 1
+    for due in np.unique(states.state[states.state > WORD]):  # the type is certain: it adds log 1
         rows, values = np.flatnonzero(states.state == due), grammar.values_of[due - 2]
         own = logits["param_value"][rows[:, None], values]
-        ranked, honest = _log_probabilities("param_value", own, np.ones(own.shape, dtype=bool), keep)
+        ranked, plain = _log_probabilities("param_value", own, np.ones(own.shape, dtype=bool), keep)
         best = _best(ranked, min(width, len(values)))
         token[rows, : best.shape[1]] = grammar.token["param_value"][values[best]]
         score[rows, : best.shape[1]] = np.take_along_axis(ranked, best, axis=1)
-        logp[rows, : best.shape[1]] = np.take_along_axis(honest, best, axis=1)
+        logp[rows, : best.shape[1]] = np.take_along_axis(plain, best, axis=1)
     token[np.isneginf(score)] = PAD
     return Candidates(token, score, logp)
 
@@ -123,25 +123,26 @@ def candidates(
 def _log_probabilities(
     head: str, logits: NDArray, legal: NDArray[np.bool_], keep: Filter
 ) -> tuple[LogP, LogP]:
-    """Log-softmax over the legal classes `(N, classes)`, -inf elsewhere: as `keep` has it, and as it is."""
-    logits = logits[:, : legal.shape[1]]  # a head without classes still has a column
-    honest = _log_softmax(logits, legal)
+    """Log-softmax over the legal classes `(N, classes)`, else -inf: filtered by `keep`, and unfiltered."""
+    logits = logits[:, : legal.shape[1]]  # a head without classes still has one column
+    plain = _log_softmax(logits, legal)
     temperature = keep.temperature[head]
-    tempered = honest if temperature == 1 else _log_softmax(logits / temperature, legal)
-    return _filtered(tempered, keep), honest
+    tempered = plain if temperature == 1 else _log_softmax(logits / temperature, legal)
+    return _filtered(tempered, keep), plain
 
 
 def _log_softmax(logits: NDArray, legal: NDArray[np.bool_]) -> LogP:
-    """Over the legal classes; a row without any is -inf throughout."""
+    """Over the legal classes; a row without any is -inf throughout.
+
+    By hand: scipy's gives NaN for such a row, and takes twice as long on the small arrays of a step.
+    """
     scaled = np.where(legal, logits.astype(np.float64), -np.inf)
     scaled -= scaled.max(axis=1, keepdims=True, initial=-1e300)
     return scaled - np.log(np.maximum(np.exp(scaled).sum(axis=1, keepdims=True), 1e-300))
 
 
 def _filtered(logp: LogP, keep: Filter) -> LogP:
-    """`logp` `(N, classes)` with -inf outside of top-k and top-p; the shares are those of the finite
-    entries.
-    """
+    """`logp` `(N, classes)` with -inf outside of top-k and top-p; top-p counts the finite entries."""
     if not keep.filters or logp.shape[1] == 0:
         return logp
     order = np.argsort(-logp, axis=1, kind="stable")
@@ -175,9 +176,9 @@ def beam_search(
     keep: Filter | None = None,
     batch: int = 256,
 ) -> Iterator[list[Hypothesis]]:
-    """For each of `windows` its `width` best lines, best first (fewer where the grammar has fewer).
+    """The `width` best lines of each of `windows`, best first (fewer if the grammar has fewer).
 
-    Windows go through in batches of `batch`; rows whose line has ended take no further part.
+    Windows are decoded in batches of `batch`. Rows whose line has ended are dropped.
     """
     for start in range(0, len(windows), batch):
         yield from _search(steps, grammar, windows[start : start + batch], width, keep)
@@ -186,7 +187,7 @@ def beam_search(
 def _search(
     steps: Steps, grammar: Grammar, windows: Rows, width: int, keep: Filter | None
 ) -> list[list[Hypothesis]]:
-    """One batch. `score` and `tokens` hold `width` hypotheses a window, ended ones among them."""
+    """One batch. `score` and `tokens` hold `width` hypotheses per window, finished or not."""
     count, longest = len(windows), grammar.longest
     score = np.full((count, width), -np.inf)
     score[:, 0] = 0.0
@@ -199,7 +200,7 @@ def _search(
     for step in range(longest):
         found = candidates(grammar, states, logits, width=width, keep=keep)
         slots = found.token.shape[1]
-        total = np.full((count, width, slots + 1), -np.inf)  # the last column: a line that has ended stays
+        total = np.full((count, width, slots + 1), -np.inf)  # last column: a finished line stays
         total[window, slot, :slots] = score[window, slot, None] + found.score
         total[..., slots] = np.where(ended, score, -np.inf)
         best = _best(total.reshape(count, -1), width)
@@ -234,16 +235,14 @@ def _hypotheses(tokens: NDArray, score: LogP, token_logp: LogP) -> list[Hypothes
 
 
 def hypothesis(tokens: NDArray, token_logp: LogP, score: float) -> Hypothesis:
-    """From padded arrays, cut after EOS."""
+    """Lines from padded arrays, cut after EOS."""
     length = int(np.flatnonzero(tokens == EOS)[0]) + 1
     parts = token_logp[:length]
     return Hypothesis(tuple(tokens[:length].tolist()), score, float(parts.sum()), tuple(parts.tolist()))
 
 
 def line_logp(steps: Steps, grammar: Grammar, windows: Rows, lines: list[tuple[int, ...]]) -> LogP:
-    """Log-probability `(windows,)` of one given line a window (ids with EOS), by forced decoding; -inf if
-    illegal.
-    """
+    """Log-probability `(windows,)` of a given line per window (ids with EOS); -inf if illegal."""
     score = np.zeros(len(windows))
     logits, state = steps.begin(windows)
     states = grammar.start(len(windows))

@@ -1,8 +1,8 @@
-"""Honest probabilities: one temperature a head, found exactly, and how honest they are before and after.
+"""Calibrated probabilities: finds one temperature per head exactly, and measures the calibration.
 
-With β = 1/T the negative log-likelihood of a softmax of βz is convex in β (Guo et al. 2017 minimise the same
-by gradient steps), so its one minimum is where the derivative vanishes: Brent's method on a bracket.
-Only what decoding asks is calibrated (see `ensemble.predictions`): values among those of their parameter.
+With β = 1/T, the negative log-likelihood of softmax(βz) is convex in β (Guo et al. 2017 minimise it by
+gradient steps). Its minimum is where the derivative is 0, found by Brent's method. Only what decoding uses is
+calibrated (see `ensemble.predictions`): values among those of their parameter.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.special import log_softmax
 
 from ensemble.predictions import Layout, part_file, read_log_probabilities, read_targets
 from model.run_files import VOCABULARY
@@ -24,17 +25,17 @@ from tuner.base.files import read_json
 Floats = NDArray[np.float64]
 
 HOTTEST, COLDEST = 20.0, 0.05  # temperatures searched
-PRIOR = 2.0  # strength of the pull toward T = 1, in positions of unit variance: few samples stay near it
-BINS = 15  # of equal mass
+PRIOR = 2.0  # strength of the prior at T = 1, in positions of unit variance; matters for few samples
+BINS = 15  # with equally many samples
 RESAMPLES = 500
 
 
 @dataclass(frozen=True)
 class HeadSamples:
-    """A head's answers on one part, in groups that choose among the same classes.
+    """The logits of a head on one part, in groups with the same classes.
 
     Attributes:
-        logits: (n, classes) a group; gold: (n,) a group; recording: (n,) a group.
+        logits: (n, classes) per group; gold: (n,) per group; recording: (n,) per group.
     """
 
     logits: tuple[Floats, ...]
@@ -48,13 +49,13 @@ class HeadSamples:
         """Mean negative log-likelihood in nats; 0 without samples."""
         total = 0.0
         for logits, gold in zip(self.logits, self.gold, strict=True):
-            total -= float(_log_softmax(logits / temperature)[np.arange(len(gold)), gold].sum())
+            total -= float(log_softmax(logits / temperature, axis=-1)[np.arange(len(gold)), gold].sum())
         return total / max(1, len(self))
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How honest a head is: `ece` with its 95 % interval over recordings, `nll` in nats, `brier`."""
+    """The calibration of a head: `ece` with its 95 % interval over recordings, `nll` in nats, `brier`."""
 
     ece: float
     ece_low: float
@@ -66,7 +67,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Equal-mass bins of confidence: mean confidence, share that is right, size; each (bins,)."""
+    """Equal-mass bins of confidence: mean confidence, accuracy, size; each (bins,)."""
 
     confidence: Floats
     accuracy: Floats
@@ -75,7 +76,7 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Temperatures fitted on `calibrate`, and the quality of each head before and after, by part."""
+    """Temperatures fitted on `calibrate`, and the calibration of each head before and after, by part."""
 
     temperatures: dict[str, float]
     before: dict[str, dict[str, Quality]]
@@ -84,10 +85,10 @@ class Calibration:
 
 
 def read_samples(folder: Path, part: str) -> dict[str, HeadSamples]:
-    """Each head's samples from the stored predictions of a run or bundle.
+    """The samples of each head, from the stored predictions of a run or bundle.
 
     Raises:
-        InputError: no predictions of that part, or torn ones.
+        InputError: the predictions of the part are missing or torn.
     """
     vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY))
     path = part_file(folder, part)
@@ -106,9 +107,9 @@ def read_samples(folder: Path, part: str) -> dict[str, HeadSamples]:
 
 
 def exact_temperature(samples: HeadSamples, *, prior: float = PRIOR) -> float:
-    """The temperature that minimises the NLL plus prior/2·(1/T − 1)², within COLDEST … HOTTEST.
+    """The temperature in COLDEST … HOTTEST that minimises NLL + prior/2·(1/T − 1)².
 
-    1 where there is nothing to fit to.
+    1 without samples.
     """
     if not len(samples):
         return 1.0
@@ -124,13 +125,13 @@ def _slope(samples: HeadSamples, beta: float, prior: float) -> float:
     """Derivative in β of the summed NLL and the prior: Σ (E_β[z] − z_gold) + prior·(β − 1)."""
     total = prior * (beta - 1)
     for logits, gold in zip(samples.logits, samples.gold, strict=True):
-        p = np.exp(_log_softmax(beta * logits))
+        p = np.exp(log_softmax(beta * logits, axis=-1))
         total += float((p * logits).sum() - logits[np.arange(len(gold)), gold].sum())
     return total
 
 
 def calibrate(folder: Path, *, report: Sequence[str] = ("calibrate", "test")) -> Calibration:
-    """Fits on the stored predictions of `calibrate` and measures the parts in `report`."""
+    """Fits temperatures on the stored predictions of `calibrate` and evaluates the parts in `report`."""
     fitted = read_samples(folder, "calibrate")
     temperatures = {head: exact_temperature(fitted[head]) for head in HEADS}
     before: dict[str, dict[str, Quality]] = {}
@@ -156,7 +157,7 @@ def quality(samples: HeadSamples, temperature: float) -> Quality:
     low, high = ece_interval(sure, right, recording)
     brier = 0.0
     for logits, gold in zip(samples.logits, samples.gold, strict=True):
-        p = np.exp(_log_softmax(logits / temperature))
+        p = np.exp(log_softmax(logits / temperature, axis=-1))
         p[np.arange(len(gold)), gold] -= 1
         brier += float((p**2).sum())
     count = max(1, len(samples))
@@ -166,10 +167,10 @@ def quality(samples: HeadSamples, temperature: float) -> Quality:
 def confidence(
     samples: HeadSamples, temperature: float
 ) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
-    """The probability of each best class, whether it is right, and its recording: (n,) each."""
+    """The probability of the best class, whether it is right, and the recording: (n,) each."""
     sure, right = [np.empty(0)], [np.empty(0, dtype=bool)]
     for logits, gold in zip(samples.logits, samples.gold, strict=True):
-        log_p = _log_softmax(logits / temperature)
+        log_p = log_softmax(logits / temperature, axis=-1)
         best = log_p.argmax(axis=1)
         sure.append(np.exp(log_p[np.arange(len(gold)), best]))
         right.append(best == gold)
@@ -178,7 +179,7 @@ def confidence(
 
 
 def reliability(sure: Floats, right: NDArray[np.bool_], *, bins: int = BINS) -> Reliability:
-    """Equal-mass bins: as many samples in each, whatever the confidence (Nixon et al. 2019)."""
+    """Equal-mass bins: equally many samples in each (Nixon et al. 2019)."""
     order = np.argsort(sure, kind="stable")
     parts = [part for part in np.array_split(order, min(bins, max(1, len(order)))) if len(part)]
     return Reliability(
@@ -189,7 +190,7 @@ def reliability(sure: Floats, right: NDArray[np.bool_], *, bins: int = BINS) -> 
 
 
 def ece(sure: Floats, right: NDArray[np.bool_], *, bins: int = BINS) -> float:
-    """Expected calibration error: mean gap of confidence and accuracy over equal-mass bins."""
+    """Expected calibration error: mean gap between confidence and accuracy over equal-mass bins."""
     if not len(sure):
         return 0.0
     curve = reliability(sure, right, bins=bins)
@@ -199,9 +200,7 @@ def ece(sure: Floats, right: NDArray[np.bool_], *, bins: int = BINS) -> float:
 def ece_interval(
     sure: Floats, right: NDArray[np.bool_], recording: NDArray[np.int64], *, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % bootstrap interval of the ECE; whole recordings are resampled, as their windows are not
-    independent.
-    """
+    """95 % bootstrap interval of the ECE. Resamples recordings, as their windows are not independent."""
     owners = np.unique(recording)
     if len(owners) < 2:
         return 0.0, 1.0
@@ -216,7 +215,7 @@ def ece_interval(
 
 
 def chosen_by(calibration: Calibration) -> dict[str, Any]:
-    """What a bundle records of the choice: method, part, margin and what it was compared with."""
+    """What the bundle stores about the choice: method, part, margin and alternatives."""
     before, after = calibration.before["calibrate"], calibration.after["calibrate"]
     return {
         "how": "least NLL, convex in 1/T, Brent's method",
@@ -234,7 +233,7 @@ def chosen_by(calibration: Calibration) -> dict[str, Any]:
 
 
 def curves(calibration: Calibration) -> dict[str, Any]:
-    """The reliability curves as plain values: part → head → `before`, `after` → lists, a number a bin."""
+    """The reliability curves as plain values: part → head → `before`, `after` → lists over bins."""
     return {
         part: {
             head: {
@@ -252,7 +251,7 @@ def curves(calibration: Calibration) -> dict[str, Any]:
 
 
 def draw_reliability(calibration: Calibration, path: Path) -> None:
-    """Reliability diagrams, a column a head and a row a part, before (grey) and after (black)."""
+    """Draws reliability diagrams, one column per head, one row per part: before (grey), after (black)."""
     from matplotlib.figure import Figure
 
     parts = list(calibration.reliability)
@@ -268,13 +267,8 @@ def draw_reliability(calibration: Calibration, path: Path) -> None:
             axis.set_title(f"{head}, {part}", fontsize=9)
             axis.legend(fontsize=8, frameon=False)
     figure.supxlabel("confidence")
-    figure.supylabel("share that is right")
+    figure.supylabel("accuracy")
     figure.savefig(path)
-
-
-def _log_softmax(logits: Floats) -> Floats:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def by_head(temperatures: Mapping[str, float]) -> str:

@@ -1,6 +1,4 @@
-"""Recordings with known lines through a decoder: every metric, with intervals over recordings, and its
-errors.
-"""
+"""Evaluates a decoder on recordings with known lines: metrics with intervals over recordings, and errors."""
 
 from __future__ import annotations
 
@@ -22,27 +20,26 @@ from model.recordings import NO_LINE, Recordings
 from model.tokens import COMMAND, PARAM_TYPE, PARAM_VALUE, UNK, canonical
 from tuner.base.errors import InputError
 
-NO_COMMAND = "(none)"  # how the confusion names a line that keeps the command before it
+NO_COMMAND = "(none)"  # in the confusion: a line without a command word
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What was measured on W windows.
+    """Metrics and errors on W windows.
 
     Attributes:
-        metrics: by the names of data.md, teacher-forced unless free-running is said there; and
-            `unknown_token_rate`, `unknown_line_rate` (lines that hold such a token: out of reach), `nll`
-            (nats a
-            line, over known tokens), `exact_acc_window` and, with joint decoding, `exact_acc_joint`:
-            `exact_acc` is the latter then.
-        intervals: 95 % over recordings, by the same names.
+        metrics: names as in data.md, teacher-forced unless data.md says free-running; also
+            `unknown_token_rate`, `unknown_line_rate` (lines with such a token cannot be decoded), `nll` (nats
+            per line, over known tokens), `exact_acc_window` and, with joint decoding, `exact_acc_joint`,
+            which `exact_acc` equals then.
+        intervals: 95 % intervals over recordings, by metric.
         by_operation: operation → its metrics.
         confusion: (true command, decoded command) → windows.
-        heads: head → (true class, the head's class) → positions, teacher-forced, of known tokens.
-        errors: (true line, decoded line, windows, an example's recording and row), most frequent first.
+        heads: head → (true class, predicted class) → positions, teacher-forced, of known tokens.
+        errors: (true line, decoded line, windows, recording and row of an example), most frequent first.
         right: `(W,)` bool; recording: `(W,)` index: for paired comparisons.
-        seconds: of decoding: `networks` (with the search), and `joint` where whole recordings were read.
-        windows: decoded in that time, those without a known line among them.
+        seconds: of decoding: `networks` (with the search) and, with joint decoding, `joint`.
+        windows: number of windows decoded in that time, also those without a known line.
     """
 
     metrics: dict[str, float]
@@ -60,7 +57,7 @@ class Evaluation:
 def evaluate(
     decoder: Decoder, data: Recordings, *, which: Sequence[int] | None = None, joint: bool = False
 ) -> Evaluation:
-    """Decodes the recordings `which` of `data` (default all) and compares.
+    """Decodes the recordings `which` of `data` (default: all) and compares with the known lines.
 
     Raises:
         InputError: no window has a known line; joint decoding without programs.
@@ -110,7 +107,7 @@ def evaluate(
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """Everything that metrics are sums of; `forced.window` counts the known windows."""
+    """What the metrics are computed from; `forced.window` indexes the windows with a known line."""
 
     decoder: Decoder
     data: Recordings
@@ -122,7 +119,7 @@ class _Measured:
     joint: bool
 
     def metrics(self, rows: NDArray[np.int64], operation: NDArray[np.bool_]) -> dict[str, float]:
-        """Over the windows `rows`."""
+        """The metrics over the windows `rows`."""
         vocabulary = self.decoder.vocabulary
         here = np.isin(self.forced.forced.window, rows)
         forced = _taken(self.forced.forced, here)
@@ -145,9 +142,7 @@ class _Measured:
         return out
 
     def intervals(self, operation: NDArray[np.bool_]) -> dict[str, Interval]:
-        """Of window means directly; of a head's accuracy from each recording's own, weighed by its
-        positions.
-        """
+        """Of window means; of head accuracies, from those of each recording, weighted by positions."""
         found = {
             "exact_acc": over_recordings(self.right.astype(float), self.recording),
             "exact_acc_window": over_recordings(self.window.astype(float), self.recording),
@@ -183,14 +178,14 @@ def _taken(forced: Any, mask: NDArray[np.bool_]) -> Any:
 def _operation_right(
     decoder: Decoder, data: Recordings, recording: NDArray[np.int64], searched: Searched, known: NDArray
 ) -> NDArray[np.bool_]:
-    """(windows,) whether a window's own answer names its recording's operation; a new one is never named."""
+    """(windows,) whether the operation of a window is right; new operations are never right."""
     names = np.array(decoder.predictor.operations, dtype=object)
     truth = np.array([data.recordings[i].operation for i in recording], dtype=object)
     return np.asarray(names[searched.operation[known].argmax(axis=1)] == truth, dtype=bool)
 
 
 def _head_confusion(forced: ForcedPass, decoder: Decoder) -> dict[str, dict[tuple[str, str], int]]:
-    """What each head takes for what, where it applies and the token is known."""
+    """The confusion of each head, where it applies and the token is known."""
     vocabulary, heads = decoder.vocabulary, forced.forced
     factors = vocabulary.factor_table[heads.gold]
     found = {}
@@ -206,7 +201,7 @@ def _head_confusion(forced: ForcedPass, decoder: Decoder) -> dict[str, dict[tupl
 
 
 def _value_names(decoder: Decoder) -> list[str]:
-    """Each value class as the word that it stands for: `X1.575`."""
+    """Each value class as a word: `X1.575`."""
     vocabulary = decoder.vocabulary
     letters = [vocabulary.param_types[i] for i in vocabulary.value_param_type]
     return [letter + text for letter, text in zip(letters, vocabulary.texts, strict=True)]

@@ -1,4 +1,4 @@
-"""A teacher-forced pass through a decoder: what each head says at every position of the known lines."""
+"""A teacher-forced pass: the output of each head at each position of the known lines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from inference.grammar import Grammar
 from inference.steps import Logits, Rows, Steps
@@ -18,7 +19,7 @@ BATCH = 256
 
 @dataclass(frozen=True, eq=False)
 class ForcedPass:
-    """Choices at P target positions, and the log-probability `(P,)` of each target (NaN where it is UNK)."""
+    """Predictions at P target positions, and log-probabilities `(P,)` of the targets (NaN for UNK)."""
 
     forced: Forced
     logp: NDArray[np.float64]
@@ -27,18 +28,17 @@ class ForcedPass:
 def teacher_force(
     steps: Steps, grammar: Grammar, windows: Rows, targets: Sequence[Sequence[int]]
 ) -> ForcedPass:
-    """Feeds each window its own line. `targets`: ids of each line, without BOS and EOS, UNK for unknown
-    tokens.
+    """Feeds each window its true line. `targets`: ids of each line, without BOS and EOS, UNK if unknown.
 
-    The log-probability of a token is that of its type times that of its class, a value's among the values of
-    its parameter: the probabilities of the network, before any grammar.
+    The probability of a token is that of its type times that of its class; of a value, among the values of
+    its parameter. These are the probabilities of the network, without a grammar.
     """
     found: list[tuple[NDArray, ...]] = []
     for start in range(0, len(windows), BATCH):
         batch = np.arange(start, min(start + BATCH, len(windows)))
         found += _batch(steps, grammar, windows[batch], batch, targets)
     columns = [np.concatenate(column) for column in zip(*found, strict=True)]
-    order = np.lexsort((columns[2], columns[1]))  # window by window, as runs store theirs
+    order = np.lexsort((columns[2], columns[1]))  # by window, as in the predictions of runs
     gold, window, step, kind, command, param, value, logp = (column[order] for column in columns)
     return ForcedPass(Forced(gold, window, step, kind, command, param, value), logp)
 
@@ -46,7 +46,7 @@ def teacher_force(
 def _batch(
     steps: Steps, grammar: Grammar, windows: Rows, index: Rows, targets: Sequence[Sequence[int]]
 ) -> list[tuple[NDArray, ...]]:
-    """Positions of one batch, a tuple of columns a step: gold, window, step, the heads' choices, logp."""
+    """Positions of one batch, one tuple of columns per step: gold, window, step, predictions, logp."""
     lines = [[*targets[i], EOS] for i in index]
     length = np.array([len(line) for line in lines])
     gold = np.zeros((len(lines), length.max()), dtype=np.int64)
@@ -69,7 +69,7 @@ def _batch(
 
 
 def _choices(grammar: Grammar, logits: Logits, gold: Rows) -> tuple[Rows, Rows, Rows, Rows]:
-    """The best class of each head, of values the best among those of the gold token's parameter."""
+    """The best class of each head; of values, the best of the parameter of the gold token."""
     param = grammar.factors[gold, 2]
     allowed = grammar.mask["param_value"][2 + np.maximum(param, 0)]
     values = np.where(allowed, _values(grammar, logits), -np.inf)
@@ -85,7 +85,7 @@ def _values(grammar: Grammar, logits: Logits) -> NDArray[np.float32]:
 def _log_probability(grammar: Grammar, logits: Logits, gold: Rows) -> NDArray[np.float64]:
     factors = grammar.factors[gold]
     rows = np.arange(len(gold))
-    total = _log_softmax(logits["type"])[rows, factors[:, 0]]
+    total = log_softmax(logits["type"].astype(np.float64), axis=1)[rows, factors[:, 0]]
     for column, head in enumerate(HEADS[1:], start=1):
         here = np.flatnonzero(factors[:, 0] == column)
         if not len(here):
@@ -94,12 +94,7 @@ def _log_probability(grammar: Grammar, logits: Logits, gold: Rows) -> NDArray[np
         if column == PARAM_VALUE:
             allowed = grammar.mask["param_value"][2 + factors[here, 2]]
             own = np.where(allowed, _values(grammar, logits)[here], -np.inf)
-        total[here] += _log_softmax(own)[np.arange(len(here)), factors[here, column]]
+        log_p = log_softmax(own.astype(np.float64), axis=1)
+        total[here] += log_p[np.arange(len(here)), factors[here, column]]
     total[gold == UNK] = np.nan
     return total
-
-
-def _log_softmax(logits: NDArray) -> NDArray[np.float64]:
-    from scipy.special import log_softmax
-
-    return log_softmax(logits.astype(np.float64), axis=1)

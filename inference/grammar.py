@@ -1,9 +1,9 @@
-"""What may come next in a line of G-code, as tables built from the vocabulary.
+"""The grammar of a line of G-code, as tables built from the vocabulary.
 
-A line is a sequence of words: a command (`G1`) or a parameter followed by one of its own values (`X`,
-`NUM_X_1575`). The rules: a line starts with a command or a parameter, a value follows its parameter,
-nothing comes twice, and the line may end where a word is complete. They hold by construction: a decoder
-only ever scores what `legal` lets through.
+A line is a sequence of words: a command (`G1`), or a parameter and one of its values (`X`, `NUM_X_1575`). The
+rules: a line starts with a command or a parameter, a value follows its parameter, no command or parameter
+occurs twice, and a line can end after a complete word. A decoder scores only what `legal` allows, so all
+decoded lines follow the rules.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from model.tokens import COMMAND, EOS, HEADS, PARAM_TYPE, PARAM_VALUE, SPECIAL, Vocabulary
 
-START, WORD = 0, 1  # states; WORD: a word is complete; 2 + p: a value of parameter p is due
+START, WORD = 0, 1  # states. WORD: after a complete word; 2 + p: before a value of parameter p
 
 
 @dataclass(frozen=True)
 class LineStates:
-    """Where N partial lines stand.
+    """The states of N partial lines.
 
     Attributes:
         state: `(N,)` int: START, WORD, or 2 + p.
@@ -37,20 +37,19 @@ class LineStates:
         return len(self.state)
 
     def take(self, rows: NDArray[np.int64]) -> LineStates:
-        """The states of `rows`, in that order, repeats allowed."""
+        """The states of `rows`, in that order; rows may repeat."""
         return LineStates(self.state[rows], self.used_commands[rows], self.used_params[rows])
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """Tables over the states; `mask[head][state, class]` says what a state allows, before repeats are ruled
-    out.
+    """Tables over states: `mask[head][state, class]` is what a state allows, without the rule on repeats.
 
     Attributes:
         mask: for each head of HEADS, bool `(states, classes)`.
         token: for each of command, param_type and param_value, the token id of a class, int `(classes,)`.
         factors: `(tokens, 4)` type and class of each token, -1 where a head does not apply.
-        values_of: for each parameter, the value classes it may take, int `(n,)`.
+        values_of: for each parameter, its value classes, int `(n,)`.
     """
 
     mask: dict[str, NDArray[np.bool_]]
@@ -60,7 +59,7 @@ class Grammar:
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> Grammar:
-        """The grammar of a vocabulary; parameters of which no value is known never come."""
+        """The grammar of a vocabulary; parameters without a known value are not allowed."""
         factors = np.asarray(vocabulary.factor_table, dtype=np.int64)
         owner = np.asarray(vocabulary.value_param_type, dtype=np.int64)
         sizes = vocabulary.head_sizes
@@ -84,7 +83,7 @@ class Grammar:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest legal line, EOS included: nothing comes twice, so every line ends."""
+        """Tokens of the longest legal line, with EOS; without repeats every line ends."""
         return int(self.mask["command"][START].sum() + 2 * self.mask["param_type"][START].sum() + 1)
 
     def start(self, count: int) -> LineStates:
@@ -96,19 +95,16 @@ class Grammar:
         )
 
     def legal(self, states: LineStates) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-        """What may come next where a word may start: end `(N,)`, commands `(N, commands)`, parameters `(N,
-        parameters)`.
+        """What can start the next word: end `(N,)`, commands `(N, commands)`, parameters `(N, parameters)`.
 
-        All False in a row whose state awaits a value: then `values_of` of its parameter applies.
+        All False in a row that needs a value: use `values_of` of its parameter.
         """
         commands = self.mask["command"][states.state] & ~states.used_commands
         params = self.mask["param_type"][states.state] & ~states.used_params
         return self.mask["type"][states.state, SPECIAL], commands, params
 
     def advance(self, states: LineStates, tokens: NDArray[np.int64]) -> LineStates:
-        """The states after each line took its token; the caller has chosen legal ones (EOS leaves a state
-        as it is).
-        """
+        """The states after each line took its token, which must be legal. EOS does not change a state."""
         kinds, commands, params, _ = self.factors[tokens].T
         state = states.state.copy()
         used_commands, used_params = states.used_commands.copy(), states.used_params.copy()
@@ -120,7 +116,7 @@ class Grammar:
         return LineStates(state, used_commands, used_params)
 
     def accepts(self, tokens: Sequence[int]) -> bool:
-        """Whether `tokens` (ids, no BOS; ends with EOS) is a whole legal line."""
+        """Whether `tokens` (ids without BOS, with EOS) is a complete legal line."""
         if not tokens or tokens[-1] != EOS:
             return False
         states = self.start(1)
@@ -139,7 +135,7 @@ class Grammar:
 
 
 def _tokens_of(factors: NDArray[np.int64], head: str, size: int) -> NDArray[np.int64]:
-    """Token id of each class of `head`; -1 for a class that no token has."""
+    """Token id of each class of `head`; -1 for a class without a token."""
     column = HEADS.index(head)
     table = np.full(size, -1, dtype=np.int64)
     rows = np.flatnonzero(factors[:, 0] == column)

@@ -1,15 +1,15 @@
-"""Decoding a whole recording at once: windows are evidence, the programs of `train` are the prior.
+"""Joint decoding of a whole recording: windows are the evidence, the programs of `train` are the prior.
 
-A hidden Markov model. A state is a place in one train recording's program: the label of the window that
-starts at that row. From one window to the next the place moves on by the rows between them, give or take
-(recordings of one operation run on nearly the same clock); a recording starts and ends where a program does.
-Beside the places, each program has one state that follows no program: there a window's own answer counts,
-so that a recording of an unseen program still decodes. Forward-backward gives, for each window, the
-probability of every place; summed over the places of equal lines, and over programs in proportion to how
-well they explain the recording, that is the probability of each line. The operation is never told.
+A hidden Markov model. A state is a place in the program of a train recording: the label of the window that
+starts at that row. From one window to the next, the place advances by about the rows between them (recordings
+of one operation have nearly the same timing). A recording starts and ends where a program does. A program
+also has one state outside of it, in which only the output of the window counts, so that recordings of
+unseen programs can be decoded. Forward-backward gives the probability of each place for each window. The
+probability of a line is the sum over its places and over programs, weighted by how well each program explains
+the recording. The operation is not an input.
 
-Windows of one recording share their errors, so their evidence is no sum of independent witnesses: it is
-raised to a power, once for the place within a program and once more for the choice of the program.
+The errors of windows in one recording are correlated. Their evidence is therefore raised to a power, once for
+the place within a program and again for the choice of the program.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 GRID = 2  # rows between places
-PAD = 16  # rows before and after a train program that count as places with its first and last label
-UNKNOWN_END = 0.2  # how well any end fits a recording that follows no program
-REACH = 12  # rows that the clock may gain or lose between two windows
+PAD = 16  # rows before and after a program that are places with its first and last label
+UNKNOWN_END = 0.2  # likelihood of any end outside of a program
+REACH = 12  # largest shift of the timing between two windows, in rows
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class JointOptions:
     """Parameters of the model; the first two are tuned on `calibrate`.
 
     Attributes:
-        evidence: power of a window's probabilities when places of one program are compared.
-        program: further power when programs are compared.
-        drift: standard deviation, in rows, of the clock between two windows.
-        slip: probability that the clock moves by more, up to `REACH` rows (a pause, a slower feed).
+        evidence: power of the probabilities of a window, to compare places of one program.
+        program: another power, to compare programs.
+        drift: standard deviation of the timing between two windows, in rows.
+        slip: probability of a larger shift, up to `REACH` rows (a pause, a slower feed).
         start, end: rows within which a recording starts and ends where a program does.
         elsewhere: probability that it starts or ends somewhere else.
-        unseen: probability that a recording follows no train program from its start on.
-        leave, stay: probabilities to leave the program, and to stay outside, from window to window.
-        doubt: probability that a window's answer is worth nothing, so that no window can veto a place.
+        unseen: probability that a recording starts outside of all train programs.
+        leave, stay: probabilities to leave the program, and to stay outside, per window.
+        doubt: probability that the output of a window is useless, so that no window can exclude a place.
     """
 
     evidence: float = 0.25
@@ -66,19 +66,19 @@ class JointOptions:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> JointOptions:
-        """From a bundle's `decoding["joint"]`; keys that are missing take their default."""
+        """From `decoding["joint"]` of a bundle; missing keys have their default."""
         known = {name: float(values[name]) for name in cls.__dataclass_fields__ if name in values}
         return cls(**known)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the windows of one recording say by themselves.
+    """The outputs of the windows of one recording.
 
     Attributes:
-        start: `(windows,)` first row of each, counted from the recording's first row, ascending.
+        start: `(windows,)` first row of each within the recording, ascending.
         rows: rows of the recording.
-        lines: for each window, its likeliest lines, as the vocabulary spells them, with their probabilities.
+        lines: for each window, its most probable lines, as the vocabulary writes them, with probabilities.
     """
 
     start: Index
@@ -88,12 +88,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Joint:
-    """The answer for one recording.
+    """The result for one recording.
 
     Attributes:
-        lines: for each window, lines with their probabilities, likeliest first.
-        followed: `(windows,)` probability that a window follows a train program at all.
-        operations: operations of the programs, with their probabilities, likeliest first.
+        lines: for each window, lines with probabilities, most probable first.
+        followed: `(windows,)` probability that a window follows a train program.
+        operations: operations of the programs with probabilities, most probable first.
     """
 
     lines: list[dict[str, float]]
@@ -103,12 +103,12 @@ class Joint:
 
 @dataclass(frozen=True, eq=False)
 class Programs:
-    """The places of all train programs, one after the other, S in all.
+    """The places of all train programs, concatenated: S places.
 
     Attributes:
-        window: rows of a window.
-        lines: the programs' lines.
-        spelled: the same as the vocabulary spells them (a value becomes its bucket's).
+        window: rows per window.
+        lines: the lines of the programs.
+        spelled: the lines as the vocabulary writes them (values become those of their bucket).
         line: `(S,)` index into `lines` at each place.
         length: `(programs,)` places of each program.
         operation: the operation of each program.
@@ -123,7 +123,7 @@ class Programs:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], vocabulary: Vocabulary) -> Programs:
-        """From the content of a bundle's `programs.json`."""
+        """From the content of `programs.json`."""
         places = []
         for program in content["programs"]:
             lines, rows = np.array(program["runs"], dtype=np.int64).T
@@ -141,7 +141,7 @@ class Programs:
 
     @classmethod
     def load(cls, path: Path, vocabulary: Vocabulary) -> Programs:
-        """Reads `programs.json`; InputError when it is torn or something else."""
+        """Reads `programs.json`; InputError if it is damaged."""
         content = read_json(path)
         try:
             return cls.from_json(content, vocabulary)
@@ -149,7 +149,7 @@ class Programs:
             raise InputError(f"{path}: not the programs of a bundle ({error!r})") from None
 
     def without(self, operation: str) -> Programs:
-        """The programs of all other operations."""
+        """The programs without those of one operation."""
         keep = np.array([name != operation for name in self.operation])
         return Programs(
             window=self.window,
@@ -162,17 +162,17 @@ class Programs:
 
     @cached_property
     def first(self) -> Index:
-        """(programs,) the first place of each."""
+        """(programs,) index of the first place of each."""
         return np.cumsum(self.length) - self.length
 
     @cached_property
     def place(self) -> Index:
-        """(S,) rows from the program's start, negative before it."""
+        """(S,) rows since the start of the program, negative before it."""
         return GRID * (np.arange(len(self.line)) - np.repeat(self.first, self.length)) - PAD
 
     @cached_property
     def left(self) -> Index:
-        """(S,) rows to the program's end, negative after it."""
+        """(S,) rows to the end of the program, negative after it."""
         return GRID * np.repeat(self.length - 1, self.length) - self.place - 2 * PAD
 
     def spread(self, values: Floats) -> Floats:
@@ -180,12 +180,12 @@ class Programs:
         return np.repeat(values, self.length)
 
     def total(self, values: Floats) -> Floats:
-        """(S,) → (programs,) sums."""
+        """(S,) → (programs,): sums per program."""
         return np.add.reduceat(values, self.first)
 
 
 def smooth(evidence: Evidence, programs: Programs, options: JointOptions) -> Joint:
-    """The lines of a recording's windows, given all of them."""
+    """The probabilities of lines for each window, given all windows of the recording."""
     of_lines, of_none = _emission(evidence, programs, options)
     emission = of_lines[:, programs.line]
     moves = _Moves(programs, options)
@@ -212,11 +212,11 @@ def smooth(evidence: Evidence, programs: Programs, options: JointOptions) -> Joi
 
 
 def _emission(evidence: Evidence, programs: Programs, options: JointOptions) -> tuple[Floats, float]:
-    """How much better a line explains a window than a line drawn blindly, tempered: (windows, lines).
+    """Tempered likelihood ratio of a window given a line, against a random line: (windows, lines).
 
-    By Bayes p(window | line) is p(line | window) / p(line), up to a factor of the window: N·p with all N
-    lines equally frequent. Also returns the same for following no program: as good as a place whose line
-    every window denies, so that it is the ends that decide between the two.
+    By Bayes, p(window | line) is p(line | window) / p(line), up to a factor per window: N·p if all N lines
+    are equally frequent. Also returns that of the state outside of a program: equal to a line with
+    probability 0, so that start and end decide between the two.
     """
     own = np.array([[answer.get(line, 0.0) for line in programs.spelled] for answer in evidence.lines])
     ratio = (1 - options.doubt) * own * len(programs.lines) + options.doubt
@@ -224,7 +224,7 @@ def _emission(evidence: Evidence, programs: Programs, options: JointOptions) -> 
 
 
 class _Moves:
-    """Moves of the place from one window to the next: forward sums, and the same read backward."""
+    """Transitions of the place from one window to the next, forward and backward."""
 
     def __init__(self, programs: Programs, options: JointOptions) -> None:
         self.programs = programs
@@ -232,7 +232,7 @@ class _Moves:
         self._known: dict[int, list[tuple[Index, Floats]]] = {}
 
     def _steps(self, rows: int) -> list[tuple[Index, Floats]]:
-        """For each possible gain of the clock: where a place moves to, and with which probability."""
+        """For each possible shift of the timing: the new place, and its probability."""
         if rows not in self._known:
             gain = np.arange(-(REACH // GRID), REACH // GRID + 1)
             near = np.exp(-0.5 * (gain * GRID / max(self._options.drift, 1e-3)) ** 2)
@@ -242,21 +242,21 @@ class _Moves:
             last = here + (self.programs.left + PAD) // GRID
             steps = []
             for by, p in zip(gain + round(rows / GRID), chance, strict=True):
-                beyond = here + by > last + 1  # past the end: the program waits there, if it must
+                beyond = here + by > last + 1  # beyond the end: stay at the end
                 target = np.maximum(np.minimum(here + by, last), here - (self.programs.place + PAD) // GRID)
                 steps.append((target, np.where(beyond, p * self._options.elsewhere, p)))
             self._known[rows] = steps
         return self._known[rows]
 
     def forward(self, mass: Floats, rows: int) -> Floats:
-        """(S,) mass after moving on by `rows`."""
+        """(S,) probability mass after advancing by `rows`."""
         moved = np.zeros_like(mass)
         for target, p in self._steps(rows):
             moved += np.bincount(target, mass * p, minlength=len(mass))
         return moved
 
     def backward(self, ahead: Floats, rows: int) -> Floats:
-        """(S,) expectation of `ahead` where the place moves to."""
+        """(S,) expectation of `ahead` at the next place."""
         expected = np.zeros_like(ahead)
         for target, p in self._steps(rows):
             expected += p * ahead[target]
@@ -266,9 +266,9 @@ class _Moves:
 def _forward(
     evidence: Evidence, emission: Floats, of_none: float, moves: _Moves, options: JointOptions
 ) -> tuple[Floats, Floats, Floats]:
-    """Mass of each place (windows, S) and of following none (windows, programs), given the windows so far.
+    """Forward pass: mass of each place (windows, S), and outside (windows, programs), per window.
 
-    A program at a time: each one's masses sum to one, and its log-likelihood comes third.
+    Per program: its masses sum to one. The third result is the log-likelihood of each program.
     """
     programs = moves.programs
     begin = np.exp(-np.abs(programs.place) / options.start)
@@ -300,7 +300,7 @@ def _backward(
     inside: Floats,
     outside: Floats,
 ) -> tuple[Floats, Floats, Floats]:
-    """Posterior of places and of following nothing, as in `_forward`; and log p(the end fits) a program."""
+    """Posterior of places and outside, as in `_forward`, and log p(end) per program."""
     programs = moves.programs
     rest = evidence.rows - int(evidence.start[-1]) - programs.window  # rows after the last window
     fits = np.exp(-np.abs(programs.left - rest) / options.end)

@@ -1,4 +1,4 @@
-"""Any source of recordings in a decoder's channels, and a word on the channels that are not there."""
+"""Reads recordings from any source in the channels of a decoder, and reports missing channels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from model.recordings import MANIFEST, Recordings
 from tuner.base.errors import InputError
 
-LEAST_SHARE = 0.25  # of the channels; the barest recording that the networks were made for has 39 %
-NAMED = 5  # boards or channels that a message lists
+LEAST_SHARE = 0.25  # least share of channels; of the public recordings, the one with the fewest has 39 %
+NAMED = 5  # boards or channels listed in a message
 
 
 def recordings_of(source: Any, *, channels: Sequence[str], require_lines: bool = False) -> Recordings:
@@ -22,7 +22,7 @@ def recordings_of(source: Any, *, channels: Sequence[str], require_lines: bool =
     A folder with a manifest is a data set; any other folder is searched for CSV files.
 
     Raises:
-        InputError: nothing there, not a recording, or none of the channels.
+        InputError: not found, not a recording, or none of the channels.
     """
     if isinstance(source, Recordings):
         return laid_out(source, channels)
@@ -35,7 +35,7 @@ def recordings_of(source: Any, *, channels: Sequence[str], require_lines: bool =
 
 
 def laid_out(data: Recordings, channels: Sequence[str]) -> Recordings:
-    """`data` with its columns in the order of `channels`; absent ones 0 and masked."""
+    """`data` with its columns in the order of `channels`; absent ones are 0 and masked."""
     if data.channels == tuple(channels):
         return data
     column = {channel: i for i, channel in enumerate(data.channels)}
@@ -51,10 +51,10 @@ def laid_out(data: Recordings, channels: Sequence[str]) -> Recordings:
 def check_channels(
     data: Recordings, channels: Sequence[str], *, allow_missing: bool = True
 ) -> tuple[str, ...]:
-    """A note for each recording that lacks channels, which are masked.
+    """A note for each recording with missing channels, which are masked.
 
     Raises:
-        InputError: a recording has too few of `channels`, or lacks any and `allow_missing` is False.
+        InputError: a recording has too few of `channels`, or not all and `allow_missing` is False.
     """
     notes = []
     for recording, present in zip(data.recordings, data.present, strict=True):
@@ -73,8 +73,8 @@ def check_channels(
 
 
 def _in_words(missing: Sequence[str], channels: Sequence[str]) -> str:
-    """Boards that are missing as a whole, then single channels."""
-    from model.recording_files import board_of
+    """Missing boards, then missing single channels."""
+    from model.data_layout import board_of
 
     gone = set(missing)
     members: dict[str, list[str]] = {}
@@ -96,7 +96,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _of_frame(frame: Any, channels: Sequence[str], *, require_lines: bool) -> Recordings:
-    """One recording from a polars or pandas data frame, read as its CSV would be."""
+    """One recording from a polars or pandas data frame, read like a CSV."""
     import tempfile
 
     import polars as pl
@@ -115,7 +115,7 @@ def part_of(data: Recordings, part: str, *, config: Any, folder: Path) -> tuple[
     """The recordings of `data` in a part of the split that runs of `config` were trained on.
 
     Raises:
-        InputError: `data` is no data set, whose split is meant, but a heap of files.
+        InputError: `data` is not a data set, but files.
     """
     from model.windows import split
 

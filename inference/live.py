@@ -1,8 +1,8 @@
-"""Rows as they come (standard input): a line as soon as its window is full, in bounded memory.
+"""Live decoding of rows from standard input: a line as soon as its window is full, in bounded memory.
 
-Kept are the rows that the next window will see and running sums for the normalisation. What a whole
-recording tells and a stream cannot: the final mean of each channel (the mean so far stands in for it, so the
-first lines are the least sure) and the delay of the sensors against the program (taken as 0).
+Only the rows for the next window and running sums for the normalisation are kept. Two things of a whole
+recording are unknown in a stream: the final mean of each channel (the mean so far is used, so the first lines
+are the least certain) and the delay of the sensors (0 is used).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from inference.layout import check_channels
 from inference.output import json_line
 from inference.pipeline import ALTERNATIVES, DecodedWindow, Decoder
-from model.recording_files import board_of
+from model.data_layout import board_of
 from model.recordings import NO_LINE, Recording, Recordings
 from model.windows import Windows
 from tuner.base.errors import InputError
@@ -29,10 +29,10 @@ logger = logging.getLogger(__name__)
 
 
 def decode_stream(decoder: Decoder, rows: IO[str], out: IO[str], *, format: str) -> None:
-    """Reads CSV with a header from `rows`; writes each window's line (`gcode`: each new line) and flushes.
+    """Reads CSV with a header from `rows`; writes the line of each window (`gcode`: only new lines).
 
     Raises:
-        InputError: no header, none of the decoder's channels, a cell that is no number.
+        InputError: no header, none of the channels of the decoder, or a cell is not a number.
     """
     before = None
     for window in decode_rows(decoder, csv.reader(rows)):
@@ -47,7 +47,7 @@ def decode_stream(decoder: Decoder, rows: IO[str], out: IO[str], *, format: str)
 
 
 def decode_rows(decoder: Decoder, rows: Iterable[Sequence[str]]) -> Iterator[DecodedWindow]:
-    """The windows of a stream of CSV rows, the first of which is the header, each as soon as it is known."""
+    """The decoded windows of a stream of CSV rows (first the header), each as soon as possible."""
     lines = iter(rows)
     header = next(lines, None)
     if not header:
@@ -65,7 +65,7 @@ def decode_rows(decoder: Decoder, rows: Iterable[Sequence[str]]) -> Iterator[Dec
             start += config.stride
             stream.forget(start - config.context_before)
     while stream.count and (start == 0 or start + config.window <= stream.count):
-        yield _decode(decoder, stream, start)  # the rows after it never came: the last one is repeated
+        yield _decode(decoder, stream, start)  # no rows after it: the last row is repeated
         start += config.stride
 
 
@@ -86,7 +86,7 @@ def _decode(decoder: Decoder, stream: _Stream, start: int) -> DecodedWindow:
 
 
 def loaded_window(predictor: Any, stream: _Stream, start: int) -> Any:
-    """What `predictor.windows` gives, for the one window at row `start` of what the stream keeps."""
+    """Like `predictor.windows`, for the window at row `start` of the kept rows."""
     import torch
 
     from ensemble.predictor import BundlePredictor, BundleWindows
@@ -123,14 +123,14 @@ class _Sums:
 
 
 class _Stream:
-    """The last rows of a stream, in a decoder's channels, and the moments of all rows so far.
+    """The last rows of a stream, in the channels of a decoder, and the moments of all rows so far.
 
     Attributes:
-        first: number, in the stream, of the first row that is kept; count: rows that have come.
+        first: index in the stream of the first kept row; count: rows so far.
     """
 
     def __init__(self, header: Sequence[str], channels: tuple[str, ...], *, prefixes: Iterable[int]) -> None:
-        """`prefixes`: lengths of stream starts whose moments are wanted. InputError: no known channel."""
+        """`prefixes`: numbers of first rows to keep moments of. InputError: no known channel."""
         column = {name.strip(): i for i, name in enumerate(header)}
         if not set(channels) & set(column):
             raise InputError(
@@ -146,7 +146,7 @@ class _Stream:
         self._prefix = {length: _Sums.empty(len(channels)) for length in prefixes}
 
     def add(self, cells: Sequence[str]) -> None:
-        """Takes a row; an empty cell keeps its channel's last value. InputError names a bad cell."""
+        """Adds a row; an empty cell takes the last value of its channel. InputError names a bad cell."""
         for k in np.flatnonzero(self._column >= 0):
             cell = cells[self._column[k]].strip() if self._column[k] < len(cells) else ""
             if not cell:
@@ -168,18 +168,18 @@ class _Stream:
                 sums.add(self._last)
 
     def forget(self, before: int) -> None:
-        """Drops the rows before number `before`."""
+        """Drops the rows before row `before`."""
         drop = max(0, min(before - self.first, len(self._rows)))
         del self._rows[:drop]
         self.first += drop
 
     def recording(self) -> Recordings:
-        """The rows that are kept, as one recording."""
+        """The kept rows as one recording."""
         rows = np.stack(self._rows) if self._rows else np.zeros((0, len(self.channels)), dtype=np.float32)
         return self._as_recordings(rows)
 
     def moments(self, prefix: int | None) -> Recordings:
-        """Two rows whose mean and deviation are those of the stream so far, or of its first `prefix` rows."""
+        """Two rows with the mean and deviation of the stream so far, or of its first `prefix` rows."""
         sums = self._all if prefix is None else self._prefix[prefix]
         deviation = np.sqrt(sums.squares / max(1, sums.count))
         return self._as_recordings(np.stack([sums.mean - deviation, sums.mean + deviation]))
@@ -203,6 +203,6 @@ class _Stream:
 
 
 def _prefixes(predictor: Any) -> set[int]:
-    """The prefix lengths that the scalers of a predictor, or of a bundle's members, read."""
+    """The prefix lengths of the scalers of a predictor, or of the members of a bundle."""
     members = getattr(predictor, "members", (predictor,))
     return {m.scaler.prefix_rows for m in members if m.scaler.normalization == "prefix"}

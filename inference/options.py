@@ -1,4 +1,4 @@
-"""How lines are read off a network: greedy, beam, or sampled and then chosen by expected agreement."""
+"""Decoding options: greedy, beam, or sampling with minimum Bayes risk."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ METHODS = ("greedy", "beam", "sample+mbr")
 
 
 def neutral() -> dict[str, float]:
-    """A temperature of 1 a head."""
+    """A temperature of 1 per head."""
     return dict.fromkeys(HEADS, 1.0)
 
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """Decoding parameters; `canonical` drops those that cannot change a line.
+    """Decoding parameters; `canonical` drops those without effect.
 
     Attributes:
         method: one of METHODS.
-        beam: hypotheses kept a window (method "beam").
-        temperatures: per head, for choosing lines; how probable a line is said to be is the calibration's.
-        top_k, top_p: what may be chosen at all, see `Filter`; None filters nothing.
-        samples: lines drawn a window (method "sample+mbr").
-        seed: of the draws.
+        beam: hypotheses per window (method "beam").
+        temperatures: per head, for choosing lines; reported probabilities come from the calibration.
+        top_k, top_p: see `Filter`; None: no filter.
+        samples: lines drawn per window (method "sample+mbr").
+        seed: seed of the draws.
     """
 
     method: str = "greedy"
@@ -52,12 +52,12 @@ class DecodingOptions:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DecodingOptions:
-        """From a bundle's `decoding`; keys of other rooms (`joint`) are left alone."""
+        """From `decoding` of a bundle; the key `joint` is ignored."""
         known = {name: values[name] for name in cls.__dataclass_fields__ if values.get(name) is not None}
         return cls(**known)
 
     def to_dict(self) -> dict[str, Any]:
-        """For a bundle's `decoding`."""
+        """Plain values for `decoding` of a bundle."""
         return {
             "method": self.method,
             "beam": self.beam,
@@ -68,7 +68,7 @@ class DecodingOptions:
         }
 
     def filter(self) -> Filter:
-        """Temperatures, top-k and top-p as the search reads them. InputError names a bad one."""
+        """Temperatures, top-k and top-p for the search. InputError names a bad one."""
         return Filter(
             temperature={**neutral(), **self.temperatures},
             top_k=ALL if self.top_k is None else int(self.top_k),
@@ -78,8 +78,9 @@ class DecodingOptions:
     def canonical(self) -> DecodingOptions:
         """The simplest options that give the same lines.
 
-        A beam of 1 is greedy; greedy takes the likeliest token, which no temperature common to all heads,
-        top-k or top-p takes away, so those are dropped; temperatures that differ between heads are kept.
+        A beam of 1 is greedy decoding, which takes the most probable token. An equal temperature for all
+        heads, top-k and top-p do not change this token, so they are dropped. Temperatures that differ
+        between heads are kept.
         """
         if self.method == "sample+mbr":
             return replace(self, beam=1, samples=self.samples or DEFAULT_SAMPLES)
@@ -90,4 +91,4 @@ class DecodingOptions:
         return DecodingOptions(temperatures=kept)
 
 
-DEFAULT_SAMPLES = 16  # lines drawn a window when none are asked for
+DEFAULT_SAMPLES = 16  # lines drawn per window by default

@@ -1,4 +1,4 @@
-"""What is written for people and programs: tables, JSON lines, a G-code program."""
+"""Output formats: tables, JSON lines, a G-code program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PERCENT = ("_acc", "_rate", "within_tol", "composite")
 
 
 def _console(out: IO[str]) -> Any:
-    """As wide as the terminal; where there is none, wide enough for every table."""
+    """As wide as the terminal; without one, wide enough for all tables."""
     from rich.console import Console
 
     found = Console(file=out, highlight=False)
@@ -30,9 +30,7 @@ def _console(out: IO[str]) -> Any:
 
 
 def write_table(decoded: Decoded, out: IO[str]) -> None:
-    """A row for each run of windows with the same line: rows, line, probability, alternatives, truth if
-    known.
-    """
+    """One row per run of windows with the same line: rows, line, probability, alternatives, true line."""
     from rich.table import Table
 
     console = _console(out)
@@ -69,7 +67,7 @@ def _beside(window: DecodedWindow) -> str:
 
 
 def write_jsonl(decoded: Decoded, out: IO[str]) -> None:
-    """One object a window."""
+    """One object per window."""
     for window in decoded.windows:
         out.write(json_line(window))
 
@@ -83,7 +81,7 @@ def json_line(window: DecodedWindow) -> str:
 
 
 def write_gcode(decoded: Decoded, out: IO[str]) -> None:
-    """The program, consecutive equal lines merged."""
+    """The program, with consecutive equal lines merged."""
     for line in decoded.program():
         out.write(f"{line}\n")
 
@@ -94,7 +92,7 @@ def write_json(content: Mapping[str, Any], out: IO[str]) -> None:
 
 
 def write_evaluation(evaluation: Evaluation, out: IO[str], *, joint: bool) -> None:
-    """Metrics with intervals, operations, confusion of commands, errors."""
+    """Prints metrics with intervals, metrics by operation, confused commands, and errors."""
     console = _console(out)
     metrics = evaluation.metrics
     how = "whole recordings (joint)" if joint else "each window alone"
@@ -180,12 +178,12 @@ def _figure(name: str, value: float) -> str:
 
 
 def write_calibration(calibration: Calibration, out: IO[str]) -> None:
-    """A table a part: temperature and quality of each head before and after."""
+    """One table per part: temperature and calibration of each head before and after."""
     from rich.table import Table
 
     console = _console(out)
     for part, after in calibration.after.items():
-        chosen = "fitted here" if part == "calibrate" else "a report: nothing is chosen by it"
+        chosen = "fitted here" if part == "calibrate" else "report only: nothing is chosen by it"
         table = Table(title=f"{part} ({chosen})", title_justify="left")
         table.add_column("head")
         for name in ("samples", "temperature", "ECE before", "ECE after", "NLL", "Brier"):
@@ -205,7 +203,7 @@ def write_calibration(calibration: Calibration, out: IO[str]) -> None:
 
 
 def write_tuned_lines(tuned: Tuned, out: IO[str]) -> None:
-    """The best options, their gain over greedy with its interval, what changes nothing, what is kept."""
+    """The best options, their gain over greedy with interval, parameters without effect, what is stored."""
     shown = {name: value for name, value in tuned.options.to_dict().items() if value is not None}
     out.write(f"best of {tuned.trials} trials: {json.dumps(shown)}\n")
     for part, gain in (("calibrate", tuned.gain), ("test", tuned.test_gain)):
@@ -222,7 +220,7 @@ def write_tuned_lines(tuned: Tuned, out: IO[str]) -> None:
 
 
 def write_tuned_temperatures(tuned: TunedTemperatures, out: IO[str]) -> None:
-    """Learned temperatures beside the exact ones."""
+    """Learned and exact temperatures."""
     from rich.table import Table
 
     table = Table(title=f"temperatures after {tuned.trials} trials", title_justify="left")
@@ -241,7 +239,7 @@ def write_tuned_temperatures(tuned: TunedTemperatures, out: IO[str]) -> None:
 
 
 def write_tuned_joint(joint: TunedJoint, out: IO[str]) -> None:
-    """The powers of joint decoding and what they gain."""
+    """The powers of joint decoding and their gain."""
     out.write(
         f"joint decoding: evidence {joint.options.evidence:g}, program {joint.options.program:g} "
         f"(best of {joint.tried} pairs on calibrate): {joint.exact:.2%} exact, default powers "

@@ -1,9 +1,8 @@
-"""From recordings to decoded lines: a bundle or a run, its windows, a search, and on demand the whole
-program.
+"""Decodes recordings with a bundle or a run: window by window, or jointly over whole recordings.
 
-    decoder = inference.load("loss5")
-    for window in decoder.decode("face_012_aligned.csv.gz").windows:
-        print(window.start, window.line, window.probability)
+decoder = inference.load("loss5")
+for window in decoder.decode("face_012_aligned.csv.gz").windows:
+    print(window.start, window.line, window.probability)
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from inference.steps import CachedSteps, NetworkSteps
 from model.recordings import NO_LINE, Recordings
 from tuner.base.errors import InputError
 
-EVIDENCE_BEAM = 12  # lines a window offers to joint decoding
-BATCH = 256  # windows searched at a time
-ALTERNATIVES = 3  # other lines that a decoded window carries
+EVIDENCE_BEAM = 12  # lines per window for joint decoding
+BATCH = 256  # windows per search
+ALTERNATIVES = 3  # alternative lines per window
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,10 @@ class DecodedWindow:
 
     Attributes:
         recording: name of the recording; start: first row in it, from 0; rows: rows of the window.
-        line: the decoded line; probability: of this line, after calibration.
-        tokens: the line's tokens with their probabilities (empty after joint decoding, which weighs lines).
-        alternatives: other lines, likeliest first, with their probabilities.
-        truth: the label line, where the recording knows it.
+        line: the decoded line; probability: its calibrated probability.
+        tokens: the tokens of the line with probabilities (empty after joint decoding, which scores lines).
+        alternatives: other lines with probabilities, most probable first.
+        truth: the true line, if known.
     """
 
     recording: str
@@ -55,16 +54,14 @@ class DecodedWindow:
 
 @dataclass(frozen=True)
 class Decoded:
-    """All windows of some recordings, in order; `operation` is each recording's, as decoded; `notes` for
-    people.
-    """
+    """All windows of some recordings, in order; the decoded `operation` per recording; `notes` to print."""
 
     windows: list[DecodedWindow]
     operation: dict[str, tuple[str, float]]
     notes: tuple[str, ...] = ()
 
     def program(self) -> list[str]:
-        """Lines, consecutive equal ones merged; a comment names each recording if there are several."""
+        """The lines, equal consecutive ones merged; with several recordings, comments name them."""
         lines: list[str] = []
         several = len(self.operation) > 1
         for before, window in zip([None, *self.windows], self.windows, strict=False):
@@ -78,9 +75,9 @@ class Decoded:
 
 @dataclass(frozen=True, eq=False)
 class Searched:
-    """What the search found before anything is made of it: n-best lists and the operation's probabilities.
+    """The result of the search: n-best lists, and probabilities of the operations.
 
-    hypotheses: a list a window, best first; operation: `(windows, operations)` log-probabilities.
+    hypotheses: one list per window, best first; operation: `(windows, operations)` log-probabilities.
     """
 
     hypotheses: list[list[Hypothesis]]
@@ -91,9 +88,9 @@ class Decoder:
     """A predictor with its decoding parameters.
 
     Attributes:
-        predictor: a run's or a bundle's (see `model.predictor`).
-        options: how lines are chosen; joint: parameters of decoding whole recordings.
-        programs: the order of lines learnt from train, or None where the bundle has none.
+        predictor: of a run or a bundle (see `model.predictor`).
+        options: decoding parameters; joint: parameters of joint decoding.
+        programs: the order of lines learnt from train; None if the bundle has none.
     """
 
     def __init__(
@@ -115,14 +112,14 @@ class Decoder:
 
     @classmethod
     def from_run(cls, folder: Path) -> Decoder:
-        """A single run, decoded greedily."""
+        """A decoder of a single run; greedy."""
         from model.predictor import RunPredictor
 
         return cls(RunPredictor.load(folder), name=str(folder))
 
     @classmethod
     def from_bundle(cls, folder: Path) -> Decoder:
-        """A bundle with the parameters stored in it; needs nothing outside of `folder`."""
+        """A decoder of a bundle with its stored parameters; needs only `folder`."""
         from ensemble.predictor import BundlePredictor
 
         predictor = BundlePredictor.load(folder)
@@ -144,7 +141,7 @@ class Decoder:
         )
 
     def with_options(self, options: DecodingOptions) -> Decoder:
-        """The same network, decoded otherwise."""
+        """A decoder of the same network with other options."""
         return Decoder(
             self.predictor, options=options, joint=self.joint, programs=self.programs, name=self.name
         )
@@ -163,9 +160,9 @@ class Decoder:
 
         Args:
             source: a path, several paths, a polars or pandas data frame of one recording, or `Recordings`.
-            joint: reads each recording as a whole, with the order of lines learnt from train.
-            alternatives: other lines that each window carries.
-            allow_missing: whether recordings that lack boards are decoded; what is missing is in the notes.
+            joint: decode each recording as a whole, with the order of lines learnt from train.
+            alternatives: number of alternative lines per window.
+            allow_missing: whether to decode recordings with missing boards; the notes list them.
 
         Raises:
             InputError: not a recording, channels that do not match, no order of lines for `joint`.
@@ -198,9 +195,7 @@ class Decoder:
         return Decoded(decoded, self._operations(names, searched.operation), notes)
 
     def search(self, loaded: Any, *, options: DecodingOptions | None = None, least: int = 1) -> Searched:
-        """Searches every window of `loaded` (see the predictor's `windows`), keeping at least `least`
-        lines.
-        """
+        """Searches all windows of `loaded` (from `predictor.windows`), with at least `least` lines each."""
         steps = NetworkSteps(self.predictor, loaded)
         found = list(choose(steps, self.grammar, len(loaded), options or self.options, least=least))
         return Searched(found, steps.operation)
@@ -208,16 +203,14 @@ class Decoder:
     # -- whole recordings
 
     def evidence_options(self) -> DecodingOptions:
-        """A beam as wide as joint decoding wants to hear of, with the network's own (calibrated)
-        probabilities.
-        """
+        """A beam as wide as joint decoding needs, with the (calibrated) probabilities of the network."""
         return DecodingOptions(method="beam", beam=max(EVIDENCE_BEAM, self.options.beam))
 
     def smooth(self, data: Recordings, windows: Any, searched: Searched) -> list[list[tuple[str, float]]]:
-        """For each window its lines with probabilities, likeliest first, given the whole recording.
+        """For each window, lines with probabilities, most probable first, given the whole recording.
 
         Raises:
-            InputError: this decoder knows no programs.
+            InputError: this decoder has no programs.
         """
         if self.programs is None:
             raise InputError(
@@ -235,7 +228,7 @@ class Decoder:
     def smooth_one(
         self, data: Recordings, owner: int, start: np.ndarray, searched: Searched, rows: np.ndarray
     ) -> Joint:
-        """One recording's windows (`rows` of the search), given all of them."""
+        """The joint result for one recording; `rows` are its windows in the search."""
         assert self.programs is not None, "checked by smooth"
         recording = data.recordings[owner]
         lists = [self.line_probabilities(searched.hypotheses[row]) for row in rows]
@@ -243,7 +236,7 @@ class Decoder:
         return smooth(evidence, self.programs, self.joint)
 
     def line_probabilities(self, found: Sequence[Hypothesis]) -> dict[str, float]:
-        """Lines with their probabilities, likeliest first; hypotheses that spell one line are added up."""
+        """Lines with probabilities, most probable first; hypotheses of the same line are summed."""
         lines: dict[str, float] = {}
         for hypothesis in found:
             line = self.vocabulary.to_line(hypothesis.tokens)
@@ -253,17 +246,17 @@ class Decoder:
     # -- parts of an answer
 
     def answer(self, found: list[Hypothesis], alternatives: int) -> list[tuple[str, float]]:
-        """The chosen line and up to `alternatives` others, with their probabilities."""
+        """The chosen line and up to `alternatives` others, with probabilities."""
         return [(self.vocabulary.to_line(h.tokens), float(np.exp(h.logp))) for h in found[: alternatives + 1]]
 
     def tokens(self, hypothesis: Hypothesis) -> tuple[tuple[str, float], ...]:
-        """A line's tokens with their probabilities."""
+        """The tokens of a line with probabilities."""
         names = self.vocabulary.tokens
         pairs = zip(hypothesis.tokens, hypothesis.token_logp, strict=True)
         return tuple((names[token], float(np.exp(logp))) for token, logp in pairs)
 
     def _operations(self, names: Sequence[str], logp: np.ndarray) -> dict[str, tuple[str, float]]:
-        """Each recording's operation: the mean over its windows of their log-probabilities."""
+        """The operation of each recording, by the mean log-probability over its windows."""
         found = {}
         for name in dict.fromkeys(names):
             mean = logp[np.array([n == name for n in names])].mean(axis=0)
@@ -276,9 +269,9 @@ class Decoder:
 def choose(
     steps: Any, grammar: Grammar, windows: int, options: DecodingOptions, *, least: int = 1
 ) -> Iterator[list[Hypothesis]]:
-    """The n-best lists of `windows` windows as `options` choose them, the chosen line first.
+    """The n-best lists of windows, the line that `options` choose first.
 
-    `least` lines are kept even if the options need fewer: a wider beam adds the others.
+    At least `least` lines are returned; a wider beam adds the others.
     """
     options, index, keep = options.canonical(), np.arange(windows), options.canonical().filter()
     if options.method == "sample+mbr":
@@ -297,13 +290,13 @@ def choose(
         if least <= options.beam:
             yield from found
             continue
-        chosen = list(found)  # first: the wider search then finds its prefixes known
+        chosen = list(found)  # first, so that the wider search finds its prefixes in the cache
         wider = beam_search(steps, grammar, batch, width=least, batch=BATCH)
         yield from (_led_by(best, more, least) for best, more in zip(chosen, wider, strict=True))
 
 
 def _led_by(best: list[Hypothesis], more: list[Hypothesis], count: int) -> list[Hypothesis]:
-    """`more` with the chosen line put first."""
+    """`more` with the chosen line first."""
     chosen = best[0]
     return [chosen, *(h for h in more if h.tokens != chosen.tokens)][:count]
 
@@ -312,7 +305,7 @@ def load(bundle: str | Path | None = None, *, results: Path = Path("results")) -
     """The decoder of a bundle (name, folder, or None for the newest) or of a run folder.
 
     Raises:
-        InputError: there is no such bundle, or it is torn.
+        InputError: no such bundle, or it is damaged.
     """
     folder = Path(bundle) if bundle is not None else None
     if folder is not None and folder.is_dir() and not (folder / BUNDLE).is_file():

@@ -1,8 +1,8 @@
-"""What was measured of a bundle, kept beside it as JSON: reports read it and run no network.
+"""Stores evaluations of a bundle in its folder as JSON, for reports without running the networks.
 
 results/ensembles/<name>/
     reliability.json                       of `calibrate`
-    evaluations/<data>-<part>[-joint].json of `evaluate`, with the bundle's own decoding parameters
+    evaluations/<data>-<part>[-joint].json of `evaluate`, with the parameters of the bundle
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tuner.base.files import write_json
 
 RELIABILITY = "reliability.json"
 EVALUATIONS = "evaluations"
-MOST_ERRORS = 40  # kinds of error, the most frequent first
-MOST_PAIRS = 400  # of a head's confusion
+MOST_ERRORS = 40  # errors, most frequent first
+MOST_PAIRS = 400  # of the confusion of a head
 
 
 def store(evaluation: Evaluation, bundle: Path, *, data: Recordings, part: str | None, joint: bool) -> Path:
-    """Writes the evaluation to the bundle's folder; a later one of the same recordings replaces it."""
+    """Writes the evaluation to the bundle folder; replaces an older one of the same recordings."""
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", data.name).strip("._") or "recordings"
     path = bundle / EVALUATIONS / f"{name}-{part or 'all'}{'-joint' if joint else ''}.json"
     path.parent.mkdir(exist_ok=True)
@@ -32,7 +32,7 @@ def store(evaluation: Evaluation, bundle: Path, *, data: Recordings, part: str |
 
 
 def to_json(evaluation: Evaluation, *, data: Recordings, part: str | None, joint: bool) -> dict[str, Any]:
-    """The evaluation as plain values."""
+    """The evaluation as plain values for JSON."""
     return {
         "data": data.name,
         "data_hash": data.content_hash,
@@ -55,6 +55,6 @@ def to_json(evaluation: Evaluation, *, data: Recordings, part: str | None, joint
 
 
 def _pairs(confusion: Mapping[tuple[str, str], int]) -> list[list[Any]]:
-    """`[true, taken for, times]`, the most frequent first."""
+    """`[true, predicted, count]`, most frequent first."""
     ordered = sorted(confusion.items(), key=lambda item: -item[1])
     return [[true, guess, count] for (true, guess), count in ordered[:MOST_PAIRS]]

@@ -1,6 +1,6 @@
-"""Lines drawn at random, and the one among them that agrees best with all (minimum Bayes risk).
+"""Draws lines at random and chooses the one that agrees best with all draws (minimum Bayes risk).
 
-Draws share prefixes: a batch is a tree of prefixes with counts, and a prefix that was drawn thirty times is
+Draws share prefixes: a batch is a tree of prefixes with counts. A prefix that was drawn thirty times is
 advanced once.
 """
 
@@ -20,7 +20,7 @@ from model.tokens import EOS, PAD
 
 @dataclass(frozen=True)
 class Draws:
-    """Distinct lines drawn for one window, and how often each."""
+    """The distinct lines drawn for one window, with counts."""
 
     lines: list[Hypothesis]
     counts: NDArray[np.int64]
@@ -36,7 +36,7 @@ def sample(
     keep: Filter | None = None,
     batch: int = 256,
 ) -> Iterator[Draws]:
-    """Draws `count` lines for each of `windows`, independently, from the distribution that `keep` leaves."""
+    """Draws `count` lines for each of `windows`, independently, from the distribution filtered by `keep`."""
     for start in range(0, len(windows), batch):
         yield from _sample(steps, grammar, windows[start : start + batch], count, rng, keep)
 
@@ -44,7 +44,7 @@ def sample(
 def _sample(
     steps: Steps, grammar: Grammar, windows: Rows, count: int, rng: np.random.Generator, keep: Filter | None
 ) -> list[Draws]:
-    """One batch: `drawn` is how many of the draws go through each live prefix."""
+    """One batch; `drawn` is the number of draws per unfinished prefix."""
     lines: list[list[Hypothesis]] = [[] for _ in windows]
     counts: list[list[int]] = [[] for _ in windows]
     everything = max(1, *map(len, grammar.values_of))
@@ -79,7 +79,7 @@ def _sample(
 
 
 def agreement(lines: list[Hypothesis]) -> NDArray[np.float64]:
-    """(lines, lines) share of positions at which two lines have the same token, of the longer one's."""
+    """(lines, lines) share of equal tokens, position by position, of the longer line."""
     length = np.array([len(line.tokens) for line in lines])
     padded = np.full((len(lines), length.max()), PAD, dtype=np.int64)
     for row, line in zip(padded, lines, strict=True):
@@ -89,9 +89,9 @@ def agreement(lines: list[Hypothesis]) -> NDArray[np.float64]:
 
 
 def least_risk(draws: Draws) -> list[Hypothesis]:
-    """The drawn lines by expected agreement with a draw, best first; ties go to the more probable line.
+    """The drawn lines by expected agreement with a draw, best first; ties: the more probable line first.
 
-    Kumar and Byrne, Minimum Bayes-risk decoding (2004), with the draws as the distribution.
+    Kumar and Byrne, Minimum Bayes-risk decoding (2004), with the draws as distribution.
     """
     share = draws.counts / draws.counts.sum()
     expected = agreement(draws.lines) @ share

@@ -1,7 +1,7 @@
-"""The decoder's view of a network: next-token logits of partial lines, as numpy arrays, a batch at a time.
+"""Next-token logits of partial lines for decoders, as numpy arrays, in batches.
 
-`NetworkSteps` asks the network each time. `CachedSteps` remembers the logits of every (window, prefix), so
-that decoding the same windows again with other options costs no network at all.
+`NetworkSteps` runs the network each time. `CachedSteps` caches the logits of each (window, prefix), so that
+decoding the same windows with other options does not run the network again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from model.tokens import BOS, HEADS, PARAM_TYPE
 
-ROOTS = 1024  # windows whose first state a cache keeps: some 35 kB a window, layer and network
+ROOTS = 1024  # windows with a cached first state: some 35 kB per window, layer and network
 
 Rows = NDArray[np.int64]
 Logits = dict[str, NDArray[np.float32]]  # head -> (rows, classes)
@@ -23,14 +23,14 @@ Logits = dict[str, NDArray[np.float32]]  # head -> (rows, classes)
 class Steps(Protocol):
     """Next-token logits of partial lines. A state belongs to a batch of rows, one partial line each.
 
-    `operation`: `(windows, operations)` log-probabilities of the windows that were begun so far.
+    `operation`: `(windows, operations)` log-probabilities of the windows so far.
     """
 
     @property
     def operation(self) -> NDArray[np.float32]: ...
 
     def begin(self, windows: Rows) -> tuple[Logits, Any]:
-        """Logits of the first token of each of `windows` (indices), and the state behind them."""
+        """Logits of the first token of each of `windows` (indices), and the state."""
         ...
 
     def advance(self, state: Any, rows: Rows, tokens: Rows) -> tuple[Logits, Any]:
@@ -39,10 +39,10 @@ class Steps(Protocol):
 
 
 class NetworkSteps:
-    """A run's or a bundle's predictor on the windows of some recordings; each window is encoded once.
+    """The predictor of a run or bundle on the windows of some recordings; each window is encoded once.
 
     Attributes:
-        operation: `(windows, operations)` log-probabilities of the windows that were begun so far.
+        operation: `(windows, operations)` log-probabilities of the windows so far.
     """
 
     def __init__(self, predictor: Any, loaded: Any) -> None:
@@ -63,7 +63,7 @@ class NetworkSteps:
         return _numpy(logits), state
 
     def advance(self, state: Any, rows: Rows, tokens: Rows) -> tuple[Logits, Any]:
-        """Gathers the rows' keys and values (unless all stay where they are), then takes one step."""
+        """Reorders keys and values (unless all rows stay in place), then takes one step."""
         import torch
 
         with torch.inference_mode():
@@ -75,7 +75,7 @@ class NetworkSteps:
 
 @dataclass
 class _Node:
-    """Batches of nodes of the prefix tree: which window, which tokens led here."""
+    """A batch of nodes of the prefix tree: their windows and tokens."""
 
     window: list[int] = field(default_factory=list)
     parent: list[int] = field(default_factory=list)
@@ -85,15 +85,15 @@ class _Node:
 @dataclass(frozen=True)
 class _CachedState:
     nodes: Rows
-    inner: Any  # the network's state of the same rows, or None when it was not needed to get here
+    inner: Any  # the network state of the same rows; None if the network was not run
 
 
 class CachedSteps:
-    """Remembers what `steps` answered, as a tree of prefixes per window.
+    """Caches the logits of `steps` in a tree of prefixes per window.
 
-    Value logits, by far the widest, are kept only where a value is due (after a parameter). A prefix that is
-    not known is computed from the state of its parent when that is at hand, else by replaying its tokens from
-    the window's first state, which is kept for up to `ROOTS` windows (beyond, windows are encoded again).
+    Value logits, by far the widest, are kept only after a parameter. An unknown prefix is computed from the
+    state of its parent if there is one, else by replaying its tokens from the first state of the window. The
+    first state is kept for up to `ROOTS` windows; other windows are encoded again.
     """
 
     def __init__(self, steps: Steps, kinds: NDArray[np.int64]) -> None:
@@ -105,7 +105,7 @@ class CachedSteps:
         self._roots: dict[int, tuple[Any, int]] = {}  # window -> a state and its row there
         self._narrow: dict[str, _Table] = {head: _Table() for head in HEADS[:3]}
         self._values = _Table()
-        self._value_row: list[int] = []  # row of a node in _values, -1 where no value is due
+        self._value_row: list[int] = []  # row of a node in _values, -1 if no value can follow
         self.misses = 0
 
     def __len__(self) -> int:
@@ -113,11 +113,11 @@ class CachedSteps:
 
     @property
     def operation(self) -> NDArray[np.float32]:
-        """What the network behind says of the operation (see `NetworkSteps`)."""
+        """The operation log-probabilities of the network, see `NetworkSteps`."""
         return self._steps.operation
 
     def begin(self, windows: Rows) -> tuple[Logits, Any]:
-        """Known first steps come from memory; if any is new, all of `windows` are asked for."""
+        """Known first steps come from the cache; if any is new, the network runs for all of `windows`."""
         keys = [(-1 - int(w), BOS) for w in windows]
         inner = None
         if any(key not in self._children for key in keys):
@@ -127,7 +127,7 @@ class CachedSteps:
         return self._logits(nodes), _CachedState(nodes, inner)
 
     def advance(self, state: _CachedState, rows: Rows, tokens: Rows) -> tuple[Logits, Any]:
-        """As `Steps.advance`; unknown prefixes are computed, known ones looked up."""
+        """See `Steps.advance`; unknown prefixes are computed, known ones come from the cache."""
         parents = state.nodes[rows]
         keys = list(zip(parents.tolist(), tokens.tolist(), strict=True))
         missing = [i for i, key in enumerate(keys) if key not in self._children]
@@ -142,9 +142,9 @@ class CachedSteps:
         return self._logits(nodes), _CachedState(nodes, inner)
 
     def unremembered(self) -> Steps:
-        """The same network from the same first states, without looking up or keeping what comes after them.
+        """The same network and first states, without caching the steps after them.
 
-        For random draws: most of their prefixes come once.
+        For random draws, most of whose prefixes occur once.
         """
         return _FromRoots(self, self._steps, self._roots)
 
@@ -155,7 +155,7 @@ class CachedSteps:
         return logits, inner
 
     def _replay(self, keys: list[tuple[int, int]], parents: Rows, tokens: Rows) -> None:
-        """Adds the nodes `keys`, by their tokens from the start. All parents of a batch are equally long."""
+        """Adds the nodes `keys` by their tokens from the start. All parents of a batch have equal length."""
         owners = np.array([self._tree.window[p] for p in parents], dtype=np.int64)
         lost = np.array(sorted({int(w) for w in owners} - set(self._roots)), dtype=np.int64)
         roots = dict(self._roots)
@@ -175,7 +175,7 @@ class CachedSteps:
             self._add([keys[i] for i in batch], [int(owners[i]) for i in batch], logits)
 
     def _prefix(self, node: int) -> list[int]:
-        """Tokens that lead to `node`, BOS left out."""
+        """The tokens of `node`, without BOS."""
         tokens: list[int] = []
         while self._tree.parent[node] >= 0:
             tokens.append(self._tree.token[node])
@@ -215,7 +215,7 @@ class CachedSteps:
 
 
 class _FromRoots:
-    """See `CachedSteps.unremembered`. A state is the network's and which of its rows are ours (None: all)."""
+    """See `CachedSteps.unremembered`. A state is that of the network and its rows in use (None: all)."""
 
     def __init__(self, cache: CachedSteps, steps: Steps, roots: dict[int, tuple[Any, int]]) -> None:
         self._cache, self._steps, self._roots = cache, steps, roots
@@ -240,7 +240,7 @@ class _FromRoots:
 
 
 class _Table:
-    """Rows of equal width that can be added to: memory doubles when it is full."""
+    """A growing array of rows: its memory doubles when full."""
 
     def __init__(self) -> None:
         self._data = np.zeros((0, 0), dtype=np.float32)

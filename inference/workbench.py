@@ -1,4 +1,4 @@
-"""Many decoders on the same windows: networks run once, then every set of options reads remembered logits."""
+"""Many decoders on the same windows: the networks run once, then all options read cached logits."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from model.recordings import Recordings
 from model.windows import split
 from tuner.base.errors import InputError
 
-WIDEST = 20  # beam of the one pass that fills the cache
+WIDEST = 20  # beam width of the pass that fills the cache
 
 
 class Workbench:
-    """A bundle's decoder on one part of its data set.
+    """The decoder of a bundle on one part of its data set.
 
     Attributes:
-        truth: the label of each window; recording: `(W,)` which recording it is of.
+        truth: the label of each window; recording: `(W,)` its recording.
     """
 
     def __init__(self, folder: Path, *, data: Path | None = None, part: str = "calibrate") -> None:
-        """Loads networks and data, runs nothing yet.
+        """Loads networks and data; runs nothing yet.
 
         Raises:
-            InputError: no bundle, its data set is not at hand, or its track mixes recordings.
+            InputError: no bundle, its data set was not found, or its track mixes recordings.
         """
         self.folder = folder
         self.decoder = Decoder.from_bundle(folder)
@@ -57,7 +57,7 @@ class Workbench:
 
     @cached_property
     def steps(self) -> CachedSteps:
-        """The networks' answers, asked for once along the widest beam."""
+        """The cached logits, filled once along the widest beam."""
         grammar = self.decoder.grammar
         steps = CachedSteps(NetworkSteps(self.decoder.predictor, self.loaded), grammar.factors[:, 0])
         widest = DecodingOptions(method="beam", beam=WIDEST)
@@ -66,7 +66,7 @@ class Workbench:
         return steps
 
     def lines(self, options: DecodingOptions) -> list[str]:
-        """The line of each window; options that cannot differ share their answer."""
+        """The line of each window; options with the same canonical form share the result."""
         options = options.canonical()
         key = json.dumps(options.to_dict(), sort_keys=True)
         if key not in self._lines:
@@ -75,11 +75,11 @@ class Workbench:
         return self._lines[key]
 
     def right(self, options: DecodingOptions) -> NDArray[np.bool_]:
-        """(W,) whether each window's line is exactly right."""
+        """(W,) whether the line of each window is exact."""
         return exact_matches(self.lines(options), self.truth)
 
     def gain(self, options: DecodingOptions, over: DecodingOptions) -> Interval:
-        """Exact lines gained over other options, paired, with the interval over recordings."""
+        """Gain in exact lines over other options, paired, with an interval over recordings."""
         difference = self.right(options).astype(float) - self.right(over)
         return over_recordings(difference, self.recording)
 
@@ -87,7 +87,7 @@ class Workbench:
 
     @cached_property
     def evidence(self) -> list[tuple[Evidence, NDArray[np.int64]]]:
-        """Each recording's windows as evidence for joint decoding, and their rows."""
+        """The windows of each recording as evidence for joint decoding, and their indices."""
         found = list(
             choose(self.steps, self.decoder.grammar, len(self.loaded), self.decoder.evidence_options())
         )
@@ -101,8 +101,8 @@ class Workbench:
         return out
 
     def joint(self, options: JointOptions) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """(W,) whether joint decoding is exactly right, and (W,) the probability it gives the true line."""
-        assert self.decoder.programs is not None, "asked for only where the bundle has programs"
+        """(W,) whether joint decoding is exact, and (W,) its probability of the true line."""
+        assert self.decoder.programs is not None, "needs a bundle with programs"
         decoded, sure = [""] * len(self.truth), np.zeros(len(self.truth))
         for evidence, rows in self.evidence:
             answer = smooth(evidence, self.decoder.programs, options)
@@ -113,7 +113,7 @@ class Workbench:
 
 
 def identity(bundle: Bundle) -> str:
-    """A hash of all that a bundle's logits come from; studies of another bundle are not resumed."""
+    """A hash of everything that the logits of a bundle depend on; a study resumes only on equal hashes."""
     content = bundle.to_json()
     kept = {
         key: content[key] for key in ("name", "data_hash", "members", "weights", "pooling", "temperatures")
@@ -122,9 +122,7 @@ def identity(bundle: Bundle) -> str:
 
 
 def options_of(config: Mapping[str, Any]) -> DecodingOptions:
-    """The decoding options of a trial's configuration: `temperature` for all heads or `temperatures` by
-    head.
-    """
+    """The decoding options of a configuration: `temperature` for all heads, or `temperatures` per head."""
     options = DecodingOptions.from_dict(config)
     if config.get("temperature") is not None:
         shared = dict.fromkeys(options.temperatures, float(config["temperature"]))

@@ -1,4 +1,4 @@
-"""The network that reads a mill's sensors, its data, and one training run (`model.train`)."""
+"""A network that reads a mill's sensors: data sets, the network, and one training run (`model.train`)."""
 
 from __future__ import annotations
 

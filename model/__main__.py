@@ -1,4 +1,4 @@
-"""`python -m model`: recordings in, a trained run out."""
+"""`python -m model`: imports recordings, trains a network on them, and scores baselines."""
 
 from __future__ import annotations
 
@@ -45,71 +45,94 @@ def build_parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "import",
-        help="recordings (.csv, .csv.gz) into a data set",
-        description="Reads recordings into a compact data set and says what was found and dropped.",
+        help="import recordings (.csv, .csv.gz) as a data set",
+        description="Imports recordings as a compact data set and reports what was found and dropped.",
         epilog="example:\n  python -m model import ~/recordings --to data/mill",
         formatter_class=Help,
     )
-    command.add_argument("sources", nargs="+", metavar="DIR", help="folders or files")
-    command.add_argument("--to", type=Path, help="the data set's folder (default: data/ and the first name)")
-    command.add_argument("--json", action="store_true", help="the report as one JSON object")
+    command.add_argument("sources", nargs="+", metavar="DIR", help="folders or files with recordings")
+    command.add_argument(
+        "--to", type=Path, help="folder of the data set (default: data/NAME, by the first source)"
+    )
+    command.add_argument("--json", action="store_true", help="print the report as one JSON object")
     add_common_options(command)
     command.set_defaults(run=_import)
 
     command = commands.add_parser(
         "synthesize",
-        help="the simulator's recordings",
-        description="Makes recordings of a simulated mill: six operations, each run several times.",
+        help="simulate recordings",
+        description="Simulates recordings of a mill: six operations, each run several times.",
         epilog="example:\n  python -m model synthesize --csv recordings --recordings 2",
         formatter_class=Help,
     )
-    command.add_argument("--to", type=Path, default=Path("data/simulator"), help="default: data/simulator")
-    command.add_argument("--csv", type=Path, metavar="DIR", help="write .csv.gz files there instead")
+    command.add_argument(
+        "--to",
+        type=Path,
+        default=Path("data/simulator"),
+        help="folder of the data set (default: data/simulator)",
+    )
+    command.add_argument("--csv", type=Path, metavar="DIR", help="write .csv.gz files to DIR instead")
     command.add_argument("--seed", type=int, default=0, help="equal seeds give equal recordings (default: 0)")
     command.add_argument(
-        "--recordings", type=int, default=6, metavar="N", help="of each operation (default: 6)"
+        "--recordings", type=int, default=6, metavar="N", help="recordings per operation (default: 6)"
     )
     command.add_argument(
-        "--operations", nargs="+", metavar="NAME", help="such as face pocket (default: all six)"
+        "--operations", nargs="+", metavar="NAME", help="operations, such as face pocket (default: all six)"
     )
-    command.add_argument("--scale", type=float, default=1.0, help="of the programs' length (default: 1)")
+    command.add_argument(
+        "--scale", type=float, default=1.0, help="factor on the length of the programs (default: 1)"
+    )
     add_common_options(command)
     command.set_defaults(run=_synthesize)
 
     command = commands.add_parser(
         "baseline",
-        help="what is reached without a network",
-        description="Scores simple predictors on the parts and labels that training uses.",
+        help="score simple predictors that need no network",
+        description="Scores simple predictors on the same split and labels as training.",
         epilog="example:\n  python -m model baseline --data data/mill --track recordings",
         formatter_class=Help,
     )
     _add_data(command)
-    command.add_argument("--track", choices=("recordings", "windows"), default="recordings", help="see docs")
-    command.add_argument("--split-seed", type=int, default=42, help="of the recordings' parts (default: 42)")
-    command.add_argument("--seed", type=int, default=0, help="of the trees (default: 0)")
-    command.add_argument("--vocabulary", type=Path, metavar="FILE", help="a published vocabulary to count in")
-    command.add_argument("--json", action="store_true", help="one JSON object")
+    command.add_argument(
+        "--track",
+        choices=("recordings", "windows"),
+        default="recordings",
+        help="how to split, see docs/data.md",
+    )
+    command.add_argument("--split-seed", type=int, default=42, help="seed of the split (default: 42)")
+    command.add_argument("--seed", type=int, default=0, help="seed of the trees (default: 0)")
+    command.add_argument("--vocabulary", type=Path, metavar="FILE", help="published vocabulary to score with")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
     add_common_options(command)
     command.set_defaults(run=_baseline)
 
     command = commands.add_parser(
         "train",
-        help="one run, for trying things",
+        help="train one network",
         description="Trains one network and keeps it in a run folder.",
         epilog="examples:\n  python -m model train --data data/mill --set epochs=5 --set d_model=96\n"
-        "  python -m model train --data data/mill --config winner.yaml   # of tuner export NAME",
+        "  python -m model train --data data/mill --config winner.yaml   # from tuner export NAME",
         formatter_class=Help,
     )
     _add_data(command)
     command.add_argument(
-        "--config", type=Path, metavar="FILE", help="YAML or JSON with values; --set goes over it"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML or JSON file with config values; --set overrides them",
     )
-    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="see docs/config.md")
     command.add_argument(
-        "--seed", type=int, help="of weights, order and augmentation (default: the config's)"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a config value, see docs/config.md"
     )
-    command.add_argument("--output", type=Path, metavar="DIR", help="default: results/runs/single/<number>")
-    command.add_argument("--json", action="store_true", help="the metrics as one JSON object")
+    command.add_argument(
+        "--seed",
+        type=int,
+        help="seed of weights, order of windows and augmentation (default: from the config)",
+    )
+    command.add_argument(
+        "--output", type=Path, metavar="DIR", help="run folder (default: results/runs/single/NUMBER)"
+    )
+    command.add_argument("--json", action="store_true", help="print the metrics as one JSON object")
     add_common_options(command)
     command.set_defaults(run=_train)
     return parser
@@ -120,7 +143,7 @@ def _add_data(command: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="DIR",
-        help="a data set (default: the only imported one, else the simulator's)",
+        help="folder of the data set (default: the only imported one, else simulated data)",
     )
 
 

@@ -1,7 +1,7 @@
-"""Augmentation of a training batch, in place, on whole tensors, from one generator; and oversampling.
+"""Augmentation of training batches, in place, and oversampling of windows with rare values.
 
-It runs in the inner loop: each operation touches only the windows it chose, those that multiply share one
-pass, and noise is cut from a table instead of drawn for every value (which took five times as long).
+Augmentation runs in the inner loop. Each operation touches only the windows that it chose, and all operations
+that multiply share one pass. Noise is cut from a table: drawing every value took five times as long.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from model.config import Config
 
-LEAST_SHARE = 0.01  # a smaller part in a mixture is left out, which saves decoding two lines a window
-NOISE_TABLE = 1 << 20  # values kept for noise: 4 MB; a window starts at a random place in it
+LEAST_SHARE = 0.01  # a mixture with a smaller share is skipped: that saves decoding two lines per window
+NOISE_TABLE = 1 << 20  # normal values (4 MB); each window reads them from a random offset
 
 
 class Augment:
@@ -28,8 +28,8 @@ class Augment:
     Args:
         config: the probabilities and sizes; an operation whose size or probability is 0 is skipped.
         generator: on the device of the batches; the only source of randomness.
-        boards: (channel,) int64, the board of each channel, -1 for channels of no board; board dropout
-            needs it.
+        boards: (channel,) int64, the board of each channel, -1 for channels without a board. Needed for
+            board dropout.
     """
 
     def __init__(self, config: Config, generator: torch.Generator, *, boards: Tensor | None = None) -> None:
@@ -41,8 +41,8 @@ class Augment:
     def __call__(self, x: Tensor, present: Tensor) -> Tensor:
         """Augments x (batch, time, channel) float32 in place and returns it.
 
-        `present` (batch, channel) bool says which channels a recording has: the others stay 0. Board
-        dropout clears it, in place, for the boards that it takes away.
+        `present` (batch, channel) bool marks the channels that a recording has; the others stay 0. Board
+        dropout clears it in place for the boards that it drops.
         """
         config, generator = self.config, self.generator
         time_warp(x, limit=config.time_warp, probability=config.time_warp_probability, generator=generator)
@@ -77,8 +77,8 @@ class Augment:
 def noise(x: Tensor, *, std: float, probability: float, table: Tensor, generator: torch.Generator) -> None:
     """Adds normal noise of `std` (in the channel's standard deviations) to the chosen windows.
 
-    A window's noise is a stretch of `table` (normal values) from a random place on, as evolution strategies
-    share noise (Salimans et al., 2017).
+    Each window reads its noise from `table` (normal values) at a random offset, as in evolution strategies
+    (Salimans et al., 2017).
     """
     chosen = _choose(len(x), probability if std else 0.0, generator)
     if len(chosen) == 0:
@@ -90,7 +90,7 @@ def noise(x: Tensor, *, std: float, probability: float, table: Tensor, generator
 
 
 def shift(x: Tensor, *, limit: int, probability: float, generator: torch.Generator) -> None:
-    """Moves the chosen windows by -limit to limit rows; the row at the edge is repeated."""
+    """Shifts the chosen windows by -limit to limit rows; the row at the edge is repeated."""
     chosen = _choose(len(x), probability if limit else 0.0, generator)
     if len(chosen) == 0:
         return
@@ -101,9 +101,9 @@ def shift(x: Tensor, *, limit: int, probability: float, generator: torch.Generat
 
 
 def time_warp(x: Tensor, *, limit: float, probability: float, generator: torch.Generator) -> None:
-    """Plays the chosen windows faster here and slower there: speed 1 + w cos(2πt/T + φ), |w| ≤ limit < 1.
+    """Changes the speed within the chosen windows: speed 1 + w cos(2πt/T + φ), |w| ≤ limit < 1.
 
-    First and last row stay in place; rows between are linearly interpolated.
+    The first and last row stay in place; rows between them are interpolated linearly.
     """
     chosen = _choose(len(x), probability if limit else 0.0, generator)
     if len(chosen) == 0:
@@ -124,7 +124,7 @@ def time_warp(x: Tensor, *, limit: float, probability: float, generator: torch.G
 def channel_factors(present: Tensor, *, silent: float, rescale: bool, generator: torch.Generator) -> Tensor:
     """(batch, channel): 0 for absent channels and, with probability `silent`, for others; else 1.
 
-    With `rescale` the channels that stay are multiplied by 1 / (1 - silent), as dropout does it.
+    With `rescale` the kept channels are multiplied by 1 / (1 - silent), as in dropout.
     """
     if not silent:
         return present.float()
@@ -133,7 +133,7 @@ def channel_factors(present: Tensor, *, silent: float, rescale: bool, generator:
 
 
 def scale(factor: Tensor, *, limit: float, probability: float, generator: torch.Generator) -> None:
-    """Multiplies the factors (batch, channel) of chosen windows by one number in 1 ± limit each."""
+    """Multiplies the factors (batch, channel) of chosen windows by one random number each, in 1 ± limit."""
     chosen = _choose(len(factor), probability if limit else 0.0, generator)
     if len(chosen) == 0:
         return
@@ -142,15 +142,15 @@ def scale(factor: Tensor, *, limit: float, probability: float, generator: torch.
 
 
 def drop_boards(present: Tensor, boards: Tensor, *, probability: float, generator: torch.Generator) -> None:
-    """Clears `present` (batch, channel) for all channels of a board, a draw for each window and board."""
+    """Clears `present` (batch, channel) for all channels of a board, drawn per window and board."""
     count = int(boards.max()) + 1
     draw = torch.rand(len(present), count + 1, generator=generator, device=present.device)
-    draw[:, count] = 1.0  # where board -1 points: channels of no board always stay
+    draw[:, count] = 1.0  # index -1: channels without a board are always kept
     present &= (draw >= probability)[:, boards]
 
 
 def cutout(x: Tensor, *, rows: int, probability: float, generator: torch.Generator) -> None:
-    """Sets `rows` successive rows of the chosen windows to 0 (a channel's mean)."""
+    """Sets `rows` consecutive rows of the chosen windows to 0 (the mean of each channel)."""
     chosen = _choose(len(x), probability if rows else 0.0, generator)
     if len(chosen) == 0:
         return
@@ -163,18 +163,18 @@ def cutout(x: Tensor, *, rows: int, probability: float, generator: torch.Generat
 
 @dataclass(frozen=True)
 class Mixture:
-    """What mixup did: window i is share · itself + (1 - share) · window partner[i], and so are the losses."""
+    """A mixup: window i is share · itself + (1 - share) · window partner[i], and so is its loss."""
 
     share: float
     partner: Tensor  # (batch,) int64
 
 
 def mixup(x: Tensor, present: Tensor, *, alpha: float, generator: torch.Generator) -> Mixture | None:
-    """Mixes the windows of a batch in pairs, in place (Zhang et al., 2018); None: it is left as it was.
+    """Mixes the windows of a batch in pairs, in place (Zhang et al., 2018). None: nothing was mixed.
 
-    The share is drawn once a batch from Beta(alpha, alpha). It is left as it was for alpha 0, and where one
-    of a pair would be more than 99 % of the mixture (four batches of ten for alpha 0.2). A channel that only
-    one of a pair has counts as present in the mixture.
+    The share is drawn once per batch from Beta(alpha, alpha). Nothing is mixed if alpha is 0, or if one
+    window of a pair would make up more than 99 % of the mixture (for alpha 0.2: four batches in ten). A
+    channel counts as present in the mixture if either window has it.
     """
     if not alpha:
         return None
@@ -189,7 +189,7 @@ def mixup(x: Tensor, present: Tensor, *, alpha: float, generator: torch.Generato
 
 
 def oversample(index: np.ndarray, rare: np.ndarray, factor: int) -> np.ndarray:
-    """Windows to draw from, with the rare ones `factor` times: 2 rare of 10, factor 3 → 14.
+    """`index` with rare windows repeated `factor` times: 2 rare of 10, factor 3 → 14.
 
     Args:
         index: (windows,) int; rare: (windows,) bool.
@@ -198,14 +198,14 @@ def oversample(index: np.ndarray, rare: np.ndarray, factor: int) -> np.ndarray:
 
 
 def rare_windows(tokens: np.ndarray, is_value: np.ndarray, *, share: float) -> np.ndarray:
-    """Which train windows have a label with a parameter value that is seldom seen in train.
+    """Which train windows have a label with a parameter value that is rare in train.
 
-    A window is as common as the least common value in its line. Rare are the windows that are not more
-    common than the `share` quantile of all windows with values: about that share of them, whatever the data
-    set. The most common windows are never rare, nor is a line without values.
+    The frequency of a window is that of the rarest value in its line. Windows up to the `share` quantile of
+    these frequencies are rare: about that share of the windows with values, in any data set. The most
+    frequent windows are never rare, nor are lines without values.
 
     Args:
-        tokens: (windows, length) int, the labels' token ids, padded with ids that are no value.
+        tokens: (windows, length) int, token ids of the labels, padded with ids that are not values.
         is_value: (vocabulary,) bool, whether a token is a parameter value.
 
     Returns:
@@ -224,7 +224,7 @@ def rare_windows(tokens: np.ndarray, is_value: np.ndarray, *, share: float) -> n
 
 
 def _choose(batch: int, probability: float, generator: torch.Generator) -> Tensor:
-    """The windows (ascending int64) that an operation of `probability` takes."""
+    """The windows (ascending int64) that an operation with `probability` applies to."""
     if probability == 0:
         return torch.empty(0, dtype=torch.int64)
     return (torch.rand(batch, generator=generator, device=generator.device) < probability).nonzero()[:, 0]

@@ -1,9 +1,10 @@
-"""What is reached without a network: the rows that every report prints beside its models.
+"""Baselines without a network. Every report prints them next to its models.
 
-Same windows, labels and parts as training, and scored like a network. A baseline weighs the lines of train:
-`exact_acc` is the share of windows whose heaviest line is right; `overall_acc` the share of tokens, EOS
-included, that are right when each is guessed from the true tokens before it: the heaviest line that starts
-with them says the next one, and where none does, the most frequent continuation.
+They use the same windows, labels and parts as training and are scored like a network. A baseline gives each
+line of train a weight. `exact_acc` is the share of windows whose line with the largest weight is right.
+`overall_acc` is the share of right tokens, EOS included, teacher-forced: the next token is that of the line
+with the largest weight among those that start with the true tokens. If there is none, it is the most frequent
+continuation in train.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from model.windows import Windows, find_windows, split, split_windows
 from tuner.base.errors import InputError
 
 TREES = 120
-TREES_AT_ONCE = 20  # a tree's leaves hold the share of every line: all trees at once fill the memory
+TREES_AT_ONCE = 20  # leaves store a share for every line: all trees at once do not fit in memory
 TREE_FEATURES = (
-    0.1  # tried at a split; the usual square root overlooks the position: 73 instead of 87 % exact
+    0.1  # share tried per split; the usual square root misses the position: 73 instead of 87 % exact
 )
 NEIGHBOURS = 5
 EDGE_ROWS = 8  # rows at either end of a window whose means are features
@@ -40,14 +41,14 @@ class Score:
     name: str
     overall_acc: float
     exact_acc: float
-    leak: bool = False  # it is told what a model of sensors must not know: all recordings run on one clock
+    leak: bool = False  # it uses the row number, which a model of sensors must not know
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
     """The windows of one track, ready for any baseline.
 
-    `train` and `test` are indices of windows: what is learnt from, and what is scored.
+    `train` and `test` are indices of windows.
     """
 
     data: Recordings
@@ -61,17 +62,17 @@ class Problem:
 
     @cached_property
     def classes(self) -> np.ndarray:
-        """Ids of the lines that label a window of train."""
+        """Ids of the lines that label windows of train."""
         return np.unique(self.windows.line[self.train])
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """(train,) index into `classes` of each train window's line."""
+        """(train,) index into `classes` of the line of each train window."""
         return np.searchsorted(self.classes, self.windows.line[self.train])
 
     @property
     def unknown_rate(self) -> float:
-        """Share of the reported part's target tokens that `train` does not have: unavoidable errors."""
+        """Share of target tokens in test that train does not have: unavoidable errors."""
         targets = [token for w in self.test for token in self.tokens[self.windows.line[w]]]
         return targets.count(UNK) / max(len(targets), 1)
 
@@ -83,7 +84,7 @@ def prepare(
     split_seed: int = Config.split_seed,
     published: Path | None = None,
 ) -> Problem:
-    """Windows, parts and tokens of a track, as in training; `published` is another vocabulary's file.
+    """Windows, parts and tokens of a track, as in training; `published` is the file of another vocabulary.
 
     Raises:
         InputError: rows without a line, or too few recordings to learn from some and test on others.
@@ -114,7 +115,7 @@ def prepare(
 def baselines(
     problem: Problem, *, seed: int = 0, progress: Callable[[str], None] = lambda name: None
 ) -> Iterator[Score]:
-    """All baselines of a track, cheap ones first."""
+    """All baselines of a track, the cheapest first."""
     scorer = Scorer(problem)
     yield scorer.prefix()
     sensors = "sensors + position" if problem.track == "windows" else "sensors"
@@ -137,7 +138,7 @@ def baselines(
 
 
 class Scorer:
-    """Scores weights of train's lines on the windows of the test part."""
+    """Scores weights of the lines of train on the windows of test."""
 
     def __init__(self, problem: Problem) -> None:
         self.classes = [problem.tokens[line] for line in problem.classes]
@@ -150,7 +151,7 @@ class Scorer:
                     self.follow[target[start:i]][target[i]] += 1
 
     def continuation(self, before: tuple[int, ...]) -> int:
-        """The most frequent token in train after `before`, or after a shorter end of it if that is unseen."""
+        """The most frequent token in train after `before`, or after its longest suffix seen there."""
         while before not in self.follow:
             before = before[1:]
             if not before:
@@ -158,7 +159,7 @@ class Scorer:
         return min(self.follow[before].items(), key=lambda item: (-item[1], item[0]))[0]
 
     def prefix(self) -> Score:
-        """The most frequent continuation of the prefix; free-running, it says one line for every window."""
+        """The most frequent continuation of the prefix; free-running, it is one line for all windows."""
         said: tuple[int, ...] = (BOS,)
         while said[-1] != EOS and len(said) < 32:
             said = (*said, self.continuation(said))
@@ -167,7 +168,7 @@ class Scorer:
         return Score("most frequent continuation of the prefix", float(np.mean(right)), float(np.mean(exact)))
 
     def score(self, name: str, weights: np.ndarray, *, leak: bool = False) -> Score:
-        """Of weights (test windows, lines of train)."""
+        """The score of `weights` (test windows, lines of train)."""
         right = total = exact = 0
         for weight, gold in zip(weights, self.gold, strict=True):
             order = [self.classes[i] for i in np.argsort(-weight, kind="stable") if weight[i] > 0]
@@ -185,8 +186,8 @@ def window_statistics(
 ) -> np.ndarray:
     """(windows, features) float32: each channel's mean, deviation, extremes, mean of first and last rows.
 
-    `centred` takes the mean of its recording from every channel; `delays` are rows by which a recording's
-    sensors come late. On the track "windows" the machine's position is among the channels.
+    `centred` subtracts the mean of the recording from every channel. `delays`: rows by which the sensors of a
+    recording lag. On the track "windows" the position of the machine is among the channels.
     """
     data, out = problem.data, []
     for i, recording in enumerate(data.recordings):
@@ -207,7 +208,7 @@ def window_statistics(
 
 
 def delays(problem: Problem) -> dict[int, int]:
-    """Rows by which the sensors of each recording come after its lines, as the network's input is moved."""
+    """Rows by which the sensors of each recording lag behind its lines, as for the network."""
     train = sorted(set(problem.windows.recording[problem.train].tolist()))
     registration, found = Registration.fit(problem.data, train)
     rest = set(problem.windows.recording[problem.test].tolist()) - set(train)
@@ -215,7 +216,7 @@ def delays(problem: Problem) -> dict[int, int]:
 
 
 def neighbours(problem: Problem, features: np.ndarray) -> np.ndarray:
-    """(test, lines): a vote of each of the nearest train windows; of equal counts, the nearest one's wins."""
+    """(test, lines): one vote per nearest train window; a tie goes to the nearest."""
     from sklearn.neighbors import NearestNeighbors
     from sklearn.preprocessing import StandardScaler
 
@@ -230,7 +231,7 @@ def neighbours(problem: Problem, features: np.ndarray) -> np.ndarray:
 
 
 def extra_trees(problem: Problem, features: np.ndarray, *, seed: int) -> np.ndarray:
-    """(test, lines): mean share in the leaves of extremely randomised trees (Geurts et al. 2006)."""
+    """(test, lines): class probabilities of extremely randomised trees (Geurts et al. 2006)."""
     from sklearn.ensemble import ExtraTreesClassifier
 
     weights = np.zeros((len(problem.test), len(problem.classes)))
@@ -244,7 +245,7 @@ def extra_trees(problem: Problem, features: np.ndarray, *, seed: int) -> np.ndar
 
 
 def clock(problem: Problem, *, operation: bool) -> np.ndarray:
-    """(test, lines): how often train has a line at the same row of a recording (of the same operation)."""
+    """(test, lines): how often train has each line at the same row (of the same operation)."""
     data, windows = problem.data, problem.windows
     starts = np.array([recording.start for recording in data.recordings])
     row = windows.start - starts[windows.recording]

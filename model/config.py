@@ -1,6 +1,6 @@
-"""Every option of one training run, checked once, when it is made.
+"""All options of one training run, checked once when the config is made.
 
-The keys are flat because a sweep's parameters are; the groups below are the rooms that read them.
+The keys are flat because the parameters of a sweep are flat. The comments name the files that read them.
 """
 
 from __future__ import annotations
@@ -17,88 +17,88 @@ from tuner.base.errors import InputError
 
 @dataclass(frozen=True)
 class Config:
-    """A run's options. `Config(**mapping)` trusts its types; `Config.from_dict` is the checked entry.
+    """The options of a run. `Config.from_dict` checks names, types and ranges; `Config(…)` only ranges.
 
     Lengths are rows (one row is about 0.26 s of the machine's time), rates are per optimiser step.
     """
 
-    # -- which windows, and what is asked of them (model/windows.py, model/tokens.py)
-    track: Literal["recordings", "windows"] = "recordings"  # split whole recordings, or (to compare) windows
-    window: int = 64  # rows a window
-    stride: int = 16  # rows from one window's start to the next
-    normalization: Literal["global", "recording", "prefix"] = "recording"  # whose mean is a channel's zero
-    prefix_rows: int = 20  # rows whose mean is the zero of each channel when normalization is "prefix"
-    machine_position: bool = False  # adds mpox mpoy mpoz: position nearly gives the answer away
-    vocab_bucket_digits: int | None = 4  # digits kept of a quantised value; None keeps all
-    vocabulary_file: str | None = None  # a published vocabulary to use instead of one made from train
-    registration: bool = True  # undoes each recording's delay of sensors against lines
-    context_before: int = 0  # rows before a window that the network sees as well
-    context_after: int = 64  # rows after it: the sensors come some 20 rows late
-    fit_on: Literal["train", "all_but_test", "all"] = "train"  # more: a final fit, when all else is chosen
-    split_seed: int = 42  # which recordings go to which part
+    # -- windows and vocabulary (model/windows.py, model/tokens.py)
+    track: Literal["recordings", "windows"] = "recordings"  # split by recording; "windows": only to compare
+    window: int = 64  # rows per window
+    stride: int = 16  # rows from the start of one window to the next
+    normalization: Literal["global", "recording", "prefix"] = "recording"  # what channels are centred on
+    prefix_rows: int = 20  # first rows of a recording whose mean is subtracted; for normalization "prefix"
+    machine_position: bool = False  # adds mpox mpoy mpoz to the input; it nearly reveals the line
+    vocab_bucket_digits: int | None = 4  # digits that a value's bucket keeps; None: all
+    vocabulary_file: str | None = None  # file of a published vocabulary; None: built from train
+    registration: bool = True  # corrects the delay between sensors and lines of each recording
+    context_before: int = 0  # rows before the window that the network sees too
+    context_after: int = 64  # rows after the window; sensors lag by some 20 rows
+    fit_on: Literal["train", "all_but_test", "all"] = "train"  # others: a final fit, once all is chosen
+    split_seed: int = 42  # seed of the split into parts
 
     # -- network (model/network.py)
-    d_model: int = 128  # width; a multiple of heads
-    encoder_layers: int = 1  # attention layers over the window's summary
-    decoder_layers: int = 1  # attention layers over the line's tokens
-    heads: int = 4  # attention heads a layer
-    dropout: float = 0.1  # probability that an activation is zeroed
-    feature_dropout: float = 0.5  # probability that an input channel is silent for a whole window
-    feature_dropout_rescale: bool = True  # the channels that stay are multiplied by 1 / (1 - feature_dropout)
+    d_model: int = 128  # width of the network; a multiple of heads
+    encoder_layers: int = 1  # attention layers over the summary of the window
+    decoder_layers: int = 1  # attention layers over the tokens of the line
+    heads: int = 4  # attention heads per layer
+    dropout: float = 0.1  # dropout probability of activations
+    feature_dropout: float = 0.5  # probability that an input channel is zero for a whole window
+    feature_dropout_rescale: bool = True  # multiplies the kept channels by 1 / (1 - feature_dropout)
 
     # -- training (model/trainer.py, model/schedules.py)
-    seed: int = 0  # of initial weights, order of windows and augmentation
+    seed: int = 0  # seed of initial weights, order of windows and augmentation
     epochs: int = 40  # passes over the windows of train
-    batch_size: int = 64  # windows a step
+    batch_size: int = 64  # windows per step
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd has Nesterov momentum 0.9
-    learning_rate: float = 1e-3  # the peak, reached after warm-up
-    weight_decay: float = 0.01  # of matrices; norms and biases have none
-    grad_clip: float = 1.0  # largest norm of a step's gradient; 0 does not clip
-    warmup_epochs: int = 2  # epochs until the peak; 0 starts at it; onecycle does not read it
-    warmup_type: Literal["linear", "exponential", "cosine"] = "linear"  # the rise to the peak
-    scheduler: Literal["cosine", "onecycle", "plateau", "step", "constant"] = "cosine"  # after the peak
-    lr_decay: float = 0.5  # what step and plateau multiply the rate by
-    lr_step_epochs: int = 5  # epochs between two falls of step
-    plateau_patience: int = 2  # epochs without a better metric before plateau falls
-    early_stopping: int = 0  # epochs without a better `val/overall_acc` before a run ends; 0 never ends it
-    ema: float = 0.0  # decay of the averaged weights that are evaluated and kept; 0 keeps the last step's
+    learning_rate: float = 1e-3  # peak learning rate, reached after the warm-up
+    weight_decay: float = 0.01  # weight decay of matrices; norms and biases have none
+    grad_clip: float = 1.0  # largest norm of the gradient; 0: no clipping
+    warmup_epochs: int = 2  # epochs of warm-up; 0: none; not used by onecycle
+    warmup_type: Literal["linear", "exponential", "cosine"] = "linear"  # shape of the warm-up
+    scheduler: Literal["cosine", "onecycle", "plateau", "step", "constant"] = "cosine"  # after the warm-up
+    lr_decay: float = 0.5  # factor on the rate, for scheduler "step" and "plateau"
+    lr_step_epochs: int = 5  # epochs between two decays, for scheduler "step"
+    plateau_patience: int = 2  # epochs without improvement before a decay, for scheduler "plateau"
+    early_stopping: int = 0  # epochs without a better `val/overall_acc` before the run stops; 0: off
+    ema: float = 0.0  # decay of the moving average of weights that is evaluated and kept; 0: no average
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: CUDA, then MPS, then CPU
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # bfloat16 pays on GPUs and AMX
-    gradient_checkpointing: bool = False  # computes activations twice to keep fewer of them in memory
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # bfloat16 is faster on GPUs and AMX
+    gradient_checkpointing: bool = False  # less memory, more time: activations are computed twice
 
     # -- losses (model/losses.py)
-    type_weight: float = 1.0  # special, command, parameter type or value?
-    command_weight: float = 1.0  # which command
-    param_type_weight: float = 1.0  # which parameter letter
-    param_value_weight: float = 1.0  # which value
-    reconstruction_weight: float = 0.0  # hidden rows of the input are predicted (MSE)
-    reconstruction_mask: float = 0.25  # share of a window's patches hidden, when reconstruction has a weight
-    reconstruction_patch: int = 8  # rows a patch
-    fingerprint_weight: float = 0.1  # which operation is running, read from the encoder
-    contrastive_weight: float = 0.0  # windows of one line attract each other
-    contrastive_temperature: float = 0.1  # lower: the nearest strangers push harder
+    type_weight: float = 1.0  # loss weight: kind of token (special, command, parameter, value)
+    command_weight: float = 1.0  # loss weight: command
+    param_type_weight: float = 1.0  # loss weight: parameter letter
+    param_value_weight: float = 1.0  # loss weight: value
+    reconstruction_weight: float = 0.0  # loss weight: reconstruction of hidden rows (MSE)
+    reconstruction_mask: float = 0.25  # share of patches hidden for the reconstruction
+    reconstruction_patch: int = 8  # rows per patch
+    fingerprint_weight: float = 0.1  # loss weight: operation, from the encoder output
+    contrastive_weight: float = 0.0  # loss weight: contrastive, windows of one line attract each other
+    contrastive_temperature: float = 0.1  # lower: hard negatives count more
     loss_type: Literal["cross_entropy", "focal", "label_smoothing"] = "label_smoothing"  # of the four heads
-    focal_gamma: float = 2.0  # read when loss_type is "focal"; 0 is cross-entropy
-    label_smoothing: float = 0.1  # epsilon; read when loss_type is "label_smoothing"
-    class_weights: bool = False  # weighs classes by the inverse square root of their frequency in train
-    invariant_fingerprint: bool = False  # adds a reversed-gradient head that must not name the recording
+    focal_gamma: float = 2.0  # for loss_type "focal"; 0 is cross-entropy
+    label_smoothing: float = 0.1  # epsilon, for loss_type "label_smoothing"
+    class_weights: bool = False  # weights classes by 1 / sqrt(frequency in train)
+    invariant_fingerprint: bool = False  # adversarial head: the encoder must not reveal the recording
 
     # -- augmentation (model/augment.py); training only
-    oversampling_factor: int = 1  # how much oftener windows with seldom seen values are drawn
-    rare_share: float = 0.2  # about this share of the windows, those with the seldomest values, are rare
-    board_dropout: float = 0.1  # probability that a present board is absent, mask included, for a window
-    noise_std: float = 0.02  # in standard deviations of a channel
-    noise_probability: float = 0.5  # that a window gets noise
-    jitter_rows: int = 0  # a training window starts up to this many rows earlier or later, its label with it
-    shift_max: int = 2  # rows a window moves at most, either way; its edge is repeated
-    shift_probability: float = 0.5  # that a window is moved
-    scale_range: float = 0.1  # magnitudes are multiplied by 1 ± this
-    scale_probability: float = 0.5  # that a window is scaled
-    mixup_alpha: float = 0.0  # windows are mixed in pairs by a share from Beta(alpha, alpha); 0: not
-    cutout_rows: int = 0  # successive rows set to a channel's mean
-    cutout_probability: float = 0.5  # that a window loses rows
-    time_warp: float = 0.0  # largest relative change of speed within a window
-    time_warp_probability: float = 0.5  # that a window is warped
+    oversampling_factor: int = 1  # oversampling factor for windows with rare values
+    rare_share: float = 0.2  # share of windows that count as rare
+    board_dropout: float = 0.1  # probability that a board is masked out of a window
+    noise_std: float = 0.02  # standard deviation of the noise, in standard deviations of a channel
+    noise_probability: float = 0.5  # probability of noise
+    jitter_rows: int = 0  # largest shift of a training window and its label, in rows
+    shift_max: int = 2  # largest shift of the input alone, in rows; the edge is repeated
+    shift_probability: float = 0.5  # probability of a shift
+    scale_range: float = 0.1  # the input is multiplied by 1 ± this
+    scale_probability: float = 0.5  # probability of scaling
+    mixup_alpha: float = 0.0  # alpha of mixup's Beta(alpha, alpha); 0: no mixup
+    cutout_rows: int = 0  # consecutive rows set to the mean of the channel; 0: none
+    cutout_probability: float = 0.5  # probability of cutout
+    time_warp: float = 0.0  # largest relative change of speed within a window; 0: none
+    time_warp_probability: float = 0.5  # probability of time warp
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:

@@ -1,4 +1,4 @@
-"""`python -m model import | synthesize | baseline`: from options to work to printed lines."""
+"""`python -m model import | synthesize | baseline`: runs the command and prints its result."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from model.data_sets import default_data, synthesize
 from model.importing import import_recordings
-from model.recordings import SIMULATOR, Recordings, default_data
+from model.recordings import SIMULATOR, Recordings
 
-PLAIN_SECONDS = 5.0  # between two lines of progress where there is no terminal
+PLAIN_SECONDS = 5.0  # between two lines of progress without a terminal
 NEXT = "next: python -m tuner study loss_weighting --data {}"
 
 
 def chosen_data(named: Path | None) -> Recordings:
-    """The data set that was named, else the default one; a line on stderr when that is the simulator's."""
+    """The data set `named`, else the default one; says so on stderr if that is simulated."""
     data = Recordings.load(named or default_data())
     if named is None and data.kind == SIMULATOR:
         sys.stderr.write(f"no recordings imported: using the simulator's ({data.folder})\n")
@@ -50,8 +51,8 @@ def run_import(options: argparse.Namespace) -> None:
 
 
 def run_synthesize(options: argparse.Namespace) -> None:
-    """Writes the simulator's recordings, as a data set or as CSV files."""
-    from model.simulator import OPERATIONS, Simulation, synthesize, synthesize_csv
+    """Writes simulated recordings, as a data set or as CSV files."""
+    from model.simulator import OPERATIONS, Simulation, synthesize_csv
 
     simulation = Simulation(
         seed=options.seed,
@@ -73,7 +74,7 @@ def run_synthesize(options: argparse.Namespace) -> None:
 
 
 def run_baseline(options: argparse.Namespace) -> None:
-    """Prints what is reached without a network."""
+    """Prints the scores of the baselines."""
     from model.baselines import baselines, prepare
 
     data = chosen_data(options.data)
@@ -108,7 +109,7 @@ def run_baseline(options: argparse.Namespace) -> None:
 
 @contextmanager
 def _reading() -> Iterator[Callable[[int, int], None]]:
-    """Shows how many recordings are read: a bar on a terminal, elsewhere a line every few seconds."""
+    """Shows how many recordings were read: a bar on a terminal, else a line every few seconds."""
     console = Console(stderr=True)
     if console.is_terminal:
         with Progress(console=console, transient=True) as bar:

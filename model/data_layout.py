@@ -1,4 +1,4 @@
-"""How several recordings become one matrix: the union of channels, the mask of absent ones, ids of lines."""
+"""How recordings are joined into one matrix: union of channels, mask of absent channels, ids of lines."""
 
 from __future__ import annotations
 
@@ -6,20 +6,53 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.recording_files import RecordingFile, board_of
-from model.recordings import NO_LINE, Recording
+if TYPE_CHECKING:
+    from model.recording_files import RecordingFile
+
+NO_LINE = -1  # line id of a row whose line is unknown (a recording to decode)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording of a data set: rows `start` to `start + rows` of its arrays.
+
+    `frozen_rows`: number of last rows in which every channel repeats one value, as the boards had stopped
+    sending. `runs` > 1: the program was run several times in a row.
+    """
+
+    name: str
+    operation: str
+    start: int
+    rows: int
+    boards: tuple[str, ...]
+    dropped_rows: int = 0
+    filled_cells: int = 0
+    runs: int = 1
+    frozen_rows: int = 0
+    source: str = ""
+
+    @property
+    def live(self) -> slice:
+        """Its rows without the frozen ones; all of its rows if all are frozen."""
+        rows = self.rows - self.frozen_rows
+        return slice(self.start, self.start + (rows or self.rows))
+
+
+def board_of(channel: str) -> str:
+    """`frame_r2.Ax` → `frame_r2`; motor currents belong to the board `motors`."""
+    return channel.partition(".")[0] if "." in channel else "motors"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything of a data set but its signals.
+    """A data set without its signals.
 
     present: (recordings, channels) bool; position: (rows, 3) float32; line_ids: (rows,) int32 into `lines`,
-    NO_LINE where a row has none.
+    NO_LINE where the line is unknown.
     """
 
     channels: tuple[str, ...]
@@ -32,7 +65,7 @@ class Layout:
 
     @classmethod
     def of(cls, files: Sequence[RecordingFile], channels: Sequence[str] | None) -> Layout:
-        """The layout of `files` in their order; without `channels`, in the sorted union of all of theirs."""
+        """The layout of `files`, in their order. Channels default to the sorted union of all files."""
         if channels is None:
             channels = sorted({channel for file in files for channel in file.channels})
         lines = {line: i for i, line in enumerate(dict.fromkeys(x for f in files for x in f.lines if x))}
@@ -65,7 +98,7 @@ class Layout:
         )
 
     def signals_of(self, file: RecordingFile) -> np.ndarray:
-        """(rows, channels) of one file in the data set's columns, 0 where the file lacks a channel."""
+        """(rows, channels) of one file in the columns of the data set; 0 where the file lacks a channel."""
         index = {channel: i for i, channel in enumerate(file.channels)}
         out = np.zeros((len(file.lines), len(self.channels)), dtype=np.float32)
         here = [i for i, channel in enumerate(self.channels) if channel in index]
@@ -73,7 +106,7 @@ class Layout:
         return out
 
     def content_hash(self, signals: Iterable[np.ndarray]) -> str:
-        """SHA-256 of all arrays, lines, and names: equal for equal data wherever they came from."""
+        """SHA-256 of all arrays, lines and names: equal data have equal hashes."""
         digest = hashlib.sha256()
         names: list[Any] = [(r.name, r.operation, r.start, r.rows) for r in self.recordings]
         digest.update(json.dumps([self.channels, self.lines, names]).encode())

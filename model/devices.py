@@ -1,4 +1,4 @@
-"""Where a run computes and in which precision, each with its reason in words."""
+"""Chooses the device and precision of a run, each with its reason in words."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tuner.base.errors import InputError
 
 @dataclass(frozen=True)
 class Machine:
-    """What torch finds here; made by `look`, or by hand in tests."""
+    """The hardware that torch finds; made by `look`, or by hand in tests."""
 
-    cuda: str | None  # the GPU's name
+    cuda: str | None  # name of the GPU
     mps: bool
     cpu_bfloat16: bool  # the processor multiplies bfloat16 in hardware (AVX512-BF16, AMX)
     cuda_bfloat16: bool = False
@@ -34,19 +34,19 @@ class Machine:
 
 @dataclass(frozen=True)
 class Placement:
-    """Device and precision of a run; `reason` is the line that a run prints about them."""
+    """Device and precision of a run; `reason` explains them in one line."""
 
     device: torch.device
     precision: torch.dtype
     reason: str
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
-        """The context of the forward pass; nothing at all in float32."""
+        """The context of the forward pass; does nothing in float32."""
         if self.precision == torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.precision)
 
-    def scaler(self) -> torch.amp.GradScaler:
+    def grad_scaler(self) -> torch.amp.GradScaler:
         """Scales the loss so that float16 gradients do not vanish; does nothing in other precisions."""
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
 
@@ -54,10 +54,10 @@ class Placement:
 def place(config: Config, machine: Machine | None = None) -> Placement:
     """Chooses device (auto: CUDA, then MPS, then CPU) and precision.
 
-    bfloat16 on a processor without it would be emulated and slow: the run falls back to float32 and says so.
+    Where the hardware has no bfloat16 (emulation is slow), the run uses float32 and says so.
 
     Raises:
-        InputError: a device is asked for that is not here, or float16 elsewhere than on CUDA.
+        InputError: the device is not available, or float16 without CUDA.
     """
     machine = machine or Machine.look()
     kind, why = _device(config.device, machine)
@@ -66,7 +66,7 @@ def place(config: Config, machine: Machine | None = None) -> Placement:
 
 
 def set_threads(threads: int) -> None:
-    """Threads of this process for torch's operations (cores // agents for agents on one machine)."""
+    """Sets the number of torch threads of this process (for agents on one machine: cores // agents)."""
     torch.set_num_threads(max(1, threads))
 
 
@@ -101,5 +101,5 @@ def _precision(asked: str, kind: str, machine: Machine) -> tuple[torch.dtype, st
 
 
 def _cpu_has_bfloat16() -> bool:
-    features = torch.cpu.get_capabilities()  # avx512_bf16, amx_bf16, and their kin on other processors
+    features = torch.cpu.get_capabilities()  # avx512_bf16, amx_bf16, or what other processors have
     return any(present for name, present in features.items() if name.endswith("bf16"))

@@ -1,4 +1,4 @@
-"""Dropout that is cheap on a CPU, where drawing the mask costs more than the layer that it follows."""
+"""Dropout that is cheap on a CPU, where drawing the mask can cost more than the layer before it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _LOWEST = torch.iinfo(torch.int64).min
 
 
 class Dropout(nn.Module):
-    """As nn.Dropout (an element is zeroed with probability `p`, the others are scaled up), drawn in bytes.
+    """As nn.Dropout (zeroes elements with probability `p`, scales the others up), with one random byte each.
 
-    torch draws a random number for each element: 4.4 ms forwards and backwards for (64, 16, 512) on one
-    core, a third of an attention layer's step. A byte for each, eight from one draw, takes 1.9 ms. So p is
-    rounded to 256ths; the scale belongs to the rounded p, and the mean stays exact. Draws come from torch's
-    default generator. On a GPU it is nn.Dropout.
+    torch draws a random number per element: 4.4 ms forward and backward for (64, 16, 512) on one core, a
+    third of the step of an attention layer. One byte per element, eight from one draw, takes 1.9 ms. So p is
+    rounded to 256ths. The scale uses the rounded p, so the mean stays exact. Draws come from the default
+    generator of torch. On a GPU this is nn.Dropout.
     """
 
     def __init__(self, p: float) -> None:

@@ -1,4 +1,4 @@
-"""One part through a network: teacher-forced logits, greedy lines, metrics, the arrays that a run keeps."""
+"""Evaluates a network on one part: teacher-forced logits, greedy lines, metrics, stored predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A network's answers on one part of W windows with P target positions.
+    """The outputs of a network on a part of W windows with P target positions.
 
     logits: {head: (P, classes) float32}; gold, window, step: (P,); operation: (W, operations) float32;
     decoded: the greedy line of each window, as token ids up to EOS.
@@ -37,7 +37,7 @@ class Outcome:
 
 @torch.no_grad()
 def evaluate(network: Network, task: Task, part: str, *, device: torch.device) -> Outcome:
-    """Runs the part through the network, in evaluation mode, and measures every metric of a run."""
+    """Runs the network on the part, in evaluation mode, and computes all metrics of a run."""
     network.eval()
     windows = task.parts[part]
     table, vocabulary = task.table, task.vocabulary
@@ -69,7 +69,7 @@ def evaluate(network: Network, task: Task, part: str, *, device: torch.device) -
 
 
 def measure(outcome: Outcome, task: Task, part: str) -> dict[str, float]:
-    """Every metric of `outcome`, by its plain name."""
+    """All metrics of `outcome`, by name without `val/`."""
     windows, vocabulary = task.parts[part], task.vocabulary
     lines = [task.data.lines[i] for i in windows.line]
     forced = forced_choices(outcome, vocabulary)
@@ -81,7 +81,7 @@ def measure(outcome: Outcome, task: Task, part: str) -> dict[str, float]:
     return {
         **heads,
         **values,
-        # comparable between vocabularies, as token accuracies are not (coarse buckets are easier)
+        # comparable between vocabularies; token accuracies are not, as coarse buckets are easier
         "value_and_command": values["value_within_tol"] * heads["command_acc"],
         "exact_acc": float(_exact(outcome, task, windows.line, lines).mean()),
         "operation_acc": float(right.mean()) if known.any() else 1.0,
@@ -90,7 +90,7 @@ def measure(outcome: Outcome, task: Task, part: str) -> dict[str, float]:
 
 
 def _exact(outcome: Outcome, task: Task, line: np.ndarray, lines: list[str]) -> np.ndarray:
-    """(windows,) bool: whole lines right, in the 4-digit vocabulary or, UNK included, in a published one."""
+    """(windows,) bool: the whole line is right, in 4 digits or, UNK included, in a published vocabulary."""
     if task.unknown_is_token:
         targets = [_until_end(ids) for ids in task.table.targets[line].tolist()]
         return np.array([a == b for a, b in zip(outcome.decoded, targets, strict=True)], dtype=bool)
@@ -102,7 +102,7 @@ def _until_end(ids: list[int]) -> list[int]:
 
 
 def forced_choices(outcome: Outcome, vocabulary: Vocabulary) -> Forced:
-    """The best class of each head at each position, values among those of the parameter in question."""
+    """The best class of each head at each position; of values, the best of the parameter."""
     values = outcome.logits["param_value"]
     if len(vocabulary.values):
         param = vocabulary.factor_table[outcome.gold][:, 2]
@@ -120,7 +120,7 @@ def forced_choices(outcome: Outcome, vocabulary: Vocabulary) -> Forced:
 
 
 def _loss(outcome: Outcome, vocabulary: Vocabulary) -> float:
-    """Mean over the heads of their cross-entropy where they apply, unsmoothed: comparable between runs."""
+    """Mean cross-entropy over the heads where they apply, without smoothing: comparable between runs."""
     factors = vocabulary.factor_table[outcome.gold]
     total = 0.0
     for column, head in enumerate(HEADS):
@@ -132,7 +132,7 @@ def _loss(outcome: Outcome, vocabulary: Vocabulary) -> float:
 
 
 class GreedyRules:
-    """What greedy decoding looks up: the token of each class of each head, and which values a letter has."""
+    """Tables for greedy decoding: the token of each class of each head, and the values of each letter."""
 
     def __init__(self, vocabulary: Vocabulary, device: torch.device) -> None:
         table = vocabulary.factor_table
@@ -145,7 +145,7 @@ class GreedyRules:
 
 
 def _tokens_of(table: np.ndarray, kind: int, column: int, classes: int, device: torch.device) -> Tensor:
-    """(classes,) the token id of each class of a head; UNK for a class that no token has."""
+    """(classes,) the token id of each class of a head; UNK for a class without a token."""
     out = np.full(max(1, classes), UNK, dtype=np.int64)
     rows = np.flatnonzero(table[:, 0] == kind)
     out[table[rows, column]] = rows
@@ -153,9 +153,9 @@ def _tokens_of(table: np.ndarray, kind: int, column: int, classes: int, device: 
 
 
 def greedy(network: Network, memory: Tensor, rules: GreedyRules) -> Tensor:
-    """The most probable token at every step, all windows at once: (B, L) ids, EOS-terminated, EOS-padded.
+    """Greedy decoding of all windows at once: (B, L) ids, EOS-terminated, EOS-padded.
 
-    The heads are followed as they are: type first, then the head it points to (`inference` adds grammar).
+    The type head decides which other head gives the token. There is no grammar here; `inference` adds it.
     """
     caches = network.decoder.begin(memory)
     tokens = torch.full((len(memory),), BOS, dtype=torch.int64, device=memory.device)
@@ -168,7 +168,7 @@ def greedy(network: Network, memory: Tensor, rules: GreedyRules) -> Tensor:
         value = logits["param_value"].masked_fill(~rules.allowed[letter], -torch.inf).argmax(1)
         choices = torch.stack(
             [
-                torch.where(rules.names_letter[tokens], UNK, EOS),  # no line ends on a bare letter
+                torch.where(rules.names_letter[tokens], UNK, EOS),  # no line ends with a bare letter
                 rules.command[logits["command"].argmax(1)],
                 rules.param[logits["param_type"].argmax(1)],
                 rules.value[value],
@@ -185,11 +185,11 @@ def greedy(network: Network, memory: Tensor, rules: GreedyRules) -> Tensor:
 
 
 def save_predictions(path: Path, outcome: Outcome, task: Task, part: str) -> None:
-    """Writes the arrays that ensembles are built from (float16 logits where a head applies)."""
+    """Writes the arrays that ensembles are built from: float16 logits where a head applies, and targets."""
     windows = task.parts[part]
     factors = task.vocabulary.factor_table[outcome.gold]
     applies = (factors >= 0) & (outcome.gold != UNK)[:, None]
-    applies[:, 0] |= (outcome.gold == UNK) & task.unknown_is_token  # "special" is right there
+    applies[:, 0] |= (outcome.gold == UNK) & task.unknown_is_token  # "special" is right here
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
         path,

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its description, and for a complete one network, predictions, test metrics."""
+"""What a run writes when it ends: its result and, if complete, the network and its predictions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMED_WINDOWS, TIMED_ROUNDS = 64, 5
 
 
 def described(network: Network, task: Task, config: Config) -> dict[str, Any]:
-    """What `result.json` says of any run, however it ended."""
+    """The content of `result.json` for every run, also pruned and failed ones."""
     return {
         "state": "",
         "metrics": {},
@@ -43,10 +43,10 @@ def described(network: Network, task: Task, config: Config) -> dict[str, Any]:
 
 
 def write_network(folder: Path, network: Network, task: Task, *, device: torch.device) -> dict[str, Any]:
-    """Writes weights, vocabulary, scaler and the predictions of every part but train.
+    """Writes weights, vocabulary, scaler and the predictions of all parts but train.
 
     Returns:
-        what the result says beyond `described`: `test_metrics` (for reports alone) and `ms_per_window`.
+        more entries of the result: `test_metrics` (only for reports) and `ms_per_window`.
     """
     outcomes = {part: evaluate(network, task, part, device=device) for part in PARTS}
     for part, outcome in outcomes.items():
@@ -61,7 +61,7 @@ def write_network(folder: Path, network: Network, task: Task, *, device: torch.d
 
 
 def tensors(network: Network, task: Task) -> dict[str, Tensor]:
-    """Everything a predictor needs that is an array: the network, and the templates of registration."""
+    """All arrays that a predictor needs: the weights, and the templates of the registration."""
     found = {f"network.{name}": t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
     if task.registration is not None:
         arrays = task.registration.to_arrays()
@@ -71,7 +71,7 @@ def tensors(network: Network, task: Task) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def milliseconds_per_window(network: Network, task: Task, *, device: torch.device) -> float:
-    """Encoding and one decoding step of 64 windows, the median of 5 rounds."""
+    """Time per window of encoding and one decoding step: 64 windows, median of 5 rounds."""
     index = np.arange(min(TIMED_WINDOWS, len(task.parts["select"])))
     x, _ = task.source.windows(task.parts["select"], index)
     x, tokens = x.to(device), torch.full((len(index),), BOS, device=device)

@@ -1,10 +1,8 @@
-"""Recordings into a data set on disk, which is built beside its place and renamed: whole or absent."""
+"""Imports recordings as a data set on disk, written whole or not at all."""
 
 from __future__ import annotations
 
 import errno
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,20 +14,20 @@ from model.data_layout import Layout
 from model.recording_files import RecordingFile, find_recordings, read_recording
 from model.recordings import FORMAT, LINE_IDS, LINES, MANIFEST, POSITION, PRESENT, SIGNALS, Recordings
 from tuner.base.errors import InputError, WorkFailed
-from tuner.base.files import write_json
+from tuner.base.files import remove_left_overs, whole_folder, write_json
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import found, filled, and dropped."""
+    """What an import found, filled and dropped."""
 
     data: Recordings
     ignored: tuple[Path, ...] = ()
 
     def lines(self) -> list[str]:
-        """The report in words, one finding a line."""
+        """The report in words, one finding per line."""
         data, recordings = self.data, self.data.recordings
         out = [
             f"{len(recordings)} recordings of {len(data.operations)} operations, {data.rows:,} rows, "
@@ -58,10 +56,10 @@ class ImportReport:
 def import_recordings(
     sources: Iterable[Path], to: Path, *, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> ImportReport:
-    """Reads recordings (folders, files) into the data set `to`, which is whole or absent afterwards.
+    """Imports recordings (folders, files) as the data set `to`, whole or not at all.
 
     Raises:
-        InputError: something is wrong with a file or with `to`; an older data set there is untouched then.
+        InputError: something is wrong with a file or with `to`. An older data set at `to` is kept.
         WorkFailed: the disk is full.
     """
     check_target(to)
@@ -75,16 +73,17 @@ def import_recordings(
 
 
 def write_data_set(files: Sequence[RecordingFile], to: Path, *, kind: str = "recordings") -> Recordings:
-    """Writes a data set beside its place and renames it, replacing an older data set there.
+    """Writes the data set `to`, whole or not at all; replaces an older data set there.
 
     Raises:
-        InputError: `to` is something else than a data set.
+        InputError: `to` exists and is not a data set.
         WorkFailed: the disk is full; nothing is left behind.
     """
     check_target(to)
     layout = Layout.of(files, None)
-    with _built_beside(to) as folder:
-        # Ordinary writes, not a memory map: on a full disk a map kills the process (SIGBUS), a write says so.
+    with _failures_in_words(to), whole_folder(to) as folder:
+        remove_left_overs(to)
+        # Ordinary writes: on a full disk a memory map kills the process (SIGBUS), a write raises an error.
         digest = layout.content_hash(_written(folder / SIGNALS, layout, files))
         np.save(folder / PRESENT, layout.present)
         np.save(folder / POSITION, layout.position)
@@ -104,7 +103,7 @@ def write_data_set(files: Sequence[RecordingFile], to: Path, *, kind: str = "rec
 
 
 def _written(path: Path, layout: Layout, files: Sequence[RecordingFile]) -> Iterator[np.ndarray]:
-    """Writes the signals file by file and yields what it wrote."""
+    """Writes the signals of one file after another and yields them."""
     shape = (len(layout.line_ids), len(layout.channels))
     with path.open("wb") as out:
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -116,49 +115,17 @@ def _written(path: Path, layout: Layout, files: Sequence[RecordingFile]) -> Iter
 
 
 def check_target(to: Path) -> None:
-    """InputError when `to` is there and is something else than a data set: it is never replaced."""
+    """InputError if `to` exists and is not a data set: nothing else is ever replaced."""
     if to.exists() and not (to / MANIFEST).is_file() and not (to.is_dir() and not any(to.iterdir())):
         raise InputError(f"{to}: exists and is no data set; choose another folder with --to")
 
 
 @contextmanager
-def _built_beside(to: Path) -> Iterator[Path]:
-    """A folder beside `to` that takes its place if the block succeeds and vanishes if it does not."""
-    beside = to.with_name(f".{to.name}.partial-{os.getpid()}")
+def _failures_in_words(to: Path) -> Iterator[None]:
+    """Turns an error of the disk into WorkFailed."""
     try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_overs(to)
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
-        yield beside
-        if to.exists():
-            old = to.with_name(f".{to.name}.old-{os.getpid()}")
-            to.replace(old)
-            beside.replace(to)
-            shutil.rmtree(old)
-        else:
-            beside.replace(to)
+        yield
     except OSError as error:
         if error.errno in _FULL:
             raise WorkFailed(f"{to}: no space left to write the data set; nothing was kept") from None
         raise WorkFailed(f"{to}: cannot be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _remove_left_overs(to: Path) -> None:
-    """Removes what a killed import left beside `to`; one that is still running keeps its own."""
-    for left_over in to.parent.glob(f".{to.name}.partial-*"):
-        process = left_over.name.rpartition("-")[2]
-        if process.isdigit() and not _is_running(int(process)):
-            shutil.rmtree(left_over, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

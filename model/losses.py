@@ -1,6 +1,6 @@
-"""What training minimises: one loss a head over the target positions, auxiliaries, and their weighted sum.
+"""The training losses: one per head over the target positions, auxiliary losses, and their weighted sum.
 
-Every loss is a function of tensors; which of them are computed at all is decided by `combine`.
+Every loss is a function of tensors. `combine` computes only those with a weight.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ IGNORED = -1  # a target where a head does not apply
 def combine(
     terms: Mapping[str, Callable[[], Tensor]], weights: Mapping[str, float]
 ) -> tuple[Tensor, dict[str, float | Tensor]]:
-    """Σ weight · term over the terms whose weight is not 0; the others are not computed.
+    """Σ weight · term. Terms with weight 0 are not computed.
 
     Args:
         terms: each loss as a function without arguments that returns a scalar tensor.
@@ -60,11 +60,11 @@ def loss_weights(config: Config) -> dict[str, float]:
 
 
 class HeadLosses:
-    """The four heads' losses for a run's `loss_type` and `class_weights`.
+    """The losses of the four heads, by `loss_type` and `class_weights` of the config.
 
     Args:
-        config: read for loss_type, focal_gamma, label_smoothing, class_weights.
-        counts: how often each class of each head is a target in train, {head: (classes,)}; needed when
+        config: loss_type, focal_gamma, label_smoothing and class_weights are read.
+        counts: how often each class of each head is a target in train, {head: (classes,)}. Needed for
             `config.class_weights`.
     """
 
@@ -77,12 +77,12 @@ class HeadLosses:
             self.class_weights = {head: inverse_sqrt_weights(counts[head]) for head in HEADS}
 
     def terms(self, logits: Mapping[str, Tensor], targets: Tensor) -> dict[str, Callable[[], Tensor]]:
-        """Each head's loss, not yet computed.
+        """The loss of each head as a function that computes it.
 
         Args:
-            logits: {head: (batch, positions, classes)}; -inf marks a class that is impossible there.
+            logits: {head: (batch, positions, classes)}; -inf marks an impossible class.
             targets: (batch, positions, 4) int64 in the order of HEADS, -1 where a head does not apply
-                (padding: -1 in all four).
+                (all four at padding).
         """
 
         def term(head: str, column: int) -> Callable[[], Tensor]:
@@ -111,20 +111,19 @@ def classification_loss(
     """Mean loss over the positions where `target` is not -1; 0 (with a graph) where there are none.
 
     - gamma 0, smoothing 0: cross-entropy;
-    - smoothing ε: (1 - ε) of the target's loss + ε of the mean over the classes that are possible at the
-      position (logit above -inf), so that no probability is asked of an impossible class (Szegedy et al.,
-      2016, where every class is possible);
+    - smoothing ε: (1 - ε) · loss of the target + ε · mean loss over the possible classes (logit above -inf);
+      impossible classes get no probability (Szegedy et al., 2016, where all classes are possible);
     - gamma γ: focal, cross-entropy times (1 - p)^γ (Lin et al., 2017);
-    - class_weight (classes,): a weighted mean, as torch.nn.functional.cross_entropy has it.
+    - class_weight (classes,): a weighted mean, as in torch.nn.functional.cross_entropy.
     """
     applies = target != IGNORED
     chosen, wanted = logits[applies].float(), target[applies]
     if wanted.numel() == 0:
-        return chosen.sum()  # an empty sum: 0, and a gradient of zeros rather than none
+        return chosen.sum()  # an empty sum: 0, with a gradient of zeros instead of none
     log_p = F.log_softmax(chosen, dim=-1)
     loss = -log_p.gather(-1, wanted[:, None])[:, 0]
     if gamma:
-        # Away from 0, where the power's own gradient is infinite for gamma < 1.
+        # Clamped away from 0, where the gradient of the power is infinite for gamma < 1.
         loss = loss * (1 - torch.exp(-loss)).clamp_min(1e-6) ** gamma
     if smoothing:
         possible = chosen > -torch.inf
@@ -137,7 +136,7 @@ def classification_loss(
 
 
 def inverse_sqrt_weights(counts: Tensor) -> Tensor:
-    """1/√count a class, scaled so that the mean over the targets of train is 1; unseen classes count once."""
+    """1/√count per class, scaled to mean 1 over the targets of train; unseen classes count once."""
     counts = counts.float().clamp_min(1.0)
     weights = counts.rsqrt()
     return weights * counts.sum() / (weights * counts).sum()
@@ -171,7 +170,7 @@ def hide_patches(x: Tensor, *, share: float, rows: int, generator: torch.Generat
 
 
 def reconstruction_loss(predicted: Tensor, x: Tensor, hidden: Tensor, present: Tensor) -> Tensor:
-    """Mean squared error of the hidden rows over the channels that the recording has.
+    """Mean squared error over the hidden rows and the channels that the recording has.
 
     Args:
         predicted, x: (batch, time, channel); hidden: (batch, time) bool; present: (batch, channel) bool.
@@ -193,21 +192,21 @@ class _ReverseGradient(torch.autograd.Function):
 
 
 def reverse_gradient(x: Tensor, scale: float = 1.0) -> Tensor:
-    """x itself, with the gradient turned round (Ganin et al., 2016).
+    """Returns x; reverses the gradient (Ganin et al., 2016).
 
-    A head behind it learns to name the recording; what is before it learns to make that impossible.
+    The head after it learns to name the recording, and the layers before it learn to prevent that.
     """
     return _ReverseGradient.apply(x, scale)
 
 
 def contrastive_loss(embedding: Tensor, label: Tensor, *, temperature: float = 0.1) -> Tensor:
-    """Supervised contrastive loss (Khosla et al., 2020, L_out): windows of one line attract.
+    """Supervised contrastive loss (Khosla et al., 2020, L_out): windows of one line attract each other.
 
     Args:
-        embedding: (batch, width), of any length; label: (batch,) int64, the windows' line ids.
+        embedding: (batch, width), any norm; label: (batch,) int64, line ids of the windows.
 
     Returns:
-        the mean over the windows that have a partner in the batch; 0 (with a graph) where none has.
+        the mean over the windows that have a partner in the batch; 0 (with a graph) if none has.
     """
     unit = F.normalize(embedding.float(), dim=-1)
     itself = torch.eye(len(label), dtype=torch.bool, device=label.device)

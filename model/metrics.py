@@ -1,4 +1,4 @@
-"""Accuracies by the names they are logged under; teacher-forced over target positions, exact over lines."""
+"""The metrics: teacher-forced accuracies over target positions, and exact lines."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 from model.tokens import COMMAND, EOS, PARAM_TYPE, PARAM_VALUE, UNK, Vocabulary, canonical, tokenize
 
-EXACT_DIGITS = 4  # lines are compared in this vocabulary, whatever the network's own
-MILLIMETRES = 25.4  # a program unit: the mill's programs are in inches
+EXACT_DIGITS = 4  # lines are compared in this vocabulary, for all networks
+MILLIMETRES = 25.4  # per program unit: the programs are in inches
 TOLERANCE = 0.5  # millimetres within which a decoded value counts as right
-LENGTHS = frozenset("XYZABCIJKRPQE")  # parameters that are lengths; feed and speed have no millimetres
+LENGTHS = frozenset("XYZABCIJKRPQE")  # parameters that are lengths, unlike feed and speed
 
 
 @dataclass(frozen=True, eq=False)
 class Forced:
-    """A teacher-forced pass over P target positions: gold token, and what each head says there.
+    """A teacher-forced pass over P target positions: gold token, and the best class of each head.
 
-    gold, type, command, param_type, param_value: (P,) int64; the last four are the heads' best classes, the
-    value's among those of the parameter that the line names before it. window, step: (P,) where each is.
+    gold, type, command, param_type, param_value: (P,) int64; the last four are the best classes of the
+    heads, values among those of the preceding parameter. window, step: (P,) place of each position.
     """
 
     gold: np.ndarray
@@ -37,8 +37,8 @@ def head_accuracies(
 ) -> dict[str, float]:
     """type_acc, command_acc, param_type_acc, param_value_acc, overall_acc and composite (see data.md).
 
-    An unknown token of the target is never right, unless `unknown_is_token`: then "special" is right for it,
-    as in the published evaluation. A head with nothing to say in this part counts as 1.
+    An unknown target token is never right. With `unknown_is_token`, "special" is right for it, as in the
+    published evaluation. A head that never applies counts as 1.
     """
     factors = vocabulary.factor_table[forced.gold]
     known = (forced.gold != UNK) | unknown_is_token
@@ -68,10 +68,10 @@ def head_accuracies(
 
 
 def value_errors(forced: Forced, vocabulary: Vocabulary, lines: Sequence[str]) -> dict[str, float]:
-    """value_mae (millimetres) and value_within_tol (share within 0.5 mm) of the lengths in the target lines.
+    """value_mae (millimetres) and value_within_tol (share within 0.5 mm) over the lengths in the lines.
 
     Args:
-        lines: the label line of each window, from which the true value is read before any bucketing.
+        lines: the label line of each window; it has the true values, without buckets.
     """
     errors = []
     numbers: dict[int, list[tuple[str, float] | None]] = {}
@@ -90,7 +90,7 @@ def value_errors(forced: Forced, vocabulary: Vocabulary, lines: Sequence[str]) -
 
 
 def exact_matches(decoded: Sequence[str], lines: Sequence[str]) -> np.ndarray:
-    """(windows,) bool: the decoded line equals the label token for token in the 4-digit vocabulary."""
+    """(windows,) bool: the decoded line equals the label, token by token, in the 4-digit vocabulary."""
     memory: dict[str, tuple[str, ...]] = {}
 
     def tokens(line: str) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def exact_matches(decoded: Sequence[str], lines: Sequence[str]) -> np.ndarray:
 
 
 def _numbers(line: str) -> list[tuple[str, float] | None]:
-    """Parallel to the line's tokens: letter and value at the value tokens, None elsewhere."""
+    """One entry per token of the line: letter and value at value tokens, None elsewhere."""
     out: list[tuple[str, float] | None] = []
     for word in canonical(line).split():
         if word[0] in "GMT":

@@ -1,4 +1,4 @@
-"""The network: sensor windows in, a line's tokens out, each token as four factors (type, command, …).
+"""The network: reads a window of sensors, writes the tokens of a line, each as four factors (type, …).
 
 Shapes: B windows, T rows, C channels, S memory vectors, L tokens, D width.
 """
@@ -17,18 +17,18 @@ from model.config import Config
 from model.dropout import Dropout
 
 MAX_TOKENS = 32  # positions of a line, BOS included
-SEGMENT_ROWS = 8  # rows of a mean in the summary
+SEGMENT_ROWS = 8  # rows per mean in the summary
 SUMMARY_TOKENS = 4
 SUMMARY_DROPOUT = 0.2
-FIRST_GAIN = 0.1  # of what an encoder layer adds (Touvron et al., 2021)
-STATISTICS = 6  # of each channel, see Encoder.statistics
-EDGE_ROWS = 8  # rows at either end of a segment whose mean is a statistic of its own
+FIRST_GAIN = 0.1  # initial LayerScale of encoder layers (Touvron et al., 2021)
+STATISTICS = 6  # per channel, see Encoder.statistics
+EDGE_ROWS = 8  # the means of the first and last rows of a segment are statistics
 
 
 class Attention(nn.Module):
-    """Multi-head scaled dot-product attention of x over `memory`, with keys and values that can be kept.
+    """Multi-head scaled dot-product attention of x over `memory`; keys and values can be cached.
 
-    Its weights have no dropout of their own: with it torch leaves its fused kernel, and the output has one.
+    The attention weights have no dropout: torch would not use its fused kernel. The output has dropout.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -44,7 +44,7 @@ class Attention(nn.Module):
         return self._split(key), self._split(value)
 
     def forward(self, x: Tensor, kept: tuple[Tensor, Tensor], *, causal: bool = False) -> Tensor:
-        """x (B, L, D) attends to the kept keys and values."""
+        """x (B, L, D) attends to the cached keys and values."""
         mixed = F.scaled_dot_product_attention(self._split(self.query(x)), *kept, is_causal=causal)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
@@ -59,7 +59,7 @@ def _feed_forward(width: int, dropout: float) -> nn.Sequential:
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and a feed-forward block, norms first, each let in little by little (LayerScale)."""
+    """Self-attention and feed-forward block, pre-norm, with LayerScale."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -78,20 +78,20 @@ class EncoderLayer(nn.Module):
 
 @dataclass(frozen=True)
 class LayerCache:
-    """What a decoder layer keeps of a window and of the tokens so far (keys and values)."""
+    """Keys and values of a decoder layer: of the window and of the tokens so far."""
 
     memory: tuple[Tensor, Tensor]
     tokens: tuple[Tensor, Tensor] | None
 
     def reorder(self, rows: Tensor) -> LayerCache:
-        """The cache of the rows `rows` (N,): for beams that were copied or dropped."""
+        """The cache of `rows` (N,), for beams that were copied or dropped."""
         keys, values = self.memory
         tokens = None if self.tokens is None else (self.tokens[0][rows], self.tokens[1][rows])
         return LayerCache((keys[rows], values[rows]), tokens)
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention over the tokens, attention over the memory, feed-forward, norms first."""
+    """Causal self-attention over the tokens, attention over the memory, feed-forward block, pre-norm."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -122,11 +122,11 @@ class DecoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Windows → memory: channel statistics and segment means through two wide layers, then attention.
+    """Window → memory: channel statistics and segment means through two wide layers, then attention.
 
-    Measured on the public recordings (select, one seed, 25 epochs): this reaches 80 % exact lines, the same
-    with a convolution over frames and attention over all of them 67 to 78 %: some 60 recordings are too few
-    to learn from rows what the statistics say outright, and a flat layer knows *when* in the window it was.
+    Measured on the public recordings (select, one seed, 25 epochs): this reaches 80 % exact lines. A
+    convolution over frames with attention over all frames reaches 67 to 78 %. Some 60 recordings are too few
+    to learn these statistics from rows, and a linear layer over segments knows the place in the window.
     """
 
     def __init__(self, config: Config, channels: int) -> None:
@@ -161,14 +161,14 @@ class Encoder(nn.Module):
         return self.norm(memory)
 
     def statistics(self, x: Tensor) -> Tensor:
-        """(B, segments · 6 · C): mean, deviation, least, greatest, mean of the first and last rows."""
+        """(B, segments · 6 · C): mean, deviation, minimum, maximum, means of first and last rows."""
         before, window, after = self.config.context_before, self.config.window, self.config.context_after
         parts = x.split([n for n in (before, window, after) if n], dim=1)
         out = []
         for part in parts:
             edge = min(EDGE_ROWS, part.shape[1])
             mean = part.mean(1)
-            # Over a middle dimension std() takes 20 times as long as this, aminmax() 3 times.
+            # Over a middle dimension, std() takes 20 times as long and aminmax() 3 times.
             deviation = (part - mean[:, None]).square_().mean(1).sqrt_()
             low, high = part.amin(1), part.amax(1)
             out += [mean, deviation, low, high, part[:, :edge].mean(1), part[:, -edge:].mean(1)]
@@ -176,7 +176,7 @@ class Encoder(nn.Module):
 
 
 def row_means(x: Tensor, rows: int) -> Tensor:
-    """(B, T, C) → (B, ceil(T / rows), C): means of `rows` rows; the last row is repeated to fill the last."""
+    """(B, T, C) → (B, ceil(T / rows), C): means of `rows` rows; the last mean is padded with the last row."""
     missing = -x.shape[1] % rows
     if missing:
         x = torch.cat([x, x[:, -1:].expand(-1, missing, -1)], dim=1)
@@ -184,7 +184,7 @@ def row_means(x: Tensor, rows: int) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """Tokens so far → hidden states, from which the four heads read the factors of the next token."""
+    """Tokens so far → logits of the four heads for the next token."""
 
     def __init__(self, config: Config, head_sizes: Mapping[str, int], tokens: int) -> None:
         super().__init__()
@@ -210,11 +210,11 @@ class Decoder(nn.Module):
         return self._logits(x)
 
     def begin(self, memory: Tensor) -> list[LayerCache]:
-        """The caches of no tokens yet."""
+        """The caches before the first token."""
         return [LayerCache(layer.across.keys_values(memory), None) for layer in self.layers]
 
     def step(self, caches: list[LayerCache], tokens: Tensor) -> tuple[dict[str, Tensor], list[LayerCache]]:
-        """tokens (N,), the newest of each row → logits {head: (N, classes)} of the next, and new caches."""
+        """tokens (N,), the last of each row → logits {head: (N, classes)} of the next one, new caches."""
         so_far = 0 if caches[0].tokens is None else caches[0].tokens[0].shape[2]
         x = (self.embed(tokens) + self.place[so_far])[:, None]
         new = []
@@ -229,7 +229,7 @@ class Decoder(nn.Module):
 
 
 class Network(nn.Module):
-    """Encoder, decoder, and the heads of the auxiliary losses that have a weight."""
+    """Encoder, decoder, and heads for the auxiliary losses that have a weight."""
 
     def __init__(
         self,
@@ -257,7 +257,7 @@ class Network(nn.Module):
         return self.encoder(x)
 
     def embedding(self, memory: Tensor) -> Tensor:
-        """(B, S, D) → (B, D): one vector a window, for the auxiliary losses."""
+        """(B, S, D) → (B, D): one vector per window, for the auxiliary losses."""
         return memory.mean(1)
 
     def operation_logits(self, memory: Tensor) -> Tensor:
@@ -265,12 +265,12 @@ class Network(nn.Module):
         return self.operation(self.embedding(memory))
 
     def reconstruct(self, memory: Tensor, time: int) -> Tensor:
-        """(B, S, D) → the means of segments that the window had, repeated to (B, time, C)."""
+        """(B, S, D) → predicted segment means of the window, repeated to (B, time, C)."""
         assert self.rows is not None, "made when reconstruction has a weight"
         segments = self.rows(memory.flatten(1)).unflatten(1, (self.encoder.segments, -1))
         return segments.repeat_interleave(SEGMENT_ROWS, dim=1)[:, :time]
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Trained numbers."""
+    """The number of trained parameters."""
     return sum(p.numel() for p in network.parameters())

@@ -14,17 +14,17 @@ SGD_MOMENTUM = 0.9
 
 
 def make_optimizer(network: nn.Module, config: Config) -> torch.optim.Optimizer:
-    """AdamW, Adam or SGD (Nesterov, momentum 0.9) for the parameters of `network` that want a gradient.
+    """AdamW, Adam or SGD (Nesterov, momentum 0.9) for the trainable parameters of `network`.
 
-    Weight decay acts on matrices and kernels alone: norms, biases and other vectors have none. For adamw it
-    is decoupled (Loshchilov & Hutter, 2019); for adam and sgd it is part of the gradient.
+    Only matrices and kernels have weight decay; norms, biases and other vectors have none. It is decoupled
+    for adamw (Loshchilov & Hutter, 2019) and part of the gradient for adam and sgd.
     """
     wanted = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in wanted if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in wanted if p.ndim < 2], "weight_decay": 0.0},
     ]
-    fused = all(p.device.type in ("cpu", "cuda") for p in wanted)  # one kernel for all parameters of a group
+    fused = all(p.device.type in ("cpu", "cuda") for p in wanted)  # one kernel per group
     match config.optimizer:
         case "adamw":
             return torch.optim.AdamW(groups, lr=config.learning_rate, fused=fused)
@@ -37,16 +37,16 @@ def make_optimizer(network: nn.Module, config: Config) -> torch.optim.Optimizer:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Gives every parameter group the learning rate of the step to come."""
+    """Sets the learning rate of all parameter groups."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 @torch.no_grad()
 def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
-    """Scales all gradients so that their common norm is at most `limit`; returns the norm before.
+    """Scales all gradients so that their total norm is at most `limit`; returns the norm before.
 
-    As torch.nn.utils.clip_grad_norm_, which takes three times as long on a CPU: it multiplies always.
+    torch.nn.utils.clip_grad_norm_ always multiplies and takes three times as long on a CPU.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = [g.reshape(-1) for g in gradients]
@@ -59,8 +59,8 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
 class WeightAverage:
     """An exponential moving average of a network's weights (Polyak & Juditsky, 1992).
 
-    The decay grows with the steps, min(decay, (1 + n) / (10 + n)), so that the first steps of a short run
-    are forgotten. Buffers are not averaged.
+    The decay grows with the number of steps n, min(decay, (1 + n) / (10 + n)), so that short runs forget
+    their first steps. Buffers are not averaged.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -71,7 +71,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes the weights as they are after a step into the average."""
+        """Adds the current weights to the average; called after each step."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         live: list[Tensor] = [p.detach() for p in self._live]
@@ -79,7 +79,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Inside the block the network has the averaged weights; after it, its own again."""
+        """The network has the averaged weights inside the block, and its own again after it."""
         self._swap()
         try:
             yield

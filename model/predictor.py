@@ -1,6 +1,6 @@
-"""A trained run as something that decodes: windows of any recording in, the next token's logits out.
+"""Loads a trained run for decoding: takes windows of recordings, returns the logits of the next token.
 
-`ensemble.predictor` has the same methods for several runs at once; decoders know only these.
+`ensemble.predictor` has the same methods for several runs. Decoders use only these methods.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tuner.base.run_folder import CONFIG
 
 @dataclass(frozen=True, eq=False)
 class LoadedWindows:
-    """Windows of one set of recordings with what is needed to cut them (see `RunPredictor.windows`)."""
+    """Windows of some recordings and the rows to cut them from; see `RunPredictor.windows`."""
 
     windows: Windows
     source: RowSource
@@ -54,13 +54,13 @@ class Memory:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What decoding keeps between tokens, a row for each window or beam."""
+    """The decoder state between two tokens, one row per window or beam."""
 
     caches: list[LayerCache]
 
 
 class RunPredictor:
-    """The network of a run folder (or of a bundle's member), ready to decode."""
+    """The network of a run folder or of a member of a bundle, ready to decode."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class RunPredictor:
         """Reads config, vocabulary, scaler and weights of a run folder.
 
         Raises:
-            InputError: a file is missing, torn, or does not belong to the others.
+            InputError: a file is missing or torn, or does not fit the others.
         """
         config = _read(folder / CONFIG, Config.from_dict)
         vocabulary = _read(folder / VOCABULARY, Vocabulary.from_json)
@@ -114,19 +114,19 @@ class RunPredictor:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The channels that a recording must be laid out in (`Recordings.from_files(channels=…)`)."""
+        """The channels that recordings must have, in order (`Recordings.from_files(channels=…)`)."""
         return self.scaler.channels
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """The operations that the network tells apart, in the order of its logits."""
+        """The operations that the network knows, in the order of its logits."""
         return self.scaler.operations
 
     def windows(self, data: Recordings, which: Sequence[int] | None = None) -> LoadedWindows:
-        """The windows of the recordings `which` (default all), scaled, and moved by each one's delay.
+        """The windows of the recordings `which` (default: all), scaled, with the delay of each corrected.
 
         Raises:
-            InputError: `data` is not laid out in this predictor's channels.
+            InputError: `data` has other channels than this predictor.
         """
         config = self.config
         windows = find_windows(data, window=config.window, stride=config.stride, which=which)
@@ -136,7 +136,7 @@ class RunPredictor:
 
     @torch.inference_mode()
     def encode(self, loaded: LoadedWindows, index: np.ndarray) -> Memory:
-        """Encodes the windows at `index` (B,), once: every beam and step reads the memory."""
+        """Encodes the windows at `index` (B,). All beams and steps share the result."""
         x, _ = loaded.source.windows(loaded.windows, index)
         return Memory(self.network.encode(x.to(self.device)))
 
@@ -147,7 +147,7 @@ class RunPredictor:
 
     @torch.inference_mode()
     def begin(self, memory: Memory) -> State:
-        """A row for each window, no token yet; the first `advance` takes BOS."""
+        """The state before the first token, one row per window. Pass BOS to the first `advance`."""
         return State(self.network.decoder.begin(memory.encoded))
 
     @torch.inference_mode()
@@ -158,7 +158,7 @@ class RunPredictor:
 
     @torch.inference_mode()
     def reorder(self, state: State, rows: Tensor) -> State:
-        """The state of the rows `rows` (M,), which may repeat or leave out rows."""
+        """The state of `rows` (M,), in that order; rows may repeat or be left out."""
         return State([cache.reorder(rows.to(self.device)) for cache in state.caches])
 
 
@@ -166,7 +166,7 @@ T = TypeVar("T")
 
 
 def _read(path: Path, parse: Callable[[dict[str, Any]], T]) -> T:
-    """What `parse` makes of a JSON file; its InputError gets the file's name."""
+    """Parses a JSON file with `parse`; adds the file name to its InputError."""
     content = read_object(path)
     try:
         return parse(content)
@@ -175,7 +175,7 @@ def _read(path: Path, parse: Callable[[dict[str, Any]], T]) -> T:
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a run; InputError when there are none, or torn or not finite ones."""
+    """The tensors of a run; InputError if they are missing, torn or not finite."""
     path = folder / WEIGHTS
     try:
         tensors = load_file(path)

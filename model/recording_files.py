@@ -1,7 +1,8 @@
-"""Recordings as CSV files: finding them, and turning one into arrays.
+"""Finds CSV recordings and reads them into arrays.
 
-A recording is a `.csv` or `.csv.gz` with a row every ~0.26 s: columns `board.Channel` of the sensor boards,
-motor currents (`spindle`, `x_motor` …), the controller's state and `gcode_string`, the line being executed.
+A recording is a `.csv` or `.csv.gz` with a row every ~0.26 s. Its columns are `board.Channel` of the sensor
+boards, motor currents (`spindle`, `x_motor` …), the state of the controller, and `gcode_string`, the line in
+execution.
 """
 
 from __future__ import annotations
@@ -33,16 +34,15 @@ LONGEST_LINE = 1000  # characters; controllers take 256
 LARGEST_RATIO, UNSUSPICIOUS = (
     200,
     64 * 2**20,
-)  # a CSV shrinks to a fifth; a file made to fill memory, to 1/1000
-FROZEN_ROWS = 20  # rows in which no channel changes at all, up to the last: the boards had stopped sending
+)  # a CSV compresses to a fifth; a zip bomb, to 1/1000
+FROZEN_ROWS = 20  # last rows without any change in any channel: the boards had stopped sending
 
 
 @dataclass(frozen=True)
 class RecordingFile:
-    """One recording in memory: `rows` rows that have a line, `channels` in the order of the file.
+    """One recording in memory: its rows that have a line, `channels` in the order of the file.
 
-    `lines` holds the canonical line of each row ("" in a file without lines); `position` is NaN where the
-    file has none.
+    `lines`: the canonical line of each row, "" in a file without lines. `position`: NaN if the file has none.
     """
 
     name: str
@@ -52,13 +52,13 @@ class RecordingFile:
     position: np.ndarray  # (rows, 3) float32, millimetres
     lines: tuple[str, ...]
     dropped_rows: int = 0
-    filled_cells: int = 0  # empty or infinite sensor cells that took the value before them
+    filled_cells: int = 0  # empty or infinite sensor cells, filled with the value before
     runs: int = 1
     frozen_rows: int = 0
 
     @property
     def operation(self) -> str:
-        """The name up to `_NNN`: which kind of cut this is."""
+        """The operation: the name up to `_NNN`."""
         return operation_of(self.name)
 
 
@@ -69,13 +69,8 @@ def operation_of(name: str) -> str:
 
 
 def is_sensor(column: str) -> bool:
-    """Whether a column is a sensor's: `board.Channel` or a motor current, never the controller's state."""
+    """Whether a column is a sensor: `board.Channel` or a motor current, but not the controller state."""
     return column in MOTORS or _SENSOR.fullmatch(column) is not None
-
-
-def board_of(channel: str) -> str:
-    """`frame_r2.Ax` → `frame_r2`; the motor currents are one board, `motors`."""
-    return channel.partition(".")[0] if "." in channel else "motors"
 
 
 def name_of(path: Path) -> str:
@@ -84,10 +79,10 @@ def name_of(path: Path) -> str:
 
 
 def find_recordings(sources: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """The recordings among files and in folders (also nested ones), by name, and the files that are none.
+    """All recordings in files and (nested) folders, sorted by name, and the other files.
 
     Raises:
-        InputError: a source that does not exist or is no CSV, an empty folder, two recordings of one name.
+        InputError: a source is missing or not a CSV, a folder is empty, or two recordings have the same name.
     """
     found: list[Path] = []
     others: list[Path] = []
@@ -120,10 +115,10 @@ def find_recordings(sources: Iterable[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def read_recording(path: Path, *, require_lines: bool = True) -> RecordingFile:
-    """Reads one recording; rows without a line are dropped and counted when lines are required.
+    """Reads one recording. If lines are required, rows without one are dropped and counted.
 
     Raises:
-        InputError: unreadable, cut off, no CSV, no lines, no sensor column, a cell that is no number.
+        InputError: unreadable, cut off, not a CSV, no lines, no sensor column, or a cell is not a number.
     """
     table = _read_table(path)
     return from_table(
@@ -134,7 +129,7 @@ def read_recording(path: Path, *, require_lines: bool = True) -> RecordingFile:
 def from_table(
     table: pl.DataFrame, *, name: str, source: str, where: str, require_lines: bool = True
 ) -> RecordingFile:
-    """A recording from its table (sensors as float32); `where` names it in errors. See `read_recording`."""
+    """A recording from a table (sensors as float32); errors name it `where`. See `read_recording`."""
     channels = tuple(column for column in table.columns if is_sensor(column))
     if not channels:
         raise InputError(f"{where}: not a recording: no sensor column (expected names like 'frame_r2.Ax')")
@@ -171,7 +166,7 @@ def from_table(
 
 
 def _spelled(text: str, where: str) -> str:
-    """The canonical line; InputError for what no controller takes for one, before work goes into it."""
+    """The canonical line; InputError for text that no controller would accept as a line."""
     if len(text) > LONGEST_LINE:
         raise InputError(
             f"{where}: a line of {len(text):,} characters, longer than {LONGEST_LINE}: '{text[:20]}…'"
@@ -184,11 +179,11 @@ def _spelled(text: str, where: str) -> str:
 
 
 def count_runs(line_numbers: Sequence[int | None]) -> int:
-    """How often the program was run in one recording, from the controller's line number in each row.
+    """How often the program was run in one recording, from the line number in each row.
 
-    A run has ended when the number falls back by more than half of the program after at least half of the
-    recording's distinct lines were seen. (A recording may open with rows of the program before it or of lines
-    that are only queued, and the controller's clock is no help: in one file it lacks the hour.)
+    A run ends when the number falls by more than half of the program after at least half of the distinct
+    lines were seen. (A recording may start with rows of the previous program or of queued lines. The clock of
+    the controller does not help: in one file it lacks the hour.)
     """
     numbers = [number for number in line_numbers if number is not None]
     if not numbers:
@@ -207,7 +202,7 @@ def _looks_like_recording(path: Path) -> bool:
 
 
 def _read_table(path: Path) -> pl.DataFrame:
-    """Sensors and position as float32, the rest as text; every way to be broken becomes one line."""
+    """Sensors and position as float32, the rest as text; any error becomes an InputError of one line."""
     content = _content(path)
     try:
         header = content[: content.find(b"\n") + 1] or content
@@ -238,7 +233,7 @@ def _content(path: Path) -> bytes:
 
 
 def _unzipped(path: Path) -> bytes:
-    """The content of a .gz; InputError as soon as it grows beyond all measure."""
+    """The content of a .gz; InputError as soon as it is suspiciously large."""
     limit = max(UNSUSPICIOUS, LARGEST_RATIO * path.stat().st_size)
     parts, size = [], 0
     with gzip.open(path) as file:
@@ -262,7 +257,7 @@ def _name_bad_cell(text: pl.DataFrame, numeric: Iterable[str], path: Path) -> No
 
 
 def _numbers(table: pl.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray, int]:
-    """(rows, columns) float32, how many missing cells were filled; a column without a value stays NaN."""
+    """(rows, columns) float32 and the number of filled cells; a column without any value stays NaN."""
     values = table.select(columns).to_numpy()
     missing = ~np.isfinite(values)
     some = missing.any(axis=0) & ~missing.all(axis=0)
@@ -287,7 +282,7 @@ def _line_numbers(table: pl.DataFrame) -> list[int | None]:
 
 
 def _frozen(signals: np.ndarray) -> int:
-    """Length of the last stretch of rows in which nothing changes, if it is long enough to mean something."""
+    """The number of last rows in which nothing changes; 0 if fewer than `FROZEN_ROWS`."""
     changes = np.flatnonzero((signals[1:] != signals[:-1]).any(axis=1))
     still = len(signals) - 1 - (int(changes[-1]) + 1 if len(changes) else 0)
     return still if still >= FROZEN_ROWS else 0

@@ -1,4 +1,4 @@
-"""A data set of recordings: one matrix of signals that every agent maps, and a manifest of what it holds.
+"""A data set of recordings: a manifest, and one matrix of signals that all agents memory-map.
 
 `data/<name>/` holds `manifest.json`, `signals.npy` (rows, channels), `present.npy` (recordings, channels),
 `position.npy` (rows, 3), `line_ids.npy` (rows,) and `lines.json`. `model.importing` writes it.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.data_layout import NO_LINE, Layout, Recording
 from tuner.base.errors import InputError
 from tuner.base.files import read_json, read_object
 
@@ -24,38 +25,11 @@ FORMAT = 1
 MANIFEST, LINES = "manifest.json", "lines.json"
 SIGNALS, PRESENT, POSITION, LINE_IDS = "signals.npy", "present.npy", "position.npy", "line_ids.npy"
 SIMULATOR = "simulator"
-NO_LINE = -1  # line id of a row whose line is not known (a recording to be decoded)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One recording of a data set: rows `start` to `start + rows` of its arrays.
-
-    `frozen_rows` of the last rows repeat one value in every channel: the boards had stopped sending.
-    `runs` > 1: the program was run more than once, one after the other.
-    """
-
-    name: str
-    operation: str
-    start: int
-    rows: int
-    boards: tuple[str, ...]
-    dropped_rows: int = 0
-    filled_cells: int = 0
-    runs: int = 1
-    frozen_rows: int = 0
-    source: str = ""
-
-    @property
-    def live(self) -> slice:
-        """Its rows in the data set in which the boards were sending; all of them if none ever did."""
-        rows = self.rows - self.frozen_rows
-        return slice(self.start, self.start + (rows or self.rows))
 
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """A data set; the arrays of a loaded one are read-only memory maps."""
+    """A data set. If loaded from disk, its arrays are read-only memory maps."""
 
     name: str
     folder: Path | None
@@ -65,7 +39,7 @@ class Recordings:
     boards: tuple[str, ...]
     signals: np.ndarray  # (rows, channels) float32; 0 where the channel is absent
     present: np.ndarray  # (recordings, channels) bool
-    position: np.ndarray  # (rows, 3) float32 millimetres; NaN where a file has none
+    position: np.ndarray  # (rows, 3) float32 millimetres; NaN if the file has none
     line_ids: np.ndarray  # (rows,) int32 into `lines`
     lines: tuple[str, ...]
     recordings: tuple[Recording, ...]
@@ -75,7 +49,7 @@ class Recordings:
         """Maps the data set in `folder`.
 
         Raises:
-            InputError: there is none, or a part of it is missing, of another size, or not as it was written.
+            InputError: there is none, or a file of it is missing, has another size, or is damaged.
         """
         folder = Path(folder)
         if not (folder / MANIFEST).is_file():
@@ -123,10 +97,10 @@ class Recordings:
     def from_files(
         cls, paths: Iterable[Path], *, channels: Sequence[str] | None = None, require_lines: bool = False
     ) -> Recordings:
-        """Recordings in memory, for decoding; with `channels`, in just these columns (absent ones masked).
+        """Recordings in memory, for decoding. With `channels`: only these columns, absent ones masked.
 
         Raises:
-            InputError: as `read_recording`; also when a file has none of `channels`.
+            InputError: see `read_recording`; also if a file has none of `channels`.
         """
         from model.recording_files import find_recordings, read_recording
 
@@ -143,9 +117,7 @@ class Recordings:
     def from_memory(
         cls, files: Sequence[RecordingFile], *, channels: Sequence[str] | None = None, name: str = "memory"
     ) -> Recordings:
-        """A data set of recordings that are in memory, without writing it."""
-        from model.data_layout import Layout
-
+        """A data set of recordings in memory; nothing is written."""
         layout = Layout.of(files, channels)
         signals = np.concatenate([layout.signals_of(file) for file in files])
         return cls(
@@ -165,18 +137,16 @@ class Recordings:
 
     @cached_property
     def operations(self) -> tuple[str, ...]:
-        """The operations that occur, by name."""
+        """The operations in the data set, sorted."""
         return tuple(sorted({recording.operation for recording in self.recordings}))
 
     @property
     def rows(self) -> int:
-        """Rows of all recordings."""
+        """The number of rows of all recordings."""
         return len(self.line_ids)
 
     def recomputed_hash(self) -> str:
-        """The content hash that the arrays have: `content_hash`, unless somebody changed them."""
-        from model.data_layout import Layout
-
+        """The content hash of the arrays; differs from `content_hash` if they were changed."""
         layout = Layout(
             channels=self.channels,
             boards=self.boards,
@@ -187,29 +157,6 @@ class Recordings:
             lines=self.lines,
         )
         return layout.content_hash([self.signals])
-
-
-def default_data(root: Path = Path("data")) -> Path:
-    """The data set to use when none is named: the only imported one, else the simulator's (made when absent).
-
-    Raises:
-        InputError: several are imported, so one must be named.
-    """
-    imported = [
-        manifest.parent
-        for manifest in sorted(root.glob(f"[!.]*/{MANIFEST}"))  # not what a killed import left behind
-        if read_json(manifest).get("kind") != SIMULATOR
-    ]
-    if len(imported) > 1:
-        raise InputError(f"several data sets: {', '.join(map(str, imported))}; name one with --data")
-    if imported:
-        return imported[0]
-    simulated = root / SIMULATOR
-    if not (simulated / MANIFEST).is_file():
-        from model.simulator import synthesize
-
-        synthesize(simulated)
-    return simulated
 
 
 def _lines(path: Path) -> tuple[str, ...]:

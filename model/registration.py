@@ -1,10 +1,10 @@
-"""Registration in time: how many rows the sensors of a recording come after its G-code lines.
+"""Registration in time: finds by how many rows the sensors of a recording lag behind its G-code lines.
 
-Boards and controller write their own clocks. In the recordings of one operation the sensor streams repeat
-each other almost exactly, but 0 to 60 rows later or earlier against the controller, a different number in
-each recording and the same for all of its boards. A window of a late recording therefore shows the machine
-several lines before the one it is labelled with. One whole number a recording, found from its sensors alone
-by cross-correlation with the recordings of `train`, undoes that; neither lines nor position are read.
+Boards and controller have their own clocks. In the recordings of one operation the sensor streams are almost
+the same, but shifted against the controller by up to 60 rows. The shift differs between recordings and is the
+same for all boards of one. A window of a late recording therefore shows the machine several lines before the
+line of its label. Registration corrects this by one whole number of rows per recording. It is found by
+cross-correlation of the sensors with the recordings of `train`; lines and position are not used.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from scipy.ndimage import uniform_filter1d
 
 from model.recordings import Recordings
 
-MAX_DELAY = 80  # rows searched to either side
+MAX_DELAY = 80  # rows searched in both directions
 SMOOTH_ROWS = 5
-TREND_ROWS = 201  # slower changes (warming up, drift) say nothing of the clock
-ROUNDS = 4  # of aligning to the mean of the others
-FEW = 3  # recordings, below which an operation looks for another one's template
-RESEMBLES = 0.2  # mean correlation over channels
-TEMPLATE_CHANNELS = 96  # the channels that repeat best are kept
+TREND_ROWS = 201  # slower changes (warm-up, drift) are removed
+ROUNDS = 4  # of alignment to the mean of the others
+FEW = 3  # an operation with fewer recordings tries the templates of others
+RESEMBLES = 0.2  # least mean correlation over channels to use such a template
+TEMPLATE_CHANNELS = 96  # only the channels that repeat best are kept
 
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """A template for each operation that needs one: the mean of its aligned train recordings.
+    """The templates of the operations: the mean of their aligned train recordings.
 
-    templates: (templates, rows, channels) float32, row 0 is `MAX_DELAY` rows before a recording's start;
-    0 in the channels that were not kept.
+    templates: (templates, rows, channels) float32, row 0 is `MAX_DELAY` rows before the start of a
+    recording; 0 in channels that were not kept.
     """
 
     templates: np.ndarray
@@ -41,11 +41,11 @@ class Registration:
     def fit(cls, data: Recordings, train: Sequence[int]) -> tuple[Registration, dict[int, int]]:
         """Aligns the train recordings of each operation with each other.
 
-        An operation of few recordings is registered against the others' templates where it resembles one
-        (a damaged part is cut by the same program as a whole one), and has a template of its own elsewhere.
+        An operation with few recordings uses the template of another operation if it is similar enough (a
+        damaged part is cut by the same program as a good one), else its own.
 
         Returns:
-            the registration, and the delay in rows of each train recording (the median of an operation is 0).
+            the registration, and the delay in rows of each train recording (median 0 per operation).
         """
         groups: dict[str, list[int]] = {}
         for i in train:
@@ -66,11 +66,11 @@ class Registration:
         return cls(np.stack(templates)), delays
 
     def delay(self, data: Recordings, recording: int) -> int:
-        """The delay in rows of a recording against the template that it resembles most."""
+        """The delay in rows of a recording against the most similar template."""
         return _best(shape_of(data, recording), self.templates)[1]
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Compact: templates in float16 at the channels that any uses, which those are, of how many."""
+        """Compact arrays: float16 templates of the used channels, their indices, the number of channels."""
         used = np.flatnonzero(self.templates.any(axis=(0, 1)))
         return {
             "channels": used,
@@ -88,7 +88,7 @@ class Registration:
 
 
 def shape_of(data: Recordings, recording: int) -> np.ndarray:
-    """(rows, channels) float32: smoothed, without trend, each channel of unit variance; 0 where absent."""
+    """(rows, channels) float32: smoothed, detrended, unit variance per channel; 0 for absent channels."""
     x = np.asarray(data.signals[data.recordings[recording].live], dtype=np.float32)
     x = uniform_filter1d(x, SMOOTH_ROWS, axis=0, mode="nearest")
     x -= uniform_filter1d(x, TREND_ROWS, axis=0, mode="nearest")
@@ -98,7 +98,7 @@ def shape_of(data: Recordings, recording: int) -> np.ndarray:
 
 
 def _best(shape: np.ndarray, templates: Sequence[np.ndarray] | np.ndarray) -> tuple[float, int]:
-    """The highest correlation with any template, and the delay at which it is reached."""
+    """The highest correlation with any template, and its delay."""
     lags = np.arange(0, 2 * MAX_DELAY + 1)
     best, found = -np.inf, 0
     for template in templates:
@@ -112,7 +112,7 @@ def _best(shape: np.ndarray, templates: Sequence[np.ndarray] | np.ndarray) -> tu
 def _correlation(shape: np.ndarray, reference: np.ndarray, *, lags: np.ndarray) -> np.ndarray:
     """(lags,) mean over channels of the correlation of `reference[t + lag]` with `shape[t]`.
 
-    One inverse transform serves all channels, because the mean over channels is taken of the spectra.
+    The mean over channels is taken of the spectra, so one inverse transform is enough.
     """
     used = np.flatnonzero(shape.any(axis=0) & reference.any(axis=0))
     if len(used) == 0:
@@ -141,10 +141,10 @@ def _align(shapes: dict[int, np.ndarray]) -> dict[int, int]:
             product = np.einsum("fc,fc->f", spectra[names[a]], spectra[names[b]].conj(), optimize=True)
             lag[a, b] = lags[irfft(product, size)[lags].argmax()]
             lag[b, a] = -lag[a, b]
-    # The recording whose lags against all others agree best with the lags between those others is the ruler.
+    # The reference is the recording whose lags agree best with the lags between the others.
     wrong = [np.abs(lag - (lag[:, r][:, None] - lag[:, r][None, :])).sum() for r in range(len(names))]
     delay = lag[:, int(np.argmin(wrong))].copy()
-    for _ in range(10):  # then each in turn goes where the median of the others puts it
+    for _ in range(10):  # then each in turn moves to the median of what the others say
         before = delay.copy()
         for a in range(len(names)):
             delay[a] = np.median(np.delete(delay + lag[a], a))
@@ -155,7 +155,7 @@ def _align(shapes: dict[int, np.ndarray]) -> dict[int, int]:
 
 
 def _template(shapes: dict[int, np.ndarray], delay: dict[int, int], rows: int) -> np.ndarray:
-    """(rows, channels) mean of the aligned shapes in the channels that repeat best."""
+    """(rows, channels) mean of the aligned shapes, in the channels that repeat best."""
     channels = next(iter(shapes.values())).shape[1]
     total = np.zeros((rows, channels), dtype=np.float32)
     count = np.zeros((rows, channels), dtype=np.float32)
@@ -166,7 +166,7 @@ def _template(shapes: dict[int, np.ndarray], delay: dict[int, int], rows: int) -
         count[start:stop] += shape.any(axis=0)
     mean = total / np.maximum(count, 1)
     common = count.max(axis=0) >= 0.5 * len(shapes)
-    repeats = np.where(common, mean.std(axis=0), 0)  # the mean of what does not repeat is flat
+    repeats = np.where(common, mean.std(axis=0), 0)  # the mean of a channel that does not repeat is flat
     kept = np.argsort(-repeats, kind="stable")[:TEMPLATE_CHANNELS]
     out = np.zeros_like(mean)
     out[:, kept] = mean[:, kept]

@@ -1,4 +1,4 @@
-"""Batches of windows cut from the shared arrays by index: no copy of the data set, no loop over windows."""
+"""Cuts batches of windows from the memory-mapped arrays by index: no copy, no loop over windows."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from model.windows import Windows
 class RowSource:
     """Scaled windows of one data set, as the network reads them.
 
-    A window is labelled by its `config.window` rows. What the network sees starts `config.context_before`
-    rows earlier and ends `config.context_after` rows later, all of it moved by the recording's delay; rows
-    beyond the ends of a recording repeat its first or last row.
+    A window has `config.window` rows, which give its label. The network also sees `config.context_before`
+    rows before and `config.context_after` rows after it, all moved by the delay of the recording. Rows beyond
+    the ends of a recording repeat its first or last row.
 
     Args:
-        delays: rows by which each recording's sensors come late, by index; missing ones count as 0.
+        delays: rows by which the sensors of each recording lag, by index; missing ones are 0.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class RowSource:
 
     @property
     def channels(self) -> int:
-        """Width of a row as the network sees it."""
+        """The number of input channels of the network."""
         return self.offset.shape[1] + (POSITION_FEATURES if self.position is not None else 0)
 
     def batch(self, start: Tensor, recording: Tensor) -> tuple[Tensor, Tensor]:
         """Windows at rows `start` (batch,) of the recordings `recording` (batch,), both int64.
 
         Returns:
-            x (batch, time, channel) float32 and present (batch, channel) bool, both the caller's to change.
+            x (batch, time, channel) float32 and present (batch, channel) bool; the caller may change both.
         """
         flat = self._rows(start + self.delay[recording], recording)
         row = flat.view(len(start), -1)
@@ -62,14 +62,14 @@ class RowSource:
         x.sub_(self.offset[recording][:, None]).mul_(self.factor[recording][:, None]).clamp_(-CLIP, CLIP)
         present = self.present[recording]
         if self.position is not None:
-            # The controller's own clock: what it says of a row is not late.
+            # The position has the clock of the controller: it has no delay.
             position = self.position.index_select(0, self._rows(start, recording))
             x = torch.cat([x, position.view(*row.shape, -1)], dim=2)
             present = torch.cat([present, present.new_ones(len(present), POSITION_FEATURES)], dim=1)
         return x, present
 
     def _rows(self, start: Tensor, recording: Tensor) -> Tensor:
-        """(batch · time,) rows seen from `start` (batch,), kept inside each window's recording."""
+        """(batch · time,) rows seen from `start` (batch,), clipped to the recording."""
         row = start[:, None] + self.seen
         first, last = self.first[recording][:, None], self.last[recording][:, None]
         return torch.minimum(torch.maximum(row, first), last).flatten()
@@ -80,15 +80,15 @@ class RowSource:
         return self.batch(start, torch.from_numpy(windows.recording[index]))
 
 
-POSITION_WAVES = (64.0, 16.0, 4.0, 1.0)  # millimetres: from the size of the bed to a tool's step-over
+POSITION_WAVES = (64.0, 16.0, 4.0, 1.0)  # millimetres: from the size of the bed to the step-over of a tool
 POSITION_FEATURES = 3 * (1 + 2 * len(POSITION_WAVES))
 
 
 def position_features(position: np.ndarray) -> np.ndarray:
-    """(rows, 3) millimetres → (rows, POSITION_FEATURES) float32: itself, and sines at several wavelengths.
+    """(rows, 3) millimetres → (rows, POSITION_FEATURES) float32: the position, and sines of it.
 
-    Values of lines differ by fractions of a millimetre on a bed of 160: one linear input could not tell them
-    apart (Fourier features: Tancik et al., 2020). Unknown positions are 0.
+    Values differ by fractions of a millimetre on a bed of 160 mm; one linear input cannot separate them
+    (Fourier features: Tancik et al., 2020). Unknown positions are 0.
     """
     angle = 2 * np.pi * position[:, :, None] / np.array(POSITION_WAVES, dtype=np.float32)
     features = np.concatenate(
@@ -100,14 +100,14 @@ def position_features(position: np.ndarray) -> np.ndarray:
 def delays_of(
     data: Recordings, registration: Registration | None, which: Sequence[int] | None = None
 ) -> dict[int, int]:
-    """The delay of each recording, found from its sensors; all 0 without a registration."""
+    """The delay of each recording, found from its sensors; {} without a registration."""
     if registration is None:
         return {}
     return {i: registration.delay(data, i) for i in (range(len(data.recordings)) if which is None else which)}
 
 
 def _as_tensor(array: np.ndarray) -> Tensor:
-    """A tensor over the memory of `array`, which may be a read-only map: nothing here writes to it."""
+    """A tensor that shares the memory of `array`, a possibly read-only map; nothing here writes to it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(np.asarray(array))

@@ -1,7 +1,7 @@
-"""What a training run adds to its run folder."""
+"""The names of the files that a training run adds to its run folder."""
 
 WEIGHTS = "model.safetensors"
 VOCABULARY = "vocabulary.json"
 SCALER = "scaler.json"
 PREDICTIONS = "predictions"
-PARTS = ("select", "calibrate", "test")  # the parts whose predictions a run keeps
+PARTS = ("select", "calibrate", "test")  # parts whose predictions are kept

@@ -1,4 +1,4 @@
-"""From raw rows to the network's input: each channel about 0, about 1, absent channels 0."""
+"""Scales raw rows for the network: mean about 0, deviation about 1, absent channels 0."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ import numpy as np
 from model.recordings import Recordings
 from tuner.base.errors import InputError
 
-CLIP = 6.0  # standard deviations; what is beyond is a glitch of a board
+CLIP = 6.0  # standard deviations; larger values are glitches of a board
 
 
 @dataclass(frozen=True)
 class Scaler:
-    """Statistics of `train` and how a recording's channels are centred.
+    """Statistics of `train`, and how the channels of a recording are centred.
 
-    normalization: "global" centres on the mean of train, "recording" on the recording's own mean and
-    deviation (offsets differ between recordings), "prefix" on the mean of its first `prefix_rows` rows (what
-    a live system can do).
-    mean, deviation: of each channel over train; within: median over train recordings of the deviation inside
-    one recording.
+    normalization: "global" uses the mean of train; "recording" the mean and deviation of the recording itself
+    (offsets differ between recordings); "prefix" the mean of its first `prefix_rows` rows (possible live).
+    mean, deviation: per channel over train. within: median over train recordings of the deviation within one
+    recording.
     """
 
     channels: tuple[str, ...]
@@ -35,7 +34,7 @@ class Scaler:
 
     @classmethod
     def fit(cls, data: Recordings, train: Sequence[int], *, normalization: str, prefix_rows: int) -> Scaler:
-        """From the train recordings alone."""
+        """Fits the statistics on the train recordings only."""
         means, deviations, weights = [], [], []
         for i in train:
             r = data.recordings[i]
@@ -63,11 +62,11 @@ class Scaler:
         )
 
     def offsets(self, data: Recordings) -> tuple[np.ndarray, np.ndarray]:
-        """What to subtract from and then multiply with the rows of each recording.
+        """Offset and factor of each recording: the input is (row - offset) · factor.
 
         Returns:
-            offset and factor, both (recordings, channels) float32; factor is 0 where a channel is absent or
-            never moved in train.
+            offset and factor, both (recordings, channels) float32. The factor is 0 if a channel is absent or
+            constant in train.
 
         Raises:
             InputError: `data` has other channels.
@@ -91,7 +90,7 @@ class Scaler:
             x = np.asarray(data.signals[rows], dtype=np.float64)
             offset[i] = x.mean(axis=0)
             if self.normalization == "recording":
-                # A channel that hardly moves here is not blown up to the size of one that does.
+                # A channel that is almost constant in this recording is not scaled up to deviation 1.
                 scale[i] = np.maximum(x.std(axis=0), 0.25 * scale[i])
         usable = data.present & (scale > 1e-9)
         factor = np.where(usable, 1 / np.where(usable, scale, 1), 0)
@@ -103,7 +102,7 @@ class Scaler:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Scaler:
-        """The inverse of `to_json`. InputError when a key is missing, unknown or of another kind."""
+        """The inverse of `to_json`. InputError if a key is missing or unknown, or a type is wrong."""
         try:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
             found = cls(**values)

@@ -1,4 +1,4 @@
-"""The learning rate of each optimiser step: a warm-up to the peak, then a way down, or onecycle."""
+"""Learning-rate schedules per optimiser step: a warm-up to the peak, then a decay; or onecycle."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 
 from model.config import Config
 
-WARMUP_FLOOR = 0.01  # where the exponential warm-up starts, as a share of the peak
-ONECYCLE_RISE = 0.3  # share of the run in which onecycle climbs (torch.optim.lr_scheduler.OneCycleLR)
-ONECYCLE_START = 1 / 25  # its first and its last rate, as shares of the peak
+WARMUP_FLOOR = 0.01  # start of the exponential warm-up, as a share of the peak
+ONECYCLE_RISE = 0.3  # share of the run in which onecycle rises (torch.optim.lr_scheduler.OneCycleLR)
+ONECYCLE_START = 1 / 25  # its first and last rate, as shares of the peak
 ONECYCLE_END = 1 / (25 * 1e4)
 
 
 def warmup_factor(kind: str, s: float) -> float:
-    """The share of the peak rate at the share `s` (0 to 1) of the warm-up.
+    """The rate as a share of the peak, at the share `s` (0 to 1) of the warm-up.
 
     With s = (epoch + 1) / warm-up epochs: linear s; exponential exp(ln 0.01 * (1 - s)); cosine
     (1 + cos(pi * (1 - s))) / 2. All three reach 1 at s = 1.
@@ -29,15 +29,15 @@ def warmup_factor(kind: str, s: float) -> float:
 class Schedule:
     """`rate(step)` is the learning rate of an optimiser step, counted from 0 over the whole run.
 
-    The warm-up moves with every step, because a run of 20 epochs would otherwise spend its first one at a
-    single low rate; at the last step of epoch e it is at s = (e + 1) / warmup_epochs exactly. After it:
+    The warm-up changes the rate at every step, so that a run does not spend its whole first epoch at one low
+    rate. At the last step of epoch e, s = (e + 1) / warmup_epochs exactly. After the warm-up:
 
     - cosine falls to 0 at the end of the run (Loshchilov & Hutter, 2017, without restarts);
     - step multiplies by `lr_decay` every `lr_step_epochs` epochs, counted from the end of the warm-up;
-    - plateau multiplies by `lr_decay` after `plateau_patience` epochs in which `observe` saw nothing better;
+    - plateau multiplies by `lr_decay` after `plateau_patience` epochs without improvement;
     - constant stays at the peak.
 
-    onecycle (Smith & Topin, 2018) has a rise and a fall of its own: `warmup_epochs` is not read.
+    onecycle (Smith & Topin, 2018) has its own rise and fall; it does not use `warmup_epochs`.
     """
 
     def __init__(self, config: Config, *, steps_per_epoch: int) -> None:
@@ -57,9 +57,9 @@ class Schedule:
         return self.config.learning_rate * self._factor(step)
 
     def observe(self, metric: float) -> None:
-        """Takes an epoch's validation metric (higher is better), called once at each epoch's end.
+        """Takes the validation metric of an epoch (higher is better); called at the end of each epoch.
 
-        Only plateau reads it; epochs of the warm-up set the best value but never count as wasted.
+        Only plateau uses it. Epochs of the warm-up update the best value but do not count as waiting.
         """
         self._epochs_seen += 1
         if metric > self._best:

@@ -1,4 +1,4 @@
-"""What a run learns from: the windows of each part, their tokens, the scaling, everything fitted on train."""
+"""The data of a run: the windows of each part, their tokens, scaling and registration fitted on train."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tuner.base.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class LineTable:
-    """The tokens of every line of a data set, so that targets are looked up by line id.
+    """The tokens of every line of a data set, for looking up targets by line id.
 
     inputs: (lines, L) int64, BOS and the line's tokens, padded; targets: (lines, L) int64, the tokens and
-    EOS, padded; factors: (lines, L, 4) int64, -1 where a head has nothing to learn (padding, unknown token).
+    EOS, padded; factors: (lines, L, 4) int64, -1 where a head does not apply (padding, unknown token).
     """
 
     inputs: np.ndarray
@@ -40,7 +40,7 @@ class LineTable:
     ) -> LineTable:
         """Encodes each line once.
 
-        With `unknown_is_token` an unknown value is a target like another: type "special" after a letter.
+        With `unknown_is_token` an unknown value is a target too: type "special" after a letter.
         """
         ids = [vocabulary.encode(line) for line in lines]
         width = max((len(i) for i in ids), default=0) + 1
@@ -59,7 +59,7 @@ class LineTable:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Data of one run. `parts` maps a part to its windows; only those of `train` are fitted."""
+    """The data of one run. `parts` maps a part to its windows; only those of `train` are trained on."""
 
     data: Recordings
     parts: dict[str, Windows]
@@ -70,26 +70,26 @@ class Task:
     registration: Registration | None
     source: RowSource
     split_hash: str
-    unknown_is_token: bool = False  # with a published vocabulary: UNK is right where the target has UNK
+    unknown_is_token: bool = False  # with a published vocabulary: UNK is right if the target is UNK
 
     @property
     def operation(self) -> np.ndarray:
-        """(recordings,) int64 index of each recording's operation in the scaler's list, -1 if new."""
+        """(recordings,) int64 index of the operation of each recording in the scaler, -1 if new."""
         index = {name: i for i, name in enumerate(self.scaler.operations)}
         return np.array([index.get(r.operation, -1) for r in self.data.recordings], dtype=np.int64)
 
     def unknown_rate(self, part: str) -> float:
-        """Share of a part's target tokens that train never had: errors that no network can avoid."""
+        """Share of target tokens of a part that do not occur in train: unavoidable errors."""
         lines = self.parts[part].line
         target = self.table.targets[lines]
         return float((target == UNK).sum() / max(1, self.table.length[lines].sum()))
 
 
 def prepare(data_folder: Path, config: Config) -> Task:
-    """The task of `config` on a data set; equal tasks are prepared once a process.
+    """The task of `config` on a data set; equal tasks are prepared once per process.
 
     Raises:
-        InputError: no data set, or one in which a part would be empty.
+        InputError: no data set, or a part would be empty.
     """
     return _prepare(Path(data_folder).resolve(), _data_fields(config))
 
@@ -102,7 +102,7 @@ DATA_FIELDS = (
 
 
 def _data_fields(config: Config) -> Config:
-    """`config` with every field that does not touch the data at its default, so that equal tasks are one."""
+    """`config` with all fields that do not affect the data at their default: the key of the cache."""
     return Config(**{name: getattr(config, name) for name in DATA_FIELDS})
 
 
@@ -116,8 +116,8 @@ def _prepare(folder: Path, config: Config) -> Task:
     for part in PARTS:
         if len(parts[part]) == 0:
             raise InputError(
-                f"{folder}: no window for the part '{part}'; each operation needs four recordings or more "
-                f"of at least {config.window} rows"
+                f"{folder}: no window for the part '{part}'. You need at least four recordings of one "
+                f"operation, each of at least {config.window} rows"
             )
     scaler = Scaler.fit(data, fitted, normalization=config.normalization, prefix_rows=config.prefix_rows)
     registration: Registration | None = None
@@ -142,7 +142,7 @@ def _prepare(folder: Path, config: Config) -> Task:
 
 
 def _parts(data: Recordings, config: Config) -> tuple[dict[str, Windows], tuple[int, ...]]:
-    """The windows of each part, and the recordings that scaling and registration are fitted on."""
+    """The windows of each part, and the recordings for fitting scaling and registration."""
     if config.track == "windows":
         windows = find_windows(data, window=config.window, stride=config.stride)
         index = split_windows(data, windows)
@@ -167,7 +167,7 @@ def _parts(data: Recordings, config: Config) -> tuple[dict[str, Windows], tuple[
 def _vocabulary(
     data: Recordings, fitted: tuple[int, ...], train: Windows, labels: np.ndarray, config: Config
 ) -> Vocabulary:
-    """Tokens of the lines that label a window of train, wherever it starts (a moved window may have any)."""
+    """Tokens of the lines that label windows of train at any start (jitter may move a window there)."""
     if config.track == "windows":
         counts = Counter(train.line.tolist())
     else:

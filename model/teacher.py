@@ -1,4 +1,4 @@
-"""What a run may learn from besides its labels: another model's answers to the same windows."""
+"""Distillation: a run learns the outputs of another model for the same windows, besides its labels."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from model.tokens import HEADS
 
 
 class Teacher(Protocol):
-    """Answers for training windows; given to `model.train(…, teacher=…)`."""
+    """Gives outputs for training windows; the `teacher` of `model.train`."""
 
     @property
     def share(self) -> float:
-        """Of the loss that is asked to match the teacher; the rest asks for the labels."""
+        """Share of the loss that compares with the teacher; the rest compares with the labels."""
         ...
 
     @property
     def temperature(self) -> float:
-        """Softens both sides; the loss is rescaled by its square."""
+        """Softens both distributions; the loss is multiplied by its square."""
         ...
 
     def answers(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
-        """Head → (B, L, classes) logits of the token after each of `inputs` (B, L), which begin with BOS.
+        """Head → (B, L, classes) logits of the token after each of `inputs` (B, L), which start with BOS.
 
         Args:
             start, recording: (B,) int64 first row and recording of each window.
@@ -43,11 +43,11 @@ def taught(
     targets: Tensor,
     teacher: Teacher,
 ) -> dict[str, Callable[[], Tensor]]:
-    """Each head's loss with `teacher.share` of it replaced by the distance to the teacher's distribution.
+    """The loss of each head: 1 - `teacher.share` of it against the labels, the rest against the teacher.
 
     Args:
-        hard: each head's loss against the labels. logits, answers: {head: (B, L, classes)}; -inf in `logits`
-            marks a class that is impossible there, for the teacher too.
+        hard: the loss of each head against the labels. logits, answers: {head: (B, L, classes)}. -inf in
+            `logits` marks an impossible class, also for the teacher.
         targets: (B, L, 4), -1 where a head does not apply.
     """
 
@@ -62,7 +62,7 @@ def taught(
 
 
 def soft_loss(logits: Tensor, answers: Tensor, target: Tensor, *, temperature: float) -> Tensor:
-    """Mean KL(teacher ‖ student) times T² where `target` applies (Hinton et al., 2015); 0 where none does."""
+    """Mean KL(teacher ‖ student) times T² where `target` applies (Hinton et al., 2015); else 0."""
     applies = target != IGNORED
     chosen, wanted = logits[applies].float() / temperature, answers[applies].float() / temperature
     if chosen.numel() == 0:

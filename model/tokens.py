@@ -45,9 +45,9 @@ _VALUE_TOKEN = re.compile(r"NUM_[A-Z]_-?\d*", re.ASCII)
 
 
 def canonical(line: str) -> str:
-    """The one spelling of a line: upper case, words apart, no comment, line number, checksum, `%`, `/`.
+    """The canonical form of a line: upper case, words apart, no comment, line number, checksum, `%`, `/`.
 
-    Numbers lose signs, zeros and points that say nothing: `G01 X+1.50 Y0.` → `G1 X1.5 Y0`.
+    Numbers lose redundant signs, zeros and points: `G01 X+1.50 Y0.` → `G1 X1.5 Y0`.
     """
     text = _CHECKSUM.sub(" ", _COMMENT.sub(" ", line).upper()).replace("%", " ").replace("/", " ")
     words = _WORD.findall(_LINE_NUMBER.sub(" ", text))
@@ -55,7 +55,7 @@ def canonical(line: str) -> str:
 
 
 def tokenize(line: str, digits: int | None) -> list[str]:
-    """The tokens of a line, without BOS and EOS; `digits` is how many digits of a value its bucket keeps.
+    """The tokens of a line, without BOS and EOS; a bucket keeps the first `digits` digits of a value.
 
     `digits=None` keeps all. `tokenize("G1 X1.575", 2) == ["G1", "X", "NUM_X_15"]`.
     """
@@ -71,7 +71,7 @@ def tokenize(line: str, digits: int | None) -> list[str]:
 
 
 def quantise(letter: str, number: str | float) -> int:
-    """A value in whole quanta of its parameter, halves to even: X 1.575 → 1575, R 0.075 → 750."""
+    """A value in whole quanta of its parameter, half to even: X 1.575 → 1575, R 0.075 → 750."""
     return round(Decimal(str(number)) / QUANTUM.get(letter, DEFAULT_QUANTUM))
 
 
@@ -87,7 +87,7 @@ def bucket(quantised: int, digits: int | None) -> str:
 
 
 def _number_text(number: str) -> str:
-    """`+1.50` → `1.5`, `0.` → `0`, `-.125` → `-0.125`, `01` → `1`; an absent number stays empty."""
+    """`+1.50` → `1.5`, `0.` → `0`, `-.125` → `-0.125`, `01` → `1`; no number stays empty."""
     if not number:
         return ""
     value = Decimal("".join(number.split()))
@@ -95,9 +95,9 @@ def _number_text(number: str) -> str:
 
 
 class Factors(NamedTuple):
-    """What the four heads say of one token; -1 where a factor does not apply.
+    """The factors of one token, one per head; -1 where a factor does not apply.
 
-    `special` is the id of a special token (they share type 0): a network that says "special" means EOS.
+    `special` is the id of a special token (all have type 0). If a network predicts "special", that is EOS.
     """
 
     type: int
@@ -111,8 +111,8 @@ class Factors(NamedTuple):
 class Vocabulary:
     """The tokens of a data set. Ids: PAD 0, BOS 1, EOS 2, UNK 3, MASK 4, then by frequency, ties by text.
 
-    `means` holds the mean value, in the program's own unit, of each value token, and `texts` a number as text
-    that falls into the token's bucket: both parallel to `values`.
+    `means`: the mean value of each value token, in the unit of the program. `texts`: a number as text that
+    falls into the bucket of the token. Both are parallel to `values`.
     """
 
     tokens: tuple[str, ...]
@@ -122,7 +122,7 @@ class Vocabulary:
 
     @classmethod
     def build(cls, lines: Mapping[str, int] | Iterable[tuple[str, int]], *, digits: int | None) -> Vocabulary:
-        """From lines with how often each occurs in `train`."""
+        """Builds the vocabulary of lines; `lines` gives how often each occurs in `train`."""
         pairs = _pairs(lines)
         counts: Counter[str] = Counter()
         for line, count in pairs:
@@ -135,10 +135,10 @@ class Vocabulary:
     def from_published(
         cls, path: Path, lines: Mapping[str, int] | Iterable[tuple[str, int]] = ()
     ) -> Vocabulary:
-        """The vocabulary file published with the data set; `lines` (of train) give the buckets their means.
+        """Reads a vocabulary file as published with the data set; bucket means come from `lines` (of train).
 
         Raises:
-            InputError: the file is no such vocabulary.
+            InputError: the file is not such a vocabulary.
         """
         content = read_json(path)
         try:
@@ -169,7 +169,7 @@ class Vocabulary:
         return cls(tokens=tokens, digits=digits, means=tuple(means), texts=tuple(texts))
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values for a JSON file; `from_json` of it gives an equal vocabulary."""
+        """Plain values for a JSON file; `from_json` is the inverse."""
         return {
             "tokens": list(self.tokens),
             "digits": self.digits,
@@ -179,7 +179,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Vocabulary:
-        """The inverse of `to_json`. InputError when a key is missing or of another kind."""
+        """The inverse of `to_json`. InputError if a key is missing or a value has the wrong type."""
         try:
             parts = {key: content[key] for key in ("tokens", "means", "texts")}
             digits = content["digits"]
@@ -211,13 +211,13 @@ class Vocabulary:
         return {token: i for i, token in enumerate(self.tokens)}
 
     def encode(self, line: str) -> list[int]:
-        """Ids of a line's tokens, UNK where `train` had no such token; no BOS, no EOS."""
+        """Ids of the tokens of a line, UNK for unknown tokens; without BOS and EOS."""
         return [self.ids.get(token, UNK) for token in tokenize(line, self.digits)]
 
     def to_line(self, ids: Iterable[int]) -> str:
-        """Ids as G-code up to the first EOS; special tokens leave nothing behind.
+        """Ids as G-code up to the first EOS; special tokens are skipped.
 
-        A value becomes its bucket's mean as a short number that falls into the bucket again (see `texts`).
+        A value becomes a short number near the mean of its bucket (see `texts`).
         """
         words: list[str] = []
         for i in ids:
@@ -228,7 +228,7 @@ class Vocabulary:
                 words.append(self.tokens[i])
             elif kind == PARAM_VALUE:
                 letter = self.param_types[self.value_param_type[value]]
-                if not words or words[-1] != letter:  # a value whose parameter was never named
+                if not words or words[-1] != letter:  # a value without its parameter
                     words.append(letter)
                 words[-1] += self.texts[value]
         return " ".join(words)
@@ -237,23 +237,23 @@ class Vocabulary:
 
     @cached_property
     def commands(self) -> tuple[str, ...]:
-        """Command words in order of their ids: classes of the command head."""
+        """Command words by id: the classes of the command head."""
         return tuple(t for t in self.tokens[len(SPECIALS) :] if _COMMAND_TOKEN.fullmatch(t))
 
     @cached_property
     def values(self) -> tuple[str, ...]:
-        """Value tokens in order of their ids: classes of the value head."""
+        """Value tokens by id: the classes of the value head."""
         return tuple(t for t in self.tokens if _is_value(t))
 
     @cached_property
     def param_types(self) -> tuple[str, ...]:
-        """Parameter letters in order of first id (a letter may occur in value tokens alone)."""
+        """Parameter letters by first id (some letters occur only in value tokens)."""
         letters = [t if len(t) == 1 else _value_letter(t) for t in self.tokens if len(t) == 1 or _is_value(t)]
         return tuple(dict.fromkeys(letter for letter in letters if letter not in COMMAND_LETTERS))
 
     @cached_property
     def value_param_type(self) -> np.ndarray:
-        """(values,) index into `param_types` of the parameter that each value class belongs to."""
+        """(values,) index into `param_types` of the parameter of each value class."""
         index = {letter: i for i, letter in enumerate(self.param_types)}
         return np.array([index[_value_letter(token)] for token in self.values], dtype=np.int64)
 
@@ -265,12 +265,12 @@ class Vocabulary:
 
     @cached_property
     def value_means(self) -> np.ndarray:
-        """(values,) mean over train of each value class, in the program's own unit."""
+        """(values,) mean of each value class over train, in the unit of the program."""
         return np.array(self.means, dtype=np.float64)
 
     @property
     def head_sizes(self) -> dict[str, int]:
-        """Classes of each head, by its name in `HEADS`."""
+        """The number of classes of each head, by its name in `HEADS`."""
         return {
             "type": len(TYPES),
             "command": len(self.commands),
@@ -292,7 +292,7 @@ class Vocabulary:
             elif token in values:
                 letter = letters[_value_letter(token)]
                 factors.append(Factors(PARAM_VALUE, param_type=letter, value=values[token]))
-            else:  # also the published vocabulary's `F22.` and `Z0.`, which no line of ours is made of
+            else:  # also `F22.` and `Z0.` of the published vocabulary, which no canonical line has
                 factors.append(Factors(SPECIAL, special=i))
         return tuple(factors)
 
@@ -302,7 +302,7 @@ class Vocabulary:
 
     @cached_property
     def factor_table(self) -> np.ndarray:
-        """(tokens, 4) int64: type, command, parameter type, value of every id; -1 where it does not apply."""
+        """(tokens, 4) int64: type, command, parameter type, value of each id; -1 if it does not apply."""
         return np.array([factors[:4] for factors in self._factors], dtype=np.int64)
 
     def decompose(self, token: int) -> Factors:
@@ -310,9 +310,9 @@ class Vocabulary:
         return self._factors[token]
 
     def compose(self, factors: Factors) -> int:
-        """The token id of `factors`: UNK if no token has them, EOS for a bare "special".
+        """The token id of `factors`: UNK if no token has them, EOS for "special" without an id.
 
-        Factors that do not apply to the type are not read, so a head's guess there does no harm.
+        Factors that do not apply to the type are ignored.
         """
         kind = factors.type
         read = Factors(
@@ -344,15 +344,15 @@ def _mean(counts: Counter[str]) -> float:
 
 
 def _representative(token: str) -> Decimal:
-    """A value of the bucket for which no line is known: the bucket's digits read as a whole value."""
+    """A value for a bucket without any known line: the digits of the bucket, read as a number of quanta."""
     letter, digits = _value_letter(token), token[len("NUM_X_") :]
     return int(digits if digits.strip("-") else digits + "1") * QUANTUM.get(letter, DEFAULT_QUANTUM)
 
 
 def _text(token: str, mean: float, seen: Counter[str], digits: int | None) -> str:
-    """The mean as a number that falls into the token's bucket, else the seen value that is nearest to it.
+    """The mean if it falls into the bucket of the token, else the seen value nearest to the mean.
 
-    (1.327 and 13.275 share `NUM_X_1327`; their mean lies in neither's neighbourhood.)
+    (1.327 and 13.275 share `NUM_X_1327`; their mean is near neither.)
     """
     letter = _value_letter(token)
     quantum = QUANTUM.get(letter, DEFAULT_QUANTUM)

@@ -1,4 +1,4 @@
-"""`python -m model train`: one run from the command line, with its progress and its final figures."""
+"""`python -m model train`: one run, with progress and final metrics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from model.config import Config
 from model.data_commands import PLAIN_SECONDS, chosen_data
+from tuner.base.command_line import settings
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import RESULT, Report
@@ -23,31 +24,11 @@ from tuner.base.run_folder import RESULT, Report
 SHOWN = ("overall_acc", "exact_acc", "command_acc", "operation_acc")
 
 
-def settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """`["epochs=5", "loss_type=focal"]` as values: JSON where it is JSON, text otherwise.
-
-    Raises:
-        InputError: a pair without `=`, or a key that is given twice.
-    """
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise InputError(f"--set {pair}: expected KEY=VALUE, such as --set epochs=5")
-        if key in values:
-            raise InputError(f"--set {key}: given twice")
-        try:
-            values[key] = json.loads(text)
-        except json.JSONDecodeError:
-            values[key] = text
-    return values
-
-
 def config_file(path: Path) -> dict[str, Any]:
-    """The values in a YAML or JSON file, such as `tuner export` writes or a run folder's `config.json`.
+    """The values in a YAML or JSON file, such as from `tuner export`, or the `config.json` of a run.
 
     Raises:
-        InputError: it cannot be read, or holds something else than keys and values.
+        InputError: the file cannot be read, or does not have keys and values.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -69,14 +50,14 @@ def config_file(path: Path) -> dict[str, Any]:
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Trains once and prints the metrics of the best epoch."""
+    """Trains one network and prints the metrics of its best epoch."""
     values = {**(config_file(options.config) if options.config else {}), **settings(options.set)}
     if options.seed is not None:
         values["seed"] = options.seed
     config = Config.from_dict(values)
     data = chosen_data(options.data)
     assert data.folder is not None, "loaded from its folder"
-    from model.trainer import train  # torch, a second
+    from model.trainer import train  # imports torch: a second
 
     chosen = nullcontext(options.output) if options.output else new_folder(options.results)
     with chosen as output, training_progress(config.epochs) as report:
@@ -104,7 +85,7 @@ def _print_result(result: dict[str, Any], output: Path, *, as_json: bool) -> Non
 
 @contextmanager
 def training_progress(epochs: int) -> Iterator[Report]:
-    """A bar on a terminal; elsewhere a line every few seconds and one for the last epoch."""
+    """A progress bar on a terminal; else a line every few seconds and one for the last epoch."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _plain_lines(epochs)
@@ -143,7 +124,7 @@ def _in_words(metrics: Mapping[str, float]) -> str:
 
 @contextmanager
 def new_folder(results: Path) -> Iterator[Path]:
-    """`results/runs/single/<n>`, made so that of two runs that start at once each has its own number."""
+    """A new folder `results/runs/single/<n>`; runs that start at the same time get different numbers."""
     parent = results / "runs" / "single"
     parent.mkdir(parents=True, exist_ok=True)
     number = max((int(path.name) for path in parent.glob("*") if path.name.isdigit()), default=-1) + 1
@@ -157,5 +138,5 @@ def new_folder(results: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        with suppress(OSError):  # the run's files are there; else nothing came of it
+        with suppress(OSError):  # removes the folder if it is empty
             folder.rmdir()

@@ -1,4 +1,4 @@
-"""One training run: fit → run_epoch → train_step. It reports once an epoch and knows nobody who listens."""
+"""One training run: fit → run_epoch → train_step. It calls `report` once per epoch."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from torch import Tensor
 from model import losses
 from model.augment import Augment, Mixture, mixup, oversample, rare_windows
 from model.config import Config
+from model.data_layout import board_of
 from model.devices import place
 from model.evaluate import Outcome, evaluate
 from model.finished_run import described, write_network
-from model.memory import Microbatches
+from model.microbatches import Microbatches
 from model.network import Network
 from model.optimizers import WeightAverage, clip_gradients, make_optimizer, set_rate
-from model.recording_files import board_of
 from model.schedules import Schedule
 from model.task import Task, prepare
 from model.teacher import Teacher, taught
@@ -44,16 +44,16 @@ def train(
     """Trains one network and returns the `val/…` metrics of its best epoch.
 
     Args:
-        config: values of `model.config.Config`; missing keys take their default.
+        config: values of `model.config.Config`; missing keys have their default.
         report: called after every epoch with the epoch (from 0) and its metrics. It may raise `Pruned`.
         data: a data set's folder.
-        run_folder: where the run is kept (whole or absent); None keeps nothing.
-        teacher: another model whose answers the network learns too (see `model/teacher.py`).
+        run_folder: where the run is written, whole or not at all; None: nothing is written.
+        teacher: another model to learn from (see `model/teacher.py`).
 
     Raises:
         InputError: a bad config or data set.
-        Pruned: as raised by `report`; the folder then says so in its result.
-        TrainingFailed: the loss is not finite, or memory is out.
+        Pruned: raised by `report`; the result in the run folder says so.
+        TrainingFailed: the loss is not finite, or the device is out of memory.
     """
     checked = Config.from_dict(config)
     task = prepare(data, checked)
@@ -62,7 +62,7 @@ def train(
 
 
 class _Run:
-    """The state of a run: network, optimiser, random generators, best epoch so far."""
+    """The state of a run: network, optimiser, random generators, best epoch."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class _Run:
         self.placement = place(config)
         self.device = self.placement.device
         torch.manual_seed(config.seed)
-        self.order = np.random.default_rng([config.seed, 1])
+        self.rng = np.random.default_rng([config.seed, 1])
         self.generator = torch.Generator(self.device).manual_seed(config.seed + 1)
         self.network = Network(
             config,
@@ -90,7 +90,7 @@ class _Run:
         ).to(self.device)
         self.optimizer = make_optimizer(self.network, config)
         self.average = WeightAverage(self.network, config.ema) if config.ema else None
-        self.scaler = self.placement.scaler()
+        self.grad_scaler = self.placement.grad_scaler()
         self.microbatches = Microbatches()
         self.augment = Augment(config, self.generator, boards=self._boards())
         self.weights = losses.loss_weights(config)
@@ -111,7 +111,7 @@ class _Run:
     # -- levels: fit, epoch, step
 
     def fit(self) -> dict[str, float]:
-        """All epochs, then the final measurement of the best one."""
+        """Runs all epochs, then evaluates the best one."""
         try:
             for epoch in range(self.config.epochs):
                 metrics = self.run_epoch(epoch)
@@ -131,17 +131,17 @@ class _Run:
         return self.best
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
-        """As many windows as train has, then the metrics of `select`.
+        """Trains on as many windows as train has, then returns the metrics on `select`.
 
-        With oversampling they are drawn from all windows, the rare ones several times among them: a run that
-        oversamples more must not be the better for more steps, nor the slower.
+        Oversampling repeats rare windows in the set that is drawn from. The number of windows per epoch does
+        not change, so that runs with different factors have equal steps and cost.
         """
         began = time.monotonic()
         self.network.train()
         total = torch.zeros((), device=self.device)
-        order = self.order.permutation(self.index)[: self.epoch_windows]
-        for step, first in enumerate(range(0, len(order), self.config.batch_size)):
-            total += self.train_step(epoch, step, order[first : first + self.config.batch_size])
+        permutation = self.rng.permutation(self.index)[: self.epoch_windows]
+        for step, first in enumerate(range(0, len(permutation), self.config.batch_size)):
+            total += self.train_step(epoch, step, permutation[first : first + self.config.batch_size])
         with self._averaged():
             outcome = evaluate(self.network, self.task, "select", device=self.device)
             self._keep_if_best(epoch, outcome)
@@ -154,7 +154,7 @@ class _Run:
         }
 
     def train_step(self, epoch: int, step: int, index: np.ndarray) -> Tensor:
-        """One optimiser step on the windows `index`; returns the mean loss, detached."""
+        """One optimiser step on the windows `index`; returns the mean loss (detached)."""
         set_rate(self.optimizer, self.schedule.rate(epoch * self.schedule.steps_per_epoch + step))
         self.optimizer.zero_grad(set_to_none=True)
         loss_sum = torch.zeros((), device=self.device)
@@ -162,7 +162,7 @@ class _Run:
         def backward(part: Tensor, share: float) -> None:
             with self.placement.autocast():
                 loss = self._loss(part.numpy())
-            self.scaler.scale(loss * share).backward()
+            self.grad_scaler.scale(loss * share).backward()
             loss_sum.add_(loss.detach() * share)
 
         where = f"epoch {epoch}, step {step}"
@@ -175,10 +175,10 @@ class _Run:
         if not torch.isfinite(loss_sum):
             raise TrainingFailed(f"the loss is {float(loss_sum)} at {where}: try a smaller learning_rate")
         if self.config.grad_clip:
-            self.scaler.unscale_(self.optimizer)
+            self.grad_scaler.unscale_(self.optimizer)
             clip_gradients(self.network.parameters(), self.config.grad_clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()
         if self.average:
             self.average.update()
         return loss_sum
@@ -227,14 +227,14 @@ class _Run:
         return losses.combine(terms, self.weights)[0]
 
     def _line_tokens(self, lines: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (B, L) and target factors (B, L, 4) of the lines, cut to the longest of them."""
+        """Inputs (B, L) and target factors (B, L, 4) of the lines, L that of the longest."""
         inputs, targets = self.inputs[lines], self.targets[lines]
         length = int((targets[..., 0] >= 0).sum(1).amax()) if len(lines) else 1
         width = max(length, int((inputs != 0).sum(1).amax()))
         return inputs[:, :width], targets[:, :width]
 
     def _answers(self, start: np.ndarray, recording: np.ndarray, lines: Tensor) -> dict[str, Tensor]:
-        """The teacher's {head: (B, L, classes)} for these windows, fed with their lines; {} without one."""
+        """The teacher's {head: (B, L, classes)} for these windows and lines; {} without a teacher."""
         if self.teacher is None:
             return {}
         inputs, _ = self._line_tokens(lines)
@@ -243,10 +243,10 @@ class _Run:
     def _head_terms(
         self, memory: Tensor, lines: Tensor, answers: Mapping[str, Tensor]
     ) -> dict[str, Callable[[], Tensor]]:
-        """The four heads' losses of the windows of `memory` (B, S, D) against the lines `lines` (B,)."""
+        """The losses of the four heads for the windows `memory` (B, S, D) and lines `lines` (B,)."""
         inputs, targets = self._line_tokens(lines)
         logits = self.network.decoder(memory, inputs)
-        # A value is chosen among those of the parameter before it; the others are no alternative.
+        # A value is chosen among those of its parameter; all others are impossible.
         letter = targets[..., 2].clamp_min(0)
         is_value = (targets[..., 0] == PARAM_VALUE)[..., None]
         logits["param_value"] = logits["param_value"].masked_fill(
@@ -263,7 +263,7 @@ class _Run:
         mixture: Mixture | None,
         batch: int,
     ) -> dict[str, Callable[[], Tensor]]:
-        """Losses against the windows' own lines, or shared with those of their mixup partners."""
+        """The losses for the lines of the windows; with mixup, mixed with those of the partners."""
         own = terms(torch.arange(batch, device=self.device))
         if mixture is None:
             return own
@@ -275,33 +275,33 @@ class _Run:
         return {name: shared(name) for name in own}
 
     def _moved(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Start, recording and label of the training windows `index`, each moved by up to jitter_rows."""
+        """Start, recording and label of the training windows `index`, moved by up to `jitter_rows`."""
         windows = self.task.parts["train"]
         start, recording = windows.start[index], windows.recording[index]
         if not self.config.jitter_rows or self.config.track == "windows":
             return start, recording, windows.line[index]
-        by = self.order.integers(-self.config.jitter_rows, self.config.jitter_rows + 1, len(index))
+        by = self.rng.integers(-self.config.jitter_rows, self.config.jitter_rows + 1, len(index))
         start = np.clip(start + by, self._first[recording], self._last[recording])
         return start, recording, self.task.labels[start]
 
     # -- what a run is made of
 
     def _boards(self) -> Tensor:
-        """(channel,) the board of each channel, -1 for motor currents and position."""
+        """(channel,) index of the board of each channel, -1 for motor currents and position."""
         channels, boards = self.task.data.channels, self.task.data.boards
         numbers = [boards.index(board_of(c)) if board_of(c) in boards else -1 for c in channels]
         numbers += [-1] * (self.task.source.channels - len(channels))
         return torch.tensor(numbers, device=self.device)
 
     def _train_index(self) -> np.ndarray:
-        """The training windows that epochs draw from, rare ones more than once; also what batches look up."""
+        """The training windows that epochs draw from, rare ones repeated; also sets tables for batches."""
         task, config = self.task, self.config
         windows, vocabulary = task.parts["train"], task.vocabulary
         recordings = task.data.recordings
         self._first = np.array([r.start for r in recordings])
         self._last = np.array([r.start + max(0, r.rows - config.window) for r in recordings])
         allowed = vocabulary.values_of_param
-        if not len(vocabulary.values):  # the head has one class even so
+        if not len(vocabulary.values):  # the head still has one class
             allowed = np.ones((max(1, len(vocabulary.param_types)), 1), dtype=bool)
         self._allowed = torch.from_numpy(allowed).to(self.device)
         index = np.arange(len(windows))
@@ -316,7 +316,7 @@ class _Run:
 
     def _keep_if_best(self, epoch: int, outcome: Outcome) -> None:
         value = outcome.metrics["overall_acc"]
-        # A final fit has seen `select`: no epoch of it can be told to be better than the last.
+        # A final fit has trained on `select`, so no epoch can be shown to be better than the last.
         if not self.best or value > self.best["val/overall_acc"] or self.config.fit_on != "train":
             self.best = {f"val/{name}": v for name, v in outcome.metrics.items()}
             self.best_epoch = epoch
@@ -326,7 +326,7 @@ class _Run:
         return bool(self.config.early_stopping) and epoch - self.best_epoch >= self.config.early_stopping
 
     def _finish(self, state: str, **more: Any) -> None:
-        """Writes the run folder: always config, metrics and result; network and predictions if complete."""
+        """Writes the run folder: config, metrics and result; if complete, also network and predictions."""
         if self.folder is None:
             return
         result = described(self.network, self.task, self.config)
@@ -343,5 +343,5 @@ T = TypeVar("T")
 
 
 def _given(value: T | None) -> T:
-    assert value is not None, "made with the loss's weight"
+    assert value is not None, "exists if the loss has a weight"
     return value

@@ -1,4 +1,4 @@
-"""Windows of rows, the line each one is labelled with, and which part of the data it belongs to."""
+"""Windows of rows, their labels, and the split into parts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.lib.stride_tricks import sliding_window_view
 from model.recordings import NO_LINE, Recordings
 
 PARTS = ("train", "select", "calibrate", "test")
-HELD_OUT_SHARE = 0.1  # of an operation's recordings, for each of select, calibrate and test
+HELD_OUT_SHARE = 0.1  # of the recordings of an operation, for each of select, calibrate and test
 PUBLISHED_SEED = 42  # the seed of the published split (track "windows")
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Windows of a data set, in order of recording and time.
+    """Windows of a data set, by recording and time.
 
     start: (windows,) int64, first row; recording: (windows,) int64, index of the recording;
-    line: (windows,) int64, id of the label line, -1 where no line is known.
+    line: (windows,) int64, id of the label line, -1 if unknown.
     """
 
     start: np.ndarray
@@ -37,11 +37,11 @@ class Windows:
 
 
 def split(data: Recordings, *, seed: int) -> dict[str, tuple[int, ...]]:
-    """Whole recordings to parts, by operation: a tenth each to select, calibrate and test, the rest to train.
+    """Splits by whole recordings, per operation: a tenth each for select, calibrate and test, else train.
 
-    An operation of four or more recordings has at least one in each part; one of three has none in
-    `calibrate`, one of two none but `train` and `test`, a single recording is `train`.
-    An operation's draw depends on its own recordings alone, so adding another operation moves nothing.
+    With four or more recordings, an operation has at least one in each part. With three it has none in
+    `calibrate`, with two only `train` and `test`, with one only `train`. The split of an operation depends
+    only on its own recordings: adding another operation changes nothing.
     """
     members: dict[str, list[int]] = {}
     for i, recording in enumerate(data.recordings):
@@ -66,10 +66,10 @@ def find_windows(
     which: Iterable[int] | None = None,
     live_only: bool = False,
 ) -> Windows:
-    """All whole windows of the recordings `which` (default: all), each labelled by `dense_labels`.
+    """All windows of the recordings `which` (default: all), labelled by `dense_labels`.
 
-    A recording shorter than a window has one, which repeats its last row. With `live_only` windows that
-    reach into the rows at the end in which no board sends any more are left out: nothing is learnt there.
+    A recording shorter than a window has one window, which repeats its last row. `live_only` drops windows
+    that reach into the frozen rows at the end of a recording: nothing can be learnt there.
     """
     labels = dense_labels(data, window=window)
     starts, owners = [], []
@@ -88,8 +88,8 @@ def find_windows(
 def dense_labels(data: Recordings, *, window: int) -> np.ndarray:
     """(rows,) int64: the label of the window that starts at each row.
 
-    The label is the most frequent line of the window; of lines equally frequent, the one that comes first.
-    A window that would leave its recording ends with it.
+    The label is the most frequent line of the window; ties go to the first line. Windows end with their
+    recording.
     """
     out = np.full(data.rows, NO_LINE, dtype=np.int64)
     for recording in data.recordings:
@@ -97,7 +97,7 @@ def dense_labels(data: Recordings, *, window: int) -> np.ndarray:
         lines = np.asarray(data.line_ids[rows], dtype=np.int64)
         if recording.rows == 0 or (lines == NO_LINE).all():
             continue
-        # A different id for each row past the end: such a row is never the most frequent line.
+        # Rows past the end have different ids, so that they are never the most frequent line.
         beyond = -2 - np.arange(window - 1, dtype=np.int64)
         views = sliding_window_view(np.concatenate([lines, beyond]), window)
         for chunk in range(0, len(views), 1024):  # 4 MB of comparisons at a time
@@ -109,10 +109,10 @@ def dense_labels(data: Recordings, *, window: int) -> np.ndarray:
 
 
 def split_windows(data: Recordings, windows: Windows) -> dict[str, np.ndarray]:
-    """Windows to parts as the published evaluation did it (track "windows"): index arrays into `windows`.
+    """Splits windows as the published evaluation does (track "windows"): index arrays into `windows`.
 
-    Stratified by operation, 15 % test, then 15/85 of the rest validation, whose even windows are `select`
-    and odd ones `calibrate`. Neighbouring windows overlap across parts: this split flatters every model.
+    Stratified by operation: 15 % test, then 15/85 of the rest validation, whose even windows are `select`
+    and odd ones `calibrate`. Windows in different parts overlap, so scores on this split are too good.
     """
     from sklearn.model_selection import StratifiedShuffleSplit
 

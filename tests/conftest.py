@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from model.data_sets import synthesize
 from model.recordings import Recordings
-from model.simulator import Simulation, synthesize, synthesize_csv
+from model.simulator import Simulation, synthesize_csv
 
 TINY = Simulation(
     seed=1,

@@ -92,7 +92,7 @@ def test_the_same_study_again_has_nothing_left_to_do(bundle: Path, run: Run, pla
 
 def test_a_refitted_bundle_says_when_it_is_asked_what_it_was_fitted_on(bundle: Path, run: Run) -> None:
     run("ensemble", "refit", "tiny", "--set", "epochs=1", "--agents", "1")
-    warning = "fitted on such recordings"
+    warning = "trained on such recordings"
     ask = ("inference", "evaluate", "data/tiny", "--part", "test", "--json", "--bundle")
     assert warning in run(*ask, "tiny-refit", errors=True)
     assert warning not in run(*ask, "tiny", errors=True)

@@ -1,8 +1,8 @@
-"""A simulator of the mill: recordings in the form of the real ones, for the first run and for every test.
+"""A simulator of the mill: recordings in the format of the real ones, for the first run and for every test.
 
-`synthesize` draws a machine and a program an operation from one seed, runs each program several times with
-small differences (feed, a pass more or less, boards that are missing, offsets, drifts), and writes a data set
-or CSV files.
+`simulate` draws a machine and one program per operation from one seed. It runs each program several times
+with small differences: feed, a pass more or less, missing boards, offsets, drifts. `synthesize_csv` writes
+the recordings as CSV files, `model.data_sets.synthesize` as a data set.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.recordings import SIMULATOR, Recordings
 from tuner.base.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -32,8 +31,8 @@ class Simulation:
     seed: int = 0
     operations: tuple[str, ...] = OPERATIONS
     recordings_per_operation: int = 6
-    boards: tuple[str, ...] = ()  # () is the default eight
-    scale: float = 1.0  # of the programs' length: 1 is 250–500 rows a recording
+    boards: tuple[str, ...] = ()  # (): the default eight
+    scale: float = 1.0  # factor on the length of the programs: 1 is 250–500 rows per recording
 
     def __post_init__(self) -> None:
         from model.simulator.programs import CUTS
@@ -53,21 +52,8 @@ class Simulation:
             )
 
 
-def synthesize(to: Path, simulation: Simulation | None = None) -> Recordings:
-    """Writes simulated recordings as the data set `to` (whole or absent, like an import)."""
-    from model.importing import check_target, write_data_set
-    from model.recording_files import from_table
-
-    check_target(to)
-    files = [
-        from_table(table, name=name, source=f"{name}_aligned.csv", where=name)
-        for name, table in simulate(simulation or Simulation())
-    ]
-    return write_data_set(sorted(files, key=lambda file: file.name), to, kind=SIMULATOR)
-
-
 def synthesize_csv(to: Path, simulation: Simulation | None = None, *, compress: bool = True) -> list[Path]:
-    """Writes simulated recordings as CSV files into the folder `to`; importing them gives the same arrays."""
+    """Writes simulated recordings as CSV files to the folder `to`; importing them gives equal arrays."""
     to.mkdir(parents=True, exist_ok=True)
     written = []
     for name, table in simulate(simulation or Simulation()):
@@ -90,7 +76,7 @@ def simulate(simulation: Simulation) -> Iterator[tuple[str, pl.DataFrame]]:
     for which, operation in enumerate(simulation.operations, start=1):
         for number in range(1, simulation.recordings_per_operation + 1):
             rng = np.random.default_rng([simulation.seed, which, number])
-            skipped = int(rng.random() < 0.25)  # now and then the last pass is left out
+            skipped = int(rng.random() < 0.25)  # sometimes the last pass is left out
             lines = program(CUTS[operation], scale=simulation.scale, skipped=skipped)
             clock += timedelta(minutes=4)
             yield f"{operation}_{number:03d}", record(lines, boards, draw_day(names, clock, rng), rng)

@@ -1,8 +1,7 @@
-"""What a mill does with a program: where it is, how fast, and on which line, at any time.
+"""Kinematics of a mill that runs a program: position, speed and current line at any time.
 
-Moves are cut into straight pieces; each piece is driven with a trapezoid of speed under one limit of
-acceleration, and the speed at a corner is bounded by junction deviation (Grbl's rule): v² = a·δ·s/(1−s),
-s = sin(half the angle).
+Moves are cut into straight pieces. Each piece has a trapezoidal speed profile with one acceleration limit.
+The speed at a corner is limited by junction deviation (Grbl): v² = a·δ·s/(1−s), s = sin(half the angle).
 """
 
 from __future__ import annotations
@@ -13,15 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.tokens import canonical
-
 MILLIMETRES = 25.4
 RAPID = 60.0  # mm/s
 ACCELERATION = 250.0  # mm/s²
-DEVIATION = 0.02  # mm, how far a corner may be cut
-CHORD = 1.0  # mm of arc a straight piece
-HOME = np.array([47.56, 17.4, -26.0])  # machine position of the work's zero, mm
-DWELL = {"M": 1.2, "T": 0.6, "G": 0.1}  # seconds on a line that moves nothing
+DEVIATION = 0.02  # mm, junction deviation
+CHORD = 1.0  # mm of arc per straight piece
+HOME = np.array([47.56, 17.4, -26.0])  # machine position of the work zero, mm
+DWELL = {"M": 1.2, "T": 0.6, "G": 0.1}  # seconds on a line without motion
 END = 3.0  # seconds on M30
 
 _WORD = re.compile(r"([A-Z])(-?[\d.]+)")
@@ -29,21 +26,21 @@ _WORD = re.compile(r"([A-Z])(-?[\d.]+)")
 
 @dataclass(frozen=True)
 class Motion:
-    """The pieces of a program; a piece that moves nothing has length 0 and lasts `seconds`."""
+    """The pieces of a program. A piece without motion has length 0 and a duration."""
 
-    start: np.ndarray  # (pieces, 3) mm in the work's frame
+    start: np.ndarray  # (pieces, 3) mm in the work frame
     direction: np.ndarray  # (pieces, 3) unit vectors
     length: np.ndarray  # (pieces,) mm
     speeds: np.ndarray  # (pieces, 3) entering, highest, leaving, mm/s
     begin: np.ndarray  # (pieces + 1,) seconds
-    line: np.ndarray  # (pieces,) index of the program's line
+    line: np.ndarray  # (pieces,) index of the line in the program
     mode: np.ndarray  # (pieces,) 0 rapid, 1 straight, 2 and 3 arcs
     spindle: np.ndarray  # (pieces,) whether the spindle turns
     feed: np.ndarray  # (pieces,) programmed mm/s
 
     @property
     def seconds(self) -> float:
-        """How long the program runs."""
+        """The duration of the program."""
         return float(self.begin[-1])
 
     def at(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -66,10 +63,13 @@ class Motion:
 
 
 def run_program(lines: Sequence[str], *, override: float = 1.0) -> Motion:
-    """Interprets a program (G0 to G3 with R, G20 G21 G53, M3 M5 M30); `override` scales the feed of cuts."""
+    """Interprets a program (G0 to G3 with R, G20 G21 G53, M3 M5 M30); `override` scales the feed of cuts.
+
+    Lines are upper case and have no comments, as `model.simulator.programs` writes them.
+    """
     state = _State()
     for index, line in enumerate(lines):
-        state.execute(canonical(line), index)
+        state.execute(line, index)
     return _timed(state, override)
 
 
@@ -135,7 +135,7 @@ class _State:
 
 
 def _timed(state: _State, override: float) -> Motion:
-    """Speeds and times of the pieces: one pass back for braking, one forward for accelerating."""
+    """Speeds and times of the pieces: a backward pass for braking, a forward pass for accelerating."""
     start = np.array([piece[0] for piece in state.pieces])
     end = np.array([piece[1] for piece in state.pieces])
     length = np.linalg.norm(end - start, axis=1)

@@ -53,11 +53,11 @@ class Cut:
     height: float
     step: float  # step-over
     feed: float
-    steps: int  # passes, rings or bites of a full program
+    steps: int  # passes, rings or bites of the whole program
 
 
 def program(cut: Cut, *, scale: float = 1.0, skipped: int = 0) -> list[str]:
-    """The lines of one program; `scale` shortens it, `skipped` leaves out that many of its last steps."""
+    """The lines of one program. `scale` is a factor on its steps, `skipped` the last steps left out."""
     writer = Writer()
     writer.raw("G90 G94 G17", "G20", "T2", "M3 S12000", "G55")
     cut.write(writer, cut, max(2, round(cut.steps * scale)) - skipped)
@@ -73,7 +73,7 @@ def _enter(writer: Writer, *, x: float, y: float, feed: float) -> None:
 
 
 def facing(writer: Writer, cut: Cut, steps: int) -> None:
-    """To and fro along X; a half circle in two quarter arcs leads into the next pass."""
+    """Back and forth along X; two quarter arcs lead to the next pass."""
     radius = round(cut.step / 2, 4)
     left, right, y = -radius, cut.width + radius, 0.0
     _enter(writer, x=left, y=y, feed=cut.feed)
@@ -133,6 +133,6 @@ CUTS: dict[str, Cut] = {
 
 
 def _number(value: float) -> str:
-    """As the post-processor writes it: four decimals at most, a bare point after a whole number."""
+    """As a post-processor writes it: at most four decimals, whole numbers with a point."""
     text = f"{value:.4f}".rstrip("0")
     return "0." if text == "-0." else text

@@ -1,4 +1,4 @@
-"""One recording of the simulated mill, as the table that the real one writes to CSV."""
+"""One recording of the simulated mill, as a table like the CSV of the real one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from model.simulator.sensors import ALWAYS, CHANNELS, Board, Rows, board_signals
 
 ROW_SECONDS = 0.26
 QUEUED = 12  # lines that the controller reads ahead
-SUBSTEPS = 8  # of a row, to average accelerations over
-CUTTING_HEIGHT = 1.5  # mm above the work's zero below which the tool is in the material
+SUBSTEPS = 8  # per row, to average accelerations
+CUTTING_HEIGHT = 1.5  # mm above the work zero; below it the tool cuts
 MOTOR_NAMES = ("spindle", "x_motor", "y_motor", "z_motor")
 
 
@@ -25,15 +25,15 @@ class Day:
     """What differs between two recordings of one operation."""
 
     override: float  # feed
-    late: int  # rows by which the boards' clock is behind the controller's
-    before: int  # rows at the start in which the controller waits for its spindle
+    late: int  # rows by which the boards lag behind the controller
+    before: int  # rows at the start in which the controller waits for the spindle
     after: int  # rows without a line, at the end
     missing: frozenset[str]  # boards that were not connected
     clock: datetime
 
 
 def draw_day(boards: Sequence[str], clock: datetime, rng: np.random.Generator) -> Day:
-    """Draws a recording's circumstances; about a fifth of the optional boards are missing."""
+    """Draws what differs in a recording; about a fifth of the optional boards are missing."""
     return Day(
         override=float(rng.uniform(0.995, 1.005)),
         late=int(rng.integers(0, 16)),
@@ -45,7 +45,7 @@ def draw_day(boards: Sequence[str], clock: datetime, rng: np.random.Generator) -
 
 
 def record(lines: Sequence[str], boards: Sequence[Board], day: Day, rng: np.random.Generator) -> pl.DataFrame:
-    """Runs the program and samples everything once a row: the same columns as a real recording."""
+    """Runs the program and samples it once per row: the same columns as in a real recording."""
     motion = run_program(lines, override=day.override)
     count = int(motion.seconds / ROW_SECONDS)
     jitter = rng.normal(scale=0.004, size=count)
@@ -56,13 +56,17 @@ def record(lines: Sequence[str], boards: Sequence[Board], day: Day, rng: np.rand
     rows, piece = _sampled(motion, times)
     sensed, _ = _sampled(motion, times - day.late * ROW_SECONDS)
     index = motion.line[piece].copy()
-    index[: day.before] = min(QUEUED, len(lines) - 1)  # as the real controller: it names what it has queued
+    index[: day.before] = min(
+        QUEUED, len(lines) - 1
+    )  # like the real controller, which reports the queued line
     columns: dict[str, object] = _controller(motion, rows, piece, index, day.clock)
     currents = motor_signals(sensed, rng)
     for twin in ("", "_A"):
         columns |= {name + twin: currents[:, i] for i, name in enumerate(MOTOR_NAMES)}
     for board in boards:
-        readings = board_signals(board, sensed, rng)  # drawn for missing boards too: the rest stays the same
+        readings = board_signals(
+            board, sensed, rng
+        )  # also drawn for missing boards, so that the others do not change
         if board.name not in day.missing:
             columns |= {f"{board.name}.{channel}": readings[:, i] for i, channel in enumerate(CHANNELS)}
     known = len(times) - day.after
@@ -72,7 +76,7 @@ def record(lines: Sequence[str], boards: Sequence[Board], day: Day, rng: np.rand
 
 
 def _sampled(motion: Motion, times: np.ndarray) -> tuple[Rows, np.ndarray]:
-    """The motion at each row, with averages over the row before it; also the piece of the program."""
+    """The motion at each row, averaged over the row before it, and the piece of the program."""
     step = ROW_SECONDS / SUBSTEPS
     fine = (times[:, None] - step * np.arange(SUBSTEPS)[::-1]).clip(0, motion.seconds - 1e-6)
     _, _, velocity = motion.at((fine - step).clip(0).ravel())
@@ -101,7 +105,7 @@ def _sampled(motion: Motion, times: np.ndarray) -> tuple[Rows, np.ndarray]:
 def _controller(
     motion: Motion, rows: Rows, piece: np.ndarray, index: np.ndarray, clock: datetime
 ) -> dict[str, object]:
-    """The columns that a controller reports of itself; none of them is a sensor."""
+    """The columns that the controller reports; none of them is a sensor."""
     work = (rows.position - HOME) / MILLIMETRES
     stamps = [clock + timedelta(seconds=float(second)) for second in rows.time]
     columns: dict[str, object] = {

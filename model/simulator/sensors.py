@@ -1,8 +1,8 @@
-"""What the sensor boards of the simulated mill would read while it moves.
+"""Readings of the sensor boards of the simulated mill.
 
-A machine is drawn once a data set: where each board sits, what it rides on, how it is tilted. A recording
-then adds what differs from day to day: an offset a channel, slow drifts, noise. Offsets are as large as the
-signals, as on the real machine, so a model has to look at changes or centre a recording first.
+A machine is drawn once per data set: the place of each board, the axis it moves with, its orientation. Each
+recording then adds an offset per channel, slow drifts and noise. Offsets are as large as the signals, as on
+the real machine, so a model must look at changes or centre each recording.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# What a board rides on: the part of the machine's X Y Z that moves it.
+# The axes X Y Z that move each board.
 RIDES: dict[str, tuple[int, int, int]] = {
     "frame_r2": (0, 0, 0),
     "y_bed__3": (0, 1, 0),
@@ -31,8 +31,8 @@ RIDES: dict[str, tuple[int, int, int]] = {
     "frame_b1": (0, 0, 0),
     "z_gant_1": (1, 0, 1),
 }
-MAGNETS = np.array([(0, 0, 0), (0, 1, 0), (1, 0, 1)])  # what the magnets ride on: frame, bed, gantry
-MIDDLE = np.array([90.0, 60.0, -15.0])  # mm, the middle of the machine's travel
+MAGNETS = np.array([(0, 0, 0), (0, 1, 0), (1, 0, 1)])  # the axes that move the magnets: frame, bed, gantry
+MIDDLE = np.array([90.0, 60.0, -15.0])  # mm, the middle of the travel
 ALWAYS = ("frame_r2", "y_bed__3")  # present in every recording
 BOARDS = tuple(RIDES)[:8]
 CHANNELS = (
@@ -45,35 +45,35 @@ _OFFSET = np.array([*[0.02] * 3, *[0.5] * 3, *[12.0] * 3, 4.0, 1.5, 3.0, 30.0, 3
 _DRIFT = np.array([*[0.001] * 3, *[0.02] * 3, *[0.5] * 3, 0.02, 0.2, 0.3, 2.0, 2.0, 2.0, 4.0, 0.001])
 _NOISE = np.array([*[0.004] * 3, *[0.1] * 3, *[0.4] * 3, 0.01, 0.02, 0.5, 1.5, 1.5, 1.5, 2.0, 0.002])
 _ROUNDED = ("Proximity", "ColorR", "ColorG", "ColorB", "ColorA")
-_SPINDLE_BEAT = 1.37  # Hz: where 12,000 turns a minute fold to at about four rows a second
+_SPINDLE_BEAT = 1.37  # Hz: alias of 12,000 rpm at about four rows per second
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The motion as the rows of a recording see it; T rows."""
+    """The motion in the T rows of a recording."""
 
     time: np.ndarray  # (T,) s
-    position: np.ndarray  # (T, 3) mm, the machine's frame
+    position: np.ndarray  # (T, 3) mm, machine frame
     velocity: np.ndarray  # (T, 3) mm/s
     acceleration: np.ndarray  # (T, 3) mm/s², mean over the row
     shake: np.ndarray  # (T,) mm/s², root mean square of the acceleration within the row
     spindle: np.ndarray  # (T,) 0 … 1 of full speed
-    load: np.ndarray  # (T,) 0 … 1, how hard the tool works
+    load: np.ndarray  # (T,) 0 … 1, load of the tool
 
 
 @dataclass(frozen=True)
 class Board:
-    """One board of the machine: fixed for a data set."""
+    """One board of the machine; the same in all recordings of a data set."""
 
     name: str
     rides: np.ndarray  # (3,)
     at: np.ndarray  # (3,) mm
     mount: np.ndarray  # (3, 3) its axes
-    twist: np.ndarray  # (3, 3) degree/s of rotation a m/s² of acceleration
-    shaking: float  # how much of the spindle's shaking arrives
+    twist: np.ndarray  # (3, 3) degree/s of rotation per m/s² of acceleration
+    shaking: float  # share of the spindle vibration that reaches the board
     colour: np.ndarray  # (4, 3) share of red, green, blue, clear light, its dependence on Y, a phase
-    magnets: np.ndarray  # (3, 3) mm from the board, in the middle of travel, to each magnet of `MAGNETS`
-    moments: np.ndarray  # (3, 3) their directions and strengths
+    magnets: np.ndarray  # (3, 3) mm from the board in the middle of the travel to each magnet of `MAGNETS`
+    moments: np.ndarray  # (3, 3) directions and strengths of the magnets
 
 
 def machine(boards: Sequence[str], rng: np.random.Generator) -> list[Board]:
@@ -130,7 +130,7 @@ def motor_signals(rows: Rows, rng: np.random.Generator) -> np.ndarray:
 
 
 def _field(board: Board, rows: Rows) -> np.ndarray:
-    """(T, 3) µT: the earth, a magnet that stays, one on the bed and one on the gantry."""
+    """(T, 3) µT: earth, and magnets on the frame, the bed and the gantry."""
     moved = rows.position - MIDDLE
     field = np.array([20.0, 5.0, -42.0])  # the earth's
     for magnet, moment, rides in zip(board.magnets, board.moments, MAGNETS, strict=True):
@@ -139,7 +139,7 @@ def _field(board: Board, rows: Rows) -> np.ndarray:
 
 
 def _dipole(away: np.ndarray, moment: np.ndarray) -> np.ndarray:
-    """(T, 3) field of a magnet seen from `away` (T, 3) mm; softened so that it stays finite nearby."""
+    """(T, 3) field of a magnet at the offset `away` (T, 3) mm; softened to stay finite nearby."""
     distance = np.sqrt((away**2).sum(axis=1, keepdims=True) + 40.0**2)
     unit = away / distance
     return 8e6 * (3 * unit * (unit @ moment)[:, None] - moment) / distance**3
@@ -150,7 +150,7 @@ def _light(share: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _as_measured(readings: np.ndarray, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Adds the recording's offset, a drift (trend and slow wave) and noise; counts become whole numbers."""
+    """Adds an offset, drift (trend and slow wave) and noise; rounds counts to whole numbers."""
     width = readings.shape[1]
     part = (time - time[0]) / max(time[-1] - time[0], 1e-9)
     trend, wave, phase = rng.normal(size=width), rng.normal(size=width), rng.uniform(0, 6.28, width)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from model.config import Config
-from model.recordings import MANIFEST, SIMULATOR, Recordings, default_data
+from model.data_sets import default_data
+from model.recordings import MANIFEST, SIMULATOR, Recordings
 from model.run_files import WEIGHTS
 from tuner.base.errors import InputError, nearest
 from tuner.base.files import read_json

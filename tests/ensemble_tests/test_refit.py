@@ -85,7 +85,8 @@ def test_a_refitted_bundle_keeps_no_predictions_nobody_could_have_made(
 
 
 def test_another_data_set_is_refused_by_name(built: Built, tmp_path: Path) -> None:
-    from model.simulator import Simulation, synthesize
+    from model.data_sets import synthesize
+    from model.simulator import Simulation
 
     other = synthesize(
         tmp_path / "other", Simulation(seed=9, operations=("face",), recordings_per_operation=4, scale=0.3)

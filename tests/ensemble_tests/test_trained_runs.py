@@ -12,11 +12,12 @@ import torch
 from ensemble.build import Built, Options, build
 from ensemble.bundle import Bundle
 from ensemble.compare import compare
-from ensemble.distill import Wish, distill, student_config, teacher_of, verdict
+from ensemble.distill import DistillOptions, distill, student_config, teacher_of, verdict
 from ensemble.predictor import BundlePredictor
 from model import train
+from model.data_sets import synthesize
 from model.recordings import Recordings
-from model.simulator import Simulation, synthesize
+from model.simulator import Simulation
 from model.tokens import BOS, HEADS
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
@@ -118,7 +119,7 @@ def test_a_student_becomes_a_bundle_with_its_share_of_the_gain(
         built.folder,
         results=results,
         data=tiny_recordings.folder,
-        wish=Wish({"epochs": 1, "seed": 9}),
+        options=DistillOptions({"epochs": 1, "seed": 9}),
         report=lambda epoch, metrics: None,
         created="now",
     )
@@ -135,7 +136,7 @@ def test_the_teacher_answers_as_the_bundle_does(built: Built, tiny_recordings: R
     stored = dict(np.load(built.folder / "predictions" / "calibrate.npz"))
     predictor = BundlePredictor.load(built.folder)
     teacher = teacher_of(
-        built.folder, tiny_recordings, Wish({}), vocabulary_tokens=predictor.vocabulary.tokens
+        built.folder, tiny_recordings, DistillOptions({}), vocabulary_tokens=predictor.vocabulary.tokens
     )
     start = torch.from_numpy(stored["start"][:3].astype(np.int64))
     recording = torch.from_numpy(stored["recording"][:3].astype(np.int64))
@@ -162,7 +163,7 @@ def test_a_student_of_other_data_is_refused_by_name(built: Built, results: Path,
             built.folder,
             results=results,
             data=other.folder,
-            wish=Wish({}),
+            options=DistillOptions({}),
             report=lambda epoch, metrics: None,
             created="now",
         )

@@ -12,8 +12,7 @@ import pytest
 from model.__main__ import main
 from model.data_commands import chosen_data
 from model.recordings import Recordings
-from model.train_command import new_folder, settings
-from tuner.base.errors import InputError
+from model.train_command import new_folder
 from tuner.base.run_folder import RESULT
 
 
@@ -44,21 +43,6 @@ def test_synthesize_writes_a_data_set_or_csv_files(tmp_path, capsys):
     assert "1 simulated recordings of 1 operations" in capsys.readouterr().out
     assert main(["synthesize", "--csv", str(tmp_path / "csv"), *few]) == 0
     assert [path.name for path in (tmp_path / "csv").iterdir()] == ["face_001_aligned.csv.gz"]
-
-
-def test_settings_are_json_where_they_are_json():
-    pairs = ["epochs=5", "learning_rate=1e-3", "loss_type=focal", "vocab_bucket_digits=null", "ema=.9"]
-    assert settings(pairs) == {
-        "epochs": 5,
-        "learning_rate": 1e-3,
-        "loss_type": "focal",
-        "vocab_bucket_digits": None,
-        "ema": ".9",
-    }
-    with pytest.raises(InputError, match="expected KEY=VALUE"):
-        settings(["epochs"])
-    with pytest.raises(InputError, match="given twice"):
-        settings(["epochs=1", "epochs=2"])
 
 
 def test_train_keeps_a_run_and_prints_its_metrics(tiny_recordings, tmp_path, capsys):

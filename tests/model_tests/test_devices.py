@@ -8,7 +8,7 @@ from torch import nn
 
 from model.config import Config
 from model.devices import Machine, place
-from model.memory import Microbatches, is_out_of_memory
+from model.microbatches import Microbatches, is_out_of_memory
 from tuner.base.errors import InputError, TrainingFailed
 
 BARE = Machine(cuda=None, mps=False, cpu_bfloat16=False)
@@ -57,7 +57,7 @@ def test_a_run_in_bfloat16_computes_in_it_and_trains() -> None:
     with placement.autocast():
         y = layer(torch.ones(2, 4))
     assert y.dtype == torch.bfloat16
-    scaler = placement.scaler()
+    scaler = placement.grad_scaler()
     scaler.scale(y.float().sum()).backward()
     assert not scaler.is_enabled() and layer.weight.grad.dtype == torch.float32
 

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from model.data_sets import default_data, synthesize
 from model.importing import import_recordings
 from model.recording_files import count_runs, find_recordings, operation_of, read_recording
-from model.recordings import NO_LINE, Recordings, default_data
-from model.simulator import synthesize
+from model.recordings import NO_LINE, Recordings
 from tuner.base.errors import InputError, WorkFailed
 
 
@@ -363,7 +363,7 @@ def test_the_default_is_the_only_imported_data_set_else_the_simulators(tiny_reco
 
 
 def test_the_default_is_synthesized_where_there_is_nothing(tmp_path, monkeypatch, tiny_recordings):
-    monkeypatch.setattr("model.simulator.synthesize", lambda to: shutil.copytree(tiny_recordings.folder, to))
+    monkeypatch.setattr("model.data_sets.synthesize", lambda to: shutil.copytree(tiny_recordings.folder, to))
     assert Recordings.load(default_data(tmp_path)).kind == "simulator"
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from model.data_sets import synthesize
 from model.importing import import_recordings
 from model.recording_files import count_runs
-from model.simulator import Simulation, simulate, synthesize, synthesize_csv
+from model.simulator import Simulation, simulate, synthesize_csv
 from model.simulator.kinematics import ACCELERATION, DEVIATION, RAPID, run_program
 from model.simulator.programs import CUTS, program
 from model.simulator.recorder import Day, record

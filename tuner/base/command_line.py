@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tuner.base.errors import InputError, WorkFailed
 
 RESULTS_VARIABLE = "TUNER_RESULTS"
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 CONSOLE_SCRIPT = "gcode-tuner"
@@ -45,6 +48,28 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         help=f"where everything is written (default: ${RESULTS_VARIABLE} or results/)",
     )
     parser.add_argument("--debug", action="store_true", help="show the whole trace of an error")
+
+
+def settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """`["epochs=5", "loss_type=focal"]`, as `--set` takes them, as a mapping.
+
+    Values are read as JSON where they can be, else as text. True, False and None may be spelled as in Python.
+
+    Raises:
+        InputError: a pair without `=`, or a key that is given twice.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set: expected KEY=VALUE, got '{pair}'")
+        if key in found:
+            raise InputError(f"--set {key}: given twice")
+        try:
+            found[key] = json.loads(_PYTHON_WORDS.get(text, text))
+        except json.JSONDecodeError:
+            found[key] = text
+    return found
 
 
 def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:

@@ -46,6 +46,27 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def remove_left_overs(path: Path) -> None:
+    """Removes the partial folders that killed processes left beside `path`; a running process keeps its own.
+
+    For a folder that only one machine writes: process ids of other machines mean nothing here.
+    """
+    for left_over in path.parent.glob(f".{path.name}.partial-*"):
+        process = left_over.name.rpartition("-")[2]
+        if process.isdigit() and not _is_running(int(process)):
+            shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` to `path` at once or not at all (a temporary file, then a rename)."""
     with whole_file(path) as beside:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.base.command_line import Help, add_common_options
-from tuner.base.errors import InputError
+from tuner.base.command_line import settings as settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,20 +77,6 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def settings(pairs: list[str]) -> dict[str, Any]:
-    """`--set KEY=VALUE …` as a mapping; values are read as JSON where they can be, else as text."""
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise InputError(f"--set: expected KEY=VALUE, got '{pair}'")
-        try:
-            found[key] = json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
-        except json.JSONDecodeError:
-            found[key] = text
-    return found
-
-
 def console() -> Console:
     """Where results go: standard output, as wide as it is."""
     from rich.console import Console
@@ -106,8 +90,3 @@ def error_console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
-
-
-def results_folder(options: argparse.Namespace) -> Path:
-    folder: Path = options.results
-    return folder

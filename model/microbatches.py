@@ -1,4 +1,4 @@
-"""Out of memory in a training step: once more in halves, the effective batch unchanged; else an end."""
+"""Out of memory in a training step: tries again in two halves with the same effective batch."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 
 from tuner.base.errors import TrainingFailed
 
-# The guide's advice, in its order.
+# in the order of the tuning guide
 ADVICE = "try a smaller batch_size, a smaller d_model, gradient_checkpointing=true, or device=cpu"
 
 
 class Microbatches:
-    """Runs the forward and backward pass of a step on the whole batch, or on its halves.
+    """Runs forward and backward pass of a step on the whole batch or in two halves.
 
-    A step starts whole. When it runs out of memory, its gradients are dropped, and it and all steps after it
-    run in two halves whose gradients add up: the optimiser sees the same batch. A half that does not fit
-    ends the run.
+    Steps start with the whole batch. If one runs out of memory, its gradients are dropped. This step and all
+    later ones then run in two halves, whose gradients add up: the optimiser sees the same batch. If a half
+    does not fit either, the run ends.
     """
 
     def __init__(self) -> None:
@@ -33,17 +33,16 @@ class Microbatches:
         drop_gradients: Callable[[], None],
         where: str,
     ) -> None:
-        """Calls `backward(part of index, its share of the batch)` for each part.
+        """Calls `backward(windows, share of the batch)` for the batch or for each half.
 
         Args:
             index: (batch,) the windows of the step.
-            backward: computes the mean loss of the windows it is given, times the share, and adds its
-                gradient to the parameters'.
-            drop_gradients: zeroes the gradients (before a second try).
+            backward: computes the mean loss of its windows times the share, and adds the gradient.
+            drop_gradients: zeroes the gradients, before the second try.
             where: "epoch 3, step 7", for the error.
 
         Raises:
-            TrainingFailed: out of memory with half batches as well; the message says what to change.
+            TrainingFailed: out of memory with half batches too; the message says what to change.
         """
         if self.parts == 1:
             if self._fits(index, backward, parts=1):
@@ -71,7 +70,7 @@ class Microbatches:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` is a failed allocation, on any device (only CUDA's has a type of its own)."""
+    """Whether `error` is a failed allocation, on any device (only CUDA has its own exception)."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()
