@@ -79,7 +79,12 @@ def launch(plan: Plan, view: View) -> Result:
             if kept:
                 view.say(f"the study so far is kept as '{kept}'")
         study, total = study_store.open_study(
-            records, file, plan.origin, trials=request.trials, default=plan.default
+            records,
+            file,
+            plan.origin,
+            trials=request.trials,
+            default=plan.default,
+            results=request.results,
         )
         _note_program(study, plan, view)
         done = _done(records, study, file, total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ import optuna
 from optuna.trial import TrialState
 
 from tuner.base.errors import InputError
+from tuner.definition.loading import FOLDER
 from tuner.definition.study_file import StudyFile
 from tuner.storage.allocate import STOPPED, TARGET
 from tuner.storage.leases import Observer
@@ -26,6 +28,7 @@ ORIGIN = "origin"  # base values, overrides, data set: must be the same when the
 TOTAL = "run_cap"
 PRUNER = "pruner"
 PATH = "path"
+FROM_RESULTS = "path_from_results"
 RETRAINED = (".confirm", ".verify")  # name suffixes of the studies that train a study's best trials again
 
 
@@ -61,26 +64,33 @@ def open_study(
     *,
     trials: int | None = None,
     default: Mapping[str, Any] | None = None,
+    results: Path | None = None,
 ) -> tuple[optuna.Study, int | None]:
     """Opens the study of `study_file`; makes it if it does not exist.
 
     Args:
         trials: how many finished trials are wanted; None: as before, or the file's run_cap.
         default: the configuration of trial 0 of a new study.
+        results: the results folder; where the study file lies from there tells it from others of its name.
 
     Returns:
         The study, and how many finished trials are wanted (None: no end).
 
     Raises:
-        InputError: the study was made with other settings; the message has the differences.
+        InputError: the study was made with other settings, or from another file of the same name.
     """
+    here = _places(study_file.path, results)
     with records.lock:
         if study_file.name in optuna.get_all_study_names(records):
             study = optuna.load_study(study_name=study_file.name, storage=records)
+            _check_file(study, here)
             _check_same(study, study_file, origin)
         else:
             study = _create(records, study_file, origin, default)
         stored = study.user_attrs
+        for name, value in here.items():
+            if stored.get(name) != value:
+                study.set_user_attr(name, value)
         total = trials if trials is not None else stored.get(TOTAL, study_file.run_cap)
         if trials is None and study_file.run_cap is not None and TOTAL in stored:
             total = max(filter(None, (stored[TOTAL], study_file.run_cap)), default=None)
@@ -93,6 +103,28 @@ def open_study(
         if stopped and not stopped.startswith(TARGET):
             study.set_user_attr(STOPPED, None)  # the user starts it again in spite of the failures
     return study, total
+
+
+def _places(path: Path, results: Path | None) -> dict[str, str]:
+    """Where a study file lies: its path, and that from the results folder, which survives a copy."""
+    here = {PATH: str(path.resolve())}
+    if results is not None and path.parent != FOLDER:  # a shipped study is the same wherever it is installed
+        here[FROM_RESULTS] = os.path.relpath(path.resolve(), results.resolve())
+    return here
+
+
+def _check_file(study: optuna.Study, here: Mapping[str, str]) -> None:
+    """Raises InputError if the study was made from another file, which is still there.
+
+    A file that was moved, or copied together with the results folder, is the same study.
+    """
+    before, other = study.user_attrs.get(PATH), study.user_attrs.get(FROM_RESULTS)
+    same = before == here[PATH] or other in (None, here.get(FROM_RESULTS))
+    if not same and before is not None and Path(before).is_file():
+        raise InputError(
+            f"{before} and {here[PATH]} are both named '{study.study_name}': give one of them a 'name:' of "
+            "its own, or another results folder (--results)"
+        )
 
 
 def _create(
@@ -125,7 +157,7 @@ def _check_same(study: optuna.Study, study_file: StudyFile, origin: Origin) -> N
             f"the storage has a study '{study.study_name}' that was not made here; "
             "rename yours, or set it aside with --fresh"
         )
-    before, after = dict(stored[FILE]), dict(study_file.raw)
+    before, after = _comparable(stored[FILE], study_file.raw)
     widened = (after.get("run_cap") or 0) >= (before.get("run_cap") or 0)
     if widened:
         before.pop("run_cap", None)
@@ -134,6 +166,16 @@ def _check_same(study: optuna.Study, study_file: StudyFile, origin: Origin) -> N
     if changes:
         done = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
         raise ChangedStudy(study.study_name, done, changes)
+
+
+def _comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two study files to be compared. Files made before 0.2 name no workload: the name alone is no change."""
+    files = [{**file, "tuner": dict(file.get("tuner") or {})} for file in (before, after)]
+    if "workload" not in files[0]["tuner"]:
+        for file in files:
+            for key in ("workload", "on"):
+                file["tuner"].pop(key, None)
+    return files[0], files[1]
 
 
 class ChangedStudy(InputError):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -13,11 +14,13 @@ from optuna.trial import Trial, TrialState
 from rich.console import Console
 
 from tuner.base.errors import InputError
+from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.run import plan
 from tuner.run.request import Request
 from tuner.show.live import PlainView
 from tuner.storage import study_store
+from tuner.storage.access import default_url, open_records
 from tuner.storage.allocate import STOPPED
 from tuner.storage.leases import Owner
 from tuner.storage.queue import LEASE
@@ -174,3 +177,41 @@ def test_another_programs_study_of_that_name_is_not_touched(
     Trial(theirs, records.claim(theirs._study_id, user_attrs={})._trial_id)
     with pytest.raises(InputError, match="was not made here"):
         study_store.open_study(records, make_study(), origin)
+
+
+def test_two_files_of_one_name_are_refused_with_both_paths(
+    records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    first = make_study(name="a.yaml")
+    study_store.open_study(records, first, origin, results=results)
+    second = make_study(name="b.yaml")  # equal content, and so an equal name
+    with pytest.raises(InputError, match=r"a\.yaml and .*b\.yaml are both named 'small': give one of them a"):
+        study_store.open_study(records, second, origin, results=results)
+    first.path.unlink()  # b.yaml may be a.yaml, renamed
+    study_store.open_study(records, second, origin, results=results)
+
+
+def test_a_study_that_was_copied_with_its_results_goes_on(
+    make_study: MakeStudy, origin: Origin, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    make_study(name="old/small.yaml")
+    file = load_study_file(old / "small.yaml")
+    records = open_records(default_url(old / "results"), create=True)
+    study_store.open_study(records, file, origin, results=old / "results")
+    records.queue.close()
+    shutil.copytree(old, new)
+    moved = load_study_file(new / "small.yaml")
+    again = open_records(default_url(new / "results"))
+    study_store.open_study(again, moved, origin, results=new / "results")
+
+
+def test_a_study_from_before_workloads_were_named_goes_on(
+    records: Records, make_study: MakeStudy, origin: Origin
+) -> None:
+    file = load_study_file("loss_weighting")
+    older = {**file.raw, "tuner": {k: v for k, v in file.raw["tuner"].items() if k != "workload"}}
+    study_store.open_study(records, replace(file, raw=older), origin)
+    study_store.open_study(records, file, origin)
