@@ -20,6 +20,7 @@ from tuner.definition.distributions import Choice, Constant, Distribution, Numer
 from tuner.definition.study_file import Resources
 from tuner.workloads.workload import Inputs, Say, Workload
 
+TOGETHER = ("d_model", "heads")  # one is valid for some values of the other
 _HASH = re.compile(r"[0-9a-f]{64}")
 MEMORY = 700 * 2**20  # bytes that an agent with torch and a training run needs beside the shared data
 
@@ -46,6 +47,19 @@ class Training(Workload):
                     Config.from_dict({name: value})
                 except InputError as error:
                     self.file.fail(name, str(error).partition(": ")[2] or str(error))
+
+    def check_overrides(self, overrides: Mapping[str, Any]) -> None:
+        valid = Config().to_dict()
+        for name, value in overrides.items():
+            if name not in valid:
+                raise InputError(f"--set {name}: no option of the model{nearest(name, valid)}")
+            try:
+                Config.from_dict({name: value})
+            except InputError as error:
+                if name not in TOGETHER:
+                    raise InputError(
+                        f"--set {name}={value}: {str(error).partition(': ')[2] or error}"
+                    ) from None
 
     def inputs(self, chosen: Path | None, results: Path, say: Say) -> Inputs:
         folder = chosen

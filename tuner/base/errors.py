@@ -5,6 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# what people call the usual options
+ALIASES = {
+    "lr": "learning_rate",
+    "bs": "batch_size",
+    "wd": "weight_decay",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "opt": "optimizer",
+}
+
 
 class InputError(ValueError):
     """Something the user gave is wrong: the message says what, where and what to do. Exit status 2."""
@@ -24,5 +34,7 @@ class Pruned(Exception):
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint for a misspelt name: `"; did you mean 'x'?"`, or an empty string when nothing is close."""
-    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    valid = list(valid)
+    meant = ALIASES.get(name.lower(), "")
+    close = [meant] if meant in valid else difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -69,4 +69,4 @@ def from_plain(raw: Mapping[str, Any], *, name: str, path: Path) -> StudyFile:
     with TemporaryDirectory() as folder:
         written = Path(folder) / f"{name}.yaml"
         written.write_text(json.dumps(raw), encoding="utf-8")  # JSON is YAML
-        return replace(parse_study(written), name=name, path=path)
+        return replace(parse_study(written), name=name, path=path, notes=())

@@ -15,6 +15,7 @@ from tuner.definition.constraints import Constraint, Hypothesis
 from tuner.definition.parse_space import lines_of, parse_space
 from tuner.definition.pruner_settings import KINDS as PRUNERS
 from tuner.definition.pruner_settings import PrunerSettings
+from tuner.definition.scheduler import Scheduler, read_scheduler
 from tuner.definition.space import Space
 from tuner.definition.study_file import Base, Metric, Resources, StudyFile
 from tuner.definition.yaml_source import Section
@@ -80,6 +81,7 @@ def parse_study(path: Path) -> StudyFile:
     space = parse_space(top, own)
     objectives = _objectives(top, own, method)
     run_cap = top.integer("run_cap", least=1)
+    scheduler = read_scheduler(top)
     if method == "grid":
         run_cap = _grid_size(top, space, run_cap)
     max_epochs = own.integer("max_epochs", least=1)
@@ -89,8 +91,8 @@ def parse_study(path: Path) -> StudyFile:
         method=method,
         metric=objectives[0],
         space=space,
-        sampler=_sampler(own, method, space, objectives, run_cap),
-        pruner=_pruner(top, own, max_epochs),
+        sampler=_sampler(own, method, space, objectives, run_cap, scheduler.sampler),
+        pruner=_pruner(top, own, max_epochs, scheduler),
         objectives=objectives,
         raw=top.plain(),
         run_cap=run_cap,
@@ -108,6 +110,7 @@ def parse_study(path: Path) -> StudyFile:
         resources=_resources(own),
         weights=_weights(own),
         seed=own.text("seed"),
+        notes=top.notes,
         lines=lines_of(top),
         description=top.text("description", ""),
         purpose=own.text("purpose", "").strip(),
@@ -230,13 +233,20 @@ def _grid_size(top: Section, space: Space, run_cap: int | None) -> int:
     return size if run_cap is None else min(run_cap, size)
 
 
-def _sampler(own: Section, method: str, space: Space, objectives: tuple[Metric, ...], cap: int | None) -> str:
+def _sampler(
+    own: Section,
+    method: str,
+    space: Space,
+    objectives: tuple[Metric, ...],
+    cap: int | None,
+    asked: str | None,
+) -> str:
     """The sampler's name; `auto` becomes the one that suits the space.
 
     As OptunaHub's AutoSampler: a Gaussian process for a few hundred trials of a space of numbers, TPE where
     parameters are choices or conditional, NSGA-II for long studies of several objectives.
     """
-    name = own.choice("sampler", SAMPLERS, _OF_METHOD[method])
+    name = own.choice("sampler", SAMPLERS, asked if asked and method != "grid" else _OF_METHOD[method])
     if (name == "grid") != (method == "grid"):
         own.fail("sampler", f"expected one that fits method {method}, got {name!r}")
     if name != "auto":
@@ -248,8 +258,11 @@ def _sampler(own: Section, method: str, space: Space, objectives: tuple[Metric, 
     return "gp" if few and numbers and not space.conditional else "tpe"
 
 
-def _pruner(top: Section, own: Section, max_epochs: int | None) -> PrunerSettings:
-    """`tuner.pruner` where it is given, else W&B's early_terminate exactly, else none."""
+def _pruner(top: Section, own: Section, max_epochs: int | None, scheduler: Scheduler) -> PrunerSettings:
+    """`tuner.pruner` if given, else the scheduler's, else W&B's early_terminate exactly, else none."""
+    if scheduler.pruner is not None and "pruner" not in own:
+        longest = scheduler.pruner.get("max_resource", max_epochs or scheduler.pruner.get("min_resource", 1))
+        return _settings(top, "scheduler", {**scheduler.pruner, "max_resource": longest})
     if "early_terminate" in top and "pruner" not in own:
         section = top.section("early_terminate")
         section.choice("type", ("hyperband",))

@@ -13,13 +13,15 @@ MOST = 10**9  # of what is counted: trials, epochs
 PLAIN_TAGS = {
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")
 } | {"!"}
+OURS = {"tuner", "steps"}  # keys that `wandb sweep` does not know
 LARGEST_NUMBER = 2**63 - 1  # the storage's; a float beyond it is a slip as well
 
 
 def read(path: Path) -> Section:
     """The file's top-level mapping.
 
-    YAML 1.2: `1e-5` is a number, `on` and `yes` are words (PyYAML reads them the other way round).
+    A file with our keys is YAML 1.2: `1e-5` is a number, `on` and `yes` are words. A file without them is
+    W&B's and means what PyYAML makes of it (YAML 1.1: `yes` is true, `010` is 8). `1e-5` is a number in both.
 
     Raises:
         InputError: with file and line, where the file is missing, is no YAML, or has no mapping at the top.
@@ -49,7 +51,44 @@ def read(path: Path) -> Section:
         raise InputError(f"{path}: holds a number with too many digits ({error})") from None
     if not isinstance(content, Mapping):
         raise InputError(f"{path}:1: expected a mapping with 'method' and 'parameters'")
-    return Section(path, content, ())
+    notes: list[str] = []
+    if not OURS & set(content):
+        _as_wandb_reads(content, text, notes)
+    return Section(path, content, (), notes)
+
+
+def _as_wandb_reads(content: Any, text: str, notes: list[str]) -> None:
+    """Puts the values that PyYAML reads in place of those of YAML 1.2; `notes` says which were kept."""
+    import yaml
+
+    try:
+        theirs = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return
+    numbers: list[str] = []
+
+    def walk(ours: Any, others: Any) -> None:
+        if isinstance(ours, Mapping) and isinstance(others, Mapping):
+            merged = bool(getattr(ours, "merge", None)) or len(ours) != len(others)
+            by_key = others if merged else dict(zip(ours, others.values(), strict=True))
+            pairs: Iterable[tuple[Any, Any]] = ((key, by_key[key]) for key in ours if key in by_key)
+        elif isinstance(ours, list) and isinstance(others, list) and len(ours) == len(others):
+            pairs = enumerate(others)
+        else:
+            return
+        for key, other in list(pairs):
+            own = ours[key]
+            if isinstance(own, Mapping | list):
+                walk(own, other)
+            elif isinstance(other, str) and isinstance(own, int | float):
+                numbers.append(other)
+            elif isinstance(other, bool | int | float | None) and other != _plain(own):
+                ours[key] = other  # type: ignore[index]
+
+    walk(content, theirs)
+    if numbers:
+        shown = ", ".join(dict.fromkeys(numbers))
+        notes.append(f"{shown}: read as numbers (`wandb sweep` reads them as text)")
 
 
 def check_measure(text: str, path: Path) -> None:
@@ -94,8 +133,11 @@ def check_measure(text: str, path: Path) -> None:
 class Section:
     """One mapping of the file: its values as plain Python, and errors that name file, line and key."""
 
-    def __init__(self, path: Path, node: Mapping[Any, Any], keys: tuple[str, ...]) -> None:
+    def __init__(
+        self, path: Path, node: Mapping[Any, Any], keys: tuple[str, ...], notes: Iterable[str] = ()
+    ) -> None:
         self.path = path
+        self.notes = tuple(notes)
         self.keys = keys
         self._node = node
         for key in node:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -91,13 +91,7 @@ def launch(plan: Plan, view: View) -> Result:
         if done:
             view.say(f"study {file.name} is done: {done}")
             _conclude(study, plan, view)
-            return Result(
-                done,
-                True,
-                False,
-                allocate.finished(records.queue.counts(optuna_private.study_id(study))),
-                total,
-            )
+            return _checked(Result(done, True, False, 0, total), records, study)
         order = _order(plan, study, total, view)
         result = _supervise(plan, order, view, records, study)
         if result.fine and not result.interrupted and _done(records, study, file, total):
@@ -175,8 +169,20 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
         executor.close()
         order.tracker.close()
         view.end()
-    count = allocate.finished(records.queue.counts(optuna_private.study_id(study)))
-    return Result(reason, supervisor.fine, supervisor.interrupted, count, total, supervisor.timed_out)
+    left = Result(reason, supervisor.fine, supervisor.interrupted, 0, total, supervisor.timed_out)
+    return _checked(left, records, study)
+
+
+def _checked(left: Result, records: Records, study: optuna.Study) -> Result:
+    """How a study was left, with its count of finished trials; one whose every trial failed is not fine."""
+    counts = records.queue.counts(optuna_private.study_id(study))
+    finished = allocate.finished(counts)
+    if left.fine and not left.interrupted and not finished and counts[TrialState.FAIL]:
+        records.refresh()
+        last = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))[-1]
+        error = last.user_attrs.get("error", "no reason was kept")
+        return replace(left, fine=False, reason=f"all {counts[TrialState.FAIL]} trials failed: {error}")
+    return replace(left, finished=finished)
 
 
 def _conclude(study: optuna.Study, plan: Plan, view: View) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 import optuna
 
-from tuner.base.errors import InputError
+from tuner.base.errors import InputError, nearest
 from tuner.base.words import in_words
+from tuner.definition import expressions
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.study_file import Resources, StudyFile
 from tuner.run.executors import gpus
@@ -75,6 +76,8 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
     if request.executor.kind != "local":  # what is named there must not depend on the worker's folder
         request = replace(request, results=request.results.resolve())
     file = request.study_file
+    for note in file.notes:
+        say(note)
     workload = workload_of(file)
     workload.check()
     with storage_errors(request.url):
@@ -90,9 +93,11 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
         finally:
             if records is not None:
                 records.queue.close()
+    defaults = workload.defaults()
+    workload.check_overrides(overrides)
+    _check_names(file, {*(defaults or {}), *base, *overrides})
     length = int(overrides.get(workload.length, 0)) or file.max_epochs
     whole = {} if file.max_epochs is None else workload.whole_trial(file.max_epochs)
-    defaults = workload.defaults()
     trial_base = {**base, **whole}
     resources = workload.resources(overrides)
     return Plan(
@@ -123,6 +128,19 @@ def _origin_of(records: Records, name: str) -> Mapping[str, Any] | None:
         return None
     found = records.get_study_user_attrs(records.get_study_id_from_name(name)).get(ORIGIN)
     return found if isinstance(found, Mapping) else {}
+
+
+def _check_names(file: StudyFile, known: set[str]) -> None:
+    """Raises InputError where `requires` reads a name that no configuration of the study has."""
+    heads = {parameter.path[0] for parameter in file.space.parameters}
+    names = known | heads | {parameter.name for parameter in file.space.parameters}
+    for text in file.requires:
+        for name in sorted(expressions.names(text)):
+            if name not in names and name.partition(".")[0] not in heads | known:
+                raise InputError(
+                    f"{file.path}: 'tuner.requires': no configuration has '{name}'{nearest(name, names)} "
+                    f"(in {text!r})"
+                )
 
 
 def _others(before: Mapping[str, Any], inputs: Inputs) -> bool:

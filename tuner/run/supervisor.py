@@ -22,8 +22,7 @@ from tuner.run.events import AgentState, Event
 from tuner.run.executors.protocol import Executor
 
 POLL_SECONDS = 0.2
-QUICK_DEATH_SECONDS = 10.0  # an agent that dies this soon after its start, five times in a row, will again
-MAX_QUICK_DEATHS = 5
+MAX_DEATHS = 5  # of agents for each agent there may be, with no trial ended between: the next would die, too
 
 
 class Supervisor:
@@ -55,7 +54,7 @@ class Supervisor:
         self._on_tick = on_tick
         self._clock = clock
         self._deadline = None if timeout is None else clock() + timeout
-        self._quick_deaths = 0
+        self._deaths = 0  # since a trial ended
         self._interrupts = 0
         self._told_to_wait = False
         self._refused: set[int] = set()  # agents that cannot work where they are: not started again
@@ -121,7 +120,7 @@ class Supervisor:
                 state.epoch, state.value = message["epoch"], message["value"]
             case "end":
                 state.doing, state.number, state.epoch = "ready", None, None
-                self._quick_deaths = 0
+                self._deaths = 0
             case "leave":
                 state.doing = "left"
                 if not self.reason:
@@ -143,10 +142,10 @@ class Supervisor:
             self._go_without(state)
         if state.doing in ("left", "refused") or self._interrupts > 1:
             return
-        if self._clock() - state.started < QUICK_DEATH_SECONDS:
-            self._quick_deaths += 1
+        self._deaths += 1
         self._on_event(Event("died", state.index, {"number": state.number, "how": how}))
-        if self._quick_deaths >= MAX_QUICK_DEATHS and not self.reason:
+        most = MAX_DEATHS * max(1, min(self._wanted, len(self.agents) + 1))
+        if self._deaths >= most and not self.reason:
             log = f"; see {self._log(state.index)}" if self._order.log else ""
             self.fine = False
             self._stop(f"agents keep dying ({how}){log}")

@@ -89,6 +89,9 @@ class Workload:
     def check(self) -> None:
         """Raises InputError where the study file asks for what cannot be run (`StudyFile.fail`)."""
 
+    def check_overrides(self, overrides: Mapping[str, Any]) -> None:
+        """Raises InputError where `--set` names what a configuration does not have."""
+
     def inputs(self, chosen: Path | None, results: Path, say: Say) -> Inputs:
         """Finds what trials read; `chosen` is what the user named with `--data`.
 

@@ -201,7 +201,8 @@ def best_table(ranks: Sequence[Rank], study_file: StudyFile, *, width: int = 100
         ["", *(f"{rank.place}." for rank in ranks)],
         ["trial", *(str(rank.trial.number) for rank in ranks)],
     ]
-    rows.append([study_file.metric.name, *(f"{rank.trial.values[0]:.4f}" for rank in ranks)])
+    for index, metric in enumerate(study_file.objectives):
+        rows.append([metric.name, *(f"{rank.trial.values[index]:.4f}" for rank in ranks)])
     if constrained:
         rows.append(["misses by", *(f"{ranking.violation(rank.trial):.3g}" for rank in ranks)])
     rows += [[name, *(_shown(rank.params.get(name, "")) for rank in ranks)] for name in differing]
