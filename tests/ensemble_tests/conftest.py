@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-GENERATOR = Path(__file__).parents[2] / "benchmarks" / "synthetic_runs.py"
+import synthetic_runs
 
 
 @pytest.fixture(scope="session")
 def synthetic() -> ModuleType:
     """The generator that the benchmark uses at full size."""
-    spec = importlib.util.spec_from_file_location("synthetic_runs", GENERATOR)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
-    spec.loader.exec_module(module)
-    return module
+    return synthetic_runs
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+import synthetic_campaign
+from synthetic_runs import make_run
 
 from ensemble import report as ensembles
 from ensemble.report import Bundle
@@ -19,23 +18,12 @@ from tuner.show.report import confusion
 from tuner.show.report.blocks import Block, Table, Text
 from tuner.show.report.charts import Chart, Matrix
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-def load_module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look for the names in their annotations
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A made-up bundle with all that was measured of it."""
     found = tmp_path / "ensembles" / "made"
-    load_module("synthetic_campaign").make_bundle(found)
+    synthetic_campaign.make_bundle(found)
     return found
 
 
@@ -127,8 +115,7 @@ def test_lines_say_where_they_differ(true: str, decoded: str, said: str) -> None
 
 
 def test_a_runs_answers_are_counted_where_each_head_applies(tmp_path: Path) -> None:
-    runs = load_module("synthetic_runs")
-    run = runs.make_run(tmp_path / "study" / "0", skill=20.0)  # a run that is always right
+    run = make_run(tmp_path / "study" / "0", skill=20.0)  # a run that is always right
     heads = mistakes.answers(run, "test")
     assert set(heads) == {"commands", "parameter letters", "values"}
     assert all(pairs and all(true == guess for true, guess in pairs) for pairs in heads.values())

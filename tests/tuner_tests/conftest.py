@@ -1,6 +1,5 @@
 """Small studies for the tuner's tests: a Python function as objective, a storage in a temporary folder."""
 
-import importlib.util
 import itertools
 import textwrap
 from collections.abc import Callable, Iterator
@@ -9,6 +8,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import synthetic_campaign
+import temporary_postgres
 
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
@@ -90,14 +91,9 @@ def origin() -> study_store.Origin:
 def postgres() -> Iterator[Any]:
     """A PostgreSQL server of the tests' own (benchmarks/temporary_postgres.py); skips where there is none."""
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'gcode-tuner[postgresql]'")
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "temporary_postgres.py"
-    spec = importlib.util.spec_from_file_location("temporary_postgres", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if module.binaries() is None:
+    if temporary_postgres.binaries() is None:
         pytest.skip("needs PostgreSQL's programs (apt install postgresql)")
-    with module.TemporaryPostgres() as server:
+    with temporary_postgres.TemporaryPostgres() as server:
         yield server
 
 
@@ -111,9 +107,4 @@ def postgres_url(postgres: Any) -> Callable[[], str]:
 @pytest.fixture(scope="session")
 def campaign() -> ModuleType:
     """benchmarks/synthetic_campaign.py."""
-    path = ROOT / "benchmarks" / "synthetic_campaign.py"
-    spec = importlib.util.spec_from_file_location("synthetic_campaign", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return synthetic_campaign

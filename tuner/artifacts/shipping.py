@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +18,7 @@ from tuner.artifacts.artifact_store import ArtifactStore, NotInStore, StoreFaile
 from tuner.artifacts.run_store import FORMAT, download_archive
 from tuner.base.archives import pack
 from tuner.base.errors import InputError
+from tuner.base.files import whole_folder
 from tuner.storage.locks import FileLock
 
 FOLDER = "data"  # of the store
@@ -102,9 +102,7 @@ def cache_folder() -> Path:
 def _fetch(store: ArtifactStore, digest: str, digest_of: DigestOf, to: Path) -> None:
     """Downloads beside `to`, checks that the arrays have that content, and renames into place."""
     name = f"{FOLDER}/{digest}.json"
-    beside = to.with_name(f".{to.name}.fetched")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
+    with whole_folder(to) as beside:
         download_archive(store, store.read_json(name), beside, name=name, below=FOLDER)
         try:
             found = digest_of(beside, arrived=True)
@@ -115,10 +113,6 @@ def _fetch(store: ArtifactStore, digest: str, digest_of: DigestOf, to: Path) -> 
                 f"artefact store {store.url}: {name} holds other data ({found[:12]}) than it says; "
                 "nothing of it was kept"
             )
-        shutil.rmtree(to, ignore_errors=True)
-        beside.replace(to)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _is(folder: Path, digest: str, digest_of: DigestOf) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tarfile
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from tuner.base.errors import InputError
+from tuner.base.files import whole_folder
 
 CHUNK = 2**20
 
@@ -43,10 +43,7 @@ def unpack(archive: Path, to: Path) -> Path:
     Raises:
         InputError: the archive is torn, or holds anything but plain files inside the folder.
     """
-    beside = to.with_name(f".{to.name}.partial-{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        beside.mkdir(parents=True)
+    with whole_folder(to) as beside:
         try:
             with tarfile.open(archive, "r:") as tar:
                 for entry in tar:
@@ -57,11 +54,6 @@ def unpack(archive: Path, to: Path) -> Path:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{archive}: not a readable archive ({error})") from None
-        if to.exists():
-            shutil.rmtree(to)
-        beside.replace(to)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return to
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -24,6 +25,13 @@ def ranked(trials: Sequence[FrozenTrial], study_file: StudyFile) -> list[FrozenT
     sign = -1.0 if study_file.objectives[0].goal == "maximize" else 1.0
     complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values]
     return sorted(complete, key=lambda t: (violation(t), sign * t.values[0], t.number))
+
+
+def best_so_far(results: Iterable[tuple[float, float]], *, maximize: bool) -> list[float]:
+    """The best value after each of `(violation, value)`: among feasible ones as soon as there is one."""
+    sign = -1.0 if maximize else 1.0
+    ranks = ((violation, sign * value) for violation, value in results)
+    return [sign * value for _, value in itertools.accumulate(ranks, min)]
 
 
 def front(trials: Sequence[FrozenTrial], study_file: StudyFile) -> list[FrozenTrial]:

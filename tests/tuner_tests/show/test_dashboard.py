@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import optuna
 import pytest
+from synthetic_runs import Size, make_run
 
 from model.workload.samples import sample_lines
 from tuner.definition.loading import load_study_file
@@ -69,11 +70,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _write_run(folder: Path) -> None:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        from synthetic_runs import Size, make_run
-    finally:
-        sys.path.pop(0)
     make_run(folder, size=Size(windows=12, recordings=3, values=6))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tuner.claims.encoding import Encoded, encode, word
 from tuner.claims.material import Study, Trial
+from tuner.search import ranking
 from tuner.show.report import importance
 from tuner.show.report.charts import Bars, Chart, Mode, Panel, Parallel, Series, Spans, Surface
 
@@ -265,13 +266,9 @@ def _packed(start: Sequence[float], length: Sequence[float]) -> list[int]:
 
 
 def best_so_far(study: Study, trials: Sequence[Trial]) -> list[float]:
-    """Best value among feasible trials so far; among all while none is feasible."""
-    found: list[float] = []
-    key = (lambda t: (t.violation, -t.value)) if study.maximize else (lambda t: (t.violation, t.value))
-    for i in range(len(trials)):
-        best = min(trials[: i + 1], key=key)
-        found.append(float(best.value or 0.0))
-    return found
+    """The best value after each of these trials."""
+    results = ((trial.violation, trial.value or 0.0) for trial in trials)
+    return ranking.best_so_far(results, maximize=study.maximize)
 
 
 def _shades(study: Study, trials: Sequence[Trial]) -> list[float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
+from tuner.base.files import whole_file
 from tuner.show.report import plotly_charts
 from tuner.show.report.blocks import Document, Table, Text
 from tuner.show.report.charts import Chart, write_csv
@@ -22,9 +23,8 @@ def write(document: Document, path: Path) -> list[Path]:
     written = [write_csv(chart, folder) for chart in document.charts()]
     page = render(document, data=folder.name, plotly=get_plotlyjs())
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(page, encoding="utf-8")
-    beside.replace(path)
+    with whole_file(path) as beside:
+        beside.write_text(page, encoding="utf-8")
     return [path, *written]
 
 

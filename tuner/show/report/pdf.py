@@ -11,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_pdf import FigureCanvasPdf, PdfPages
 from matplotlib.figure import Figure
 
+from tuner.base.files import whole_file
 from tuner.show.report import matplotlib_charts
 from tuner.show.report.blocks import Document, Section, Table, Text
 from tuner.show.report.charts import Chart, write_csv
@@ -45,10 +46,9 @@ def write(document: Document, path: Path) -> list[Path]:
     folder = data_folder(path)
     written = [write_csv(chart, folder) for chart in document.charts()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial")
-    with mpl.rc_context(STYLE), PdfPages(beside, metadata={"Title": document.title}) as pages:
-        Pages(pages, document, folder.name).write()
-    beside.replace(path)
+    with whole_file(path) as beside, mpl.rc_context(STYLE):  # noqa: SIM117
+        with PdfPages(beside, metadata={"Title": document.title}) as pages:
+            Pages(pages, document, folder.name).write()
     return [path, *written]
 
 

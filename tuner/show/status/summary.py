@@ -74,7 +74,10 @@ def state_of(records: Records, study: optuna.Study) -> StudyState:
         study_file = stored_file(study)
         ranked = ranking.ranked(trials, study_file)
         best, metric = (ranked[0] if ranked else None), study_file.metric.name
-        so_far, whole = best_so_far(trials, study_file), study_file.max_epochs
+        complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values]
+        results = ((ranking.violation(trial), trial.values[0]) for trial in complete)
+        so_far = ranking.best_so_far(results, maximize=study_file.metric.goal == "maximize")
+        whole = study_file.max_epochs
     ends = [
         (t.state is TrialState.PRUNED, max(t.intermediate_values, default=0), _seconds(t)) for t in trials
     ]
@@ -89,19 +92,6 @@ def state_of(records: Records, study: optuna.Study) -> StudyState:
         cost_of(ends, whole=whole),
         dict(sorted(Counter(epoch for pruned, epoch, _ in ends if pruned).items())),
     )
-
-
-def best_so_far(trials: Sequence[FrozenTrial], study_file: StudyFile) -> list[float]:
-    """The best value after each complete trial; among feasible ones as soon as there is one."""
-    sign = -1.0 if study_file.metric.goal == "maximize" else 1.0
-    best: tuple[float, float] | None = None
-    found = []
-    for trial in trials:
-        if trial.state is TrialState.COMPLETE and trial.values:
-            this = (ranking.violation(trial), sign * trial.values[0])
-            best = this if best is None else min(best, this)
-            found.append(sign * best[1])
-    return found
 
 
 def pruned_words(pruned_at: Mapping[int, int]) -> str:

@@ -1,0 +1,199 @@
+"""A study that is run, watched and checked: what every scenario of the reliability harness is made of."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+DRIVE = Path(__file__).with_name("drive.py")
+
+
+OBJECTIVE = '''
+import os, time
+
+def train(config, report):
+    """A rising curve; half of the trials are poor and get pruned, one in ten fails."""
+    x = config["x"]
+    for epoch in range(6):
+        time.sleep(config["pause"])
+        report(epoch, {"score": x * (epoch + 1) / 6})
+    if 0.5 < x < 0.55:
+        raise ValueError("an unlucky configuration")
+    return {"score": x}
+'''
+
+
+STUDY = """
+name: {name}
+method: {method}
+run_cap: {trials}
+metric: {{name: score, goal: maximize}}
+parameters:
+  x: {values}
+  pause: {{value: {pause}}}
+tuner:
+  objective: "objective.py:train"
+  max_epochs: 6
+  pruner: {{type: hyperband, min_resource: 1, max_resource: 6, eta: 3}}
+"""
+
+
+@dataclass
+class Bench:
+    """A folder with a study in it, and the processes that run it."""
+
+    folder: Path
+    name: str = "reliability"
+    trials: int = 30
+    agents: int = 2
+    pause: float = 0.02
+    term: float = 60.0
+    method: str = "random"
+    environment: dict[str, str] = field(default_factory=dict)
+    _records: Any = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "objective.py").write_text(OBJECTIVE)
+        points = [point / 100 for point in range(1, self.trials + 1)]
+        values = f"{{values: {points}}}" if self.method == "grid" else "{min: 0.0, max: 1.0}"
+        text = STUDY.format(
+            name=self.name,
+            method=self.method,
+            trials=self.trials,
+            pause=self.pause,
+            values=values,
+        )
+        (self.folder / f"{self.name}.yaml").write_text(text)
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.folder / 'results' / 'studies.db'}"
+
+    def start(self, *, agents: int | None = None) -> subprocess.Popen[str]:
+        """A supervisor with its agents; its output goes to `output.log`."""
+        command = [sys.executable, str(DRIVE), str(self.folder / f"{self.name}.yaml")]
+        command += ["--agents", str(agents or self.agents), "--term", str(self.term)]
+        with (self.folder / "output.log").open("a") as log:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **self.environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+
+    def finish(self, *, agents: int | None = None, timeout: float = 300) -> int:
+        """Runs the study to its end; returns the exit status."""
+        process = self.start(agents=agents)
+        try:
+            return process.wait(timeout)
+        finally:
+            end(process)
+
+    def error(self) -> str:
+        """The line with which a supervisor gave up, if one did."""
+        return next((line for line in self.output().splitlines() if line.startswith("error:")), "")
+
+    def output(self) -> str:
+        return (self.folder / "output.log").read_text()
+
+    def trials_in_storage(self) -> list[Any]:
+        import optuna
+
+        if self._records is None:
+            from tuner.storage.access import open_records
+
+            self._records = open_records(self.url)
+        self._records.refresh()
+        study = optuna.load_study(study_name=self.name, storage=self._records)
+        return study.get_trials(deepcopy=False)
+
+    def states(self) -> Counter[str]:
+        """How many trials are in each state; empty before the study is made. Asks SQLite, which is quick."""
+        query = "SELECT state, count(*) FROM trials NATURAL JOIN studies WHERE study_name = ? GROUP BY state"
+        path = self.folder / "results" / "studies.db"
+        if not path.exists():
+            return Counter()
+        with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
+            try:
+                return Counter(dict(connection.execute(query, (self.name,)).fetchall()))
+            except sqlite3.OperationalError:
+                return Counter()
+
+    def finished(self) -> dict[int, tuple[str, float, float]]:
+        """State, value and x of every finished trial by number."""
+        return {
+            trial.number: (trial.state.name, trial.value, trial.params["x"])
+            for trial in self.trials_in_storage()
+            if trial.state.name in ("COMPLETE", "PRUNED")
+        }
+
+    def problems(self, *, seen: dict[int, tuple[str, float, float]] | None = None) -> list[str]:
+        """What is wrong at the end of the study; empty when nothing is."""
+        states, finished, found = self.states(), self.finished(), []
+        if len(finished) != self.trials:
+            found.append(f"{len(finished)} finished, wanted {self.trials}")
+        for state in ("RUNNING", "WAITING"):
+            if states[state]:
+                found.append(f"{states[state]} left {state}")
+        lost = [number for number, what in (seen or {}).items() if finished.get(number) != what]
+        if lost:
+            found.append(f"finished trials lost or changed: {lost}")
+        twice = [x for x, count in Counter(x for _, _, x in finished.values()).items() if count > 1]
+        if twice:
+            found.append(f"{len(twice)} configurations finished twice")
+        return found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A scenario's end: problems (none: passed) and figures in words."""
+
+    problems: list[str]
+    figures: str
+    skipped: bool = False
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of a supervisor's agents."""
+    try:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [int(child) for child in listed if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Ends a supervisor and its agents, whatever state they are in."""
+    for pid in [*children(process.pid), process.pid]:
+        send(pid, signal.SIGKILL)
+    process.wait()
+
+
+def send(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def wait_for(what: Callable[[], Any], *, seconds: float = 60) -> Any:
+    """Waits until `what` is true, and gives what it was then."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        if time.monotonic() > deadline:
+            raise TimeoutError("waited in vain")
+        time.sleep(0.05)
+    return found
