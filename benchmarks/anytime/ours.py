@@ -19,11 +19,14 @@ class Ours:
 
     Args:
         study: the file whose space and stopping rule are used.
-        known: whether the first trial is the default configuration, as in every study of ours.
+        sampler: tpe, or random for the control.
+        known: whether the first trial is the default configuration, as in every study of our network. The
+            study is searched as one of another network otherwise, whose good configurations nobody knows.
     """
 
-    def __init__(self, study: StudyFile, seed: int, *, known: bool) -> None:
-        self.file = dataclasses.replace(study, sampler="tpe")
+    def __init__(self, study: StudyFile, seed: int, *, sampler: str, known: bool) -> None:
+        self.file = dataclasses.replace(study, sampler=sampler, objective=None if known else "another:train")
+        assert self.file.starts_from_known == known
         name = f"{study.name}-{seed}"  # decides Hyperband's brackets, as in practice
         self.pruner = pruners.make(self.file.pruner, name)
         self.study = optuna.create_study(
