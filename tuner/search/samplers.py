@@ -103,7 +103,8 @@ class TPE(optuna.samplers.TPESampler):
 
     In a study of more than some 500 trials a suggestion costs little. TPE compares the density of the best
     trials (25 at most) with that of all others. The others' needs no 5,000 points, evenly spaced ones say
-    the same. A suggestion of 8 parameters takes 10 ms of CPU with 100 trials, 50 with 5,000.
+    the same. A suggestion of 8 parameters takes 9 ms of CPU with 100 trials and 46 with
+    5,000; Optuna's takes 4 and 61.
     """
 
     def _sample(
