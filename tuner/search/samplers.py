@@ -94,7 +94,7 @@ class TPE(optuna.samplers.TPESampler):
 
     Each parameter is drawn by itself. Optuna's multivariate TPE draws 24 whole configurations near the best
     trials and takes the likeliest. After a few trials all of them resemble the first complete ones: in 1 of
-    8 studies on recorded curves nearly every proposal had the same wrong optimiser, and the study ended far
+    10 studies on recorded curves nearly every proposal had the same wrong optimiser, and the study ended far
     below random search (docs/benchmarks.md). One by one, a choice that has been tried often and did not win
     loses to the others. More start-up trials or a share of random ones did not mend as much.
 
@@ -103,8 +103,8 @@ class TPE(optuna.samplers.TPESampler):
 
     In a study of more than some 500 trials a suggestion costs little. TPE compares the density of the best
     trials (25 at most) with that of all others. The others' needs no 5,000 points, evenly spaced ones say
-    the same. A suggestion of 8 parameters takes 9 ms of CPU with 100 trials and 46 with
-    5,000; Optuna's takes 4 and 61.
+    the same. A suggestion of 8 parameters takes 9 ms of CPU with 100 trials and 46
+    with 5,000, Optuna's 4 and 61.
     """
 
     def _sample(
