@@ -19,15 +19,17 @@ class Ours:
 
     Args:
         study: the file whose space and stopping rule are used.
-        known: whether the first trial is the default configuration, as in every study of ours.
+        sampler: tpe, or random for the control.
+        known: whether the first trial is the default configuration, as in every study of our network. The
+            study is searched as one of another network otherwise, whose good configurations nobody knows.
     """
 
-    def __init__(self, study: StudyFile, seed: int, *, known: bool) -> None:
-        self.file = dataclasses.replace(study, sampler="tpe")
+    def __init__(self, study: StudyFile, seed: int, *, sampler: str, known: bool) -> None:
+        self.file = dataclasses.replace(study, sampler=sampler)
         name = f"{study.name}-{seed}"  # decides Hyperband's brackets, as in practice
         self.pruner = pruners.make(self.file.pruner, name)
         self.study = optuna.create_study(
-            study_name=name, direction="maximize", sampler=samplers.make(self.file, seed)
+            study_name=name, direction="maximize", sampler=samplers.make(self.file, seed, known_start=known)
         )
         default = self.file.space.params_for(Config().to_dict(), nearest=True)
         if known:

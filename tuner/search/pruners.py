@@ -1,20 +1,22 @@
 """Stopping rules: from the values that trials reported, whether one should go on, and why not, in words.
 
-Every rule is a pure function of reported values: nothing is written to the storage, so a retried trial
-starts clean, and several objectives are pruned by the first. A value reported at step s (from 1) is what
-epoch s reached.
+A decision depends on reported values alone: nothing is written to the storage, so a retried trial starts
+clean, and several objectives are pruned by the first. A value reported at step s (from 1) is what epoch s
+reached. A rule serves one study in one process and keeps summaries of what it has read (`summaries`):
+reading everything again at every report took 23 ms at 10,000 values a trial, 230 s a trial.
 """
 
 from __future__ import annotations
 
 import binascii
+import bisect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tuner.definition.pruner_settings import PrunerSettings, bracket_budgets, rung_steps, wandb_bands
+from tuner.definition.pruner_settings import PrunerSettings, bracket_budgets, wandb_bands
+from tuner.search.summaries import Summaries
 
 if TYPE_CHECKING:
     import optuna
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Pruner(Protocol):
-    """A stopping rule. `trial` is the live trial, or a frozen one with its reported values."""
+    """A stopping rule of one study. `trial` runs: it is the live trial, or a frozen one with its reports."""
 
     def should_prune(self, study: optuna.Study, trial: optuna.trial.BaseTrial | FrozenTrial) -> bool:
         """Whether the trial should stop now, after its latest report."""
@@ -109,6 +111,7 @@ class Rungs(_ByVerdict):
         self.settings = settings
         self.study_name = study_name
         self.bracketed = bracketed
+        self._reached = Summaries(lambda number: _Reached(settings, self.bracket(number)))
 
     def bracket(self, number: int) -> int:
         """The bracket of trial `number`: crc32 of the study's name and the number, as Optuna's Hyperband."""
@@ -123,20 +126,22 @@ class Rungs(_ByVerdict):
         raise AssertionError("place is below the sum of the budgets")
 
     def _verdict(self, study: optuna.Study, trial: FrozenTrial) -> _Verdict | None:
-        bracket = self.bracket(trial.number)
-        step = max(trial.intermediate_values, default=0)
-        reached = [rung for rung in rung_steps(self.settings, bracket, up_to=step) if rung <= step]
-        if not reached or not _first_report_at(trial, reached[-1], step):
+        own = self._reached.after_report(trial)
+        if not own.steps or own.steps[-1] != own.last:
             return None
+        rung, step = len(own.steps) - 1, own.last
         value = trial.intermediate_values[step]
         best_in = f"the best {_fraction(self.settings.eta)}"
         if math.isnan(value):
             return _Verdict(step, value, math.nan, _count(0), best_in, worse=True)
         others = []
         for other in study.get_trials(deepcopy=False):  # in the order of their numbers
-            if other.number != trial.number and self.bracket(other.number) == bracket:
-                at_rung = _value_at(other, reached[-1])
-                if at_rung is not None and not math.isnan(at_rung):
+            if other.number == trial.number:
+                continue
+            reached = self._reached.of(other)
+            if reached.bracket == own.bracket and rung < len(reached.steps):
+                at_rung = other.intermediate_values[reached.steps[rung]]
+                if not math.isnan(at_rung):
                     others.append(at_rung)
         sign = _sign(study)
         needed, among = self._last_to_pass([*others, value], sign), _count(len(others) + 1)
@@ -152,6 +157,23 @@ class Rungs(_ByVerdict):
         return ordered[max(0, len(ordered) // int(self.settings.eta) - 1)]
 
 
+class _Reached:
+    """The steps at which a trial came to the rungs of its bracket: its first report at each, or later."""
+
+    def __init__(self, settings: PrunerSettings, bracket: int) -> None:
+        self.bracket = bracket
+        self.steps: list[int] = []
+        self.last = 0
+        self._eta = int(settings.eta)
+        self._rung = settings.min_resource * self._eta**bracket
+
+    def add(self, step: int, value: float) -> None:
+        self.last = step
+        while step >= self._rung:
+            self.steps.append(step)
+            self._rung *= self._eta
+
+
 class Median(_ByVerdict):
     """Stops a trial whose best value so far is worse than the median of finished trials at the same epoch.
 
@@ -160,24 +182,48 @@ class Median(_ByVerdict):
 
     def __init__(self, settings: PrunerSettings) -> None:
         self.settings = settings
+        self._own = Summaries(lambda number: _Extremes())
 
     def _verdict(self, study: optuna.Study, trial: FrozenTrial) -> _Verdict | None:
         from optuna.trial import TrialState
 
-        step = max(trial.intermediate_values, default=0)
+        own = self._own.after_report(trial)
+        step = own.last
+        if not step or step < self.settings.warmup:
+            return None
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if not step or step < self.settings.warmup or len(finished) < self.settings.startup_trials:
+        if len(finished) < self.settings.startup_trials:
             return None
         there = [t.intermediate_values[step] for t in finished if step in t.intermediate_values]
         there = sorted(v for v in there if not math.isnan(v))
         if not there:
             return None
         sign = _sign(study)
-        own = [v for v in trial.intermediate_values.values() if not math.isnan(v)]
-        best = min(own, key=lambda v: sign * v) if own else math.nan
+        best = own.best(sign)
         middle = (there[(len(there) - 1) // 2] + there[len(there) // 2]) / 2
         worse = math.isnan(best) or sign * best > sign * middle
         return _Verdict(step, best, middle, _count(len(there)), "the better half", worse=worse)
+
+
+class _Extremes:
+    """The last step of a trial, and the lowest and highest value that it reported."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.lowest = math.inf
+        self.highest = -math.inf
+
+    def add(self, step: int, value: float) -> None:
+        self.last = step
+        if not math.isnan(value):
+            self.lowest = min(self.lowest, value)
+            self.highest = max(self.highest, value)
+
+    def best(self, sign: float) -> float:
+        """The best value for `sign` 1 (smaller is better) or -1; NaN where no number was reported."""
+        if self.lowest > self.highest:
+            return math.nan
+        return self.lowest if sign > 0 else self.highest
 
 
 class WandbHyperband(_ByVerdict):
@@ -190,21 +236,52 @@ class WandbHyperband(_ByVerdict):
     def __init__(self, settings: PrunerSettings) -> None:
         self.settings = settings
         self.bands = wandb_bands(settings)
+        self._trials = Summaries(lambda number: _AtBands(self.bands))
+        # by band, the values there of trials that have ended; ascending, smaller is better
+        self._ended: list[list[float]] = [[] for _ in self.bands]
 
     def _verdict(self, study: optuna.Study, trial: FrozenTrial) -> _Verdict | None:
-        sign = _sign(study)
-        own = _history(trial, sign)
-        band = max((b for b in self.bands if b <= len(own)), default=None)
-        if band is None:
+        own = self._trials.after_report(trial)
+        if not own.values:
             return None
-        histories = [_history(t, sign) for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        at_band = sorted(history[band - 1] for history in (own, *histories) if len(history) >= band)
+        sign, last = _sign(study), len(own.values) - 1
+        ended, still_open = self._trials.ended_and_open(study.get_trials(deepcopy=False))
+        for summary in ended:
+            for place, at_place in enumerate(summary.values):
+                bisect.insort(self._ended[place], sign * at_place)
+        others = [
+            s.values[last] for number, s in still_open if number != trial.number and len(s.values) > last
+        ]
+        at_band = sorted([*self._ended[last], *(sign * value for value in (own.values[last], *others))])
         threshold = at_band[int(1.0 / self.settings.eta * len(at_band))]
-        value = own[band - 1] if self.settings.strict else min(own)
+        value = sign * (own.values[last] if self.settings.strict else own.finite.best(sign))
         rule = f"the best {_fraction(self.settings.eta)}"
         return _Verdict(
-            band, sign * value, sign * threshold, _count(len(at_band)), rule, worse=value > threshold
+            self.bands[last],
+            sign * value,
+            sign * threshold,
+            _count(len(at_band)),
+            rule,
+            worse=value > threshold,
         )
+
+
+class _AtBands:
+    """A trial's finite values: the one at each band that it has passed, and the extremes."""
+
+    def __init__(self, bands: list[int]) -> None:
+        self.values: list[float] = []
+        self.finite = _Extremes()
+        self._bands = bands
+        self._count = 0
+
+    def add(self, step: int, value: float) -> None:
+        if not math.isfinite(value):
+            return
+        self.finite.add(step, value)
+        self._count += 1
+        while len(self.values) < len(self._bands) and self._bands[len(self.values)] == self._count:
+            self.values.append(value)
 
 
 def _frozen(study: optuna.Study, trial: Any) -> FrozenTrial:
@@ -220,25 +297,6 @@ def _sign(study: optuna.Study) -> float:
     from optuna.study import StudyDirection
 
     return -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
-
-
-def _first_report_at(trial: FrozenTrial, rung: int, step: int) -> bool:
-    """Whether `step` is the trial's first report at or after `rung`: a rung is judged once."""
-    return min(s for s in trial.intermediate_values if s >= rung) == step
-
-
-def _value_at(trial: FrozenTrial, rung: int) -> float | None:
-    """The value with which a trial came to `rung`: its first report there or later."""
-    if rung in trial.intermediate_values:
-        return trial.intermediate_values[rung]
-    later = [step for step in trial.intermediate_values if step > rung]
-    return trial.intermediate_values[min(later)] if later else None
-
-
-def _history(trial: FrozenTrial, sign: float) -> Sequence[float]:
-    """The finite values in the order of their steps, smaller is better."""
-    values = (trial.intermediate_values[step] for step in sorted(trial.intermediate_values))
-    return [sign * value for value in values if math.isfinite(value)]
 
 
 def _fraction(eta: float) -> str:

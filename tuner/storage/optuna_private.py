@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, cast
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
+from optuna.samplers._tpe.sampler import _split_trials, default_gamma, default_gamma_multiobjective
 from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import Study, StudySummary
 from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +147,7 @@ def set_value(
 
 
 class TPESampler(optuna.samplers.TPESampler):
-    """Optuna's TPE; a subclass may change what it learns from."""
+    """Optuna's TPE, where each parameter is drawn by itself; a subclass may change what it learns from."""
 
     def learned_from(self, study: Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """The trials that TPE divides into better and other ones: `trials`, or others in their place."""
@@ -159,18 +160,23 @@ class TPESampler(optuna.samplers.TPESampler):
     def _sample(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        seen = _StudyAsLearned(study, self.learned_from)
-        return super()._sample(cast(Study, seen), trial, search_space)
-
-    def _build_parzen_estimator(
-        self,
-        study: Study,
-        search_space: dict[str, BaseDistribution],
-        trials: list[FrozenTrial],
-        handle_below: bool,
-    ) -> Any:
-        kept = trials if handle_below else self.weighed(trials)
-        return super()._build_parzen_estimator(study, search_space, kept, handle_below)
+        """Draws each parameter by itself. The trials are split into better and other ones once for all."""
+        seen = cast(Study, _StudyAsLearned(study, self.learned_from))
+        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        trials = [t for t in seen._get_trials(deepcopy=False, states=states) if t.number != trial.number]
+        ended = sum(t.state is not TrialState.RUNNING for t in trials)
+        gamma = default_gamma if len(study.directions) == 1 else default_gamma_multiobjective
+        better, others = _split_trials(seen, trials, gamma(ended))
+        others = self.weighed(others)
+        params = {}
+        for name, distribution in search_space.items():
+            space = {name: distribution}
+            good = self._build_parzen_estimator(study, space, better, handle_below=True)
+            bad = self._build_parzen_estimator(study, space, others, handle_below=False)
+            candidates = good.sample(self._rng.rng, self._n_ei_candidates)
+            chosen = self._compare(candidates, self._compute_acquisition_func(candidates, good, bad))
+            params[name] = distribution.to_external_repr(chosen[name])
+        return params
 
 
 class _StudyAsLearned:

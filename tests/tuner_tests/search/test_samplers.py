@@ -1,10 +1,12 @@
 """One contract for every sampler: draws lie in the space, keep its requirements, and can be repeated."""
 
 import importlib.util
+from collections import Counter
 from itertools import pairwise
 
 import optuna
 import pytest
+import scipy.stats
 from optuna.trial import TrialState, create_trial
 
 from tuner.base.errors import InputError
@@ -100,6 +102,108 @@ def test_a_fixed_parameter_is_kept_and_the_rest_drawn_to_fit_it(study_of):
         assert config["heads"] == 7 and config["width"] == 224
 
 
+class Stubborn(optuna.samplers.BaseSampler):
+    """Draws the same configuration whenever it is asked, as a model nearly does."""
+
+    def __init__(self, **params):
+        self.params = params
+
+    def infer_relative_search_space(self, study, trial):
+        return {}
+
+    def sample_relative(self, study, trial, search_space):
+        return {}
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        return self.params[param_name]
+
+
+def test_what_breaks_a_requirement_is_mended_and_the_rest_is_kept(study_of):
+    space = study_of("tpe").space
+    drawn = {"width": 96, "heads": 7, "lr": 0.002, "noise": 0.5, "momentum": 0.3, "kind": "c"}
+    sampler = samplers.RequiresSampler(Stubborn(**drawn), space, seed=0)
+    study = optuna.create_study(sampler=sampler)
+    widths = []
+    for _ in range(40):
+        trial = study.ask()
+        config = space.suggest(trial)
+        assert config["width"] % config["heads"] == 0
+        assert {name: trial.params[name] for name in ("lr", "kind")} == {"lr": 0.002, "kind": "c"}
+        widths.append(config["width"])
+    assert len(set(widths)) > 2  # either of the two may have been drawn anew
+
+
+def test_random_search_draws_what_is_allowed_with_equal_chances(study_of):
+    space = study_of("random").space
+    study = optuna.create_study(sampler=samplers.make(study_of("random"), 0))
+    pairs = Counter()
+    for _ in range(1200):
+        config = space.suggest(study.ask())
+        pairs[config["width"], config["heads"]] += 1
+    allowed = [(w, h) for w in (96, 128, 160, 192, 224, 256) for h in range(4, 9) if w % h == 0]
+    assert set(pairs) == set(allowed)
+    assert scipy.stats.chisquare(list(pairs.values())).pvalue > 0.001
+
+
+def agents(study_file, count, *, start=0):
+    """`count` agents' views of one study: each has a sampler object and a seed of its own."""
+    storage = optuna.storages.InMemoryStorage()
+    optuna.create_study(study_name="shared", storage=storage)
+    return [
+        optuna.load_study(
+            study_name="shared", storage=storage, sampler=samplers.make(study_file, start + seed)
+        )
+        for seed in range(count)
+    ]
+
+
+def kinds(study_file, study, trials):
+    """The kinds that are proposed; kind b is the best."""
+    found = []
+    for _ in range(trials):
+        trial = study.ask()
+        config = study_file.space.suggest(trial)
+        found.append(config["kind"])
+        study.tell(trial, abs(config["lr"] - 0.01) + (config["kind"] != "b"))
+    return found
+
+
+def test_agents_learn_from_each_others_trials(study_of):
+    study_file = study_of("tpe")
+    first, second, third = agents(study_file, 3)
+    for study in (first, second) * 8:
+        kinds(study_file, study, 2)
+    assert kinds(study_file, third, 20).count("b") > 12
+
+
+def test_an_agent_that_is_started_again_goes_on_from_what_was_learned(study_of):
+    study_file = study_of("tpe")
+    (study,) = agents(study_file, 1)
+    kinds(study_file, study, 30)
+    study.sampler = samplers.make(study_file, 99)
+    assert kinds(study_file, study, 20).count("b") > 12
+
+
+def test_a_choice_that_is_tried_often_gives_way_to_others():
+    """The first trials with kind a are the best there will be: b and c get their turn all the same."""
+    space = {
+        "kind": optuna.distributions.CategoricalDistribution(["a", "b", "c"]),
+        "lr": optuna.distributions.FloatDistribution(0.0, 1.0),
+    }
+    study = optuna.create_study(
+        sampler=samplers.TPE(seed=0, n_startup_trials=5, multivariate=True, group=False)
+    )
+    for number in range(10):
+        params = {"kind": "abc"[number % 3], "lr": number / 10}
+        study.add_trial(create_trial(params=params, distributions=space, value=float(number % 3)))
+    proposed = []
+    for _ in range(30):
+        trial = study.ask(space)
+        proposed.append(trial.params["kind"])
+        study.tell(trial, 2.0)
+    assert min(Counter(proposed)[kind] for kind in "abc") >= 3
+
+
 def test_a_sampler_that_needs_a_package_says_which(study_of):
     if importlib.util.find_spec("cmaes"):
         pytest.skip("cmaes is installed")
@@ -111,8 +215,14 @@ def test_the_search_model_is_asked_sooner_where_the_first_trial_is_known_to_be_g
     path = tmp_path / "sweep.yaml"
     path.write_text(SWEEP.format(sampler="tpe"))
     file = load_study_file(path)
-    startup = [samplers.make(file, 0, known_start=known)._base for known in (False, True)]
-    assert startup[1]._n_startup_trials == samplers.STARTUP_TRIALS_FROM_KNOWN < samplers.STARTUP_TRIALS
+    startup = [samplers.tpe_startup_trials(file, known_start=known) for known in (False, True)]
+    assert startup == [samplers.TPE_STARTUP_TRIALS, samplers.TPE_STARTUP_TRIALS_FROM_KNOWN] == [20, 5]
+
+
+@pytest.mark.parametrize(("run_cap", "expected"), [(6, 5), (30, 10), (60, 20), (5000, 20)])
+def test_a_small_study_asks_its_model_sooner(study_of, run_cap, expected):
+    study_file = study_of("tpe", **{"run_cap: 60": f"run_cap: {run_cap}"})
+    assert samplers.tpe_startup_trials(study_file, known_start=False) == expected
 
 
 def test_a_long_study_is_weighed_by_an_even_part_of_it_with_its_newest_and_running_trials(monkeypatch):
