@@ -46,30 +46,33 @@ def show(plan: Plan, console: Console, *, probed: bool = False) -> None:
 
 
 def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], None], *, probed: bool) -> None:
-    """Prints a campaign's steps, with an estimate from a probe of each kind of work."""
-    hours, measured = 0.0, None
+    """Prints a campaign's steps, with an estimate from a probe of its first study."""
+    begun, hours = campaign.begun(), 0.0
+    first = next((step for step in campaign.file.steps if step.study is not None), None)
+    plan = measured = None
+    if first is not None:
+        request = campaign.request(first, campaign.study(first), begun)
+        plan = plans.make(replace(request, base={}), say)
+        if probed or plan.workload.quick_probe:
+            measured = _probe(plan, dict(plan.default or {}), plan.agents(None))
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for heading in ("", "study", "runs", "epochs a run", "estimate", "asks"):
         table.add_column(heading)
-    begun = campaign.begun()
     for number, step in enumerate(campaign.file.steps, 1):
         if step.study is None:
             table.add_row(str(number), " ".join(step.run[:3]), "", "", "", step.why)
             continue
         file = campaign.study(step)
-        runs = file.run_cap or 0
-        if workload_of(file).deterministic:
+        runs, workload = file.run_cap or 0, workload_of(file)
+        if plan is None or workload.deterministic:
             table.add_row(str(number), file.name, str(runs), "none", "minutes", file.purpose)
             continue
-        request = replace(campaign.request(step, file, begun), base={})
-        plan = plans.make(request, say if measured is None else _nothing)
-        agents, length = plan.agents(None), plan.length or 1
-        mean = probe.expected_epochs(plan.pruner, length)
+        length = int(plan.overrides.get(workload.length, 0)) or file.max_epochs or 1
+        mean = probe.expected_epochs(file.pruner, length)
         estimate = "not measured (--probe)"
-        if probed or plan.workload.quick_probe:
-            measured = measured or _probe(plan, dict(plan.default or {}), agents)
+        if measured is not None and isinstance(workload, type(plan.workload)):
             confirming = confirm.TOP * len(file.seeds) * measured.trial(length)
-            seconds = (runs * measured.trial(mean) + confirming) / agents
+            seconds = (runs * measured.trial(mean) + confirming) / plan.agents(None)
             hours += seconds / 3600
             estimate = duration(seconds)
         table.add_row(str(number), file.name, str(runs), f"{mean:.1f} of {length}", estimate, file.purpose)
@@ -78,10 +81,6 @@ def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], Non
         console.print(
             f"in all about {hours:.1f} hours ({measured.epoch:.1f} s an epoch, measured now)", markup=False
         )
-
-
-def _nothing(line: str) -> None:
-    """Says nothing: what the first study has said holds for the others."""
 
 
 def _heading(plan: Plan, console: Console) -> None:
