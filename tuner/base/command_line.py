@@ -12,6 +12,7 @@ from pathlib import Path
 from tuner.base.errors import InputError, WorkFailed
 
 RESULTS_VARIABLE = "TUNER_RESULTS"
+STORAGE_VARIABLE = "TUNER_STORAGE"
 
 
 CONSOLE_SCRIPT = "gcode-tuner"

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.base.command_line import Help, add_common_options
+from tuner.base.command_line import STORAGE_VARIABLE, Help, add_common_options
 from tuner.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 Subparsers = Any  # argparse's class for this is private
 
-STORAGE_VARIABLE = "TUNER_STORAGE"
 ARTIFACTS_VARIABLE = "TUNER_ARTIFACTS"
 
 

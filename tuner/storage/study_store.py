@@ -125,6 +125,8 @@ def _check_same(study: optuna.Study, study_file: StudyFile, origin: Origin) -> N
             "rename yours, or set it aside with --fresh"
         )
     before, after = dict(stored[FILE]), dict(study_file.raw)
+    if study_file.function is not None:  # given in Python: where it was defined is no setting
+        before, after = _unnamed(before), _unnamed(after)
     widened = (after.get("run_cap") or 0) >= (before.get("run_cap") or 0)
     if widened:
         before.pop("run_cap", None)
@@ -133,6 +135,12 @@ def _check_same(study: optuna.Study, study_file: StudyFile, origin: Origin) -> N
     if changes:
         done = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
         raise ChangedStudy(study.study_name, done, changes)
+
+
+def _unnamed(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A study file without the name of what it runs."""
+    own = {k: v for k, v in (raw.get("tuner") or {}).items() if k not in ("objective", "workload")}
+    return {**raw, "tuner": own}
 
 
 class ChangedStudy(InputError):
