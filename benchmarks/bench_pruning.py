@@ -107,8 +107,8 @@ def reading_ms(values: int) -> float:
             began = time.process_time()
             other.optuna_storage.get_all_trials(study_id, deepcopy=False)
             costs.append(1000 * (time.process_time() - began))
-        other.close()
-        records.close()
+        other.queue.close()
+        records.queue.close()
         return statistics.median(costs)
 
 

@@ -212,6 +212,7 @@ def test_help_imports_nothing_heavy(room: str) -> None:
 CLUSTER = (
     "tuner/run/executors/"  # orders and messages between workers of Dask or Ray, which pickle all they send
 )
+GIVEN = "tuner/workloads/given.py"  # what this process was given in Python, for the agents that it starts
 UNSAFE = {
     "torch.load": "weights are safetensors",
     "torch.save": "weights are safetensors",
@@ -250,6 +251,7 @@ def test_nothing_that_is_read_can_run_code() -> None:
     for name in found:
         if name.startswith(CLUSTER):
             found[name] -= {"pickle", "cloudpickle"}
+    found[GIVEN] -= {"cloudpickle"}
     assert {name: dangers for name, dangers in found.items() if dangers} == {}
 
 

@@ -1,18 +1,50 @@
-"""Studies of a training run or of anybody's script: read, sampled, pruned, run by agents, reported."""
+"""Hyperparameter studies of a function, a script or a network: sampled, pruned, run by agents, reported.
+
+    import tuner
+
+    found = tuner.study(train, {"lr": tuner.log(1e-4, 1e-1)}, metric="loss", trials=20)
+    print(found.best)
+
+What follows is imported when it is first used: `import tuner` alone costs nothing.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuner.artifacts.run_results import Results
+    from tuner.api import (
+        InputError,
+        Pruned,
+        Results,
+        RunFolder,
+        StudyResult,
+        Trial,
+        WorkFailed,
+        Workload,
+        ask,
+        log,
+        normal,
+        results,
+        steps,
+        study,
+        tell,
+    )  # fmt: skip
 
-__all__ = ["results"]
+__all__ = [
+    "InputError", "Pruned", "Results", "RunFolder", "StudyResult", "Trial", "WorkFailed", "Workload",
+    "ask", "log", "normal", "results", "steps", "study", "tell",
+]  # fmt: skip
 
 
-def results(study: str, *, results: Path | str | None = None, storage: str | None = None) -> Results:
-    """The runs of a study, each with `.name`, `.config`, `.summary` (see `tuner.artifacts.run_results`)."""
-    from tuner.artifacts.run_results import load  # late: `import tuner` must not import Optuna
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'tuner' has no attribute '{name}'")
+    from tuner import api
 
-    return load(study, results=results, storage=storage)
+    found = globals()[name] = getattr(api, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,13 +12,13 @@ runs.to_pandas()
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from tuner.base import extras
-from tuner.base.command_line import RESULTS_VARIABLE
+from tuner.base.command_line import RESULTS_VARIABLE, STORAGE_VARIABLE
+from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
 
@@ -87,8 +87,7 @@ class Results(Sequence[Run]):
         Raises:
             InputError: pandas is not installed.
         """
-        frame: pd.DataFrame = extras.need("notebook", "to_pandas()").DataFrame(self._rows())
-        return frame
+        return data_frame(self._rows())
 
     def _rows(self) -> list[dict[str, Any]]:
         return [
@@ -99,12 +98,25 @@ class Results(Sequence[Run]):
         ]
 
 
+def data_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """`rows` as a data frame.
+
+    Raises:
+        InputError: pandas, which this project does not need otherwise, is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise InputError("a data frame needs pandas: pip install pandas") from None
+    return pd.DataFrame(rows)
+
+
 def load(study: str, *, results: Path | str | None = None, storage: str | None = None) -> Results:
     """The runs of `study`.
 
     Args:
         results: the results folder (default: $TUNER_RESULTS or `results`).
-        storage: URL of the studies' storage (default: the one in the results folder).
+        storage: URL of the studies' storage (default: $TUNER_STORAGE or the one in the results folder).
 
     Raises:
         InputError: there is no such study.
@@ -113,7 +125,7 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
     from tuner.storage.stored import load_study, stored_file
 
     root = Path(results or os.environ.get(RESULTS_VARIABLE, "results"))
-    url = storage or default_url(root)
+    url = storage or os.environ.get(STORAGE_VARIABLE) or default_url(root)
     with storage_errors(url):
         found = load_study(open_records(url), study)
         trials = found.get_trials(deepcopy=False)

@@ -14,6 +14,7 @@ from typing import Any
 from tuner.base.errors import InputError, WorkFailed
 
 RESULTS_VARIABLE = "TUNER_RESULTS"
+STORAGE_VARIABLE = "TUNER_STORAGE"
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 

@@ -188,9 +188,9 @@ def load(
         names = sorted(names, key=lambda n: (order.get(n, len(order)), n))
     if not names:
         raise InputError("no studies to report on; start one with: python -m tuner study loss_weighting")
-    studies = tuple(_study(load_study(records, name), results) for name in names)
+    studies = tuple(read_study(load_study(records, name), results) for name in names)
     paired = [n for n in known if is_paired(n)]  # earlier rounds, set aside, count as well
-    pairs = tuple(_study(load_study(records, name), results) for name in paired)
+    pairs = tuple(read_study(load_study(records, name), results) for name in paired)
     return Material(studies, made, results, pairs, campaign, data)
 
 
@@ -199,7 +199,8 @@ def is_paired(name: str) -> bool:
     return name.partition("@")[0].partition(".")[0] == PAIRED
 
 
-def _study(source: optuna.Study, results: Path) -> Study:
+def read_study(source: optuna.Study, results: Path) -> Study:
+    """A study with its trials, as the storage and the run folders in `results` tell them."""
     file = stored_file(source)
     frozen = source.get_trials(deepcopy=False)
     base = (source.user_attrs.get(ORIGIN) or {}).get("base") or {}

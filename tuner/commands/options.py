@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from tuner.base.command_line import Help, add_common_options
+from tuner.base.command_line import STORAGE_VARIABLE, Help, add_common_options
 from tuner.base.command_line import settings as settings
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 Subparsers = Any  # argparse's class for this is private
 
-STORAGE_VARIABLE = "TUNER_STORAGE"
 ARTIFACTS_VARIABLE = "TUNER_ARTIFACTS"
 
 

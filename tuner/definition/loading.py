@@ -65,8 +65,15 @@ def shipped_campaign() -> CampaignFile:
 
 
 def from_plain(raw: Mapping[str, Any], *, name: str, path: Path) -> StudyFile:
-    """The study file that the plain values `raw` make, as if read from `path`."""
+    """The study file that the plain values `raw` make, as if read from `path`.
+
+    Raises:
+        InputError: as `load_study_file`.
+    """
     with TemporaryDirectory() as folder:
         written = Path(folder) / f"{name}.yaml"
         written.write_text(json.dumps(raw), encoding="utf-8")  # JSON is YAML
-        return replace(parse_study(written), name=name, path=path, notes=())
+        try:
+            return replace(parse_study(written), name=name, path=path, notes=())
+        except InputError as error:
+            raise InputError(str(error).replace(str(written), str(path))) from None

@@ -71,7 +71,7 @@ class StudyFile:
             to pruning (`parameters`, `ms_per_window`).
         program, command: an external script's, as in W&B.
         objective: a Python function, `package.module:function` or `file.py:function`.
-        function: the function itself, pickled, where it was given in Python and not by name.
+        function: the function (or workload class) itself, pickled, where it was given in Python.
         workload: a class that runs the trials, `package.module:Class`, or the name of an installed one.
         sampler: resolved name (tpe, random, grid, gp, cmaes, nsgaii, qmc).
         base: values beneath the space's; a trial's configuration is base, then `epochs`, then the space's.

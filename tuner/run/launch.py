@@ -24,6 +24,7 @@ from tuner.storage import allocate, optuna_private, study_store
 from tuner.storage.access import open_records, storage_errors
 from tuner.storage.records import Records
 from tuner.tracking.tracker import open_tracker
+from tuner.workloads.workload import Say
 
 CONCLUDED = "concluded"  # study attribute: what follows from its winner was done
 PROGRAM = "program"  # study attribute: what its trials ran when it was begun, where that does not bind it
@@ -90,22 +91,22 @@ def launch(plan: Plan, view: View) -> Result:
         done = _done(records, study, file, total)
         if done:
             view.say(f"study {file.name} is done: {done}")
-            _conclude(study, plan, view)
+            conclude(study, plan, view.say)
             return _checked(Result(done, True, False, 0, total), records, study)
-        order = _order(plan, study, total, view)
+        order = order_of(plan, study, total, view.say)
         result = _supervise(plan, order, view, records, study)
         if result.fine and not result.interrupted and _done(records, study, file, total):
-            _conclude(study, plan, view)
+            conclude(study, plan, view.say)
         return result
 
 
-def _order(plan: Plan, study: optuna.Study, total: int | None, view: View) -> Order:
+def order_of(plan: Plan, study: optuna.Study, total: int | None, say: Say) -> Order:
     """What the agents are sent; the artefact store and the tracker are opened for it."""
     request, file = plan.request, plan.file
     store = run_store.place_for(study, request.artifacts)
     if store is not None:
         if plan.inputs.travels and shipping.ship(plan.inputs.folder, plan.inputs.digest, store.url):
-            view.say(f"{plan.inputs.name} uploaded to {store.url}")
+            say(f"{plan.inputs.name} uploaded to {store.url}")
         request.results.mkdir(parents=True, exist_ok=True)
         write_json(request.results / STORED, {"store": store.url})
     tracker = open_tracker(
@@ -118,7 +119,7 @@ def _order(plan: Plan, study: optuna.Study, total: int | None, view: View) -> Or
         artifacts=request.wandb_artifacts,
     )
     if tracker.mode != "off" or plan.workload.own_tracking:
-        view.say(tracker.reason)
+        say(tracker.reason)
     return Order(
         url=request.url,
         study_file=file,
@@ -185,10 +186,10 @@ def _checked(left: Result, records: Records, study: optuna.Study) -> Result:
     return replace(left, finished=finished)
 
 
-def _conclude(study: optuna.Study, plan: Plan, view: View) -> None:
+def conclude(study: optuna.Study, plan: Plan, say: Say) -> None:
     """What the workload makes of a finished study, once."""
     if plan.request.conclude and not study.user_attrs.get(CONCLUDED):
-        plan.workload.conclude(study, plan.inputs, plan.request.results, view.say)
+        plan.workload.conclude(study, plan.inputs, plan.request.results, say)
         study.set_user_attr(CONCLUDED, True)
 
 

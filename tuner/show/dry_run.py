@@ -17,7 +17,7 @@ from tuner.campaign.campaign import Campaign
 from tuner.definition.study_file import StudyFile
 from tuner.run import plan as plans
 from tuner.run import probe
-from tuner.run.agent import agent
+from tuner.run.agent import station
 from tuner.run.executors.local import share
 from tuner.run.plan import Plan
 from tuner.run.probe import Probe
@@ -119,7 +119,7 @@ def first_configurations(plan: Plan) -> list[dict[str, Any]]:
     if file.method == "grid":
         return file.space.grid()[:FIRST]
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    seed = agent.seed_of(file.name, plan.request.seed, 0)
+    seed = station.seed_of(file.name, plan.request.seed, 0)
     study = optuna.create_study(
         sampler=samplers.make(file, seed, known_start=plan.default is not None),
         directions=[metric.goal for metric in file.objectives],

@@ -1,169 +1,28 @@
-"""What a study looks like while it runs: a live table on a terminal, plain lines elsewhere."""
+"""What a study looks like while it runs: a table in a notebook or on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-
 import optuna
-from optuna.trial import TrialState
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.base.words import duration
 from tuner.definition.study_file import StudyFile
-from tuner.run.events import AgentState, Event, View
-from tuner.search import ranking
-from tuner.storage import optuna_private
-from tuner.storage.outage import cause_of, is_unreachable
+from tuner.run.events import View
+from tuner.show import notebook
+from tuner.show.lines import PlainView
 from tuner.storage.records import Records
 
-PLAIN_SECONDS = 5.0
-COUNT_SECONDS = 1.0  # between looks at the storage, where other terminals' trials show
+__all__ = ["LiveView", "PlainView", "make_view"]
 
 
 def make_view(console: Console) -> View:
     """The view that suits where the output goes."""
+    if notebook.is_here():
+        return notebook.NotebookView(console)
     return LiveView(console) if console.is_terminal else PlainView(console)
-
-
-class PlainView:
-    """Lines: what ends, and every few seconds where the study stands."""
-
-    interval = PLAIN_SECONDS
-
-    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console = console
-        self._clock = clock
-        self._agents: Sequence[AgentState] = ()
-        self._said = ""
-        self._reached = True
-        self._unstored_said = False
-        self._drawn = -1e9
-        self._counted = -1e9
-
-    def say(self, line: str) -> None:
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-    def begin(
-        self,
-        study: optuna.Study,
-        records: Records,
-        study_file: StudyFile,
-        *,
-        total: int | None,
-        agents: int | None,
-    ) -> None:
-        self._study, self._records, self._file, self._total = study, records, study_file, total
-        self._started = self._clock()
-        self._count()
-        self._at_start = self._finished
-        wanted = "until stopped" if total is None else f"of {total} trials"
-        resumed = f"{self._finished} {wanted} are done" if self._finished else f"0 {wanted}"
-        crew = "an agent on every worker" if agents is None else f"{agents} agent{'s'[: agents != 1]}"
-        self.say(f"study {study.study_name}: {resumed}, {crew}")
-
-    def event(self, event: Event) -> None:
-        content = event.content
-        match event.kind:
-            case "end":
-                self._counted = -1e9
-                self.say(self._ended(content))
-            case "died":
-                trial = "" if content["number"] is None else f" with trial {content['number']}"
-                self.say(f"agent {event.agent} died{trial} ({content['how']}); a new one takes its place")
-            case "waits":
-                self.say(f"agent {event.agent} waits: {content['why']}")
-            case "refused":
-                self.say(f"agent {event.agent} takes no part: {content['reason']}")
-            case "unstored":
-                if not self._unstored_said:
-                    self._unstored_said = True
-                    self.say(f"a run folder is on this machine alone for now: {content['reason']}")
-            case "stopping":
-                self.say(f"{content['reason']}: agents finish their epoch; once more stops them at once")
-
-    def tick(self, agents: Sequence[AgentState]) -> None:
-        self._agents = agents
-        now = self._clock()
-        if now - self._counted > COUNT_SECONDS:
-            self._count_if_reached()
-        if now - self._drawn > self.interval:
-            self._drawn = now
-            self._draw()
-
-    def end(self) -> None:
-        self._count()
-        self.say(self._line())
-
-    def _draw(self) -> None:
-        running = [
-            f"trial {agent.number} epoch {agent.epoch + 1}"
-            for agent in self._agents
-            if agent.number is not None and agent.epoch is not None
-        ]
-        line = " · ".join([self._line(), *running])
-        if line != self._said:
-            self.say(line)
-            self._said = line
-
-    def _count_if_reached(self) -> None:
-        """Counts; while the storage does not answer, says so once: agents go on without it for a while."""
-        try:
-            self._count()
-        except Exception as error:
-            if not is_unreachable(error):
-                raise
-            if self._reached:
-                limit = duration(self._records.patience.limit)
-                self.say(f"the storage does not answer ({cause_of(error)}); trials go on, for up to {limit}")
-            self._reached = False
-            return
-        if not self._reached:
-            self.say("the storage answers again")
-        self._reached = True
-
-    def _count(self) -> None:
-        self._counted = self._clock()
-        self._counts = self._records.queue.counts(optuna_private.study_id(self._study))
-        self._finished = self._counts[TrialState.COMPLETE] + self._counts[TrialState.PRUNED]
-        self._records.refresh()
-        best = ranking.ranked(self._study.get_trials(deepcopy=False), self._file)
-        self._best = best[0] if best else None
-
-    def _ended(self, content: dict[str, object]) -> str:
-        value = content["value"]
-        shown = f" {self._file.metric.name} {value:.4f}" if isinstance(value, float) else ""
-        because = f" ({content['message']})" if content["message"] else ""
-        return f"trial {content['number']} {content['outcome']}{shown}{because}"
-
-    def _line(self) -> str:
-        counts = self._counts
-        parts = [
-            f"{self._finished}{'' if self._total is None else f'/{self._total}'} trials",
-            f"{counts[TrialState.PRUNED]} pruned",
-            f"{counts[TrialState.FAIL]} failed",
-            f"best {self._best_words()}",
-        ]
-        left = self._left()
-        return " · ".join([*parts, f"{left} left"] if left else parts)
-
-    def _best_words(self) -> str:
-        if self._best is None:
-            return "none yet"
-        miss = ranking.violation(self._best)
-        missed = f", misses its constraints by {miss:.3g}" if miss else ""
-        return f"{self._file.metric.name} {self._best.values[0]:.4f} (trial {self._best.number}{missed})"
-
-    def _left(self) -> str:
-        """Time left at the pace so far, or "" while that is not known."""
-        done = self._finished - self._at_start
-        if self._total is None or done <= 0 or self._finished >= self._total:
-            return ""
-        return duration((self._clock() - self._started) / done * (self._total - self._finished))
 
 
 class LiveView(PlainView):

@@ -158,6 +158,8 @@ def _check_same(study: optuna.Study, study_file: StudyFile, origin: Origin) -> N
             "rename yours, or set it aside with --fresh"
         )
     before, after = _comparable(stored[FILE], study_file.raw)
+    if study_file.function is not None:  # given in Python: where it was defined is no setting
+        before, after = _unnamed(before), _unnamed(after)
     widened = (after.get("run_cap") or 0) >= (before.get("run_cap") or 0)
     if widened:
         before.pop("run_cap", None)
@@ -176,6 +178,12 @@ def _comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[di
             for key in ("workload", "on"):
                 file["tuner"].pop(key, None)
     return files[0], files[1]
+
+
+def _unnamed(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A study file without the name of what it runs."""
+    own = {k: v for k, v in (raw.get("tuner") or {}).items() if k not in ("objective", "workload")}
+    return {**raw, "tuner": own}
 
 
 class ChangedStudy(InputError):

@@ -5,7 +5,7 @@ The function takes the configuration and, where it names them, more:
 | parameter | is |
 | --- | --- |
 | `config` (the first) | the configuration, a nested dictionary |
-| `report` (the second) | `report(epoch from 0, metrics)`, to be called once an epoch; it may end the trial |
+| `report` (the second) | `report(epoch from 0, metrics or a number)`, called once an epoch; it may end it |
 | `run_folder` | a folder for the trial's files, kept with it |
 
 It returns a dictionary of metrics, or a number, which is the study's metric. The attribute `defaults` of the
@@ -29,6 +29,7 @@ from typing import Any
 from tuner.base.errors import InputError, Pruned
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
+from tuner.workloads.given import source_digest, unpacked
 from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first
 from tuner.workloads.workload import Inputs, Say, Workload
 
@@ -44,7 +45,8 @@ class FunctionWorkload(Workload):
     def inputs(self, chosen: Path | None, results: Path, say: Say) -> Inputs:
         """Looks at the function once, so that a mistake in its file is one line and no dead agent."""
         if self.file.function is not None:
-            return Inputs(str(self.file.objective))
+            arguments(self.function, {}, lambda epoch, metrics: None)
+            return Inputs(str(self.file.objective), source_digest(self.function))
         found = self._looked_at
         return Inputs(Path(found["file"]).name, found["digest"])
 
@@ -63,9 +65,7 @@ class FunctionWorkload(Workload):
     def function(self) -> Callable[..., Any]:
         """The function itself, imported into this process: an agent's, or a notebook's own."""
         if self.file.function is not None:
-            from joblib.externals import cloudpickle
-
-            found: Callable[..., Any] = cloudpickle.loads(self.file.function)
+            found: Callable[..., Any] = unpacked(self.file.function)
             return found
         assert self.file.objective is not None
         put_first(self.folder)
@@ -90,17 +90,18 @@ def call(
     with RunFolder(run_folder) as folder:
         write_json(folder.path / CONFIG, dict(config))
 
-        def logged(epoch: int, metrics: Mapping[str, float]) -> None:
-            last.update(metrics)
-            folder.log(epoch, metrics)
-            report(epoch, metrics)
+        def logged(epoch: int, metrics: Any) -> None:
+            found = as_metrics(metrics, metric)
+            last.update(found)
+            folder.log(epoch, found)
+            report(epoch, found)
 
         try:
             returned = function(*arguments(function, config, logged), **named(function, folder.path))
         except Pruned:
             folder.finish({"state": "pruned", "metrics": last})
             raise
-        found = {**last, **_metrics(returned, metric)}
+        found = {**last, **as_metrics(returned, metric)}
         folder.finish({"state": "complete", "metrics": found})
     return found
 
@@ -132,8 +133,12 @@ def look_at(name: str, *, folder: Path) -> dict[str, Any]:
     return found
 
 
-def _metrics(returned: Any, metric: str) -> dict[str, float]:
-    """What a function returned, as metrics. Numbers of numpy and torch count as numbers."""
+def as_metrics(returned: Any, metric: str) -> dict[str, float]:
+    """What a function returned or reported, as metrics. Numbers of numpy and torch count as numbers.
+
+    Raises:
+        InputError: it is neither a dictionary nor a number.
+    """
     if returned is None:
         return {}
     if isinstance(returned, Mapping):
@@ -141,7 +146,7 @@ def _metrics(returned: Any, metric: str) -> dict[str, float]:
     value = _number(returned)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {metric: value}
-    raise InputError(f"the function returned {returned!r}; expected a dictionary of metrics or a number")
+    raise InputError(f"expected a dictionary of metrics or a number, got {returned!r}")
 
 
 def _number(value: Any) -> Any:

@@ -12,6 +12,7 @@ from tuner.base import plugins
 from tuner.base.errors import InputError, nearest
 from tuner.definition.study_file import StudyFile
 from tuner.workloads.function import FunctionWorkload
+from tuner.workloads.given import unpacked
 from tuner.workloads.script import ScriptWorkload
 from tuner.workloads.workload import Workload
 
@@ -28,6 +29,9 @@ def workload_of(file: StudyFile) -> Workload:
         return ScriptWorkload(file)
     if file.objective is not None:
         return FunctionWorkload(file)
+    if file.function is not None:  # a class that was given in Python
+        found: Workload = unpacked(file.function)(file)
+        return found
     return _named(file, file.workload or DEFAULT)
 
 

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tuner.artifacts import weights
 from tuner.base.errors import WorkFailed
 from tuner.definition.study_file import StudyFile
-from tuner.run.agent import agent
+from tuner.run.agent import station
 from tuner.search import ranking
 from tuner.storage.records import Records
 
@@ -81,6 +81,6 @@ def test_weights_stay_for_the_best_and_the_front(
 
 
 def test_no_trial_starts_on_a_full_disk(tmp_path: Path) -> None:
-    agent.check_disk(tmp_path, 1)
+    station.check_disk(tmp_path, 1)
     with pytest.raises(WorkFailed, match="wanted before a trial starts; free some space"):
-        agent.check_disk(tmp_path, 2**60)
+        station.check_disk(tmp_path, 2**60)

@@ -8,7 +8,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +51,17 @@ class Ended:
 
 
 @dataclass
+class Running:
+    """A trial between its begin and its end."""
+
+    trial: Trial
+    config: dict[str, Any]
+    run: RunTracker
+    report: _Reporter
+    started: float
+
+
+@dataclass
 class TrialRunner:
     """Runs trials of one study in this process.
 
@@ -79,7 +90,6 @@ class TrialRunner:
     on_epoch: Callable[[int, int, float | None], None]
     inputs: Path | None = None
     length: int | None = None
-    _raised: BaseException | None = field(default=None, init=False)
 
     def run(self, trial: Trial) -> Ended:
         """Draws the configuration, runs the workload, tells the result.
@@ -90,10 +100,98 @@ class TrialRunner:
         """
         with storage_errors(str(self.study.study_name)):
             try:
-                config = self._configuration(trial)
-                return self._run(trial, config)
+                running = self.begin(trial)
+                folder = self.folder(trial.number)
+                try:
+                    found = self.workload.run(
+                        running.config, running.report, run_folder=folder, inputs=self.inputs
+                    )
+                    metrics = dict(found)
+                    values = self.values(metrics)
+                except Exception as error:
+                    return self.stop(running, error)
+                return self.complete(running, metrics, values)
             except GivenAway as error:
                 return Ended(trial.number, "given away", message=str(error))
+
+    # -- the pieces of `run`, for a caller that runs the configuration itself (`tuner.run.asking`)
+
+    def folder(self, number: int) -> Path:
+        """The run folder of a trial."""
+        return self.runs / str(number)
+
+    def begin(self, trial: Trial) -> Running:
+        """Draws the configuration and starts the trial's W&B run.
+
+        Raises:
+            InputError: `requires` leaves no configuration.
+        """
+        config = self._configuration(trial)
+        run = self.tracker.start(trial.number, config, f"{self.study.study_name}-{trial.number}")
+        return Running(trial, config, run, _Reporter(self, trial, run), time.monotonic())
+
+    def complete(self, running: Running, metrics: Mapping[str, float], values: list[float]) -> Ended:
+        """Ends a trial that ran to its end. `values` of the objectives: `self.values(metrics)`."""
+        return self._finish(running, self._end(running.trial, TrialState.COMPLETE, metrics, values, None))
+
+    def stop(self, running: Running, error: Exception) -> Ended:
+        """Ends a trial that raised `error`: pruned, put back or failed.
+
+        Raises:
+            GivenAway: it is another agent's by now.
+            Exception: the storage's own error; the trial stays RUNNING and is reaped later.
+        """
+        report, run, trial = running.report, running.run, running.trial
+        cause = report.raised or error  # an objective may have wrapped what `report` raised
+        if isinstance(cause, PutBack):
+            run.finish("failed", {"put_back": True})
+            self.records.release(optuna_private.trial_id(trial))
+            return Ended(trial.number, "put back")
+        if isinstance(cause, GivenAway):
+            run.finish("failed", {"given_away": True})
+            raise cause from None
+        if is_storage_error(cause):
+            raise cause from None
+        state = TrialState.PRUNED if isinstance(cause, Pruned) else TrialState.FAIL
+        ended = self._end(trial, state, report.last, None, cause)
+        # The traceback's frames hold the network and its optimiser, in a ring through `report` that the
+        # garbage collector comes to late: some 80 MB a pruned trial.
+        report.raised = cause.__traceback__ = None
+        return self._finish(running, ended)
+
+    def values(self, metrics: Mapping[str, float]) -> list[float]:
+        """The objectives' values among `metrics`.
+
+        Raises:
+            InputError: one is missing or is not finite.
+        """
+        found = []
+        for metric in self.study_file.objectives:
+            name = metric.name
+            if name not in metrics and not metric.declared:
+                return [0.0]  # W&B lets a grid or random sweep name no metric: each trial is as good as any
+            if name not in metrics:
+                known = ", ".join(sorted(metrics)) or "none"
+                raise InputError(f"metric '{name}' was not logged; logged: {known}{nearest(name, metrics)}")
+            value = float(metrics[name])
+            if not math.isfinite(value):
+                raise InputError(f"metric '{name}' is {value}")
+            found.append(value)
+        return found
+
+    def _finish(self, running: Running, ended: Ended) -> Ended:
+        """Ends the W&B run of a trial that has ended."""
+        outcome = ended.outcome
+        running.run.finish(
+            "complete" if outcome == "complete" else "pruned" if outcome == "pruned" else "failed",
+            {
+                **running.report.last,
+                "state": outcome,
+                "trial": ended.number,
+                "seconds": time.monotonic() - running.started,
+            },
+        )
+        return ended
 
     def _configuration(self, trial: Trial) -> dict[str, Any]:
         """Draws until `requires` holds; what was ruled out is never written, so it never counts."""
@@ -114,63 +212,6 @@ class TrialRunner:
             "the space leaves (nearly) nothing"
         )
 
-    def _run(self, trial: Trial, config: dict[str, Any]) -> Ended:
-        folder = self.runs / str(trial.number)
-        started = time.monotonic()
-        run = self.tracker.start(trial.number, config, f"{self.study.study_name}-{trial.number}")
-        report = _Reporter(self, trial, run)
-        try:
-            metrics = dict(self.workload.run(config, report, run_folder=folder, inputs=self.inputs))
-            values = self._values(metrics)
-        except Exception as error:
-            cause = report.raised or error  # an objective may have wrapped what `report` raised
-            if isinstance(cause, PutBack):
-                run.finish("failed", {"put_back": True})
-                self.records.release(optuna_private.trial_id(trial))
-                return Ended(trial.number, "put back")
-            if isinstance(cause, GivenAway):
-                run.finish("failed", {"given_away": True})
-                raise cause from None
-            if is_storage_error(cause):
-                raise cause from None
-            state = TrialState.PRUNED if isinstance(cause, Pruned) else TrialState.FAIL
-            ended = self._end(trial, state, report.last, None, cause)
-            # The traceback's frames hold the network and its optimiser, in a ring through `report` that the
-            # garbage collector comes to late: some 80 MB a pruned trial.
-            report.raised = cause.__traceback__ = None
-        else:
-            ended = self._end(trial, TrialState.COMPLETE, metrics, values, None)
-        run.finish(
-            "complete"
-            if ended.outcome == "complete"
-            else "pruned"
-            if ended.outcome == "pruned"
-            else "failed",
-            {
-                **report.last,
-                "state": ended.outcome,
-                "trial": trial.number,
-                "seconds": time.monotonic() - started,
-            },
-        )
-        return ended
-
-    def _values(self, metrics: Mapping[str, float]) -> list[float]:
-        """The objectives' values among `metrics`."""
-        found = []
-        for metric in self.study_file.objectives:
-            name = metric.name
-            if name not in metrics and not metric.declared:
-                return [0.0]  # W&B lets a grid or random sweep name no metric: each trial is as good as any
-            if name not in metrics:
-                known = ", ".join(sorted(metrics)) or "none"
-                raise InputError(f"metric '{name}' was not logged; logged: {known}{nearest(name, metrics)}")
-            value = float(metrics[name])
-            if not math.isfinite(value):
-                raise InputError(f"metric '{name}' is {value}")
-            found.append(value)
-        return found
-
     def _end(
         self,
         trial: Trial,
@@ -180,7 +221,7 @@ class TrialRunner:
         cause: BaseException | None,
     ) -> Ended:
         """Writes attributes, constraints and state in one transaction, then `trial.json` beside the run."""
-        folder = self.runs / str(trial.number)
+        folder = self.folder(trial.number)
         violations = {
             str(constraint): min(constraint.violation(metrics), NO_CONSTRAINT_VALUE)
             for constraint in self.study_file.constraints

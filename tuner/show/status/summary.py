@@ -182,8 +182,8 @@ def best_trials(study: optuna.Study, study_file: StudyFile, results: Path, *, to
     ]
 
 
-def best_table(ranks: Sequence[Rank], study_file: StudyFile, *, width: int = 100) -> Table:
-    """The best trials with the parameters in which they differ; turned on its side where it is too wide."""
+def best_rows(ranks: Sequence[Rank], study_file: StudyFile) -> list[list[str]]:
+    """The best trials, one a column, with the parameters in which they differ; the first row is a heading."""
     names = sorted({name for rank in ranks for name in rank.params})
     differing = [n for n in names if len({json.dumps(rank.params.get(n)) for rank in ranks}) > 1] or names
     constrained = any(ranking.violation(rank.trial) for rank in ranks)
@@ -195,7 +195,12 @@ def best_table(ranks: Sequence[Rank], study_file: StudyFile, *, width: int = 100
         rows.append([metric.name, *(f"{rank.trial.values[index]:.4f}" for rank in ranks)])
     if constrained:
         rows.append(["misses by", *(f"{ranking.violation(rank.trial):.3g}" for rank in ranks)])
-    rows += [[name, *(_shown(rank.params.get(name, "")) for rank in ranks)] for name in differing]
+    return rows + [[name, *(_shown(rank.params.get(name, "")) for rank in ranks)] for name in differing]
+
+
+def best_table(ranks: Sequence[Rank], study_file: StudyFile, *, width: int = 100) -> Table:
+    """The best trials as `best_rows`; turned on its side where there is room."""
+    rows = best_rows(ranks, study_file)
     if sum(max(map(len, row)) + 2 for row in rows) <= width:
         rows = [list(column) for column in zip(*rows, strict=True)]
     table = Table(box=None, padding=(0, 1), header_style="bold")

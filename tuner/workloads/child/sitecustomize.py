@@ -23,6 +23,11 @@ import os
 import sys
 import time
 
+TYPE_CHECKING = False  # importing typing would cost every process of the script
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 EVENTS = "TUNER_EVENTS"
 TRIAL = "TUNER_TRIAL"
 
@@ -30,12 +35,12 @@ TRIAL = "TUNER_TRIAL"
 class Events:
     """The file that the tuner follows: one JSON object a line, each appended by a single write."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self.path = path
-        self.descriptor = None
+        self.descriptor: int | None = None
         self.muted = False  # while this module itself writes into a summary
 
-    def write(self, kind, **content):
+    def write(self, kind: str, **content: Any) -> None:
         if self.muted:
             return
         if self.descriptor is None:
@@ -44,7 +49,7 @@ class Events:
         os.write(self.descriptor, line.encode() + b"\n")
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A number, text or boolean for JSON (also from an array or tensor of one element), or None."""
     if isinstance(value, (bool, int, float, str)):
         return value
@@ -57,11 +62,11 @@ def plain(value):
     return None
 
 
-def guarded(events, hook):
+def guarded(events: Events, hook: Callable[..., Any]) -> Callable[..., Any]:
     """`hook`, with its failure told to the tuner and kept from the script."""
 
     @functools.wraps(hook)
-    def run(*args, **kwargs):
+    def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return hook(*args, **kwargs)
         except Exception as error:
@@ -74,16 +79,16 @@ def guarded(events, hook):
     return run
 
 
-def patch_run(module, events):
+def patch_run(module: Any, events: Events) -> None:
     """`Run.log` does what it always did, then tells the tuner."""
     original = module.Run.log
 
     @guarded_by(events)
-    def tell(run, data, step=None, commit=None, **_):
+    def tell(run: Any, data: Any, step: Any = None, commit: Any = None, **_: Any) -> None:
         events.write("log", run=run_key(run), data=plain(dict(data)), step=step, commit=commit)
 
     @functools.wraps(original)
-    def log(self, *args, **kwargs):
+    def log(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
         tell(self, *args, **kwargs)
         return result
@@ -91,12 +96,12 @@ def patch_run(module, events):
     module.Run.log = log
 
 
-def patch_summary(module, events):
+def patch_summary(module: Any, events: Events) -> None:
     """What a script writes into `run.summary` is a metric too."""
     original = module.Summary._update
 
     @guarded_by(events)
-    def tell(record):
+    def tell(record: Any) -> None:
         data = {}
         for item in record.update:
             value = plain(item.value)
@@ -105,19 +110,19 @@ def patch_summary(module, events):
         events.write("summary", data=data)
 
     @functools.wraps(original)
-    def update(self, record):
+    def update(self: Any, record: Any) -> None:
         original(self, record)
         tell(record)
 
     module.Summary._update = update
 
 
-def patch_init(module, events):
+def patch_init(module: Any, events: Events) -> None:
     """Runs are offline, and the tuner learns where their files are."""
     original = module.init
 
     @guarded_by(events)
-    def tell(run):
+    def tell(run: Any) -> None:
         settings = getattr(run, "settings", None)
         events.write("init", run=run_key(run), folder=str(getattr(settings, "sync_dir", "")))
         if os.environ.get(TRIAL, "").isdigit():
@@ -125,7 +130,7 @@ def patch_init(module, events):
         end_in_order(run, events)
 
     @functools.wraps(original)
-    def init(*args, **kwargs):
+    def init(*args: Any, **kwargs: Any) -> Any:
         if kwargs.get("mode") is not None:
             kwargs["mode"] = "offline"
         if isinstance(kwargs.get("settings"), dict):
@@ -139,25 +144,25 @@ def patch_init(module, events):
     module.init = init
 
 
-def patch_login(module, events):
+def patch_login(module: Any, events: Events) -> None:
     """No server, so nothing to log in to; a key in the script is not needed and not looked at."""
 
     @functools.wraps(module.login)
-    def login(*args, **kwargs):
+    def login(*args: Any, **kwargs: Any) -> bool:
         return True
 
     module.login = login
 
 
-def guarded_by(events):
+def guarded_by(events: Events) -> Any:
     return functools.partial(guarded, events)
 
 
-def run_key(run):
+def run_key(run: Any) -> str:
     return str(getattr(run, "id", "") or "")
 
 
-def note(events, run, data):
+def note(events: Events, run: Any, data: dict[str, Any]) -> None:
     """Adds the tuner's own remarks to a run's summary; they are no metrics."""
     events.muted = True
     try:
@@ -166,7 +171,7 @@ def note(events, run, data):
         events.muted = False
 
 
-def end_in_order(run, events):
+def end_in_order(run: Any, events: Events) -> None:
     """SIGTERM raises SystemExit in the process that made the run, unless the script handles it itself."""
     import signal
     import threading
@@ -177,7 +182,7 @@ def end_in_order(run, events):
         return
     owner = os.getpid()
 
-    def stop(number, frame):
+    def stop(number: int, frame: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if os.getpid() != owner:  # a forked worker: ends as it would have without us
             os.kill(os.getpid(), signal.SIGTERM)
@@ -200,10 +205,10 @@ PATCHES = {
 class Finder:
     """Lets Python find W&B's modules as always, and patches those in PATCHES once they are executed."""
 
-    def __init__(self, events):
+    def __init__(self, events: Events) -> None:
         self.events = events
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         patch = PATCHES.get(name)
         if patch is None:
             return None
@@ -213,7 +218,7 @@ class Finder:
         execute = spec.loader.exec_module
         change = guarded(self.events, patch)
 
-        def exec_module(module):
+        def exec_module(module: Any) -> None:
             execute(module)
             change(module, self.events)
 
@@ -221,7 +226,7 @@ class Finder:
         return spec
 
 
-def run_shadowed():
+def run_shadowed() -> None:
     """Runs the `sitecustomize` that this one hides, if there is one (a distribution's, a coverage tool's)."""
     here = os.path.dirname(os.path.abspath(__file__))
     elsewhere = [entry for entry in sys.path if os.path.abspath(entry) != here]

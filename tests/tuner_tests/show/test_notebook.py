@@ -1,0 +1,72 @@
+"""In a notebook's kernel a study is one table that is drawn anew in its place."""
+
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import tuner
+from tuner.show.live import PlainView, make_view
+from tuner.show.notebook import NotebookView
+
+pytest.importorskip("IPython")
+
+Shown = list[tuple[str, bool]]
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """IPython's shell as a kernel has it; `shown` collects what it is given to display."""
+    from IPython.core.displaypub import DisplayPublisher
+    from IPython.core.interactiveshell import InteractiveShell
+
+    class Publisher(DisplayPublisher):
+        def publish(self, data: Any, metadata: Any = None, *, update: bool = False, **rest: Any) -> None:
+            shell.shown.append((data.get("text/html", ""), update))
+
+    shell: Any = InteractiveShell.instance()
+    shell.shown, shell.kernel = [], object()
+    monkeypatch.setattr(shell, "display_pub", Publisher())
+    yield shell
+    del shell.kernel
+    InteractiveShell.clear_instance()
+
+
+def test_without_a_kernel_it_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert type(make_view(Console(file=io.StringIO()))) is PlainView
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    assert type(make_view(Console(file=io.StringIO()))) is PlainView
+
+
+def test_a_cell_that_runs_a_study_updates_one_table(kernel: Any, tmp_path: Path) -> None:
+    assert type(make_view(Console(file=io.StringIO()))) is NotebookView
+    kernel.run_cell(
+        "import tuner\n"
+        "def train(config):\n"
+        "    return config['x']\n"
+        f"found = tuner.study(train, {{'x': (0.0, 1.0)}}, trials=3, agents=1, results={str(tmp_path)!r})\n",
+        store_history=False,
+    ).raise_error()
+    assert len(kernel.user_ns["found"].runs) == 3
+
+    shown: Shown = kernel.shown
+    assert [update for _, update in shown].count(False) == 1, "one display, then updates of it"
+    last = shown[-1][0]
+    assert '<progress value="3" max="3">' in last
+    assert "3/3 trials" in last
+    assert "trial 2 complete value" in last
+
+
+def test_a_study_that_is_done_says_so(kernel: Any, tmp_path: Path) -> None:
+    for _ in range(2):
+        kernel.shown.clear()
+        tuner.study(
+            lambda config: 1.0, {"x": (0, 1)}, trials=1, agents=1, name="<i>", results=tmp_path
+        )  # fmt: skip
+    assert [page for page, _ in kernel.shown] == [
+        '<div class="tuner"><small><div>study i is done: 1 trials finished</div></small></div>'
+    ]

@@ -1,0 +1,78 @@
+"""The object that `tuner.study` gives back: numbers, tables and figures of one study."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+import tuner
+
+SPACE = {"x": (0.0, 1.0), "kind": ["plain", "<b>"]}
+
+
+def train(config: dict[str, Any], report: Any) -> dict[str, float]:
+    for epoch in range(3):
+        report(epoch, {"loss": config["x"] + 1 / (epoch + 1)})
+    return {"loss": config["x"], "size": 2.0}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuner.StudyResult:
+    return tuner.study(
+        train, SPACE, metric="loss", trials=6, agents=1, results=tmp_path_factory.mktemp("r"), quiet=True
+    )
+
+
+def test_the_best_trial_is_there_with_its_files(found: tuner.StudyResult) -> None:
+    best = found.best
+    assert best.value == min(run.summary["loss"] for run in found.runs) == best.config["x"]
+    assert best.metrics == {"loss": best.value, "size": 2.0}
+    assert best.folder == found.results / "runs" / "train" / str(best.number)
+    assert best.folder is not None and (best.folder / "result.json").exists()
+
+
+def test_trials_are_a_data_frame(found: tuner.StudyResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pandas")
+    frame = found.trials
+    assert list(frame.columns) == [
+        "number", "state", "value", "seconds", "config.x", "config.kind", "loss", "size",
+    ]  # fmt: skip
+    assert frame.sort_values("value").iloc[0]["number"] == found.best.number
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(tuner.InputError, match="pip install pandas"):
+        _ = found.trials
+
+
+def test_optunas_own_functions_take_the_study(found: tuner.StudyResult) -> None:
+    assert found.optuna.best_value == found.best.value
+    assert optuna.visualization.plot_optimization_history(found.optuna).data
+
+
+@pytest.mark.parametrize("kind", ["history", "importances", "parallel", "slices", "curves"])
+def test_a_figure_is_plotlys(found: tuner.StudyResult, kind: str) -> None:
+    go = pytest.importorskip("plotly.graph_objects")
+    figure = getattr(found, f"plot_{kind}")()
+    assert isinstance(figure, go.Figure)
+    assert figure.data and figure.layout.title.text
+    if kind == "slices":
+        assert {figure.layout.xaxis.title.text, figure.layout.xaxis2.title.text} == {"x", "kind"}
+
+
+def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
+    one = tuner.study(
+        lambda config: 1.0, {"x": [1]}, method="grid", name="one", results=tmp_path, agents=1, quiet=True
+    )
+    with pytest.raises(tuner.InputError, match="no trial reported more than once"):
+        one.plot_curves()
+
+
+def test_it_prints_as_text_and_in_a_notebook_as_a_table(found: tuner.StudyResult) -> None:
+    first, heading, *rows = str(found).splitlines()
+    assert first == "train: 6 trials finished; 0 of 6 pruned, 0 failed"
+    assert heading.split() == ["trial", "loss", "kind", "x"]
+    assert rows[0].split()[:2] == ["1.", str(found.best.number)]
+    page = found._repr_html_()
+    assert "<table>" in page and f"<td>{found.best.number}</td>" in page
+    assert "<b>" not in page, "texts of the study are escaped"

@@ -1,0 +1,302 @@
+"""The tuner from Python: `tuner.study`, `tuner.ask` and `tuner.tell`, `tuner.results`. See docs/python.md."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
+
+from tuner.artifacts.run_results import Results, load
+from tuner.base.command_line import RESULTS_VARIABLE, STORAGE_VARIABLE
+from tuner.base.errors import InputError, Pruned, WorkFailed
+from tuner.base.run_folder import RunFolder
+from tuner.base.words import slug
+from tuner.definition.in_python import log, normal, steps, study_from_python
+from tuner.definition.loading import load_study_file
+from tuner.definition.study_file import StudyFile
+from tuner.run import asking, launch
+from tuner.run.asking import AskedTrial as Trial
+from tuner.run.asking import Told
+from tuner.run.executors.choice import ExecutorChoice, Kind
+from tuner.run.request import Request
+from tuner.show.lines import SilentView
+from tuner.show.live import make_view
+from tuner.show.result import StudyResult
+from tuner.storage.access import default_url, find_records, storage_errors
+from tuner.storage.stored import load_study, stored_file
+from tuner.storage.study_store import ChangedStudy
+from tuner.tracking.mode import Mode
+from tuner.workloads import given
+from tuner.workloads.workload import Workload
+
+if TYPE_CHECKING:
+    from tuner.run.events import View
+
+__all__ = [
+    "InputError", "Pruned", "Results", "RunFolder", "StudyResult", "Trial", "WorkFailed", "Workload",
+    "ask", "log", "normal", "results", "steps", "study", "tell",
+]  # fmt: skip
+
+Space = Mapping[str, Any]
+Goal = Literal["minimize", "maximize"]
+Method = Literal["bayes", "random", "grid"]
+Function = Callable[..., Any]
+
+_asking: dict[tuple[Any, ...], asking.Asking] = {}  # studies that this process asks for trials
+
+
+def study(
+    what: Function | type[Workload] | str | Path,
+    space: Space | None = None,
+    *,
+    metric: str | None = None,
+    goal: Goal | None = None,
+    trials: int | None = None,
+    agents: int | None = None,
+    name: str | None = None,
+    method: Method | None = None,
+    results: Path | str | None = None,
+    storage: str | None = None,
+    data: Path | str | None = None,
+    seed: int = 0,
+    timeout: float | None = None,
+    max_epochs: int | None = None,
+    pruner: str | Mapping[str, Any] | None = None,
+    wandb: Mode = "off",
+    fresh: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    executor: Kind = "local",
+    address: str | None = None,
+    artifacts: str | None = None,
+    quiet: bool = False,
+) -> StudyResult:
+    """Runs a study, or goes on with the one of this name: finished trials are kept.
+
+    Args:
+        what: a function `train(config)` or `train(config, report)`, a `Workload` class, the path of a study
+            file, or the name of a shipped study.
+        space: what is searched, for a function or class: name → range `(low, high)`, list of choices,
+            `tuner.log(low, high)`, dictionary as in a study file, or constant.
+        metric: what is optimised (default: "value", which a function that returns a number gives).
+        goal: minimize (default) or maximize.
+        trials: finished trials wanted in all; None: as before or as the file says, else until stopped.
+        agents: processes that run trials (default: one a core, or one a GPU where trials use GPUs).
+        name: of the study (default: the function's).
+        method: bayes (default), random or grid.
+        results: the results folder (default: $TUNER_RESULTS or `results`).
+        storage: URL of the studies' storage (default: $TUNER_STORAGE or a file in the results folder).
+        data: what the trials read, where the study file's workload reads something.
+        timeout: seconds after which the study is left; calling again goes on.
+        max_epochs: epochs of a whole trial. pruner: how trials are ended early (`"hyperband"`, or as in a
+            study file).
+        wandb: auto, online, offline or off: W&B runs of the trials.
+        fresh: begin anew; the old study is kept under another name.
+        settings: values of the configuration that hold in every trial.
+        options: what else a study file says under `tuner:` (`{"constraints": ["size < 1e6"]}`).
+        executor, address: run the agents on a Dask or Ray cluster. artifacts: URL of the artefact store.
+        quiet: show nothing.
+
+    Raises:
+        InputError: something that was given is wrong; the message says what was expected.
+        WorkFailed: the study stopped because its trials fail, for instance.
+        KeyboardInterrupt: after Ctrl-C; everything finished so far is kept.
+    """
+    own = {"max_epochs": max_epochs, "pruner": pruner, **(options or {})}
+    file = _file_of(what, space, name=name, metric=metric, goal=goal, method=method, own=own)
+    root, url = _places(results, storage)
+    request = Request(
+        study_file=file,
+        url=url,
+        results=root,
+        trials=_positive("trials", trials),
+        agents=_positive("agents", agents),
+        timeout=timeout,
+        data=None if data is None else Path(data),
+        overrides=settings or {},
+        seed=seed,
+        fresh=fresh,
+        wandb=wandb,
+        executor=ExecutorChoice(executor, address),
+        artifacts=artifacts,
+    )
+    console = Console(stderr=True, highlight=False)
+    view: View = SilentView(console) if quiet else make_view(console)
+    try:
+        found = launch.run(request, view)
+    except ChangedStudy as error:
+        raise InputError(str(error).replace("--fresh", "fresh=True")) from None
+    if found.interrupted:
+        raise KeyboardInterrupt
+    if not found.fine:
+        raise WorkFailed(f"{file.name}: {found.reason}")
+    return StudyResult(file.name, found.reason, root, url)
+
+
+def ask(
+    what: str | Path,
+    space: Space | None = None,
+    *,
+    metric: str | None = None,
+    goal: Goal | None = None,
+    trials: int | None = None,
+    method: Method | None = None,
+    results: Path | str | None = None,
+    storage: str | None = None,
+    data: Path | str | None = None,
+    seed: int = 0,
+    max_epochs: int | None = None,
+    pruner: str | Mapping[str, Any] | None = None,
+    wandb: Mode = "off",
+    settings: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    artifacts: str | None = None,
+) -> Trial | None:
+    """The next trial of a study, for a loop of one's own; several processes may ask for one study's trials.
+
+    Waits while other processes run all trials that are left: one of them may die.
+
+    Args:
+        what: the study's name, with its `space` or begun before, or the path of a study file.
+        others: as those of `study`.
+
+    Returns:
+        None when the study is done, or when every trial that is left was asked for here and is to be told.
+
+    Raises:
+        InputError: something that was given is wrong, or another study of this name was begun.
+        WorkFailed: the study stopped because its trials fail.
+    """
+    root, url = _places(results, storage)
+    own = {"max_epochs": max_epochs, "pruner": pruner, **(options or {})}
+    described = json.dumps(
+        [str(what), space, metric, goal, trials, method, str(data), seed, own, wandb, settings, artifacts],
+        default=str,
+    )
+    key = (os.getpid(), url, root, described)
+    if key not in _asking:
+        request = Request(
+            study_file=_file_to_ask(what, space, url, metric=metric, goal=goal, method=method, own=own),
+            url=url,
+            results=root,
+            trials=_positive("trials", trials),
+            data=None if data is None else Path(data),
+            overrides=settings or {},
+            seed=seed,
+            wandb=wandb,
+            artifacts=artifacts,
+        )
+        console = Console(stderr=True, highlight=False)
+        try:
+            _asking[key] = asking.Asking(request, make_view(console).say)
+        except ChangedStudy as error:
+            raise InputError(str(error).replace("start over with --fresh", "take another name")) from None
+    return _asking[key].ask()
+
+
+def tell(
+    trial: Trial, result: Any = None, *, state: Told = "complete", error: str | Exception | None = None
+) -> str:
+    """Ends a trial that was asked for; returns its outcome (complete, pruned, failed, given away).
+
+    Args:
+        result: its metrics, or the study's metric as a number; metrics of the last report are kept.
+        state: complete, pruned or failed. error: why it failed.
+
+    Raises:
+        InputError: the trial has ended already, or the metric is missing.
+    """
+    return trial.tell(result, state=state, error=error)
+
+
+def results(study: str, *, results: Path | str | None = None, storage: str | None = None) -> Results:
+    """The runs of a study, each with `.name`, `.config`, `.summary` (see `tuner.artifacts.run_results`)."""
+    return load(study, results=results, storage=storage)
+
+
+def _places(results: Path | str | None, storage: str | None) -> tuple[Path, str]:
+    """The results folder and the storage's URL, which hold also after `os.chdir`."""
+    root = Path(results or os.environ.get(RESULTS_VARIABLE, "results")).resolve()
+    return root, storage or os.environ.get(STORAGE_VARIABLE) or default_url(root)
+
+
+def _file_of(
+    what: Any,
+    space: Space | None,
+    *,
+    name: str | None,
+    metric: str | None,
+    goal: str | None,
+    method: str | None,
+    own: Mapping[str, Any],
+) -> StudyFile:
+    """The study file of what `study` was given."""
+    if isinstance(what, str | Path):
+        _not_beside_a_file(what, space=space, metric=metric, goal=goal, method=method, **own)
+        file = load_study_file(what)
+        return file if name is None else replace(file, name=name)
+    if not callable(what):
+        raise InputError(f"expected a function, a Workload class, a study file or its name, got {what!r}")
+    if space is None:
+        raise InputError(f"{given.name_of(what)}: a space is missing: study(train, {{'x': (0.0, 1.0)}})")
+    kind = "workload" if isinstance(what, type) and issubclass(what, Workload) else "objective"
+    file = study_from_python(
+        name or given.name_of(what),
+        space,
+        metric=metric or "value",
+        goal=goal or "minimize",
+        method=method or "bayes",
+        own={kind: given.text_of(what), **own},
+    )
+    return replace(file, function=given.packed(what))
+
+
+def _file_to_ask(
+    what: str | Path,
+    space: Space | None,
+    url: str,
+    *,
+    metric: str | None,
+    goal: str | None,
+    method: str | None,
+    own: Mapping[str, Any],
+) -> StudyFile:
+    """The study file of what `ask` was given: of a dictionary, of the storage, or of a file."""
+    if space is not None:
+        return study_from_python(
+            str(what),
+            space,
+            metric=metric or "value",
+            goal=goal or "minimize",
+            method=method or "bayes",
+            own={"workload": asking.OUTSIDE, **own},
+        )
+    _not_beside_a_file(what, metric=metric, goal=goal, method=method, **own)
+    if Path(what).suffix not in (".yaml", ".yml"):
+        with storage_errors(url):
+            records = find_records(url)
+            if records is not None:
+                begun = slug(str(what)) in {found.study_name for found in records.get_all_studies()}
+                file = stored_file(load_study(records, slug(str(what)))) if begun else None
+                records.queue.close()
+                if file is not None:
+                    return file
+    return load_study_file(what)
+
+
+def _not_beside_a_file(what: str | Path, **told: Any) -> None:
+    """Raises InputError where something is given that a study file says itself."""
+    for name, value in told.items():
+        if value is not None:
+            raise InputError(f"{name}: '{what}' has its own; change it there, or give a function and a space")
+
+
+def _positive(name: str, value: int | None) -> int | None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise InputError(f"{name}: expected a whole number from 1, got {value!r}")
+    return value

@@ -1,0 +1,171 @@
+"""A process's place in a study: its storage, the trials it may take, and what their ends lead to.
+
+An agent works at a station, and so does a process that asks for trials (`tuner.run.asking`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from tuner.artifacts import run_store, weights
+from tuner.base.errors import WorkFailed
+from tuner.run.agent import arrival
+from tuner.run.agent.order import Order
+from tuner.run.agent.trial import Ended, TrialRunner
+from tuner.search import pruners, samplers, stopping
+from tuner.storage import leases, optuna_private
+from tuner.storage.access import open_records, patience_with, storage_errors
+from tuner.storage.allocate import Allocator, Done, Wait
+from tuner.storage.records import Records
+from tuner.workloads.registry import workload_of
+
+IDLE_SECONDS = 0.25  # between looks at the storage while all places are taken
+AGENTS_STARTED = "agents_started"  # study attribute: how many agents have worked on it, for their seeds
+
+
+class Station:
+    """Hands out the trials of one order to this process and tidies up after each.
+
+    Args:
+        stopping: whether this process was asked to stop.
+        lost: whether the trial that runs was given away.
+        on_epoch: told `(number, epoch, value or None)` at each report.
+        unstored: told in a line why a run folder is on this machine alone.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        *,
+        stopping: Callable[[], bool] = lambda: False,
+        lost: Callable[[], bool] = lambda: False,
+        on_epoch: Callable[[int, int, float | None], None] = lambda number, epoch, value: None,
+        unstored: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        self.order = order
+        self.owner = leases.Owner.this_process()
+        self.records, self.study = _connected(order, stopping)
+        study_file = order.study_file
+        grid = None
+        if study_file.method == "grid":
+            grid = [study_file.space.params_for(config) for config in study_file.space.grid()]
+            grid = grid[: order.total]
+        self._allocator = Allocator(
+            self.records,
+            optuna_private.study_id(self.study),
+            owner=self.owner,
+            observer=leases.Observer(term=order.term, since=self.records.patience.back_at),
+            total=order.total,
+            grid=grid,
+        )
+        workload = workload_of(study_file)
+        self._weights = workload.weights
+        self._mirror = None
+        if order.artifacts is not None:
+            self._mirror = run_store.Mirror(
+                order.artifacts,
+                self.study,
+                study_file,
+                results=order.results,
+                keep=order.keep_weights,
+                say=unstored,
+            )
+        self.runner = TrialRunner(
+            study=self.study,
+            records=self.records,
+            study_file=study_file,
+            workload=workload,
+            inputs=arrival.inputs_folder(order, workload),
+            pruner=pruners.make(order.pruner, study_file.name),
+            tracker=order.tracker,
+            runs=order.results / "runs" / study_file.name,
+            base=order.base,
+            overrides=order.overrides,
+            stopping=stopping,
+            lost=lost,
+            on_epoch=on_epoch,
+            length=order.length,
+        )
+
+    def heartbeat(self) -> leases.Heartbeat:
+        """A heart for the trials that this process runs, one at a time each."""
+        return leases.Heartbeat(self.owner, self.records.renew, term=self.order.term)
+
+    def next(self) -> FrozenTrial | Wait | Done:
+        """The next trial, claimed and RUNNING; or why there is none.
+
+        Raises:
+            WorkFailed: the disk is full.
+            StorageFailed: the storage does not answer, for too long already.
+        """
+        check_disk(self.order.results, self.order.min_free)
+        with storage_errors(self.order.url):
+            return self.records.patience.insist(self._allocator.next)
+
+    def tidy_up(self, ended: Ended) -> None:
+        """What a trial's end may mean for the study and for the disk."""
+        with storage_errors(self.order.url):
+            self.records.patience.insist(lambda: self._tidy_up(ended))
+
+    def _tidy_up(self, ended: Ended) -> None:
+        if ended.outcome == "failed" or self.order.study_file.metric.target is not None:
+            stopping.check(self.study, self.records, self.order.study_file)
+        if ended.outcome == "complete":
+            weights.tidy(
+                self.study,
+                self.order.study_file,
+                self.order.results,
+                keep=self.order.keep_weights,
+                patterns=self._weights,
+            )
+            if self._mirror is not None:
+                self._mirror.after(ended.number)
+
+
+def _connected(order: Order, stopping: Callable[[], bool]) -> tuple[Records, optuna.Study]:
+    """The storage and the study in it; an agent that starts while the storage is away waits for it."""
+
+    def connect() -> tuple[Records, optuna.Study]:
+        records = open_records(order.url)
+        records.patience.stopping = stopping
+        with storage_errors(order.url):
+            study = optuna.load_study(study_name=order.study_file.name, storage=records)
+            study.sampler = samplers.make(
+                order.study_file,
+                _seed(order, records, optuna_private.study_id(study)),
+                known_start=order.known_start,
+            )
+        return records, study
+
+    patience = patience_with(order.url)
+    patience.stopping = stopping
+    return patience.insist(connect)
+
+
+def _seed(order: Order, records: Records, study_id: int) -> int:
+    """Differs by agent and restart, as equal seeds draw equal start-up trials."""
+    with records.lock:
+        serial = int(records.get_study_user_attrs(study_id).get(AGENTS_STARTED, 0))
+        records.set_study_user_attr(study_id, AGENTS_STARTED, serial + 1)
+    return seed_of(order.study_file.name, order.seed, serial)
+
+
+def check_disk(folder: Path, wanted: int) -> None:
+    """Raises WorkFailed unless `wanted` bytes are free where `folder` lies."""
+    free = shutil.disk_usage(folder).free
+    if free < wanted:
+        raise WorkFailed(
+            f"{folder}: {free / 2**20:.0f} MiB are free on its disk, {wanted / 2**20:.0f} wanted before a "
+            "trial starts; free some space and run the same command again"
+        )
+
+
+def seed_of(study_name: str, seed: int, serial: int) -> int:
+    """The sampler's seed of the `serial`-th agent that works on a study."""
+    return zlib.crc32(f"{study_name}/{seed}/{serial}".encode())

@@ -1,0 +1,285 @@
+"""Trials that somebody else's loop runs: `tuner.ask` hands one out, `tuner.tell` takes its result.
+
+A trial that was asked for is one like an agent's: it is leased to this process, its lease is renewed by a
+thread, it has a run folder, and the study's pruner judges its reports. Any number of processes may ask; the
+study gets its number of trials. When a process is killed, its trial is queued again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from optuna.trial import FrozenTrial, Trial
+
+from tuner.base.errors import InputError, Pruned, WorkFailed
+from tuner.base.files import write_json
+from tuner.base.run_folder import CONFIG, RunFolder
+from tuner.definition.study_file import StudyFile
+from tuner.run import launch
+from tuner.run import plan as plans
+from tuner.run.agent.station import IDLE_SECONDS, Station
+from tuner.run.agent.trial import Ended, PutBack, Running, TrialRunner
+from tuner.run.request import Request
+from tuner.storage import optuna_private, study_store
+from tuner.storage.access import open_records, storage_errors
+from tuner.storage.allocate import Done, Wait
+from tuner.storage.buffered import GivenAway
+from tuner.storage.leases import Heartbeat
+from tuner.workloads.function import as_metrics
+from tuner.workloads.registry import workload_if_known
+from tuner.workloads.workload import Workload
+
+OUTSIDE = "tuner.workloads.workload:Workload"  # of a study whose trials are only ever asked for
+
+Told = Literal["complete", "pruned", "failed"]
+
+
+class AskedTrial:
+    """A trial that the caller runs. As a context manager it is told as failed when the block raises, as
+    pruned when `report` ended it, and as complete with its last report when nothing was told.
+
+    Attributes:
+        number: its number in the study.
+        config: the configuration to run, a nested dictionary.
+        outcome: None while it runs; then complete, pruned, failed, put back or given away.
+    """
+
+    def __init__(
+        self,
+        asking: Asking,
+        runner: TrialRunner,
+        running: Running,
+        heart: Heartbeat,
+    ) -> None:
+        self.number = running.trial.number
+        self.config = running.config
+        self.outcome: str | None = None
+        self._asking = asking
+        self._runner = runner
+        self._running = running
+        self.heart = heart
+        self._files = RunFolder(runner.folder(self.number)).__enter__()
+        write_json(self._files.path / CONFIG, self.config)
+
+    @property
+    def folder(self) -> Path:
+        """Where files of this trial can be put. When it is told as complete or pruned, they are kept."""
+        return self._files.final if self.outcome in ("complete", "pruned") else self._files.path
+
+    def report(self, epoch: int, metrics: Any) -> None:
+        """Tells the metrics of an epoch, counted from 0: a dictionary, or the study's metric as a number.
+
+        Raises:
+            Pruned: the trial is over, and recorded as such; go on with the next. The message says why.
+            InputError: it was told already, or these are no metrics.
+        """
+        self._check_running()
+        found = as_metrics(metrics, self._runner.study_file.metric.name)
+        self._files.log(epoch, found)
+        try:
+            self._running.report(epoch, found)
+        except Pruned as error:
+            self._stop(error)
+            raise
+        except GivenAway as error:
+            self._stop(error)
+            raise Pruned(f"{error}: this process gave no sign for too long") from None
+
+    def tell(
+        self, result: Any = None, *, state: Told = "complete", error: str | Exception | None = None
+    ) -> str:
+        """Ends the trial and returns its outcome; a result that is not finite makes it `failed`.
+
+        Args:
+            result: its metrics, on top of those of the last report, or the study's metric as a number.
+            state: complete, pruned or failed; it may be left out where `error` is given.
+            error: why it failed.
+
+        Raises:
+            InputError: it was told already, or the study's metric is missing. The trial still runs then.
+        """
+        if self.outcome in ("pruned", "given away") and state != "complete":
+            return self.outcome  # `report` has ended it
+        if self.outcome == "given away":
+            return self.outcome
+        self._check_running()
+        if state not in ("complete", "pruned", "failed"):
+            raise InputError(f"trial {self.number}: expected state complete, pruned or failed, got {state!r}")
+        if state == "complete" and error is None:
+            return self._complete(result)
+        if state == "pruned":
+            return self._stop(Pruned(str(error or "told as pruned")))
+        return self._stop(error if isinstance(error, Exception) else WorkFailed(error or "told as failed"))
+
+    def put_back(self) -> None:
+        """Returns the trial to the queue, as if it had not been asked for."""
+        if self.outcome is None:
+            self._stop(PutBack())
+
+    def _complete(self, result: Any) -> str:
+        file, runner = self._runner.study_file, self._runner
+        told = as_metrics(result, file.metric.name)
+        metrics = {**self._running.report.last, **told}
+        missing = [m.name for m in file.objectives if m.declared and m.name not in metrics]
+        if missing:
+            known = ", ".join(sorted(metrics)) or "nothing"
+            raise InputError(f"trial {self.number}: metric '{missing[0]}' is missing; told: {known}")
+        try:
+            values = runner.values(metrics)
+        except InputError as error:  # it is not finite
+            return self._stop(error)
+        self._files.finish({"state": "complete", "metrics": metrics})
+        return self._asking.end(self, lambda: runner.complete(self._running, metrics, values))
+
+    def _stop(self, cause: Exception) -> str:
+        """Ends the trial as `cause` says: pruned, put back, given away or failed."""
+        if isinstance(cause, Pruned):
+            self._files.finish({"state": "pruned", "metrics": self._running.report.last})
+        return self._asking.end(self, lambda: self._runner.stop(self._running, cause))
+
+    def ended(self, outcome: str) -> None:
+        """Called when the storage has the trial's end."""
+        self.outcome = outcome
+        self.heart.watch(None)
+        self._files.__exit__(None, None, None)
+
+    def _check_running(self) -> None:
+        if self.outcome is not None:
+            raise InputError(f"trial {self.number} has ended already: {self.outcome}")
+
+    def __enter__(self) -> AskedTrial:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, Pruned):
+            if self.outcome is None:
+                self.tell(state="pruned", error=error)
+            return True
+        if self.outcome is not None:
+            return False
+        if error is None:
+            self.tell()
+        elif isinstance(error, Exception):
+            self.tell(state="failed", error=error)
+        else:  # Ctrl-C
+            self.put_back()
+        return False
+
+    def __repr__(self) -> str:
+        return f"Trial({self.number}, {self.config}, {self.outcome or 'running'})"
+
+
+class Asking:
+    """One study that this process asks for trials. May be used from several threads.
+
+    Args:
+        say: told what was found, in lines.
+
+    Raises:
+        InputError: something about the request is wrong, or the study was begun with other settings.
+        StorageFailed: the storage cannot be used.
+    """
+
+    def __init__(self, request: Request, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._plan = plan = plans.make(replace(request, study_file=outside(request.study_file)), say)
+        request.results.mkdir(parents=True, exist_ok=True)
+        records = open_records(request.url, create=True)
+        with storage_errors(request.url):
+            study, total = study_store.open_study(
+                records, plan.file, plan.origin, trials=request.trials, default=plan.default
+            )
+            self._order = launch.order_of(plan, study, total, say)
+            records.queue.close()
+            self._station = Station(self._order, unstored=say)
+        self._running: set[AskedTrial] = set()
+        self._idle: list[Heartbeat] = []
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+        atexit.register(self._leave)
+
+    def ask(self) -> AskedTrial | None:
+        """The next trial; waits while other processes run all that are left, as one may come back.
+
+        Returns:
+            None when the study is done, or when all that are left were asked for here and are to be told.
+
+        Raises:
+            WorkFailed: the study has stopped because its trials fail, or the disk is full.
+        """
+        while True:
+            with self._lock:
+                found = self._station.next()
+                if isinstance(found, Done):
+                    self._conclude(found)
+                    return None
+                if not isinstance(found, Wait):
+                    return self._begin(found)
+                if self._running:
+                    return None
+            time.sleep(IDLE_SECONDS)
+
+    def _begin(self, found: FrozenTrial) -> AskedTrial:
+        trial = Trial(self._station.study, optuna_private.trial_id(found))
+        heart = self._idle.pop() if self._idle else self._station.heartbeat()
+        runner = replace(self._station.runner, lost=lambda: heart.lost)
+        heart.watch(optuna_private.trial_id(trial))
+        try:
+            with storage_errors(self._order.url):
+                asked = AskedTrial(self, runner, runner.begin(trial), heart)
+        except BaseException:
+            heart.watch(None)
+            raise
+        self._running.add(asked)
+        return asked
+
+    def end(self, asked: AskedTrial, end: Callable[[], Ended]) -> str:
+        """Ends a trial in the storage by `end`, with what follows from it for the study; its outcome."""
+        with self._lock:
+            with storage_errors(self._order.url):
+                try:
+                    ended = end()
+                except GivenAway as error:
+                    ended = Ended(asked.number, "given away", message=str(error))
+            asked.ended(ended.outcome)
+            self._running.discard(asked)
+            self._idle.append(asked.heart)
+            self._station.tidy_up(ended)
+            return ended.outcome
+
+    def _conclude(self, done: Done) -> None:
+        """What follows from the study's end; WorkFailed where it is not a good one."""
+        if not done.fine:
+            raise WorkFailed(f"{self._plan.file.name}: {done.reason}")
+        with storage_errors(self._order.url):
+            launch.conclude(self._station.study, self._plan, self._say)
+
+    def _leave(self) -> None:
+        """At the end of this process: its trials go back to the queue."""
+        if os.getpid() != self._process:
+            return
+        for asked in list(self._running):
+            with contextlib.suppress(Exception):  # the next process to ask finds that this one has died
+                asked.put_back()
+        self._order.tracker.close()
+
+
+def outside(file: StudyFile) -> StudyFile:
+    """`file` with nothing to run: whoever asks for a trial runs it.
+
+    A workload that is installed stays: it knows what the trials read and what they need.
+    """
+    if file.program or file.command or file.objective or type(workload_if_known(file)) is Workload:
+        return replace(file, program=None, command=None, objective=None, function=None, workload=OUTSIDE)
+    return file

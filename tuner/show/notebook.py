@@ -1,0 +1,93 @@
+"""A study in a notebook while it runs: one table that is drawn anew in its place."""
+
+from __future__ import annotations
+
+import html
+import sys
+from collections import deque
+from typing import Any
+
+from tuner.show.lines import PlainView
+
+LINES = 6  # the last things that were said, below the table
+DRAW_SECONDS = 0.5
+
+
+def is_here() -> bool:
+    """Whether this process is the kernel of a notebook (a terminal's IPython has none)."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return getattr(shell, "kernel", None) is not None
+
+
+class NotebookView(PlainView):
+    """An HTML table, updated through IPython's display: no widgets, nothing to install."""
+
+    interval = DRAW_SECONDS
+    _handle: Any = None
+    _begun = False
+    _shown = ""
+
+    @property
+    def _lines(self) -> deque[str]:
+        return self.__dict__.setdefault("_said_lines", deque(maxlen=LINES))
+
+    def say(self, line: str) -> None:
+        self._lines.append(line)
+        if not self._begun:
+            self._draw()
+
+    def begin(self, *arguments: Any, **options: Any) -> None:
+        super().begin(*arguments, **options)
+        self._begun = True
+        self._draw()
+
+    def end(self) -> None:
+        self._count()
+        self._agents = ()
+        self._draw()
+
+    def _draw(self) -> None:
+        content = self._html()
+        if content == self._shown:
+            return
+        self._shown = content
+        from IPython.display import HTML, display
+
+        if self._handle is None:
+            self._handle = display(HTML(content), display_id=True)
+        else:
+            self._handle.update(HTML(content))
+
+    def _html(self) -> str:
+        said = "".join(f"<div>{html.escape(line)}</div>" for line in self._lines)
+        return f'<div class="tuner">{self._progress() if self._begun else ""}<small>{said}</small></div>'
+
+    def _progress(self) -> str:
+        total = self._total or max(self._finished, 1)
+        bar = f'<progress value="{min(self._finished, total)}" max="{total}"></progress>'
+        return f"<div>{bar} {html.escape(self._line())}</div>{self._agent_table()}"
+
+    def _agent_table(self) -> str:
+        if not self._agents:
+            return ""
+        headings = ("agent", "trial", "epoch", self._file.metric.name)
+        rows = [
+            (
+                f"{state.index} {'' if state.doing == 'running' else state.doing}",
+                "" if state.number is None else str(state.number),
+                "" if state.epoch is None else str(state.epoch + 1),
+                "" if state.value is None else f"{state.value:.4f}",
+            )
+            for state in self._agents
+        ]
+        return table(headings, rows)
+
+
+def table(headings: Any, rows: Any) -> str:
+    """An HTML table of texts, which are escaped."""
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in headings)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

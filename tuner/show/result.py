@@ -1,0 +1,163 @@
+"""What a study has found, as an object for a notebook or a script."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from tuner.artifacts import run_results
+from tuner.base.errors import InputError
+from tuner.claims import material
+from tuner.show.summary import Rank, best_rows, best_table, best_trials
+from tuner.storage.access import open_records, storage_errors
+from tuner.storage.stored import load_study
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from tuner.show.report.charts import Chart
+
+TOP = 3  # trials that are shown when a result is printed
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best trial. `folder`: its run folder; None where it left none here."""
+
+    number: int
+    value: float
+    config: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study. It is read anew whenever it is asked, so it also shows what other processes have added.
+
+    Attributes:
+        reason: why the study was left, in words.
+        results: the results folder. url: the storage.
+    """
+
+    name: str
+    reason: str
+    results: Path
+    url: str = field(repr=False)
+
+    @property
+    def optuna(self) -> optuna.Study:
+        """The study itself: `optuna.visualization`, `optuna.importance` and the like take it."""
+        with storage_errors(self.url):
+            return load_study(open_records(self.url), self.name)
+
+    @property
+    def best(self) -> Best:
+        """The confirmed winner where there is one, else the best complete trial.
+
+        Raises:
+            InputError: no trial has completed.
+        """
+        trial = self._read().winner
+        if trial is None or trial.value is None:
+            raise InputError(f"study '{self.name}': no trial has completed yet")
+        folder = self.results / "runs" / self.name / str(trial.number)
+        return Best(
+            trial.number, trial.value, trial.config, trial.metrics, folder if folder.is_dir() else None
+        )
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial: number, state, value, seconds, `config.…` of what was searched, the metrics.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        return run_results.data_frame(
+            [
+                {"number": t.number, "state": t.state, "value": t.value, "seconds": t.seconds}
+                | {f"config.{name}": value for name, value in t.params.items()}
+                | dict(t.metrics)
+                for t in self._read().trials
+            ]
+        )
+
+    @property
+    def runs(self) -> run_results.Results:
+        """The same trials with their files and histories, as `tuner.results` gives them."""
+        return run_results.load(self.name, results=self.results, storage=self.url)
+
+    def plot_history(self) -> go.Figure:
+        """The metric by trial number, and the best so far."""
+        return self._plot("history")
+
+    def plot_importances(self) -> go.Figure:
+        """How much each parameter matters."""
+        return self._plot("importances")
+
+    def plot_parallel(self) -> go.Figure:
+        """Each trial as a line over all parameters."""
+        return self._plot("parallel")
+
+    def plot_slices(self) -> go.Figure:
+        """The metric over each of the most important parameters."""
+        return self._plot("slices")
+
+    def plot_curves(self) -> go.Figure:
+        """The metric by epoch."""
+        return self._plot("curves")
+
+    def _plot(self, kind: str) -> go.Figure:
+        """A chart of the report as a figure; InputError says why there is nothing to draw yet."""
+        from tuner.show import plots
+        from tuner.show.report import figures
+
+        makers = {
+            "history": figures.history,
+            "importances": figures.importances,
+            "parallel": figures.parallel,
+            "slices": figures.slices,
+            "curves": figures.curves,
+        }
+        chart: Chart | str = makers[kind](self._read())
+        return plots.figure(chart)
+
+    def _read(self) -> material.Study:
+        with storage_errors(self.url):
+            return material.read_study(self.optuna, self.results)
+
+    def _best(self) -> tuple[material.Study, list[Rank]]:
+        study = self._read()
+        return study, best_trials(study.source, study.file, self.results, top=TOP)
+
+    def _line(self, study: material.Study) -> str:
+        counts = f"{study.count('pruned')} of {len(study.finished)} pruned, {study.count('failed')} failed"
+        return f"{self.name}: {self.reason}; {counts}"
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        study, ranks = self._best()
+        if not ranks:
+            return f"{self._line(study)}\nno trial has completed"
+        console = Console(file=io.StringIO(), width=120, highlight=False)
+        console.print(best_table(ranks, study.file, width=100))
+        lines = console.file.getvalue().rstrip().splitlines()  # type: ignore[attr-defined]
+        return "\n".join([self._line(study), *(line.rstrip() for line in lines)])
+
+    def _repr_html_(self) -> str:
+        from tuner.show.notebook import table
+
+        study, ranks = self._best()
+        line = f"<div>{html.escape(self._line(study))}</div>"
+        if not ranks:
+            return f"{line}<div>no trial has completed</div>"
+        heading, *rows = best_rows(ranks, study.file)
+        return line + table(heading, rows)
