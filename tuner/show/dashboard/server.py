@@ -46,9 +46,12 @@ def application(url: str, results: Path) -> Application:
     """The dashboard on the storage at `url`, notes written and trials' files at hand.
 
     Raises:
-        InputError: there is no storage yet.
+        InputError: there is no storage yet, or optuna-dashboard is not installed.
     """
-    from optuna_dashboard import wsgi
+    try:
+        from optuna_dashboard import wsgi
+    except ModuleNotFoundError as error:
+        raise InputError(f"dashboard: {error}; install it: pip install 'gcode-tuner[dashboard]'") from None
 
     with storage_errors(url):
         records = open_records(url)
