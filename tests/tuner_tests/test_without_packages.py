@@ -74,6 +74,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("engine")
     files = {"train.py": FUNCTION, "main.py": SCRIPT, "function.yaml": OF_FUNCTION, "script.yaml": OF_SCRIPT}
     files["gp.yaml"] = OF_FUNCTION.replace("tuner: {", "tuner: {sampler: gp, ")
+    numbers = OF_FUNCTION.replace(", kind: {values: [a, bc]}", "")
+    files["auto.yaml"] = numbers.replace("tuner: {", "tuner: {sampler: auto, ")
     for name, text in files.items():
         (folder / name).write_text(text)
     (folder / "site").mkdir()
@@ -132,6 +134,7 @@ def test_what_reads_no_study_works(run: Run, command: str) -> None:
         (("export", "function"), "kind"),
         (("report", "function"), "fANOVA needs scikit-learn, which is not installed"),
         (("gc", "--dry-run"), "nothing to remove"),
+        (("study", "auto.yaml", "--dry-run", "--wandb", "off"), "auto: bayes (tpe)"),
         (("verify", "function", "--top", "1", "--seeds", "1", "--agents", "1", "--wandb", "off"), "curse"),
         (("verify", "script", "--top", "1", "--seeds", "1", "--agents", "1", "--wandb", "off"), "curse"),
     ],
