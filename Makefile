@@ -9,7 +9,7 @@ RUN := .venv/.run-$(SUM)
 DEV := .venv/.dev-$(SUM)
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test check constraints bench bench-scale clean
+.PHONY: run test coverage check constraints bench bench-scale clean
 .DEFAULT_GOAL := run
 
 .venv/bin/python:
@@ -28,6 +28,12 @@ run: $(RUN)
 
 test: $(DEV)
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# What share of the engine's lines the tests run, and the files below 85 %
+coverage: $(DEV)
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
+	@$(BIN)/coverage report | awk '/^tuner/ && $$NF + 0 < 85 { print "below 85 %:", $$1, $$NF } \
+	  /^TOTAL/ { print "coverage of tuner/:", $$NF }'
 
 check: $(DEV)
 	$(BIN)/ruff format --check .
@@ -49,4 +55,4 @@ bench-scale: $(DEV)
 	$(BIN)/python benchmarks/bench_scale.py
 
 clean:
-	rm -rf .venv build results *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build results *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage*
