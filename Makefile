@@ -1,21 +1,22 @@
-# `make run` and `make test` work as the first command in a fresh clone: each makes .venv when it is
-# missing or older than pyproject.toml, and reuses it otherwise. `run` installs the program alone, the others
-# also what its tests need (PostgreSQL's driver, Dask, Ray, an S3 stand-in, …), which takes longer.
+# `make run` and `make test` work as the first command in a fresh clone: each makes .venv when it is missing or
+# pyproject.toml or constraints.txt has changed, and reuses it otherwise. `run` installs the programs and the
+# dashboard, the others also what the tests need (PostgreSQL's driver, Dask, Ray, an S3 stand-in, …), which
+# takes longer. All versions are those of constraints.txt, which the tests passed with.
 PYTHON ?= python3
 BIN := .venv/bin
-SUM := $(shell cksum < pyproject.toml | cut -d' ' -f1)
+SUM := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 RUN := .venv/.run-$(SUM)
 DEV := .venv/.dev-$(SUM)
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test check bench bench-scale clean
+.PHONY: run test coverage check constraints bench bench-scale clean
 .DEFAULT_GOAL := run
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
 $(RUN): | .venv/bin/python
-	$(PIP) -e .
+	$(PIP) -e '.[model,dashboard]'
 	@touch $@
 
 $(DEV): | .venv/bin/python
@@ -28,10 +29,22 @@ run: $(RUN)
 test: $(DEV)
 	$(BIN)/pytest -n 2 --dist loadfile
 
+# What share of the engine's lines the tests run, and the files below 85 %
+coverage: $(DEV)
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
+	@$(BIN)/coverage report | awk '/^tuner/ && $$NF + 0 < 85 { print "below 85 %:", $$1, $$NF } \
+	  /^TOTAL/ { print "coverage of tuner/:", $$NF }'
+
 check: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Writes the versions that are installed now: after an update of packages and a `make test` that passed
+constraints: $(DEV)
+	@( echo '# The versions, direct and transitive, that the tests passed with. Made by: make constraints'; \
+	  $(BIN)/pip freeze --exclude-editable --exclude gcode-tuner | grep '^[A-Za-z0-9._-]*==' | \
+	  sed 's/+.*//' | LC_ALL=C sort -f ) > constraints.new && mv constraints.new constraints.txt
 
 bench: $(DEV)
 	@for f in $(filter-out %/bench_scale.py,$(wildcard benchmarks/bench_*.py)); do \
@@ -42,4 +55,4 @@ bench-scale: $(DEV)
 	$(BIN)/python benchmarks/bench_scale.py
 
 clean:
-	rm -rf .venv build results *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build results *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage*

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tuner.base.errors import InputError, Pruned, TrainingFailed, WorkFailed
-
 if TYPE_CHECKING:
     from model.trainer import train
+    from tuner.base.errors import InputError, Pruned, TrainingFailed, WorkFailed
 
 __all__ = ["InputError", "Pruned", "TrainingFailed", "WorkFailed", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    # torch takes a second to import; `import model` does not pay for it, `model.train` does.
+    # torch takes a second to import; `import model` does not pay for it, `model.train` does. `tuner` waits,
+    # as `python -m model` runs this file while the user's folder, with a `tuner.py` of its own, comes first.
     if name == "train":
         from model.trainer import train
 
         return train
+    if name in __all__:
+        from tuner.base import errors
+
+        return getattr(errors, name)
     raise AttributeError(f"module 'model' has no attribute '{name}'")

@@ -15,7 +15,8 @@ import argparse
 
 from tuner import commands
 from tuner.base import plugins
-from tuner.base.command_line import Help, program_name, run_command, version
+from tuner.base.command_line import Help, Version, program_name, run_command, write_error
+from tuner.base.errors import InputError
 
 EXAMPLES = """\
 examples:
@@ -28,9 +29,12 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command of the tuner, or a program that is installed beside it (`gcode-tuner ensemble …`)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words and (other := plugins.program(words[0])) is not None:
-        return other(words[1:])
-    return run_command(build_parser(), words)
+    try:
+        other = plugins.program(words[0]) if words else None
+    except InputError as error:
+        write_error(error)
+        return 2
+    return run_command(build_parser(), words) if other is None else other(words[1:])
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,10 +46,13 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES.format(program=program),
         formatter_class=Help,
     )
-    parser.add_argument("--version", action="version", version=version())
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version and leave")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in commands.ALL:
         module.add(subparsers)
+    for name in plugins.installed(plugins.PROGRAMS):
+        subparsers.add_parser(name, add_help=False, help=f"a program of its own: {program} {name} -h")
+    parser.set_defaults(parser=parser)
     return parser
 
 

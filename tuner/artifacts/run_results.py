@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from tuner.base import extras
 from tuner.base.command_line import RESULTS_VARIABLE, STORAGE_VARIABLE
-from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
 
@@ -104,11 +104,8 @@ def data_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     Raises:
         InputError: pandas, which this project does not need otherwise, is not installed.
     """
-    try:
-        import pandas as pd
-    except ImportError:
-        raise InputError("a data frame needs pandas: pip install pandas") from None
-    return pd.DataFrame(rows)
+    frame: pd.DataFrame = extras.need("notebook", "a data frame").DataFrame(rows)
+    return frame
 
 
 def load(study: str, *, results: Path | str | None = None, storage: str | None = None) -> Results:

@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
 
 RESULTS_VARIABLE = "TUNER_RESULTS"
 STORAGE_VARIABLE = "TUNER_STORAGE"
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
-
-
 CONSOLE_SCRIPT = "gcode-tuner"
 
 
@@ -28,11 +27,18 @@ def program_name(room: str) -> str:
     return CONSOLE_SCRIPT if room == "tuner" else f"{CONSOLE_SCRIPT} {room}"
 
 
-def version() -> str:
-    """`gcode-tuner 0.2.0`."""
-    from importlib import metadata
+class Version(argparse.Action):
+    """Prints `gcode-tuner 0.2.0`; which version it is, is looked up only then."""
 
-    return f"{CONSOLE_SCRIPT} {metadata.version(CONSOLE_SCRIPT)}"
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib import metadata
+
+        try:
+            found = metadata.version(CONSOLE_SCRIPT)
+        except metadata.PackageNotFoundError:
+            found = "of a checkout that is not installed"
+        sys.stdout.write(f"{CONSOLE_SCRIPT} {found}\n")
+        parser.exit()
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -93,5 +99,16 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
         if options.debug:
             traceback.print_exc()
         else:
-            sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+            write_error(error)
         return 2 if isinstance(error, InputError) else 1
+    except ModuleNotFoundError as error:
+        remedy = extras.remedy_of(error)
+        if remedy is None or options.debug:
+            raise
+        write_error(f"{error}; install it: {remedy}")
+        return 2
+
+
+def write_error(error: object) -> None:
+    """Writes `error: …` in one line to standard error."""
+    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")

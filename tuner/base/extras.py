@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import re
+from importlib import metadata
 from typing import Any
 
 from tuner.base.errors import InputError
 
+PROJECT = "gcode-tuner"
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # import name → name on the index
+ALL = ("all", "dev")  # extras that only name the others
 # extra → the module that is imported from it, and what it is called
 EXTRAS = {
     "dask": ("distributed", "Dask"),
@@ -38,4 +43,19 @@ def need(extra: str, what: str) -> Any:
 
 def remedy(extra: str) -> str:
     """How to install an extra."""
-    return f"pip install 'gcode-tuner[{extra}]'"
+    return f"pip install '{PROJECT}[{extra}]'"
+
+
+def remedy_of(error: ModuleNotFoundError) -> str | None:
+    """`pip install 'gcode-tuner[model]'` for the package that `error` is about; None: no extra has it."""
+    package = (error.name or "").partition(".")[0]
+    wanted = DISTRIBUTIONS.get(package, package.replace("_", "-"))
+    try:
+        lines = metadata.requires(PROJECT) or []
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        return None
+    for line in lines:
+        extra = re.search(r"""extra == ['"]([\w-]+)['"]""", line)
+        if extra and extra[1] not in ALL and re.match(rf"{re.escape(wanted)}\b(?![-.\w])", line):
+            return remedy(extra[1])
+    return None

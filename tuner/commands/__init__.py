@@ -2,6 +2,7 @@
 
 from tuner.commands import (
     best,
+    completion,
     dashboard,
     doctor,
     export,
@@ -17,4 +18,7 @@ from tuner.commands import (
     verify,
 )
 
-ALL = (list, study, status, best, verify, export, report, fetch, gc, dashboard, serve, sync, doctor, tour)
+ALL = (
+    *(list, study, status, best, verify, export, report, fetch, gc),
+    *(dashboard, serve, sync, doctor, tour, completion),
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -244,7 +245,8 @@ def _sampler(
     """The sampler's name; `auto` becomes the one that suits the space.
 
     As OptunaHub's AutoSampler: a Gaussian process for a few hundred trials of a space of numbers, TPE where
-    parameters are choices or conditional, NSGA-II for long studies of several objectives.
+    parameters are choices or conditional, NSGA-II for long studies of several objectives. TPE
+    stands in for the Gaussian process where PyTorch is not installed.
     """
     name = own.choice("sampler", SAMPLERS, asked if asked and method != "grid" else _OF_METHOD[method])
     if (name == "grid") != (method == "grid"):
@@ -255,7 +257,8 @@ def _sampler(
     if len(objectives) > 1:
         return "tpe" if few else "nsgaii"
     numbers = all(p.distribution.kind != "categorical" for p in space.searched)
-    return "gp" if few and numbers and not space.conditional else "tpe"
+    gaussian = few and numbers and not space.conditional
+    return "gp" if gaussian and importlib.util.find_spec("torch") is not None else "tpe"
 
 
 def _pruner(top: Section, own: Section, max_epochs: int | None, scheduler: Scheduler) -> PrunerSettings:

@@ -22,6 +22,7 @@ from tuner.run.executors import gpus
 from tuner.run.executors.local import suited
 from tuner.run.request import Request
 from tuner.run.winner import inherited
+from tuner.search import samplers
 from tuner.storage.access import find_records, storage_errors
 from tuner.storage.records import Records
 from tuner.storage.study_store import ORIGIN, Origin
@@ -80,6 +81,8 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
         say(note)
     workload = workload_of(file)
     workload.check()
+    if request.executor.kind == "local":  # another machine may have packages that this one lacks
+        samplers.check(file)
     with storage_errors(request.url):
         records = find_records(request.url)
         try:

@@ -18,7 +18,6 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.base import extras
 from tuner.base.errors import InputError
 from tuner.definition import expressions
 from tuner.definition.space import Space
@@ -35,7 +34,17 @@ TPE_STARTUP_TRIALS_FROM_KNOWN = 5  # where the first trial is known to be good
 MOST_WEIGHED = 500  # trials that TPE weighs beside the best; past that a sample of them stands for all
 NEWEST = 50  # of which all are weighed: agents at work are among them
 BEHIND_ALL = 1e12  # more than any complete trial misses its constraints by
+NEEDS = {"gp": ("torch", "choose tpe"), "cmaes": ("cmaes", "choose tpe or gp")}  # package, what to do without
 _TRIES = 100  # draws before a configuration that breaks `requires` is handed on, for the agent to refuse
+
+
+def check(study_file: StudyFile) -> None:
+    """Raises InputError where the study's sampler needs a package that is not installed here."""
+    name = study_file.sampler
+    package, otherwise = NEEDS.get(name, ("", ""))
+    if package and importlib.util.find_spec(package) is None:
+        where = f"{study_file.path}: sampler {name}"
+        raise InputError(f"{where} needs a package: pip install {package}, or {otherwise}")
 
 
 def make(study_file: StudyFile, seed: int, *, known_start: bool = False) -> BaseSampler:
@@ -49,6 +58,7 @@ def make(study_file: StudyFile, seed: int, *, known_start: bool = False) -> Base
     Raises:
         InputError: the sampler needs a package that is not installed.
     """
+    check(study_file)
     with warnings.catch_warnings():  # Optuna 5.0 calls TPE's group and QMC experimental
         warnings.simplefilter("ignore", ExperimentalWarning)
         sampler = _by_name(study_file, seed, known_start)
@@ -61,11 +71,8 @@ def _by_name(study_file: StudyFile, seed: int, known_start: bool) -> BaseSampler
         case "random" | "grid":  # grid points are enqueued: a grid's sampler is never asked
             return optuna.samplers.RandomSampler(seed=seed)
         case "gp":
-            extras.need("model", "sampler gp")
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, **quiet)
         case "cmaes":
-            if importlib.util.find_spec("cmaes") is None:
-                raise InputError("sampler cmaes needs a package: pip install cmaes, or choose tpe or gp")
             return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, **quiet)
         case "nsgaii":
             population = max(4, min(50, (study_file.run_cap or 250) // 5))

@@ -173,6 +173,17 @@ class Script:
             raise TrainingFailed(problem)
         return run.metrics()
 
+    def module_folders(self) -> list[str]:
+        """Where the script's imports look, beside where Python itself looks: $PYTHONPATH.
+
+        With $PYTHONSAFEPATH, Python leaves out the script's own folder. Its modules are still meant to come
+        before those that are installed, this project's among them.
+        """
+        own = []
+        if os.environ.get("PYTHONSAFEPATH"):
+            own = [str((self.folder / (self.program or "")).parent), str(self.folder)]
+        return [*own, *filter(None, [os.environ.get("PYTHONPATH")])]
+
 
 class _Run:
     """One trial of an external program, from its files to its result."""
@@ -251,7 +262,7 @@ class _Run:
             "WANDB_CONSOLE": "off",  # the output is in output.log, once
             "TUNER_EVENTS": str(path / EVENTS),
             "TUNER_RUN_FOLDER": str(path),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(HOOK), os.environ.get("PYTHONPATH")])),
+            "PYTHONPATH": os.pathsep.join([str(HOOK), *self.script.module_folders()]),
             # a script in a command of its own finds a `python` even where no environment is activated
             "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
         }

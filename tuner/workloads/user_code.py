@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ OPTIONAL = ("run_folder",)
 
 
 def load_function(name: str, *, folder: Path) -> Callable[..., Any]:
-    """Imports `package.module:function`, or `file.py:function` in `folder`.
+    """Imports `package.module:function`, or `file.py:function`, from `folder` or else the current one.
 
     Raises:
         InputError: no such module or function.
@@ -33,7 +33,7 @@ def load_function(name: str, *, folder: Path) -> Callable[..., Any]:
     if not function_name:
         raise InputError(f"objective: expected package.module:function, got '{name}'")
     if module_name.endswith(".py"):
-        module = _module_of_file((folder / module_name).resolve(), name)
+        module = _module_of_file(_file_in(module_name, (folder, Path.cwd()), name), name)
     else:
         try:
             module = importlib.import_module(module_name)
@@ -99,12 +99,20 @@ def answer(name: str, folder: str, to: str) -> None:
     Path(to).write_text(json.dumps(found), encoding="utf-8")
 
 
+def _file_in(file: str, folders: Sequence[Path], name: str) -> Path:
+    for folder in folders:
+        if (folder / file).is_file():
+            return (folder / file).resolve()
+    places = " nor in ".join(dict.fromkeys(str(folder) for folder in folders))
+    raise InputError(f"objective '{name}': {file} is not in {places}")
+
+
 def _module_of_file(path: Path, name: str) -> Any:
     # A name of its own where the engine has a module of this one (a user's `tuner.py`).
     own = path.stem if path.stem not in sys.modules else f"_{path.stem}"
     spec = importlib.util.spec_from_file_location(own, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise InputError(f"objective '{name}': {path} is not there")
+    if spec is None or spec.loader is None:
+        raise InputError(f"objective '{name}': {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[own] = module
     spec.loader.exec_module(module)

@@ -1,9 +1,8 @@
 """The command line: help pages, errors in one line, and the answers of the commands that run no trial."""
 
 import json
+import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,25 +34,50 @@ def small(records: Records, make_study: MakeStudy) -> StudyFile:
     return study_file
 
 
-def test_help_is_quick_and_loads_no_library_of_weight() -> None:
-    began = time.perf_counter()
-    code = (
-        "import sys; sys.argv = ['tuner', '--help']\n"
-        "from tuner.__main__ import main\n"
-        "try: main()\n"
-        "except SystemExit: print(sorted({'optuna', 'torch', 'numpy', 'rich'} & set(sys.modules)))"
-    )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert output.splitlines()[-1] == "[]"
-    assert time.perf_counter() - began < 5
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_has_a_help_page_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([name, "-h"])
     assert exit_.value.code == 0
     assert f"python -m tuner {name}" in capsys.readouterr().out.split("example:")[1]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_shell_can_complete_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "gcode-tuner" in script
+    assert [name for name in NAMES if name not in script] == []
+
+
+def test_bash_completes_what_is_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    (tmp_path / "mine.yaml").write_text("")
+    script = (
+        capsys.readouterr().out
+        + """
+    complete_words() {
+      COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+      $(complete -p gcode-tuner | sed 's/.*-F \\([^ ]*\\).*/\\1/') gcode-tuner "${@: -1}"
+      echo "${COMPREPLY[@]}"
+    }
+    complete_words gcode-tuner stu
+    complete_words gcode-tuner study --tri
+    complete_words gcode-tuner study mi
+    """
+    )
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("needs bash")
+    said = subprocess.check_output([bash, "-c", script], text=True, cwd=tmp_path)
+    assert said.split() == ["study", "--trials", "mine.yaml"]
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out.startswith("gcode-tuner ")
 
 
 def test_status_and_best_answer_programs(

@@ -98,7 +98,7 @@ def test_a_worker_without_the_package_says_so() -> None:
     code = (
         "import pickle, sys\n"
         "sys.modules['tuner'] = None  # as if it were not installed\n"
-        "found = pickle.load(sys.stdin.buffer)(b'', 0, 1)\n"
+        "found = pickle.load(sys.stdin.buffer)(b'', 0, 1, '.')\n"
         "print([(m['event'], m.get('reason')) for m in found.poll(1)])\n"
     )
     done = subprocess.run(

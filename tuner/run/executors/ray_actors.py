@@ -12,6 +12,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tuner.base import extras
@@ -155,7 +156,9 @@ class RayExecutor:
         options = self._actor.options(
             num_cpus=CPUS, num_gpus=gpus, max_concurrency=2, max_restarts=0, max_task_retries=0
         )
-        worker = RayWorker(self._ray, options.remote(pickle.dumps(addressed(order)), index, CPUS))
+        worker = RayWorker(
+            self._ray, options.remote(pickle.dumps(addressed(order)), index, CPUS, str(Path.cwd()))
+        )
         self._workers.append(worker)
         return worker
 

@@ -33,11 +33,12 @@ async def tell_on_dask(key: str, word: str) -> None:
 
 
 class RayAgent:
-    """The actor of one agent."""
+    """The actor of one agent. `folder`: that the command was given in."""
 
-    def __init__(self, order: bytes, index: int, threads: int) -> None:
+    def __init__(self, order: bytes, index: int, threads: int, folder: str) -> None:
         import pickle
 
+        _not_first(folder)
         self._said: list[dict[str, Any]] = []
         self._hosted = None
         try:
@@ -57,6 +58,18 @@ class RayAgent:
         """Passes a word on."""
         if self._hosted is not None:
             self._hosted.tell(word)
+
+
+def _not_first(folder: str) -> None:
+    """Takes the user's folder off the path, where Ray puts it first: it may have a `tuner.py` of the user's.
+
+    The agent's process puts it there again for the user's function. A checkout of this project stays.
+    """
+    import sys
+    from pathlib import Path
+
+    if not Path(folder, "tuner", "run", "executors", "shim.py").exists():
+        sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(folder).resolve()]
 
 
 def _lacking(error: Exception) -> list[dict[str, Any]]:

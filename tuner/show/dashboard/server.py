@@ -47,7 +47,7 @@ def application(url: str, results: Path) -> Application:
     """The dashboard on the storage at `url`, notes written and trials' files at hand.
 
     Raises:
-        InputError: there is no storage yet.
+        InputError: there is no storage yet, or optuna-dashboard is not installed.
     """
     wsgi = extras.need("dashboard", "tuner dashboard").wsgi
 

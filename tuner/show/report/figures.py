@@ -125,13 +125,13 @@ def importances(study: Study) -> Made:
     if found.reason:
         return f"No importances: {found.reason}."
     names = found.names
-    groups = {
-        "PED-ANOVA": [found.ped_anova.get(n, 0.0) for n in names],
-        "fANOVA": [found.fanova.get(n, 0.0) for n in names],
-    }
+    groups = {"PED-ANOVA": [found.ped_anova.get(n, 0.0) for n in names]}
+    if found.fanova:
+        groups["fANOVA"] = [found.fanova.get(n, 0.0) for n in names]
+    second = "fANOVA: what explains the variance over the whole space. " if found.fanova else ""
     caption = (
-        "PED-ANOVA: what tells the best trials from the rest. fANOVA: what explains the variance over the "
-        f"whole space. From {len(study.ranked)} complete trials; parameters that not all have are left out."
+        f"PED-ANOVA: what tells the best trials from the rest. {second}From {len(study.ranked)} complete "
+        f"trials; parameters that not all have are left out.{_sentence(found.left_out)}"
     )
     return Chart(
         _slug(study, "importances"), "Parameter importances", caption, [Bars(names, groups, "share")]
@@ -170,6 +170,8 @@ def pairs(study: Study) -> Made:
     found = importance.importances(study)
     if found.reason:
         return f"No surfaces: {found.reason}."
+    if not importance.has_forest():
+        return f"No surfaces: a surface {importance.NO_FOREST}."
     names = [n for n in found.names if n in encode(study, study.ranked).names][:3]
     if len(names) < 2:
         return "Surfaces need two parameters that vary."
@@ -294,6 +296,10 @@ def _respect(trial: Trial, name: str) -> float | None:
     return trial.latency if name == "ms_per_window" else trial.metric(name)
 
 
+def _sentence(text: str) -> str:
+    return f" {text}." if text else ""
+
+
 def _label(trial: Trial) -> str:
     value = "" if trial.value is None else f": {trial.value:.4f}"
     return f"trial {trial.number} ({trial.state}){value}"
@@ -330,7 +336,7 @@ def sensitivity(study: Study) -> list[list[str]]:
                 name,
                 "   ".join(cells),
                 f"{found.ped_anova.get(name, 0):.2f}",
-                f"{found.fanova.get(name, 0):.2f}",
+                f"{found.fanova.get(name, 0):.2f}" if found.fanova else "–",
             ]
         )
     return rows

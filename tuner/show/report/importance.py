@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import warnings
 from collections.abc import Mapping
@@ -17,21 +18,33 @@ from tuner.claims.material import Study
 TREES = 32  # of a forest; more change the second digit only
 MIN_TRIALS = 4
 GRID = 16  # points a side of a surface
+NO_FOREST = "needs scikit-learn, which is not installed: pip install scikit-learn"
 
 
 @dataclass(frozen=True)
 class Importances:
-    """Shares that sum to 1, by parameter; `reason` says why there are none."""
+    """Shares that sum to 1, by parameter.
+
+    Attributes:
+        reason: why there are none.
+        left_out: a sentence about what is not shown; "" where everything is.
+    """
 
     ped_anova: Mapping[str, float]
     fanova: Mapping[str, float]
     reason: str = ""
+    left_out: str = ""
 
     @property
     def names(self) -> list[str]:
         """The parameters, the most important first (mean of both)."""
         found = {*self.ped_anova, *self.fanova}
         return sorted(found, key=lambda n: (-self.ped_anova.get(n, 0) - self.fanova.get(n, 0), n))
+
+
+def has_forest() -> bool:
+    """Whether scikit-learn is here, whose forests fANOVA and the surfaces rest on."""
+    return importlib.util.find_spec("sklearn") is not None
 
 
 @cache
@@ -49,10 +62,14 @@ def importances(study: Study) -> Importances:
         )
     if len({t.value for t in complete}) == 1:
         return Importances({}, {}, "every complete trial has the same value, so no parameter matters")
-    ped = optuna.importance.PedAnovaImportanceEvaluator()
-    fanova = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=0)
+    forest = has_forest()
+    evaluators: list[optuna.importance.BaseImportanceEvaluator] = [
+        optuna.importance.PedAnovaImportanceEvaluator()
+    ]
+    if forest:
+        evaluators.append(optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=0))
     found = []
-    for evaluator in (ped, fanova):
+    for evaluator in evaluators:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -64,7 +81,7 @@ def importances(study: Study) -> Importances:
         found.append({name: v for name, v in values.items() if math.isfinite(v)})
     if not any(found):
         return Importances({}, {}, "the complete trials share no parameter that varies")
-    return Importances(found[0], found[1])
+    return Importances(found[0], found[1] if forest else {}, left_out="" if forest else f"fANOVA {NO_FOREST}")
 
 
 def _first_objective(trial: optuna.trial.FrozenTrial) -> float:
@@ -73,6 +90,8 @@ def _first_objective(trial: optuna.trial.FrozenTrial) -> float:
 
 def surface(study: Study, pair: tuple[str, str]) -> tuple[Encoded, Floats, Floats, Floats] | None:
     """The objective over two parameters, the others averaged over (a forest's partial dependence).
+
+    Needs scikit-learn (`has_forest`).
 
     Returns:
         the encoding, grids of the two parameters (encoded), and values `(len(ys), len(xs))`.

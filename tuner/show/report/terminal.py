@@ -53,6 +53,8 @@ def show_study(study: Study, console: Console) -> None:
         console.print(f"no importances: {found.reason}", markup=False)
     else:
         console.print(_importances(found))
+        if found.left_out:
+            console.print(found.left_out, markup=False)
     pruned = _pruned_at(study)
     if pruned:
         console.print(f"pruned: {pruned}", markup=False)
@@ -76,10 +78,11 @@ def show_findings(found: Sequence[Finding], console: Console) -> None:
 
 def _importances(found: importance.Importances) -> RichTable:
     table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("parameter", "PED-ANOVA", "fANOVA"):
+    columns = {"PED-ANOVA": found.ped_anova, **({} if found.left_out else {"fANOVA": found.fanova})}
+    for heading in ("parameter", *columns):
         table.add_column(heading)
     for name in found.names:
-        cells = [_bar(values.get(name)) for values in (found.ped_anova, found.fanova)]
+        cells = [_bar(values.get(name)) for values in columns.values()]
         table.add_row(escape(name), *cells)
     return table
 
