@@ -24,7 +24,7 @@ from tuner.base import plugins
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import TRIAL
-from tuner.storage import optuna_private
+from tuner.storage import optuna_private, study_store
 from tuner.storage.leases import Observer, process_start
 from tuner.storage.records import Records
 from tuner.storage.stored import stored_file
@@ -111,7 +111,7 @@ def _of_study(study: optuna.Study, results: Path, members: Set[int], keep: int, 
     trials = study.get_trials(deepcopy=False)
     file = stored_file(study)
     kept, patterns = weights.kept(trials, file, keep=keep), workload_if_known(file).weights
-    by_number = {trial.number: trial for trial in trials}
+    by_number = {trial.number: trial for trial in study_store.everything(study)}
     foreign = []
     for folder in _folders(results / "runs" / study.study_name):
         if not folder.name.isdigit():

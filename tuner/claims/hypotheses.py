@@ -65,7 +65,7 @@ def prepare(
 
 def _begun(records: Records, name: str) -> Prepared:
     study = load_study(records, name)
-    done = finished(records.queue.counts(optuna_private.study_id(study)))
+    done = finished(records.queue.counts(optuna_private.study_id(study)), study.user_attrs)
     return Prepared(stored_file(study), None, _data_of(study.user_attrs), done)
 
 

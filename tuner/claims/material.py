@@ -22,8 +22,9 @@ from tuner.definition.campaign_file import CampaignFile
 from tuner.definition.loading import shipped_campaign
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
+from tuner.storage import study_store
 from tuner.storage.allocate import STOPPED
-from tuner.storage.queue import LEASE
+from tuner.storage.queue import IMPORTED, LEASE, NOT_COUNTED, OUTSIDE, RAN_WITH
 from tuner.storage.records import Records
 from tuner.storage.stored import CONFIRMED, load_study, stored_file
 from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
@@ -31,6 +32,8 @@ from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
 PAIRED = "hypotheses"  # the study of matched pairs that decide the others' claims
+SHOWN_ONLY = "shown only"  # the state of a trial that does not fit since the study was changed
+NOTES = (OUTSIDE, "error", "pruned_because", "why")  # attributes of which the first is a trial's note
 DEFAULT = "default configuration"
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -88,7 +91,12 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A study. `ranked`: complete trials, best first; `front`: trials no other beats in every respect."""
+    """A study.
+
+    Attributes:
+        ranked: complete trials, best first. front: trials that no other beats in every respect.
+        outside: trials that do not fit since the study was changed; they are among no others.
+    """
 
     name: str
     file: StudyFile
@@ -97,6 +105,7 @@ class Study:
     front: tuple[Trial, ...]
     attrs: Mapping[str, Any]
     source: optuna.Study = field(repr=False)
+    outside: tuple[Trial, ...] = ()
 
     @property
     def maximize(self) -> bool:
@@ -108,7 +117,17 @@ class Study:
 
     @property
     def finished(self) -> tuple[Trial, ...]:
-        return tuple(t for t in self.trials if t.state in ("complete", "pruned"))
+        """Complete and pruned trials that count towards the number that is wanted."""
+        return tuple(
+            t
+            for t in self.trials
+            if t.state in ("complete", "pruned") and NOT_COUNTED not in t.frozen.user_attrs
+        )
+
+    @property
+    def imported(self) -> tuple[Trial, ...]:
+        """Trials that were run elsewhere."""
+        return tuple(t for t in self.trials if IMPORTED in t.frozen.user_attrs)
 
     @cached_property
     def winner(self) -> Trial | None:
@@ -214,6 +233,7 @@ def read_study(source: optuna.Study, results: Path) -> Study:
         front=tuple(trials[t.number] for t in ranking.front(frozen, file)),
         attrs=dict(source.user_attrs),
         source=source,
+        outside=tuple(_trial(t, file, folder / str(t.number), base) for t in study_store.shown_only(source)),
     )
 
 
@@ -221,9 +241,10 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str,
     attrs = trial.user_attrs
     result = read_json(folder / RESULT) if (folder / RESULT).exists() else {}
     config_file = folder / "config.json"
-    config = (
-        read_json(config_file) if config_file.exists() else {**base, **file.space.config_of(trial.params)}
-    )
+    own = attrs.get(RAN_WITH)  # of a trial outside the study, whose parameters are those of another space
+    if own is None:
+        own = file.space.config_of(trial.params)
+    config = read_json(config_file) if config_file.exists() else {**base, **own}
     name = file.metric.name
     curve = tuple((int(k), float(v)) for k, v in sorted(trial.intermediate_values.items()))
     if not curve and (folder / METRICS).exists():
@@ -238,10 +259,10 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str,
     lease = attrs.get(LEASE) or {}
     return Trial(
         number=trial.number,
-        state=STATES[trial.state],
+        state=SHOWN_ONLY if OUTSIDE in attrs else STATES[trial.state],
         value=value,
         violation=ranking.violation(trial),
-        params=file.space.values_of(trial.params),
+        params=file.space.values_in(own),
         config=config,
         metrics={**attrs.get("metrics", {}), **(result.get("metrics") or {})},
         test=dict(result.get("test_metrics") or {}),
@@ -250,7 +271,7 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str,
         started=trial.datetime_start,
         ended=trial.datetime_complete,
         agent=f"{lease['host']} {lease['pid']}" if "pid" in lease and "host" in lease else "",
-        note=str(attrs.get("error") or attrs.get("pruned_because") or attrs.get("why") or ""),
+        note=str(next((attrs[key] for key in NOTES if attrs.get(key)), "")),
         folder=str(attrs.get("run_folder") or ""),
         size=ranking.measured(trial, "parameters"),
         latency=ranking.measured(trial, "ms_per_window"),

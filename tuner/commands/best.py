@@ -41,6 +41,8 @@ def run(options: argparse.Namespace) -> None:
             console.print(summary.best_table(ranks, study_file, width=console.width))
         else:
             console.print(f"{study.study_name}: no trial is complete yet", markup=False)
+        for line in summary.shown_only_words(study, study_file):
+            console.print(line, markup=False, soft_wrap=True)
         return
     found = [rank.to_dict(study_file.metric.name) for rank in ranks]
     if options.format == "json":

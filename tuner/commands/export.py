@@ -48,7 +48,8 @@ def run(options: argparse.Namespace) -> None:
             winner = inherited(records, name, options.results)
             if winner is None:
                 raise InputError(f"study '{name}' has no complete trial yet")
-            config = config_of(study, study.trials[winner.number], options.results)
+            trial = next(t for t in study.get_trials(deepcopy=False) if t.number == winner.number)
+            config = config_of(study, trial, options.results)
         text = f"# {winner.describe()}\n{export.config_yaml(config)}"
     if options.output:
         options.output.write_text(text, encoding="utf-8")

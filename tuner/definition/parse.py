@@ -13,7 +13,7 @@ from tuner.base.errors import InputError
 from tuner.base.words import slug
 from tuner.definition import expressions, yaml_source
 from tuner.definition.constraints import Constraint, Hypothesis
-from tuner.definition.parse_space import lines_of, parse_space
+from tuner.definition.parse_space import lines_of, parse_space, read_defaults, read_first
 from tuner.definition.pruner_settings import KINDS as PRUNERS
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.scheduler import Scheduler, read_scheduler
@@ -44,7 +44,8 @@ TUNER_KEYS = (
         "seeds",
         "base",
     ),
-    *("requires", "when", "points", "constraints", "objectives", "front", "hypotheses"),
+    *("requires", "when", "points", "shuffle", "first", "defaults", "constraints", "objectives", "front"),
+    "hypotheses",
 )
 OLDER_KEYS = ("on",)  # of files written before 0.2
 METHODS = ("bayes", "random", "grid", "custom")
@@ -104,6 +105,9 @@ def parse_study(path: Path) -> StudyFile:
         constraints=_constraints(own),
         front=tuple(_metric(section) for section in own.sections("front")),
         base=_base(own),
+        defaults=read_defaults(own, space),
+        first=read_first(own, space, method),
+        shuffled=_shuffled(own, method),
         hypotheses=tuple(_hypothesis(section) for section in own.sections("hypotheses")),
         seeds=_seeds(own),
         max_epochs=max_epochs,
@@ -329,6 +333,14 @@ def _base(own: Section) -> Base:
     section = own.section("base")
     config = section.plain()
     return Base(section.text("winner of"), {key: config[key] for key in config if key != "winner of"})
+
+
+def _shuffled(own: Section, method: str) -> bool:
+    """`shuffle: true`: the points of a grid in a random order."""
+    shuffled = bool(own.get("shuffle", bool, "true or false", False))
+    if shuffled and method != "grid":
+        own.fail("shuffle", f"expected method grid, whose points are shuffled, got {method}")
+    return shuffled
 
 
 def _hypothesis(section: Section) -> Hypothesis:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tuner.base.errors import InputError, nearest
@@ -185,6 +185,60 @@ def _points(own: Section, space: Space) -> tuple[dict[str, Any], ...]:
             own.fail("points", f"{point} breaks requires {space.violated(point)[0]!r}")
         points.append(point)
     return tuple(points)
+
+
+def read_defaults(own: Section, space: Space) -> dict[str, Any]:
+    """`defaults`: what trials had of a parameter before the file named it, by dotted name."""
+    if "defaults" not in own:
+        return {}
+    section = own.section("defaults")
+    _check_values(section, space)
+    found = section.plain()
+    values = {p.name: _value(p.name, found) for p in space.parameters}
+    return {name: value for name, value in values.items() if value is not _MISSING}
+
+
+def read_first(own: Section, space: Space, method: str) -> tuple[dict[str, Any], ...]:
+    """`first`: configurations to try first; what one leaves out is drawn."""
+    sections = own.sections("first")
+    if sections and method == "grid":
+        own.fail("first", "a grid tries each of its points; 'points' gives them in an order")
+    for section in sections:
+        _check_values(section, space)
+        if not list(section):
+            own.fail("first", "expected at least one parameter in each configuration")
+        broken = space.violated(section.plain())
+        if broken:
+            own.fail("first", f"{section.plain()} breaks requires {broken[0]!r}")
+    return tuple(section.plain() for section in sections)
+
+
+_MISSING = object()
+
+
+def _value(name: str, config: Mapping[str, Any]) -> Any:
+    try:
+        return expressions.lookup(name, config)
+    except expressions.Unknown:
+        return _MISSING
+
+
+def _check_values(section: Section, space: Space) -> None:
+    """Raises InputError for a name that is no parameter, and a value that its parameter cannot take."""
+    names = [p.name for p in space.parameters]
+    heads = {p.path[0] for p in space.parameters}
+    for name in section:
+        if name not in names and name not in heads:
+            section.fail(name, f"no parameter of this study{nearest(name, names)}")
+    values = section.plain()
+    for parameter in space.parameters:
+        value = _value(parameter.name, values)
+        if value is _MISSING or isinstance(parameter.distribution, Constant):
+            continue
+        try:
+            parameter.distribution.to_param(value)
+        except NotInDistribution as error:
+            section.fail(parameter.name.partition(".")[0], str(error))
 
 
 def lines_of(top: Section) -> dict[str, int]:

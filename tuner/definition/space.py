@@ -57,6 +57,10 @@ class Space:
         """Whether some parameters exist only in some configurations."""
         return any(p.when for p in self.parameters)
 
+    def active(self, parameter: Parameter, config: Mapping[str, Any]) -> bool:
+        """Whether `parameter` exists where the parameters before it are those of `config`."""
+        return _active(parameter, config)
+
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         """The configuration of `trial`: fixed values included, inactive conditional parameters absent."""
         config: dict[str, Any] = {}
@@ -113,7 +117,10 @@ class Space:
 
     def values_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The searched parameters of a trial in the file's terms, by dotted name; inactive ones absent."""
-        config = self.config_of(params)
+        return self.values_in(self.config_of(params))
+
+    def values_in(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The searched parameters that a configuration has, by dotted name."""
         found = {}
         for parameter in self.searched:
             try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +77,9 @@ class StudyFile:
         workload: a class that runs the trials, `package.module:Class`, or the name of an installed one.
         sampler: resolved name (tpe, random, grid, gp, cmaes, nsgaii, qmc).
         base: values beneath the space's; a trial's configuration is base, then `epochs`, then the space's.
+        defaults: what trials had of a parameter before the file named it.
+        first: configurations that a new study tries first, in order, before those that the sampler draws.
+        shuffled: whether the points of a grid are tried in a random order, which the name decides.
         seeds: on which the campaign and `verify` retrain the best configurations.
         max_epochs: epochs of a whole trial (`epochs` of the configuration), or None where that is the file's.
         resources: what a trial needs.
@@ -102,6 +107,9 @@ class StudyFile:
     constraints: tuple[Constraint, ...] = ()
     front: tuple[Metric, ...] = ()
     base: Base = Base()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    first: tuple[Mapping[str, Any], ...] = ()
+    shuffled: bool = False
     hypotheses: tuple[Hypothesis, ...] = ()
     seeds: tuple[int, ...] = (1,)
     max_epochs: int | None = None
@@ -126,6 +134,16 @@ class StudyFile:
     def points(self) -> tuple[Mapping[str, Any], ...]:
         """The design that replaces a grid's full product, or empty."""
         return self.space.points
+
+    def grid(self) -> list[dict[str, Any]]:
+        """The points of a grid in the order in which they are tried: that of W&B, or shuffled.
+
+        A shuffled order is decided by the study's name: it is the same for every agent and every start.
+        """
+        points = self.space.grid()
+        if self.shuffled:
+            random.Random(zlib.crc32(self.name.encode())).shuffle(points)
+        return points
 
     def fail(self, parameter: str, message: str) -> NoReturn:
         """Raises InputError: one line with the file, the line, the name of a parameter and the message."""

@@ -198,7 +198,7 @@ class Asking:
         records = open_records(request.url, create=True)
         with storage_errors(request.url):
             study, total = study_store.open_study(
-                records, plan.file, plan.origin, trials=request.trials, default=plan.default
+                records, plan.file, plan.origin, trials=request.trials, default=plan.default, say=say
             )
             self._order = launch.order_of(plan, study, total, say)
             records.queue.close()

@@ -26,7 +26,7 @@ from tuner.storage.records import Records
 from tuner.tracking.tracker import open_tracker
 from tuner.workloads.workload import Say
 
-CONCLUDED = "concluded"  # study attribute: what follows from its winner was done
+CONCLUDED = "concluded"  # study attribute: what follows from its winner was done, after how many changes
 PROGRAM = "program"  # study attribute: what its trials ran when it was begun, where that does not bind it
 
 
@@ -86,6 +86,7 @@ def launch(plan: Plan, view: View) -> Result:
             trials=request.trials,
             default=plan.default,
             results=request.results,
+            say=view.say,
         )
         _note_program(study, plan, view)
         done = _done(records, study, file, total)
@@ -138,6 +139,7 @@ def order_of(plan: Plan, study: optuna.Study, total: int | None, say: Say) -> Or
         term=request.term,
         keep_weights=request.keep_weights,
         log=request.results / "logs" / file.name,
+        changes=int(study.user_attrs.get(allocate.CHANGES, 0)),
     )
 
 
@@ -177,20 +179,24 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
 def _checked(left: Result, records: Records, study: optuna.Study) -> Result:
     """How a study was left, with its count of finished trials; one whose every trial failed is not fine."""
     counts = records.queue.counts(optuna_private.study_id(study))
-    finished = allocate.finished(counts)
+    finished = allocate.finished(counts, study.user_attrs)
     if left.fine and not left.interrupted and not finished and counts[TrialState.FAIL]:
         records.refresh()
-        last = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))[-1]
-        error = last.user_attrs.get("error", "no reason was kept")
+        failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        error = (
+            failed[-1].user_attrs.get("error", "no reason was kept") if failed else "before it was changed"
+        )
         return replace(left, fine=False, reason=f"all {counts[TrialState.FAIL]} trials failed: {error}")
     return replace(left, finished=finished)
 
 
 def conclude(study: optuna.Study, plan: Plan, say: Say) -> None:
-    """What the workload makes of a finished study, once."""
-    if plan.request.conclude and not study.user_attrs.get(CONCLUDED):
+    """What the workload makes of a finished study, once; once more after the study was changed."""
+    attrs = study.user_attrs
+    state = 1 + int(attrs.get(allocate.CHANGES, 0))  # 1 is what True was in studies before 0.3
+    if plan.request.conclude and int(attrs.get(CONCLUDED) or 0) != state:
         plan.workload.conclude(study, plan.inputs, plan.request.results, say)
-        study.set_user_attr(CONCLUDED, True)
+        study.set_user_attr(CONCLUDED, state)
 
 
 def _note_program(study: optuna.Study, plan: Plan, view: View) -> None:
@@ -222,14 +228,15 @@ def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: i
     counts = records.queue.counts(optuna_private.study_id(study))
     if counts[TrialState.RUNNING] or (counts[TrialState.WAITING] and study_file.method == "grid"):
         return None
-    stopped = records.get_study_user_attrs(optuna_private.study_id(study)).get(allocate.STOPPED)
+    attrs = records.get_study_user_attrs(optuna_private.study_id(study))
+    stopped = attrs.get(allocate.STOPPED)
     if stopped:
         return str(stopped)
     if study_file.method == "grid":
-        points = len(study_file.space.grid()[:total])
+        points = len(study_file.grid()[:total])
         taken = len(records.queue.grid_points_taken(optuna_private.study_id(study)))
         return f"all {points} points tried" if taken >= points else None
-    count = allocate.finished(counts)
+    count = allocate.finished(counts, attrs)
     return f"{count} trials finished" if total is not None and count >= total else None
 
 

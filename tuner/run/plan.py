@@ -163,6 +163,11 @@ def _overrides(
     if not told:
         stored = (before or {}).get("overrides") or {}
         told = {name: value for name, value in stored.items() if name not in inputs.fixed}
+        for name in sorted(told.keys() & searched):
+            raise InputError(
+                f"the study was begun with --set {name}={told[name]}, which holds in every trial: "
+                f"'{name}' cannot be searched; begin anew with --fresh"
+            )
         if told:
             say(f"as before: {in_words(told)}")
     return {**told, **inputs.fixed}

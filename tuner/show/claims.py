@@ -82,9 +82,7 @@ def show_plan(prepared: Prepared, console: Console) -> None:
 
 def show_pairs_cost(plan: Plan, console: Console) -> None:
     """Hours, from a measured probe of the first point."""
-    points = [
-        {**plan.base, **point, **plan.overrides} for point in plan.file.space.grid()[: plan.request.trials]
-    ]
+    points = [{**plan.base, **point, **plan.overrides} for point in plan.file.grid()[: plan.request.trials]]
     agents = plan.agents(len(points))
     measured = probe.measure(plan.file, points[0], inputs=plan.inputs.folder, threads=share(agents))
     lengths = [int(point.get(plan.workload.length) or plan.length or 1) for point in points]

@@ -22,6 +22,9 @@ from tuner.run.executors.local import share
 from tuner.run.plan import Plan
 from tuner.run.probe import Probe
 from tuner.search import samplers
+from tuner.storage import study_store
+from tuner.storage.access import find_records, storage_errors
+from tuner.storage.stored import load_study
 from tuner.workloads.registry import workload_of
 
 FIRST = 3  # configurations shown
@@ -32,6 +35,8 @@ def show(plan: Plan, console: Console, *, probed: bool = False) -> None:
     file = plan.file
     _heading(plan, console)
     console.print(_space_table(file))
+    for line in _changes(plan):
+        console.print(line, markup=False)
     for text in file.requires:
         console.print(f"requires: {text}", markup=False)
     for constraint in file.constraints:
@@ -43,6 +48,26 @@ def show(plan: Plan, console: Console, *, probed: bool = False) -> None:
         _cost(plan, {**plan.base, **configs[0]}, console)
     elif not plan.workload.deterministic:
         console.print("cost: not measured; --probe runs the first epochs of one trial", markup=False)
+
+
+def _changes(plan: Plan) -> list[str]:
+    """What has changed since the study was begun, and what would become of its trials.
+
+    Raises:
+        InputError: the change would be refused.
+    """
+    if not plan.begun:
+        return []
+    with storage_errors(plan.request.url):
+        records = find_records(plan.request.url)
+        if records is None:
+            return []
+        try:
+            study = load_study(records, plan.file.name)
+            change = study_store.change_of(study, plan.file, plan.origin, plan.default)
+        finally:
+            records.queue.close()
+    return [] if change is None else [f"changed: {line}" for line in change.lines]
 
 
 def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], None], *, probed: bool) -> None:
@@ -117,7 +142,7 @@ def first_configurations(plan: Plan) -> list[dict[str, Any]]:
     """What the first agent of a new study would try first."""
     file = plan.file
     if file.method == "grid":
-        return file.space.grid()[:FIRST]
+        return file.grid()[:FIRST]
     logging.getLogger("optuna").setLevel(logging.ERROR)
     seed = station.seed_of(file.name, plan.request.seed, 0)
     study = optuna.create_study(

@@ -14,6 +14,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.run.events import AgentState, Event
 from tuner.search import ranking
 from tuner.storage import optuna_private
+from tuner.storage.allocate import finished
 from tuner.storage.outage import cause_of, is_unreachable
 from tuner.storage.records import Records
 
@@ -120,7 +121,7 @@ class PlainView:
     def _count(self) -> None:
         self._counted = self._clock()
         self._counts = self._records.queue.counts(optuna_private.study_id(self._study))
-        self._finished = self._counts[TrialState.COMPLETE] + self._counts[TrialState.PRUNED]
+        self._finished = finished(self._counts, self._study.user_attrs)
         self._records.refresh()
         best = ranking.ranked(self._study.get_trials(deepcopy=False), self._file)
         self._best = best[0] if best else None

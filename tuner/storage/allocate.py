@@ -14,11 +14,12 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.queue import GRID_POINT, LEASE
+from tuner.storage.queue import GRID_POINT, LEASE, UNCOUNTED
 from tuner.storage.records import Records
 
 MAX_RETRIES = 2  # of a configuration whose agent died; after a third death it is not queued again
 STOPPED = "stopped"  # study attribute: why no further trial may start
+CHANGES = "changes"  # study attribute: how often the study was changed since it was begun
 TARGET = "target reached"  # such a reason starts with this; it still holds when the study is resumed
 
 
@@ -35,9 +36,15 @@ class Wait:
     """Enough trials are running. One of them is queued again if its agent dies."""
 
 
-def finished(counts: Mapping[TrialState, int]) -> int:
-    """How many trials count towards the number that the study wants: complete and pruned ones."""
-    return counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
+def finished(counts: Mapping[TrialState, int], attrs: Mapping[str, Any]) -> int:
+    """How many trials count towards the number that the study wants: complete and pruned ones.
+
+    Those that do not fit since the study was changed do not count, nor those that were only imported.
+
+    Args:
+        attrs: the study's attributes.
+    """
+    return counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] - int(attrs.get(UNCOUNTED) or 0)
 
 
 class Allocator:
@@ -47,6 +54,7 @@ class Allocator:
         total: how many finished trials (complete and pruned) are wanted; None: no end.
         grid: the parameters of each point of a grid, in order; None: the study is not a grid. A point counts
             as tried however its trial ends.
+        changes: how often the study had been changed when this agent was sent its settings.
     """
 
     def __init__(
@@ -58,6 +66,7 @@ class Allocator:
         observer: Observer,
         total: int | None,
         grid: Sequence[dict[str, Any]] | None = None,
+        changes: int | None = None,
     ) -> None:
         self._records = records
         self._study_id = study_id
@@ -65,18 +74,23 @@ class Allocator:
         self._observer = observer
         self._total = total
         self._grid = grid
+        self._changes = changes
 
     def next(self) -> FrozenTrial | Wait | Done:
         """Claims the next trial, which is RUNNING then; or says why there is none."""
         with self._records.lock:
             self.reap()
-            stopped = self._records.get_study_user_attrs(self._study_id).get(STOPPED)
+            attrs = self._records.get_study_user_attrs(self._study_id)
+            if self._changes is not None and self._changes != attrs.get(CHANGES, 0):
+                reason = "the study was changed in another terminal: start again with the new file"
+                return Done(reason, fine=False)
+            stopped = attrs.get(STOPPED)
             if stopped:
                 return Done(str(stopped), fine=str(stopped).startswith(TARGET))
             counts = self._records.queue.counts(self._study_id)
             if self._grid is not None:
                 return self._next_point(self._grid, counts)
-            done = finished(counts)
+            done = finished(counts, attrs)
             if self._total is not None and done >= self._total:
                 return Done(f"{done} trials finished")
             if self._total is not None and done + counts[TrialState.RUNNING] >= self._total:

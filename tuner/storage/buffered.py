@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.storage.optuna_private import CachedStorage, FrozenStudy, GrpcStorage, trial_id
 from tuner.storage.outage import UNREACHABLE, Patience, StorageUnreachable
-from tuner.storage.queue import LEASE, Pending, TrialQueue
+from tuner.storage.queue import LEASE, OUTSIDE, Pending, TrialQueue
 
 # How old the other agents' trials may be that a pruner sees at a report: reading them takes 5 ms, longer than
 # many reports. They are always read again after a trial was claimed or ended here.
@@ -49,10 +49,14 @@ class _OpenTrial:
 
 @dataclass
 class _Read:
-    """The trials of a study, by number, as they were read, and until when that is fresh (monotonic time)."""
+    """The trials of a study, by number, as they were read, and until when that is fresh (monotonic time).
+
+    `outside`: numbers of the trials that do not fit the study any more.
+    """
 
     trials: list[FrozenTrial]
     fresh_until: float
+    outside: frozenset[int] = frozenset()
 
 
 class BufferedStorage(BaseStorage):
@@ -159,13 +163,24 @@ class BufferedStorage(BaseStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        trials = list(self._trials(study_id))
+        read = self._trials(study_id)
+        trials = list(read.trials)
         for mine in self._open.values():
             if mine.trial.number < len(trials):
                 trials[mine.trial.number] = mine.trial
+        if read.outside:
+            trials = [trial for trial in trials if trial.number not in read.outside]
         if states is not None:
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
+
+    def trials_outside(self, study_id: int) -> list[FrozenTrial]:
+        """The trials that do not fit the study since it was changed. They are only shown.
+
+        `get_all_trials`, and so everything of Optuna, leaves them out: samplers, pruners, importances.
+        """
+        read = self._trials(study_id)
+        return [trial for trial in read.trials if trial.number in read.outside]
 
     def forget(self) -> None:
         """Empties all caches. Called when studies were changed behind Optuna's back."""
@@ -177,12 +192,12 @@ class BufferedStorage(BaseStorage):
         for read in self._read.values():
             read.fresh_until = -math.inf
 
-    def _trials(self, study_id: int) -> list[FrozenTrial]:
+    def _trials(self, study_id: int) -> _Read:
         """The study's trials by number; as last read, where they were just read or cannot be read now."""
         read = self._read.get(study_id)
         began = time.monotonic()
         if read is not None and began < read.fresh_until:
-            return read.trials
+            return read
         if read is None:
             trials = self._backend.get_all_trials(study_id, deepcopy=False)
         else:
@@ -190,12 +205,13 @@ class BufferedStorage(BaseStorage):
             if found is UNREACHABLE:
                 if not self._open:
                     raise StorageUnreachable("it does not answer now")
-                return read.trials
+                return read
             trials = found
         ended = time.monotonic()
         seldom = min((ended - began) / READING_SHARE, STALE_SECONDS)
-        self._read[study_id] = _Read(trials, ended + max(FRESH_SECONDS, seldom))
-        return trials
+        outside = frozenset(trial.number for trial in trials if OUTSIDE in trial.user_attrs)
+        self._read[study_id] = read = _Read(trials, ended + max(FRESH_SECONDS, seldom), outside)
+        return read
 
     # -- what passes through
 
@@ -236,6 +252,3 @@ class BufferedStorage(BaseStorage):
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         return self._backend.get_trial_id_from_study_id_trial_number(study_id, trial_number)
-
-    def get_best_trial(self, study_id: int) -> FrozenTrial:
-        return self._backend.get_best_trial(study_id)

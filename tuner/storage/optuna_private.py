@@ -44,6 +44,7 @@ __all__ = [
     "frozen_trial",
     "models",
     "set_value",
+    "storage_of",
     "study_id",
     "transaction",
     "trial_id",
@@ -61,6 +62,11 @@ CONSTRAINT = "constraints:"  # of a trial, followed by a name: by how much it mi
 def study_id(study: Study | StudySummary | FrozenStudy) -> int:
     """The study's id in its storage."""
     return study._study_id
+
+
+def storage_of(study: Study) -> BaseStorage:
+    """The storage that the study is read from."""
+    return study._storage
 
 
 def trial_id(trial: Trial | FrozenTrial) -> int:

@@ -20,6 +20,11 @@ LEASE = "lease"  # user attribute: the process that runs the trial
 GRID_POINT = "grid_point"  # user attribute: index of the trial's point in a grid
 RETRY_OF = "retry_of"  # user attribute: number of the trial whose agent died
 RETRIES = "retries"  # user attribute: how often the configuration was queued again
+OUTSIDE = "outside"  # user attribute: why the trial does not fit the study since the study was changed
+RAN_WITH = "ran_with"  # user attribute of such a trial: its configuration, in the terms of the study file
+IMPORTED = "imported"  # user attribute: where the trial was run, if not by this study
+NOT_COUNTED = "not_counted"  # user attribute: the trial does not count towards the number that is wanted
+UNCOUNTED = "uncounted"  # study attribute: how many finished trials are OUTSIDE or NOT_COUNTED
 
 
 @dataclass
@@ -33,6 +38,34 @@ class Pending:
 
     def __bool__(self) -> bool:
         return bool(self.params or self.user_attrs or self.system_attrs or self.reports)
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """A change of a trial that does not run.
+
+    Attributes:
+        params: all its parameters, as Optuna stores them; None: as they are.
+        user_attrs, system_attrs: attributes to set; None as a value removes the attribute.
+        withdrawn: the trial waits and is not to be run: it ends as FAIL.
+    """
+
+    trial_id: int
+    params: Mapping[str, tuple[float, BaseDistribution]] | None = None
+    user_attrs: Mapping[str, Any] = field(default_factory=dict)
+    system_attrs: Mapping[str, Any] = field(default_factory=dict)
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True)
+class Told:
+    """A trial that was run elsewhere and is complete. `params`: as Optuna stores them."""
+
+    values: Sequence[float]
+    params: Mapping[str, tuple[float, BaseDistribution]]
+    user_attrs: Mapping[str, Any]
+    system_attrs: Mapping[str, Any] = field(default_factory=dict)
+    reports: Mapping[int, float] = field(default_factory=dict)
 
 
 class TrialQueue(Protocol):
@@ -105,6 +138,15 @@ class TrialQueue(Protocol):
 
     def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
         """Queues a trial with the parameters `fixed`; returns its number."""
+
+    def amend(self, study_id: int, amendments: Sequence[Amendment], study_attrs: Mapping[str, Any]) -> None:
+        """Changes trials and attributes of a study in one transaction, and counts UNCOUNTED anew.
+
+        A trial that is RUNNING stays as it is.
+        """
+
+    def add_told(self, study_id: int, trials: Sequence[Told]) -> list[int]:
+        """Adds complete trials in one transaction; returns their numbers. Counts UNCOUNTED anew."""
 
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
         """Writes the next beat of a lease; False: the trial is no longer RUNNING (it was given away)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 
 from tuner.storage.buffered import BufferedStorage
 from tuner.storage.outage import UNREACHABLE
+from tuner.storage.queue import Amendment, Told
 
 
 class Records(BufferedStorage):
@@ -53,6 +54,15 @@ class Records(BufferedStorage):
         number = self.queue.enqueue(study_id, fixed, user_attrs)
         self.refresh()
         return number
+
+    def amend(self, study_id: int, amendments: Sequence[Amendment], study_attrs: Mapping[str, Any]) -> None:
+        self.queue.amend(study_id, amendments, study_attrs)
+        self.forget()
+
+    def add_told(self, study_id: int, trials: Sequence[Told]) -> list[int]:
+        numbers = self.queue.add_told(study_id, trials)
+        self.refresh()
+        return numbers
 
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
         """Also True while the storage cannot be reached: the trial may still be ours."""

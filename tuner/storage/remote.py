@@ -22,7 +22,7 @@ from tuner.storage import wire
 from tuner.storage.locks import LOCK_SECONDS, Reentrant
 from tuner.storage.optuna_private import GrpcStorage
 from tuner.storage.outage import StorageUnreachable
-from tuner.storage.queue import Pending, TrialQueue
+from tuner.storage.queue import Amendment, Pending, Told, TrialQueue
 
 if TYPE_CHECKING:
     import grpc
@@ -203,6 +203,14 @@ class RemoteQueue:
     ) -> bool:
         end = {"state": state.name, "values": list(values), "owner": lease}  # the key of the first version
         return bool(self._ask("finish", trial_id=trial_id, pending=wire.pack(pending), **end))
+
+    def amend(self, study_id: int, amendments: Sequence[Amendment], study_attrs: Mapping[str, Any]) -> None:
+        packed = [wire.pack_amendment(amendment) for amendment in amendments]
+        self._ask("amend", study_id=study_id, amendments=packed, study_attrs=dict(study_attrs))
+
+    def add_told(self, study_id: int, trials: Sequence[Told]) -> list[int]:
+        found = self._ask("add_told", study_id=study_id, trials=[wire.pack_told(told) for told in trials])
+        return [int(number) for number in found]
 
     def close(self) -> None:
         self._channel.close()

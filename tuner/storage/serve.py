@@ -178,6 +178,12 @@ class QueueService:
             case "rename_study":
                 queue.rename_study(**given)
                 return self._storage.forget()
+            case "amend":
+                amendments = [wire.unpack_amendment(each) for each in given["amendments"]]
+                queue.amend(given["study_id"], amendments, given["study_attrs"])
+                return self._storage.forget()
+            case "add_told":
+                return queue.add_told(given["study_id"], [wire.unpack_told(each) for each in given["trials"]])
             case "make_study" | "release" | "give_up" | "enqueue" | "renew" | "running":
                 return getattr(queue, method)(**given)
         raise StorageFailed(f"the server does not know '{method}': it is of another version")

@@ -30,7 +30,18 @@ from tuner.storage.optuna_private import (
     set_value,
     transaction,
 )
-from tuner.storage.queue import GRID_POINT, LEASE, RETRIES, RETRY_OF, Pending
+from tuner.storage.queue import (
+    GRID_POINT,
+    LEASE,
+    NOT_COUNTED,
+    OUTSIDE,
+    RETRIES,
+    RETRY_OF,
+    UNCOUNTED,
+    Amendment,
+    Pending,
+    Told,
+)
 
 
 class SqlQueue:
@@ -183,6 +194,35 @@ class SqlQueue:
         with self._writing() as session:
             return self._enqueue(session, study_id, fixed, user_attrs)
 
+    def amend(self, study_id: int, amendments: Sequence[Amendment], study_attrs: Mapping[str, Any]) -> None:
+        with self._writing() as session:
+            for amendment in amendments:
+                self._amend(session, amendment)
+            rows = [
+                {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
+                for key, value in study_attrs.items()
+            ]
+            self._upsert(session, models.StudyUserAttributeModel, rows, ("study_id", "key"), ("value_json",))
+            self._count_uncounted(session, study_id)
+
+    def add_told(self, study_id: int, trials: Sequence[Told]) -> list[int]:
+        numbers = []
+        with self._writing() as session:
+            for told in trials:
+                template = create_trial(
+                    state=TrialState.COMPLETE,
+                    values=list(told.values),
+                    user_attrs=dict(told.user_attrs),
+                    system_attrs=dict(told.system_attrs),
+                    intermediate_values=dict(told.reports),
+                )
+                row = add_trial(self._storage, session, study_id, template)
+                # not in the template: Optuna would compare them with those of trials that are OUTSIDE
+                self._write(session, cast(int, row.trial_id), Pending(params=dict(told.params)))
+                numbers.append(int(row.number))
+            self._count_uncounted(session, study_id)
+        return numbers
+
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
         with self._writing() as session:
             if not self._still_running(session, trial_id):
@@ -250,6 +290,47 @@ class SqlQueue:
             state=TrialState.WAITING, user_attrs=dict(user_attrs), system_attrs={FIXED_PARAMS: dict(fixed)}
         )
         return int(add_trial(self._storage, session, study_id, template).number)
+
+    def _amend(self, session: Session, amendment: Amendment) -> None:
+        row = session.get(models.TrialModel, amendment.trial_id)
+        if row is None or row.state is TrialState.RUNNING:
+            return
+        if amendment.params is not None:
+            session.execute(
+                sqlalchemy.delete(models.TrialParamModel).where(
+                    models.TrialParamModel.trial_id == amendment.trial_id
+                )
+            )
+            self._write(session, amendment.trial_id, Pending(params=dict(amendment.params)))
+        for table, attributes in (
+            (models.TrialUserAttributeModel, amendment.user_attrs),
+            (models.TrialSystemAttributeModel, amendment.system_attrs),
+        ):
+            gone = [key for key, value in attributes.items() if value is None]
+            if gone:
+                session.execute(
+                    sqlalchemy.delete(table).where(table.trial_id == amendment.trial_id, table.key.in_(gone))
+                )
+            kept = {key: value for key, value in attributes.items() if value is not None}
+            self._write_attrs(session, table, amendment.trial_id, kept)
+        if amendment.withdrawn:
+            row.state, row.datetime_complete = TrialState.FAIL, datetime.now()
+
+    def _count_uncounted(self, session: Session, study_id: int) -> None:
+        """Writes how many finished trials do not count towards the number that the study wants."""
+        attributes = models.TrialUserAttributeModel
+        query = (
+            sqlalchemy.select(sqlalchemy.func.count(sqlalchemy.distinct(attributes.trial_id)))
+            .join(models.TrialModel, models.TrialModel.trial_id == attributes.trial_id)
+            .where(
+                models.TrialModel.study_id == study_id,
+                models.TrialModel.state.in_((TrialState.COMPLETE, TrialState.PRUNED)),
+                attributes.key.in_((OUTSIDE, NOT_COUNTED)),
+            )
+        )
+        session.flush()
+        row = {"study_id": study_id, "key": UNCOUNTED, "value_json": json.dumps(session.scalar(query) or 0)}
+        self._upsert(session, models.StudyUserAttributeModel, [row], ("study_id", "key"), ("value_json",))
 
     def _still_running(self, session: Session, trial_id: int) -> bool:
         """Whether the trial is RUNNING; locks its row until the transaction ends."""

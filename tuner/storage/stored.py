@@ -17,9 +17,9 @@ from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
 from tuner.storage.queue import LEASE
 from tuner.storage.records import Records
+from tuner.storage.study_store import CONFIRMED as CONFIRMED
 from tuner.storage.study_store import FILE, ORIGIN, PATH, TOTAL
 
-CONFIRMED = "confirmed"  # study attribute: the trial that won on retraining, and its means
 NUMBER = (int, float)
 STUDY: Mapping[str, tuple[type, ...]] = {
     FILE: (dict,),

@@ -1,25 +1,25 @@
-"""Makes a study in the storage or opens it again, and checks that its study file did not change since."""
+"""Makes a study in the storage or opens it again, and takes over what has changed in its study file."""
 
 from __future__ import annotations
 
-import difflib
 import itertools
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import InputError
-from tuner.definition.loading import FOLDER
+from tuner.definition.loading import FOLDER, from_plain
 from tuner.definition.study_file import StudyFile
-from tuner.storage.allocate import STOPPED, TARGET
-from tuner.storage.leases import Observer
+from tuner.storage import changes, optuna_private
+from tuner.storage.allocate import CHANGES, STOPPED, TARGET, Allocator
+from tuner.storage.changes import Change, Settings
+from tuner.storage.leases import Observer, Owner
 from tuner.storage.records import Records
 
 FILE = "study_file"  # study attribute: the study file as plain values
@@ -27,6 +27,7 @@ DIGEST = "digest"
 ORIGIN = "origin"  # base values, overrides, data set: must be the same when the study is resumed
 TOTAL = "run_cap"
 PRUNER = "pruner"
+CONFIRMED = "confirmed"  # the trial that won on retraining, and its means
 PATH = "path"
 FROM_RESULTS = "path_from_results"
 RETRAINED = (".confirm", ".verify")  # name suffixes of the studies that train a study's best trials again
@@ -65,35 +66,46 @@ def open_study(
     trials: int | None = None,
     default: Mapping[str, Any] | None = None,
     results: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[optuna.Study, int | None]:
-    """Opens the study of `study_file`; makes it if it does not exist.
+    """Opens the study of `study_file`; makes it if it does not exist, and changes it if the file has changed.
 
     Args:
         trials: how many finished trials are wanted; None: as before, or the file's run_cap.
-        default: the configuration of trial 0 of a new study.
+        default: the configuration of trial 0 of a new study; what old trials of a changed one had where the
+            space said nothing.
         results: the results folder; where the study file lies from there tells it from others of its name.
+        say: told in lines what has changed, and what becomes of old trials.
 
     Returns:
         The study, and how many finished trials are wanted (None: no end).
 
     Raises:
-        InputError: the study was made with other settings, or from another file of the same name.
+        InputError: the study was made from another file of the same name, or agents run it as it was.
+        ChangedStudy: old results and new ones could not be compared.
     """
     here = _places(study_file.path, results)
+    before: Mapping[str, Any] | None = None
     with records.lock:
         if study_file.name in optuna.get_all_study_names(records):
             study = optuna.load_study(study_name=study_file.name, storage=records)
             _check_file(study, here)
-            _check_same(study, study_file, origin)
+            change = change_of(study, study_file, origin, default)
+            if change is not None:
+                before = study.user_attrs[FILE]
+                if change.disturbs:
+                    _check_unattended(records, study)
+                    change = change_of(study, study_file, origin, default) or change
+                _take_over(records, study, study_file, change)
+                for line in change.lines:
+                    say(line)
         else:
             study = _create(records, study_file, origin, default)
         stored = study.user_attrs
         for name, value in here.items():
             if stored.get(name) != value:
                 study.set_user_attr(name, value)
-        total = trials if trials is not None else stored.get(TOTAL, study_file.run_cap)
-        if trials is None and study_file.run_cap is not None and TOTAL in stored:
-            total = max(filter(None, (stored[TOTAL], study_file.run_cap)), default=None)
+        total = _total(study_file, stored, trials, before)
         if stored.get(TOTAL) != total:
             study.set_user_attr(TOTAL, total)
         if stored.get(DIGEST) != study_file.digest():
@@ -150,7 +162,18 @@ def _create(
     return optuna.load_study(study_name=study_file.name, storage=records)
 
 
-def _check_same(study: optuna.Study, study_file: StudyFile, origin: Origin) -> None:
+def change_of(
+    study: optuna.Study, study_file: StudyFile, origin: Origin, default: Mapping[str, Any] | None
+) -> Change | None:
+    """How the study file differs from the one that the study was begun with; None: it does not.
+
+    Args:
+        default: what a trial has that the space says nothing about, as far as it is known.
+
+    Raises:
+        InputError: the study was not made by this tuner.
+        ChangedStudy: its results and new ones could not be compared.
+    """
     stored = study.user_attrs
     if FILE not in stored:
         raise InputError(
@@ -160,14 +183,84 @@ def _check_same(study: optuna.Study, study_file: StudyFile, origin: Origin) -> N
     before, after = _comparable(stored[FILE], study_file.raw)
     if study_file.function is not None:  # given in Python: where it was defined is no setting
         before, after = _unnamed(before), _unnamed(after)
-    widened = (after.get("run_cap") or 0) >= (before.get("run_cap") or 0)
-    if widened:
-        before.pop("run_cap", None)
-        after.pop("run_cap", None)
-    changes = _diff({"file": before}, {"file": after}) + _diff(stored.get(ORIGIN, {}), origin.to_dict())
-    if changes:
+    names = [parameter.name for parameter in study_file.space.parameters]
+    differences = changes.refused(before, after, names)
+    differences += changes.diff(stored.get(ORIGIN, {}), origin.to_dict())
+    try:
+        old = from_plain(stored[FILE], name=study_file.name, path=study_file.path)
+    except InputError:  # this version does not read it any more
+        differences += changes.diff({"file": before}, {"file": after})
+        old = study_file
+    if differences:
         done = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
-        raise ChangedStudy(study.study_name, done, changes)
+        raise ChangedStudy(study.study_name, done, differences)
+    if before == after:
+        return None
+    known = {**(default or {}), **study_file.base.config, **origin.base, **study_file.defaults}
+    return changes.find(everything(study), old, study_file, Settings(known, dict(origin.overrides or {})))
+
+
+def everything(study: optuna.Study) -> list[FrozenTrial]:
+    """All trials of a study by number, those included that do not fit it since it was changed."""
+    return sorted([*study.get_trials(deepcopy=False), *shown_only(study)], key=lambda trial: trial.number)
+
+
+def shown_only(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that do not fit the study since it was changed; nothing is learned from them."""
+    storage = optuna_private.storage_of(study)
+    if not isinstance(storage, Records):
+        return []
+    return storage.trials_outside(optuna_private.study_id(study))
+
+
+def _take_over(records: Records, study: optuna.Study, study_file: StudyFile, change: Change) -> None:
+    """Writes a change into the storage, whole or not at all.
+
+    Raises:
+        InputError: agents run trials with the old settings.
+    """
+    study_id, stored = optuna_private.study_id(study), study.user_attrs
+    attrs: dict[str, Any] = {
+        FILE: dict(study_file.raw),
+        DIGEST: study_file.digest(),
+        PRUNER: study_file.pruner.to_dict(),
+    }
+    if change.disturbs:
+        attrs[CHANGES] = int(stored.get(CHANGES, 0)) + 1
+    if (stored.get(CONFIRMED) or {}).get("number") in change.left:
+        attrs[CONFIRMED] = None
+    records.amend(study_id, change.amendments, attrs)
+
+
+def _check_unattended(records: Records, study: optuna.Study) -> None:
+    """Raises InputError where agents run trials; queues those of agents that died."""
+    study_id = optuna_private.study_id(study)
+    Allocator(records, study_id, owner=Owner.this_process(), observer=Observer(), total=None).reap()
+    if records.queue.counts(study_id)[TrialState.RUNNING] and _someone_is_there(records, study_id):
+        raise InputError(
+            f"study '{study.study_name}' is being run at this moment with the file as it was; "
+            "stop its agents, then change it"
+        )
+
+
+def _total(
+    study_file: StudyFile, stored: Mapping[str, Any], trials: int | None, before: Mapping[str, Any] | None
+) -> int | None:
+    """How many finished trials are wanted: what was asked for, else the file's number where that is new.
+
+    Args:
+        before: the study file as it was, where it has changed.
+    """
+    if trials is not None or TOTAL not in stored:
+        return trials if trials is not None else study_file.run_cap
+    if before is not None and before.get("run_cap") != study_file.raw.get("run_cap"):
+        return study_file.run_cap
+    known: int | None = stored[TOTAL]
+    if study_file.run_cap is None:
+        return known
+    if before is not None and study_file.method == "grid":  # its points are others now
+        return study_file.run_cap
+    return max(known or 0, study_file.run_cap)
 
 
 def _comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -187,7 +280,7 @@ def _unnamed(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ChangedStudy(InputError):
-    """The study was made with other settings; `changes` has the lines of the diff."""
+    """Results of the study as it is now could not be compared with its old ones; `changes` says why."""
 
     def __init__(self, name: str, done: int, changes: list[str]) -> None:
         self.changes = changes
@@ -195,20 +288,6 @@ class ChangedStudy(InputError):
             f"study '{name}' ({done} trials) was begun with other settings: {'; '.join(changes)}. "
             "Undo the change, or start over with --fresh (the old study is kept under another name)"
         )
-
-
-def _diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The changed lines, as `- old` and `+ new`."""
-    lines = difflib.unified_diff(_lines(before), _lines(after), lineterm="", n=0)
-    return [line[0] + " " + line[1:].strip() for line in lines if line[:2] not in ("--", "++", "@@")]
-
-
-def _lines(content: Any, path: str = "") -> list[str]:
-    """Nested values as `a.b: value` lines."""
-    if isinstance(content, Mapping) and content:
-        prefix = f"{path}." if path else ""
-        return [line for key in sorted(content) for line in _lines(content[key], f"{prefix}{key}")]
-    return [f"{path}: {json.dumps(content, sort_keys=True)}"]
 
 
 def set_aside(records: Records, name: str, results: Path, *, now: datetime | None = None) -> str | None:

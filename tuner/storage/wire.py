@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 
 from tuner.base.errors import InputError, WorkFailed
 from tuner.storage.outage import StorageFailed, StorageUnreachable, cause_of, is_storage_error, is_unreachable
-from tuner.storage.queue import Pending
+from tuner.storage.queue import Amendment, Pending, Told
 
 SERVICE = "gcode_tuner.Ledger"  # the first name of `TrialQueue`; running servers answer to it
 CALL, HOLD = "Call", "Hold"
@@ -70,6 +70,40 @@ def pack(pending: Pending) -> dict[str, Any]:
         "system_attrs": pending.system_attrs,
         "reports": list(pending.reports.items()),
     }
+
+
+def pack_amendment(amendment: Amendment) -> dict[str, Any]:
+    return {**vars(amendment), "params": _packed(amendment.params)}
+
+
+def unpack_amendment(content: Mapping[str, Any]) -> Amendment:
+    return Amendment(**{**content, "params": _unpacked(content["params"])})
+
+
+def pack_told(told: Told) -> dict[str, Any]:
+    return {
+        **vars(told),
+        "values": list(told.values),
+        "params": _packed(told.params),
+        "reports": list(told.reports.items()),
+    }
+
+
+def unpack_told(content: Mapping[str, Any]) -> Told:
+    reports = {int(step): float(value) for step, value in content["reports"]}
+    return Told(**{**content, "params": _unpacked(content["params"]) or {}, "reports": reports})
+
+
+def _packed(params: Mapping[str, tuple[float, BaseDistribution]] | None) -> list[list[Any]] | None:
+    if params is None:
+        return None
+    return [[name, value, distribution_to_json(d)] for name, (value, d) in params.items()]
+
+
+def _unpacked(content: list[list[Any]] | None) -> dict[str, tuple[float, BaseDistribution]] | None:
+    if content is None:
+        return None
+    return {name: (value, json_to_distribution(text)) for name, value, text in content}
 
 
 def unpack(content: Mapping[str, Any]) -> Pending:

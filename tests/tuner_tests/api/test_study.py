@@ -109,7 +109,7 @@ def test_called_again_it_goes_on_with_another_function_of_that_name() -> None:
     assert after[:2] == before and len(after) == 3 and after[2] < 0
     assert second.reason == "3 trials finished"
     with pytest.raises(tuner.InputError, match=r"begun with other settings: .*fresh=True"):
-        tuner.study(square, {"x": (0.0, 2.0)}, name="mine", **QUIET)
+        tuner.study(square, space, goal="maximize", name="mine", **QUIET)
     assert len(tuner.study(square, {"x": (0.0, 2.0)}, trials=1, name="mine", fresh=True, **QUIET).runs) == 1
 
 

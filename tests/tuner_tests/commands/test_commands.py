@@ -171,3 +171,25 @@ def test_a_study_of_other_code_is_listed_with_its_counts(
     study.tell(study.ask(), 1.0)
     assert main(["status", "--results", str(tmp_path / "results")]) == 0
     assert "theirs" in capsys.readouterr().out
+
+
+def test_a_changed_study_says_what_becomes_of_its_trials(
+    small: StudyFile, make_study: MakeStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = ["--results", str(tmp_path / "results")]
+    path = str(make_study(**{"max: 1.0": "max: 0.6", "run_cap: 6": "run_cap: 2"}).path)
+    line = "x: now 0 to 0.6 (was 0 to 1); 2 of 3 old trials fit and are kept for the search, 1 is shown only"
+    assert main(["study", path, "--dry-run", *results]) == 0
+    assert f"changed: {line}" in capsys.readouterr().out
+    assert main(["study", path, "--wandb", "off", *results]) == 0
+    said = capsys.readouterr()
+    assert f"{line}\nrun_cap: now 2 (was 6)\nstudy small is done: 2 trials finished" in said.err
+    assert main(["status", "small", "--json", *results]) == 0
+    (state,) = json.loads(capsys.readouterr().out)
+    assert (state["finished"], state["shown_only"], state["wanted"]) == (2, 1, 2)
+    assert state["best"] == {"number": 2, "score": 0.5}
+    assert main(["best", "small", *results]) == 0
+    assert "trial 1 (score 0.8000) is shown only: x was 0.8" in capsys.readouterr().out
+    assert main(["report", "small", *results]) == 0
+    said = capsys.readouterr()
+    assert "2 of 2 trials finished: 2 complete, 0 pruned; 1 shown only, as they do not fit" in said.out

@@ -26,7 +26,7 @@ from tuner.storage.leases import Owner
 from tuner.storage.queue import LEASE
 from tuner.storage.records import Records
 from tuner.storage.stored import stored_file
-from tuner.storage.study_store import Origin
+from tuner.storage.study_store import ChangedStudy, Origin
 
 MakeStudy = Callable[..., StudyFile]
 
@@ -53,21 +53,27 @@ def test_a_study_is_resumed_with_the_number_it_wants(
     assert study_store.open_study(records, make_study(), origin)[1] == 9
 
 
-def test_a_wider_run_cap_is_no_change(records: Records, make_study: MakeStudy, origin: Origin) -> None:
-    study_store.open_study(records, make_study(), origin)
-    assert study_store.open_study(records, make_study(**{"run_cap: 6": "run_cap: 8"}), origin)[1] == 8
-    with pytest.raises(InputError, match=r"- file.run_cap: 8; \+ file.run_cap: 6"):
-        study_store.open_study(records, make_study(), origin)
-
-
-def test_any_other_change_is_refused_with_a_diff(
+def test_the_files_number_of_trials_may_change(
     records: Records, make_study: MakeStudy, origin: Origin
 ) -> None:
     study_store.open_study(records, make_study(), origin)
-    changed = make_study(**{"max: 1.0": "max: 2.0"})
-    with pytest.raises(InputError, match=r"- file.parameters.x.max: 1.0; \+ file.parameters.x.max: 2.0"):
+    for number in (8, 4):
+        file = make_study(**{"run_cap: 6": f"run_cap: {number}"})
+        assert study_store.open_study(records, file, origin)[1] == number
+
+
+def test_a_change_that_makes_results_incomparable_is_refused_with_a_diff(
+    records: Records, make_study: MakeStudy, origin: Origin
+) -> None:
+    study_store.open_study(records, make_study(), origin)
+    changed = make_study(**{"goal: maximize": "goal: minimize"})
+    with pytest.raises(
+        ChangedStudy, match=r'- file.metric.goal: "maximize"; \+ file.metric.goal: "minimize"'
+    ):
         study_store.open_study(records, changed, origin)
-    with pytest.raises(InputError, match=r"\+ overrides.epochs: 3"):
+    with pytest.raises(ChangedStudy, match=r"- file.tuner.max_epochs: 4; \+ file.tuner.max_epochs: 9"):
+        study_store.open_study(records, make_study(**{"max_epochs: 4": "max_epochs: 9"}), origin)
+    with pytest.raises(ChangedStudy, match=r"\+ overrides.epochs: 3"):
         study_store.open_study(records, make_study(), Origin({}, overrides={"epochs": 3}))
 
 

@@ -45,6 +45,7 @@ class Order:
         min_free: bytes that must be free on the disk of `results` before a trial starts.
         term: seconds that a lease lives without a beat.
         sender: where the order comes from, which may be another machine; None: from this process's parent.
+        changes: how often the study had been changed; an agent leaves when it is changed once more.
         artifacts: where run folders are stored for other machines; None: nowhere.
     """
 
@@ -65,4 +66,5 @@ class Order:
     keep_weights: int = weights.KEEP
     log: Path | None = None
     sender: Sender | None = None
+    changes: int = 0
     artifacts: run_store.Place | None = None

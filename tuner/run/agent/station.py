@@ -54,7 +54,7 @@ class Station:
         study_file = order.study_file
         grid = None
         if study_file.method == "grid":
-            grid = [study_file.space.params_for(config) for config in study_file.space.grid()]
+            grid = [study_file.space.params_for(config) for config in study_file.grid()]
             grid = grid[: order.total]
         self._allocator = Allocator(
             self.records,
@@ -63,6 +63,7 @@ class Station:
             observer=leases.Observer(term=order.term, since=self.records.patience.back_at),
             total=order.total,
             grid=grid,
+            changes=order.changes,
         )
         workload = workload_of(study_file)
         self._weights = workload.weights

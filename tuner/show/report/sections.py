@@ -101,8 +101,9 @@ def best_table(study: Study) -> Table:
 def trials_table(study: Study) -> Table:
     """Every trial, with its parameters, folder and reason."""
     headings = ["trial", "state", study.metric, "epochs", "seconds", *study.searched, "folder", "note"]
-    rows = [_trial_row(study, trial) for trial in study.trials]
-    return Table(headings, rows, "All trials", [t.state for t in study.trials])
+    trials = sorted((*study.trials, *study.outside), key=lambda trial: trial.number)
+    rows = [_trial_row(study, trial) for trial in trials]
+    return Table(headings, rows, "All trials", [t.state for t in trials])
 
 
 def _trial_row(study: Study, trial: Trial) -> list[str]:

@@ -84,10 +84,16 @@ def counts_sentence(study: Study) -> str:
     wanted = study.attrs.get("run_cap")
     done = len(study.finished)
     text = f"{done} of {wanted} trials" if wanted else f"{done} trials"
-    text += f" finished: {study.count('complete')} complete, {study.count('pruned')} pruned"
+    ends = [sum(trial.state == state for trial in study.finished) for state in ("complete", "pruned")]
+    text += f" finished: {ends[0]} complete, {ends[1]} pruned"
     for state in ("failed", "running", "waiting"):
         if study.count(state):
             text += f"; {study.count(state)} {state}"
+    if study.imported:
+        uncounted = sum(t not in study.finished for t in study.imported)
+        text += f"; {len(study.imported)} imported" + (", not counted" if uncounted else "")
+    if study.outside:
+        text += f"; {len(study.outside)} shown only, as they do not fit since the study was changed"
     return text
 
 

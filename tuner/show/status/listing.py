@@ -48,7 +48,10 @@ def rows(url: str) -> list[Row]:
         if records is not None:
             for summary in optuna.get_all_study_summaries(records, include_best_trial=False):
                 counts = records.queue.counts(optuna_private.study_id(summary))
-                begun[summary.study_name] = (finished(counts), summary.user_attrs.get(TOTAL))
+                begun[summary.study_name] = (
+                    finished(counts, summary.user_attrs),
+                    summary.user_attrs.get(TOTAL),
+                )
     found = []
     for name in shipped():
         try:

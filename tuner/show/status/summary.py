@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tuner.show.status.cost import Cost, cost_of
 from tuner.storage import allocate, optuna_private, study_store
 from tuner.storage.access import open_records, storage_errors
 from tuner.storage.allocate import finished
+from tuner.storage.queue import IMPORTED, OUTSIDE
 from tuner.storage.records import Records
 from tuner.storage.stored import load_study, stored_file
 
@@ -38,6 +39,8 @@ class StudyState:
     Attributes:
         total: finished trials wanted. best: the best trial; best_so_far: its value after each complete trial.
         cost: spent and saved. pruned_at: epoch → trials that were pruned after it.
+        finished: trials that count towards the total. imported: trials that were run elsewhere.
+        shown_only: trials that do not fit the study since it was changed.
     """
 
     name: str
@@ -49,6 +52,9 @@ class StudyState:
     best_so_far: Sequence[float]
     cost: Cost
     pruned_at: Mapping[int, int]
+    finished: int = 0
+    imported: int = 0
+    shown_only: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -59,6 +65,9 @@ class StudyState:
             "best": None
             if self.best is None
             else {"number": self.best.number, self.metric: self.best.values[0]},
+            "finished": self.finished,
+            "imported": self.imported,
+            "shown_only": self.shown_only,
             "stopped": self.stopped,
             "cost": asdict(self.cost),
             "pruned_at": dict(self.pruned_at),
@@ -69,6 +78,7 @@ def state_of(records: Records, study: optuna.Study) -> StudyState:
     """Where `study` stands; counts alone for a study that was not made by this tuner."""
     counts = records.queue.counts(optuna_private.study_id(study))
     attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    outside = study_store.shown_only(study)
     best, metric, so_far, whole = None, "value", [], None
     if study_store.FILE in attrs:
         study_file = stored_file(study)
@@ -79,7 +89,8 @@ def state_of(records: Records, study: optuna.Study) -> StudyState:
         so_far = ranking.best_so_far(results, maximize=study_file.metric.goal == "maximize")
         whole = study_file.max_epochs
     ends = [
-        (t.state is TrialState.PRUNED, max(t.intermediate_values, default=0), _seconds(t)) for t in trials
+        (t.state is TrialState.PRUNED, max(t.intermediate_values, default=0), _seconds(t))
+        for t in (*trials, *outside)
     ]
     return StudyState(
         study.study_name,
@@ -91,6 +102,9 @@ def state_of(records: Records, study: optuna.Study) -> StudyState:
         so_far,
         cost_of(ends, whole=whole),
         dict(sorted(Counter(epoch for pruned, epoch, _ in ends if pruned).items())),
+        finished(counts, attrs),
+        sum(IMPORTED in trial.user_attrs for trial in trials),
+        len(outside),
     )
 
 
@@ -122,7 +136,7 @@ def states_table(states: Sequence[StudyState], *, width: int = WIDE) -> Table:
         )
     for state in states:
         counts = state.counts
-        done = finished(counts)
+        done = state.finished
         best = (
             ""
             if state.best is None
@@ -137,9 +151,30 @@ def states_table(states: Sequence[StudyState], *, width: int = WIDE) -> Table:
             ),
             best,
             *(_costs(state) if costs else ()),
-            state.stopped or "",
+            "; ".join(filter(None, (state.stopped, *_apart(state)))),
         )
     return table
+
+
+def _apart(state: StudyState) -> Iterator[str]:
+    """Trials that are not counted among the finished ones, in words."""
+    if state.imported:
+        yield f"{state.imported} imported"
+    if state.shown_only:
+        yield f"{state.shown_only} shown only"
+
+
+def shown_only_words(study: optuna.Study, study_file: StudyFile, *, top: int = 3) -> list[str]:
+    """A line about each of the best trials that do not fit the study since it was changed."""
+    outside = ranking.ranked(study_store.shown_only(study), study_file)
+    lines = [
+        f"trial {trial.number} ({study_file.metric.name} {trial.values[0]:.4f}) is shown only: "
+        f"{trial.user_attrs[OUTSIDE]}"
+        for trial in outside[:top]
+    ]
+    if len(outside) > top:
+        lines.append(f"… and {len(outside) - top} more that do not fit since the study was changed")
+    return lines
 
 
 def _costs(state: StudyState) -> tuple[str, str, str]:
@@ -164,6 +199,7 @@ class Rank:
             "violation": ranking.violation(self.trial),
             "params": dict(self.params),
             "config": dict(self.config),
+            **({IMPORTED: source} if (source := self.trial.user_attrs.get(IMPORTED)) else {}),
             "run_folder": self.trial.user_attrs.get("run_folder"),
         }
 
@@ -187,12 +223,15 @@ def best_rows(ranks: Sequence[Rank], study_file: StudyFile) -> list[list[str]]:
     names = sorted({name for rank in ranks for name in rank.params})
     differing = [n for n in names if len({json.dumps(rank.params.get(n)) for rank in ranks}) > 1] or names
     constrained = any(ranking.violation(rank.trial) for rank in ranks)
+    sources = [str(rank.trial.user_attrs.get(IMPORTED, "")) for rank in ranks]
     rows = [
         ["", *(f"{rank.place}." for rank in ranks)],
         ["trial", *(str(rank.trial.number) for rank in ranks)],
     ]
     for index, metric in enumerate(study_file.objectives):
         rows.append([metric.name, *(f"{rank.trial.values[index]:.4f}" for rank in ranks)])
+    if any(sources):
+        rows.append(["imported from", *sources])
     if constrained:
         rows.append(["misses by", *(f"{ranking.violation(rank.trial):.3g}" for rank in ranks)])
     return rows + [[name, *(_shown(rank.params.get(name, "")) for rank in ranks)] for name in differing]

@@ -1,0 +1,431 @@
+"""What a changed study file means for a study that was begun, and for the trials that it has.
+
+Optuna refuses a changed choice in a study, and its samplers learn nothing from trials whose distributions
+differ (`check_distribution_compatibility`, `IntersectionSearchSpace`). So a trial that fits the new space is
+written again in its terms: the same configuration, with the new distributions. A trial that does not fit is
+marked OUTSIDE. The storage then leaves it out wherever trials are learned from, ranked or counted; it is
+still shown. Nothing is lost: when the space is widened again, the trial comes back.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.definition import expressions
+from tuner.definition.distributions import Constant, NotInDistribution
+from tuner.definition.space import Parameter, Space
+from tuner.definition.study_file import StudyFile
+from tuner.storage import optuna_private
+from tuner.storage.queue import GRID_POINT, OUTSIDE, RAN_WITH, Amendment
+
+# keys of a study file that say what a result is: with another one, old results could not be compared
+BINDING = ("metric.name", "metric.goal", "metrics", "program", "command", "job", "image_uri")
+BINDING_OWN = ("objective", "workload", "on", "base", "objectives", "max_epochs")
+SAID_BY_PARAMETER = ("parameters", "tuner.when", "tuner.defaults")
+# keys in which running agents and a changed file do not contradict each other
+QUIET = ("run_cap", "name", "description", "project", "entity", "tuner.purpose", "tuner.cost",
+         "tuner.expectation", "tuner.hypotheses", "tuner.seeds", "tuner.front")  # fmt: skip
+NO_POINT = "it is no point of the grid"
+LONGEST = 60  # characters of a value in a line
+NO_CONSTRAINT_VALUE = 1e9  # stored in place of infinity, which JSON does not have
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a trial's configuration consists of besides its space.
+
+    Attributes:
+        given: values beneath the space's, as far as they are known: defaults, `base`, length of a trial.
+        overrides: values that hold whatever the space says.
+    """
+
+    given: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Change:
+    """The change of a study.
+
+    Attributes:
+        lines: what changed and what becomes of old trials, in words.
+        amendments: what is written to the trials.
+        disturbs: running agents would go on with the old settings.
+        left: numbers of the trials that do not fit any more.
+    """
+
+    lines: tuple[str, ...]
+    amendments: tuple[Amendment, ...]
+    disturbs: bool
+    left: frozenset[int]
+
+
+def refused(before: Mapping[str, Any], after: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """The differences between two study files that make their results incomparable, as lines of a diff.
+
+    Args:
+        names: parameters of the new file. A value in `base` for one of them changes no trial.
+    """
+    return diff({"file": _binding(before, names)}, {"file": _binding(after, names)})
+
+
+def find(trials: Sequence[FrozenTrial], before: StudyFile, after: StudyFile, settings: Settings) -> Change:
+    """What has changed from one study file to another, and what becomes of the trials.
+
+    Args:
+        trials: all of the study's, those that are OUTSIDE included.
+        before: the study file that the trials are stored in the terms of.
+    """
+    lines = [_words_of(key, old, new) for key, old, new in _changed_keys(before.raw, after.raw)]
+    keys = [key for key, _, _ in _changed_keys(before.raw, after.raw)]
+    amendments: list[Amendment] = []
+    left: set[int] = set()
+    if _searches(before) != _searches(after):
+        keys.append("parameters")
+        fit = _Fit(before, after, settings)
+        found = {trial.number: fit.of(trial) for trial in trials if trial.state is not TrialState.RUNNING}
+        lines = [*_parameter_lines(before, after, settings, list(found.values())), *lines]
+        amendments = [fitted.amendment for fitted in found.values() if fitted.amendment is not None]
+        left = {number for number, fitted in found.items() if fitted.reasons}
+    if before.constraints != after.constraints:
+        amendments += [_judged(trial, before, after) for trial in trials if _finished(trial)]
+    quiet = all(key.startswith(QUIET) for key in keys)
+    return Change(tuple(lines), tuple(amendments), not quiet, frozenset(left))
+
+
+def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The changed lines, as `- old` and `+ new`."""
+    lines = difflib.unified_diff(_lines(before), _lines(after), lineterm="", n=0)
+    return [line[0] + " " + line[1:].strip() for line in lines if line[:2] not in ("--", "++", "@@")]
+
+
+# -- which trials fit
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A trial and the new space. `reasons`: why it does not fit, by the parameter or rule that says so."""
+
+    trial: FrozenTrial
+    reasons: Mapping[str, str]
+    amendment: Amendment | None
+
+
+class _Fit:
+    """Writes trials again in the terms of another space."""
+
+    def __init__(self, before: StudyFile, after: StudyFile, settings: Settings) -> None:
+        self._before, self._after, self._settings = before, after, settings
+        self._distributions = after.space.distributions()
+        self._points: dict[str, int] = {}
+        if after.method == "grid":
+            points = [after.space.params_for(config) for config in after.grid()]
+            self._points = {self._place(params): index for index, params in enumerate(points)}
+
+    def of(self, trial: FrozenTrial) -> _Fitted:
+        """Whether a trial fits, and what is to be written to it."""
+        if trial.state is TrialState.WAITING:
+            return self._waiting(trial)
+        fixed = trial.system_attrs.get(optuna_private.FIXED_PARAMS)
+        params = trial.params or fixed or {}
+        ran_with = trial.user_attrs.get(RAN_WITH)
+        config = ran_with if ran_with is not None else self._before.space.config_of(params)
+        if not params and ran_with is None:  # it ended before it had a configuration
+            return _Fitted(trial, {}, None)
+        own, ran, reasons = fitting(config, self._after.space, self._settings)
+        attrs: dict[str, Any] = {GRID_POINT: None} if GRID_POINT in trial.user_attrs else {}
+        if self._points and not reasons:
+            point = self._points.get(self._place(own))
+            if point is None:
+                reasons = {"grid": NO_POINT}
+            elif not trial.user_attrs.get(
+                "agent_lost"
+            ):  # the trial that was queued in its place has the point
+                attrs[GRID_POINT] = point
+        if reasons:
+            attrs |= {OUTSIDE: "; ".join(reasons.values()), RAN_WITH: config}
+            return _Fitted(trial, reasons, Amendment(optuna_private.trial_id(trial), user_attrs=attrs))
+        told = _key(ran) == _key(self._after.space.config_of(own))  # else digits or a former parameter
+        attrs |= {OUTSIDE: None, RAN_WITH: None if told else ran}
+        stored = {name: (self._distributions[name].to_internal_repr(own[name]), self._distributions[name])
+                  for name in own}  # fmt: skip
+        system = {} if fixed is None else {optuna_private.FIXED_PARAMS: own}
+        written = stored if trial.params else None
+        amendment = Amendment(optuna_private.trial_id(trial), written, attrs, system)
+        return _Fitted(trial, {}, amendment)
+
+    def _waiting(self, trial: FrozenTrial) -> _Fitted:
+        """A queued trial takes the nearest values; one of a grid is withdrawn if its point is gone."""
+        id_ = optuna_private.trial_id(trial)
+        config = self._before.space.config_of(trial.system_attrs.get(optuna_private.FIXED_PARAMS) or {})
+        own = self._after.space.params_for(config, nearest=True)
+        attrs: dict[str, Any] = {}
+        if self._after.method == "grid":
+            own, _, reasons = fitting(config, self._after.space, self._settings)
+            point = self._points.get(self._place(own))
+            if point is None or reasons:
+                gone = {GRID_POINT: None, OUTSIDE: NO_POINT}
+                unfixed = {optuna_private.FIXED_PARAMS: None}
+                return _Fitted(trial, {}, Amendment(id_, None, gone, unfixed, withdrawn=True))
+            attrs = {GRID_POINT: point}
+        return _Fitted(trial, {}, Amendment(id_, None, attrs, {optuna_private.FIXED_PARAMS: own}))
+
+    def _place(self, params: Mapping[str, Any]) -> str:
+        """Tells the points of a grid apart."""
+        return _key(self._after.space.config_of(params))
+
+
+def fitting(
+    config: Mapping[str, Any], space: Space, settings: Settings
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
+    """A configuration as parameters of `space`, as far as it fits.
+
+    A parameter that `config` lacks has the value that the trial was run with all the same, where it is known.
+
+    Returns:
+        the parameters, `config` with such values, and why it does not fit, by parameter.
+    """
+    params: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    present: dict[tuple[str, ...], Any] = {}  # by path; `when` is judged over what comes before
+    for parameter in space.parameters:
+        name, distribution = parameter.name, parameter.distribution
+        if not space.active(parameter, _nested(present)):
+            continue
+        found = _lookup(name, config)
+        found = _lookup(name, settings.given) if found is _UNKNOWN else found
+        if name in settings.overrides:
+            present[parameter.path] = settings.overrides[name]
+            continue
+        if found is _UNKNOWN:
+            reasons[name] = f"nobody knows its {name}"
+            continue
+        present[parameter.path] = found
+        if isinstance(distribution, Constant):
+            if not _same(distribution.value, found):
+                reasons[name] = f"{name} was {_short(found)}"
+            continue
+        try:
+            params[name] = distribution.to_param(found)
+        except NotInDistribution:
+            reasons[name] = f"{name} was {_short(found)}"
+    new_runs = {**settings.given, **_nested(present)}
+    for name, value in _leaves(config):
+        if name in reasons or _covered(name, present):
+            continue
+        now = _lookup(name, new_runs)
+        if now is _UNKNOWN or not _same(now, value):
+            reasons[name] = f"{name} was {_short(value)}"
+    broken = space.violated({**settings.given, **config, **settings.overrides})
+    if broken:
+        reasons["requires"] = f"it breaks requires '{broken[0]}'"
+    return params, _nested({**{tuple(n.split(".")): v for n, v in _leaves(config)}, **present}), reasons
+
+
+def _judged(trial: FrozenTrial, before: StudyFile, after: StudyFile) -> Amendment:
+    """A finished trial's constraints, from the metrics that it logged."""
+    metrics = trial.user_attrs.get("metrics") or {}
+    missed = {
+        str(constraint): min(constraint.violation(metrics), NO_CONSTRAINT_VALUE)
+        for constraint in after.constraints
+    }
+    stored = {f"{optuna_private.CONSTRAINT}{constraint}": None for constraint in before.constraints}
+    system = {**stored, **{f"{optuna_private.CONSTRAINT}{name}": value for name, value in missed.items()}}
+    total = sum(max(0.0, value) for value in missed.values()) if missed else None
+    return Amendment(optuna_private.trial_id(trial), user_attrs={"violation": total}, system_attrs=system)
+
+
+# -- lines
+
+
+def _parameter_lines(
+    before: StudyFile, after: StudyFile, settings: Settings, found: Sequence[_Fitted]
+) -> list[str]:
+    """A line for each parameter that changed, and one about all old trials where that is not enough."""
+    finished = [fitted for fitted in found if _finished(fitted.trial)]
+    missed = Counter(name for fitted in finished for name in fitted.reasons)
+    old, new = ({p.name: p for p in file.space.parameters} for file in (before, after))
+    lines = []
+    for name in [*new, *(name for name in old if name not in new)]:
+        if name in old and name in new and old[name] == new[name]:
+            continue
+        lines.append(f"{name}: {_parameter_words(name, old, new, settings)}")
+        if finished:
+            lines[-1] += f"; {_kept_words(len(finished), missed[name], before.method)}"
+            if missed[name] and name not in old:
+                lines[-1] += f"; 'tuner: {{defaults: {{{name}: …}}}}' says what they had"
+    if before.requires != after.requires:
+        lines.append(f"requires: now {_short(list(after.requires))} (was {_short(list(before.requires))})")
+        if finished:
+            lines[-1] += f"; {_kept_words(len(finished), missed['requires'], before.method)}"
+    kept = len(finished) - sum(bool(fitted.reasons) for fitted in finished)
+    if finished and (len(lines) != 1 or missed["grid"]):
+        lines.append(f"in all: {_kept_words(len(finished), len(finished) - kept, before.method)}")
+    return lines
+
+
+def _parameter_words(
+    name: str, old: Mapping[str, Parameter], new: Mapping[str, Parameter], settings: Settings
+) -> str:
+    if name not in new:
+        known = _lookup(name, settings.given)
+        now = "" if known is _UNKNOWN else f", new trials have {_short(known)}"
+        return f"no longer a parameter (was {_described(old[name])}){now}"
+    if name not in old:
+        known = _lookup(name, settings.given)
+        ran = "" if known is _UNKNOWN else f", old trials had {_short(known)}"
+        return f"new, {_described(new[name])}{ran}"
+    return f"now {_described(new[name])} (was {_described(old[name])})"
+
+
+def _described(parameter: Parameter) -> str:
+    where = f" where {parameter.when}" if parameter.when else ""
+    return f"{parameter.distribution.describe()}{where}"
+
+
+def _kept_words(count: int, missed: int, method: str) -> str:
+    """`7 of 12 old trials fit and are kept for the search, 5 are shown only`."""
+    what = "" if method == "grid" else " for the search"
+    trials = "old trial" if count == 1 else "old trials"
+    if not missed:
+        return f"all {count} {trials} fit and are kept{what}" if count > 1 else f"the {trials} fits"
+    if missed == count:
+        return f"none of {count} {trials} fits, they are shown only"
+    kept = (
+        f"{count - missed} of {count} {trials} {'fits and is' if count - missed == 1 else 'fit and are'} kept"
+    )
+    return f"{kept}{what}, {missed} {'is' if missed == 1 else 'are'} shown only"
+
+
+def _words_of(key: str, old: Any, new: Any) -> str:
+    """A line about a key that is no parameter."""
+    shown = key.removeprefix("tuner.")
+    if key == "tuner.constraints":
+        told = f"now {', '.join(new or ['none'])} (was {', '.join(old or ['none'])})"
+        return f"{shown}: {told}; old trials are judged by what they logged"
+    if shown in ("purpose", "cost", "expectation", "description"):
+        return f"{shown}: reworded"
+    if isinstance(old, list) and isinstance(new, list) and any(isinstance(v, Mapping) for v in (*old, *new)):
+        return f"{shown}: {len(new)} (were {len(old)}), changed"
+    return f"{shown}: now {_or_none(new)} (was {_or_none(old)})"
+
+
+def _or_none(value: Any) -> str:
+    return "not given" if value is None else _short(value)
+
+
+# -- comparing files
+
+
+def _binding(raw: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The keys of a study file that make what a result is."""
+    metric = raw.get("metric") or {}
+    own = {key: value for key, value in (raw.get("tuner") or {}).items() if key in BINDING_OWN}
+    if isinstance(own.get("base"), Mapping):
+        heads = {name.partition(".")[0] for name in names}
+        own["base"] = {key: value for key, value in own["base"].items() if key not in heads} or None
+        own = {key: value for key, value in own.items() if value is not None}
+    found = {key: raw[key] for key in BINDING if key in raw}
+    if "objectives" in own:
+        own["objectives"] = [[m.get("name"), m.get("goal", "minimize")] for m in own["objectives"]]
+    return {
+        **found,
+        "metric": {"name": metric.get("name"), "goal": metric.get("goal", "minimize")} if metric else {},
+        "tuner": own,
+    }
+
+
+def _changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The keys that differ, parameters and those that bind left out: `(key, old, new)`."""
+    old, new = dict(_keys(before)), dict(_keys(after))
+    return [(key, old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+
+
+def _keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    own = raw.get("tuner") or {}
+    flat = {**raw, **{f"tuner.{key}": value for key, value in own.items() if key not in BINDING_OWN}}
+    skipped = {*SAID_BY_PARAMETER, *BINDING, "tuner", "tuner.requires"}
+    for key, value in flat.items():
+        if key in skipped:
+            continue
+        for inner, leaf in _leaves({key: value}) if isinstance(value, Mapping) else ((key, value),):
+            if inner not in skipped:
+                yield inner, leaf
+
+
+def _searches(file: StudyFile) -> tuple[Any, ...]:
+    """What decides which trials fit."""
+    space = file.space
+    grid = (file.shuffled, _key(list(space.points))) if file.method == "grid" else None
+    return space.parameters, space.requires, _key(file.defaults), grid
+
+
+def _lines(content: Any, path: str = "") -> list[str]:
+    """Nested values as `a.b: value` lines."""
+    if isinstance(content, Mapping) and content:
+        prefix = f"{path}." if path else ""
+        return [line for key in sorted(content) for line in _lines(content[key], f"{prefix}{key}")]
+    return [f"{path}: {json.dumps(content, sort_keys=True)}"]
+
+
+# -- nested values
+
+_UNKNOWN = object()
+
+
+def _lookup(name: str, config: Mapping[str, Any]) -> Any:
+    try:
+        return expressions.lookup(name, config)
+    except expressions.Unknown:
+        return _UNKNOWN
+
+
+def _nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    for path, value in values.items():
+        place = config
+        for key in path[:-1]:
+            place = place.setdefault(key, {})
+        place[path[-1]] = value
+    return config
+
+
+def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _covered(name: str, present: Mapping[tuple[str, ...], Any]) -> bool:
+    """Whether a leaf of a configuration belongs to a parameter, whose value may be a mapping."""
+    names = {".".join(path) for path in present}
+    return any(name == each or name.startswith(f"{each}.") for each in names)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are one to a program: 2 and 2.0 are, 1 and true are not."""
+    return _key(one) == _key(other) or (
+        one == other and not isinstance(one, bool) and not isinstance(other, bool)
+    )
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _finished(trial: FrozenTrial) -> bool:
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else f"{value:.4g}" if isinstance(value, float) else _key(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
