@@ -57,10 +57,11 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show the whole trace of an error")
 
 
-def settings(pairs: Iterable[str]) -> dict[str, Any]:
+def settings(pairs: Iterable[str], *, what: str = "--set") -> dict[str, Any]:
     """`["epochs=5", "loss_type=focal"]`, as `--set` takes them, as a mapping.
 
     Values are read as JSON where they can be, else as text. True, False and None may be spelled as in Python.
+    `what` they were given to stands in messages.
 
     Raises:
         InputError: a pair without `=`, or a key that is given twice.
@@ -69,9 +70,9 @@ def settings(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise InputError(f"--set: expected KEY=VALUE, got '{pair}'")
+            raise InputError(f"{what}: expected KEY=VALUE, got '{pair}'")
         if key in found:
-            raise InputError(f"--set {key}: given twice")
+            raise InputError(f"{what} {key}: given twice")
         try:
             found[key] = json.loads(_PYTHON_WORDS.get(text, text))
         except json.JSONDecodeError:

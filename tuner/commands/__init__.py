@@ -5,6 +5,7 @@ from tuner.commands import (
     completion,
     dashboard,
     doctor,
+    enqueue,
     export,
     fetch,
     gc,
@@ -19,6 +20,6 @@ from tuner.commands import (
 )
 
 ALL = (
-    *(list, study, status, best, verify, export, report, fetch, gc),
+    *(list, study, enqueue, status, best, verify, export, report, fetch, gc),
     *(dashboard, serve, sync, doctor, tour, completion),
 )

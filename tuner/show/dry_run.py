@@ -151,6 +151,8 @@ def first_configurations(plan: Plan) -> list[dict[str, Any]]:
     )
     if plan.default:
         study.enqueue_trial(file.space.params_for(plan.default, nearest=True))
+    for config in file.first:
+        study.enqueue_trial(file.space.params_for(config))
     return [file.space.suggest(study.ask()) for _ in range(FIRST)]
 
 

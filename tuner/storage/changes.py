@@ -312,6 +312,8 @@ def _words_of(key: str, old: Any, new: Any) -> str:
         return f"{shown}: {told}; old trials are judged by what they logged"
     if shown in ("purpose", "cost", "expectation", "description"):
         return f"{shown}: reworded"
+    if shown == "first":
+        return "first: changed, which concerns new studies; 'enqueue' queues a trial of this one"
     if isinstance(old, list) and isinstance(new, list) and any(isinstance(v, Mapping) for v in (*old, *new)):
         return f"{shown}: {len(new)} (were {len(old)}), changed"
     return f"{shown}: now {_or_none(new)} (was {_or_none(old)})"

@@ -82,12 +82,14 @@ class TrialQueue(Protocol):
         objectives: Sequence[tuple[str, str]],
         user_attrs: Mapping[str, Any],
         first: Mapping[str, Any] | None,
+        then: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Makes a study, its attributes and its first queued trial in one transaction.
+        """Makes a study, its attributes and its first queued trials in one transaction.
 
         Args:
             objectives: name and goal ("minimize" or "maximize") of each objective.
             first: parameters of the trial that runs first (the default configuration); None: no such trial.
+            then: parameters of the trials that run after it, in order.
         """
 
     def rename_study(self, study_id: int, old: str, new: str) -> None:

@@ -59,6 +59,7 @@ class SqlQueue:
         objectives: Sequence[tuple[str, str]],
         user_attrs: Mapping[str, Any],
         first: Mapping[str, Any] | None,
+        then: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         with self._writing() as session:
             study = models.StudyModel(
@@ -78,6 +79,8 @@ class SqlQueue:
                     session.add(table(study_id=study.study_id, key=key, value_json=json.dumps(value)))
             if first is not None:
                 self._enqueue(session, cast(int, study.study_id), first, {"why": "default configuration"})
+            for fixed in then:
+                self._enqueue(session, cast(int, study.study_id), fixed, {"why": "first of the study file"})
 
     def rename_study(self, study_id: int, old: str, new: str) -> None:
         attributes = models.TrialUserAttributeModel

@@ -158,6 +158,7 @@ def _create(
             PRUNER: study_file.pruner.to_dict(),
         },
         first=fixed,
+        then=[params for params in map(study_file.space.params_for, study_file.first) if params != fixed],
     )
     return optuna.load_study(study_name=study_file.name, storage=records)
 

@@ -1,0 +1,49 @@
+"""`enqueue`: says which configuration a study tries next."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from tuner.commands import options as opt
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "enqueue",
+        summary="queue the next trial of a study",
+        description="The next trial to run takes these values; what they leave out is drawn by the sampler. "
+        "Queued trials run in the order in which they came, and count towards the study's number.",
+        example="python -m tuner enqueue loss_weighting gamma=2.5 loss_type=focal",
+    )
+    parser.add_argument("study", metavar="NAME|FILE.yaml", help="a study that was begun")
+    parser.add_argument("values", nargs="+", metavar="KEY=VALUE", help="a parameter and its value")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from tuner.definition.loading import load_study_file
+    from tuner.run.enqueue import enqueue
+    from tuner.storage.access import open_records, storage_errors
+
+    url, name = opt.storage_url(options), options.study
+    if name.endswith((".yaml", ".yml")):
+        name = load_study_file(name).name
+    with storage_errors(url):
+        queued = enqueue(open_records(url), name, opt.settings(options.values, what="enqueue"))
+    if options.json:
+        sys.stdout.write(json.dumps({"study": name, "number": queued.number, "ahead": queued.ahead}) + "\n")
+        return
+    behind = f", behind {queued.ahead} that wait already" if queued.ahead else ""
+    console = opt.console()
+    console.print(f"{name}: trial {queued.number} is queued{behind}", markup=False)
+    if queued.total is not None:
+        console.print(
+            f"the study has its {queued.total} trials already: run it with "
+            f"--trials {queued.total + queued.ahead + 1}",
+            markup=False,
+        )

@@ -1,0 +1,92 @@
+"""Queues a trial of a study that was begun: the configuration that is run next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import TrialState
+
+from tuner.base.errors import InputError, nearest
+from tuner.base.words import in_words
+from tuner.definition.distributions import Constant
+from tuner.definition.study_file import StudyFile
+from tuner.storage import optuna_private
+from tuner.storage.allocate import finished
+from tuner.storage.queue import GRID_POINT
+from tuner.storage.records import Records
+from tuner.storage.stored import load_study, stored_file
+from tuner.storage.study_store import ORIGIN, TOTAL
+
+BY_HAND = "queued by hand"
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A trial that waits. `ahead`: trials that wait before it; `total`: reached, so that nothing runs it."""
+
+    number: int
+    ahead: int
+    total: int | None
+
+
+def enqueue(records: Records, name: str, values: Mapping[str, Any]) -> Queued:
+    """Queues a trial of study `name` with `values`, by dotted name. What they leave out is drawn.
+
+    Raises:
+        InputError: there is no such study, a name or a value is not of its space, or the values together are
+            ruled out. The message says what was expected.
+    """
+    study = load_study(records, name)
+    file = stored_file(study)
+    fixed = _params(file, values, study.user_attrs.get(ORIGIN) or {})
+    id_ = optuna_private.study_id(study)
+    with records.lock:
+        counts, attrs = records.queue.counts(id_), {"why": BY_HAND}
+        if file.method == "grid":
+            point = _point(file, fixed)
+            if point in records.queue.grid_points_taken(id_):
+                raise InputError(
+                    f"study '{name}' has tried this point of its grid, or will: {in_words(values)}"
+                )
+            return Queued(records.enqueue(id_, fixed, {**attrs, GRID_POINT: point}), 0, None)
+        number = records.enqueue(id_, fixed, attrs)
+    total = study.user_attrs.get(TOTAL)
+    done = finished(counts, study.user_attrs)
+    return Queued(number, counts[TrialState.WAITING], total if total is not None and done >= total else None)
+
+
+def _params(file: StudyFile, values: Mapping[str, Any], origin: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as Optuna parameters, every one of them checked."""
+    known = {parameter.name: parameter for parameter in file.space.parameters}
+    for name in values:
+        if name not in known:
+            raise InputError(
+                f"study '{file.name}' has no parameter '{name}'{nearest(name, known)} "
+                f"(parameters: {', '.join(p.name for p in file.space.searched)})"
+            )
+        if isinstance(known[name].distribution, Constant):
+            raise InputError(f"'{name}' is {known[name].distribution.describe()} in study '{file.name}'")
+    params = file.space.params_for(values)
+    for name in values:
+        if name not in params:
+            raise InputError(
+                f"'{name}' exists only where {known[name].when}: give what that asks for as well"
+            )
+    config = {**(origin.get("base") or {}), **file.space.config_of(params), **(origin.get("overrides") or {})}
+    broken = file.space.violated(config)
+    if broken:
+        raise InputError(f"{in_words(values)}: breaks requires '{broken[0]}' of study '{file.name}'")
+    return params
+
+
+def _point(file: StudyFile, params: Mapping[str, Any]) -> int:
+    """The place in the grid of the point that has these parameters."""
+    for index, config in enumerate(file.grid()):
+        if file.space.params_for(config) == params:
+            return index
+    raise InputError(
+        f"study '{file.name}' is a grid: expected one of its points, with a value for each of "
+        f"{', '.join(p.name for p in file.space.searched)}"
+    )
