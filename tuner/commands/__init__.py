@@ -9,6 +9,7 @@ from tuner.commands import (
     export,
     fetch,
     gc,
+    import_,
     list,
     report,
     serve,
@@ -20,6 +21,6 @@ from tuner.commands import (
 )
 
 ALL = (
-    *(list, study, enqueue, status, best, verify, export, report, fetch, gc),
+    *(list, study, enqueue, import_, status, best, verify, export, report, fetch, gc),
     *(dashboard, serve, sync, doctor, tour, completion),
 )

@@ -229,13 +229,17 @@ def fitting(
     return params, _nested({**{tuple(n.split(".")): v for n, v in _leaves(config)}, **present}), reasons
 
 
+def violations(file: StudyFile, metrics: Mapping[str, Any]) -> dict[str, float]:
+    """By how much metrics miss each constraint of a study, as it is stored."""
+    return {
+        str(constraint): min(constraint.violation(metrics), NO_CONSTRAINT_VALUE)
+        for constraint in file.constraints
+    }
+
+
 def _judged(trial: FrozenTrial, before: StudyFile, after: StudyFile) -> Amendment:
     """A finished trial's constraints, from the metrics that it logged."""
-    metrics = trial.user_attrs.get("metrics") or {}
-    missed = {
-        str(constraint): min(constraint.violation(metrics), NO_CONSTRAINT_VALUE)
-        for constraint in after.constraints
-    }
+    missed = violations(after, trial.user_attrs.get("metrics") or {})
     stored = {f"{optuna_private.CONSTRAINT}{constraint}": None for constraint in before.constraints}
     system = {**stored, **{f"{optuna_private.CONSTRAINT}{name}": value for name, value in missed.items()}}
     total = sum(max(0.0, value) for value in missed.values()) if missed else None

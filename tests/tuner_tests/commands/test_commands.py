@@ -18,7 +18,7 @@ from tuner.storage import study_store
 from tuner.storage.records import Records
 
 MakeStudy = Callable[..., StudyFile]
-NAMES = [module.__name__.rpartition(".")[2] for module in commands.ALL]
+NAMES = [module.__name__.rpartition(".")[2].rstrip("_") for module in commands.ALL]
 
 
 @pytest.fixture

@@ -32,10 +32,13 @@ tuner: {objective: "objective.py:train"}
 """
 
 
-@pytest.fixture(params=["sqlite", "grpc"])
+@pytest.fixture(params=["sqlite", "postgresql", "grpc"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield default_url(tmp_path / "results")
+        return
+    if request.param == "postgresql":
+        yield request.getfixturevalue("postgres_url")()
         return
     pytest.importorskip("grpc", reason="needs grpcio: pip install 'gcode-tuner[grpc]'")
     from tuner.storage.serve import make_server

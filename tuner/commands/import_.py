@@ -1,0 +1,105 @@
+"""`import`: what was run before, as finished trials of a study."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.commands import options as opt
+
+if TYPE_CHECKING:
+    import optuna
+
+    from tuner.run.imports.bring import Brought
+    from tuner.storage.records import Records
+
+DESCRIPTION = """\
+Adds runs of somewhere else to a study: offline W&B runs (a folder), a W&B export (JSON, CSV), a table (CSV,
+parquet), an Optuna storage (URL or SQLite file), a folder of Ray Tune. The sampler learns from them; they do
+not count towards the number of trials. What does not fit is said; a second import adds nothing twice."""
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "import",
+        summary="add runs of somewhere else to a study",
+        description=DESCRIPTION,
+        example="python -m tuner import wandb/ --study sweep.yaml --map lr=learning_rate",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="a folder, a file or the URL of an Optuna storage")
+    parser.add_argument("--study", required=True, metavar="NAME|FILE.yaml", help="the study that gets them")
+    parser.add_argument(
+        "--map", action="append", default=[], metavar="OLD=NEW", help="a name of theirs that is NEW here"
+    )
+    parser.add_argument("--from-study", metavar="NAME", help="which study of an Optuna storage")
+    parser.add_argument(
+        "--count", action="store_true", help="count them among the trials that the study wants"
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="what trials of a new study read")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from tuner.base.errors import InputError
+    from tuner.run.imports import bring, sources
+    from tuner.storage.access import open_records, storage_errors
+    from tuner.storage.stored import stored_file
+
+    mapped = {}
+    for pair in options.map:
+        old, equals, new = pair.rpartition("=")
+        if not (equals and old and new):
+            raise InputError(f"--map: expected OLD=NEW, got '{pair}'")
+        mapped[old] = new
+    url = opt.storage_url(options)
+    with storage_errors(url):
+        records = open_records(url, create=True)
+        study = _study(options, records, url)
+        rows = sources.read(options.source, stored_file(study), study=options.from_study)
+        found = bring.bring(records, study, rows, mapped=mapped, count=options.count)
+    if options.json:
+        answer = {"study": study.study_name, "imported": list(found.numbers), "before": found.before,
+                  "left_out": dict(found.left_out)}  # fmt: skip
+        sys.stdout.write(json.dumps(answer) + "\n")
+        return
+    _say(found, study.study_name, len(rows), counted=options.count)
+
+
+def _study(options: argparse.Namespace, records: Records, url: str) -> optuna.Study:
+    """The study that was begun, or a new one of its file."""
+    import optuna
+
+    from tuner.definition.loading import load_study_file
+    from tuner.run import plan as plans
+    from tuner.run.request import Request
+    from tuner.show.live import make_view
+    from tuner.storage import study_store
+
+    if options.study in optuna.get_all_study_names(records):
+        return optuna.load_study(study_name=options.study, storage=records)
+    say = make_view(opt.error_console()).say
+    file = load_study_file(options.study)
+    plan = plans.make(Request(file, url, options.results, data=options.data), say)
+    study, _ = study_store.open_study(
+        records, plan.file, plan.origin, default=plan.default, results=options.results, say=say
+    )
+    return study
+
+
+def _say(found: Brought, name: str, rows: int, *, counted: bool) -> None:
+    console = opt.console()
+    how = "counted among its trials" if counted else "not counted among its trials"
+    lines = [f"{name}: {len(found.numbers)} of {rows} runs imported, {how}"]
+    if found.before:
+        lines.append(f"{found.before} were there already")
+    if found.named:
+        lines.append("read as: " + ", ".join(f"{theirs} → {own}" for own, theirs in found.named.items()))
+    lines += [f"{count} left out: {reason}" for reason, count in found.left_out.items()]
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)

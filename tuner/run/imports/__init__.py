@@ -1,0 +1,1 @@
+"""What was run before, elsewhere: reads it, and adds it to a study as finished trials."""

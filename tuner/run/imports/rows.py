@@ -1,0 +1,112 @@
+"""A run of somewhere else as a row: its configuration, its metrics, and what they were on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+CONFIG = (
+    "config.",
+    "config/",
+    "params.",
+    "params_",
+    "param_",
+    "hp/",
+)  # prefixes of columns, as programs write them
+SUMMARIES = ("summary", "summary_metrics", "summaryMetrics", "metrics")
+SUMMARY = ("summary.", "summary/", "metrics.", "metrics/")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run.
+
+    Attributes:
+        source: where it comes from, in words.
+        config: its configuration by dotted name. metrics: what it reached, by name.
+        history: what it reported on the way, in order.
+        values: its objectives, where the source tells them without a name.
+        problem: why it has no result, where the source says so.
+    """
+
+    source: str
+    config: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    values: Sequence[float] = field(default_factory=tuple)
+    problem: str = ""
+
+    def digest(self) -> str:
+        """Tells runs apart. The same run has the same digest whenever it is read."""
+        content = json.dumps([self.config, self.metrics, list(self.values)], sort_keys=True, default=str)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def row_of(source: str, columns: Mapping[str, Any]) -> Row:
+    """The row of a table: a column belongs to the configuration or to the metrics, or to either."""
+    config: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+    for name, value in columns.items():
+        if value is None:
+            continue
+        if name in ("config", "params", "parameters") and isinstance(value, Mapping):
+            config |= flat(unwrapped(value))
+        elif name in ("summary", "summary_metrics", "summaryMetrics", "metrics") and isinstance(
+            value, Mapping
+        ):
+            metrics |= flat(value)
+        elif (bare := _without(name, CONFIG)) is not None:
+            config |= flat({bare.replace("/", "."): value})
+        elif (bare := _without(name, SUMMARY)) is not None:
+            metrics |= flat({bare: value})
+        else:
+            config.setdefault(name, value)
+            metrics.setdefault(name, value)
+    return Row(source, config, metrics)
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted name."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def unwrapped(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A W&B configuration without its own entries and without its `{"value": …}` around each value."""
+    return {
+        key: value["value"] if isinstance(value, Mapping) and "value" in value else value
+        for key, value in config.items()
+        if key not in ("_wandb", "wandb_version")
+    }
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def reports(history: Sequence[Mapping[str, Any]], name: str) -> dict[int, float]:
+    """The finite values of a metric as Optuna keeps them, counted from 1."""
+    return dict(enumerate(_finite(history, name), 1))
+
+
+def _finite(history: Sequence[Mapping[str, Any]], name: str) -> Iterator[float]:
+    for line in history:
+        found = number(line.get(name))
+        if found is not None:
+            yield found
+
+
+def _without(name: str, prefixes: Sequence[str]) -> str | None:
+    return next((name[len(p) :] for p in prefixes if name.startswith(p) and len(name) > len(p)), None)
