@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -31,6 +31,11 @@ class Metric:
     goal: Literal["minimize", "maximize"] = "minimize"
     target: float | None = None
     declared: bool = True
+
+    def best(self, values: Iterable[float], last: float | None) -> float | None:
+        """The best of `values` and `last`; None where there is none."""
+        known = [*values, *(() if last is None else (last,))]
+        return (max if self.goal == "maximize" else min)(known, default=None)
 
     def reached(self, value: float) -> bool:
         """Whether `value` meets the target."""

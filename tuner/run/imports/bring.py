@@ -163,6 +163,8 @@ class _Reader:
         judged = [*wanted, *(constraint.metric for constraint in file.constraints)]
         metrics = names.metrics(row, judged)
         told: list[float | None] = list(row.values) or [number(metrics.get(name)) for name in wanted]
+        if (file.program or file.command) and not row.values:  # a script's result is the best of its metric
+            told[0] = file.metric.best(names.history(row, wanted[0]).values(), told[0])
         values = [value for value in told if value is not None]
         if len(values) < len(wanted):
             return f"no value of '{wanted[told.index(None)]}'"
