@@ -187,6 +187,8 @@ def change_of(
     names = [parameter.name for parameter in study_file.space.parameters]
     differences = changes.refused(before, after, names)
     differences += changes.diff(stored.get(ORIGIN, {}), origin.to_dict())
+    if before == after and not differences:
+        return None
     try:
         old = from_plain(stored[FILE], name=study_file.name, path=study_file.path)
     except InputError:  # this version does not read it any more
@@ -195,8 +197,6 @@ def change_of(
     if differences:
         done = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
         raise ChangedStudy(study.study_name, done, differences)
-    if before == after:
-        return None
     known = {**(default or {}), **study_file.base.config, **origin.base, **study_file.defaults}
     return changes.find(everything(study), old, study_file, Settings(known, dict(origin.overrides or {})))
 

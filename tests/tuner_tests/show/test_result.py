@@ -41,7 +41,7 @@ def test_trials_are_a_data_frame(found: tuner.StudyResult, monkeypatch: pytest.M
     ]  # fmt: skip
     assert frame.sort_values("value").iloc[0]["number"] == found.best.number
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(tuner.InputError, match="pip install pandas"):
+    with pytest.raises(tuner.InputError, match="needs pandas: pip install"):
         _ = found.trials
 
 
