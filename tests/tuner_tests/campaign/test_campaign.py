@@ -203,9 +203,9 @@ def test_this_program_is_found_from_any_folder(
     [
         ("steps: []", "expected at least one step"),
         ("steps: [{study: a, run: b}]", "expected either 'study' or 'run'"),
-        ("steps: [{run: b, data: c}]", "belongs to a step with 'study'"),
-        ('steps: [{run: "b \'c"}]', "expected a command as in a shell"),
-        ("steps: [{study: a}]\nclaims: [{claim: x}]", "missing; a claim has"),
+        ("steps: [{run: b, data: c}]", "is only allowed in a step with 'study'"),
+        ('steps: [{run: "b \'c"}]', "expected a shell command"),
+        ("steps: [{study: a}]\nclaims: [{claim: x}]", "missing; a claim needs"),
         ("steps: [{study: a}]\nstep: 1", "did you mean 'steps'"),
     ],
 )
