@@ -16,7 +16,7 @@ from typing import Any
 
 import optuna
 
-from tuner.artifacts.run_store import Place
+from tuner.artifacts.run_store import StoreLocation
 from tuner.base.errors import WorkFailed
 from tuner.campaign.confirm import confirm
 from tuner.definition.campaign_file import CampaignFile, Step
@@ -64,12 +64,12 @@ class Campaign:
         begun = self.begun()
         try:
             for number, step in enumerate(self.file.steps, 1):
-                place = f"{number}/{len(self.file.steps)}"
+                position = f"{number}/{len(self.file.steps)}"
                 if step.study is None:
-                    self._command(step, place)
+                    self._command(step, position)
                 else:
                     file = self.study(step)
-                    self.say(f"{place} {file.name}: {step.why or file.purpose}")
+                    self.say(f"{position} {file.name}: {step.why or file.purpose}")
                     self._study(self.request(step, file, begun), deadline)
         except TimeIsUp as left:
             self.say(str(left))
@@ -106,7 +106,7 @@ class Campaign:
             names = [file.name for file in shared if file.name in known]
             if records is None or not names:
                 return {}
-            before, store = begun_with(records, names[-1]), Place.of(load_study(records, names[-1]))
+            before, store = begun_with(records, names[-1]), StoreLocation.of(load_study(records, names[-1]))
             records.queue.close()
         return {**before, "artifacts": None if store is None else store.url}
 
@@ -116,7 +116,7 @@ class Campaign:
         if not workload_of(request.study_file).deterministic:
             confirm(replace(request, timeout=_left(deadline)), self.make_view(), self.say)
 
-    def _command(self, step: Step, place: str) -> None:
+    def _command(self, step: Step, position: str) -> None:
         """Runs a command, shown as it is given, unless what it makes is there.
 
         Raises:
@@ -127,7 +127,7 @@ class Campaign:
             return
         words = self._expanded(step.run)
         shown = " ".join(words)
-        self.say(f"{place} {step.why}\n   $ {shown}" if step.why else f"{place} $ {shown}")
+        self.say(f"{position} {step.why}\n   $ {shown}" if step.why else f"{position} $ {shown}")
         status = subprocess.run(_started(words), check=False).returncode
         if status == 130:
             raise KeyboardInterrupt

@@ -33,7 +33,7 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner.artifacts.run_store import Place
+    from tuner.artifacts.run_store import StoreLocation
     from tuner.claims import verify
     from tuner.commands.fetch import fetched
     from tuner.run.request import Request
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
         records = open_records(url)
         study = load_study(records, options.study)
         file = stored_file(study)
-        place = Place.of(study)
+        location = StoreLocation.of(study)
         fetched(records, [options.study], options.results)
     request = Request(
         study_file=file,
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
         data=options.data,
         wandb=options.wandb,
         fresh=options.fresh,
-        artifacts=None if place is None else place.url,
+        artifacts=None if location is None else location.url,
     )
     found = verify.verify(request, make_view(opt.error_console()), top=options.top, seeds=options.seeds)
     if options.json:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from tuner.__main__ import main
-from tuner.artifacts.run_store import Place, RunStore
+from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base.errors import InputError, WorkFailed
 from tuner.campaign.campaign import Campaign
 from tuner.claims import retrain, verify
@@ -151,10 +151,10 @@ def test_a_resumed_campaign_gives_later_studies_what_it_was_begun_with(
     campaign_of(BOTH[0], artifacts=store, overrides={"pause": 0.01}).run()
     campaign_of(*BOTH).run()
     second = load_study(open_records(url), "second")
-    place = Place.of(second)
-    assert place is not None and place.url == store
+    location = StoreLocation.of(second)
+    assert location is not None and location.url == store
     assert second.user_attrs[study_store.ORIGIN]["overrides"] == {"pause": 0.01}
-    assert RunStore(place).numbers() == {0, 1}
+    assert RunStore(location).numbers() == {0, 1}
 
 
 def test_a_step_with_inputs_of_its_own_gives_the_others_none_of_its_values(
