@@ -185,7 +185,7 @@ def test_a_command_runs_once_and_its_macros_are_filled_in(
 
 
 def test_a_command_that_fails_ends_the_campaign(campaign_of: Run) -> None:
-    with pytest.raises(WorkFailed, match="this did not succeed: python -c raise"):
+    with pytest.raises(WorkFailed, match="this command failed: python -c raise"):
         campaign_of("run: python -c 'raise SystemExit(3)'").run()
 
 
