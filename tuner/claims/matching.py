@@ -52,7 +52,9 @@ def matched(
 
 
 def pairs_run(study: Study, hypothesis: Hypothesis, metric: str, paired: Study) -> list[float]:
-    """Groups trials of `paired` that differ only in the claim's parameters. Returns `where - against` of each.
+    """Groups the trials of `paired` that differ only in the claim's parameters.
+
+    Returns `where - against` of each group.
 
     Returns nothing if the two studies ran on different data.
     """

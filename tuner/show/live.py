@@ -1,4 +1,4 @@
-"""What a study looks like while it runs: a live table on a terminal, plain lines elsewhere."""
+"""The view of a running study: a live table on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tuner.storage.outage import cause_of, is_unreachable
 from tuner.storage.records import Records
 
 PLAIN_SECONDS = 5.0
-COUNT_SECONDS = 1.0  # between looks at the storage, where other terminals' trials show
+COUNT_SECONDS = 1.0  # between two reads of the storage, which also has the trials of other terminals
 
 
 def make_view(console: Console) -> View:
-    """The view that suits where the output goes."""
+    """The view for this output: a table for a terminal, plain lines for a file or a pipe."""
     return LiveView(console) if console.is_terminal else PlainView(console)
 
 
 class PlainView:
-    """Lines: what ends, and every few seconds where the study stands."""
+    """Prints a line for each trial that ends, and every few seconds the state of the study."""
 
     interval = PLAIN_SECONDS
 
@@ -74,17 +74,17 @@ class PlainView:
                 self.say(self._ended(content))
             case "died":
                 trial = "" if content["number"] is None else f" with trial {content['number']}"
-                self.say(f"agent {event.agent} died{trial} ({content['how']}); a new one takes its place")
+                self.say(f"agent {event.agent} died{trial} ({content['how']}); a new agent replaces it")
             case "waits":
                 self.say(f"agent {event.agent} waits: {content['why']}")
             case "refused":
-                self.say(f"agent {event.agent} takes no part: {content['reason']}")
+                self.say(f"agent {event.agent} cannot run trials: {content['reason']}")
             case "unstored":
                 if not self._unstored_said:
                     self._unstored_said = True
-                    self.say(f"a run folder is on this machine alone for now: {content['reason']}")
+                    self.say(f"a run folder could not be uploaded yet: {content['reason']}")
             case "stopping":
-                self.say(f"{content['reason']}: agents finish their epoch; once more stops them at once")
+                self.say(f"{content['reason']}: agents finish their epoch; Ctrl-C stops them at once")
 
     def tick(self, agents: Sequence[AgentState]) -> None:
         self._agents = agents
@@ -111,7 +111,7 @@ class PlainView:
             self._said = line
 
     def _count_if_reached(self) -> None:
-        """Counts; while the storage does not answer, says so once: agents go on without it for a while."""
+        """Counts the trials. If the storage does not answer, says so once; agents continue for a while."""
         try:
             self._count()
         except Exception as error:
@@ -119,7 +119,7 @@ class PlainView:
                 raise
             if self._reached:
                 limit = duration(self._records.patience.limit)
-                self.say(f"the storage does not answer ({cause_of(error)}); trials go on, for up to {limit}")
+                self.say(f"the storage does not answer ({cause_of(error)}); trials continue up to {limit}")
             self._reached = False
             return
         if not self._reached:
@@ -155,11 +155,11 @@ class PlainView:
         if self._best is None:
             return "none yet"
         miss = ranking.violation(self._best)
-        missed = f", misses its constraints by {miss:.3g}" if miss else ""
+        missed = f", misses the constraints by {miss:.3g}" if miss else ""
         return f"{self._file.metric.name} {self._best.values[0]:.4f} (trial {self._best.number}{missed})"
 
     def _left(self) -> str:
-        """Time left at the pace so far, or "" while that is not known."""
+        """The estimated time left; "" if it is not known yet."""
         done = self._finished - self._at_start
         if self._total is None or done <= 0 or self._finished >= self._total:
             return ""
@@ -167,7 +167,7 @@ class PlainView:
 
 
 class LiveView(PlainView):
-    """A table that is redrawn in place, with the last trials above it."""
+    """A table that is updated in place, with the last trials above it."""
 
     interval = 0.25
 
