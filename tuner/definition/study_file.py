@@ -80,6 +80,7 @@ class StudyFile:
         resources: what a trial needs.
         weights: patterns of the files in a run folder that only the best trials keep; None: the workload's.
         seed: the parameter that seeds a run, where it has another name than `seed`.
+        run: which W&B run counts where a script makes several in one trial.
         lines: line of each parameter in the file, for messages.
         raw: the file as plain Python.
     """
@@ -109,6 +110,7 @@ class StudyFile:
     resources: Resources = Resources()
     weights: tuple[str, ...] | None = None
     seed: str | None = None
+    run: Literal["first", "last", "mean"] = "first"
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     description: str = ""
     purpose: str = ""

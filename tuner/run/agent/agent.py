@@ -125,6 +125,7 @@ class Agent:
             grid=grid,
         )
         workload = workload_of(study_file)
+        workload.wandb = order.tracker.inner
         self._weights = workload.weights
         self._mirror = None
         if order.artifacts is not None:
