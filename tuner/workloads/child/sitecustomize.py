@@ -161,7 +161,7 @@ def patch_init(module, events):
     """Runs are offline and follow the rules of a sweep; the tuner learns where their files are."""
     original = module.init
     signature = inspect.signature(original)
-    told = []  # runs; W&B gives the active one again to who asks twice
+    told: list[object] = []  # runs; W&B gives the active one again to who asks twice
 
     @guarded_by(events)
     def prepare(given):
