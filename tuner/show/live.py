@@ -84,7 +84,7 @@ class PlainView:
                     self._unstored_said = True
                     self.say(f"a run folder could not be uploaded yet: {content['reason']}")
             case "stopping":
-                self.say(f"{content['reason']}: agents finish their epoch; the next Ctrl-C stops them at once")
+                self.say(f"{content['reason']}: agents finish their epoch; the next Ctrl-C ends them at once")
 
     def tick(self, agents: Sequence[AgentState]) -> None:
         self._agents = agents
