@@ -124,7 +124,8 @@ def patch_init(module: Any, events: Events) -> None:
     @guarded_by(events)
     def tell(run: Any) -> None:
         settings = getattr(run, "settings", None)
-        events.write("init", run=run_key(run), folder=str(getattr(settings, "sync_dir", "")))
+        folder = os.path.abspath(str(getattr(settings, "sync_dir", "")))  # Lightning's is relative to here
+        events.write("init", run=run_key(run), folder=folder)
         if os.environ.get(TRIAL, "").isdigit():
             note(events, run, {"number": int(os.environ[TRIAL])})
         end_in_order(run, events)
