@@ -67,4 +67,4 @@ class Order:
     log: Path | None = None
     sender: Sender | None = None
     changes: int = 0
-    artifacts: run_store.Place | None = None
+    artifacts: run_store.StoreLocation | None = None
