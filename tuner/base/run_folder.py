@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -34,16 +34,33 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 Report = Callable[[int, Mapping[str, float]], None]
 
 
+def check(report: Report) -> None:
+    """Raises what `report` would raise now. Called between reports by work that can be ended at any time."""
+    ask = getattr(report, "check", None)
+    if ask is not None:
+        ask()
+
+
 class RunFolder:
     """Collects a run's files in `<final>.partial-<pid>` and moves them to `final` when the run ends.
 
     Used as a context manager: a run that ends without `finish` (an exception that nobody expected, a kill)
     leaves only the partial folder, which the next run of the same place replaces.
+
+    Args:
+        checkpoint: the trial's checkpoint. The lines of metrics are kept beside it until the run ends, so
+            that a trial that goes on from it has all of them.
+
+    Attributes:
+        before: the lines of metrics that an interrupted trial left. The first `log` of an epoch takes those
+            of earlier epochs over and drops the others.
     """
 
-    def __init__(self, final: Path) -> None:
+    def __init__(self, final: Path, *, checkpoint: Path | None = None) -> None:
         self.final = final
         self.path = final.with_name(f"{final.name}.partial-{os.getpid()}")
+        self.before: list[dict[str, Any]] = []
+        self._log = (self.path if checkpoint is None else checkpoint.parent) / METRICS
         self._metrics: IO[str] | None = None
 
     def __enter__(self) -> RunFolder:
@@ -51,13 +68,24 @@ class RunFolder:
         for left_over in self.final.parent.glob(f"{self.final.name}.partial-*"):
             shutil.rmtree(left_over, ignore_errors=True)
         self.path.mkdir()
-        self._metrics = (self.path / METRICS).open("a", encoding="utf-8")
+        self.before = read_metrics(self._log) if self._log.exists() else []
+        self._metrics = self._log.open("a", encoding="utf-8")
         return self
 
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         """Appends one line of metrics and flushes it: the record that outlives a lost tracker."""
         assert self._metrics is not None, "RunFolder is used in a with block"
+        if self.before:
+            self.log_anew([line for line in self.before if line.get("epoch", epoch) < epoch])
         self._metrics.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+        self._metrics.flush()
+
+    def log_anew(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Writes `lines` in place of the metrics so far."""
+        assert self._metrics is not None, "RunFolder is used in a with block"
+        self.before = []
+        self._metrics.truncate(0)
+        self._metrics.writelines(json.dumps(dict(line)) + "\n" for line in lines)
         self._metrics.flush()
 
     def finish(self, result: Mapping[str, Any]) -> Path:
@@ -65,6 +93,8 @@ class RunFolder:
         assert self._metrics is not None, "RunFolder is used in a with block"
         write_json(self.path / RESULT, dict(result))
         self._metrics.close()
+        if self._log.parent != self.path:
+            shutil.copyfile(self._log, self.path / METRICS)
         if self.final.exists():
             shutil.rmtree(self.final)
         self.path.replace(self.final)
