@@ -100,8 +100,8 @@ class RunStore:
         names = (key.rpartition("/")[2] for key in self.objects())
         return {int(match[1]) for name in names if (match := _RUN.fullmatch(name))}
 
-    def upload(self, folder: Path, number: int, *, attempts: int = ATTEMPTS) -> None:
-        """Uploads a run folder, whole or not at all.
+    def upload(self, folder: Path, number: int | str, *, attempts: int = ATTEMPTS) -> str:
+        """Uploads a run folder, whole or not at all; returns the SHA-256 of its archive.
 
         Raises:
             StoreFailed: not even at the last attempt.
@@ -116,11 +116,12 @@ class RunStore:
                 try:
                     self.store.write(key, archive)
                     self.store.write_json(f"{self.place.folder}/{number}.json", manifest)
-                    return
+                    break
                 except StoreFailed:
                     if not left:
                         raise
                     self._sleep(PAUSE_SECONDS * 2 ** (attempts - 1 - left))
+        return digest
 
     def fetch(self, number: int, to: Path) -> int:
         """Downloads a run to the folder `to`, checked by its hash; returns its bytes.
@@ -133,11 +134,16 @@ class RunStore:
             self.store, self.store.read_json(name), to, name=name, below=self.place.folder
         )
 
-    def remove(self, number: int) -> None:
+    def remove(self, number: int | str) -> None:
         """Removes a run: its manifest first, so that nobody finds half of it."""
         self.store.remove(f"{self.place.folder}/{number}.json")
+        self.remove_others(number, "")
+
+    def remove_others(self, number: int | str, digest: str) -> None:
+        """Removes the archives of a run but the one with this SHA-256."""
+        kept = f"{self.place.folder}/{number}-{digest[:16]}.tar"
         for key in self.objects():
-            if key.startswith(f"{self.place.folder}/{number}-"):
+            if key.startswith(f"{self.place.folder}/{number}-") and key != kept:
                 self.store.remove(key)
 
 

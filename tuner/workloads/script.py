@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tuner.base.errors import InputError, Pruned, TrainingFailed, nearest
+from tuner.base.errors import InputError, Pruned, TrainingFailed, TrialTooLong, nearest
 from tuner.base.files import write_json
-from tuner.base.run_folder import CONFIG, Report, RunFolder
+from tuner.base.run_folder import CONFIG, Report, RunFolder, check
 from tuner.base.wandb_files import environment, wandb_folder
 from tuner.workloads import child_process, macros
 from tuner.workloads.child_metrics import Stream, is_finite
@@ -64,9 +64,15 @@ class ScriptWorkload(Workload):
         return {} if name is None else {name: seed}
 
     def run(
-        self, config: Mapping[str, Any], report: Report, *, run_folder: Path, inputs: Path | None
+        self,
+        config: Mapping[str, Any],
+        report: Report,
+        *,
+        run_folder: Path,
+        inputs: Path | None,
+        checkpoint: Path | None,
     ) -> Mapping[str, float]:
-        return script_of(self.file)(config, report, run_folder=run_folder)
+        return script_of(self.file)(config, report, run_folder=run_folder, checkpoint=checkpoint)
 
     @property
     def _program(self) -> Path | None:
@@ -144,13 +150,21 @@ class Script:
     grace: float = child_process.GRACE_SECONDS
     variables: Mapping[str, str] = field(default_factory=dict)
 
-    def __call__(self, config: Mapping[str, Any], report: Report, *, run_folder: Path) -> dict[str, float]:
+    def __call__(
+        self,
+        config: Mapping[str, Any],
+        report: Report,
+        *,
+        run_folder: Path,
+        checkpoint: Path | None = None,
+    ) -> dict[str, float]:
         """Runs the script to its end.
 
         Args:
             report: called with the number of values of the metric so far (from 0) and all numbers logged so
                 far, as soon as a new value comes. What it raises ends the script.
             run_folder: the trial's final folder, `<results>/runs/<study>/<number>`.
+            checkpoint: the trial's checkpoint, `$TUNER_CHECKPOINT_DIR`.
 
         Returns:
             The last value of everything logged; of the metric the best, which W&B's Bayes search takes too.
@@ -159,13 +173,16 @@ class Script:
             Pruned: from `report`; the folder is kept, its state "pruned".
             TrainingFailed: the script failed, or never logged the metric; the folder is kept.
         """
-        run = _Run(self, dict(config), run_folder)
-        with RunFolder(run_folder) as kept:
+        run = _Run(self, dict(config), run_folder, checkpoint)
+        with RunFolder(run_folder, checkpoint=checkpoint) as kept:
             run.prepare(kept)
             try:
                 status = run.follow(kept, report)
             except Pruned:
                 run.finish(kept, "pruned")
+                raise
+            except TrialTooLong as error:
+                run.finish(kept, "failed", error=str(error))
                 raise
             problem = run.problem(kept, status)
             run.finish(kept, "failed" if problem else "complete", error=problem)
@@ -188,9 +205,12 @@ class Script:
 class _Run:
     """One trial of an external program, from its files to its result."""
 
-    def __init__(self, script: Script, config: dict[str, Any], final: Path) -> None:
+    def __init__(self, script: Script, config: dict[str, Any], final: Path, checkpoint: Path | None) -> None:
         self.script = script
         self.config = config
+        self.checkpoint = checkpoint
+        self.before: list[dict[str, Any]] = []  # rows of an interrupted run, which this one goes on from
+        self.shift = 0  # of the steps of this run, by what came before
         self.number = int(final.name) if final.name.isdigit() else None
         self.wandb = wandb_folder(script.results or final.resolve().parents[2], script.study)
         self.status: int | None = None
@@ -205,6 +225,7 @@ class _Run:
             _yaml().dump(values, file)
         (path / ARGUMENTS).write_text(macros.as_json(self.config), encoding="utf-8")
         self.stream = Stream(path / EVENTS, path / OUTPUT, self.script.metric)
+        self.before = kept.before
 
     def follow(self, kept: RunFolder, report: Report) -> int:
         """Runs the script and passes its metrics on as they come; returns its exit status."""
@@ -229,6 +250,8 @@ class _Run:
                 while self.status is None:
                     self.status = child.wait(POLL_SECONDS)
                     self._pass_on(kept, report)
+                    if self.status is None:
+                        check(report)
             except Pruned:
                 self.status = child.stop()
                 self._pass_on(kept, None)
@@ -240,15 +263,26 @@ class _Run:
     def _pass_on(self, kept: RunFolder, report: Report | None) -> None:
         """Reads what the script logged since the last time; without `report` it is only kept."""
         for summary in self.stream.read(all_of_it=self.status is not None):
+            self._go_on(kept)
             if report is not None:
                 report(self.stream.history.iterations - 1, _numbers(summary))
         self._keep_rows(kept)
 
+    def _go_on(self, kept: RunFolder) -> None:
+        """Puts the rows of the interrupted run before those of this one, once."""
+        if kept.before:
+            count, self.shift = self.stream.history.go_on(kept.before)
+            kept.log_anew(kept.before[:count])
+
     def _keep_rows(self, kept: RunFolder, *, all_of_it: bool = False) -> None:
+        if all_of_it:
+            self._go_on(kept)
+        if kept.before:
+            return  # until its first value of the metric tells where this run goes on
         history = self.stream.history
         for row in history.take_complete(all_of_it=all_of_it):
             epoch = history.iterations if row.iteration is None else row.iteration
-            kept.log(epoch, {"_step": row.step, **row.data})
+            kept.log(epoch, {"_step": row.step + self.shift, **row.data})
 
     def _environment(self, path: Path) -> dict[str, str]:
         """The agent's own environment, and what makes W&B in the script work without a server."""
@@ -268,6 +302,11 @@ class _Run:
         }
         if self.number is not None:
             own |= {"TUNER_TRIAL": str(self.number), "WANDB_TAGS": f"trial-{self.number}"}
+        if self.checkpoint is not None:
+            own["TUNER_CHECKPOINT_DIR"] = str(self.checkpoint)
+        if self.before:
+            step = max(int(row["_step"]) for row in self.before) + 1
+            own |= {"WANDB_RESUME": "allow", "TUNER_RESUMED_STEP": str(step)}
         if self.script.project:
             own["WANDB_PROJECT"] = self.script.project
         if self.script.entity:
@@ -336,11 +375,16 @@ class _Run:
             "exit_status": self.status,
             "command": [str(part) for part in self.script.command or macros.DEFAULT_COMMAND],
             "program": self.script.program,
-            "wandb_runs": [os.path.relpath(folder, self.wandb) for folder in self.stream.run_folders],
+            "wandb_runs": self._wandb_runs(),
         }
         if error:
             result["error"] = error
         kept.finish(result)
+
+    def _wandb_runs(self) -> list[str]:
+        """The script's W&B runs, if they have all rows; else `tuner sync` makes one."""
+        folders = () if self.before else self.stream.run_folders
+        return [os.path.relpath(folder, self.wandb) for folder in folders]
 
 
 def _yaml() -> YAML:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 EVENTS = "TUNER_EVENTS"
 TRIAL = "TUNER_TRIAL"
+RESUMED = "TUNER_RESUMED_STEP"  # set where the trial goes on from a checkpoint
 
 
 class Events:
@@ -127,6 +128,8 @@ def patch_init(module: Any, events: Events) -> None:
         events.write("init", run=run_key(run), folder=str(getattr(settings, "sync_dir", "")))
         if os.environ.get(TRIAL, "").isdigit():
             note(events, run, {"number": int(os.environ[TRIAL])})
+        if os.environ.get(RESUMED, "").isdigit():
+            mark_resumed(run, int(os.environ[RESUMED]))
         end_in_order(run, events)
 
     @functools.wraps(original)
@@ -169,6 +172,12 @@ def note(events: Events, run: Any, data: dict[str, Any]) -> None:
         run.summary.update(data)
     finally:
         events.muted = False
+
+
+def mark_resumed(run: Any, step: int) -> None:
+    """W&B needs a server to know that a run is resumed; here `resumed` and `starting_step` are set."""
+    run._settings.resumed = True
+    run._starting_step = step
 
 
 def end_in_order(run: Any, events: Events) -> None:
