@@ -211,9 +211,11 @@ class Supervisor:
     def _end_overdue(self) -> None:
         """Ends each agent whose trial is past its limit and neither reports nor can be ended by the agent."""
         limit = self._order.study_file.trial_timeout
-        for state in self.agents if limit is not None else ():
-            overdue = state.doing == "running" and self._clock() > state.since + limit + self._patience
-            if overdue and state.number is not None:
+        if limit is None:
+            return
+        for state in self.agents:
+            overdue = self._clock() > state.since + limit + self._patience
+            if overdue and state.doing == "running" and state.number is not None:
                 state.doing = "overdue"
                 reason = str(TrialTooLong(limit))
                 self._give_up(state.number, reason)  # first: an agent that has died has its trial retried

@@ -8,8 +8,10 @@ for each W&B step), `output.log`, `result.json`. The script's own W&B run is off
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -256,6 +258,11 @@ class _Run:
                 self.status = child.stop()
                 self._pass_on(kept, None)
                 raise
+            except Exception:
+                self.status = child.stop(signal.SIGINT)
+                with contextlib.suppress(Exception):  # what it reported meanwhile counts, if it goes on
+                    self._pass_on(kept, _quiet(report))
+                raise
             finally:
                 self._keep_rows(kept, all_of_it=True)
         return self.status
@@ -385,6 +392,16 @@ class _Run:
         """The script's W&B runs, if they have all rows; else `tuner sync` makes one."""
         folders = () if self.before else self.stream.run_folders
         return [os.path.relpath(folder, self.wandb) for folder in folders]
+
+
+def _quiet(report: Report) -> Report:
+    """`report` for a trial that has been stopped already."""
+
+    def told(epoch: int, metrics: Mapping[str, float]) -> None:
+        with contextlib.suppress(Exception):
+            report(epoch, metrics)
+
+    return told
 
 
 def _yaml() -> YAML:
