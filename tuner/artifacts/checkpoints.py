@@ -24,7 +24,7 @@ from typing import Any
 from uuid import uuid4
 
 from tuner.artifacts.artifact_store import NotInStore, StoreFailed
-from tuner.artifacts.run_store import Place, RunStore, download_archive
+from tuner.artifacts.run_store import RunStore, StoreLocation, download_archive
 from tuner.base.errors import InputError
 from tuner.base.files import whole_file
 from tuner.base.run_folder import read_metrics
@@ -43,12 +43,12 @@ class Checkpoints:
 
     Attributes:
         folder: `results/checkpoints/<study>`.
-        place: of the study's runs in the artefact store; None: no store.
+        location: of the study's runs in the artefact store; None: no store.
         say: told in a line why a checkpoint is on this machine alone, or cannot be fetched.
     """
 
     folder: Path
-    place: Place | None = None
+    location: StoreLocation | None = None
     say: Callable[[str], None] = field(default=lambda reason: None)
 
     def new_name(self, number: int) -> str:
@@ -57,7 +57,7 @@ class Checkpoints:
 
     def open(self, name: str) -> Checkpoint:
         """The checkpoint `name`, as far as it has come on any machine; made where there is none."""
-        store = None if self.place is None else RunStore(store_place(self.place))
+        store = None if self.location is None else RunStore(store_location(self.location))
         found = Checkpoint(self.folder / name, store, self.say)
         found.begin()
         return found
@@ -142,7 +142,7 @@ class Checkpoint:
                 self._store.remove(self.folder.name)
 
     def _fetch(self, store: RunStore) -> None:
-        name = f"{store.place.folder}/{self.folder.name}.json"
+        name = f"{store.location.folder}/{self.folder.name}.json"
         try:
             manifest = store.store.read_json(name)
         except NotInStore:
@@ -151,7 +151,7 @@ class Checkpoint:
         digest = str(manifest.get("sha256", "")) if isinstance(manifest, dict) else ""
         if here.exists() and here.read_text(encoding="utf-8") == digest:
             return  # nobody has stored it since: this folder is the same, or further
-        download_archive(store.store, manifest, self.folder, name=name, below=store.place.folder)
+        download_archive(store.store, manifest, self.folder, name=name, below=store.location.folder)
         here.write_text(digest, encoding="utf-8")
 
     def _write(self, store: RunStore) -> None:
@@ -160,9 +160,9 @@ class Checkpoint:
         store.remove_others(self.folder.name, digest)
 
 
-def store_place(runs: Place) -> Place:
+def store_location(runs: StoreLocation) -> StoreLocation:
     """Where the checkpoints of the study are stored whose runs are at `runs`."""
-    return Place(runs.url, f"{FOLDER}/{runs.folder.rpartition('/')[2]}")
+    return StoreLocation(runs.url, f"{FOLDER}/{runs.folder.rpartition('/')[2]}")
 
 
 def _state(folder: Path) -> list[tuple[str, int, int]]:

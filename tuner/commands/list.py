@@ -1,4 +1,4 @@
-"""`list`: the shipped studies, what each asks, what it costs, how far it is."""
+"""`list`: the shipped studies with question, cost and progress."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tuner.commands import options as opt
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
-        subparsers, "list", summary="the studies there are to run", example="python -m tuner list"
+        subparsers, "list", summary="list the shipped studies", example="python -m tuner list"
     )
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""`status`: where the studies in the storage stand."""
+"""`status`: the state of the studies in the storage."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "status",
-        summary="where studies stand",
-        description="Each study: trials by state, the best and how it rose, time spent and saved by pruning.",
+        summary="show the state of studies",
+        description="Shows trials by state, the best value over time, time spent, and time saved by pruning.",
         example="python -m tuner status loss_weighting",
     )
     parser.add_argument("study", nargs="?", metavar="NAME", help="one study (default: all)")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 

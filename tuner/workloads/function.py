@@ -14,14 +14,18 @@ function, a dictionary, is the configuration that a study tries first.
 
 The function is only imported in processes of its own, where the folder of the study file and the current one
 come first on `sys.path`: its imports find what lies beside it, whatever this project's modules are called.
+
+The tuner tracks its trials. A `wandb.init()` in the function makes a further run, which is offline and in the
+study's W&B folder; an explicit `mode=` in that call is the function's own affair.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +34,7 @@ from typing import Any
 from tuner.base.errors import InputError, Pruned
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
+from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
 from tuner.workloads.given import source_digest, unpacked
 from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first
 from tuner.workloads.workload import Inputs, Say, Workload
@@ -66,10 +71,15 @@ class FunctionWorkload(Workload):
         inputs: Path | None,
         checkpoint: Path | None,
     ) -> Mapping[str, float]:
-        metric = self.file.metric.name
-        return call(
-            self.function, config, report, run_folder=run_folder, checkpoint=checkpoint, metric=metric
-        )
+        folder = wandb_folder(run_folder.resolve().parents[2], self.file.name)
+        if self.wandb != "off":
+            folder.mkdir(parents=True, exist_ok=True)  # where there is none, W&B takes another
+        variables = {"WANDB_MODE": MODES[self.wandb], "WANDB_RUN_GROUP": self.file.name, **places(folder)}
+        with _in_environment(variables, without=INHERITED):
+            metric = self.file.metric.name
+            return call(
+                self.function, config, report, run_folder=run_folder, checkpoint=checkpoint, metric=metric
+            )
 
     @cached_property
     def function(self) -> Callable[..., Any]:
@@ -133,6 +143,23 @@ class FunctionReport:
         self.last.update(found)
         self._folder.log(epoch, found)
         self._report(epoch, found)
+
+
+@contextlib.contextmanager
+def _in_environment(variables: Mapping[str, str], *, without: Collection[str]) -> Iterator[None]:
+    """Sets variables of this process and puts them back."""
+    before = {name: os.environ.get(name) for name in (*variables, *without)}
+    for name in without:
+        os.environ.pop(name, None)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def look_at(name: str, *, folder: Path) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import pytest
 from optuna.trial import FrozenTrial, Trial
 
 from tuner.artifacts import gc
-from tuner.artifacts.checkpoints import STORED, Checkpoints, store_place
-from tuner.artifacts.run_store import Place, RunStore, place_for
+from tuner.artifacts.checkpoints import STORED, Checkpoints, store_location
+from tuner.artifacts.run_store import RunStore, StoreLocation, location_for
 from tuner.base.run_folder import METRICS, read_metrics
 from tuner.definition.study_file import StudyFile
 from tuner.run.agent.trial import Ended, TrialRunner
@@ -70,7 +70,7 @@ def run(records: Records, study: optuna.Study, make_study: MakeStudy, tmp_path: 
         stop: int = 99,
         lost: bool = False,
         results: Path = tmp_path / "results",
-        place: Place | None = None,
+        place: StoreLocation | None = None,
         file: StudyFile | None = None,
     ) -> tuple[Ended, FrozenTrial]:
         file = file or make_study()
@@ -171,7 +171,7 @@ def test_a_trial_that_was_given_away_leaves_its_checkpoint(run: Run, tmp_path: P
 
 
 def test_another_machine_goes_on_from_the_store(run: Run, study: optuna.Study, tmp_path: Path) -> None:
-    place = place_for(study, (tmp_path / "store").as_uri())
+    place = location_for(study, (tmp_path / "store").as_uri())
     assert place is not None
     here, there = tmp_path / "results", tmp_path / "elsewhere"
     run(stop=1, results=here, place=place)
@@ -180,11 +180,11 @@ def test_another_machine_goes_on_from_the_store(run: Run, study: optuna.Study, t
     assert trial.user_attrs["metrics"]["began"] == 3
     assert len(trial.intermediate_values) == 4
     assert len(read_metrics(here / "runs" / "small" / "0" / METRICS)) == 4
-    assert RunStore(store_place(place)).objects() == {}
+    assert RunStore(store_location(place)).objects() == {}
 
 
 def test_a_local_checkpoint_that_is_further_than_the_store_stays(tmp_path: Path) -> None:
-    place = Place((tmp_path / "store").as_uri(), "runs/small-1")
+    place = StoreLocation((tmp_path / "store").as_uri(), "runs/small-1")
     checkpoint = Checkpoints(tmp_path / "checkpoints", place, pytest.fail).open("7-ab")
     (checkpoint.files / "state").write_text("1")
     checkpoint.upload()
@@ -196,7 +196,7 @@ def test_a_local_checkpoint_that_is_further_than_the_store_stays(tmp_path: Path)
 
 def test_a_store_that_is_away_is_said_and_the_trial_goes_on(tmp_path: Path) -> None:
     said: list[str] = []
-    place = Place((tmp_path / "store").as_uri(), "runs/small-1")
+    place = StoreLocation((tmp_path / "store").as_uri(), "runs/small-1")
     checkpoint = Checkpoints(tmp_path / "checkpoints", place, said.append).open("7-ab")
     (checkpoint.files / "state").write_text("1")
     (tmp_path / "store").rmdir()
@@ -209,14 +209,14 @@ def test_a_store_that_is_away_is_said_and_the_trial_goes_on(tmp_path: Path) -> N
 def test_gc_removes_checkpoints_that_nobody_goes_on_from(
     run: Run, records: Records, study: optuna.Study, tmp_path: Path
 ) -> None:
-    place = place_for(study, (tmp_path / "store").as_uri())
+    place = location_for(study, (tmp_path / "store").as_uri())
     assert place is not None
     _, trial = run(stop=1, place=place)
     mine = trial.user_attrs[CHECKPOINT]
     results = tmp_path / "results"
     for name in ("5-left", f".5-other.partial-{2**22 + 1}"):
         (results / "checkpoints" / "small" / name / "files").mkdir(parents=True)
-    store = RunStore(store_place(place))
+    store = RunStore(store_location(place))
     store.upload(results / "checkpoints" / "small" / mine, "5-left")
     found = gc.find(records, results)
     assert [item.path.name for item in found.items if item.kind == "checkpoints" and item.path] == ["5-left"]

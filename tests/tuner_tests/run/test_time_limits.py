@@ -119,7 +119,7 @@ def test_a_script_that_takes_too_long_fails_with_the_reason_and_is_not_retried(
     assert failed[0].user_attrs["error"] == "longer than 1 s, the study's trial_timeout"
     assert not [trial for trial in trials(url) if "retry_of" in trial.user_attrs]
     folder = tmp_path / "results" / "runs" / "small" / "0"
-    assert (folder / "output.log").read_text() == "begun\n"
+    assert (folder / "output.log").read_text().startswith("begun\n")
     assert '"failed"' in (folder / "result.json").read_text()
 
 
