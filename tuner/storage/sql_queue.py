@@ -30,7 +30,7 @@ from tuner.storage.optuna_private import (
     set_value,
     transaction,
 )
-from tuner.storage.queue import GRID_POINT, LEASE, RETRIES, RETRY_OF, Pending
+from tuner.storage.queue import CHECKPOINT, GRID_POINT, LEASE, RETRIES, RETRY_OF, Pending
 
 
 class SqlQueue:
@@ -175,7 +175,7 @@ class SqlQueue:
             tried = int(trial.user_attrs.get(RETRIES, 0))
             if fixed is None or tried >= retries:
                 return None
-            kept = {key: trial.user_attrs[key] for key in (GRID_POINT,) if key in trial.user_attrs}
+            kept = {key: trial.user_attrs[key] for key in (GRID_POINT, CHECKPOINT) if key in trial.user_attrs}
             attrs = {**kept, RETRY_OF: trial.number, RETRIES: tried + 1}
             return self._enqueue(session, row.study_id, fixed, attrs)
 
