@@ -54,14 +54,21 @@ class Decoding(Workload):
         return Resources(0, own.cpus or os.cpu_count(), own.memory or MEMORY)
 
     def run(
-        self, config: Mapping[str, Any], report: Report, *, run_folder: Path, inputs: Path | None
+        self,
+        config: Mapping[str, Any],
+        report: Report,
+        *,
+        run_folder: Path,
+        inputs: Path | None,
+        checkpoint: Path | None,
     ) -> Mapping[str, float]:
         folder = find_bundle(run_folder.parents[2], config.get("bundle"))
 
         def scored(config: Mapping[str, Any], report: Report) -> dict[str, float]:
             return score(config, report, bundle=folder)
 
-        return call(scored, config, report, run_folder=run_folder, metric=self.file.metric.name)
+        metric = self.file.metric.name
+        return call(scored, config, report, run_folder=run_folder, metric=metric, checkpoint=checkpoint)
 
     def conclude(self, study: optuna.Study, inputs: Inputs, results: Path, say: Say) -> None:
         """Compares the best with what the bundle has and stores what is better beyond chance."""

@@ -30,13 +30,16 @@ class Augment:
         generator: on the device of the batches; the only source of randomness.
         boards: (channel,) int64, the board of each channel, -1 for channels without a board. Needed for
             board dropout.
+
+    Attributes:
+        noise_table: normal values, drawn when the first batch needs them; empty until then.
     """
 
     def __init__(self, config: Config, generator: torch.Generator, *, boards: Tensor | None = None) -> None:
         self.config = config
         self.generator = generator
         self.boards = boards
-        self._table = torch.empty(0, device=generator.device)
+        self.noise_table = torch.empty(0, device=generator.device)
 
     def __call__(self, x: Tensor, present: Tensor) -> Tensor:
         """Augments x (batch, time, channel) float32 in place and returns it.
@@ -63,13 +66,13 @@ class Augment:
 
     def _noise(self, x: Tensor) -> None:
         size = NOISE_TABLE + x[0].numel()
-        if self.config.noise_std and self.config.noise_probability and len(self._table) < size:
-            self._table = torch.randn(size, generator=self.generator, device=self.generator.device)
+        if self.config.noise_std and self.config.noise_probability and len(self.noise_table) < size:
+            self.noise_table = torch.randn(size, generator=self.generator, device=self.generator.device)
         noise(
             x,
             std=self.config.noise_std,
             probability=self.config.noise_probability,
-            table=self._table,
+            table=self.noise_table,
             generator=self.generator,
         )
 

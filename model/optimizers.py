@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -76,6 +76,17 @@ class WeightAverage:
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         live: list[Tensor] = [p.detach() for p in self._live]
         torch._foreach_lerp_(self._average, live, 1 - decay)
+
+    def state(self) -> tuple[int, list[Tensor]]:
+        """The number of updates and the averages, in the order of the network's parameters."""
+        return self.steps, self._average
+
+    @torch.no_grad()
+    def set_state(self, steps: int, averages: Sequence[Tensor]) -> None:
+        """Takes over what `state` gave."""
+        self.steps = steps
+        for own, average in zip(self._average, averages, strict=True):
+            own.copy_(average)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

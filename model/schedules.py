@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from model.config import Config
 
@@ -10,6 +11,7 @@ WARMUP_FLOOR = 0.01  # start of the exponential warm-up, as a share of the peak
 ONECYCLE_RISE = 0.3  # share of the run in which onecycle rises (torch.optim.lr_scheduler.OneCycleLR)
 ONECYCLE_START = 1 / 25  # its first and last rate, as shares of the peak
 ONECYCLE_END = 1 / (25 * 1e4)
+_LEARNT = ("plateau_factor", "best", "epochs_seen", "epochs_without_gain")
 
 
 def warmup_factor(kind: str, s: float) -> float:
@@ -71,6 +73,15 @@ class Schedule:
         if self._epochs_without_gain >= self.config.plateau_patience:
             self._plateau_factor *= self.config.lr_decay
             self._epochs_without_gain = 0
+
+    def state(self) -> dict[str, float]:
+        """What `observe` has learnt."""
+        return {name: getattr(self, f"_{name}") for name in _LEARNT}
+
+    def set_state(self, state: Mapping[str, float]) -> None:
+        """Takes over what `state` gave."""
+        for name in _LEARNT:
+            setattr(self, f"_{name}", state[name])
 
     def _factor(self, step: int) -> float:
         if step < self.warmup_steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model import checkpoint as checkpoints
 from model import losses
 from model.augment import Augment, Mixture, mixup, oversample, rare_windows
 from model.config import Config
@@ -28,7 +30,7 @@ from model.schedules import Schedule
 from model.task import Task, prepare
 from model.teacher import Teacher, taught
 from model.tokens import PARAM_VALUE
-from tuner.base.errors import Pruned, TrainingFailed
+from tuner.base.errors import InputError, Pruned, TrainingFailed
 from tuner.base.files import write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
 
@@ -39,6 +41,7 @@ def train(
     *,
     data: Path,
     run_folder: Path | None = None,
+    checkpoint: Path | None = None,
     teacher: Teacher | None = None,
 ) -> dict[str, float]:
     """Trains one network and returns the `val/…` metrics of its best epoch.
@@ -48,6 +51,9 @@ def train(
         report: called after every epoch with the epoch (from 0) and its metrics. It may raise `Pruned`.
         data: a data set's folder.
         run_folder: where the run is written, whole or not at all; None: nothing is written.
+        checkpoint: a folder in which the run keeps its state: when `report` ends it by an error, and now and
+            then in case it is killed. A run that finds a state there goes on from it, and equals one that
+            was never stopped. None: no state is kept.
         teacher: another model to learn from (see `model/teacher.py`).
 
     Raises:
@@ -57,12 +63,19 @@ def train(
     """
     checked = Config.from_dict(config)
     task = prepare(data, checked)
-    with RunFolder(run_folder) if run_folder else nullcontext() as folder:
-        return _Run(checked, task, report, folder, teacher).fit()
+    with RunFolder(run_folder, checkpoint=checkpoint) if run_folder else nullcontext() as folder:
+        run = _Run(checked, task, report, folder, teacher)
+        if checkpoint is not None:
+            run.go_on_from(checkpoint)
+        return run.fit()
 
 
 class _Run:
-    """The state of a run: network, optimiser, random generators, best epoch."""
+    """The state of a run: network, optimiser, random generators, best epoch.
+
+    Attributes:
+        epochs_done: how many epochs were trained, also before the run was interrupted.
+    """
 
     def __init__(
         self,
@@ -104,6 +117,9 @@ class _Run:
         self.operation = torch.from_numpy(task.operation).to(self.device)
         self.targets = torch.from_numpy(task.table.factors).to(self.device)
         self.inputs = torch.from_numpy(task.table.inputs).to(self.device)
+        self.checkpoint: Path | None = None
+        self.next_save = self.began + checkpoints.SECONDS
+        self.epochs_done = 0
         self.best: dict[str, float] = {}
         self.best_epoch = -1
         self.best_weights: dict[str, Tensor] = {}
@@ -113,13 +129,13 @@ class _Run:
     def fit(self) -> dict[str, float]:
         """Runs all epochs, then evaluates the best one."""
         try:
-            for epoch in range(self.config.epochs):
+            while self.epochs_done < self.config.epochs and not self._waited_long_enough():
+                epoch = self.epochs_done
                 metrics = self.run_epoch(epoch)
+                self.epochs_done += 1
                 if self.folder:
                     self.folder.log(epoch, metrics)
-                self.report(epoch, metrics)
-                if self._waited_long_enough(epoch):
-                    break
+                self._tell(epoch, metrics)
         except Pruned:
             self._finish("pruned")
             raise
@@ -129,6 +145,21 @@ class _Run:
         self.network.load_state_dict(self.best_weights)
         self._finish("complete")
         return self.best
+
+    def _tell(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Reports an epoch; keeps the state when `report` stops the run, and else now and then."""
+        try:
+            self.report(epoch, metrics)
+        except (Pruned, TrainingFailed):
+            raise
+        except Exception:
+            self.save()
+            raise
+        now = time.monotonic()
+        if self.checkpoint is not None and now >= self.next_save:
+            self.save()
+            taken = time.monotonic() - now
+            self.next_save = now + max(checkpoints.SECONDS, taken / checkpoints.SHARE)
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """Trains on as many windows as train has, then returns the metrics on `select`.
@@ -322,8 +353,70 @@ class _Run:
             self.best_epoch = epoch
             self.best_weights = deepcopy(self.network.state_dict())
 
-    def _waited_long_enough(self, epoch: int) -> bool:
-        return bool(self.config.early_stopping) and epoch - self.best_epoch >= self.config.early_stopping
+    def _waited_long_enough(self) -> bool:
+        since_best = self.epochs_done - 1 - self.best_epoch
+        return bool(self.config.early_stopping) and since_best >= self.config.early_stopping
+
+    # -- the checkpoint
+
+    def go_on_from(self, folder: Path) -> None:
+        """Keeps the state in `folder` from now on, and takes over the one that is there.
+
+        Raises:
+            InputError: the state there is damaged, or of another run.
+        """
+        self.checkpoint = folder
+        state = checkpoints.load(folder)
+        if state is None:
+            return
+        if state.values["of"] != self._identity():
+            raise InputError(f"{folder}: a checkpoint of another configuration or data set; remove it")
+        values = state.values
+        self.network.load_state_dict(state.take("network"))
+        self.best_weights = {name: t.to(self.device) for name, t in state.take("best").items()}
+        checkpoints.take_optimizer(state, self.optimizer)
+        checkpoints.take_generators(state, self.rng, self.generator)
+        self.augment.noise_table = state.tensors["noise_table"].to(self.device)
+        if self.average:
+            averages = state.take("average")
+            self.average.set_state(values["average_steps"], [averages[str(i)] for i in range(len(averages))])
+        self.grad_scaler.load_state_dict(values["grad_scaler"])
+        self.schedule.set_state(values["schedule"])
+        self.microbatches.parts = values["microbatches"]
+        self.best, self.best_epoch = values["best"], values["best_epoch"]
+        self.epochs_done = values["epochs_done"]
+        self.began -= values["seconds"]
+
+    def save(self) -> None:
+        """Writes the state at the end of an epoch to the checkpoint."""
+        if self.checkpoint is None:
+            return
+        state = checkpoints.State(
+            {"noise_table": self.augment.noise_table},
+            {
+                "of": self._identity(),
+                "grad_scaler": self.grad_scaler.state_dict(),
+                "schedule": self.schedule.state(),
+                "microbatches": self.microbatches.parts,
+                "best": self.best,
+                "best_epoch": self.best_epoch,
+                "epochs_done": self.epochs_done,
+                "seconds": time.monotonic() - self.began,
+            },
+        )
+        state.put("network", self.network.state_dict())
+        state.put("best", self.best_weights)
+        if self.average:
+            state.values["average_steps"], averages = self.average.state()
+            state.put("average", {str(i): average for i, average in enumerate(averages)})
+        checkpoints.put_optimizer(state, self.optimizer)
+        checkpoints.put_generators(state, self.rng, self.generator)
+        checkpoints.save(state, self.checkpoint)
+
+    def _identity(self) -> str:
+        """What a state belongs to."""
+        of = {"config": self.config.to_dict(), "data": self.task.data.content_hash}
+        return json.dumps(of, sort_keys=True)
 
     def _finish(self, state: str, **more: Any) -> None:
         """Writes the run folder: config, metrics and result; if complete, also network and predictions."""

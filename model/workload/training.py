@@ -104,13 +104,19 @@ class Training(Workload):
         return Resources(gpus if own.gpus is None else own.gpus, own.cpus, own.memory or MEMORY)
 
     def run(
-        self, config: Mapping[str, Any], report: Report, *, run_folder: Path, inputs: Path | None
+        self,
+        config: Mapping[str, Any],
+        report: Report,
+        *,
+        run_folder: Path,
+        inputs: Path | None,
+        checkpoint: Path | None,
     ) -> Mapping[str, float]:
         from model.trainer import train  # torch, a second
 
         if inputs is None:
             raise InputError("this study trains our model: it needs a data set (--data data/NAME)")
-        return train(config, report, data=inputs, run_folder=run_folder)
+        return train(config, report, data=inputs, run_folder=run_folder, checkpoint=checkpoint)
 
     def reseeded(self, config: Mapping[str, Any], number: int) -> dict[str, Any]:
         """Another split of the recordings as well, so that the score rests on other `select` recordings."""

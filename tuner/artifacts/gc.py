@@ -17,7 +17,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.artifacts import weights
+from tuner.artifacts import checkpoints, weights
 from tuner.artifacts.artifact_store import StoreFailed
 from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base import plugins
@@ -26,12 +26,13 @@ from tuner.base.files import read_json
 from tuner.base.run_folder import TRIAL
 from tuner.storage import optuna_private, study_store
 from tuner.storage.leases import Observer, process_start
+from tuner.storage.queue import CHECKPOINT
 from tuner.storage.records import Records
 from tuner.storage.stored import stored_file
 from tuner.storage.study_store import FILE
 from tuner.workloads.registry import workload_if_known
 
-KINDS = ("weights", "unfinished runs", "partial files", "runs in the store")
+KINDS = ("weights", "unfinished runs", "checkpoints", "partial files", "runs in the store")
 OLD_SECONDS = 3600.0
 _PARTIAL = re.compile(r"\.partial(-(?P<pid>\d+))?$|^\.[\w.-]+\.(old-)?(?P<writer>\d+)$")
 
@@ -129,7 +130,15 @@ def _of_study(study: optuna.Study, results: Path, members: Set[int], keep: int, 
         found.skipped.append(
             f"{study.study_name}: run folders {', '.join(foreign[:5])}{more} have no trials in this storage"
         )
-    _in_store(study, kept, found)
+    going_on = {
+        str(trial.user_attrs[CHECKPOINT])
+        for trial in trials
+        if not trial.state.is_finished() and CHECKPOINT in trial.user_attrs
+    }
+    for folder in _folders(results / checkpoints.FOLDER / study.study_name):
+        if folder.name not in going_on and not folder.name.startswith("."):
+            found.items.append(Item("checkpoints", _size(folder), folder))
+    _in_store(study, kept, going_on, found)
 
 
 def _is_of(folder: Path, trial: FrozenTrial) -> bool:
@@ -144,22 +153,25 @@ def _is_of(folder: Path, trial: FrozenTrial) -> bool:
     return value == (trial.values[0] if trial.values else None)
 
 
-def _in_store(study: optuna.Study, kept: Set[int], found: Found) -> None:
-    """Finds objects of runs that are not kept, and archives without a manifest."""
+def _in_store(study: optuna.Study, kept: Set[int], going_on: Set[str], found: Found) -> None:
+    """Finds objects of runs and checkpoints that are not kept, and archives without a manifest."""
     try:
         location = StoreLocation.of(study)
         if location is None:
             return
-        store = RunStore(location)
-        objects = store.objects()
-        needed = set()
-        for number in kept & store.numbers():
-            name = f"{location.folder}/{number}.json"
-            manifest = store.store.read_json(name)
-            needed |= {name, str(manifest.get("archive")) if isinstance(manifest, dict) else ""}
+        runs = {str(number) for number in kept}
+        _unneeded(RunStore(location), runs, found)
+        _unneeded(RunStore(checkpoints.store_location(location)), going_on, found)
     except (StoreFailed, InputError) as error:
         found.skipped.append(f"{study.study_name}: its runs in the store: {error}")
-        return
+
+
+def _unneeded(store: RunStore, kept: Set[str], found: Found) -> None:
+    objects, needed = store.objects(), set()
+    for name in (f"{store.location.folder}/{each}.json" for each in kept):
+        if name in objects:
+            manifest = store.store.read_json(name)
+            needed |= {name, str(manifest.get("archive")) if isinstance(manifest, dict) else ""}
     # manifests first: if removal stops half-way, the run already counts as absent
     for key in sorted(set(objects) - needed, key=lambda key: (not key.endswith(".json"), key)):
         found.items.append(Item("runs in the store", objects[key], key=key, store=store))
@@ -175,7 +187,8 @@ def _partial(results: Path, busy: Set[str], idle: Set[str]) -> Iterator[Item]:
         yield from _partial_in(folder, old_only=True)
     for study in _folders(results / "runs"):
         if study.name not in busy:
-            for folder in (study, *(run for run in _folders(study) if run.name.isdigit())):
+            kept = results / checkpoints.FOLDER / study.name
+            for folder in (study, kept, *(run for run in _folders(study) if run.name.isdigit())):
                 yield from _partial_in(folder, old_only=study.name not in idle)
 
 

@@ -104,8 +104,8 @@ class RunStore:
         names = (key.rpartition("/")[2] for key in self.objects())
         return {int(match[1]) for name in names if (match := _RUN.fullmatch(name))}
 
-    def upload(self, folder: Path, number: int, *, attempts: int = ATTEMPTS) -> None:
-        """Uploads a run folder. The run appears in the store only when it is complete.
+    def upload(self, folder: Path, number: int | str, *, attempts: int = ATTEMPTS) -> str:
+        """Uploads a run folder, which appears in the store when it is whole; returns its archive's SHA-256.
 
         Raises:
             StoreFailed: all attempts failed.
@@ -120,11 +120,12 @@ class RunStore:
                 try:
                     self.store.write(key, archive)
                     self.store.write_json(f"{self.location.folder}/{number}.json", manifest)
-                    return
+                    break
                 except StoreFailed:
                     if not left:
                         raise
                     self._sleep(PAUSE_SECONDS * 2 ** (attempts - 1 - left))
+        return digest
 
     def fetch(self, number: int, to: Path) -> int:
         """Downloads a run to the folder `to` and checks its hash. Returns the number of bytes.
@@ -137,11 +138,16 @@ class RunStore:
             self.store, self.store.read_json(name), to, name=name, below=self.location.folder
         )
 
-    def remove(self, number: int) -> None:
+    def remove(self, number: int | str) -> None:
         """Removes a run. Removes the manifest first, so that no other machine finds an incomplete run."""
         self.store.remove(f"{self.location.folder}/{number}.json")
+        self.remove_others(number, "")
+
+    def remove_others(self, number: int | str, digest: str) -> None:
+        """Removes the archives of a run but the one with this SHA-256."""
+        kept = f"{self.location.folder}/{number}-{digest[:16]}.tar"
         for key in self.objects():
-            if key.startswith(f"{self.location.folder}/{number}-"):
+            if key.startswith(f"{self.location.folder}/{number}-") and key != kept:
                 self.store.remove(key)
 
 

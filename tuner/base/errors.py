@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from tuner.base.words import short_duration
+
 # what people call the usual options
 ALIASES = {
     "lr": "learning_rate",
@@ -26,6 +28,15 @@ class WorkFailed(RuntimeError):
 
 class TrainingFailed(WorkFailed):
     """A run cannot continue (non-finite loss, out of memory). The message names the epoch and the step."""
+
+
+class TrialTooLong(TrainingFailed):
+    """Raised by a `report` callback: the trial has taken longer than the study allows. It is not retried."""
+
+    BEGIN = "longer than"
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(f"{self.BEGIN} {short_duration(limit)}, the study's trial_timeout")
 
 
 class Pruned(Exception):

@@ -34,16 +34,33 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 Report = Callable[[int, Mapping[str, float]], None]
 
 
+def check(report: Report) -> None:
+    """Raises what `report` would raise now. Called between reports by work that can be ended at any time."""
+    ask = getattr(report, "check", None)
+    if ask is not None:
+        ask()
+
+
 class RunFolder:
     """Collects a run's files in `<final>.partial-<pid>` and renames the folder to `final` at the end.
 
     A context manager. A run that ends without `finish` (an unexpected exception, a kill) leaves only the
     partial folder. The next run with the same `final` removes it.
+
+    Args:
+        checkpoint: the trial's checkpoint. The lines of metrics are kept beside it until the run ends, so
+            that a trial that goes on from it has all of them.
+
+    Attributes:
+        before: the lines of metrics that an interrupted trial left. The first `log` of an epoch takes those
+            of earlier epochs over and drops the others.
     """
 
-    def __init__(self, final: Path) -> None:
+    def __init__(self, final: Path, *, checkpoint: Path | None = None) -> None:
         self.final = final
         self.path = final.with_name(f"{final.name}.partial-{os.getpid()}")
+        self.before: list[dict[str, Any]] = []
+        self.metrics_file = (self.path if checkpoint is None else checkpoint.parent) / METRICS
         self._metrics: IO[str] | None = None
 
     def __enter__(self) -> RunFolder:
@@ -51,18 +68,22 @@ class RunFolder:
         for left_over in self.final.parent.glob(f"{self.final.name}.partial-*"):
             shutil.rmtree(left_over, ignore_errors=True)
         self.path.mkdir()
-        self._metrics = (self.path / METRICS).open("a", encoding="utf-8")
+        self.before = read_metrics(self.metrics_file) if self.metrics_file.exists() else []
+        self._metrics = self.metrics_file.open("a", encoding="utf-8")
         return self
 
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         """Appends one line of metrics and flushes it. The line stays even if the tracker fails."""
         assert self._metrics is not None, "RunFolder is used in a with block"
+        if self.before:
+            self.log_anew([line for line in self.before if line.get("epoch", epoch) < epoch])
         self._metrics.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
         self._metrics.flush()
 
     def log_anew(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Writes `lines` in place of the metrics so far."""
         assert self._metrics is not None, "RunFolder is used in a with block"
+        self.before = []
         self._metrics.truncate(0)
         self._metrics.writelines(json.dumps(dict(line)) + "\n" for line in lines)
         self._metrics.flush()
@@ -72,6 +93,8 @@ class RunFolder:
         assert self._metrics is not None, "RunFolder is used in a with block"
         write_json(self.path / RESULT, dict(result))
         self._metrics.close()
+        if self.metrics_file.parent != self.path:
+            shutil.copyfile(self.metrics_file, self.path / METRICS)
         if self.final.exists():
             shutil.rmtree(self.final)
         self.path.replace(self.final)

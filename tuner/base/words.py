@@ -20,6 +20,26 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def short_duration(seconds: float) -> str:
+    """`7200` → "2 h", `95` → "1 min 35 s", `0.5` → "0.5 s"."""
+    if seconds < 10:
+        return f"{seconds:g} s"
+    return re.sub(r" 0 (s|min)$", "", duration(seconds))
+
+
+def seconds(text: str) -> float:
+    """`90`, `90s`, `30m`, `2h`, `1h30m` in seconds.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if not match or not any(match.groups()):
+        raise ValueError(f"expected a duration such as 90s, 30m or 1h30m, got '{text}'")
+    hours, minutes, rest = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + rest
+
+
 def in_words(values: Mapping[str, Any]) -> str:
     """`learning_rate=0.0012, scheduler=cosine`, or "nothing that differs from the defaults"."""
     if not values:

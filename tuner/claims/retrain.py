@@ -79,7 +79,10 @@ def candidates(study: optuna.Study, study_file: StudyFile, results: Path, *, top
     return sorted(found, key=lambda c: (c.violation, sign * c.score, c.number))[:top]
 
 
-RUNS = ("objective", "workload", "on", "max_epochs", "constraints", "resources", "weights", "seed")
+RUNS = (
+    *("objective", "workload", "on", "max_epochs", "constraints", "resources", "weights", "seed"),
+    *("trial_timeout", "grace"),
+)
 
 
 def study_of(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from typing import TYPE_CHECKING, Any
 
+from tuner.base import words
 from tuner.base.command_line import STORAGE_VARIABLE, Help, add_common_options
 from tuner.base.command_line import settings as settings
 
@@ -62,11 +62,10 @@ def storage_url(options: argparse.Namespace) -> str:
 
 def seconds(text: str) -> float:
     """Converts `90`, `90s`, `30m`, `2h` or `1h30m` to seconds."""
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
-    if not match or not any(match.groups()):
-        raise argparse.ArgumentTypeError(f"expected a duration such as 90s, 30m or 1h30m, got '{text}'")
-    hours, minutes, rest = (float(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + rest
+    try:
+        return words.seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def positive(text: str) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.base.errors import InputError
-from tuner.base.words import slug
+from tuner.base.words import seconds, slug
 from tuner.definition import expressions, yaml_source
 from tuner.definition.constraints import Constraint, Hypothesis
 from tuner.definition.parse_space import lines_of, parse_space, read_defaults, read_first
@@ -18,7 +18,7 @@ from tuner.definition.pruner_settings import KINDS as PRUNERS
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.scheduler import Scheduler, read_scheduler
 from tuner.definition.space import Space
-from tuner.definition.study_file import Base, Metric, Resources, StudyFile
+from tuner.definition.study_file import GRACE_SECONDS, Base, Metric, Resources, StudyFile
 from tuner.definition.yaml_source import Section
 
 # the keys in W&B's schema (sweeps 0.3.0)
@@ -38,6 +38,8 @@ TUNER_KEYS = (
         "resources",
         "weights",
         "seed",
+        "trial_timeout",
+        "grace",
         "run",
         "sampler",
         "pruner",
@@ -117,6 +119,8 @@ def parse_study(path: Path) -> StudyFile:
         resources=_resources(own),
         weights=_weights(own),
         seed=own.text("seed"),
+        trial_timeout=_seconds(own, "trial_timeout", None),
+        grace=_seconds(own, "grace", GRACE_SECONDS),
         notes=top.notes,
         run=own.choice("run", RUNS, "first"),
         lines=lines_of(top),
@@ -182,6 +186,20 @@ def _bytes(section: Section, text: str) -> int:
         section.fail("memory", f"expected a size such as 8GiB or 500MB, got {text!r}")
     base = 1024 if match["binary"] else 1000
     return int(float(match["number"]) * base ** " kMGT".index((match["prefix"] or " ").replace("K", "k")))
+
+
+def _seconds(own: Section, key: str, default: Any) -> Any:
+    """A duration: seconds, or words such as 2h."""
+    given = own.get(key, (str, int, float), "a duration such as 90s, 30m or 2h")
+    if given is None:
+        return default
+    try:
+        found = seconds(str(given))
+    except ValueError as error:
+        own.fail(key, str(error))
+    if key == "trial_timeout" and not found:
+        own.fail(key, "expected a duration above 0; without the key there is no limit")
+    return found
 
 
 def _weights(own: Section) -> tuple[str, ...] | None:

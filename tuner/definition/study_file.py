@@ -16,6 +16,8 @@ from tuner.definition.constraints import Constraint, Hypothesis
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.space import Space
 
+GRACE_SECONDS = 30.0
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -92,6 +94,8 @@ class StudyFile:
         resources: what a trial needs.
         weights: patterns of the files in a run folder that only the best trials keep; None: the workload's.
         seed: the parameter that seeds a run, where it has another name than `seed`.
+        trial_timeout: seconds after which a trial is ended and has failed; None: no limit.
+        grace: seconds that a trial has for its next report when the study is to stop.
         notes: what the user should know of how the file was read.
         run: which W&B run counts where a script makes several in one trial.
         lines: line of each parameter in the file, for messages.
@@ -126,6 +130,8 @@ class StudyFile:
     resources: Resources = Resources()
     weights: tuple[str, ...] | None = None
     seed: str | None = None
+    trial_timeout: float | None = None
+    grace: float = GRACE_SECONDS
     notes: tuple[str, ...] = field(default=(), compare=False)
     run: Literal["first", "last", "mean"] = "first"
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)

@@ -67,13 +67,18 @@ class AskedTrial:
         self._runner = runner
         self._running = running
         self.heart = heart
-        self._files = RunFolder(runner.folder(self.number)).__enter__()
+        self._files = RunFolder(runner.folder(self.number), checkpoint=running.checkpoint.files).__enter__()
         write_json(self._files.path / CONFIG, self.config)
 
     @property
     def folder(self) -> Path:
         """Where files of this trial can be put. When it is told as complete or pruned, they are kept."""
         return self._files.final if self.outcome in ("complete", "pruned") else self._files.path
+
+    @property
+    def checkpoint(self) -> Path:
+        """A folder that an interrupted trial leaves to the one that goes on with its configuration."""
+        return self._running.checkpoint.files
 
     def report(self, epoch: int, metrics: Any) -> None:
         """Tells the metrics of an epoch, counted from 0: a dictionary, or the study's metric as a number.

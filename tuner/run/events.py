@@ -20,10 +20,11 @@ class AgentState:
     index: int
     worker: Worker
     started: float
-    doing: str = "starting"  # starting, ready, idle, running, left, refused
+    doing: str = "starting"  # starting, ready, idle, running, left, refused, overdue
     owner: dict[str, Any] | None = None  # of its trials' leases, once it has said so
     refusal: str = ""  # why it cannot work where it is
     number: int | None = None
+    since: float = 0.0  # when its trial began, by the supervisor's clock
     epoch: int | None = None
     value: float | None = None
 

@@ -20,6 +20,7 @@ from tuner.run.executors.choice import open_executor
 from tuner.run.plan import Plan
 from tuner.run.request import Request
 from tuner.run.supervisor import Supervisor
+from tuner.search import stopping
 from tuner.storage import allocate, optuna_private, study_store
 from tuner.storage.access import open_records, storage_errors
 from tuner.storage.records import Records
@@ -163,6 +164,7 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
         on_event=view.event,
         on_tick=lambda: view.tick(supervisor.agents),
         timeout=request.timeout,
+        give_up=lambda number, reason: _give_up(records, study, order.study_file, number, reason),
     )
     try:
         reason = supervisor.run()
@@ -239,6 +241,14 @@ def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: i
         return f"all {points} points tried" if taken >= points else None
     count = allocate.finished(counts, attrs)
     return f"{count} trials finished" if total is not None and count >= total else None
+
+
+def _give_up(records: Records, study: optuna.Study, file: StudyFile, number: int, reason: str) -> None:
+    """Ends a running trial as failed, without another try."""
+    for trial_id, running, _ in records.queue.running(optuna_private.study_id(study)):
+        if running == number:
+            records.give_up(trial_id, {"error": reason})
+    stopping.check(study, records, file)
 
 
 def _put_back(records: Records, study_id: int, killed: list[dict[str, Any]]) -> None:

@@ -17,6 +17,7 @@ from tuner.definition.pruner_settings import PrunerSettings, bracket_budgets, ru
 from tuner.definition.study_file import StudyFile
 from tuner.run.executors.local import clean_main, threads_in_environment
 from tuner.workloads.registry import workload_of
+from tuner.workloads.user_code import named
 from tuner.workloads.workload import Workload
 
 PROBE_EPOCHS = 2
@@ -88,8 +89,11 @@ def timed(workload: Workload, config: Mapping[str, Any], *, inputs: Path | None)
 
     with TemporaryDirectory() as folder:
         run_folder = Path(folder) / "results" / "runs" / "probe" / "0"
+        checkpoint = Path(folder) / "checkpoint" / "files"
+        checkpoint.mkdir(parents=True)
+        optional = named(workload.run, checkpoint=checkpoint)
         try:
-            workload.run(config, report, run_folder=run_folder, inputs=inputs)
+            workload.run(config, report, run_folder=run_folder, inputs=inputs, **optional)
         except Pruned:
             pass
         except Exception:

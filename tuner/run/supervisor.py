@@ -17,11 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tuner.base.errors import TrialTooLong
 from tuner.run.agent.order import Order
 from tuner.run.events import AgentState, Event
 from tuner.run.executors.protocol import Executor
 
 POLL_SECONDS = 0.2
+END_SECONDS = 15.0  # that an agent has, beside the grace time, to end its script and say so
 MAX_DEATHS = 5  # of agents for each agent there may be, with no trial ended between: the next would die, too
 
 
@@ -34,6 +36,8 @@ class Supervisor:
         on_event: told what happens; called from `run`.
         on_tick: called a few times a second, to redraw.
         timeout: seconds after which the agents are asked to stop; None never.
+        give_up: told the number of a trial that has failed, and why: its agent is about to be ended, as it
+            has not ended the trial itself.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Supervisor:
         on_event: Callable[[Event], None] = lambda event: None,
         on_tick: Callable[[], None] = lambda: None,
         timeout: float | None = None,
+        give_up: Callable[[int, str], None] = lambda number, reason: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._order = order
@@ -52,13 +57,15 @@ class Supervisor:
         self._wanted = sys.maxsize if agents is None else agents
         self._on_event = on_event
         self._on_tick = on_tick
+        self._give_up = give_up
         self._clock = clock
         self._deadline = None if timeout is None else clock() + timeout
         self._deaths = 0  # since a trial ended
         self._interrupts = 0
         self._told_to_wait = False
         self._refused: set[int] = set()  # agents that cannot work where they are: not started again
-        self._asked = 0
+        self._asked = 0  # 1: the agents were asked to stop, 2: they were ended
+        self._asked_at = 0.0
         self.agents: list[AgentState] = []
         self.killed: list[dict[str, Any]] = []  # owners of leases: agents that were stopped at once
         self.reason = ""
@@ -102,8 +109,9 @@ class Supervisor:
             self._stop("time is up")
         if self._interrupts and self._asked == 0:
             self._stop("stopped by you")
-        if self._interrupts > 1 and self._asked == 1:
+        if self._asked == 1 and (self._interrupts > 1 or self._clock() > self._asked_at + self._patience):
             self._kill()
+        self._end_overdue()
         if not self.reason:
             self._fill()
         self._on_tick()
@@ -116,6 +124,7 @@ class Supervisor:
                 state.owner = message.get("owner", state.owner)
             case "start":
                 state.doing, state.number, state.epoch, state.value = "running", message["number"], None, None
+                state.since = self._clock()
             case "epoch":
                 state.epoch, state.value = message["epoch"], message["value"]
             case "end":
@@ -140,7 +149,7 @@ class Supervisor:
             self.killed.append(state.owner)
         if state.doing == "refused":
             self._go_without(state)
-        if state.doing in ("left", "refused") or self._interrupts > 1:
+        if state.doing in ("left", "refused", "overdue") or self._asked == 2:
             return
         self._deaths += 1
         self._on_event(Event("died", state.index, {"number": state.number, "how": how}))
@@ -185,14 +194,34 @@ class Supervisor:
         self._interrupts += 1
 
     def _stop(self, reason: str) -> None:
-        """Asks every agent to finish its epoch, put its trial back and leave."""
+        """Asks every agent to finish its epoch, put its trial back and leave; after a time ends it."""
         if self._asked:
             return
-        self._asked = 1
+        self._asked, self._asked_at = 1, self._clock()
         self.reason = self.reason or reason
-        self._on_event(Event("stopping", -1, {"reason": reason}))
+        self._on_event(Event("stopping", -1, {"reason": reason, "grace": self._order.study_file.grace}))
         for state in self.agents:
             state.worker.stop()
+
+    @property
+    def _patience(self) -> float:
+        """Seconds for an agent that is to end its trial; most do so at the next report."""
+        return self._order.study_file.grace + END_SECONDS
+
+    def _end_overdue(self) -> None:
+        """Ends each agent whose trial is past its limit and neither reports nor can be ended by the agent."""
+        limit = self._order.study_file.trial_timeout
+        if limit is None:
+            return
+        for state in self.agents:
+            overdue = self._clock() > state.since + limit + self._patience
+            if overdue and state.doing == "running" and state.number is not None:
+                state.doing = "overdue"
+                reason = str(TrialTooLong(limit))
+                self._give_up(state.number, reason)  # first: an agent that has died has its trial retried
+                state.worker.kill()
+                content = {"number": state.number, "outcome": "failed", "value": None, "message": reason}
+                self._on_event(Event("end", state.index, content))
 
     def _kill(self) -> None:
         """Ends every agent at once, with the programs it may have started."""

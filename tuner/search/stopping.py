@@ -9,6 +9,7 @@ from datetime import datetime
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.base.errors import TrialTooLong
 from tuner.definition.study_file import StudyFile
 from tuner.storage import optuna_private
 from tuner.storage.allocate import STOPPED, TARGET
@@ -45,7 +46,7 @@ def failures(trials: Sequence[FrozenTrial]) -> str | None:
             break
         errors.append(str(trial.user_attrs.get("error", "")))
     same = [error for error in errors[:SAME_FAILURES] if _kind(error) == _kind(errors[0])]
-    if len(same) >= SAME_FAILURES:
+    if len(same) >= SAME_FAILURES and not errors[0].startswith(TrialTooLong.BEGIN):  # others may be faster
         return f"{SAME_FAILURES} trials in a row failed alike: {errors[0]}"
     if len(errors) >= ANY_FAILURES:
         return f"{ANY_FAILURES} trials in a row failed, the last with: {errors[0]}"

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import TrialState
 from rich.console import Console
 
-from tuner.base.words import duration
+from tuner.base.words import duration, short_duration
 from tuner.definition.study_file import StudyFile
 from tuner.run.events import AgentState, Event
 from tuner.search import ranking
@@ -76,7 +76,11 @@ class PlainView:
                     self._unstored_said = True
                     self.say(f"a run folder could not be uploaded yet: {content['reason']}")
             case "stopping":
-                self.say(f"{content['reason']}: agents finish their epoch; the next Ctrl-C ends them at once")
+                grace = short_duration(content["grace"])
+                self.say(
+                    f"{content['reason']}: agents finish their epoch if it takes no more than {grace}; "
+                    "the next Ctrl-C ends them at once"
+                )
 
     def tick(self, agents: Sequence[AgentState]) -> None:
         self._agents = agents

@@ -19,6 +19,7 @@ from tuner.storage.locks import StorageLock
 LEASE = "lease"  # user attribute: the process that runs the trial
 GRID_POINT = "grid_point"  # user attribute: index of the trial's point in a grid
 RETRY_OF = "retry_of"  # user attribute: number of the trial whose agent died
+CHECKPOINT = "checkpoint"  # user attribute: name of the trial's checkpoint, which its retries take over
 RETRIES = "retries"  # user attribute: how often the configuration was queued again
 OUTSIDE = "outside"  # user attribute: why the trial does not fit the study since the study was changed
 RAN_WITH = "ran_with"  # user attribute of such a trial: its configuration, in the terms of the study file

@@ -31,6 +31,7 @@ from tuner.storage.optuna_private import (
     transaction,
 )
 from tuner.storage.queue import (
+    CHECKPOINT,
     GRID_POINT,
     LEASE,
     NOT_COUNTED,
@@ -189,7 +190,7 @@ class SqlQueue:
             tried = int(trial.user_attrs.get(RETRIES, 0))
             if fixed is None or tried >= retries:
                 return None
-            kept = {key: trial.user_attrs[key] for key in (GRID_POINT,) if key in trial.user_attrs}
+            kept = {key: trial.user_attrs[key] for key in (GRID_POINT, CHECKPOINT) if key in trial.user_attrs}
             attrs = {**kept, RETRY_OF: trial.number, RETRIES: tried + 1}
             return self._enqueue(session, row.study_id, fixed, attrs)
 

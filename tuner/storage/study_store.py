@@ -292,7 +292,7 @@ class ChangedStudy(InputError):
 
 
 def set_aside(records: Records, name: str, results: Path, *, now: datetime | None = None) -> str | None:
-    """Renames a study, its run folders and its W&B runs, so that a new study can have the name.
+    """Renames a study, its run folders, checkpoints and W&B runs, so that a new study can have the name.
 
     Also renames the studies that trained its best trials again: they belong to the old study.
 
@@ -318,7 +318,7 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
                 )
         for each, study_id in ids.items():
             kept = f"{each}@{mark}"
-            for kind in ("runs", "wandb"):
+            for kind in ("runs", "wandb", "checkpoints"):
                 folder = results / kind / each
                 if folder.exists():
                     folder.rename(results / kind / kept)

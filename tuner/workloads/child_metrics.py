@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
@@ -99,6 +100,32 @@ class History:
                 self._close(run)
         rows, self.complete = self.complete, []
         return rows
+
+    def go_on(self, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+        """Puts what an interrupted run logged before what this run has logged so far.
+
+        Keeps those `rows` that this run does not repeat: with a smaller `epoch` than its first row
+        with the objective, or, where it logs no epoch, a smaller step than its first row. A run whose
+        steps begin at 0 goes on after the last row.
+
+        Returns:
+            how many of `rows`, from the first, are kept, and what is added to the steps of this run.
+        """
+        mine = [*self.complete, *self._open.values()]
+        epoch = next((row.data.get("epoch") for row in mine if row.iteration == 0), None)
+        step = min((row.step for row in mine), default=0)
+        key, begin = ("epoch", epoch) if is_finite(epoch) else ("_step", step or math.inf)
+        rows = list(takewhile(lambda row: is_finite(row[key]) and row[key] < begin, rows))
+        values = [row[self.objective] for row in rows if is_finite(row.get(self.objective))]
+        self.values[:0] = values
+        for row in mine:
+            row.iteration = None if row.iteration is None else row.iteration + len(values)
+        earlier = {
+            name: value for row in rows for name, value in row.items() if name not in ("_step", "epoch")
+        }
+        self.summary = {**earlier, **self.summary}
+        last = max((int(row["_step"]) for row in rows), default=-1)
+        return len(rows), 0 if step > last else last + 1
 
     def begin_again(self, run: str) -> None:
         """The run was finished and is begun again under its id: its steps start from 0."""

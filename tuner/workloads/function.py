@@ -7,6 +7,7 @@ The function takes the configuration and, where it names them, more:
 | `config` (the first) | the configuration, a nested dictionary |
 | `report` (the second) | `report(epoch from 0, metrics or a number)`, called once an epoch; it may end it |
 | `run_folder` | a folder for the trial's files, kept with it |
+| `checkpoint` | a folder from which an interrupted trial goes on; the same as `report.checkpoint` |
 
 It returns a dictionary of metrics, or a number, which is the study's metric. The attribute `defaults` of the
 function, a dictionary, is the configuration that a study tries first.
@@ -62,14 +63,23 @@ class FunctionWorkload(Workload):
         return found
 
     def run(
-        self, config: Mapping[str, Any], report: Report, *, run_folder: Path, inputs: Path | None
+        self,
+        config: Mapping[str, Any],
+        report: Report,
+        *,
+        run_folder: Path,
+        inputs: Path | None,
+        checkpoint: Path | None,
     ) -> Mapping[str, float]:
         folder = wandb_folder(run_folder.resolve().parents[2], self.file.name)
         if self.wandb != "off":
             folder.mkdir(parents=True, exist_ok=True)  # where there is none, W&B takes another
         variables = {"WANDB_MODE": MODES[self.wandb], "WANDB_RUN_GROUP": self.file.name, **places(folder)}
         with _in_environment(variables, without=INHERITED):
-            return call(self.function, config, report, run_folder=run_folder, metric=self.file.metric.name)
+            metric = self.file.metric.name
+            return call(
+                self.function, config, report, run_folder=run_folder, checkpoint=checkpoint, metric=metric
+            )
 
     @cached_property
     def function(self) -> Callable[..., Any]:
@@ -88,7 +98,13 @@ class FunctionWorkload(Workload):
 
 
 def call(
-    function: Callable[..., Any], config: Mapping[str, Any], report: Report, *, run_folder: Path, metric: str
+    function: Callable[..., Any],
+    config: Mapping[str, Any],
+    report: Report,
+    *,
+    run_folder: Path,
+    metric: str,
+    checkpoint: Path | None = None,
 ) -> dict[str, float]:
     """Calls a function for one trial, writes its run folder and returns its metrics.
 
@@ -96,24 +112,37 @@ def call(
         InputError: it returned neither metrics nor a number.
         Exception: whatever the function or `report` raised.
     """
-    last: dict[str, float] = {}
-    with RunFolder(run_folder) as folder:
+    with RunFolder(run_folder, checkpoint=checkpoint) as folder:
         write_json(folder.path / CONFIG, dict(config))
-
-        def logged(epoch: int, metrics: Any) -> None:
-            found = as_metrics(metrics, metric)
-            last.update(found)
-            folder.log(epoch, found)
-            report(epoch, found)
-
+        logged = FunctionReport(report, folder, metric, checkpoint)
+        optional = named(function, run_folder=folder.path, checkpoint=checkpoint)
         try:
-            returned = function(*arguments(function, config, logged), **named(function, folder.path))
+            returned = function(*arguments(function, config, logged), **optional)
         except Pruned:
-            folder.finish({"state": "pruned", "metrics": last})
+            folder.finish({"state": "pruned", "metrics": logged.last})
             raise
-        found = {**last, **as_metrics(returned, metric)}
+        found = {**logged.last, **as_metrics(returned, metric)}
         folder.finish({"state": "complete", "metrics": found})
     return found
+
+
+class FunctionReport:
+    """The `report` that a function calls once an epoch.
+
+    Attributes:
+        checkpoint: the trial's checkpoint folder.
+    """
+
+    def __init__(self, report: Report, folder: RunFolder, metric: str, checkpoint: Path | None) -> None:
+        self.checkpoint = checkpoint
+        self.last: dict[str, float] = {}
+        self._report, self._folder, self._metric = report, folder, metric
+
+    def __call__(self, epoch: int, metrics: Any) -> None:
+        found = as_metrics(metrics, self._metric)
+        self.last.update(found)
+        self._folder.log(epoch, found)
+        self._report(epoch, found)
 
 
 @contextlib.contextmanager

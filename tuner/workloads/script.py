@@ -45,9 +45,16 @@ class ScriptWorkload(Workload):
         return {} if name is None else {name: seed}
 
     def run(
-        self, config: Mapping[str, Any], report: Report, *, run_folder: Path, inputs: Path | None
+        self,
+        config: Mapping[str, Any],
+        report: Report,
+        *,
+        run_folder: Path,
+        inputs: Path | None,
+        checkpoint: Path | None,
     ) -> Mapping[str, float]:
-        return script_of(self.file, wandb=self.wandb)(config, report, run_folder=run_folder)
+        script = script_of(self.file, wandb=self.wandb)
+        return script(config, report, run_folder=run_folder, checkpoint=checkpoint)
 
     @property
     def _program(self) -> Path | None:

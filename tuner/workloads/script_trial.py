@@ -9,18 +9,20 @@ go online; `tuner sync` uploads it. Nothing that the script says is written with
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from tuner.base.errors import Pruned, TrainingFailed, nearest
+from tuner.base.errors import Pruned, TrainingFailed, TrialTooLong, nearest
 from tuner.base.files import write_json
-from tuner.base.run_folder import CONFIG, METRICS, Report, RunFolder, read_metrics
+from tuner.base.run_folder import CONFIG, Report, RunFolder, check, read_metrics
 from tuner.base.wandb_files import wandb_folder
 from tuner.workloads import child_process, macros
 from tuner.workloads.child_metrics import Counts, History, LoggedRun, Stream, is_finite
@@ -66,13 +68,21 @@ class Script:
     grace: float = child_process.GRACE_SECONDS
     variables: Mapping[str, str] = field(default_factory=dict)
 
-    def __call__(self, config: Mapping[str, Any], report: Report, *, run_folder: Path) -> dict[str, float]:
+    def __call__(
+        self,
+        config: Mapping[str, Any],
+        report: Report,
+        *,
+        run_folder: Path,
+        checkpoint: Path | None = None,
+    ) -> dict[str, float]:
         """Runs the script to its end.
 
         Args:
             report: called with the number of values of the metric so far (from 0) and all numbers logged so
                 far, as soon as a new value comes. What it raises ends the script.
             run_folder: the trial's final folder, `<results>/runs/<study>/<number>`.
+            checkpoint: the trial's checkpoint, `$TUNER_CHECKPOINT_DIR`.
 
         Returns:
             The last value of everything logged; of the metric the best, which W&B's Bayes search takes too.
@@ -81,13 +91,17 @@ class Script:
             Pruned: from `report`; the folder is kept, its state "pruned".
             TrainingFailed: the script failed, or never logged the metric; the folder is kept.
         """
-        with RunFolder(run_folder) as kept, TemporaryDirectory(prefix="tuner-trial-") as scratch:
-            run = _Run(self, dict(config), run_folder, kept, Path(scratch))
+        files = RunFolder(run_folder, checkpoint=checkpoint)
+        with files as kept, TemporaryDirectory(prefix="tuner-trial-") as scratch:
+            run = _Run(self, dict(config), run_folder, kept, Path(scratch), checkpoint)
             run.prepare()
             try:
                 status = run.follow(report)
             except Pruned:
                 run.finish("pruned")
+                raise
+            except TrialTooLong as error:
+                run.finish("failed", error=str(error))
                 raise
             problem = run.problem(status)
             run.finish("failed" if problem else "complete", error=problem)
@@ -111,11 +125,19 @@ class _Run:
     """One trial of an external program, from its files to its result."""
 
     def __init__(
-        self, script: Script, config: dict[str, Any], final: Path, kept: RunFolder, scratch: Path
+        self,
+        script: Script,
+        config: dict[str, Any],
+        final: Path,
+        kept: RunFolder,
+        scratch: Path,
+        checkpoint: Path | None,
     ) -> None:
         self.script = script
         self.config = config
         self.kept = kept
+        self.before = kept.before  # rows of an interrupted run, which this one goes on from
+        self.shift = 0  # of the steps of this run, by what came before
         self.scratch = scratch
         self.path = kept.path.resolve()
         self.wandb = wandb_folder(script.results or final.resolve().parents[2], script.study)
@@ -135,7 +157,7 @@ class _Run:
             run_folder=self.path,
             scratch=scratch,
             modules=script.module_folders(),
-            more=script.variables,
+            more={**_checkpoint_variables(checkpoint, self.before), **script.variables},
         )
         self.stream = Stream(
             scratch / EVENTS,
@@ -179,9 +201,16 @@ class _Run:
                 while self.status is None:
                     self.status = child.wait(POLL_SECONDS)
                     self._pass_on(report)
+                    if self.status is None:
+                        check(report)
             except Pruned:
                 self.status = child.stop()
                 self._pass_on(None)
+                raise
+            except Exception:
+                self.status = child.stop(signal.SIGINT)
+                with contextlib.suppress(Exception):  # what it reported meanwhile counts, if it goes on
+                    self._pass_on(_quiet(report))
                 raise
             finally:
                 self._keep_rows(all_of_it=True)
@@ -191,18 +220,28 @@ class _Run:
     def _pass_on(self, report: Report | None) -> None:
         """Reads what the script logged since the last time; without `report` it is only kept."""
         for summary in self.stream.read(all_of_it=self.status is not None):
+            self._go_on()
             if report is not None:
                 report(self.stream.history.iterations - 1, _numbers(summary))
         self._keep_rows()
 
     def _keep_rows(self, *, all_of_it: bool = False) -> None:
         """Writes rows that are complete: of the run that counts to `metrics.jsonl`, of others beside it."""
-        for row in _rows(self.stream.history, all_of_it=all_of_it):
-            self.kept.log(row.pop("epoch"), row)
+        if all_of_it:
+            self._go_on()
+        if not self.kept.before:  # else the first value of the metric will tell where this run goes on
+            for row in _rows(self.stream.history, all_of_it=all_of_it, shift=self.shift):
+                self.kept.log(row.pop("epoch"), row)
         for run in self.stream.others:
             if rows := _rows(run.history, all_of_it=all_of_it):
                 with self._rows_of(run).open("a", encoding="utf-8") as file:
                     file.writelines(json.dumps(row) + "\n" for row in rows)
+
+    def _go_on(self) -> None:
+        """Puts the rows of the interrupted run before those of this one, once."""
+        if before := self.kept.before:
+            count, self.shift = self.stream.history.go_on(before)
+            self.kept.log_anew(before[:count])
 
     def _settle(self) -> None:
         """Where another run than the first turns out to count, its rows take the place of that one's."""
@@ -211,7 +250,7 @@ class _Run:
         if chosen is None:
             return
         if before is not None:
-            self._rows_of(before).write_bytes((self.path / METRICS).read_bytes())
+            self._rows_of(before).write_bytes(self.kept.metrics_file.read_bytes())
         theirs = self._rows_of(chosen)
         self.kept.log_anew(read_metrics(theirs) if theirs.exists() else [])
         theirs.unlink(missing_ok=True)
@@ -287,6 +326,8 @@ class _Run:
             (self.path / name).unlink(missing_ok=True)
         best = self._best(self.stream.history)
         folders = dict.fromkeys(run.folder for run in self.stream.runs.values() if run.folder)
+        if self.before:
+            folders = {}  # they lack what came before: `tuner sync` makes one run of all rows
         result = {
             "state": state,
             "metrics": self.metrics(),
@@ -306,12 +347,31 @@ class _Run:
         self.kept.finish(result)
 
 
-def _rows(history: History, *, all_of_it: bool) -> list[dict[str, Any]]:
+def _checkpoint_variables(checkpoint: Path | None, before: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What a script is told of its checkpoint; `before`: the rows of the run that it goes on from."""
+    found = {} if checkpoint is None else {"TUNER_CHECKPOINT_DIR": str(checkpoint)}
+    if before:
+        step = max(int(row["_step"]) for row in before) + 1
+        found |= {"WANDB_RESUME": "allow", "TUNER_RESUMED_STEP": str(step)}
+    return found
+
+
+def _quiet(report: Report) -> Report:
+    """`report` for a trial that has been stopped already."""
+
+    def told(epoch: int, metrics: Mapping[str, float]) -> None:
+        with contextlib.suppress(Exception):
+            report(epoch, metrics)
+
+    return told
+
+
+def _rows(history: History, *, all_of_it: bool, shift: int = 0) -> list[dict[str, Any]]:
     """The rows that became complete, as lines of `metrics.jsonl`."""
     return [
         {
             "epoch": history.iterations if row.iteration is None else row.iteration,
-            "_step": row.step,
+            "_step": row.step + shift,
             **row.data,
         }
         for row in history.take_complete(all_of_it=all_of_it)

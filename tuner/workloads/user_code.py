@@ -20,7 +20,7 @@ from typing import Any
 from tuner.base.errors import InputError
 
 PACKAGES = str(Path(__file__).resolve().parents[2])  # where a process that looks at a function finds this one
-OPTIONAL = ("run_folder",)
+OPTIONAL = ("run_folder", "checkpoint")
 
 
 def load_function(name: str, *, folder: Path) -> Callable[..., Any]:
@@ -79,8 +79,10 @@ def arguments(
     return (config, report) if takes_report else (config,)
 
 
-def named(function: Callable[..., Any], run_folder: Path) -> dict[str, Any]:
-    return {"run_folder": run_folder} if "run_folder" in inspect.signature(function).parameters else {}
+def named(function: Callable[..., Any], **offered: Any) -> dict[str, Any]:
+    """Those of the arguments `offered` that a function names as parameters."""
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in offered.items() if name in parameters}
 
 
 def answer(name: str, folder: str, to: str) -> None:

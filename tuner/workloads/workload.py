@@ -5,8 +5,8 @@ study file in the process that starts the study and is pickled to the agents. A 
 subclass: it defines `run`, and those of the other answers that differ.
 
     class Sorting(Workload):
-        def run(self, config, report, *, run_folder, inputs):
-            with RunFolder(run_folder) as folder: ...
+        def run(self, config, report, *, run_folder, inputs, checkpoint):
+            with RunFolder(run_folder, checkpoint=checkpoint) as folder: ...
             return {"seconds": 1.5}
 
 A study file names it: `tuner: {workload: "package.module:Sorting"}`.
@@ -130,14 +130,25 @@ class Workload:
     # -- the trial, in an agent
 
     def run(
-        self, config: Mapping[str, Any], report: Report, *, run_folder: Path, inputs: Path | None
+        self,
+        config: Mapping[str, Any],
+        report: Report,
+        *,
+        run_folder: Path,
+        inputs: Path | None,
+        checkpoint: Path | None,
     ) -> Mapping[str, float]:
         """Runs one configuration, leaves its run folder and returns its metrics.
 
         Args:
-            report: told `(epoch from 0, metrics)` after each epoch. What it raises must be let through.
+            report: told `(epoch from 0, metrics)` after each epoch. What it raises must be let through. Work
+                that can be ended between reports calls `run_folder.check(report)` now and then.
             run_folder: the trial's final folder, to be written whole or not at all (`RunFolder`).
             inputs: `Inputs.folder` on the machine that this runs on.
+            checkpoint: a folder to write to now and then, file by file beside and renamed. If there is
+                anything in it, an interrupted trial of this configuration left it: go on from there, with
+                the epoch that comes next. None: there is no such folder. A class whose `run` does not name
+                `checkpoint` is not given it.
 
         Raises:
             Pruned: from `report`.

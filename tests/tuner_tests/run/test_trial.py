@@ -11,6 +11,7 @@ import optuna
 import pytest
 from optuna.trial import Trial, TrialState
 
+from tuner.artifacts.checkpoints import Checkpoints
 from tuner.base.errors import InputError, Pruned
 from tuner.definition.study_file import StudyFile
 from tuner.run.agent.trial import Ended, TrialRunner
@@ -60,6 +61,7 @@ def run_one(
             pruner=pruners.make(study_file.pruner, study_file.name),
             tracker=open_tracker("off", study_name=study_file.name, results=tmp_path),
             runs=tmp_path / "results" / "runs" / study_file.name,
+            checkpoints=Checkpoints(tmp_path / "results" / "checkpoints" / study_file.name),
             base={},
             overrides=overrides,
             stopping=stopping,

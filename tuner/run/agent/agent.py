@@ -31,7 +31,7 @@ from tuner.storage.allocate import Done, Wait
 def main(order: Order, connection: Connection) -> None:
     """Runs an agent to its end and says why it left; the entry point of its process."""
     os.setsid()  # Ctrl-C reaches the supervisor alone, which decides what its agents do
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the scripts of trials would inherit
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     link = Link(connection)
     signal.signal(signal.SIGTERM, lambda *_: link.stop())

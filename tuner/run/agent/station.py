@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
-from tuner.artifacts import run_store, weights
+from tuner.artifacts import checkpoints, run_store, weights
 from tuner.base.errors import WorkFailed
 from tuner.run.agent import arrival
 from tuner.run.agent.order import Order
@@ -87,6 +87,9 @@ class Station:
             pruner=pruners.make(order.pruner, study_file.name),
             tracker=order.tracker,
             runs=order.results / "runs" / study_file.name,
+            checkpoints=checkpoints.Checkpoints(
+                order.results / checkpoints.FOLDER / study_file.name, order.artifacts, unstored
+            ),
             base=order.base,
             overrides=order.overrides,
             stopping=stopping,

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import Trial, TrialState
 
-from tuner.base.errors import InputError, Pruned, nearest
+from tuner.artifacts.checkpoints import Checkpoint, Checkpoints
+from tuner.base.errors import InputError, Pruned, TrialTooLong, nearest
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import RESULT, TRIAL
 from tuner.definition.study_file import StudyFile
@@ -25,8 +26,10 @@ from tuner.storage import optuna_private
 from tuner.storage.access import storage_errors
 from tuner.storage.buffered import GivenAway
 from tuner.storage.outage import is_storage_error
+from tuner.storage.queue import CHECKPOINT
 from tuner.storage.records import Records
 from tuner.tracking.tracker import RunTracker, Tracker
+from tuner.workloads.user_code import named
 from tuner.workloads.workload import Workload
 
 WRITE_SECONDS = 1.0  # reports are written together, at most this often; rungs are judged on every report
@@ -60,6 +63,7 @@ class Running:
     run: RunTracker
     report: _Reporter
     started: float
+    checkpoint: Checkpoint
 
 
 @dataclass
@@ -68,6 +72,7 @@ class TrialRunner:
 
     Attributes:
         runs: the study's folder of run folders, `results/runs/<study>`.
+        checkpoints: the study's checkpoints.
         base: values that hold where the space does not say otherwise.
         overrides: values that hold whatever the space says (`--set`).
         stopping: asked at each report; True puts the trial back.
@@ -84,6 +89,7 @@ class TrialRunner:
     pruner: Pruner
     tracker: Tracker
     runs: Path
+    checkpoints: Checkpoints
     base: Mapping[str, Any]
     overrides: Mapping[str, Any]
     stopping: Callable[[], bool]
@@ -102,10 +108,11 @@ class TrialRunner:
         with storage_errors(str(self.study.study_name)):
             try:
                 running = self.begin(trial)
-                folder = self.folder(trial.number)
+                folder, work = self.folder(trial.number), self.workload.run
+                optional = named(work, checkpoint=running.checkpoint.files)
                 try:
-                    found = self.workload.run(
-                        running.config, running.report, run_folder=folder, inputs=self.inputs
+                    found = work(
+                        running.config, running.report, run_folder=folder, inputs=self.inputs, **optional
                     )
                     metrics = dict(found)
                     values = self.values(metrics)
@@ -128,8 +135,11 @@ class TrialRunner:
             InputError: `requires` leaves no configuration.
         """
         config = self._configuration(trial)
+        attributes = self.records.get_trial(optuna_private.trial_id(trial)).user_attrs
+        checkpoint = self.checkpoints.open(attributes[CHECKPOINT])
         run = self.tracker.start(trial.number, config, f"{self.study.study_name}-{trial.number}")
-        return Running(trial, config, run, _Reporter(self, trial, run), time.monotonic())
+        report = _Reporter(self, trial, run, checkpoint)
+        return Running(trial, config, run, report, time.monotonic(), checkpoint)
 
     def complete(self, running: Running, metrics: Mapping[str, float], values: list[float]) -> Ended:
         """Ends a trial that ran to its end. `values` of the objectives: `self.values(metrics)`."""
@@ -146,6 +156,7 @@ class TrialRunner:
         cause = report.raised or error  # an objective may have wrapped what `report` raised
         if isinstance(cause, PutBack):
             run.finish("failed", {"put_back": True})
+            running.checkpoint.upload()  # before another agent may take the trial
             self.records.release(optuna_private.trial_id(trial))
             return Ended(trial.number, "put back")
         if isinstance(cause, GivenAway):
@@ -181,8 +192,9 @@ class TrialRunner:
         return found
 
     def _finish(self, running: Running, ended: Ended) -> Ended:
-        """Ends the W&B run of a trial that has ended."""
+        """Ends the W&B run of a trial that has ended, and removes its checkpoint."""
         outcome = ended.outcome
+        running.checkpoint.remove()
         running.run.finish(
             "complete" if outcome == "complete" else "pruned" if outcome == "pruned" else "failed",
             {
@@ -202,6 +214,8 @@ class TrialRunner:
             violated = space.violated(config)
             if not violated:
                 trial.set_user_attr("config_hash", _hash(config))
+                if CHECKPOINT not in trial.user_attrs:
+                    trial.set_user_attr(CHECKPOINT, self.checkpoints.new_name(trial.number))
                 self.records.flush(optuna_private.trial_id(trial))
                 return config
             self.records.discard_params(optuna_private.trial_id(trial))
@@ -271,11 +285,14 @@ class TrialRunner:
 class _Reporter:
     """The `report` that an objective calls once an epoch; `raised` remembers why it ended the run."""
 
-    def __init__(self, runner: TrialRunner, trial: Trial, run: RunTracker) -> None:
+    def __init__(self, runner: TrialRunner, trial: Trial, run: RunTracker, checkpoint: Checkpoint) -> None:
         self._runner = runner
         self._trial = trial
         self._run = run
-        self._written = time.monotonic()
+        self._checkpoint = checkpoint
+        self._began = self._written = time.monotonic()
+        self._asked: float | None = None  # when `check` first saw that the trial should stop
+        self._first = True
         self.last: dict[str, float] = {}
         self.raised: BaseException | None = None
 
@@ -286,28 +303,61 @@ class _Reporter:
             self.raised = error
             raise
 
+    def check(self) -> None:
+        """Asked between reports; a trial that should stop has the grace time for its next report."""
+        try:
+            self._check_lost()
+            self._check_time()
+            now = time.monotonic()
+            if self._runner.stopping():
+                self._asked = self._asked or now
+                if now - self._asked >= self._runner.study_file.grace:
+                    raise PutBack
+        except BaseException as error:
+            self.raised = error
+            raise
+
     def _report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         runner, trial = self._runner, self._trial
-        self.last.update(metrics)
-        value = metrics.get(runner.study_file.objectives[0].name)
-        if value is not None:
-            runner.records.set_trial_intermediate_value(
-                optuna_private.trial_id(trial), epoch + 1, float(value)
-            )
-        self._run.log(epoch, metrics)
-        runner.on_epoch(trial.number, epoch, None if value is None else float(value))
-        if runner.lost():
-            raise GivenAway(f"trial {trial.number} was given away")
+        if self._first:
+            self._first = False
+            for before, reported in self._checkpoint.reports_before(epoch).items():
+                self._tell(before, reported)
+        value = self._tell(epoch, metrics)
+        runner.on_epoch(trial.number, epoch, value)
+        self._check_lost()
+        self._checkpoint.report(epoch, metrics)
         if runner.length is not None and epoch + 1 >= runner.length:
             return  # it has cost everything already: let it finish
         if runner.stopping():
             raise PutBack
+        self._check_time()
         if time.monotonic() - self._written > WRITE_SECONDS:
             with storage_errors(runner.study.study_name):
                 runner.records.flush(optuna_private.trial_id(trial))
             self._written = time.monotonic()
         if value is not None and runner.pruner.should_prune(runner.study, trial):
             raise Pruned(runner.pruner.explain(runner.study, trial))
+
+    def _tell(self, epoch: int, metrics: Mapping[str, float]) -> float | None:
+        """Tells storage and W&B what an epoch gave; returns the metric."""
+        self.last.update(metrics)
+        value = metrics.get(self._runner.study_file.objectives[0].name)
+        if value is not None:
+            self._runner.records.set_trial_intermediate_value(
+                optuna_private.trial_id(self._trial), epoch + 1, float(value)
+            )
+        self._run.log(epoch, metrics)
+        return None if value is None else float(value)
+
+    def _check_lost(self) -> None:
+        if self._runner.lost():
+            raise GivenAway(f"trial {self._trial.number} was given away")
+
+    def _check_time(self) -> None:
+        limit = self._runner.study_file.trial_timeout
+        if limit is not None and time.monotonic() - self._began > limit:
+            raise TrialTooLong(limit)
 
 
 def _measured(folder: Path, names: Sequence[str]) -> dict[str, Any]:

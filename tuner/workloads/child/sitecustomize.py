@@ -38,6 +38,7 @@ MODE = os.environ.get("TUNER_WANDB_MODE", "offline")  # online, offline or disab
 FOLDER = os.environ.get("TUNER_WANDB_DIR", "")
 SWEEP = os.environ.get("TUNER_SWEEP_ID", "")
 RUN = os.environ.get("TUNER_RUN_ID", "")  # the id of the trial's first run
+RESUMED = os.environ.get("TUNER_RESUMED_STEP", "")  # set where the trial goes on from a checkpoint
 
 LARGEST_WHOLE = 2**63 - 1
 DEEPEST = 16  # levels of nested values
@@ -190,6 +191,8 @@ def patch_init(module: Any, events: Events) -> Any:
             listen_to_disabled(run, events)
         elif TRIAL.isdigit():
             note(events, run, {"number": int(TRIAL)})
+        if RESUMED.isdigit() and not disabled and not run.resumed:
+            mark_resumed(run, int(RESUMED))
         end_in_order(run, events)
 
     @functools.wraps(original)
@@ -208,6 +211,12 @@ def patch_init(module: Any, events: Events) -> Any:
         return run
 
     module.init = init
+
+
+def mark_resumed(run: Any, step: int) -> None:
+    """W&B needs a server to know that a run is resumed; here `resumed` and `starting_step` are set."""
+    run._settings.resumed = True
+    run._starting_step = step
 
 
 def asked_mode(module: Any, given: Any) -> Any:

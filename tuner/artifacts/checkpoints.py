@@ -1,0 +1,174 @@
+"""Checkpoints: one folder a configuration, from which a trial that was interrupted goes on.
+
+`results/checkpoints/<study>/<name>` belongs to one trial and to the trials that repeat it after its agent
+died. The name is an attribute of the trial with a random end: neither a trial with an equal configuration nor
+a study of the same name in another storage finds the folder. It holds
+
+- `files/`, which the trial writes and reads (`$TUNER_CHECKPOINT_DIR`, `report.checkpoint`);
+- `reports.jsonl`, what the trial has reported so far, and `metrics.jsonl`, the lines of its run folder.
+
+The folder is removed when the trial has ended. Where the study has an artefact store, the folder is uploaded
+when the trial is put back, and now and then while it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tuner.artifacts.artifact_store import NotInStore, StoreFailed
+from tuner.artifacts.run_store import RunStore, StoreLocation, download_archive
+from tuner.base.errors import InputError
+from tuner.base.files import whole_file
+from tuner.base.run_folder import read_metrics
+
+FOLDER = "checkpoints"  # of the results folder, and of the artefact store
+FILES = "files"
+REPORTS = "reports.jsonl"
+STORED = ".stored"  # SHA-256 of the archive in the store that this folder was last equal to
+UPLOAD_SECONDS = 300.0  # a running trial's checkpoint is uploaded at most this often, …
+UPLOAD_SHARE = 0.05  # … and takes at most this share of the time
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one study.
+
+    Attributes:
+        folder: `results/checkpoints/<study>`.
+        location: of the study's runs in the artefact store; None: no store.
+        say: told in a line why a checkpoint is on this machine alone, or cannot be fetched.
+    """
+
+    folder: Path
+    location: StoreLocation | None = None
+    say: Callable[[str], None] = field(default=lambda reason: None)
+
+    def new_name(self, number: int) -> str:
+        """The name of the checkpoint of trial `number`, another at each call."""
+        return f"{number}-{uuid4().hex[:12]}"
+
+    def open(self, name: str) -> Checkpoint:
+        """The checkpoint `name`, as far as it has come on any machine; made where there is none."""
+        store = None if self.location is None else RunStore(store_location(self.location))
+        found = Checkpoint(self.folder / name, store, self.say)
+        found.begin()
+        return found
+
+
+class Checkpoint:
+    """The checkpoint of one trial that runs in this process.
+
+    Attributes:
+        files: the folder that the trial is given.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        store: RunStore | None,
+        say: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder = folder
+        self.files = (folder / FILES).resolve()
+        self._store = store
+        self._say = say
+        self._clock = clock
+        self._next_upload = clock() + UPLOAD_SECONDS
+        self._uploaded: Any = None  # names, sizes and times of what was last uploaded
+
+    def begin(self) -> None:
+        """Fetches what another machine stored, and forgets the reports of a trial that has kept nothing."""
+        if self._store is not None:
+            try:
+                self._fetch(self._store)
+            except (StoreFailed, InputError, OSError) as error:
+                self._say(f"checkpoint {self.folder.name}: {error}")
+        self.files.mkdir(parents=True, exist_ok=True)
+        if not self.goes_on():
+            for path in self.folder.glob("*.jsonl"):
+                path.unlink()
+
+    def goes_on(self) -> bool:
+        """Whether there is anything to go on from."""
+        return any(self.files.iterdir())
+
+    def report(self, epoch: int, metrics: Mapping[str, Any]) -> None:
+        """Keeps what was reported, for `reports_before`; may upload the checkpoint."""
+        with (self.folder / REPORTS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"epoch": epoch, "metrics": dict(metrics)}, default=str) + "\n")
+        if self._store is not None and self._clock() >= self._next_upload:
+            self.upload()
+
+    def reports_before(self, epoch: int) -> dict[int, dict[str, Any]]:
+        """What was reported at the epochs before `epoch`, oldest first; later reports are forgotten."""
+        path = self.folder / REPORTS
+        if not path.exists():
+            return {}
+        found = {int(line["epoch"]): line["metrics"] for line in read_metrics(path) if line["epoch"] < epoch}
+        with whole_file(path) as beside:
+            lines = [json.dumps({"epoch": at, "metrics": found[at]}) + "\n" for at in sorted(found)]
+            beside.write_text("".join(lines), encoding="utf-8")
+        return dict(sorted(found.items()))
+
+    def upload(self) -> None:
+        """Stores the folder for other machines, where there is a store. A store that fails is said."""
+        began = self._clock()
+        state = _state(self.files)
+        if self._store is not None and state and state != self._uploaded:
+            try:
+                self._write(self._store)
+                self._uploaded = state
+            except (StoreFailed, OSError) as error:  # OSError: a file was renamed while it was read
+                self._say(f"checkpoint {self.folder.name}: {error}")
+        ended = self._clock()
+        self._next_upload = ended + max(UPLOAD_SECONDS, (ended - began) / UPLOAD_SHARE)
+
+    def remove(self) -> None:
+        """Removes the folder, here and in the store: the trial has ended."""
+        stored = (self.folder / STORED).exists()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if stored and self._store is not None:
+            with contextlib.suppress(StoreFailed):  # `gc` finds it
+                self._store.remove(self.folder.name)
+
+    def _fetch(self, store: RunStore) -> None:
+        name = f"{store.location.folder}/{self.folder.name}.json"
+        try:
+            manifest = store.store.read_json(name)
+        except NotInStore:
+            return
+        here = self.folder / STORED
+        digest = str(manifest.get("sha256", "")) if isinstance(manifest, dict) else ""
+        if here.exists() and here.read_text(encoding="utf-8") == digest:
+            return  # nobody has stored it since: this folder is the same, or further
+        download_archive(store.store, manifest, self.folder, name=name, below=store.location.folder)
+        here.write_text(digest, encoding="utf-8")
+
+    def _write(self, store: RunStore) -> None:
+        digest = store.upload(self.folder, self.folder.name)
+        (self.folder / STORED).write_text(digest, encoding="utf-8")
+        store.remove_others(self.folder.name, digest)
+
+
+def store_location(runs: StoreLocation) -> StoreLocation:
+    """Where the checkpoints of the study are stored whose runs are at `runs`."""
+    return StoreLocation(runs.url, f"{FOLDER}/{runs.folder.rpartition('/')[2]}")
+
+
+def _state(folder: Path) -> list[tuple[str, int, int]]:
+    """What tells whether a folder has changed: name, size and time of each of its files."""
+    return [
+        (str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
