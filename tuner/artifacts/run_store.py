@@ -109,7 +109,7 @@ class RunStore:
         return {int(match[1]) for name in names if (match := _RUN.fullmatch(name))}
 
     def upload(self, folder: Path, number: int | str, *, attempts: int = ATTEMPTS) -> str:
-        """Uploads a run folder, which appears in the store when it is whole; returns the SHA-256 of the archive.
+        """Uploads a run folder; it appears in the store when it is whole. Returns the SHA-256 of its archive.
 
         Raises:
             StoreFailed: all attempts failed.
