@@ -104,7 +104,7 @@ def launch(plan: Plan, view: View) -> Result:
 def order_of(plan: Plan, study: optuna.Study, total: int | None, say: Say) -> Order:
     """What the agents are sent; the artefact store and the tracker are opened for it."""
     request, file = plan.request, plan.file
-    store = run_store.place_for(study, request.artifacts)
+    store = run_store.location_for(study, request.artifacts)
     if store is not None:
         if plan.inputs.travels and shipping.ship(plan.inputs.folder, plan.inputs.digest, store.url):
             say(f"{plan.inputs.name} uploaded to {store.url}")
@@ -207,7 +207,7 @@ def _note_program(study: optuna.Study, plan: Plan, view: View) -> None:
         study.set_user_attr(PROGRAM, now)
 
 
-def _store_rest(order: Order, store: run_store.Place, study: optuna.Study, view: View) -> None:
+def _store_rest(order: Order, store: run_store.StoreLocation, study: optuna.Study, view: View) -> None:
     """Stores what agents could not: of a store that was away, or of one that the study did not have."""
     mirror = run_store.Mirror(
         store,

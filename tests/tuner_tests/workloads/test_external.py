@@ -125,6 +125,9 @@ def test_the_calls_of_lightnings_wandb_logger_work(sandbox: Any) -> None:
 
     assert sandbox.run()["acc"] == 1.0
     assert [metrics["acc"] for _, metrics in sandbox.reported] == [0.0, 0.5, 1.0]
+    (run,) = sandbox.result["wandb_runs"]  # Lightning's `dir="."` is the script's folder
+    run_folder = (sandbox.results / "wandb" / "study" / run).resolve()
+    assert run_folder.parent == sandbox.folder / "wandb" and list(run_folder.glob("*.wandb"))
 
 
 # -- scripts without W&B
