@@ -105,7 +105,7 @@ class RunStore:
         return {int(match[1]) for name in names if (match := _RUN.fullmatch(name))}
 
     def upload(self, folder: Path, number: int | str, *, attempts: int = ATTEMPTS) -> str:
-        """Uploads a run folder; it appears in the store when it is whole. Returns the SHA-256 of its archive.
+        """Uploads a run folder, which appears in the store when it is whole; returns its archive's SHA-256.
 
         Raises:
             StoreFailed: all attempts failed.
