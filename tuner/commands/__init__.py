@@ -10,6 +10,7 @@ from tuner.commands import (
     gc,
     list,
     report,
+    run,
     serve,
     status,
     study,
@@ -19,6 +20,6 @@ from tuner.commands import (
 )
 
 ALL = (
-    *(list, study, status, best, verify, export, report, fetch, gc),
+    *(list, study, run, status, best, verify, export, report, fetch, gc),
     *(dashboard, serve, sync, doctor, tour, completion),
 )

@@ -70,6 +70,7 @@ class StudyFile:
         front: metrics beside the objective over which a Pareto front is drawn from the records, at no cost
             to pruning (`parameters`, `ms_per_window`).
         program, command: an external script's, as in W&B.
+        folder: where the script runs, from the file's folder; None: where it is found.
         objective: a Python function, `package.module:function` or `file.py:function`.
         function: the function (or workload class) itself, pickled, where it was given in Python.
         workload: a class that runs the trials, `package.module:Class`, or the name of an installed one.
@@ -98,6 +99,7 @@ class StudyFile:
     early_terminate: Mapping[str, Any] | None = None
     program: str | None = None
     command: tuple[str, ...] | None = None
+    folder: str | None = None
     objective: str | None = None
     constraints: tuple[Constraint, ...] = ()
     front: tuple[Metric, ...] = ()

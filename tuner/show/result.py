@@ -14,7 +14,7 @@ import optuna
 from tuner.artifacts import run_results
 from tuner.base.errors import InputError
 from tuner.claims import material
-from tuner.show.summary import Rank, best_rows, best_table, best_trials
+from tuner.show.status.summary import Rank, best_rows, best_table, best_trials
 from tuner.storage.access import open_records, storage_errors
 from tuner.storage.stored import load_study
 

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 Value = float | int | str | bool
 CHUNK = 1 << 20  # bytes of output read at once
+SUMMARIES = ("first", "last", "min", "max", "mean")  # of W&B's define_metric
 LONGEST_LINE = 1 << 20  # a longer line (a progress bar without ends of line) is no JSON of metrics
 
 
@@ -67,6 +68,7 @@ class History:
         self.summary: dict[str, Value] = {}
         self.values: list[float] = []  # the objective's, one an iteration
         self.complete: list[Row] = []  # rows not taken yet
+        self.defined = Defined()
         self._open: dict[str, Row] = {}
         self._next_step: dict[str, int] = {}
 
@@ -81,6 +83,7 @@ class History:
         self._next_step[run] = now
         row = self._open.setdefault(run, Row(now))
         values = flatten(data)
+        values |= self.defined.after(values)
         row.data.update(values)
         self.summary.update(values)
         new = self._count(row)
@@ -117,6 +120,37 @@ class History:
             self.complete.append(row)
 
 
+class Defined:
+    """Summaries that a script defines: `define_metric("loss", summary="min")` makes a `loss.min`."""
+
+    def __init__(self) -> None:
+        self._patterns: list[tuple[str, tuple[str, ...]]] = []
+        self._seen: dict[str, list[float]] = {}  # by name: first, last, lowest, highest, sum, count
+
+    def define(self, name: str, summary: str) -> None:
+        """`name` may end in `*`; `summary` is a list in a text, such as "min,last"."""
+        kinds = tuple(kind for kind in summary.replace(" ", "").split(",") if kind in SUMMARIES)
+        self._patterns.append((name, kinds))
+
+    def after(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The summaries of what was logged just now."""
+        found: dict[str, Value] = {}
+        for name, value in values.items():
+            kinds = {kind for pattern, of in self._patterns if _fits(name, pattern) for kind in of}
+            if not kinds or not is_finite(value):
+                continue
+            first, _, low, high, total, count = self._seen.get(name, [value, value, value, value, 0.0, 0])
+            seen = [first, value, min(low, value), max(high, value), total + value, count + 1]
+            self._seen[name] = seen
+            by_kind = dict(zip(SUMMARIES, [*seen[:4], seen[4] / seen[5]], strict=True))
+            found |= {f"{name}.{kind}": by_kind[kind] for kind in sorted(kinds)}
+        return found
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
 class Stream:
     """One script's metrics: the events of the W&B hook, or JSON lines in its output when it makes no run."""
 
@@ -151,9 +185,21 @@ class Stream:
             return self.history.log(event["run"], event["data"], event["step"], event["commit"])
         elif event["kind"] == "summary":
             self.history.summary.update(flatten(event["data"]))
+        elif event["kind"] == "define":
+            self.history.defined.define(event["name"], event["summary"])
+        elif event["kind"] == "returned":
+            return self._returned(event["data"])
         elif event["kind"] == "problem":
             self.problems.append(event["message"])
         return False
+
+    def _returned(self, value: Any) -> bool:
+        """What the function of `wandb.agent` returned is the objective where the script did not log it."""
+        history = self.history
+        data = value if isinstance(value, Mapping) else {history.objective: value}
+        if history.objective in history.summary or not is_finite(flatten(data).get(history.objective)):
+            return False
+        return history.log("", data, None, None)
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
