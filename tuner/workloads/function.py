@@ -9,7 +9,7 @@ The function takes the configuration and, where it names them, more:
 | `run_folder` | a folder for the trial's files, kept with it |
 
 It returns a dictionary of metrics, or a number, which is the study's metric. The attribute `defaults` of the
-function, a dictionary, is the configuration that a study tries first.
+function, a dictionary, is the configuration that a study tries first. It may call `wandb.init()`.
 
 The function is only imported in processes of its own, where the folder of the study file and the current one
 come first on `sys.path`: its imports find what lies beside it, whatever this project's modules are called.
@@ -17,18 +17,22 @@ come first on `sys.path`: its imports find what lies beside it, whatever this pr
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import yaml
+
 from tuner.base.errors import InputError, Pruned
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
+from tuner.base.wandb_files import environment, wandb_folder
 from tuner.workloads.given import source_digest, unpacked
 from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first
 from tuner.workloads.workload import Inputs, Say, Workload
@@ -97,13 +101,50 @@ def call(
             report(epoch, found)
 
         try:
-            returned = function(*arguments(function, config, logged), **named(function, folder.path))
+            with wandb_offline(run_folder, config, scratch=folder.path):
+                returned = function(*arguments(function, config, logged), **named(function, folder.path))
         except Pruned:
             folder.finish({"state": "pruned", "metrics": last})
             raise
         found = {**last, **as_metrics(returned, metric)}
         folder.finish({"state": "complete", "metrics": found})
     return found
+
+
+@contextlib.contextmanager
+def wandb_offline(run_folder: Path, config: Mapping[str, Any], *, scratch: Path) -> Iterator[None]:
+    """A function that calls `wandb.init()` gets an offline run with the trial's values in `wandb.config`.
+
+    What it logs there is its own affair: the tuner sees what it reports and returns.
+    """
+    parameters = scratch.resolve() / "parameters.yaml"
+    # PyYAML, with which W&B reads it: to it the 1e-05 of YAML 1.2 is a text
+    parameters.write_text(yaml.safe_dump({name: {"value": value} for name, value in config.items()}))
+    results, study = run_folder.resolve().parents[2], run_folder.parent.name
+    own = {
+        "WANDB_MODE": "offline",
+        "WANDB_CONSOLE": "off",
+        "WANDB_RUN_GROUP": study,
+        "WANDB_NAME": f"{study}-{run_folder.name}",
+        "WANDB_SWEEP_PARAM_PATH": str(parameters),
+    }
+    wandb = wandb_folder(results, study)
+    before = dict(os.environ)
+    _replace_environment({**environment(wandb), **own})
+    try:
+        yield
+    finally:
+        client = sys.modules.get("wandb")
+        if client is not None and hasattr(client, "teardown"):
+            client.teardown()  # else the next trial would have this one's values
+        _replace_environment(before)
+        parameters.unlink(missing_ok=True)
+
+
+def _replace_environment(wanted: Mapping[str, str]) -> None:
+    for name in set(os.environ) - set(wanted):
+        del os.environ[name]
+    os.environ.update({name: value for name, value in wanted.items() if os.environ.get(name) != value})
 
 
 def look_at(name: str, *, folder: Path) -> dict[str, Any]:
