@@ -24,7 +24,7 @@ from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run.events import View
-from tuner.run.launch import TimeIsUp
+from tuner.run.launch import LeftEarly
 from tuner.run.plan import begun_with
 from tuner.run.request import Request
 from tuner.storage.access import find_records, storage_errors
@@ -71,7 +71,7 @@ class Campaign:
                     file = self.study(step)
                     self.say(f"{place} {file.name}: {step.why or file.purpose}")
                     self._study(self.request(step, file, begun), deadline)
-        except TimeIsUp as left:
+        except LeftEarly as left:
             self.say(str(left))
             return
         self.say("the campaign is done")

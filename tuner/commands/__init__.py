@@ -1,6 +1,7 @@
 """The subcommands of `python -m tuner`; each has `add(subparsers)` and imports what it needs late."""
 
 from tuner.commands import (
+    agent,
     best,
     completion,
     dashboard,
@@ -9,17 +10,20 @@ from tuner.commands import (
     fetch,
     gc,
     list,
+    pause,
     report,
     run,
     serve,
     status,
+    stop,
     study,
+    sweep,
     sync,
     tour,
     verify,
 )
 
 ALL = (
-    *(list, study, run, status, best, verify, export, report, fetch, gc),
+    *(list, study, sweep, agent, stop, pause, run, status, best, verify, export, report, fetch, gc),
     *(dashboard, serve, sync, doctor, tour, completion),
 )

@@ -20,8 +20,10 @@ from typing import Any
 from tuner.run.agent.order import Order
 from tuner.run.events import AgentState, Event
 from tuner.run.executors.protocol import Executor
+from tuner.storage.allocate import Stop
 
 POLL_SECONDS = 0.2
+LOOK_SECONDS = 1.0  # between looks whether somebody stops the study in another terminal
 MAX_DEATHS = 5  # of agents for each agent there may be, with no trial ended between: the next would die, too
 
 
@@ -34,6 +36,7 @@ class Supervisor:
         on_event: told what happens; called from `run`.
         on_tick: called a few times a second, to redraw.
         timeout: seconds after which the agents are asked to stop; None never.
+        stop_asked: called about once a second; what somebody asked for in another terminal.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Supervisor:
         on_event: Callable[[Event], None] = lambda event: None,
         on_tick: Callable[[], None] = lambda: None,
         timeout: float | None = None,
+        stop_asked: Callable[[], Stop | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._order = order
@@ -53,6 +57,8 @@ class Supervisor:
         self._on_event = on_event
         self._on_tick = on_tick
         self._clock = clock
+        self._stop_asked = stop_asked
+        self._look_at = clock()
         self._deadline = None if timeout is None else clock() + timeout
         self._deaths = 0  # since a trial ended
         self._interrupts = 0
@@ -100,6 +106,7 @@ class Supervisor:
             self._deadline = None
             self.timed_out = True
             self._stop("time is up")
+        self._look_for_stop()
         if self._interrupts and self._asked == 0:
             self._stop("stopped by you")
         if self._interrupts > 1 and self._asked == 1:
@@ -140,7 +147,7 @@ class Supervisor:
             self.killed.append(state.owner)
         if state.doing == "refused":
             self._go_without(state)
-        if state.doing in ("left", "refused") or self._interrupts > 1:
+        if state.doing in ("left", "refused") or self._asked == 2:
             return
         self._deaths += 1
         self._on_event(Event("died", state.index, {"number": state.number, "how": how}))
@@ -183,6 +190,18 @@ class Supervisor:
 
     def _interrupt(self) -> None:
         self._interrupts += 1
+
+    def _look_for_stop(self) -> None:
+        """Does what `gcode-tuner stop` asked for, in whichever terminal."""
+        if self._asked == 2 or self._clock() < self._look_at:
+            return
+        self._look_at = self._clock() + LOOK_SECONDS
+        asked = self._stop_asked()
+        if asked is None:
+            return
+        self._stop(str(asked))
+        if asked.now:
+            self._kill()
 
     def _stop(self, reason: str) -> None:
         """Asks every agent to finish its epoch, put its trial back and leave."""

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from tuner.base.errors import InputError
 from tuner.definition.loading import FOLDER
 from tuner.definition.study_file import StudyFile
-from tuner.storage.allocate import STOPPED, TARGET
+from tuner.storage.allocate import ASKED, STOPPED, TARGET, Stop
 from tuner.storage.leases import Observer
 from tuner.storage.records import Records
 
@@ -102,6 +102,8 @@ def open_study(
         stopped = str(stored.get(STOPPED) or "")
         if stopped and not stopped.startswith(TARGET):
             study.set_user_attr(STOPPED, None)  # the user starts it again in spite of the failures
+        if stored.get(ASKED):
+            study.set_user_attr(ASKED, None)  # or after it was stopped from another terminal
     return study, total
 
 
@@ -246,7 +248,18 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
     return f"{name}@{mark}"
 
 
+def ask_to_stop(records: Records, study_id: int, stop: Stop) -> int:
+    """Asks whoever runs the study to leave it; returns how many of its trials run at the moment."""
+    records.set_study_user_attr(study_id, ASKED, {"verb": stop.verb, "now": stop.now})
+    return _running(records, study_id)
+
+
 def _someone_is_there(records: Records, study_id: int) -> bool:
+    return _running(records, study_id) > 0
+
+
+def _running(records: Records, study_id: int) -> int:
+    """How many trials run whose process is not known to be gone."""
     observer = Observer()
     leases = [(trial_id, lease) for trial_id, _, lease in records.queue.running(study_id) if lease]
-    return any(observer.gone(trial_id, lease) is None for trial_id, lease in leases)
+    return sum(observer.gone(trial_id, lease) is None for trial_id, lease in leases)

@@ -2,8 +2,8 @@
 
 `gcode-tuner run train.py` runs a script
 
-- once as it is. `wandb.sweep` and `wandb.agent` ask the tuner through a socket ($TUNER_SWEEPS): the sweep becomes
-  a study, and the agent runs it;
+- once as it is. `wandb.sweep` and `wandb.agent` ask the tuner through a socket ($TUNER_SWEEPS): the sweep
+  becomes a study, and the agent runs it;
 - once a trial. The script runs until it comes to the agent of the trial's own sweep ($TUNER_SWEEP). There the
   function is called once, with the trial's values in `wandb.config`, and the script ends.
 
