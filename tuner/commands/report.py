@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +31,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "--hypotheses", action="store_true", help="the verdicts on claims alone, on the terminal"
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data set shown (default: the only one)")
-    parser.add_argument("--json", action="store_true", help="the verdicts, for programs")
+    opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -60,8 +58,7 @@ def run(options: argparse.Namespace) -> None:
             records, options.studies, options.results, data=options.data, made=datetime.now()
         )
     if options.json:
-        found = [asdict(finding) for finding in verdicts.findings(material)]
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        opt.write_json([asdict(finding) for finding in verdicts.findings(material)])
     elif options.hypotheses:
         terminal.show_findings(verdicts.findings(material), opt.console())
     elif options.output:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
 from tuner.commands import options as opt
@@ -27,7 +25,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="data set (default: the only one in data/)")
     parser.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
     parser.add_argument("--fresh", action="store_true", help="retrain again, even what was verified before")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -61,6 +59,6 @@ def run(options: argparse.Namespace) -> None:
     )
     found = verify.verify(request, make_view(opt.error_console()), top=options.top, seeds=options.seeds)
     if options.json:
-        sys.stdout.write(json.dumps(found.to_dict(), indent=1) + "\n")
+        opt.write_json(found.to_dict())
     else:
         show_verified(found, opt.console())
