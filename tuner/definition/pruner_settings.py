@@ -27,6 +27,7 @@ class PrunerSettings:
         startup_trials: trials that the median rule waits for.
         warmup: epochs before which the median rule stops nothing.
         min_iter, max_iter, s, strict: W&B's early_terminate.
+        patience: epochs without a better value after which a trial stops, besides; None: any number.
     """
 
     kind: str = "none"
@@ -41,6 +42,7 @@ class PrunerSettings:
     strict: bool = True
     brackets: int | None = None
     recent: int | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -74,6 +76,11 @@ class PrunerSettings:
 
     def describe(self) -> str:
         """The rule in words, for `--dry-run`."""
+        if self.patience is None:
+            return self._described()
+        return f"{self._described()}; and a trial stops after {self.patience} epochs without a better value"
+
+    def _described(self) -> str:
         lately = f", of all and of the latest {self.recent}" if self.recent else ""
         match self.kind:
             case "hyperband":

@@ -65,6 +65,7 @@ class StudyFile:
 
     Attributes:
         name: safe as a folder's name; the file's `name`, or its stem.
+        no_gain: the study stops after this many finished trials without a better best one.
         run_cap: finished trials that make the study complete; None: until stopped. A grid's is its size.
         objectives: what Optuna optimises, the metric first; more than one only where the file asks for it.
         front: metrics beside the objective over which a Pareto front is drawn from the records, at no cost
@@ -96,6 +97,7 @@ class StudyFile:
     objectives: tuple[Metric, ...]
     raw: Mapping[str, Any]
     run_cap: int | None = None
+    no_gain: int | None = None
     early_terminate: Mapping[str, Any] | None = None
     program: str | None = None
     command: tuple[str, ...] | None = None

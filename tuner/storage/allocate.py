@@ -21,6 +21,7 @@ MAX_RETRIES = 2  # of a configuration whose agent died; after a third death it i
 STOPPED = "stopped"  # study attribute: why no further trial may start
 ASKED = "stop_asked"  # study attribute: a `Stop` that somebody asked for; the next start clears it
 TARGET = "target reached"  # such a reason starts with this; it still holds when the study is resumed
+NO_GAIN = "no gain"  # as TARGET; a changed study file clears it
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Allocator:
             attrs = self._records.get_study_user_attrs(self._study_id)
             stopped = attrs.get(STOPPED)
             if stopped:
-                return Done(str(stopped), fine=str(stopped).startswith(TARGET))
+                return Done(str(stopped), fine=str(stopped).startswith((TARGET, NO_GAIN)))
             asked = stop_asked(attrs)
             if asked:
                 return Done(str(asked))

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from tuner.base.errors import InputError
 from tuner.definition.loading import FOLDER
 from tuner.definition.study_file import StudyFile
-from tuner.storage.allocate import ASKED, STOPPED, TARGET, Stop
+from tuner.storage.allocate import ASKED, NO_GAIN, STOPPED, TARGET, Stop
 from tuner.storage.leases import Observer
 from tuner.storage.records import Records
 
@@ -96,11 +96,12 @@ def open_study(
             total = max(filter(None, (stored[TOTAL], study_file.run_cap)), default=None)
         if stored.get(TOTAL) != total:
             study.set_user_attr(TOTAL, total)
-        if stored.get(DIGEST) != study_file.digest():
+        changed = stored.get(DIGEST) != study_file.digest()
+        if changed:
             study.set_user_attr(FILE, dict(study_file.raw))
             study.set_user_attr(DIGEST, study_file.digest())
         stopped = str(stored.get(STOPPED) or "")
-        if stopped and not stopped.startswith(TARGET):
+        if stopped and not (stopped.startswith(TARGET) or (stopped.startswith(NO_GAIN) and not changed)):
             study.set_user_attr(STOPPED, None)  # the user starts it again in spite of the failures
         if stored.get(ASKED):
             study.set_user_attr(ASKED, None)  # or after it was stopped from another terminal
@@ -173,8 +174,13 @@ def _check_same(study: optuna.Study, study_file: StudyFile, origin: Origin) -> N
 
 
 def _comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two study files to be compared. Files made before 0.2 name no workload: the name alone is no change."""
+    """Two study files to be compared. Files made before 0.2 name no workload: the name alone is no change.
+
+    When a study stops may be changed as well: its trials are the same.
+    """
     files = [{**file, "tuner": dict(file.get("tuner") or {})} for file in (before, after)]
+    for file in files:
+        file["tuner"].pop("stop", None)
     if "workload" not in files[0]["tuner"]:
         for file in files:
             for key in ("workload", "on"):
