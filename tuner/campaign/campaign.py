@@ -53,8 +53,8 @@ class Campaign:
     macros: Mapping[str, Sequence[str]] = field(default_factory=dict)
     timeout: float | None = None
 
-    def run(self) -> None:
-        """Runs what is not done yet.
+    def run(self) -> bool:
+        """Runs what is not done yet; False: it was left early.
 
         Raises:
             KeyboardInterrupt: the user stopped a step.
@@ -73,8 +73,9 @@ class Campaign:
                     self._study(self.request(step, file, begun), deadline)
         except LeftEarly as left:
             self.say(str(left))
-            return
+            return False
         self.say("the campaign is done")
+        return True
 
     def study(self, step: Step) -> StudyFile:
         """The study file of a step: a file beside the campaign's, or a shipped study."""

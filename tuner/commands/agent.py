@@ -31,6 +31,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="what trials read (default: as before)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
     parser.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
+    opt.add_notify(parser)
     opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)

@@ -63,6 +63,17 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
 
 
+def add_notify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--notify",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="send a message when a study is done, fails or has a new best: desktop:, command:PROGRAM, or "
+        "an address of apprise (ntfy://TOPIC, mailto://…, slack://…); may be given again",
+    )
+
+
 def write_json(content: Any) -> None:
     """The result of a command for programs: one object or list on standard output."""
     sys.stdout.write(json.dumps(content, indent=1, default=str) + "\n")

@@ -34,6 +34,7 @@ def add(subparsers: opt.Subparsers) -> None:
     )
     parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop a study after this long")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
+    opt.add_notify(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -44,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from tuner.run.request import Request
     from tuner.run.script_sweeps import Program, ScriptSweeps
     from tuner.show.live import make_view
+    from tuner.show.notify import NotifyingView, notifying
 
     results, url = options.results.resolve(), opt.storage_url(options)
 
@@ -60,9 +62,14 @@ def run(options: argparse.Namespace) -> int:
             timeout=options.timeout,
             seed=options.seed,
         )
-        view = make_view(opt.error_console())
-        made = plan.make(request, view.say)
-        result = launch.launch(made, view)
+        shown = make_view(opt.error_console())
+        with notifying(options.notify, file.name, shown.say) as notifier:
+            view = NotifyingView(shown, notifier, file.name)
+            made = plan.make(request, view.say)
+            result = launch.launch(made, view)
+            view.tell_end(result)
+            if not result.fine:
+                notifier.send(file.name, f"failed: {result.reason}")
         show_end(made, result, opt.console())
         return result
 

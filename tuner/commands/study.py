@@ -78,6 +78,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "--probe", action="store_true", help="with --dry-run: run the first epochs of one trial for its cost"
     )
     parser.add_argument("--fresh", action="store_true", help="begin anew; the old study is kept aside")
+    opt.add_notify(parser)
     opt.add_json(parser)
     opt.add_artifacts(parser)
     opt.add_storage(parser)
@@ -112,14 +113,18 @@ def run_and_show(request: Request, options: argparse.Namespace) -> None:
     """Runs a study and shows what it found."""
     from tuner.run import launch, plan
     from tuner.show.live import make_view
+    from tuner.show.notify import NotifyingView, notifying
     from tuner.show.status import summary
 
-    view = make_view(opt.error_console())
-    made = plan.make(request, view.say)
-    result = launch.launch(made, view)
-    if options.json:
-        opt.write_json(summary.end_of(made, result))
-    _stop_if_left(result)
+    shown, name = make_view(opt.error_console()), request.study_file.name
+    with notifying(options.notify, name, shown.say) as notifier:
+        view = NotifyingView(shown, notifier, name)
+        made = plan.make(request, view.say)
+        result = launch.launch(made, view)
+        view.tell_end(result)
+        if options.json:
+            opt.write_json(summary.end_of(made, result))
+        _stop_if_left(result)
     if not options.json:
         summary.show_end(made, result, opt.console())
 
@@ -149,6 +154,7 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
     from tuner.base.errors import InputError
     from tuner.campaign.campaign import Campaign
     from tuner.show.live import make_view
+    from tuner.show.notify import notifying
 
     if options.fresh or options.trials:
         raise InputError(
@@ -172,8 +178,10 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
 
         show_campaign(campaign, console, say, probed=options.probe)
     else:
-        with opt.only_json(options.json):
-            campaign.run()
+        name = file.path.stem
+        with opt.only_json(options.json), notifying(options.notify, name, say) as notifier:
+            if campaign.run():
+                notifier.send(name, "the campaign is done")
         if options.json:
             names = [campaign.study(step).name for step in file.steps if step.study]
             opt.write_json(_states(opt.storage_url(options), names))
