@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The campaign behind docs/results.md, from recordings to the page: about an hour and a half of two cores.
+# Runs the campaign in docs/results.md and writes the page. Takes about an hour and a half on two cores.
 #
 #     bash docs/campaign.sh data/mill results vocabulary_4digit_hybrid.json
 #
-# May be stopped and started again at any point: studies go on, and what an evaluation has written is kept.
+# Can be stopped and started again at any point: studies continue, and finished evaluations are kept.
 set -euo pipefail
 data=${1:?a data set, such as data/mill}
 export TUNER_RESULTS=${2:-results}
@@ -12,20 +12,20 @@ python=${PYTHON:-.venv/bin/python}
 answers=$TUNER_RESULTS/evaluations
 mkdir -p "$answers"
 
-once() {  # once NAME COMMAND…: keeps the command's answer, whole or not at all
+once() {  # once NAME COMMAND…: stores the output of the command, unless it was stored before
   [ -e "$answers/$1.json" ] && return
   echo "== $1"
-  "${@:2}" > "$answers/$1.partial" || return  # said here: within `&&` bash does not stop at an error
+  "${@:2}" > "$answers/$1.partial" || return  # explicit, because bash does not stop at errors within `&&`
   mv "$answers/$1.partial" "$answers/$1.json"
 }
 
-# once: what follows calibrates the bundle, and on another bundle the decoder's studies begin afresh
+# only once: the next commands calibrate the bundle, and with a changed bundle the decoder's studies would start again
 [ -e "$answers/studies.done" ] || $python -m tuner study all --data "$data" --agents 2
 touch "$answers/studies.done"
 $python -m tuner verify loss_weighting --top 5 --seeds 3
 $python -m tuner export loss_weighting --output "$TUNER_RESULTS/winner.yaml"
 
-# The trivial baselines, and one network of the usual length (40 epochs): default and winner, on both tracks.
+# The baselines, and single networks with 40 epochs: default and winner, on both tracks.
 once baseline $python -m model baseline --data "$data" --json
 once baseline_windows $python -m model baseline --data "$data" --track windows --json
 windows=(--set track=windows --set machine_position=true --set "vocabulary_file=$vocabulary")
@@ -39,7 +39,7 @@ seed_of_all() {
 seed_of_all 1 && train winner_seed2 --config "$TUNER_RESULTS/winner.yaml" --seed 2
 wait "$first"
 
-# The ensemble that the campaign built, and the same networks fitted once more on all recordings but test.
+# The campaign's ensemble, and the same networks refitted on all recordings but test.
 once calibration $python -m inference calibrate --bundle campaign --json
 trained=(vocabulary_bucketing augmentation_optimization warmup_optimization architecture_sweep loss_weighting)
 once compare $python -m ensemble compare --k 1,5,10,20 --study "${trained[@]}" --json

@@ -1,4 +1,4 @@
-"""Draws docs/architecture.svg from the imports of the code: rooms, and the floors of the engine.
+"""Draws docs/architecture.svg from the imports of the code: the packages, and the layers of the engine.
 
     python docs/draw_architecture.py
 

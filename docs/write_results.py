@@ -1,4 +1,4 @@
-"""Writes docs/results.md and its plots from a campaign's results folder; no figure in it is typed by hand.
+"""Writes docs/results.md and its plots from the results folder of a campaign. All figures are computed.
 
     python docs/write_results.py RESULTS
 
@@ -30,7 +30,7 @@ from tuner.show.report import words
 from tuner.storage.access import default_url, open_records
 
 CONFIRM = ".confirm"
-PAUSE = timedelta(minutes=5)  # with no trial at work: the campaign was stopped there and resumed after
+PAUSE = timedelta(minutes=5)  # without a running trial, the campaign counts as stopped
 DOCS = Path(__file__).parent
 PLOTS = DOCS / "results"
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "results", "font.size": 9})
@@ -64,7 +64,7 @@ def main(results: Path) -> None:
 
 
 def row(study: Study, confirmed: Sequence[Trial]) -> dict[str, Any]:
-    """A study as one line of the table of studies; `confirmed`: the trials that retrained its best."""
+    """A study as one row of the table of studies. `confirmed`: the trials that retrained its best."""
     spent = words.cost(study)
     winner = study.winner
     return {
@@ -85,7 +85,7 @@ def row(study: Study, confirmed: Sequence[Trial]) -> dict[str, Any]:
 
 
 def campaign_cost(studies: Sequence[Study], confirmations: Sequence[Study]) -> dict[str, Any]:
-    """Wall time of the studies and their confirmations, without pauses, and agents' hours of training."""
+    """Wall time of the studies and their confirmations without pauses, and training time of the agents."""
     trials = [t for s in (*studies, *confirmations) for t in s.trials]
     at_work = sittings(trials)
     return {
@@ -99,7 +99,7 @@ def campaign_cost(studies: Sequence[Study], confirmations: Sequence[Study]) -> d
 
 
 def sittings(trials: Sequence[Trial]) -> list[tuple[datetime, datetime]]:
-    """When trials were at work: from start to end, without the pauses."""
+    """The times at which trials were running: from start to end, without pauses."""
     found: list[tuple[datetime, datetime]] = []
     for start, end in sorted((t.started, t.ended) for t in trials if t.started and t.ended):
         if found and start - found[-1][1] < PAUSE:
@@ -114,7 +114,7 @@ def _seconds(spans: Sequence[tuple[datetime, datetime]]) -> float:
 
 
 def evaluations(folder: Path) -> dict[str, Any]:
-    """The answers in `folder`, by file name; runs that differ in their seed alone become a list."""
+    """The JSON files in `folder`, by name. Runs that differ only in the seed become a list."""
     found: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     grouped: dict[str, Any] = {}
     for name, answer in sorted(found.items()):
@@ -127,7 +127,7 @@ def evaluations(folder: Path) -> dict[str, Any]:
 
 
 def percent(values: Any, digits: int = 1) -> str:
-    """A share as percent; of several runs the mean and, in brackets, the range."""
+    """A share as percent. For several runs: the mean, with the range in brackets."""
     if isinstance(values, list):
         low, high = min(values), max(values)
         spread = f" ({100 * low:.{digits}f}–{100 * high:.{digits}f})" if len(values) > 1 else ""
@@ -140,7 +140,7 @@ def seeds(runs: Sequence[Any]) -> str:
 
 
 def plot_campaign(studies: Sequence[Study], path: Path) -> None:
-    """The objective of every trial over the campaign's minutes, and the best so far of each study."""
+    """Plots the objective of every trial over the time of the campaign, and the best so far of each study."""
     trained = [s for s in studies if not s.workload.deterministic]
     at_work = sittings([t for s in trained for t in s.trials])
     figure = Figure(figsize=(7.5, 2.8), layout="constrained")
@@ -175,7 +175,7 @@ def plot_campaign(studies: Sequence[Study], path: Path) -> None:
 
 
 def plot_front(study: Study, path: Path) -> None:
-    """Accuracy against the number of parameters: every complete trial, the front in black."""
+    """Plots accuracy against the number of parameters: all complete trials, with the front in black."""
     figure = Figure(figsize=(4.2, 2.6), layout="constrained")
     axes = figure.subplots()
     front = {t.number for t in study.front}

@@ -1,7 +1,7 @@
-"""Where run folders and data sets are kept for other machines: a folder or an S3 bucket, behind one class.
+"""The artefact store: a folder or an S3 bucket that shares run folders and data sets between machines.
 
-Optuna's artefact stores carry the bytes; what they lack is here: keys with folders, writes that are whole or
-absent on a file system, listing, and errors in one line.
+Built on Optuna's artefact stores. Adds keys with folders, atomic writes to a file system, listing, and errors
+in one line.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from optuna.artifacts import Boto3ArtifactStore
 
 CHUNK = 2**20
-CONNECT_SECONDS = 10  # a store that does not answer must not hold up a study for minutes
+CONNECT_SECONDS = 10  # so that an unreachable store does not delay a study for minutes
 _KEY = re.compile(r"[\w@.+-]+(/[\w@.+-]+)*", re.ASCII)
 
 
 class StoreFailed(WorkFailed):
-    """The artefact store cannot be reached, read or written; what is on this machine stays."""
+    """The artefact store cannot be reached, read or written. Files on this machine stay."""
 
 
 class NotInStore(StoreFailed):
-    """There is no object of that key."""
+    """There is no object with this key."""
 
 
 class _Backend(Protocol):
@@ -47,15 +47,15 @@ class _Backend(Protocol):
 
 
 class ArtifactStore:
-    """Objects by key (`runs/…`, `data/…`), whole or absent.
+    """Stores objects by key (`runs/…`, `data/…`). Objects are never visible half-written.
 
     Args:
-        url: `file:///DIR` or `s3://BUCKET[/PREFIX]`; how S3 is reached is boto3's own configuration
+        url: `file:///DIR` or `s3://BUCKET[/PREFIX]`. For S3, boto3's own configuration applies
             (`AWS_ENDPOINT_URL`, `AWS_PROFILE`, …).
 
     Raises:
-        InputError: the URL is neither, or boto3 is not installed.
-        StoreFailed: from any method, in one line.
+        InputError: the URL has another form, or boto3 is not installed.
+        StoreFailed: the store failed. Any method can raise this.
     """
 
     def __init__(self, url: str) -> None:
@@ -64,7 +64,7 @@ class ArtifactStore:
             self._backend = _backend(self.url)
 
     def write(self, key: str, content: Path | bytes) -> None:
-        """Puts the object there, replacing one of that key."""
+        """Writes the object. Replaces an object with the same key."""
         with self._errors():
             if isinstance(content, bytes):
                 self._backend.write(_checked(key), io.BytesIO(content))
@@ -76,7 +76,7 @@ class ArtifactStore:
         self.write(key, json.dumps(content, indent=1).encode())
 
     def read_json(self, key: str) -> Any:
-        """The JSON object at `key`; StoreFailed when it is torn, NotInStore when absent."""
+        """Reads the JSON object at `key`. Raises NotInStore if missing, StoreFailed if damaged."""
         with self._errors(), self._backend.open_reader(_checked(key)) as body:
             text = body.read()
         try:
@@ -85,7 +85,7 @@ class ArtifactStore:
             raise StoreFailed(f"artefact store {self.url}: {key} is not readable as JSON") from None
 
     def download(self, key: str, to: Path) -> str:
-        """Writes the object to the file `to`; returns the SHA-256 of what came."""
+        """Downloads the object to the file `to`. Returns the SHA-256 of the downloaded bytes."""
         digest = hashlib.sha256()
         with self._errors(), self._backend.open_reader(_checked(key)) as body, to.open("wb") as out:
             while chunk := body.read(CHUNK):
@@ -94,12 +94,12 @@ class ArtifactStore:
         return digest.hexdigest()
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        """Bytes of each object whose key begins with `prefix/`."""
+        """The size in bytes of each object whose key begins with `prefix/`."""
         with self._errors():
             return dict(self._backend.sizes(_checked(prefix)))
 
     def remove(self, key: str) -> None:
-        """Removes the object; nothing happens where there is none."""
+        """Removes the object. Does nothing if there is none."""
         try:
             with self._errors():
                 self._backend.remove(_checked(key))
@@ -124,7 +124,7 @@ class ArtifactStore:
 
 
 def checked_url(url: str) -> str:
-    """The URL without a slash at its end; InputError when it is no store's."""
+    """The URL without a slash at its end. Raises InputError if it is not the URL of a store."""
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.strip("/"):
         return url.rstrip("/")
@@ -145,7 +145,7 @@ def _files(root: Path) -> _Backend:
     from optuna.artifacts import FileSystemArtifactStore
 
     class Files(FileSystemArtifactStore):
-        """Optuna's, with folders in keys, and written beside and renamed."""
+        """Optuna's store with folders in keys. Writes to a temporary file and renames it."""
 
         def write(self, artifact_id: str, content_body: BinaryIO) -> None:
             beside = f"{artifact_id}.partial-{os.getpid()}"
@@ -172,13 +172,13 @@ def _bucket(bucket: str, prefix: str) -> _Backend:
 
     try:
         client = boto3.client("s3", config=Config(connect_timeout=CONNECT_SECONDS))
-    except ValueError as error:  # boto3's word for an AWS_ENDPOINT_URL that is none
+    except ValueError as error:  # boto3 raises this if AWS_ENDPOINT_URL is not a URL
         raise InputError(f"--artifacts s3://{bucket}: {error}") from None
     return _Bucket(Boto3ArtifactStore(bucket, client, avoid_buf_copy=True), f"{prefix}/" if prefix else "")
 
 
 class _Bucket:
-    """Optuna's store of a bucket below a prefix. S3 makes an object visible when it is whole."""
+    """Optuna's bucket store with a prefix. S3 shows an object only when it is complete."""
 
     def __init__(self, store: Boto3ArtifactStore, prefix: str) -> None:
         self._store = store
@@ -201,9 +201,9 @@ class _Bucket:
 
 
 def _checked(key: str) -> str:
-    """A key as this project makes them: plain words and slashes, nothing that leaves the store."""
+    """The key, after a check: only plain words and slashes, so that it cannot leave the store."""
     if not _is_key(key):
-        raise StoreFailed(f"artefact store: '{key}' is no key of ours")
+        raise StoreFailed(f"artefact store: '{key}' is not a valid key")
     return key
 
 
@@ -212,13 +212,13 @@ def _is_key(text: str) -> bool:
 
 
 def _advice(error: Exception) -> str:
-    """What boto3 says, in one line, with what to do about the usual reasons."""
+    """boto3's error in one line. For common errors, with advice."""
     code = getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
     advice = {
         "NoCredentialsError": "no credentials (set AWS_ACCESS_KEY_ID and _SECRET_ACCESS_KEY, or AWS_PROFILE)",
-        "NoSuchBucket": "there is no such bucket; make it first",
-        "AccessDenied": "access denied; the credentials may not do this",
-        "InvalidAccessKeyId": "the access key is not known there",
-        "SignatureDoesNotMatch": "the secret key does not fit the access key",
+        "NoSuchBucket": "there is no such bucket; create it first",
+        "AccessDenied": "access denied; these credentials have no permission",
+        "InvalidAccessKeyId": "the server does not know the access key",
+        "SignatureDoesNotMatch": "the secret key does not match the access key",
     }
     return advice.get(code) or " ".join(str(error).split())[:300]

@@ -1,7 +1,7 @@
-"""Finds and removes what no study, bundle or resumed run needs any more.
+"""Finds and removes files that no study, bundle or resumed run needs any more.
 
-Nothing is removed that this storage does not know: folders of studies that are not in it, data sets, and
-objects of other studies in the artefact store are left alone. A study that is being trained is skipped.
+Only files of studies in this storage are removed. Folders of other studies, data sets, and objects of other
+studies in the artefact store stay. Studies that are running are skipped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.artifacts import weights
 from tuner.artifacts.artifact_store import StoreFailed
-from tuner.artifacts.run_store import Place, RunStore
+from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base import plugins
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
@@ -38,7 +38,7 @@ _PARTIAL = re.compile(r"\.partial(-(?P<pid>\d+))?$|^\.[\w.-]+\.(old-)?(?P<writer
 
 @dataclass(frozen=True)
 class Item:
-    """Something to remove: a path, or an object of the store (`key`)."""
+    """Something to remove: a path, or an object in the store (`key`)."""
 
     kind: str
     size: int
@@ -49,13 +49,13 @@ class Item:
 
 @dataclass
 class Found:
-    """What can go, and what was left alone and why."""
+    """What can be removed, and what was skipped and why."""
 
     items: list[Item] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
     def totals(self) -> dict[str, tuple[int, int]]:
-        """Kind → how many and how many bytes."""
+        """Kind → number of items and bytes."""
         return {
             kind: (len(mine), sum(item.size for item in mine))
             for kind in KINDS
@@ -64,10 +64,10 @@ class Found:
 
 
 def find(records: Records | None, results: Path, *, keep: int = weights.KEEP) -> Found:
-    """Everything that can go below `results` and in the studies' stores.
+    """Everything that can be removed from `results` and from the studies' stores.
 
     Args:
-        records: None where there is no storage (yet): partial files alone are looked for then.
+        records: None if there is no storage (yet). Then only partial files are found.
     """
     found = Found()
     busy: set[str] = set()
@@ -79,20 +79,20 @@ def find(records: Records | None, results: Path, *, keep: int = weights.KEEP) ->
             study = optuna.load_study(study_name=name, storage=records)
             if (runner := _runner(records, optuna_private.study_id(study))) is not None:
                 busy.add(name)
-                found.skipped.append(f"{name}: is being trained now ({runner})")
+                found.skipped.append(f"{name}: is running now ({runner})")
             elif FILE not in study.user_attrs:
                 found.skipped.append(f"{name}: was not made by this tuner")
             else:
                 _of_study(study, results, members.get(name, set()), keep, found)
         for folder in _folders(results / "runs"):
             if folder.name not in known:
-                found.skipped.append(f"{folder}: no study of this storage; left alone")
+                found.skipped.append(f"{folder}: its study is not in this storage")
     found.items += _partial(results, busy, known - busy)
     return found
 
 
 def remove(found: Found) -> list[str]:
-    """Removes what was found; returns, in words, what could not be removed."""
+    """Removes the items. Returns one line for each item that could not be removed."""
     failed = []
     for item in found.items:
         try:
@@ -127,59 +127,60 @@ def _of_study(study: optuna.Study, results: Path, members: Set[int], keep: int, 
     if foreign:
         more = " …" if len(foreign) > 5 else ""
         found.skipped.append(
-            f"{study.study_name}: run folders {', '.join(foreign[:5])}{more} are no trials of this storage"
+            f"{study.study_name}: run folders {', '.join(foreign[:5])}{more} have no trials in this storage"
         )
     _in_store(study, kept, found)
 
 
 def _is_of(folder: Path, trial: FrozenTrial) -> bool:
-    """Whether the run in `folder` is that trial, and not one of a study of the same name elsewhere."""
+    """Whether `folder` belongs to this trial, not to a study with the same name in another storage."""
     try:
         told = read_json(folder / TRIAL) if (folder / TRIAL).exists() else None
         value = None if told is None else told["objective"]["value"]
     except (InputError, KeyError, TypeError):
         return False
-    if told is None:  # nobody has told its end: a trial that was given back, or away
+    if told is None:  # its result was not reported: the trial was put back, or another agent took it
         return trial.state in (TrialState.WAITING, TrialState.FAIL)
     return value == (trial.values[0] if trial.values else None)
 
 
 def _in_store(study: optuna.Study, kept: Set[int], found: Found) -> None:
-    """Objects of runs that are not kept, and archives whose manifest was never written."""
+    """Finds objects of runs that are not kept, and archives without a manifest."""
     try:
-        place = Place.of(study)
-        if place is None:
+        location = StoreLocation.of(study)
+        if location is None:
             return
-        store = RunStore(place)
+        store = RunStore(location)
         objects = store.objects()
         needed = set()
         for number in kept & store.numbers():
-            name = f"{place.folder}/{number}.json"
+            name = f"{location.folder}/{number}.json"
             manifest = store.store.read_json(name)
             needed |= {name, str(manifest.get("archive")) if isinstance(manifest, dict) else ""}
     except (StoreFailed, InputError) as error:
         found.skipped.append(f"{study.study_name}: its runs in the store: {error}")
         return
-    # manifests come first, so that a run which is removed only in part is absent
+    # manifests first: if removal stops half-way, the run already counts as absent
     for key in sorted(set(objects) - needed, key=lambda key: (not key.endswith(".json"), key)):
         found.items.append(Item("runs in the store", objects[key], key=key, store=store))
 
 
 def _partial(results: Path, busy: Set[str], idle: Set[str]) -> Iterator[Item]:
-    """What writers that are gone have left: folders and files that were never renamed into place.
+    """Finds temporary files and folders whose writer is gone.
 
-    Outside of studies that nobody trains, only old ones: their writer may live on another machine.
+    In folders of idle studies all are found. Elsewhere only old ones, because the writer may be on another
+    machine.
     """
-    for place in (results, results / "runs", results / "ensembles"):
-        yield from _partial_in(place, old_only=True)
+    for folder in (results, results / "runs", results / "ensembles"):
+        yield from _partial_in(folder, old_only=True)
     for study in _folders(results / "runs"):
         if study.name not in busy:
-            for place in (study, *(run for run in _folders(study) if run.name.isdigit())):
-                yield from _partial_in(place, old_only=study.name not in idle)
+            for folder in (study, *(run for run in _folders(study) if run.name.isdigit())):
+                yield from _partial_in(folder, old_only=study.name not in idle)
 
 
-def _partial_in(place: Path, *, old_only: bool) -> Iterator[Item]:
-    for path in sorted(place.iterdir()) if place.is_dir() else ():
+def _partial_in(folder: Path, *, old_only: bool) -> Iterator[Item]:
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         match = _PARTIAL.search(path.name)
         if match is None or path.is_symlink() or _writes(match["pid"] or match["writer"]):
             continue
@@ -188,7 +189,7 @@ def _partial_in(place: Path, *, old_only: bool) -> Iterator[Item]:
 
 
 def _runner(records: Records, study_id: int) -> str | None:
-    """Who is training the study at this moment, in words; None when nobody is."""
+    """A process that runs a trial of the study now, as text; None if there is none."""
     observer = Observer()
     for trial_id, number, lease in records.queue.running(study_id):
         if lease is not None and observer.gone(trial_id, lease) is None:
@@ -197,7 +198,7 @@ def _runner(records: Records, study_id: int) -> str | None:
 
 
 def _needed(results: Path) -> dict[str, set[int]]:
-    """Study → its trials that something else in the results folder is made of (an ensemble)."""
+    """Study → numbers of its trials whose run folders are in use elsewhere (in an ensemble)."""
     found: dict[str, set[int]] = {}
     for needed_runs in plugins.hooks("needed_runs"):
         for study, numbers in needed_runs(results).items():
@@ -206,7 +207,7 @@ def _needed(results: Path) -> dict[str, set[int]]:
 
 
 def _writes(pid: str | None) -> bool:
-    """Whether the writer of a partial file still lives on this machine; one without a process id is gone."""
+    """Whether the writer of a partial file still runs on this machine. Without a process id: False."""
     return pid is not None and int(pid) != os.getpid() and process_start(int(pid)) is not None
 
 

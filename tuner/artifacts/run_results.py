@@ -1,4 +1,4 @@
-"""A study's runs for a notebook or a script, in the words of W&B's public API, read from disk.
+"""The runs of a study for notebooks and scripts. Read from disk, with the names of W&B's public API.
 
 import tuner
 
@@ -42,8 +42,9 @@ class Run:
     Attributes:
         name: `<study>-<number>`, as in W&B.
         state: complete, pruned, failed or running.
-        config: every value it ran with. summary: its metrics (of the best epoch, where it is complete).
-        folder: its run folder; None while it has none.
+        config: the complete configuration.
+        summary: its metrics. For a complete trial: those of the best epoch.
+        folder: its run folder; None if it has none yet.
     """
 
     name: str
@@ -54,14 +55,14 @@ class Run:
     folder: Path | None = field(default=None, repr=False)
 
     def history(self) -> list[dict[str, Any]]:
-        """The logged metrics, one dict an epoch (a W&B step, for a script)."""
+        """The logged metrics, one dict per epoch. For scripts: one per W&B step."""
         path = None if self.folder is None else self.folder / METRICS
         return read_metrics(path) if path and path.exists() else []
 
 
 @dataclass(frozen=True)
 class Results(Sequence[Run]):
-    """The runs of one study, by number: a sequence of `Run`, which `runs` names as W&B does."""
+    """The runs of one study, a sequence ordered by number. `runs` is the same, for W&B's name."""
 
     name: str
     runs: tuple[Run, ...] = field(repr=False)
@@ -82,7 +83,7 @@ class Results(Sequence[Run]):
         return iter(self.runs)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a run: number, name, state, `config.…` and the metrics.
+        """A table with one row per run: number, name, state, `config.…` and the metrics.
 
         Raises:
             InputError: pandas is not installed.
@@ -133,7 +134,7 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
 
 
 def _run(study: str, trial: optuna.trial.FrozenTrial, folder: Path, space: Any) -> Run:
-    """A trial as its run folder tells it; as the storage does, where there is no folder (yet)."""
+    """A trial, read from its run folder. Without a folder (yet): from the storage."""
     kept = (folder / RESULT).exists()
     config = read_json(folder / CONFIG) if kept else space.config_of(trial.params)
     metrics = read_json(folder / RESULT).get("metrics", {}) if kept else trial.user_attrs.get("metrics", {})

@@ -1,8 +1,9 @@
-"""Run folders in the artefact store: a study's best, kept where every machine can fetch them.
+"""Keeps the run folders of a study's best trials in the artefact store, so that all machines can fetch them.
 
-Below the study's own folder in the store a run is two objects: `<number>-<hash>.tar` and, written last,
-`<number>.json`, which names the archive and its SHA-256. A run whose upload was interrupted has no second
-object and is absent. What is kept follows the rule for weights: the best trials and those on the front.
+Each study has a folder in the store. Each run is two objects: the archive `<number>-<hash>.tar`, and the
+manifest `<number>.json` with the archive's name and SHA-256. The manifest is written last. Without it a run
+counts as absent, so an interrupted upload does no harm. The same trials are kept as for weights: the best
+ones and those on the Pareto front.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from tuner.base.run_folder import RESULT
 from tuner.definition.study_file import StudyFile
 from tuner.storage.records import Records
 
-ATTRIBUTE = "artifacts"  # study attribute: a `Place` as plain values
+ATTRIBUTE = "artifacts"  # study attribute: a `StoreLocation` as plain values
 FORMAT = 1
-ATTEMPTS, PAUSE_SECONDS = 3, 1.0  # an upload is tried so often, the pause doubling
+ATTEMPTS, PAUSE_SECONDS = 3, 1.0  # attempts per upload; the pause between them doubles
 _RUN = re.compile(r"(\d+)\.json")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a study's runs are kept: the store, and the study's folder in it.
+class StoreLocation:
+    """Where the runs of a study are kept: the store's URL and the study's folder in the store.
 
-    The folder has a random end, so that a study begun afresh never meets the runs of its predecessor.
+    The folder name has a random ending. So a study that is started with `--fresh` gets a new folder.
     """
 
     url: str
@@ -47,11 +48,11 @@ class Place:
         return {"url": self.url, "folder": self.folder}
 
     @classmethod
-    def of(cls, study: optuna.Study) -> Place | None:
-        """The place that was stored with the study; None when it has none.
+    def of(cls, study: optuna.Study) -> StoreLocation | None:
+        """The location that is stored with the study; None if there is none.
 
         Raises:
-            InputError: the attribute is none of ours.
+            InputError: the stored attribute is not valid.
         """
         stored = study.user_attrs.get(ATTRIBUTE)
         if stored is None:
@@ -60,62 +61,69 @@ class Place:
             return cls(checked_url(str(stored["url"])), str(stored["folder"]))
         except (KeyError, TypeError, InputError):
             raise InputError(
-                f"study '{study.study_name}': its attribute '{ATTRIBUTE}' is not one of ours ({stored!r}); "
+                f"study '{study.study_name}': its attribute '{ATTRIBUTE}' is not valid ({stored!r}); "
                 "name the store again with --artifacts"
             ) from None
 
 
-def place_for(study: optuna.Study, url: str | None) -> Place | None:
-    """The place of a study's runs, stored with it; `url` moves it to another store, None keeps what it has.
+def location_for(study: optuna.Study, url: str | None) -> StoreLocation | None:
+    """The location of a study's runs. Stores it with the study.
+
+    Args:
+        url: moves the study to this store; None: keeps its present location.
 
     Raises:
         StoreFailed: the store cannot be reached.
     """
     if url is None:
-        return Place.of(study)
+        return StoreLocation.of(study)
     before = study.user_attrs.get(ATTRIBUTE)
     plain = re.sub(r"[^\w.-]+", "-", study.study_name, flags=re.ASCII)
     folder = before["folder"] if isinstance(before, dict) else f"runs/{plain}-{uuid4().hex[:8]}"
-    place = Place(checked_url(url), folder)
-    ArtifactStore(place.url).sizes(place.folder)  # said at the start, not after the first trial
-    if before != place.to_dict():
-        study.set_user_attr(ATTRIBUTE, place.to_dict())
-    return place
+    location = StoreLocation(checked_url(url), folder)
+    ArtifactStore(location.url).sizes(location.folder)  # so that a failing store stops the study at its start
+    if before != location.to_dict():
+        study.set_user_attr(ATTRIBUTE, location.to_dict())
+    return location
+
+
+Place = StoreLocation  # the old names; tuner/run still uses them
+place_for = location_for
 
 
 class RunStore:
     """The runs of one study in the store, by trial number."""
 
-    def __init__(self, place: Place, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.place = place
-        self.store = ArtifactStore(place.url)
+    def __init__(self, location: StoreLocation, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.location = location
+        self.store = ArtifactStore(location.url)
         self._sleep = sleep
 
     def objects(self) -> dict[str, int]:
-        """Bytes of every object of the study, by key."""
-        return self.store.sizes(self.place.folder)
+        """The size in bytes of every object of the study, by key."""
+        return self.store.sizes(self.location.folder)
 
     def numbers(self) -> set[int]:
-        """The trials whose runs are there, whole."""
+        """Numbers of the trials whose runs are in the store."""
         names = (key.rpartition("/")[2] for key in self.objects())
         return {int(match[1]) for name in names if (match := _RUN.fullmatch(name))}
 
     def upload(self, folder: Path, number: int, *, attempts: int = ATTEMPTS) -> None:
-        """Uploads a run folder, whole or not at all.
+        """Uploads a run folder. The run appears in the store only when it is complete.
 
         Raises:
-            StoreFailed: not even at the last attempt.
+            StoreFailed: all attempts failed.
         """
         with tempfile.TemporaryDirectory() as scratch:
             archive = Path(scratch) / "run.tar"
             digest = pack(folder, archive)
             size = archive.stat().st_size
-            key = f"{self.place.folder}/{number}-{digest[:16]}.tar"
+            key = f"{self.location.folder}/{number}-{digest[:16]}.tar"
             manifest = {"format": FORMAT, "archive": key, "sha256": digest, "bytes": size}
             for left in reversed(range(attempts)):
                 try:
                     self.store.write(key, archive)
-                    self.store.write_json(f"{self.place.folder}/{number}.json", manifest)
+                    self.store.write_json(f"{self.location.folder}/{number}.json", manifest)
                     return
                 except StoreFailed:
                     if not left:
@@ -123,36 +131,37 @@ class RunStore:
                     self._sleep(PAUSE_SECONDS * 2 ** (attempts - 1 - left))
 
     def fetch(self, number: int, to: Path) -> int:
-        """Downloads a run to the folder `to`, checked by its hash; returns its bytes.
+        """Downloads a run to the folder `to` and checks its hash. Returns the number of bytes.
 
         Raises:
-            StoreFailed: it is not there, or is not what its manifest says.
+            StoreFailed: the run is not in the store, or does not match its manifest.
         """
-        name = f"{self.place.folder}/{number}.json"
+        name = f"{self.location.folder}/{number}.json"
         return download_archive(
-            self.store, self.store.read_json(name), to, name=name, below=self.place.folder
+            self.store, self.store.read_json(name), to, name=name, below=self.location.folder
         )
 
     def remove(self, number: int) -> None:
-        """Removes a run: its manifest first, so that nobody finds half of it."""
-        self.store.remove(f"{self.place.folder}/{number}.json")
+        """Removes a run. Removes the manifest first, so that no other machine finds an incomplete run."""
+        self.store.remove(f"{self.location.folder}/{number}.json")
         for key in self.objects():
-            if key.startswith(f"{self.place.folder}/{number}-"):
+            if key.startswith(f"{self.location.folder}/{number}-"):
                 self.store.remove(key)
 
 
 class Mirror:
-    """Keeps the store as the rule says, from an agent that has just finished a trial, or at a study's end.
+    """Uploads runs that should be kept and removes those that should not.
 
-    A store that fails never fails a trial: the folder stays here and is tried again after the next trial.
+    Agents call `after` after each trial. `finish` is called at the end of a study. If the store fails, the
+    trial does not fail: the folder stays on this machine, and the upload is repeated after the next trial.
 
     Args:
-        say: told, in words, why something could not be stored; the view says it once.
+        say: called with the reason if something could not be stored. The view shows it once.
     """
 
     def __init__(
         self,
-        place: Place,
+        location: StoreLocation,
         study: optuna.Study,
         study_file: StudyFile,
         *,
@@ -161,7 +170,7 @@ class Mirror:
         say: Callable[[str], None],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._place = place
+        self._location = location
         self._sleep = sleep
         self._study = study
         self._study_file = study_file
@@ -172,20 +181,20 @@ class Mirror:
         self._failing = False
 
     def after(self, number: int) -> None:
-        """Uploads the run of a trial that is among the kept, and removes what no longer is."""
+        """Uploads the trial's run if it should be kept. Removes runs that no longer should."""
         self._own.add(number)
         self._pass(self._own)
 
     def finish(self) -> None:
-        """Uploads whatever this machine has of the kept runs and the store lacks."""
+        """Uploads all runs that should be kept, are on this machine and are not in the store."""
         self._pass(None)
 
     def _pass(self, numbers: Collection[int] | None) -> None:
         try:
-            runs = RunStore(self._place, sleep=self._sleep)
+            runs = RunStore(self._location, sleep=self._sleep)
             there = runs.numbers()
-            # The store is listed before the trials are read: what another agent uploads in between is not in
-            # the list, and what is in the list was told before, so nothing that is kept can be removed.
+            # List the store before reading the trials. Every run in the list then belongs to a trial whose
+            # result is already in the storage, so no run that should be kept is removed.
             kept = weights.kept(self._study.get_trials(deepcopy=False), self._study_file, keep=self._keep)
             wanted = kept if numbers is None else kept & set(numbers)
             for number in sorted(wanted - there):
@@ -201,13 +210,13 @@ class Mirror:
 
 
 def run_folder(results: Path, study: str, number: int) -> Path:
-    """Where a trial's run folder lies."""
+    """The path of a trial's run folder."""
     return results / "runs" / study / str(number)
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What `fetch_missing` brought here. `failed`: why some runs could not be brought, one line each."""
+    """The result of `fetch_missing`: number of runs, their bytes, and one line for each failure."""
 
     runs: int = 0
     size: int = 0
@@ -217,10 +226,10 @@ class Fetched:
 def fetch_missing(
     records: Records, names: Collection[str], results: Path, *, top: int | None = None
 ) -> Fetched:
-    """Brings the run folders of the studies `names` that another machine trained and the store keeps.
+    """Downloads the run folders of the studies `names` that are in the store but not in `results`.
 
     Args:
-        top: only the runs of this many best trials; None: all that are kept.
+        top: only the runs of the `top` best trials; None: all.
     """
     from tuner.search import ranking
     from tuner.storage.stored import load_study, stored_file
@@ -229,10 +238,10 @@ def fetch_missing(
     for name in names:
         study = load_study(records, name)
         try:
-            place = Place.of(study)
-            if place is None:
+            location = StoreLocation.of(study)
+            if location is None:
                 continue
-            runs = RunStore(place)
+            runs = RunStore(location)
             numbers = runs.numbers()
         except (StoreFailed, InputError) as error:
             failed.append(str(error))
@@ -253,10 +262,10 @@ def fetch_missing(
 
 
 def download_archive(store: ArtifactStore, manifest: Any, to: Path, *, name: str, below: str) -> int:
-    """Downloads and unpacks what `manifest` describes to `to`, which is whole or absent; returns its bytes.
+    """Downloads the archive in `manifest` and unpacks it to `to`. Returns the number of bytes.
 
     Raises:
-        StoreFailed: the manifest is none of ours, the archive is not what it says, or cannot be unpacked.
+        StoreFailed: the manifest is not valid, or the archive does not match it or cannot be unpacked.
     """
     where = f"artefact store {store.url}: {name}"
     try:
@@ -266,15 +275,15 @@ def download_archive(store: ArtifactStore, manifest: Any, to: Path, *, name: str
         ours = False
     if not ours:
         raise StoreFailed(
-            f"{where} is no manifest of ours; remove it, `python -m tuner gc` tells what is left"
+            f"{where} is not a valid manifest; remove it, then `python -m tuner gc` lists unused archives"
         )
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "archive.tar"
         if store.download(key, archive) != digest:
             raise StoreFailed(
-                f"artefact store {store.url}: {key} is not what was uploaded (its SHA-256 differs); "
-                "nothing of it was kept"
+                f"artefact store {store.url}: {key} is damaged (its SHA-256 differs from the manifest's); "
+                "it was not used"
             )
         try:
             unpack(archive, to)

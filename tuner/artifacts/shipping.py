@@ -1,8 +1,8 @@
-"""Brings what trials read to a host that lacks it: once, by content hash, through the artefact store.
+"""Copies the inputs of trials to hosts that do not have them, through the artefact store.
 
-The process that starts a study uploads its inputs where the store has none of that content. An agent on a
-host without them fetches them into a cache folder, `~/.cache/gcode-tuner/data/<hash>`
-(`$XDG_CACHE_HOME` moves it); of several agents at once one fetches and the others wait.
+The process that starts a study uploads the inputs unless the store already has this content. An agent on a
+host without the inputs downloads them to a cache folder, `~/.cache/gcode-tuner/data/<hash>`
+(`$XDG_CACHE_HOME` changes the location). If several agents start at once, one downloads and the others wait.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from tuner.base.errors import InputError
 from tuner.base.files import whole_folder
 from tuner.storage.locks import FileLock
 
-FOLDER = "data"  # of the store
-WAIT_SECONDS = 3600.0  # for another process of this host that is fetching
+FOLDER = "data"  # folder in the store
+WAIT_SECONDS = 3600.0  # longest wait for another process of this host that is downloading
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class DigestOf(Protocol):
-    """Tells the content hash of a folder, recomputed where it `arrived` from elsewhere."""
+    """Returns the content hash of a folder. `arrived`: recompute it, because the folder was downloaded."""
 
     def __call__(self, folder: Path, *, arrived: bool = False) -> str: ...
 
 
 def ship(folder: Path | None, digest: str, url: str) -> bool:
-    """Uploads the folder of content `digest` unless the store has it; returns whether it was uploaded.
+    """Uploads the folder with content hash `digest` unless the store has it. Returns whether it uploaded.
 
     Raises:
-        StoreFailed: the store cannot be used.
+        StoreFailed: the store failed.
     """
     if folder is None:
         return False
@@ -51,72 +51,71 @@ def ship(folder: Path | None, digest: str, url: str) -> bool:
         size = archive.stat().st_size
         store.write(key, archive)
         manifest = {"format": FORMAT, "archive": key, "sha256": packed, "bytes": size, "name": folder.name}
-        store.write_json(f"{FOLDER}/{digest}.json", manifest)  # last: without it the data set is absent
+        store.write_json(f"{FOLDER}/{digest}.json", manifest)  # last: without it the archive is ignored
     return True
 
 
 def resolve(
     folder: Path, *, digest: str, url: str | None, digest_of: DigestOf, cache: Path | None = None
 ) -> Path:
-    """The inputs of an order on this host: their own folder, else the cache's, fetched if need be.
+    """Returns a folder with the inputs on this host: `folder`, or one in the cache. Downloads if necessary.
 
-    An agent calls this at its start.
+    Every agent calls this when it starts.
 
     Args:
-        folder: where the inputs lie on the host that started the study.
-        digest: their content hash.
-        digest_of: `Workload.digest_of`, which knows how their content is hashed.
-        url: of the artefact store; None: there is none.
+        folder: the inputs on the host that started the study.
+        digest: content hash of the inputs.
+        digest_of: `Workload.digest_of`, which computes the content hash.
+        url: URL of the artefact store; None: there is none.
         cache: the cache folder (default: the user's).
 
     Raises:
-        InputError: the data set is not here and there is no store to fetch it from.
-        StoreFailed: it cannot be fetched, or what came is not the data set that was asked for.
+        InputError: this host does not have the inputs, and there is no store to download them from.
+        StoreFailed: the download failed, or its content hash is wrong.
     """
     if _is(folder, digest, digest_of):
         return folder
     if not _HASH.fullmatch(digest):
-        raise InputError(f"{folder}: '{digest}' is no content hash")
+        raise InputError(f"{folder}: '{digest}' is not a content hash")
     root = cache or cache_folder()
     cached = root / digest
     if _is(cached, digest, digest_of):
         return cached
     if url is None:
         raise InputError(
-            f"{folder}: this host has no data set of content {digest[:12]}; copy it there, or start the "
-            "study with --artifacts, which ships it"
+            f"{folder}: this host has no data set with content hash {digest[:12]}; copy the data set there, "
+            "or start the study with --artifacts, which copies it"
         )
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{digest}.lock", timeout=WAIT_SECONDS):
-        if not _is(cached, digest, digest_of):  # nobody fetched it while this process waited
+        if not _is(cached, digest, digest_of):  # no other process downloaded it in the meantime
             _fetch(ArtifactStore(url), digest, digest_of, cached)
     return cached
 
 
 def cache_folder() -> Path:
-    """Where fetched data sets are kept, one folder a content hash."""
+    """The folder of downloaded data sets, with one subfolder per content hash."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "gcode-tuner" / "data"
 
 
 def _fetch(store: ArtifactStore, digest: str, digest_of: DigestOf, to: Path) -> None:
-    """Downloads beside `to`, checks that the arrays have that content, and renames into place."""
+    """Downloads to a temporary folder, checks the content hash, then renames the folder to `to`."""
     name = f"{FOLDER}/{digest}.json"
     with whole_folder(to) as beside:
         download_archive(store, store.read_json(name), beside, name=name, below=FOLDER)
         try:
             found = digest_of(beside, arrived=True)
         except InputError as error:
-            raise StoreFailed(f"artefact store {store.url}: {name}: no data set of ours ({error})") from None
+            raise StoreFailed(f"artefact store {store.url}: {name}: not a valid data set ({error})") from None
         if found != digest:
             raise StoreFailed(
-                f"artefact store {store.url}: {name} holds other data ({found[:12]}) than it says; "
-                "nothing of it was kept"
+                f"artefact store {store.url}: {name} has the wrong content ({found[:12]}); it was not used"
             )
 
 
 def _is(folder: Path, digest: str, digest_of: DigestOf) -> bool:
-    """Whether inputs of that content are in `folder`."""
+    """Whether `folder` has inputs with this content hash."""
     with contextlib.suppress(InputError):
         return folder.is_dir() and digest_of(folder) == digest
     return False

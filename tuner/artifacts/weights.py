@@ -1,4 +1,4 @@
-"""Keeps the disk from filling: only the best trials, and those on the front, keep their weights."""
+"""Saves disk space: only the best trials, and those on the Pareto front, keep their weights."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from optuna.trial import FrozenTrial
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 
-KEEP = 20  # best trials of a study whose weights stay
+KEEP = 20  # number of best trials of a study that keep their weights
 
 
 def kept(trials: Sequence[FrozenTrial], study_file: StudyFile, *, keep: int = KEEP) -> set[int]:
-    """The numbers of the trials whose weights stay: the `keep` best, and those on the front."""
+    """Numbers of the trials that keep their weights: the `keep` best, and those on the Pareto front."""
     best = ranking.ranked(trials, study_file)[:keep]
     return {trial.number for trial in (*best, *ranking.front(trials, study_file))}
 
@@ -23,9 +23,9 @@ def kept(trials: Sequence[FrozenTrial], study_file: StudyFile, *, keep: int = KE
 def tidy(
     study: optuna.Study, study_file: StudyFile, results: Path, *, keep: int, patterns: Sequence[str]
 ) -> list[int]:
-    """Removes the weights of every trial that is neither among the `keep` best nor on the front.
+    """Removes the weights of trials that are neither among the `keep` best nor on the Pareto front.
 
-    The small files and the predictions, which ensembles read, stay. Returns the trials' numbers.
+    Small files, and the predictions that ensembles read, stay. Returns the numbers of the trials.
     """
     trials = study.get_trials(deepcopy=False)
     best = ranking.ranked(trials, study_file)
@@ -44,6 +44,6 @@ def tidy(
 
 
 def files(run_folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """The weights in a run folder: plain files of these patterns, in subfolders too."""
+    """The weights in a run folder: plain files that match the patterns, also in subfolders."""
     found = {path for pattern in patterns for path in run_folder.rglob(pattern)}
     return sorted(path for path in found if path.is_file() and not path.is_symlink())

@@ -1,1 +1,1 @@
-"""What every other floor of the engine builds on: errors, files, the run folder, statistics, words."""
+"""Helpers that all other packages use: errors, files, the run folder, statistics, number formatting."""

@@ -1,7 +1,7 @@
-"""A folder as one file and back: plain tar, the same bytes for the same content, safe to unpack.
+"""Packs a folder into a tar file and unpacks it safely. Equal folders give equal bytes.
 
-Nothing that an archive says of itself is trusted: only plain files with names inside the folder are written,
-no links, no devices, no more bytes than the archive has.
+Archives are not trusted. `unpack` writes only plain files inside the folder: no links, no devices, and no
+more bytes than the archive has.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHUNK = 2**20
 def pack(folder: Path, archive: Path) -> str:
     """Writes every plain file below `folder` to `archive`; returns the SHA-256 of the archive.
 
-    Links are left out, and files whose name begins with a dot (what an interrupted writer leaves behind).
+    Skips links, and files whose name begins with a dot (an interrupted writer leaves such files).
     """
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
         for path in sorted(folder.rglob("*")):
@@ -36,19 +36,19 @@ def pack(folder: Path, archive: Path) -> str:
 
 
 def unpack(archive: Path, to: Path) -> Path:
-    """Unpacks `archive` beside `to` and renames it into place: `to` is whole or absent, never a mixture.
+    """Unpacks `archive` next to `to`, then renames the result to `to`. So `to` is complete or absent.
 
-    A folder that is at `to` already is replaced.
+    Replaces a folder that already exists at `to`.
 
     Raises:
-        InputError: the archive is torn, or holds anything but plain files inside the folder.
+        InputError: the archive is damaged, or holds something other than plain files inside the folder.
     """
     with whole_folder(to) as beside:
         try:
             with tarfile.open(archive, "r:") as tar:
                 for entry in tar:
                     _write(tar, entry, beside, archive)
-            if not _ends(archive):  # tarfile takes an archive cut between two files for a whole one
+            if not _ends(archive):  # tarfile accepts an archive that is cut off between two files
                 raise InputError(f"{archive}: is cut off")
         except (tarfile.TarError, EOFError, ValueError, UnicodeError) as error:
             if isinstance(error, InputError):
@@ -74,9 +74,9 @@ def _write(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path, archive: 
     name = PurePosixPath(entry.name)
     inside = name.parts and not name.is_absolute() and ".." not in name.parts and "\\" not in entry.name
     if not inside or "\0" in entry.name:
-        raise InputError(f"{archive}: holds '{entry.name}', which lies outside the folder; nothing was kept")
+        raise InputError(f"{archive}: '{entry.name}' lies outside the folder; nothing was unpacked")
     if not entry.isreg():
-        raise InputError(f"{archive}: '{entry.name}' is a link or a device, no plain file; nothing was kept")
+        raise InputError(f"{archive}: '{entry.name}' is not a plain file; nothing was unpacked")
     path = folder.joinpath(*name.parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     source = tar.extractfile(entry)
@@ -86,7 +86,7 @@ def _write(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path, archive: 
 
 
 def _copy(source: IO[bytes], out: IO[bytes], size: int, what: str) -> None:
-    """Copies `size` bytes; InputError when the source ends before (a header that lies about its size)."""
+    """Copies `size` bytes. Raises InputError if the source has fewer bytes than the header says."""
     left = size
     while left:
         chunk = source.read(min(CHUNK, left))

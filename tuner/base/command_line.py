@@ -1,4 +1,4 @@
-"""What the four commands share: where things are written, and how an error becomes a line and a status."""
+"""Shared by the four commands: the results folder option, and errors as one line and an exit status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONSOLE_SCRIPT = "gcode-tuner"
 
 
 def program_name(room: str) -> str:
-    """How this program was started, for its help: `gcode-tuner`, `gcode-tuner model` or `python -m model`."""
+    """The command that started this program: `gcode-tuner`, `gcode-tuner model` or `python -m model`."""
     if Path(sys.argv[0]).stem != CONSOLE_SCRIPT:
         return f"python -m {room}"
     return CONSOLE_SCRIPT if room == "tuner" else f"{CONSOLE_SCRIPT} {room}"
@@ -42,7 +42,7 @@ class Version(argparse.Action):
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """Keeps the examples of a help page as they are written."""
+    """Keeps the line breaks of examples on help pages."""
 
 
 def default_results() -> Path:
@@ -57,18 +57,18 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=default_results(),
         metavar="DIR",
-        help=f"where everything is written (default: ${RESULTS_VARIABLE} or results/)",
+        help=f"results folder (default: ${RESULTS_VARIABLE} or results/)",
     )
-    parser.add_argument("--debug", action="store_true", help="show the whole trace of an error")
+    parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
 
 
 def settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """`["epochs=5", "loss_type=focal"]`, as `--set` takes them, as a mapping.
+    """Parses `--set`: `["epochs=5", "loss_type=focal"]` → `{"epochs": 5, "loss_type": "focal"}`.
 
-    Values are read as JSON where they can be, else as text. True, False and None may be spelled as in Python.
+    Reads each value as JSON if possible, otherwise as text. Also accepts Python's True, False and None.
 
     Raises:
-        InputError: a pair without `=`, or a key that is given twice.
+        InputError: a pair has no `=`, or a key is given twice.
     """
     found: dict[str, Any] = {}
     for pair in pairs:
@@ -88,16 +88,16 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
     """Parses `arguments` and calls the subcommand's `run(options) -> int | None`.
 
     Returns:
-        0 done; 1 the work failed; 2 wrong usage or input; 130 after Ctrl-C.
+        0: done. 1: the work failed. 2: wrong usage or input. 130: Ctrl-C.
     """
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int | None] = options.run
     try:
         return run(options) or 0
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; everything finished so far is kept\n")
+        sys.stderr.write("\nstopped; everything that was finished is kept\n")
         return 130
-    except BrokenPipeError:  # the reader of our output went away (`… | head`): not an error
+    except BrokenPipeError:  # the reader of our output closed the pipe (`… | head`): not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (InputError, WorkFailed, OSError) as error:

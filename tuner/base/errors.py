@@ -1,4 +1,4 @@
-"""The errors that cross a room's border; every command turns them into one line and an exit status."""
+"""Errors that packages raise for the user. Every command prints them as one line with an exit status."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ ALIASES = {
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong: the message says what, where and what to do. Exit status 2."""
+    """The user's input is wrong. The message says what is wrong, where, and what to do. Exit status 2."""
 
 
 class WorkFailed(RuntimeError):
-    """The input was fine but the work did not succeed. Exit status 1."""
+    """The input was correct but the work failed. Exit status 1."""
 
 
 class TrainingFailed(WorkFailed):
-    """A run that cannot go on (non-finite loss, out of memory): the message names epoch and step."""
+    """A run cannot continue (non-finite loss, out of memory). The message names the epoch and the step."""
 
 
 class Pruned(Exception):
-    """Raised by a `report` callback to end a run early; training keeps what it has and passes it on."""
+    """Raised by a `report` callback to stop a run early. Training saves its state and raises it again."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Packages that only some use: each belongs to an extra of this project, and is asked for here."""
+"""Imports optional packages. Each belongs to an extra of this project (`pip install 'gcode-tuner[dask]'`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXTRAS = {
     "ray": ("ray", "Ray"),
     "s3": ("boto3", "boto3"),
     "grpc": ("grpc", "gRPC"),
-    "postgresql": ("psycopg", "a driver of PostgreSQL"),
+    "postgresql": ("psycopg", "a PostgreSQL driver"),
     "dashboard": ("optuna_dashboard", "optuna-dashboard"),
     "notebook": ("pandas", "pandas"),
     "notify": ("apprise", "apprise"),
@@ -27,13 +27,13 @@ EXTRAS = {
 
 
 def need(extra: str, what: str) -> Any:
-    """The module of an extra.
+    """Imports and returns the module of an extra.
 
     Args:
-        what: what needs it, as the user wrote it (`--executor dask`).
+        what: the option that needs the module, as the user wrote it (`--executor dask`).
 
     Raises:
-        InputError: it is not installed; the line says how to install it.
+        InputError: the module is not installed. The message says how to install it.
     """
     module, name = EXTRAS[extra]
     try:

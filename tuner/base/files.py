@@ -1,4 +1,4 @@
-"""Files that are read again: written whole or not at all; what is not ours is one clear line."""
+"""Writes files and folders atomically, and reads JSON with one-line errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tuner.base.errors import InputError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` when the block ends without an error."""
+    """Yields a temporary path to write to. It replaces `path` if the block ends without an error."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield beside
@@ -26,9 +26,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A new folder beside `path` to fill; it takes the place of `path` when the block ends without an error.
+    """Yields a temporary folder to fill. It replaces `path` if the block ends without an error.
 
-    A folder that is at `path` already is kept until then.
+    Until then, an existing folder at `path` stays.
     """
     beside = path.with_name(f".{path.name}.partial-{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
@@ -47,9 +47,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_left_overs(path: Path) -> None:
-    """Removes the partial folders that killed processes left beside `path`; a running process keeps its own.
+    """Removes the partial folders of `path` whose process no longer runs.
 
-    For a folder that only one machine writes: process ids of other machines mean nothing here.
+    Use it only for folders that one machine writes: process ids of other machines cannot be checked.
     """
     for left_over in path.parent.glob(f".{path.name}.partial-*"):
         process = left_over.name.rpartition("-")[2]
@@ -68,28 +68,29 @@ def _is_running(process: int) -> bool:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes `content` to `path` at once or not at all (a temporary file, then a rename)."""
+    """Writes `content` to `path` atomically (a temporary file, then a rename)."""
     with whole_file(path) as beside:
         beside.write_text(json.dumps(content, indent=1, allow_nan=True) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file of ours; InputError names the file when it is missing, torn or no JSON.
+    """Reads a JSON file. Raises InputError with the file's name if it is missing, cut off or not JSON.
 
-    (ValueError: torn, not UTF-8, a number of thousands of digits; RecursionError: nested beyond all measure.)
+    `json.loads` raises ValueError if the text is cut off, is not UTF-8 or has a number of thousands of
+    digits. It raises RecursionError if the text is nested too deeply.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (IsADirectoryError, NotADirectoryError):
-        raise InputError(f"{path}: expected a file, found a folder on the way") from None
+        raise InputError(f"{path}: expected a file; the path is a folder, or goes through a file") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); was it cut off?") from None
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Reads a JSON file that holds an object; InputError names the file when it holds anything else."""
+    """Reads a JSON file that holds an object. Raises InputError if it holds another type."""
     content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object, got {type(content).__name__}")

@@ -1,9 +1,9 @@
-"""What installed packages add to the engine, found through entry points and loaded when asked for.
+"""Plugins of installed packages. They are found through entry points and imported on first use.
 
-| group | an entry is |
+| group | each entry is |
 | --- | --- |
-| `gcode_tuner.workloads` | a `Workload` class, by the name that study files use |
-| `gcode_tuner.plugins` | a module with any of the functions in `HOOKS` |
+| `gcode_tuner.workloads` | a `Workload` class, under the name that study files use |
+| `gcode_tuner.plugins` | a module with one or more of the functions in `HOOKS` |
 | `gcode_tuner.programs` | `main(arguments)` of a program: `gcode-tuner NAME …` |
 """
 
@@ -18,9 +18,9 @@ from tuner.base.errors import InputError
 
 WORKLOADS, PLUGINS, PROGRAMS = "gcode_tuner.workloads", "gcode_tuner.plugins", "gcode_tuner.programs"
 HOOKS = {
-    "sections": "(material) -> list of report sections about what lies in the results folder",
-    "needed_runs": "(results) -> study name → numbers of trials whose run folders something else is made of",
-    "checks": "() -> [(name, function() -> (fine, what was found))] for `tuner doctor`",
+    "sections": "(material) -> list of report sections about the results folder",
+    "needed_runs": "(results) -> study name → numbers of trials whose run folders are in use elsewhere",
+    "checks": "() -> [(name, function() -> (passed, finding))] for `tuner doctor`",
 }
 
 
@@ -31,10 +31,10 @@ def installed(group: str) -> dict[str, EntryPoint]:
 
 
 def program(name: str) -> Callable[[list[str]], int] | None:
-    """The `main(arguments)` of an installed program; None where there is none of this name.
+    """The `main(arguments)` of an installed program; None if no program has this name.
 
     Raises:
-        InputError: its packages are missing.
+        InputError: packages that the program needs are not installed.
     """
     if not name.isidentifier() or name not in installed(PROGRAMS):
         return None
@@ -46,10 +46,10 @@ def program(name: str) -> Callable[[list[str]], int] | None:
 
 
 def hooks(name: str) -> list[Callable[..., Any]]:
-    """The functions of this name that plugins have. A plugin whose packages are missing has none.
+    """The functions with this name in all plugins. Skips plugins whose packages are not installed.
 
     Raises:
-        ValueError: there is no such hook.
+        ValueError: `name` is not in `HOOKS`.
     """
     if name not in HOOKS:
         raise ValueError(f"no hook '{name}' (there are: {', '.join(HOOKS)})")

@@ -1,4 +1,4 @@
-"""One run's folder: written beside its final place and renamed into it, so that it is whole or absent."""
+"""A run's folder: written under a temporary name, then renamed. So it is complete or absent."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tuner.base.files import write_json
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
-TRIAL = "trial.json"  # how the trial ended, beside what the run says of itself
-STORED = "artifacts.json"  # of a results folder: its runs are in an artefact store as well
+TRIAL = "trial.json"  # how the trial ended, written by the tuner; result.json is written by the run
+STORED = "artifacts.json"  # in a results folder: its runs are also in an artefact store
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`, oldest first; a torn last line (a killed writer) is left out."""
+    """The lines of a `metrics.jsonl`, oldest first. Skips an incomplete last line (of a killed writer)."""
     lines = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
@@ -30,15 +30,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-# told the metrics of an epoch, counted from 0; may raise
+# called with an epoch, counted from 0, and its metrics; may raise
 Report = Callable[[int, Mapping[str, float]], None]
 
 
 class RunFolder:
-    """Collects a run's files in `<final>.partial-<pid>` and moves them to `final` when the run ends.
+    """Collects a run's files in `<final>.partial-<pid>` and renames the folder to `final` at the end.
 
-    Used as a context manager: a run that ends without `finish` (an exception that nobody expected, a kill)
-    leaves only the partial folder, which the next run of the same place replaces.
+    A context manager. A run that ends without `finish` (an unexpected exception, a kill) leaves only the
+    partial folder. The next run with the same `final` removes it.
     """
 
     def __init__(self, final: Path) -> None:
@@ -55,13 +55,13 @@ class RunFolder:
         return self
 
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
-        """Appends one line of metrics and flushes it: the record that outlives a lost tracker."""
+        """Appends one line of metrics and flushes it. The line stays even if the tracker fails."""
         assert self._metrics is not None, "RunFolder is used in a with block"
         self._metrics.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
         self._metrics.flush()
 
     def finish(self, result: Mapping[str, Any]) -> Path:
-        """Writes `result.json` and moves the folder to its final place, replacing an older run there."""
+        """Writes `result.json` and renames the folder to `final`. Replaces an older run there."""
         assert self._metrics is not None, "RunFolder is used in a with block"
         write_json(self.path / RESULT, dict(result))
         self._metrics.close()

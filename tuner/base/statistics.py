@@ -1,4 +1,4 @@
-"""Intervals that more than one room needs."""
+"""Confidence intervals that several packages use."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ LEVEL = 0.95
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float, float]:
-    """Mean of `values` and its t interval `(mean, low, high)`; infinite bounds for one value.
+    """Mean of `values` with its t interval: `(mean, low, high)`. The bounds are infinite for one value.
 
     Raises:
-        ValueError: there is no value.
+        ValueError: `values` is empty.
     """
     if not values:
         raise ValueError("an interval needs at least one value")

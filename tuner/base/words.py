@@ -1,4 +1,4 @@
-"""Numbers, durations and values in words."""
+"""Formats numbers, durations and values as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-LONGEST_NAME = 100  # characters; file systems take 255 bytes, and names get endings
+LONGEST_NAME = 100  # characters; file systems allow 255 bytes, and endings are added to names
 
 
 def duration(seconds: float) -> str:
@@ -28,12 +28,12 @@ def in_words(values: Mapping[str, Any]) -> str:
 
 
 def slug(text: str) -> str:
-    """`text` as a name that is safe for folders and databases."""
+    """Turns `text` into a name that is safe for folders and databases."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:LONGEST_NAME] or "study"
 
 
 def sparkline(values: Sequence[float], *, width: int = 60) -> str:
-    """`values` as blocks from the least to the greatest, at most `width`, the first and last among them."""
+    """`values` as at most `width` blocks of different heights. Always shows the first and the last value."""
     count = min(width, len(values))
     if count < 2:
         return BLOCKS[0] * count

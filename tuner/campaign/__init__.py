@@ -1,1 +1,1 @@
-"""Studies one after the other, each from the confirmed winner before it."""
+"""Runs studies in order. Each starts from the confirmed winner of an earlier one."""

@@ -1,7 +1,7 @@
-"""Runs the steps of a campaign file: studies, each from the confirmed winner before it, and commands.
+"""Runs the steps of a campaign file: studies and commands.
 
-Nothing is remembered but what the storage and the run folders hold: a campaign that is started again skips
-what is done and goes on with the rest, at whatever point it was stopped.
+The campaign itself stores nothing. It reads from the storage and the results folder which steps are done. So
+it can be stopped at any point, and the same command continues.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import optuna
 
-from tuner.artifacts.run_store import Place
+from tuner.artifacts.run_store import StoreLocation
 from tuner.base.errors import WorkFailed
 from tuner.campaign.confirm import confirm
 from tuner.definition.campaign_file import CampaignFile, Step
@@ -31,8 +31,8 @@ from tuner.storage.access import find_records, storage_errors
 from tuner.storage.stored import load_study
 from tuner.workloads.registry import workload_of
 
-PROGRAM = "gcode-tuner"  # this program, as the first word of a command
-ENGINE = str(Path(__file__).resolve().parents[2])  # where a command that is this program finds it
+PROGRAM = "gcode-tuner"  # a command that starts with this word runs this program
+ENGINE = str(Path(__file__).resolve().parents[2])  # added to `sys.path` of such commands
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Campaign:
 
     Attributes:
         results: the results folder.
-        request_for: the request for a study, with the options that all of them share.
-        macros: what `${name}` in a step's words stands for, beside `${results}` and `${studies}`.
+        request_for: makes the request for a study, with the options that all studies share.
+        macros: the words that replace `${name}` in a step, in addition to `${results}` and `${studies}`.
     """
 
     file: CampaignFile
@@ -54,22 +54,22 @@ class Campaign:
     timeout: float | None = None
 
     def run(self) -> bool:
-        """Runs what is not done yet; False: it was left early.
+        """Runs the steps that are not done. Returns False if it was left early.
 
         Raises:
             KeyboardInterrupt: the user stopped a step.
-            WorkFailed: a step stopped for an error.
+            WorkFailed: a step failed.
         """
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         begun = self.begun()
         try:
             for number, step in enumerate(self.file.steps, 1):
-                place = f"{number}/{len(self.file.steps)}"
+                position = f"{number}/{len(self.file.steps)}"
                 if step.study is None:
-                    self._command(step, place)
+                    self._command(step, position)
                 else:
                     file = self.study(step)
-                    self.say(f"{place} {file.name}: {step.why or file.purpose}")
+                    self.say(f"{position} {file.name}: {step.why or file.purpose}")
                     self._study(self.request(step, file, begun), deadline)
         except LeftEarly as left:
             self.say(str(left))
@@ -78,13 +78,13 @@ class Campaign:
         return True
 
     def study(self, step: Step) -> StudyFile:
-        """The study file of a step: a file beside the campaign's, or a shipped study."""
+        """The study file of a step: a file next to the campaign file, or a shipped study."""
         assert step.study is not None
         beside = self.file.path.parent / step.study
         return load_study_file(beside if beside.is_file() else step.study)
 
     def request(self, step: Step, file: StudyFile, begun: Mapping[str, Any]) -> Request:
-        """The request for a step's study; `begun` holds where it says nothing of its own."""
+        """The request for a step's study. `begun` has the values for options that are not given."""
         request = self.request_for(file)
         if step.data is not None:
             return replace(request, data=Path(*self._expanded([step.data])))
@@ -92,10 +92,10 @@ class Campaign:
         return replace(request, **told)
 
     def begun(self) -> dict[str, Any]:
-        """What the campaign was begun with: `overrides`, `data` and `artifacts`, as far as it was.
+        """The `overrides`, `data` and `artifacts` of the campaign's first start; empty if there was none.
 
-        So that studies which no agent has seen yet get the same `--set`, data and artefact store. A study
-        with inputs of its own (`data` in its step) has values that are none of the campaign's.
+        Later studies then use the same `--set`, data and artefact store. Studies with their own inputs
+        (`data` in the step) are ignored here.
         """
         shared = [self.study(step) for step in self.file.steps if step.study and not step.data]
         if not shared:
@@ -107,40 +107,40 @@ class Campaign:
             names = [file.name for file in shared if file.name in known]
             if records is None or not names:
                 return {}
-            before, store = begun_with(records, names[-1]), Place.of(load_study(records, names[-1]))
+            before, store = begun_with(records, names[-1]), StoreLocation.of(load_study(records, names[-1]))
             records.queue.close()
         return {**before, "artifacts": None if store is None else store.url}
 
     def _study(self, request: Request, deadline: float | None) -> None:
-        """One study, and the confirmation of its winner where that tells more than the study itself."""
+        """Runs a study and confirms its winner, unless repeated runs always give the same score."""
         launch.run(replace(request, timeout=_left(deadline)), self.make_view()).check(request.study_file.name)
         if not workload_of(request.study_file).deterministic:
             confirm(replace(request, timeout=_left(deadline)), self.make_view(), self.say)
 
-    def _command(self, step: Step, place: str) -> None:
-        """Runs a command, shown as it is given, unless what it makes is there.
+    def _command(self, step: Step, position: str) -> None:
+        """Prints and runs a command, unless what it creates already exists.
 
         Raises:
             KeyboardInterrupt: the user stopped it.
-            WorkFailed: it failed; its own error stands above.
+            WorkFailed: it failed. Its own error was printed before.
         """
         if step.creates is not None and self._made(step.creates).exists():
             return
         words = self._expanded(step.run)
         shown = " ".join(words)
-        self.say(f"{place} {step.why}\n   $ {shown}" if step.why else f"{place} $ {shown}")
+        self.say(f"{position} {step.why}\n   $ {shown}" if step.why else f"{position} $ {shown}")
         status = subprocess.run(_started(words), check=False).returncode
         if status == 130:
             raise KeyboardInterrupt
         if status:
-            raise WorkFailed(f"this did not succeed: {shown}")
+            raise WorkFailed(f"this command failed: {shown}")
 
     def _made(self, creates: str) -> Path:
-        """Below the results folder; `./…` is below the current one."""
+        """The path that a command creates: in the results folder; `./…` is in the current folder."""
         return Path(creates) if creates.startswith("./") else self.results / creates
 
     def _expanded(self, words: Sequence[str]) -> list[str]:
-        """Words with their macros; one that is a word of its own may stand for several or none."""
+        """Replaces macros in words. If a word is only a macro, several words or none can replace it."""
         trained = [self.study(step).name for step in self.file.steps if step.study and not step.data]
         known = {"results": [str(self.results)], "studies": trained, **self.macros}
         found: list[str] = []
@@ -159,7 +159,7 @@ def _left(deadline: float | None) -> float | None:
 
 
 def _started(words: Sequence[str]) -> list[str]:
-    """The arguments of a process: this program and `python` are those that run now."""
+    """The arguments of a process. Replaces `gcode-tuner` and `python` by those that run now."""
     if words[0] == PROGRAM:
         start = f"import sys; sys.path.append({ENGINE!r}); from tuner.__main__ import main; sys.exit(main())"
         return [sys.executable, "-P", "-c", start, *words[1:]]

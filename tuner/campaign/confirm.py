@@ -1,4 +1,4 @@
-"""Confirms a winner before the next study builds on it: the best are retrained on other seeds."""
+"""Confirms a winner before the next study starts from it: retrains the best configurations on other seeds."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tuner.storage.access import open_records, storage_errors
 from tuner.storage.stored import CONFIRMED, load_study
 from tuner.workloads.registry import workload_of
 
-FIRST_SEED = 1000  # seeds of retrainings are above those that studies search
-TOP = 3  # configurations retrained before a winner is believed
+FIRST_SEED = 1000  # higher than the seeds that studies search
+TOP = 3  # number of configurations to retrain
 SUFFIX = "confirm"
 
 
 def confirm(request: Request, view: View, say: Callable[[str], None]) -> None:
-    """Retrains a study's best on other seeds and records the one that is best on average.
+    """Retrains the best configurations of a study on other seeds. Stores the one with the best mean.
 
     Raises:
         KeyboardInterrupt: the user stopped it.
-        WorkFailed: it stopped for an error.
+        WorkFailed: no trial completed, or the retraining failed.
     """
     file = request.study_file
     with storage_errors(request.url):
@@ -33,7 +33,7 @@ def confirm(request: Request, view: View, say: Callable[[str], None]) -> None:
             return
         best = retrain.candidates(study, file, request.results, top=TOP)
     if not best:
-        raise WorkFailed(f"{file.name}: no trial completed, so there is no winner to go on from")
+        raise WorkFailed(f"{file.name}: no trial completed, so there is no winner to continue from")
     seeds = [FIRST_SEED + seed for seed in file.seeds]
     again = retrain.study_of(file, best, seeds, workload_of(file).seeded, suffix=SUFFIX)
     asked = replace(request, study_file=again, base={}, trials=None, fresh=False)
@@ -53,5 +53,5 @@ def confirm(request: Request, view: View, say: Callable[[str], None]) -> None:
         load_study(records, file.name).set_user_attr(CONFIRMED, record)
     say(
         f"confirmed winner of {file.name}: trial {chosen.number}, {file.metric.name} {chosen.mean:.4f} on "
-        f"average (in the study {chosen.score:.4f}; of {len(found)} retrained)"
+        f"average (in the study {chosen.score:.4f}; {len(found)} were retrained)"
     )

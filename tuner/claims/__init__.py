@@ -1,1 +1,1 @@
-"""What studies show: retrainings, matched pairs, verdicts on claims."""
+"""Tests the results of studies: retrainings, matched pairs, verdicts on claims."""

@@ -1,4 +1,4 @@
-"""Trials' parameters as a table of numbers, for surrogates and importances."""
+"""Encodes the parameters of trials as a table of numbers, for surrogates and importances."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Encoded:
-    """Trials as numbers. `columns[j]` is parameter `names[j]`; words are numbered in `words[name]`.
+    """Trials as numbers. Column j of `x` is the parameter `names[j]`. `words[name]`: the words, by code.
 
-    An inactive conditional parameter takes -1 (words) or the least value (numbers).
+    An inactive conditional parameter has the code -1 (words) or the smallest value (numbers).
     """
 
     names: tuple[str, ...]
@@ -29,7 +29,7 @@ class Encoded:
 
 
 def encode(study: Study, trials: Sequence[Trial]) -> Encoded:
-    """The searched parameters of `trials` that vary, as a (trials, parameters) array."""
+    """The searched parameters of `trials` that vary, as an array `(trial, parameter)`."""
     names, columns, words, logs = [], [], {}, set()
     for name in study.searched:
         values = [t.params.get(name) for t in trials]
@@ -52,7 +52,7 @@ def encode(study: Study, trials: Sequence[Trial]) -> Encoded:
 
 
 def word(value: Any) -> str:
-    """A parameter's value as a short word."""
+    """The value of a parameter as short text."""
     if isinstance(value, bool) or value is None:
         return str(value).lower() if value is not None else "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

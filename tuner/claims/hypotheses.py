@@ -1,8 +1,8 @@
-"""`study hypotheses`: the matched pairs that would decide the undecided claims of finished studies.
+"""`study hypotheses`: plans matched pairs for the undecided claims of finished studies.
 
-Studies as any other: they resume, take agents and other machines, and end when every point was tried. What
-one was begun with stays; `--fresh` makes new pairs, on new seeds, for what is undecided then, and the earlier
-ones keep counting.
+The pairs run as an ordinary study. It can be resumed, runs on any number of agents and machines, and ends
+when all points have run. Its pairs do not change once it has started. `--fresh` makes new pairs with new
+seeds for claims that are still undecided. The earlier pairs still count.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from tuner.storage.study_store import ORIGIN
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study of pairs to run.
+    """A study of matched pairs, ready to run.
 
     Attributes:
-        file: None where no claim needs pairs, or none can have them.
-        pairs: how it was made; None where it goes on with one that was begun.
-        data: name of the data set that the claims' studies were run on.
+        file: the study file; None if no claim needs pairs, or no pairs are possible.
+        pairs: how the pairs were made; None if an earlier study of pairs is resumed.
+        data: name of the data set that the studies ran on.
     """
 
     file: StudyFile | None
@@ -46,13 +46,13 @@ class Prepared:
 def prepare(
     records: Records, results: Path, *, chosen: Path | None, overrides: Mapping[str, Any], fresh: bool
 ) -> list[Prepared]:
-    """The studies of pairs: those that were begun, or new ones for what is undecided.
+    """Returns the studies of pairs: unfinished ones, or new ones for undecided claims.
 
     Args:
-        chosen: the data set asked for; None: the one that the studies were run on.
+        chosen: the data set; None: the one that the studies ran on.
 
     Raises:
-        InputError: there is no study, or they were run on several data sets and none is chosen.
+        InputError: there is no study, or the studies ran on several data sets and `chosen` is None.
     """
     names = [name for name in optuna.get_all_study_names(records) if is_paired(name) and "@" not in name]
     if names and not fresh:
@@ -70,18 +70,18 @@ def _begun(records: Records, name: str) -> Prepared:
 
 
 def _of_one_data_set(material: Material, chosen: Path | None) -> tuple[Material, str]:
-    """The studies that were run on one data set (those that read none stay), and its name."""
+    """Keeps the studies that ran on one data set, and those without data. Also returns its name."""
     names = {study.name: _data_of(study.attrs) for study in material.studies}
     known = sorted({name for name in names.values() if name})
     if chosen is None and len(known) > 1:
         raise InputError(
-            f"the studies were run on several data sets ({', '.join(known)}): "
+            f"the studies ran on several data sets ({', '.join(known)}); "
             f"choose one with --data data/{known[0]}"
         )
     name = chosen.name if chosen is not None else (known[0] if known else "")
     kept = tuple(s for s in material.studies if names[s.name] in ("", name))
     if not kept:
-        raise InputError(f"no study was run on {name} (there are: {', '.join(known)})")
+        raise InputError(f"no study ran on {name} (studies ran on: {', '.join(known)})")
     return replace(material, studies=kept), name
 
 

@@ -1,4 +1,4 @@
-"""Matched pairs: trials alike in all but what a claim is about, found in a study or run for the claim."""
+"""Matched pairs: trials that differ only in the claim's parameters. From a study, or run for the claim."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tuner.storage.study_store import ORIGIN
 
 @dataclass(frozen=True)
 class Point:
-    """One trial's part in a claim."""
+    """A trial on one side of a claim, with its value of the metric."""
 
     trial: Trial
     side: Literal["where", "against"]
@@ -25,7 +25,7 @@ class Point:
 
 
 def searchable(study: Study, trial: Trial) -> Mapping[str, Any]:
-    """The configuration without searched parameters that the trial did not have."""
+    """The configuration, without searched parameters that were inactive in the trial."""
     absent = {name for name in study.searched if name not in trial.params}
     return {name: value for name, value in trial.config.items() if name not in absent}
 
@@ -33,7 +33,9 @@ def searchable(study: Study, trial: Trial) -> Mapping[str, Any]:
 def matched(
     study: Study, hypothesis: Hypothesis, points: Sequence[Point]
 ) -> list[tuple[float, tuple[int, ...]]]:
-    """`(where - against, trial numbers)` of each group of trials alike in all but the claim's parameters."""
+    """Groups trials that differ only in the claim's parameters. Returns `(where - against, trial numbers)` of
+    each group.
+    """
     free = with_dependents(study, claim_names(hypothesis))
     groups: dict[str, list[Point]] = {}
     for point in points:
@@ -50,8 +52,11 @@ def matched(
 
 
 def pairs_run(study: Study, hypothesis: Hypothesis, metric: str, paired: Study) -> list[float]:
-    """`where - against` of each group of whole configurations in `paired` alike in all but the claim's
-    parameters; none where the two studies were run on different data.
+    """Groups the trials of `paired` that differ only in the claim's parameters.
+
+    Returns `where - against` of each group.
+
+    Returns nothing if the two studies ran on different data.
     """
     if (study.attrs.get(ORIGIN) or {}).get("data") != (paired.attrs.get(ORIGIN) or {}).get("data"):
         return []
@@ -69,14 +74,14 @@ def pairs_run(study: Study, hypothesis: Hypothesis, metric: str, paired: Study) 
 
 
 def _gaps(where: Sequence[float], against: Sequence[float]) -> list[float]:
-    """Differences within a group: of equally many runs one by one (they had no seed), else of means."""
+    """The differences within a group: run by run if both sides have equally many, otherwise of the means."""
     if len(where) == len(against):
         return [a - b for a, b in zip(where, against, strict=True)]
     return [statistics.fmean(where) - statistics.fmean(against)]
 
 
 def active(study: Study, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A whole configuration without the parameters that exist only elsewhere in the study's space."""
+    """A configuration without its inactive conditional parameters."""
     absent = {p.name for p in study.file.space.searched if p.when and not _holds(p.when, config)}
     return {name: value for name, value in config.items() if name not in absent}
 
@@ -89,13 +94,13 @@ def _holds(text: str, config: Mapping[str, Any]) -> bool:
 
 
 def claim_names(hypothesis: Hypothesis) -> set[str]:
-    """Parameters that the claim is about."""
+    """The claim's parameters: those that its expressions read."""
     return set(expressions.names(hypothesis.where)) | set(
         expressions.names(hypothesis.against) if hypothesis.against else ()
     )
 
 
 def with_dependents(study: Study, about: set[str]) -> set[str]:
-    """A claim's parameters and those that exist only for some of their values."""
+    """The claim's parameters, and parameters whose condition depends on them."""
     when = {p.name: p.when for p in study.file.space.searched if p.when}
     return about | {name for name, text in when.items() if expressions.names(text) & about}

@@ -1,6 +1,6 @@
-"""What a report is made from: studies, trials, bundles and the data card, read once and then left alone.
+"""The input of a report: studies, trials, bundles and the data set. Read once, never changed.
 
-Figures of the part `test` are carried along to be shown; nothing here or later sorts or chooses by them.
+Metrics on the part `test` are only shown. Nothing is sorted or chosen by them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
-PAIRED = "hypotheses"  # the study of matched pairs that decide the others' claims
+PAIRED = "hypotheses"  # the study of matched pairs for the claims of other studies
 DEFAULT = "default configuration"
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -43,13 +43,16 @@ STATES = {
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial as the report shows it.
+    """One trial, as the report shows it.
 
     Attributes:
-        value: the first objective of a complete trial, else its last report.
-        params: the searched parameters in the study file's terms, dotted. config: all it ran with.
-        metrics: `val/…` figures; test: `test/…` figures, for showing only.
-        curve: `(epoch from 1, objective)`. seconds: of training, else of wall time.
+        value: the first objective of a complete trial; otherwise the last reported value.
+        params: the searched parameters by dotted name, with the study file's values.
+        config: the complete configuration.
+        metrics: the `val/…` metrics.
+        test: the `test/…` metrics, only to be shown.
+        curve: `(epoch from 1, objective)`.
+        seconds: training time; if unknown, wall time.
     """
 
     number: int
@@ -78,17 +81,17 @@ class Trial:
 
     @property
     def epochs(self) -> int:
-        """Epochs that it ran for, as far as they were reported."""
+        """Number of reported epochs."""
         return self.curve[-1][0] if self.curve else 0
 
     def metric(self, name: str) -> float | None:
-        """A figure of the part `select`, with or without its prefix."""
+        """A metric on the part `select`, named with or without the prefix `val/`."""
         return self.metrics.get(name, self.metrics.get(f"val/{name}"))
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A study. `ranked`: complete trials, best first; `front`: trials no other beats in every respect."""
+    """A study. `ranked`: the complete trials, best first. `front`: the trials on the Pareto front."""
 
     name: str
     file: StudyFile
@@ -112,13 +115,13 @@ class Study:
 
     @cached_property
     def winner(self) -> Trial | None:
-        """The confirmed winner where there is one, else the best complete trial."""
+        """The confirmed winner. If there is none: the best complete trial."""
         number = (self.attrs.get(CONFIRMED) or {}).get("number")
         return next((t for t in self.ranked if t.number == number), self.ranked[0] if self.ranked else None)
 
     @property
     def default(self) -> Trial | None:
-        """The trial of the configuration before the search, where it completed."""
+        """The trial of the default configuration, if it is complete."""
         return next((t for t in self.ranked if t.note == DEFAULT), None)
 
     def count(self, state: str) -> int:
@@ -126,7 +129,7 @@ class Study:
 
     @property
     def done(self) -> bool:
-        """Whether it has its number of trials (of a grid, failed points count) or stopped for good."""
+        """Whether the study has all its trials (failed points of a grid count), or has stopped for good."""
         if self.count("running") or not self.trials:
             return False
         total, tried = self.attrs.get(TOTAL), len(self.finished)
@@ -136,7 +139,7 @@ class Study:
 
     @cached_property
     def workload(self) -> Workload:
-        """What ran its trials, or one that knows nothing special where that is not installed."""
+        """The workload of the study. If it is not installed: a generic one."""
         return workload_if_known(self.file)
 
     @property
@@ -144,7 +147,7 @@ class Study:
         return [p.name for p in self.file.space.searched]
 
     def retrained(self, number: int) -> list[float]:
-        """Objective of every retraining of a trial's configuration (`study all`, `verify`)."""
+        """The objective of every retraining of a trial's configuration (by `study all` and `verify`)."""
         found: list[float] = []
         for key in (CONFIRMED, "verified"):
             for candidate in (self.attrs.get(key) or {}).get("candidates", ()):
@@ -158,9 +161,9 @@ class Material:
     """Everything a report shows.
 
     Attributes:
-        pairs: studies of matched pairs, run to decide claims of the others.
-        campaign: studies and claims of the campaign, for their order and the claims about the whole.
-        data: a data set to describe, where one was named or is the only one.
+        pairs: the studies of matched pairs.
+        campaign: the campaign file. It gives the order of the studies and the campaign's claims.
+        data: the data set to describe, if one was named or is the only one.
     """
 
     studies: tuple[Study, ...]
@@ -174,10 +177,10 @@ class Material:
 def load(
     records: Records, names: Sequence[str], results: Path, *, data: Path | None = None, made: datetime
 ) -> Material:
-    """Reads the studies `names` (none named: all that this tuner made, retrainings and pairs left out).
+    """Reads the studies `names`. None named: all studies of this tuner except retrainings and pairs.
 
     Raises:
-        InputError: there is no such study, or no study at all.
+        InputError: there is no such study, or there are no studies.
     """
     known = optuna.get_all_study_names(records)
     campaign = shipped_campaign()
@@ -195,7 +198,7 @@ def load(
 
 
 def is_paired(name: str) -> bool:
-    """Whether a study is one of matched pairs, perhaps set aside since (`hypotheses@…`)."""
+    """Whether a study has matched pairs. Includes those that `--fresh` renamed (`hypotheses@…`)."""
     return name.partition("@")[0].partition(".")[0] == PAIRED
 
 

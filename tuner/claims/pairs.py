@@ -1,8 +1,8 @@
-"""Studies of matched pairs: what would decide a claim that is undecided.
+"""Makes studies of matched pairs to decide undecided claims.
 
-Each pair is a winner's configuration twice, once on each side of the claim, under the same seed: nothing else
-differs. Claims of studies that run the same thing share one study, `hypotheses`: the winner on its own side
-of several claims is one run for all of them.
+A pair is the winner's configuration run twice with the same seed, once on each side of the claim. Nothing
+else differs. Studies that run the same program share one study of pairs, `hypotheses`. If the winner is on
+the claimed side of several claims, one run serves all of them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
 
 PAIRS = 5
-FIRST_SEED = 2000  # above the seeds that studies search and that confirmations retrain on
+FIRST_SEED = 2000  # higher than the seeds of studies and of confirmations
 
 
 class NoPairs(Exception):
-    """Why a claim cannot be tested by pairs, in words."""
+    """A claim cannot be tested by pairs. The message says why."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim and its two sides: values of what it is about (`where`, `against`)."""
+    """A claim, and the values of its parameters on each side (`where`, `against`)."""
 
     study: str
     claim: str
@@ -41,12 +41,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A study of matched pairs for the claims of studies that run the same thing.
+    """A study of matched pairs for studies that run the same program.
 
     Attributes:
-        name: of the study. like: one of the claims' studies, whose program, metric and length it takes.
-        points: whole configurations, the first pair of every claim first.
-        left_out: undecided claims that no pair can be made for, `(study, claim, why)`.
+        name: name of the study.
+        like: one of the claims' studies. The pairs use its program, metric and length.
+        points: complete configurations: the first pair of every claim, then the second pairs, and so on.
+        left_out: undecided claims without pairs, as `(study, claim, reason)`.
     """
 
     name: str
@@ -56,12 +57,12 @@ class Pairs:
     left_out: tuple[tuple[str, str, str], ...]
 
     def file(self) -> StudyFile:
-        """The study file: what all points share is its base. There must be at least one point."""
+        """The study file. Its base has the values that all points share. Needs at least one point."""
         first, *others = self.points
         shared = {n: v for n, v in first.items() if all(n in p and p[n] == v for p in others)}
         points = [{n: v for n, v in point.items() if n not in shared} for point in self.points]
         names = sorted({name for point in points for name in point}) or sorted(shared)
-        if not any(points):  # a script without a seed and a single run on each side
+        if not any(points):  # a script without a seed, with one run on each side
             shared, points = {}, [dict(point) for point in self.points]
         studies = len({claim.study for claim in self.claims})
         file, length = self.like.file, self.like.workload.length
@@ -78,7 +79,7 @@ class Pairs:
                     key: told[key] for key in RUNS if key in told and key not in ("max_epochs", "constraints")
                 },
                 **({"max_epochs": longest or file.max_epochs} if longest or file.max_epochs else {}),
-                "purpose": f"Decide {len(self.claims)} claims of {studies} studies, {PAIRS} pairs each.",
+                "purpose": f"Decide {len(self.claims)} claims of {studies} studies with {PAIRS} pairs each.",
                 "base": shared,
                 "points": points,
             },
@@ -88,10 +89,10 @@ class Pairs:
 
 
 def pairs_for(material: Material, *, overrides: Mapping[str, Any]) -> list[Pairs]:
-    """`PAIRS` pairs for each undecided claim of finished studies; a study for each program or model.
+    """Makes `PAIRS` pairs for each undecided claim of finished studies: one study per program or model.
 
     Args:
-        overrides: values that hold in every run (`--set`).
+        overrides: values for every run (`--set`).
     """
     alike: dict[str, list[Study]] = {}
     for study in material.studies:
@@ -108,7 +109,7 @@ def pairs_for(material: Material, *, overrides: Mapping[str, Any]) -> list[Pairs
 
 
 def _runs(study: Study) -> str:
-    """What a study's trials run; pairs of studies that run the same can share their runs."""
+    """Identifies what a study's trials run. Studies with equal results can share runs of pairs."""
     told = study.file.raw.get("tuner", {})
     own = [study.file.raw.get(key) for key in ("program", "command")] + [told.get("objective")]
     folder = str(Path(study.file.path).parent) if any(own) else ""
@@ -140,9 +141,9 @@ def _pairs(
 def _claim(
     study: Study, hypothesis: Hypothesis, *, fixed: Mapping[str, Any]
 ) -> tuple[Claim, tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """The claim's two sides, and the configurations that differ in them alone."""
+    """The claim's two sides, and configurations that differ only in them."""
     if study.workload.deterministic:
-        raise NoPairs("a configuration always reaches the same score: give the study more trials")
+        raise NoPairs("repeated runs always give the same score: give the study more trials")
     if not study.done:
         raise NoPairs(f"the study is not finished: python -m tuner study {study.name}")
     clash = sorted(claim_names(hypothesis) & fixed.keys())
@@ -154,19 +155,20 @@ def _claim(
 
 
 def sides_of(study: Study, hypothesis: Hypothesis) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
-    """The winner's values that a claim is not about, and those that it is about, on each side.
+    """Splits the winner's configuration: the values that both sides share, and the claim's values per side.
 
-    The winner stands for its side; the other's values are those of the best trial on it that fits the winner.
+    The winner gives the values of its own side. The values of the other side come from the best trial on that
+    side that fits the winner.
 
     Raises:
-        NoPairs: no trial completed, or none has values for one of the sides.
+        NoPairs: no trial completed, or no trial has values for one of the sides.
     """
     winner = study.winner
     if winner is None:
         raise NoPairs("no trial completed")
     free = with_dependents(study, claim_names(hypothesis))
     if "seed" in free:
-        raise NoPairs("it is about the seed")
+        raise NoPairs("the claim is about the seed")
     searched = set(study.searched)
     base = {n: v for n, v in winner.config.items() if n not in free | {"seed"}}
     found: dict[str, Mapping[str, Any]] = {}
@@ -181,7 +183,7 @@ def sides_of(study: Study, hypothesis: Hypothesis) -> tuple[dict[str, Any], dict
             found[side] = values
     for side, words in (("where", "as claimed"), ("against", "against it")):
         if side not in found:
-            raise NoPairs(f"no trial has values {words} that go with the winner's others")
+            raise NoPairs(f"no trial has values {words} that fit the winner's other values")
     return base, found
 
 

@@ -1,9 +1,9 @@
-"""Retraining a study's best configurations on new seeds, as a small grid study of its own.
+"""Retrains the best configurations of a study on new seeds, as a small grid study.
 
-A study's best score is partly luck: it is the largest of many noisy ones. Trained again on another seed the
-same configuration does a little worse on average (the winner's curse). The campaign therefore confirms a
-winner before the next study builds on it, and `verify` says how much of a lead survives. Being a study, a
-retraining is resumable and runs on any number of agents.
+The best score of a study is partly luck, because it is the largest of many noisy scores. Retrained on another
+seed, the same configuration is a little worse on average (the winner's curse). So the campaign confirms a
+winner before the next study starts from it, and `verify` shows how much of a lead is real. A retraining is a
+study: it can be resumed and runs on any number of agents.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from tuner.storage.queue import GRID_POINT
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration among the best of a study; trials that differ in their seed alone are one.
+    """One of the best configurations of a study. Trials that differ only in the seed count as one candidate.
 
     Attributes:
-        number: its best trial.
-        scores: objective of its trials in the study.
-        violation: mean of what they miss the constraints by.
-        again: objective of each retraining, by its index in `seeds`; absent where it failed.
-        violation_again: constraint violations of the retrainings, likewise.
+        number: number of its best trial.
+        scores: objectives of its trials in the study.
+        violation: mean constraint violation of these trials.
+        again: objective of each retraining, by index in `seeds`. Failed retrainings are missing.
+        violation_again: constraint violation of each retraining, in the same form.
     """
 
     number: int
@@ -51,7 +51,7 @@ class Candidate:
 
     @property
     def mean(self) -> float:
-        """Mean objective over the study and the retrainings."""
+        """Mean objective of its trials in the study and of its retrainings."""
         return statistics.fmean([*self.scores, *self.again.values()])
 
     @property
@@ -90,9 +90,9 @@ def study_of(
     *,
     suffix: str,
 ) -> StudyFile:
-    """The grid study that runs every candidate once for each of `numbers`.
+    """A grid study that runs every candidate once for each of `numbers`.
 
-    Point `i * len(numbers) + k` is candidate i with what `change(configuration, numbers[k])` puts over it.
+    Point `i * len(numbers) + k` is candidate i, updated with `change(configuration, numbers[k])`.
     """
     points = [{**candidate.config, **change(candidate.config, n)} for candidate in best for n in numbers]
     names = sorted({name for point in points for name in point})
@@ -103,7 +103,7 @@ def study_of(
         "method": "grid",
         "metric": {"name": study_file.metric.name, "goal": study_file.metric.goal},
         "parameters": {name: parameter_of([p[name] for p in points if name in p], points) for name in names},
-        "tuner": {**own, "points": points, "purpose": f"retrains the best of {study_file.name}"},
+        "tuner": {**own, "points": points, "purpose": f"retrains the best trials of {study_file.name}"},
     }
     return replace(
         from_plain(raw, name=f"{study_file.name}.{suffix}", path=study_file.path),
@@ -114,7 +114,7 @@ def study_of(
 def with_results(
     best: Sequence[Candidate], seeds: int, study: optuna.Study, study_file: StudyFile
 ) -> list[Candidate]:
-    """The candidates with what their retrainings reached."""
+    """The candidates, with the results of their retrainings."""
     again: dict[int, dict[int, FrozenTrial]] = {}
     for trial in study.get_trials(deepcopy=False):
         if trial.state is TrialState.COMPLETE:
@@ -131,13 +131,13 @@ def with_results(
 
 
 def winner(found: Sequence[Candidate], study_file: StudyFile) -> Candidate:
-    """The candidate that is best on average over the study and its retrainings."""
+    """The candidate with the best mean over the study and the retrainings."""
     sign = -1.0 if study_file.metric.goal == "maximize" else 1.0
     return min(found, key=lambda c: (c.mean_violation, sign * c.mean, c.number))
 
 
 def parameter_of(values: Sequence[Any], points: Sequence[Any]) -> dict[str, Any]:
-    """A sweep file's parameter: a constant where all points share one value, else the values there are."""
+    """A parameter for a sweep file: a constant if all points share one value, otherwise a choice."""
     distinct = list({json.dumps(value, sort_keys=True): value for value in values}.values())
     if len(distinct) == 1 and len(values) == len(points):
         return {"value": distinct[0]}

@@ -1,14 +1,14 @@
-"""Verdicts: each claim of a study, judged on the trials that there are.
+"""Decides whether the claims of a study are confirmed, refuted or undecided.
 
-Two ways to an effect; a finding says which was taken:
+The effect is estimated in one of two ways. A finding says which one was used:
 
-- *matched pairs*: trials that differ only in what the claim is about (and in parameters that exist on one
-  side alone) are paired; the effect is the mean difference, its interval a t interval over pairs. Pairs that
-  the study `hypotheses` ran for the claim count with those that the study happens to have.
-- *surrogate*: a ridge regression of the metric on the side and all other parameters, its interval a
-  t interval from a bootstrap over trials. A model, not an experiment: what it leaves out can mislead it.
+- *matched pairs*: pairs of trials that differ only in the claim's parameters (and in parameters that exist
+  only on one side). The effect is the mean difference, with a t interval over pairs. Pairs from the study and
+  pairs that the study `hypotheses` ran for the claim count together.
+- *surrogate*: a ridge regression of the metric on the side and all other parameters, with a t interval from a
+  bootstrap over trials. This is a model, not an experiment. Effects that it does not include can mislead it.
 
-A claim that neither decides is undecided, and its finding names the run that would decide it.
+If neither decides, the claim is undecided, and its finding names the command that would decide it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from tuner.definition.constraints import Hypothesis
 
 Verdict = Literal["confirmed", "refuted", "undecided"]
 
-CAMPAIGN = "campaign"  # stands for a study in findings about the whole
-MIN_PAIRS = 3  # fewer have no interval worth the name
+CAMPAIGN = "campaign"  # the study name in findings about the campaign
+MIN_PAIRS = 3  # with fewer, the interval is too wide to be useful
 MIN_SIDE = 3  # trials on each side for a surrogate
-ENOUGH = 6  # complete trials on each side, from which pruned ones are left out
+ENOUGH = 6  # with this many complete trials on each side, pruned trials are not used
 RESAMPLES = 400
 RIDGE = 1.0  # on standardised columns
 LESS_IS_BETTER = ("loss", "nll", "mae", "ece", "brier", "seconds", "ms_per_window", "parameters")
@@ -41,13 +41,15 @@ LESS_IS_BETTER = ("loss", "nll", "mae", "ece", "brier", "seconds", "ms_per_windo
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim and what became of it.
+    """One claim with its verdict.
 
     Attributes:
-        effect: improvement of the metric, in its unit (positive: as claimed), with `low` and `high`.
-        how: matched pairs, surrogate, or none. basis: what it rests on, in words.
-        trials: numbers of the study's trials used; pairs_run: pairs of the study `hypotheses` used.
-        next_run: what would decide it; "" where it is decided.
+        effect: improvement of the metric, in its unit (positive: as claimed). `low`, `high`: its interval.
+        how: matched pairs, surrogate, or none.
+        basis: the data behind the verdict, as text.
+        trials: numbers of the trials that were used.
+        pairs_run: number of pairs of the study `hypotheses` that were used.
+        next_run: the command that would decide the claim; "" if it is decided.
     """
 
     study: str
@@ -71,7 +73,7 @@ class Finding:
 
 
 def findings(material: Material) -> list[Finding]:
-    """Every claim of every study, and those of the campaign about the whole."""
+    """Findings on all claims of all studies and of the campaign."""
     found = [
         judge(study, claim, material.pairs) for study in material.studies for claim in study.file.hypotheses
     ]
@@ -79,8 +81,9 @@ def findings(material: Material) -> list[Finding]:
 
 
 def judge(study: Study, hypothesis: Hypothesis, pairs_studies: Sequence[Study] = ()) -> Finding:
-    """A claim on its study's trials and on pairs run for it: matched pairs where there are enough, else a
-    surrogate.
+    """Judges a claim by its study's trials and by pairs that were run for it.
+
+    Uses matched pairs if there are enough, otherwise a surrogate.
     """
     metric = hypothesis.metric or study.metric
     sign = 1.0 if _more_is_better(metric, study) else -1.0
@@ -99,7 +102,7 @@ def judge(study: Study, hypothesis: Hypothesis, pairs_studies: Sequence[Study] =
     used_points = complete if min(_sides(complete)) >= ENOUGH else points
     where, against = _sides(used_points)
     if min(where, against) < MIN_SIDE:
-        basis = f"{where} trials as claimed, {against} against: too few of one kind"
+        basis = f"{where} trials as claimed, {against} against: too few on one side"
         return _finding(study, hypothesis, metric, "none", basis, None, _numbers(used_points))
     estimate = surrogate(study, hypothesis, used_points, sign=sign)
     basis = f"ridge surrogate on {where} trials as claimed and {against} against"
@@ -109,7 +112,7 @@ def judge(study: Study, hypothesis: Hypothesis, pairs_studies: Sequence[Study] =
 
 
 def points_of(study: Study, hypothesis: Hypothesis, metric: str) -> list[Point]:
-    """Finished trials that are on either side and have the metric."""
+    """The finished trials that are on one of the sides and have the metric."""
     found = []
     for trial in study.finished:
         value = trial.metric(metric)
@@ -124,7 +127,7 @@ def points_of(study: Study, hypothesis: Hypothesis, metric: str) -> list[Point]:
 def surrogate(
     study: Study, hypothesis: Hypothesis, points: Sequence[Point], *, sign: float
 ) -> tuple[float, float, float]:
-    """The side's coefficient in a ridge regression on the other parameters, with a bootstrap interval."""
+    """The coefficient of the side in a ridge regression with all other parameters, and its interval."""
     about = claim_names(hypothesis)
     coded = encode(study, [p.trial for p in points])
     columns: list[np.ndarray] = []
@@ -154,7 +157,7 @@ def surrogate(
 
 
 def _resample(side: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Bootstrap indices `(resample, trial)`, each side drawn from itself so that neither runs empty."""
+    """Bootstrap indices `(resample, trial)`. Each side is drawn separately, so that none is empty."""
     parts = [np.flatnonzero(side == kind) for kind in (0.0, 1.0)]
     return np.concatenate([rng.choice(part, size=(RESAMPLES, len(part))) for part in parts], axis=1)
 
@@ -166,8 +169,9 @@ def _solve(design: np.ndarray, y: np.ndarray, penalty: np.ndarray) -> np.ndarray
 
 
 def verdict(low: float, high: float, gain: tuple[float, float] | None) -> Verdict:
-    """Confirmed where the interval leaves no doubt; with a claimed range, where it reaches into it from
-    within or above its lower end; refuted where it lies outside.
+    """The verdict for the effect's interval. `gain` is the claimed range (None: above 0).
+
+    Refuted: the interval is outside the range. Confirmed: its lower end is in the range. Otherwise undecided.
     """
     least, most = gain if gain is not None else (0.0, math.inf)
     if high < least or low > most:
@@ -178,17 +182,20 @@ def verdict(low: float, high: float, gain: tuple[float, float] | None) -> Verdic
 
 
 def _retrained_most(study: Study, metric: str) -> tuple[float, int]:
-    """Sorts studies by their winner; a study that begins with another's winner repeats its score."""
+    """Sort key of studies: the winner's metric, then the number of its retrainings.
+
+    A study that starts from another winner can have the same score. The one with more retrainings is better.
+    """
     winner = study.winner
     assert winner is not None
     return winner.metric(metric) or 0.0, len(study.retrained(winner.number))
 
 
 def campaign_claims(material: Material) -> list[Finding]:
-    """The claims of the campaign about the best winner: that a metric reaches a bound.
+    """Findings on the campaign's claims: a metric of the best winner is at least a bound.
 
-    Judged on the retrainings of the best confirmed or verified configuration: the best of many scores is
-    flattered, so a study's own best decides nothing.
+    Only retrainings of the best confirmed or verified configuration can confirm a claim. The best score
+    within a study is too high on average, because it is the best of many.
     """
     campaign = material.campaign
     if campaign is None:
@@ -203,7 +210,7 @@ def campaign_claims(material: Material) -> list[Finding]:
 
 
 def _campaign_claim(claim: Claim, best: Study) -> Finding:
-    """A claim of the campaign, judged on its best study."""
+    """Judges a claim of the campaign by its best study."""
     winner = best.winner
     assert winner is not None
     value = winner.metric(claim.metric) or 0.0
@@ -213,7 +220,7 @@ def _campaign_claim(claim: Claim, best: Study) -> Finding:
     if len(again) < 2:
         decided: Verdict = "refuted" if value < claim.at_least else "undecided"
         basis += ", the best of its study"
-        basis += "" if value >= claim.at_least else ", and even that falls short"
+        basis += "" if value >= claim.at_least else ", which is still too low"
         next_run = "" if decided == "refuted" else _verify(best)
         return Finding(CAMPAIGN, claim.claim, claim.metric, decided, "the study's best", basis,
                        trials=trials, next_run=next_run)  # fmt: skip
@@ -242,7 +249,7 @@ def _finding(
     if low is not None and high is not None:
         decided = verdict(low, high, hypothesis.gain)
         if hypothesis.gain and decided != "confirmed" and low > 0:
-            basis += "; the direction holds"
+            basis += "; the direction is as claimed"
     if hypothesis.gain:
         basis += f"; claimed {hypothesis.gain[0]:+g} to {hypothesis.gain[1]:+g}"
     return Finding(

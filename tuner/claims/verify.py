@@ -1,4 +1,4 @@
-"""`verify`: trains a study's best again on new seeds and says what of their lead survives."""
+"""`verify`: retrains the best configurations on new seeds and says how much of their lead is real."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SUFFIX = "verify"
 
 @dataclass(frozen=True)
 class Lead:
-    """The first candidate's lead over another on the same seeds, positive where the first is better.
+    """The first candidate's lead over another on the same seeds. Positive: the first is better.
 
-    `low` and `high`: paired t interval; infinite where there is one seed alone.
+    `low` and `high`: paired t interval, infinite for a single seed.
     """
 
     over: int
@@ -44,7 +44,7 @@ class Lead:
 
 @dataclass(frozen=True)
 class Verified:
-    """What retraining found, the study's order kept."""
+    """The result of the retrainings, in the order of the study."""
 
     metric: str
     goal: str
@@ -53,7 +53,7 @@ class Verified:
 
     @property
     def curse(self) -> float:
-        """Winner's curse: by how much the study flattered its candidates, on average."""
+        """Winner's curse: how much better the candidates were in the study than retrained, on average."""
         sign = 1.0 if self.goal == "maximize" else -1.0
         gaps = [sign * (c.score - statistics.fmean(c.again.values())) for c in self.candidates if c.again]
         return statistics.fmean(gaps) if gaps else math.nan
@@ -74,12 +74,12 @@ class Verified:
 def verify(request: Request, view: View, *, top: int, seeds: int) -> Verified:
     """Retrains the best `top` configurations on `seeds` new seeds.
 
-    What a new seed changes is the workload's to say: our model also gets another split of the recordings, so
-    that the scores rest on other `select` recordings.
+    The workload decides what a new seed changes. For our model it also changes the split, so the scores are
+    measured on other `select` recordings.
 
     Raises:
-        InputError: the study has no complete trial, or retraining its best would tell nothing.
-        KeyboardInterrupt: stopped by the user; started again it goes on.
+        InputError: the study has no complete trial, or repeated runs always give the same score.
+        KeyboardInterrupt: the user stopped it. The same command continues.
     """
     with storage_errors(request.url):
         study = load_study(open_records(request.url), request.study_file.name)
@@ -89,7 +89,7 @@ def verify(request: Request, view: View, *, top: int, seeds: int) -> Verified:
         raise InputError(f"study '{file.name}' has no complete trial to verify")
     workload = workload_of(file)
     if workload.deterministic:
-        raise InputError(f"'{file.name}': a configuration always reaches the same score: nothing to verify")
+        raise InputError(f"study '{file.name}': repeated runs always give the same score: nothing to verify")
     again = retrain.study_of(file, best, range(1, seeds + 1), workload.reseeded, suffix=SUFFIX)
     result = run(replace(request, study_file=again, base={}, trials=None), view)
     result.check(again.name)
@@ -102,7 +102,7 @@ def verify(request: Request, view: View, *, top: int, seeds: int) -> Verified:
 
 
 def leads(found: Sequence[Candidate], study_file: StudyFile) -> list[Lead]:
-    """Paired differences between the first candidate and each other, over the seeds that both finished."""
+    """The first candidate's lead over each other one, paired by the seeds that both finished."""
     sign = 1.0 if study_file.metric.goal == "maximize" else -1.0
     first, results = found[0], []
     for other in found[1:]:

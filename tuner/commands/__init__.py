@@ -1,4 +1,4 @@
-"""The subcommands of `python -m tuner`; each has `add(subparsers)` and imports what it needs late."""
+"""The subcommands of `python -m tuner`. Each has `add(subparsers)` and imports heavy modules in `run`."""
 
 from tuner.commands import (
     agent,

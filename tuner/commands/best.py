@@ -13,10 +13,10 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "best",
         summary="the best trials of a study",
-        description="The best complete trials: those that meet the constraints first, then by objective.",
+        description="Prints the best complete trials. Trials that meet the constraints come first.",
         example="python -m tuner best loss_weighting --top 3 --format yaml",
     )
-    parser.add_argument("study", nargs="?", metavar="NAME", help="(default: the only study there is)")
+    parser.add_argument("study", nargs="?", metavar="NAME", help="study (default: the only one)")
     parser.add_argument("--top", type=opt.positive, default=10, metavar="K")
     parser.add_argument("--format", choices=("table", "json", "yaml"), default="table")
     parser.add_argument("--json", dest="format", action="store_const", const="json", help="as --format json")
@@ -60,5 +60,5 @@ def _only_study(records):  # type: ignore[no-untyped-def]
 
     names = sorted(optuna.get_all_study_names(records))
     if len(names) != 1:
-        raise InputError(f"which study? there are: {', '.join(names) or 'none'}")
+        raise InputError(f"name a study (in this storage: {', '.join(names) or 'none'})")
     return names[0]

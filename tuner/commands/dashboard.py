@@ -1,4 +1,4 @@
-"""`dashboard`: optuna-dashboard on the storage, for this machine alone."""
+"""`dashboard`: optuna-dashboard on the storage, for this machine only."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "dashboard",
-        summary="optuna-dashboard on the storage",
+        summary="show studies in optuna-dashboard",
         description=(
-            "Opens optuna-dashboard on 127.0.0.1, with a note on what each study asks, the constraints of "
-            "each trial, and as its artifacts the run folder's files, its learning curve and lines it read. "
-            "It has no password and can delete studies."
+            "Serves optuna-dashboard on 127.0.0.1. Adds a note to each study, and to each trial its "
+            "constraints, the files of its run folder and its learning curve. The dashboard has no password "
+            "and can delete studies."
         ),
         example="python -m tuner dashboard --port 8080",
     )

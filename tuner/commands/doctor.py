@@ -1,4 +1,4 @@
-"""`doctor`: what works on this machine."""
+"""`doctor`: checks this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "doctor",
-        summary="what works here: data, disk, device, W&B, storage",
+        summary="check this machine: data, disk, device, W&B, storage",
         example="python -m tuner doctor",
     )
     opt.add_json(parser)

@@ -1,4 +1,4 @@
-"""`export`: a winner's configuration, or a study as a pure W&B sweep file."""
+"""`export`: writes a winner's configuration, or a study as a plain W&B sweep file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "export",
-        summary="a winner's configuration, or a pure W&B sweep file",
+        summary="export a winner's configuration, or a study as a W&B sweep file",
         example="python -m tuner export loss_weighting --wandb > sweep.yaml",
     )
     parser.add_argument("study", metavar="NAME|FILE.yaml")
-    parser.add_argument("--wandb", action="store_true", help="the study as a file for `wandb sweep`")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="(default: standard output)")
+    parser.add_argument("--wandb", action="store_true", help="export the study as a file for `wandb sweep`")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="output file (default: standard output)")
     opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)

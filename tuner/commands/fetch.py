@@ -1,4 +1,4 @@
-"""`fetch`: brings run folders that other machines trained from the artefact store."""
+"""`fetch`: downloads run folders of other machines from the artefact store."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from tuner.storage.records import Records
 
 DESCRIPTION = """\
-Downloads the run folders that a study's artefact store keeps and that are not in the results folder.
-`ensemble build` and `compare`, `verify`, `report` and `export` do so by themselves."""
+Downloads run folders from the artefact store that are not in the results folder. `ensemble build`,
+`ensemble compare`, `verify`, `report` and `export` do this automatically."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "fetch",
-        summary="bring run folders of other machines from the artefact store",
+        summary="download run folders of other machines from the artefact store",
         description=DESCRIPTION,
         example="python -m tuner fetch loss_weighting",
     )
@@ -59,9 +59,9 @@ def fetched(
     top: int | None = None,
     say_failures: bool = True,
 ) -> Fetched:
-    """Fetches what is missing of `studies` (none named: of all) and says so on stderr.
+    """Downloads missing run folders of `studies` (none named: of all).
 
-    A store that fails is no error here: what is in the results folder may be enough.
+    Prints progress to stderr. A failing store is not an error, because the results folder may have enough.
     """
     import optuna
 

@@ -1,4 +1,4 @@
-"""`gc`: removes weights and leftovers that nothing needs any more."""
+"""`gc`: removes weights and temporary files that are no longer needed."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import sys
 from tuner.commands import options as opt
 
 DESCRIPTION = """\
-Removes weights of runs that are not among a study's best 20, on its front or in a bundle, run folders of
-trials that were given back, partial files of writers that are gone, and the like in the artefact store.
-Studies that are being trained are skipped; data sets, bundles and folders of no study are left alone."""
+Removes weights of runs that are not among the best 20 of a study, not on its Pareto front and not in a
+bundle. Also removes unfinished run folders, temporary files of processes that have ended, and unused objects
+in the artefact store. Skips studies that are running. Data sets, bundles and folders that belong to no study
+stay."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "gc",
-        summary="remove weights and leftovers that nothing needs",
+        summary="remove weights and temporary files that are no longer needed",
         description=DESCRIPTION,
         example="python -m tuner gc --dry-run",
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what would go; remove nothing")
+    parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
@@ -33,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     from tuner.storage.access import find_records, storage_errors
 
     if not options.results.is_dir():
-        raise InputError(f"{options.results}: no results folder; name it with --results")
+        raise InputError(f"{options.results}: no such results folder; name it with --results")
     url = opt.storage_url(options)
     with storage_errors(url):
         found = gc.find(find_records(url), options.results)

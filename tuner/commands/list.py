@@ -1,4 +1,4 @@
-"""`list`: the shipped studies, what each asks, what it costs, how far it is."""
+"""`list`: the shipped studies with question, cost and progress."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tuner.commands import options as opt
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
-        subparsers, "list", summary="the studies there are to run", example="python -m tuner list"
+        subparsers, "list", summary="list the shipped studies", example="python -m tuner list"
     )
     opt.add_json(parser)
     opt.add_storage(parser)

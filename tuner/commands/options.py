@@ -1,4 +1,4 @@
-"""Options that several subcommands take, and their conversions; nothing heavy is imported here."""
+"""Options that several subcommands share, and their conversions. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARTIFACTS_VARIABLE = "TUNER_ARTIFACTS"
 def subcommand(
     subparsers: Subparsers, name: str, *, summary: str, example: str, description: str = ""
 ) -> argparse.ArgumentParser:
-    """A subcommand's parser, with its example on the help page and the options that all take."""
+    """Adds a subcommand. Returns its parser, which has an example and the common options."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name,
         help=summary,
@@ -43,7 +43,7 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         default=os.environ.get(STORAGE_VARIABLE),
         help=(
-            "where studies are kept: sqlite:///FILE, postgresql://USER@HOST/DATABASE or grpc://HOST:PORT "
+            "storage of the studies: sqlite:///FILE, postgresql://USER@HOST/DATABASE or grpc://HOST:PORT "
             f"(default: ${STORAGE_VARIABLE} or sqlite:///RESULTS/studies.db)"
         ),
     )
@@ -54,13 +54,13 @@ def add_artifacts(parser: argparse.ArgumentParser) -> None:
         "--artifacts",
         metavar="URL",
         default=os.environ.get(ARTIFACTS_VARIABLE),
-        help="store that run folders and data are shared through: file:///DIR or s3://BUCKET/PREFIX "
-        f"(default: ${ARTIFACTS_VARIABLE} or what the study was begun with)",
+        help="store to share run folders and data sets: file:///DIR or s3://BUCKET/PREFIX "
+        f"(default: ${ARTIFACTS_VARIABLE} or the store that the study was started with)",
     )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def add_notify(parser: argparse.ArgumentParser) -> None:
@@ -116,12 +116,12 @@ def places(options: argparse.Namespace) -> list[str]:
 
 
 def storage_url(options: argparse.Namespace) -> str:
-    """The storage that was asked for, or the results folder's own."""
+    """The storage in the options, or the one in the results folder."""
     return options.storage or f"sqlite:///{options.results / 'studies.db'}"
 
 
 def seconds(text: str) -> float:
-    """`90`, `90s`, `30m`, `2h`, `1h30m` in seconds."""
+    """Converts `90`, `90s`, `30m`, `2h` or `1h30m` to seconds."""
     match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
     if not match or not any(match.groups()):
         raise argparse.ArgumentTypeError(f"expected a duration such as 90s, 30m or 1h30m, got '{text}'")
@@ -130,14 +130,14 @@ def seconds(text: str) -> float:
 
 
 def positive(text: str) -> int:
-    """A whole number from 1."""
+    """Converts to a whole number from 1."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got '{text}'")
     return int(text)
 
 
 def console() -> Console:
-    """Where results go: standard output, as wide as it is."""
+    """The console for results: standard output."""
     from rich.console import Console
 
     found = Console(highlight=False)
@@ -145,7 +145,7 @@ def console() -> Console:
 
 
 def error_console() -> Console:
-    """Where progress goes: standard error."""
+    """The console for progress: standard error."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)

@@ -1,4 +1,4 @@
-"""`report`: what studies found, on the terminal, as a PDF or as an HTML page."""
+"""`report`: results of studies, on the terminal, as a PDF or as an HTML page."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "report",
-        summary="what studies found: terminal, PDF or HTML",
+        summary="report the results of studies: terminal, PDF or HTML",
         description=(
-            "Shows winners, gains, costs, importances and verdicts on the claims. With --output a PDF or a "
-            "self-contained HTML page is written, its figures' numbers as CSV files beside it. "
-            "Ensembles, calibration and decoding are shown as `ensemble compare` and `inference calibrate`, "
-            "`tune` and `evaluate` measured them. Studies are read, not changed."
+            "Shows winners, gains, costs, importances and verdicts on the claims. --output writes a PDF or a "
+            "self-contained HTML page, and the numbers of its figures as CSV files. For ensembles, "
+            "calibration and decoding, it shows the results of `ensemble compare` and of `inference "
+            "calibrate`, `tune` and `evaluate`. Studies are not changed."
         ),
         example="python -m tuner report --output results/sweep_summary.html",
     )
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
     parser.add_argument("--output", type=Path, action="append", default=[], metavar="FILE.pdf|FILE.html")
-    parser.add_argument(
-        "--hypotheses", action="store_true", help="the verdicts on claims alone, on the terminal"
-    )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data set shown (default: the only one)")
+    parser.add_argument("--hypotheses", action="store_true", help="only print the verdicts on claims")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data set to show (default: the only one)")
     opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)

@@ -1,4 +1,4 @@
-"""`serve`: the storage for agents of other hosts, through a tunnel."""
+"""`serve`: serves the storage to agents on other machines, through an ssh tunnel."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import argparse
 from tuner.commands import options as opt
 
 DESCRIPTION = """\
-Lets agents of other machines work on the studies of this one: they come through an ssh tunnel and use
---storage grpc://127.0.0.1:PORT. It has no password and no encryption, so it listens on this machine alone.
-Agents live through a restart of it: they keep what they report for up to ten minutes."""
+Lets agents on other machines work on the studies of this machine. They connect through an ssh tunnel and use
+--storage grpc://127.0.0.1:PORT. The server has no password and no encryption, so only this machine can reach
+it. It can be restarted: agents keep their reports for up to ten minutes."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "serve",
-        summary="serve the storage to agents of other machines",
+        summary="serve the storage to agents on other machines",
         description=DESCRIPTION,
         example=(
             "python -m tuner serve\n"
-            "  elsewhere: ssh -N -L 13000:127.0.0.1:13000 THIS_MACHINE &\n"
-            "             python -m tuner study loss_weighting --storage grpc://127.0.0.1:13000"
+            "  on another machine: ssh -N -L 13000:127.0.0.1:13000 THIS_MACHINE &\n"
+            "                      python -m tuner study loss_weighting --storage grpc://127.0.0.1:13000"
         ),
     )
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="(default: 127.0.0.1)")

@@ -1,4 +1,4 @@
-"""`status`: where the studies in the storage stand."""
+"""`status`: the state of the studies in the storage."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "status",
-        summary="where studies stand",
-        description="Each study: trials by state, the best and how it rose, time spent and saved by pruning.",
+        summary="show the state of studies",
+        description="Shows trials by state, the best value over time, time spent, and time saved by pruning.",
         example="python -m tuner status loss_weighting",
     )
     parser.add_argument("study", nargs="?", metavar="NAME", help="one study (default: all)")

@@ -12,10 +12,10 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "sync",
         summary="upload offline W&B runs",
-        description="Uploads what the W&B server lacks; may be repeated, nothing is uploaded twice.",
+        description="Uploads runs that the W&B server does not have. Nothing is uploaded twice.",
         example="python -m tuner sync loss_weighting",
     )
-    parser.add_argument("studies", nargs="*", metavar="NAME", help="(default: all)")
+    parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
     opt.add_json(parser)
     parser.set_defaults(run=run)
 
@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> None:
     else:
         opt.console().print(
             f"{done.uploaded} uploaded, {done.rebuilt} of them rebuilt from their run folders, "
-            f"{done.before} were there already",
+            f"{done.before} were uploaded before",
             markup=False,
         )
     if done.failed:
-        raise WorkFailed(f"{len(done.failed)} runs were not taken by the server; see {done.log}")
+        raise WorkFailed(f"the server did not accept {len(done.failed)} runs; see {done.log}")

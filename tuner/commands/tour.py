@@ -8,8 +8,8 @@ from tuner.commands import options as opt
 
 NEXT = """
 Next, with your own recordings:
-   python -m model import DIR --to data/mill       a folder of .csv or .csv.gz files
-   python -m tuner study loss_weighting            one study; 'study all' is the whole campaign
+   python -m model import DIR --to data/mill       DIR has .csv or .csv.gz files
+   python -m tuner study loss_weighting            one study; 'study all' runs the whole campaign
    python -m ensemble build --k 10                 then: python -m inference decode FILE.csv"""
 
 
@@ -18,10 +18,10 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "tour",
         summary="a guided demo on simulated recordings (a few minutes)",
-        description="Simulated recordings, a small study, an ensemble, decoded lines beside the true ones.",
+        description="Runs a small study on simulated recordings, builds an ensemble and decodes a recording.",
         example="python -m tuner tour",
     )
-    parser.add_argument("--agents", type=opt.positive, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--agents", type=opt.positive, metavar="N", help="processes (default: one per core)")
     parser.set_defaults(run=run)
 
 

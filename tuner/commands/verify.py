@@ -1,4 +1,4 @@
-"""`verify`: retrains a study's best and says how much of their lead is real."""
+"""`verify`: retrains the best trials of a study and says how much of their lead is real."""
 
 from __future__ import annotations
 
@@ -13,25 +13,30 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "verify",
         summary="retrain the best on new seeds: how much of their lead is real",
-        description="Retrains the best configurations on new seeds and other select recordings; resumable.",
+        description=(
+            "Retrains the best configurations on new seeds and other select recordings. Can be stopped and "
+            "resumed."
+        ),
         example="python -m tuner verify loss_weighting --top 5 --seeds 3",
     )
     parser.add_argument("study", metavar="NAME")
-    parser.add_argument("--top", type=opt.positive, default=5, metavar="K", help="(default: 5)")
-    parser.add_argument("--seeds", type=opt.positive, default=3, metavar="N", help="(default: 3)")
     parser.add_argument(
-        "--agents", type=opt.positive, metavar="N", help="processes (default: one a core or a GPU)"
+        "--top", type=opt.positive, default=5, metavar="K", help="configurations to retrain (default: 5)"
+    )
+    parser.add_argument("--seeds", type=opt.positive, default=3, metavar="N", help="seeds (default: 3)")
+    parser.add_argument(
+        "--agents", type=opt.positive, metavar="N", help="processes (default: one per GPU, or per core)"
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data set (default: the only one in data/)")
     parser.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
-    parser.add_argument("--fresh", action="store_true", help="retrain again, even what was verified before")
+    parser.add_argument("--fresh", action="store_true", help="retrain again, even if already verified")
     opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner.artifacts.run_store import Place
+    from tuner.artifacts.run_store import StoreLocation
     from tuner.claims import verify
     from tuner.commands.fetch import fetched
     from tuner.run.request import Request
@@ -45,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
         records = open_records(url)
         study = load_study(records, options.study)
         file = stored_file(study)
-        place = Place.of(study)
+        location = StoreLocation.of(study)
         fetched(records, [options.study], options.results)
     request = Request(
         study_file=file,
@@ -55,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
         data=options.data,
         wandb=options.wandb,
         fresh=options.fresh,
-        artifacts=None if place is None else place.url,
+        artifacts=None if location is None else location.url,
     )
     found = verify.verify(request, make_view(opt.error_console()), top=options.top, seeds=options.seeds)
     if options.json:

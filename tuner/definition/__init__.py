@@ -1,1 +1,1 @@
-"""What a study is: a W&B sweep file, with our additions under `tuner`, read, checked and put in words."""
+"""Study files: W&B sweep files with our own keys under `tuner`. Reads, checks and describes them."""

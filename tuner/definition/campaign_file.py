@@ -1,10 +1,10 @@
-"""A campaign: studies and commands to run one after the other, and claims about the whole, in a YAML file.
+"""A campaign file (YAML): studies and commands to run in order, and claims about the campaign's result.
 
 steps:
-  - study: vocabulary            # a shipped study, or a file beside this one
-  - study: warmup.yaml           # starts from the winner before it (`tuner: base: {winner of: vocabulary}`)
+  - study: vocabulary            # a shipped study, or a file next to this one
+  - study: warmup.yaml           # starts from the previous winner (`tuner: base: {winner of: vocabulary}`)
   - run: gcode-tuner ensemble build --name best --study ${studies} --results ${results}
-    creates: ensembles/best      # below the results folder: the step is done when it is there
+    creates: ensembles/best      # in the results folder; the step is done once this exists
   - study: decoding
     data: ${results}/ensembles/best
 claims:
@@ -23,7 +23,15 @@ from tuner.definition.yaml_source import Section
 
 @dataclass(frozen=True)
 class Step:
-    """A study, or a command (`run`, its words). `data`: what the trials read; `why`: shown before it."""
+    """A study or a command.
+
+    Attributes:
+        study: name or file of the study.
+        run: words of the command.
+        creates: the file or folder that the command creates.
+        data: the data set that the trials read.
+        why: a sentence that is printed before the step.
+    """
 
     study: str | None = None
     run: tuple[str, ...] = ()
@@ -34,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim about the best winner of the campaign: a metric reaches a bound."""
+    """A claim about the best winner of the campaign: `metric` is at least `at_least`."""
 
     claim: str
     metric: str
@@ -52,12 +60,12 @@ class CampaignFile:
 
     @property
     def studies(self) -> tuple[str, ...]:
-        """The studies' names or files, in order."""
+        """Names or files of the studies, in order."""
         return tuple(step.study for step in self.steps if step.study is not None)
 
 
 def is_campaign(path: Path) -> bool:
-    """Whether a file has steps (and so is a campaign) and no parameters (and so no study)."""
+    """Whether a file is a campaign: it has `steps` and no `parameters`."""
     top = yaml_source.read(path)
     return "steps" in top and "parameters" not in top
 
@@ -66,7 +74,7 @@ def read_campaign(path: Path) -> CampaignFile:
     """Reads and checks a campaign file.
 
     Raises:
-        InputError: one line with file, line, key and what was expected.
+        InputError: the file is wrong. The message has the file, the line, the key and what was expected.
     """
     top = yaml_source.read(path)
     top.only(("purpose", "steps", "claims"), "key")
@@ -84,11 +92,11 @@ def _step(section: Section) -> Step:
         section.fail("study", "expected either 'study' or 'run' in a step")
     for key, needs in (("data", study), ("creates", command)):
         if key in section and needs is None:
-            section.fail(key, f"belongs to a step with '{'study' if key == 'data' else 'run'}'")
+            section.fail(key, f"is only allowed in a step with '{'study' if key == 'data' else 'run'}'")
     try:
         words = tuple(shlex.split(command or ""))
     except ValueError as error:
-        section.fail("run", f"expected a command as in a shell ({error})")
+        section.fail("run", f"expected a shell command ({error})")
     return Step(study, words, section.text("creates"), section.text("data"), section.text("why", ""))
 
 
@@ -96,5 +104,5 @@ def _claim(section: Section) -> Claim:
     section.only(("claim", "metric", "at_least"), "key")
     for key in ("claim", "metric", "at_least"):
         if key not in section:
-            section.fail(key, "missing; a claim has a sentence, a metric and a bound (at_least)")
+            section.fail(key, "missing; a claim needs 'claim', 'metric' and 'at_least'")
     return Claim(section.text("claim"), section.text("metric"), float(section.number("at_least")))

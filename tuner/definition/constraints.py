@@ -1,4 +1,4 @@
-"""What a trial must fulfil besides a good objective, and what a study expects to find."""
+"""Constraints on the metrics of a trial, and hypotheses about the result of a study."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Constraint:
             ) from None
 
     def violation(self, metrics: Mapping[str, Any]) -> float:
-        """How far `metrics` are from the bound: ≤ 0 fulfils it; infinite where it is missing or not finite.
+        """By how much `metrics` miss the bound: ≤ 0 if they meet it, infinite if the metric is missing.
 
-        The metric is looked up by its name, then with the prefix `val/`.
+        A metric that is not finite counts as missing. Looks for the metric's name, then for `val/` + name.
         """
         value = metrics.get(self.metric, metrics.get(f"val/{self.metric}"))
         if not isinstance(value, int | float) or not math.isfinite(value):
@@ -44,7 +44,7 @@ class Constraint:
         if self.op == "==":
             return abs(value - self.bound)
         distance = self.bound - value if self.op[0] == ">" else value - self.bound
-        # a strict bound is missed by the least amount when it is met exactly
+        # a value equal to a strict bound misses it by the smallest possible amount
         return distance if distance or len(self.op) == 2 else math.ulp(self.bound or 1.0)
 
     def __str__(self) -> str:
@@ -53,11 +53,14 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """An expectation that the finished trials can confirm or refute.
+    """An expectation that finished trials can confirm or refute.
 
-    Trials whose configuration fulfils `where` are expected to beat those that fulfil `against` (by default:
-    all others) in `metric` (by default the study's), by `gain` if given (in the metric's unit, least and
-    most).
+    The claim: trials that fulfil `where` beat trials that fulfil `against`.
+
+    Attributes:
+        against: None: all trials that do not fulfil `where`.
+        metric: None: the study's metric.
+        gain: smallest and largest expected improvement, in the metric's unit.
     """
 
     claim: str
@@ -67,7 +70,7 @@ class Hypothesis:
     gain: tuple[float, float] | None = None
 
     def side(self, config: Mapping[str, Any]) -> Literal["where", "against"] | None:
-        """The group that a trial with this (complete) configuration belongs to; None: neither."""
+        """The group of a trial with this (complete) configuration; None if it is in neither group."""
         try:
             if expressions.evaluate(self.where, config):
                 return "where"

@@ -1,9 +1,9 @@
-"""The distributions of a W&B sweep file, each as one Optuna parameter and as W&B's own quantile function.
+"""The distributions of W&B sweep files. Each is one Optuna parameter and has W&B's quantile function.
 
-Uniform and log-uniform ones are suggested on their values. The others (quantised, normal, log-normal, beta,
-weighted choices) are suggested as u in [0, 1] and mapped through their quantile function, so that the
-declared distribution is the sampler's prior. `quantile` gives what the `sweeps` package (0.3.0) draws at
-the same u; the tests compare.
+For uniform and log-uniform distributions, Optuna suggests the value itself. For the others (quantised,
+normal, log-normal, beta, weighted choices) it suggests u in [0, 1], and the quantile function maps u to the
+value. So the declared distribution is the sampler's prior. `quantile(u)` equals what the `sweeps` package
+(0.3.0) draws at the same u. The tests compare both.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
-_EDGE = 1e-12  # u is kept this far from 0 and 1 where a quantile would be infinite
+_EDGE = 1e-12  # smallest distance of u from 0 and 1 if the quantile is infinite there
 
 
 class NotInDistribution(ValueError):
-    """A value that the distribution cannot give; the message says what it can."""
+    """A value outside the distribution. The message says which values are possible."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """`value`: fixed, never suggested."""
+    """`value`: a fixed value. The sampler does not suggest it."""
 
     value: Any
     kind: str = "constant"
@@ -45,14 +45,14 @@ class Constant:
 
 @dataclass(frozen=True)
 class Choice:
-    """`values`: equally likely. Mixed or nested values travel through Optuna as JSON text."""
+    """`values`: equally likely. Optuna stores mixed or nested values as JSON text."""
 
     values: tuple[Any, ...]
     kind: str = "categorical"
 
     @property
     def _plain(self) -> bool:
-        """Whether Optuna can hold and tell apart the values as they are (1 == 1.0 == True in Python)."""
+        """Whether Optuna can store the values directly and tell them apart (1 == 1.0 == True in Python)."""
         types = {type(value) for value in self.values} - {type(None)}
         return len(types) <= 1 and types <= {str, int, float, bool} and all(v == v for v in self.values)
 
@@ -68,7 +68,7 @@ class Choice:
         for candidate in self.values:
             if _json(candidate) == _json(value):
                 return candidate if self._plain else _json(candidate)
-        for candidate in self.values:  # 2 for 2.0
+        for candidate in self.values:  # accept 2 for 2.0
             if candidate == value and isinstance(candidate, bool) == isinstance(value, bool):
                 return candidate if self._plain else _json(candidate)
         raise NotInDistribution(f"expected one of {_short(list(self.values))}, got {value!r}")
@@ -88,7 +88,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class WeightedChoice:
-    """`values` with `probabilities`: u runs through the cumulative table."""
+    """`values` with `probabilities`. u in [0, 1] selects a value from the cumulative probabilities."""
 
     values: tuple[Any, ...]
     probabilities: tuple[float, ...]
@@ -119,7 +119,7 @@ class WeightedChoice:
         for value, up_to in zip(self.values, self._cumulative, strict=True):
             if u < up_to:
                 return value
-        # u = 1, or the probabilities add up to a little less than 1: the last value that can be drawn
+        # u is 1, or the sum of the probabilities is slightly less than 1: the last value that can be drawn
         return next(v for v, p in zip(self.values[::-1], self.probabilities[::-1], strict=True) if p > 0)
 
     def grid(self) -> None:
@@ -132,10 +132,13 @@ class WeightedChoice:
 
 @dataclass(frozen=True)
 class Numeric:
-    """Every distribution over numbers.
+    """All distributions of numbers.
 
-    `a` and `b` are the bounds as W&B names them (`min`, `max`: exponents for log_uniform and inv_log_uniform,
-    values for the rest), or `mu` and `sigma`, or beta's `a` and `b`. `q` rounds to multiples, half to even.
+    Attributes:
+        kind: name of the distribution, as in W&B.
+        a, b: W&B's `min` and `max` (exponents for log_uniform and inv_log_uniform, otherwise values), or
+            `mu` and `sigma`, or `a` and `b` of beta.
+        q: rounds to multiples of q, half to even.
     """
 
     kind: str
@@ -149,12 +152,12 @@ class Numeric:
 
     @property
     def _native(self) -> bool:
-        """Suggested on its values (and not through u)."""
+        """Whether Optuna suggests the value itself, not u."""
         return self.q is None and self._family in _BOUNDED | {"int_uniform"}
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Least and largest value before rounding; infinite where the distribution has tails."""
+        """Smallest and largest value before rounding; infinite for distributions with tails."""
         match self._family:
             case "log_uniform":
                 return math.exp(self.a), math.exp(self.b)
@@ -193,14 +196,14 @@ class Numeric:
             if low <= value <= high:
                 return self._cumulative(value)
             raise NotInDistribution(f"expected {self.describe()}, got {value!r}")
-        # the middle of the u that round to this value: neighbours in floating point then give it too
+        # the middle of all u that round to this value, so that floating-point errors do not change the value
         u = (self._cumulative(value - self.q / 2) + self._cumulative(value + self.q / 2)) / 2
         if not math.isclose(self.quantile(u), value, rel_tol=1e-9, abs_tol=1e-12):
             raise NotInDistribution(f"expected {self.describe()}, got {value!r}")
         return u
 
     def nearest(self, value: Any) -> Any:
-        """The value of this distribution that is nearest to a number (an equal one, where it has it)."""
+        """The value of this distribution that is nearest to a number."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return value
         low, high = self.bounds
@@ -246,7 +249,7 @@ class Numeric:
         return math.exp(self.b * standard) * math.exp(self.a)
 
     def _cumulative(self, value: float) -> float:
-        """u at which `_continuous` gives `value`; 0 or 1 outside the bounds."""
+        """The u for which `_continuous` returns `value`; 0 or 1 outside the bounds."""
         low, high = self.bounds
         if value <= low or value >= high:
             return 0.0 if value <= low else 1.0
@@ -265,7 +268,7 @@ class Numeric:
         return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
 
     def grid(self) -> list[Any] | None:
-        """W&B's grid over a range: whole numbers to `max`, or multiples of q from `min` to before `max`."""
+        """W&B's grid: whole numbers up to `max` (included), or multiples of q from `min` to below `max`."""
         if self.kind == "int_uniform":
             return list(range(int(self.a), int(self.b) + 1))
         if self.kind == "q_uniform":
@@ -293,7 +296,7 @@ Distribution = Constant | Searchable
 _BOUNDED = {"uniform", "log_uniform", "log_uniform_values", "inv_log_uniform", "inv_log_uniform_values"}
 _QUANTISED = ("q_uniform", "q_log_uniform", "q_log_uniform_values", "q_normal", "q_log_normal", "q_beta")
 
-# every distribution: the keys it needs, the keys it may have with their defaults
+# each distribution: its required keys, its optional keys with defaults
 KINDS: Mapping[str, tuple[tuple[str, ...], Mapping[str, float]]] = {
     "constant": (("value",), {}),
     "categorical": (("values",), {}),
@@ -321,7 +324,7 @@ KINDS: Mapping[str, tuple[tuple[str, ...], Mapping[str, float]]] = {
 
 
 def suggest(distribution: Searchable, trial: optuna.trial.BaseTrial, name: str) -> Any:
-    """Asks `trial` for the Optuna parameter `name` and gives the configuration's value."""
+    """Suggests the Optuna parameter `name` and returns the configuration's value."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     match distribution.optuna():
@@ -341,7 +344,7 @@ def _unit_interval() -> BaseDistribution:
 
 
 def _nearest(value: Any, values: Sequence[Any]) -> Any:
-    """The number of `values` next to a number; anything else as it is."""
+    """The number in `values` that is nearest to a number; other values unchanged."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if value in values or not numbers or isinstance(value, bool) or not isinstance(value, int | float):
         return value

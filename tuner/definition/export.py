@@ -1,4 +1,4 @@
-"""A study as a pure W&B sweep file, and a winner as a configuration file."""
+"""Exports a study as a plain W&B sweep file, and a winner as a configuration file."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _NUMBER = re.compile(r"^[-+]?[\d.]+([eE][-+]?\d+)?$|^0[oxb]\w+$")
 
 
 def wandb_sweep(study_file: StudyFile) -> dict[str, Any]:
-    """The study less what is ours: what `wandb sweep` takes.
+    """The study without our own keys, as `wandb sweep` reads it.
 
-    Nothing else changes, so a file that came from W&B leaves as it came. What W&B has no word for
-    (`requires`, `when`, a design's points, constraints) is left out: W&B would search the whole space.
+    Nothing else changes: a file from W&B is exported as it was. W&B has no keys for `requires`, `when`,
+    the points of a design and constraints, so they are left out. W&B then searches the whole space.
     """
     return {key: value for key, value in study_file.raw.items() if key != "tuner"}
 
 
 def wandb_yaml(study_file: StudyFile) -> str:
-    """`wandb_sweep` as text that YAML 1.1 and 1.2 read alike (W&B reads 1.1, where `1e-5` is a word)."""
+    """`wandb_sweep` as text with the same meaning in YAML 1.1 and 1.2. (W&B reads 1.1: `1e-5` is a word.)"""
     left_out = [key for key in ("requires", "when", "points", "constraints") if _has(study_file, key)]
     note = f"# left out, W&B has no word for it: {', '.join(left_out)}\n" if left_out else ""
     return f"# {study_file.name}, exported for `wandb sweep`\n{note}{_dump(wandb_sweep(study_file))}"
 
 
 def config_yaml(config: Mapping[str, Any]) -> str:
-    """A configuration as text, one option a line, that both versions of YAML read alike."""
+    """A configuration as text, one option per line, with the same meaning in YAML 1.1 and 1.2."""
     return _dump(dict(config))
 
 
@@ -40,7 +40,7 @@ def _has(study_file: StudyFile, key: str) -> bool:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Block style, with lists of plain values on one line; no anchors for values that occur twice."""
+    """Block style. Lists of plain values are on one line. Values that occur twice get no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -52,7 +52,7 @@ def _represent_list(dumper: _Dumper, values: list[Any]) -> yaml.Node:
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
-    """Quotes words that YAML 1.2 reads as numbers and 1.1 does not (`1e5`, `0o7`)."""
+    """Quotes words that are numbers in YAML 1.2 but not in 1.1 (`1e5`, `0o7`)."""
     quoted = "'" if _NUMBER.match(text) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=quoted)
 

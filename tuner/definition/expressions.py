@@ -1,8 +1,8 @@
-"""Small, safe expressions over a configuration: `requires`, `when` and hypotheses are written in them.
+"""Safe expressions over a configuration, for `requires`, `when` and hypotheses.
 
-Python's comparison, arithmetic and boolean operators, lists, and YAML's or Python's spelling of true, false
-and null; names are the configuration's, dotted where it is nested: `d_model % heads == 0`, `loss_type in
-['focal']`.
+They have Python's comparison, arithmetic and boolean operators, and lists. true, false and null are spelled
+as in YAML or Python. Names are keys of the configuration, with dots for nested keys. Examples:
+`d_model % heads == 0`, `loss_type in ['focal']`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-LONGEST = 500  # characters; also bounds how deep it can be nested
+LONGEST = 500  # characters; this also limits the nesting
 _WORDS = {"true": True, "false": False, "null": None}
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {"min": min, "max": max, "abs": abs}
 _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
@@ -37,18 +37,18 @@ _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
 
 
 class Unknown(KeyError):
-    """A name of the expression has no value in the configuration (an inactive parameter, for one)."""
+    """A name in the expression has no value in the configuration (an inactive parameter, for example)."""
 
 
 @functools.lru_cache(maxsize=512)
 def parse(text: str) -> ast.expr:
-    """The expression's tree.
+    """Parses the expression into a syntax tree.
 
     Raises:
-        ValueError: the text is no expression, or uses something that is not allowed here.
+        ValueError: the text is not an expression, or uses something that is not allowed here.
     """
     if len(text) > LONGEST:
-        raise ValueError(f"an expression of {len(text)} characters, longer than {LONGEST}: {text[:20]!r}…")
+        raise ValueError(f"expected at most {LONGEST} characters, got {len(text)}: {text[:20]!r}…")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -58,7 +58,7 @@ def parse(text: str) -> ast.expr:
 
 
 def names(text: str) -> frozenset[str]:
-    """The configuration's names that the expression reads."""
+    """The names that the expression reads from the configuration."""
     return frozenset(_names(parse(text)))
 
 
@@ -67,7 +67,7 @@ def evaluate(text: str, config: Mapping[str, Any]) -> Any:
 
     Raises:
         Unknown: a name has no value in `config`.
-        ValueError: the operands do not go together (a number compared with a word).
+        ValueError: the operands have incompatible types (a number is compared with a word).
     """
     try:
         return _value(parse(text), config)
@@ -76,7 +76,7 @@ def evaluate(text: str, config: Mapping[str, Any]) -> Any:
 
 
 def lookup(name: str, config: Mapping[str, Any]) -> Any:
-    """The value of a dotted name in a nested configuration; a key that itself has dots wins."""
+    """The value of a dotted name in a nested configuration. A key that itself has dots takes precedence."""
     if name in config:
         return config[name]
     head, _, rest = name.partition(".")
@@ -112,7 +112,7 @@ def _check(node: ast.expr, text: str) -> None:
             pass
         case _:
             raise ValueError(
-                f"{ast.unparse(node)!r} is not allowed in {text!r}: comparisons and arithmetic only"
+                f"{ast.unparse(node)!r} is not allowed in {text!r}; use only comparisons and arithmetic"
             )
     for part in parts:
         _check(part, text)
@@ -153,4 +153,4 @@ def _value(node: ast.expr, config: Mapping[str, Any]) -> Any:
             return all(_BINARY[type(op)](*values[i : i + 2]) for i, op in enumerate(ops))
         case ast.Call(func=ast.Name(id=name), args=parts):
             return _FUNCTIONS[name](*(_value(part, config) for part in parts))
-    raise AssertionError(f"parse let {ast.dump(node)} through")
+    raise AssertionError(f"parse did not reject {ast.dump(node)}")

@@ -1,4 +1,4 @@
-"""Finds and reads study files: shipped ones by name, any by path, and those that a storage keeps."""
+"""Finds and reads study files: shipped studies by name, other files by path, and files in a storage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tuner.definition.parse import parse_study
 from tuner.definition.study_file import StudyFile
 
 _ENGINE = Path(__file__).parent.parent
-# beside the engine in a checkout, inside it where a wheel was installed
+# next to the package in a checkout, inside the package if installed from a wheel
 FOLDER = next(
     (f for f in (_ENGINE / "studies", _ENGINE.parent / "studies") if f.is_dir()), _ENGINE / "studies"
 )
@@ -26,7 +26,7 @@ def load_study_file(name_or_path: str | Path) -> StudyFile:
     """Reads a shipped study by name, or any sweep file by path.
 
     Raises:
-        InputError: one line with file, line, key, what was expected and, for names, the nearest valid one.
+        InputError: the file is wrong. The message has the file, the line, the key and what was expected.
     """
     return parse_study(find(name_or_path))
 
@@ -35,7 +35,7 @@ def find(name_or_path: str | Path) -> Path:
     """The file of a shipped study, or the path itself.
 
     Raises:
-        InputError: names the nearest shipped study.
+        InputError: there is no such study. The message names the nearest shipped study.
     """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
@@ -47,19 +47,19 @@ def find(name_or_path: str | Path) -> Path:
     names = shipped()
     raise InputError(
         f"no study named '{name_or_path}'{nearest(str(name_or_path), names)} "
-        f"(shipped: {', '.join(names)}; or give a .yaml file)"
+        f"(shipped: {', '.join(names)}). For your own study give a .yaml file"
     )
 
 
 def shipped() -> list[str]:
-    """The names of the studies that come with the project: the campaign in its order, then any others."""
+    """Names of the studies that come with the project: those of the campaign in its order, then others."""
     found = sorted(path.stem for path in FOLDER.glob("*.yaml") if not is_campaign(path))
     first = [name for name in shipped_campaign().studies if name in found]
     return first + [name for name in found if name not in first]
 
 
 def shipped_campaign() -> CampaignFile:
-    """The campaign that comes with the project; one without steps where there is none."""
+    """The campaign that comes with the project. If there is none: a campaign without steps."""
     path = FOLDER / f"{CAMPAIGN}.yaml"
     return read_campaign(path) if path.is_file() else CampaignFile(path, (), ())
 

@@ -1,4 +1,4 @@
-"""From a sweep file's YAML to a checked `StudyFile`."""
+"""Turns the YAML of a sweep file into a checked `StudyFile`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tuner.definition.space import Space
 from tuner.definition.study_file import Base, Metric, Resources, StudyFile
 from tuner.definition.yaml_source import Section
 
-# what W&B's schema knows (sweeps 0.3.0)
+# the keys in W&B's schema (sweeps 0.3.0)
 WANDB_KEYS = (
     *("apiVersion", "kind", "controller", "description", "program", "job", "image_uri", "entity", "project"),
     *("method", "command", "name", "run_cap", "metric", "metrics", "scheduler", "early_terminate"),
@@ -49,7 +49,7 @@ TUNER_KEYS = (
     ),
     *("requires", "when", "points", "constraints", "objectives", "front", "hypotheses"),
 )
-OLDER_KEYS = ("on",)  # of files written before 0.2
+OLDER_KEYS = ("on",)  # in files written before 0.2
 METHODS = ("bayes", "random", "grid", "custom")
 SAMPLERS = ("tpe", "random", "grid", "gp", "cmaes", "nsgaii", "qmc", "auto")
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<prefix>[kKMGT])(?P<binary>i)?)?B?")
@@ -59,7 +59,7 @@ _PRUNER_KEYS = tuple(f.name for f in dataclasses.fields(PrunerSettings) if f.nam
 
 
 def parse_study(path: Path) -> StudyFile:
-    """Reads and checks the file at `path`; raises InputError as `study_file.load`."""
+    """Reads and checks the file at `path`. Raises InputError if the file is wrong."""
     top = yaml_source.read(path)
     top.only((*WANDB_KEYS, "tuner"), "key")
     own = top.section("tuner") if "tuner" in top else Section(path, {}, ("tuner",))
@@ -78,10 +78,10 @@ def parse_study(path: Path) -> StudyFile:
     workload = _workload(own)
     runs = [key for key, value in (("program", program or command), ("tuner.objective", function)) if value]
     if len(runs) + bool(workload) > 1:
-        own.fail("workload", f"expected one thing to run, got {' and '.join([*runs, 'tuner.workload'])}")
+        own.fail("workload", f"expected only one of {', '.join([*runs, 'tuner.workload'])}")
     if not runs and not workload and ("job" in top or "image_uri" in top):
         key = "job" if "job" in top else "image_uri"
-        top.fail(key, "needs W&B's servers to start; give the script as 'program' to run it here")
+        top.fail(key, "needs W&B's servers; to run the script here, name it under 'program'")
 
     space = parse_space(top, own)
     objectives = _objectives(top, own, method)
@@ -129,7 +129,7 @@ def parse_study(path: Path) -> StudyFile:
 
 
 def _checked(section: Section, key: str, convert: Callable[[str], Any]) -> Any:
-    """The text under `key` through `convert`, whose ValueError becomes a line about the key."""
+    """The text under `key`, converted. A ValueError of `convert` becomes an InputError about the key."""
     text = section.text(key)
     if text is None:
         return None
@@ -148,7 +148,7 @@ def _function(text: str) -> str:
 
 
 def _workload(own: Section) -> str | None:
-    """A class, or the name of an installed workload. `on: bundle` is how it was written before 0.2."""
+    """A class, or the name of an installed workload. Before 0.2 the key was `on` (`on: bundle`)."""
     older = own.choice("on", ("train", "bundle"))
     text = own.text("workload", "bundle" if older == "bundle" else None)
     if text is None:
@@ -156,7 +156,7 @@ def _workload(own: Section) -> str | None:
     module, colon, name = text.partition(":")
     parts = [*module.removesuffix(".py").split("."), *([name] if colon else [])]
     if not all(part.isidentifier() for part in parts) and not (colon and module.endswith(".py")):
-        own.fail("workload", f"expected package.module:Class or an installed workload's name, got {text!r}")
+        own.fail("workload", f"expected package.module:Class or the name of a workload, got {text!r}")
     return text
 
 
@@ -197,7 +197,7 @@ def _no_gain(own: Section) -> int | None:
 def _weights(own: Section) -> tuple[str, ...] | None:
     patterns = own.list("weights")
     if not all(isinstance(p, str) and p and not p.startswith("/") and ".." not in p for p in patterns):
-        own.fail("weights", f"expected patterns of files in the run folder ('*.pt'), got {patterns!r}")
+        own.fail("weights", f"expected file patterns such as '*.pt', got {patterns!r}")
     return tuple(patterns) if "weights" in own else None
 
 
@@ -222,12 +222,14 @@ def _metric(section: Section) -> Metric:
 
 
 def _objectives(top: Section, own: Section, method: str) -> tuple[Metric, ...]:
-    """The metric first; from `metrics` (W&B, method custom) or `tuner.objectives` where there are several."""
+    """The objectives, the metric first. Several come from `metrics` (W&B, method custom) or
+    `tuner.objectives`.
+    """
     if "metric" in top and "metrics" in top:
         top.fail("metrics", "expected either 'metric' or 'metrics'")
     if "metrics" in top:
         if method != "custom":
-            top.fail("metrics", "W&B takes several metrics with method custom only; here: 'tuner.objectives'")
+            top.fail("metrics", "is for method custom only; list several objectives in 'tuner.objectives'")
         return tuple(_metric(section) for section in top.sections("metrics"))
     several = tuple(_metric(section) for section in own.sections("objectives"))
     if "metric" in top:
@@ -243,7 +245,7 @@ def _objectives(top: Section, own: Section, method: str) -> tuple[Metric, ...]:
 
 
 def _grid_size(top: Section, space: Space, run_cap: int | None) -> int:
-    """How many points the grid has (an error names a parameter that has no grid), capped by `run_cap`."""
+    """Number of grid points, at most `run_cap`. Raises InputError if a parameter has no grid."""
     try:
         size = len(space.grid())
     except InputError as error:
@@ -267,7 +269,7 @@ def _sampler(
     """
     name = own.choice("sampler", SAMPLERS, asked if asked and method != "grid" else _OF_METHOD[method])
     if (name == "grid") != (method == "grid"):
-        own.fail("sampler", f"expected one that fits method {method}, got {name!r}")
+        own.fail("sampler", f"expected a sampler for method {method}, got {name!r}")
     if name != "auto":
         return str(name)
     few = (cap or 0) <= 250
@@ -352,14 +354,12 @@ def _hypothesis(section: Section) -> Hypothesis:
     section.only(("claim", "where", "against", "metric", "gain"), "key")
     for key in ("claim", "where"):
         if not section.text(key):
-            section.fail(
-                key, "missing; a hypothesis has a claim and the expression 'where' it should do better"
-            )
+            section.fail(key, "missing; a hypothesis needs 'claim' (a sentence) and 'where' (an expression)")
     for key in ("where", "against"):
         _checked(section, key, expressions.parse)
     gain = section.list("gain")
     if gain and (len(gain) != 2 or not all(isinstance(g, int | float) for g in gain) or gain[0] > gain[1]):
-        section.fail("gain", f"expected [least, most], got {gain!r}")
+        section.fail("gain", f"expected [smallest, largest], got {gain!r}")
     return Hypothesis(
         claim=section.text("claim"),
         where=section.text("where"),

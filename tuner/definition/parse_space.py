@@ -1,4 +1,4 @@
-"""From the `parameters` of a sweep file, and `when`, `requires` and `points` beside them, to a `Space`."""
+"""Makes a `Space` from `parameters` of a sweep file, and from `when`, `requires` and `points`."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _KEYS = sorted(
 
 
 def parse_space(top: Section, own: Section) -> Space:
-    """The search space; raises InputError with file, line and key."""
+    """The search space. Raises InputError with file, line and key."""
     parameters = list(_walk(_filled(top, "parameters"), ()))
     names = [p.name for p in parameters]
     for name in names:
         if names.count(name) > 1:
-            top.fail("parameters", f"'{name}' is both a nested parameter and a name with a dot; rename one")
+            top.fail("parameters", f"'{name}' is both a nested parameter and a dotted name; rename one")
     parameters = _with_conditions(parameters, own)
     requires = tuple(_expression(own, "requires", text, names, free=True) for text in own.list("requires"))
     try:
@@ -46,7 +46,7 @@ def parse_space(top: Section, own: Section) -> Space:
 def _walk(section: Section, path: tuple[str, ...]) -> Iterator[Parameter]:
     for name in section:
         if not _NAME.match(name):
-            section.fail(name, "expected a name of letters, digits, '_', '.' and '-', a letter or '_' first")
+            section.fail(name, "expected a name of letters, digits, '_', '.' and '-'; first a letter or '_'")
         inner = section.section(name)
         if "parameters" in inner:
             inner.only(("parameters",), "key beside nested parameters")
@@ -70,7 +70,7 @@ def _distribution(section: Section) -> Distribution:
         if key not in section:
             section.fail(key, f"missing; {kind} needs {' and '.join(needed)}")
     if kind == "categorical" and "probabilities" in section:
-        section.fail("distribution", "expected categorical_w_probabilities where probabilities are given")
+        section.fail("distribution", "expected categorical_w_probabilities because there are probabilities")
     section.only(("distribution", *needed, *optional), f"key for {kind}")
     match kind:
         case "constant":
@@ -86,7 +86,7 @@ def _distribution(section: Section) -> Distribution:
 
 
 def _implied(section: Section) -> str:
-    """The distribution of a parameter that names none, as in W&B: whole bounds make an int_uniform."""
+    """The distribution of a parameter without `distribution`, as in W&B: whole bounds mean int_uniform."""
     if "value" in section:
         return "constant"
     if "values" in section:
@@ -108,7 +108,7 @@ def _probabilities(section: Section, count: int) -> tuple[float, ...]:
     if not all(isinstance(w, int | float) and not isinstance(w, bool) and w >= 0 for w in weights):
         section.fail("probabilities", f"expected numbers from 0, got {weights!r}")
     if len(weights) != count:
-        section.fail("probabilities", f"expected {count}, one a value, got {len(weights)}")
+        section.fail("probabilities", f"expected {count}, one per value, got {len(weights)}")
     if not math.isclose(sum(weights), 1.0, rel_tol=1e-5, abs_tol=1e-8):
         section.fail("probabilities", f"expected a sum of 1, got {sum(weights):g}")
     return tuple(float(w) for w in weights)
@@ -136,12 +136,12 @@ def _numeric(section: Section, kind: str) -> Numeric:
         section.fail("min", f"expected a number above 0 on a log scale, got {low:g}")
     if "log_uniform" in kind and not kind.endswith("_values") and max(abs(low), abs(high)) > 700:
         better = f"{kind}_values"
-        section.fail("max", f"{kind} takes exponents of e; use {better} for bounds that are values")
+        section.fail("max", f"bounds of {kind} are exponents of e; use {better} to give values")
     return Numeric(kind, low, high, q)
 
 
 def _with_conditions(parameters: list[Parameter], own: Section) -> list[Parameter]:
-    """Parameters with their `tuner.when` expression."""
+    """The parameters, with their `tuner.when` expressions added."""
     if "when" not in own:
         return parameters
     section = own.section("when")
@@ -152,14 +152,14 @@ def _with_conditions(parameters: list[Parameter], own: Section) -> list[Paramete
 
 
 def _expression(section: Section, key: str, text: Any, names: list[str], *, free: bool) -> str:
-    """`text` as an expression over the parameters (`free`: also over the configuration's other names)."""
+    """Checks that `text` is an expression over parameters (`free`: also over other configuration keys)."""
     try:
         read = expressions.names(str(text))
     except ValueError as error:
         section.fail(key, str(error))
     for name in sorted(read):
         if name not in names and not free:
-            section.fail(key, f"'{name}' is no parameter of this study{nearest(name, names)}")
+            section.fail(key, f"'{name}' is not a parameter of this study{nearest(name, names)}")
     return str(text)
 
 
@@ -170,7 +170,7 @@ def _points(own: Section, space: Space) -> tuple[dict[str, Any], ...]:
         point = section.plain()
         for name in point:
             if name not in names and name not in {p.path[0] for p in space.parameters}:
-                section.fail(name, f"no parameter of this study{nearest(name, names)}")
+                section.fail(name, f"not a parameter of this study{nearest(name, names)}")
         for parameter in space.searched:
             distribution = parameter.distribution
             assert not isinstance(distribution, Constant)
@@ -178,11 +178,11 @@ def _points(own: Section, space: Space) -> tuple[dict[str, Any], ...]:
                 distribution.to_param(expressions.lookup(parameter.name, point))
             except expressions.Unknown:
                 if parameter.when is None:
-                    section.fail(parameter.name, "missing; a point gives every parameter a value")
+                    section.fail(parameter.name, "missing; each point needs a value for every parameter")
             except NotInDistribution as error:
                 section.fail(parameter.name, str(error))
         if space.violated(point):
-            own.fail("points", f"{point} breaks requires {space.violated(point)[0]!r}")
+            own.fail("points", f"{point} does not fulfil requires {space.violated(point)[0]!r}")
         points.append(point)
     return tuple(points)
 

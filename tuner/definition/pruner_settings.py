@@ -1,4 +1,4 @@
-"""A stopping rule's settings, and the epochs at which they let trials be compared."""
+"""Settings of a pruner, and the epochs at which it compares trials."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ KINDS = ("hyperband", "successive_halving", "median", "wandb_hyperband", "none")
 
 @dataclass(frozen=True)
 class PrunerSettings:
-    """Everything a rule depends on; stored with a study, because agents agree only on equal settings.
+    """All settings of a pruner. They are stored with the study, so that all agents prune by the same rule.
 
     Attributes:
         kind: hyperband, successive_halving, median, wandb_hyperband or none.
-        min_resource: first epoch at which a trial may stop (hyperband, successive_halving).
-        max_resource: epochs of a whole trial (hyperband: decides the number of brackets).
-        eta: of how many trials one goes on at a rung.
-        brackets: how many of Hyperband's brackets are used, those that stop earliest first; None: all.
-        recent: of how many latest trials at the rung one in eta goes on, besides of all; None: of all alone.
-        startup_trials: trials that the median rule waits for.
-        warmup: epochs before which the median rule stops nothing.
-        min_iter, max_iter, s, strict: W&B's early_terminate.
-        patience: epochs without a better value after which a trial stops, besides; None: any number.
+        min_resource: first epoch at which a trial can be pruned (hyperband, successive_halving).
+        max_resource: epochs of a full trial (hyperband: this sets the number of brackets).
+        eta: the best 1 in eta trials continues at a rung.
+        brackets: number of Hyperband's brackets to use, starting with those that prune earliest; None: all.
+        recent: a trial must also be among the best 1 in eta of the latest `recent` trials at the rung.
+            None: only among all trials.
+        startup_trials: finished trials before the median rule starts.
+        warmup: epochs before which the median rule prunes nothing.
+        min_iter, max_iter, s, strict: settings of W&B's early_terminate.
+        patience: a trial is also pruned after this many epochs without a better value; None: never.
     """
 
     kind: str = "none"
@@ -66,7 +67,7 @@ class PrunerSettings:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """All values; `from_dict` of it gives equal settings."""
+        """All values as plain data, for `from_dict`."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -75,10 +76,10 @@ class PrunerSettings:
         return cls(**values)
 
     def describe(self) -> str:
-        """The rule in words, for `--dry-run`."""
+        """The rule as text, for `--dry-run`."""
         if self.patience is None:
             return self._described()
-        return f"{self._described()}; and a trial stops after {self.patience} epochs without a better value"
+        return f"{self._described()}; also after {self.patience} epochs without a better value"
 
     def _described(self) -> str:
         lately = f", of all and of the latest {self.recent}" if self.recent else ""
@@ -104,9 +105,10 @@ class PrunerSettings:
 
 
 def wandb_bands(settings: PrunerSettings) -> list[int]:
-    """The iterations at which W&B's rule compares, ascending.
+    """The iterations at which W&B's rule compares trials, ascending.
 
-    From `max_iter` (which goes first) int(max_iter / eta^i), i = 1..s; from `min_iter` int(min_iter · eta^k).
+    With `max_iter` (it takes precedence): int(max_iter / eta^i), i = 1..s. With `min_iter`:
+    int(min_iter · eta^k).
     """
     bands: list[int] = []
     if settings.max_iter is not None:
@@ -125,9 +127,10 @@ def wandb_bands(settings: PrunerSettings) -> list[int]:
 
 
 def brackets(settings: PrunerSettings) -> int:
-    """Hyperband's number of brackets: floor(log_eta(max / min)) + 1 in whole numbers, or fewer if it is set.
+    """Number of Hyperband's brackets: floor(log_eta(max / min)) + 1, or `brackets` if that is smaller.
 
-    Optuna takes the logarithm in floating point and loses a bracket at some exact powers (1, 243, 3).
+    Computed in whole numbers. Optuna uses a floating-point logarithm, which gives one bracket too few at some
+    exact powers (min 1, max 243, eta 3).
     """
     count, resource = 1, settings.min_resource * int(settings.eta)
     while resource <= settings.max_resource:
@@ -136,13 +139,13 @@ def brackets(settings: PrunerSettings) -> int:
 
 
 def bracket_budgets(settings: PrunerSettings) -> list[int]:
-    """How many of a round of trials each bracket gets (Optuna's HyperbandPruner)."""
+    """Trials per round in each bracket, as in Optuna's HyperbandPruner."""
     count = brackets(settings)
     return [math.ceil(count * int(settings.eta) ** s / (s + 1)) for s in range(count - 1, -1, -1)]
 
 
 def rung_steps(settings: PrunerSettings, bracket: int, *, up_to: int | None = None) -> list[int]:
-    """The epochs at which a trial of `bracket` is compared, below `max_resource` (or up to `up_to`)."""
+    """The epochs at which trials of `bracket` are compared: below `max_resource`, or up to `up_to`."""
     steps = []
     step = settings.min_resource * int(settings.eta) ** bracket
     while step <= (settings.max_resource - 1 if up_to is None else up_to):

@@ -1,4 +1,4 @@
-"""A study's search space: a nested configuration outside, dotted Optuna parameter names inside."""
+"""The search space of a study. Configurations are nested; Optuna's parameters have dotted names."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _LARGEST_GRID = 100_000  # at a second a run, more than a day
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: where it lies in the configuration, how it is drawn, and when it exists at all."""
+    """One parameter: its path in the configuration, its distribution and its condition."""
 
     path: tuple[str, ...]
     distribution: Distribution
-    when: str | None = None  # an expression over other parameters; where it is false the parameter is absent
+    when: str | None = None  # an expression over other parameters; if false, the parameter is absent
 
     @property
     def name(self) -> str:
@@ -36,11 +36,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Space:
-    """Parameters in an order in which each comes after those that its `when` reads.
+    """Parameters, sorted so that each follows those that its `when` reads.
 
     Attributes:
-        requires: expressions that a configuration must fulfil.
-        points: for a grid, the configurations to try in place of the full product (a design), or empty.
+        requires: expressions that every configuration must fulfil.
+        points: for a grid: the configurations to run instead of the full product (a design), or empty.
     """
 
     parameters: tuple[Parameter, ...]
@@ -58,7 +58,7 @@ class Space:
         return any(p.when for p in self.parameters)
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
-        """The configuration of `trial`: fixed values included, inactive conditional parameters absent."""
+        """The configuration of `trial`. It has the fixed values but no inactive conditional parameters."""
         config: dict[str, Any] = {}
         for parameter in self.parameters:
             if _active(parameter, config):
@@ -70,16 +70,16 @@ class Space:
         return config
 
     def params_for(self, config: Mapping[str, Any], *, nearest: bool = False) -> dict[str, Any]:
-        """The Optuna parameters with which `suggest` gives the values of `config` (`study.enqueue_trial`).
+        """The Optuna parameters for `config`, to pass to `study.enqueue_trial`.
 
-        Names that `config` lacks are left to the sampler; names outside the space are not looked at.
+        The sampler chooses parameters that `config` does not have. Keys outside the space are ignored.
 
         Args:
-            nearest: take the nearest value that the space has where `config` lies outside it, and leave
-                a value that has no nearest (a word) to the sampler.
+            nearest: replace a number outside the space by the nearest value inside. The sampler chooses if
+                there is no nearest value (a word).
 
         Raises:
-            InputError: `config` has a value that the space cannot give.
+            InputError: `config` has a value outside the space.
         """
         params: dict[str, Any] = {}
         for parameter in self.searched:
@@ -101,7 +101,7 @@ class Space:
         return params
 
     def config_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The configuration of a finished trial's parameters (`suggest` without a trial)."""
+        """The configuration for the Optuna parameters of a finished trial. The inverse of `params_for`."""
         config: dict[str, Any] = {}
         for parameter in self.parameters:
             if isinstance(parameter.distribution, Constant):
@@ -112,7 +112,9 @@ class Space:
         return config
 
     def values_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The searched parameters of a trial in the file's terms, by dotted name; inactive ones absent."""
+        """The searched parameters of a trial by dotted name, with the study file's values. Without inactive
+        parameters.
+        """
         config = self.config_of(params)
         found = {}
         for parameter in self.searched:
@@ -123,13 +125,13 @@ class Space:
         return found
 
     def grid(self) -> list[dict[str, Any]]:
-        """Every configuration of a grid search, each once: the design's points, or the full product.
+        """All configurations of a grid search: the design's points, or the full product.
 
-        W&B's order: names sorted at each level, the last name turning fastest; values that are equal once
-        written down (3 and 3.0) are one. Configurations that `requires` rules out are left out.
+        The order is W&B's: names are sorted at each level, and the last name changes fastest. Equal values
+        (3 and 3.0) count once. Configurations that do not fulfil `requires` are left out.
 
         Raises:
-            InputError: names a parameter that has no grid (a continuous or a weighted one).
+            InputError: a parameter has no grid (a continuous or a weighted one), or the grid is too large.
         """
         if self.points:
             return [self._completed(point) for point in self.points]
@@ -146,7 +148,7 @@ class Space:
         if size > _LARGEST_GRID:
             raise InputError(
                 f"the grid has {size:,} points; expected at most {_LARGEST_GRID:,}: "
-                "take method random, or fewer values"
+                "use method random, or fewer values"
             )
         configs: dict[str, dict[str, Any]] = {}
         for combination in itertools.product(*axes):
@@ -156,7 +158,7 @@ class Space:
         return list(configs.values())
 
     def violated(self, config: Mapping[str, Any]) -> list[str]:
-        """The `requires` that `config` does not fulfil. One that reads an absent name is not judged."""
+        """The `requires` that `config` does not fulfil. Skips those that read an absent name."""
         return [text for text in self.requires if not _holds(text, config, otherwise=True)]
 
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -166,7 +168,7 @@ class Space:
         }
 
     def describe(self) -> list[tuple[str, str, str]]:
-        """Rows for a table: name, values in words, and the condition under which the parameter exists."""
+        """Rows for a table: name, values as text, and the condition (`when`)."""
         return [(p.name, p.distribution.describe(), p.when or "") for p in self.parameters]
 
     def _completed(self, point: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,7 +181,7 @@ class Space:
         return self._filled(values)
 
     def _filled(self, values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-        """A configuration of the given values and the constants, inactive parameters left out."""
+        """A configuration with the given values and the constants, without inactive parameters."""
         config: dict[str, Any] = {}
         for parameter in self.parameters:
             constant = isinstance(parameter.distribution, Constant)
@@ -192,10 +194,10 @@ class Space:
 
 
 def in_order(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
-    """Parameters sorted so that each follows those that its condition reads, otherwise as they stand.
+    """Sorts parameters so that each follows those that its condition reads. Otherwise keeps the order.
 
     Raises:
-        InputError: conditions that wait for each other, or that read a name which is no parameter.
+        InputError: conditions depend on each other, or read a name that is not a parameter.
     """
     known = {p.name for p in parameters}
     waiting, placed, result = list(parameters), set[str](), list[Parameter]()
@@ -204,7 +206,7 @@ def in_order(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
         if ready is None:
             stuck = waiting[0]
             missing = sorted(_reads(stuck) - known)
-            reason = f"reads '{missing[0]}', which is no parameter" if missing else "waits for itself"
+            reason = f"reads '{missing[0]}', which is not a parameter" if missing else "depends on itself"
             raise InputError(f"condition of '{stuck.name}' {reason}")
         waiting.remove(ready)
         placed.add(ready.name)
@@ -238,7 +240,7 @@ def _copy(value: Any) -> Any:
 
 
 def _distinct(values: Sequence[Any]) -> Iterator[Any]:
-    """Values that W&B's grid tells apart; of equal ones the last, at the place of the first."""
+    """The distinct values for W&B's grid. Keeps the last of equal values, at the position of the first."""
     kept: dict[str, Any] = {}
     for value in values:
         whole = isinstance(value, float) and value.is_integer()

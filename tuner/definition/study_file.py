@@ -1,4 +1,4 @@
-"""A study: one W&B sweep file, with this project's own keys under `tuner:`, checked when it is read."""
+"""A checked study: a W&B sweep file with our own keys under `tuner:`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tuner.definition.space import Space
 
 @dataclass(frozen=True)
 class Metric:
-    """What is optimised.
+    """The metric to optimise.
 
     Attributes:
-        target: the study stops once a trial reaches it.
-        declared: False where the file names no metric (W&B allows that for grid and random): a program that
-            logs nothing of this name is then finished all the same.
+        target: the study stops once a trial reaches this value.
+        declared: False if the file names no metric (W&B allows that for grid and random). A trial then also
+            completes without logging this metric.
     """
 
     name: str
@@ -39,11 +39,12 @@ class Metric:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a trial needs of the machine it runs on; None: what its workload says.
+    """The resources of one trial. None: the workload decides.
 
     Attributes:
-        gpus: how many; a fraction (0.5) is a share of one.
-        cpus: cores. memory: bytes.
+        gpus: number of GPUs; a fraction (0.5) is a share of one GPU.
+        cpus: number of cores.
+        memory: bytes.
     """
 
     gpus: float | None = None
@@ -53,7 +54,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Base:
-    """What the space's values are put on: the confirmed winner of a study, then `config`."""
+    """The values below those of the space: first the confirmed winner of a study, then `config`."""
 
     winner_of: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -64,14 +65,15 @@ class StudyFile:
     """A checked study file.
 
     Attributes:
-        name: safe as a folder's name; the file's `name`, or its stem.
-        no_gain: the study stops after this many finished trials without a better best one.
-        run_cap: finished trials that make the study complete; None: until stopped. A grid's is its size.
-        objectives: what Optuna optimises, the metric first; more than one only where the file asks for it.
-        front: metrics beside the objective over which a Pareto front is drawn from the records, at no cost
-            to pruning (`parameters`, `ms_per_window`).
-        program, command: an external script's, as in W&B.
-        folder: where the script runs, from the file's folder; None: where it is found.
+        name: the file's `name`, or the file name without its ending. Safe as a folder name.
+        run_cap: number of finished trials after which the study is complete; None: it runs until stopped.
+            For a grid: the size of the grid.
+        objectives: the metrics that Optuna optimises, `metric` first. Several only if the file lists several.
+        front: metrics such as `parameters` or `ms_per_window`. The report draws a Pareto front of them and
+            the objective. Optuna does not optimise them, so pruning still works.
+        no_gain: the study stops after this many finished trials without a better best trial; None: never.
+        program, command: an external script, as in W&B.
+        folder: where the script runs, relative to the study file; None: where the program is found.
         objective: a Python function, `package.module:function` or `file.py:function`.
         function: the function (or workload class) itself, pickled, where it was given in Python.
         workload: a class that runs the trials, `package.module:Class`, or the name of an installed one.
@@ -123,20 +125,20 @@ class StudyFile:
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """Expressions that every configuration fulfils."""
+        """Expressions that every configuration must fulfil."""
         return self.space.requires
 
     @property
     def points(self) -> tuple[Mapping[str, Any], ...]:
-        """The design that replaces a grid's full product, or empty."""
+        """The points that replace the full product of a grid (a design), or empty."""
         return self.space.points
 
     def fail(self, parameter: str, message: str) -> NoReturn:
-        """Raises InputError: one line with the file, the line, the name of a parameter and the message."""
+        """Raises InputError: one line with the file, the line, the parameter and the message."""
         line = self.lines.get(parameter)
         where = f"{self.path}:{line}" if line else str(self.path)
         raise InputError(f"{where}: 'parameters.{parameter}': {message}")
 
     def digest(self) -> str:
-        """A hash of the file's content (its comments and layout left out)."""
+        """A hash of the file's content, without comments and layout."""
         return hashlib.sha256(json.dumps(self.raw, sort_keys=True).encode()).hexdigest()[:16]

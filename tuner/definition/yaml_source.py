@@ -1,4 +1,4 @@
-"""Reads a YAML 1.2 file into plain Python, remembering the line of every key for error messages."""
+"""Reads a YAML 1.2 file into plain Python values. Keeps the line of every key for error messages."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 from tuner.base.errors import InputError, nearest
 
-DEEPEST, LARGEST = 50, 100_000  # levels and values; a study of ours has 4 and some 200
-MOST = 10**9  # of what is counted: trials, epochs
+DEEPEST, LARGEST = 50, 100_000  # levels and values; our own studies have 4 and about 200
+MOST = 10**9  # largest count of trials or epochs
 PLAIN_TAGS = {
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")
 } | {"!"}
@@ -18,13 +18,13 @@ LARGEST_NUMBER = 2**63 - 1  # the storage's; a float beyond it is a slip as well
 
 
 def read(path: Path) -> Section:
-    """The file's top-level mapping.
+    """Reads the file's top-level mapping.
 
     A file with our keys is YAML 1.2: `1e-5` is a number, `on` and `yes` are words. A file without them is
     W&B's and means what PyYAML makes of it (YAML 1.1: `yes` is true, `010` is 8). `1e-5` is a number in both.
 
     Raises:
-        InputError: with file and line, where the file is missing, is no YAML, or has no mapping at the top.
+        InputError: the file is missing, is not YAML, or has no mapping at the top. Has file and line.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -92,16 +92,16 @@ def _as_wandb_reads(content: Any, text: str, notes: list[str]) -> None:
 
 
 def check_measure(text: str, path: Path) -> None:
-    """Refuses what no sweep file is, before anything is built from it.
+    """Refuses dangerous YAML before it is loaded. Sweep files have plain values only.
 
     Raises:
-        InputError: nested too deeply, aliases that multiply into an enormous file, an alias of the node
-            that it is in, a tag (`!!python/…`): the values of a sweep are plain.
+        InputError: the text is nested too deeply, its aliases expand to too many values, an alias contains
+            itself, or there is a tag (`!!python/…`).
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
 
-    sizes: dict[str, int] = {}  # anchor → nodes below it, aliases written out
+    sizes: dict[str, int] = {}  # anchor → number of nodes below it, with expanded aliases
     open_: list[tuple[str | None, int]] = [(None, 0)]
     for event in YAML(typ="rt", pure=True).parse(text):
         line = f"{path}:{event.start_mark.line + 1}"
@@ -110,16 +110,16 @@ def check_measure(text: str, path: Path) -> None:
         elif isinstance(event, AliasEvent):
             anchor, size = None, sizes.get(event.anchor, 0)
             if any(event.anchor == name for name, _ in open_):
-                raise InputError(f"{line}: '*{event.anchor}' holds itself")
+                raise InputError(f"{line}: '*{event.anchor}' contains itself")
         elif isinstance(event, ScalarEvent | CollectionStartEvent):
             tag = event.ctag if hasattr(event, "ctag") else event.tag
             if tag is not None and str(tag) not in PLAIN_TAGS:
-                raise InputError(f"{line}: the tag '{tag}' is not for sweep files; write plain values")
+                raise InputError(f"{line}: the tag '{tag}' is not allowed in sweep files; write plain values")
             anchor, size = event.anchor, 1
             if isinstance(event, CollectionStartEvent):
                 open_.append((anchor, size))
                 if len(open_) > DEEPEST:
-                    raise InputError(f"{line}: nested more than {DEEPEST} deep")
+                    raise InputError(f"{line}: nested more than {DEEPEST} levels deep")
                 continue
         else:
             continue
@@ -127,11 +127,11 @@ def check_measure(text: str, path: Path) -> None:
             sizes[anchor] = size
         open_[-1] = (open_[-1][0], open_[-1][1] + size)
         if open_[-1][1] > LARGEST:
-            raise InputError(f"{line}: its aliases stand for more than {LARGEST:,} values")
+            raise InputError(f"{line}: its aliases expand to more than {LARGEST:,} values")
 
 
 class Section:
-    """One mapping of the file: its values as plain Python, and errors that name file, line and key."""
+    """One mapping in the file. Its methods return plain Python values. Errors have file, line and key."""
 
     def __init__(
         self, path: Path, node: Mapping[Any, Any], keys: tuple[str, ...], notes: Iterable[str] = ()
@@ -151,11 +151,11 @@ class Section:
         return key in self._node
 
     def plain(self) -> dict[str, Any]:
-        """The whole mapping as plain Python."""
+        """The whole mapping as plain Python values."""
         return _plain(self._node)
 
     def only(self, valid: Iterable[str], what: str) -> None:
-        """Raises InputError for the first key that is not among `valid`."""
+        """Raises InputError for the first key that is not in `valid`."""
         valid = tuple(valid)
         for key in self._node:
             if key not in valid:
@@ -169,14 +169,14 @@ class Section:
         return Section(self.path, value, (*self.keys, key))
 
     def sections(self, key: str) -> list[Section]:
-        """The list of mappings under `key`; none where the key is absent."""
+        """The list of mappings under `key`; empty if the key is absent."""
         items = self._node.get(key, [])
         if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
             self.fail(key, f"expected a list of mappings, got {_plain(items)!r}")
         return [Section(self.path, item, (*self.keys, key)) for item in items]
 
     def get(self, key: str, kind: type | tuple[type, ...], expected: str, default: Any = None) -> Any:
-        """The plain value under `key`, checked against `kind`; `default` where the key is absent."""
+        """The plain value under `key`, checked to be of type `kind`; `default` if the key is absent."""
         if key not in self._node:
             return default
         value = _plain(self._node[key])
@@ -189,7 +189,7 @@ class Section:
         """A whole number of at least `least`."""
         value = self.get(key, int, f"a whole number from {least}", default)
         if key in self._node and not least <= value <= MOST:
-            shown = value if abs(value) <= LARGEST_NUMBER else "one that is far too large"
+            shown = value if abs(value) <= LARGEST_NUMBER else "a much larger number"
             self.fail(key, f"expected a whole number from {least} to {MOST:,}, got {shown}")
         return value
 
@@ -199,7 +199,7 @@ class Section:
         if isinstance(value, float) and value - value != 0:
             self.fail(key, f"expected a finite number, got {value}")
         if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
-            self.fail(key, f"expected a number up to {LARGEST_NUMBER:,}, got one that is far too large")
+            self.fail(key, f"expected a number up to {LARGEST_NUMBER:,}, got a much larger number")
         return value
 
     def text(self, key: str, default: Any = None) -> Any:
@@ -219,11 +219,11 @@ class Section:
         return value
 
     def list(self, key: str) -> list[Any]:
-        """The list under `key`; empty where the key is absent."""
+        """The list under `key`; empty if the key is absent."""
         return self.get(key, list, "a list", [])
 
     def line(self, key: Any = None) -> int:
-        """The line of `key` in the file, from 1 (of the section where the key is absent)."""
+        """The line of `key` in the file, from 1. If the key is absent: the section's line."""
         position = getattr(self._node, "lc", None)
         if position is None:
             return 1
@@ -233,13 +233,13 @@ class Section:
             return (position.line or 0) + 1
 
     def fail(self, key: str, message: str, *, at: Any = None) -> NoReturn:
-        """Raises InputError: one line with the file, the line, the key's full name and the message."""
+        """Raises InputError: one line with the file, the line, the full key and the message."""
         name = ".".join((*self.keys, key))
         raise InputError(f"{self.path}:{self.line(key if at is None else at)}: '{name}': {message}")
 
 
 def _plain(value: Any) -> Any:
-    """ruamel's round-trip objects as the plain ones they stand for."""
+    """Converts ruamel's round-trip objects to plain Python values."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):

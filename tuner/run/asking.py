@@ -12,7 +12,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -137,14 +137,19 @@ class AskedTrial:
             values = runner.values(metrics)
         except InputError as error:  # it is not finite
             return self._stop(error)
-        self._files.finish({"state": "complete", "metrics": metrics})
+        self._keep_files("complete", metrics)
         return self._asking.end(self, lambda: runner.complete(self._running, metrics, values))
 
     def _stop(self, cause: Exception) -> str:
         """Ends the trial as `cause` says: pruned, put back, given away or failed."""
         if isinstance(cause, Pruned):
-            self._files.finish({"state": "pruned", "metrics": self._running.report.last})
+            self._keep_files("pruned", self._running.report.last)
         return self._asking.end(self, lambda: self._runner.stop(self._running, cause))
+
+    def _keep_files(self, state: Told, metrics: Mapping[str, float]) -> None:
+        """Moves the run folder to its place; once, also where the trial is told again (the disk was full)."""
+        if self._files.path.exists():
+            self._files.finish({"state": state, "metrics": dict(metrics)})
 
     def ended(self, outcome: str) -> None:
         """Called when the storage has the trial's end."""

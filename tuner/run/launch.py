@@ -173,6 +173,7 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
         agents=plan.agents(total),
         resources=plan.resources,
         gpus=plan.gpus,
+        study=order.study_file.name,
         total=total,
         say=view.say,
     )

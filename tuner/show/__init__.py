@@ -1,1 +1,1 @@
-"""What a person sees: live view, status, report, dashboard. Reads studies, never changes them."""
+"""Output for people: live view, status, report, dashboard. Reads studies and never changes them."""

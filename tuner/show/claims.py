@@ -1,4 +1,4 @@
-"""Retrainings, pairs to be run and verdicts, on a terminal."""
+"""Prints retrainings, planned pairs and verdicts on a terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tuner.storage.records import Records
 
 
 def show_verified(verified: Verified, console: Console) -> None:
-    """The table and what follows from it, in words."""
+    """Prints the result of `verify`: a table and its summary."""
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for heading in ("trial", "in the study", "retrained", "spread", "first's lead", ""):
         table.add_column(heading, justify="left" if heading in ("", "first's lead") else "right")
@@ -47,22 +47,23 @@ def show_verified(verified: Verified, console: Console) -> None:
     curse = verified.curse
     if not math.isnan(curse):
         console.print(
-            f"winner's curse: the study flattered them by {curse:+.4f} {verified.metric}", markup=False
+            f"winner's curse: on average the study overrated them by {curse:+.4f} {verified.metric}",
+            markup=False,
         )
     holding = sum(lead.verdict == "holds" for lead in verified.leads)
     if verified.leads:
         console.print(
-            f"the first's lead holds against {holding} of {len(verified.leads)} ({LEVEL:.0%} intervals)",
+            f"the first one's lead holds against {holding} of {len(verified.leads)} ({LEVEL:.0%} intervals)",
             markup=False,
         )
 
 
 def show_plan(prepared: Prepared, console: Console) -> None:
-    """The claims, the two sides of each, and those that get no pairs and why."""
+    """Prints each claim with its two sides, and the claims without pairs with the reason."""
     plan, file = prepared.pairs, prepared.file
     if plan is None:
         assert file is not None
-        console.print(f"{file.name}: begun, {prepared.done} of {file.run_cap} runs finished", markup=False)
+        console.print(f"{file.name}: started, {prepared.done} of {file.run_cap} runs finished", markup=False)
         return
     if plan.claims:
         console.print(
@@ -83,7 +84,7 @@ def show_plan(prepared: Prepared, console: Console) -> None:
 
 
 def show_pairs_cost(plan: Plan, console: Console) -> None:
-    """Hours, from a measured probe of the first point."""
+    """Prints the estimated time, from a probe of the first point."""
     points = [
         {**plan.base, **point, **plan.overrides} for point in plan.file.space.grid()[: plan.request.trials]
     ]
@@ -106,7 +107,7 @@ def verdicts_of(records: Records, results: Path) -> list[dict[str, Any]]:
 
 
 def show_verdicts(records: Records, results: Path, console: Console) -> None:
-    """The ledger's lines that rest on pairs run for them."""
+    """Prints the findings that use pairs of the study `hypotheses`."""
     material = materials.load(records, (), results, made=datetime.now())
     found = [finding for finding in verdicts.findings(material) if finding.pairs_run]
     if not found:
@@ -118,7 +119,7 @@ def show_verdicts(records: Records, results: Path, console: Console) -> None:
     terminal.show_findings(found, console)
     if any(finding.verdict == "undecided" for finding in found):
         console.print(
-            f"still undecided: a difference that is small beside its noise; "
+            f"still undecided: the difference is small compared with the noise; "
             f"--fresh runs {pairs.PAIRS} more pairs",
             markup=False,
         )

@@ -1,4 +1,4 @@
-"""Checks of the machine and the set-up: each says what it found and, where it is wrong, what to do."""
+"""Checks the machine and the installation. Each check says what it found. If it fails: also what to do."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tuner.storage.access import find_records, hide_password, storage_errors
 from tuner.tracking import mode as tracking_mode
 from tuner.workloads.workload import SMALL_MEMORY
 
-LEAST_FREE = 2**30  # bytes of disk that a small study fits in
+LEAST_FREE = 2**30  # bytes of disk space that a small study needs
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at. `fine` is False where a study would not run."""
+    """The result of one check. `fine`: a study can run."""
 
     name: str
     fine: bool
@@ -32,7 +32,7 @@ class Check:
 
 
 def examine(url: str, results: Path) -> list[Check]:
-    """All checks, in the order in which a study meets them."""
+    """Runs all checks, in the order in which a study needs them."""
     looks: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
         (
             "python",
@@ -48,14 +48,14 @@ def examine(url: str, results: Path) -> list[Check]:
     for name, look in looks:
         try:
             fine, found = look()
-        except Exception as error:  # whatever is wrong is what was asked for
+        except Exception as error:  # any error is a finding
             fine, found = False, " ".join(str(error).split()) or type(error).__name__
         checks.append(Check(name, fine, found))
     return checks
 
 
 def table(checks: list[Check]) -> Table:
-    """The checks for a terminal."""
+    """The checks as a table for the terminal."""
     shown = Table(box=None, padding=(0, 2), show_header=False)
     for check in checks:
         shown.add_row("[green]ok[/]" if check.fine else "[red]no[/]", check.name, check.found)
@@ -84,7 +84,7 @@ def _storage(url: str) -> tuple[bool, str]:
     with storage_errors(url):
         records = find_records(url)
         if records is None:
-            return True, f"{shown}: made by the first study"
+            return True, f"{shown}: does not exist yet; the first study creates it"
         began = time.perf_counter()
         with records.lock:
             names = [study.study_name for study in records.get_all_studies()]

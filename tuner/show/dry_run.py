@@ -1,4 +1,4 @@
-"""`study --dry-run`: what a study would search, how, at what cost, starting with what."""
+"""`study --dry-run`: prints the space, the rules, the first configurations and the cost of a study."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tuner.run.probe import Probe
 from tuner.search import samplers
 from tuner.workloads.registry import workload_of
 
-FIRST = 3  # configurations shown
+FIRST = 3  # number of configurations to show
 
 
 def show(plan: Plan, console: Console, *, probed: bool = False) -> None:
-    """Prints the plan of a study. `probed`: run the first epochs of a trial, to tell the cost."""
+    """Prints the plan of a study. `probed`: run the first epochs of a trial to estimate the cost."""
     file = plan.file
     _heading(plan, console)
     console.print(_space_table(file))
@@ -79,7 +79,7 @@ def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], Non
     console.print(table)
     if measured is not None:
         console.print(
-            f"in all about {hours:.1f} hours ({measured.epoch:.1f} s an epoch, measured now)", markup=False
+            f"total: about {hours:.1f} hours ({measured.epoch:.1f} s an epoch, measured now)", markup=False
         )
 
 
@@ -91,7 +91,7 @@ def _heading(plan: Plan, console: Console) -> None:
     total = request.trials or file.run_cap
     aims = ", ".join(f"{metric.goal} {metric.name}" for metric in file.objectives)
     console.print(
-        f"{file.name}: {file.method} ({file.sampler}), {total or 'no end of'} trials, {aims}",
+        f"{file.name}: {file.method} ({file.sampler}), {total or 'unlimited'} trials, {aims}",
         markup=False,
     )
     console.print(f"pruner: {plan.pruner.describe()}", markup=False)
@@ -116,7 +116,7 @@ def _space_table(study_file: StudyFile) -> Table:
 
 
 def first_configurations(plan: Plan) -> list[dict[str, Any]]:
-    """What the first agent of a new study would try first."""
+    """The configurations that the first agent of a new study would try first."""
     file = plan.file
     if file.method == "grid":
         return file.space.grid()[:FIRST]
@@ -137,7 +137,7 @@ def _probe(plan: Plan, config: dict[str, Any], agents: int) -> Probe:
 
 
 def _cost(plan: Plan, config: dict[str, Any], console: Console) -> None:
-    """Hours, from a measured probe of the first configuration on one agent."""
+    """Prints the estimated time, from a probe of the first configuration with one agent."""
     total = plan.request.trials or plan.file.run_cap
     agents = plan.agents(total)
     measured = _probe(plan, config, agents)

@@ -26,7 +26,7 @@ def make_view(console: Console) -> View:
 
 
 class LiveView(PlainView):
-    """A table that is redrawn in place, with the last trials above it."""
+    """A table that is updated in place, with the last trials above it."""
 
     interval = 0.25
 

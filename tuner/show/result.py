@@ -6,6 +6,7 @@ import html
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from tuner.base.errors import InputError
 from tuner.claims import material
 from tuner.show.status.summary import Rank, best_rows, best_table, best_trials
 from tuner.storage.access import open_records, storage_errors
+from tuner.storage.records import Records
 from tuner.storage.stored import load_study
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ class StudyResult:
     def optuna(self) -> optuna.Study:
         """The study itself: `optuna.visualization`, `optuna.importance` and the like take it."""
         with storage_errors(self.url):
-            return load_study(open_records(self.url), self.name)
+            self._records.refresh()
+            return load_study(self._records, self.name)
 
     @property
     def best(self) -> Best:
@@ -128,6 +131,14 @@ class StudyResult:
         }
         chart: Chart | str = makers[kind](self._read())
         return plots.figure(chart)
+
+    @cached_property
+    def _records(self) -> Records:
+        return open_records(self.url)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process opens the storage itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "_records"}
 
     def _read(self) -> material.Study:
         with storage_errors(self.url):

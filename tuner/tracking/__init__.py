@@ -1,1 +1,1 @@
-"""Trials as W&B runs, offline first: the only files that know wandb."""
+"""Writes trials as W&B runs, offline by default. Only this package (and scripts' hook) imports wandb."""

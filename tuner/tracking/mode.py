@@ -1,4 +1,4 @@
-"""Whether a study's W&B runs go online: asked once, answered in seconds, with the reason in one line."""
+"""Decides once per study whether its W&B runs go online, within a few seconds and with a reason."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from typing import Literal
 Mode = Literal["online", "offline", "off", "auto"]
 
 DEFAULT_SERVER = "https://api.wandb.ai"
-PREFLIGHT_SECONDS = 4.0  # name look-up included, which no socket timeout bounds
+PREFLIGHT_SECONDS = 4.0  # includes the name look-up, which socket timeouts do not limit
 
 
 def resolve(mode: Mode) -> tuple[Literal["online", "offline", "off"], str]:
-    """The mode to use and why.
+    """Returns the mode to use, and the reason.
 
-    "online" and "auto" look for a key (WANDB_API_KEY or netrc) and ask the server once who the key belongs
-    to; without an answer the runs are written offline. "auto" also follows WANDB_MODE.
+    "online" and "auto" look for a key (WANDB_API_KEY or netrc) and ask the server once whether it knows the
+    key. If it does not answer, runs are written offline. "auto" also obeys WANDB_MODE.
     """
     if mode == "off":
-        return "off", "W&B off: asked for"
+        return "off", "W&B off: as requested"
     if mode == "offline":
-        return "offline", "W&B offline: asked for"
+        return "offline", "W&B offline: as requested"
     wished = os.environ.get("WANDB_MODE", "")
     if mode == "auto" and wished == "disabled":
         return "off", "W&B off: WANDB_MODE=disabled"
@@ -71,7 +71,7 @@ def api_key(address: str) -> str | None:
 
 
 def _preflight(address: str, key: str) -> str | None:
-    """Asks the server whose key this is: None when it knows, otherwise what is wrong."""
+    """Asks the server whether it knows the key. Returns None if it does, otherwise the problem."""
     answer: list[str | None] = ["did not answer"]
 
     def ask() -> None:

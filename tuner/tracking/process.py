@@ -1,4 +1,4 @@
-"""The pipe to the process that holds the W&B client: written without ever waiting."""
+"""The process that runs the W&B client, and the pipe to it. Writing to the pipe never blocks."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from typing import Any
 
 from tuner.base.wandb_files import environment
 
-MAX_WAITING = 20_000  # messages kept for a worker that does not read; past that it is taken for dead
-PACKAGES = str(Path(__file__).resolve().parent.parent.parent)  # where the worker finds this package
+MAX_WAITING = 20_000  # messages to keep while the worker does not read; with more, it counts as dead
+PACKAGES = str(Path(__file__).resolve().parent.parent.parent)  # the worker imports this package from here
 
 log = logging.getLogger(__name__)
 
 
 class WorkerProcess:
-    """The process that holds the W&B client, and the pipe to it. No method raises or waits, but `close`.
+    """The process that runs the W&B client. No method raises. Only `close` waits.
 
     Args:
-        folder: where the client writes everything. settings: what `tuner.tracking.worker` is started with.
+        folder: the client writes all its files here.
+        settings: the settings of `tuner.tracking.worker`.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -49,7 +50,7 @@ class WorkerProcess:
             self._break("stopped reading")
 
     def close(self, timeout: float) -> None:
-        """Sends what waits, closes the pipe and gives the process until `timeout` to end its runs."""
+        """Sends the waiting messages, closes the pipe and waits up to `timeout` seconds for runs to end."""
         if self._process is None:
             return
         assert self._process.stdin is not None
@@ -64,10 +65,10 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            log.warning("W&B did not end in %.0f s; the metrics are in the run folders", timeout)
+            log.warning("W&B did not finish in %.0f s; the metrics are in the run folders", timeout)
 
     def _write(self) -> None:
-        """Writes as much as the pipe takes."""
+        """Writes as many messages as the pipe accepts now."""
         assert self._process is not None and self._process.stdin is not None
         descriptor = self._process.stdin.fileno()
         try:
@@ -91,7 +92,7 @@ class WorkerProcess:
 
 
 def _start(folder: Path, settings: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-    """Starts the worker in a session of its own: Ctrl-C in the terminal lets it finish its runs."""
+    """Starts the worker in its own session, so that Ctrl-C in the terminal does not stop it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "tracking.log").open("ab") as output:
         process = subprocess.Popen(

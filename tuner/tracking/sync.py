@@ -1,12 +1,13 @@
-"""Uploads what W&B's server does not have yet: `python -m tuner sync`.
+"""Uploads the runs that the W&B server does not have yet: `python -m tuner sync`.
 
-What is uploaded of a study, by its trials:
+For each trial:
 
-- W&B files that are whole and carry no mark of an earlier upload, as they are;
-- where a trial's W&B file is torn (a killed process, a full disk) or absent (W&B off, or not used),
-  a run rebuilt from the trial's run folder under the same id.
+- a complete W&B file that was not uploaded before is uploaded unchanged;
+- if the W&B file is incomplete (a killed process, a full disk) or missing (W&B was off), a run is rebuilt
+  from the run folder, with the same id.
 
-An id belongs to a trial for ever and lines are numbered: an upload that is repeated replaces, never doubles.
+The id of a trial never changes and its lines are numbered. So a repeated upload replaces lines and does not
+duplicate them.
 """
 
 from __future__ import annotations
@@ -29,27 +30,27 @@ from tuner.tracking.mode import api_key, resolve, server
 from tuner.tracking.tracker import WandbRun, WandbTracker, identity
 from tuner.tracking.worker import SYNCED
 
-BATCH = 40  # runs that one client process uploads
+BATCH = 40  # runs per client process
 POLL_SECONDS = 0.2
-REBUILD_SECONDS = 2.0  # a run may take to be rebuilt
+REBUILD_SECONDS = 2.0  # time limit per rebuilt run
 
-Progress = Callable[[int, int], None]  # (done, of how many)
+Progress = Callable[[int, int], None]  # (done, total)
 
 
 @dataclass(frozen=True)
 class Synced:
-    """What `sync` did. `failed`: files that the server did not take, with the log that says why."""
+    """The result of `sync`. `failed`: files that could not be uploaded; `log` has the reasons."""
 
     uploaded: int
     rebuilt: int
-    before: int  # uploaded by an earlier sync, or online
+    before: int  # already uploaded, by an earlier sync or online
     failed: tuple[Path, ...]
     log: Path | None
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """A trial that has ended: its run folder (None: it left none) and its whole W&B files."""
+    """A trial that has ended: its run folder (None: it has none) and its complete W&B files."""
 
     number: int
     folder: Path | None
@@ -57,11 +58,11 @@ class _Trial:
 
 
 def sync(results: Path, study_names: Sequence[str] = (), *, progress: Progress) -> Synced:
-    """Uploads the runs of the studies named (none: of all that there are).
+    """Uploads the runs of the named studies (none named: of all studies).
 
     Raises:
-        InputError: no such study.
-        WorkFailed: no key, or the server does not answer; nothing was changed.
+        InputError: there is no such study.
+        WorkFailed: there is no key, or the server does not answer. Nothing was changed.
     """
     names = list(study_names) or _studies(results)
     for name in names:
@@ -136,7 +137,7 @@ def _trials(results: Path, name: str) -> Iterator[_Trial]:
 
 
 def _own_files(folder: Path) -> dict[int, list[Path]]:
-    """The W&B files that trackers wrote, by trial; a run that was rebuilt has two."""
+    """The W&B files that trackers wrote, by trial. A rebuilt run has two."""
     salt = identity(folder).salt
     found: dict[int, list[Path]] = {}
     for file in sorted(folder.glob(f"wandb/*run-*-{salt}-*/*.wandb")):
@@ -147,7 +148,10 @@ def _own_files(folder: Path) -> dict[int, list[Path]]:
 
 
 def _first_whole(candidates: Sequence[Path], run_folder: Path | None) -> list[Path]:
-    """A trial's latest file that is uploaded or has all that its run folder has; a trial may run twice."""
+    """The latest file of a trial that is uploaded, or has all metrics of its run folder.
+
+    There can be several candidates, because a trial can run twice.
+    """
     steps: set[Any] = set()
     if run_folder is not None:
         steps = {row.get("_step", row.get("epoch")) for row in read_metrics(run_folder / METRICS)}
@@ -161,13 +165,13 @@ def _first_whole(candidates: Sequence[Path], run_folder: Path | None) -> list[Pa
 
 
 def _whole_together(files: Sequence[Path]) -> Sequence[Path]:
-    """A script's W&B files, unless one of them was not ended in order."""
+    """All W&B files of a script's trial if every one is complete, otherwise none."""
     whole = files and all(is_synced(file) or wandb_file.content(file).ended for file in files)
     return files if whole else []
 
 
 def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
-    """Writes offline W&B runs from run folders, under the trials' ids."""
+    """Writes offline W&B runs from run folders, with the trials' ids."""
     if not trials:
         return
     own = identity(folder)
@@ -198,7 +202,7 @@ def _log_row(run: WandbRun, row: dict[str, Any]) -> None:
 
 
 def _upload(files: Sequence[Path], folder: Path, log: Path, progress: Callable[[int], None]) -> None:
-    """Has the W&B client upload `files`; it marks each that the server took."""
+    """Lets the W&B client upload `files`. The client marks each file that it has uploaded."""
     key = api_key(server())
     variables = environment(folder) | {"WANDB_MODE": "online"} | ({"WANDB_API_KEY": key} if key else {})
     command = [sys.executable, "-P", "-m", "wandb", "sync", "--include-online", *map(str, files)]

@@ -1,9 +1,9 @@
-"""Weights & Biases runs of a study's trials, kept at arm's length.
+"""Writes the trials of a study as Weights & Biases runs, in a separate process.
 
-A trial must neither wait for its tracker nor fail because of it. So W&B lives in a process of its own
-(`tuner.tracking.worker`, one for each agent), fed with JSON lines through a pipe that never blocks:
-whatever happens there (no network, full disk, a killed service), the trial goes on, and `metrics.jsonl` in
-its run folder is whole. A killed agent closes the pipe, and the worker then finishes its runs in order.
+A trial must not wait for W&B or fail because of it. So the W&B client runs in its own process
+(`tuner.tracking.worker`, one per agent) and receives JSON lines through a pipe that never blocks. If W&B
+fails (no network, full disk, a killed service), the trial continues, and `metrics.jsonl` in its run folder is
+complete. If an agent is killed, the pipe closes, and the worker finishes its runs properly.
 
     tracker = open_tracker("auto", study_name="loss_weighting", results=Path("results"))
     run = tracker.start(3, config, "loss_weighting-3", tags=("trial-3",))
@@ -11,7 +11,7 @@ its run folder is whole. A killed agent closes the pipe, and the worker then fin
     run.finish("complete", {"val/loss": 0.7})
     tracker.close()
 
-The mode is resolved once a study, by `open_tracker` in the parent; the tracker is then pickled to the agents.
+`open_tracker` runs once per study, in the parent process. The tracker is then pickled and sent to the agents.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from tuner.tracking.process import WorkerProcess
 
 TrialState = Literal["complete", "pruned", "failed"]
 
-MAX_WORKERS = 3  # workers started before a tracker gives up: one, and two that replace a dead one
+MAX_WORKERS = 3  # a tracker starts one worker and replaces it at most twice
 
 
 class RunTracker(Protocol):
-    """One trial's run. No method raises, none waits."""
+    """The run of one trial. No method raises or waits."""
 
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         """Adds one epoch's metrics."""
@@ -43,7 +43,7 @@ class RunTracker(Protocol):
 
 
 class Tracker(Protocol):
-    """Makes the runs of one study. `reason` is one line that says why the mode is what it is."""
+    """Makes the runs of one study. `reason` explains the mode in one line."""
 
     @property
     def mode(self) -> Literal["online", "offline", "off"]: ...
@@ -54,10 +54,10 @@ class Tracker(Protocol):
     def start(
         self, number: int, config: Mapping[str, Any], name: str, tags: Sequence[str] = ()
     ) -> RunTracker:
-        """Begins the run of trial `number`."""
+        """Starts the run of trial `number`."""
 
     def close(self, *, timeout: float = 20.0) -> None:
-        """Lets what is under way end, for at most `timeout` seconds."""
+        """Waits for open runs to finish, at most `timeout` seconds."""
 
 
 def open_tracker(
@@ -70,14 +70,14 @@ def open_tracker(
     external: bool = False,
     artifacts: bool = False,
 ) -> Tracker:
-    """The tracker of a study, its mode resolved once (a few seconds at most when the server is not there).
+    """Returns the tracker of a study. Takes a few seconds if the server does not answer.
 
     Args:
-        mode: "auto" is online with a key and a reachable server, offline otherwise; "online" asks for the
-            server but goes on offline without it; "off" is a null object.
+        mode: "auto" and "online" are online with a key and a reachable server, otherwise offline. "auto" also
+            obeys WANDB_MODE. "off" tracks nothing.
         project: W&B project (default "gcode-tuner"); `entity`: W&B team or user (default: the key's own).
-        artifacts: online, each run's folder is uploaded with it.
-        external: the study runs somebody's script, which makes its own W&B runs; ours would double them.
+        artifacts: if online, upload the folder of each run too.
+        external: the study runs a script that makes its own W&B runs, so we make none.
     """
     folder = wandb_folder(results, study_name)
     resolved, reason = resolve("off" if external else mode)
@@ -96,21 +96,21 @@ def open_tracker(
 
 @dataclass(frozen=True)
 class Identity:
-    """Which runs are a study's: its W&B project, and what its runs' ids begin with."""
+    """Identifies the W&B runs of a study: project, entity, and a salt in the run ids."""
 
     salt: str
     project: str = "gcode-tuner"
     entity: str | None = None
 
     def run_id(self, number: int) -> str:
-        """The id of trial `number`: the same whenever it is asked, so that nothing is uploaded twice."""
+        """The run id of trial `number`. It never changes, so nothing is uploaded twice."""
         return f"{self.salt}-{number}"
 
 
 def identity(folder: Path, *, project: str | None = None, entity: str | None = None) -> Identity:
-    """A study's identity, made once and kept in its W&B folder; a `project` or `entity` given replaces it.
+    """Reads a study's identity from its W&B folder, or makes it. `project` and `entity` replace stored ones.
 
-    The salt tells the study from others of its name, in the same W&B project but in other results folders.
+    The salt distinguishes studies with the same name and W&B project in different results folders.
     """
     path = folder / "identity.json"
     kept = read_json(path) if path.exists() else {"salt": uuid.uuid4().hex[:10]}
@@ -124,7 +124,7 @@ def identity(folder: Path, *, project: str | None = None, entity: str | None = N
 
 @dataclass(frozen=True)
 class NullTracker:
-    """Tracks nothing: the same code runs with and without W&B."""
+    """A tracker that does nothing, so that callers need no special case for 'no W&B'."""
 
     reason: str
     mode: Literal["online", "offline", "off"] = "off"
@@ -150,10 +150,10 @@ class NullRun:
 
 @dataclass
 class WandbTracker:
-    """Writes runs through a worker process, started with the first run of this process.
+    """Writes runs through a worker process. The first run starts the worker.
 
     Attributes:
-        runs: the folder of run folders, where those are to be uploaded.
+        runs: the parent of the run folders if they should be uploaded, otherwise None.
     """
 
     mode: Literal["online", "offline", "off"]
@@ -189,13 +189,13 @@ class WandbTracker:
         self._worker = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy sent to another process starts its own worker."""
+        """Pickles without the worker: a copy in another process starts its own."""
         return {**self.__dict__, "_worker": None, "_started": 0}
 
 
 @dataclass(frozen=True)
 class WandbRun:
-    """One trial's run, by messages to the worker."""
+    """The run of one trial. Sends messages to the worker."""
 
     number: int
     worker: WorkerProcess | None

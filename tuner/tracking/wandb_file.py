@@ -1,7 +1,8 @@
-"""Reads a `.wandb` file far enough to say whether it is whole.
+"""Checks whether a `.wandb` file is complete.
 
-The format is LevelDB's log: blocks of 32 KiB, in them records with a header of 7 bytes (checksum, length,
-kind), a long record cut into first, middle and last pieces; each record is one protocol-buffer message.
+The format is LevelDB's log: blocks of 32 KiB with records. A record has a header of 7 bytes (checksum,
+length, kind). Long records are split into first, middle and last pieces. Each record is one protocol-buffer
+message.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BLOCK = 1 << 15
-FILE_HEADER = 7  # bytes; all that a killed client leaves
+FILE_HEADER = 7  # bytes; a killed client can leave only this header
 HEADER = struct.Struct("<IHB")
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds: history rows, and whether the run was ended in it."""
+    """The content of a file: the number of history rows, and whether the run was ended."""
 
     rows: int
     ended: bool
 
 
 def content(path: Path) -> Content:
-    """Counts what can be read; a file that is cut off anywhere gives what stands before the cut."""
+    """Counts the readable rows. For a file that is cut off, counts the rows before the cut."""
     from wandb.proto import wandb_internal_pb2
 
     rows, ended = 0, False
@@ -38,12 +39,12 @@ def content(path: Path) -> Content:
 
 
 def records(data: bytes) -> Iterator[bytes]:
-    """The whole records in a file's bytes, in order."""
+    """The complete records in a file's bytes, in order."""
     position = FILE_HEADER
     pieces: list[bytes] = []
     while position + HEADER.size <= len(data):
         left = BLOCK - position % BLOCK
-        if left < HEADER.size:  # too little room for a header: padding
+        if left < HEADER.size:  # no room for a header: padding
             position += left
             continue
         _, length, kind = HEADER.unpack_from(data, position)

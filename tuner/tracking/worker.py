@@ -1,9 +1,9 @@
-"""The process that holds the W&B client: JSON lines in, W&B runs out.
+"""The process that runs the W&B client. Reads JSON lines and writes W&B runs.
 
-Started by `tuner.tracking.process` as `python -m tuner.tracking.worker SETTINGS`. Each line of its standard
-input is one message (`start`, `log`, `finish`) about the trial `number`. When the pipe closes, runs still
-open end as failed, so a killed agent leaves whole W&B files. An error of the client ends this process: the
-agent starts another.
+`tuner.tracking.process` starts it as `python -m tuner.tracking.worker SETTINGS`. Each line of standard input
+is one message (`start`, `log`, `finish`) about the trial `number`. When the pipe closes, open runs are ended
+as failed, so W&B files are complete even if the agent was killed. An error in the client ends this process.
+The agent then starts another one.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-STUCK_SECONDS = 90.0  # a message that takes longer means that the client hangs
-SERVICE_SECONDS = 60.0  # for the client's own service to start; 1 s, but on a machine that is overloaded
+STUCK_SECONDS = 90.0  # if a message takes longer, the client hangs
+SERVICE_SECONDS = 60.0  # for the client's service to start: usually 1 s, longer on an overloaded machine
 INIT_SECONDS = 15.0
 FINISH_SECONDS = 60.0
 
-SYNCED = ".wandb.synced"  # the W&B client's own mark for a run that the server has
+SYNCED = ".wandb.synced"  # ending of the file with which the W&B client marks an uploaded run
 
 
 def serve(lines: Iterable[str], settings: Mapping[str, Any]) -> None:
-    """Carries out the messages in `lines`, then ends what is still open."""
+    """Handles the messages in `lines`, then ends the open runs."""
     runs: dict[int, Any] = {}
     try:
         for line in lines:
@@ -44,7 +44,7 @@ def _carry_out(message: Mapping[str, Any], runs: dict[int, Any], settings: Mappi
     if message["do"] == "start":
         runs[number] = _start(message, settings)
     elif number not in runs:
-        return  # started in a worker that died: `tuner sync` rebuilds the run from its folder
+        return  # the run was started by a worker that died; `tuner sync` rebuilds it from its folder
     elif message["do"] == "log":
         step = message.get("step", message["epoch"])
         runs[number].log({"epoch": message["epoch"], **message["metrics"]}, step=step, commit=True)
@@ -75,7 +75,7 @@ def _start(message: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
             init_timeout=INIT_SECONDS,
             finish_timeout=FINISH_SECONDS,
             finish_timeout_raises=True,
-            x_disable_meta=True,  # the command line and machine of this worker, not of the trial
+            x_disable_meta=True,  # would record the command line of this worker, not of the trial
             x_disable_stats=True,
             x_service_wait=SERVICE_SECONDS,
             x_save_requirements=False,
@@ -86,18 +86,18 @@ def _start(message: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
 
 
 def _finish(run: Any, message: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Ends a run, and gives the client's mark for uploaded files to one that the server has."""
+    """Ends a run. If the server has all of it, writes the W&B client's mark for uploaded files."""
     run.summary.update({**message["summary"], "state": message["state"], "number": message["number"]})
     run.tags = (*(run.tags or ()), message["state"])
     if message["artifact"] and settings["mode"] == "online":
         try:
             run.log_artifact(message["artifact"], name=f"run-{run.id}", type="run-folder")
         except Exception:
-            traceback.print_exc()  # the run itself is worth more than its attachment
+            traceback.print_exc()  # do not lose the run because its attachment failed
     try:
         run.finish(exit_code=1 if message["state"] == "failed" else 0)
     except TimeoutError:
-        traceback.print_exc()  # whole on disk, not all of it at the server: left to `tuner sync`
+        traceback.print_exc()  # complete on disk but not on the server: `tuner sync` uploads it
     else:
         if settings["mode"] == "online":
             Path(run.settings.sync_file).with_suffix(SYNCED).touch()

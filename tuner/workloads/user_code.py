@@ -32,6 +32,8 @@ def load_function(name: str, *, folder: Path) -> Callable[..., Any]:
     module_name, _, function_name = name.partition(":")
     if not function_name:
         raise InputError(f"objective: expected package.module:function, got '{name}'")
+    if module_name == "__main__":
+        raise InputError(f"'{function_name}' was given in Python: only that script or notebook can run it")
     if module_name.endswith(".py"):
         module = _module_of_file(_file_in(module_name, (folder, Path.cwd()), name), name)
     else:

@@ -247,3 +247,16 @@ def test_the_storage_of_the_environment_is_used(tmp_path: Path, monkeypatch: pyt
     tuner.study(square, {"x": (0.0, 1.0)}, trials=1, **QUIET)
     assert (tmp_path / "elsewhere.db").exists()
     assert len(tuner.results("square")) == 1
+
+
+def test_the_command_line_shows_what_python_began_and_says_who_can_run_it(tmp_path: Path) -> None:
+    done = python("-", given=SCRIPT)
+    assert done.returncode == 0, done.stderr
+    for command in (["status"], ["best", "script"], ["report", "script", "--output", "report.html"]):
+        done = python("-m", "tuner", *command)
+        assert done.returncode == 0, done.stderr
+    done = python("-m", "tuner", "verify", "script", "--wandb", "off")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: 'train' was given in Python: only that script or notebook can run it\n",
+    )

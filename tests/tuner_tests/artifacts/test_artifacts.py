@@ -18,7 +18,7 @@ from model.workload import Training
 from tuner.__main__ import main
 from tuner.artifacts import shipping
 from tuner.artifacts.artifact_store import ArtifactStore, StoreFailed, checked_url
-from tuner.artifacts.run_store import Mirror, Place, RunStore, place_for
+from tuner.artifacts.run_store import Mirror, RunStore, StoreLocation, location_for
 from tuner.base.errors import InputError
 from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
@@ -95,7 +95,7 @@ def told(records: Records, study_file: StudyFile, values: list[float]) -> optuna
 
 
 def test_a_run_goes_there_and_comes_back(store_url: str, tmp_path: Path) -> None:
-    run, runs = make_run(tmp_path / "runs" / "3"), RunStore(Place(store_url, "runs/small-1"))
+    run, runs = make_run(tmp_path / "runs" / "3"), RunStore(StoreLocation(store_url, "runs/small-1"))
     runs.upload(run, 3)
     assert runs.numbers() == {3}
     runs.fetch(3, tmp_path / "elsewhere" / "3")
@@ -108,7 +108,7 @@ def test_an_interrupted_upload_is_absent_and_is_tried_again(
     store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, pauses = make_run(tmp_path / "runs" / "3"), []
-    runs = RunStore(Place(store_url, "runs/small-1"), sleep=pauses.append)
+    runs = RunStore(StoreLocation(store_url, "runs/small-1"), sleep=pauses.append)
     with monkeypatch.context() as patch:
 
         def lost(key: str, content: Any) -> None:
@@ -126,11 +126,11 @@ def test_an_interrupted_upload_is_absent_and_is_tried_again(
 
 
 def test_a_corrupted_object_is_refused_in_one_line(store_url: str, tmp_path: Path) -> None:
-    runs = RunStore(Place(store_url, "runs/small-1"))
+    runs = RunStore(StoreLocation(store_url, "runs/small-1"))
     runs.upload(make_run(tmp_path / "runs" / "3"), 3)
     (archive,) = [key for key in runs.objects() if key.endswith(".tar")]
     runs.store.write(archive, b"something else")
-    with pytest.raises(StoreFailed, match="is not what was uploaded") as raised:
+    with pytest.raises(StoreFailed, match="is damaged") as raised:
         runs.fetch(3, tmp_path / "elsewhere")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "elsewhere").exists()
@@ -147,9 +147,9 @@ def test_a_corrupted_object_is_refused_in_one_line(store_url: str, tmp_path: Pat
     ],
 )
 def test_a_manifest_of_another_kind_is_refused(file_url: str, tmp_path: Path, manifest: Any) -> None:
-    runs = RunStore(Place(file_url, "runs/small-1"))
+    runs = RunStore(StoreLocation(file_url, "runs/small-1"))
     runs.store.write_json("runs/small-1/3.json", manifest)
-    with pytest.raises(StoreFailed, match="no manifest of ours"):
+    with pytest.raises(StoreFailed, match="not a valid manifest"):
         runs.fetch(3, tmp_path / "elsewhere")
 
 
@@ -163,7 +163,7 @@ def test_a_url_that_names_no_store_is_an_input_error(url: str) -> None:
 
 @pytest.mark.parametrize("key", ["../x", "/etc/passwd", "a//b", "a/../b", "a b", "", "."])
 def test_a_key_never_leaves_the_store(file_url: str, key: str) -> None:
-    with pytest.raises(StoreFailed, match="no key of ours"):
+    with pytest.raises(StoreFailed, match="not a valid key"):
         ArtifactStore(file_url).write(key, b"x")
 
 
@@ -175,9 +175,9 @@ def test_a_bucket_that_is_not_there_is_said_at_the_start(
     ):  # fmt: skip
         monkeypatch.setenv(name, value)
     study = told(records, make_study(), [0.1])
-    with pytest.raises(StoreFailed, match="no such bucket; make it first"):
-        place_for(study, "s3://not-there/x")
-    assert Place.of(study) is None
+    with pytest.raises(StoreFailed, match="no such bucket; create it first"):
+        location_for(study, "s3://not-there/x")
+    assert StoreLocation.of(study) is None
 
 
 # -- a study's runs
@@ -191,15 +191,15 @@ def test_the_store_keeps_what_the_rule_for_weights_keeps(
     results = tmp_path / "results"
     for number in range(3):
         make_run(results / "runs" / "small" / str(number))
-    place = place_for(study, file_url)
-    assert place is not None
-    RunStore(place).upload(results / "runs" / "small" / "0", 0)  # of a time when it was among the best
+    location = location_for(study, file_url)
+    assert location is not None
+    RunStore(location).upload(results / "runs" / "small" / "0", 0)  # of a time when it was among the best
     said: list[str] = []
-    mirror = Mirror(place, study, study_file, results=results, keep=2, say=said.append)
+    mirror = Mirror(location, study, study_file, results=results, keep=2, say=said.append)
     mirror.after(1)
-    assert RunStore(place).numbers() == {1}  # 0 is beaten; 2 belongs to another agent
+    assert RunStore(location).numbers() == {1}  # 0 is beaten; 2 belongs to another agent
     mirror.finish()
-    assert RunStore(place).numbers() == {1, 2}
+    assert RunStore(location).numbers() == {1, 2}
     assert said == []
 
 
@@ -209,28 +209,30 @@ def test_a_store_that_fails_fails_no_trial_and_gets_the_run_later(
     study_file = make_study()
     study, results = told(records, study_file, [0.1]), tmp_path / "results"
     make_run(results / "runs" / "small" / "0")
-    place = place_for(study, file_url)
-    assert place is not None
+    location = location_for(study, file_url)
+    assert location is not None
     shutil.rmtree(tmp_path / "store", ignore_errors=True)
     (tmp_path / "store").write_text("a file where the folder was")
     said: list[str] = []
-    mirror = Mirror(place, study, study_file, results=results, keep=2, say=said.append, sleep=lambda _: None)
+    mirror = Mirror(
+        location, study, study_file, results=results, keep=2, say=said.append, sleep=lambda _: None
+    )
     mirror.after(0)
     assert len(said) == 1 and "store" in said[0]
     (tmp_path / "store").unlink()
     mirror.after(0)
-    assert RunStore(place).numbers() == {0}
+    assert RunStore(location).numbers() == {0}
 
 
 def test_a_study_begun_afresh_has_a_folder_of_its_own(
     records: Records, make_study: MakeStudy, tmp_path: Path, file_url: str
 ) -> None:
-    old = place_for(told(records, make_study(), [0.1]), file_url)
+    old = location_for(told(records, make_study(), [0.1]), file_url)
     kept = study_store.set_aside(records, "small", tmp_path / "results")
     assert kept is not None
-    new = place_for(told(records, make_study(), [0.2]), file_url)
+    new = location_for(told(records, make_study(), [0.2]), file_url)
     assert old is not None and new is not None and old.folder != new.folder
-    assert Place.of(optuna.load_study(study_name=kept, storage=records)) == old
+    assert StoreLocation.of(optuna.load_study(study_name=kept, storage=records)) == old
 
 
 def test_an_agent_stores_its_runs_and_the_command_brings_them_back(
@@ -253,7 +255,7 @@ def test_an_agent_stores_its_runs_and_the_command_brings_them_back(
         pruner=study_file.pruner,
         base={},
         overrides={},
-        artifacts=place_for(study, file_url),
+        artifacts=location_for(study, file_url),
     )
     ours, theirs = multiprocessing.Pipe()
     Agent(order, Link(theirs)).run()
@@ -276,9 +278,9 @@ def test_what_cannot_be_fetched_is_said_and_stops_no_report(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     study = told(records, make_study(), [0.1, 0.4])
-    place = place_for(study, file_url)
-    assert place is not None
-    RunStore(place).upload(make_run(tmp_path / "runs" / "1"), 1)
+    location = location_for(study, file_url)
+    assert location is not None
+    RunStore(location).upload(make_run(tmp_path / "runs" / "1"), 1)
     next((tmp_path / "store").rglob("*.tar")).write_bytes(b"tampered")
     results = ["--results", str(tmp_path / "results")]
     assert main(["report", *results]) == 0
@@ -339,7 +341,7 @@ def test_a_host_that_has_the_data_set_uses_its_own(tiny_recordings: Recordings, 
 
 
 def test_without_a_store_a_missing_data_set_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="copy it there, or start the study with --artifacts"):
+    with pytest.raises(InputError, match="copy the data set there, or start the study with --artifacts"):
         shipping.resolve(
             tmp_path / "mill", digest="a" * 64, url=None, digest_of=DATA.digest_of, cache=tmp_path
         )
@@ -353,7 +355,7 @@ def test_other_data_under_its_name_is_refused(
     lines = json.loads((changed / "lines.json").read_text())
     (changed / "lines.json").write_text(json.dumps(["G0 X666", *lines[1:]]))
     shipping.ship(changed, tiny_recordings.content_hash, file_url)
-    with pytest.raises(StoreFailed, match="holds other data"):
+    with pytest.raises(StoreFailed, match="has the wrong content"):
         shipping.resolve(
             tmp_path / "absent",
             digest=tiny_recordings.content_hash,

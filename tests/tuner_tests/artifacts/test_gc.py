@@ -14,7 +14,7 @@ from optuna.trial import Trial
 
 from tuner.__main__ import main
 from tuner.artifacts import gc
-from tuner.artifacts.run_store import RunStore, place_for
+from tuner.artifacts.run_store import RunStore, location_for
 from tuner.definition.study_file import StudyFile
 from tuner.storage import leases, study_store
 from tuner.storage.queue import LEASE
@@ -86,7 +86,7 @@ def test_runs_of_no_study_here_are_left_alone(study: optuna.Study, records: Reco
     found = gc.find(records, results, keep=1)
     assert names(found, "weights") == ["small/2/model.safetensors"]
     assert any("single" in line for line in found.skipped)
-    assert any("run folders 0 are no trials of this storage" in line for line in found.skipped)
+    assert any("run folders 0 have no trials in this storage" in line for line in found.skipped)
 
 
 def test_a_study_that_is_being_trained_is_skipped(
@@ -97,7 +97,7 @@ def test_a_study_that_is_being_trained_is_skipped(
     (results / "runs/small" / f"4.partial-{DEAD}").mkdir()
     found = gc.find(records, results, keep=1)
     assert found.items == []
-    assert f"is being trained now (trial 3 by process {os.getpid()}" in found.skipped[0]
+    assert f"is running now (trial 3 by process {os.getpid()}" in found.skipped[0]
 
 
 def test_partial_files_go_when_their_writer_is_gone(
@@ -122,12 +122,12 @@ def test_partial_files_go_when_their_writer_is_gone(
 def test_the_store_loses_what_is_not_kept_and_archives_without_a_manifest(
     study: optuna.Study, records: Records, results: Path, tmp_path: Path
 ) -> None:
-    place = place_for(study, f"file://{tmp_path}/store")
-    assert place is not None
-    store = RunStore(place)
+    location = location_for(study, f"file://{tmp_path}/store")
+    assert location is not None
+    store = RunStore(location)
     for number in (0, 1):
         store.upload(results / "runs/small" / str(number), number)
-    store.store.write(f"{place.folder}/2-0000.tar", b"the upload was interrupted")
+    store.store.write(f"{location.folder}/2-0000.tar", b"the upload was interrupted")
     store.store.write("runs/other-1/0.json", b"of another storage")
     found = gc.find(records, results, keep=1)
     assert found.totals()["runs in the store"][0] == 3

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from tuner.__main__ import main
-from tuner.artifacts.run_store import Place, RunStore
+from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base.errors import InputError, WorkFailed
 from tuner.campaign.campaign import Campaign
 from tuner.claims import retrain, verify
@@ -151,10 +151,10 @@ def test_a_resumed_campaign_gives_later_studies_what_it_was_begun_with(
     campaign_of(BOTH[0], artifacts=store, overrides={"pause": 0.01}).run()
     campaign_of(*BOTH).run()
     second = load_study(open_records(url), "second")
-    place = Place.of(second)
-    assert place is not None and place.url == store
+    location = StoreLocation.of(second)
+    assert location is not None and location.url == store
     assert second.user_attrs[study_store.ORIGIN]["overrides"] == {"pause": 0.01}
-    assert RunStore(place).numbers() == {0, 1}
+    assert RunStore(location).numbers() == {0, 1}
 
 
 def test_a_step_with_inputs_of_its_own_gives_the_others_none_of_its_values(
@@ -185,7 +185,7 @@ def test_a_command_runs_once_and_its_macros_are_filled_in(
 
 
 def test_a_command_that_fails_ends_the_campaign(campaign_of: Run) -> None:
-    with pytest.raises(WorkFailed, match="this did not succeed: python -c raise"):
+    with pytest.raises(WorkFailed, match="this command failed: python -c raise"):
         campaign_of("run: python -c 'raise SystemExit(3)'").run()
 
 
@@ -203,9 +203,9 @@ def test_this_program_is_found_from_any_folder(
     [
         ("steps: []", "expected at least one step"),
         ("steps: [{study: a, run: b}]", "expected either 'study' or 'run'"),
-        ("steps: [{run: b, data: c}]", "belongs to a step with 'study'"),
-        ('steps: [{run: "b \'c"}]', "expected a command as in a shell"),
-        ("steps: [{study: a}]\nclaims: [{claim: x}]", "missing; a claim has"),
+        ("steps: [{run: b, data: c}]", "is only allowed in a step with 'study'"),
+        ('steps: [{run: "b \'c"}]', "expected a shell command"),
+        ("steps: [{study: a}]\nclaims: [{claim: x}]", "missing; a claim needs"),
         ("steps: [{study: a}]\nstep: 1", "did you mean 'steps'"),
     ],
 )

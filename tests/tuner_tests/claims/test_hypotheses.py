@@ -138,12 +138,12 @@ def test_what_was_begun_goes_on_and_fresh_takes_new_seeds(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"on": "bundle"}, "always reaches the same score"),
+        ({"on": "bundle"}, "always give the same score"),
         (
             {"hypotheses": [{"claim": "one digit", "where": "vocab_bucket_digits == 1"}]},
             "no trial has values",
         ),
-        ({"requires": ["vocab_bucket_digits == 3 or loss_type == 'cross_entropy'"]}, "go with the winner"),
+        ({"requires": ["vocab_bucket_digits == 3 or loss_type == 'cross_entropy'"]}, "fit the winner"),
     ],
     ids=[
         "a decoder's study",

@@ -51,8 +51,8 @@ def test_a_condition_that_reads_a_later_parameter_is_put_after_it():
 @pytest.mark.parametrize(
     ("conditions", "reason"),
     [
-        ({"a": "b == 1", "b": "a == 1"}, "waits for itself"),
-        ({"a": "c == 1", "b": None}, "'c', which is no parameter"),
+        ({"a": "b == 1", "b": "a == 1"}, "depends on itself"),
+        ({"a": "c == 1", "b": None}, "'c', which is not a parameter"),
     ],
 )
 def test_conditions_that_cannot_be_ordered_are_named(conditions, reason):

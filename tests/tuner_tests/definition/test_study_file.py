@@ -96,7 +96,7 @@ BAD = {
     MINIMAL + "tuner:\n  requires: ['lr <']": (7, "'tuner.requires': not an expression"),
     MINIMAL + "tuner:\n  requires: ['__import__(\"os\")']": (7, "is not allowed in"),
     MINIMAL + "tuner:\n  when: {lrr: lr > 1}": (7, "'tuner.when.lrr': unknown parameter; did you mean 'lr'?"),
-    MINIMAL + "tuner:\n  when: {lr: rl > 1}": (7, "'rl' is no parameter of this study"),
+    MINIMAL + "tuner:\n  when: {lr: rl > 1}": (7, "'rl' is not a parameter of this study"),
     MINIMAL + "tuner:\n  constraints: [loss]": (7, "expected a metric, a comparison and a number"),
     MINIMAL + "tuner:\n  objective: train": (7, "expected package.module:function"),
     MINIMAL + "tuner:\n  sampler: tpee": (7, "did you mean 'tpe'?"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import platform
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from model.workload import Training
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch, plan
-from tuner.run.executors import gpus
+from tuner.run.executors import gpu_leases, gpus
+from tuner.run.executors.gpu_leases import GpuLeases
 from tuner.run.executors.local import suited
 from tuner.run.request import Request
 from tuner.show.live import PlainView
@@ -95,12 +98,90 @@ def test_what_a_trial_takes_of_the_gpus_is_the_workloads_to_say(
     assert (ours.resources({}).gpus, ours.resources({"device": "cpu"}).gpus) == (1, 0)
 
 
+@pytest.fixture
+def leases_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's studies share GPUs, apart from those of this machine's user."""
+    folder = tmp_path / "leases"
+    monkeypatch.setattr(gpu_leases, "_own_folder", lambda: folder)
+    return folder
+
+
+def test_agents_of_several_studies_share_gpus_by_their_shares(leases_folder: Path) -> None:
+    whole = GpuLeases(("0", "1"), 1, agents=2, study="whole")
+    halves = GpuLeases(("0", "0", "1", "1"), 0.5, agents=4, study="halves")
+    first, half, other = whole.take(), halves.take(), halves.take()
+    assert [lease.gpus for lease in (first, half, other) if lease] == ["0", "1", "1"]
+    assert halves.take() is None
+    assert whole.take() is None
+    assert [holder.partition(" ")[0] for holder in whole.holders()] == ["whole", "halves"]
+    assert first
+    whole.give_back(first)
+    again = halves.take()
+    assert again
+    assert again.gpus == "0"
+    assert whole.take() is None, "a half of each is taken, which leaves no whole one"
+
+
+def test_thirds_fill_a_gpu_and_pairs_take_two(leases_folder: Path) -> None:
+    thirds = GpuLeases(gpus.slots(("0",), 1 / 3), 1 / 3, agents=3, study="thirds")
+    assert [thirds.take() is not None for _ in range(4)] == [True, True, True, False]
+    pairs = GpuLeases(gpus.slots(("4", "5", "6"), 2), 2, agents=1, study="pairs")
+    taken = pairs.take()
+    assert taken
+    assert (taken.gpus, taken.share) == ("4,5", 1)
+    assert pairs.take() is None
+
+
+def test_agents_that_were_asked_for_share_what_is_there(leases_folder: Path) -> None:
+    asked = GpuLeases(("0", "1"), 1, agents=4, study="four")
+    taken = [asked.take() for _ in range(5)]
+    assert [lease.gpus if lease else None for lease in taken] == ["0", "1", "0", "1", None]
+
+
+def test_a_killed_study_leaves_its_gpus_to_the_next(leases_folder: Path) -> None:
+    killed = GpuLeases(("0",), 1, agents=1, study="killed")
+    assert killed.take()
+    file = leases_folder / "gpus.json"
+    file.write_text(
+        file.read_text().replace('"started": "', '"started": "1')
+    )  # an earlier process had this id
+    assert GpuLeases(("0",), 1, agents=1, study="next").take()
+
+
+def test_a_study_waits_for_the_gpu_that_another_one_has(
+    make_study: Callable[..., StudyFile],
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    leases_folder: Path,
+) -> None:
+    monkeypatch.setattr(gpus, "here", lambda: ("7",))
+    other = GpuLeases(("7",), 1, agents=1, study="other")
+    held = other.take()
+    assert held
+    out = io.StringIO()
+
+    def finish_other() -> None:
+        while "waits" not in out.getvalue():
+            time.sleep(0.01)
+        other.give_back(held)
+
+    thread = threading.Thread(target=finish_other, daemon=True)
+    thread.start()
+    request = Request(make_study(), url, tmp_path / "results", trials=3, wandb="off")
+    assert launch.run(request, PlainView(Console(file=out, width=200))).fine
+    assert "agent 0 waits: no GPU is free: other (process" in out.getvalue()
+    assert "gpus: 0" in out.getvalue()
+    assert other.holders() == [], "the study gave its GPU back"
+
+
 @pytest.mark.parametrize(("names", "seen"), [(("7", "9"), {"7", "9"}), (("7",), {"none"})])
 def test_each_agent_sees_the_gpu_that_is_its_own(
     make_study: Callable[..., StudyFile],
     url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    leases_folder: Path,
     names: tuple[str, ...],
     seen: set[str],
 ) -> None:

@@ -48,7 +48,10 @@ def test_a_trial_without_reports_is_one_long_epoch() -> None:
     assert found.trial(10) == found.first_epoch
 
 
-def test_a_probe_runs_in_a_process_of_its_own(make_study: Callable[..., StudyFile]) -> None:
+def test_a_probe_runs_in_a_process_of_its_own(
+    make_study: Callable[..., StudyFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "objective", raising=False)  # of a test before
     found = probe.measure(make_study(), {"x": 0.5})
     assert found.first_epoch > 0
     assert "objective" not in sys.modules

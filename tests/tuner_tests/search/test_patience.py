@@ -49,7 +49,7 @@ def test_patience_counts_epochs_since_the_best(
 
 def test_patience_comes_besides_another_rule() -> None:
     settings = PrunerSettings("median", startup_trials=1, warmup=1, patience=3)
-    assert settings.describe().endswith("and a trial stops after 3 epochs without a better value")
+    assert settings.describe().endswith("also after 3 epochs without a better value")
     study = optuna.create_study()
     study.add_trial(create_trial(value=1.0, intermediate_values={1: 1.0}))
     rule, trial = pruners.make(settings, "a study"), study.ask()

@@ -117,7 +117,7 @@ def test_no_cell_of_a_csv_file_is_a_formula(material: data.Material, tmp_path: P
 
 @pytest.mark.parametrize(
     ("trials", "sentence"),
-    [(0, "no trial yet"), (1, "One trial is complete"), (-3, "trials were pruned")],
+    [(0, "no trial yet"), (1, "Only one trial is complete"), (-3, "trials were pruned")],
     ids=["no trial", "one trial", "only pruned ones"],
 )
 def test_thin_studies_get_a_sentence(

@@ -1,5 +1,7 @@
 """The object that `tuner.study` gives back: numbers, tables and figures of one study."""
 
+import copy
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,17 @@ def test_a_figure_is_plotlys(found: tuner.StudyResult, kind: str) -> None:
     assert figure.data and figure.layout.title.text
     if kind == "slices":
         assert {figure.layout.xaxis.title.text, figure.layout.xaxis2.title.text} == {"x", "kind"}
+
+
+def test_it_shows_what_others_have_added_and_can_be_sent_to_them(tmp_path: Path) -> None:
+    found = tuner.study(train, SPACE, metric="loss", trials=1, agents=1, results=tmp_path, quiet=True)
+    before = len(found.optuna.trials)
+    other = copy.copy(found)
+    trial = tuner.ask("train", trials=before + 1, results=found.results)
+    assert trial is not None
+    trial.tell({"loss": -1.0})
+    assert found.best.number == other.best.number == before
+    assert pickle.loads(pickle.dumps(found)).best.value == -1.0
 
 
 def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_plain_lines_tell_progress_best_and_time_left(
         "trial 0 complete score 0.5000",
         "1/6 trials · 0 pruned · 0 failed · best score 0.5000 (trial 0) · 50 s left",
         "1/6 trials · 0 pruned · 0 failed · best score 0.5000 (trial 0) · 1 min 40 s left",
-        "agent 0 died with trial 1 (killed by SIGKILL); a new one takes its place",
+        "agent 0 died with trial 1 (killed by SIGKILL); a new agent replaces it",
     ]
 
 

@@ -208,8 +208,8 @@ def test_a_study_of_a_script_leaves_tracking_to_the_script(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("mode", "variable", "expected", "why"),
     [
-        ("off", "", "off", "asked for"),
-        ("offline", "", "offline", "asked for"),
+        ("off", "", "off", "as requested"),
+        ("offline", "", "offline", "as requested"),
         ("auto", "", "offline", "no key"),
         ("online", "", "offline", "no key"),
         ("auto", "offline", "offline", "WANDB_MODE=offline"),

@@ -8,6 +8,8 @@ from typing import Literal
 
 from tuner.base.errors import InputError
 from tuner.definition.study_file import Resources
+from tuner.run.executors.gpu_leases import GpuLeases
+from tuner.run.executors.gpus import APPLE
 from tuner.run.executors.local import LocalExecutor, share
 from tuner.run.executors.protocol import Executor
 
@@ -43,6 +45,7 @@ def open_executor(
     total: int | None,
     resources: Resources,
     gpus: Sequence[str] = (),
+    study: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> Executor:
     """Opens what was chosen.
@@ -51,6 +54,7 @@ def open_executor(
         agents: how many there will be on this machine, where it is a local one.
         total: finished trials wanted.
         resources: what a trial needs; gpus: of this machine, one entry for each agent that they suit.
+        study: named to other studies that wait for those GPUs.
         say: told in a line what was found.
 
     Raises:
@@ -64,6 +68,11 @@ def open_executor(
         from tuner.run.executors import ray_actors
 
         return ray_actors.open_cluster(choice.address, say)
+    leased = [name for name in gpus if name != APPLE]
     return LocalExecutor(
-        threads=resources.cpus or share(agents), memory=resources.memory or 0, gpus=gpus, cpus=resources.cpus
+        threads=resources.cpus or share(agents),
+        memory=resources.memory or 0,
+        gpus=gpus,
+        leases=GpuLeases(leased, resources.gpus or 0, agents=agents, study=study) if leased else None,
+        cpus=resources.cpus,
     )

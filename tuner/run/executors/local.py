@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -24,6 +24,7 @@ from typing import Any
 from tuner.run.agent import agent
 from tuner.run.agent.order import Order
 from tuner.run.executors import gpus as gpu
+from tuner.run.executors.gpu_leases import GpuLeases, Lease
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 
@@ -31,9 +32,12 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLAR
 class LocalWorker:
     """An agent's process and our end of its pipe."""
 
-    def __init__(self, process: SpawnProcess, connection: Connection) -> None:
+    def __init__(
+        self, process: SpawnProcess, connection: Connection, on_close: Callable[[], None] = lambda: None
+    ) -> None:
         self.process = process
         self.connection = connection
+        self._on_close = on_close
 
     def messages(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -56,6 +60,7 @@ class LocalWorker:
 
     def close(self) -> None:
         self.connection.close()
+        self._on_close()
 
 
 class LocalExecutor:
@@ -65,7 +70,9 @@ class LocalExecutor:
         threads: of each agent.
         memory: bytes that an agent needs; a further one is not started where less is available.
         overrule: sets the threads also where the environment has a number of its own.
-        gpus: what each agent sees of them (`tuner.run.executors.gpus.slots`), in turn.
+        gpus: what each agent sees of them (`tuner.run.executors.gpus.slots`).
+        leases: by which agents of all studies on this machine share those GPUs; None: trials use none, or
+            they cannot be told apart.
         cpus: cores that a trial takes; None: one, or all that agents leave to each other.
     """
 
@@ -76,12 +83,15 @@ class LocalExecutor:
         memory: int = 0,
         overrule: bool = False,
         gpus: Sequence[str] = (),
+        leases: GpuLeases | None = None,
         cpus: int | None = None,
     ) -> None:
         self._overrule = overrule
         self._threads = threads
         self._memory = memory
         self._gpus = gpus
+        self._leases = leases
+        self._lease: Lease | None = None  # for the agent that is started next
         self._cpus = cpus
         self._workers: list[LocalWorker] = []
 
@@ -90,9 +100,15 @@ class LocalExecutor:
 
     def full(self, running: int) -> str | None:
         free = available_memory()
-        if running == 0 or free >= self._memory:
+        if running > 0 and free < self._memory:
+            return f"{free // 2**20} MiB are free, it needs {self._memory // 2**20}"
+        if self._leases is None:
             return None
-        return f"{free // 2**20} MiB are free, it needs {self._memory // 2**20}"
+        self._lease = self._lease or self._leases.take()
+        if self._lease is not None:
+            return None
+        holders = " and ".join(self._leases.holders())
+        return f"no GPU is free: {holders} (trials that use none: `resources: {{gpus: 0}}`)"
 
     def start(self, order: Order, index: int) -> LocalWorker:
         context = multiprocessing.get_context("spawn")
@@ -101,10 +117,11 @@ class LocalExecutor:
             target=agent.main, args=(order, theirs), name=f"agent-{index}", daemon=False
         )
         threads = threads_in_environment(self._threads, overrule=self._overrule)
-        with threads, _in_environment(self._one_gpu(index)), _sigint_held(), clean_main():
+        lease, self._lease = self._lease, None
+        with threads, _in_environment(self._visible(lease)), _sigint_held(), clean_main():
             process.start()
         theirs.close()
-        worker = LocalWorker(process, ours)
+        worker = LocalWorker(process, ours, lambda: self._give_back(lease))
         self._workers.append(worker)
         return worker
 
@@ -114,11 +131,19 @@ class LocalExecutor:
         wait([*links, *(worker.process.sentinel for worker in self._workers)], timeout=seconds)
 
     def close(self) -> None:
-        """Nothing is left: each agent went with its own worker."""
+        """Each agent went with its own worker; GPUs of one that was about to start are free again."""
+        self._give_back(self._lease)
+        self._lease = None
 
-    def _one_gpu(self, index: int) -> dict[str, str]:
-        """The variable that shows an agent its own GPU, where there are several."""
-        return {gpu.VISIBLE: self._gpus[index % len(self._gpus)]} if len(self._gpus) > 1 else {}
+    def _give_back(self, lease: Lease | None) -> None:
+        if self._leases is not None and lease is not None:
+            self._leases.give_back(lease)
+
+    def _visible(self, lease: Lease | None) -> dict[str, str]:
+        """The variable that shows an agent its own GPUs, where there are others."""
+        if lease is None or len(set(self._gpus)) == 1:
+            return {}
+        return {gpu.VISIBLE: lease.gpus}
 
 
 @contextlib.contextmanager

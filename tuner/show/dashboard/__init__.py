@@ -1,1 +1,1 @@
-"""optuna-dashboard on the storage, with notes and the files of each trial."""
+"""Runs optuna-dashboard on the storage. Adds notes and the files of each trial."""

@@ -1,4 +1,4 @@
-"""Notes on optuna-dashboard: what a study asks, what it expects, and its hypotheses."""
+"""Notes for optuna-dashboard: purpose, expectation and hypotheses of each study."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tuner.storage import optuna_private
 from tuner.storage.stored import stored_file
 from tuner.storage.study_store import FILE
 
-CONSTRAINT = "constraints:"  # Optuna's trial attributes: a constraint's value, above 0 where it is missed,
-ARTIFACT = "artifacts:"  # and a file
-NOT_MEASURED = 1e9  # a constraint's value where its metric was not logged (see tuner.run.agent.trial)
-NOTED = "dashboard_note"  # study attribute: the note that was written, so that one of the user's is kept
+CONSTRAINT = "constraints:"  # Optuna's trial attribute for the value of a constraint; > 0 if it is missed
+ARTIFACT = "artifacts:"  # Optuna's trial attribute for a file
+NOT_MEASURED = 1e9  # the value of a constraint whose metric was not logged (see tuner.run.agent.trial)
+NOTED = "dashboard_note"  # study attribute: the last note that we wrote, to recognise notes of users
 
 
 def write_notes(storage: BaseStorage) -> int:
-    """Gives every study of this tuner its note, once and again where its file has changed.
+    """Writes the note of every study of this tuner. Writes it again only if the study file has changed.
 
-    A note is written once for each content: what somebody wrote in the dashboard since then stays.
+    So a note that a user edits in the dashboard stays.
 
     Returns:
-        how many notes were written.
+        the number of written notes.
     """
     from optuna_dashboard import save_note
 
@@ -43,7 +43,7 @@ def write_notes(storage: BaseStorage) -> int:
 
 
 def trial_note(trial: FrozenTrial, study_id: int) -> str:
-    """What a trial missed or why it ended, and links to its files, in Markdown."""
+    """The note of a trial in Markdown: missed constraints, why it ended, and links to its files."""
     lines = []
     for key, value in trial.system_attrs.items():
         if key.startswith(CONSTRAINT):
@@ -55,7 +55,7 @@ def trial_note(trial: FrozenTrial, study_id: int) -> str:
         lines.append(f"- {trial.state.name.lower()}: {plain(str(why))}")
     folder = trial.user_attrs.get("run_folder")
     if folder:
-        lines.append(f"- run folder: {plain(str(folder))}, below the results folder")
+        lines.append(f"- run folder: {plain(str(folder))} in the results folder")
     files = [json.loads(v) for k, v in trial.system_attrs.items() if k.startswith(ARTIFACT)]
     links = [
         f"[{plain(meta['filename'])}](/artifacts/{study_id}/{optuna_private.trial_id(trial)}/{meta['artifact_id']})"
@@ -68,25 +68,25 @@ def trial_note(trial: FrozenTrial, study_id: int) -> str:
 
 
 def note(file: StudyFile) -> str:
-    """The study in Markdown."""
+    """The note of a study in Markdown."""
     lines = [f"## {plain(file.name)}"]
     for heading, text in (("Asks", file.purpose), ("Expects", file.expectation), ("Costs", file.cost)):
         if text:
             lines.append(f"**{heading}:** {plain(text)}")
-    aim = "as high" if file.metric.goal == "maximize" else "as low"
-    lines.append(f"**Metric:** {plain(file.metric.name)}, {aim} as it gets")
+    aim = "maximise" if file.metric.goal == "maximize" else "minimise"
+    lines.append(f"**Metric:** {aim} {plain(file.metric.name)}")
     if file.constraints:
-        lines.append("**Must hold:** " + ", ".join(plain(str(c)) for c in file.constraints))
+        lines.append("**Constraints:** " + ", ".join(plain(str(c)) for c in file.constraints))
     if file.hypotheses:
         claims = [f"- {plain(h.claim)}" for h in file.hypotheses]
-        verdicts = "(`python -m tuner report --hypotheses` has the verdicts)"
+        verdicts = "(for the verdicts: `python -m tuner report --hypotheses`)"
         lines.append(f"**Hypotheses** {verdicts}\n\n" + "\n".join(claims))
-    lines.append(f"Runs lie in `results/runs/{file.name}/NUMBER/`.")
+    lines.append(f"Run folders: `results/runs/{file.name}/NUMBER/`.")
     return "\n\n".join(lines)
 
 
 def plain(text: str) -> str:
-    """`text` with no Markdown or HTML in it."""
+    """`text` with Markdown and HTML escaped."""
     for mark in "\\`*_[]<>#|":
         text = text.replace(mark, f"\\{mark}" if mark not in "<>" else {"<": "&lt;", ">": "&gt;"}[mark])
     return text

@@ -1,4 +1,4 @@
-"""optuna-dashboard on the storage, bound to loopback: its interface writes and deletes with no password."""
+"""Serves optuna-dashboard on loopback only, because it can change and delete studies without a password."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tuner.show.dashboard.storage import DashboardStorage, TrialFiles
 from tuner.storage.access import open_records, storage_errors
 
 HOST = "127.0.0.1"
-NAMES = frozenset({HOST, "localhost"})  # what a browser may call this machine
+NAMES = frozenset({HOST, "localhost"})  # allowed host names in requests
 UPLOADS = "artifacts"
 
 Start = Callable[..., Any]
@@ -26,25 +26,25 @@ Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
 
 
 class Server(ThreadingMixIn, WSGIServer):
-    """A thread a request: a browser that holds a connection open keeps nobody waiting."""
+    """One thread per request, so that an open connection does not block other requests."""
 
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that leaves in the middle of an answer is no news; anything else is."""
+        """Ignores browsers that close the connection early. Reports other errors."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 class Quiet(WSGIRequestHandler):
-    """Writes no line a request: the dashboard polls every few seconds."""
+    """Logs no requests, because the dashboard polls every few seconds."""
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
 
 def application(url: str, results: Path) -> Application:
-    """The dashboard on the storage at `url`, notes written and trials' files at hand.
+    """The dashboard of the storage at `url`, with notes and the files of trials.
 
     Raises:
         InputError: there is no storage yet, or optuna-dashboard is not installed.
@@ -59,8 +59,10 @@ def application(url: str, results: Path) -> Application:
 
 
 def local_only(app: Any) -> Application:
-    """`app` for requests to this machine by its own name: a page elsewhere cannot point a name of its own at
-    127.0.0.1 and then read or delete studies through the browser.
+    """Wraps `app` so that it answers only requests to `localhost` or 127.0.0.1.
+
+    Prevents DNS rebinding: a web page with a host name that resolves to 127.0.0.1 could otherwise read or
+    delete studies through the browser.
     """
 
     def guarded(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
@@ -74,7 +76,7 @@ def local_only(app: Any) -> Application:
 
 
 def serve(url: str, *, results: Path, port: int, console: Console) -> None:
-    """Serves until Ctrl-C.
+    """Serves the dashboard until Ctrl-C.
 
     Raises:
         InputError: the port is taken, or there is no storage yet.
@@ -84,10 +86,10 @@ def serve(url: str, *, results: Path, port: int, console: Console) -> None:
         server = make_server(HOST, port, app, server_class=Server, handler_class=Quiet)
     except OSError as error:
         raise InputError(f"--port {port}: {error.strerror}; choose another") from None
-    console.print(f"optuna-dashboard on http://{HOST}:{port}/dashboard/ (Ctrl-C ends it)", markup=False)
+    console.print(f"optuna-dashboard on http://{HOST}:{port}/dashboard/ (Ctrl-C stops it)", markup=False)
     console.print(
-        "it has no password and can change and delete studies: it listens on this machine alone. "
-        f"From elsewhere: ssh -L {port}:{HOST}:{port} THIS_MACHINE",
+        "it has no password and can change and delete studies, so only this machine can reach it. "
+        f"From another machine: ssh -L {port}:{HOST}:{port} THIS_MACHINE",
         markup=False,
         soft_wrap=True,
     )

@@ -1,7 +1,7 @@
-"""The storage as optuna-dashboard is shown it: constraints where it looks for them, files and a note a trial.
+"""A view of the storage for optuna-dashboard: adds constraints, files and a note to each trial.
 
-optuna-dashboard 0.21 reads constraints from the attribute that Optuna 4 kept them in, and takes files only by
-upload, which a finished trial refuses. Both are added here to what is read; nothing of it is written.
+optuna-dashboard 0.21 reads constraints from the attribute of Optuna 4. It shows only uploaded files, and
+finished trials accept no uploads. So both are added when trials are read. Nothing is written to the storage.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from tuner.storage.stored import stored_file
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
-OLD_CONSTRAINTS = "constraints"  # Optuna 4's: a list
-NEW_CONSTRAINTS = "constraints:"  # Optuna 5's: one attribute each
-ARTIFACT = "artifacts:"  # Optuna's: the attribute of an uploaded file
-MOST_NOTED = 500  # trials of a study; the dashboard searches all notes for each trial's
+OLD_CONSTRAINTS = "constraints"  # in Optuna 4: one attribute with a list
+NEW_CONSTRAINTS = "constraints:"  # in Optuna 5: one attribute per constraint
+ARTIFACT = "artifacts:"  # Optuna's attribute for an uploaded file
+MOST_NOTED = 500  # trials per study; for each trial the dashboard searches all notes
 
 
 class DashboardStorage(BaseStorage):
-    """`storage`, with what the dashboard would not find itself; writes pass through.
+    """Wraps `storage`. Adds data for the dashboard to reads. Passes writes through.
 
     Args:
-        results: where the run folders of its trials lie.
+        results: the results folder, which has the run folders.
     """
 
     def __init__(self, storage: BaseStorage, results: Path) -> None:
@@ -49,7 +49,7 @@ class DashboardStorage(BaseStorage):
         self._workloads: dict[str, Workload] = {}  # by study
 
     def run_folder(self, trial: FrozenTrial) -> Path | None:
-        """The trial's run folder, where it has one below the results."""
+        """The trial's run folder; None if there is none in the results folder."""
         name = trial.user_attrs.get("run_folder")
         if not isinstance(name, str):
             return None
@@ -58,7 +58,7 @@ class DashboardStorage(BaseStorage):
         return folder if inside else None
 
     def made(self, folder: Path | None) -> trial_files.Made:
-        """The files that the study's workload makes of a run folder when somebody opens them."""
+        """The files that the workload makes from a run folder when a user opens them."""
         if folder is None:
             return {}
         name = folder.parent.name
@@ -82,7 +82,7 @@ class DashboardStorage(BaseStorage):
         return copy.deepcopy(shown) if deepcopy else shown
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
-        """The best trial as everywhere in this tuner: one that meets the constraints before any other."""
+        """The best trial. As in all of this tuner, trials that meet the constraints come first."""
         complete = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
         if not complete:
             raise ValueError("No trials are completed yet.")
@@ -104,7 +104,7 @@ class DashboardStorage(BaseStorage):
 
     def _with_files(self, trial: FrozenTrial) -> FrozenTrial:
         known = self._shown.get(optuna_private.trial_id(trial))
-        if known is not None and known.user_attrs == trial.user_attrs:  # a study set aside moves its folders
+        if known is not None and known.user_attrs == trial.user_attrs:  # `--fresh` moves old run folders
             return known
         shown = copy.copy(trial)
         constraints = [
@@ -125,7 +125,7 @@ class DashboardStorage(BaseStorage):
         return shown
 
     def _with_notes(self, study_id: int, attrs: Mapping[str, Any]) -> dict[str, Any]:
-        """A note for each finished trial for which nobody has written one."""
+        """Adds a note to each finished trial without one."""
         trials = self.get_all_trials(study_id, deepcopy=False)
         found = dict(attrs)
         if len(trials) > MOST_NOTED:
@@ -143,7 +143,7 @@ class DashboardStorage(BaseStorage):
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         if key.startswith(ARTIFACT) and parse_artifact_id(key.removeprefix(ARTIFACT)):
-            return  # "deleting" a file that lies in the run folder: it stays
+            return  # the dashboard deletes a file of the run folder: the file stays
         self._storage.set_trial_system_attr(trial_id, key, value)
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
@@ -192,10 +192,10 @@ class DashboardStorage(BaseStorage):
 
 
 class TrialFiles:
-    """Optuna's artifact store: the files of trials where they lie, and uploads in a folder.
+    """An Optuna artifact store. Reads the files of trials from their run folders, and keeps uploads.
 
     Args:
-        uploads: where what somebody uploads in the dashboard goes; made when the first comes.
+        uploads: the folder for files that users upload in the dashboard. The first upload creates it.
     """
 
     def __init__(self, storage: DashboardStorage, uploads: Path) -> None:
@@ -216,7 +216,7 @@ class TrialFiles:
                 title=f"trial {trial.number}, {trial.state.name.lower()}",
                 made=self._storage.made(self._storage.run_folder(trial)),
             )
-        raise ArtifactNotFound(f"{name} of trial id {trial_id} is not there (any more)")
+        raise ArtifactNotFound(f"trial id {trial_id} has no file {name} (any more)")
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         self._uploaded().write(artifact_id, content_body)
@@ -231,12 +231,12 @@ class TrialFiles:
 
 
 def artifact_id(trial_id: int, name: str) -> str:
-    """Trial and file as the hexadecimal digits and dash that the dashboard's addresses allow."""
+    """Encodes trial and file as hexadecimal digits and a dash, which the dashboard allows in addresses."""
     return f"{trial_id:x}-{name.encode().hex()}"
 
 
 def parse_artifact_id(text: str) -> tuple[int, str] | None:
-    """The trial's id and the file's name; None for an upload, whose id is a UUID."""
+    """Decodes the trial's id and the file's name. Returns None for uploads, whose ids are UUIDs."""
     trial, _, name = text.partition("-")
     with contextlib.suppress(ValueError):
         if name and "-" not in name:

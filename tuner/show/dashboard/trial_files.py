@@ -1,7 +1,7 @@
-"""What optuna-dashboard shows as a trial's artifacts: its run folder's files, its curve, lines that it read.
+"""The artifacts of a trial in optuna-dashboard: files of its run folder, its curve, files of the workload.
 
-The files are served where they lie and the others are drawn when somebody opens them, so nothing is written,
-copied or out of date.
+Files are read from the run folder. The others are made when a user opens them. So nothing is copied or out of
+date.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tuner.base.run_folder import CONFIG, METRICS, RESULT, TRIAL
 CURVE = "learning_curve.svg"
 FILES = (CONFIG, METRICS, RESULT, TRIAL, "output.log")
 TYPES = {".jsonl": "application/x-ndjson", ".log": "text/plain", ".csv": "text/csv"}
-SIZE = (640, 320)  # of the curve, pixels
+SIZE = (640, 320)  # of the curve, in pixels
 MARGIN = (60, 20, 34, 44)  # left, right, top, bottom
 
 
-Made = Mapping[str, Callable[[], bytes]]  # a workload's files that are made when somebody opens them
+Made = Mapping[str, Callable[[], bytes]]  # files of the workload, made when a user opens them
 
 
 def available(folder: Path | None, *, reports: int, made: Made) -> list[str]:
-    """Names of what can be shown of a trial: `reports` is how often it reported its objective."""
+    """Names of the files of a trial. `reports`: the number of reported values."""
     found = [CURVE] if reports > 1 else []
     if folder is None:
         return found
@@ -35,7 +35,7 @@ def available(folder: Path | None, *, reports: int, made: Made) -> list[str]:
 
 
 def media_type(name: str) -> str:
-    """The MIME type of a file, by its name."""
+    """The MIME type of a file, from its name."""
     return TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
@@ -50,10 +50,11 @@ def open_file(
     """A file of `available` for reading.
 
     Args:
-        curve: epoch (from 1) → objective. title: of the curve.
+        curve: epoch (from 1) → objective.
+        title: title of the curve.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such file.
     """
     if name == CURVE:
         return io.BytesIO(curve_svg(curve, title=title).encode())
@@ -70,7 +71,7 @@ def open_file(
 
 
 def curve_svg(curve: Mapping[int, float], *, title: str) -> str:
-    """A learning curve as SVG, on white, without a plotting library: it is drawn while somebody waits."""
+    """A learning curve as SVG on white. Without a plotting library, to be fast."""
     points = sorted(curve.items())
     epochs, values = [e for e, _ in points], [v for _, v in points]
     low, high = min(values), max(values)

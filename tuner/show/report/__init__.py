@@ -1,1 +1,1 @@
-"""Reports: what studies found, on a terminal, as one HTML page or as a PDF."""
+"""Reports on the results of studies: on a terminal, as an HTML page or as a PDF."""

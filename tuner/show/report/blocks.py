@@ -1,4 +1,4 @@
-"""What a report is built of: sections of text, tables and charts, before they become a page or a PDF."""
+"""The parts of a report: sections with text, tables and charts. The writers turn them into HTML or PDF."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tuner.show.report.charts import Chart
 
 @dataclass(frozen=True)
 class Table:
-    """Words in rows. `states`: each row's state, where rows are trials that can be filtered."""
+    """A table of text. `states`: the state of each row, if rows are trials that readers can filter."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -20,7 +20,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Text:
-    """Paragraphs; `aside` marks a sentence that stands for something that could not be shown."""
+    """Paragraphs. `aside`: the text says why something is not shown."""
 
     paragraphs: Sequence[str]
     aside: bool = False
@@ -31,7 +31,7 @@ Block = Text | Table | Chart
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading with its blocks."""
 
     anchor: str
     title: str
@@ -47,6 +47,6 @@ class Document:
     sections: Sequence[Section]
 
     def charts(self) -> Iterator[Chart]:
-        """Every chart, in order."""
+        """All charts, in order."""
         for section in self.sections:
             yield from (block for block in section.blocks if isinstance(block, Chart))

@@ -1,6 +1,6 @@
-"""A chart as plain numbers, drawn by plotly on the page, by matplotlib in the PDF, and written as CSV.
+"""Charts as plain numbers. plotly draws them in HTML, matplotlib in PDF, and they are written as CSV.
 
-Colours are told apart in grey too: series differ in lightness and in marker or dash.
+Series differ in lightness and in marker or dash, so that they can be distinguished in grey.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Mode = Literal["line", "faint line", "step", "points", "faint"]
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one kind. `text`: a word a point, shown on hover."""
+    """Points of one kind. `text`: one text per point, shown on hover."""
 
     name: str
     x: Sequence[Any]
@@ -27,9 +27,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes. `logx`, `logy`: logarithmic axes; `words`: x holds words, in this order.
+    """One pair of axes.
 
-    `square`: both axes go from 0 to 1, with a diagonal.
+    Attributes:
+        logx, logy: the axis is logarithmic.
+        words: the values of x are words, in this order.
+        square: both axes go from 0 to 1, with a diagonal.
     """
 
     series: Sequence[Series]
@@ -44,7 +47,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Bars:
-    """Horizontal bars: one a label and group, with intervals where `low` and `high` are given."""
+    """Horizontal bars: one per label and group, with intervals if `low` and `high` are given."""
 
     labels: Sequence[str]
     groups: Mapping[str, Sequence[float]]
@@ -56,10 +59,12 @@ class Bars:
 
 @dataclass(frozen=True)
 class Parallel:
-    """Parallel coordinates: `heights[i][j]` in 0 … 1 is line i on axis j, None where it has no value.
+    """Parallel coordinates: line i crosses axis j at `heights[i][j]` in 0 … 1; None: it has no value there.
 
     Attributes:
-        low, high: words at an axis's ends. values: the words themselves. shade: 0 … 1 a line, 1 is best.
+        low, high: texts at the ends of each axis.
+        values: the values as text.
+        shade: 0 … 1 for each line; 1 is the best.
     """
 
     axes: Sequence[str]
@@ -73,7 +78,7 @@ class Parallel:
 
 @dataclass(frozen=True)
 class Spans:
-    """A timeline: a lane an agent, a bar a trial from `start` for `length` (minutes)."""
+    """A timeline: one lane per agent, one bar per trial. `start` and `length` are in minutes."""
 
     lanes: Sequence[str]
     lane: Sequence[int]
@@ -85,7 +90,7 @@ class Spans:
 
 @dataclass(frozen=True)
 class Surface:
-    """A function of two parameters on a grid, `z[j][i]` at `(xs[i], ys[j])`, and the trials it rests on."""
+    """A function of two parameters on a grid, `z[j][i]` at `(xs[i], ys[j])`, with the trials behind it."""
 
     xs: Sequence[float]
     ys: Sequence[float]
@@ -103,7 +108,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Counts in rows and columns: `counts[i][j]` times row i went to column j; shaded by its row's share."""
+    """A table of counts: `counts[i][j]` for row i and column j. Shaded by the share within the row."""
 
     rows: Sequence[str]
     columns: Sequence[str]
@@ -122,7 +127,7 @@ Plot = Panel | Bars | Parallel | Spans | Surface | Matrix
 
 @dataclass(frozen=True)
 class Chart:
-    """One figure with its caption; several plots stand side by side. `slug` names its CSV file."""
+    """One figure with its caption. Several plots are drawn side by side. `slug` names its CSV file."""
 
     slug: str
     title: str
@@ -142,13 +147,13 @@ def write_csv(chart: Chart, folder: Path) -> Path:
 
 
 def safe_cell(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
+    """The value of a cell, escaped so that spreadsheets do not read it as a formula."""
     text = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
     return f"'{value}" if text else value
 
 
 def rows(plot: Plot) -> Iterator[list[Any]]:
-    """The plot's numbers, a heading first."""
+    """The plot's numbers, after a row of headings."""
     if isinstance(plot, Panel):
         yield ["series", plot.x, plot.y, "note"]
         for series in plot.series:

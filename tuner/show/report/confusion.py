@@ -1,4 +1,4 @@
-"""What is taken for what: confusions as matrices, with the most frequent mistakes."""
+"""Confusion matrices, with the most frequent mistakes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from tuner.show.report.blocks import Block, Table
 from tuner.show.report.charts import Chart, Matrix
 
-MOST_CLASSES = 12  # rows and columns of a confusion; what else was said is in "other"
+MOST_CLASSES = 12  # rows and columns of a matrix; all other classes are in "other"
 MOST_MISTAKES = 10
 OTHER = "other"
-Pairs = Sequence[tuple[str, str, int]]  # true, taken for, times; the most frequent first
+Pairs = Sequence[tuple[str, str, int]]  # true class, predicted class, count; the most frequent first
 
 
 def confusions(key: str, caption: str, heads: Mapping[str, Pairs]) -> list[Block]:
-    """A matrix for each head, and a table of the most frequent mistakes; [] where no head has pairs."""
+    """A matrix for each head, and a table of the most frequent mistakes. [] if no head has pairs."""
     heads = {title: pairs for title, pairs in heads.items() if pairs}
     if not heads:
         return []
@@ -32,7 +32,7 @@ def confusions(key: str, caption: str, heads: Mapping[str, Pairs]) -> list[Block
 
 
 def confusion(pairs: Sequence[tuple[str, str, int]], *, title: str = "") -> Matrix:
-    """`(true, taken for, times)` as a matrix; of many classes, the most mistaken ones."""
+    """`(true, predicted, count)` as a matrix. If there are many classes: those with the most mistakes."""
     times: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     for true, guess, n in pairs:
@@ -54,7 +54,7 @@ def confusion(pairs: Sequence[tuple[str, str, int]], *, title: str = "") -> Matr
 
 
 def _natural(text: str) -> tuple[str, float]:
-    """Words by letter, then by number."""
+    """Sort key: by letters, then by number."""
     try:
         return text[:1], float(text[1:])
     except ValueError:

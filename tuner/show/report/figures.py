@@ -1,4 +1,4 @@
-"""The charts of one study, as numbers. Each function returns a chart, or a sentence that says why not."""
+"""The charts of one study, as numbers. Each function returns a chart, or a sentence that says why none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tuner.show.report import importance
 from tuner.show.report.charts import Bars, Chart, Mode, Panel, Parallel, Series, Spans, Surface
 
 TOP_SLICES = 4
-MOST_LINES = 120  # curves and parallel lines drawn; the best are always among them
+MOST_LINES = 120  # number of curves and parallel lines to draw; the best are always drawn
 Made = Chart | str
 
 
@@ -30,7 +30,7 @@ def history(study: Study) -> Made:
     """The objective by trial number, and the best so far."""
     shown = [t for t in study.trials if t.value is not None]
     if not shown:
-        return "No trial has reported a value yet: there is no history to draw."
+        return "No history: no trial has reported a value yet."
     series = [
         Series(state, [t.number for t in some], [t.value for t in some], text=[_label(t) for t in some],
                mode="points" if state == "complete" else "faint")
@@ -43,19 +43,20 @@ def history(study: Study) -> Made:
             Series("best so far", [t.number for t in complete], best_so_far(study, complete), "step")
         )
     caption = (
-        "Each trial's objective, pruned ones at their last report; the line is the best complete one so far."
+        "The objective of each trial; for pruned trials the last reported value. The line is the best "
+        "complete trial so far."
     )
     return Chart(_slug(study, "history"), "Optimisation history", caption,
                  [Panel(series, "trial", study.metric)])  # fmt: skip
 
 
 def front(study: Study) -> Made | None:
-    """Accuracy against size and speed, where the study asks for a front."""
+    """The objective against the `front` metrics; None if the study has none."""
     if not study.file.front and len(study.file.objectives) < 2:
         return None
     names = [m.name for m in (*study.file.objectives[1:], *study.file.front)]
     if len(study.ranked) < 2:
-        return "A Pareto front needs two complete trials."
+        return "No Pareto front: it needs two complete trials."
     best = {t.number for t in study.front}
     panels = []
     for name in names:
@@ -76,10 +77,10 @@ def front(study: Study) -> Made | None:
             )
         )  # fmt: skip
     if not panels:
-        return "The front's metrics were measured in no trial."
+        return "No Pareto front: no trial has measured its metrics."
     caption = (
-        f"{len(best)} of {len(study.ranked)} complete trials are beaten by no other in {study.metric} and "
-        f"{' and '.join(names)} together."
+        f"{len(best)} of {len(study.ranked)} complete trials are on the front: no other trial is better in "
+        f"{study.metric} and {' and '.join(names)} together."
     )
     return Chart(_slug(study, "front"), "Pareto front", caption, panels)
 
@@ -89,7 +90,7 @@ def parallel(study: Study) -> Made:
     trials = [t for t in study.finished if t.value is not None]
     coded = encode(study, trials)
     if len(trials) < 2 or not coded.names:
-        return "Parallel coordinates need two finished trials that differ."
+        return "No parallel coordinates: they need two finished trials that differ."
     order = [n for n in importance.importances(study).names if n in coded.names]
     names = order + [n for n in coded.names if n not in order]
     shade = _shades(study, trials)
@@ -114,7 +115,8 @@ def parallel(study: Study) -> Made:
         [shade[i] for i in keep], [_label(trials[i]) for i in keep],
     )  # fmt: skip
     caption = (
-        "A line a trial, most important parameter first; strong lines are better trials. A gap: not active."
+        "One line per trial; the most important parameter is first. Dark lines are better trials. "
+        "Gaps mean unused parameters."
     )
     return Chart(_slug(study, "parallel"), "Parallel coordinates", caption, [plot])
 
@@ -139,11 +141,11 @@ def importances(study: Study) -> Made:
 
 
 def slices(study: Study) -> Made:
-    """The objective over each of the most important parameters."""
+    """The objective against each of the most important parameters."""
     trials = [t for t in study.finished if t.value is not None]
     coded = encode(study, trials)
     if len(trials) < 2 or not coded.names:
-        return "Slices need two finished trials that differ."
+        return "No slices: they need two finished trials that differ."
     order = [n for n in importance.importances(study).names if n in coded.names]
     names = (order + [n for n in coded.names if n not in order])[:TOP_SLICES]
     panels = []
@@ -161,12 +163,12 @@ def slices(study: Study) -> Made:
         panels.append(
             Panel(series, name, study.metric, logx=name in coded.log, words=coded.words.get(name, ()))
         )
-    caption = "Each trial against one parameter; the others differ too, so a trend may be theirs."
+    caption = "The objective against one parameter. Other parameters differ too, so they may cause a trend."
     return Chart(_slug(study, "slices"), "Slices", caption, panels)
 
 
 def pairs(study: Study) -> Made:
-    """Surfaces over the most important pairs."""
+    """The objective over the most important pairs of parameters."""
     found = importance.importances(study)
     if found.reason:
         return f"No surfaces: {found.reason}."
@@ -174,12 +176,12 @@ def pairs(study: Study) -> Made:
         return f"No surfaces: a surface {importance.NO_FOREST}."
     names = [n for n in found.names if n in encode(study, study.ranked).names][:3]
     if len(names) < 2:
-        return "Surfaces need two parameters that vary."
+        return "No surfaces: they need two parameters that vary."
     chosen = [(names[0], names[1])] + ([(names[0], names[2])] if len(names) > 2 else [])
     plots = [plot for pair in chosen if (plot := _surface(study, pair)) is not None]
     caption = (
-        "The objective over two parameters with the others averaged over, as a forest of trees fitted to the "
-        "complete trials (points) has it. A surrogate: far from points it guesses."
+        "The objective over two parameters, averaged over the others, as estimated by a random forest. It is "
+        "fitted to the complete trials (points), so it is unreliable far from points."
     )
     return Chart(_slug(study, "pairs"), "Top pairs", caption, plots)
 
@@ -202,10 +204,10 @@ def _surface(study: Study, pair: tuple[str, str]) -> Surface | None:
 
 
 def curves(study: Study) -> Made:
-    """The objective by epoch; pruned trials grey."""
+    """The objective by epoch, with pruned trials in grey."""
     shown = [t for t in study.finished if len(t.curve) > 0]
     if not any(len(t.curve) > 1 for t in shown):
-        return "No learning curves: no trial reported more than once."
+        return "No learning curves: no trial has reported more than once."
     best = study.winner
     series = []
     for trial in sorted(shown, key=lambda t: (t.complete, t is best))[-MOST_LINES:]:
@@ -213,14 +215,14 @@ def curves(study: Study) -> Made:
         mode: Mode = "line" if trial.complete else "faint line"
         series.append(Series(kind, [e for e, _ in trial.curve], [v for _, v in trial.curve], mode,  # type: ignore[arg-type]
                              text=[_label(trial)] * len(trial.curve)))  # fmt: skip
-    caption = "The objective on the part select after each epoch; grey ones were pruned where they end."
+    caption = "The objective on the part select after each epoch. Grey curves end where the trial was pruned."
     if len(shown) > MOST_LINES:
-        caption += f" The {MOST_LINES} longest-lived of {len(shown)} are drawn."
+        caption += f" {MOST_LINES} of {len(shown)} trials are drawn, complete ones first."
     return Chart(_slug(study, "curves"), "Learning curves", caption, [Panel(series, "epoch", study.metric)])
 
 
 def pruning(study: Study) -> Made | None:
-    """How many trials ended at which epoch."""
+    """The number of trials that ended after each epoch."""
     pruned = [t for t in study.trials if t.state == "pruned"]
     if not pruned:
         return None
@@ -230,15 +232,15 @@ def pruning(study: Study) -> Made | None:
         for kind in ("pruned", "complete")
     }
     caption = f"{len(pruned)} of {len(study.finished)} finished trials were stopped early."
-    return Chart(_slug(study, "pruning"), "What ended at which epoch", caption,
+    return Chart(_slug(study, "pruning"), "Trials that ended after each epoch", caption,
                  [Bars([f"epoch {e}" for e in epochs], groups, "trials")])  # fmt: skip
 
 
 def timeline(study: Study) -> Made:
-    """Which agent ran what when."""
+    """The trials of each agent over time."""
     shown = sorted((t for t in study.trials if t.started and t.ended), key=lambda t: t.started)  # type: ignore[arg-type, return-value]
     if not shown:
-        return "No trial has ended: there is no timeline."
+        return "No timeline: no trial has ended."
     first = shown[0].started
     start = [(t.started - first).total_seconds() / 60 for t in shown]  # type: ignore[operator]
     length = [(t.ended - t.started).total_seconds() / 60 for t in shown]  # type: ignore[operator]
@@ -250,12 +252,12 @@ def timeline(study: Study) -> Made:
                  [t.state for t in shown], [_label(t) for t in shown])  # fmt: skip
     busy = sum(length) / max(1e-9, count * (max(s + w for s, w in zip(start, length, strict=True))))
     agents = "1 agent" if count == 1 else f"{count} agents"
-    caption = f"{agents}; busy {busy:.0%} of the time from the first trial's start to the last one's end."
+    caption = f"{agents}, busy {busy:.0%} of the time between the first trial's start and the last one's end."
     return Chart(_slug(study, "timeline"), "Timeline of the agents", caption, [plot])
 
 
 def _packed(start: Sequence[float], length: Sequence[float]) -> list[int]:
-    """Lanes such that no two spans of one overlap, where agents are not known."""
+    """Assigns spans to lanes without overlap. Used if the agents are not known."""
     free: list[float] = []
     lanes = []
     for begin, span in zip(start, length, strict=True):
@@ -274,7 +276,7 @@ def best_so_far(study: Study, trials: Sequence[Trial]) -> list[float]:
 
 
 def _shades(study: Study, trials: Sequence[Trial]) -> list[float]:
-    """Rank of each trial from 0 (worst) to 1 (best); pruned ones below complete ones."""
+    """Rank of each trial from 0 (worst) to 1 (best). Pruned trials rank below complete ones."""
     sign = 1.0 if study.maximize else -1.0
     order = sorted(range(len(trials)), key=lambda i: (trials[i].complete, sign * (trials[i].value or 0.0)))
     ranks = [0.0] * len(trials)
@@ -312,8 +314,10 @@ def _slug(study: Study, kind: str) -> str:
 
 
 def sensitivity(study: Study) -> list[list[str]]:
-    """Rows of a parameter sensitivity table: median objective in the lower and upper half of each parameter
-    (or of each word), complete trials, with how many.
+    """Rows of a sensitivity table: for each parameter, the median objective of complete trials.
+
+    One median for the lower and one for the upper half of a number, one for each word, with the number of
+    trials.
     """
     trials = [t for t in study.ranked if t.value is not None]
     values = np.array([t.value for t in trials], dtype=float)

@@ -1,4 +1,4 @@
-"""The report as one HTML page: no network, everything inside, its numbers as CSV files beside it."""
+"""Writes the report as one HTML page that needs no network, and its numbers as CSV files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 
 def write(document: Document, path: Path) -> list[Path]:
-    """Writes the page to `path` and its figures' numbers to `<stem>_data/`; returns all files written."""
+    """Writes the page to `path` and the numbers of its charts to `<stem>_data/`. Returns all files."""
     from plotly.offline import get_plotlyjs
 
     folder = data_folder(path)
@@ -29,15 +29,16 @@ def write(document: Document, path: Path) -> list[Path]:
 
 
 def data_folder(path: Path) -> Path:
-    """Where the CSV files of the report at `path` lie."""
+    """The folder of the CSV files of the report at `path`."""
     return path.with_name(f"{path.stem}_data")
 
 
 def render(document: Document, *, data: str, plotly: str) -> str:
-    """The page as text. Names from studies go through autoescape; plots' texts through plotly's escape.
+    """The page as text. Jinja's autoescape escapes names from studies; `escape` escapes texts in charts.
 
     Args:
-        data: folder of the CSV files, relative to the page. plotly: plotly.js.
+        data: folder of the CSV files, relative to the page.
+        plotly: the source of plotly.js.
     """
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -59,7 +60,7 @@ def render(document: Document, *, data: str, plotly: str) -> str:
 
 
 def _dumps(value: object, **options: object) -> str:
-    """Compact JSON; what is not finite becomes null, which plotly takes for a gap."""
+    """Compact JSON. Numbers that are not finite become null, which plotly draws as a gap."""
     return json.dumps(_finite(value), separators=(",", ":"), ensure_ascii=False)
 
 

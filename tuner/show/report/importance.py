@@ -1,4 +1,4 @@
-"""Which parameters matter: PED-ANOVA and fANOVA side by side, and surfaces of the top pairs."""
+"""Parameter importances (PED-ANOVA and fANOVA), and surfaces of the most important pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import optuna
 from tuner.claims.encoding import Encoded, Floats, encode
 from tuner.claims.material import Study
 
-TREES = 32  # of a forest; more change the second digit only
+TREES = 32  # in a forest; more trees change only the second digit
 MIN_TRIALS = 4
 GRID = 16  # points a side of a surface
 NO_FOREST = "needs scikit-learn, which is not installed: pip install scikit-learn"
@@ -37,7 +37,7 @@ class Importances:
 
     @property
     def names(self) -> list[str]:
-        """The parameters, the most important first (mean of both)."""
+        """The parameters, the most important first (by the mean of both importances)."""
         found = {*self.ped_anova, *self.fanova}
         return sorted(found, key=lambda n: (-self.ped_anova.get(n, 0) - self.fanova.get(n, 0), n))
 
@@ -49,11 +49,11 @@ def has_forest() -> bool:
 
 @cache
 def importances(study: Study) -> Importances:
-    """Both importances of the parameters that all complete trials share.
+    """Both importances of the parameters that all complete trials have.
 
-    PED-ANOVA (Watanabe et al. 2023) asks what tells the better trials from the rest; fANOVA (Hutter et al.
-    2014) what explains the variance over the whole space. Where they disagree, a parameter separates bad
-    from middling trials, but not good ones.
+    PED-ANOVA (Watanabe et al. 2023): parameters that distinguish the best trials from the rest. fANOVA
+    (Hutter et al. 2014): parameters that explain the variance over the whole space. A parameter that is
+    important only for fANOVA separates bad trials from average ones, but does not help good ones.
     """
     complete = [t for t in study.ranked if t.value is not None]
     if len(complete) < MIN_TRIALS:
@@ -89,12 +89,12 @@ def _first_objective(trial: optuna.trial.FrozenTrial) -> float:
 
 
 def surface(study: Study, pair: tuple[str, str]) -> tuple[Encoded, Floats, Floats, Floats] | None:
-    """The objective over two parameters, the others averaged over (a forest's partial dependence).
+    """The objective over two parameters, averaged over the others (partial dependence of a random forest).
 
     Needs scikit-learn (`has_forest`).
 
     Returns:
-        the encoding, grids of the two parameters (encoded), and values `(len(ys), len(xs))`.
+        the encoding, the grids of both parameters (encoded), and the values `(len(ys), len(xs))`.
     """
     from sklearn.ensemble import ExtraTreesRegressor
 

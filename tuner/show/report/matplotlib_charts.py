@@ -1,4 +1,4 @@
-"""Charts drawn by matplotlib. Kinds differ in lightness, marker or hatch: grey paper is enough."""
+"""Draws charts with matplotlib. Series differ in lightness, marker or hatch, so that grey prints work."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ COLOURS = ("#1f4e87", "#d98b1c", "#6b6b6b", "#7b2d8e", "#0f8a5f")
 HATCHES = ("", "///", "...", "xxx", "---")
 MARKERS = ("o", "D", "s", "x", "^")
 DASHES = ("-", "--", ":", "-.")
-FEW = 20  # points of a line that are marked
-LABEL = 32  # letters of a bar's label
+FEW = 20  # lines with at most this many points get markers
+LABEL = 32  # longest label of a bar, in letters
 STATES = {"complete": ("#1f4e87", "o"), "pruned": ("0.6", "o"), "failed": ("black", "x")}
 
 
 def short(text: str, most: int = 22) -> str:
-    """`text` shortened, with no mathematics in it."""
+    """`text`, shortened, and escaped so that matplotlib reads no mathematics in it."""
     return plotly_charts.short(text, most).replace("$", r"\$")
 
 
 def height(chart: Chart) -> float:
-    """Inches that the chart's plots need."""
+    """The height of the chart's plots in inches."""
     rows = -(-len(chart.plots) // min(2, len(chart.plots)))
     first = chart.plots[0]
     if isinstance(first, Bars):
@@ -41,7 +41,7 @@ def height(chart: Chart) -> float:
 
 
 def margins(plot: Plot) -> tuple[float, float, float]:
-    """Inches around the axes: more at the left for long labels, below, above for title and legend."""
+    """Margins around the axes in inches: left (more for long labels), bottom, top (title and legend)."""
     longest = 0
     if isinstance(plot, Bars):
         longest = max((len(short(label, LABEL)) for label in plot.labels), default=0)
@@ -55,7 +55,7 @@ def margins(plot: Plot) -> tuple[float, float, float]:
 
 
 def _legend_columns(panel: Panel) -> int:
-    """All names in a row, or two where they are long."""
+    """The number of legend columns: all names in a row, or two if names are long."""
     names = dict.fromkeys(series.name for series in panel.series)
     return 2 if sum(len(name) + 6 for name in names) > 58 else len(names)
 
@@ -108,7 +108,7 @@ def _panel(panel: Panel, axes: Any) -> None:
 def _series(series: Series, xs: list[Any], axes: Any, label: str | None, *, place: int) -> None:
     colour, marker = STATES.get(series.name, (COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]))
     ys = [np.nan if y is None else y for y in series.y]
-    told = series.name in STATES or series.name == "winner"  # many lines of a kind, told apart by shade
+    told = series.name in STATES or series.name == "winner"  # many lines of one kind, distinguished by shade
     dot = marker if len(xs) == 1 or (len(xs) <= FEW and not told) else None
     dash = "-" if told else DASHES[place % len(DASHES)]
     if series.mode == "line":

@@ -1,4 +1,4 @@
-"""The report as a PDF of A4 pages: vector figures, fonts embedded, readable in grey."""
+"""Writes the report as a PDF with A4 pages: vector figures, embedded fonts, readable in grey."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.6, 0.7, 0.7  # margins, inches
 WIDTH = PAPER[0] - LEFT - RIGHT
 POINT = 1 / 72  # inches
 TABLE_SIZE = 6.5  # points
-LETTER = TABLE_SIZE * 0.6 * POINT  # inches of a table's letter, on average
+LETTER = TABLE_SIZE * 0.6 * POINT  # average width of a letter in a table, in inches
 LETTERS = int(WIDTH / LETTER)
-BOLD = 1.2  # width of a bold letter in those of a normal one
-CHARACTERS = 112  # of body text in a line
-MOST_ROWS = 40  # of a table of trials: the page and the CSV files have all
-TURNED = 2  # more rows than columns that a table may have to be turned on its side
-LEAST_TABLE = 0.9  # inches below which a table begins on the next page
+BOLD = 1.2  # width of a bold letter, relative to a normal one
+CHARACTERS = 112  # letters in a line of text
+MOST_ROWS = 40  # longest table of trials; the HTML page and the CSV files have all rows
+TURNED = 2  # a wide table is transposed if it has at most this many more rows than columns
+LEAST_TABLE = 0.9  # with less space (inches) on a page, a table begins on the next one
 STYLE: Any = {
     "pdf.fonttype": 42,  # TrueType, embedded
     "font.family": "DejaVu Sans",
@@ -42,7 +42,7 @@ STYLE: Any = {
 
 
 def write(document: Document, path: Path) -> list[Path]:
-    """Writes the PDF to `path` and its figures' numbers to `<stem>_data/`; returns all files written."""
+    """Writes the PDF to `path` and the numbers of its charts to `<stem>_data/`. Returns all files."""
     folder = data_folder(path)
     written = [write_csv(chart, folder) for chart in document.charts()]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def write(document: Document, path: Path) -> list[Path]:
 
 
 class Pages:
-    """Places blocks on pages from top to bottom; `y` is the inches left above the lower edge."""
+    """Places blocks on pages from top to bottom. `y`: the distance to the lower edge, in inches."""
 
     def __init__(self, pages: PdfPages, document: Document, data: str) -> None:
         self._pages = pages
@@ -122,9 +122,9 @@ class Pages:
                 keep.pop()
             headings, rows = [headings[i] for i in keep], [[row[i] for i in keep] for row in rows]
             if len(rows) > MOST_ROWS:
-                note = f"{table.caption}: the first {MOST_ROWS} of {len(rows)}; the HTML report has them all"
+                note = f"{table.caption}: the first {MOST_ROWS} of {len(rows)}; the HTML report has all"
                 rows = rows[:MOST_ROWS]
-        elif not _fits(headings, rows) and len(rows) <= len(headings) + TURNED:  # on its side
+        elif not _fits(headings, rows) and len(rows) <= len(headings) + TURNED:  # transpose
             headings, *rows = [list(column) for column in zip(headings, *rows, strict=True)]
         if self.y - BOTTOM < LEAST_TABLE:
             self._turn()
@@ -193,7 +193,7 @@ class Pages:
 
 
 def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[tuple[float, list[str]]]]:
-    """Each row's cells as `(x in inches, lines)`; columns share the width by what they hold."""
+    """The cells of each row as `(x in inches, lines)`. Column widths depend on the content."""
     widths = _widths(headings, rows)
     starts = [sum(widths[:j]) * LETTER for j in range(len(widths))]
     found = []
@@ -207,12 +207,12 @@ def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[lis
 
 
 def _fits(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether every column has room for its longest word."""
+    """Whether every column is wide enough for its longest word."""
     return sum(_least(headings, rows)) <= LETTERS
 
 
 def _least(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Letters that each column cannot do without: its longest word, a dozen of a longer text."""
+    """The smallest width of each column in letters: its longest word, or 12 for longer texts."""
     found = []
     for j, heading in enumerate(headings):
         words = max((len(word) for row in rows for word in row[j].split()), default=0)
@@ -223,7 +223,7 @@ def _least(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Letters for each column: what it cannot do without, and of the rest by what it holds."""
+    """The width of each column in letters: its smallest width, plus a share of the rest by its content."""
     least = _least(headings, rows)
     wanted = [
         max(least[j], min(max((len(row[j]) for row in [headings, *rows]), default=0), 48) + 2)
@@ -239,5 +239,5 @@ def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]
 
 
 def _letters(width: int, *, heading: bool) -> int:
-    """Letters that fit a column; a heading's are bold and wider."""
+    """The number of letters that fit a column. Headings are bold, so fewer fit."""
     return max(3, int((width - 1) / (BOLD if heading else 1)))

@@ -1,6 +1,6 @@
-"""Charts as plotly's JSON. No plotly object is built: that would take seconds and check what is known.
+"""Charts as plotly's JSON. Builds no plotly objects, because their checks take seconds.
 
-Plotly reads a few HTML tags in its texts, so every text that comes from a study is escaped here.
+Plotly interprets some HTML tags in texts, so every text from a study is escaped here.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Any
 
 from tuner.show.report.charts import Bars, Chart, Matrix, Panel, Parallel, Plot, Series, Spans, Surface
 
-# told apart in grey and by marker: dark blue, orange, green, purple; grey for what was pruned. The page's
-# script has a brighter one for each on a dark page.
+# dark blue, orange, green, purple; grey for pruned trials. They differ in lightness. The script of the page
+# replaces each by a brighter colour in dark mode.
 COLOURS = ("#2563a8", "#d97706", "#0f8a5f", "#9333a8", "#b45309")
 FAINT = "#9aa3ad"
 BAD = "#c0392b"
 STATE_COLOURS = {"complete": COLOURS[0], "pruned": FAINT, "failed": BAD}
 DASHES = ("solid", "dash", "dot", "dashdot")
-FEW = 20  # points of a line that are marked
+FEW = 20  # lines with at most this many points get markers
 SYMBOLS = ("circle", "diamond", "square", "x", "cross")
 RAMP = ("#d7dde4", "#b5c9dc", "#8fb1d3", "#6797c6", "#417cb4", "#22609c", "#0d447c", "#062a52")
 HATCHES = ("", "/", ".", "x", "-")
 SCALE = [[i / (len(RAMP) - 1), colour] for i, colour in enumerate(RAMP)]
-HEIGHT = 320  # pixels of a plot
+HEIGHT = 320  # height of a plot in pixels
 
 
 def figure(plot: Plot) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         layout["xaxis"]["range"] = layout["yaxis"]["range"] = [-0.02, 1.02]
     layout["showlegend"] = len(seen) > 1
     if len(seen) > 2:
-        layout["margin"]["t"] += 24  # on a phone the legend takes two lines
+        layout["margin"]["t"] += 24  # on a phone the legend needs two lines
     return {"data": data, "layout": layout}
 
 
@@ -87,7 +87,7 @@ def _series(series: Series, place: int, *, first: bool) -> dict[str, Any]:
         "x": xs,
         "y": list(series.y),
     }
-    told = series.name in STATE_COLOURS or series.name == "winner"  # many lines of a kind
+    told = series.name in STATE_COLOURS or series.name == "winner"  # many lines of one kind
     dash = "solid" if told else DASHES[place % len(DASHES)]
     if series.text:
         trace |= {"hovertext": [escape(t) for t in series.text], "hoverinfo": "text+x+y"}
@@ -112,7 +112,7 @@ def _series(series: Series, place: int, *, first: bool) -> dict[str, Any]:
 
 
 def _line_mode(series: Series, *, many: bool) -> str:
-    """A short line has its points marked, unless there are many lines of its kind."""
+    """The plotly mode of a line. Short lines get markers, unless there are many lines of this kind."""
     if len(series.x) < 2:
         return "markers"
     return "lines" if many or len(series.x) > FEW else "lines+markers"
@@ -155,7 +155,7 @@ def _bars(bars: Bars) -> dict[str, Any]:
 
 
 def _parallel(plot: Parallel) -> dict[str, Any]:
-    """Lines on shared axes, drawn as a scatter: plotly's own parallel coordinates need WebGL."""
+    """Parallel coordinates, drawn as scatter lines, because plotly's own need WebGL."""
     data = []
     for heights, text, shade in zip(plot.heights, plot.text, plot.shade, strict=True):
         data.append(
@@ -188,7 +188,7 @@ def _parallel(plot: Parallel) -> dict[str, Any]:
     ]
     layout |= {"showlegend": False, "height": HEIGHT + 80, "hovermode": "closest"}
     layout["margin"]["l"] = 100  # the first label ends at its axis
-    layout["wide"] = 100 + 70 * count  # least width in pixels; the page scrolls it where it is narrower
+    layout["wide"] = 100 + 70 * count  # smallest width in pixels; a narrower page scrolls
     return {"data": data, "layout": layout}
 
 
@@ -284,12 +284,12 @@ def _layout(title: str, x: str, y: str) -> dict[str, Any]:
 
 
 def escape(text: str) -> str:
-    """`text` as plotly shows it literally: its tags and entities are read by plotly too."""
+    """Escapes `text` so that plotly shows it literally. Plotly interprets tags and entities."""
     return html.escape(str(text), quote=False)
 
 
 def short(text: str, most: int = 22) -> str:
-    """`text` with its middle left out where it is too long for an axis."""
+    """`text`, with its middle left out if it is too long for an axis."""
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2 - 1) :]}"
 
 

@@ -1,4 +1,4 @@
-"""The report's sections: what stands where, the same for the page and the PDF."""
+"""The sections of a report, for HTML and PDF."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENVIRONMENT = ("optuna", "torch", "numpy", "scikit-learn", "matplotlib", "plotly
 
 
 def document(material: Material) -> Document:
-    """The report of `material`: the studies, what plugins have to say of the results folder, the claims."""
+    """Builds the report: the studies, the sections of plugins, and the verdicts on claims."""
     alone = len(material.studies) == 1
     summary: list[Block] = [Text(words.campaign_sentences(material.studies)), overview(material)]
     sections = [Section("summary", "Summary", summary)]
@@ -38,7 +38,7 @@ def document(material: Material) -> Document:
 
 
 def _joined(sections: Sequence[Section]) -> list[Section]:
-    """Sections of one anchor as one, where the first of them stands."""
+    """Joins sections with the same anchor, at the position of the first."""
     found: dict[str, Section] = {}
     for section in sections:
         before = found.get(section.anchor)
@@ -48,7 +48,7 @@ def _joined(sections: Sequence[Section]) -> list[Section]:
 
 
 def study_section(study: Study) -> Section:
-    """Words, best trials, charts and every trial of one study."""
+    """The section of one study: text, best trials, charts and all trials."""
     blocks: list[Block] = [Text(words.study_sentences(study))]
     if study.ranked:
         blocks.append(best_table(study))
@@ -59,7 +59,7 @@ def study_section(study: Study) -> Section:
             Table(
                 ["parameter", "median objective (trials)", "PED-ANOVA", "fANOVA"],
                 figures.sensitivity(study),
-                "Sensitivity: medians over complete trials, the other parameters as they came.",
+                "Sensitivity: medians over complete trials. The other parameters differ too.",
             )
         )
     if study.trials:
@@ -94,12 +94,12 @@ def best_table(study: Study) -> Table:
     ]
     note = "The best complete trials and the parameters in which they differ."
     if tested:
-        note += " The figures on test are shown, not chosen by."
+        note += " Metrics on test are only shown; they choose nothing."
     return Table(headings, rows, note)
 
 
 def trials_table(study: Study) -> Table:
-    """Every trial, with its parameters, folder and reason."""
+    """All trials, with parameters, folder and reason."""
     headings = ["trial", "state", study.metric, "epochs", "seconds", *study.searched, "folder", "note"]
     rows = [_trial_row(study, trial) for trial in study.trials]
     return Table(headings, rows, "All trials", [t.state for t in study.trials])
@@ -119,7 +119,7 @@ def _trial_row(study: Study, trial: Trial) -> list[str]:
 
 
 def overview(material: Material) -> Table:
-    """A line a study."""
+    """A table with one row per study."""
     rows = []
     for study in material.studies:
         winner, spent = study.winner, words.cost(study)
@@ -153,15 +153,16 @@ def _verified(study: Study) -> str:
 
 
 def hypotheses(found: Sequence[Finding]) -> list[Block]:
-    """The verdicts as a table, its rules in words before it."""
+    """The verdicts as a table, after a text that explains them."""
     if not found:
-        return [Text(["No study here states a hypothesis."], aside=True)]
+        return [Text(["No study in this report has a hypothesis."], aside=True)]
     counts = {v: sum(f.verdict == v for f in found) for v in ("confirmed", "refuted", "undecided")}
     intro = (
         f"{counts['confirmed']} confirmed, {counts['refuted']} refuted, {counts['undecided']} undecided. "
-        "Effects are improvements in the metric's own unit with 95 % intervals: from matched pairs (trials "
-        "that differ only in what the claim is about) where there are enough, else from a surrogate fitted "
-        "to all trials, a model and no experiment. Intervals are per claim, not for all claims together."
+        "Effects are improvements in the metric's unit, with 95 % intervals. If there are enough matched "
+        "pairs (trials that differ only in the claim's parameters), they give the effect. Otherwise a "
+        "regression estimates it. That is a model, not an experiment. Intervals are per claim, not for all "
+        "claims together."
     )
     rows = [
         [f.study, f.claim, f.verdict, f"{f.metric} {f.interval()}", f.basis, _numbers(f.trials),
@@ -178,7 +179,7 @@ def _numbers(trials: Sequence[int]) -> str:
 
 
 def environment() -> list[Block]:
-    """The machine and the packages that the report was made with."""
+    """The machine and the package versions that made the report."""
     rows = [["python", platform.python_version()], ["system", platform.platform()]]
     for name in ENVIRONMENT:
         with contextlib.suppress(PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""The report on a terminal: tables and small charts."""
+"""Prints the report on a terminal: tables and small charts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tuner.show.report.sections import overview
 from tuner.show.status import summary
 
 TOP = 10
-BAR = 24  # of a full bar
+BAR = 24  # width of a full bar
 STYLES = {"confirmed": "green", "refuted": "red", "undecided": "dim"}
 
 
 def show(material: Material, console: Console) -> None:
-    """The campaign, then each study, then the verdicts."""
+    """Prints the campaign, each study, and the verdicts."""
     for line in words.campaign_sentences(material.studies):
         console.print(line, markup=False, soft_wrap=True)
     console.print()
@@ -36,7 +36,7 @@ def show(material: Material, console: Console) -> None:
 
 
 def show_study(study: Study, console: Console) -> None:
-    """One study: words, best so far, top 10, importances, what was pruned where."""
+    """Prints one study: text, best values, top 10, importances, pruned trials by epoch."""
     console.print(f"[bold]{escape(study.name)}[/]")
     for line in words.study_sentences(study):
         console.print(line, markup=False, soft_wrap=True)
@@ -61,10 +61,10 @@ def show_study(study: Study, console: Console) -> None:
 
 
 def show_findings(found: Sequence[Finding], console: Console) -> None:
-    """Each claim, its verdict, and what it rests on."""
+    """Prints each claim with its verdict and the data behind it."""
     console.print("[bold]hypotheses[/]")
     if not found:
-        console.print("no study here states a hypothesis")
+        console.print("no study in this report has a hypothesis")
         return
     table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("study", "claim", "verdict", "effect [95 % interval]", "from"):

@@ -1,4 +1,4 @@
-"""What studies found, in sentences: winner, gain over the default, whether it was verified, cost."""
+"""The results of studies as sentences: winner, gain over the default, verification, cost."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tuner.claims.material import Study, Trial
 from tuner.show.status.cost import Cost, cost_of, total
 from tuner.storage.stored import CONFIRMED
 
-Z = 1.96  # of a 95 % interval
+Z = 1.96  # for a 95 % interval
 
 
 @dataclass(frozen=True)
 class Gain:
-    """The winner's gain over the default configuration; `low`, `high` None where nothing tells the noise."""
+    """The winner's gain over the default configuration. `low`, `high`: None if the noise is unknown."""
 
     mean: float
     low: float | None
@@ -31,10 +31,11 @@ class Gain:
 
 
 def gain(study: Study) -> Gain | None:
-    """The winner's lead over trial 0 of the default configuration, positive is better; None: it is that.
+    """The winner's lead over the default configuration (trial 0). Positive: the winner is better.
 
-    A winner that was retrained counts with its retrainings alone: its score in the study is the largest of
-    many and flatters it. The noise is the spread of retrainings of one configuration (pooled).
+    None if the winner is the default. For a retrained winner only the retrainings count, because its score in
+    the study is the best of many and so too good. The noise is the pooled spread of retrainings of one
+    configuration.
     """
     winner, default = study.winner, study.default
     if winner is None or default is None or winner is default:
@@ -47,16 +48,16 @@ def gain(study: Study) -> Gain | None:
     mean = sign * (value - default.value)
     noise = seed_noise(study)
     if noise is None:
-        return Gain(mean, None, None, "one run each; no retraining tells how much of it is luck")
+        return Gain(mean, None, None, "one run each; without retraining, part of it may be luck")
     half = Z * noise * math.sqrt(1 / max(1, len(again)) + 1)
-    how = f"mean of {len(again)} retrainings" if again else "its score in the study, which flatters it"
+    how = f"mean of {len(again)} retrainings" if again else "its score in the study, on average too good"
     return Gain(
         mean, mean - half, mean + half, f"{how}; 95 % interval from a seed-to-seed spread of {noise:.4f}"
     )
 
 
 def seed_noise(study: Study) -> float | None:
-    """Standard deviation between trainings of one configuration, pooled; None where none was repeated."""
+    """Pooled standard deviation between trainings of one configuration. None if none was repeated."""
     groups: list[list[float]] = []
     for key in (CONFIRMED, "verified"):
         groups += [c["again"] for c in (study.attrs.get(key) or {}).get("candidates", ())]
@@ -74,7 +75,7 @@ def seed_noise(study: Study) -> float | None:
 
 
 def cost(study: Study) -> Cost:
-    """What a study cost."""
+    """The cost of a study."""
     ends = ((t.state == "pruned", t.epochs, t.seconds) for t in study.trials)
     return cost_of(ends, whole=study.file.max_epochs)
 
@@ -92,31 +93,29 @@ def counts_sentence(study: Study) -> str:
 
 
 def state_of_trials(study: Study) -> str | None:
-    """A sentence where there is too little to say more, else None."""
+    """A sentence if there are too few trials for a result, otherwise None."""
     if not study.trials:
         return "This study has no trial yet."
     if not study.finished:
         return "No trial of this study has finished yet."
     if not study.ranked:
-        return (
-            f"All {len(study.finished)} finished trials were pruned: none ran to its end, there is no winner."
-        )
+        return f"All {len(study.finished)} finished trials were pruned, so there is no winner."
     if len(study.ranked) == 1:
-        return "One trial is complete: there is nothing to compare it with yet."
+        return "Only one trial is complete, so there is nothing to compare yet."
     return None
 
 
 def verified_sentence(study: Study) -> str:
-    """Whether the winner was retrained, and what came of it."""
+    """Whether the winner was retrained, with the result."""
     winner = study.winner
     if winner is None:
         return ""
     if study.workload.deterministic:
-        return "A configuration always reaches the same score: there is nothing to verify."
+        return "Repeated runs always give the same score, so there is nothing to verify."
     again = study.retrained(winner.number)
     found = study.attrs.get("verified") or {}
     if not again:
-        return f"Not verified: python -m tuner verify {study.name} retrains the best on new seeds."
+        return f"Not verified. To retrain the best on new seeds: python -m tuner verify {study.name}"
     if len(again) > 1:
         mean, low, high = t_interval(again)
         text = f"Retrained {len(again)} times: {mean:.4f} [{low:.4f}, {high:.4f}] on average"
@@ -124,7 +123,7 @@ def verified_sentence(study: Study) -> str:
         text = f"Retrained once: {again[0]:.4f}"
     curse = found.get("curse")
     if isinstance(curse, float) and math.isfinite(curse):
-        text += f"; the study flattered its best by {curse:+.4f} (winner's curse)"
+        text += f"; the study overrated its best by {curse:+.4f} (winner's curse)"
     leads = found.get("leads") or []
     if leads:
         holds = sum(lead["verdict"] == "holds" for lead in leads)
@@ -133,7 +132,7 @@ def verified_sentence(study: Study) -> str:
 
 
 def study_sentences(study: Study) -> list[str]:
-    """The study in words."""
+    """The result of a study as sentences."""
     lines = []
     if study.file.purpose:
         lines.append(study.file.purpose)
@@ -161,20 +160,20 @@ def study_sentences(study: Study) -> list[str]:
 
 
 def winner_sentence(study: Study, winner: Trial) -> str:
-    """Who won, how it was settled, what it misses, and its figure on `test`, which chose nothing."""
+    """The winner with its score, its score on held-out `test`, and the constraints that it misses."""
     kind = "Confirmed winner" if study.attrs.get(CONFIRMED) else "Best"
     text = f"{kind}: trial {winner.number}, {study.metric} {winner.value:.4f}"
     test = winner.test.get(study.metric.replace("val/", "test/", 1))
     if test is not None:
-        text += f" (on test, which chose nothing: {test:.4f})"
+        text += f" (held-out test: {test:.4f})"
     if winner.violation > 0:
         wanted = ", ".join(map(str, study.file.constraints))
-        text += f"; no trial meets {wanted}: it misses by the least, {winner.violation:.3g}"
+        text += f"; no trial meets {wanted}, the closest trial misses by {winner.violation:.3g}"
     return text + "."
 
 
 def campaign_sentences(studies: Sequence[Study]) -> list[str]:
-    """The campaign in words, a sentence or two a study."""
+    """The result of a campaign: one or two sentences per study."""
     trials = sum(len(s.finished) for s in studies)
     complete = sum(s.count("complete") for s in studies)
     spent = total(cost(s) for s in studies)

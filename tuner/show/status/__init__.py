@@ -1,1 +1,1 @@
-"""Where studies stand and what they cost, in tables and words."""
+"""State and cost of studies, as tables and text."""

@@ -1,4 +1,4 @@
-"""What a study cost in seconds and epochs, and what pruning saved."""
+"""The cost of a study in seconds and epochs, and the epochs that pruning saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tuner.base.words import duration
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds and epochs spent, and those that pruning saved (at the study's own mean epoch)."""
+    """Seconds and epochs spent, and those that pruning saved (at the mean time per epoch)."""
 
     seconds: float
     epochs: int
@@ -30,7 +30,10 @@ class Cost:
 def cost_of(trials: Iterable[tuple[bool, int, float]], *, whole: int | None) -> Cost:
     """The cost of trials, each `(pruned, epochs, seconds)`.
 
-    Saved are the epochs that pruned trials did not run, of `whole` (default: of the longest trial's).
+    The saved epochs are those that pruned trials did not run.
+
+    Args:
+        whole: epochs of a full trial (default: epochs of the longest trial).
     """
     known = list(trials)
     seconds = sum(each for _, _, each in known)
@@ -41,7 +44,7 @@ def cost_of(trials: Iterable[tuple[bool, int, float]], *, whole: int | None) -> 
 
 
 def total(costs: Iterable[Cost]) -> Cost:
-    """The sum of several."""
+    """The sum of several costs."""
     known = list(costs)
     return Cost(
         sum(c.seconds for c in known),

@@ -1,4 +1,4 @@
-"""The shipped studies as a timeline: question, trials, cost, and how far each is."""
+"""The list of shipped studies: question, trials, cost and progress of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tuner.storage.study_store import TOTAL
 
 @dataclass(frozen=True)
 class Row:
-    """One shipped study. `done`: finished trials; None: never begun."""
+    """One shipped study. `done`: number of finished trials; None if it was not started."""
 
     name: str
     method: str
@@ -34,7 +34,7 @@ class Row:
     @property
     def state(self) -> str:
         if self.done is None:
-            return "not begun"
+            return "not started"
         if self.wanted is not None and self.done >= self.wanted:
             return "done"
         return f"{self.done} of {self.wanted if self.wanted is not None else '?'}"
@@ -53,7 +53,7 @@ def rows(url: str) -> list[Row]:
     for name in shipped():
         try:
             study = load_study_file(name)
-        except InputError as error:  # one bad file must not hide the others
+        except InputError as error:  # a wrong file must not hide the others
             found.append(Row(name, "?", None, str(error), "", None, None))
             continue
         done, wanted = begun.get(study.name, (None, None))
@@ -62,7 +62,7 @@ def rows(url: str) -> list[Row]:
 
 
 def table(found: list[Row]) -> Table:
-    """The rows for a terminal."""
+    """The rows as a table for the terminal."""
     shown = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("study", "method", "runs", "state"):
         shown.add_column(heading, justify="right" if heading == "runs" else "left", no_wrap=True)

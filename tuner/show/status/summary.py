@@ -1,4 +1,4 @@
-"""What is said of studies in words and tables: at the end of one, in `status`, `best` and `list`."""
+"""Summaries of studies as text and tables: for the end of a study, and for `status`, `best` and `list`."""
 
 from __future__ import annotations
 
@@ -27,17 +27,20 @@ from tuner.storage.allocate import finished
 from tuner.storage.records import Records
 from tuner.storage.stored import load_study, stored_file
 
-SPARK = 12  # columns of the best value over time
-WIDE = 130  # columns of a terminal that has room for everything
+SPARK = 12  # width of the line of best values over time
+WIDE = 130  # smallest width of a terminal for all columns
 
 
 @dataclass(frozen=True)
 class StudyState:
-    """Where a study stands.
+    """The state of a study.
 
     Attributes:
-        total: finished trials wanted. best: the best trial; best_so_far: its value after each complete trial.
-        cost: spent and saved. pruned_at: epoch → trials that were pruned after it.
+        total: the wanted number of finished trials.
+        best: the best trial.
+        best_so_far: the best value after each complete trial.
+        cost: spent and saved time and epochs.
+        pruned_at: epoch → number of trials that were pruned after it.
     """
 
     name: str
@@ -66,7 +69,7 @@ class StudyState:
 
 
 def state_of(records: Records, study: optuna.Study) -> StudyState:
-    """Where `study` stands; counts alone for a study that was not made by this tuner."""
+    """The state of `study`. For studies that this tuner did not make: only the counts."""
     counts = records.queue.counts(optuna_private.study_id(study))
     attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
     best, metric, so_far, whole = None, "value", [], None
@@ -100,7 +103,7 @@ def pruned_words(pruned_at: Mapping[int, int]) -> str:
 
 
 def _seconds(trial: FrozenTrial) -> float:
-    """Of training where the run says it, else of the clock; 0 while it runs."""
+    """Training time of a trial. If it is not recorded: wall time. 0 while the trial runs."""
     told = trial.user_attrs.get("seconds")
     if isinstance(told, int | float):
         return float(told)
@@ -110,7 +113,7 @@ def _seconds(trial: FrozenTrial) -> float:
 
 
 def states_table(states: Sequence[StudyState], *, width: int = WIDE) -> Table:
-    """One line a study; a narrow terminal is spared how the best rose and what was spent."""
+    """One row per study. A narrow terminal gets no columns for progress over time and cost."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     costs = (("over time", "left"), ("spent", "right"), ("saved", "right")) if width >= WIDE else ()
     for heading, justify in (
@@ -226,7 +229,7 @@ def end_of(plan: Plan, result: Result) -> dict[str, Any]:
 
 
 def show_end(plan: Plan, result: Result, console: Console) -> None:
-    """What a study found, when it is done, and what to do next."""
+    """Prints the result of a finished study and the next command."""
     request, file = plan.request, plan.file
     with storage_errors(request.url):
         records = open_records(request.url)
@@ -245,7 +248,7 @@ def show_end(plan: Plan, result: Result, console: Console) -> None:
     miss = ranking.violation(ranks[0].trial)
     if miss:
         wanted = ", ".join(map(str, file.constraints))
-        console.print(f"no trial meets {wanted}: the first misses it least ({miss:.3g})", markup=False)
+        console.print(f"no trial meets {wanted}; the closest trial misses by {miss:.3g}", markup=False)
     console.print(f"more: python -m tuner best {study.study_name}", markup=False)
 
 

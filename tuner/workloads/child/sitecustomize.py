@@ -242,7 +242,7 @@ def patch_by(name: str) -> Callable[[Any, Any], None]:
     """A change that stands in `tuner_sweeps`, which only some scripts need."""
 
     def patch(module: Any, events: Events) -> None:
-        import tuner_sweeps
+        import tuner_sweeps  # type: ignore[import-not-found]  # it lies beside this file
 
         tell = guarded(events, lambda value: events.write("returned", data=plain(value)))
         tuner_sweeps.change(name, module, tell)
