@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tuner.workloads.script import Script
+from tuner.workloads.script_trial import Script
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "wandb_sklearn"
 LIMIT_SECONDS = 0.5

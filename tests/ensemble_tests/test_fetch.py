@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from ensemble import __main__ as command
-from tuner.artifacts.run_store import RunStore, place_for
+from tuner.artifacts.run_store import RunStore, location_for
 from tuner.base.run_folder import STORED
 from tuner.storage.access import default_url, open_records
 
@@ -22,7 +22,7 @@ def test_an_ensemble_is_built_from_runs_that_another_machine_trained(
 ) -> None:
     records = open_records(default_url(results), create=True)
     study = optuna.create_study(study_name="loss", storage=records)
-    place = place_for(study, f"file://{tmp_path}/store")
+    place = location_for(study, f"file://{tmp_path}/store")
     assert place is not None
     for number, folder in enumerate(make_runs(3)):
         RunStore(place).upload(folder, number)

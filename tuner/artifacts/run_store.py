@@ -87,10 +87,6 @@ def location_for(study: optuna.Study, url: str | None) -> StoreLocation | None:
     return location
 
 
-Place = StoreLocation  # the old names; tuner/run still uses them
-place_for = location_for
-
-
 class RunStore:
     """The runs of one study in the store, by trial number."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -58,6 +58,13 @@ class RunFolder:
         """Appends one line of metrics and flushes it. The line stays even if the tracker fails."""
         assert self._metrics is not None, "RunFolder is used in a with block"
         self._metrics.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+        self._metrics.flush()
+
+    def log_anew(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Writes `lines` in place of the metrics so far."""
+        assert self._metrics is not None, "RunFolder is used in a with block"
+        self._metrics.truncate(0)
+        self._metrics.writelines(json.dumps(dict(line)) + "\n" for line in lines)
         self._metrics.flush()
 
     def finish(self, result: Mapping[str, Any]) -> Path:

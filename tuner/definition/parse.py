@@ -39,6 +39,7 @@ TUNER_KEYS = (
         "resources",
         "weights",
         "seed",
+        "run",
         "sampler",
         "pruner",
         "patience",
@@ -52,6 +53,7 @@ TUNER_KEYS = (
 OLDER_KEYS = ("on",)  # in files written before 0.2
 METHODS = ("bayes", "random", "grid", "custom")
 SAMPLERS = ("tpe", "random", "grid", "gp", "cmaes", "nsgaii", "qmc", "auto")
+RUNS = ("first", "last", "mean")
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<prefix>[kKMGT])(?P<binary>i)?)?B?")
 _OF_METHOD = {"bayes": "tpe", "random": "random", "grid": "grid", "custom": "tpe"}
 _NO_PRUNER_KEYS = ("kind", "patience")
@@ -120,6 +122,7 @@ def parse_study(path: Path) -> StudyFile:
         weights=_weights(own),
         seed=own.text("seed"),
         notes=top.notes,
+        run=own.choice("run", RUNS, "first"),
         lines=lines_of(top),
         description=top.text("description", ""),
         purpose=own.text("purpose", "").strip(),

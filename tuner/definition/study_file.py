@@ -85,6 +85,7 @@ class StudyFile:
         weights: patterns of the files in a run folder that only the best trials keep; None: the workload's.
         seed: the parameter that seeds a run, where it has another name than `seed`.
         notes: what the user should know of how the file was read.
+        run: which W&B run counts where a script makes several in one trial.
         lines: line of each parameter in the file, for messages.
         raw: the file as plain Python.
     """
@@ -117,6 +118,7 @@ class StudyFile:
     weights: tuple[str, ...] | None = None
     seed: str | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
+    run: Literal["first", "last", "mean"] = "first"
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     description: str = ""
     purpose: str = ""

@@ -17,7 +17,7 @@ from typing import Any
 from tuner.base.errors import InputError
 from tuner.base.wandb_files import environment, wandb_folder
 from tuner.run.script_sweeps import Program
-from tuner.workloads.script import HOOK
+from tuner.workloads.script_environment import HOOK
 
 LOOK_SECONDS = 0.2  # between looks whether the script has ended
 

@@ -127,7 +127,7 @@ def register(plan: Plan, say: Say) -> tuple[Records, optuna.Study, int | None]:
 def order_of(plan: Plan, study: optuna.Study, total: int | None, say: Say) -> Order:
     """What the agents are sent; the artefact store and the tracker are opened for it."""
     request, file = plan.request, plan.file
-    store = run_store.place_for(study, request.artifacts)
+    store = run_store.location_for(study, request.artifacts)
     if store is not None:
         if plan.inputs.travels and shipping.ship(plan.inputs.folder, plan.inputs.digest, store.url):
             say(f"{plan.inputs.name} uploaded to {store.url}")
@@ -242,7 +242,7 @@ def _stop_asked(records: Records, study: optuna.Study) -> Stop | None:
         return None
 
 
-def _store_rest(order: Order, store: run_store.Place, study: optuna.Study, view: View) -> None:
+def _store_rest(order: Order, store: run_store.StoreLocation, study: optuna.Study, view: View) -> None:
     """Stores what agents could not: of a store that was away, or of one that the study did not have."""
     mirror = run_store.Mirror(
         store,

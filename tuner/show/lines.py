@@ -65,17 +65,17 @@ class PlainView:
                 self.say(self._ended(content))
             case "died":
                 trial = "" if content["number"] is None else f" with trial {content['number']}"
-                self.say(f"agent {event.agent} died{trial} ({content['how']}); a new one takes its place")
+                self.say(f"agent {event.agent} died{trial} ({content['how']}); a new agent replaces it")
             case "waits":
                 self.say(f"agent {event.agent} waits: {content['why']}")
             case "refused":
-                self.say(f"agent {event.agent} takes no part: {content['reason']}")
+                self.say(f"agent {event.agent} cannot run trials: {content['reason']}")
             case "unstored":
                 if not self._unstored_said:
                     self._unstored_said = True
-                    self.say(f"a run folder is on this machine alone for now: {content['reason']}")
+                    self.say(f"a run folder could not be uploaded yet: {content['reason']}")
             case "stopping":
-                self.say(f"{content['reason']}: agents finish their epoch; once more stops them at once")
+                self.say(f"{content['reason']}: agents finish their epoch; the next Ctrl-C ends them at once")
 
     def tick(self, agents: Sequence[AgentState]) -> None:
         self._agents = agents

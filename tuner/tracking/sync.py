@@ -24,10 +24,10 @@ from typing import Any
 from tuner.base.errors import InputError, WorkFailed
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
-from tuner.base.wandb_files import environment, wandb_folder
+from tuner.base.wandb_files import environment, identity, wandb_folder
 from tuner.tracking import wandb_file
 from tuner.tracking.mode import api_key, resolve, server
-from tuner.tracking.tracker import WandbRun, WandbTracker, identity
+from tuner.tracking.tracker import WandbRun, WandbTracker
 from tuner.tracking.worker import SYNCED
 
 BATCH = 40  # runs per client process

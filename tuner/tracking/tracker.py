@@ -16,14 +16,12 @@ complete. If an agent is killed, the pipe closes, and the worker finishes its ru
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from tuner.base.files import read_json, write_json
-from tuner.base.wandb_files import wandb_folder
+from tuner.base.wandb_files import Identity, identity, wandb_folder
 from tuner.tracking.mode import Mode, resolve
 from tuner.tracking.process import WorkerProcess
 
@@ -51,6 +49,10 @@ class Tracker(Protocol):
     @property
     def reason(self) -> str: ...
 
+    @property
+    def inner(self) -> Literal["online", "offline", "off"]:
+        """The mode of W&B runs that the trials make themselves."""
+
     def start(
         self, number: int, config: Mapping[str, Any], name: str, tags: Sequence[str] = ()
     ) -> RunTracker:
@@ -76,50 +78,23 @@ def open_tracker(
         mode: "auto" and "online" are online with a key and a reachable server, otherwise offline. "auto" also
             obeys WANDB_MODE. "off" tracks nothing.
         project: W&B project (default "gcode-tuner"); `entity`: W&B team or user (default: the key's own).
-        artifacts: if online, upload the folder of each run too.
-        external: the study runs a script that makes its own W&B runs, so we make none.
+        artifacts: online, each run's folder is uploaded with it.
+        external: the study runs somebody's script, which makes its own W&B runs; ours would double them.
+            They are written in the same mode (`Tracker.inner`).
     """
     folder = wandb_folder(results, study_name)
-    resolved, reason = resolve("off" if external else mode)
+    resolved, reason = resolve(mode)
     try:
-        if external or resolved != "off":
+        if resolved != "off":
             own = identity(folder, project=project, entity=entity)
     except OSError as error:
         return NullTracker(f"W&B off: {folder} cannot be written ({error.strerror})")
-    if external:
-        return NullTracker("W&B: the script's own runs are written offline; `tuner sync` uploads them")
     if resolved == "off":
         return NullTracker(reason)
+    if external:
+        return NullTracker(f"the script's own runs: {reason}", inner=resolved)
     runs = results.resolve() / "runs" / study_name if artifacts else None
     return WandbTracker(resolved, reason, study_name, folder, own, runs)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Identifies the W&B runs of a study: project, entity, and a salt in the run ids."""
-
-    salt: str
-    project: str = "gcode-tuner"
-    entity: str | None = None
-
-    def run_id(self, number: int) -> str:
-        """The run id of trial `number`. It never changes, so nothing is uploaded twice."""
-        return f"{self.salt}-{number}"
-
-
-def identity(folder: Path, *, project: str | None = None, entity: str | None = None) -> Identity:
-    """Reads a study's identity from its W&B folder, or makes it. `project` and `entity` replace stored ones.
-
-    The salt distinguishes studies with the same name and W&B project in different results folders.
-    """
-    path = folder / "identity.json"
-    kept = read_json(path) if path.exists() else {"salt": uuid.uuid4().hex[:10]}
-    given = {"project": project, "entity": entity}
-    own = kept | {name: value for name, value in given.items() if value is not None}
-    if own != kept or not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, own)
-    return Identity(**own)
 
 
 @dataclass(frozen=True)
@@ -128,6 +103,7 @@ class NullTracker:
 
     reason: str
     mode: Literal["online", "offline", "off"] = "off"
+    inner: Literal["online", "offline", "off"] = "off"
 
     def start(
         self, number: int, config: Mapping[str, Any], name: str, tags: Sequence[str] = ()
@@ -162,6 +138,7 @@ class WandbTracker:
     folder: Path
     identity: Identity
     runs: Path | None = None
+    inner: Literal["online", "offline", "off"] = "offline"  # a run of ours goes online; one is enough
     _worker: WorkerProcess | None = field(default=None, repr=False)
     _started: int = 0
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
+Counts = Literal["first", "last", "mean"]  # which of several W&B runs of a trial
 Value = float | int | str | bool
 CHUNK = 1 << 20  # bytes of output read at once
 SUMMARIES = ("first", "last", "min", "max", "mean")  # of W&B's define_metric
 LONGEST_LINE = 1 << 20  # a longer line (a progress bar without ends of line) is no JSON of metrics
+SAFE_DIGITS = 18  # of a whole number that fits into 64 bits
+DEEPEST = 16  # levels of nested values
 
 
 class LineReader:
@@ -100,9 +103,19 @@ class History:
         rows, self.complete = self.complete, []
         return rows
 
+    def begin_again(self, run: str) -> None:
+        """The run was finished and is begun again under its id: its steps start from 0."""
+        self._close(run)
+        self._next_step.pop(run, None)
+
     @property
     def iterations(self) -> int:
         return len(self.values)
+
+    @property
+    def has_values(self) -> bool:
+        """Whether the objective ever had a value that can be compared."""
+        return bool(self.values) or is_finite(self.summary.get(self.objective))
 
     def _count(self, row: Row) -> bool:
         value = row.data.get(self.objective)
@@ -151,12 +164,51 @@ def _fits(name: str, pattern: str) -> bool:
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
-class Stream:
-    """One script's metrics: the events of the W&B hook, or JSON lines in its output when it makes no run."""
+@dataclass
+class LoggedRun:
+    """One W&B run of a script, and what was logged to it.
 
-    def __init__(self, events: Path, output: Path, objective: str) -> None:
-        self.history = History(objective)
-        self.run_folders: list[str] = []
+    Attributes:
+        key: its W&B id.
+        number: in the order in which the runs of the trial began, from 0.
+        rank: which process of a distributed training made it; 0 where there is one.
+        folder: its W&B files; "" where W&B is disabled.
+    """
+
+    key: str
+    number: int
+    rank: int
+    folder: str
+    history: History
+
+
+class Stream:
+    """One script's metrics: the events of the W&B hook, or JSON lines in its output when it makes no run.
+
+    A script may make several runs (each process of a distributed training, each fold of a cross-validation).
+    They are kept apart and one counts: the first of rank 0. Where the script logs the objective to others
+    alone, the first of those counts; that is known at the script's end (`settle`).
+
+    Args:
+        events: what the hook writes. output: what the script prints.
+        counts: "last" and "mean" are known at the script's end, so `read` yields nothing of W&B runs.
+        mask: takes secrets out of a line.
+    """
+
+    def __init__(
+        self,
+        events: Path,
+        output: Path,
+        objective: str,
+        *,
+        counts: Counts = "first",
+        mask: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        self.history = History(objective)  # of the run that counts
+        self.runs: dict[str, LoggedRun] = {}  # by W&B id, in the order in which they began
+        self.counted: LoggedRun | None = None
+        self._counts = counts
+        self._mask = mask
         self.problems: list[str] = []
         self._events = LineReader(events)
         self._output = LineReader(output)
@@ -171,26 +223,49 @@ class Stream:
         self._waiting += [(False, line) for line in self._output.new_lines(all_of_it=all_of_it)]
         while self._waiting:
             from_hook, line = self._waiting.popleft()
-            content = _object(line)
-            if content is None or (self.run_folders and not from_hook):
+            content = self._object(line)
+            if content is None or (self.runs and not from_hook):
                 continue
-            if self._take(content) if from_hook else self.history.log("", content, None, None):
+            if self._take(content) if from_hook else self._log(self.history, "", content):
                 yield dict(self.history.summary)
 
+    def settle(self) -> LoggedRun | None:
+        """Decides which run counts, once the script has ended; returns it if that is another than so far."""
+        if not self.runs or (self.counted is not None and self.history.has_values):
+            return None
+        runs = list(self.runs.values())
+        if self._counts == "last":
+            runs.reverse()
+        runs.sort(key=lambda run: run.rank)
+        chosen = next((run for run in runs if run.history.has_values), self.counted or runs[0])
+        if chosen is self.counted:
+            return None
+        self.counted, self.history = chosen, chosen.history
+        return chosen
+
+    @property
+    def others(self) -> list[LoggedRun]:
+        """The runs that do not count."""
+        return [run for run in self.runs.values() if run is not self.counted]
+
     def _take(self, event: Mapping[str, Any]) -> bool:
-        if event["kind"] == "init":
-            if event["folder"] not in self.run_folders:
-                self.run_folders.append(event["folder"])
-        elif event["kind"] == "log":
-            return self.history.log(event["run"], event["data"], event["step"], event["commit"])
-        elif event["kind"] == "summary":
-            self.history.summary.update(flatten(event["data"]))
-        elif event["kind"] == "define":
-            self.history.defined.define(event["name"], event["summary"])
-        elif event["kind"] == "returned":
+        """Takes in one event; True when the run that counts began a new iteration."""
+        kind = event["kind"]
+        if kind == "problem":
+            self._problem(event["message"])
+        elif kind == "init":
+            self._begin(event)
+        elif kind == "returned":
             return self._returned(event["data"])
-        elif event["kind"] == "problem":
-            self.problems.append(event["message"])
+        elif run := self.runs.get(event["run"]):
+            if kind == "summary":
+                run.history.summary.update(flatten(event["data"]))
+            elif kind == "define":
+                run.history.defined.define(event["name"], event["summary"])
+            elif kind == "log":
+                steps = run.key + event.get("stream", "")  # TensorBoard counts its own
+                new = self._log(run.history, steps, event["data"], event["step"], event["commit"])
+                return new and run is self.counted
         return False
 
     def _returned(self, value: Any) -> bool:
@@ -201,13 +276,55 @@ class Stream:
             return False
         return history.log("", data, None, None)
 
+    def _log(
+        self,
+        history: History,
+        run: str,
+        data: Mapping[str, Any],
+        step: int | None = None,
+        commit: bool | None = None,
+    ) -> bool:
+        new = history.log(run, data, step, commit)
+        value = data.get(history.objective)
+        if isinstance(value, float) and math.isinf(value):
+            self._problem(f"'{history.objective}' was logged as {value}, which does not count")
+        return new
 
-def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
-    """Numbers, texts and booleans by name; nested ones are named as W&B does: `{"a": {"b": 1}}` → `a.b`."""
+    def _object(self, line: bytes) -> dict[str, Any] | None:
+        try:
+            content = json.loads(self._mask(line), parse_int=_whole)
+        except ValueError:
+            return None
+        except RecursionError:
+            self._problem("a line of metrics was nested too deeply to be read")
+            return None
+        return content if isinstance(content, dict) else None
+
+    def _problem(self, message: str) -> None:
+        if message not in self.problems:
+            self.problems.append(message)
+
+    def _begin(self, event: Mapping[str, Any]) -> None:
+        key, rank = event["run"], event["rank"]
+        if key in self.runs:
+            self.runs[key].history.begin_again(key)
+            return
+        leads = self.counted is None and rank == 0 and self._counts == "first"
+        history = self.history if leads else History(self.history.objective)
+        self.runs[key] = LoggedRun(key, len(self.runs), rank, event["folder"], history)
+        if leads:
+            self.counted = self.runs[key]
+
+
+def flatten(data: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Value]:
+    """Numbers, texts and booleans by name; nested ones are named as W&B does: `{"a": {"b": 1}}` → `a.b`.
+
+    What is nested deeper than DEEPEST levels is left out.
+    """
     flat: dict[str, Value] = {}
     for name, value in data.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
+        if isinstance(value, Mapping) and depth < DEEPEST:
+            flat |= flatten(value, f"{prefix}{name}.", depth + 1)
         elif isinstance(value, (bool, int, float, str)):
             flat[f"{prefix}{name}"] = value
     return flat
@@ -218,9 +335,6 @@ def is_finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        content = json.loads(line)
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) else None
+def _whole(digits: str) -> int | float:
+    """A whole number of JSON; one that no 64 bits hold becomes a float, at the latest infinity."""
+    return int(digits) if len(digits) <= SAFE_DIGITS else float(digits)

@@ -1,33 +1,35 @@
-"""A script as a child process: a process group of its own, its output in a file, an end that is certain."""
+"""A script as a child process: its output in a file, an end that is certain."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import re
 import select
-import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
-LEFT_OVER_SECONDS = 1.0  # the same for what a script that has ended leaves running
+KEEPER_SECONDS = 10.0  # what the keeper may take after that
+KEEPER = Path(__file__).with_name("keeper.py")
 TAIL_LINES = 15
 TAIL_BYTES = 4000
-SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
-SECRET_LENGTH = 8  # shorter values would blank out ordinary words
 
 
 class ChildProcess:
-    """Runs one command. As a context manager: whatever happens inside, nothing of its group is left running.
+    """Runs one command. As a context manager: whatever happens inside, nothing of it is left running.
 
     A prune ends it with SIGTERM, an interrupted agent with SIGINT, each followed by SIGKILL after a grace
-    time. When the agent dies the kernel sends SIGTERM, where `setpriv` can ask for it (not SIGHUP: under
-    `nohup` a script would ignore that).
+    time. A process of its own sees to that (`keeper`), also when the agent is killed.
+
+    Args:
+        output: the file that gets what it prints, without secrets.
+        passed: names of variables whose values are arguments of the command.
+        scratch: a folder that is removed where the agent cannot.
     """
 
     def __init__(
@@ -37,25 +39,30 @@ class ChildProcess:
         folder: Path,
         environment: Mapping[str, str],
         output: Path,
+        scratch: Path,
+        passed: Collection[str] = (),
         grace: float = GRACE_SECONDS,
     ) -> None:
-        self.command = [*_guard(), *command]
+        settings = {
+            "output": str(output),
+            "scratch": str(scratch),
+            "passed": sorted(passed),
+            "grace": grace,
+        }
+        self.command = [sys.executable, "-I", "-S", str(KEEPER), json.dumps(settings), *command]
         self.folder = folder
         self.environment = dict(environment)
-        self.output = output
         self.grace = grace
 
     def __enter__(self) -> ChildProcess:
-        with self.output.open("ab") as output:
-            self._process = subprocess.Popen(
-                self.command,
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,  # a script that asks a question gets end-of-file, not a hang
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                process_group=0,
-            )
+        self._process = subprocess.Popen(
+            self.command,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            process_group=0,
+        )
         self._ended = _end_of(self._process.pid)
         return self
 
@@ -65,9 +72,10 @@ class ChildProcess:
         try:
             if self._process.poll() is None:
                 self.stop(signal.SIGTERM if kind is None else signal.SIGINT)
-            else:
-                self._end_group(signal.SIGTERM, LEFT_OVER_SECONDS)
         finally:
+            assert self._process.stdin is not None
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
             if self._ended is not None:
                 os.close(self._ended)
 
@@ -82,33 +90,16 @@ class ChildProcess:
             return None
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Ends the whole group: `how`, then after the grace time SIGKILL. Returns the exit status."""
-        self._signal(how)
+        """Ends all of it: `how`, then after the grace time SIGKILL. Returns the exit status."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(b"%d\n" % how)
+            self._process.stdin.flush()
         try:
-            self._process.wait(self.grace)
+            return self._process.wait(self.grace + KEEPER_SECONDS)
         except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
-        status = self._process.wait()
-        self._end_group(signal.SIGTERM, LEFT_OVER_SECONDS)
-        return status
-
-    def _end_group(self, how: signal.Signals, grace: float) -> None:
-        """Ends what the script started and did not wait for."""
-        end = time.monotonic() + grace
-        alive = self._signal(how)
-        while alive and time.monotonic() < end:
-            time.sleep(0.01)
-            alive = self._signal(None)
-        if alive:
-            self._signal(signal.SIGKILL)
-
-    def _signal(self, number: signal.Signals | None) -> bool:
-        """Sends a signal (None: only asks) to the group; False when nobody is left in it."""
-        try:
-            os.killpg(self._process.pid, number or 0)
-        except ProcessLookupError:
-            return False
-        return True
+            self._process.kill()  # the kernel then kills the script
+            return self._process.wait()
 
 
 def _end_of(pid: int) -> int | None:
@@ -117,11 +108,6 @@ def _end_of(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
         return None
-
-
-def _guard() -> list[str]:
-    """A prefix that has the kernel end the child when its agent dies, where the system offers it."""
-    return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 def tail(path: Path) -> str:
@@ -142,29 +128,3 @@ def describe_exit(status: int) -> str:
         name = signal.Signals(-status).name
         return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     return f"killed by signal {-status}"
-
-
-def remove_secrets(path: Path, environment: Mapping[str, str]) -> None:
-    """Blanks out, in a text file, the values of variables that are named like secrets (…KEY, …TOKEN, …)."""
-    secrets = [
-        value.encode()
-        for name, value in environment.items()
-        if SECRET_NAME.search(name) and len(value) >= SECRET_LENGTH
-    ]
-    if not any(
-        secret in chunk for chunk in _chunks(path, max(map(len, secrets), default=0)) for secret in secrets
-    ):
-        return
-    content = path.read_bytes()
-    for secret in sorted(secrets, key=len, reverse=True):
-        content = content.replace(secret, b"***")
-    path.write_bytes(content)
-
-
-def _chunks(path: Path, overlap: int, size: int = 1 << 20) -> Iterator[bytes]:
-    """A file in pieces that overlap, so that nothing is cut in two."""
-    before = b""
-    with path.open("rb") as file:
-        while chunk := file.read(size):
-            yield before + chunk
-            before = chunk[-overlap:] if overlap else b""

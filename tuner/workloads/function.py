@@ -13,6 +13,10 @@ function, a dictionary, is the configuration that a study tries first. It may ca
 
 The function is only imported in processes of its own, where the folder of the study file and the current one
 come first on `sys.path`: its imports find what lies beside it, whatever this project's modules are called.
+
+The tuner tracks its trials. A `wandb.init()` in the function makes a further run, which is offline and in the
+study's W&B folder, with the trial's values in `wandb.config`; an explicit `mode=` in that call is the
+function's own affair.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +36,7 @@ import yaml
 from tuner.base.errors import InputError, Pruned
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
-from tuner.base.wandb_files import environment, wandb_folder
+from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
 from tuner.workloads.given import source_digest, unpacked
 from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first
 from tuner.workloads.workload import Inputs, Say, Workload
@@ -63,7 +67,15 @@ class FunctionWorkload(Workload):
     def run(
         self, config: Mapping[str, Any], report: Report, *, run_folder: Path, inputs: Path | None
     ) -> Mapping[str, float]:
-        return call(self.function, config, report, run_folder=run_folder, metric=self.file.metric.name)
+        folder = wandb_folder(run_folder.resolve().parents[2], self.file.name)
+        if self.wandb != "off":
+            folder.mkdir(parents=True, exist_ok=True)  # where there is none, W&B takes another
+        variables = {"WANDB_MODE": MODES[self.wandb], "WANDB_RUN_GROUP": self.file.name, **places(folder)}
+        with (
+            _sweep_parameters(config) as parameters,
+            _in_environment({**variables, **parameters}, without=INHERITED),
+        ):
+            return call(self.function, config, report, run_folder=run_folder, metric=self.file.metric.name)
 
     @cached_property
     def function(self) -> Callable[..., Any]:
@@ -101,8 +113,7 @@ def call(
             report(epoch, found)
 
         try:
-            with wandb_offline(run_folder, config, scratch=folder.path):
-                returned = function(*arguments(function, config, logged), **named(function, folder.path))
+            returned = function(*arguments(function, config, logged), **named(function, folder.path))
         except Pruned:
             folder.finish({"state": "pruned", "metrics": last})
             raise
@@ -112,39 +123,35 @@ def call(
 
 
 @contextlib.contextmanager
-def wandb_offline(run_folder: Path, config: Mapping[str, Any], *, scratch: Path) -> Iterator[None]:
-    """A function that calls `wandb.init()` gets an offline run with the trial's values in `wandb.config`.
+def _sweep_parameters(config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """The variable through which a `wandb.init()` in the function finds the values for `wandb.config`."""
+    with TemporaryDirectory() as scratch:
+        file = Path(scratch) / "parameters.yaml"
+        # PyYAML, with which W&B reads it: to it the 1e-05 of YAML 1.2 is a text
+        file.write_text(yaml.safe_dump({name: {"value": value} for name, value in config.items()}))
+        try:
+            yield {"WANDB_SWEEP_PARAM_PATH": str(file)}
+        finally:
+            client = sys.modules.get("wandb")
+            if client is not None and hasattr(client, "teardown"):
+                client.teardown()  # else the next trial would have this one's values
 
-    What it logs there is its own affair: the tuner sees what it reports and returns.
-    """
-    parameters = scratch.resolve() / "parameters.yaml"
-    # PyYAML, with which W&B reads it: to it the 1e-05 of YAML 1.2 is a text
-    parameters.write_text(yaml.safe_dump({name: {"value": value} for name, value in config.items()}))
-    results, study = run_folder.resolve().parents[2], run_folder.parent.name
-    own = {
-        "WANDB_MODE": "offline",
-        "WANDB_CONSOLE": "off",
-        "WANDB_RUN_GROUP": study,
-        "WANDB_NAME": f"{study}-{run_folder.name}",
-        "WANDB_SWEEP_PARAM_PATH": str(parameters),
-    }
-    wandb = wandb_folder(results, study)
-    before = dict(os.environ)
-    _replace_environment({**environment(wandb), **own})
+
+@contextlib.contextmanager
+def _in_environment(variables: Mapping[str, str], *, without: Collection[str]) -> Iterator[None]:
+    """Sets variables of this process and puts them back."""
+    before = {name: os.environ.get(name) for name in (*variables, *without)}
+    for name in without:
+        os.environ.pop(name, None)
+    os.environ.update(variables)
     try:
         yield
     finally:
-        client = sys.modules.get("wandb")
-        if client is not None and hasattr(client, "teardown"):
-            client.teardown()  # else the next trial would have this one's values
-        _replace_environment(before)
-        parameters.unlink(missing_ok=True)
-
-
-def _replace_environment(wanted: Mapping[str, str]) -> None:
-    for name in set(os.environ) - set(wanted):
-        del os.environ[name]
-    os.environ.update({name: value for name, value in wanted.items() if os.environ.get(name) != value})
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def look_at(name: str, *, folder: Path) -> dict[str, Any]:

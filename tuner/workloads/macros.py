@@ -83,9 +83,9 @@ def module_in(command: Sequence[Any] | None, program: str | None) -> str | None:
     return program if behind == "${program}" else behind
 
 
-def reads_environment(command: Sequence[Any] | None) -> bool:
-    """Whether a variable's value, perhaps a secret, becomes part of the arguments."""
-    return any(VARIABLE.search(str(part)) for part in command or ())
+def variables(command: Sequence[Any] | None) -> frozenset[str]:
+    """Names of the variables whose values, perhaps secrets, become part of the arguments."""
+    return frozenset(name for part in command or () for name in VARIABLE.findall(str(part)))
 
 
 def _values(config: Mapping[str, Any]) -> dict[str, list[str]]:

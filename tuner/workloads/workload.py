@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.base.errors import InputError
 from tuner.base.run_folder import Report
@@ -65,6 +65,7 @@ class Workload:
         length: the configuration's name for the number of epochs.
         deterministic: a configuration always reaches the same score, so retraining it tells nothing.
         own_tracking: the trials make W&B runs themselves.
+        wandb: how such runs are written; set by whoever runs the trials.
         quick_probe: a trial may be tried for a few seconds without being asked (`--dry-run`).
         measures: names in `result.json` that are kept with the trial, for tables and fronts.
         weights: patterns of files in the run folder that only a study's best trials keep.
@@ -74,6 +75,7 @@ class Workload:
     length = "epochs"
     deterministic = False
     own_tracking = False
+    wandb: Literal["online", "offline", "off"] = "offline"
     quick_probe = False
     measures: tuple[str, ...] = ()
     weights: tuple[str, ...] = WEIGHTS

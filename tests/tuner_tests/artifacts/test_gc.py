@@ -158,4 +158,4 @@ def test_without_a_storage_only_partial_files_are_looked_for(
     assert capsys.readouterr().out == "nothing to remove\n"
     shutil.rmtree(results)
     assert main(["gc", "--results", str(results)]) == 2
-    assert "no results folder" in capsys.readouterr().err
+    assert "no such results folder" in capsys.readouterr().err

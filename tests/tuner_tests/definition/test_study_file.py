@@ -100,6 +100,7 @@ BAD = {
     MINIMAL + "tuner:\n  constraints: [loss]": (7, "expected a metric, a comparison and a number"),
     MINIMAL + "tuner:\n  objective: train": (7, "expected package.module:function"),
     MINIMAL + "tuner:\n  sampler: tpee": (7, "did you mean 'tpe'?"),
+    MINIMAL + "tuner:\n  run: best": (7, "'tuner.run': expected one of first, last, mean"),
     MINIMAL + "tuner:\n  hypotheses:\n  - claim: x": (8, "'tuner.hypotheses.where': missing"),
     MINIMAL.replace("random", "grid"): (4, "parameter 'lr': a grid needs values"),
     "method: bayes\nparameters: {dropout: {min: 0.0, max: 0.5}}": (1, "'metric': missing"),

@@ -19,11 +19,12 @@ import pytest
 from tuner.base.errors import InputError, WorkFailed
 from tuner.base.files import write_json
 from tuner.base.run_folder import RunFolder
-from tuner.base.wandb_files import wandb_folder
+from tuner.base.wandb_files import identity, wandb_folder
 from tuner.tracking import mode as tracking_mode
 from tuner.tracking import wandb_file
 from tuner.tracking.sync import Synced, sync
-from tuner.tracking.tracker import identity, open_tracker
+from tuner.tracking.tracker import open_tracker
+from tuner.workloads.script_trial import Script
 
 
 @dataclass
@@ -33,6 +34,7 @@ class UploadedRun:
     name: str = ""
     group: str = ""
     project: str = ""
+    sweep: str | None = None
     tags: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
     lines: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -122,6 +124,7 @@ class FakeWandb:
             run.name = given["displayName"] or run.name
             run.group = given["groupName"] or run.group
             run.project = given["project"]
+            run.sweep = given.get("sweep") or run.sweep
             run.tags = given["tags"] or run.tags
             config = json.loads(given["config"] or "{}")
             run.config |= {key: value["value"] for key, value in config.items() if key != "_wandb"}
@@ -261,6 +264,28 @@ def test_a_run_tracked_online_is_there_at_once_and_not_uploaded_again(
     assert quiet(tmp_path).before == 1
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or server.KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_the_run_of_a_script_reaches_the_server_once(server: FakeWandb, tmp_path: Path, mode: Any) -> None:
+    (tmp_path / "train.py").write_text(
+        "import wandb\n"
+        "with wandb.init(project='mine', id='fixed') as run:\n"
+        "    assert run.sweep_id == 'study'\n"
+        "    run.log({'acc': run.config.lr})\n"
+    )
+    script = Script("study", "train.py", None, tmp_path, "acc", wandb=mode)
+
+    script({"lr": 0.5}, lambda epoch, metrics: None, run_folder=tmp_path / "runs" / "study" / "3")
+
+    assert bool(server.runs) == (mode == "online")
+    report = quiet(tmp_path)
+    assert (report.uploaded, report.before) == ((0, 1) if mode == "online" else (1, 0))
+    ((identifier, run),) = server.runs.items()
+    assert identifier == identity(wandb_folder(tmp_path, "study")).run_id(3)
+    assert (run.name, run.group, run.project) == ("study-3", "study", "mine")
+    assert run.sweep is None, "the server does not know our sweep and would refuse the run"
+    assert [line["acc"] for line in run.history] == [0.5]
 
 
 def test_a_trial_that_ran_twice_is_uploaded_as_it_was_the_last_time(

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from tuner.base.wandb_files import wandb_folder
+from tuner.base.wandb_files import identity, wandb_folder
 from tuner.definition.study_file import StudyFile
 from tuner.storage import study_store
 from tuner.storage.records import Records
 from tuner.tracking import wandb_file
 from tuner.tracking.mode import resolve
-from tuner.tracking.tracker import Tracker, WandbTracker, identity, open_tracker
+from tuner.tracking.tracker import Tracker, WandbTracker, open_tracker
 
 
 @pytest.fixture(autouse=True)
@@ -198,11 +198,13 @@ def test_a_study_begun_afresh_has_ids_of_its_own_and_the_old_runs_are_kept(
     assert identity(wandb_folder(tmp_path, kept)) == before.identity
 
 
-def test_a_study_of_a_script_leaves_tracking_to_the_script(tmp_path: Path) -> None:
-    tracker = open_tracker("auto", study_name="study", results=tmp_path, external=True)
+@pytest.mark.parametrize(("mode", "inner"), [("auto", "offline"), ("online", "offline"), ("off", "off")])
+def test_a_study_of_a_script_leaves_tracking_to_the_script(tmp_path: Path, mode: Any, inner: str) -> None:
+    tracker = open_tracker(mode, study_name="study", results=tmp_path, external=True)
 
     assert tracker.mode == "off"
-    assert "script" in tracker.reason
+    assert tracker.inner == inner, "of the script's own runs"
+    assert ("script" in tracker.reason) == (inner != "off")
 
 
 @pytest.mark.parametrize(

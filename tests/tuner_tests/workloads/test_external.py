@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,68 +14,12 @@ import pytest
 
 from tuner.base.errors import InputError, Pruned, TrainingFailed
 from tuner.base.files import read_json
-from tuner.base.run_folder import Report, read_metrics
-from tuner.workloads.script import Script, working_folder
-
-
-class Sandbox:
-    """A folder for a script, the results folder of its trials, and what was reported."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.results = folder / "results"
-        self.reported: list[tuple[int, dict[str, float]]] = []
-
-    def script(self, code: str) -> None:
-        (self.folder / "train.py").write_text(textwrap.dedent(code), encoding="utf-8")
-
-    def run(
-        self,
-        config: Mapping[str, Any] | None = None,
-        *,
-        report: Report | None = None,
-        **options: Any,
-    ) -> dict[str, float]:
-        defaults: dict[str, Any] = {
-            "program": "train.py",
-            "command": None,
-            "metric": "acc",
-            "goal": "maximize",
-        }
-        objective = Script(study="study", folder=self.folder, **(defaults | options))
-        return objective(config or {}, report or self.report, run_folder=self.run_folder)
-
-    def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        self.reported.append((epoch, dict(metrics)))
-
-    @property
-    def run_folder(self) -> Path:
-        return self.results / "runs" / "study" / "7"
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        return read_metrics(self.run_folder / "metrics.jsonl")
-
-    @property
-    def result(self) -> dict[str, Any]:
-        return read_json(self.run_folder / "result.json")
-
-    def wandb(self, *options: str) -> str:
-        """What the W&B client reads in the script's run."""
-        (run,) = (self.results / "wandb" / "study" / "wandb").glob("offline-run-*")
-        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, str(run)]
-        return subprocess.run(command, cwd=run, capture_output=True, text=True, check=True).stdout
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Sandbox:
-    return Sandbox(tmp_path)
-
+from tuner.workloads.script import working_folder
 
 # -- what a script may do with W&B
 
 
-def test_a_wandb_script_sees_its_parameters_and_every_value_arrives(sandbox: Sandbox) -> None:
+def test_a_wandb_script_sees_its_parameters_and_every_value_arrives(sandbox: Any) -> None:
     sandbox.script("""
         import sys, wandb
         print("working before init")
@@ -112,7 +54,7 @@ def test_a_wandb_script_sees_its_parameters_and_every_value_arrives(sandbox: San
     assert summary["summary"]["number"] == 7
 
 
-def test_rows_are_those_that_wandb_itself_keeps(sandbox: Sandbox) -> None:
+def test_rows_are_those_that_wandb_itself_keeps(sandbox: Any) -> None:
     sandbox.script("""
         import random, wandb
         chance, step = random.Random(3), 0
@@ -140,7 +82,7 @@ def test_rows_are_those_that_wandb_itself_keeps(sandbox: Sandbox) -> None:
     assert sandbox.result["metrics"]["acc"] == max(values)
 
 
-def test_a_prune_stops_the_script_and_keeps_its_wandb_run(sandbox: Sandbox) -> None:
+def test_a_prune_stops_the_script_and_keeps_its_wandb_run(sandbox: Any) -> None:
     sandbox.script("""
         import time, wandb
         run = wandb.init()
@@ -166,7 +108,7 @@ def test_a_prune_stops_the_script_and_keeps_its_wandb_run(sandbox: Sandbox) -> N
     assert summary["summary"]["acc"] == sandbox.rows[-1]["acc"]
 
 
-def test_the_calls_of_lightnings_wandb_logger_work(sandbox: Sandbox) -> None:
+def test_the_calls_of_lightnings_wandb_logger_work(sandbox: Any) -> None:
     sandbox.script("""
         import os, wandb
         if wandb.run is None:
@@ -183,12 +125,15 @@ def test_the_calls_of_lightnings_wandb_logger_work(sandbox: Sandbox) -> None:
 
     assert sandbox.run()["acc"] == 1.0
     assert [metrics["acc"] for _, metrics in sandbox.reported] == [0.0, 0.5, 1.0]
+    (run,) = sandbox.result["wandb_runs"]  # Lightning's `dir="."` is the script's folder
+    run_folder = (sandbox.results / "wandb" / "study" / run).resolve()
+    assert run_folder.parent == sandbox.folder / "wandb" and list(run_folder.glob("*.wandb"))
 
 
 # -- scripts without W&B
 
 
-def test_json_lines_are_metrics_where_there_is_no_wandb(sandbox: Sandbox) -> None:
+def test_json_lines_are_metrics_where_there_is_no_wandb(sandbox: Any) -> None:
     sandbox.script("""
         import json
         print("loading {data}")
@@ -215,7 +160,7 @@ def test_json_lines_are_metrics_where_there_is_no_wandb(sandbox: Sandbox) -> Non
     ],
 )
 def test_arguments_reach_the_script(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, arguments: list[str], reader: str
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[str], reader: str
 ) -> None:
     monkeypatch.setenv("RATE", "0.25")
     sandbox.script(f"""
@@ -235,7 +180,7 @@ def test_arguments_reach_the_script(
 # -- scripts that go wrong
 
 
-def test_a_failure_carries_the_last_lines_and_the_whole_output_is_kept(sandbox: Sandbox) -> None:
+def test_a_failure_carries_the_last_lines_and_the_whole_output_is_kept(sandbox: Any) -> None:
     sandbox.script("""
         for _ in range(20_000):
             print("x" * 200)
@@ -251,7 +196,7 @@ def test_a_failure_carries_the_last_lines_and_the_whole_output_is_kept(sandbox: 
     assert (sandbox.run_folder / "output.log").stat().st_size > 4_000_000
 
 
-def test_a_metric_that_never_came_names_what_did(sandbox: Sandbox) -> None:
+def test_a_metric_that_never_came_names_what_did(sandbox: Any) -> None:
     sandbox.script("""
         print('{"accuracy": 1, "loss": 2}')
     """)
@@ -262,20 +207,20 @@ def test_a_metric_that_never_came_names_what_did(sandbox: Sandbox) -> None:
         sandbox.run(metric="acuracy")
 
 
-def test_a_metric_that_the_file_does_not_name_may_be_missing(sandbox: Sandbox) -> None:
+def test_a_metric_that_the_file_does_not_name_may_be_missing(sandbox: Any) -> None:
     sandbox.script("print('{\"loss\": 2}')")
 
     assert sandbox.run(required=False) == {"loss": 2}
 
 
-def test_a_metric_without_a_finite_value_is_a_failure(sandbox: Sandbox) -> None:
+def test_a_metric_without_a_finite_value_is_a_failure(sandbox: Any) -> None:
     sandbox.script("print('{\"acc\": NaN}')")
 
     with pytest.raises(TrainingFailed, match="no finite value"):
         sandbox.run()
 
 
-def test_a_killed_script_is_said_to_be_killed(sandbox: Sandbox) -> None:
+def test_a_killed_script_is_said_to_be_killed(sandbox: Any) -> None:
     sandbox.script("import os; os.kill(os.getpid(), 9)")
 
     with pytest.raises(TrainingFailed, match="SIGKILL"):
@@ -304,7 +249,9 @@ def test_a_program_is_looked_for_beside_the_file_then_in_the_current_folder(
 # -- processes
 
 
-def test_a_prune_ends_the_whole_group_even_when_it_ignores_sigterm(sandbox: Sandbox) -> None:
+def test_a_prune_ends_the_whole_group_even_when_it_ignores_sigterm(
+    sandbox: Any, is_running: Callable[[int], bool]
+) -> None:
     sandbox.script("""
         import json, os, signal, subprocess, sys, time
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -326,7 +273,9 @@ def test_a_prune_ends_the_whole_group_even_when_it_ignores_sigterm(sandbox: Sand
     assert not any(is_running(pid) for pid in pids)
 
 
-def test_what_a_finished_script_leaves_running_is_ended(sandbox: Sandbox) -> None:
+def test_what_a_finished_script_leaves_running_is_ended(
+    sandbox: Any, is_running: Callable[[int], bool]
+) -> None:
     sandbox.script("""
         import json, subprocess
         child = subprocess.Popen(["sleep", "60"])
@@ -342,7 +291,9 @@ def test_what_a_finished_script_leaves_running_is_ended(sandbox: Sandbox) -> Non
     sys.platform != "linux", reason="the kernel tells a child of its parent's death on Linux only"
 )
 @pytest.mark.parametrize("hang_up", ["SIG_DFL", "SIG_IGN"])
-def test_a_killed_agent_takes_its_script_along(sandbox: Sandbox, hang_up: str) -> None:
+def test_a_killed_agent_takes_its_script_along(
+    sandbox: Any, hang_up: str, is_running: Callable[[int], bool], wait_until: Callable[..., bool]
+) -> None:
     """Under `nohup` too, whose children ignore SIGHUP."""
     sandbox.script("""
         import os, pathlib, time
@@ -353,7 +304,7 @@ def test_a_killed_agent_takes_its_script_along(sandbox: Sandbox, hang_up: str) -
 import signal
 from pathlib import Path
 signal.signal(signal.SIGHUP, signal.{hang_up})
-from tuner.workloads.script import Script
+from tuner.workloads.script_trial import Script
 folder = Path({str(sandbox.folder)!r})
 run = Script(study="s", program="train.py", command=None, folder=folder, metric="acc")
 run({{}}, print, run_folder=Path({str(sandbox.run_folder)!r}))
@@ -371,7 +322,7 @@ run({{}}, print, run_folder=Path({str(sandbox.run_folder)!r}))
 
 
 def test_secrets_of_the_environment_are_written_nowhere(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = "0123456789abcdef0123456789abcdef01234567"
     monkeypatch.setenv("WANDB_API_KEY", key)
@@ -393,7 +344,7 @@ def test_secrets_of_the_environment_are_written_nowhere(
     assert (sandbox.run_folder / "output.log").read_text() == "oops ***\n"
 
 
-def test_a_sitecustomize_of_the_users_still_runs(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sitecustomize_of_the_users_still_runs(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (sandbox.folder / "site").mkdir()
     (sandbox.folder / "site" / "sitecustomize.py").write_text("import os; os.environ['SEEN'] = '1'")
     monkeypatch.setenv("PYTHONPATH", str(sandbox.folder / "site"))
@@ -406,7 +357,7 @@ def test_a_sitecustomize_of_the_users_still_runs(sandbox: Sandbox, monkeypatch: 
 
 
 def test_variables_of_a_surrounding_wandb_session_do_not_reach_the_script(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_SWEEP_ID"):
         monkeypatch.setenv(name, "stale")
@@ -416,22 +367,3 @@ def test_variables_of_a_surrounding_wandb_session_do_not_reach_the_script(
     """)
 
     assert sandbox.run() == {"acc": 0}
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process exists and is not just waiting to be collected by its parent."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True

@@ -129,6 +129,6 @@ def test_a_value_with_shell_characters_stays_one_argument() -> None:
 
 
 def test_it_is_known_which_commands_carry_a_variable() -> None:
-    assert macros.reads_environment(["python", "--key=${envvar:API_KEY}"])
-    assert not macros.reads_environment(["python", "${args}"])
-    assert not macros.reads_environment(None)
+    assert macros.variables(["python", "--key=${envvar:API_KEY}"]) == {"API_KEY"}
+    assert not macros.variables(["python", "${args}"])
+    assert not macros.variables(None)

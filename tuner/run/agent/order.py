@@ -67,4 +67,4 @@ class Order:
     keep_weights: int = weights.KEEP
     log: Path | None = None
     sender: Sender | None = None
-    artifacts: run_store.Place | None = None
+    artifacts: run_store.StoreLocation | None = None

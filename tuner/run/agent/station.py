@@ -65,6 +65,7 @@ class Station:
             grid=grid,
         )
         workload = workload_of(study_file)
+        workload.wandb = order.tracker.inner
         self._weights = workload.weights
         self._mirror = None
         if order.artifacts is not None:

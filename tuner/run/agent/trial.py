@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -226,7 +227,7 @@ class TrialRunner:
             str(constraint): min(constraint.violation(metrics), NO_CONSTRAINT_VALUE)
             for constraint in self.study_file.constraints
         }
-        message = "" if cause is None else _short(cause)
+        message = _noted(folder) if cause is None else _short(cause)
         if state is not TrialState.FAIL:
             for name, violation in violations.items():
                 trial.set_constraint(name, violation)
@@ -316,6 +317,12 @@ def _measured(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     return {name: result[name] for name in ("seconds", "seed", *names) if name in result}
 
 
+def _noted(folder: Path) -> str:
+    """What the run says that one should know of it, in one line."""
+    path = folder / RESULT
+    return "; ".join(read_json(path).get("notes", ())) if path.exists() else ""
+
+
 def _hash(config: Mapping[str, Any]) -> str:
     """Tells configurations apart."""
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -323,11 +330,12 @@ def _hash(config: Mapping[str, Any]) -> str:
 
 def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:
     """The finite numbers among `metrics`."""
-    return {
-        name: float(value)
-        for name, value in metrics.items()
-        if isinstance(value, int | float) and math.isfinite(value)
-    }
+    found = {}
+    for name, value in metrics.items():
+        with contextlib.suppress(OverflowError):  # a whole number of hundreds of digits
+            if isinstance(value, int | float) and math.isfinite(value):
+                found[name] = float(value)
+    return found
 
 
 def _short(error: BaseException) -> str:

@@ -1,0 +1,129 @@
+"""Everything that a trial started ends with it, whoever dies first."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="orphans are found on Linux only")
+
+# A script that ignores SIGTERM, its child in the background, and one that left its session and its parent.
+STUBBORN = """
+    import json, os, pathlib, signal, subprocess, sys, time
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sleep = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(300)"
+    background = subprocess.Popen([sys.executable, "-S", "-c", sleep])
+    away = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-S', '-c', sys.argv[1]], " \\
+           "start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)"
+    orphan = subprocess.run([sys.executable, "-S", "-c", away, sleep], capture_output=True, text=True).stdout
+    pids = pathlib.Path("pids.new")
+    pids.write_text(f"{os.getpid()} {background.pid} {orphan}")
+    pids.rename("pids")
+    print(json.dumps({"acc": 1}), flush=True)
+    time.sleep(EPOCH)
+    print(json.dumps({"acc": 2}), flush=True)
+"""
+
+
+def pids_in(folder: Path) -> list[int]:
+    return [int(pid) for pid in (folder / "pids").read_text().split()]
+
+
+def test_a_killed_agent_leaves_nothing(
+    sandbox: Any, is_running: Callable[[int], bool], wait_until: Callable[..., bool]
+) -> None:
+    sandbox.script(STUBBORN.replace("EPOCH", "300"))
+    agent = f"""
+from pathlib import Path
+from tuner.workloads.script_trial import Script
+folder = Path({str(sandbox.folder)!r})
+run = Script(study="s", program="train.py", command=None, folder=folder, metric="acc")
+run({{}}, lambda *_: None, run_folder=Path({str(sandbox.run_folder)!r}))
+"""
+    process = subprocess.Popen([sys.executable, "-c", agent])
+    assert wait_until((sandbox.folder / "pids").exists)
+    process.kill()
+    process.wait()
+
+    assert wait_until(lambda: not any(map(is_running, pids_in(sandbox.folder))), 5)
+
+
+def test_a_finished_script_leaves_nothing_that_ran_away(
+    sandbox: Any, is_running: Callable[[int], bool]
+) -> None:
+    sandbox.script(STUBBORN.replace("EPOCH", "0"))
+
+    assert sandbox.run() == {"acc": 2}
+
+    assert not any(map(is_running, pids_in(sandbox.folder)))
+
+
+def test_a_killed_keeper_takes_the_script_along(
+    sandbox: Any, is_running: Callable[[int], bool], wait_until: Callable[..., bool]
+) -> None:
+    """Out of memory, the kernel may choose it; its script must not run on unseen."""
+    sandbox.script("""
+        import json, os, time
+        print(json.dumps({"acc": 1, "pid": os.getpid(), "keeper": os.getppid()}))
+        time.sleep(300)
+    """)
+
+    def kill(epoch: int, metrics: dict[str, float]) -> None:
+        os.kill(int(metrics["keeper"]), signal.SIGKILL)
+
+    with pytest.raises(Exception, match="killed by SIGKILL"):
+        sandbox.run(report=kill)
+
+    assert wait_until(lambda: not is_running(int(sandbox.rows[0]["pid"])))
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C twice", "kill -9 of the agent"])
+def test_a_stopped_study_leaves_nothing(
+    tmp_path: Path, how: str, is_running: Callable[[int], bool], wait_until: Callable[..., bool]
+) -> None:
+    (tmp_path / "train.py").write_text(textwrap.dedent(STUBBORN).replace("EPOCH", "300"))
+    (tmp_path / "sweep.yaml").write_text(
+        textwrap.dedent("""
+            program: train.py
+            method: random
+            metric: {name: acc, goal: maximize}
+            parameters: {x: {min: 0.0, max: 1.0}}
+        """)
+    )
+    command = [sys.executable, "-m", "tuner", "study", "sweep.yaml", "--trials", "2", "--agents", "1"]
+    study = subprocess.Popen(
+        [*command, "--wandb", "off"], cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        assert wait_until((tmp_path / "pids").exists, 60)
+        first = pids_in(tmp_path)
+        if how == "Ctrl-C twice":
+            for _ in range(2):
+                study.send_signal(signal.SIGINT)
+                time.sleep(0.5)
+            study.wait(20)
+            assert wait_until(lambda: not any(map(is_running, first)), 5)
+        else:
+            os.kill(parent(parent(first[0])), signal.SIGKILL)
+            assert wait_until(lambda: not any(map(is_running, first)), 5)
+    finally:
+        if study.poll() is None:
+            study.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+            study.send_signal(signal.SIGINT)
+            study.wait(20)
+    assert wait_until(lambda: not any(map(is_running, pids_in(tmp_path))), 5)
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -1,0 +1,335 @@
+"""Trials that run somebody's script, unmodified, as a child process: what `wandb agent` does, with no server.
+
+The script gets its parameters as arguments (`macros`) and through `wandb.config`; its `wandb.log` is
+streamed here as it happens (`child/`), so a trial is pruned in the middle. A script without W&B prints
+JSON lines (`{"val/acc": 0.5}`). Everything lands in the run folder: `config.json`, `metrics.jsonl` (a line
+for each W&B step), `output.log`, `result.json`. The script's own W&B run is offline unless the study's runs
+go online; `tuner sync` uploads it. Nothing that the script says is written with a secret in it (`masking`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+from tuner.base.errors import Pruned, TrainingFailed, nearest
+from tuner.base.files import write_json
+from tuner.base.run_folder import CONFIG, METRICS, Report, RunFolder, read_metrics
+from tuner.base.wandb_files import wandb_folder
+from tuner.workloads import child_process, macros
+from tuner.workloads.child_metrics import Counts, History, LoggedRun, Stream, is_finite
+from tuner.workloads.child_process import ChildProcess
+from tuner.workloads.masking import Mask
+from tuner.workloads.script_environment import EVENTS, WandbSession, script_environment
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
+
+OUTPUT = "output.log"
+OTHER_METRICS = "metrics-{}.jsonl"  # of a run that does not count
+PARAMETERS = "parameters.yaml"  # WANDB_SWEEP_PARAM_PATH
+ARGUMENTS = "arguments.json"  # ${args_json_file}
+POLL_SECONDS = 0.05
+MAX_NOTES = 5
+
+
+@dataclass(frozen=True)
+class Script:
+    """Runs one configuration of a script.
+
+    Attributes:
+        metric: the name that pruning and the result look at; `required`: a script that never logs it failed.
+        folder: where the script runs.
+        wandb: how its W&B runs are written.
+        counts: which of several W&B runs in one trial counts.
+        variables: added to the script's environment.
+    """
+
+    study: str
+    program: str | None
+    command: tuple[Any, ...] | None
+    folder: Path
+    metric: str
+    goal: Literal["minimize", "maximize"] = "minimize"
+    required: bool = True
+    project: str | None = None
+    entity: str | None = None
+    results: Path | None = None
+    wandb: Literal["online", "offline", "off"] = "offline"
+    counts: Counts = "first"
+    grace: float = child_process.GRACE_SECONDS
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, config: Mapping[str, Any], report: Report, *, run_folder: Path) -> dict[str, float]:
+        """Runs the script to its end.
+
+        Args:
+            report: called with the number of values of the metric so far (from 0) and all numbers logged so
+                far, as soon as a new value comes. What it raises ends the script.
+            run_folder: the trial's final folder, `<results>/runs/<study>/<number>`.
+
+        Returns:
+            The last value of everything logged; of the metric the best, which W&B's Bayes search takes too.
+
+        Raises:
+            Pruned: from `report`; the folder is kept, its state "pruned".
+            TrainingFailed: the script failed, or never logged the metric; the folder is kept.
+        """
+        with RunFolder(run_folder) as kept, TemporaryDirectory(prefix="tuner-trial-") as scratch:
+            run = _Run(self, dict(config), run_folder, kept, Path(scratch))
+            run.prepare()
+            try:
+                status = run.follow(report)
+            except Pruned:
+                run.finish("pruned")
+                raise
+            problem = run.problem(status)
+            run.finish("failed" if problem else "complete", error=problem)
+        if problem:
+            raise TrainingFailed(problem)
+        return run.metrics()
+
+    def module_folders(self) -> list[str]:
+        """Where the script's imports look, beside where Python itself looks: $PYTHONPATH.
+
+        With $PYTHONSAFEPATH, Python leaves out the script's own folder. Its modules are still meant to come
+        before those that are installed, this project's among them.
+        """
+        own = []
+        if os.environ.get("PYTHONSAFEPATH"):
+            own = [str((self.folder / (self.program or "")).parent), str(self.folder)]
+        return [*own, *filter(None, [os.environ.get("PYTHONPATH")])]
+
+
+class _Run:
+    """One trial of an external program, from its files to its result."""
+
+    def __init__(
+        self, script: Script, config: dict[str, Any], final: Path, kept: RunFolder, scratch: Path
+    ) -> None:
+        self.script = script
+        self.config = config
+        self.kept = kept
+        self.scratch = scratch
+        self.path = kept.path.resolve()
+        self.wandb = wandb_folder(script.results or final.resolve().parents[2], script.study)
+        self.passed = macros.variables(script.command)
+        session = WandbSession(
+            mode=script.wandb,
+            sweep=script.study,
+            folder=self.wandb,
+            parameters=self.path / PARAMETERS,
+            number=int(final.name) if final.name.isdigit() else None,
+            project=script.project,
+            entity=script.entity,
+            secret_arguments=bool(self.passed),
+        )
+        self.environment = script_environment(
+            session,
+            run_folder=self.path,
+            scratch=scratch,
+            modules=script.module_folders(),
+            more=script.variables,
+        )
+        self.stream = Stream(
+            scratch / EVENTS,
+            self.path / OUTPUT,
+            script.metric,
+            counts=script.counts,
+            mask=Mask(self.environment, self.passed).data,
+        )
+        self.status: int | None = None
+        self.started = time.monotonic()
+
+    def prepare(self) -> None:
+        """Writes the files that the script reads."""
+        write_json(self.path / CONFIG, self.config)
+        values = {name: {"value": value} for name, value in self.config.items()}
+        with (self.path / PARAMETERS).open("w", encoding="utf-8") as file:
+            _yaml().dump(values, file)
+        (self.path / ARGUMENTS).write_text(macros.as_json(self.config), encoding="utf-8")
+
+    def follow(self, report: Report) -> int:
+        """Runs the script and passes its metrics on as they come; returns its exit status."""
+        script = self.script
+        command = macros.expand(
+            script.command,
+            program=script.program,
+            config=self.config,
+            json_file=self.path / ARGUMENTS,
+            environment=os.environ,
+        )
+        child = ChildProcess(
+            command,
+            folder=script.folder,
+            environment=self.environment,
+            output=self.path / OUTPUT,
+            scratch=self.scratch,
+            passed=self.passed,
+            grace=script.grace,
+        )
+        with child:
+            try:
+                while self.status is None:
+                    self.status = child.wait(POLL_SECONDS)
+                    self._pass_on(report)
+            except Pruned:
+                self.status = child.stop()
+                self._pass_on(None)
+                raise
+            finally:
+                self._keep_rows(all_of_it=True)
+                self._settle()
+        return self.status
+
+    def _pass_on(self, report: Report | None) -> None:
+        """Reads what the script logged since the last time; without `report` it is only kept."""
+        for summary in self.stream.read(all_of_it=self.status is not None):
+            if report is not None:
+                report(self.stream.history.iterations - 1, _numbers(summary))
+        self._keep_rows()
+
+    def _keep_rows(self, *, all_of_it: bool = False) -> None:
+        """Writes rows that are complete: of the run that counts to `metrics.jsonl`, of others beside it."""
+        for row in _rows(self.stream.history, all_of_it=all_of_it):
+            self.kept.log(row.pop("epoch"), row)
+        for run in self.stream.others:
+            if rows := _rows(run.history, all_of_it=all_of_it):
+                with self._rows_of(run).open("a", encoding="utf-8") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in rows)
+
+    def _settle(self) -> None:
+        """Where another run than the first turns out to count, its rows take the place of that one's."""
+        before = self.stream.counted
+        chosen = self.stream.settle()
+        if chosen is None:
+            return
+        if before is not None:
+            self._rows_of(before).write_bytes((self.path / METRICS).read_bytes())
+        theirs = self._rows_of(chosen)
+        self.kept.log_anew(read_metrics(theirs) if theirs.exists() else [])
+        theirs.unlink(missing_ok=True)
+
+    def _rows_of(self, run: LoggedRun) -> Path:
+        return self.path / OTHER_METRICS.format(run.number)
+
+    def problem(self, status: int) -> str | None:
+        """What went wrong, or None."""
+        if status != 0:
+            output = child_process.tail(self.path / OUTPUT)
+            last = (
+                f": {output.splitlines()[-1]}\nits last lines:\n{output}"
+                if output
+                else " and printed nothing"
+            )
+            return f"the script ended with {child_process.describe_exit(status)}{last}"
+        metric, summary = self.script.metric, self.stream.history.summary
+        if not self.script.required or self.stream.history.has_values:
+            return None
+        if metric in summary:
+            return f"the script logged '{metric}' only as {summary[metric]!r}: no finite value to compare"
+        names = ", ".join(sorted(_numbers(summary))) or "nothing"
+        hint = nearest(metric, summary)
+        hook = f" ({'; '.join(self.stream.problems)})" if self.stream.problems else ""
+        return f"the script never logged '{metric}'{hint} (it logged: {names}){hook}"
+
+    def metrics(self) -> dict[str, float]:
+        """The summary's numbers, the metric at its best; their mean over all runs, where that counts."""
+        if self.script.counts != "mean":
+            return self._metrics_of(self.stream.history)
+        found = [self._metrics_of(run.history) for run in self.stream.runs.values()]
+        found = [metrics for metrics in found if self.script.metric in metrics]
+        if not found:
+            return self._metrics_of(self.stream.history)
+        names = [name for name in found[0] if all(name in metrics for metrics in found)]
+        return {name: sum(metrics[name] for metrics in found) / len(found) for name in names}
+
+    def _metrics_of(self, history: History) -> dict[str, float]:
+        found = _numbers(history.summary)
+        best = self._best(history)
+        if best is not None:
+            found[self.script.metric] = best[0]
+        return found
+
+    def _best(self, history: History) -> tuple[float, int] | None:
+        """The metric's best value, and its iteration."""
+        sign = 1 if self.script.goal == "minimize" else -1
+        values = history.values
+        candidates = [(sign * value, step) for step, value in enumerate(values)]
+        last = history.summary.get(self.script.metric)
+        if is_finite(last):
+            candidates.append((sign * last, max(0, len(values) - 1)))
+        if not candidates:
+            return None
+        value, step = min(candidates)
+        return sign * value, step
+
+    def notes(self) -> list[str]:
+        """What one should know of the trial, a line each."""
+        found = self.stream.problems[:MAX_NOTES]
+        count = len(self.stream.runs)
+        if count > 1 and self.script.counts == "mean":
+            found.insert(0, f"{count} W&B runs: their mean counts")
+        elif count > 1 and self.stream.counted is not None:
+            which = self.stream.counted
+            found.insert(0, f"{count} W&B runs: number {which.number + 1} counts ({which.key})")
+        return found
+
+    def finish(self, state: str, *, error: str | None = None) -> None:
+        """Writes the result and moves the folder to its place, without what served the script alone."""
+        for name in (PARAMETERS, ARGUMENTS):
+            (self.path / name).unlink(missing_ok=True)
+        best = self._best(self.stream.history)
+        folders = dict.fromkeys(run.folder for run in self.stream.runs.values() if run.folder)
+        result = {
+            "state": state,
+            "metrics": self.metrics(),
+            "summary": self.stream.history.summary,
+            "best_epoch": best[1] if best else None,
+            "iterations": self.stream.history.iterations,
+            "seconds": round(time.monotonic() - self.started, 3),
+            "exit_status": self.status,
+            "command": [str(part) for part in self.script.command or macros.DEFAULT_COMMAND],
+            "program": self.script.program,
+            "wandb_runs": [os.path.relpath(folder, self.wandb) for folder in folders],
+        }
+        if notes := self.notes():
+            result["notes"] = notes
+        if error:
+            result["error"] = error
+        self.kept.finish(result)
+
+
+def _rows(history: History, *, all_of_it: bool) -> list[dict[str, Any]]:
+    """The rows that became complete, as lines of `metrics.jsonl`."""
+    return [
+        {
+            "epoch": history.iterations if row.iteration is None else row.iteration,
+            "_step": row.step,
+            **row.data,
+        }
+        for row in history.take_complete(all_of_it=all_of_it)
+    ]
+
+
+def _yaml() -> YAML:
+    """A writer of YAML 1.1: W&B reads with PyYAML, to which the 1e-05 of YAML 1.2 is a text."""
+    from ruamel.yaml import YAML
+
+    writer = YAML(typ="safe", pure=True)
+    writer.version = (1, 1)
+    return writer
+
+
+def _numbers(summary: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: value
+        for name, value in summary.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
