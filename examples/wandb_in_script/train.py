@@ -29,4 +29,4 @@ def main():
 
 if __name__ == "__main__":
     sweep_id = wandb.sweep(sweep=SWEEP, project="valley")
-    wandb.agent(sweep_id, function=main, count=10)
+    wandb.agent(sweep_id, function=main, count=5)

@@ -102,6 +102,13 @@ def test_every_sweep_of_a_script_is_a_study_and_the_script_goes_on_after_its_age
     assert trials(tmp_path, "train") == [0, 1]
 
 
+def test_the_example_runs_as_it_says(tmp_path: Path) -> None:
+    example = ROOT / "examples" / "wandb_in_script" / "train.py"
+    done = run(tmp_path, str(example))
+    assert "valley: 5 trials finished" in done.stdout
+    assert trials(tmp_path, "valley") == [0, 1, 2, 3, 4]
+
+
 def test_a_changed_sweep_is_another_study_and_an_old_one_is_found_by_its_id(tmp_path: Path) -> None:
     code = """
         import sys, wandb
