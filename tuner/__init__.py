@@ -29,11 +29,12 @@ if TYPE_CHECKING:
         steps,
         study,
         tell,
+        wandb_sweeps,
     )  # fmt: skip
 
 __all__ = [
     "InputError", "Pruned", "Results", "RunFolder", "StudyResult", "Trial", "WorkFailed", "Workload",
-    "ask", "log", "normal", "results", "steps", "study", "tell",
+    "ask", "log", "normal", "results", "steps", "study", "tell", "wandb_sweeps",
 ]  # fmt: skip
 
 

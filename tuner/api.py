@@ -24,6 +24,7 @@ from tuner.run.asking import AskedTrial as Trial
 from tuner.run.asking import Told
 from tuner.run.executors.choice import ExecutorChoice, Kind
 from tuner.run.request import Request
+from tuner.run.script_sweeps import Program, ScriptSweeps
 from tuner.show.lines import SilentView
 from tuner.show.live import make_view
 from tuner.show.result import StudyResult
@@ -32,6 +33,7 @@ from tuner.storage.stored import load_study, stored_file
 from tuner.storage.study_store import ChangedStudy
 from tuner.tracking.mode import Mode
 from tuner.workloads import given
+from tuner.workloads.child import tuner_sweeps
 from tuner.workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "InputError", "Pruned", "Results", "RunFolder", "StudyResult", "Trial", "WorkFailed", "Workload",
-    "ask", "log", "normal", "results", "steps", "study", "tell",
+    "ask", "log", "normal", "results", "steps", "study", "tell", "wandb_sweeps",
 ]  # fmt: skip
 
 Space = Mapping[str, Any]
@@ -212,6 +214,43 @@ def tell(
         InputError: the trial has ended already, or the metric is missing.
     """
     return trial.tell(result, state=state, error=error)
+
+
+def wandb_sweeps(
+    *,
+    agents: int | None = None,
+    results: Path | str | None = None,
+    storage: str | None = None,
+    seed: int = 0,
+    timeout: float | None = None,
+) -> None:
+    """From here on `wandb.sweep` and `wandb.agent` of this script run studies here, without a server.
+
+    Each trial starts the script again and ends it after the function of its agent. Under `gcode-tuner run`,
+    and in a trial, this does nothing: the two are replaced already.
+
+    Args:
+        agents: processes that run trials (default: one a core).
+        results, storage, seed, timeout: as those of `study`.
+
+    Raises:
+        InputError: this process runs no script that can be started again (a notebook).
+    """
+    if os.environ.get("TUNER_SWEEP") or os.environ.get("TUNER_SWEEPS"):
+        return
+    root, url = _places(results, storage)
+
+    def run(file: StudyFile, wanted: int | None) -> launch.Result:
+        request = Request(
+            file, url, root, trials=wanted, agents=_positive("agents", agents), timeout=timeout, seed=seed
+        )
+        found = launch.run(request, make_view(Console(stderr=True, highlight=False)))
+        if not found.fine:
+            raise WorkFailed(f"{file.name}: {found.reason}")
+        return found
+
+    sweeps = ScriptSweeps(Program.this_process(), root, url=url, run=run)
+    tuner_sweeps.in_this_process(sweeps.answer)
 
 
 def results(study: str, *, results: Path | str | None = None, storage: str | None = None) -> Results:

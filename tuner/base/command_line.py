@@ -45,12 +45,17 @@ class Help(argparse.RawDescriptionHelpFormatter):
     """Keeps the line breaks of examples on help pages."""
 
 
+def default_results() -> Path:
+    """The results folder where a command names none."""
+    return Path(os.environ.get(RESULTS_VARIABLE, "results"))
+
+
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that every subcommand takes."""
     parser.add_argument(
         "--results",
         type=Path,
-        default=Path(os.environ.get(RESULTS_VARIABLE, "results")),
+        default=default_results(),
         metavar="DIR",
         help=f"results folder (default: ${RESULTS_VARIABLE} or results/)",
     )

@@ -21,6 +21,7 @@ EXTRAS = {
     "postgresql": ("psycopg", "a PostgreSQL driver"),
     "dashboard": ("optuna_dashboard", "optuna-dashboard"),
     "notebook": ("pandas", "pandas"),
+    "notify": ("apprise", "apprise"),
     "model": ("torch", "PyTorch"),
 }
 

@@ -24,7 +24,7 @@ from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run.events import View
-from tuner.run.launch import TimeIsUp
+from tuner.run.launch import LeftEarly
 from tuner.run.plan import begun_with
 from tuner.run.request import Request
 from tuner.storage.access import find_records, storage_errors
@@ -53,8 +53,8 @@ class Campaign:
     macros: Mapping[str, Sequence[str]] = field(default_factory=dict)
     timeout: float | None = None
 
-    def run(self) -> None:
-        """Runs the steps that are not done.
+    def run(self) -> bool:
+        """Runs the steps that are not done. Returns False if it was left early.
 
         Raises:
             KeyboardInterrupt: the user stopped a step.
@@ -71,10 +71,11 @@ class Campaign:
                     file = self.study(step)
                     self.say(f"{position} {file.name}: {step.why or file.purpose}")
                     self._study(self.request(step, file, begun), deadline)
-        except TimeIsUp as left:
+        except LeftEarly as left:
             self.say(str(left))
-            return
+            return False
         self.say("the campaign is done")
+        return True
 
     def study(self, step: Step) -> StudyFile:
         """The study file of a step: a file next to the campaign file, or a shipped study."""

@@ -1,6 +1,7 @@
 """The subcommands of `python -m tuner`. Each has `add(subparsers)` and imports heavy modules in `run`."""
 
 from tuner.commands import (
+    agent,
     best,
     completion,
     dashboard,
@@ -11,16 +12,21 @@ from tuner.commands import (
     gc,
     import_,
     list,
+    pause,
     report,
+    run,
     serve,
     status,
+    stop,
     study,
+    sweep,
     sync,
     tour,
     verify,
 )
 
 ALL = (
-    *(list, study, enqueue, import_, status, best, verify, export, report, fetch, gc),
+    *(list, study, sweep, agent, stop, pause, run, enqueue, import_, status, best, verify),
+    *(export, report, fetch, gc),
     *(dashboard, serve, sync, doctor, tour, completion),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from tuner.commands import options as opt
@@ -20,6 +19,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("study", nargs="?", metavar="NAME", help="study (default: the only one)")
     parser.add_argument("--top", type=opt.positive, default=10, metavar="K")
     parser.add_argument("--format", choices=("table", "json", "yaml"), default="table")
+    parser.add_argument("--json", dest="format", action="store_const", const="json", help="as --format json")
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
         return
     found = [rank.to_dict(study_file.metric.name) for rank in ranks]
     if options.format == "json":
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        opt.write_json(found)
         return
     from tuner.definition.export import config_yaml
 

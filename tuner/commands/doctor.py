@@ -14,13 +14,19 @@ def add(subparsers: opt.Subparsers) -> None:
         summary="check this machine: data, disk, device, W&B, storage",
         example="python -m tuner doctor",
     )
+    opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from tuner.show import doctor
 
     checks = doctor.examine(opt.storage_url(options), options.results)
-    opt.console().print(doctor.table(checks))
+    if options.json:
+        opt.write_json([asdict(check) for check in checks])
+    else:
+        opt.console().print(doctor.table(checks))
     return 0 if all(check.fine for check in checks) else 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from tuner.commands import options as opt
 
@@ -19,11 +21,14 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("study", metavar="NAME|FILE.yaml")
     parser.add_argument("--wandb", action="store_true", help="export the study as a file for `wandb sweep`")
     parser.add_argument("--output", type=Path, metavar="FILE", help="output file (default: standard output)")
+    opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
+    from ruamel.yaml import YAML
+
     from tuner.base.errors import InputError
     from tuner.commands.fetch import fetched
     from tuner.definition import export
@@ -32,8 +37,10 @@ def run(options: argparse.Namespace) -> None:
     from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import load_study
 
+    answer: Any
     if options.wandb:
         text = export.wandb_yaml(load_study_file(options.study))
+        answer = YAML(typ="safe", pure=True).load(text)
     else:
         url = opt.storage_url(options)
         name = (
@@ -51,6 +58,15 @@ def run(options: argparse.Namespace) -> None:
             trial = next(t for t in study.get_trials(deepcopy=False) if t.number == winner.number)
             config = config_of(study, trial, options.results)
         text = f"# {winner.describe()}\n{export.config_yaml(config)}"
+        answer = {
+            "study": winner.study,
+            "number": winner.number,
+            "value": winner.value,
+            "confirmed": winner.confirmed,
+            "config": config,
+        }
+    if options.json:
+        text = json.dumps(answer, indent=1) + "\n"
     if options.output:
         options.output.write_text(text, encoding="utf-8")
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tuner.commands import options as opt
 
 if TYPE_CHECKING:
+    from tuner.artifacts.run_store import Fetched
     from tuner.storage.records import Records
 
 DESCRIPTION = """\
@@ -27,6 +28,7 @@ def add(subparsers: opt.Subparsers) -> None:
         example="python -m tuner fetch loss_weighting",
     )
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
+    opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -41,10 +43,12 @@ def run(options: argparse.Namespace) -> None:
         records = open_records(url)
         for name in options.studies:
             load_study(records, name)
-        failed = fetched(records, options.studies, options.results, say_failures=False)
-    if failed:
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise WorkFailed(f"{failed[0]}{more}")
+        found = fetched(records, options.studies, options.results, say_failures=False)
+    if options.json:
+        opt.write_json({"runs": found.runs, "bytes": found.size, "failed": found.failed})
+    if found.failed:
+        more = f" (and {len(found.failed) - 1} more)" if len(found.failed) > 1 else ""
+        raise WorkFailed(f"{found.failed[0]}{more}")
 
 
 def fetched(
@@ -54,8 +58,8 @@ def fetched(
     *,
     top: int | None = None,
     say_failures: bool = True,
-) -> tuple[str, ...]:
-    """Downloads missing run folders of `studies` (none named: of all). Returns a line for each failure.
+) -> Fetched:
+    """Downloads missing run folders of `studies` (none named: of all).
 
     Prints progress to stderr. A failing store is not an error, because the results folder may have enough.
     """
@@ -76,4 +80,4 @@ def fetched(
     if say_failures:
         for line in found.failed:
             sys.stderr.write(f"not fetched: {line}\n")
-    return found.failed
+    return found

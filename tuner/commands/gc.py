@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from tuner.commands import options as opt
@@ -24,7 +23,7 @@ def add(subparsers: opt.Subparsers) -> None:
         example="python -m tuner gc --dry-run",
     )
     parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -44,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         content = {kind: {"count": count, "bytes": size} for kind, (count, size) in totals.items()}
         answer = {"removed": not options.dry_run, "kinds": content, "skipped": found.skipped}
-        sys.stdout.write(json.dumps({**answer, "failed": failed}, indent=1) + "\n")
+        opt.write_json({**answer, "failed": failed})
     else:
         for line in found.skipped:
             sys.stderr.write(f"skipped: {line}\n")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
 from tuner.commands import options as opt
 
@@ -13,7 +11,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers, "list", summary="list the shipped studies", example="python -m tuner list"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -23,6 +21,6 @@ def run(options: argparse.Namespace) -> None:
 
     rows = listing.rows(opt.storage_url(options))
     if options.json:
-        sys.stdout.write(json.dumps([row.to_dict() for row in rows], indent=1) + "\n")
+        opt.write_json([row.to_dict() for row in rows])
         return
     opt.console().print(listing.table(rows))

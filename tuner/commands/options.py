@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tuner.base import words
-from tuner.base.command_line import STORAGE_VARIABLE, Help, add_common_options
+from tuner.base.command_line import STORAGE_VARIABLE, Help, add_common_options, default_results
 from tuner.base.command_line import settings as settings
 
 if TYPE_CHECKING:
@@ -53,6 +57,62 @@ def add_artifacts(parser: argparse.ArgumentParser) -> None:
         help="store to share run folders and data sets: file:///DIR or s3://BUCKET/PREFIX "
         f"(default: ${ARTIFACTS_VARIABLE} or the store that the study was started with)",
     )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_notify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--notify",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="send a message when a study is done, fails or has a new best: desktop:, command:PROGRAM, or "
+        "an address of apprise (ntfy://TOPIC, mailto://…, slack://…); may be given again",
+    )
+
+
+def write_json(content: Any) -> None:
+    """The result of a command for programs: one object or list on standard output."""
+    sys.stdout.write(json.dumps(content, indent=1, default=str) + "\n")
+
+
+@contextlib.contextmanager
+def only_json(wanted: bool) -> Iterator[None]:
+    """Where JSON is wanted: what this process and its children print meanwhile goes to standard error."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def study_name(text: str) -> str:
+    """The name of a study: of `entity/project/name`, or of a study file, too."""
+    if text.endswith((".yaml", ".yml")):
+        from tuner.definition.loading import load_study_file
+
+        return load_study_file(text).name
+    return text.rpartition("/")[2]
+
+
+def places(options: argparse.Namespace) -> list[str]:
+    """The options that name the same storage and results folder, for a command to be shown."""
+    from tuner.storage.access import hide_password
+
+    told = ["--results", str(options.results)] if options.results != default_results() else []
+    if options.storage and options.storage != os.environ.get(STORAGE_VARIABLE):
+        told += ["--storage", hide_password(options.storage)]
+    return told
 
 
 def storage_url(options: argparse.Namespace) -> str:

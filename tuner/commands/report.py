@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +29,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("--output", type=Path, action="append", default=[], metavar="FILE.pdf|FILE.html")
     parser.add_argument("--hypotheses", action="store_true", help="only print the verdicts on claims")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data set to show (default: the only one)")
-    parser.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -58,8 +56,7 @@ def run(options: argparse.Namespace) -> None:
             records, options.studies, options.results, data=options.data, made=datetime.now()
         )
     if options.json:
-        found = [asdict(finding) for finding in verdicts.findings(material)]
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        opt.write_json([asdict(finding) for finding in verdicts.findings(material)])
     elif options.hypotheses:
         terminal.show_findings(verdicts.findings(material), opt.console())
     elif options.output:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
 from tuner.commands import options as opt
 
@@ -18,7 +16,7 @@ def add(subparsers: opt.Subparsers) -> None:
         example="python -m tuner status loss_weighting",
     )
     parser.add_argument("study", nargs="?", metavar="NAME", help="one study (default: all)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -36,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
         names = [options.study] if options.study else sorted(optuna.get_all_study_names(records))
         states = [summary.state_of(records, load_study(records, name)) for name in names]
     if options.json:
-        sys.stdout.write(json.dumps([state.to_dict() for state in states], indent=1) + "\n")
+        opt.write_json([state.to_dict() for state in states])
         return
     console = opt.console()
     console.print(summary.states_table(states, width=console.width))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tuner.commands import options as opt
 
@@ -77,15 +78,20 @@ def add(subparsers: opt.Subparsers) -> None:
         "--probe", action="store_true", help="with --dry-run: run the first epochs of one trial for its cost"
     )
     parser.add_argument("--fresh", action="store_true", help="begin anew; the old study is kept aside")
+    opt.add_notify(parser)
+    opt.add_json(parser)
     opt.add_artifacts(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    from tuner.run import launch, plan
+    from tuner.base.errors import InputError
+    from tuner.run import plan
     from tuner.show.live import make_view
 
+    if options.json and options.dry_run:
+        raise InputError("--json: a dry run has no result")
     if options.study == "hypotheses":
         _hypotheses(options)
         return 0
@@ -94,19 +100,33 @@ def run(options: argparse.Namespace) -> int:
         _campaign(campaign, options)
         return 0
     request = request_for(options, options.study)
-    view = make_view(opt.error_console())
-    made = plan.make(request, view.say)
     if options.dry_run:
         from tuner.show.dry_run import show
 
-        show(made, opt.console(), probed=options.probe)
+        show(plan.make(request, make_view(opt.error_console()).say), opt.console(), probed=options.probe)
         return 0
-    result = launch.launch(made, view)
-    _stop_if_left(result)
-    from tuner.show.status.summary import show_end
-
-    show_end(made, result, opt.console())
+    run_and_show(request, options)
     return 0
+
+
+def run_and_show(request: Request, options: argparse.Namespace) -> None:
+    """Runs a study and shows what it found."""
+    from tuner.run import launch, plan
+    from tuner.show.live import make_view
+    from tuner.show.notify import NotifyingView, notifying
+    from tuner.show.status import summary
+
+    shown, name = make_view(opt.error_console()), request.study_file.name
+    with notifying(options.notify, name, shown.say) as notifier:
+        view = NotifyingView(shown, notifier, name)
+        made = plan.make(request, view.say)
+        result = launch.launch(made, view)
+        view.tell_end(result)
+        if options.json:
+            opt.write_json(summary.end_of(made, result))
+        _stop_if_left(result)
+    if not options.json:
+        summary.show_end(made, result, opt.console())
 
 
 def _stop_if_left(result: Result) -> None:
@@ -134,12 +154,13 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
     from tuner.base.errors import InputError
     from tuner.campaign.campaign import Campaign
     from tuner.show.live import make_view
+    from tuner.show.notify import notifying
 
     if options.fresh or options.trials:
         raise InputError(
             f"'study {options.study}' takes neither --fresh nor --trials: give them to the studies one by one"
         )
-    console = opt.console()
+    console = opt.error_console() if options.json else opt.console()
 
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
@@ -157,7 +178,27 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
 
         show_campaign(campaign, console, say, probed=options.probe)
     else:
-        campaign.run()
+        name = file.path.stem
+        with opt.only_json(options.json), notifying(options.notify, name, say) as notifier:
+            if campaign.run():
+                notifier.send(name, "the campaign is done")
+        if options.json:
+            names = [campaign.study(step).name for step in file.steps if step.study]
+            opt.write_json(_states(opt.storage_url(options), names))
+
+
+def _states(url: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Where the studies stand that were begun."""
+    from tuner.show.status import summary
+    from tuner.storage.access import open_records, storage_errors
+    from tuner.storage.stored import load_study
+
+    with storage_errors(url):
+        records = open_records(url)
+        begun = {study.study_name for study in records.get_all_studies()}
+        return [
+            summary.state_of(records, load_study(records, name)).to_dict() for name in names if name in begun
+        ]
 
 
 def _hypotheses(options: argparse.Namespace) -> None:
@@ -168,7 +209,7 @@ def _hypotheses(options: argparse.Namespace) -> None:
     from tuner.show.live import make_view
     from tuner.storage.access import open_records, storage_errors
 
-    console, url = opt.console(), opt.storage_url(options)
+    console, url = opt.error_console() if options.json else opt.console(), opt.storage_url(options)
     with storage_errors(url):
         records = open_records(url)
         fetched(records, (), options.results)
@@ -181,6 +222,8 @@ def _hypotheses(options: argparse.Namespace) -> None:
         )
     if not found:
         console.print("no study here states a hypothesis", markup=False)
+        if options.json:
+            opt.write_json([])
         return
     for prepared in found:
         if prepared.pairs is not None or options.dry_run:
@@ -199,7 +242,10 @@ def _hypotheses(options: argparse.Namespace) -> None:
         result = launch.launch(made, view)
         _stop_if_left(result)
         console.print(f"{request.study_file.name}: {result.reason}", markup=False)
-    if not options.dry_run and any(prepared.file is not None for prepared in found):
+    if options.json:
+        with storage_errors(url):
+            opt.write_json(claims.verdicts_of(open_records(url), options.results))
+    elif not options.dry_run and any(prepared.file is not None for prepared in found):
         with storage_errors(url):
             claims.show_verdicts(open_records(url), options.results, console)
 

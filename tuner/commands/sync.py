@@ -16,10 +16,13 @@ def add(subparsers: opt.Subparsers) -> None:
         example="python -m tuner sync loss_weighting",
     )
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
+    opt.add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
     from rich.progress import Progress
 
     from tuner.base.errors import WorkFailed
@@ -32,10 +35,13 @@ def run(options: argparse.Namespace) -> None:
             options.studies,
             progress=lambda count, total: progress.update(task, completed=count, total=total),
         )
-    opt.console().print(
-        f"{done.uploaded} uploaded, {done.rebuilt} of them rebuilt from their run folders, "
-        f"{done.before} were uploaded before",
-        markup=False,
-    )
+    if options.json:
+        opt.write_json(asdict(done))
+    else:
+        opt.console().print(
+            f"{done.uploaded} uploaded, {done.rebuilt} of them rebuilt from their run folders, "
+            f"{done.before} were uploaded before",
+            markup=False,
+        )
     if done.failed:
         raise WorkFailed(f"the server did not accept {len(done.failed)} runs; see {done.log}")

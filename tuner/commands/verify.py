@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
 from tuner.commands import options as opt
@@ -32,7 +30,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="data set (default: the only one in data/)")
     parser.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
     parser.add_argument("--fresh", action="store_true", help="retrain again, even if already verified")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -66,6 +64,6 @@ def run(options: argparse.Namespace) -> None:
     )
     found = verify.verify(request, make_view(opt.error_console()), top=options.top, seeds=options.seeds)
     if options.json:
-        sys.stdout.write(json.dumps(found.to_dict(), indent=1) + "\n")
+        opt.write_json(found.to_dict())
     else:
         show_verified(found, opt.console())

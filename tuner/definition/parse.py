@@ -35,6 +35,7 @@ TUNER_KEYS = (
         "expectation",
         "objective",
         "workload",
+        "folder",
         "resources",
         "weights",
         "seed",
@@ -43,6 +44,8 @@ TUNER_KEYS = (
         "run",
         "sampler",
         "pruner",
+        "patience",
+        "stop",
         "max_epochs",
         "seeds",
         "base",
@@ -56,7 +59,8 @@ SAMPLERS = ("tpe", "random", "grid", "gp", "cmaes", "nsgaii", "qmc", "auto")
 RUNS = ("first", "last", "mean")
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<prefix>[kKMGT])(?P<binary>i)?)?B?")
 _OF_METHOD = {"bayes": "tpe", "random": "random", "grid": "grid", "custom": "tpe"}
-_PRUNER_KEYS = tuple(f.name for f in dataclasses.fields(PrunerSettings) if f.name != "kind")
+_NO_PRUNER_KEYS = ("kind", "patience")
+_PRUNER_KEYS = tuple(f.name for f in dataclasses.fields(PrunerSettings) if f.name not in _NO_PRUNER_KEYS)
 
 
 def parse_study(path: Path) -> StudyFile:
@@ -98,13 +102,17 @@ def parse_study(path: Path) -> StudyFile:
         metric=objectives[0],
         space=space,
         sampler=_sampler(own, method, space, objectives, run_cap, scheduler.sampler),
-        pruner=_pruner(top, own, max_epochs, scheduler),
+        pruner=dataclasses.replace(
+            _pruner(top, own, max_epochs, scheduler), patience=own.integer("patience", least=1)
+        ),
+        no_gain=_no_gain(own),
         objectives=objectives,
         raw=top.plain(),
         run_cap=run_cap,
         early_terminate=top.section("early_terminate").plain() if "early_terminate" in top else None,
         program=program,
         command=command,
+        folder=own.text("folder"),
         objective=function,
         constraints=_constraints(own),
         front=tuple(_metric(section) for section in own.sections("front")),
@@ -202,6 +210,15 @@ def _seconds(own: Section, key: str, default: Any) -> Any:
     return found
 
 
+def _no_gain(own: Section) -> int | None:
+    """`stop: {no_gain: 20}`."""
+    if "stop" not in own:
+        return None
+    section = own.section("stop")
+    section.only(("no_gain",), "key")
+    return section.integer("no_gain", least=1)
+
+
 def _weights(own: Section) -> tuple[str, ...] | None:
     patterns = own.list("weights")
     if not all(isinstance(p, str) and p and not p.startswith("/") and ".." not in p for p in patterns):
@@ -247,7 +264,7 @@ def _objectives(top: Section, own: Section, method: str) -> tuple[Metric, ...]:
         return (metric, *several[1:])
     if several:
         return several
-    if method == "bayes" or "early_terminate" in top or "pruner" in own:
+    if method == "bayes" or "early_terminate" in top or {"pruner", "patience", "stop"} & set(own):
         top.fail("metric", "missing; expected the metric to optimise, {name: …, goal: minimize or maximize}")
     return (Metric("loss", "minimize", declared=False),)
 

@@ -28,6 +28,7 @@ class PrunerSettings:
         startup_trials: finished trials before the median rule starts.
         warmup: epochs before which the median rule prunes nothing.
         min_iter, max_iter, s, strict: settings of W&B's early_terminate.
+        patience: a trial is also pruned after this many epochs without a better value; None: never.
     """
 
     kind: str = "none"
@@ -42,6 +43,7 @@ class PrunerSettings:
     strict: bool = True
     brackets: int | None = None
     recent: int | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -75,6 +77,11 @@ class PrunerSettings:
 
     def describe(self) -> str:
         """The rule as text, for `--dry-run`."""
+        if self.patience is None:
+            return self._described()
+        return f"{self._described()}; also after {self.patience} epochs without a better value"
+
+    def _described(self) -> str:
         lately = f", of all and of the latest {self.recent}" if self.recent else ""
         match self.kind:
             case "hyperband":

@@ -80,7 +80,9 @@ class StudyFile:
         objectives: the metrics that Optuna optimises, `metric` first. Several only if the file lists several.
         front: metrics such as `parameters` or `ms_per_window`. The report draws a Pareto front of them and
             the objective. Optuna does not optimise them, so pruning still works.
+        no_gain: the study stops after this many finished trials without a better best trial; None: never.
         program, command: an external script, as in W&B.
+        folder: where the script runs, relative to the study file; None: where the program is found.
         objective: a Python function, `package.module:function` or `file.py:function`.
         function: the function (or workload class) itself, pickled, where it was given in Python.
         workload: a class that runs the trials, `package.module:Class`, or the name of an installed one.
@@ -112,9 +114,11 @@ class StudyFile:
     objectives: tuple[Metric, ...]
     raw: Mapping[str, Any]
     run_cap: int | None = None
+    no_gain: int | None = None
     early_terminate: Mapping[str, Any] | None = None
     program: str | None = None
     command: tuple[str, ...] | None = None
+    folder: str | None = None
     objective: str | None = None
     constraints: tuple[Constraint, ...] = ()
     front: tuple[Metric, ...] = ()

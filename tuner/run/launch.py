@@ -23,6 +23,8 @@ from tuner.run.supervisor import Supervisor
 from tuner.search import stopping
 from tuner.storage import allocate, optuna_private, study_store
 from tuner.storage.access import open_records, storage_errors
+from tuner.storage.allocate import Stop
+from tuner.storage.outage import is_unreachable
 from tuner.storage.records import Records
 from tuner.tracking.tracker import open_tracker
 from tuner.workloads.workload import Say
@@ -33,7 +35,12 @@ PROGRAM = "program"  # study attribute: what its trials ran when it was begun, w
 
 @dataclass(frozen=True)
 class Result:
-    """How a study was left: `fine` is False after an error, `interrupted` when the user stopped it."""
+    """How a study was left.
+
+    Attributes:
+        fine: False after an error. interrupted: the user stopped it here.
+        stopped: somebody stopped it with `gcode-tuner stop` or `pause`.
+    """
 
     reason: str
     fine: bool
@@ -41,19 +48,22 @@ class Result:
     finished: int
     total: int | None
     timed_out: bool = False
+    stopped: bool = False
 
     def check(self, name: str) -> None:
-        """Returns when the study is done; else raises KeyboardInterrupt, TimeIsUp or WorkFailed."""
+        """Returns when the study is done; else raises KeyboardInterrupt, LeftEarly or WorkFailed."""
         if self.interrupted:
             raise KeyboardInterrupt
         if not self.fine:
             raise WorkFailed(f"{name}: {self.reason}")
         if self.timed_out:
-            raise TimeIsUp(f"time is up in {name}; the same command goes on")
+            raise LeftEarly(f"time is up in {name}; the same command goes on")
+        if self.stopped:
+            raise LeftEarly(f"{name} was {self.reason}; the same command goes on")
 
 
-class TimeIsUp(Exception):
-    """A study was left unfinished because its time was up."""
+class LeftEarly(Exception):
+    """A study was left unfinished: its time was up, or somebody stopped it."""
 
 
 def run(request: Request, view: View) -> Result:
@@ -74,22 +84,8 @@ def launch(plan: Plan, view: View) -> Result:
         StorageFailed: the storage cannot be used.
     """
     request, file = plan.request, plan.file
-    records = open_records(request.url, create=True)
+    records, study, total = register(plan, view.say)
     with storage_errors(request.url):
-        if request.fresh:
-            kept = study_store.set_aside(records, file.name, request.results)
-            if kept:
-                view.say(f"the study so far is kept as '{kept}'")
-        study, total = study_store.open_study(
-            records,
-            file,
-            plan.origin,
-            trials=request.trials,
-            default=plan.default,
-            results=request.results,
-            say=view.say,
-        )
-        _note_program(study, plan, view)
         done = _done(records, study, file, total)
         if done:
             view.say(f"study {file.name} is done: {done}")
@@ -99,7 +95,35 @@ def launch(plan: Plan, view: View) -> Result:
         result = _supervise(plan, order, view, records, study)
         if result.fine and not result.interrupted and _done(records, study, file, total):
             conclude(study, plan, view.say)
+            return replace(result, stopped=False)
         return result
+
+
+def register(plan: Plan, say: Say) -> tuple[Records, optuna.Study, int | None]:
+    """The study in the storage, made if it is not there, and how many finished trials it wants.
+
+    Raises:
+        InputError: the study was begun with other settings.
+        StorageFailed: the storage cannot be used.
+    """
+    request, file = plan.request, plan.file
+    records = open_records(request.url, create=True)
+    with storage_errors(request.url):
+        if request.fresh:
+            kept = study_store.set_aside(records, file.name, request.results)
+            if kept:
+                say(f"the study so far is kept as '{kept}'")
+        study, total = study_store.open_study(
+            records,
+            file,
+            plan.origin,
+            trials=request.trials,
+            default=plan.default,
+            results=request.results,
+            say=say,
+        )
+        _note_program(study, plan, say)
+    return records, study, total
 
 
 def order_of(plan: Plan, study: optuna.Study, total: int | None, say: Say) -> Order:
@@ -127,6 +151,7 @@ def order_of(plan: Plan, study: optuna.Study, total: int | None, say: Say) -> Or
         study_file=file,
         results=request.results,
         total=total,
+        count=request.count,
         seed=request.seed,
         tracker=tracker,
         pruner=plan.pruner,
@@ -165,6 +190,7 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
         on_tick=lambda: view.tick(supervisor.agents),
         timeout=request.timeout,
         give_up=lambda number, reason: _give_up(records, study, order.study_file, number, reason),
+        stop_asked=lambda: _stop_asked(records, study),
     )
     try:
         reason = supervisor.run()
@@ -175,7 +201,8 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
         executor.close()
         order.tracker.close()
         view.end()
-    left = Result(reason, supervisor.fine, supervisor.interrupted, 0, total, supervisor.timed_out)
+    stopped = _stop_asked(records, study) is not None
+    left = Result(reason, supervisor.fine, supervisor.interrupted, 0, total, supervisor.timed_out, stopped)
     return _checked(left, records, study)
 
 
@@ -202,15 +229,25 @@ def conclude(study: optuna.Study, plan: Plan, say: Say) -> None:
         study.set_user_attr(CONCLUDED, state)
 
 
-def _note_program(study: optuna.Study, plan: Plan, view: View) -> None:
+def _note_program(study: optuna.Study, plan: Plan, say: Say) -> None:
     """Says when the program is another than the one that the study was begun with; the study goes on."""
     now = "" if plan.inputs.binding else plan.inputs.in_words()
     before = study.user_attrs.get(PROGRAM)
     if now and before and before != now:
         name = plan.inputs.name
-        view.say(f"{name} has changed since the study was begun: its earlier trials ran the old one")
+        say(f"{name} has changed since the study was begun: its earlier trials ran the old one")
     if now and before != now:
         study.set_user_attr(PROGRAM, now)
+
+
+def _stop_asked(records: Records, study: optuna.Study) -> Stop | None:
+    """What was asked for in another terminal; None also while the storage does not answer."""
+    try:
+        return allocate.stop_asked(records.get_study_user_attrs(optuna_private.study_id(study)))
+    except Exception as error:
+        if not is_unreachable(error):
+            raise
+        return None
 
 
 def _store_rest(order: Order, store: run_store.StoreLocation, study: optuna.Study, view: View) -> None:

@@ -23,6 +23,7 @@ class Request:
         agents: None: what the executor says; on this machine one a GPU that trials use, else one a core.
         data: what the trials read (a data set's folder, a bundle); None: the only one there is.
         overrides: values of the configuration that hold whatever the study says.
+        count: trials that each agent runs before it leaves; None: until the study is done.
         base: values beneath the study's, in place of those that its file names.
         min_free: bytes that must be free on the disk before a trial starts.
         executor: where the agents run.
@@ -35,6 +36,7 @@ class Request:
     results: Path
     trials: int | None = None
     agents: int | None = None
+    count: int | None = None
     timeout: float | None = None
     data: Path | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)

@@ -21,9 +21,11 @@ from tuner.base.errors import TrialTooLong
 from tuner.run.agent.order import Order
 from tuner.run.events import AgentState, Event
 from tuner.run.executors.protocol import Executor
+from tuner.storage.allocate import Stop
 
 POLL_SECONDS = 0.2
 END_SECONDS = 15.0  # that an agent has, beside the grace time, to end its script and say so
+LOOK_SECONDS = 1.0  # between looks whether somebody stops the study in another terminal
 MAX_DEATHS = 5  # of agents for each agent there may be, with no trial ended between: the next would die, too
 
 
@@ -38,6 +40,7 @@ class Supervisor:
         timeout: seconds after which the agents are asked to stop; None never.
         give_up: told the number of a trial that has failed, and why: its agent is about to be ended, as it
             has not ended the trial itself.
+        stop_asked: called about once a second; what somebody asked for in another terminal.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Supervisor:
         on_tick: Callable[[], None] = lambda: None,
         timeout: float | None = None,
         give_up: Callable[[int, str], None] = lambda number, reason: None,
+        stop_asked: Callable[[], Stop | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._order = order
@@ -59,6 +63,8 @@ class Supervisor:
         self._on_tick = on_tick
         self._give_up = give_up
         self._clock = clock
+        self._stop_asked = stop_asked
+        self._look_at = clock()
         self._deadline = None if timeout is None else clock() + timeout
         self._deaths = 0  # since a trial ended
         self._interrupts = 0
@@ -107,6 +113,7 @@ class Supervisor:
             self._deadline = None
             self.timed_out = True
             self._stop("time is up")
+        self._look_for_stop()
         if self._interrupts and self._asked == 0:
             self._stop("stopped by you")
         if self._asked == 1 and (self._interrupts > 1 or self._clock() > self._asked_at + self._patience):
@@ -192,6 +199,18 @@ class Supervisor:
 
     def _interrupt(self) -> None:
         self._interrupts += 1
+
+    def _look_for_stop(self) -> None:
+        """Does what `gcode-tuner stop` asked for, in whichever terminal."""
+        if self._asked == 2 or self._clock() < self._look_at:
+            return
+        self._look_at = self._clock() + LOOK_SECONDS
+        asked = self._stop_asked()
+        if asked is None:
+            return
+        self._stop(str(asked))
+        if asked.now:
+            self._kill()
 
     def _stop(self, reason: str) -> None:
         """Asks every agent to finish its epoch, put its trial back and leave; after a time ends it."""

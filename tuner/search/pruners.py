@@ -37,6 +37,11 @@ class Pruner(Protocol):
 
 def make(settings: PrunerSettings, study_name: str) -> Pruner:
     """The rule that `settings` describe; `study_name` decides Hyperband's brackets."""
+    rule = _by_kind(settings, study_name)
+    return rule if settings.patience is None else Patience(rule, settings.patience)
+
+
+def _by_kind(settings: PrunerSettings, study_name: str) -> Pruner:
     match settings.kind:
         case "hyperband":
             return Rungs(settings, study_name, bracketed=True)
@@ -282,6 +287,54 @@ class _AtBands:
         self._count += 1
         while len(self.values) < len(self._bands) and self._bands[len(self.values)] == self._count:
             self.values.append(value)
+
+
+class Patience:
+    """Stops a trial that has stopped improving, whatever other trials do; besides another rule.
+
+    The epochs that count are those since the trial's best value.
+    """
+
+    def __init__(self, rule: Pruner, patience: int) -> None:
+        self.rule = rule
+        self.patience = patience
+        self._own = Summaries(lambda number: _Progress())
+
+    def should_prune(self, study: optuna.Study, trial: optuna.trial.BaseTrial | FrozenTrial) -> bool:
+        return self.rule.should_prune(study, trial) or self._stalled(study, trial) >= self.patience
+
+    def explain(self, study: optuna.Study, trial: optuna.trial.BaseTrial | FrozenTrial) -> str:
+        if self.rule.should_prune(study, trial) or self._stalled(study, trial) < self.patience:
+            return self.rule.explain(study, trial)
+        own = self._own.of(_frozen(study, trial))
+        value, epoch = own.best(_sign(study))
+        best = f" (best: {value:.4g} at epoch {epoch})" if epoch else ""
+        return f"epoch {own.last}: no better value for {self.patience} epochs{best}"
+
+    def _stalled(self, study: optuna.Study, trial: Any) -> int:
+        """Epochs since the best value."""
+        own = self._own.after_report(_frozen(study, trial))
+        return own.last - own.best(_sign(study))[1]
+
+
+class _Progress:
+    """A trial's lowest and highest value, and the epochs at which it first had them."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.lowest = (math.inf, 0)
+        self.highest = (-math.inf, 0)
+
+    def add(self, step: int, value: float) -> None:
+        self.last = step
+        if value < self.lowest[0]:
+            self.lowest = (value, step)
+        if value > self.highest[0]:
+            self.highest = (value, step)
+
+    def best(self, sign: float) -> tuple[float, int]:
+        """The best value for `sign` 1 (smaller is better) or -1, and its epoch; 0: there was none."""
+        return self.lowest if sign > 0 else self.highest
 
 
 def _frozen(study: optuna.Study, trial: Any) -> FrozenTrial:

@@ -1,4 +1,4 @@
-"""Reasons for a study to stop before its last trial: its target is reached, or everything fails."""
+"""Reasons for a study to stop before its last trial: target reached, no gain any more, only failures."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import TrialTooLong
 from tuner.definition.study_file import StudyFile
+from tuner.search import ranking
 from tuner.storage import optuna_private
-from tuner.storage.allocate import STOPPED, TARGET
+from tuner.storage.allocate import NO_GAIN, STOPPED, TARGET
 from tuner.storage.records import Records
 
 SAME_FAILURES = 3  # the same error this often in a row: the next would be the same again
@@ -22,7 +23,7 @@ ANY_FAILURES = 20  # different errors this often in a row
 def check(study: optuna.Study, records: Records, study_file: StudyFile) -> str | None:
     """Stops the study when there is a reason to; returns it."""
     trials = study.get_trials(deepcopy=False)
-    reason = _target(trials, study_file) or failures(trials)
+    reason = _target(trials, study_file) or failures(trials) or no_gain(trials, study_file)
     if reason:
         records.set_study_user_attr(optuna_private.study_id(study), STOPPED, reason)
     return reason
@@ -34,6 +35,20 @@ def _target(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
         if trial.state is TrialState.COMPLETE and trial.values and metric.reached(trial.values[0]):
             return f"{TARGET}: trial {trial.number} has {metric.name} {trial.values[0]:g}"
     return None
+
+
+def no_gain(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
+    """Why further trials are not expected to gain: none of the latest `stop: {no_gain: N}` did."""
+    wanted, best = study_file.no_gain, ranking.ranked(trials, study_file)[:1]
+    if wanted is None or not best:
+        return None
+    finished = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    finished.sort(key=lambda trial: trial.datetime_complete or datetime.min)
+    since = len(finished) - 1 - [t.number for t in finished].index(best[0].number)
+    if since < wanted:
+        return None
+    reached = f"{study_file.metric.name} {best[0].values[0]:.4g}"
+    return f"{NO_GAIN}: none of the latest {since} trials beat trial {best[0].number} ({reached})"
 
 
 def failures(trials: Sequence[FrozenTrial]) -> str | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -94,6 +96,12 @@ def show_pairs_cost(plan: Plan, console: Console) -> None:
         f"epochs with {agents} agents: about {duration(seconds)}",
         markup=False,
     )
+
+
+def verdicts_of(records: Records, results: Path) -> list[dict[str, Any]]:
+    """The findings that rest on pairs run for them, for `--json`."""
+    material = materials.load(records, (), results, made=datetime.now())
+    return [asdict(finding) for finding in verdicts.findings(material) if finding.pairs_run]
 
 
 def show_verdicts(records: Records, results: Path, console: Console) -> None:

@@ -120,6 +120,8 @@ def _heading(plan: Plan, console: Console) -> None:
         markup=False,
     )
     console.print(f"pruner: {plan.pruner.describe()}", markup=False)
+    if plan.file.no_gain is not None:
+        console.print(f"stops: after {plan.file.no_gain} finished trials without a better one", markup=False)
     if plan.inputs.name:
         console.print(f"reads: {plan.inputs.in_words()}", markup=False)
     if file.base.winner_of:

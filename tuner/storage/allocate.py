@@ -20,7 +20,9 @@ from tuner.storage.records import Records
 MAX_RETRIES = 2  # of a configuration whose agent died; after a third death it is not queued again
 STOPPED = "stopped"  # study attribute: why no further trial may start
 CHANGES = "changes"  # study attribute: how often the study was changed since it was begun
+ASKED = "stop_asked"  # study attribute: a `Stop` that somebody asked for; the next start clears it
 TARGET = "target reached"  # such a reason starts with this; it still holds when the study is resumed
+NO_GAIN = "no gain"  # as TARGET; a changed study file clears it
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,27 @@ class Done:
 
     reason: str
     fine: bool = True
+
+
+@dataclass(frozen=True)
+class Stop:
+    """What `gcode-tuner stop` and `pause` ask whoever runs a study to do: to leave it.
+
+    Attributes:
+        verb: stop or pause. now: running trials are ended at once, not after their epoch.
+    """
+
+    verb: str
+    now: bool = False
+
+    def __str__(self) -> str:
+        return f"{'paused' if self.verb == 'pause' else 'stopped'} by gcode-tuner {self.verb}"
+
+
+def stop_asked(attrs: Mapping[str, Any]) -> Stop | None:
+    """What was asked for, from a study's attributes."""
+    asked = attrs.get(ASKED)
+    return Stop(str(asked.get("verb")), bool(asked.get("now"))) if isinstance(asked, Mapping) else None
 
 
 @dataclass(frozen=True)
@@ -86,7 +109,10 @@ class Allocator:
                 return Done(reason, fine=False)
             stopped = attrs.get(STOPPED)
             if stopped:
-                return Done(str(stopped), fine=str(stopped).startswith(TARGET))
+                return Done(str(stopped), fine=str(stopped).startswith((TARGET, NO_GAIN)))
+            asked = stop_asked(attrs)
+            if asked:
+                return Done(str(asked))
             counts = self._records.queue.counts(self._study_id)
             if self._grid is not None:
                 return self._next_point(self._grid, counts)

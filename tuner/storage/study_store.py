@@ -17,7 +17,7 @@ from tuner.base.errors import InputError
 from tuner.definition.loading import FOLDER, from_plain
 from tuner.definition.study_file import StudyFile
 from tuner.storage import changes, optuna_private
-from tuner.storage.allocate import CHANGES, STOPPED, TARGET, Allocator
+from tuner.storage.allocate import ASKED, CHANGES, NO_GAIN, STOPPED, TARGET, Allocator, Stop
 from tuner.storage.changes import Change, Settings
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.records import Records
@@ -108,12 +108,16 @@ def open_study(
         total = _total(study_file, stored, trials, before)
         if stored.get(TOTAL) != total:
             study.set_user_attr(TOTAL, total)
+        changed = before is not None
         if stored.get(DIGEST) != study_file.digest():
+            changed = True
             study.set_user_attr(FILE, dict(study_file.raw))
             study.set_user_attr(DIGEST, study_file.digest())
         stopped = str(stored.get(STOPPED) or "")
-        if stopped and not stopped.startswith(TARGET):
+        if stopped and not (stopped.startswith(TARGET) or (stopped.startswith(NO_GAIN) and not changed)):
             study.set_user_attr(STOPPED, None)  # the user starts it again in spite of the failures
+        if stored.get(ASKED):
+            study.set_user_attr(ASKED, None)  # or after it was stopped from another terminal
     return study, total
 
 
@@ -265,8 +269,13 @@ def _total(
 
 
 def _comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two study files to be compared. Files made before 0.2 name no workload: the name alone is no change."""
+    """Two study files to be compared. Files made before 0.2 name no workload: the name alone is no change.
+
+    When a study stops may be changed as well: its trials are the same.
+    """
     files = [{**file, "tuner": dict(file.get("tuner") or {})} for file in (before, after)]
+    for file in files:
+        file["tuner"].pop("stop", None)
     if "workload" not in files[0]["tuner"]:
         for file in files:
             for key in ("workload", "on"):
@@ -326,7 +335,18 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
     return f"{name}@{mark}"
 
 
+def ask_to_stop(records: Records, study_id: int, stop: Stop) -> int:
+    """Asks whoever runs the study to leave it; returns how many of its trials run at the moment."""
+    records.set_study_user_attr(study_id, ASKED, {"verb": stop.verb, "now": stop.now})
+    return _running(records, study_id)
+
+
 def _someone_is_there(records: Records, study_id: int) -> bool:
+    return _running(records, study_id) > 0
+
+
+def _running(records: Records, study_id: int) -> int:
+    """How many trials run whose process is not known to be gone."""
     observer = Observer()
     leases = [(trial_id, lease) for trial_id, _, lease in records.queue.running(study_id) if lease]
-    return any(observer.gone(trial_id, lease) is None for trial_id, lease in leases)
+    return sum(observer.gone(trial_id, lease) is None for trial_id, lease in leases)

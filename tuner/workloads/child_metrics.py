@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeGuard
 Counts = Literal["first", "last", "mean"]  # which of several W&B runs of a trial
 Value = float | int | str | bool
 CHUNK = 1 << 20  # bytes of output read at once
+SUMMARIES = ("first", "last", "min", "max", "mean")  # of W&B's define_metric
 LONGEST_LINE = 1 << 20  # a longer line (a progress bar without ends of line) is no JSON of metrics
 SAFE_DIGITS = 18  # of a whole number that fits into 64 bits
 DEEPEST = 16  # levels of nested values
@@ -71,6 +72,7 @@ class History:
         self.summary: dict[str, Value] = {}
         self.values: list[float] = []  # the objective's, one an iteration
         self.complete: list[Row] = []  # rows not taken yet
+        self.defined = Defined()
         self._open: dict[str, Row] = {}
         self._next_step: dict[str, int] = {}
 
@@ -85,6 +87,7 @@ class History:
         self._next_step[run] = now
         row = self._open.setdefault(run, Row(now))
         values = flatten(data)
+        values |= self.defined.after(values)
         row.data.update(values)
         self.summary.update(values)
         new = self._count(row)
@@ -155,6 +158,37 @@ class History:
     def _close(self, run: str) -> None:
         if row := self._open.pop(run, None):
             self.complete.append(row)
+
+
+class Defined:
+    """Summaries that a script defines: `define_metric("loss", summary="min")` makes a `loss.min`."""
+
+    def __init__(self) -> None:
+        self._patterns: list[tuple[str, tuple[str, ...]]] = []
+        self._seen: dict[str, list[float]] = {}  # by name: first, last, lowest, highest, sum, count
+
+    def define(self, name: str, summary: str) -> None:
+        """`name` may end in `*`; `summary` is a list in a text, such as "min,last"."""
+        kinds = tuple(kind for kind in summary.replace(" ", "").split(",") if kind in SUMMARIES)
+        self._patterns.append((name, kinds))
+
+    def after(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The summaries of what was logged just now."""
+        found: dict[str, Value] = {}
+        for name, value in values.items():
+            kinds = {kind for pattern, of in self._patterns if _fits(name, pattern) for kind in of}
+            if not kinds or not is_finite(value):
+                continue
+            first, _, low, high, total, count = self._seen.get(name, [value, value, value, value, 0.0, 0])
+            seen = [first, value, min(low, value), max(high, value), total + value, count + 1]
+            self._seen[name] = seen
+            by_kind = dict(zip(SUMMARIES, [*seen[:4], seen[4] / seen[5]], strict=True))
+            found |= {f"{name}.{kind}": by_kind[kind] for kind in sorted(kinds)}
+        return found
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
 @dataclass
@@ -248,13 +282,26 @@ class Stream:
             self._problem(event["message"])
         elif kind == "init":
             self._begin(event)
+        elif kind == "returned":
+            return self._returned(event["data"])
         elif run := self.runs.get(event["run"]):
             if kind == "summary":
                 run.history.summary.update(flatten(event["data"]))
+            elif kind == "define":
+                run.history.defined.define(event["name"], event["summary"])
             elif kind == "log":
-                new = self._log(run.history, run.key, event["data"], event["step"], event["commit"])
+                steps = run.key + event.get("stream", "")  # TensorBoard counts its own
+                new = self._log(run.history, steps, event["data"], event["step"], event["commit"])
                 return new and run is self.counted
         return False
+
+    def _returned(self, value: Any) -> bool:
+        """What the function of `wandb.agent` returned is the objective where the script did not log it."""
+        history = self.history
+        data = value if isinstance(value, Mapping) else {history.objective: value}
+        if history.objective in history.summary or not is_finite(flatten(data).get(history.objective)):
+            return False
+        return history.log("", data, None, None)
 
     def _log(
         self,

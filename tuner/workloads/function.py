@@ -10,13 +10,14 @@ The function takes the configuration and, where it names them, more:
 | `checkpoint` | a folder from which an interrupted trial goes on; the same as `report.checkpoint` |
 
 It returns a dictionary of metrics, or a number, which is the study's metric. The attribute `defaults` of the
-function, a dictionary, is the configuration that a study tries first.
+function, a dictionary, is the configuration that a study tries first. It may call `wandb.init()`.
 
 The function is only imported in processes of its own, where the folder of the study file and the current one
 come first on `sys.path`: its imports find what lies beside it, whatever this project's modules are called.
 
 The tuner tracks its trials. A `wandb.init()` in the function makes a further run, which is offline and in the
-study's W&B folder; an explicit `mode=` in that call is the function's own affair.
+study's W&B folder, with the trial's values in `wandb.config`; an explicit `mode=` in that call is the
+function's own affair.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import yaml
 
 from tuner.base.errors import InputError, Pruned
 from tuner.base.files import read_json, write_json
@@ -75,8 +78,11 @@ class FunctionWorkload(Workload):
         if self.wandb != "off":
             folder.mkdir(parents=True, exist_ok=True)  # where there is none, W&B takes another
         variables = {"WANDB_MODE": MODES[self.wandb], "WANDB_RUN_GROUP": self.file.name, **places(folder)}
-        with _in_environment(variables, without=INHERITED):
-            metric = self.file.metric.name
+        metric = self.file.metric.name
+        with (
+            _sweep_parameters(config) as parameters,
+            _in_environment({**variables, **parameters}, without=INHERITED),
+        ):
             return call(
                 self.function, config, report, run_folder=run_folder, checkpoint=checkpoint, metric=metric
             )
@@ -143,6 +149,21 @@ class FunctionReport:
         self.last.update(found)
         self._folder.log(epoch, found)
         self._report(epoch, found)
+
+
+@contextlib.contextmanager
+def _sweep_parameters(config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """The variable through which a `wandb.init()` in the function finds the values for `wandb.config`."""
+    with TemporaryDirectory() as scratch:
+        file = Path(scratch) / "parameters.yaml"
+        # PyYAML, with which W&B reads it: to it the 1e-05 of YAML 1.2 is a text
+        file.write_text(yaml.safe_dump({name: {"value": value} for name, value in config.items()}))
+        try:
+            yield {"WANDB_SWEEP_PARAM_PATH": str(file)}
+        finally:
+            client = sys.modules.get("wandb")
+            if client is not None and hasattr(client, "teardown"):
+                client.teardown()  # else the next trial would have this one's values
 
 
 @contextlib.contextmanager

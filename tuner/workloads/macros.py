@@ -21,6 +21,7 @@ macro that nobody knows becomes nothing. Arguments go to the program as a list, 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -73,6 +74,13 @@ def as_json(config: Mapping[str, Any]) -> str:
 def uses(command: Sequence[Any] | None, macro: str) -> bool:
     """Whether the command has `${macro}`, for example `uses(command, "program")`."""
     return f"${{{macro}}}" in [str(part) for part in command or DEFAULT_COMMAND]
+
+
+def module_in(command: Sequence[Any] | None, program: str | None) -> str | None:
+    """The module that `python -m …` in the command runs; None: it runs none."""
+    parts = [str(part) for part in command or ()]
+    behind = dict(itertools.pairwise(parts)).get("-m")
+    return program if behind == "${program}" else behind
 
 
 def variables(command: Sequence[Any] | None) -> frozenset[str]:

@@ -63,8 +63,13 @@ class ScriptWorkload(Workload):
         Raises:
             InputError: the program is neither in the file's folder nor in the current one.
         """
-        folder = working_folder(self.file.path, self.file.program, self.file.command)
-        words = [self.file.program, *(str(part) for part in self.file.command or ())]
+        folder = folder_of(self.file)
+        module = macros.module_in(self.file.command, self.file.program)
+        words = [
+            self.file.program,
+            module and f"{module.replace('.', '/')}.py",
+            *(str(part) for part in self.file.command or ()),
+        ]
         return next((folder / word for word in words if word and (folder / word).is_file()), None)
 
 
@@ -87,7 +92,7 @@ def script_of(
         study=study_file.name,
         program=study_file.program,
         command=tuple(study_file.command) if study_file.command else None,
-        folder=working_folder(study_file.path, study_file.program, study_file.command),
+        folder=folder_of(study_file),
         metric=study_file.metric.name,
         goal=study_file.metric.goal,
         required=study_file.metric.declared,
@@ -99,12 +104,29 @@ def script_of(
     )
 
 
+def folder_of(file: StudyFile) -> Path:
+    """Where the script of a study runs.
+
+    Raises:
+        InputError: the folder, or the program, is not there.
+    """
+    if file.folder is None:
+        return working_folder(file.path, file.program, file.command)
+    folder = (Path(file.path).resolve().parent / file.folder).resolve()
+    if not folder.is_dir():
+        raise InputError(f"{file.path}: 'tuner.folder': {folder} is not there")
+    return folder
+
+
 def working_folder(path: Path | None, program: str | None, command: Any) -> Path:
     """Where the script runs: the study file's folder, or the current one where only that has the program.
 
     `wandb agent` runs it in the current folder; a sweep file found deep in a repository often counts on that.
     """
     beside = Path(path).resolve().parent if path else Path.cwd()
+    module = macros.module_in(command, program)
+    if module is not None and (_has_module(Path.cwd(), module) or module == program):
+        return beside if _has_module(beside, module) else Path.cwd()
     if not macros.uses(command, "program"):
         files = [str(part) for part in command or () if str(part).endswith((".py", ".sh"))]
         here = any((Path.cwd() / file).is_file() for file in files)
@@ -115,3 +137,9 @@ def working_folder(path: Path | None, program: str | None, command: Any) -> Path
         if (folder / program).is_file():
             return folder
     raise InputError(f"{path}: program '{program}' is neither in {beside} nor in {Path.cwd()}")
+
+
+def _has_module(folder: Path, name: str) -> bool:
+    """Whether Python, started in `folder`, finds there what `-m name` runs."""
+    place = folder / name.replace(".", "/")
+    return place.is_dir() or place.with_suffix(".py").is_file()

@@ -110,8 +110,11 @@ class Agent:
     def run(self) -> Done:
         """Runs trials until none is left or it is asked to stop; returns why."""
         self._link.send(event="ready", owner=asdict(self._station.owner))
+        count, ended = self._order.count, 0
         try:
             while not self._link.stopping():
+                if count is not None and ended >= count:
+                    return Done(f"{count} trial{'s'[: count != 1]} run, as asked")
                 found = self._station.next()
                 if isinstance(found, Done):
                     return found
@@ -119,12 +122,13 @@ class Agent:
                     self._link.send(event="idle")
                     self._link.wait(IDLE_SECONDS)
                     continue
-                self._run(Trial(self._station.study, optuna_private.trial_id(found)))
+                ended += self._run(Trial(self._station.study, optuna_private.trial_id(found)))
             return Done("asked to stop")
         finally:
             self._order.tracker.close()
 
-    def _run(self, trial: Trial) -> None:
+    def _run(self, trial: Trial) -> bool:
+        """Runs a trial; whether it ended here, well or not."""
         self._link.send(event="start", number=trial.number)
         self._heartbeat.watch(optuna_private.trial_id(trial))
         try:
@@ -135,6 +139,7 @@ class Agent:
             event="end", number=ended.number, outcome=ended.outcome, value=ended.value, message=ended.message
         )
         self._station.tidy_up(ended)
+        return ended.outcome in ("complete", "pruned", "failed")
 
 
 def _redirect_output(log: Path) -> None:

@@ -39,6 +39,7 @@ class Order:
 
     Attributes:
         total: finished trials wanted, None without end.
+        count: trials that the agent runs before it leaves; None: until none is left.
         inputs: what the trials read; a host that lacks it fetches it by its digest.
         known_start: the first trial is a configuration that is known to be good.
         length: epochs of a whole trial.
@@ -59,6 +60,7 @@ class Order:
     base: Mapping[str, Any]
     overrides: Mapping[str, Any]
     inputs: Inputs = field(default_factory=Inputs)
+    count: int | None = None
     known_start: bool = False
     length: int | None = None
     min_free: int = 200 * 2**20

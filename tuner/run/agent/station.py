@@ -119,7 +119,8 @@ class Station:
             self.records.patience.insist(lambda: self._tidy_up(ended))
 
     def _tidy_up(self, ended: Ended) -> None:
-        if ended.outcome == "failed" or self.order.study_file.metric.target is not None:
+        file = self.order.study_file
+        if ended.outcome == "failed" or file.metric.target is not None or file.no_gain is not None:
             stopping.check(self.study, self.records, self.order.study_file)
         if ended.outcome == "complete":
             weights.tidy(

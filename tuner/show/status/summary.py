@@ -256,6 +256,18 @@ def best_table(ranks: Sequence[Rank], study_file: StudyFile, *, width: int = 100
     return table
 
 
+def end_of(plan: Plan, result: Result) -> dict[str, Any]:
+    """How a study was left and what it found, for `--json`."""
+    request, file = plan.request, plan.file
+    with storage_errors(request.url):
+        records = open_records(request.url)
+        study = load_study(records, file.name)
+        ranks = best_trials(study, file, request.results, top=3)
+        state = state_of(records, study)
+    left = {name: getattr(result, name) for name in ("reason", "fine", "interrupted", "timed_out", "stopped")}
+    return {**state.to_dict(), **left, "best": [rank.to_dict(file.metric.name) for rank in ranks]}
+
+
 def show_end(plan: Plan, result: Result, console: Console) -> None:
     """Prints the result of a finished study and the next command."""
     request, file = plan.request, plan.file

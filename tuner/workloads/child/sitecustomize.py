@@ -119,8 +119,52 @@ def patch_run(module: Any, events: Events) -> None:
         return result
 
     module.Run.log = log
+    patch_metric(module, events)
     if MODE == "online":
         mark_uploaded(module, events)
+
+
+def patch_metric(module: Any, events: Events) -> None:
+    """`define_metric("loss", summary="min")` gives the run's summary a `loss.min`."""
+    original = module.Run._define_metric
+
+    @guarded_by(events)
+    def tell(
+        run: Any, name: str, step: Any = None, sync: Any = None, hidden: Any = None, summary: Any = None
+    ) -> None:
+        if summary:
+            events.write("define", run=run_key(run), name=name, summary=summary)
+
+    @functools.wraps(original)
+    def define(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        tell(self, *args[:5], **{key: value for key, value in kwargs.items() if key in ("name", "summary")})
+        return result
+
+    module.Run._define_metric = define
+
+
+def patch_tensorboard(module: Any, events: Events) -> None:
+    """Scalars for TensorBoard are metrics in a run with `sync_tensorboard`: W&B reads them from its files."""
+    original = module.SummaryWriter.add_scalar
+
+    @guarded_by(events)
+    def tell(tag: str, value: Any, step: Any = None) -> None:
+        client = sys.modules.get("wandb")
+        run = getattr(client, "run", None)
+        if run is not None and getattr(client, "patched", {}).get("tensorboard"):
+            data = plain({tag: value, "global_step": step})
+            events.write("log", run=run_key(run), stream="/tensorboard", data=data, step=step, commit=None)
+
+    @functools.wraps(original)
+    def add_scalar(
+        self: Any, tag: str, scalar_value: Any, global_step: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        result = original(self, tag, scalar_value, global_step, *args, **kwargs)
+        tell(tag, scalar_value, global_step)
+        return result
+
+    module.SummaryWriter.add_scalar = add_scalar
 
 
 def mark_uploaded(module: Any, events: Events) -> Any:
@@ -402,12 +446,28 @@ def end_in_order(run: Any, events: Events) -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
+def patch_by(name: str) -> Callable[[Any, Any], None]:
+    """A change that stands in `tuner_sweeps`, which only some scripts need."""
+
+    def patch(module: Any, events: Events) -> None:
+        import tuner_sweeps  # type: ignore[import-not-found]  # it lies beside this file
+
+        tell = guarded(events, lambda value: events.write("returned", data=plain(value)))
+        tuner_sweeps.change(name, module, tell)
+
+    return patch
+
+
 PATCHES = {
+    "wandb.sdk.wandb_sweep": patch_by("sweep"),
+    "wandb.wandb_agent": patch_by("agent"),
     "wandb.sdk.wandb_run": patch_run,
     "wandb.sdk.wandb_summary": patch_summary,
     "wandb.sdk.wandb_init": patch_init,
     "wandb.sdk.wandb_login": patch_login,
     "wandb.sdk.interface.interface": patch_record,
+    "tensorboardX.writer": patch_tensorboard,
+    "torch.utils.tensorboard.writer": patch_tensorboard,
 }
 
 

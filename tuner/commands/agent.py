@@ -1,0 +1,62 @@
+"""`agent`: one agent that joins a study, as `wandb agent` does."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tuner.commands import options as opt
+
+DESCRIPTION = """\
+Runs trials of a study that was made by 'sweep' or 'study', one at a time, until the study is done. Several
+may run, in other terminals or on other machines."""
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "agent",
+        summary="run one agent of a study",
+        description=DESCRIPTION,
+        example="python -m tuner agent digits-sgd --count 5",
+    )
+    parser.add_argument("study", metavar="NAME", help="a study in the storage")
+    parser.add_argument(
+        "--count",
+        type=opt.positive,
+        metavar="N",
+        help="leave after N trials of its own, failed ones included",
+    )
+    parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="leave after this long")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="what trials read (default: as before)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
+    parser.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
+    opt.add_notify(parser)
+    opt.add_json(parser)
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from tuner.commands.study import run_and_show
+    from tuner.run.request import Request
+    from tuner.storage.access import open_records, storage_errors
+    from tuner.storage.stored import load_study, stored_file
+
+    url = opt.storage_url(options)
+    with storage_errors(url):
+        records = open_records(url)
+        file = stored_file(load_study(records, opt.study_name(options.study)))
+        records.queue.close()
+    request = Request(
+        file,
+        url,
+        options.results,
+        agents=1,
+        count=options.count,
+        timeout=options.timeout,
+        data=options.data,
+        seed=options.seed,
+        wandb=options.wandb,
+    )
+    run_and_show(request, options)

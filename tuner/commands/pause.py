@@ -1,0 +1,10 @@
+"""`pause`: as `stop`, and says how to go on."""
+
+from __future__ import annotations
+
+from tuner.commands import options as opt
+from tuner.commands.stop import add_verb
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    add_verb(subparsers, "pause", summary="as stop, and say how to go on")

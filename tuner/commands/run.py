@@ -1,0 +1,81 @@
+"""`run`: a script that makes its own sweeps."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.commands import options as opt
+
+if TYPE_CHECKING:
+    from tuner.definition.study_file import StudyFile
+    from tuner.run.launch import Result
+
+DESCRIPTION = """\
+Runs a script that calls `wandb.sweep(config)` and `wandb.agent(id, function, count)`, as it is and without a
+server. Each sweep becomes a study, and each trial runs the script again up to its agent. Started again, its
+studies go on where they were. Options stand before the script; what follows it is the script's own."""
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "run",
+        summary="run a script that makes its own sweeps (wandb.sweep, wandb.agent)",
+        description=DESCRIPTION,
+        example="python -m tuner run --agents 2 examples/wandb_in_script/train.py",
+    )
+    parser.add_argument("-m", dest="module", action="store_true", help="SCRIPT is a module, as of python -m")
+    parser.add_argument("script", metavar="SCRIPT.py")
+    parser.add_argument("arguments", metavar="ARGS", nargs=argparse.REMAINDER, help="the script's own")
+    parser.add_argument(
+        "--agents", type=opt.positive, metavar="N", help="trials at a time, at most (default: one a core)"
+    )
+    parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop a study after this long")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
+    opt.add_notify(parser)
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from tuner.base.errors import WorkFailed
+    from tuner.run import driven_script
+    from tuner.run.request import Request
+    from tuner.run.script_sweeps import Program, ScriptSweeps
+    from tuner.show.live import make_view
+    from tuner.show.notify import NotifyingView, notifying
+
+    results, url = options.results.resolve(), opt.storage_url(options)
+
+    def run_study(file: StudyFile, wanted: int | None) -> Result:
+        from tuner.run import launch, plan
+        from tuner.show.status.summary import show_end
+
+        request = Request(
+            file,
+            url,
+            results,
+            trials=wanted,
+            agents=options.agents,
+            timeout=options.timeout,
+            seed=options.seed,
+        )
+        shown = make_view(opt.error_console())
+        with notifying(options.notify, file.name, shown.say) as notifier:
+            view = NotifyingView(shown, notifier, file.name)
+            made = plan.make(request, view.say)
+            result = launch.launch(made, view)
+            view.tell_end(result)
+            if not result.fine:
+                notifier.send(file.name, f"failed: {result.reason}")
+        show_end(made, result, opt.console())
+        return result
+
+    program = Program(options.script, tuple(options.arguments), Path.cwd(), module=options.module)
+    sweeps = ScriptSweeps(program, results, url=url, run=run_study)
+    status = driven_script.drive(program, sweeps.answer, results)
+    if sweeps.failed:
+        raise WorkFailed("; ".join(sweeps.failed))
+    return status if status >= 0 else 128 - status

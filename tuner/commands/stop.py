@@ -1,0 +1,62 @@
+"""`stop` and `pause`: end the agents of a study, in whichever terminal they run."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from typing import Literal
+
+from tuner.commands import options as opt
+
+DESCRIPTION = """\
+Ends the agents of a study, in any terminal and on any machine: they finish their epoch, put their trials back
+into the queue and leave. The study is kept, and 'agent' or 'study' go on with it."""
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    add_verb(subparsers, "stop", summary="end the agents of a study, wherever they run")
+
+
+def add_verb(subparsers: opt.Subparsers, verb: Literal["stop", "pause"], *, summary: str) -> None:
+    """The subcommand `stop` or `pause`."""
+    parser = opt.subcommand(
+        subparsers,
+        verb,
+        summary=summary,
+        description=DESCRIPTION,
+        example=f"python -m tuner {verb} loss_weighting",
+    )
+    parser.add_argument("study", metavar="NAME", help="a study in the storage")
+    parser.add_argument(
+        "--now", action="store_true", help="end running trials at once; they are put back and start anew"
+    )
+    opt.add_json(parser)
+    opt.add_storage(parser)
+    parser.set_defaults(run=run, verb=verb)
+
+
+def run(options: argparse.Namespace) -> None:
+    from tuner.storage import optuna_private, study_store
+    from tuner.storage.access import open_records, storage_errors
+    from tuner.storage.allocate import Stop
+    from tuner.storage.stored import load_study
+
+    url = opt.storage_url(options)
+    with storage_errors(url):
+        records = open_records(url)
+        study = load_study(records, opt.study_name(options.study))
+        asked = Stop(options.verb, options.now)
+        running = study_store.ask_to_stop(records, optuna_private.study_id(study), asked)
+    go_on = shlex.join(["gcode-tuner", "agent", study.study_name, *opt.places(options)])
+    if options.json:
+        opt.write_json({"study": study.study_name, "running": running, "now": options.now, "go_on": go_on})
+        return
+    console = opt.console()
+    if not running:
+        console.print(f"{study.study_name}: no trial of it runs; agents that wait will leave", markup=False)
+    else:
+        trials = "1 trial runs: it ends" if running == 1 else f"{running} trials run: they end"
+        when = "at once" if options.now else "after this epoch"
+        console.print(f"{study.study_name}: {trials} {when}", markup=False)
+    if options.verb == "pause":
+        console.print(f"go on: {go_on}", markup=False, soft_wrap=True)

@@ -1,0 +1,65 @@
+"""`sweep`: makes the study of a file and says how to run it, as `wandb sweep` does."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from tuner.commands import options as opt
+
+DESCRIPTION = """\
+Makes a study and prints the command that runs it, for agents in other terminals or on other machines.
+No trial is run. 'study FILE' does both at once."""
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "sweep",
+        summary="make a study and print the command that runs it",
+        description=DESCRIPTION,
+        example="python -m tuner sweep examples/wandb_sklearn/sweep.yaml",
+    )
+    parser.add_argument("study", metavar="NAME|FILE.yaml", help="a sweep file, or a shipped study")
+    parser.add_argument("--trials", type=opt.positive, metavar="N", help="finished trials wanted in all")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="what trials read (default: the only data set)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="fix a value of the configuration"
+    )
+    parser.add_argument("--fresh", action="store_true", help="begin anew; the old study is kept aside")
+    opt.add_json(parser)
+    opt.add_artifacts(parser)
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from tuner.definition.loading import load_study_file
+    from tuner.run import launch, plan
+    from tuner.run.request import Request
+    from tuner.show.live import make_view
+
+    request = Request(
+        load_study_file(options.study),
+        opt.storage_url(options),
+        options.results,
+        trials=options.trials,
+        data=options.data,
+        overrides=opt.settings(options.set),
+        fresh=options.fresh,
+        artifacts=options.artifacts,
+    )
+    view = make_view(opt.error_console())
+    made = plan.make(request, view.say)
+    records, study, total = launch.register(made, view.say)
+    records.queue.close()
+    command = shlex.join(["gcode-tuner", "agent", study.study_name, *opt.places(options)])
+    if options.json:
+        opt.write_json({"study": study.study_name, "wanted": total, "command": command})
+        return
+    wanted = "until it is stopped" if total is None else f"{total} trials"
+    view.say(f"study {study.study_name} is made: {wanted}. Run it with as many agents as you like:")
+    opt.console().print(command, markup=False, soft_wrap=True)
