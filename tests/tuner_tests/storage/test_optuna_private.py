@@ -46,6 +46,12 @@ def test_a_study_has_an_id_in_every_form(study: Study, database: RDBStorage) -> 
     assert [optuna_private.study_id(form) for form in (study, summary, frozen)] == [expected] * 3
 
 
+def test_a_study_says_which_storage_it_is_read_from(study: Study, database: RDBStorage) -> None:
+    cached = optuna_private.storage_of(study)
+    assert cached.get_study_id_from_name("s") == database.get_study_id_from_name("s")
+    assert optuna_private.storage_of(optuna.create_study(storage=cached)) is cached
+
+
 def test_a_trial_has_an_id_in_every_form(study: Study, database: RDBStorage) -> None:
     trial = study.ask()
     (frozen,) = study.trials
