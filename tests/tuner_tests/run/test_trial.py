@@ -17,6 +17,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.run.agent.trial import Ended, TrialRunner
 from tuner.search import pruners, stopping
 from tuner.storage import study_store
+from tuner.storage.outage import StorageUnreachable
 from tuner.storage.records import Records
 from tuner.tracking.tracker import open_tracker
 from tuner.workloads.registry import workload_of
@@ -117,6 +118,24 @@ def test_a_trial_that_is_asked_to_stop_goes_back_into_the_queue(run_one: RunOne,
     ended, trial = run_one(stopping=lambda: True)
     assert (ended.outcome, trial.state) == ("put back", TrialState.WAITING)
     assert not (tmp_path / "results" / "runs" / "small" / "0").exists()
+
+
+def test_a_trial_that_begins_while_the_storage_is_away_waits_for_it(
+    run_one: RunOne, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Exception | None] = [StorageUnreachable("away"), None]
+    draw = optuna.samplers.RandomSampler.sample_independent
+
+    def sample_independent(*arguments: Any) -> Any:
+        error = answers.pop(0) if answers else None
+        if error is not None:
+            raise error
+        return draw(*arguments)
+
+    monkeypatch.setattr(optuna.samplers.RandomSampler, "sample_independent", sample_independent)
+    ended, kept = run_one()
+    assert (ended.outcome, answers) == ("complete", [])
+    assert set(kept.params) == set(kept.distributions) != set()
 
 
 def test_a_trial_that_was_given_away_is_dropped_with_a_line(run_one: RunOne) -> None:

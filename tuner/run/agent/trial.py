@@ -25,7 +25,7 @@ from tuner.search.pruners import Pruner
 from tuner.storage import optuna_private
 from tuner.storage.access import storage_errors
 from tuner.storage.buffered import GivenAway
-from tuner.storage.outage import is_storage_error
+from tuner.storage.outage import is_storage_error, is_unreachable
 from tuner.storage.queue import CHECKPOINT
 from tuner.storage.records import Records
 from tuner.tracking.tracker import RunTracker, Tracker
@@ -134,7 +134,12 @@ class TrialRunner:
         Raises:
             InputError: `requires` leaves no configuration.
         """
-        config = self._configuration(trial)
+        try:
+            config = self._configuration(trial)
+        except Exception as error:
+            if not is_unreachable(error):
+                raise
+            config = self.records.patience.insist(lambda: self._configuration(trial))
         attributes = self.records.get_trial(optuna_private.trial_id(trial)).user_attrs
         checkpoint = self.checkpoints.open(attributes[CHECKPOINT])
         run = self.tracker.start(trial.number, config, f"{self.study.study_name}-{trial.number}")
