@@ -26,7 +26,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,6 +34,7 @@ from typing import Any
 
 import yaml
 
+from tuner.base.environment import in_environment
 from tuner.base.errors import InputError, Pruned
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
@@ -81,7 +82,7 @@ class FunctionWorkload(Workload):
         metric = self.file.metric.name
         with (
             _sweep_parameters(config) as parameters,
-            _in_environment({**variables, **parameters}, without=INHERITED),
+            in_environment({**variables, **parameters}, without=INHERITED),
         ):
             return call(
                 self.function, config, report, run_folder=run_folder, checkpoint=checkpoint, metric=metric
@@ -164,23 +165,6 @@ def _sweep_parameters(config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             client = sys.modules.get("wandb")
             if client is not None and hasattr(client, "teardown"):
                 client.teardown()  # else the next trial would have this one's values
-
-
-@contextlib.contextmanager
-def _in_environment(variables: Mapping[str, str], *, without: Collection[str]) -> Iterator[None]:
-    """Sets variables of this process and puts them back."""
-    before = {name: os.environ.get(name) for name in (*variables, *without)}
-    for name in without:
-        os.environ.pop(name, None)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def look_at(name: str, *, folder: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tuner.base.environment import in_environment
 from tuner.run.agent import agent
 from tuner.run.agent.order import Order
 from tuner.run.executors import gpus as gpu
@@ -118,7 +119,7 @@ class LocalExecutor:
         )
         threads = threads_in_environment(self._threads, overrule=self._overrule)
         lease, self._lease = self._lease, None
-        with threads, _in_environment(self._visible(lease)), _sigint_held(), clean_main():
+        with threads, in_environment(self._visible(lease)), _sigint_held(), clean_main():
             process.start()
         theirs.close()
         worker = LocalWorker(process, ours, lambda: self._give_back(lease))
@@ -176,22 +177,7 @@ def threads_in_environment(
     threads: int, *, overrule: bool = False
 ) -> contextlib.AbstractContextManager[None]:
     """Threads of a process, in the variables that libraries read when loaded; set ones may stay."""
-    return _in_environment({n: str(threads) for n in _THREADS if overrule or n not in os.environ})
-
-
-@contextlib.contextmanager
-def _in_environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Sets variables of this process, which those started meanwhile inherit, and puts them back."""
-    before = {name: os.environ.get(name) for name in values}
-    try:
-        os.environ.update(values)
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    return in_environment({n: str(threads) for n in _THREADS if overrule or n not in os.environ})
 
 
 def suited(total: int | None, gpus: Sequence[str] = (), *, cpus: int | None = None) -> int:
