@@ -45,6 +45,10 @@ class Decoding(Workload):
         fixed = {"bundle": str(folder), "identity": digest}
         return Inputs("bundle", digest, folder, fixed=fixed, renews=True)
 
+    def begun_inputs(self, overrides: Mapping[str, Any]) -> Path | None:
+        folder = Path(str(overrides.get("bundle", "")))
+        return folder if overrides.get("bundle") and folder.is_dir() else None
+
     def defaults(self) -> Mapping[str, Any]:
         return {TEMPERATURES: neutral()} if self.of_temperatures else {"method": "greedy"}
 

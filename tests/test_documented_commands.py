@@ -50,7 +50,7 @@ SHORT = {
 }
 # what a command must have said, where its exit status alone says little
 SAYS = {
-    "tuner study hypotheses": "3 matched pairs run for it in the study hypotheses",
+    "tuner study hypotheses": "pairs of runs of the study hypotheses",
     "tuner verify": "winner's curse",
     "inference decode": "G",
 }

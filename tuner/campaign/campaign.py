@@ -19,7 +19,8 @@ import optuna
 from tuner.artifacts.run_store import StoreLocation
 from tuner.base.errors import WorkFailed
 from tuner.campaign.confirm import confirm
-from tuner.definition.campaign_file import CampaignFile, Step
+from tuner.claims.hypotheses import Settling
+from tuner.definition.campaign_file import HYPOTHESES, CampaignFile, Step
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
@@ -67,6 +68,9 @@ class Campaign:
                 position = f"{number}/{len(self.file.steps)}"
                 if step.study is None:
                     self._command(step, position)
+                elif step.study == HYPOTHESES:
+                    self.say(f"{position} {step.why or 'claims of the studies that are still open'}")
+                    self._claims(step, begun, deadline)
                 else:
                     file = self.study(step)
                     self.say(f"{position} {file.name}: {step.why or file.purpose}")
@@ -76,6 +80,11 @@ class Campaign:
             return False
         self.say("the campaign is done")
         return True
+
+    @property
+    def trained(self) -> list[Step]:
+        """The steps with studies that share the campaign's data."""
+        return [s for s in self.file.steps if s.study and s.study != HYPOTHESES and not s.data]
 
     def study(self, step: Step) -> StudyFile:
         """The study file of a step: a file next to the campaign file, or a shipped study."""
@@ -97,7 +106,7 @@ class Campaign:
         Later studies then use the same `--set`, data and artefact store. Studies with their own inputs
         (`data` in the step) are ignored here.
         """
-        shared = [self.study(step) for step in self.file.steps if step.study and not step.data]
+        shared = [self.study(step) for step in self.trained]
         if not shared:
             return {}
         url = self.request_for(shared[0]).url
@@ -116,6 +125,24 @@ class Campaign:
         launch.run(replace(request, timeout=_left(deadline)), self.make_view()).check(request.study_file.name)
         if not workload_of(request.study_file).deterministic:
             confirm(replace(request, timeout=_left(deadline)), self.make_view(), self.say)
+
+    def _claims(self, step: Step, begun: Mapping[str, Any], deadline: float | None) -> None:
+        """Decides the open claims of the campaign's studies, within the budget of the step."""
+        file = self.study(self.trained[0]) if self.trained else None
+        if file is None:
+            return
+        asked = self.request(self.trained[0], file, begun)
+        limits = [limit for limit in (step.budget, _left(deadline)) if limit is not None]
+        Settling(
+            asked.url,
+            self.results,
+            request_for=lambda paired: replace(self.request_for(paired), artifacts=asked.artifacts),
+            make_view=self.make_view,
+            say=self.say,
+            chosen=asked.data,
+            overrides=asked.overrides,
+            budget=min(limits, default=None),
+        ).run()
 
     def _command(self, step: Step, position: str) -> None:
         """Prints and runs a command, unless what it creates already exists.
@@ -141,7 +168,7 @@ class Campaign:
 
     def _expanded(self, words: Sequence[str]) -> list[str]:
         """Replaces macros in words. If a word is only a macro, several words or none can replace it."""
-        trained = [self.study(step).name for step in self.file.steps if step.study and not step.data]
+        trained = [self.study(step).name for step in self.trained]
         known = {"results": [str(self.results)], "studies": trained, **self.macros}
         found: list[str] = []
         for word in words:

@@ -1,14 +1,15 @@
-"""`study hypotheses`: plans matched pairs for the undecided claims of finished studies.
+"""`study hypotheses`: decides the open claims of finished studies with rounds of paired runs.
 
-The pairs run as an ordinary study. It can be resumed, runs on any number of agents and machines, and ends
-when all points have run. Its pairs do not change once it has started. `--fresh` makes new pairs with new
-seeds for claims that are still undecided. The earlier pairs still count.
+Each round is an ordinary study (`tuner/claims/rounds.py`). It can be resumed and runs on any number of agents
+and machines. After each round all claims are judged. Decided claims leave, the others go on. As the intervals
+hold however often one looks, it does not matter when one stops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,37 +17,158 @@ from typing import Any
 import optuna
 
 from tuner.base.errors import InputError
+from tuner.base.words import duration
 from tuner.claims import material as materials
+from tuner.claims import rounds, verdicts
 from tuner.claims.material import Material, is_paired
-from tuner.claims.pairs import Pairs, pairs_for
+from tuner.claims.rounds import Round
+from tuner.claims.verdicts import Finding
 from tuner.definition.study_file import StudyFile
+from tuner.run import launch
+from tuner.run.events import View
+from tuner.run.request import Request
 from tuner.storage import optuna_private
+from tuner.storage.access import open_records, storage_errors
 from tuner.storage.allocate import finished
 from tuner.storage.records import Records
 from tuner.storage.stored import load_study, stored_file
 from tuner.storage.study_store import ORIGIN
+from tuner.workloads.registry import workload_if_known
+
+LEAST_SECONDS = 5.0  # with less time left no round is begun
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study of matched pairs, ready to run.
+    """A round that is ready to run.
 
     Attributes:
         file: the study file; None if no claim needs pairs, or no pairs are possible.
-        pairs: how the pairs were made; None if an earlier study of pairs is resumed.
-        data: name of the data set that the studies ran on.
+        planned: how the round was made; None if one that was begun is resumed.
+        data: the data set or other inputs that the studies ran on; None: the only ones there are.
+        done: finished runs of a round that was begun.
     """
 
     file: StudyFile | None
-    pairs: Pairs | None
-    data: str
+    planned: Round | None
+    data: Path | None
     done: int = 0
+
+
+@dataclass(frozen=True)
+class Settling:
+    """How the open claims are to be decided.
+
+    Attributes:
+        request_for: makes the request for a round.
+        chosen: the data set; None: the one that the studies ran on.
+        overrides: values for every run (`--set`).
+        fresh: leave a round that was begun, and start with new seeds.
+        budget: seconds for all rounds of this call; None: until every claim is decided or given up.
+        most: runs of this call, at most.
+    """
+
+    url: str = field(repr=False)
+    results: Path
+    request_for: Callable[[StudyFile], Request]
+    make_view: Callable[[], View]
+    say: Callable[[str], None]
+    chosen: Path | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    fresh: bool = False
+    budget: float | None = None
+    most: int | None = None
+
+    def run(self) -> list[Finding]:
+        """Runs rounds until no claim is open that pairs can decide, or the budget is used up.
+
+        Returns:
+            the findings on all claims of studies.
+
+        Raises:
+            InputError: there is no study, or the studies ran on several data sets and none was chosen.
+            KeyboardInterrupt: the user stopped it. The same command continues.
+            WorkFailed: a round failed.
+        """
+        started, runs, fresh = time.monotonic(), 0, self.fresh
+        before = self._findings()
+        first = True
+        while True:
+            found = [one for one in self.prepare(fresh=fresh) if one.file is not None]
+            if first:
+                self._say_left_out(fresh=fresh)
+            fresh, first = False, False
+            for prepared in found:
+                left = None if self.budget is None else self.budget - (time.monotonic() - started)
+                more = None if self.most is None else self.most - runs
+                if (left is not None and left < LEAST_SECONDS) or more == 0:
+                    self.say(f"{self._spent(runs, started)}; the same command goes on")
+                    return self._findings()
+                done, ended = self._round(prepared, left, more)
+                runs += done
+                before = self._tell(before)
+                if not ended or done == 0:
+                    self.say(f"{self._spent(runs, started)}; the same command goes on")
+                    return self._findings()
+            if not found:
+                return self._findings()
+
+    def prepare(self, *, fresh: bool) -> list[Prepared]:
+        """The rounds to run now: unfinished ones, or else the next ones."""
+        with storage_errors(self.url):
+            records = open_records(self.url)
+            return prepare(records, self.results, chosen=self.chosen, overrides=self.overrides, fresh=fresh)
+
+    def request(self, prepared: Prepared) -> Request:
+        """The request for a round."""
+        assert prepared.file is not None
+        return replace(self.request_for(prepared.file), data=prepared.data, trials=None, fresh=False)
+
+    def _round(self, prepared: Prepared, left: float | None, more: int | None) -> tuple[int, bool]:
+        """Runs a round. Returns the number of its new runs, and False if it was left early."""
+        assert prepared.file is not None
+        total = None if more is None else prepared.done + more
+        if prepared.planned is not None:
+            self.say(in_words(prepared.planned))
+        request = replace(self.request(prepared), timeout=left, trials=total)
+        result = launch.run(request, self.make_view())
+        if result.interrupted:
+            raise KeyboardInterrupt
+        if not result.fine:
+            result.check(prepared.file.name)
+        ran = max(0, result.finished - prepared.done)
+        capped = total is not None and prepared.file.run_cap is not None and total < prepared.file.run_cap
+        return ran, not (result.timed_out or result.stopped or capped)
+
+    def _findings(self) -> list[Finding]:
+        with storage_errors(self.url):
+            material = materials.load(open_records(self.url), (), self.results, made=datetime.now())
+            return [f for f in verdicts.findings(material) if f.study != verdicts.CAMPAIGN]
+
+    def _tell(self, before: Sequence[Finding]) -> list[Finding]:
+        """Prints the claims that were decided since, and returns the new findings."""
+        known = {(f.study, f.claim) for f in before if f.decided}
+        now = self._findings()
+        for finding in now:
+            if finding.decided and (finding.study, finding.claim) not in known:
+                self.say(f"{finding.study}: {finding.claim}: {finding.sentence}")
+        still = sum(not f.decided for f in now)
+        self.say(f"{len(now) - still} of {len(now)} claims are decided, {still} are open")
+        return now
+
+    def _say_left_out(self, *, fresh: bool) -> None:
+        for prepared in self.prepare(fresh=fresh):
+            for study, claim, reason in prepared.planned.left_out if prepared.planned else ():
+                self.say(f"left out: {study}: {claim}: {reason}")
+
+    def _spent(self, runs: int, started: float) -> str:
+        return f"{runs} runs in {duration(time.monotonic() - started)}"
 
 
 def prepare(
     records: Records, results: Path, *, chosen: Path | None, overrides: Mapping[str, Any], fresh: bool
 ) -> list[Prepared]:
-    """Returns the studies of pairs: unfinished ones, or new ones for undecided claims.
+    """Returns rounds that were begun and are not done, or the next ones for open claims.
 
     Args:
         chosen: the data set; None: the one that the studies ran on.
@@ -54,19 +176,49 @@ def prepare(
     Raises:
         InputError: there is no study, or the studies ran on several data sets and `chosen` is None.
     """
-    names = [name for name in optuna.get_all_study_names(records) if is_paired(name) and "@" not in name]
-    if names and not fresh:
-        return [_begun(records, name) for name in sorted(names)]
+    names = [n for n in optuna.get_all_study_names(records) if is_paired(n) and "@" not in n]
+    begun = [] if fresh else [_begun(records, name, chosen) for name in sorted(names)]
+    unfinished = [one for one in begun if one.file is not None]
+    if unfinished:
+        return unfinished
     material = materials.load(records, (), results, made=datetime.now())
     material, name = _of_one_data_set(material, chosen)
-    made = pairs_for(material, overrides=overrides)
-    return [Prepared(pairs.file() if pairs.points else None, pairs, name) for pairs in made]
+    found = []
+    for planned in rounds.next_rounds(material, overrides=overrides):
+        origin = planned.like.attrs.get(ORIGIN) or {}
+        data = planned.like.workload.begun_inputs(origin.get("overrides") or {}) or chosen or _folder(name)
+        found.append(Prepared(planned.file() if planned.points else None, planned, data))
+    return found
 
 
-def _begun(records: Records, name: str) -> Prepared:
+def in_words(planned: Round) -> str:
+    """What a round consists of, in one sentence."""
+    count = len(planned.points) // 2
+    text = f"{planned.name}: {len(planned.points)} runs, {count} pairs that speak for {len(planned.claims)}"
+    text += " claims" if len(planned.claims) > 1 else " claim"
+    if planned.drawn:
+        text += ", each pair at other values"
+    return text + (f"; {planned.notes}" if planned.notes else "")
+
+
+def _begun(records: Records, name: str, chosen: Path | None) -> Prepared:
+    """A round that was begun; without a file if it is done."""
     study = load_study(records, name)
-    done = finished(records.queue.counts(optuna_private.study_id(study)), study.user_attrs)
-    return Prepared(stored_file(study), None, _data_of(study.user_attrs), done)
+    attrs = study.user_attrs
+    file = stored_file(study)
+    counts = records.queue.counts(optuna_private.study_id(study))
+    done = finished(counts, attrs)
+    tried = max(done, len(records.queue.grid_points_taken(optuna_private.study_id(study))))
+    unfinished = tried < len(file.grid()) or counts[optuna.trial.TrialState.RUNNING] > 0
+    origin = attrs.get(ORIGIN) or {}
+    inputs = workload_if_known(file).begun_inputs(origin.get("overrides") or {})
+    data = inputs or chosen or _folder(_data_of(attrs))
+    return Prepared(file if unfinished else None, None, data, done)
+
+
+def _folder(name: str) -> Path | None:
+    folder = Path("data") / name
+    return folder if name and folder.is_dir() else None
 
 
 def _of_one_data_set(material: Material, chosen: Path | None) -> tuple[Material, str]:

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import METRICS, RESULT, read_metrics
-from tuner.definition.campaign_file import CampaignFile
+from tuner.definition.campaign_file import HYPOTHESES, CampaignFile
 from tuner.definition.loading import shipped_campaign
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
@@ -31,7 +31,7 @@ from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
-PAIRED = "hypotheses"  # the study of matched pairs for the claims of other studies
+PAIRED = HYPOTHESES  # the study of pairs of runs for the claims of other studies
 SHOWN_ONLY = "shown only"  # the state of a trial that does not fit since the study was changed
 NOTES = (OUTSIDE, "error", "pruned_because", "why")  # attributes of which the first is a trial's note
 DEFAULT = "default configuration"

@@ -1,14 +1,16 @@
-"""Decides whether the claims of a study are confirmed, refuted or undecided.
+"""Judges the claims of studies: larger, as claimed, smaller, no difference that matters, opposite, or open.
 
-The effect is estimated in one of two ways. A finding says which one was used:
+The effect is estimated in one of three ways. A finding says which one was used:
 
-- *matched pairs*: pairs of trials that differ only in the claim's parameters (and in parameters that exist
-  only on one side). The effect is the mean difference, with a t interval over pairs. Pairs from the study and
-  pairs that the study `hypotheses` ran for the claim count together.
+- *matched pairs* run for the claim by the studies `hypotheses…`: pairs of runs on its opposite sides. Their
+  interval holds however often one looks (`tuner/base/anytime.py`).
+- *matched pairs* of the study itself: trials that differ only in the claim's parameters (and in parameters
+  that exist only on one side). The effect is the mean difference, with a t interval over pairs.
 - *surrogate*: a ridge regression of the metric on the side and all other parameters, with a t interval from a
   bootstrap over trials. This is a model, not an experiment. Effects that it does not include can mislead it.
 
-If neither decides, the claim is undecided, and its finding names the command that would decide it.
+The interval and the difference that matters decide the verdict (`tuner/claims/verdict.py`). The finding of an
+open claim names the command that would decide it.
 """
 
 from __future__ import annotations
@@ -16,19 +18,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.special import stdtrit
 
 from tuner.base.statistics import LEVEL, t_interval
+from tuner.claims import verdict as judgement
 from tuner.claims.encoding import encode
-from tuner.claims.matching import Point, claim_names, matched, pairs_run, searchable
+from tuner.claims.evidence import Evidence
+from tuner.claims.matching import Point, claim_names, matched, searchable
 from tuner.claims.material import PAIRED, Material, Study
+from tuner.claims.noise import matters_of
+from tuner.claims.verdict import Gain, Verdict
 from tuner.definition.campaign_file import Claim
 from tuner.definition.constraints import Hypothesis
-
-Verdict = Literal["confirmed", "refuted", "undecided"]
 
 CAMPAIGN = "campaign"  # the study name in findings about the campaign
 MIN_PAIRS = 3  # with fewer, the interval is too wide to be useful
@@ -45,11 +48,15 @@ class Finding:
 
     Attributes:
         effect: improvement of the metric, in its unit (positive: as claimed). `low`, `high`: its interval.
-        how: matched pairs, surrogate, or none.
+        how: matched pairs, surrogate, retraining, the study's best, or none.
         basis: the data behind the verdict, as text.
         trials: numbers of the trials that were used.
-        pairs_run: number of pairs of the study `hypotheses` that were used.
+        pairs_run: number of pairs of the studies `hypotheses…` that were used.
+        pairs: number of pairs behind the verdict; 0 for a surrogate.
         next_run: the command that would decide the claim; "" if it is decided.
+        gain: the claimed range; None: any improvement.
+        matters: the largest difference that does not matter.
+        sentence: verdict, effect and data as one sentence.
     """
 
     study: str
@@ -64,51 +71,71 @@ class Finding:
     trials: tuple[int, ...] = ()
     next_run: str = ""
     pairs_run: int = 0
+    pairs: int = 0
+    gain: Gain | None = None
+    matters: float = 0.0
+    sentence: str = ""
+
+    @property
+    def decided(self) -> bool:
+        return self.verdict != "open"
+
+    @property
+    def words(self) -> str:
+        """The verdict as it is shown: `no difference that matters`."""
+        return judgement.WORDS[self.verdict]
 
     def interval(self) -> str:
         """`+0.031 [+0.012, +0.050]`, or a dash."""
         if self.effect is None or self.low is None or self.high is None:
             return "–"
-        return f"{self.effect:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+        return " ".join((judgement.signed(self.effect), self.span()))
+
+    def span(self) -> str:
+        """`[+0.012, +0.050]`, or a dash."""
+        if self.low is None or self.high is None:
+            return "–"
+        return f"[{judgement.signed(self.low)}, {judgement.signed(self.high)}]"
 
 
 def findings(material: Material) -> list[Finding]:
     """Findings on all claims of all studies and of the campaign."""
-    found = [
-        judge(study, claim, material.pairs) for study in material.studies for claim in study.file.hypotheses
-    ]
+    evidence = Evidence.of(material)
+    found = [judge(study, claim, evidence) for study in material.studies for claim in study.file.hypotheses]
     return found + campaign_claims(material)
 
 
-def judge(study: Study, hypothesis: Hypothesis, pairs_studies: Sequence[Study] = ()) -> Finding:
-    """Judges a claim by its study's trials and by pairs that were run for it.
-
-    Uses matched pairs if there are enough, otherwise a surrogate.
-    """
+def judge(study: Study, hypothesis: Hypothesis, evidence: Evidence | None = None) -> Finding:
+    """Judges a claim by pairs run for it, else by its study's matched pairs, else by a surrogate."""
+    evidence = evidence or Evidence()
     metric = hypothesis.metric or study.metric
     sign = 1.0 if _more_is_better(metric, study) else -1.0
+    matters = matters_of(hypothesis, evidence.noise(study, metric))
     points = points_of(study, hypothesis, metric)
     complete = [p for p in points if p.trial.complete]
-    pairs = matched(study, hypothesis, complete)
-    run = [gap for paired in pairs_studies for gap in pairs_run(study, hypothesis, metric, paired)]
-    if len(pairs) + len(run) >= MIN_PAIRS:
-        estimate = t_interval([sign * gap for gap in (*(gap for gap, _ in pairs), *run)])
-        used = tuple(sorted({n for _, numbers in pairs for n in numbers}))
-        parts = [f"{len(pairs)} matched pairs of {len(used)} trials"] if pairs else []
-        parts += [f"{len(run)} matched pairs run for it in the study {PAIRED}"] if run else []
-        return _finding(
-            study, hypothesis, metric, "matched pairs", ", ".join(parts), estimate, used, run=len(run)
-        )
+    own = matched(study, hypothesis, complete)
+    run = evidence.effect(study, hypothesis, metric)
+    if run is not None and (run.pairs >= MIN_PAIRS or run.effect.noise == 0):
+        ends = sorted((sign * run.effect.low, sign * run.effect.high))
+        estimate = (sign * run.effect.mean, ends[0], ends[1])
+        return _finding(study, hypothesis, metric, matters, "matched pairs", run.in_words(), estimate, (),
+                        run=run.pairs, pairs=run.pairs)  # fmt: skip
+    if len(own) >= MIN_PAIRS:
+        used = tuple(sorted({n for _, numbers in own for n in numbers}))
+        basis = f"{len(own)} matched pairs of {len(used)} trials"
+        estimate = t_interval([sign * gap for gap, _ in own])
+        return _finding(study, hypothesis, metric, matters, "matched pairs", basis, estimate, used,
+                        pairs=len(own))  # fmt: skip
     used_points = complete if min(_sides(complete)) >= ENOUGH else points
     where, against = _sides(used_points)
     if min(where, against) < MIN_SIDE:
         basis = f"{where} trials as claimed, {against} against: too few on one side"
-        return _finding(study, hypothesis, metric, "none", basis, None, _numbers(used_points))
+        return _finding(study, hypothesis, metric, matters, "none", basis, None, _numbers(used_points))
     estimate = surrogate(study, hypothesis, used_points, sign=sign)
-    basis = f"ridge surrogate on {where} trials as claimed and {against} against"
+    basis = f"a regression on {where} trials as claimed and {against} against (a model, not an experiment)"
     if any(not p.trial.complete for p in used_points):
         basis += ", pruned ones at the epoch they reached"
-    return _finding(study, hypothesis, metric, "surrogate", basis, estimate, _numbers(used_points))
+    return _finding(study, hypothesis, metric, matters, "surrogate", basis, estimate, _numbers(used_points))
 
 
 def points_of(study: Study, hypothesis: Hypothesis, metric: str) -> list[Point]:
@@ -168,19 +195,6 @@ def _solve(design: np.ndarray, y: np.ndarray, penalty: np.ndarray) -> np.ndarray
     return np.linalg.solve(turned @ design + penalty, turned @ y[..., None])[..., 0]
 
 
-def verdict(low: float, high: float, gain: tuple[float, float] | None) -> Verdict:
-    """The verdict for the effect's interval. `gain` is the claimed range (None: above 0).
-
-    Refuted: the interval is outside the range. Confirmed: its lower end is in the range. Otherwise undecided.
-    """
-    least, most = gain if gain is not None else (0.0, math.inf)
-    if high < least or low > most:
-        return "refuted"
-    if low > least or (gain is not None and low >= least):
-        return "confirmed"
-    return "undecided"
-
-
 def _retrained_most(study: Study, metric: str) -> tuple[float, int]:
     """Sort key of studies: the winner's metric, then the number of its retrainings.
 
@@ -210,61 +224,63 @@ def campaign_claims(material: Material) -> list[Finding]:
 
 
 def _campaign_claim(claim: Claim, best: Study) -> Finding:
-    """Judges a claim of the campaign by its best study."""
+    """Judges a claim of the campaign by its best study: as claimed, or smaller than claimed, or open."""
     winner = best.winner
     assert winner is not None
     value = winner.metric(claim.metric) or 0.0
     again = best.retrained(winner.number) if best.metric == claim.metric else []
     basis = f"trial {winner.number} of {best.name}: {value:.4f} on select"
-    trials = (winner.number,)
+    trials, bound = (winner.number,), claim.at_least
+    verdict: Verdict
     if len(again) < 2:
-        decided: Verdict = "refuted" if value < claim.at_least else "undecided"
+        verdict = "smaller" if value < bound else "open"
         basis += ", the best of its study"
-        basis += "" if value >= claim.at_least else ", which is still too low"
-        next_run = "" if decided == "refuted" else _verify(best)
-        return Finding(CAMPAIGN, claim.claim, claim.metric, decided, "the study's best", basis,
-                       trials=trials, next_run=next_run)  # fmt: skip
+        basis += "" if value >= bound else ", which is still too low"
+        said = f"Smaller than claimed: {basis}" if verdict == "smaller" else f"Open: {basis}"
+        next_run = "" if verdict == "smaller" else _verify(best)
+        return Finding(CAMPAIGN, claim.claim, claim.metric, verdict, "the study's best", basis,
+                       trials=trials, next_run=next_run,
+                       sentence=f"{said}; at least {bound:g} was claimed.")  # fmt: skip
     mean, low, high = t_interval(again)
-    bound = claim.at_least
-    decided = "confirmed" if low >= bound else "refuted" if high < bound else "undecided"
+    verdict = "as claimed" if low >= bound else "smaller" if high < bound else "open"
     basis += f"; retrained {len(again)} times: {mean:.4f} [{low:.4f}, {high:.4f}]"
-    next_run = "" if decided != "undecided" else _verify(best)
-    return Finding(CAMPAIGN, claim.claim, claim.metric, decided, "retraining", basis,
-                   mean - bound, low - bound, high - bound, trials, next_run)  # fmt: skip
+    said = {"as claimed": "As claimed", "smaller": "Smaller than claimed"}.get(verdict, "Open")
+    next_run = "" if verdict != "open" else _verify(best)
+    return Finding(CAMPAIGN, claim.claim, claim.metric, verdict, "retraining", basis,
+                   mean - bound, low - bound, high - bound, trials, next_run,
+                   sentence=f"{said}: {basis}; at least {bound:g} was claimed.")  # fmt: skip
 
 
 def _finding(
     study: Study,
     hypothesis: Hypothesis,
     metric: str,
+    matters: float,
     how: str,
     basis: str,
     estimate: tuple[float, float, float] | None,
     trials: tuple[int, ...],
     *,
     run: int = 0,
+    pairs: int = 0,
 ) -> Finding:
     effect, low, high = estimate if estimate is not None else (None, None, None)
-    decided: Verdict = "undecided"
+    gain = hypothesis.gain
+    verdict: Verdict = "open"
     if low is not None and high is not None:
-        decided = verdict(low, high, hypothesis.gain)
-        if hypothesis.gain and decided != "confirmed" and low > 0:
-            basis += "; the direction is as claimed"
-    if hypothesis.gain:
-        basis += f"; claimed {hypothesis.gain[0]:+g} to {hypothesis.gain[1]:+g}"
+        verdict = judgement.decide(low, high, gain=gain, matters=matters)
+    said = judgement.sentence(
+        verdict, effect, low, high, gain=gain, matters=matters, metric=metric, data=basis
+    )
     return Finding(
-        study.name, hypothesis.claim, metric, decided, how, basis, effect, low, high, trials,
-        "" if decided != "undecided" else _decide(study, run=run), run,
+        study.name, hypothesis.claim, metric, verdict, how, basis, effect, low, high, trials,
+        "" if verdict != "open" else _decide(study), run, pairs, gain, matters, said,
     )  # fmt: skip
 
 
-def _decide(study: Study, *, run: int) -> str:
-    """The command that would decide an undecided claim of `study`."""
-    if study.workload.deterministic:
-        return f"python -m tuner study {study.name} --trials {2 * max(20, len(study.finished))}"
-    if not study.done:
-        return f"python -m tuner study {study.name}"
-    return f"python -m tuner study {PAIRED}" + (" --fresh" if run else "")
+def _decide(study: Study) -> str:
+    """The command that would decide an open claim of `study`."""
+    return f"python -m tuner study {PAIRED if study.done else study.name}"
 
 
 def _verify(study: Study) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.commands import options as opt
 
 if TYPE_CHECKING:
+    from tuner.claims.hypotheses import Prepared, Settling
     from tuner.definition.campaign_file import CampaignFile
     from tuner.definition.study_file import StudyFile
     from tuner.run.launch import Result
@@ -20,7 +20,8 @@ DESCRIPTION = """\
 Runs a study until it has its number of finished trials; started again, it goes on where it was. A second
 terminal may join with the same command. Ctrl-C once: agents finish their epoch and put their trials back;
 twice: they are stopped at once. 'all' runs the shipped campaign, a file with `steps` another one.
-'hypotheses' runs matched pairs for the claims that finished studies leave undecided."""
+'hypotheses' runs pairs for the claims that finished studies leave open: first one design for all of them at
+once, then more pairs for those that are still open, each until it is decided."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -57,6 +58,9 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("--trials", type=opt.positive, metavar="N", help="finished trials wanted in all")
     parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop after this long")
     parser.add_argument(
+        "--budget", type=opt.seconds, metavar="15m", help="with 'hypotheses': time for the claims, in all"
+    )
+    parser.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
@@ -90,6 +94,8 @@ def run(options: argparse.Namespace) -> int:
     from tuner.run import plan
     from tuner.show.live import make_view
 
+    if options.budget is not None and options.study != "hypotheses":
+        raise InputError("--budget is for 'study hypotheses'; use --timeout")
     if options.json and options.dry_run:
         raise InputError("--json: a dry run has no result")
     if options.study == "hypotheses":
@@ -183,7 +189,7 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
             if campaign.run():
                 notifier.send(name, "the campaign is done")
         if options.json:
-            names = [campaign.study(step).name for step in file.steps if step.study]
+            names = [campaign.study(step).name for step in file.steps if step.study in file.studies]
             opt.write_json(_states(opt.storage_url(options), names))
 
 
@@ -202,52 +208,73 @@ def _states(url: str, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _hypotheses(options: argparse.Namespace) -> None:
-    from tuner.claims import hypotheses
+    from dataclasses import asdict
+
     from tuner.commands.fetch import fetched
-    from tuner.run import launch, plan
     from tuner.show import claims
-    from tuner.show.live import make_view
     from tuner.storage.access import open_records, storage_errors
 
     console, url = opt.error_console() if options.json else opt.console(), opt.storage_url(options)
     with storage_errors(url):
-        records = open_records(url)
-        fetched(records, (), options.results)
-        found = hypotheses.prepare(
-            records,
-            options.results,
-            chosen=options.data,
-            overrides=opt.settings(options.set),
-            fresh=options.fresh,
-        )
-    if not found:
-        console.print("no study here states a hypothesis", markup=False)
+        fetched(open_records(url), (), options.results)
+    settling = settling_of(options, lambda line: console.print(line, markup=False, soft_wrap=True))
+    prepared = settling.prepare(fresh=options.fresh)
+    if not prepared:
+        console.print("no study here states a hypothesis, or no claim is open", markup=False)
         if options.json:
             opt.write_json([])
         return
+    if options.dry_run:
+        _show_rounds(settling, prepared, options)
+        return
+    with opt.only_json(options.json):
+        found = settling.run()
+    if options.json:
+        opt.write_json([asdict(finding) for finding in found if finding.pairs_run])
+    else:
+        claims.show_verdicts(found, console)
+
+
+def _show_rounds(settling: Settling, found: Sequence[Prepared], options: argparse.Namespace) -> None:
+    """What the next rounds consist of and cost; runs nothing but a probe."""
+    from datetime import datetime
+
+    from tuner.claims import material as materials
+    from tuner.run import plan
+    from tuner.show import claims
+    from tuner.show.live import make_view
+    from tuner.storage.access import open_records, storage_errors
+
+    console = opt.console()
+    with storage_errors(settling.url):
+        material = materials.load(open_records(settling.url), (), options.results, made=datetime.now())
     for prepared in found:
-        if prepared.pairs is not None or options.dry_run:
-            claims.show_plan(prepared, console)
+        claims.show_plan(prepared, console)
+        claims.show_power(material, prepared, console)
         if prepared.file is None:
             continue
-        request = request_for(options, prepared.file)
-        if options.data is None and (Path("data") / prepared.data).is_dir() and prepared.data:
-            request = replace(request, data=Path("data") / prepared.data)
-        view = make_view(opt.error_console())
-        made = plan.make(request, view.say)
-        if options.dry_run:
-            if options.probe or made.workload.quick_probe:
-                claims.show_pairs_cost(made, console)
-            continue
-        result = launch.launch(made, view)
-        _stop_if_left(result)
-        console.print(f"{request.study_file.name}: {result.reason}", markup=False)
-    if options.json:
-        with storage_errors(url):
-            opt.write_json(claims.verdicts_of(open_records(url), options.results))
-    elif not options.dry_run and any(prepared.file is not None for prepared in found):
-        with storage_errors(url):
-            claims.show_verdicts(open_records(url), options.results, console)
+        made = plan.make(settling.request(prepared), make_view(opt.error_console()).say)
+        if options.probe or made.workload.quick_probe:
+            claims.show_pairs_cost(made, console)
+
+
+def settling_of(options: argparse.Namespace, say: Callable[[str], None]) -> Settling:
+    """How the command line asks for open claims to be decided."""
+    from tuner.claims.hypotheses import Settling
+    from tuner.show.live import make_view
+
+    return Settling(
+        opt.storage_url(options),
+        options.results,
+        request_for=lambda file: request_for(options, file),
+        make_view=lambda: make_view(opt.error_console()),
+        say=say,
+        chosen=options.data,
+        overrides=opt.settings(options.set),
+        fresh=options.fresh,
+        budget=options.timeout if options.budget is None else options.budget,
+        most=options.trials,
+    )
 
 
 def request_for(options: argparse.Namespace, study: str | StudyFile) -> Request:

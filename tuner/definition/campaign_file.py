@@ -7,6 +7,8 @@ steps:
     creates: ensembles/best      # in the results folder; the step is done once this exists
   - study: decoding
     data: ${results}/ensembles/best
+  - study: hypotheses            # decides the claims of the studies above that are still open
+    budget: 15m
 claims:
   - {claim: the winner reads 70 % of the tokens, metric: val/overall_acc, at_least: 0.7}
 """
@@ -17,19 +19,23 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.base.words import seconds
 from tuner.definition import yaml_source
 from tuner.definition.yaml_source import Section
+
+HYPOTHESES = "hypotheses"  # the step that decides the open claims of the studies
 
 
 @dataclass(frozen=True)
 class Step:
-    """A study or a command.
+    """A study, the claims of all studies, or a command.
 
     Attributes:
-        study: name or file of the study.
+        study: name or file of the study, or `hypotheses`.
         run: words of the command.
         creates: the file or folder that the command creates.
         data: the data set that the trials read.
+        budget: of the step `hypotheses`: seconds, in all; None: until every claim is decided.
         why: a sentence that is printed before the step.
     """
 
@@ -37,6 +43,7 @@ class Step:
     run: tuple[str, ...] = ()
     creates: str | None = None
     data: str | None = None
+    budget: float | None = None
     why: str = ""
 
 
@@ -61,7 +68,7 @@ class CampaignFile:
     @property
     def studies(self) -> tuple[str, ...]:
         """Names or files of the studies, in order."""
-        return tuple(step.study for step in self.steps if step.study is not None)
+        return tuple(step.study for step in self.steps if step.study not in (None, HYPOTHESES))  # type: ignore[misc]
 
 
 def is_campaign(path: Path) -> bool:
@@ -86,7 +93,7 @@ def read_campaign(path: Path) -> CampaignFile:
 
 
 def _step(section: Section) -> Step:
-    section.only(("study", "run", "creates", "data", "why"), "key")
+    section.only(("study", "run", "creates", "data", "budget", "why"), "key")
     study, command = section.text("study"), section.text("run")
     if (study is None) == (command is None):
         section.fail("study", "expected either 'study' or 'run' in a step")
@@ -97,7 +104,21 @@ def _step(section: Section) -> Step:
         words = tuple(shlex.split(command or ""))
     except ValueError as error:
         section.fail("run", f"expected a shell command ({error})")
-    return Step(study, words, section.text("creates"), section.text("data"), section.text("why", ""))
+    budget = _budget(section, study)
+    return Step(study, words, section.text("creates"), section.text("data"), budget, section.text("why", ""))
+
+
+def _budget(section: Section, study: str | None) -> float | None:
+    """`budget: 15m` of the step `hypotheses`, in seconds."""
+    given = section.get("budget", (str, int, float), "a duration such as 15m")
+    if given is None:
+        return None
+    if study != HYPOTHESES:
+        section.fail("budget", f"is only allowed in the step 'study: {HYPOTHESES}'")
+    try:
+        return seconds(str(given))
+    except ValueError as error:
+        section.fail("budget", str(error))
 
 
 def _claim(section: Section) -> Claim:

@@ -53,14 +53,16 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """An expectation that finished trials can confirm or refute.
+    """An expectation about the result of a study, which trials can bear out or not.
 
     The claim: trials that fulfil `where` beat trials that fulfil `against`.
 
     Attributes:
         against: None: all trials that do not fulfil `where`.
         metric: None: the study's metric.
-        gain: smallest and largest expected improvement, in the metric's unit.
+        gain: smallest and largest expected improvement, in the metric's unit. A range that includes 0 claims
+            that nothing is gained; an infinite upper end, that nothing is lost.
+        matters: the largest difference that does not matter, in that unit; None: the noise between seeds.
     """
 
     claim: str
@@ -68,6 +70,7 @@ class Hypothesis:
     against: str | None = None
     metric: str | None = None
     gain: tuple[float, float] | None = None
+    matters: float | None = None
 
     def side(self, config: Mapping[str, Any]) -> Literal["where", "against"] | None:
         """The group of a trial with this (complete) configuration; None if it is in neither group."""

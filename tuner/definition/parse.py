@@ -11,8 +11,9 @@ from typing import Any
 
 from tuner.base.errors import InputError
 from tuner.base.words import seconds, slug
-from tuner.definition import expressions, yaml_source
-from tuner.definition.constraints import Constraint, Hypothesis
+from tuner.definition import yaml_source
+from tuner.definition.constraints import Constraint
+from tuner.definition.parse_hypotheses import read_hypotheses
 from tuner.definition.parse_space import lines_of, parse_space, read_defaults, read_first
 from tuner.definition.pruner_settings import KINDS as PRUNERS
 from tuner.definition.pruner_settings import PrunerSettings
@@ -51,7 +52,7 @@ TUNER_KEYS = (
         "base",
     ),
     *("requires", "when", "points", "shuffle", "first", "defaults", "constraints", "objectives", "front"),
-    "hypotheses",
+    *("matters", "hypotheses"),
 )
 OLDER_KEYS = ("on",)  # in files written before 0.2
 METHODS = ("bayes", "random", "grid", "custom")
@@ -120,7 +121,7 @@ def parse_study(path: Path) -> StudyFile:
         defaults=read_defaults(own, space),
         first=read_first(own, space, method),
         shuffled=_shuffled(own, method),
-        hypotheses=tuple(_hypothesis(section) for section in own.sections("hypotheses")),
+        hypotheses=read_hypotheses(own),
         seeds=_seeds(own),
         max_epochs=max_epochs,
         workload=workload,
@@ -381,25 +382,6 @@ def _shuffled(own: Section, method: str) -> bool:
     if shuffled and method != "grid":
         own.fail("shuffle", f"expected method grid, whose points are shuffled, got {method}")
     return shuffled
-
-
-def _hypothesis(section: Section) -> Hypothesis:
-    section.only(("claim", "where", "against", "metric", "gain"), "key")
-    for key in ("claim", "where"):
-        if not section.text(key):
-            section.fail(key, "missing; a hypothesis needs 'claim' (a sentence) and 'where' (an expression)")
-    for key in ("where", "against"):
-        _checked(section, key, expressions.parse)
-    gain = section.list("gain")
-    if gain and (len(gain) != 2 or not all(isinstance(g, int | float) for g in gain) or gain[0] > gain[1]):
-        section.fail("gain", f"expected [smallest, largest], got {gain!r}")
-    return Hypothesis(
-        claim=section.text("claim"),
-        where=section.text("where"),
-        against=section.text("against"),
-        metric=section.text("metric"),
-        gain=(float(gain[0]), float(gain[1])) if gain else None,
-    )
 
 
 def _seeds(own: Section) -> tuple[int, ...]:

@@ -1,29 +1,28 @@
-"""Prints retrainings, planned pairs and verdicts on a terminal."""
+"""Prints retrainings, planned rounds of pairs and verdicts on a terminal."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import asdict
-from datetime import datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from tuner.base.anytime import critical
 from tuner.base.statistics import LEVEL
 from tuner.base.words import duration, in_words
-from tuner.claims import material as materials
-from tuner.claims import pairs, verdicts
+from tuner.claims import design, hypotheses
+from tuner.claims.evidence import Evidence
 from tuner.claims.hypotheses import Prepared
-from tuner.claims.material import PAIRED
+from tuner.claims.material import PAIRED, Material
+from tuner.claims.verdicts import Finding
 from tuner.claims.verify import Verified
 from tuner.run import probe
 from tuner.run.executors.local import share
 from tuner.run.plan import Plan
 from tuner.show.report import terminal
-from tuner.storage.records import Records
 
 
 def show_verified(verified: Verified, console: Console) -> None:
@@ -59,32 +58,50 @@ def show_verified(verified: Verified, console: Console) -> None:
 
 
 def show_plan(prepared: Prepared, console: Console) -> None:
-    """Prints each claim with its two sides, and the claims without pairs with the reason."""
-    plan, file = prepared.pairs, prepared.file
-    if plan is None:
+    """Prints a round: its runs, the sides of each claim, and the claims without pairs with the reason."""
+    planned, file = prepared.planned, prepared.file
+    if planned is None:
         assert file is not None
         console.print(f"{file.name}: started, {prepared.done} of {file.run_cap} runs finished", markup=False)
         return
-    if plan.claims:
-        console.print(
-            f"{plan.name}: {len(plan.points)} runs, {pairs.PAIRS} matched pairs for each of "
-            f"{len(plan.claims)} claims (a run serves every claim that it fits)",
-            markup=False,
-        )
+    if planned.points:
+        console.print(hypotheses.in_words(planned), markup=False, soft_wrap=True)
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for heading in ("study", "claim", "as claimed", "against"):
             table.add_column(heading)
-        for claim in plan.claims:
-            table.add_row(claim.study, claim.claim, in_words(claim.where), in_words(claim.against))
-        console.print(table, markup=False)
+        for claim in planned.claims:
+            sides = (claim.where, claim.against)
+            if planned.drawn:
+                cells = [claim.hypothesis.where, claim.hypothesis.against or "the others"]
+            else:
+                cells = [in_words(side) for side in sides]
+            table.add_row(*(escape(text) for text in (claim.study.name, claim.hypothesis.claim, *cells)))
+        console.print(table)
     else:
-        console.print("no claim needs matched pairs", markup=False)
-    for study, text, reason in plan.left_out:
+        console.print("no claim needs pairs of runs", markup=False)
+    for study, text, reason in planned.left_out:
         console.print(f"left out: {study}: {text}: {reason}", markup=False, soft_wrap=True)
 
 
+def show_power(material: Material, prepared: Prepared, console: Console) -> None:
+    """Prints how small an effect the round can tell from none, where the noise between seeds is known."""
+    if prepared.planned is None or not prepared.planned.points:
+        return
+    evidence, pairs = Evidence.of(material), len(prepared.planned.points) // 2
+    by_metric = {claim.metric: claim.study for claim in prepared.planned.claims}
+    for metric, study in sorted(by_metric.items()):
+        noise = evidence.noise(study, metric)
+        if noise is not None and not prepared.planned.drawn:
+            half = critical(pairs, pairs - 1) * noise * math.sqrt(2 / pairs)
+            console.print(
+                f"power: a seed changes {metric} by {noise:.4f} (standard deviation), so a claim with all "
+                f"{pairs} pairs is known to ± {half:.4f}",
+                markup=False, soft_wrap=True,
+            )  # fmt: skip
+
+
 def show_pairs_cost(plan: Plan, console: Console) -> None:
-    """Prints the estimated time, from a probe of the first point."""
+    """Prints the estimated time of a round, from a probe of its first point."""
     points = [{**plan.base, **point, **plan.overrides} for point in plan.file.grid()[: plan.request.trials]]
     agents = plan.agents(len(points))
     measured = probe.measure(plan.file, points[0], inputs=plan.inputs.folder, threads=share(agents))
@@ -93,31 +110,16 @@ def show_pairs_cost(plan: Plan, console: Console) -> None:
     epochs = f"{min(lengths)} to {max(lengths)}" if len(set(lengths)) > 1 else f"{lengths[0]}"
     console.print(
         f"cost: {measured.epoch:.2f} s an epoch (measured now, one process); {len(points)} runs of {epochs} "
-        f"epochs with {agents} agents: about {duration(seconds)}",
-        markup=False,
-    )
+        f"epochs with {agents} agents: about {duration(seconds)}. Then rounds of {2 * design.ROWS} runs "
+        "for the claims that are still open",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
 
 
-def verdicts_of(records: Records, results: Path) -> list[dict[str, Any]]:
-    """The findings that rest on pairs run for them, for `--json`."""
-    material = materials.load(records, (), results, made=datetime.now())
-    return [asdict(finding) for finding in verdicts.findings(material) if finding.pairs_run]
-
-
-def show_verdicts(records: Records, results: Path, console: Console) -> None:
-    """Prints the findings that use pairs of the study `hypotheses`."""
-    material = materials.load(records, (), results, made=datetime.now())
-    found = [finding for finding in verdicts.findings(material) if finding.pairs_run]
-    if not found:
-        console.print(
-            f"no claim has {verdicts.MIN_PAIRS} pairs yet: python -m tuner study {PAIRED} runs the rest",
-            markup=False,
-        )
+def show_verdicts(found: Sequence[Finding], console: Console) -> None:
+    """Prints the findings that rest on pairs that were run for them."""
+    shown = [finding for finding in found if finding.pairs_run]
+    if not shown:
+        console.print(f"no claim has pairs yet: python -m tuner study {PAIRED} runs the rest", markup=False)
         return
-    terminal.show_findings(found, console)
-    if any(finding.verdict == "undecided" for finding in found):
-        console.print(
-            f"still undecided: the difference is small compared with the noise; "
-            f"--fresh runs {pairs.PAIRS} more pairs",
-            markup=False,
-        )
+    terminal.show_findings(shown, console)

@@ -14,6 +14,7 @@ from rich.table import Table
 from tuner.base.words import duration, in_words
 from tuner.campaign import confirm
 from tuner.campaign.campaign import Campaign
+from tuner.definition.campaign_file import HYPOTHESES
 from tuner.definition.study_file import StudyFile
 from tuner.run import plan as plans
 from tuner.run import probe
@@ -73,7 +74,7 @@ def _changes(plan: Plan) -> list[str]:
 def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], None], *, probed: bool) -> None:
     """Prints a campaign's steps, with an estimate from a probe of its first study."""
     begun, hours = campaign.begun(), 0.0
-    first = next((step for step in campaign.file.steps if step.study is not None), None)
+    first = next((step for step in campaign.file.steps if step.study in campaign.file.studies), None)
     plan = measured = None
     if first is not None:
         request = campaign.request(first, campaign.study(first), begun)
@@ -86,6 +87,11 @@ def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], Non
     for number, step in enumerate(campaign.file.steps, 1):
         if step.study is None:
             table.add_row(str(number), " ".join(step.run[:3]), "", "", "", step.why)
+            continue
+        if step.study == HYPOTHESES:
+            limit = "until all are decided" if step.budget is None else f"at most {duration(step.budget)}"
+            hours += (step.budget or 0) / 3600
+            table.add_row(str(number), step.study, "", "", limit, step.why or "decides open claims")
             continue
         file = campaign.study(step)
         runs, workload = file.run_cap or 0, workload_of(file)

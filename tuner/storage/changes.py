@@ -31,7 +31,7 @@ BINDING_OWN = ("objective", "workload", "on", "base", "objectives", "max_epochs"
 SAID_BY_PARAMETER = ("parameters", "tuner.when", "tuner.defaults")
 # keys in which running agents and a changed file do not contradict each other
 QUIET = ("run_cap", "name", "description", "project", "entity", "tuner.purpose", "tuner.cost",
-         "tuner.expectation", "tuner.hypotheses", "tuner.seeds", "tuner.front")  # fmt: skip
+         "tuner.expectation", "tuner.hypotheses", "tuner.matters", "tuner.seeds", "tuner.front")  # fmt: skip
 NO_POINT = "it is no point of the grid"
 LONGEST = 60  # characters of a value in a line
 NO_CONSTRAINT_VALUE = 1e9  # stored in place of infinity, which JSON does not have

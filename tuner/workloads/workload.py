@@ -58,6 +58,14 @@ class Inputs:
         return f"{self.name} {self.digest[:16]}".strip()
 
 
+@dataclass(frozen=True)
+class Shorter:
+    """A trial that is shorter than a whole one, for comparisons: its values, and in words what differs."""
+
+    values: Mapping[str, Any]
+    words: str
+
+
 class Workload:
     """Runs the trials of one study and answers what the engine asks about them.
 
@@ -117,6 +125,17 @@ class Workload:
     def whole_trial(self, epochs: int) -> Mapping[str, Any]:
         """Values that make a trial as long as the study file's `max_epochs`, where there are such."""
         return {}
+
+    def shorter(self, epochs: int) -> Shorter | None:
+        """Shorter trials than of `epochs` in which a better configuration still wins; None: none.
+
+        The pairs of runs for claims use them. A workload that offers some says so, with the evidence.
+        """
+        return None
+
+    def begun_inputs(self, overrides: Mapping[str, Any]) -> Path | None:
+        """What a study read whose trials had these values (`Inputs.fixed`), where that tells."""
+        return None
 
     def resources(self, overrides: Mapping[str, Any]) -> Resources:
         """What a trial needs: what the study file says, then what is usual for this work."""

@@ -215,3 +215,41 @@ def test_a_bad_campaign_file_is_one_line(tmp_path: Path, text: str, message: str
     with pytest.raises(InputError, match=re.escape(message)) as caught:
         read_campaign(path)
     assert str(caught.value).startswith(f"{path}:") and "\n" not in str(caught.value)
+
+
+CLAIMED = """
+name: claimed
+method: random
+run_cap: 4
+metric: {name: score, goal: maximize}
+parameters:
+  x: {min: 0.0, max: 1.0}
+  y: {values: [a, b]}
+tuner:
+  objective: "objective.py:train"
+  max_epochs: 4
+  matters: 0.05
+  hypotheses:
+  - {claim: a large x is better, where: x > 0.6, against: x < 0.4}
+  - {claim: y does not matter, where: y == 'a', against: y == 'b', gain: [0, 0]}
+"""
+
+
+def test_a_campaign_decides_the_claims_of_its_studies(
+    campaign_of: Run, make_study: MakeStudy, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_study(CLAIMED, "claimed.yaml")
+    steps = ("study: claimed.yaml", "{study: hypotheses, budget: 5m}")
+    assert campaign_of(*steps).run()
+    said = capsys.readouterr().out
+    assert "claimed: a large x is better: As claimed: " in said
+    assert "2 of 2 claims are decided, 0 are open" in said
+    rounds = [name for name in optuna.get_all_study_names(open_records(url)) if name.startswith("hypotheses")]
+    assert rounds[0] == "hypotheses"
+    assert campaign_of(*steps).run(), "a second start has nothing left to do"
+    assert "hypotheses:" not in capsys.readouterr().out
+
+
+def test_a_budget_is_of_the_step_hypotheses(campaign_of: Run) -> None:
+    with pytest.raises(InputError, match=r"budget.*only allowed in the step 'study: hypotheses'"):
+        campaign_of("{study: first.yaml, budget: 5m}")

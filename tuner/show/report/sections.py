@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -12,8 +13,9 @@ from tuner.base import plugins
 from tuner.base.words import duration, slug
 from tuner.claims.encoding import word
 from tuner.claims.material import Material, Study, Trial
+from tuner.claims.verdict import WORDS
 from tuner.claims.verdicts import Finding, findings
-from tuner.show.report import figures, words
+from tuner.show.report import claim_chart, figures, words
 from tuner.show.report.blocks import Block, Document, Section, Table, Text
 
 TOP = 10
@@ -153,25 +155,35 @@ def _verified(study: Study) -> str:
     return "confirmed" if study.attrs.get("confirmed") else "no"
 
 
+def verdict_counts(found: Sequence[Finding]) -> str:
+    """`24 of 30 claims are decided: 9 as claimed, 8 no difference that matters …; 6 open`."""
+    counts = Counter(f.verdict for f in found)
+    parts = [f"{counts[v]} {WORDS[v]}" for v in WORDS if counts[v] and v != "open"]
+    total = len(found) - counts["open"]
+    text = f"{total} of {len(found)} claims are decided" + (f": {', '.join(parts)}" if parts else "")
+    return text + (f"; {counts['open']} open" if counts["open"] else "")
+
+
 def hypotheses(found: Sequence[Finding]) -> list[Block]:
-    """The verdicts as a table, after a text that explains them."""
+    """The verdicts: a text that explains them, a figure of all intervals, a table."""
     if not found:
         return [Text(["No study in this report has a hypothesis."], aside=True)]
-    counts = {v: sum(f.verdict == v for f in found) for v in ("confirmed", "refuted", "undecided")}
     intro = (
-        f"{counts['confirmed']} confirmed, {counts['refuted']} refuted, {counts['undecided']} undecided. "
-        "Effects are improvements in the metric's unit, with 95 % intervals. If there are enough matched "
-        "pairs (trials that differ only in the claim's parameters), they give the effect. Otherwise a "
-        "regression estimates it. That is a model, not an experiment. Intervals are per claim, not for all "
-        "claims together."
+        f"{verdict_counts(found)}. Effects are improvements in the metric's unit, with 95 % intervals. Pairs "
+        "of runs that were made for a claim give the best answer: their intervals hold however often one "
+        "looks. Next best are matched pairs of a study (trials that differ only in the claim's parameters). "
+        "Otherwise a regression estimates the effect. That is a model, not an experiment. Intervals are per "
+        "claim, not for all claims together."
     )
     rows = [
-        [f.study, f.claim, f.verdict, f"{f.metric} {f.interval()}", f.basis, _numbers(f.trials),
-         f.next_run or "–"]
+        [f.study, f.claim, f.words, f.sentence, f"{f.metric} {f.interval()}", str(f.pairs or "–"),
+         f"{f.matters:g}", _numbers(f.trials), f.next_run or "–"]
         for f in found
     ]  # fmt: skip
-    headings = ["study", "claim", "verdict", "effect [interval]", "from", "trials", "would decide"]
-    return [Text([intro]), Table(headings, rows)]
+    headings = ["study", "claim", "verdict", "in words", "effect [interval]", "pairs", "matters from",
+                "trials", "would decide"]  # fmt: skip
+    chart = claim_chart.chart(found)
+    return [Text([intro]), *([chart] if chart is not None else []), Table(headings, rows)]
 
 
 def _numbers(trials: Sequence[int]) -> str:

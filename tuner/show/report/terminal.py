@@ -11,15 +11,18 @@ from rich.table import Table as RichTable
 
 from tuner.base.words import sparkline
 from tuner.claims.material import Material, Study
+from tuner.claims.verdict import Verdict
 from tuner.claims.verdicts import Finding, findings
-from tuner.show.report import figures, importance, words
+from tuner.show.report import figures, importance, sections, words
 from tuner.show.report.blocks import Table
-from tuner.show.report.sections import overview
 from tuner.show.status import summary
 
 TOP = 10
 BAR = 24  # width of a full bar
-STYLES = {"confirmed": "green", "refuted": "red", "undecided": "dim"}
+STYLES: dict[Verdict, str] = {
+    "larger": "green", "as claimed": "green", "smaller": "yellow", "no difference": "yellow",
+    "opposite": "red", "open": "dim",
+}  # fmt: skip
 
 
 def show(material: Material, console: Console) -> None:
@@ -27,7 +30,7 @@ def show(material: Material, console: Console) -> None:
     for line in words.campaign_sentences(material.studies):
         console.print(line, markup=False, soft_wrap=True)
     console.print()
-    console.print(_table(overview(material)))
+    console.print(_table(sections.overview(material)))
     for study in material.studies:
         console.print()
         show_study(study, console)
@@ -61,18 +64,19 @@ def show_study(study: Study, console: Console) -> None:
 
 
 def show_findings(found: Sequence[Finding], console: Console) -> None:
-    """Prints each claim with its verdict and the data behind it."""
+    """Prints each claim with its verdict, its effect and the data behind it."""
     console.print("[bold]hypotheses[/]")
     if not found:
         console.print("no study in this report has a hypothesis")
         return
+    console.print(sections.verdict_counts(found), markup=False)
     table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("study", "claim", "verdict", "effect [95 % interval]", "from"):
-        table.add_column(heading, no_wrap=heading == "verdict")
+        table.add_column(heading)
     for f in found:
         effect = f"{f.interval()}\n[dim]{escape(f.metric)}[/]"
         basis = f"{escape(f.basis)}" + (f"\n[dim]would decide: {escape(f.next_run)}[/]" if f.next_run else "")
-        table.add_row(escape(f.study), escape(f.claim), f"[{STYLES[f.verdict]}]{f.verdict}[/]", effect, basis)
+        table.add_row(escape(f.study), escape(f.claim), f"[{STYLES[f.verdict]}]{f.words}[/]", effect, basis)
     console.print(table)
 
 

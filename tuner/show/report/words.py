@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tuner.base.statistics import t_interval
 from tuner.claims.material import Study, Trial
+from tuner.claims.noise import seed_noise
 from tuner.show.status.cost import Cost, cost_of, total
 from tuner.storage.stored import CONFIRMED
 
@@ -54,24 +55,6 @@ def gain(study: Study) -> Gain | None:
     return Gain(
         mean, mean - half, mean + half, f"{how}; 95 % interval from a seed-to-seed spread of {noise:.4f}"
     )
-
-
-def seed_noise(study: Study) -> float | None:
-    """Pooled standard deviation between trainings of one configuration. None if none was repeated."""
-    groups: list[list[float]] = []
-    for key in (CONFIRMED, "verified"):
-        groups += [c["again"] for c in (study.attrs.get(key) or {}).get("candidates", ())]
-    if "seed" in study.searched:
-        by_rest: dict[str, list[float]] = {}
-        for trial in study.ranked:
-            rest = repr(sorted((n, repr(v)) for n, v in trial.params.items() if n != "seed"))
-            by_rest.setdefault(rest, []).append(trial.value or 0.0)
-        groups += list(by_rest.values())
-    groups = [g for g in groups if len(g) > 1]
-    if not groups:
-        return None
-    freedom = sum(len(g) - 1 for g in groups)
-    return math.sqrt(sum((len(g) - 1) * statistics.variance(g) for g in groups) / freedom)
 
 
 def cost(study: Study) -> Cost:

@@ -1,0 +1,118 @@
+"""Confidence sequences: how often they miss when somebody looks after every round, and what they cost."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tuner.base import anytime
+from tuner.claims import design
+
+MATTERS = 0.7  # in units of the noise of a pair
+
+
+def misses(
+    *, claims: int, spread: float, looks: int, worlds: int, heavy: bool = False, drops: bool = True
+) -> tuple[float, float]:
+    """Shares of claims whose interval ever missed the truth, and whose interval decided them.
+
+    Each claim stops as soon as it is decided, and leaves the runs of the others.
+    """
+    rng = np.random.default_rng(claims)
+    missed = decided = 0
+    for _ in range(worlds):
+        truth = rng.normal(0, spread, claims)
+        open_claims = list(range(claims))
+        signs, y = np.zeros((0, claims)), np.zeros(0)
+        wrong = np.zeros(claims, dtype=bool)
+        for look in range(looks):
+            groups = [[i] for i in range(len(open_claims))]
+            rows = design.rows_of(groups, first=look == 0)
+            made = np.zeros((rows, claims))
+            made[:, open_claims] = design.signs(len(open_claims), rows, rng)
+            noise = rng.standard_t(4, rows) / math.sqrt(2) if heavy else rng.normal(size=rows)
+            signs, y = np.vstack([signs, made]), np.concatenate([y, made @ truth + noise])
+            found = anytime.effects(signs, y)
+            for claim in list(open_claims):
+                effect = found[claim]
+                if effect is None:
+                    continue
+                wrong[claim] |= not effect.low <= truth[claim] <= effect.high
+                small = effect.low >= -MATTERS and effect.high <= MATTERS
+                if drops and (small or effect.low > 0 or effect.high < 0):
+                    open_claims.remove(claim)
+            if not open_claims:
+                break
+        missed += int(wrong.sum())
+        decided += claims - len(open_claims)
+    return missed / (worlds * claims), decided / (worlds * claims)
+
+
+@pytest.mark.parametrize(
+    ("claims", "spread", "heavy"),
+    [(1, 0.5, False), (1, 0.0, True), (7, 0.5, False), (7, 5.0, False), (7, 0.5, True)],
+    ids=["one claim", "no effect, heavy tails", "small effects", "large effects", "heavy tails"],
+)
+def test_at_most_one_interval_in_twenty_ever_misses(claims: int, spread: float, heavy: bool) -> None:
+    worlds = 400 if claims == 1 else 40
+    missed, _ = misses(claims=claims, spread=spread, looks=8, worlds=worlds, heavy=heavy)
+    assert missed <= 0.05
+
+
+def test_looking_on_after_a_decision_does_not_make_it_miss_more() -> None:
+    missed, _ = misses(claims=1, spread=0.5, looks=20, worlds=300, drops=False)
+    assert missed <= 0.05
+
+
+def test_an_ordinary_interval_misses_far_more_often_when_one_looks_again_and_again() -> None:
+    """The reason for all this."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 60))
+    n = np.arange(5, 61)
+    means = np.cumsum(x, axis=1)[:, 4:] / n
+    assert np.mean((np.abs(means) * np.sqrt(n) > 1.96).any(axis=1)) > 0.2
+
+
+def test_most_claims_are_decided_by_shared_runs() -> None:
+    _, decided = misses(claims=7, spread=0.5, looks=8, worlds=25)
+    assert decided > 0.75
+
+
+def test_the_interval_of_one_claim_is_that_of_the_mean() -> None:
+    y = np.array([0.3, 0.1, 0.2, 0.25, 0.15, 0.2])
+    (effect,) = anytime.effects(np.ones((6, 1)), y)
+    assert effect is not None
+    assert math.isclose(effect.mean, 0.2) and math.isclose(effect.error, y.std(ddof=1) / math.sqrt(6))
+    half = anytime.critical(6, 5) * effect.error
+    assert math.isclose(effect.high - effect.mean, half)
+
+
+def test_the_critical_value_is_the_root_of_the_e_value() -> None:
+    n, freedom = 12, 9.0
+    t = anytime.critical(n, freedom)
+    e = (1 + n) ** -0.5 * ((1 + t**2 / freedom) / (1 + t**2 / (freedom * (1 + n)))) ** ((freedom + 1) / 2)
+    assert math.isclose(e, 20, rel_tol=1e-9)
+
+
+def test_the_e_value_is_one_on_average_without_an_effect() -> None:
+    """Of a martingale that starts at 1; the bound on how often it reaches 20 follows."""
+    n, rng = 8, np.random.default_rng(0)
+    x = rng.normal(size=(200_000, n))
+    t2 = n * x.mean(1) ** 2 / x.var(1, ddof=1)
+    freedom = n - 1
+    e = (1 + n) ** -0.5 * ((1 + t2 / freedom) / (1 + t2 / (freedom * (1 + n)))) ** (n / 2)
+    assert abs(e.mean() - 1) < 0.03
+
+
+def test_what_has_too_few_runs_is_unknown() -> None:
+    assert anytime.critical(3, 0) == math.inf
+    assert anytime.effects(np.ones((1, 1)), np.array([1.0])) == [None]
+    twice = np.array([[1.0, 1.0]] * 6)  # two claims that were always varied together
+    first, second = anytime.effects(twice, np.array([1.0, 1.1, 0.9, 1.0, 1.05, 0.95]))
+    assert first is None or first.low < 0 < first.high
+    assert second is None or second.low < 0 < second.high
+
+
+def test_runs_without_noise_leave_no_doubt() -> None:
+    (effect,) = anytime.effects(np.ones((4, 1)), np.full(4, 0.25))
+    assert effect is not None and effect.low == effect.mean == effect.high

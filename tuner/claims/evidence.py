@@ -1,0 +1,162 @@
+"""What the runs of the studies `hypotheses…` say about the claims of other studies.
+
+Their runs come in pairs (grid points 2r and 2r + 1) with one seed. The runs of a pair are on opposite sides
+of several claims at once, and each pair speaks for all of them. The study file of such a study lists the
+claims that it tests, with the exact values of both sides. Studies of older versions list none: their runs are
+matched claim by claim.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from tuner.base import anytime
+from tuner.base.anytime import Effect
+from tuner.claims.matching import pairs_run
+from tuner.claims.material import PAIRED, Material, Study, Trial
+from tuner.claims.noise import seed_noise
+from tuner.definition.constraints import Hypothesis
+from tuner.storage.queue import GRID_POINT
+from tuner.storage.study_store import ORIGIN
+
+ENOUGH = 10  # degrees of freedom from which on the spread of pairs says how large the noise is
+
+
+def label(study: str, claim: str) -> str:
+    """The name of a claim in the study file of a study that tests it."""
+    return f"{study}: {claim}"
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The effect of a claim (where − against) from pairs of runs that were made for it."""
+
+    effect: Effect
+    pairs: int
+    shared: int
+    runs: str
+
+    def in_words(self) -> str:
+        """`24 pairs of runs of the study hypotheses, each shared by up to 12 claims`."""
+        shared = f", each shared by up to {self.shared} claims" if self.shared > 1 else ""
+        return f"{self.pairs} pairs of runs of the study {PAIRED}{shared}{self.runs}"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A pair of runs. `signs`: by claim, +1 if the first run is on its side `where`, -1 if the second is."""
+
+    family: str
+    signs: Mapping[str, int]
+    first: Trial
+    second: Trial
+    study: Study
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The pairs of runs of all studies `hypotheses…`, and the noise between seeds."""
+
+    paired: tuple[Study, ...] = ()
+    studies: tuple[Study, ...] = ()
+    _found: dict[tuple[str, str], dict[str, Paired]] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, material: Material) -> Evidence:
+        return cls(material.pairs, material.studies)
+
+    @cached_property
+    def rows(self) -> tuple[_Row, ...]:
+        return tuple(row for study in self.paired for row in _rows(study))
+
+    def effect(self, study: Study, hypothesis: Hypothesis, metric: str) -> Paired | None:
+        """What the pairs say about a claim; None if there are too few of them for an estimate."""
+        name = label(study.name, hypothesis.claim)
+        families = {row.family for row in self.rows if name in row.signs and _same_data(study, row.study)}
+        for family in sorted(families):
+            if (family, metric) not in self._found:
+                self._found[family, metric] = _effects([r for r in self.rows if r.family == family], metric)
+            return self._found[family, metric].get(name)
+        gaps = [gap for one in self.paired for gap in pairs_run(study, hypothesis, metric, one)]
+        if not gaps:
+            return None
+        (found,) = anytime.effects(np.ones((len(gaps), 1)), np.array(gaps))
+        return None if found is None else Paired(found, len(gaps), 1, "")
+
+    def noise(self, study: Study, metric: str) -> float | None:
+        """Standard deviation of a metric between runs of one configuration, as far as it is known.
+
+        From repeated runs of the study, then of other studies with the metric, then from the spread of pairs.
+        """
+        found = seed_noise(study, metric) or seed_noise(self.studies, metric)
+        if found is not None:
+            return found
+        for family in sorted({row.family for row in self.rows}):
+            if (family, metric) not in self._found:
+                self._found[family, metric] = _effects([r for r in self.rows if r.family == family], metric)
+            for one in self._found[family, metric].values():
+                if one.effect.freedom >= ENOUGH:
+                    return one.effect.noise / math.sqrt(2)  # of one run, not of a difference
+        return None
+
+    def slower(self, family: str) -> dict[str, float]:
+        """How many times longer runs take on the slower side of each claim."""
+        used = [r for r in self.rows if r.family == family and min(r.first.seconds, r.second.seconds) > 0]
+        names = sorted({name for row in used for name in row.signs})
+        if not names:
+            return {}
+        signs = np.array([[row.signs.get(name, 0) for name in names] for row in used], dtype=float)
+        y = np.array([math.log(row.first.seconds / row.second.seconds) for row in used])
+        found = zip(names, anytime.effects(signs, y), strict=True)
+        return {name: math.exp(abs(effect.mean)) for name, effect in found if effect is not None}
+
+
+def _rows(study: Study) -> Iterator[_Row]:
+    if not study.file.hypotheses:
+        return
+    by_point = {t.frozen.user_attrs.get(GRID_POINT, t.number): t for t in study.trials if t.complete}
+    family = study.name.partition("@")[0].rpartition(".round")[0] or study.name.partition("@")[0]
+    for point, first in sorted(by_point.items()):
+        second = by_point.get(point + 1)
+        if point % 2 or second is None:
+            continue
+        signs = {}
+        for hypothesis in study.file.hypotheses:
+            sides = (hypothesis.side(first.config), hypothesis.side(second.config))
+            if None not in sides and sides[0] != sides[1]:
+                signs[hypothesis.claim] = 1 if sides[0] == "where" else -1
+        yield _Row(family, signs, first, second, study)
+
+
+def _effects(rows: Sequence[_Row], metric: str) -> dict[str, Paired]:
+    """The effects of all claims on one metric, from the pairs of studies that run the same program."""
+    used, y = [], []
+    for row in rows:
+        values = (row.first.metric(metric), row.second.metric(metric))
+        if metric == row.study.metric:
+            values = (row.first.value, row.second.value)
+        if values[0] is not None and values[1] is not None and all(map(math.isfinite, values)):  # type: ignore[arg-type]
+            used.append(row)
+            y.append(values[0] - values[1])
+    names = sorted({name for row in used for name in row.signs})
+    signs = np.array([[row.signs.get(name, 0) for name in names] for row in used], dtype=float)
+    if not used or not names:
+        return {}
+    found = anytime.effects(signs, np.array(y, dtype=float))
+    answers = {}
+    for name, effect in zip(names, found, strict=True):
+        if effect is not None:
+            own = [row for row in used if name in row.signs]
+            notes = {row.study.file.description for row in own if row.study.file.description}
+            runs = "".join(f"; {note}" for note in sorted(notes))
+            answers[name] = Paired(effect, len(own), max(len(row.signs) for row in own), runs)
+    return answers
+
+
+def _same_data(study: Study, paired: Study) -> bool:
+    return (study.attrs.get(ORIGIN) or {}).get("data") == (paired.attrs.get(ORIGIN) or {}).get("data")

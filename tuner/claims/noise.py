@@ -1,0 +1,54 @@
+"""How much two runs of one configuration differ, and from which difference on a claim matters."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+
+from tuner.claims.material import Study
+from tuner.definition.constraints import Hypothesis
+from tuner.storage.stored import CONFIRMED
+
+
+def seed_noise(studies: Study | Sequence[Study], metric: str | None = None) -> float | None:
+    """Pooled standard deviation of `metric` between runs of one configuration on different seeds.
+
+    Args:
+        metric: None: the metric of the (first) study. Retrainings count for the study's own metric alone.
+
+    Returns:
+        None if no configuration was run twice.
+    """
+    several = [studies] if isinstance(studies, Study) else list(studies)
+    name = metric or (several[0].metric if several else "")
+    groups = [group for study in several for group in _groups(study, name) if len(group) > 1]
+    if not groups:
+        return None
+    freedom = sum(len(group) - 1 for group in groups)
+    return math.sqrt(sum((len(g) - 1) * statistics.variance(g) for g in groups) / freedom)
+
+
+def _groups(study: Study, metric: str) -> Iterable[list[float]]:
+    """The values of runs that differ in nothing but the seed."""
+    if metric == study.metric:
+        for key in (CONFIRMED, "verified"):
+            for candidate in (study.attrs.get(key) or {}).get("candidates", ()):
+                yield list(candidate["again"])
+    seed = study.file.seed or "seed"
+    if seed in study.searched:
+        by_rest: dict[str, list[float]] = {}
+        for trial in study.ranked:
+            value = trial.value if metric == study.metric else trial.metric(metric)
+            rest = repr(sorted((n, repr(v)) for n, v in trial.params.items() if n != seed))
+            if value is not None and math.isfinite(value):
+                by_rest.setdefault(rest, []).append(value)
+        yield from by_rest.values()
+
+
+def matters_of(hypothesis: Hypothesis, noise: float | None) -> float:
+    """The largest difference that does not matter: that of the study file, else the noise between seeds.
+
+    0 where neither is known. Then no interval is so narrow that a difference does not matter.
+    """
+    return hypothesis.matters if hypothesis.matters is not None else noise or 0.0

@@ -1,0 +1,272 @@
+"""Plans the next round of pairs of runs for the claims that are still open.
+
+A round is an ordinary grid study: `hypotheses`, then `hypotheses.round2` and so on. Studies that run the same
+program share it. Its runs lie around the default configuration (where that is not known, around the winner).
+Two consecutive points are a pair (`tuner/claims/design.py`), so a round that was left early is of use, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuner.base.errors import InputError
+from tuner.claims import design
+from tuner.claims.evidence import Evidence
+from tuner.claims.material import PAIRED, Material, Study
+from tuner.claims.retrain import RUNS, parameter_of
+from tuner.claims.sides import NoPairs, Sides, drawn_sides, sides_of, with_values
+from tuner.claims.verdicts import Finding, judge
+from tuner.definition import expressions
+from tuner.definition.loading import from_plain
+from tuner.definition.study_file import StudyFile
+from tuner.storage.study_store import ORIGIN
+
+FIRST_SEED = 2000  # higher than the seeds of studies and of confirmations
+MOST_PAIRS = 120  # of one claim; what is open then is close to the limit of what matters
+Points = tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round of pairs for studies that run the same program.
+
+    Attributes:
+        name: name of the study.
+        like: one of the claims' studies. The pairs use its program, metric and inputs.
+        points: complete configurations; points 2r and 2r + 1 are a pair.
+        claims: the open claims that are tested, with the values of both sides.
+        left_out: open claims without pairs, as `(study, claim, reason)`.
+        notes: what the verdicts say about the runs of this round (shorter ones, for example).
+        drawn: the values of the sides are other ones in each pair.
+    """
+
+    name: str
+    like: Study
+    points: Points
+    claims: tuple[Sides, ...]
+    left_out: tuple[tuple[str, str, str], ...]
+    notes: str = ""
+    drawn: bool = False
+
+    def file(self) -> StudyFile:
+        """The study file. Its base has the values that all points share. Needs at least one point."""
+        first, *others = self.points
+        shared = {n: v for n, v in first.items() if all(n in p and p[n] == v for p in others)}
+        points = [{n: v for n, v in point.items() if n not in shared} for point in self.points]
+        names = sorted({name for point in points for name in point}) or sorted(shared)
+        if not any(points):  # nothing differs that the configuration tells
+            shared, points = {}, [dict(point) for point in self.points]
+        when = self._conditions(points, names)
+        points = [_filled(point, names, when, points) for point in points]
+        file, length = self.like.file, self.like.workload.length
+        longest = max((int(point[length]) for point in self.points if length in point), default=None)
+        told = file.raw.get("tuner", {})
+        raw = {
+            **{key: file.raw[key] for key in ("program", "command") if key in file.raw},
+            "name": self.name,
+            "description": self.notes,
+            "method": "grid",
+            "metric": {"name": file.metric.name, "goal": file.metric.goal},
+            "parameters": {n: parameter_of([p[n] for p in points if n in p], points) for n in names},
+            "tuner": {
+                **{
+                    key: told[key] for key in RUNS if key in told and key not in ("max_epochs", "constraints")
+                },
+                **({"max_epochs": longest or file.max_epochs} if longest or file.max_epochs else {}),
+                "purpose": f"Decide {len(self.claims)} claims with {len(self.points) // 2} pairs of runs.",
+                "base": shared,
+                **({"when": when} if when else {}),
+                "points": points,
+                "hypotheses": [self._stated(claim) for claim in self.claims],
+            },
+        }
+        made = from_plain(raw, name=self.name, path=Path(file.path).with_name(f"{self.name}.yaml"))
+        return replace(made, function=file.function)
+
+    def _conditions(self, points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, str]:
+        """The conditions of parameters that not all points have, if the parameters they read vary."""
+        known = {p.name: p.when for c in self.claims for p in c.study.file.space.parameters if p.when}
+        absent = {name for name in names if not all(name in point for point in points)}
+        return {n: t for n, t in known.items() if n in absent and expressions.names(t) <= set(names)}
+
+    def _stated(self, claim: Sides) -> dict[str, str]:
+        exact = claim.exact()
+        if not self.drawn:
+            return exact
+        against = claim.hypothesis.against or f"not ({claim.hypothesis.where})"
+        return {**exact, "where": claim.hypothesis.where, "against": against}
+
+
+def _filled(
+    point: Mapping[str, Any],
+    names: Sequence[str],
+    when: Mapping[str, str],
+    points: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """A point with a value for every parameter that has no condition: a grid needs one."""
+    spare = {n: next(p[n] for p in points if n in p) for n in names if n not in point and n not in when}
+    return {**spare, **point}
+
+
+def open_claims(material: Material, evidence: Evidence) -> list[tuple[Study, Finding]]:
+    """The claims of studies that are open, with their findings."""
+    found = [(s, judge(s, h, evidence)) for s in material.studies for h in s.file.hypotheses]
+    return [(study, finding) for study, finding in found if not finding.decided]
+
+
+def next_rounds(material: Material, *, overrides: Mapping[str, Any]) -> list[Round]:
+    """The next round of each group of studies that run the same program; empty points: nothing to run.
+
+    Args:
+        overrides: values for every run (`--set`).
+    """
+    evidence = Evidence.of(material)
+    alike: dict[str, list[Study]] = {}
+    for study in material.studies:
+        if study.file.hypotheses:
+            alike.setdefault(_runs(study), []).append(study)
+    return [
+        _round(studies, material, evidence, PAIRED if not i else f"{PAIRED}.{studies[0].name}", overrides)
+        for i, studies in enumerate(alike.values())
+    ]
+
+
+def _runs(study: Study) -> str:
+    """Identifies what a study's trials run. Studies with equal results can share runs of pairs."""
+    told = study.file.raw.get("tuner", {})
+    own = [study.file.raw.get(key) for key in ("program", "command")] + [told.get("objective")]
+    folder = str(Path(study.file.path).parent) if any(own) else ""
+    deterministic = [study.workload.deterministic, study.metric if study.workload.deterministic else ""]
+    return json.dumps([*own, folder, type(study.workload).__name__, *deterministic])
+
+
+def _round(
+    studies: Sequence[Study], material: Material, evidence: Evidence, name: str, overrides: Mapping[str, Any]
+) -> Round:
+    wanted = open_claims(replace(material, studies=tuple(studies)), evidence)
+    start, notes = start_of(studies, overrides)
+    claims, left_out, had = [], [], []
+    for study, finding in wanted:
+        try:
+            claims.append(_sides(study, finding, start, fixed=overrides))
+            had.append(finding.pairs_run)
+        except NoPairs as reason:
+            left_out.append((study.name, finding.claim, str(reason)))
+    earlier = [s for s in material.pairs if _family(s.name) == name]
+    number = 1 + sum("@" not in s.name for s in earlier)
+    round_name = name if number == 1 else f"{name}.round{number}"
+    workload = studies[0].workload
+    seeded = not workload.deterministic and bool(workload.seeded(start, FIRST_SEED))
+    if not claims:
+        return Round(round_name, studies[0], (), (), tuple(left_out), notes)
+    rng = np.random.default_rng([number, len(material.pairs)])
+    groups = design.groups_of([claim.names for claim in claims])
+    rows = design.rows_of(groups, first=not any(had))
+    turns = design.turns(groups, rows, rng, pairs=had, costs=_costs(evidence, claims, name))
+    seed = _next_seed(material, studies)
+    points: list[Mapping[str, Any]] = []
+    for row, members in enumerate(turns):
+        two = _pair(studies, claims, members, start, None if seeded else rng)
+        if two is not None:
+            points += [{**c, **workload.seeded(c, seed + row)} if seeded else c for c in two]
+    return Round(round_name, studies[0], tuple(points), tuple(claims), tuple(left_out), notes, not seeded)
+
+
+def _family(name: str) -> str:
+    """`hypotheses` for `hypotheses.round3` and for rounds that were set aside."""
+    return name.partition("@")[0].partition(".round")[0]
+
+
+def start_of(studies: Sequence[Study], overrides: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The configuration that all runs of a round share, and in words how they differ from whole trials.
+
+    The default configuration of the workload; if it is not known, the winners', the latest first.
+    """
+    workload = studies[0].workload
+    try:
+        start = dict(workload.defaults() or {})
+    except InputError:  # the code that ran is not here any more
+        start = {}
+    if not start:
+        for study in studies:
+            if study.winner is not None:
+                start |= study.winner.config
+        start.pop(studies[0].file.seed or "seed", None)
+    lengths = [study.file.max_epochs for study in studies if study.file.max_epochs]
+    notes = ""
+    for study in studies:
+        start |= study.file.base.config
+        start |= (study.attrs.get(ORIGIN) or {}).get("overrides") or {}
+    if lengths:
+        start |= workload.whole_trial(min(lengths))
+        shorter = workload.shorter(min(lengths)) if workload.length not in overrides else None
+        if shorter is not None:
+            start |= shorter.values
+            notes = shorter.words
+    return start | dict(overrides), notes
+
+
+def _sides(study: Study, finding: Finding, start: Mapping[str, Any], *, fixed: Mapping[str, Any]) -> Sides:
+    """The two sides of an open claim.
+
+    Raises:
+        NoPairs: it cannot be tested by pairs, or was often enough.
+    """
+    if not study.done:
+        raise NoPairs(f"the study is not finished: python -m tuner study {study.name}")
+    if finding.pairs_run >= MOST_PAIRS:
+        raise NoPairs(f"{finding.pairs_run} pairs have not decided it: it is close to what just matters")
+    hypothesis = next(h for h in study.file.hypotheses if h.claim == finding.claim)
+    sides = sides_of(study, hypothesis, start)
+    clash = sorted(sides.names & fixed.keys())
+    if clash:
+        raise NoPairs(f"--set fixes {clash[0]}")
+    return sides
+
+
+def _pair(
+    studies: Sequence[Study],
+    claims: Sequence[Sides],
+    members: Mapping[int, int],
+    start: Mapping[str, Any],
+    rng: np.random.Generator | None,
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The two configurations of a pair; claims are taken out until both are allowed.
+
+    Args:
+        rng: draws other values for each pair, for work whose repeated runs always give the same score.
+    """
+    if rng is not None:
+        claims = [drawn_sides(claim, start, rng) if i in members else claim for i, claim in enumerate(claims)]
+    left = dict(members)
+    while left:
+        two = []
+        for direction in (1, -1):
+            config = dict(start)
+            for index, sign in left.items():
+                claim = claims[index]
+                config = with_values(config, claim.where if sign * direction > 0 else claim.against)
+            two.append(config)
+        if not any(study.file.space.violated(config) for study in studies for config in two):
+            return two[0], two[1]
+        left.popitem()
+    return None
+
+
+def _costs(evidence: Evidence, claims: Sequence[Sides], family: str) -> list[float]:
+    """How many times longer a run takes on the slower side of each claim, from the pairs so far."""
+    ratios = evidence.slower(family)
+    return [ratios.get(claim.name, 1.0) for claim in claims]
+
+
+def _next_seed(material: Material, studies: Sequence[Study]) -> int:
+    """The first seed that no pair has had."""
+    name = studies[0].file.seed or "seed"
+    used = [t.config[name] for s in material.pairs for t in s.trials if isinstance(t.config.get(name), int)]
+    return max([FIRST_SEED - 1, *used]) + 1
