@@ -124,7 +124,7 @@ class Campaign:
         """Runs a study and confirms its winner, unless repeated runs always give the same score."""
         launch.run(replace(request, timeout=_left(deadline)), self.make_view()).check(request.study_file.name)
         if not workload_of(request.study_file).deterministic:
-            confirm(replace(request, timeout=_left(deadline)), self.make_view(), self.say)
+            confirm(replace(request, timeout=_left(deadline)), self.make_view, self.say)
 
     def _claims(self, step: Step, begun: Mapping[str, Any], deadline: float | None) -> None:
         """Decides the open claims of the campaign's studies, within the budget of the step."""

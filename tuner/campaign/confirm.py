@@ -1,57 +1,154 @@
-"""Confirms a winner before the next study starts from it: retrains the best configurations on other seeds."""
+"""Confirms a winner before the next study starts from it: a race of the best (claims/race.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from tuner.base.errors import WorkFailed
-from tuner.claims import retrain
+import optuna
+from optuna.trial import TrialState
+
+from tuner.base.errors import InputError, WorkFailed
+from tuner.claims import race, retrain
+from tuner.claims.material import DEFAULT
+from tuner.claims.retrain import Candidate
+from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run.events import View
 from tuner.run.request import Request
+from tuner.search import ranking
 from tuner.storage.access import open_records, storage_errors
-from tuner.storage.stored import CONFIRMED, load_study
+from tuner.storage.records import Records
+from tuner.storage.stored import CONFIRMED, load_study, stored_file
+from tuner.storage.study_store import ORIGIN
 from tuner.workloads.registry import workload_of
+from tuner.workloads.workload import Workload
 
 FIRST_SEED = 1000  # higher than the seeds that studies search
-TOP = 3  # number of configurations to retrain
 SUFFIX = "confirm"
 
 
-def confirm(request: Request, view: View, say: Callable[[str], None]) -> None:
-    """Retrains the best configurations of a study on other seeds. Stores the one with the best mean.
+def runs(file: StudyFile) -> int:
+    """How many retrainings a race has, about."""
+    return (race.TOP + 1) * max(race.FIRST_ROUNDS, len(file.seeds)) + 2 * (race.ROUNDS - race.FIRST_ROUNDS)
+
+
+def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str], None]) -> None:
+    """Retrains the best configurations and the default on other seeds, and stores which of them won.
 
     Raises:
         KeyboardInterrupt: the user stopped it.
         WorkFailed: no trial completed, or the retraining failed.
     """
-    file = request.study_file
+    file, workload = request.study_file, workload_of(request.study_file)
     with storage_errors(request.url):
         study = load_study(open_records(request.url), file.name)
         if study.user_attrs.get(CONFIRMED):
             return
-        best = retrain.candidates(study, file, request.results, top=TOP)
-    if not best:
+        found, default = _candidates(study, request, workload)
+    if not found:
         raise WorkFailed(f"{file.name}: no trial completed, so there is no winner to continue from")
-    seeds = [FIRST_SEED + seed for seed in file.seeds]
-    again = retrain.study_of(file, best, seeds, workload_of(file).seeded, suffix=SUFFIX)
-    asked = replace(request, study_file=again, base={}, trials=None, fresh=False)
-    launch.run(asked, view).check(again.name)
+    seeds = [*file.seeds, *range(max(file.seeds) + 1, max(file.seeds) + 1 + race.ROUNDS)]
+    first = max(race.FIRST_ROUNDS, len(file.seeds))
+    most = max(race.ROUNDS, first)
+    if not workload.reseeded(found[0].config, 1):  # nothing would differ in a second round
+        first = most = 1
+    points = {
+        (i, k): {**one.config, **workload.reseeded(one.config, FIRST_SEED + seeds[k])}
+        for i, one in enumerate(found)
+        for k in range(most)
+    }
+    while True:
+        with storage_errors(request.url):
+            records = open_records(request.url)
+            found, tried = _with_results(found, points, records, f"{file.name}.{SUFFIX}")
+        entries = race.entries(found, file, default=default, first=first, most=most, tried=tried)
+        if set(entries) <= tried:
+            break
+        again = retrain.study_at(file, [points[entry] for entry in entries], suffix=SUFFIX)
+        asked = replace(request, study_file=again, base={}, trials=None, fresh=False)
+        launch.run(asked, make_view()).check(again.name)
     with storage_errors(request.url):
-        records = open_records(request.url)
-        found = retrain.with_results(best, len(seeds), load_study(records, again.name), file)
-        chosen = retrain.winner(found, file)
-        record = {
-            "number": chosen.number,
-            "mean": chosen.mean,
-            "candidates": [
-                {"number": c.number, "score": c.score, "again": list(c.again.values()), "mean": c.mean}
-                for c in found
-            ],
-        }
-        load_study(records, file.name).set_user_attr(CONFIRMED, record)
-    say(
-        f"confirmed winner of {file.name}: trial {chosen.number}, {file.metric.name} {chosen.mean:.4f} on "
-        f"average (in the study {chosen.score:.4f}; {len(found)} were retrained)"
-    )
+        result = race.record(found, file, default=default)
+        load_study(open_records(request.url), file.name).set_user_attr(CONFIRMED, result)
+    say(race.in_words(file.name, result, file))
+
+
+def _candidates(
+    study: optuna.Study, request: Request, workload: Workload
+) -> tuple[list[Candidate], int | None]:
+    """The best configurations, and the place of the default among them (added if it is not)."""
+    file = request.study_file
+    known = retrain.candidates(study, file, request.results)
+    found = known[: race.TOP]
+    trials = study.get_trials(deepcopy=False)
+    tried = next((t.number for t in trials if t.user_attrs.get("why") == DEFAULT), None)
+    with_default = [i for i, c in enumerate(known) if c.number == tried]
+    plain = _plain(study, file, workload)
+    if not with_default and plain is not None:
+        with_default = [i for i, c in enumerate(known) if _key(c.config, file) == _key(plain, file)]
+    if with_default:
+        if with_default[0] >= len(found):
+            found.append(known[with_default[0]])
+        return found, min(with_default[0], len(found) - 1)
+    if plain is None or not found:
+        return found, None
+    return [*found, Candidate(-1, plain, (), 0.0)], len(found)
+
+
+def _plain(study: optuna.Study, file: StudyFile, workload: Workload) -> dict[str, Any] | None:
+    """The configuration of a run without the study; None if it is not known."""
+    try:
+        defaults = workload.defaults()
+    except InputError:  # the code that ran is not here any more
+        return None
+    if defaults is None:
+        return None
+    origin = study.user_attrs.get(ORIGIN) or {}
+    whole = {} if file.max_epochs is None else workload.whole_trial(file.max_epochs)
+    plain = {**defaults, **(origin.get("base") or {}), **whole, **(origin.get("overrides") or {})}
+    return None if file.space.violated(plain) else plain
+
+
+def _key(config: Mapping[str, Any], file: StudyFile) -> str:
+    seed = file.seed or "seed"
+    return json.dumps({k: v for k, v in config.items() if k != seed}, sort_keys=True, default=str)
+
+
+def _with_results(
+    found: Sequence[Candidate],
+    points: Mapping[tuple[int, int], Mapping[str, Any]],
+    records: Records,
+    name: str,
+) -> tuple[list[Candidate], set[tuple[int, int]]]:
+    """The candidates with the results of the race so far, and the runs that have ended.
+
+    A run is found by its configuration, because later rounds add points to the study.
+    """
+    if name not in optuna.get_all_study_names(records):
+        return list(found), set()
+    study = load_study(records, name)
+    file = stored_file(study)
+    ended = {
+        _exactly(file.space.config_of(trial.params)): trial
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+    }
+    tried = {entry for entry, point in points.items() if _exactly(point) in ended}
+    made = []
+    for i, candidate in enumerate(found):
+        own = {k: ended[_exactly(points[i, k])] for j, k in sorted(tried) if j == i}
+        complete = {k: t for k, t in own.items() if t.state is TrialState.COMPLETE}
+        made.append(
+            replace(
+                candidate,
+                again={k: t.values[0] for k, t in complete.items()},
+                violation_again={k: ranking.violation(t) for k, t in complete.items()},
+            )
+        )
+    return made, tried
+
+
+def _exactly(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, sort_keys=True, default=str)

@@ -9,6 +9,7 @@ study: it can be resumed and runs on any number of agents.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ class Candidate:
     """One of the best configurations of a study. Trials that differ only in the seed count as one candidate.
 
     Attributes:
-        number: number of its best trial.
+        number: number of its best trial; -1 for the default configuration if no trial of it completed.
         scores: objectives of its trials in the study.
         violation: mean constraint violation of these trials.
         again: objective of each retraining, by index in `seeds`. Failed retrainings are missing.
@@ -46,21 +47,23 @@ class Candidate:
 
     @property
     def score(self) -> float:
-        """Mean objective in the study."""
-        return statistics.fmean(self.scores)
+        """Mean objective in the study; nan for a configuration that the study did not complete."""
+        return statistics.fmean(self.scores) if self.scores else math.nan
 
     @property
-    def mean(self) -> float:
-        """Mean objective of its trials in the study and of its retrainings."""
-        return statistics.fmean([*self.scores, *self.again.values()])
+    def again_mean(self) -> float:
+        """Mean objective of its retrainings; without any, that of the study."""
+        return statistics.fmean(self.again.values()) if self.again else self.score
 
     @property
     def mean_violation(self) -> float:
         return statistics.fmean([self.violation, *self.violation_again.values()])
 
 
-def candidates(study: optuna.Study, study_file: StudyFile, results: Path, *, top: int) -> list[Candidate]:
-    """The `top` best configurations of a study, best first."""
+def candidates(
+    study: optuna.Study, study_file: StudyFile, results: Path, *, top: int | None = None
+) -> list[Candidate]:
+    """The `top` best configurations of a study (None: all), best first."""
     groups: dict[str, list[tuple[FrozenTrial, dict[str, Any]]]] = {}
     for trial in ranking.ranked(study.get_trials(deepcopy=False), study_file):
         config = config_of(study, trial, results)
@@ -98,6 +101,11 @@ def study_of(
     Point `i * len(numbers) + k` is candidate i, updated with `change(configuration, numbers[k])`.
     """
     points = [{**candidate.config, **change(candidate.config, n)} for candidate in best for n in numbers]
+    return study_at(study_file, points, suffix=suffix)
+
+
+def study_at(study_file: StudyFile, points: Sequence[Mapping[str, Any]], *, suffix: str) -> StudyFile:
+    """A grid study that runs complete configurations as the trials of `study_file` run."""
     names = sorted({name for point in points for name in point})
     told = study_file.raw.get("tuner", {})
     own = {key: told[key] for key in RUNS if key in told}
@@ -131,12 +139,6 @@ def with_results(
         )
         for i, candidate in enumerate(best)
     ]
-
-
-def winner(found: Sequence[Candidate], study_file: StudyFile) -> Candidate:
-    """The candidate with the best mean over the study and the retrainings."""
-    sign = -1.0 if study_file.metric.goal == "maximize" else 1.0
-    return min(found, key=lambda c: (c.mean_violation, sign * c.mean, c.number))
 
 
 def parameter_of(values: Sequence[Any], points: Sequence[Any]) -> dict[str, Any]:

@@ -50,13 +50,16 @@ class Sides:
 def sides_of(study: Study, hypothesis: Hypothesis, start: Mapping[str, Any]) -> Sides:
     """The values of both sides, for runs that otherwise have the configuration `start`.
 
-    `start` gives the values of its own side. Those of the other side come from the winner if it is on that
-    side, else from the best trial there, else from the study's space.
+    They differ in the claim's parameters, and in those that exist only on one side and that `start` does not
+    have. `start` gives the values of its own side. Those of the other side come from the winner if it is on
+    that side, else from the best trial there, else from the study's space.
 
     Raises:
         NoPairs: no values of one side fit `start`.
     """
-    names = frozenset(with_dependents(study, claim_names(hypothesis)))
+    about = claim_names(hypothesis)
+    # what exists only on one side has its usual value there, if it has one
+    names = frozenset(n for n in with_dependents(study, about) if n in about or _value(start, n) is _ABSENT)
     if (study.file.seed or "seed") in names:
         raise NoPairs("the claim is about the seed")
     found: dict[str, Mapping[str, Any]] = {}

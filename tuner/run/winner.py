@@ -23,15 +23,23 @@ from tuner.workloads.workload import Workload
 
 @dataclass(frozen=True)
 class Winner:
-    """The best trial of a study. `inherits`: its values that differ from a plain run's."""
+    """The best trial of a study.
+
+    Attributes:
+        inherits: its values that differ from a plain run's.
+        default: no gain over the default configuration was shown, so `inherits` has nothing of the study.
+    """
 
     study: str
     number: int
     value: float
     confirmed: bool
     inherits: Mapping[str, Any]
+    default: bool = False
 
     def describe(self) -> str:
+        if self.default:
+            return f"default configuration of {self.study} (no gain found, {self.value:.4g})"
         kind = "confirmed winner" if self.confirmed else "winner"
         return f"{kind} of {self.study} (trial {self.number}, {self.value:.4g})"
 
@@ -46,9 +54,12 @@ def inherited(records: Records, name: str, results: Path) -> Winner | None:
         return None
     confirmed = study.user_attrs.get(CONFIRMED)
     config = config_of(study, trial, results)
+    if confirmed and confirmed.get("default"):  # no gain was shown: nothing of the study is handed on
+        config = dict((study.user_attrs.get(ORIGIN) or {}).get("base") or {})
     value = confirmed["mean"] if confirmed else trial.values[0]
     inherits = _inherited(config, workload_if_known(stored_file(study)))
-    return Winner(name, trial.number, value, bool(confirmed), inherits)
+    default = bool(confirmed and confirmed.get("default"))
+    return Winner(name, trial.number, value, bool(confirmed), inherits, default)
 
 
 def winning_trial(study: optuna.Study) -> FrozenTrial | None:

@@ -102,7 +102,7 @@ def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], Non
         mean = probe.expected_epochs(file.pruner, length)
         estimate = "not measured (--probe)"
         if measured is not None and isinstance(workload, type(plan.workload)):
-            confirming = confirm.TOP * len(file.seeds) * measured.trial(length)
+            confirming = confirm.runs(file) * measured.trial(length)
             seconds = (runs * measured.trial(mean) + confirming) / plan.agents(None)
             hours += seconds / 3600
             estimate = duration(seconds)

@@ -144,7 +144,7 @@ def test_a_campaign_confirms_the_winner_that_the_next_study_starts_from(study: S
     assert main(["study", "steps.yaml", *SHORT]) == 0
     confirmed = load_study(open_records(default_url(Path("results"))), "first").user_attrs[CONFIRMED]
     assert len(confirmed["candidates"]) == 2
-    assert all(len(candidate["again"]) == 1 for candidate in confirmed["candidates"])
+    assert all(len(candidate["again"]) >= 2 for candidate in confirmed["candidates"])
     (only,) = trials("second")
     winner = trials("first")[confirmed["number"]]
     assert only.params == winner.params

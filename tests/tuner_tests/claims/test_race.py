@@ -1,0 +1,136 @@
+"""The race of a study's best configurations: who leaves, who wins, and when nothing was gained."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from tuner.claims import race
+from tuner.claims.retrain import Candidate
+from tuner.definition.study_file import StudyFile
+
+
+@pytest.fixture
+def file(make_study: Callable[..., StudyFile]) -> StudyFile:
+    return make_study()
+
+
+def candidate(number: int, score: float, *again: float, violation: float = 0.0) -> Candidate:
+    violations = dict.fromkeys(range(len(again)), violation)
+    return Candidate(number, {"x": score}, (score,), violation, dict(enumerate(again)), violations)
+
+
+def run(truth: Sequence[float], file: StudyFile, rng: np.random.Generator, *, noise: float = 0.005,
+        default: int | None = None) -> tuple[list[Candidate], int]:  # fmt: skip
+    """Runs a whole race with noise, and an offset that each round adds to all."""
+    found = [candidate(i, value) for i, value in enumerate(truth)]
+    offsets = rng.normal(0, 0.02, race.ROUNDS)
+    tried: set[tuple[int, int]] = set()
+    while True:
+        entries = race.entries(found, file, default=default, first=2, most=race.ROUNDS, tried=tried)
+        new = [entry for entry in entries if entry not in tried]
+        if not new:
+            return found, len(tried)
+        for i, k in new:
+            score = truth[i] + offsets[k] + rng.normal(0, noise)
+            found[i] = Candidate(
+                i, found[i].config, found[i].scores, 0.0,
+                {**found[i].again, k: score}, {**found[i].violation_again, k: 0.0},
+            )  # fmt: skip
+            tried.add((i, k))
+
+
+def test_the_score_in_the_study_decides_nothing(file: StudyFile) -> None:
+    found = [candidate(3, 0.99, 0.60, 0.61), candidate(5, 0.70, 0.80, 0.81)]
+    result = race.record(found, file, default=None)
+    assert result["number"] == 5
+    assert result["chance"] > 0.95
+
+
+def test_what_a_round_adds_to_all_is_no_noise(file: StudyFile) -> None:
+    found = [candidate(0, 0.9, 0.50, 0.90, 0.70), candidate(1, 0.9, 0.51, 0.911, 0.709)]
+    place = race.standing(found, file)
+    assert place.leader == 1
+    assert place.noise < 0.001
+    lead = place.lead(1, 0)
+    assert math.isclose(lead.mean, 0.01) and lead.low > 0
+
+
+def test_hopeless_ones_leave_after_two_rounds_and_the_default_stays(file: StudyFile) -> None:
+    rng = np.random.default_rng(0)
+    found, runs = run([0.90, 0.895, 0.80, 0.81, 0.89], file, rng, default=4)
+    assert [len(c.again) for c in found][2:4] == [2, 2]
+    assert len(found[4].again) == race.ROUNDS
+    assert runs < 5 * race.ROUNDS
+
+
+def test_without_a_default_a_clear_leader_ends_the_race(file: StudyFile) -> None:
+    _, runs = run([0.95, 0.80, 0.79], file, np.random.default_rng(1))
+    assert runs == 6
+
+
+def test_no_gain_over_the_default_hands_on_the_default(file: StudyFile) -> None:
+    best, plain = candidate(7, 0.95, 0.901, 0.899, 0.902, 0.897), candidate(0, 0.9, 0.9, 0.901, 0.899, 0.9)
+    result = race.record([best, plain], file, default=1)
+    assert result["default"] and result["number"] == 0
+    assert result["gain"] is None or result["gain"]["low"] <= 0
+    said = race.in_words("small", result, file)
+    assert said.startswith("small: no gain over the default configuration found in 8 retrainings")
+
+
+def test_a_gain_comes_with_its_interval(file: StudyFile) -> None:
+    best = candidate(7, 0.97, 0.951, 0.949, 0.952, 0.947)
+    plain = candidate(0, 0.9, 0.9, 0.901, 0.899, 0.9)
+    result = race.record([best, plain], file, default=1)
+    assert not result["default"] and result["number"] == 7
+    assert result["gain"]["low"] > 0.04 and result["gain"]["high"] < 0.06
+    assert math.isclose(result["drop"], 0.97 - np.mean([0.951, 0.949, 0.952, 0.947]))
+    assert "gain over the default +0.0497" in race.in_words("small", result, file)
+
+
+def test_a_default_that_misses_a_constraint_is_not_handed_on(file: StudyFile) -> None:
+    best = candidate(7, 0.9, 0.9, 0.9001, violation=0.0)
+    plain = candidate(0, 0.9, 0.91, 0.9101, violation=0.3)
+    result = race.record([best, plain], file, default=1)
+    assert not result["default"] and result["number"] == 7
+
+
+def test_less_is_better_where_the_goal_says_so(make_study: Callable[..., StudyFile]) -> None:
+    file = make_study(maximize="minimize")
+    result = race.record([candidate(0, 0.1, 0.3, 0.31), candidate(1, 0.2, 0.2, 0.21)], file, default=None)
+    assert result["number"] == 1
+    assert result["lead"]["mean"] > 0
+
+
+def test_a_gain_is_rarely_claimed_where_there_is_none(file: StudyFile) -> None:
+    """Four configurations that are as good as the default: the best of them is chosen, and looks good."""
+    rng, claimed, worlds = np.random.default_rng(5), 0, 120
+    for _ in range(worlds):
+        found, _ = run([0.9] * 5, file, rng, default=4)
+        claimed += not race.record(found, file, default=4)["default"]
+    assert claimed / worlds < 0.15
+
+
+def test_the_race_chooses_better_than_one_run_each(file: StudyFile) -> None:
+    rng = np.random.default_rng(2)
+    regret = {"race": 0.0, "one run": 0.0}
+    for _ in range(60):
+        truth = rng.normal(0.9, 0.005, 4)
+        found, _ = run(truth, file, rng)
+        regret["race"] += truth.max() - truth[race.standing(found, file).leader]
+        regret["one run"] += truth.max() - truth[int(np.argmax(truth + rng.normal(0, 0.005, 4)))]
+    assert regret["race"] < 0.7 * regret["one run"]
+
+
+def test_a_failed_run_does_not_stop_the_race(file: StudyFile) -> None:
+    found = [candidate(0, 0.9, 0.9, 0.91), candidate(1, 0.9, 0.89)]  # the second run of the second failed
+    tried = {(0, 0), (1, 0), (0, 1), (1, 1)}
+    entries = race.entries(found, file, default=None, first=2, most=4, tried=tried)
+    assert (0, 2) in entries
+
+
+def test_one_round_tells_nothing_about_noise(file: StudyFile) -> None:
+    result = race.record([candidate(0, 0.9, 0.9), candidate(1, 0.8, 0.95)], file, default=0)
+    assert result["number"] == 1 and not result["default"]
+    assert result["noise"] is None

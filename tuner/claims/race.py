@@ -1,0 +1,259 @@
+"""A race: retrains the best configurations of a study round by round, and spends runs where they matter.
+
+In a round every configuration that is still in the race runs once, all with the same seed and (where the
+workload has such) the same new split of the data. So the differences between configurations are free of what
+a round adds to all of them. After two rounds, those that are hardly the best any more leave. The default
+configuration stays to the end, because the question is whether anything was gained over it.
+
+Model: score = configuration + round + noise, fitted by least squares. The scores that the configurations had
+in the study are not used: they were chosen for being high.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.base.statistics import LEVEL
+from tuner.claims.retrain import Candidate
+from tuner.definition.study_file import StudyFile
+
+TOP = 4  # configurations beside the default
+FIRST_ROUNDS = 2  # that all of them run
+ROUNDS = 6  # of the leader and the default
+LEAST_CHANCE = 0.05  # of being the best; with less a configuration leaves
+CLEAR = 0.95  # without a default, the race ends when the leader is the best with this probability
+DRAWS = 20_000
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much one configuration is better than another, with a 95 % interval; infinite if unknown."""
+
+    mean: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        return {"mean": self.mean, "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a race stands.
+
+    Attributes:
+        leader: index of the configuration with the best mean, after those that meet the constraints best.
+        chances: probability of each configuration to be the best.
+        noise: standard deviation of a run around its configuration and round; nan if unknown.
+    """
+
+    leader: int
+    chances: tuple[float, ...]
+    noise: float
+    _means: tuple[float, ...]
+    _covariance: Floats
+    _freedom: int
+
+    def lead(self, index: int, over: int) -> Difference:
+        """The lead of one configuration over another."""
+        mean = self._means[index] - self._means[over]
+        c = self._covariance
+        variance = float(c[index, index] + c[over, over] - 2 * c[index, over]) * self.noise**2
+        if self._freedom < 1 or math.isnan(variance):
+            return Difference(mean, -math.inf, math.inf)
+        from scipy.special import stdtrit
+
+        half = float(stdtrit(self._freedom, 0.5 + LEVEL / 2)) * math.sqrt(max(0.0, variance))
+        return Difference(mean, mean - half, mean + half)
+
+    @property
+    def runner_up(self) -> int | None:
+        """The next best chance, or None if nobody else ran."""
+        others = [i for i in range(len(self.chances)) if i != self.leader and not math.isinf(self._means[i])]
+        return max(others, key=lambda i: (self.chances[i], self._means[i]), default=None)
+
+
+def standing(found: Sequence[Candidate], file: StudyFile) -> Standing:
+    """Where the race stands after the retrainings of `found`."""
+    sign = 1.0 if file.metric.goal == "maximize" else -1.0
+    runs = [(i, k, sign * score) for i, c in enumerate(found) for k, score in c.again.items()]
+    present = sorted({i for i, _, _ in runs})
+    means, covariance, noise, freedom = _fit(runs, present, len(found))
+    ran = np.array([math.isfinite(mean) for mean in means])
+    violations = [c.mean_violation if c.violation_again else math.inf for c in found]
+    leader = min(present, key=lambda i: (violations[i], -means[i], i)) if present else 0
+    chances = np.zeros(len(found))
+    if freedom >= 1 and noise > 0:
+        rng = np.random.default_rng(0)
+        block = covariance[np.ix_(present, present)]
+        spread = np.sqrt(freedom / rng.chisquare(freedom, DRAWS))[:, None]
+        draws = np.array(means)[present] + spread * rng.multivariate_normal(
+            np.zeros(len(present)), noise**2 * block, DRAWS, method="eigh"
+        )
+        best = np.bincount(draws.argmax(axis=1), minlength=len(present)) / DRAWS
+        chances[present] = best
+    elif ran.any() and noise == 0:
+        chances[leader] = 1.0
+    else:
+        chances[present] = 1 / max(1, len(present))
+    return Standing(leader, tuple(map(float, chances)), noise, tuple(means), covariance, freedom)
+
+
+def _fit(
+    runs: Sequence[tuple[int, int, float]], present: Sequence[int], count: int
+) -> tuple[list[float], Floats, float, int]:
+    """Means of the configurations, their covariance in units of σ², σ, and its degrees of freedom."""
+    rounds = sorted({k for _, k, _ in runs})
+    means, covariance = [-math.inf] * count, np.full((count, count), math.nan)
+    if not runs:
+        return means, covariance, math.nan, 0
+    design = np.zeros((len(runs), len(present) + len(rounds) - 1))
+    for row, (i, k, _) in enumerate(runs):
+        design[row, present.index(i)] = 1
+        if k != rounds[0]:
+            design[row, len(present) + rounds.index(k) - 1] = 1
+    y = np.array([score for _, _, score in runs])
+    inverse = np.linalg.pinv(design.T @ design)
+    fitted = inverse @ design.T @ y
+    rest = y - design @ fitted
+    freedom = len(runs) - int(np.linalg.matrix_rank(design))
+    noise = math.sqrt(float(rest @ rest) / freedom) if freedom > 0 else math.nan
+    if freedom > 0 and noise < 1e-9 * max(1e-12, float(np.abs(y).max())):
+        noise = 0.0
+    for place, i in enumerate(present):
+        means[i] = float(fitted[place])
+    covariance[np.ix_(present, present)] = inverse[: len(present), : len(present)]
+    return means, covariance, noise, freedom
+
+
+def entries(
+    found: Sequence[Candidate],
+    file: StudyFile,
+    *,
+    default: int | None,
+    first: int,
+    most: int,
+    tried: Collection[tuple[int, int]],
+) -> list[tuple[int, int]]:
+    """The runs of the race so far and of its next round, as `(configuration, round)`.
+
+    It is worked out from the results of earlier rounds, so a race that was left goes on in the same way. The
+    race is over when no entry is added.
+
+    Args:
+        found: the candidates with the results so far.
+        default: index of the default configuration among them.
+        first: rounds that all run.
+        most: rounds of the leader and the default.
+        tried: the runs that have ended, failed ones included.
+    """
+    inside = list(range(len(found)))
+    made: list[tuple[int, int]] = []
+    for number in range(most):
+        if number >= first:
+            so_far = [_until(candidate, number) for candidate in found]
+            place = standing(so_far, file)
+            if over(place, inside, default=default):
+                break
+            inside = staying(so_far, place, inside, default=default)
+            if len(inside) < 2:
+                break
+        made += [(i, number) for i in inside]
+        if number + 1 >= min(first, most) and not set(made) <= set(tried):
+            break  # this round has not been run
+    return made
+
+
+def over(place: Standing, inside: Sequence[int], *, default: int | None) -> bool:
+    """Whether further rounds would tell nothing: no noise, or (without a default) a clear leader."""
+    return place.noise == 0 or (default is None and place.chances[place.leader] >= CLEAR)
+
+
+def staying(
+    found: Sequence[Candidate], place: Standing, inside: Sequence[int], *, default: int | None
+) -> list[int]:
+    """The configurations that go on: the leader, the default, and those with a chance to be the best."""
+    limit = found[place.leader].mean_violation
+    return [
+        i
+        for i in inside
+        if i in (place.leader, default)
+        or place.chances[i] >= LEAST_CHANCE
+        or (found[i].again and found[i].mean_violation < limit)
+    ]
+
+
+def _until(candidate: Candidate, number: int) -> Candidate:
+    return replace(
+        candidate,
+        again={k: v for k, v in candidate.again.items() if k < number},
+        violation_again={k: v for k, v in candidate.violation_again.items() if k < number},
+    )
+
+
+def record(found: Sequence[Candidate], file: StudyFile, *, default: int | None) -> dict[str, Any]:
+    """The result of a race, as it is stored with the study.
+
+    `number` is the trial that won. `default`: no gain over the default configuration was shown, so the next
+    study starts from the default.
+    """
+    place = standing(found, file)
+    chosen, gain = place.leader, None
+    inherits_default = False
+    if default is not None and found[default].again and place.leader != default:
+        gain = place.lead(place.leader, default)
+        feasible = found[default].mean_violation <= found[place.leader].mean_violation
+        known = not math.isnan(place.noise)
+        inherits_default = feasible and (gain.low if known else gain.mean) <= 0
+    elif default is not None and place.leader == default:
+        inherits_default = True
+    if inherits_default and default is not None and found[default].number >= 0:
+        chosen = default
+    second = place.runner_up
+    leader = found[place.leader]
+    sign = 1.0 if file.metric.goal == "maximize" else -1.0
+    score = leader.score
+    return {
+        "number": found[chosen].number if found[chosen].number >= 0 else _best_trial(found),
+        "mean": found[chosen].again_mean,
+        "default": inherits_default,
+        "leader": leader.number,
+        "chance": place.chances[place.leader],
+        "noise": None if math.isnan(place.noise) else place.noise,
+        "gain": None if gain is None else gain.to_dict(),
+        "lead": None if second is None else place.lead(place.leader, second).to_dict(),
+        "runner_up": None if second is None else found[second].number,
+        "drop": None if math.isnan(score) or not leader.again else sign * (score - leader.again_mean),
+        "candidates": [
+            {"number": c.number, "score": None if math.isnan(c.score) else c.score,
+             "again": list(c.again.values()), "rounds": list(c.again), "mean": c.again_mean,
+             "chance": chance, "default": i == default}
+            for i, (c, chance) in enumerate(zip(found, place.chances, strict=True))
+        ],
+    }  # fmt: skip
+
+
+def _best_trial(found: Sequence[Candidate]) -> int:
+    return next(c.number for c in found if c.number >= 0)
+
+
+def in_words(name: str, result: Mapping[str, Any], file: StudyFile) -> str:
+    """The result of a race as one sentence."""
+    runs = sum(len(c["again"]) for c in result["candidates"])
+    gain, metric = result["gain"], file.metric.name
+    if gain is not None:
+        found = f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
+    if result["default"]:
+        best = f" (best: trial {result['leader']}, {found})" if gain is not None else ""
+        return f"{name}: no gain over the default configuration found in {runs} retrainings{best}"
+    text = f"confirmed winner of {name}: trial {result['number']}, {metric} {result['mean']:.4f} on average"
+    text += f" in {runs} retrainings; the best with a probability of {result['chance']:.0%}"
+    return text + (f"; gain over the default {found}" if gain is not None else "")
