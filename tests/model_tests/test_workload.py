@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from model.config import Config
 from model.recordings import Recordings
-from model.workload import Training
+from model.workload import Training, training
 from tuner.base.errors import InputError
 from tuner.definition.loading import load_study_file
 from tuner.workloads.registry import workload_of
 
+ROOT = Path(__file__).resolve().parents[2]
 Load = Callable[[str], Training]
 
 STUDY = """\
@@ -88,3 +92,19 @@ def test_a_data_set_binds_a_study_and_travels(
     assert workload.digest_of(tiny_recordings.folder, arrived=True) == found.digest
     with pytest.raises(InputError, match="no data set there; make one with"):
         workload.inputs(tmp_path / "absent", tmp_path, said.append)
+
+
+def test_the_order_of_runs_holds_after_half_of_their_epochs() -> None:
+    """What the verdicts on claims say about shorter runs is computed from recorded runs."""
+    curves = json.loads((ROOT / "benchmarks" / "data" / "curves.json").read_text())
+    values = np.array([curve["values"] for curve in curves if len(curve["values"]) == 18])
+    assert len(values) == 150
+    assert round(float(spearmanr(values[:, 8], values[:, -1]).statistic), 2) == training.ORDER_HOLDS
+
+
+def test_pairs_for_claims_train_half_of_the_epochs() -> None:
+    workload = workload_of(load_study_file("loss_weighting"))
+    shorter = workload.shorter(18)
+    assert shorter is not None and shorter.values == {"epochs": 9}
+    assert shorter.words.startswith("runs of 9 epochs instead of 18 (of 150 recorded runs")
+    assert workload.shorter(6) is None

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
-FIRST_ROWS = 24  # pairs of a first round at most, unless there are more groups: 48 runs
+FIRST_ROWS = 24  # pairs of a first round, unless there are more groups: 48 runs
 ROWS = 8  # pairs of a later round
 ALONE = (6, 4)  # pairs of a first and of a later round if there is one group
 
@@ -40,7 +40,7 @@ def rows_of(groups: Sequence[Sequence[int]], *, first: bool) -> int:
     if not first:
         return ROWS
     turns = 6 * max(len(group) for group in groups)  # six pairs for each claim of the largest group
-    return max(2 ** math.ceil(math.log2(len(groups) + 1)), min(FIRST_ROWS, turns))
+    return max(ROWS * math.ceil((len(groups) + 1) / ROWS), min(FIRST_ROWS, turns))
 
 
 def signs(columns: int, rows: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.base import anytime
 from tuner.base.anytime import Effect
@@ -24,6 +25,9 @@ from tuner.definition.constraints import Hypothesis
 from tuner.storage.queue import GRID_POINT
 from tuner.storage.study_store import ORIGIN
 
+LARGE = 4.0  # an effect of so many times the noise of a pair is apart from the others
+LEAST_ROWS = 6  # pairs without it that the others need
+Floats = NDArray[np.float64]
 ENOUGH = 10  # degrees of freedom from which on the spread of pairs says how large the noise is
 
 
@@ -147,15 +151,34 @@ def _effects(rows: Sequence[_Row], metric: str) -> dict[str, Paired]:
     signs = np.array([[row.signs.get(name, 0) for name in names] for row in used], dtype=float)
     if not used or not names:
         return {}
-    found = anytime.effects(signs, np.array(y, dtype=float))
     answers = {}
-    for name, effect in zip(names, found, strict=True):
-        if effect is not None:
-            own = [row for row in used if name in row.signs]
-            notes = {row.study.file.description for row in own if row.study.file.description}
-            runs = "".join(f"; {note}" for note in sorted(notes))
-            answers[name] = Paired(effect, len(own), max(len(row.signs) for row in own), runs)
+    for name, effect in _estimated(names, signs, np.array(y, dtype=float)).items():
+        own = [row for row in used if name in row.signs]
+        notes = {row.study.file.description for row in own if row.study.file.description}
+        runs = "".join(f"; {note}" for note in sorted(notes))
+        answers[name] = Paired(effect, len(own), max(len(row.signs) for row in own), runs)
     return answers
+
+
+def _estimated(names: Sequence[str], signs: Floats, y: Floats) -> dict[str, Effect]:
+    """The effect of each claim. Claims with the same two sides share a column.
+
+    A claim whose effect is many times the noise (an optimiser that hardly learns) changes what all others do.
+    The others are estimated from the pairs in which it was not varied, if there are enough.
+    """
+    columns, place = np.unique(signs, axis=1, return_inverse=True)
+    place = place.ravel()
+    found = anytime.effects(columns, y)
+    large = [
+        j for j, e in enumerate(found)
+        if e is not None and abs(e.mean) > LARGE * e.noise and not e.low <= 0 <= e.high
+    ]  # fmt: skip
+    if large:
+        quiet = ~columns[:, large].any(axis=1)
+        if quiet.sum() >= LEAST_ROWS:
+            again = anytime.effects(columns[quiet], y[quiet])
+            found = [e if j in large else again[j] or e for j, e in enumerate(found)]
+    return {name: e for name, j in zip(names, place, strict=True) if (e := found[j]) is not None}
 
 
 def _same_data(study: Study, paired: Study) -> bool:

@@ -67,13 +67,31 @@ def sides_of(study: Study, hypothesis: Hypothesis, start: Mapping[str, Any]) -> 
         config = with_values(start, values)
         side = hypothesis.side(active(study, config))
         if side is not None and side not in found and not study.file.space.violated(config):
-            found[side] = values
+            first = next(iter(found.values()), {})
+            found[side] = _nearest(study, hypothesis, start, values, first, side)
         if len(found) == 2:
             break
     for side, words in (("where", "as claimed"), ("against", "against it")):
         if side not in found:
             raise NoPairs(f"no values {words} fit the other values of the runs")
     return Sides(study, hypothesis, found["where"], found["against"], names)
+
+
+def _nearest(
+    study: Study,
+    hypothesis: Hypothesis,
+    start: Mapping[str, Any],
+    values: Mapping[str, Any],
+    first: Mapping[str, Any],
+    side: str,
+) -> Mapping[str, Any]:
+    """`values` with as many values of the `first` side as leave it on its own side."""
+    for name in sorted(values.keys() & first.keys()):
+        closer = {**values, name: first[name]}
+        config = with_values(start, closer)
+        if hypothesis.side(active(study, config)) == side and not study.file.space.violated(config):
+            values = closer
+    return values
 
 
 def drawn_sides(sides: Sides, start: Mapping[str, Any], rng: np.random.Generator) -> Sides:

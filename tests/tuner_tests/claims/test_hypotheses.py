@@ -14,7 +14,7 @@ import pytest
 
 from model.config import Config
 from tuner.base.errors import InputError
-from tuner.claims import design, hypotheses, rounds, verdicts
+from tuner.claims import design, evidence, hypotheses, rounds, verdicts
 from tuner.claims import material as data
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
@@ -285,3 +285,41 @@ def test_studies_of_two_data_sets_need_a_choice(
         prepare(records, tmp_path)
     plan = prepare(records, tmp_path, chosen=Path("data/small")).planned
     assert plan is not None and {claim.study.name for claim in plan.claims} == {"small"}
+
+
+def test_claims_with_the_same_sides_share_their_pairs() -> None:
+    rng = np.random.default_rng(0)
+    signs = rng.choice([-1.0, 1.0], size=(16, 3))
+    signs[:, 2] = signs[:, 0]
+    y = 0.02 * signs[:, 0] + rng.normal(0, 0.004, 16)
+    found = evidence._estimated(["a", "b", "c"], signs, y)
+    assert found["a"] == found["c"]
+    assert found["a"].low > 0
+
+
+def test_a_huge_effect_does_not_hide_the_small_ones() -> None:
+    """The optimiser that hardly learns adds its own noise to all that is varied with it."""
+    rng = np.random.default_rng(0)
+    signs = rng.choice([-1.0, 1.0], size=(24, 3))
+    signs[::2, 0] = 0
+    noise = np.where(signs[:, 0] == 0, 0.004, 0.05) * rng.normal(size=24)
+    found = evidence._estimated(["huge", "small", "none"], signs, signs @ [0.5, 0.02, 0.0] + noise)
+    assert found["huge"].low > 0.4
+    assert 0 < found["small"].low < 0.02 < found["small"].high
+    assert found["none"].high < 0.02
+
+
+def test_the_sides_of_a_claim_differ_as_little_as_they_can(
+    campaign: ModuleType, records: Records, tmp_path: Path
+) -> None:
+    """The best trial on the other side has another gamma as well: the claim does not ask for it."""
+    claim = {
+        "claim": "a strong focal loss",
+        "where": "loss_type == 'focal' and vocab_bucket_digits == 3",
+        "against": "loss_type == 'cross_entropy' and vocab_bucket_digits >= 2",
+    }
+    run(campaign, records, tmp_path, STUDY, tuner={**STUDY["tuner"], "hypotheses": [claim]})
+    planned = prepare(records, tmp_path).planned
+    assert planned is not None
+    (sides,) = planned.claims
+    assert sides.where["vocab_bucket_digits"] == sides.against["vocab_bucket_digits"] == 3
