@@ -33,6 +33,7 @@ from tuner.base.statistics import LEVEL
 
 Floats = NDArray[np.float64]
 PRIOR = 1.0  # g: the effects that are looked for are about as large as the noise of one pair of runs
+FEW = 4.0  # g where a handful of pairs is to decide: twice as large
 RATIOS = np.array([0.0, *np.geomspace(0.05, 200.0, 28)])  # τ²/σ² that are tried
 
 
@@ -54,24 +55,26 @@ class Effect:
     noise: float
 
 
-def critical(information: float, freedom: float, *, level: float = LEVEL) -> float:
+def critical(information: float, freedom: float, *, level: float = LEVEL, prior: float = PRIOR) -> float:
     """How many standard errors the interval reaches to each side; infinite where there is too little data.
 
     Args:
         information: variance of one observation over that of the estimate (the number of observations, for a
             mean).
         freedom: degrees of freedom of the standard error.
+        prior: g, to be chosen before the data are seen. A larger one needs fewer runs to begin with, and
+            gives somewhat wider intervals in the end.
     """
     if freedom <= 0 or information <= 0:
         return math.inf
-    spread = 1 + PRIOR * information
+    spread = 1 + prior * information
     bound = (math.sqrt(spread) / (1 - level)) ** (2 / (freedom + 1))
     if bound >= spread:
         return math.inf
     return math.sqrt(freedom * (bound - 1) / (1 - bound / spread))
 
 
-def effects(signs: Floats, y: Floats, *, level: float = LEVEL) -> list[Effect | None]:
+def effects(signs: Floats, y: Floats, *, level: float = LEVEL, prior: float = PRIOR) -> list[Effect | None]:
     """The effect of each column of `signs` on `y`, with an interval that holds at every look.
 
     Args:
@@ -81,10 +84,10 @@ def effects(signs: Floats, y: Floats, *, level: float = LEVEL) -> list[Effect | 
     Returns:
         None for an effect that no observation speaks for, or that cannot be told from another.
     """
-    return [_effect(signs, y, column, level) for column in range(signs.shape[1])]
+    return [_effect(signs, y, column, level, prior) for column in range(signs.shape[1])]
 
 
-def _effect(signs: Floats, y: Floats, column: int, level: float) -> Effect | None:
+def _effect(signs: Floats, y: Floats, column: int, level: float, prior: float) -> Effect | None:
     own = signs[:, column]
     count = len(y)
     if not own.any() or count < 2:
@@ -107,7 +110,7 @@ def _effect(signs: Floats, y: Floats, column: int, level: float) -> Effect | Non
     # E[rest'rest] is (n − 1) σ² where the model holds; the random effects take part of it up
     noise = math.sqrt(max(0.0, float(rest @ rest)) / (count - 1))
     error = noise / math.sqrt(information)
-    reach = critical(information, freedom, level=level)
+    reach = critical(information, freedom, level=level, prior=prior)
     half = 0.0 if noise == 0 and count > 2 else reach * error
     half = math.inf if math.isnan(half) else half
     return Effect(mean, mean - half, mean + half, error, freedom, noise)

@@ -22,6 +22,7 @@ EXTRAS = {
     "dashboard": ("optuna_dashboard", "optuna-dashboard"),
     "notebook": ("pandas", "pandas"),
     "notify": ("apprise", "apprise"),
+    "mcp": ("mcp", "the Model Context Protocol's package"),
     "model": ("torch", "PyTorch"),
 }
 

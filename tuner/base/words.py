@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,6 +46,15 @@ def in_words(values: Mapping[str, Any]) -> str:
     if not values:
         return "nothing that differs from the defaults"
     return ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
+
+
+def finite(content: Any) -> Any:
+    """`content` with null in place of infinite and undefined numbers, which JSON does not have."""
+    if isinstance(content, Mapping):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def slug(text: str) -> str:

@@ -12,7 +12,16 @@ from tuner.storage.stored import CONFIRMED
 
 
 def seed_noise(studies: Study | Sequence[Study], metric: str | None = None) -> float | None:
-    """Pooled standard deviation of `metric` between runs of one configuration on different seeds.
+    """Pooled standard deviation of a metric between seeds, as `noise_and_freedom` finds it."""
+    found = noise_and_freedom(studies, metric)
+    return None if found is None else found[0]
+
+
+def noise_and_freedom(
+    studies: Study | Sequence[Study], metric: str | None = None
+) -> tuple[float, int] | None:
+    """Pooled standard deviation of `metric` between runs of one configuration on different seeds, and its
+    degrees of freedom.
 
     Args:
         metric: None: the metric of the (first) study. Retrainings count for the study's own metric alone.
@@ -26,7 +35,7 @@ def seed_noise(studies: Study | Sequence[Study], metric: str | None = None) -> f
     if not groups:
         return None
     freedom = sum(len(group) - 1 for group in groups)
-    return math.sqrt(sum((len(g) - 1) * statistics.variance(g) for g in groups) / freedom)
+    return math.sqrt(sum((len(g) - 1) * statistics.variance(g) for g in groups) / freedom), freedom
 
 
 def _groups(study: Study, metric: str) -> Iterable[list[float]]:

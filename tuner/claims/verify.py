@@ -71,8 +71,10 @@ class Verified:
         }
 
 
-def verify(request: Request, view: View, *, top: int, seeds: int) -> Verified:
-    """Retrains the best `top` configurations on `seeds` new seeds.
+def verify(
+    request: Request, view: View, *, top: int, seeds: int, numbers: Sequence[int] | None = None
+) -> Verified:
+    """Retrains the best `top` configurations on `seeds` new seeds, or those of the trials `numbers`.
 
     The workload decides what a new seed changes. For our model it also changes the split, so the scores are
     measured on other `select` recordings.
@@ -84,7 +86,9 @@ def verify(request: Request, view: View, *, top: int, seeds: int) -> Verified:
     with storage_errors(request.url):
         study = load_study(open_records(request.url), request.study_file.name)
         file = stored_file(study)
-        best = retrain.candidates(study, file, request.results, top=top)
+        best = retrain.candidates(study, file, request.results, top=None if numbers else top)
+        if numbers:
+            best = _chosen(best, numbers, file.name)
     if not best:
         raise InputError(f"study '{file.name}' has no complete trial to verify")
     workload = workload_of(file)
@@ -99,6 +103,15 @@ def verify(request: Request, view: View, *, top: int, seeds: int) -> Verified:
         verified = Verified(file.metric.name, file.metric.goal, tuple(found), tuple(leads(found, file)))
         load_study(records, file.name).set_user_attr("verified", verified.to_dict())
     return verified
+
+
+def _chosen(known: Sequence[Candidate], numbers: Sequence[int], study: str) -> list[Candidate]:
+    """The candidates of these trials. Trials that differ only in the seed count as the best of them."""
+    by_number = {c.number: c for c in known}
+    missing = [n for n in numbers if n not in by_number]
+    if missing:
+        raise InputError(f"study '{study}': trial {missing[0]} is not complete, or a better seed of it is")
+    return [by_number[n] for n in dict.fromkeys(numbers)]
 
 
 def leads(found: Sequence[Candidate], study_file: StudyFile) -> list[Lead]:

@@ -12,6 +12,7 @@ from tuner.commands import (
     gc,
     import_,
     list,
+    mcp,
     pause,
     report,
     run,
@@ -22,11 +23,12 @@ from tuner.commands import (
     sweep,
     sync,
     tour,
+    verdict,
     verify,
 )
 
 ALL = (
-    *(list, study, sweep, agent, stop, pause, run, enqueue, import_, status, best, verify),
+    *(list, study, sweep, agent, stop, pause, run, enqueue, import_, status, best, verify, verdict),
     *(export, report, fetch, gc),
-    *(dashboard, serve, sync, doctor, tour, completion),
+    *(dashboard, serve, mcp, sync, doctor, tour, completion),
 )

@@ -76,7 +76,7 @@ def add_notify(parser: argparse.ArgumentParser) -> None:
 
 def write_json(content: Any) -> None:
     """The result of a command for programs: one object or list on standard output."""
-    sys.stdout.write(json.dumps(content, indent=1, default=str) + "\n")
+    sys.stdout.write(json.dumps(words.finite(content), indent=1, default=str) + "\n")
 
 
 @contextlib.contextmanager

@@ -23,6 +23,13 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument(
         "--top", type=opt.positive, default=5, metavar="K", help="configurations to retrain (default: 5)"
     )
+    parser.add_argument(
+        "--trial",
+        type=int,
+        action="append",
+        metavar="N",
+        help="a trial to retrain, in place of --top (repeat)",
+    )
     parser.add_argument("--seeds", type=opt.positive, default=3, metavar="N", help="seeds (default: 3)")
     parser.add_argument(
         "--agents", type=opt.positive, metavar="N", help="processes (default: one per GPU, or per core)"
@@ -62,7 +69,8 @@ def run(options: argparse.Namespace) -> None:
         fresh=options.fresh,
         artifacts=None if location is None else location.url,
     )
-    found = verify.verify(request, make_view(opt.error_console()), top=options.top, seeds=options.seeds)
+    view = make_view(opt.error_console())
+    found = verify.verify(request, view, top=options.top, seeds=options.seeds, numbers=options.trial)
     if options.json:
         opt.write_json(found.to_dict())
     else:

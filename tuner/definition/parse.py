@@ -13,7 +13,7 @@ from tuner.base.errors import InputError
 from tuner.base.words import seconds, slug
 from tuner.definition import yaml_source
 from tuner.definition.constraints import Constraint
-from tuner.definition.parse_hypotheses import read_hypotheses
+from tuner.definition.parse_hypotheses import read_hypotheses, read_matters
 from tuner.definition.parse_space import lines_of, parse_space, read_defaults, read_first
 from tuner.definition.pruner_settings import KINDS as PRUNERS
 from tuner.definition.pruner_settings import PrunerSettings
@@ -122,6 +122,7 @@ def parse_study(path: Path) -> StudyFile:
         first=read_first(own, space, method),
         shuffled=_shuffled(own, method),
         hypotheses=read_hypotheses(own),
+        matters=read_matters(own),
         seeds=_seeds(own),
         max_epochs=max_epochs,
         workload=workload,

@@ -17,7 +17,7 @@ def read_hypotheses(own: Section) -> tuple[Hypothesis, ...]:
     Raises:
         InputError: the section `tuner` has a wrong claim or a wrong `matters`.
     """
-    matters = _matters(own)
+    matters = read_matters(own)
     return tuple(_hypothesis(section, matters) for section in own.sections("hypotheses"))
 
 
@@ -33,7 +33,7 @@ def _hypothesis(section: Section, matters: float | None) -> Hypothesis:
                 expressions.parse(text)
         except ValueError as error:
             section.fail(key, str(error))
-    own = _matters(section)
+    own = read_matters(section)
     return Hypothesis(
         claim=section.text("claim"),
         where=section.text("where"),
@@ -58,7 +58,7 @@ def _gain(section: Section) -> tuple[float, float] | None:
     return float(ends[0]), float(ends[1])
 
 
-def _matters(section: Section) -> float | None:
+def read_matters(section: Section) -> float | None:
     """The largest difference that does not matter, in the metric's unit."""
     found = section.number("matters")
     if found is not None and found < 0:

@@ -91,6 +91,7 @@ class StudyFile:
         defaults: what trials had of a parameter before the file named it.
         first: configurations that a new study tries first, in order, before those that the sampler draws.
         shuffled: whether the points of a grid are tried in a random order, which the name decides.
+        matters: the largest difference of the metric that does not matter; None: the noise between seeds.
         seeds: on which the campaign and `verify` retrain the best configurations.
         max_epochs: epochs of a whole trial (`epochs` of the configuration), or None where that is the file's.
         resources: what a trial needs.
@@ -127,6 +128,7 @@ class StudyFile:
     first: tuple[Mapping[str, Any], ...] = ()
     shuffled: bool = False
     hypotheses: tuple[Hypothesis, ...] = ()
+    matters: float | None = None
     seeds: tuple[int, ...] = (1,)
     max_epochs: int | None = None
     function: bytes | None = field(default=None, compare=False, repr=False)

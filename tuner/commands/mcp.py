@@ -1,0 +1,29 @@
+"""`mcp`: serves the studies to coding agents as tools, over standard input and output."""
+
+from __future__ import annotations
+
+import argparse
+
+from tuner.commands import options as opt
+
+DESCRIPTION = """\
+Serves list, status, best, verdict, enqueue and report as tools of the Model Context Protocol, over standard
+input and output: an agent's program starts it. Only `enqueue` changes a study."""
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "mcp",
+        summary="serve the studies to coding agents as MCP tools",
+        description=DESCRIPTION,
+        example="claude mcp add tuner -- gcode-tuner mcp",
+    )
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from tuner.show import mcp_server
+
+    mcp_server.server(opt.storage_url(options), options.results).run("stdio")

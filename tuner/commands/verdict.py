@@ -1,0 +1,66 @@
+"""`verdict`: is one configuration better than another, by how much, how sure, and what would settle it."""
+
+from __future__ import annotations
+
+import argparse
+
+from tuner.commands import options as opt
+
+OPEN, NOT_BETTER = 4, 3  # exit statuses beside 0 (better), 1 and 2 (errors)
+
+DESCRIPTION = """\
+Says whether a configuration is better than another: by how much, with a 95 % interval that holds however
+often one looks, how sure, and how many more runs would settle it. TRIAL is STUDY/NUMBER; STUDY alone is its
+winner. Without 'against' the winner is compared with the default configuration. Exit status: 0 it is better,
+3 it is not (no difference that matters, or worse), 4 open, 2 wrong input."""
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "verdict",
+        summary="is a configuration better than another, how sure, and what would settle it",
+        description=DESCRIPTION,
+        example="python -m tuner verdict loss_weighting/7 against loss_weighting/0 --json",
+    )
+    parser.add_argument("what", metavar="STUDY|TRIAL")
+    parser.add_argument("against", nargs="*", metavar="against TRIAL", help="the word 'against', and a trial")
+    opt.add_json(parser)
+    opt.add_storage(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from datetime import datetime
+
+    from tuner.base.errors import InputError
+    from tuner.claims import material as materials
+    from tuner.claims import referee
+    from tuner.commands.fetch import fetched
+    from tuner.storage.access import open_records, storage_errors
+
+    words = options.against
+    if words and (len(words) != 2 or words[0] != "against"):
+        given = " ".join(words)
+        raise InputError(f"verdict: expected 'against STUDY/NUMBER' after {options.what}, got {given}")
+    url = opt.storage_url(options)
+    with storage_errors(url):
+        records = open_records(url)
+        fetched(records, (), options.results)
+        material = materials.load(records, (), options.results, made=datetime.now())
+    answer = referee.verdict(material, options.what, words[1] if words else None)
+    if options.json:
+        opt.write_json(answer.to_dict())
+    else:
+        console = opt.console()
+        console.print(answer.sentence, markup=False, soft_wrap=True)
+        if answer.sure is not None:
+            console.print(f"better with a probability of {answer.sure:.0%}", markup=False)
+        if answer.better is None:
+            runs = (
+                "" if answer.more_runs is None else f"about {answer.more_runs} more runs of each would tell"
+            )
+            console.print(runs or "how many more runs would tell cannot be foreseen", markup=False)
+        if answer.next_run:
+            console.print(answer.next_run, markup=False, soft_wrap=True)
+    return OPEN if answer.better is None else 0 if answer.better else NOT_BETTER

@@ -1,0 +1,126 @@
+"""Serves studies to coding agents as tools of the Model Context Protocol (MCP).
+
+Each tool returns what the command of the same name prints with `--json`. Only `enqueue` changes a study.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tuner.base import extras
+from tuner.base.errors import InputError
+from tuner.base.words import finite
+from tuner.claims import material as materials
+from tuner.claims import referee, verdicts
+from tuner.claims.material import Material
+from tuner.run import enqueue as queueing
+from tuner.show.report import words
+from tuner.show.status import listing, summary
+from tuner.storage.access import open_records, storage_errors
+from tuner.storage.records import Records
+from tuner.storage.stored import load_study, stored_file
+
+INSTRUCTIONS = """\
+Hyperparameter studies of this folder. `verdict` is the referee: ask it before you call one configuration
+better than another, and run what it names in next_run while it says open. A score in a study is the best of
+many and so too good; `report` says what was shown."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The tools, as functions. `url`: the storage; `results`: the results folder."""
+
+    url: str
+    results: Path
+
+    def all(self) -> dict[str, Callable[..., Any]]:
+        """The tools by name."""
+        return {"list": self.studies, "status": self.status, "best": self.best, "verdict": self.verdict,
+                "enqueue": self.enqueue, "report": self.report}  # fmt: skip
+
+    def studies(self) -> list[dict[str, Any]]:
+        """The studies that come with the program: question, cost and progress."""
+        return [row.to_dict() for row in listing.rows(self.url)]
+
+    def status(self, study: str | None = None) -> list[dict[str, Any]]:
+        """Counts of trials, the best so far and the cost of a study, or of all studies that were begun."""
+        with storage_errors(self.url):
+            records = self._records()
+            names = [study] if study else [s.study_name for s in records.get_all_studies()]
+            states = [summary.state_of(records, load_study(records, name)) for name in names]
+        return [finite(state.to_dict()) for state in states]
+
+    def best(self, study: str, top: int = 5) -> list[dict[str, Any]]:
+        """The best complete trials of a study with their configurations, best first."""
+        with storage_errors(self.url):
+            found = load_study(self._records(), study)
+            file = stored_file(found)
+            ranks = summary.best_trials(found, file, self.results, top=top)
+        return [finite(rank.to_dict(file.metric.name)) for rank in ranks]
+
+    def verdict(self, what: str, against: str | None = None) -> dict[str, Any]:
+        """Whether a configuration is better than another: by how much, how sure, and what would settle it.
+
+        `what` and `against` are STUDY (its winner) or STUDY/NUMBER (a trial). Without `against`: the default.
+        """
+        return dict(finite(referee.verdict(self._material(), what, against).to_dict()))
+
+    def enqueue(self, study: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Queues a trial of a study with these values by dotted name; what they leave out is drawn."""
+        with storage_errors(self.url):
+            queued = queueing.enqueue(self._records(), study, values)
+        return {"study": study, **asdict(queued)}
+
+    def report(self, study: str | None = None) -> dict[str, Any]:
+        """What is known: each study with its gain, interval and cost, and the verdict on each claim."""
+        material = self._material([study] if study else [])
+        return dict(
+            finite(
+                {
+                    "studies": {s.name: words.study_sentences(s) for s in material.studies},
+                    "claims": [asdict(finding) for finding in verdicts.findings(material)],
+                }
+            )
+        )
+
+    def _records(self) -> Records:
+        return open_records(self.url)
+
+    def _material(self, names: list[str] | None = None) -> Material:
+        with storage_errors(self.url):
+            return materials.load(self._records(), names or (), self.results, made=datetime.now())
+
+
+def server(url: str, results: Path) -> Any:
+    """An MCP server with the tools.
+
+    Raises:
+        InputError: the package `mcp` is not installed.
+    """
+    extras.need("mcp", "mcp")
+    from mcp.server.mcpserver import MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
+
+    made = MCPServer("gcode-tuner", instructions=INSTRUCTIONS, version=version("gcode-tuner"))
+    for name, function in Tools(url, results).all().items():
+        made.add_tool(_with_errors(function, ToolError), name=name, structured_output=False)
+    return made
+
+
+def _with_errors(function: Callable[..., Any], error: type[Exception]) -> Callable[..., Any]:
+    """The function, with wrong input as an error that the agent is told."""
+
+    @functools.wraps(function)
+    def told(*arguments: Any, **named: Any) -> Any:
+        try:
+            return function(*arguments, **named)
+        except InputError as wrong:
+            raise error(str(wrong)) from None
+
+    return told
