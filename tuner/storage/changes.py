@@ -26,7 +26,6 @@ from tuner.storage.file_changes import QUIET, changed_keys, key_of, short, words
 from tuner.storage.queue import GRID_POINT, OUTSIDE, RAN_WITH, Amendment
 
 NO_POINT = "it is no point of the grid"
-NO_CONSTRAINT_VALUE = 1e9  # stored in place of infinity, which JSON does not have
 
 
 @dataclass(frozen=True)
@@ -206,17 +205,9 @@ def fitting(
     return params, nested({**{tuple(n.split(".")): v for n, v in leaves(config)}, **present}), reasons
 
 
-def violations(file: StudyFile, metrics: Mapping[str, Any]) -> dict[str, float]:
-    """By how much metrics miss each constraint of a study, as it is stored."""
-    return {
-        str(constraint): min(constraint.violation(metrics), NO_CONSTRAINT_VALUE)
-        for constraint in file.constraints
-    }
-
-
 def _judged(trial: FrozenTrial, before: StudyFile, after: StudyFile) -> Amendment:
     """A finished trial's constraints, from the metrics that it logged."""
-    missed = violations(after, trial.user_attrs.get("metrics") or {})
+    missed = after.violations(trial.user_attrs.get("metrics") or {})
     stored = {f"{optuna_private.CONSTRAINT}{constraint}": None for constraint in before.constraints}
     system = {**stored, **{f"{optuna_private.CONSTRAINT}{name}": value for name, value in missed.items()}}
     total = sum(max(0.0, value) for value in missed.values()) if missed else None
