@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Runs a study until it has its number of finished trials; started again, it goes on where it was. A second
-terminal may join with the same command. Ctrl-C once: agents finish their epoch, for at most the
-study's grace time (30 s), and put their trials back; twice: they are stopped at once. 'all' runs the shipped campaign, a file with `steps` another one.
-'hypotheses' runs matched pairs for the claims that finished studies leave undecided."""
+terminal may join with the same command. Ctrl-C once: agents finish their epoch, for at most the study's
+grace time (30 s), and put their trials back; twice: they are stopped at once. 'all' runs the shipped
+campaign, a file with `steps` another one. 'hypotheses' runs matched pairs for the claims that finished
+studies leave undecided."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
