@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Runs a study until it has its number of finished trials; started again, it goes on where it was. A second
-terminal may join with the same command. Ctrl-C once: agents finish their epoch and put their trials back;
-twice: they are stopped at once. 'all' runs the shipped campaign, a file with `steps` another one.
-'hypotheses' runs pairs for the claims that finished studies leave open: first one design for all of them at
-once, then more pairs for those that are still open, each until it is decided."""
+terminal may join with the same command. Ctrl-C once: agents finish their epoch, for at most the study's
+grace time (30 s), and put their trials back; twice: they are stopped at once. 'all' runs the shipped
+campaign, a file with `steps` another one. 'hypotheses' runs pairs for the claims that finished
+studies leave open: first one design for all of them at once, then more pairs for those that are still open,
+each until it is decided."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -190,17 +191,15 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
                 notifier.send(name, "the campaign is done")
         if options.json:
             names = [campaign.study(step).name for step in file.steps if step.study in file.studies]
-            opt.write_json(_states(opt.storage_url(options), names))
+            opt.write_json(_states(options, names))
 
 
-def _states(url: str, names: Sequence[str]) -> list[dict[str, Any]]:
+def _states(options: argparse.Namespace, names: Sequence[str]) -> list[dict[str, Any]]:
     """Where the studies stand that were begun."""
     from tuner.show.status import summary
-    from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import load_study
 
-    with storage_errors(url):
-        records = open_records(url)
+    with opt.records(options) as records:
         begun = {study.study_name for study in records.get_all_studies()}
         return [
             summary.state_of(records, load_study(records, name)).to_dict() for name in names if name in begun
@@ -212,11 +211,10 @@ def _hypotheses(options: argparse.Namespace) -> None:
 
     from tuner.commands.fetch import fetched
     from tuner.show import claims
-    from tuner.storage.access import open_records, storage_errors
 
-    console, url = opt.error_console() if options.json else opt.console(), opt.storage_url(options)
-    with storage_errors(url):
-        fetched(open_records(url), (), options.results)
+    console = opt.error_console() if options.json else opt.console()
+    with opt.records(options) as records:
+        fetched(records, (), options.results)
     settling = settling_of(options, lambda line: console.print(line, markup=False, soft_wrap=True))
     prepared = settling.prepare(fresh=options.fresh)
     if not prepared:
@@ -243,11 +241,10 @@ def _show_rounds(settling: Settling, found: Sequence[Prepared], options: argpars
     from tuner.run import plan
     from tuner.show import claims
     from tuner.show.live import make_view
-    from tuner.storage.access import open_records, storage_errors
 
     console = opt.console()
-    with storage_errors(settling.url):
-        material = materials.load(open_records(settling.url), (), options.results, made=datetime.now())
+    with opt.records(options) as records:
+        material = materials.load(records, (), options.results, made=datetime.now())
     for prepared in found:
         claims.show_plan(prepared, console)
         claims.show_power(material, prepared, console)

@@ -37,15 +37,12 @@ def run(options: argparse.Namespace) -> int:
     from tuner.claims import material as materials
     from tuner.claims import referee
     from tuner.commands.fetch import fetched
-    from tuner.storage.access import open_records, storage_errors
 
     words = options.against
     if words and (len(words) != 2 or words[0] != "against"):
         given = " ".join(words)
         raise InputError(f"verdict: expected 'against STUDY/NUMBER' after {options.what}, got {given}")
-    url = opt.storage_url(options)
-    with storage_errors(url):
-        records = open_records(url)
+    with opt.records(options) as records:
         fetched(records, (), options.results)
         material = materials.load(records, (), options.results, made=datetime.now())
     answer = referee.verdict(material, options.what, words[1] if words else None)
