@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the campaign in docs/results.md and writes the page. Takes about an hour and a half on two cores.
+# Runs the campaign in docs/results.md and writes the page. Takes about two hours on two cores.
 #
 #     bash docs/campaign.sh data/mill results vocabulary_4digit_hybrid.json
 #
@@ -19,6 +19,7 @@ once() {  # once NAME COMMAND…: stores the output of the command, unless it wa
   mv "$answers/$1.partial" "$answers/$1.json"
 }
 
+# Studies, ensemble, decoder, and at most 15 minutes for the claims that are still open.
 # only once: the next commands calibrate the bundle, and with a changed bundle the decoder's studies would start again
 [ -e "$answers/studies.done" ] || $python -m tuner study all --data "$data" --agents 2
 touch "$answers/studies.done"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import textwrap
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,26 +26,30 @@ from tuner.base.words import duration, in_words
 from tuner.claims import material as data
 from tuner.claims import verdicts
 from tuner.claims.material import Study, Trial
+from tuner.claims.verdicts import Finding
 from tuner.definition.loading import shipped_campaign
-from tuner.show.report import words
+from tuner.show.report import claim_chart, sections, words
+from tuner.show.report.charts import Bars
 from tuner.storage.access import default_url, open_records
 
 CONFIRM = ".confirm"
 PAUSE = timedelta(minutes=5)  # without a running trial, the campaign counts as stopped
 DOCS = Path(__file__).parent
-PLOTS = DOCS / "results"
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "results", "font.size": 9})
 
 
-def main(results: Path) -> None:
-    """Reads `results` and writes the page."""
+def main(results: Path, page: Path = DOCS / "results.md") -> None:
+    """Reads `results`, writes the page, and its plots beside it."""
+    plots = page.parent / "results"
     material = data.load(open_records(default_url(results)), [], results, made=datetime.now())
     expected = {name + CONFIRM for name in shipped_campaign().studies}
     retrained = [name for name in _all_names(results) if name in expected]
     confirmations = data.load(open_records(default_url(results)), retrained, results, made=datetime.now())
-    PLOTS.mkdir(exist_ok=True)
-    plot_campaign(material.studies, PLOTS / "campaign.svg")
-    plot_front(_study(material.studies, "architecture_sweep"), PLOTS / "front.svg")
+    found = verdicts.findings(material)
+    plots.mkdir(exist_ok=True)
+    plot_claims(found, plots / "claims.svg")
+    plot_campaign(material.studies, plots / "campaign.svg")
+    plot_front(_study(material.studies, "architecture_sweep"), plots / "front.svg")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters |= {"percent": percent, "seeds": seeds}
     template = environment.from_string((DOCS / "results_template.md").read_text())
@@ -53,14 +58,15 @@ def main(results: Path) -> None:
             row(study, _trials_of(study.name + CONFIRM, confirmations.studies)) for study in material.studies
         ],
         cost=campaign_cost(material.studies, confirmations.studies),
-        findings=verdicts.findings(material),
+        findings=found,
+        claim_counts=sections.verdict_counts(found),
         confirmed=[study for study in material.studies if study.winner and not study.workload.deterministic],
         sentences=words.verified_sentence,
         gain=words.gain,
         default_config=Config().to_dict(),
         evaluations=evaluations(results / "evaluations"),
     )
-    (DOCS / "results.md").write_text(text)
+    page.write_text(text)
 
 
 def row(study: Study, confirmed: Sequence[Trial]) -> dict[str, Any]:
@@ -80,8 +86,24 @@ def row(study: Study, confirmed: Sequence[Trial]) -> dict[str, Any]:
         "default": study.default.value if study.default else None,
         "best": winner.value if winner else None,
         "gain": words.gain(study),
+        "known": known(study),
+        "cost": str(spent),
         "winner": in_words(winner.params) if winner else "",
     }
+
+
+def known(study: Study) -> str:
+    """What was shown of a study's gain, in one sentence."""
+    gain = words.gain(study)
+    if (study.attrs.get("confirmed") or {}).get("default"):
+        return words.no_gain_sentence(study)
+    if study.winner is not None and study.winner is study.default:
+        return "The default configuration is the winner."
+    if gain is None:
+        return "No default to compare with." if study.winner is not None else "No trial completed."
+    if gain.low is None:
+        return f"Gain over the default {gain.mean:+.4f}, from one run each: part of it may be luck."
+    return f"Gain over the default {gain}."
 
 
 def campaign_cost(studies: Sequence[Study], confirmations: Sequence[Study]) -> dict[str, Any]:
@@ -170,6 +192,33 @@ def plot_campaign(studies: Sequence[Study], path: Path) -> None:
     axes.set(xlabel="minutes of the campaign", ylabel="objective on select")
     axes.set_ylim(bottom=0.5)
     for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def plot_claims(found: Sequence[Finding], path: Path) -> None:
+    """Plots every claim's effect with its interval, in units of the difference that matters."""
+    chart = claim_chart.chart(found)
+    figure = Figure(
+        figsize=(7.5, 0.4 + 0.22 * (len(chart.plots[0].labels) if chart else 1)), layout="constrained"
+    )  # type: ignore[union-attr]
+    axes = figure.subplots()
+    axes.axvspan(-1, 1, color="0.92", lw=0)
+    axes.axvline(0, color="0.6", lw=0.5)
+    for bars in chart.plots if chart else ():
+        assert isinstance(bars, Bars)
+        for place, label in enumerate(bars.labels):
+            low, high = bars.low[""][place], bars.high[""][place]
+            is_open = label.endswith("(open)")
+            axes.plot([low, high], [place, place], color="0.6" if is_open else "black", lw=1)
+            axes.plot(bars.groups[""][place], place, "o", ms=3, color="0.6" if is_open else "black")
+        axes.set_yticks(
+            range(len(bars.labels)), [textwrap.shorten(t, 70, placeholder=" …") for t in bars.labels]
+        )
+        axes.tick_params(axis="y", labelsize=6, length=0)
+        axes.invert_yaxis()
+        axes.set(xlabel=bars.x)
+    for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
 

@@ -31,19 +31,21 @@ def noise_and_freedom(
     """
     several = [studies] if isinstance(studies, Study) else list(studies)
     name = metric or (several[0].metric if several else "")
-    groups = [group for study in several for group in _groups(study, name) if len(group) > 1]
-    if not groups:
-        return None
-    freedom = sum(len(group) - 1 for group in groups)
-    return math.sqrt(sum((len(g) - 1) * statistics.variance(g) for g in groups) / freedom), freedom
+    parts = [part for study in several for part in _parts(study, name) if part[1] > 0]
+    freedom = sum(own for _, own in parts)
+    return (math.sqrt(sum(squares for squares, _ in parts) / freedom), freedom) if freedom else None
 
 
-def _groups(study: Study, metric: str) -> Iterable[list[float]]:
-    """The values of runs that differ in nothing but the seed."""
+def _parts(study: Study, metric: str) -> Iterable[tuple[float, int]]:
+    """Sums of squares with their degrees of freedom, of runs that differ in nothing but the seed."""
+    raced = study.attrs.get(CONFIRMED) or {}
     if metric == study.metric:
-        for key in (CONFIRMED, "verified"):
-            for candidate in (study.attrs.get(key) or {}).get("candidates", ()):
-                yield list(candidate["again"])
+        if raced.get("noise") is not None:  # without what each round adds to all of its runs
+            runs = [len(candidate["again"]) for candidate in raced["candidates"]]
+            freedom = sum(runs) - sum(count > 0 for count in runs) - max(runs) + 1
+            yield raced["noise"] ** 2 * freedom, freedom
+        for record in ({} if "noise" in raced else raced, study.attrs.get("verified") or {}):
+            yield from (_spread(candidate["again"]) for candidate in record.get("candidates", ()))
     seed = study.file.seed or "seed"
     if seed in study.searched:
         by_rest: dict[str, list[float]] = {}
@@ -52,7 +54,13 @@ def _groups(study: Study, metric: str) -> Iterable[list[float]]:
             rest = repr(sorted((n, repr(v)) for n, v in trial.params.items() if n != seed))
             if value is not None and math.isfinite(value):
                 by_rest.setdefault(rest, []).append(value)
-        yield from by_rest.values()
+        yield from map(_spread, by_rest.values())
+
+
+def _spread(values: Sequence[float]) -> tuple[float, int]:
+    if len(values) < 2:
+        return 0.0, 0
+    return (len(values) - 1) * statistics.variance(values), len(values) - 1
 
 
 def matters_of(hypothesis: Hypothesis, noise: float | None) -> float:

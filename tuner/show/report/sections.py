@@ -23,17 +23,19 @@ ENVIRONMENT = ("optuna", "torch", "numpy", "scikit-learn", "matplotlib", "plotly
 
 
 def document(material: Material) -> Document:
-    """Builds the report: the studies, the sections of plugins, and the verdicts on claims."""
+    """Builds the report: what is known first (gains, verdicts on claims), then studies and plugins."""
     alone = len(material.studies) == 1
     summary: list[Block] = [Text(words.campaign_sentences(material.studies)), overview(material)]
-    sections = [Section("summary", "Summary", summary)]
+    sections = [
+        Section("summary", "Summary", summary),
+        Section("hypotheses", "Hypotheses", hypotheses(findings(material))),
+    ]
     sections += [study_section(study) for study in material.studies]
     sections += [section for added in plugins.hooks("sections") for section in added(material)]
     for study in material.studies:
         blocks = study.workload.sections(study, material.results)
         if blocks:
             sections.append(Section(f"errors-{slug(study.name)}", f"Errors of {study.name}'s winner", blocks))
-    sections.append(Section("hypotheses", "Hypotheses", hypotheses(findings(material))))
     sections.append(Section("environment", "Environment", environment()))
     title = material.studies[0].name if alone else "Sweep summary"
     return Document(title, f"made {material.made:%Y-%m-%d %H:%M}", _joined(sections))

@@ -29,13 +29,16 @@ def show(material: Material, console: Console) -> None:
     """Prints the campaign, each study, and the verdicts."""
     for line in words.campaign_sentences(material.studies):
         console.print(line, markup=False, soft_wrap=True)
+    found = findings(material)
+    if found:
+        console.print(f"claims: {sections.verdict_counts(found)}", markup=False, soft_wrap=True)
     console.print()
     console.print(_table(sections.overview(material)))
     for study in material.studies:
         console.print()
         show_study(study, console)
     console.print()
-    show_findings(findings(material), console)
+    show_findings(found, console)
 
 
 def show_study(study: Study, console: Console) -> None:
@@ -69,7 +72,7 @@ def show_findings(found: Sequence[Finding], console: Console) -> None:
     if not found:
         console.print("no study in this report has a hypothesis")
         return
-    console.print(sections.verdict_counts(found), markup=False)
+    console.print(sections.verdict_counts(found), markup=False, soft_wrap=True)
     table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("study", "claim", "verdict", "effect [95 % interval]", "from"):
         table.add_column(heading)

@@ -34,10 +34,17 @@ class Gain:
 def gain(study: Study) -> Gain | None:
     """The winner's lead over the default configuration (trial 0). Positive: the winner is better.
 
-    None if the winner is the default. For a retrained winner only the retrainings count, because its score in
-    the study is the best of many and so too good. The noise is the pooled spread of retrainings of one
-    configuration.
+    A race that confirmed the winner has measured it. None if the winner is the default. Without a race: for a
+    retrained winner only the retrainings count, because its score in the study is the best of many and so too
+    good. The noise is the pooled spread of retrainings of one configuration.
     """
+    raced = study.attrs.get(CONFIRMED) or {}
+    if raced.get("gain"):
+        runs = sum(len(c["again"]) for c in raced["candidates"])
+        found = raced["gain"]
+        return Gain(found["mean"], found["low"], found["high"], f"{runs} retrainings, paired by seed")
+    if raced.get("default"):
+        return None
     winner, default = study.winner, study.default
     if winner is None or default is None or winner is default:
         return None
@@ -133,11 +140,13 @@ def study_sentences(study: Study) -> list[str]:
     if winner is not None:
         lines.append(winner_sentence(study, winner))
         lead = gain(study)
-        if lead is not None:
+        if (study.attrs.get(CONFIRMED) or {}).get("default"):
+            lines.append(no_gain_sentence(study))
+        elif lead is not None:
             lines.append(f"Gain over the default configuration: {lead}.")
         elif winner is study.default:
             lines.append("The default configuration itself is the winner.")
-        lines.append(verified_sentence(study))
+        lines += [chance_sentence(study), verified_sentence(study)]
     origin = (study.attrs.get("origin") or {}).get("base_from")
     if origin:
         lines.append(f"It started from the {origin}.")
@@ -146,6 +155,28 @@ def study_sentences(study: Study) -> list[str]:
     if study.attrs.get("stopped"):
         lines.append(f"It stopped: {study.attrs['stopped']}.")
     return [line for line in lines if line]
+
+
+def no_gain_sentence(study: Study) -> str:
+    """That a race has shown no gain over the default configuration."""
+    lead = gain(study)
+    best = "" if lead is None else f": the best one's lead is {lead}"
+    return f"No gain over the default configuration found{best}. The default is handed on."
+
+
+def chance_sentence(study: Study) -> str:
+    """How sure it is that the winner is the best, and how much the study overrated it; "" without a race."""
+    raced = study.attrs.get(CONFIRMED) or {}
+    if raced.get("chance") is None:
+        return ""
+    text = f"The best of {len(raced['candidates'])} retrained configurations with a probability of "
+    text += f"{raced['chance']:.0%}"
+    if raced.get("lead"):
+        lead = raced["lead"]
+        text += f"; lead over the runner-up {lead['mean']:+.4f} [{lead['low']:+.4f}, {lead['high']:+.4f}]"
+    if raced.get("drop") is not None:
+        text += f"; the study overrated it by {raced['drop']:+.4f}"
+    return text + "."
 
 
 def winner_sentence(study: Study, winner: Trial) -> str:
@@ -175,7 +206,9 @@ def campaign_sentences(studies: Sequence[Study]) -> list[str]:
             continue
         line = f"{study.name}: {winner_sentence(study, study.winner)}"
         lead = gain(study)
-        if lead is not None:
+        if (study.attrs.get(CONFIRMED) or {}).get("default"):
+            line += f" {no_gain_sentence(study)}"
+        elif lead is not None:
             line += f" Gain over the default {lead}."
         if study.workload.deterministic:
             lines.append(line)
