@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
-FIRST_ROWS = 24  # pairs of a first round, unless there are more groups: 48 runs
-ROWS = 8  # pairs of a later round
+WHOLE_ROWS = 24  # pairs of the design, unless there are more groups: 48 runs
+ROWS = 8  # pairs of a small round
+FEW_GROUPS = 4  # with no more, the design comes first
 ALONE = (6, 4)  # pairs of a first and of a later round if there is one group
 
 
@@ -33,14 +34,19 @@ def groups_of(names: Sequence[frozenset[str]]) -> list[list[int]]:
     return sorted(sorted(members) for _, members in groups)
 
 
-def rows_of(groups: Sequence[Sequence[int]], *, first: bool) -> int:
-    """The number of pairs of a round."""
+def rows_of(groups: Sequence[Sequence[int]], number: int) -> int:
+    """The number of pairs of round `number` (from 1).
+
+    Where there are many claims, the first round is a small one. It finds those with a huge effect (an
+    optimiser that hardly learns), which would disturb all others. The design for what is left follows, then
+    small rounds.
+    """
     if len(groups) == 1:
-        return ALONE[0 if first else 1] * (min(3, len(groups[0])) if first else 1)
-    if not first:
+        return ALONE[0] * min(3, len(groups[0])) if number == 1 else ALONE[1]
+    if number > 2 or (number == 1) == (len(groups) > FEW_GROUPS):
         return ROWS
     turns = 6 * max(len(group) for group in groups)  # six pairs for each claim of the largest group
-    return max(ROWS * math.ceil((len(groups) + 1) / ROWS), min(FIRST_ROWS, turns))
+    return max(ROWS * math.ceil((len(groups) + 1) / ROWS), min(WHOLE_ROWS, turns))
 
 
 def signs(columns: int, rows: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -92,6 +92,11 @@ class Evidence:
         (found,) = anytime.effects(np.ones((len(gaps), 1)), np.array(gaps))
         return None if found is None else Paired(found, len(gaps), 1, "")
 
+    def tried(self, study: Study, hypothesis: Hypothesis) -> int:
+        """How many pairs have run for a claim, whether they logged its metric or not."""
+        name = label(study.name, hypothesis.claim)
+        return sum(name in row.signs and _same_data(study, row.study) for row in self.rows)
+
     def noise(self, study: Study, metric: str) -> float | None:
         """Standard deviation of a metric between runs of one configuration, as far as it is known.
 

@@ -28,6 +28,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.storage.study_store import ORIGIN
 
 FIRST_SEED = 2000  # higher than the seeds of studies and of confirmations
+ENOUGH_TRIED = 6  # pairs without a value of the claim's metric: more would have none either
 MOST_PAIRS = 120  # of one claim; what is open then is close to the limit of what matters
 Points = tuple[Mapping[str, Any], ...]
 
@@ -154,7 +155,7 @@ def _round(
     claims, left_out, had = [], [], []
     for study, finding in wanted:
         try:
-            claims.append(_sides(study, finding, start, fixed=overrides))
+            claims.append(_sides(study, finding, start, evidence, fixed=overrides))
             had.append(finding.pairs_run)
         except NoPairs as reason:
             left_out.append((study.name, finding.claim, str(reason)))
@@ -167,7 +168,7 @@ def _round(
         return Round(round_name, studies[0], (), (), tuple(left_out), notes)
     rng = np.random.default_rng([number, len(material.pairs)])
     groups = design.groups_of([claim.names for claim in claims])
-    rows = design.rows_of(groups, first=not any(had))
+    rows = design.rows_of(groups, number)
     turns = design.turns(groups, rows, rng, pairs=had, costs=_costs(evidence, claims, name))
     seed = _next_seed(material, studies)
     points: list[Mapping[str, Any]] = []
@@ -212,7 +213,9 @@ def start_of(studies: Sequence[Study], overrides: Mapping[str, Any]) -> tuple[di
     return start | dict(overrides), notes
 
 
-def _sides(study: Study, finding: Finding, start: Mapping[str, Any], *, fixed: Mapping[str, Any]) -> Sides:
+def _sides(
+    study: Study, finding: Finding, start: Mapping[str, Any], evidence: Evidence, *, fixed: Mapping[str, Any]
+) -> Sides:
     """The two sides of an open claim.
 
     Raises:
@@ -223,6 +226,9 @@ def _sides(study: Study, finding: Finding, start: Mapping[str, Any], *, fixed: M
     if finding.pairs_run >= MOST_PAIRS:
         raise NoPairs(f"{finding.pairs_run} pairs have not decided it: it is close to what just matters")
     hypothesis = next(h for h in study.file.hypotheses if h.claim == finding.claim)
+    tried = evidence.tried(study, hypothesis)
+    if tried >= ENOUGH_TRIED and finding.pairs_run == 0:
+        raise NoPairs(f"{tried} pairs have run, and none logged {finding.metric} on both sides")
     sides = sides_of(study, hypothesis, start)
     clash = sorted(sides.names & fixed.keys())
     if clash:

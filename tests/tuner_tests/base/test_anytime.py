@@ -27,7 +27,7 @@ def misses(
         wrong = np.zeros(claims, dtype=bool)
         for look in range(looks):
             groups = [[i] for i in range(len(open_claims))]
-            rows = design.rows_of(groups, first=look == 0)
+            rows = design.rows_of(groups, look + 1)
             made = np.zeros((rows, claims))
             made[:, open_claims] = design.signs(len(open_claims), rows, rng)
             noise = rng.standard_t(4, rows) / math.sqrt(2) if heavy else rng.normal(size=rows)

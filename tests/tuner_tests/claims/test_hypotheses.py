@@ -94,7 +94,7 @@ def test_the_runs_of_a_pair_are_on_opposite_sides_of_every_claim_and_differ_in_n
     prepared = prepare(records, tmp_path)
     assert prepared.file is not None and prepared.planned is not None
     points = configurations(prepared.file)
-    assert len(points) == 2 * design.rows_of([[0], [1]], first=True)
+    assert len(points) == 2 * design.rows_of([[0], [1]], 1)
     for first, second in zip(points[::2], points[1::2], strict=True):
         assert first["seed"] == second["seed"]
         varied = {name for name in first | second if first.get(name) != second.get(name)}
@@ -323,3 +323,29 @@ def test_the_sides_of_a_claim_differ_as_little_as_they_can(
     assert planned is not None
     (sides,) = planned.claims
     assert sides.where["vocab_bucket_digits"] == sides.against["vocab_bucket_digits"] == 3
+
+
+def test_a_metric_that_no_run_logs_ends_the_rounds(
+    campaign: ModuleType, records: Records, tmp_path: Path
+) -> None:
+    run(
+        campaign,
+        records,
+        tmp_path,
+        STUDY,
+        tuner={**STUDY["tuner"], "hypotheses": [{**FOCAL, "metric": "f1"}]},
+    )
+    file = prepare(records, tmp_path).file
+    assert file is not None
+    play(campaign, records, tmp_path, file)
+    planned = prepare(records, tmp_path).planned
+    assert planned is not None and planned.points == ()
+    assert "6 pairs have run, and none logged f1" in planned.left_out[0][2]
+
+
+def test_many_claims_start_with_a_small_round() -> None:
+    many = [[i] for i in range(15)]
+    assert [design.rows_of(many, number) for number in (1, 2, 3, 4)] == [8, 16, 8, 8]
+    few = [[0, 1, 2, 3], [4]]
+    assert [design.rows_of(few, number) for number in (1, 2, 3)] == [24, 8, 8]
+    assert [design.rows_of([[0]], number) for number in (1, 2)] == [6, 4]
