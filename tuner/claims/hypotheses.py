@@ -94,9 +94,10 @@ class Settling:
         before = self._findings()
         first = True
         while True:
-            found = [one for one in self.prepare(fresh=fresh) if one.file is not None]
+            prepared_all = self.prepare(fresh=fresh)
+            found = [one for one in prepared_all if one.file is not None]
             if first:
-                self._say_left_out(fresh=fresh)
+                self._say_left_out(prepared_all)
             fresh, first = False, False
             for prepared in found:
                 left = None if self.budget is None else self.budget - (time.monotonic() - started)
@@ -156,8 +157,8 @@ class Settling:
         self.say(f"{len(now) - still} of {len(now)} claims are decided, {still} are open")
         return now
 
-    def _say_left_out(self, *, fresh: bool) -> None:
-        for prepared in self.prepare(fresh=fresh):
+    def _say_left_out(self, found: Sequence[Prepared]) -> None:
+        for prepared in found:
             for study, claim, reason in prepared.planned.left_out if prepared.planned else ():
                 self.say(f"left out: {study}: {claim}: {reason}")
 

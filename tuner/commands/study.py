@@ -216,20 +216,16 @@ def _hypotheses(options: argparse.Namespace) -> None:
     with opt.records(options) as records:
         fetched(records, (), options.results)
     settling = settling_of(options, lambda line: console.print(line, markup=False, soft_wrap=True))
-    prepared = settling.prepare(fresh=options.fresh)
-    if not prepared:
-        console.print("no study here states a hypothesis, or no claim is open", markup=False)
-        if options.json:
-            opt.write_json([])
-        return
     if options.dry_run:
-        _show_rounds(settling, prepared, options)
+        _show_rounds(settling, settling.prepare(fresh=options.fresh), options)
         return
     with opt.only_json(options.json):
         found = settling.run()
+    if not found:
+        console.print("no study here states a hypothesis", markup=False)
     if options.json:
         opt.write_json([asdict(finding) for finding in found if finding.pairs_run])
-    else:
+    elif found:
         claims.show_verdicts(found, console)
 
 
@@ -243,6 +239,9 @@ def _show_rounds(settling: Settling, found: Sequence[Prepared], options: argpars
     from tuner.show.live import make_view
 
     console = opt.console()
+    if not found:
+        console.print("no study here states a hypothesis", markup=False)
+        return
     with opt.records(options) as records:
         material = materials.load(records, (), options.results, made=datetime.now())
     for prepared in found:
