@@ -25,7 +25,8 @@ from tuner.claims import verdicts
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.show.dashboard import notes
-from tuner.show.report import html, sections, terminal, words
+from tuner.show.report import claim_chart, html, sections, terminal, words
+from tuner.show.report.charts import Bars
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
 from tuner.storage.stored import CONFIRMED
@@ -265,3 +266,45 @@ def test_the_dashboard_gets_notes_once(material: data.Material) -> None:
     assert notes.write_notes(storage) == 0, "what somebody wrote since then is kept"
     text = notes.note(material.studies[0].file)
     assert "Hypotheses" in text and "<img" not in text
+
+
+def test_a_race_says_how_sure_the_winner_is(material: data.Material) -> None:
+    (study,) = material.studies
+    best = study.ranked[0]
+    raced = {
+        "number": best.number, "mean": 0.7, "default": False, "chance": 0.83, "noise": 0.005, "drop": 0.011,
+        "gain": {"mean": 0.02, "low": 0.01, "high": 0.03},
+        "lead": {"mean": 0.004, "low": -0.002, "high": 0.01},
+        "candidates": [{"number": best.number, "again": [0.70, 0.71]}, {"number": -1, "again": [0.68, 0.69]}],
+    }  # fmt: skip
+    said = words.study_sentences(replace(study, attrs={**study.attrs, CONFIRMED: raced}))
+    gain = "+0.0200 [+0.0100, +0.0300] (4 retrainings, paired by seed)"
+    assert f"Gain over the default configuration: {gain}." in said
+    assert (
+        "The best of 2 retrained configurations with a probability of 83%; lead over the runner-up +0.0040 "
+        "[-0.0020, +0.0100]; the study overrated it by +0.0110."
+    ) in said
+    none = words.study_sentences(replace(study, attrs={**study.attrs, CONFIRMED: {**raced, "default": True}}))
+    assert any(line.startswith("No gain over the default configuration found: ") for line in none)
+
+
+def test_the_report_leads_with_gains_and_claims(material: data.Material) -> None:
+    made = sections.document(material)
+    assert [section.anchor for section in made.sections[:2]] == ["summary", "hypotheses"]
+
+
+def test_the_figure_of_claims_is_in_units_of_what_matters() -> None:
+    found = [
+        verdicts.Finding("s", "a", "acc", "as claimed", "matched pairs", "", 0.02, 0.01, 0.03, matters=0.01),
+        verdicts.Finding("s", "b", "acc", "open", "surrogate", "", 0.5, -math.inf, math.inf, matters=0.01),
+        verdicts.Finding("s", "c", "acc", "open", "none", "", matters=0.01),
+    ]
+    chart = claim_chart.chart(found)
+    assert chart is not None
+    (bars,) = chart.plots
+    assert isinstance(bars, Bars)
+    assert bars.labels == ["s: a (as claimed)", "s: b (open)"]
+    assert bars.groups[""] == [2.0, claim_chart.WIDEST]
+    assert (bars.low[""][0], bars.high[""][0]) == (1.0, 3.0)
+    assert (bars.low[""][1], bars.high[""][1]) == (-claim_chart.WIDEST, claim_chart.WIDEST)
+    assert claim_chart.chart(found[2:]) is None
