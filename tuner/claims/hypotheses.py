@@ -121,9 +121,10 @@ class Settling:
             return prepare(records, self.results, chosen=self.chosen, overrides=self.overrides, fresh=fresh)
 
     def request(self, prepared: Prepared) -> Request:
-        """The request for a round."""
+        """The request for a round. Nothing follows from its best run: it was not chosen for being good."""
         assert prepared.file is not None
-        return replace(self.request_for(prepared.file), data=prepared.data, trials=None, fresh=False)
+        asked = self.request_for(prepared.file)
+        return replace(asked, data=prepared.data, trials=None, fresh=False, conclude=False)
 
     def _round(self, prepared: Prepared, left: float | None, more: int | None) -> tuple[int, bool]:
         """Runs a round. Returns the number of its new runs, and False if it was left early."""

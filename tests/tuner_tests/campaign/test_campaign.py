@@ -15,6 +15,7 @@ from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base.errors import InputError, WorkFailed
 from tuner.campaign.campaign import Campaign
 from tuner.claims import retrain, verify
+from tuner.claims.hypotheses import Prepared, Settling
 from tuner.claims.retrain import Candidate
 from tuner.definition.campaign_file import read_campaign
 from tuner.definition.study_file import StudyFile
@@ -22,6 +23,7 @@ from tuner.run.request import Request
 from tuner.show.live import PlainView
 from tuner.storage import study_store
 from tuner.storage.access import open_records
+from tuner.storage.records import Records
 from tuner.storage.stored import CONFIRMED, load_study
 from tuner.workloads.registry import workload_of
 
@@ -250,3 +252,15 @@ def test_a_campaign_decides_the_claims_of_its_studies(
 def test_a_budget_is_of_the_step_hypotheses(campaign_of: Run) -> None:
     with pytest.raises(InputError, match=r"budget.*only allowed in the step 'study: hypotheses'"):
         campaign_of("{study: first.yaml, budget: 5m}")
+
+
+def test_nothing_follows_from_the_best_run_of_a_round(
+    make_study: MakeStudy, records: Records, url: str, tmp_path: Path
+) -> None:
+    """A decoder would store it with its bundle."""
+    file = make_study(CLAIMED, "claimed.yaml")
+    results = tmp_path / "results"
+    settling = Settling(
+        url, results, lambda paired: Request(paired, url, results), lambda: PlainView(Console()), print
+    )
+    assert settling.request(Prepared(file, None, None)).conclude is False
