@@ -21,6 +21,7 @@ from scipy.linalg import hadamard
 WHOLE_ROWS = 24  # pairs of the design, unless there are more groups: 48 runs
 ROWS = 8  # pairs of a small round
 FEW_GROUPS = 4  # with no more, the design comes first
+SLOW = 1.5  # a claim whose runs take this much longer on one side counts as slow
 ALONE = (6, 4)  # pairs of a first and of a later round if there is one group
 
 
@@ -87,6 +88,3 @@ def turns(
             members[index] = int(table[row, column])
         found.append(members)
     return found
-
-
-SLOW = 1.5  # a claim whose runs take this much longer on one side counts as slow
