@@ -617,7 +617,6 @@ STORAGES: dict[str, Case] = {
     "not SQLite": Case(raw(b"words, longer than a database's header" * 30), "not an SQLite database", 1),
     "other schema": Case(foreign, "no such", 1),
     "a folder": Case(lambda path: path.mkdir(), "cannot be opened", 1),
-    "empty": Case(raw(b""), "no such table", 1),
 }
 
 
@@ -626,6 +625,15 @@ STORAGES: dict[str, Case] = {
 def test_storages(name: str, command: str, judge: Judge) -> None:
     case, results = STORAGES[name], judge.folder / "results"
     results.mkdir()
+    case.make(results / "studies.db")
+    judge.refuses(case, "studies.db", "tuner", command, "--results", results)
+
+
+@pytest.mark.parametrize("command", ["status", "best", "report"])
+def test_an_empty_database_has_no_studies_yet(command: str, judge: Judge) -> None:
+    results = judge.folder / "results"
+    results.mkdir()
+    case = Case(raw(b""), "no studies yet")
     case.make(results / "studies.db")
     judge.refuses(case, "studies.db", "tuner", command, "--results", results)
 

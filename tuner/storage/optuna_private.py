@@ -34,6 +34,7 @@ __all__ = [
     "CONSTRAINT",
     "FIXED_PARAMS",
     "METRIC_NAMES",
+    "TABLES",
     "CachedStorage",
     "FrozenStudy",
     "GrpcStorage",
@@ -43,6 +44,7 @@ __all__ = [
     "drop_fixed_params",
     "frozen_trial",
     "models",
+    "other_schema",
     "set_value",
     "storage_of",
     "study_id",
@@ -54,6 +56,10 @@ __all__ = [
 METRIC_NAMES = "study:metric_names"  # of a study: the names of its objectives
 FIXED_PARAMS = "fixed_params"  # of a trial: the parameters that a queued trial must take
 CONSTRAINT = "constraints:"  # of a trial, followed by a name: by how much it misses the constraint
+
+
+# Names of the tables of a database
+TABLES = frozenset({*models.BaseModel.metadata.tables, "alembic_version"})
 
 
 # -- studies and trials
@@ -114,6 +120,15 @@ class GrpcStorage(GrpcStorageProxy):
         """Empties the cache."""
         with self._cache.lock:
             self._cache.studies.clear()
+
+
+def other_schema(storage: RDBStorage) -> str | None:
+    """Which Optuna made the tables, if they are not those of this Optuna: "older" or "newer"."""
+    manager = storage._version_manager
+    found = manager.get_current_version()
+    if found == manager.get_head_version():
+        return None
+    return "older" if found in manager.get_all_versions() else "newer"
 
 
 def add_storage_service(server: grpc.Server, storage: BaseStorage) -> None:

@@ -283,3 +283,20 @@ def test_tpe_without_a_subclass_is_optunas() -> None:
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=12)
         drawn.append([trial.params["x"] for trial in study.trials])
     assert drawn[0] == drawn[1]
+
+
+def test_the_tables_are_those_of_a_new_database(database: RDBStorage) -> None:
+    found = sqlalchemy.inspect(database.engine).get_table_names()
+
+    assert set(found) == optuna_private.TABLES
+
+
+def test_a_schema_is_told_from_older_and_newer_ones(database: RDBStorage) -> None:
+    def made_by(revision: str) -> str | None:
+        with database.engine.begin() as connection:
+            connection.execute(sqlalchemy.text(f"UPDATE alembic_version SET version_num = '{revision}'"))
+        return optuna_private.other_schema(database)
+
+    assert optuna_private.other_schema(database) is None
+    assert made_by("v3.0.0.a") == "older"
+    assert made_by("v99.0.0.a") == "newer"

@@ -22,11 +22,11 @@ from tuner.search import pruners, samplers, stopping
 from tuner.storage import leases, optuna_private
 from tuner.storage.access import open_records, patience_with, storage_errors
 from tuner.storage.allocate import Allocator, Done, Wait
+from tuner.storage.queue import AGENTS_STARTED
 from tuner.storage.records import Records
 from tuner.workloads.registry import workload_of
 
 IDLE_SECONDS = 0.25  # between looks at the storage while all places are taken
-AGENTS_STARTED = "agents_started"  # study attribute: how many agents have worked on it, for their seeds
 
 
 class Station:

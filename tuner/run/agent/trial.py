@@ -22,7 +22,7 @@ from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import RESULT, TRIAL
 from tuner.definition.study_file import StudyFile
 from tuner.search.pruners import Pruner
-from tuner.storage import optuna_private
+from tuner.storage import optuna_private, second_record
 from tuner.storage.access import storage_errors
 from tuner.storage.buffered import GivenAway
 from tuner.storage.outage import is_storage_error, is_unreachable
@@ -282,6 +282,7 @@ class TrialRunner:
                     "objective": {"name": metric.name, "goal": metric.goal, "value": value},
                     "constraints": violations,
                     "params": trial.params,
+                    second_record.RECORD: second_record.of_trial(told),
                 },
             )
         return Ended(trial.number, outcome, value, message)
