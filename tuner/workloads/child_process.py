@@ -15,6 +15,7 @@ from types import TracebackType
 
 GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
 KEEPER_SECONDS = 10.0  # what the keeper may take after that
+LOG_SECONDS = 2.0  # what the last lines of a log may take
 KEEPER = Path(__file__).with_name("keeper.py")
 TAIL_LINES = 15
 TAIL_BYTES = 4000
@@ -100,6 +101,31 @@ class ChildProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()  # the kernel then kills the script
             return self._process.wait()
+
+
+class Log:
+    """Writes to a file what this process and its children print from now on, without secrets."""
+
+    def __init__(self, path: Path) -> None:
+        settings = {"output": str(path), "passed": []}
+        command = [sys.executable, "-I", "-S", str(KEEPER), json.dumps(settings)]
+        self._writer = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        assert self._writer.stdin is not None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for printed in (1, 2):
+            os.dup2(self._writer.stdin.fileno(), printed)
+        self._writer.stdin.close()
+
+    def close(self) -> None:
+        """Waits until what this process printed is written."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for printed in (1, 2):
+            os.dup2(nothing, printed)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a child of this process still has it open
+            self._writer.wait(LOG_SECONDS)
 
 
 def _end_of(pid: int) -> int | None:

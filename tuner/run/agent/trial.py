@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from tuner.storage.outage import is_storage_error, is_unreachable
 from tuner.storage.queue import CHECKPOINT
 from tuner.storage.records import Records
 from tuner.tracking.tracker import RunTracker, Tracker
+from tuner.workloads.masking import Mask
 from tuner.workloads.user_code import named
 from tuner.workloads.workload import Workload
 
@@ -246,7 +248,8 @@ class TrialRunner:
             str(constraint): min(constraint.violation(metrics), NO_CONSTRAINT_VALUE)
             for constraint in self.study_file.constraints
         }
-        message = _noted(folder) if cause is None else _short(cause)
+        mask = Mask(os.environ)
+        message = mask.text(_noted(folder) if cause is None else _short(cause))
         if state is not TrialState.FAIL:
             for name, violation in violations.items():
                 trial.set_constraint(name, violation)
@@ -254,7 +257,8 @@ class TrialRunner:
                 trial.set_user_attr("violation", sum(max(0.0, v) for v in violations.values()))
         elif cause is not None:
             trial.set_user_attr("error", message)
-            trial.set_user_attr("traceback", "".join(traceback.format_exception(cause))[-TRACEBACK_LIMIT:])
+            trace = mask.text("".join(traceback.format_exception(cause)))
+            trial.set_user_attr("traceback", trace[-TRACEBACK_LIMIT:])
         if state is TrialState.PRUNED:
             trial.set_user_attr("pruned_because", message)
         trial.set_user_attr("metrics", _plain(metrics))
