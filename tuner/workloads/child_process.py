@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from tuner.base import left_over
+
 GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
 KEEPER_SECONDS = 10.0  # what the keeper may take after that
 LOG_SECONDS = 2.0  # what the last lines of a log may take
@@ -109,7 +111,10 @@ class Log:
     def __init__(self, path: Path) -> None:
         settings = {"output": str(path), "passed": []}
         command = [sys.executable, "-I", "-S", str(KEEPER), json.dumps(settings)]
-        self._writer = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        own = {
+            name: value for name, value in os.environ.items() if name != left_over.VARIABLE
+        }  # it stays last
+        self._writer = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=own)
         assert self._writer.stdin is not None
         sys.stdout.flush()
         sys.stderr.flush()

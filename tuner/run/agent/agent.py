@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from optuna.trial import Trial
 
+from tuner.base import left_over
 from tuner.base.errors import InputError, WorkFailed
 from tuner.run.agent import arrival
 from tuner.run.agent.order import Order
@@ -108,6 +109,7 @@ class Agent:
                 event="epoch", number=number, epoch=epoch, value=value
             ),
             unstored=lambda reason: link.send(event="unstored", reason=reason),
+            mark=os.environ.get(left_over.VARIABLE, ""),
         )
         self._heartbeat = self._station.heartbeat()
 

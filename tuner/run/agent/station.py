@@ -37,6 +37,7 @@ class Station:
         lost: whether the trial that runs was given away.
         on_epoch: told `(number, epoch, value or None)` at each report.
         unstored: told in a line why a run folder is on this machine alone.
+        mark: of what this process starts, where it is an agent.
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class Station:
         lost: Callable[[], bool] = lambda: False,
         on_epoch: Callable[[int, int, float | None], None] = lambda number, epoch, value: None,
         unstored: Callable[[str], None] = lambda reason: None,
+        mark: str = "",
     ) -> None:
         self.order = order
-        self.owner = leases.Owner.this_process()
+        self.owner = leases.Owner.this_process(mark=mark)
         self.records, self.study = _connected(order, stopping)
         study_file = order.study_file
         grid = None
