@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tuner.base.errors import TrainingFailed
+from tuner.base.command_line import settings
+from tuner.base.errors import InputError, TrainingFailed
+from tuner.workloads.function import as_metrics
 
 
 @pytest.mark.parametrize("way", ["print(json.dumps({data}))", "run.log({data})"])
@@ -71,3 +73,50 @@ def test_endless_output_is_cut_and_its_end_kept(sandbox: Any, monkeypatch: pytes
 
     assert (sandbox.run_folder / "output.log").stat().st_size < 270_000_000
     assert sandbox.result["metrics"] == {"acc": 1}
+
+
+# -- functions
+
+DEEP: Any = 1
+for _ in range(3000):
+    DEEP = {"a": DEEP}
+
+
+@pytest.mark.parametrize(
+    ("returned", "metrics"),
+    [
+        ({"acc": 10**400}, {"acc": math.inf}),
+        ({"acc": 1, "low": -(10**5000)}, {"acc": 1, "low": -math.inf}),
+        ({"acc": 1, "count": 10**30}, {"acc": 1, "count": 1e30}),
+        ({"acc": 1, "deep": DEEP, "thing": object(), "none": None, "list": [1]}, {"acc": 1}),
+        ({"acc": 1, "a": {"b": 2, "c": {"d": "x"}}}, {"acc": 1, "a.b": 2, "a.c.d": "x"}),
+        (10**400, {"acc": math.inf}),
+    ],
+)
+def test_what_a_function_returns_is_made_plain(returned: Any, metrics: dict[str, Any]) -> None:
+    assert as_metrics(returned, "acc") == metrics
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ({"acc": "high"}, "metric 'acc': expected a number, got 'high'"),
+        ({"acc": None}, "metric 'acc': expected a number, got NoneType"),
+        ({"acc": [10**5000]}, "metric 'acc': expected a number, got list"),
+        ({"acc": DEEP}, "metric 'acc': expected a number, got dict"),
+        ([1, 2], "expected a dictionary of metrics or a number, got list"),
+    ],
+)
+def test_a_metric_that_is_no_number_is_one_line(returned: Any, said: str) -> None:
+    with pytest.raises(InputError) as raised:
+        as_metrics(returned, "acc")
+
+    assert str(raised.value) == said
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000, "[" * 5000 + "]" * 5000])
+def test_a_setting_that_cannot_be_read_is_one_line(value: str) -> None:
+    try:
+        assert settings([f"x={value}"]) == {"x": value}  # a text
+    except InputError as error:
+        assert str(error) == "--set x: that value is too long or nested too deeply"
