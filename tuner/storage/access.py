@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-from optuna.storages import RDBStorage
 
 from tuner.base.errors import InputError
 from tuner.storage import remote, sqlite_file
 from tuner.storage.databases import NoStudiesYet, WalConnection, database_for
 from tuner.storage.locks import sqlite_path
-from tuner.storage.optuna_private import CachedStorage, other_schema
+from tuner.storage.optuna_private import CachedStorage, DatabaseStorage, other_schema
 from tuner.storage.outage import (
     PATIENCE_SECONDS,
     Patience,
@@ -95,7 +94,7 @@ def open_database(
     with storage_errors(url):
         database.prepare(say) if create else database.check()
     with storage_errors(url), database.opening():
-        backend = RDBStorage(
+        backend = DatabaseStorage(
             database.optuna_url(),
             engine_kwargs=database.engine_options(),
             skip_table_creation=not create,

@@ -8,7 +8,9 @@ tests/tuner_tests/storage/test_optuna_private.py has passed: 5.0.
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,9 +26,9 @@ from optuna.study import Study, StudySummary
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tuner.storage.outage import StorageFailed
 
+if TYPE_CHECKING:
     import grpc
     from sqlalchemy.orm import Session
 
@@ -36,6 +38,7 @@ __all__ = [
     "METRIC_NAMES",
     "TABLES",
     "CachedStorage",
+    "DatabaseStorage",
     "FrozenStudy",
     "GrpcStorage",
     "TPESampler",
@@ -86,6 +89,43 @@ def drop_fixed_params(trial: Trial) -> None:
 
 
 # -- storages; gRPC is imported in functions because it may not be installed
+
+
+READS = (
+    "_get_trials",
+    "_build_frozen_trial_from_trial_model",
+    "get_all_studies",
+    "get_all_trials",
+    "get_study_system_attrs",
+    "get_study_user_attrs",
+    "get_trial",
+)
+
+
+class DatabaseStorage(RDBStorage):
+    """Optuna's storage in a database; a row that is no JSON or of no known kind is an error in one line."""
+
+
+def _checked(name: str) -> Callable[..., Any]:
+    read = getattr(RDBStorage, name)
+
+    @functools.wraps(read)
+    def checked(self: RDBStorage, *arguments: Any, **options: Any) -> Any:
+        try:
+            return read(self, *arguments, **options)
+        except KeyError:  # no such study or trial
+            raise
+        except (ValueError, LookupError) as error:
+            raise StorageFailed(
+                f"a row of the database cannot be read ({error}); something else has written to it: "
+                "python -m tuner doctor --repair keeps a copy and saves the others"
+            ) from error
+
+    return checked
+
+
+for _name in READS:
+    setattr(DatabaseStorage, _name, _checked(_name))
 
 
 class CachedStorage(_CachedStorage):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import shutil
 import sqlite3
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -82,7 +84,8 @@ def repair(url: str, results: Path) -> Repaired:
     path.parent.mkdir(parents=True, exist_ok=True)
     with Sqlite(path).lock, tempfile.TemporaryDirectory(dir=path.parent, prefix=".repair-") as scratch:
         sound = path.exists() and sqlite_file.is_sound(path) and sqlite_file.has_studies(path)
-        there = _read(_copied(path, Path(scratch) / "copy.db")) if path.exists() else {}
+        there, whole = _read(_copied(path, Path(scratch) / "copy.db")) if path.exists() else ({}, False)
+        sound = sound and whole
         done = Repaired(read={name: _finished(study) for name, study in there.items()})
         _add_records(there, results, done, trusted=sound)
         done.lost = {name: lost for name, study in there.items() if (lost := _fill_gaps(study))}
@@ -101,20 +104,24 @@ def _finished(study: _Study) -> int:
     return sum(trial.state in FINISHED for trial in study.trials.values())
 
 
-def _read(copy: Path) -> dict[str, _Study]:
-    """The studies of a database, without what cannot be read."""
+def _read(copy: Path) -> tuple[dict[str, _Study], bool]:
+    """The studies of a database without what cannot be read, and whether that was everything."""
     scratch = copy.with_name("read.db")
     RDBStorage(f"sqlite:///{scratch}").engine.dispose()
     with (
         contextlib.closing(sqlite3.connect(f"{copy.resolve().as_uri()}?mode=rw", uri=True)) as damaged,
         contextlib.closing(sqlite3.connect(scratch)) as saved,
     ):
+        broken = False
         damaged.text_factory = lambda data: data.decode(errors="replace")
         for table in sorted(TABLES):
             for columns, row in _rows(damaged, table):
+                if not _is_readable(columns, row):
+                    broken = True
+                    continue
                 with contextlib.suppress(sqlite3.Error):
-                    marks = ", ".join("?" * len(row))
-                    saved.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})", row)
+                    marks, names = ", ".join("?" * len(row)), ", ".join(columns)
+                    saved.execute(f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})", row)
         saved.commit()
     storage = RDBStorage(f"sqlite:///{scratch}", skip_compatibility_check=True)
     try:
@@ -124,18 +131,33 @@ def _read(copy: Path) -> dict[str, _Study]:
             found[study.study_name] = _Study(
                 list(study.directions), study.user_attrs, study.system_attrs, trials
             )
-        return found
+        return found, not broken
     finally:
         storage.engine.dispose()
 
 
-def _rows(damaged: sqlite3.Connection, table: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def _is_readable(columns: list[str], row: tuple[Any, ...]) -> bool:
+    """Whether Optuna can read a row."""
+    try:
+        for name, value in zip(columns, row, strict=True):
+            if name == "distribution_json":
+                json_to_distribution(value)
+            elif name.endswith("_json"):
+                json.loads(value)
+            elif name == "state":
+                TrialState[value]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def _rows(damaged: sqlite3.Connection, table: str) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
     """The rows of a table that can be read: from its begin up to the damage, and from its end."""
     seen: set[int] = set()
     for order in ("ASC", "DESC"):
         try:
             found = damaged.execute(f"SELECT rowid, * FROM {table} ORDER BY rowid {order}")
-            columns = ", ".join(name for name, *_ in found.description[1:])
+            columns = [name for name, *_ in found.description[1:]]
             for number, *row in found:
                 if number in seen:
                     break
@@ -173,16 +195,27 @@ def _add_records(there: dict[str, _Study], results: Path, done: Repaired, *, tru
         study = there.setdefault(
             record.name, _Study(record.directions, record.user_attrs, second_record.system_attrs(record))
         )
+        study.user_attrs = {**record.user_attrs, **study.user_attrs}
         for found in second_record.trials(results, record.name):
             if isinstance(found, InputError):
                 done.problems.append(str(found))
                 continue
             known = study.trials.get(found.number)
-            if known is not None and (trusted or known.state in FINISHED):
+            if known is not None and (trusted or _agrees(known, found)):
+                if not trusted:
+                    known.user_attrs = {**found.user_attrs, **known.user_attrs}
+                    known.intermediate_values = {**found.intermediate_values, **known.intermediate_values}
                 continue
             study.trials[found.number] = found
+            if known is not None and known.state in FINISHED:
+                done.read[record.name] -= 1
             if found.state in FINISHED:
                 done.rebuilt[record.name] = done.rebuilt.get(record.name, 0) + 1
+
+
+def _agrees(known: FrozenTrial, found: FrozenTrial) -> bool:
+    """Whether a trial of a damaged database is whole; it may be newer than its record (a changed study)."""
+    return known.state is found.state and known.values == found.values and {*found.params} <= {*known.params}
 
 
 def _fill_gaps(study: _Study) -> int:

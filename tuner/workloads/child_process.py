@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tuner.base import left_over
+from tuner.base.words import printable
 
 GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
 KEEPER_SECONDS = 10.0  # what the keeper may take after that
@@ -148,7 +149,7 @@ def tail(path: Path) -> str:
         file.seek(max(0, file.tell() - 4 * TAIL_BYTES))
         text = file.read().decode("utf-8", errors="replace")
     lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]
-    return "\n".join([line for line in lines if line][-TAIL_LINES:])[-TAIL_BYTES:]
+    return printable("\n".join([line for line in lines if line][-TAIL_LINES:])[-TAIL_BYTES:])
 
 
 def describe_exit(status: int) -> str:

@@ -34,10 +34,10 @@ URL = re.compile(r"[A-Za-z][\w+.-]*://([^:/@]*):(.*)@", re.DOTALL)
 ADDRESS = re.compile(
     r"(?:^|[\s;])(?:password|passwd|pwd|pass)\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^\s;]+))", re.I
 )
-_QUERY = r"[?&](?:[\w-]*(?:password|token|secret|api_?key|signature)|sig|key)="
+_QUERY = r"[?&](?:[\w-]{0,40}(?:password|token|secret|api_?key|signature)|sig|key)="
 KEY_IN_URL = re.compile(_QUERY + r"([^&\s#]+)", re.IGNORECASE)
 KEY_IN_TEXT = re.compile(rb"(" + _QUERY.encode() + rb")[^&\s#'\"]+", re.IGNORECASE)
-URL_IN_TEXT = re.compile(rb"([A-Za-z][\w+.-]*://[^\s:/@'\"]*:)[^\s/'\"]+@")
+URL_IN_TEXT = re.compile(rb"([A-Za-z][\w+.-]{0,30}://[^\s:/@'\"]*:)[^\s/'\"]+@")
 
 
 class Mask:

@@ -19,6 +19,7 @@ import optuna
 import pytest
 from optuna.storages import RDBStorage
 
+from tuner.__main__ import main
 from tuner.base.errors import InputError
 from tuner.storage import sqlite_file, study_store
 from tuner.storage.access import (
@@ -257,6 +258,33 @@ def test_a_repaired_study_goes_on(folder: Path, database: Path) -> None:
     assert "finished trials were in the database" in repaired.stdout
     assert again.returncode == 0, again.stderr
     assert len({values[3]["x"] for values in trials_of(folder)}) == 7  # none was drawn twice
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE study_user_attributes SET value_json = '{broken' WHERE key = 'study_file'",
+        "UPDATE trial_user_attributes SET value_json = '{broken' WHERE key = 'metrics'",
+        "UPDATE trial_params SET distribution_json = '{broken'",
+        """UPDATE trial_params SET distribution_json = '{"name": "Nope", "attributes": {}}'""",
+        "UPDATE trials SET state = 'ODD' WHERE number = 1",
+    ],
+)
+def test_rows_that_nothing_can_read_are_one_line_and_repaired(
+    folder: Path, database: Path, statement: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = trials_of(folder)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+    assert main(["best", "s", "--results", str(folder / "results")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a row of the database cannot be read" in line and "doctor --repair" in line
+    repair(f"sqlite:///{database}", folder / "results")
+
+    assert trials_of(folder) == before
+    assert main(["best", "s", "--results", str(folder / "results")]) == 0
 
 
 def test_a_removed_database_is_rebuilt_from_run_folders(folder: Path, database: Path) -> None:

@@ -21,6 +21,7 @@ from tuner.artifacts.checkpoints import Checkpoint, Checkpoints
 from tuner.base.errors import InputError, Pruned, TrialTooLong, nearest
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import RESULT, TRIAL
+from tuner.base.words import printable
 from tuner.definition.study_file import StudyFile
 from tuner.search.pruners import Pruner
 from tuner.storage import optuna_private, second_record
@@ -249,7 +250,7 @@ class TrialRunner:
             for constraint in self.study_file.constraints
         }
         mask = Mask(os.environ)
-        message = mask.text(_noted(folder) if cause is None else _short(cause))
+        message = printable(mask.text(_noted(folder) if cause is None else _short(cause)))
         if state is not TrialState.FAIL:
             for name, violation in violations.items():
                 trial.set_constraint(name, violation)
@@ -257,7 +258,7 @@ class TrialRunner:
                 trial.set_user_attr("violation", sum(max(0.0, v) for v in violations.values()))
         elif cause is not None:
             trial.set_user_attr("error", message)
-            trace = mask.text("".join(traceback.format_exception(cause)))
+            trace = printable(mask.text("".join(traceback.format_exception(cause))))
             trial.set_user_attr("traceback", trace[-TRACEBACK_LIMIT:])
         if state is TrialState.PRUNED:
             trial.set_user_attr("pruned_because", message)
