@@ -115,6 +115,7 @@ def run_and_show(request: Request, options: argparse.Namespace) -> None:
     from tuner.show.live import make_view
     from tuner.show.notify import NotifyingView, notifying
     from tuner.show.status import summary
+    from tuner.storage.access import waiting
 
     shown, name = make_view(opt.error_console()), request.study_file.name
     with notifying(options.notify, name, shown.say) as notifier:
@@ -123,10 +124,10 @@ def run_and_show(request: Request, options: argparse.Namespace) -> None:
         result = launch.launch(made, view)
         view.tell_end(result)
         if options.json:
-            opt.write_json(summary.end_of(made, result))
+            opt.write_json(waiting(request.url, lambda: summary.end_of(made, result), shown.say))
         _stop_if_left(result)
     if not options.json:
-        summary.show_end(made, result, opt.console())
+        waiting(request.url, lambda: summary.show_end(made, result, opt.console()), shown.say)
 
 
 def _stop_if_left(result: Result) -> None:

@@ -23,7 +23,7 @@ from tuner.run.executors.local import suited
 from tuner.run.request import Request
 from tuner.run.winner import inherited
 from tuner.search import samplers
-from tuner.storage.access import find_records, storage_errors
+from tuner.storage.access import find_records, waiting
 from tuner.storage.records import Records
 from tuner.storage.study_store import ORIGIN, Origin
 from tuner.workloads.registry import workload_of
@@ -67,6 +67,26 @@ class Plan:
         return self.request.agents or suited(total, self.gpus, cpus=self.resources.cpus)
 
 
+_Before = tuple[Request, Inputs, dict[str, Any], bool, Mapping[str, Any], str]
+
+
+def _before(request: Request, workload: Workload, say: Callable[[str], None]) -> _Before:
+    """What the storage says of a study: request (fresh if its inputs are others), inputs, overrides, whether
+    it is begun, base and where that comes from."""
+    file, records = request.study_file, find_records(request.url)
+    try:
+        before = None if records is None or request.fresh else _origin_of(records, file.name)
+        inputs = workload.inputs(request.data or _inputs_of(before), request.results, say)
+        if before is not None and inputs.renews and _others(before, inputs):
+            say(f"'{file.name}' was begun with another {inputs.name}: starting afresh")
+            request, before = replace(request, fresh=True), None
+        overrides = _overrides(request, inputs, before, say)
+        return (request, inputs, overrides, before is not None, *_base(request, records, before, say))
+    finally:
+        if records is not None:
+            records.queue.close()
+
+
 def make(request: Request, say: Callable[[str], None]) -> Plan:
     """Settles what a request leaves open. `say` is told what was found, in lines.
 
@@ -83,19 +103,9 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
     workload.check()
     if request.executor.kind == "local":  # another machine may have packages that this one lacks
         samplers.check(file)
-    with storage_errors(request.url):
-        records = find_records(request.url)
-        try:
-            before = None if records is None or request.fresh else _origin_of(records, file.name)
-            inputs = workload.inputs(request.data or _inputs_of(before), request.results, say)
-            if before is not None and inputs.renews and _others(before, inputs):
-                say(f"'{file.name}' was begun with another {inputs.name}: starting afresh")
-                request, before = replace(request, fresh=True), None
-            overrides = _overrides(request, inputs, before, say)
-            base, base_from = _base(request, records, before, say)
-        finally:
-            if records is not None:
-                records.queue.close()
+    request, inputs, overrides, begun, base, base_from = waiting(
+        request.url, lambda: _before(request, workload, say), say
+    )
     defaults = workload.defaults()
     workload.check_overrides(overrides)
     _check_names(file, {*(defaults or {}), *base, *overrides})
@@ -115,7 +125,7 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
         pruner=_fitted(file.pruner, length),
         resources=resources,
         gpus=gpus.slots(gpus.here(), resources.gpus) if resources.gpus else (),
-        begun=before is not None,
+        begun=begun,
     )
 
 

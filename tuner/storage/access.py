@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import optuna
 
@@ -34,8 +35,10 @@ __all__ = [
     "hide_password",
     "open_records",
     "storage_errors",
+    "waiting",
 ]
 
+T = TypeVar("T")
 DATABASE = "studies.db"
 PATIENCE_VARIABLE = "TUNER_STORAGE_PATIENCE"
 GRPC = "grpc://"
@@ -80,6 +83,22 @@ def patience_with(url: str) -> Patience:
         return Patience(hide_password(url), limit=limit)
     except ValueError:
         raise InputError(f"${PATIENCE_VARIABLE}: expected seconds, got '{told}'") from None
+
+
+def waiting(url: str, work: Callable[[], T], say: Callable[[str], None] = lambda line: None) -> T:
+    """Does `work` with the storage at `url`, again from its begin while the storage does not answer.
+
+    Raises:
+        StorageFailed: it has not answered for too long, or fails otherwise.
+    """
+    patience = patience_with(url)
+    patience.say = say
+
+    def attempt() -> T:
+        with storage_errors(url):
+            return work()
+
+    return patience.insist(attempt)
 
 
 def open_database(

@@ -84,9 +84,7 @@ def serve(url: str, *, host: str, port: int, console: Console, token_file: Path 
 
 
 def _who_may_call(host: str, port: int, secret: str | None, token_file: Path | None) -> list[str]:
-    lines = [
-        "it has no authentication: every user of this machine can change and delete studies (--token-file)"
-    ]
+    lines = ["it has no authentication: whoever reaches it can change and delete studies (--token-file)"]
     if secret is not None:
         lines = [f"clients need its token: export {token.VARIABLE}={token_file}"]
     if is_loopback(host):

@@ -40,9 +40,7 @@ def read(path: str | Path) -> str:
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise InputError(f"{path}: others can read the token; run: chmod 600 {path}")
     if len(text) < SHORTEST or not text.isprintable():
-        raise InputError(
-            f"{path}: expected {SHORTEST} characters or more; make one: openssl rand -hex 32"
-        )
+        raise InputError(f"{path}: expected {SHORTEST} characters or more; make one: openssl rand -hex 32")
     return text
 
 

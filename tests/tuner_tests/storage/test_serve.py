@@ -142,7 +142,7 @@ def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
         text=True,
     )
     assert process.stdout is not None
-    lines = [process.stdout.readline(), process.stdout.readline()]
+    lines = [process.stdout.readline() for _ in range(3)]
     assert f"grpc://127.0.0.1:{port}" in lines[0]
     assert re.search(r"ssh -N -L (\d+):127.0.0.1:\1 THIS_MACHINE", lines[2])
     assert optuna.get_all_study_names(open_records(f"grpc://127.0.0.1:{port}")) == []
