@@ -107,15 +107,19 @@ class ChildProcess:
 
 
 class Log:
-    """Writes to a file what this process and its children print from now on, without secrets."""
+    """Writes to a file what this process and its children print from now on, without secrets.
+
+    A process of its own does so, which also ends what this one leaves running when it dies (`keeper`).
+    """
 
     def __init__(self, path: Path) -> None:
-        settings = {"output": str(path), "passed": []}
+        own = dict(os.environ)
+        mark = own.pop(left_over.VARIABLE, "")  # it outlives this process, and ends by itself
+        settings = {"output": str(path), "passed": [], "mark": mark}
         command = [sys.executable, "-I", "-S", str(KEEPER), json.dumps(settings)]
-        own = {
-            name: value for name, value in os.environ.items() if name != left_over.VARIABLE
-        }  # it stays last
-        self._writer = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=own)
+        self._writer = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=own
+        )
         assert self._writer.stdin is not None
         sys.stdout.flush()
         sys.stderr.flush()
@@ -130,8 +134,9 @@ class Log:
         nothing = os.open(os.devnull, os.O_WRONLY)
         for printed in (1, 2):
             os.dup2(nothing, printed)
-        with contextlib.suppress(subprocess.TimeoutExpired):  # a child of this process still has it open
-            self._writer.wait(LOG_SECONDS)
+        # it closes its end when all is written; longer, a child of this process still has the log open
+        assert self._writer.stdout is not None
+        select.select([self._writer.stdout], [], [], LOG_SECONDS)
 
 
 def _end_of(pid: int) -> int | None:
