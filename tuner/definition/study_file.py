@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn
 from tuner.base.errors import InputError
 from tuner.definition.constraints import Constraint, Hypothesis
 from tuner.definition.pruner_settings import PrunerSettings
+from tuner.definition.repeats import Repeats
 from tuner.definition.space import Space
 
 GRACE_SECONDS = 30.0
@@ -92,7 +93,8 @@ class StudyFile:
         first: configurations that a new study tries first, in order, before those that the sampler draws.
         shuffled: whether the points of a grid are tried in a random order, which the name decides.
         seeds: on which the campaign and `verify` retrain the best configurations.
-        max_epochs: epochs of a whole trial (`epochs` of the configuration), or None where that is the file's.
+        repeats: the runs that one trial consists of.
+        max_epochs: epochs of a whole run (`epochs` of the configuration), or None where that is the file's.
         resources: what a trial needs.
         weights: patterns of the files in a run folder that only the best trials keep; None: the workload's.
         seed: the parameter that seeds a run, where it has another name than `seed`.
@@ -128,6 +130,7 @@ class StudyFile:
     shuffled: bool = False
     hypotheses: tuple[Hypothesis, ...] = ()
     seeds: tuple[int, ...] = (1,)
+    repeats: Repeats = field(default_factory=Repeats)
     max_epochs: int | None = None
     function: bytes | None = field(default=None, compare=False, repr=False)
     workload: str | None = None
@@ -143,6 +146,11 @@ class StudyFile:
     purpose: str = ""
     cost: str = ""
     expectation: str = ""
+
+    @property
+    def trial_epochs(self) -> int | None:
+        """Epochs of a whole trial, all its runs together; None where the file does not say."""
+        return None if self.max_epochs is None else self.max_epochs * self.repeats.count
 
     @property
     def requires(self) -> tuple[str, ...]:

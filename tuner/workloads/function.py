@@ -75,7 +75,7 @@ class FunctionWorkload(Workload):
         inputs: Path | None,
         checkpoint: Path | None,
     ) -> Mapping[str, float]:
-        folder = wandb_folder(run_folder.resolve().parents[2], self.file.name)
+        folder = wandb_folder(self.results_of(run_folder), self.file.name)
         if self.wandb != "off":
             folder.mkdir(parents=True, exist_ok=True)  # where there is none, W&B takes another
         variables = {"WANDB_MODE": MODES[self.wandb], "WANDB_RUN_GROUP": self.file.name, **places(folder)}

@@ -147,7 +147,7 @@ class _Run:
             sweep=script.study,
             folder=self.wandb,
             parameters=self.path / PARAMETERS,
-            number=int(final.name) if final.name.isdigit() else None,
+            trial=final.name if final.name[:1].isdigit() else None,
             project=script.project,
             entity=script.entity,
             secret_arguments=bool(self.passed),

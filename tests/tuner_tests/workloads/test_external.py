@@ -105,7 +105,8 @@ def test_a_prune_stops_the_script_and_keeps_its_wandb_run(sandbox: Any) -> None:
     assert [row["acc"] for row in sandbox.rows][:3] == [0, 1, 2]
     summary = json.loads(sandbox.wandb("--summary"))
     assert summary["summary"]["state"] == "pruned"
-    assert summary["summary"]["acc"] == sandbox.rows[-1]["acc"]
+    told = sandbox.rows[-1]["acc"]  # the script may be ended after W&B has a value and before it is told here
+    assert summary["summary"]["acc"] in (told, told + 1)
 
 
 def test_the_calls_of_lightnings_wandb_logger_work(sandbox: Any) -> None:

@@ -66,7 +66,7 @@ class Station:
             changes=order.changes,
         )
         workload = workload_of(study_file)
-        workload.wandb = order.tracker.inner
+        workload.wandb, workload.results = order.tracker.inner, order.results
         self._weights = workload.weights
         self._mirror = None
         if order.artifacts is not None:
