@@ -16,7 +16,7 @@ from tuner.definition.constraints import Constraint, Hypothesis
 from tuner.definition.parse_space import lines_of, parse_space, read_defaults, read_first
 from tuner.definition.pruner_settings import KINDS as PRUNERS
 from tuner.definition.pruner_settings import PrunerSettings
-from tuner.definition.repeats import read_repeats
+from tuner.definition.repeats import Repeats, read_repeats
 from tuner.definition.scheduler import Scheduler, read_scheduler
 from tuner.definition.space import Space
 from tuner.definition.study_file import GRACE_SECONDS, Base, Metric, Resources, StudyFile
@@ -110,7 +110,7 @@ def parse_study(path: Path) -> StudyFile:
         pruner=dataclasses.replace(
             _pruner(top, own, longest, scheduler), patience=own.integer("patience", least=1)
         ),
-        no_gain=_no_gain(own),
+        **_stop(own, repeats),
         objectives=objectives,
         raw=top.plain(),
         run_cap=run_cap,
@@ -216,13 +216,21 @@ def _seconds(own: Section, key: str, default: Any) -> Any:
     return found
 
 
-def _no_gain(own: Section) -> int | None:
-    """`stop: {no_gain: 20}`."""
+def _stop(own: Section, repeats: Repeats) -> dict[str, Any]:
+    """`stop: {no_gain: 20, lead: 0.95, after: 10}`."""
     if "stop" not in own:
-        return None
+        return {}
     section = own.section("stop")
-    section.only(("no_gain",), "key")
-    return section.integer("no_gain", least=1)
+    section.only(("no_gain", "lead", "after"), "key")
+    lead = section.number("lead")
+    if lead is not None and not 0.5 <= lead < 1:
+        section.fail("lead", f"expected a level of confidence such as 0.95, got {lead:g}")
+    if lead is not None and repeats.count < 2:
+        section.fail("lead", "one run of a trial says nothing about its noise; add 'seeds: 3' or 'folds: 5'")
+    if lead is None and "after" in section:
+        section.fail("after", "is for 'lead': the finished trials before a lead counts")
+    after = section.integer("after", least=2, default=10)
+    return {"no_gain": section.integer("no_gain", least=1), "lead": lead, "lead_after": after}
 
 
 def _weights(own: Section) -> tuple[str, ...] | None:

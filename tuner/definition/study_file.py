@@ -82,6 +82,8 @@ class StudyFile:
         front: metrics such as `parameters` or `ms_per_window`. The report draws a Pareto front of them and
             the objective. Optuna does not optimise them, so pruning still works.
         no_gain: the study stops after this many finished trials without a better best trial; None: never.
+        lead: the study stops when the best trial leads every other at this level of confidence; None: never.
+        lead_after: finished trials before the lead is looked at.
         program, command: an external script, as in W&B.
         folder: where the script runs, relative to the study file; None: where the program is found.
         objective: a Python function, `package.module:function` or `file.py:function`.
@@ -117,6 +119,8 @@ class StudyFile:
     raw: Mapping[str, Any]
     run_cap: int | None = None
     no_gain: int | None = None
+    lead: float | None = None
+    lead_after: int = 10
     early_terminate: Mapping[str, Any] | None = None
     program: str | None = None
     command: tuple[str, ...] | None = None
@@ -151,6 +155,11 @@ class StudyFile:
     def trial_epochs(self) -> int | None:
         """Epochs of a whole trial, all its runs together; None where the file does not say."""
         return None if self.max_epochs is None else self.max_epochs * self.repeats.count
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether the study may be done before its last trial."""
+        return self.metric.target is not None or self.no_gain is not None or self.lead is not None
 
     @property
     def requires(self) -> tuple[str, ...]:

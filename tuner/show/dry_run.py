@@ -123,6 +123,12 @@ def _heading(plan: Plan, console: Console) -> None:
     console.print(f"pruner: {plan.pruner.describe()}", markup=False)
     if plan.file.no_gain is not None:
         console.print(f"stops: after {plan.file.no_gain} finished trials without a better one", markup=False)
+    if plan.file.lead is not None:
+        console.print(
+            f"stops: when the best trial leads every other with {plan.file.lead:.0%} confidence, after "
+            f"{plan.file.lead_after} finished trials",
+            markup=False,
+        )
     if file.repeats.count > 1:
         known = {**plan.base, **repeats.constants_of(plan.workload), **plan.overrides}
         names = ", ".join(part.name for part in repeats.parts_of(plan.workload, known))
