@@ -110,7 +110,7 @@ def test_a_study_stops_when_its_best_trial_clearly_leads(make_study: MakeStudy) 
 def test_a_lead_needs_several_runs_a_trial(make_study: MakeStudy) -> None:
     with pytest.raises(InputError, match="one run of a trial says nothing about its noise; add 'seeds: 3'"):
         make_study(**{"max_epochs: 4": "stop: {lead: 0.95}"})
-    with pytest.raises(InputError, match="expected a level of confidence such as .*, got 95"):
+    with pytest.raises(InputError, match=r"expected a level of confidence such as 0\.95, got 95"):
         make_study(**{"max_epochs: 4": "seeds: 3\n  stop: {lead: 95}"})
 
 
