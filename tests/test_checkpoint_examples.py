@@ -26,8 +26,7 @@ def tuner(*arguments: str, results: Path) -> str:
     ).stdout
 
 
-# example, its file, packages, a file of its checkpoint, its name for the epochs, and as many that Ctrl-C comes
-# in their midst
+# example, file, packages, what its checkpoint has, its name for epochs, and so many that Ctrl-C comes in time
 EXAMPLES = [
     ("pytorch", "sweep.yaml", ["torch"], "state.*", "epochs", 1000),
     ("function", "study.yaml", [], "state.*", "epochs", 1000),

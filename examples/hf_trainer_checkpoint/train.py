@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from transformers import (
@@ -40,7 +42,8 @@ class Arguments(TrainingArguments):
 class ReportAfterSaving(TrainerCallback):
     """The Trainer evaluates before it saves: the epoch is reported once it is kept."""
 
-    losses = {}
+    def __init__(self):
+        self.losses = {}
 
     def on_evaluate(self, args, state, control, metrics, **more):
         self.losses[state.global_step] = metrics["eval_loss"]
@@ -67,10 +70,10 @@ class FirstWordAgain(torch.utils.data.Dataset):
 
 def last_whole(folder):
     """The latest checkpoint; one that the script was killed in has no `trainer_state.json`, written last."""
-    found = get_last_checkpoint(folder) if os.path.isdir(folder) else None
-    if found is None or os.path.isfile(os.path.join(found, "trainer_state.json")):
+    found = get_last_checkpoint(folder) if Path(folder).is_dir() else None
+    if found is None or Path(found, "trainer_state.json").is_file():
         return found
-    os.rename(found, os.path.join(folder, "torn"))
+    shutil.rmtree(found)
     return last_whole(folder)
 
 

@@ -33,7 +33,7 @@ class Regressor(L.LightningModule):
 
 
 class KeepAndReport(Callback):
-    """After each epoch: keeps the whole state, then reports. Lightning validates before its epoch has ended."""
+    """After an epoch: keeps the whole state, then reports. Lightning validates before an epoch has ended."""
 
     def on_train_epoch_end(self, trainer, module):
         beside = LAST.with_suffix(".new")  # 3. written beside and renamed, before the epoch is reported
