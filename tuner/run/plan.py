@@ -106,6 +106,7 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
     whole = {} if file.max_epochs is None else workload.whole_trial(file.max_epochs)
     trial_base = {**base, **whole}
     resources = workload.resources(overrides)
+    slots = _gpus(request, resources, say)
     return Plan(
         request=request,
         file=file,
@@ -117,9 +118,32 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
         length=length,
         pruner=_fitted(file.pruner, length),
         resources=resources,
-        gpus=gpus.slots(gpus.here(), resources.gpus) if resources.gpus else (),
+        gpus=slots,
         begun=before is not None,
     )
+
+
+def _gpus(request: Request, resources: Resources, say: Callable[[str], None]) -> tuple[str, ...]:
+    """What each agent of this machine sees of its GPUs; empty where trials use none.
+
+    Raises:
+        InputError: a trial is to have more than there are.
+    """
+    if not resources.gpus:
+        return ()
+    names = gpus.here()
+    found = gpus.slots(names, resources.gpus)
+    asked = request.study_file.resources.gpus
+    if asked and request.executor.kind == "local" and not found:
+        if names:
+            raise InputError(
+                f"{request.study_file.path}: 'tuner.resources.gpus': a trial takes {asked:g} GPUs, this "
+                f"machine has {len(names)}"
+            )
+        say(
+            f"a trial is to have {asked:g} GPU{'s'[: asked > 1]}, this machine shows none: trials run without"
+        )
+    return found
 
 
 def begun_with(records: Records, name: str) -> Mapping[str, Any]:

@@ -237,7 +237,7 @@ _NOT_ENDED = {
 
 
 def _states(folder: Path) -> list[Path]:
-    """The files that say how trials ended, oldest first: in the experiment's folder, which `folder` may be in."""
+    """The files that say how trials ended, oldest first: of the experiments below `folder`, or around it."""
     return sorted([*folder.rglob("experiment_state-*.json"), *folder.parent.glob("experiment_state-*.json")])
 
 
