@@ -9,6 +9,9 @@ The function takes the configuration and, where it names them, more:
 | `run_folder` | a folder for the trial's files, kept with it |
 | `checkpoint` | a folder from which an interrupted trial goes on; the same as `report.checkpoint` |
 
+A function whose only parameter is called `trial` is an objective of Optuna's: it is given a trial, whose
+`suggest_…` return the configuration's values, and whose `report` and `should_prune` are the study's.
+
 It returns a dictionary of metrics, or a number, which is the study's metric. The attribute `defaults` of the
 function, a dictionary, is the configuration that a study tries first. It may call `wandb.init()`.
 
@@ -123,14 +126,28 @@ def call(
         write_json(folder.path / CONFIG, dict(config))
         logged = FunctionReport(report, folder, metric, checkpoint)
         optional = named(function, run_folder=folder.path, checkpoint=checkpoint)
+        given = arguments(function, config, logged)
         try:
-            returned = function(*arguments(function, config, logged), **optional)
+            with _optunas_pruning(given):
+                returned = function(*given, **optional)
         except Pruned:
             folder.finish({"state": "pruned", "metrics": logged.last})
             raise
         found = {**logged.last, **as_metrics(returned, metric)}
         folder.finish({"state": "complete", "metrics": found})
     return found
+
+
+@contextlib.contextmanager
+def _optunas_pruning(given: tuple[Any, ...]) -> Iterator[None]:
+    """An objective of Optuna's that raises TrialPruned is pruned."""
+    optuna = sys.modules.get("optuna")  # an objective that raises it has imported it
+    try:
+        yield
+    except Exception as error:
+        if optuna is None or not isinstance(error, optuna.TrialPruned):
+            raise
+        raise (getattr(given[0], "pruned", None) or Pruned("the objective raised TrialPruned")) from None
 
 
 class FunctionReport:
