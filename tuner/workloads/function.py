@@ -10,7 +10,8 @@ The function takes the configuration and, where it names them, more:
 | `checkpoint` | a folder from which an interrupted trial goes on; the same as `report.checkpoint` |
 
 A function whose only parameter is called `trial` is an objective of Optuna's: it is given a trial, whose
-`suggest_…` return the configuration's values, and whose `report` and `should_prune` are the study's.
+`suggest_…` return the configuration's values, and whose `report` and `should_prune` are the study's. In a
+function of Ray Tune's, `tune.report` is the study's `report`.
 
 It returns a dictionary of metrics, or a number, which is the study's metric. The attribute `defaults` of the
 function, a dictionary, is the configuration that a study tries first. It may call `wandb.init()`.
@@ -43,6 +44,7 @@ from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
 from tuner.workloads.given import source_digest, unpacked
+from tuner.workloads.ray_report import rays_reports
 from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first
 from tuner.workloads.workload import Inputs, Say, Workload
 
@@ -128,7 +130,7 @@ def call(
         optional = named(function, run_folder=folder.path, checkpoint=checkpoint)
         given = arguments(function, config, logged)
         try:
-            with _optunas_pruning(given):
+            with _optunas_pruning(given), rays_reports(function, logged):
                 returned = function(*given, **optional)
         except Pruned:
             folder.finish({"state": "pruned", "metrics": logged.last})

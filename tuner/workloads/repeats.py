@@ -144,7 +144,8 @@ def check(workload: Workload, config: Mapping[str, Any]) -> None:
                 f"{file.path}: 'tuner.seeds': the script is not known to take a seed; name its argument: "
                 "tuner: {seed: NAME}"
             )
-        if taken := sorted(changes.keys() & searched):
+        taken = sorted(changes.keys() & searched)
+        if taken and not file.points:  # a retraining's points say the first seed of each
             raise InputError(f"{file.path}: 'tuner.seeds': the study searches '{taken[0]}': leave one out")
     if file.repeats.folds:
         fold = file.repeats.fold

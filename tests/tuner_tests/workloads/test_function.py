@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import textwrap
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,32 @@ def test_a_parameter_that_only_optunas_objective_knows_is_named(
     said = "the objective suggests 'net.layers', which is no parameter of the study .there are: x, kind."
     with pytest.raises(tuner.WorkFailed, match=said):
         optunas(x=[2.0, 3.0, 4.0], kind=["a"])
+
+
+@pytest.mark.parametrize("how", ["tune.report({'loss': loss})", "report(dict(loss=loss), checkpoint=None)"])
+def test_a_function_of_ray_tunes_reports_to_the_study(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module in the place of Ray's, which needs no cluster for this."""
+    ray, tune = types.ModuleType("ray"), types.ModuleType("ray.tune")
+    ray.tune = tune  # type: ignore[attr-defined]
+    tune.report = lambda *_, **__: pytest.fail("told Ray")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.tune", tune)
+    names: dict[str, Any] = {}
+    exec(
+        "from ray import tune\nfrom ray.tune import report\n"
+        f"def train(config):\n    for loss in (config['lr'], 0.25):\n        {how}\n",
+        names,
+    )
+    reported: list[tuple[int, Any]] = []
+    found = call(
+        names["train"],
+        {"lr": 0.5},
+        lambda epoch, metrics: reported.append((epoch, dict(metrics))),
+        run_folder=tmp_path / "0",
+        metric="loss",
+    )
+    assert (found, reported) == ({"loss": 0.25}, [(0, {"loss": 0.5}), (1, {"loss": 0.25})])
+    with pytest.raises(pytest.fail.Exception):
+        names["tune"].report()  # Ray's own again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from tuner.__main__ import main
 from tuner.artifacts.checkpoints import Checkpoints
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
@@ -293,6 +295,18 @@ def test_a_begun_study_keeps_its_number_of_seeds(
 def test_retrainings_take_seeds_that_no_other_took(make: Callable[..., StudyFile]) -> None:
     workload = workload_of(make("seeds: 3"))
     assert [workload.reseeded({}, number) for number in (1, 2)] == [{"seed": 2001}, {"seed": 2004}]
+
+
+def test_a_study_with_seeds_can_be_verified(
+    make: Callable[..., StudyFile], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make("seeds: 2", text=STUDY.replace("[1.0]", "[1.0, 3.0]").replace("run_cap: 6", "run_cap: 3"))
+    usual = ["--agents", "1", "--wandb", "off", "--results", str(tmp_path / "results"), "--json"]
+    assert main(["study", str(tmp_path / "several.yaml"), *usual]) == 0
+    capsys.readouterr()
+    assert main(["verify", "several", "--seeds", "2", "--top", "1", *usual]) == 0
+    (best,) = json.loads(capsys.readouterr().out)["candidates"]
+    assert best["again"] == [2001.5, 2003.5]  # with the seeds 2001 and 2002, then 2003 and 2004
 
 
 def test_a_study_with_seeds_gets_exactly_its_trials_from_two_agents(
