@@ -266,11 +266,10 @@ class _Run:
         """What went wrong, or None."""
         if status != 0:
             output = child_process.tail(self.path / OUTPUT)
-            last = (
-                f": {output.splitlines()[-1]}\nits last lines:\n{output}"
-                if output
-                else " and printed nothing"
-            )
+            lines = output.splitlines()
+            last = f": {lines[-1]}" if lines else " and printed nothing"
+            if len(lines) > 1:
+                last += f"\nits last lines:\n{output}"
             other = self._other_python() if "ModuleNotFoundError" in last else ""
             return f"the script {child_process.describe_exit(status)}{other}{last}"
         metric, summary = self.script.metric, self.stream.history.summary

@@ -393,3 +393,9 @@ def test_a_script_that_is_killed_says_by_what(sandbox: Any) -> None:
     sandbox.script("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     with pytest.raises(TrainingFailed, match="the script was killed by SIGSEGV and printed nothing"):
         sandbox.run()
+
+
+def test_a_single_line_is_not_said_twice(sandbox: Any) -> None:
+    sandbox.script("import sys; sys.exit('data missing')")
+    with pytest.raises(TrainingFailed, match=r"^the script ended with exit status 1: data missing$"):
+        sandbox.run()
