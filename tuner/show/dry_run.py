@@ -25,6 +25,7 @@ from tuner.search import samplers
 from tuner.storage import study_store
 from tuner.storage.access import find_records, storage_errors
 from tuner.storage.stored import load_study
+from tuner.workloads import repeats
 from tuner.workloads.registry import workload_of
 
 FIRST = 3  # number of configurations to show
@@ -92,7 +93,7 @@ def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], Non
         if plan is None or workload.deterministic:
             table.add_row(str(number), file.name, str(runs), "none", "minutes", file.purpose)
             continue
-        length = int(plan.overrides.get(workload.length, 0)) or file.max_epochs or 1
+        length = (int(plan.overrides.get(workload.length, 0)) or file.max_epochs or 1) * file.repeats.count
         mean = probe.expected_epochs(file.pruner, length)
         estimate = "not measured (--probe)"
         if measured is not None and isinstance(workload, type(plan.workload)):
@@ -122,6 +123,20 @@ def _heading(plan: Plan, console: Console) -> None:
     console.print(f"pruner: {plan.pruner.describe()}", markup=False)
     if plan.file.no_gain is not None:
         console.print(f"stops: after {plan.file.no_gain} finished trials without a better one", markup=False)
+    if plan.file.lead is not None:
+        console.print(
+            f"stops: when the best trial leads every other with {plan.file.lead:.0%} confidence, after "
+            f"{plan.file.lead_after} finished trials",
+            markup=False,
+        )
+    if file.repeats.count > 1:
+        known = {**plan.base, **repeats.constants_of(plan.workload), **plan.overrides}
+        names = ", ".join(part.name for part in repeats.parts_of(plan.workload, known))
+        console.print(
+            f"a trial: {file.repeats.in_words()}, {file.repeats.count} runs ({names}); its value is their "
+            f"{file.repeats.aggregate}",
+            markup=False,
+        )
     if plan.inputs.name:
         console.print(f"reads: {plan.inputs.in_words()}", markup=False)
     if file.base.winner_of:
@@ -160,6 +175,7 @@ def first_configurations(plan: Plan) -> list[dict[str, Any]]:
 
 def _probe(plan: Plan, config: dict[str, Any], agents: int) -> Probe:
     whole = {**config, **plan.overrides}
+    whole |= repeats.parts_of(plan.workload, whole)[0].changes
     return probe.measure(plan.file, whole, inputs=plan.inputs.folder, threads=share(agents))
 
 

@@ -17,7 +17,7 @@ from tuner.base.errors import InputError
 from tuner.definition.loading import FOLDER, from_plain
 from tuner.definition.study_file import StudyFile
 from tuner.storage import changes, file_changes, optuna_private
-from tuner.storage.allocate import ASKED, CHANGES, NO_GAIN, STOPPED, TARGET, Allocator, Stop
+from tuner.storage.allocate import ASKED, CHANGES, LEAD, NO_GAIN, STOPPED, TARGET, Allocator, Stop
 from tuner.storage.changes import Change, Settings
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.records import Records
@@ -114,7 +114,9 @@ def open_study(
             study.set_user_attr(FILE, dict(study_file.raw))
             study.set_user_attr(DIGEST, study_file.digest())
         stopped = str(stored.get(STOPPED) or "")
-        if stopped and not (stopped.startswith(TARGET) or (stopped.startswith(NO_GAIN) and not changed)):
+        if stopped and not (
+            stopped.startswith(TARGET) or (stopped.startswith((NO_GAIN, LEAD)) and not changed)
+        ):
             study.set_user_attr(STOPPED, None)  # the user starts it again in spite of the failures
         if stored.get(ASKED):
             study.set_user_attr(ASKED, None)  # or after it was stopped from another terminal
