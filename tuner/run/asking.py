@@ -205,7 +205,7 @@ class Asking:
         self._say = say
         self._plan = plan = plans.make(replace(request, study_file=outside(request.study_file)), say)
         request.results.mkdir(parents=True, exist_ok=True)
-        records = open_records(request.url, create=True)
+        records = open_records(request.url, create=True, say=say)
         with storage_errors(request.url):
             study, total = study_store.open_study(
                 records, plan.file, plan.origin, trials=request.trials, default=plan.default, say=say

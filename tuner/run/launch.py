@@ -21,7 +21,7 @@ from tuner.run.plan import Plan
 from tuner.run.request import Request
 from tuner.run.supervisor import Supervisor
 from tuner.search import stopping
-from tuner.storage import allocate, optuna_private, study_store
+from tuner.storage import allocate, optuna_private, second_record, study_store
 from tuner.storage.access import open_records, storage_errors
 from tuner.storage.allocate import Stop
 from tuner.storage.outage import is_unreachable
@@ -107,7 +107,7 @@ def register(plan: Plan, say: Say) -> tuple[Records, optuna.Study, int | None]:
         StorageFailed: the storage cannot be used.
     """
     request, file = plan.request, plan.file
-    records = open_records(request.url, create=True)
+    records = open_records(request.url, create=True, say=say)
     with storage_errors(request.url):
         if request.fresh:
             kept = study_store.set_aside(records, file.name, request.results)
@@ -129,6 +129,7 @@ def register(plan: Plan, say: Say) -> tuple[Records, optuna.Study, int | None]:
 def order_of(plan: Plan, study: optuna.Study, total: int | None, say: Say) -> Order:
     """What the agents are sent; the artefact store and the tracker are opened for it."""
     request, file = plan.request, plan.file
+    second_record.write_study(study, request.results)
     store = run_store.location_for(study, request.artifacts)
     if store is not None:
         if plan.inputs.travels and shipping.ship(plan.inputs.folder, plan.inputs.digest, store.url):

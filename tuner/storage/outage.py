@@ -25,6 +25,8 @@ PATIENCE_SECONDS = 600.0
 RETRY_SECONDS = 2.0  # between tries to reach the storage
 CONNECTION_STATES = ("08", "57P")  # SQLSTATE classes: connection lost; server shutting down or starting up
 
+DAMAGE = ("database disk image is malformed", "file is not a database")  # SQLite's messages
+
 T = TypeVar("T")
 
 
@@ -139,6 +141,14 @@ def is_storage_error(error: BaseException) -> bool:
         | sqlite3.Error
         | StorageFailed,
     ) or (grpc is not None and isinstance(error, grpc.RpcError))
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an SQLite file cannot be read as one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    original = getattr(error, "orig", None) or error
+    return isinstance(original, sqlite3.DatabaseError) and str(original) in DAMAGE
 
 
 def is_unreachable(error: BaseException) -> bool:

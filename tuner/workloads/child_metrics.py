@@ -343,17 +343,27 @@ class Stream:
             self.counted = self.runs[key]
 
 
-def flatten(data: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Value]:
+def flatten(
+    data: Mapping[str, Any],
+    prefix: str = "",
+    depth: int = 0,
+    *,
+    convert: Callable[[Any], Any] = lambda value: value,
+) -> dict[str, Value]:
     """Numbers, texts and booleans by name; nested ones are named as W&B does: `{"a": {"b": 1}}` → `a.b`.
 
     What is nested deeper than DEEPEST levels is left out.
+
+    Args:
+        convert: makes plain values of others first.
     """
     flat: dict[str, Value] = {}
     for name, value in data.items():
-        if isinstance(value, Mapping) and depth < DEEPEST:
-            flat |= flatten(value, f"{prefix}{name}.", depth + 1)
-        elif isinstance(value, (bool, int, float, str)):
-            flat[f"{prefix}{name}"] = value
+        if isinstance(value, Mapping):
+            if depth < DEEPEST:
+                flat |= flatten(value, f"{prefix}{name}.", depth + 1, convert=convert)
+        elif isinstance(plain := convert(value), (bool, int, float, str)):
+            flat[f"{prefix}{name}"] = plain
     return flat
 
 

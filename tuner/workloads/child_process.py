@@ -13,8 +13,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from tuner.base import left_over
+from tuner.base.words import printable
+
 GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
 KEEPER_SECONDS = 10.0  # what the keeper may take after that
+LOG_SECONDS = 2.0  # what the last lines of a log may take
 KEEPER = Path(__file__).with_name("keeper.py")
 TAIL_LINES = 15
 TAIL_BYTES = 4000
@@ -102,6 +106,34 @@ class ChildProcess:
             return self._process.wait()
 
 
+class Log:
+    """Writes to a file what this process and its children print from now on, without secrets."""
+
+    def __init__(self, path: Path) -> None:
+        settings = {"output": str(path), "passed": []}
+        command = [sys.executable, "-I", "-S", str(KEEPER), json.dumps(settings)]
+        own = {
+            name: value for name, value in os.environ.items() if name != left_over.VARIABLE
+        }  # it stays last
+        self._writer = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=own)
+        assert self._writer.stdin is not None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for printed in (1, 2):
+            os.dup2(self._writer.stdin.fileno(), printed)
+        self._writer.stdin.close()
+
+    def close(self) -> None:
+        """Waits until what this process printed is written."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for printed in (1, 2):
+            os.dup2(nothing, printed)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a child of this process still has it open
+            self._writer.wait(LOG_SECONDS)
+
+
 def _end_of(pid: int) -> int | None:
     """A descriptor that becomes readable when the process ends, where there is one (Linux)."""
     try:
@@ -117,7 +149,7 @@ def tail(path: Path) -> str:
         file.seek(max(0, file.tell() - 4 * TAIL_BYTES))
         text = file.read().decode("utf-8", errors="replace")
     lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]
-    return "\n".join([line for line in lines if line][-TAIL_LINES:])[-TAIL_BYTES:]
+    return printable("\n".join([line for line in lines if line][-TAIL_LINES:])[-TAIL_BYTES:])
 
 
 def describe_exit(status: int) -> str:

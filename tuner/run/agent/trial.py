@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +21,10 @@ from tuner.artifacts.checkpoints import Checkpoint, Checkpoints
 from tuner.base.errors import InputError, Pruned, TrialTooLong, in_short, nearest
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import RESULT, TRIAL
+from tuner.base.words import printable
 from tuner.definition.study_file import StudyFile
 from tuner.search.pruners import Patience, Pruner
-from tuner.storage import optuna_private
+from tuner.storage import optuna_private, second_record
 from tuner.storage.access import storage_errors
 from tuner.storage.buffered import GivenAway
 from tuner.storage.outage import is_storage_error, is_unreachable
@@ -30,6 +32,7 @@ from tuner.storage.queue import CHECKPOINT
 from tuner.storage.records import Records
 from tuner.tracking.tracker import RunTracker, Tracker
 from tuner.workloads import repeats
+from tuner.workloads.masking import Mask
 from tuner.workloads.workload import Workload
 
 WRITE_SECONDS = 1.0  # reports are written together, at most this often; rungs are judged on every report
@@ -239,7 +242,8 @@ class TrialRunner:
         trial = running.trial
         folder = self.folder(trial.number)
         violations = self.study_file.violations(metrics)
-        message = _noted(folder) if cause is None else in_short(cause)
+        mask = Mask(os.environ)
+        message = printable(mask.text(_noted(folder) if cause is None else in_short(cause)))
         if state is not TrialState.FAIL:
             for name, violation in violations.items():
                 trial.set_constraint(name, violation)
@@ -247,7 +251,8 @@ class TrialRunner:
                 trial.set_user_attr("violation", sum(max(0.0, v) for v in violations.values()))
         elif cause is not None:
             trial.set_user_attr("error", message)
-            trial.set_user_attr("traceback", "".join(traceback.format_exception(cause))[-TRACEBACK_LIMIT:])
+            trace = printable(mask.text("".join(traceback.format_exception(cause))))
+            trial.set_user_attr("traceback", trace[-TRACEBACK_LIMIT:])
         if state is TrialState.PRUNED:
             trial.set_user_attr("pruned_because", message)
         trial.set_user_attr("metrics", _plain(metrics))
@@ -269,6 +274,7 @@ class TrialRunner:
                     "objective": {"name": metric.name, "goal": metric.goal, "value": value},
                     "constraints": violations,
                     "params": trial.params,
+                    second_record.RECORD: second_record.of_trial(told),
                 },
             )
         running.checkpoint.remove()
