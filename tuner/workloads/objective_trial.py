@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FixedTrial
 
 from tuner.base.errors import InputError, Pruned
+from tuner.base.nested import leaves
 
 
 class ObjectiveTrial(FixedTrial):
@@ -21,8 +22,8 @@ class ObjectiveTrial(FixedTrial):
     """
 
     def __init__(self, config: Mapping[str, Any], report: Callable[[int, Any], None]) -> None:
-        super().__init__(dict(_leaves(config)))
-        self._values = dict(_leaves(config))
+        self._values = {**config, **dict(leaves(config))}
+        super().__init__(self._values)
         self._tell = report
         self.pruned: Pruned | None = None
 
@@ -51,10 +52,3 @@ class ObjectiveTrial(FixedTrial):
                 f"the objective suggests '{name}', which is no parameter of the study (there are: {names})"
             )
         return name
-
-
-def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        yield f"{prefix}{name}", value

@@ -399,3 +399,17 @@ def test_a_single_line_is_not_said_twice(sandbox: Any) -> None:
     sandbox.script("import sys; sys.exit('data missing')")
     with pytest.raises(TrainingFailed, match=r"^the script ended with exit status 1: data missing$"):
         sandbox.run()
+
+
+def test_json_lines_may_be_indented_and_stand_behind_a_progress_bar(sandbox: Any) -> None:
+    sandbox.script(r"""
+        import sys
+        print('   {"acc": 0.25}')
+        sys.stderr.write("\r  0%|     | 0/2"); sys.stderr.flush()
+        print('{"acc": 0.5}')
+        sys.stderr.write("\r 50%|##   | 1/2"); sys.stderr.flush()
+        print('{"acc": 0.75}\r')
+        print('the config is {"acc": 99}')
+    """)
+    assert sandbox.run() == {"acc": 0.75}
+    assert [row["acc"] for row in sandbox.rows] == [0.25, 0.5, 0.75]
