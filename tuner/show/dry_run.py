@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import optuna
@@ -31,22 +31,101 @@ from tuner.workloads.registry import workload_of
 FIRST = 3  # number of configurations to show
 
 
-def show(plan: Plan, console: Console, *, probed: bool = False) -> None:
-    """Prints the plan of a study. `probed`: run the first epochs of a trial to estimate the cost."""
-    file = plan.file
+@dataclass(frozen=True)
+class Cost:
+    """What a study will take, estimated from the first epochs of one trial.
+
+    Attributes:
+        seconds_an_epoch: measured now, in one process.
+        epochs: expected of a trial, as the pruner ends some early. longest: of a whole trial.
+        seconds_a_trial: of `epochs`, in one process.
+        seconds: of all trials with all agents; None where the study has no number of trials.
+    """
+
+    seconds_an_epoch: float
+    epochs: float
+    longest: int
+    seconds_a_trial: float
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a study would do.
+
+    Attributes:
+        first: the configurations of the first trials.
+        changes: what has changed since the study was begun, in words.
+        cost: None where it was not measured.
+    """
+
+    plan: Plan
+    first: Sequence[Mapping[str, Any]]
+    changes: Sequence[str]
+    cost: Cost | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        file, request = self.plan.file, self.plan.request
+        total = request.trials or file.run_cap
+        return {
+            "study": file.name,
+            "method": file.method,
+            "sampler": file.sampler,
+            "pruner": self.plan.pruner.describe(),
+            "trials": total,
+            "agents": self.plan.agents(total),
+            "objectives": [{"name": metric.name, "goal": metric.goal} for metric in file.objectives],
+            "parameters": [
+                {"name": name, "values": values, "when": when or None}
+                for name, values, when in file.space.describe()
+            ],
+            "requires": list(file.requires),
+            "constraints": [str(constraint) for constraint in file.constraints],
+            "changes": list(self.changes),
+            "first": list(self.first),
+            "cost": None if self.cost is None else asdict(self.cost),
+        }
+
+
+def look(plan: Plan, *, probed: bool = False) -> DryRun:
+    """What a study would do. `probed`: run the first epochs of a trial to estimate the cost.
+
+    Raises:
+        InputError: a change since the study was begun would be refused.
+    """
+    changes, configs = _changes(plan), first_configurations(plan)
+    measured = probed or plan.workload.quick_probe
+    cost = _cost(plan, {**plan.base, **configs[0]}) if measured else None
+    return DryRun(plan, [{**config, **plan.overrides} for config in configs], changes, cost)
+
+
+def show(found: DryRun, console: Console) -> None:
+    """Prints the plan of a study."""
+    plan, file, cost = found.plan, found.plan.file, found.cost
     _heading(plan, console)
     console.print(_space_table(file))
-    for line in _changes(plan):
-        console.print(line, markup=False)
+    for line in found.changes:
+        console.print(f"changed: {line}", markup=False)
     for text in file.requires:
         console.print(f"requires: {text}", markup=False)
     for constraint in file.constraints:
         console.print(f"constraint: {constraint}", markup=False)
-    configs = first_configurations(plan)
-    for index, config in enumerate(configs):
-        console.print(f"trial {index}: {in_words({**config, **plan.overrides})}", markup=False)
-    if probed or plan.workload.quick_probe:
-        _cost(plan, {**plan.base, **configs[0]}, console)
+    for index, config in enumerate(found.first):
+        console.print(f"trial {index}: {in_words(config)}", markup=False)
+    if cost is not None:
+        total, agents = plan.request.trials or file.run_cap, plan.agents(plan.request.trials or file.run_cap)
+        in_all = (
+            ""
+            if cost.seconds is None
+            else f"; {total} trials with {agents} agents: about {duration(cost.seconds)}"
+        )
+        console.print(
+            f"cost: {cost.seconds_an_epoch:.2f} s an epoch (measured now, one process), about "
+            f"{cost.epochs:.1f} of {cost.longest} epochs a trial, {duration(cost.seconds_a_trial)} a trial"
+            f"{in_all}",
+            markup=False,
+        )
     elif not plan.workload.deterministic:
         console.print("cost: not measured; --probe runs the first epochs of one trial", markup=False)
 
@@ -68,7 +147,7 @@ def _changes(plan: Plan) -> list[str]:
             change = study_store.change_of(study, plan.file, plan.origin, plan.default)
         finally:
             records.queue.close()
-    return [] if change is None else [f"changed: {line}" for line in change.lines]
+    return [] if change is None else list(change.lines)
 
 
 def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], None], *, probed: bool) -> None:
@@ -179,21 +258,12 @@ def _probe(plan: Plan, config: dict[str, Any], agents: int) -> Probe:
     return probe.measure(plan.file, whole, inputs=plan.inputs.folder, threads=share(agents))
 
 
-def _cost(plan: Plan, config: dict[str, Any], console: Console) -> None:
-    """Prints the estimated time, from a probe of the first configuration with one agent."""
+def _cost(plan: Plan, config: dict[str, Any]) -> Cost:
+    """The estimated time, from a probe of the first configuration with one agent."""
     total = plan.request.trials or plan.file.run_cap
     agents = plan.agents(total)
     measured = _probe(plan, config, agents)
-    epochs = plan.length or 1
-    mean = probe.expected_epochs(plan.pruner, epochs)
-    each = measured.trial(mean)
-    in_all = (
-        ""
-        if total is None
-        else f"; {total} trials with {agents} agents: about {duration(each * total / agents)}"
-    )
-    console.print(
-        f"cost: {measured.epoch:.2f} s an epoch (measured now, one process), "
-        f"about {mean:.1f} of {epochs} epochs a trial, {duration(each)} a trial{in_all}",
-        markup=False,
-    )
+    longest = plan.length or 1
+    epochs = probe.expected_epochs(plan.pruner, longest)
+    each = measured.trial(epochs)
+    return Cost(measured.epoch, epochs, longest, each, None if total is None else each * total / agents)
