@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Runs a study until it has its number of finished trials; started again, it goes on where it was. A second
-terminal may join with the same command. Ctrl-C once: agents finish their epoch and put their trials back;
-twice: they are stopped at once. 'all' runs the shipped campaign, a file with `steps` another one.
-'hypotheses' runs matched pairs for the claims that finished studies leave undecided."""
+terminal may join with the same command. Ctrl-C once: agents finish their epoch, for at most the study's
+grace time (30 s), and put their trials back; twice: they are stopped at once. 'all' runs the shipped
+campaign, a file with `steps` another one. 'hypotheses' runs matched pairs for the claims that finished
+studies leave undecided."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -90,20 +91,26 @@ def run(options: argparse.Namespace) -> int:
     from tuner.run import plan
     from tuner.show.live import make_view
 
-    if options.json and options.dry_run:
-        raise InputError("--json: a dry run has no result")
+    campaign = _campaign_file(options.study)
+    if options.json and options.dry_run and (campaign or options.study == "hypotheses"):
+        raise InputError("--json --dry-run: expected one study; the plan of several is a table for people")
     if options.study == "hypotheses":
         _hypotheses(options)
         return 0
-    campaign = _campaign_file(options.study)
     if campaign is not None:
         _campaign(campaign, options)
         return 0
     request = request_for(options, options.study)
     if options.dry_run:
-        from tuner.show.dry_run import show
+        from tuner.show import dry_run
 
-        show(plan.make(request, make_view(opt.error_console()).say), opt.console(), probed=options.probe)
+        with opt.only_json(options.json):
+            made = plan.make(request, make_view(opt.error_console()).say)
+            found = dry_run.look(made, probed=options.probe)
+        if options.json:
+            opt.write_json(found.to_dict())
+        else:
+            dry_run.show(found, opt.console())
         return 0
     run_and_show(request, options)
     return 0
@@ -185,17 +192,15 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
                 notifier.send(name, "the campaign is done")
         if options.json:
             names = [campaign.study(step).name for step in file.steps if step.study]
-            opt.write_json(_states(opt.storage_url(options), names))
+            opt.write_json(_states(options, names))
 
 
-def _states(url: str, names: Sequence[str]) -> list[dict[str, Any]]:
+def _states(options: argparse.Namespace, names: Sequence[str]) -> list[dict[str, Any]]:
     """Where the studies stand that were begun."""
     from tuner.show.status import summary
-    from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import load_study
 
-    with storage_errors(url):
-        records = open_records(url)
+    with opt.records(options) as records:
         begun = {study.study_name for study in records.get_all_studies()}
         return [
             summary.state_of(records, load_study(records, name)).to_dict() for name in names if name in begun
@@ -208,11 +213,9 @@ def _hypotheses(options: argparse.Namespace) -> None:
     from tuner.run import launch, plan
     from tuner.show import claims
     from tuner.show.live import make_view
-    from tuner.storage.access import open_records, storage_errors
 
-    console, url = opt.error_console() if options.json else opt.console(), opt.storage_url(options)
-    with storage_errors(url):
-        records = open_records(url)
+    console = opt.error_console() if options.json else opt.console()
+    with opt.records(options) as records:
         fetched(records, (), options.results)
         found = hypotheses.prepare(
             records,
@@ -244,11 +247,11 @@ def _hypotheses(options: argparse.Namespace) -> None:
         _stop_if_left(result)
         console.print(f"{request.study_file.name}: {result.reason}", markup=False)
     if options.json:
-        with storage_errors(url):
-            opt.write_json(claims.verdicts_of(open_records(url), options.results))
+        with opt.records(options) as records:
+            opt.write_json(claims.verdicts_of(records, options.results))
     elif not options.dry_run and any(prepared.file is not None for prepared in found):
-        with storage_errors(url):
-            claims.show_verdicts(open_records(url), options.results, console)
+        with opt.records(options) as records:
+            claims.show_verdicts(records, options.results, console)
 
 
 def request_for(options: argparse.Namespace, study: str | StudyFile) -> Request:

@@ -297,7 +297,15 @@ def outside(file: StudyFile) -> StudyFile:
     """`file` with nothing to run: whoever asks for a trial runs it.
 
     A workload that is installed stays: it knows what the trials read and what they need.
+
+    Raises:
+        InputError: a trial is to consist of several runs, which are the caller's affair here.
     """
+    if file.repeats.count > 1:
+        raise InputError(
+            f"{file.name}: 'seeds' and 'folds' are for trials that the tuner runs; in a loop of your own, "
+            "run each configuration as often as you like and tell the mean"
+        )
     if file.program or file.command or file.objective or type(workload_if_known(file)) is Workload:
         return replace(file, program=None, command=None, objective=None, function=None, workload=OUTSIDE)
     return file

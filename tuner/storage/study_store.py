@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.definition.loading import FOLDER, from_plain
 from tuner.definition.study_file import StudyFile
-from tuner.storage import changes, optuna_private, second_record
-from tuner.storage.allocate import ASKED, CHANGES, NO_GAIN, STOPPED, TARGET, Allocator, Stop
+from tuner.storage import changes, file_changes, optuna_private, second_record
+from tuner.storage.allocate import ASKED, CHANGES, LEAD, NO_GAIN, STOPPED, TARGET, Allocator, Stop
 from tuner.storage.changes import Change, Settings
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.records import Records
@@ -116,7 +116,9 @@ def open_study(
             study.set_user_attr(FILE, dict(study_file.raw))
             study.set_user_attr(DIGEST, study_file.digest())
         stopped = str(stored.get(STOPPED) or "")
-        if stopped and not (stopped.startswith(TARGET) or (stopped.startswith(NO_GAIN) and not changed)):
+        if stopped and not (
+            stopped.startswith(TARGET) or (stopped.startswith((NO_GAIN, LEAD)) and not changed)
+        ):
             study.set_user_attr(STOPPED, None)  # the user starts it again in spite of the failures
         if stored.get(ASKED):
             study.set_user_attr(ASKED, None)  # or after it was stopped from another terminal
@@ -211,14 +213,14 @@ def change_of(
     if study_file.function is not None:  # given in Python: where it was defined is no setting
         before, after = _unnamed(before), _unnamed(after)
     names = [parameter.name for parameter in study_file.space.parameters]
-    differences = changes.refused(before, after, names)
-    differences += changes.diff(stored.get(ORIGIN, {}), origin.to_dict())
+    differences = file_changes.refused(before, after, names)
+    differences += file_changes.diff(stored.get(ORIGIN, {}), origin.to_dict())
     if before == after and not differences:
         return None
     try:
         old = from_plain(stored[FILE], name=study_file.name, path=study_file.path)
     except InputError:  # this version does not read it any more
-        differences += changes.diff({"file": before}, {"file": after})
+        differences += file_changes.diff({"file": before}, {"file": after})
         old = study_file
     if differences:
         done = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))

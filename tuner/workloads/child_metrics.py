@@ -38,9 +38,9 @@ class LineReader:
                     self._position += len(chunk)
                     *whole, self._rest = (self._rest + chunk).split(b"\n")
                     self._rest = self._rest[-LONGEST_LINE:]
-                    lines += [line for line in whole if line.startswith(b"{")]
-        if all_of_it and self._rest.startswith(b"{"):
-            lines.append(self._rest)
+                    lines += [found for line in whole if (found := _object_in(line))]
+        if all_of_it and (found := _object_in(self._rest)):
+            lines.append(found)
             self._rest = b""
         return lines
 
@@ -49,6 +49,16 @@ class LineReader:
             return self.path.stat().st_size > self._position
         except FileNotFoundError:
             return False
+
+
+def _object_in(line: bytes) -> bytes:
+    """What may be a JSON object that is a line of its own; empty where there is none.
+
+    A progress bar (`\\r 50%|█████`) has no end of line: what is printed next stands behind it.
+    """
+    _, progress, last = line.rstrip(b"\r").rpartition(b"\r")
+    found = last[last.find(b"{") :] if progress and b"{" in last else last.lstrip()
+    return found if found.startswith(b"{") else b""
 
 
 @dataclass

@@ -158,10 +158,10 @@ def tail(path: Path) -> str:
 
 
 def describe_exit(status: int) -> str:
-    """An exit status in words."""
+    """What an exit status says of a process, in words."""
     if status >= 0:
-        return f"exit status {status}"
+        return f"ended with exit status {status}"
     with contextlib.suppress(ValueError):
         name = signal.Signals(-status).name
-        return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-    return f"killed by signal {-status}"
+        return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return f"was killed by signal {-status}"

@@ -9,6 +9,10 @@ The function takes the configuration and, where it names them, more:
 | `run_folder` | a folder for the trial's files, kept with it |
 | `checkpoint` | a folder from which an interrupted trial goes on; the same as `report.checkpoint` |
 
+A function whose only parameter is called `trial` is an objective of Optuna's: it is given a trial, whose
+`suggest_…` return the configuration's values, and whose `report` and `should_prune` are the study's. In a
+function of Ray Tune's, `tune.report` is the study's `report`.
+
 It returns a dictionary of metrics, or a number, which is the study's metric. The attribute `defaults` of the
 function, a dictionary, is the configuration that a study tries first. It may call `wandb.init()`.
 
@@ -42,6 +46,7 @@ from tuner.base.run_folder import CONFIG, Report, RunFolder
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
 from tuner.workloads.child_metrics import flatten
 from tuner.workloads.given import source_digest, unpacked
+from tuner.workloads.ray_report import rays_reports
 from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first
 from tuner.workloads.workload import Inputs, Say, Workload
 
@@ -77,7 +82,7 @@ class FunctionWorkload(Workload):
         inputs: Path | None,
         checkpoint: Path | None,
     ) -> Mapping[str, float]:
-        folder = wandb_folder(run_folder.resolve().parents[2], self.file.name)
+        folder = wandb_folder(self.results_of(run_folder), self.file.name)
         if self.wandb != "off":
             folder.mkdir(parents=True, exist_ok=True)  # where there is none, W&B takes another
         variables = {"WANDB_MODE": MODES[self.wandb], "WANDB_RUN_GROUP": self.file.name, **places(folder)}
@@ -125,14 +130,28 @@ def call(
         write_json(folder.path / CONFIG, dict(config))
         logged = FunctionReport(report, folder, metric, checkpoint)
         optional = named(function, run_folder=folder.path, checkpoint=checkpoint)
+        given = arguments(function, config, logged)
         try:
-            returned = function(*arguments(function, config, logged), **optional)
+            with _optunas_pruning(given), rays_reports(function, logged):
+                returned = function(*given, **optional)
         except Pruned:
             folder.finish({"state": "pruned", "metrics": logged.last})
             raise
         found = {**logged.last, **as_metrics(returned, metric)}
         folder.finish({"state": "complete", "metrics": found})
     return found
+
+
+@contextlib.contextmanager
+def _optunas_pruning(given: tuple[Any, ...]) -> Iterator[None]:
+    """An objective of Optuna's that raises TrialPruned is pruned."""
+    optuna = sys.modules.get("optuna")  # an objective that raises it has imported it
+    try:
+        yield
+    except Exception as error:
+        if optuna is None or not isinstance(error, optuna.TrialPruned):
+            raise
+        raise (getattr(given[0], "pruned", None) or Pruned("the objective raised TrialPruned")) from None
 
 
 class FunctionReport:

@@ -68,7 +68,7 @@ class Station:
             changes=order.changes,
         )
         workload = workload_of(study_file)
-        workload.wandb = order.tracker.inner
+        workload.wandb, workload.results = order.tracker.inner, order.results
         self._weights = workload.weights
         self._mirror = None
         if order.artifacts is not None:
@@ -122,7 +122,7 @@ class Station:
 
     def _tidy_up(self, ended: Ended) -> None:
         file = self.order.study_file
-        if ended.outcome == "failed" or file.metric.target is not None or file.no_gain is not None:
+        if ended.outcome == "failed" or file.may_stop:
             stopping.check(self.study, self.records, self.order.study_file)
         if ended.outcome == "complete":
             weights.tidy(

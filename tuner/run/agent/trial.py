@@ -18,12 +18,12 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from tuner.artifacts.checkpoints import Checkpoint, Checkpoints
-from tuner.base.errors import InputError, Pruned, TrialTooLong, nearest
+from tuner.base.errors import InputError, Pruned, TrialTooLong, in_short, nearest
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import RESULT, TRIAL
 from tuner.base.words import printable
 from tuner.definition.study_file import StudyFile
-from tuner.search.pruners import Pruner
+from tuner.search.pruners import Patience, Pruner
 from tuner.storage import optuna_private, second_record
 from tuner.storage.access import storage_errors
 from tuner.storage.buffered import GivenAway
@@ -31,16 +31,20 @@ from tuner.storage.outage import is_storage_error, is_unreachable
 from tuner.storage.queue import CHECKPOINT
 from tuner.storage.records import Records
 from tuner.tracking.tracker import RunTracker, Tracker
+from tuner.workloads import repeats
 from tuner.workloads.masking import Mask
-from tuner.workloads.user_code import named
 from tuner.workloads.workload import Workload
 
 WRITE_SECONDS = 1.0  # reports are written together, at most this often; rungs are judged on every report
 TRACEBACK_LIMIT = 8_000  # characters kept of a failure's trace, from its end
-NO_CONSTRAINT_VALUE = 1e9  # stored in place of infinity, which JSON does not have
 MAX_DRAWS = 50  # configurations drawn for one trial before `requires` is said to rule out everything
 
 Outcome = Literal["complete", "pruned", "failed", "put back", "given away"]
+OUTCOMES: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
 
 
 class PutBack(Exception):
@@ -82,7 +86,7 @@ class TrialRunner:
         lost: asked at each report; True when the trial was given away.
         on_epoch: told `(number, epoch, value or None)` at each report.
         inputs: where what the trials read lies on this machine.
-        length: epochs of a whole trial.
+        length: epochs of a whole trial, all its runs together.
     """
 
     study: optuna.Study
@@ -111,11 +115,15 @@ class TrialRunner:
         with storage_errors(str(self.study.study_name)):
             try:
                 running = self.begin(trial)
-                folder, work = self.folder(trial.number), self.workload.run
-                optional = named(work, checkpoint=running.checkpoint.files)
                 try:
-                    found = work(
-                        running.config, running.report, run_folder=folder, inputs=self.inputs, **optional
+                    found = repeats.run(
+                        self.workload,
+                        running.config,
+                        running.report,
+                        run_folder=self.folder(trial.number),
+                        inputs=self.inputs,
+                        checkpoint=running.checkpoint.files,
+                        length=self.length,
                     )
                     metrics = dict(found)
                     values = self.values(metrics)
@@ -151,7 +159,7 @@ class TrialRunner:
 
     def complete(self, running: Running, metrics: Mapping[str, float], values: list[float]) -> Ended:
         """Ends a trial that ran to its end. `values` of the objectives: `self.values(metrics)`."""
-        return self._finish(running, self._end(running.trial, TrialState.COMPLETE, metrics, values, None))
+        return self._end(running, TrialState.COMPLETE, metrics, values, None)
 
     def stop(self, running: Running, error: Exception) -> Ended:
         """Ends a trial that raised `error`: pruned, put back or failed.
@@ -173,11 +181,11 @@ class TrialRunner:
         if is_storage_error(cause):
             raise cause from None
         state = TrialState.PRUNED if isinstance(cause, Pruned) else TrialState.FAIL
-        ended = self._end(trial, state, report.last, None, cause)
+        ended = self._end(running, state, report.last, None, cause)
         # The traceback's frames hold the network and its optimiser, in a ring through `report` that the
         # garbage collector comes to late: some 80 MB a pruned trial.
         report.raised = cause.__traceback__ = None
-        return self._finish(running, ended)
+        return ended
 
     def values(self, metrics: Mapping[str, float]) -> list[float]:
         """The objectives' values among `metrics`.
@@ -198,21 +206,6 @@ class TrialRunner:
                 raise InputError(f"metric '{name}' is {value}")
             found.append(value)
         return found
-
-    def _finish(self, running: Running, ended: Ended) -> Ended:
-        """Ends the W&B run of a trial that has ended, and removes its checkpoint."""
-        outcome = ended.outcome
-        running.checkpoint.remove()
-        running.run.finish(
-            "complete" if outcome == "complete" else "pruned" if outcome == "pruned" else "failed",
-            {
-                **running.report.last,
-                "state": outcome,
-                "trial": ended.number,
-                "seconds": time.monotonic() - running.started,
-            },
-        )
-        return ended
 
     def _configuration(self, trial: Trial) -> dict[str, Any]:
         """Draws until `requires` holds; what was ruled out is never written, so it never counts."""
@@ -237,20 +230,20 @@ class TrialRunner:
 
     def _end(
         self,
-        trial: Trial,
+        running: Running,
         state: TrialState,
         metrics: Mapping[str, Any],
         values: list[float] | None,
         cause: BaseException | None,
     ) -> Ended:
-        """Writes attributes, constraints and state in one transaction, then `trial.json` beside the run."""
+        """Writes attributes, constraints and state in one transaction, then `trial.json` beside the run, the
+        end of the W&B run, and removes the checkpoint.
+        """
+        trial = running.trial
         folder = self.folder(trial.number)
-        violations = {
-            str(constraint): min(constraint.violation(metrics), NO_CONSTRAINT_VALUE)
-            for constraint in self.study_file.constraints
-        }
+        violations = self.study_file.violations(metrics)
         mask = Mask(os.environ)
-        message = printable(mask.text(_noted(folder) if cause is None else _short(cause)))
+        message = printable(mask.text(_noted(folder) if cause is None else in_short(cause)))
         if state is not TrialState.FAIL:
             for name, violation in violations.items():
                 trial.set_constraint(name, violation)
@@ -268,13 +261,7 @@ class TrialRunner:
         for name, value in _measured(folder, self.workload.measures).items():
             trial.set_user_attr(name, value)
         told = self.study.tell(trial, values, state=state)
-        outcome: Outcome = (
-            "complete"
-            if state is TrialState.COMPLETE
-            else "pruned"
-            if state is TrialState.PRUNED
-            else "failed"
-        )
+        outcome = OUTCOMES[state]
         value = told.values[0] if told.values else None
         if folder.exists():
             metric = self.study_file.objectives[0]
@@ -290,6 +277,10 @@ class TrialRunner:
                     second_record.RECORD: second_record.of_trial(told),
                 },
             )
+        running.checkpoint.remove()
+        seconds = time.monotonic() - running.started
+        last = {**running.report.last, "state": outcome, "trial": trial.number, "seconds": seconds}
+        running.run.finish(outcome, last)
         return Ended(trial.number, outcome, value, message)
 
 
@@ -328,12 +319,37 @@ class _Reporter:
             self.raised = error
             raise
 
-    def _report(self, epoch: int, metrics: Mapping[str, float]) -> None:
+    def between(self, epoch: int) -> None:
+        """Told of an epoch that is not judged: one of a later run of the trial (`workloads.repeats`)."""
+        try:
+            self._runner.on_epoch(self._trial.number, epoch, None)
+            self._check_lost()
+            self._checkpoint.keep()
+            if self._runner.stopping():
+                raise PutBack
+            self._check_time()
+        except BaseException as error:
+            self.raised = error
+            raise
+
+    def whole(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Told what whole runs of the trial reached together. Patience is about the epochs of one run."""
+        rule = self._runner.pruner
+        try:
+            self._report(epoch, metrics, rule.rule if isinstance(rule, Patience) else rule)
+        except BaseException as error:
+            self.raised = error
+            raise
+
+    def final(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Told what all runs of the trial reached together."""
+        self._tell_earlier(epoch)
+        self._tell(epoch, metrics)
+
+    def _report(self, epoch: int, metrics: Mapping[str, float], rule: Pruner | None = None) -> None:
         runner, trial = self._runner, self._trial
-        if self._first:
-            self._first = False
-            for before, reported in self._checkpoint.reports_before(epoch).items():
-                self._tell(before, reported)
+        rule = rule or runner.pruner
+        self._tell_earlier(epoch)
         value = self._tell(epoch, metrics)
         runner.on_epoch(trial.number, epoch, value)
         self._check_lost()
@@ -347,8 +363,15 @@ class _Reporter:
             with storage_errors(runner.study.study_name):
                 runner.records.flush(optuna_private.trial_id(trial))
             self._written = time.monotonic()
-        if value is not None and runner.pruner.should_prune(runner.study, trial):
-            raise Pruned(runner.pruner.explain(runner.study, trial))
+        if value is not None and rule.should_prune(runner.study, trial):
+            raise Pruned(rule.explain(runner.study, trial))
+
+    def _tell_earlier(self, epoch: int) -> None:
+        """Before the first report: tells again what an interrupted run of the trial had reported."""
+        if self._first:
+            self._first = False
+            for before, reported in self._checkpoint.reports_before(epoch).items():
+                self._tell(before, reported)
 
     def _tell(self, epoch: int, metrics: Mapping[str, float]) -> float | None:
         """Tells storage and W&B what an epoch gave; returns the metric."""
@@ -372,10 +395,10 @@ class _Reporter:
 
 
 def _measured(folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    """How long the run took, its seed, and `names` of what it measured, where its result tells them."""
+    """How long the trial took, its seed, its runs, and `names` of what it measured, where it tells."""
     path = folder / RESULT
     result = read_json(path) if path.exists() else {}
-    return {name: result[name] for name in ("seconds", "seed", *names) if name in result}
+    return {name: result[name] for name in ("seconds", "seed", repeats.REPEATS, *names) if name in result}
 
 
 def _noted(folder: Path) -> str:
@@ -397,11 +420,3 @@ def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:
             if isinstance(value, int | float) and math.isfinite(value):
                 found[name] = float(value)
     return found
-
-
-def _short(error: BaseException) -> str:
-    """One line: the kind of error, unless it is ours and speaks for itself, and its message."""
-    text = " ".join(str(error).split())[:500]
-    if isinstance(error, Pruned | InputError) or type(error).__module__ == "tuner.base.errors":
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -153,10 +153,10 @@ class LocalExecutor:
             self._leases.give_back(lease)
 
     def _visible(self, lease: Lease | None) -> dict[str, str]:
-        """The variable that shows an agent its own GPUs, where there are others."""
-        if lease is None or len(set(self._gpus)) == 1:
+        """The variables that show an agent its own GPUs, where there are others."""
+        if lease is None or (len(set(self._gpus)) == 1 and "," not in lease.gpus):
             return {}
-        return {gpu.VISIBLE: lease.gpus}
+        return gpu.variables(lease.gpus)
 
 
 @contextlib.contextmanager
