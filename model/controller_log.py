@@ -1,4 +1,4 @@
-"""What the controller reports in each row besides the text of the line: its number, motion mode and time.
+"""What the controller reports in each row besides the text of the line: its number, motion, feed, time.
 
 None of it is a sensor, and no decoder reads it from a new recording. In known recordings it tells where a
 line stands in its program, and how the machine moved on it.
@@ -11,7 +11,7 @@ import polars as pl
 
 LINE_NUMBER, CONTROLLER_LINE = "gcode_line", "line"
 TIMES = ("t_console", "seconds", "time", "timestamp")
-MOTION = "momo"  # 0, 1, 2, 3: G0, G1, G2, G3
+MOTION, FEED = "momo", "feed"  # 0, 1, 2, 3: G0, G1, G2, G3; millimetres a minute
 WORDS = {  # column → value → word
     "unit": {0: "G20", 1: "G21"},
     "dist": {0: "G90", 1: "G91"},
@@ -19,14 +19,15 @@ WORDS = {  # column → value → word
 }
 UNKNOWN = -1
 MOTIONS = 4
-ROW = np.dtype([("number", "<i4"), ("motion", "i1"), ("seconds", "<f4")])
+ROW = np.dtype([("number", "<i4"), ("motion", "i1"), ("feed", "<f4"), ("seconds", "<f4")])
 HOUR, DAY = 3600.0, 24 * 3600.0
 
 
 def unknown_log(rows: int) -> np.ndarray:
     """(rows,) of `ROW` in which nothing is known."""
     log = np.empty(rows, dtype=ROW)
-    log["number"], log["motion"], log["seconds"] = UNKNOWN, UNKNOWN, np.nan
+    log["number"] = log["motion"] = UNKNOWN
+    log["feed"] = log["seconds"] = np.nan
     return log
 
 
@@ -40,6 +41,8 @@ def read_log(table: pl.DataFrame) -> np.ndarray:
     if MOTION in table.columns:
         motion = _whole(table[MOTION])
         log["motion"] = np.where((motion >= 0) & (motion < MOTIONS), motion, UNKNOWN)
+    if FEED in table.columns:
+        log["feed"] = table[FEED].cast(pl.Float32, strict=False).fill_null(float("nan")).to_numpy()
     for column in TIMES:
         if column in table.columns:
             log["seconds"] = _seconds(table[column])

@@ -16,12 +16,14 @@ def test_number_motion_and_seconds_of_each_row_are_kept() -> None:
         {
             "gcode_line": ["12", None, "16"],
             "momo": ["0", "7", "3"],
+            "feed": ["0", "x", "1016.0"],
             "t_console": ["23:59:59.750", "00:00:00.000", "00:00:00.250"],
         }
     )
     log = read_log(table)
     assert log["number"].tolist() == [12, -1, 16]
     assert log["motion"].tolist() == [0, -1, 3], "4 and more are no motion"
+    assert log["feed"].tolist() == pytest.approx([0, float("nan"), 1016], nan_ok=True)
     assert log["seconds"].tolist() == pytest.approx([0, 0.25, 0.5])
 
 
