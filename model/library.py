@@ -48,7 +48,8 @@ class Library:
         shapes: `(rows, channels)` int8; place: `(rows,)` int32, index of the place of each row.
         lines: different lines; place_line: `(places,)` index into `lines`; number: `(places,)` line number or
             UNKNOWN; motion: `(places,)` 0 – 3 for G0 – G3, or UNKNOWN; feed: `(places,)` mm/min, or NaN.
-        fits: `(known,)` how well the others fit each (leave-one-out, `matching.Matches.fit`); empty: unknown.
+        fits: `(known,)` how well the others fit each (leave-one-out, `matching.Matches.fit`), NaN for the
+            only one of its operation; empty: unknown.
         trust: `(2, knots)` share of the vote → probability that a row is right; empty: the share itself.
     """
 
@@ -67,7 +68,7 @@ class Library:
 
     @classmethod
     def of(cls, data: Recordings, which: Sequence[int] | None = None) -> Library:
-        """The library of the recordings `which` (default: all) of `data`, not yet fitted (`library_fit.fitted`).
+        """The library of the recordings `which` (default: all) of `data`, not fitted yet (see `library_fit`).
 
         Recordings with several runs are left out: their log is not that of their sensors.
 
@@ -125,9 +126,19 @@ class Library:
         """Whether every row has its line number, so that programs can be merged."""
         return bool((self.number != UNKNOWN).all())
 
-    def shape(self, k: int) -> np.ndarray:
-        """(rows, channels) float32 shape of the known recording `k`."""
-        return self.shapes[self.known[k].span].astype(np.float32)
+    def knows(self, fit: float) -> bool:
+        """Whether a recording with this fit is of a known program: false if it fits worse than all known
+        ones.
+
+        A new recording of a known program is called unknown with a probability of 1 in 1 + known recordings.
+        """
+        fits = self.fits[np.isfinite(self.fits)]
+        return not len(fits) or fit >= float(fits.min())
+
+    def worse_than(self, fit: float) -> float:
+        """The share of known recordings that the others fit worse; 1 if that is unknown."""
+        fits = self.fits[np.isfinite(self.fits)]
+        return float((fits <= fit).mean()) if len(fits) else 1.0
 
     def places(self, k: int) -> np.ndarray:
         """(rows,) places of the known recording `k`."""

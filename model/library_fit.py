@@ -34,7 +34,8 @@ def fitted(library: Library) -> Library:
         return library
     fits, shares, right = [], [], []
     for k, matches in enumerate(match_each_other(library)):
-        fits.append(matches.fit)
+        alone = not (library.operations[matches.which] == library.known[k].operation).any()
+        fits.append(np.nan if alone else matches.fit)
         reading = read_rows(matches, library.known[k].rows)
         shares.append(reading.share[:, 0])
         right.append(reading.line[:, 0] == library.place_line[library.places(k)])

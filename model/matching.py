@@ -34,6 +34,12 @@ class Query:
         """The recording at index `recording`, whose channels are those of the library."""
         return cls(quantised(shape_of(data, recording)), levels_of(data, recording))
 
+    @property
+    def energy(self) -> float:
+        """Its correlation with itself: near 1, less what was cut."""
+        used = max(1, int(self.shape.any(axis=0).sum()))
+        return float((self.shape.astype(np.float32) ** 2).sum()) / (len(self.shape) * used * STEPS**2)
+
     @classmethod
     def known(cls, library: Library, k: int) -> Query:
         """A known recording as a query."""

@@ -15,10 +15,26 @@ import numpy as np
 from model.library import Library
 from model.matching import Matches
 
-CORRELATION, LENGTH, APART = 15.0, 2.0, 20.0  # of the log-weight
 LONGEST = 30  # rows of difference that still make a difference
-UNSHIFTED = 0.2  # share of a vote that stays at its row
 OTHERS = 4  # lines kept per row
+
+
+@dataclass(frozen=True)
+class Votes:
+    """How votes are weighed; the defaults won leave-one-out.
+
+    Attributes:
+        correlation, length, apart: of the log-weight, each unit (a row, a spread of the levels).
+        unshifted: share of a vote that stays at its row.
+    """
+
+    correlation: float = 15.0
+    length: float = 2.0
+    apart: float = 20.0
+    unshifted: float = 0.2
+
+
+DEFAULT = Votes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,21 +63,21 @@ class Reading:
         return [names[i] for i in self.line[order, 0]]
 
 
-def read_rows(matches: Matches, rows: int) -> Reading:
+def read_rows(matches: Matches, rows: int, *, votes: Votes = DEFAULT) -> Reading:
     """Reads a recording of `rows` rows with the known recordings of its operation."""
     matches = matches.of_operation(matches.operation)
-    library, weight = matches.library, weights(matches)
+    library, weight = matches.library, weights(matches, votes)
     here = np.arange(rows)
-    votes = np.stack(
+    cast = np.stack(
         [
             library.places(k)[np.clip(here + shift, 0, library.known[k].rows - 1)]
             for k, longer in zip(matches.which, matches.longer, strict=True)
             for shift in (longer, 0)
         ]
     )  # (2 K, rows) places
-    power = np.stack([(1 - UNSHIFTED) * weight, UNSHIFTED * weight], axis=1).ravel()
-    used, local = np.unique(votes, return_inverse=True)
-    local = local.reshape(votes.shape)
+    power = np.stack([(1 - votes.unshifted) * weight, votes.unshifted * weight], axis=1).ravel()
+    used, local = np.unique(cast, return_inverse=True)
+    local = local.reshape(cast.shape)
     of_place = np.zeros((rows, len(used)))
     np.add.at(of_place, (here[None], local), power[:, None])
     texts, text = np.unique(library.place_line[used], return_inverse=True)
@@ -80,12 +96,12 @@ def read_rows(matches: Matches, rows: int) -> Reading:
     )
 
 
-def weights(matches: Matches) -> np.ndarray:
+def weights(matches: Matches, votes: Votes = DEFAULT) -> np.ndarray:
     """(K,) weight of the vote of each known recording."""
     power = (
-        CORRELATION * matches.correlation
-        - LENGTH * np.minimum(np.abs(matches.longer), LONGEST)
-        - APART * matches.apart
+        votes.correlation * matches.correlation
+        - votes.length * np.minimum(np.abs(matches.longer), LONGEST)
+        - votes.apart * matches.apart
     )
     weight = np.exp(power - power.max())
     return np.asarray(weight / weight.sum())
