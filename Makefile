@@ -9,7 +9,7 @@ RUN := .venv/.run-$(SUM)
 DEV := .venv/.dev-$(SUM)
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test coverage check constraints bench bench-scale clean
+.PHONY: run test check constraints bench bench-scale clean
 .DEFAULT_GOAL := run
 
 .venv/bin/python:
@@ -26,11 +26,8 @@ $(DEV): | .venv/bin/python
 run: $(RUN)
 	$(BIN)/python -m tuner tour
 
+# All tests; then the share of the engine's lines that they ran, and its files below 85 %
 test: $(DEV)
-	$(BIN)/pytest -n 2 --dist loadfile
-
-# What share of the engine's lines the tests run, and the files below 85 %
-coverage: $(DEV)
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
 	@$(BIN)/coverage report | awk '/^tuner/ && $$NF + 0 < 85 { print "below 85 %:", $$1, $$NF } \
 	  /^TOTAL/ { print "coverage of tuner/:", $$NF }'

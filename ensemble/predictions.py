@@ -18,7 +18,6 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +63,6 @@ class Targets:
     def windows(self) -> int:
         """The number of windows, W."""
         return len(self.recording)
-
-    @cached_property
-    def positions_of_window(self) -> np.ndarray:
-        """(W,) number of target positions of each window."""
-        return np.bincount(self.window, minlength=self.windows)
 
     def difference(self, other: Targets) -> str | None:
         """In words, how the targets of `other` differ; None if they are equal."""

@@ -65,11 +65,6 @@ def place(config: Config, machine: Machine | None = None) -> Placement:
     return Placement(torch.device(kind), precision, f"{kind} ({why}), {note}")
 
 
-def set_threads(threads: int) -> None:
-    """Sets the number of torch threads of this process (for agents on one machine: cores // agents)."""
-    torch.set_num_threads(max(1, threads))
-
-
 def _device(asked: str, machine: Machine) -> tuple[str, str]:
     here = {"cuda": machine.cuda is not None, "mps": machine.mps, "cpu": True}
     if asked != "auto":

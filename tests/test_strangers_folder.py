@@ -137,6 +137,7 @@ def test_a_function_is_found_as_a_module_too(run: Run) -> None:
     assert best(run("best", "imported", "--format", "json"))["score"] == pytest.approx(OURS, abs=0.01)
 
 
+@pytest.mark.parametrize("run", [""], ids=[""], indirect=True)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -40,12 +40,10 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     from tuner.commands.study import run_and_show
     from tuner.run.request import Request
-    from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import load_study, stored_file
 
     url = opt.storage_url(options)
-    with storage_errors(url):
-        records = open_records(url)
+    with opt.records(options) as records:
         file = stored_file(load_study(records, opt.study_name(options.study)))
         records.queue.close()
     request = Request(

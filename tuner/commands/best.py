@@ -26,12 +26,9 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from tuner.show.status import summary
-    from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import load_study, stored_file
 
-    url = opt.storage_url(options)
-    with storage_errors(url):
-        records = open_records(url)
+    with opt.records(options) as records:
         study = load_study(records, options.study or _only_study(records))
         study_file = stored_file(study)
         ranks = summary.best_trials(study, study_file, options.results, top=options.top)

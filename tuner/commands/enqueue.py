@@ -28,13 +28,12 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     from tuner.definition.loading import load_study_file
     from tuner.run.enqueue import enqueue
-    from tuner.storage.access import open_records, storage_errors
 
-    url, name = opt.storage_url(options), options.study
+    name = options.study
     if name.endswith((".yaml", ".yml")):
         name = load_study_file(name).name
-    with storage_errors(url):
-        queued = enqueue(open_records(url), name, opt.settings(options.values, what="enqueue"))
+    with opt.records(options) as records:
+        queued = enqueue(records, name, opt.settings(options.values, what="enqueue"))
     if options.json:
         sys.stdout.write(json.dumps({"study": name, "number": queued.number, "ahead": queued.ahead}) + "\n")
         return

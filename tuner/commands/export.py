@@ -34,7 +34,6 @@ def run(options: argparse.Namespace) -> None:
     from tuner.definition import export
     from tuner.definition.loading import load_study_file
     from tuner.run.winner import config_of, inherited
-    from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import load_study
 
     answer: Any
@@ -42,14 +41,12 @@ def run(options: argparse.Namespace) -> None:
         text = export.wandb_yaml(load_study_file(options.study))
         answer = YAML(typ="safe", pure=True).load(text)
     else:
-        url = opt.storage_url(options)
         name = (
             load_study_file(options.study).name
             if options.study.endswith((".yaml", ".yml"))
             else options.study
         )
-        with storage_errors(url):
-            records = open_records(url)
+        with opt.records(options) as records:
             study = load_study(records, name)
             fetched(records, [name], options.results, top=1)
             winner = inherited(records, name, options.results)

@@ -35,12 +35,9 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from tuner.base.errors import WorkFailed
-    from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import load_study
 
-    url = opt.storage_url(options)
-    with storage_errors(url):
-        records = open_records(url)
+    with opt.records(options) as records:
         for name in options.studies:
             load_study(records, name)
         found = fetched(records, options.studies, options.results, say_failures=False)

@@ -17,6 +17,8 @@ from tuner.base.command_line import settings as settings
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tuner.storage.records import Records
+
 Subparsers = Any  # argparse's class for this is private
 
 ARTIFACTS_VARIABLE = "TUNER_ARTIFACTS"
@@ -118,6 +120,20 @@ def places(options: argparse.Namespace) -> list[str]:
 def storage_url(options: argparse.Namespace) -> str:
     """The storage in the options, or the one in the results folder."""
     return options.storage or f"sqlite:///{options.results / 'studies.db'}"
+
+
+@contextlib.contextmanager
+def records(options: argparse.Namespace) -> Iterator[Records]:
+    """The records in the storage of the options; trouble with it meanwhile becomes one line.
+
+    Raises:
+        InputError: there is none, or it can't be used.
+    """
+    from tuner.storage.access import open_records, storage_errors
+
+    url = storage_url(options)
+    with storage_errors(url):
+        yield open_records(url)
 
 
 def seconds(text: str) -> float:

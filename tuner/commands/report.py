@@ -43,14 +43,11 @@ def run(options: argparse.Namespace) -> None:
     from tuner.claims import verdicts
     from tuner.commands.fetch import fetched
     from tuner.show.report import sections, terminal
-    from tuner.storage.access import open_records, storage_errors
 
     for path in options.output:
         if path.suffix not in (".pdf", ".html"):
             raise InputError(f"--output {path}: expected a name that ends in .pdf or .html")
-    url = opt.storage_url(options)
-    with storage_errors(url):
-        records = open_records(url)
+    with opt.records(options) as records:
         fetched(records, options.studies, options.results)
         material = materials.load(
             records, options.studies, options.results, data=options.data, made=datetime.now()

@@ -25,12 +25,9 @@ def run(options: argparse.Namespace) -> None:
     import optuna
 
     from tuner.show.status import summary
-    from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import load_study
 
-    url = opt.storage_url(options)
-    with storage_errors(url):
-        records = open_records(url)
+    with opt.records(options) as records:
         names = [options.study] if options.study else sorted(optuna.get_all_study_names(records))
         states = [summary.state_of(records, load_study(records, name)) for name in names]
     if options.json:

@@ -37,13 +37,10 @@ def add_verb(subparsers: opt.Subparsers, verb: Literal["stop", "pause"], *, summ
 
 def run(options: argparse.Namespace) -> None:
     from tuner.storage import optuna_private, study_store
-    from tuner.storage.access import open_records, storage_errors
     from tuner.storage.allocate import Stop
     from tuner.storage.stored import load_study
 
-    url = opt.storage_url(options)
-    with storage_errors(url):
-        records = open_records(url)
+    with opt.records(options) as records:
         study = load_study(records, opt.study_name(options.study))
         asked = Stop(options.verb, options.now)
         running = study_store.ask_to_stop(records, optuna_private.study_id(study), asked)

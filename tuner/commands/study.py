@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Runs a study until it has its number of finished trials; started again, it goes on where it was. A second
-terminal may join with the same command. Ctrl-C once: agents finish their epoch and put their trials back;
-twice: they are stopped at once. 'all' runs the shipped campaign, a file with `steps` another one.
-'hypotheses' runs matched pairs for the claims that finished studies leave undecided."""
+terminal may join with the same command. Ctrl-C once: agents finish their epoch, for at most the study's
+grace time (30 s), and put their trials back; twice: they are stopped at once. 'all' runs the shipped
+campaign, a file with `steps` another one. 'hypotheses' runs matched pairs for the claims that finished
+studies leave undecided."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -184,17 +185,15 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
                 notifier.send(name, "the campaign is done")
         if options.json:
             names = [campaign.study(step).name for step in file.steps if step.study]
-            opt.write_json(_states(opt.storage_url(options), names))
+            opt.write_json(_states(options, names))
 
 
-def _states(url: str, names: Sequence[str]) -> list[dict[str, Any]]:
+def _states(options: argparse.Namespace, names: Sequence[str]) -> list[dict[str, Any]]:
     """Where the studies stand that were begun."""
     from tuner.show.status import summary
-    from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import load_study
 
-    with storage_errors(url):
-        records = open_records(url)
+    with opt.records(options) as records:
         begun = {study.study_name for study in records.get_all_studies()}
         return [
             summary.state_of(records, load_study(records, name)).to_dict() for name in names if name in begun
@@ -207,11 +206,9 @@ def _hypotheses(options: argparse.Namespace) -> None:
     from tuner.run import launch, plan
     from tuner.show import claims
     from tuner.show.live import make_view
-    from tuner.storage.access import open_records, storage_errors
 
-    console, url = opt.error_console() if options.json else opt.console(), opt.storage_url(options)
-    with storage_errors(url):
-        records = open_records(url)
+    console = opt.error_console() if options.json else opt.console()
+    with opt.records(options) as records:
         fetched(records, (), options.results)
         found = hypotheses.prepare(
             records,
@@ -243,11 +240,11 @@ def _hypotheses(options: argparse.Namespace) -> None:
         _stop_if_left(result)
         console.print(f"{request.study_file.name}: {result.reason}", markup=False)
     if options.json:
-        with storage_errors(url):
-            opt.write_json(claims.verdicts_of(open_records(url), options.results))
+        with opt.records(options) as records:
+            opt.write_json(claims.verdicts_of(records, options.results))
     elif not options.dry_run and any(prepared.file is not None for prepared in found):
-        with storage_errors(url):
-            claims.show_verdicts(open_records(url), options.results, console)
+        with opt.records(options) as records:
+            claims.show_verdicts(records, options.results, console)
 
 
 def request_for(options: argparse.Namespace, study: str | StudyFile) -> Request:

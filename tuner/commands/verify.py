@@ -42,12 +42,10 @@ def run(options: argparse.Namespace) -> None:
     from tuner.run.request import Request
     from tuner.show.claims import show_verified
     from tuner.show.live import make_view
-    from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import load_study, stored_file
 
     url = opt.storage_url(options)
-    with storage_errors(url):
-        records = open_records(url)
+    with opt.records(options) as records:
         study = load_study(records, options.study)
         file = stored_file(study)
         location = StoreLocation.of(study)

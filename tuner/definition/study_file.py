@@ -17,6 +17,7 @@ from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.space import Space
 
 GRACE_SECONDS = 30.0
+NO_CONSTRAINT_VALUE = 1e9  # stored in place of infinity, which JSON does not have
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,10 @@ class StudyFile:
         if self.shuffled:
             random.Random(zlib.crc32(self.name.encode())).shuffle(points)
         return points
+
+    def violations(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        """By how much metrics miss each constraint, as it is stored."""
+        return {str(c): min(c.violation(metrics), NO_CONSTRAINT_VALUE) for c in self.constraints}
 
     def fail(self, parameter: str, message: str) -> NoReturn:
         """Raises InputError: one line with the file, the line, the parameter and the message."""

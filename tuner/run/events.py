@@ -39,21 +39,29 @@ class Event:
     content: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class StudyRun:
+    """What a view shows.
+
+    Attributes:
+        total: trials of the study when it is done; None: until stopped.
+        agents: how many there are; None: one on every worker.
+    """
+
+    study: optuna.Study
+    records: Records
+    file: StudyFile
+    total: int | None
+    agents: int | None
+
+
 class View(Protocol):
     """Shows a study; `begin` and `end` enclose its run."""
 
     def say(self, line: str) -> None:
         """A line about the study, at any time."""
 
-    def begin(
-        self,
-        study: optuna.Study,
-        records: Records,
-        study_file: StudyFile,
-        *,
-        total: int | None,
-        agents: int | None,
-    ) -> None:
+    def begin(self, run: StudyRun) -> None:
         """The agents are about to start."""
 
     def event(self, event: Event) -> None:

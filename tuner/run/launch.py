@@ -15,7 +15,7 @@ from tuner.base.run_folder import STORED
 from tuner.definition.study_file import StudyFile
 from tuner.run import plan as plans
 from tuner.run.agent.order import Order
-from tuner.run.events import View
+from tuner.run.events import StudyRun, View
 from tuner.run.executors.choice import open_executor
 from tuner.run.plan import Plan
 from tuner.run.request import Request
@@ -181,7 +181,7 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
         say=view.say,
     )
     agents = request.agents or executor.agents(total)
-    view.begin(study, records, order.study_file, total=total, agents=agents)
+    view.begin(StudyRun(study, records, order.study_file, total, agents))
     supervisor = Supervisor(
         order,
         executor,

@@ -5,18 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-import optuna
 from optuna.trial import TrialState
 from rich.console import Console
 
 from tuner.base.words import duration, short_duration
-from tuner.definition.study_file import StudyFile
-from tuner.run.events import AgentState, Event
+from tuner.run.events import AgentState, Event, StudyRun
 from tuner.search import ranking
 from tuner.storage import optuna_private
 from tuner.storage.allocate import finished
 from tuner.storage.outage import cause_of, is_unreachable
-from tuner.storage.records import Records
 
 PLAIN_SECONDS = 5.0
 COUNT_SECONDS = 1.0  # between looks at the storage, where other terminals' trials show
@@ -40,23 +37,16 @@ class PlainView:
     def say(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def begin(
-        self,
-        study: optuna.Study,
-        records: Records,
-        study_file: StudyFile,
-        *,
-        total: int | None,
-        agents: int | None,
-    ) -> None:
-        self._study, self._records, self._file, self._total = study, records, study_file, total
+    def begin(self, run: StudyRun) -> None:
+        self._study, self._records, self._file, self._total = run.study, run.records, run.file, run.total
         self._started = self._clock()
         self._count()
         self._at_start = self._finished
-        wanted = "until stopped" if total is None else f"of {total} trials"
+        wanted = "until stopped" if run.total is None else f"of {run.total} trials"
         resumed = f"{self._finished} {wanted} are done" if self._finished else f"0 {wanted}"
+        agents = run.agents
         crew = "an agent on every worker" if agents is None else f"{agents} agent{'s'[: agents != 1]}"
-        self.say(f"study {study.study_name}: {resumed}, {crew}")
+        self.say(f"study {run.study.study_name}: {resumed}, {crew}")
 
     def event(self, event: Event) -> None:
         content = event.content

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import optuna
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.definition.study_file import StudyFile
-from tuner.run.events import View
+from tuner.run.events import StudyRun, View
 from tuner.show import notebook
 from tuner.show.lines import PlainView
-from tuner.storage.records import Records
 
 __all__ = ["LiveView", "PlainView", "make_view"]
 
@@ -30,16 +27,8 @@ class LiveView(PlainView):
 
     interval = 0.25
 
-    def begin(
-        self,
-        study: optuna.Study,
-        records: Records,
-        study_file: StudyFile,
-        *,
-        total: int | None,
-        agents: int | None,
-    ) -> None:
-        super().begin(study, records, study_file, total=total, agents=agents)
+    def begin(self, run: StudyRun) -> None:
+        super().begin(run)
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._live.start()
 

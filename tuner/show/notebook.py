@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from typing import Any
 
+from tuner.run.events import StudyRun
 from tuner.show.lines import PlainView
 
 LINES = 6  # the last things that were said, below the table
@@ -37,8 +38,8 @@ class NotebookView(PlainView):
         if not self._begun:
             self._draw()
 
-    def begin(self, *arguments: Any, **options: Any) -> None:
-        super().begin(*arguments, **options)
+    def begin(self, run: StudyRun) -> None:
+        super().begin(run)
         self._begun = True
         self._draw()
 

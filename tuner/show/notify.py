@@ -22,12 +22,10 @@ import optuna
 
 from tuner.base import extras
 from tuner.base.errors import InputError
-from tuner.definition.study_file import StudyFile
-from tuner.run.events import AgentState, Event, View
+from tuner.run.events import AgentState, Event, StudyRun, View
 from tuner.run.launch import Result
 from tuner.search import ranking
 from tuner.storage.outage import is_unreachable
-from tuner.storage.records import Records
 
 PAUSE_SECONDS = 60.0  # between two messages about a new best
 SEND_SECONDS = 30.0  # for one message; and at the end of a study for those that are not sent yet
@@ -193,19 +191,11 @@ class NotifyingView:
     def say(self, line: str) -> None:
         self._view.say(line)
 
-    def begin(
-        self,
-        study: optuna.Study,
-        records: Records,
-        study_file: StudyFile,
-        *,
-        total: int | None,
-        agents: int | None,
-    ) -> None:
-        self._study, self._records, self._file = study, records, study_file
+    def begin(self, run: StudyRun) -> None:
+        self._study, self._records, self._file = run.study, run.records, run.file
         best = self._best_trial()
         self._best = None if best is None else best.number
-        self._view.begin(study, records, study_file, total=total, agents=agents)
+        self._view.begin(run)
 
     def event(self, event: Event) -> None:
         if event.kind == "end" and event.content.get("outcome") == "complete":

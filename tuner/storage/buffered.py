@@ -143,6 +143,7 @@ class BufferedStorage(BaseStorage):
         """Writes the end of an open trial; waits for the storage while it cannot be reached."""
         mine = self._open.get(trial_id)
         if mine is None:
+            self.refresh()
             with self.lock:
                 return self._backend.set_trial_state_values(trial_id, state, values)
         numbers = [float(value) for value in values or ()]

@@ -9,32 +9,23 @@ still shown. Nothing is lost: when the space is widened again, the trial comes b
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.base.nested import leaves, nested
 from tuner.definition import expressions
 from tuner.definition.distributions import Constant, NotInDistribution
 from tuner.definition.space import Parameter, Space
 from tuner.definition.study_file import StudyFile
 from tuner.storage import optuna_private
+from tuner.storage.file_changes import QUIET, changed_keys, key_of, short, words_of
 from tuner.storage.queue import GRID_POINT, OUTSIDE, RAN_WITH, Amendment
 
-# keys of a study file that say what a result is: with another one, old results could not be compared
-BINDING = ("metric.name", "metric.goal", "metrics", "program", "command", "job", "image_uri")
-BINDING_OWN = ("objective", "workload", "on", "base", "objectives", "max_epochs", "run")
-SAID_BY_PARAMETER = ("parameters", "tuner.when", "tuner.defaults")
-# keys in which running agents and a changed file do not contradict each other
-QUIET = ("run_cap", "name", "description", "project", "entity", "tuner.purpose", "tuner.cost",
-         "tuner.expectation", "tuner.hypotheses", "tuner.seeds", "tuner.front")  # fmt: skip
 NO_POINT = "it is no point of the grid"
-LONGEST = 60  # characters of a value in a line
-NO_CONSTRAINT_VALUE = 1e9  # stored in place of infinity, which JSON does not have
 
 
 @dataclass(frozen=True)
@@ -67,15 +58,6 @@ class Change:
     left: frozenset[int]
 
 
-def refused(before: Mapping[str, Any], after: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """The differences between two study files that make their results incomparable, as lines of a diff.
-
-    Args:
-        names: parameters of the new file. A value in `base` for one of them changes no trial.
-    """
-    return diff({"file": _binding(before, names)}, {"file": _binding(after, names)})
-
-
 def find(trials: Sequence[FrozenTrial], before: StudyFile, after: StudyFile, settings: Settings) -> Change:
     """What has changed from one study file to another, and what becomes of the trials.
 
@@ -83,8 +65,8 @@ def find(trials: Sequence[FrozenTrial], before: StudyFile, after: StudyFile, set
         trials: all of the study's, those that are OUTSIDE included.
         before: the study file that the trials are stored in the terms of.
     """
-    lines = [_words_of(key, old, new) for key, old, new in _changed_keys(before.raw, after.raw)]
-    keys = [key for key, _, _ in _changed_keys(before.raw, after.raw)]
+    lines = [words_of(key, old, new) for key, old, new in changed_keys(before.raw, after.raw)]
+    keys = [key for key, _, _ in changed_keys(before.raw, after.raw)]
     amendments: list[Amendment] = []
     left: set[int] = set()
     if _searches(before) != _searches(after):
@@ -98,12 +80,6 @@ def find(trials: Sequence[FrozenTrial], before: StudyFile, after: StudyFile, set
         amendments += [_judged(trial, before, after) for trial in trials if _finished(trial)]
     quiet = all(key.startswith(QUIET) for key in keys)
     return Change(tuple(lines), tuple(amendments), not quiet, frozenset(left))
-
-
-def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The changed lines, as `- old` and `+ new`."""
-    lines = difflib.unified_diff(_lines(before), _lines(after), lineterm="", n=0)
-    return [line[0] + " " + line[1:].strip() for line in lines if line[:2] not in ("--", "++", "@@")]
 
 
 # -- which trials fit
@@ -152,7 +128,7 @@ class _Fit:
         if reasons:
             attrs |= {OUTSIDE: "; ".join(reasons.values()), RAN_WITH: config}
             return _Fitted(trial, reasons, Amendment(optuna_private.trial_id(trial), user_attrs=attrs))
-        told = _key(ran) == _key(self._after.space.config_of(own))  # else digits or a former parameter
+        told = key_of(ran) == key_of(self._after.space.config_of(own))  # else digits or a former parameter
         attrs |= {OUTSIDE: None, RAN_WITH: None if told else ran}
         stored = {name: (self._distributions[name].to_internal_repr(own[name]), self._distributions[name])
                   for name in own}  # fmt: skip
@@ -179,7 +155,7 @@ class _Fit:
 
     def _place(self, params: Mapping[str, Any]) -> str:
         """Tells the points of a grid apart."""
-        return _key(self._after.space.config_of(params))
+        return key_of(self._after.space.config_of(params))
 
 
 def fitting(
@@ -197,7 +173,7 @@ def fitting(
     present: dict[tuple[str, ...], Any] = {}  # by path; `when` is judged over what comes before
     for parameter in space.parameters:
         name, distribution = parameter.name, parameter.distribution
-        if not space.active(parameter, _nested(present)):
+        if not space.active(parameter, nested(present)):
             continue
         found = _lookup(name, config)
         found = _lookup(name, settings.given) if found is _UNKNOWN else found
@@ -210,36 +186,28 @@ def fitting(
         present[parameter.path] = found
         if isinstance(distribution, Constant):
             if not _same(distribution.value, found):
-                reasons[name] = f"{name} was {_short(found)}"
+                reasons[name] = f"{name} was {short(found)}"
             continue
         try:
             params[name] = distribution.to_param(found)
         except NotInDistribution:
-            reasons[name] = f"{name} was {_short(found)}"
-    new_runs = {**settings.given, **_nested(present)}
-    for name, value in _leaves(config):
+            reasons[name] = f"{name} was {short(found)}"
+    new_runs = {**settings.given, **nested(present)}
+    for name, value in leaves(config):
         if name in reasons or _covered(name, present):
             continue
         now = _lookup(name, new_runs)
         if now is _UNKNOWN or not _same(now, value):
-            reasons[name] = f"{name} was {_short(value)}"
+            reasons[name] = f"{name} was {short(value)}"
     broken = space.violated({**settings.given, **config, **settings.overrides})
     if broken:
         reasons["requires"] = f"it breaks requires '{broken[0]}'"
-    return params, _nested({**{tuple(n.split(".")): v for n, v in _leaves(config)}, **present}), reasons
-
-
-def violations(file: StudyFile, metrics: Mapping[str, Any]) -> dict[str, float]:
-    """By how much metrics miss each constraint of a study, as it is stored."""
-    return {
-        str(constraint): min(constraint.violation(metrics), NO_CONSTRAINT_VALUE)
-        for constraint in file.constraints
-    }
+    return params, nested({**{tuple(n.split(".")): v for n, v in leaves(config)}, **present}), reasons
 
 
 def _judged(trial: FrozenTrial, before: StudyFile, after: StudyFile) -> Amendment:
     """A finished trial's constraints, from the metrics that it logged."""
-    missed = violations(after, trial.user_attrs.get("metrics") or {})
+    missed = after.violations(trial.user_attrs.get("metrics") or {})
     stored = {f"{optuna_private.CONSTRAINT}{constraint}": None for constraint in before.constraints}
     system = {**stored, **{f"{optuna_private.CONSTRAINT}{name}": value for name, value in missed.items()}}
     total = sum(max(0.0, value) for value in missed.values()) if missed else None
@@ -266,7 +234,7 @@ def _parameter_lines(
             if missed[name] and name not in old:
                 lines[-1] += f"; 'tuner: {{defaults: {{{name}: …}}}}' says what they had"
     if before.requires != after.requires:
-        lines.append(f"requires: now {_short(list(after.requires))} (was {_short(list(before.requires))})")
+        lines.append(f"requires: now {short(list(after.requires))} (was {short(list(before.requires))})")
         if finished:
             lines[-1] += f"; {_kept_words(len(finished), missed['requires'], before.method)}"
     kept = len(finished) - sum(bool(fitted.reasons) for fitted in finished)
@@ -280,11 +248,11 @@ def _parameter_words(
 ) -> str:
     if name not in new:
         known = _lookup(name, settings.given)
-        now = "" if known is _UNKNOWN else f", new trials have {_short(known)}"
+        now = "" if known is _UNKNOWN else f", new trials have {short(known)}"
         return f"no longer a parameter (was {_described(old[name])}){now}"
     if name not in old:
         known = _lookup(name, settings.given)
-        ran = "" if known is _UNKNOWN else f", old trials had {_short(known)}"
+        ran = "" if known is _UNKNOWN else f", old trials had {short(known)}"
         return f"new, {_described(new[name])}{ran}"
     return f"now {_described(new[name])} (was {_described(old[name])})"
 
@@ -308,77 +276,11 @@ def _kept_words(count: int, missed: int, method: str) -> str:
     return f"{kept}{what}, {missed} {'is' if missed == 1 else 'are'} shown only"
 
 
-def _words_of(key: str, old: Any, new: Any) -> str:
-    """A line about a key that is no parameter."""
-    shown = key.removeprefix("tuner.")
-    if key == "tuner.constraints":
-        told = f"now {', '.join(new or ['none'])} (was {', '.join(old or ['none'])})"
-        return f"{shown}: {told}; old trials are judged by what they logged"
-    if shown in ("purpose", "cost", "expectation", "description"):
-        return f"{shown}: reworded"
-    if shown == "first":
-        return "first: changed, which concerns new studies; 'enqueue' queues a trial of this one"
-    if isinstance(old, list) and isinstance(new, list) and any(isinstance(v, Mapping) for v in (*old, *new)):
-        return f"{shown}: {len(new)} (were {len(old)}), changed"
-    return f"{shown}: now {_or_none(new)} (was {_or_none(old)})"
-
-
-def _or_none(value: Any) -> str:
-    return "not given" if value is None else _short(value)
-
-
-# -- comparing files
-
-
-def _binding(raw: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The keys of a study file that make what a result is."""
-    metric = raw.get("metric") or {}
-    own = {key: value for key, value in (raw.get("tuner") or {}).items() if key in BINDING_OWN}
-    if isinstance(own.get("base"), Mapping):
-        heads = {name.partition(".")[0] for name in names}
-        own["base"] = {key: value for key, value in own["base"].items() if key not in heads} or None
-        own = {key: value for key, value in own.items() if value is not None}
-    found = {key: raw[key] for key in BINDING if key in raw}
-    if "objectives" in own:
-        own["objectives"] = [[m.get("name"), m.get("goal", "minimize")] for m in own["objectives"]]
-    return {
-        **found,
-        "metric": {"name": metric.get("name"), "goal": metric.get("goal", "minimize")} if metric else {},
-        "tuner": own,
-    }
-
-
-def _changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """The keys that differ, parameters and those that bind left out: `(key, old, new)`."""
-    old, new = dict(_keys(before)), dict(_keys(after))
-    return [(key, old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-
-
-def _keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    own = raw.get("tuner") or {}
-    flat = {**raw, **{f"tuner.{key}": value for key, value in own.items() if key not in BINDING_OWN}}
-    skipped = {*SAID_BY_PARAMETER, *BINDING, "tuner", "tuner.requires"}
-    for key, value in flat.items():
-        if key in skipped:
-            continue
-        for inner, leaf in _leaves({key: value}) if isinstance(value, Mapping) else ((key, value),):
-            if inner not in skipped:
-                yield inner, leaf
-
-
 def _searches(file: StudyFile) -> tuple[Any, ...]:
     """What decides which trials fit."""
     space = file.space
-    grid = (file.shuffled, _key(list(space.points))) if file.method == "grid" else None
-    return space.parameters, space.requires, _key(file.defaults), grid
-
-
-def _lines(content: Any, path: str = "") -> list[str]:
-    """Nested values as `a.b: value` lines."""
-    if isinstance(content, Mapping) and content:
-        prefix = f"{path}." if path else ""
-        return [line for key in sorted(content) for line in _lines(content[key], f"{prefix}{key}")]
-    return [f"{path}: {json.dumps(content, sort_keys=True)}"]
+    grid = (file.shuffled, key_of(list(space.points))) if file.method == "grid" else None
+    return space.parameters, space.requires, key_of(file.defaults), grid
 
 
 # -- nested values
@@ -393,24 +295,6 @@ def _lookup(name: str, config: Mapping[str, Any]) -> Any:
         return _UNKNOWN
 
 
-def _nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-    config: dict[str, Any] = {}
-    for path, value in values.items():
-        place = config
-        for key in path[:-1]:
-            place = place.setdefault(key, {})
-        place[path[-1]] = value
-    return config
-
-
-def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _covered(name: str, present: Mapping[tuple[str, ...], Any]) -> bool:
     """Whether a leaf of a configuration belongs to a parameter, whose value may be a mapping."""
     names = {".".join(path) for path in present}
@@ -419,19 +303,10 @@ def _covered(name: str, present: Mapping[tuple[str, ...], Any]) -> bool:
 
 def _same(one: Any, other: Any) -> bool:
     """Whether two values are one to a program: 2 and 2.0 are, 1 and true are not."""
-    return _key(one) == _key(other) or (
+    return key_of(one) == key_of(other) or (
         one == other and not isinstance(one, bool) and not isinstance(other, bool)
     )
 
 
-def _key(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
-
-
 def _finished(trial: FrozenTrial) -> bool:
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else f"{value:.4g}" if isinstance(value, float) else _key(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

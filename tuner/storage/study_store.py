@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.definition.loading import FOLDER, from_plain
 from tuner.definition.study_file import StudyFile
-from tuner.storage import changes, optuna_private
+from tuner.storage import changes, file_changes, optuna_private
 from tuner.storage.allocate import ASKED, CHANGES, NO_GAIN, STOPPED, TARGET, Allocator, Stop
 from tuner.storage.changes import Change, Settings
 from tuner.storage.leases import Observer, Owner
@@ -189,14 +189,14 @@ def change_of(
     if study_file.function is not None:  # given in Python: where it was defined is no setting
         before, after = _unnamed(before), _unnamed(after)
     names = [parameter.name for parameter in study_file.space.parameters]
-    differences = changes.refused(before, after, names)
-    differences += changes.diff(stored.get(ORIGIN, {}), origin.to_dict())
+    differences = file_changes.refused(before, after, names)
+    differences += file_changes.diff(stored.get(ORIGIN, {}), origin.to_dict())
     if before == after and not differences:
         return None
     try:
         old = from_plain(stored[FILE], name=study_file.name, path=study_file.path)
     except InputError:  # this version does not read it any more
-        differences += changes.diff({"file": before}, {"file": after})
+        differences += file_changes.diff({"file": before}, {"file": after})
         old = study_file
     if differences:
         done = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))

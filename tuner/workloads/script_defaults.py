@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tuner.base.nested import nested
+
 OPTIONS = ("add_argument", "option")
 CONFIGS = ("init", "setdefaults")
 
@@ -34,7 +36,9 @@ def defaults_in(program: Path, names: Collection[str]) -> dict[str, Any] | None:
         if isinstance(node, ast.Call):
             found |= dict(_of_call(node, written))
     known = {name: _lookup(name, found) for name in names}
-    return None if not names or any(value is _UNKNOWN for value in known.values()) else _nested(known)
+    if not names or any(value is _UNKNOWN for value in known.values()):
+        return None
+    return nested({tuple(name.split(".")): value for name, value in known.items()})
 
 
 _UNKNOWN = object()
@@ -76,14 +80,3 @@ def _lookup(name: str, found: Mapping[str, Any]) -> Any:
     for part in (name,) if name in found else name.split("."):
         value = value.get(part, _UNKNOWN) if isinstance(value, Mapping) else _UNKNOWN
     return value
-
-
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for name, value in values.items():
-        *path, last = name.split(".")
-        inner = nested
-        for part in path:
-            inner = inner.setdefault(part, {})
-        inner[last] = value
-    return nested

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,12 +18,16 @@ from urllib.request import Request, urlopen
 import numpy as np
 import optuna
 import pytest
+from optuna.artifacts.exceptions import ArtifactNotFound
+from rich.console import Console
 from synthetic_runs import Size, make_run
 
 from model.workload.samples import sample_lines
+from tuner.base.errors import InputError
 from tuner.definition.loading import load_study_file
-from tuner.show.dashboard.server import local_only
-from tuner.show.dashboard.storage import DashboardStorage, artifact_id, parse_artifact_id
+from tuner.show.dashboard import trial_files
+from tuner.show.dashboard.server import Quiet, Server, local_only, serve
+from tuner.show.dashboard.storage import DashboardStorage, TrialFiles, artifact_id, parse_artifact_id
 from tuner.show.dashboard.trial_files import CURVE, FILES, curve_svg
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
@@ -86,8 +92,11 @@ def address(results: Path) -> Iterator[str]:
             line = server.stderr.readline()
             assert f"http://127.0.0.1:{port}/dashboard/" in line, line
             yield f"http://127.0.0.1:{port}"
+            server.send_signal(signal.SIGINT)
+            server.stderr.close()
+            assert server.wait(60) in (0, 130), "Ctrl-C ends it in order"
         finally:
-            server.terminate()
+            server.kill()
 
 
 def ask(address: str) -> dict:
@@ -195,3 +204,84 @@ def test_only_this_machines_names_are_answered(host: str, known: bool) -> None:
     app = local_only(lambda environ, start: [b"yes"])
     answer = app({"HTTP_HOST": host}, lambda *arguments: None)
     assert (list(answer) == [b"yes"]) is known
+
+
+def test_what_the_dashboard_writes_reaches_the_storage(tmp_path: Path) -> None:
+    """A study that is made, run, annotated and deleted through it is so in the storage."""
+    inner = open_records(default_url(tmp_path), create=True)
+    storage = DashboardStorage(inner, tmp_path)
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.report(0.5, 1)
+        trial.set_user_attr("note", trial.suggest_float("x", 0, 1))
+        return trial.number
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(storage=storage, study_name="made", direction="maximize")
+    study.set_user_attr("by", "a person")
+    study.enqueue_trial({"x": 0.25})
+    study.optimize(objective, n_trials=2)
+    assert study.best_trial.number == 1
+
+    stored = optuna.load_study(study_name="made", storage=inner)
+    assert stored.user_attrs["by"] == "a person"
+    assert stored.direction is optuna.study.StudyDirection.MAXIMIZE
+    first, second = stored.trials
+    assert (first.params, first.user_attrs, first.value) == ({"x": 0.25}, {"note": 0.25}, 0.0)
+    assert second.intermediate_values == {1: 0.5}
+    optuna.delete_study(study_name="made", storage=storage)
+    assert optuna.get_all_study_names(inner) == []
+
+
+def test_an_upload_is_kept_and_the_run_folders_files_cannot_be_changed(results: Path) -> None:
+    storage = DashboardStorage(open_records(default_url(results)), results)
+    files = TrialFiles(storage, results / "uploads")
+    files.write("00000000-0000-0000-0000-000000000000", io.BytesIO(b"mine"))
+    with files.open_reader("00000000-0000-0000-0000-000000000000") as upload:
+        assert upload.read() == b"mine"
+    files.remove("00000000-0000-0000-0000-000000000000")
+    with pytest.raises(ArtifactNotFound):
+        files.open_reader("00000000-0000-0000-0000-000000000000")
+
+    study = optuna.load_study(study_name="shown", storage=storage)
+    number = study.trials[0]._trial_id
+    ours = artifact_id(number, "config.json")
+    files.remove(ours)
+    storage.set_trial_system_attr(number, f"artifacts:{ours}", "{}")
+    with files.open_reader(ours) as kept:
+        assert json.loads(kept.read())
+    for name in ("no_such_file.txt", "../../studies.db"):
+        with pytest.raises(ArtifactNotFound, match="has no file"):
+            files.open_reader(artifact_id(number, name))
+
+
+def test_files_of_a_trial_without_a_folder() -> None:
+    def broken() -> bytes:
+        raise ValueError("damaged")
+
+    assert trial_files.available(None, reports=2, made={}) == [CURVE]
+    with pytest.raises(FileNotFoundError):
+        trial_files.open_file("config.json", None, curve={}, title="", made={})
+    with pytest.raises(FileNotFoundError, match="samples: damaged"):
+        trial_files.open_file("samples", Path(), curve={}, title="", made={"samples": broken})
+
+
+def test_a_browser_that_leaves_early_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with Server(("127.0.0.1", 0), Quiet) as server:
+        for error, said in ((BrokenPipeError(), ""), (ValueError("a bug"), "a bug")):
+            try:
+                raise error
+            except Exception:
+                server.handle_error(None, ("127.0.0.1", 1))
+            err = capsys.readouterr().err
+            assert said in err
+            assert bool(err) == bool(said)
+
+
+def test_a_taken_port_is_said(results: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"--port {port}: .*choose another"):
+            serve(default_url(results), results=results, port=port, console=Console(file=io.StringIO()))

@@ -2,20 +2,25 @@
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
 
 import tuner
+from tuner.definition.study_file import StudyFile
+from tuner.run.events import AgentState, StudyRun
 from tuner.show.live import PlainView, make_view
 from tuner.show.notebook import NotebookView
+from tuner.storage import study_store
+from tuner.storage.records import Records
 
 pytest.importorskip("IPython")
 
 Shown = list[tuple[str, bool]]
+MakeStudy = Callable[..., StudyFile]
 
 
 @pytest.fixture
@@ -70,3 +75,19 @@ def test_a_study_that_is_done_says_so(kernel: Any, tmp_path: Path) -> None:
     assert [page for page, _ in kernel.shown] == [
         '<div class="tuner"><small><div>study i is done: 1 trials finished</div></small></div>'
     ]
+
+
+def test_agents_are_rows_of_the_table(kernel: Any, records: Records, make_study: MakeStudy) -> None:
+    file = make_study()
+    study, total = study_store.open_study(records, file, study_store.Origin({}))
+    view = make_view(Console(file=io.StringIO()))
+    view.begin(StudyRun(study, records, file, total, 2))
+    worker = cast(Any, None)
+    view.tick(
+        [AgentState(0, worker, 0.0, "running", number=7, epoch=2, value=0.25), AgentState(1, worker, 0.0)]
+    )
+    last = kernel.shown[-1][0]
+    for row in ("<td>0 </td><td>7</td><td>3</td><td>0.2500</td>", "<td>1 starting</td><td></td>"):
+        assert row in last
+    view.end()
+    assert "<table>" not in kernel.shown[-1][0], "nobody is at work any more"

@@ -17,7 +17,7 @@ import pytest
 from tuner.__main__ import main
 from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
-from tuner.run.events import Event
+from tuner.run.events import Event, StudyRun
 from tuner.show.notify import PAUSE_SECONDS, Notifier, NotifyingView, sender_of
 from tuner.storage import study_store
 from tuner.storage.records import Records
@@ -126,7 +126,7 @@ def test_no_more_than_one_new_best_a_minute(records: Records, make_study: MakeSt
     sent: list[str] = []
     now = [1000.0]
     view = NotifyingView(Nothing(), Recorder(sent), "small", clock=lambda: now[0])  # type: ignore[arg-type]
-    view.begin(found, records, file, total=None, agents=1)
+    view.begin(StudyRun(found, records, file, None, 1))
 
     def ends(value: float) -> None:
         found.add_trial(optuna.trial.create_trial(value=value))
@@ -162,7 +162,7 @@ def test_events_other_than_a_complete_trial_are_no_news() -> None:
 
 
 class Nothing:
-    def begin(self, *_: Any, **__: Any) -> None:
+    def begin(self, run: StudyRun) -> None:
         """Shows nothing."""
 
     def event(self, event: Event) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tuner.base.words import duration
 from tuner.definition.study_file import StudyFile
-from tuner.run.supervisor import AgentState, Event
+from tuner.run.events import AgentState, Event, StudyRun
 from tuner.show.live import LiveView, PlainView, make_view
 from tuner.storage import study_store
 from tuner.storage.records import Records
@@ -32,7 +32,7 @@ def test_plain_lines_tell_progress_best_and_time_left(
     output, clock, study_file = io.StringIO(), Clock(), make_study()
     study, total = study_store.open_study(records, study_file, study_store.Origin({}))
     view = PlainView(Console(file=output, width=200), clock=clock)
-    view.begin(study, records, study_file, total=total, agents=1)
+    view.begin(StudyRun(study, records, study_file, total, 1))
     view.tick([agent(doing="running", number=0, epoch=2)])
 
     trial = Trial(study, records.claim(study._study_id, user_attrs={})._trial_id)
@@ -62,7 +62,7 @@ def test_the_live_table_shows_each_agents_trial_and_epoch(
     study, total = study_store.open_study(records, study_file, study_store.Origin({}))
     view = make_view(Console(file=output, width=100, force_terminal=True))
     assert isinstance(view, LiveView)
-    view.begin(study, records, study_file, total=total, agents=2)
+    view.begin(StudyRun(study, records, study_file, total, 2))
     view.tick([agent(doing="running", number=7, epoch=3, value=0.25)])
     view.end()
     shown = output.getvalue()

@@ -34,10 +34,14 @@ from tuner.workloads.workload import Workload
 
 WRITE_SECONDS = 1.0  # reports are written together, at most this often; rungs are judged on every report
 TRACEBACK_LIMIT = 8_000  # characters kept of a failure's trace, from its end
-NO_CONSTRAINT_VALUE = 1e9  # stored in place of infinity, which JSON does not have
 MAX_DRAWS = 50  # configurations drawn for one trial before `requires` is said to rule out everything
 
 Outcome = Literal["complete", "pruned", "failed", "put back", "given away"]
+OUTCOMES: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
 
 
 class PutBack(Exception):
@@ -148,7 +152,7 @@ class TrialRunner:
 
     def complete(self, running: Running, metrics: Mapping[str, float], values: list[float]) -> Ended:
         """Ends a trial that ran to its end. `values` of the objectives: `self.values(metrics)`."""
-        return self._finish(running, self._end(running.trial, TrialState.COMPLETE, metrics, values, None))
+        return self._end(running, TrialState.COMPLETE, metrics, values, None)
 
     def stop(self, running: Running, error: Exception) -> Ended:
         """Ends a trial that raised `error`: pruned, put back or failed.
@@ -170,11 +174,11 @@ class TrialRunner:
         if is_storage_error(cause):
             raise cause from None
         state = TrialState.PRUNED if isinstance(cause, Pruned) else TrialState.FAIL
-        ended = self._end(trial, state, report.last, None, cause)
+        ended = self._end(running, state, report.last, None, cause)
         # The traceback's frames hold the network and its optimiser, in a ring through `report` that the
         # garbage collector comes to late: some 80 MB a pruned trial.
         report.raised = cause.__traceback__ = None
-        return self._finish(running, ended)
+        return ended
 
     def values(self, metrics: Mapping[str, float]) -> list[float]:
         """The objectives' values among `metrics`.
@@ -195,21 +199,6 @@ class TrialRunner:
                 raise InputError(f"metric '{name}' is {value}")
             found.append(value)
         return found
-
-    def _finish(self, running: Running, ended: Ended) -> Ended:
-        """Ends the W&B run of a trial that has ended, and removes its checkpoint."""
-        outcome = ended.outcome
-        running.checkpoint.remove()
-        running.run.finish(
-            "complete" if outcome == "complete" else "pruned" if outcome == "pruned" else "failed",
-            {
-                **running.report.last,
-                "state": outcome,
-                "trial": ended.number,
-                "seconds": time.monotonic() - running.started,
-            },
-        )
-        return ended
 
     def _configuration(self, trial: Trial) -> dict[str, Any]:
         """Draws until `requires` holds; what was ruled out is never written, so it never counts."""
@@ -234,18 +223,18 @@ class TrialRunner:
 
     def _end(
         self,
-        trial: Trial,
+        running: Running,
         state: TrialState,
         metrics: Mapping[str, Any],
         values: list[float] | None,
         cause: BaseException | None,
     ) -> Ended:
-        """Writes attributes, constraints and state in one transaction, then `trial.json` beside the run."""
+        """Writes attributes, constraints and state in one transaction, then `trial.json` beside the run, the
+        end of the W&B run, and removes the checkpoint.
+        """
+        trial = running.trial
         folder = self.folder(trial.number)
-        violations = {
-            str(constraint): min(constraint.violation(metrics), NO_CONSTRAINT_VALUE)
-            for constraint in self.study_file.constraints
-        }
+        violations = self.study_file.violations(metrics)
         message = _noted(folder) if cause is None else _short(cause)
         if state is not TrialState.FAIL:
             for name, violation in violations.items():
@@ -263,13 +252,7 @@ class TrialRunner:
         for name, value in _measured(folder, self.workload.measures).items():
             trial.set_user_attr(name, value)
         told = self.study.tell(trial, values, state=state)
-        outcome: Outcome = (
-            "complete"
-            if state is TrialState.COMPLETE
-            else "pruned"
-            if state is TrialState.PRUNED
-            else "failed"
-        )
+        outcome = OUTCOMES[state]
         value = told.values[0] if told.values else None
         if folder.exists():
             metric = self.study_file.objectives[0]
@@ -284,6 +267,10 @@ class TrialRunner:
                     "params": trial.params,
                 },
             )
+        running.checkpoint.remove()
+        seconds = time.monotonic() - running.started
+        last = {**running.report.last, "state": outcome, "trial": trial.number, "seconds": seconds}
+        running.run.finish(outcome, last)
         return Ended(trial.number, outcome, value, message)
 
 

@@ -183,7 +183,7 @@ class _Reader:
             "metrics": figures,
             "why": f"imported from {row.source}",
         }
-        missed = changes.violations(file, figures)
+        missed = file.violations(figures)
         if missed:
             attrs["violation"] = sum(max(0.0, value) for value in missed.values())
         point = self._points.get(repr(sorted(own.items())))

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tuner.base.nested import leaves
+
 CONFIG = (
     "config.",
     "config/",
@@ -54,30 +56,19 @@ def row_of(source: str, columns: Mapping[str, Any]) -> Row:
         if value is None:
             continue
         if name in ("config", "params", "parameters") and isinstance(value, Mapping):
-            config |= flat(unwrapped(value))
+            config |= leaves(unwrapped(value))
         elif name in ("summary", "summary_metrics", "summaryMetrics", "metrics") and isinstance(
             value, Mapping
         ):
-            metrics |= flat(value)
+            metrics |= leaves(value)
         elif (bare := _without(name, CONFIG)) is not None:
-            config |= flat({bare.replace("/", "."): value})
+            config |= leaves({bare.replace("/", "."): value})
         elif (bare := _without(name, SUMMARY)) is not None:
-            metrics |= flat({bare: value})
+            metrics |= leaves({bare: value})
         else:
             config.setdefault(name, value)
             metrics.setdefault(name, value)
     return Row(source, config, metrics)
-
-
-def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by dotted name."""
-    found: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def unwrapped(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from tuner.base.errors import InputError, nearest
+from tuner.base.nested import leaves
 from tuner.definition.study_file import StudyFile
-from tuner.run.imports.rows import Row, flat, row_of, unwrapped
+from tuner.run.imports.rows import Row, row_of, unwrapped
 from tuner.tracking import wandb_file
 
 KINDS = (
@@ -79,8 +80,8 @@ def _wandb_run(path: Path) -> Row:
     elif run.exit_code:
         problem = "the run failed"
     last = {name: value for line in run.history for name, value in line.items()}
-    config = flat(unwrapped(run.config))
-    return Row(path.parent.name, config, {**last, **flat(run.summary)}, run.history, problem=problem)
+    config = dict(leaves(unwrapped(run.config)))
+    return Row(path.parent.name, config, {**last, **dict(leaves(run.summary))}, run.history, problem=problem)
 
 
 # -- tables
@@ -200,7 +201,7 @@ def _optuna_rows(study: Study) -> Iterator[Row]:
         complete = trial.state is TrialState.COMPLETE
         yield Row(
             f"{study.study_name} trial {trial.number}",
-            flat(trial.params),
+            dict(leaves(trial.params)),
             dict(metrics or {}),
             [{"": value} for _, value in sorted(trial.intermediate_values.items())],
             trial.values if complete else (),
@@ -217,8 +218,8 @@ def _ray(folder: Path) -> list[Row]:
         results = params.with_name("result.json")
         text = results.read_text(encoding="utf-8") if results.is_file() else ""
         lines = [json.loads(line) for line in text.splitlines() if line.strip()]
-        history = [flat({k: v for k, v in line.items() if k != "config"}) for line in lines]
-        config = flat(json.loads(params.read_text(encoding="utf-8")))
+        history = [dict(leaves({k: v for k, v in line.items() if k != "config"})) for line in lines]
+        config = dict(leaves(json.loads(params.read_text(encoding="utf-8"))))
         problem = "" if history else "the trial reported nothing"
         if params.with_name("error.txt").is_file():
             problem = "the trial failed"
