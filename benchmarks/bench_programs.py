@@ -16,12 +16,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from programs.detection import detection_tables
 from programs.networks import network_tables
 from programs.reading import reading_tables
 
 from model.recordings import Recordings
 
-SECTIONS: dict[str, Callable[[Recordings], Iterator[str]]] = {"reading": reading_tables}
+SECTIONS: dict[str, Callable[[Recordings], Iterator[str]]] = {
+    "reading": reading_tables,
+    "detection": detection_tables,
+}
 MARK, END = "<!-- bench_programs: {} -->", "<!-- end -->"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if sys.path[:1] in ([""], [str(Path.cwd())]) and Path(__file__).resolve().parents[1] != Path.cwd():
     del sys.path[0]
 
-from inference import decode_command
+from inference import check_command, decode_command
 from inference.arguments import PARAMETERS, add_model, add_options, decoder_of
 from tuner.base.command_line import Help, add_common_options, program_name, run_command
 from tuner.base.errors import InputError, WorkFailed
@@ -26,6 +26,7 @@ Decodes sensor recordings into programs of G-code.
 examples:
   python -m inference decode face_012_aligned.csv.gz           # with the newest bundle
   python -m inference decode face_012.csv --bundle mill5 --format gcode > program.nc
+  python -m inference check NEW.csv --like face_012
   python -m inference evaluate data/mill --part test --joint
   python -m inference calibrate --bundle mill5
   python -m inference tune --bundle mill5 --trials 50
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     decode_command.add(commands)
+    check_command.add(commands)
     _add_evaluate(commands)
     _add_calibrate(commands)
     _add_tune(commands)

@@ -48,6 +48,7 @@ class Library:
         shapes: `(rows, channels)` int8; place: `(rows,)` int32, index of the place of each row.
         lines: different lines; place_line: `(places,)` index into `lines`; number: `(places,)` line number or
             UNKNOWN; motion: `(places,)` 0 – 3 for G0 – G3, or UNKNOWN; feed: `(places,)` mm/min, or NaN.
+        lows: `(known,)` lowest agreement of rows with the others (leave-one-out, `deviation.lowest`), or NaN.
         fits: `(known,)` how well the others fit each (leave-one-out, `matching.Matches.fit`), NaN for the
             only one of its operation; empty: unknown.
         trust: `(2, knots)` share of the vote → probability that a row is right; empty: the share itself.
@@ -64,6 +65,7 @@ class Library:
     motion: np.ndarray
     feed: np.ndarray
     fits: np.ndarray
+    lows: np.ndarray
     trust: np.ndarray
 
     @classmethod
@@ -104,12 +106,18 @@ class Library:
             motion=_most_frequent(place, log["motion"], len(pairs)),
             feed=_median(place, log["feed"], len(pairs)),
             fits=np.empty(0, dtype=np.float32),
+            lows=np.empty(0, dtype=np.float32),
             trust=np.empty((2, 0), dtype=np.float32),
         )
 
-    def fitted(self, *, fits: np.ndarray, trust: np.ndarray) -> Library:
+    def fitted(self, *, fits: np.ndarray, lows: np.ndarray, trust: np.ndarray) -> Library:
         """The library with what its own recordings tell about each other."""
-        return replace(self, fits=fits.astype(np.float32), trust=trust.astype(np.float32))
+        return replace(
+            self,
+            fits=fits.astype(np.float32),
+            lows=lows.astype(np.float32),
+            trust=trust.astype(np.float32),
+        )
 
     @cached_property
     def operations(self) -> np.ndarray:

@@ -9,8 +9,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from model.deviation import agreement, lowest
 from model.library import Known, Library
-from model.matching import match_each_other
+from model.matching import Query, match_each_other
 from model.recordings import Recordings
 from model.row_vote import read_rows
 from tuner.base.errors import InputError
@@ -20,7 +21,7 @@ FORMAT = 1
 LIBRARY, ARRAYS = "library.json", "library.npz"
 KNOTS = 24  # of the curve from votes to probabilities
 FEWEST = 2  # known recordings that can tell anything about each other
-_SAVED = ("shapes", "levels", "place", "place_line", "number", "motion", "feed", "fits", "trust")
+_SAVED = ("shapes", "levels", "place", "place_line", "number", "motion", "feed", "fits", "lows", "trust")
 
 
 def build(data: Recordings, which: Any = None) -> Library:
@@ -32,14 +33,18 @@ def fitted(library: Library) -> Library:
     """Reads each known recording with the others."""
     if len(library.known) < FEWEST:
         return library
-    fits, shares, right = [], [], []
+    fits, lows, shares, right = [], [], [], []
     for k, matches in enumerate(match_each_other(library)):
-        alone = not (library.operations[matches.which] == library.known[k].operation).any()
-        fits.append(np.nan if alone else matches.fit)
+        own = matches.of_operation(library.known[k].operation)
+        alone = not len(own.which)
+        fits.append(np.nan if alone else own.fit)
+        lows.append(np.nan if alone else lowest(agreement(Query.known(library, k), own)))
         reading = read_rows(matches, library.known[k].rows)
         shares.append(reading.share[:, 0])
         right.append(reading.line[:, 0] == library.place_line[library.places(k)])
-    return library.fitted(fits=np.array(fits), trust=_curve(np.concatenate(shares), np.concatenate(right)))
+    return library.fitted(
+        fits=np.array(fits), lows=np.array(lows), trust=_curve(np.concatenate(shares), np.concatenate(right))
+    )
 
 
 def _curve(share: np.ndarray, right: np.ndarray) -> np.ndarray:
