@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from programs.detection import detection_tables
+from programs.live import live_tables
 from programs.networks import network_tables
 from programs.reading import reading_tables
 
@@ -25,6 +26,7 @@ from model.recordings import Recordings
 SECTIONS: dict[str, Callable[[Recordings], Iterator[str]]] = {
     "reading": reading_tables,
     "detection": detection_tables,
+    "live": live_tables,
 }
 MARK, END = "<!-- bench_programs: {} -->", "<!-- end -->"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if sys.path[:1] in ([""], [str(Path.cwd())]) and Path(__file__).resolve().parents[1] != Path.cwd():
     del sys.path[0]
 
-from inference import check_command, decode_command
+from inference import check_command, decode_command, watch_command
 from inference.arguments import PARAMETERS, add_model, add_options, decoder_of
 from tuner.base.command_line import Help, add_common_options, program_name, run_command
 from tuner.base.errors import InputError, WorkFailed
@@ -74,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     decode_command.add(commands)
     check_command.add(commands)
+    watch_command.add(commands)
     _add_evaluate(commands)
     _add_calibrate(commands)
     _add_tune(commands)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from inference.whole import Reader
     from model.library import Library
 
+PLOTS = (".png", ".svg", ".pdf")
 PARAMETERS = ("method", "beam", "temperature", "top_k", "top_p", "samples")
 
 
@@ -31,6 +32,27 @@ def add_model(parser: argparse.ArgumentParser, *, known: bool = False) -> None:
             metavar="DIR",
             help="data set or folder of known recordings (default: those in the bundle)",
         )
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """Adds `--html` and `--plot`."""
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page: tool path, sensors, a slider over time"
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the tool path to a .png, .svg or .pdf file"
+    )
+
+
+def check_pictures(options: argparse.Namespace, recordings: int) -> bool:
+    """Whether a picture is asked for; InputError for several recordings, or another kind of file."""
+    if options.html is None and options.plot is None:
+        return False
+    if recordings != 1:
+        raise InputError(f"--html and --plot: draw one recording, got {recordings}; name one file")
+    if options.plot is not None and options.plot.suffix not in PLOTS:
+        raise InputError(f"--plot {options.plot}: expected a name that ends in {', '.join(PLOTS)}")
+    return True
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

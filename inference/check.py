@@ -248,3 +248,19 @@ def to_json(one: Checked) -> dict[str, Any]:
         "fit": one.fit,
         "deviation": None if found is None else vars(found),
     }
+
+
+def sentence(one: Checked) -> str:
+    """The answer in one line."""
+    is_of = f"it is of {one.operation}" if one.operation else "no known program fits"
+    said = f"{one.name}: {one.verdict} as {one.expected}" if one.verdict == SAME else (
+        f"{one.name}: {one.verdict} (expected {one.expected}; {is_of})"
+    )  # fmt: skip
+    said += f", p = {one.p:.3f}, alarm below {one.alarm:g}"
+    found = one.deviation
+    if found is None:
+        return said if one.verdict == SAME else f"{said}; no single row stands out"
+    when = "" if found.seconds is None else f" ({found.seconds:.1f} s)"
+    instead = "" if found.found is None else f", ran {found.found}"
+    where = f"first deviation in row {found.row}{when}, for {found.rows} rows"
+    return f"{said}; {where}: expected {found.line}{instead}"

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.arguments import add_model, reader_of
+from inference.arguments import add_model, add_pictures, check_pictures, reader_of
+from model.recording_files import name_of
 from tuner.base.command_line import Help, add_common_options
 from tuner.base.errors import InputError
 
@@ -49,13 +50,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="rate of false alarms (default: 0.05, or the lowest that the known recordings allow)",
     )
     add_model(parser, known=True)
+    add_pictures(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per recording")
     add_common_options(parser)
     parser.set_defaults(run=_check)
 
 
 def _check(options: argparse.Namespace) -> None:
-    from inference.check import SAME, Checker, to_json
+    from inference.check import SAME, Checker, sentence, to_json
     from inference.layout import check_channels, recordings_of
 
     reader = reader_of(options, required=True)
@@ -64,11 +66,32 @@ def _check(options: argparse.Namespace) -> None:
     data = recordings_of(options.files, channels=reader.library.channels)
     for note in check_channels(data, reader.library.channels):
         sys.stderr.write(f"{note}\n")
+    drawn = check_pictures(options, len(data.recordings))
     answers = checked(checker, data, program=options.program, like=options.like)
     for one in answers:
         sys.stdout.write(json.dumps(to_json(one)) + "\n" if options.json else f"{sentence(one)}\n")
+    if drawn:
+        _draw(checker, data, answers[0], options)
     if any(one.verdict != SAME for one in answers):
         raise SystemExit(1)
+
+
+def _draw(checker: Checker, data: Recordings, one: Checked, options: argparse.Namespace) -> None:
+    """What ran over what was expected."""
+    from inference.expected import read_program
+    from inference.pictures import picture_of, write_pictures
+    from model.merged_program import merged
+
+    expected = None
+    if options.program is not None:
+        expected = read_program(options.program)
+    elif options.like is not None:
+        k = checker.library.named(name_of(Path(options.like)))
+        assert k is not None, "checked"
+        expected = merged(checker.library, k).texts()
+    whole = checker.reader.read_one(data, 0)
+    picture = picture_of(whole, data, 0, checker.library, check=one, expected=expected)
+    write_pictures(picture, page=options.html, plot=options.plot)
 
 
 def checked(
@@ -85,8 +108,6 @@ def checked(
             return [checker.check(data, i, operations, f"the program {program.name}") for i in everything]
         return [_other_program(checker, data, i, lines, program.name) for i in everything]
     if like is not None:
-        from model.recording_files import name_of
-
         operation = checker.like(name_of(Path(like)))
         return [checker.check(data, i, [operation], f"the program of {like}") for i in everything]
     return [checker.check(data, i, [], "a known program") for i in everything]
@@ -121,19 +142,3 @@ def _other_program(
         found=found.found,
     )
     return replace(one, verdict=DIFFERENT, deviation=deviation)
-
-
-def sentence(one: Checked) -> str:
-    """The answer in one line."""
-    is_of = f"it is of {one.operation}" if one.operation else "no known program fits"
-    said = f"{one.name}: {one.verdict} as {one.expected}" if one.verdict == "same" else (
-        f"{one.name}: {one.verdict} (expected {one.expected}; {is_of})"
-    )  # fmt: skip
-    said += f", p = {one.p:.3f}, alarm below {one.alarm:g}"
-    found = one.deviation
-    if found is None:
-        return said if one.verdict == "same" else f"{said}; no single row stands out"
-    when = "" if found.seconds is None else f" ({found.seconds:.1f} s)"
-    instead = "" if found.found is None else f", ran {found.found}"
-    where = f"first deviation in row {found.row}{when}, for {found.rows} rows"
-    return f"{said}; {where}: expected {found.line}{instead}"

@@ -6,8 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from inference.arguments import add_model, add_options, decoder_of, reader_of
+from inference.arguments import (
+    add_model,
+    add_options,
+    add_pictures,
+    check_pictures,
+    decoder_of,
+    reader_of,
+)
 from tuner.base.command_line import Help, add_common_options
+from tuner.base.errors import InputError
 
 DECODE = """\
 Decodes recordings into the programs that they were made by: operation, and the line of each row with its
@@ -21,6 +29,7 @@ examples:
   python -m inference decode face_012.csv --format gcode > program.nc
   python -m inference decode recordings/ --format jsonl > lines.jsonl
   python -m inference decode face_012.csv --known data/mill    # no networks needed
+  python -m inference decode face_012.csv --html face.html --plot face.svg
   tail -f live.csv | python -m inference decode - --format jsonl
 """
 FORMATS = ("table", "jsonl", "gcode")
@@ -48,6 +57,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default="allow",
         help="allow or refuse recordings with missing boards (default: allow, and list them)",
     )
+    add_pictures(parser)
     add_options(parser)
     add_common_options(parser)
     parser.set_defaults(run=_decode)
@@ -59,23 +69,28 @@ def _decode(options: argparse.Namespace) -> None:
 
         decode_stream(decoder_of(options), sys.stdin, sys.stdout, format=options.format)
         return
+    if options.windows and (options.html or options.plot):
+        raise InputError("--html and --plot draw whole programs; leave --windows out")
     reader = None if options.windows else reader_of(options, required=options.joint)
     if reader is None:
         _decode_windows(options)
         return
     from inference.gcode_file import write_programs
+    from inference.layout import recordings_of
     from inference.whole_output import write_json_lines, write_tables
 
-    found = reader.read(
-        [Path(name) for name in options.files],
-        alternatives=options.alternatives,
-        allow_missing=options.missing == "allow",
-    )
+    data = recordings_of([Path(name) for name in options.files], channels=reader.library.channels)
+    drawn = check_pictures(options, len(data.recordings))
+    found = reader.read(data, alternatives=options.alternatives, allow_missing=options.missing == "allow")
     for one in found:
         for note in one.notes:
             sys.stderr.write(f"{note}\n")
     write = {"table": write_tables, "jsonl": write_json_lines, "gcode": write_programs}[options.format]
     write(found, sys.stdout)
+    if drawn:
+        from inference.pictures import picture_of, write_pictures
+
+        write_pictures(picture_of(found[0], data, 0, reader.library), page=options.html, plot=options.plot)
 
 
 def _decode_windows(options: argparse.Namespace) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from inference.__main__ import main
-from inference.check import DIFFERENT, SAME, UNKNOWN, Checker, Strangeness
-from inference.check_command import checked, sentence
+from inference.check import DIFFERENT, SAME, UNKNOWN, Checker, Strangeness, sentence
+from inference.check_command import checked
 from inference.expected import difference, moves_of, operations_of, read_program
 from inference.whole import Reader
 from model.library import Library
