@@ -22,6 +22,7 @@ EXTRAS = {
     "dashboard": ("optuna_dashboard", "optuna-dashboard"),
     "notebook": ("pandas", "pandas"),
     "notify": ("apprise", "apprise"),
+    "mqtt": ("paho.mqtt.client", "paho-mqtt"),
     "model": ("torch", "PyTorch"),
 }
 
