@@ -128,10 +128,15 @@ class Agent:
                     self._link.send(event="idle")
                     self._link.wait(IDLE_SECONDS)
                     continue
-                ended += self._run(Trial(self._station.study, optuna_private.trial_id(found)))
+                ended += self._run(self._begun(optuna_private.trial_id(found)))
             return Done("asked to stop")
         finally:
             self._order.tracker.close()
+
+    def _begun(self, trial_id: int) -> Trial:
+        """The trial; its sampler reads the study, so it waits for a storage that has just gone away."""
+        study = self._station.study
+        return self._station.records.patience.insist(lambda: Trial(study, trial_id))
 
     def _run(self, trial: Trial) -> bool:
         """Runs a trial; whether it ended here, well or not."""
