@@ -242,7 +242,6 @@ def make_bundle(folder: Path, *, members: int = 5) -> None:
         "weights": dict.fromkeys((*HEADS, "operation"), weights),
         "pooling": "mixture", "temperatures": dict.fromkeys(HEADS, 0.8),
         "decoding": {"method": "beam", "beam": 5},
-        "line_order": None,
         "chosen_by": {
             "weights": {
                 "method": "em", "part": "calibrate", "reason": "beats uniform beyond chance", "folds": 5,
@@ -252,8 +251,7 @@ def make_bundle(folder: Path, *, members: int = 5) -> None:
             "temperatures": {"quality": {"calibrate": quality, "test": quality}},
             "decoding": {"how": "study inference_parameters, 50 trials", "part": "calibrate",
                          "margin": interval(0.004), "on_test": interval(0.001),
-                         "inert": {"top_k": "3 values tried, no line differs"},
-                         "joint": {"part": "calibrate", "margin": interval(0.06)}},
+                         "inert": {"top_k": "3 values tried, no line differs"}},
         },
         "report": {
             "contributions": [{"exact": interval(0.01 * w), "nll": interval(0.02)} for w in weights],
@@ -278,7 +276,8 @@ def _write_measurements(folder: Path, members: Sequence[str]) -> None:
     values = [f"X1.{i:03d}" for i in range(30)]
     evaluation = {
         "data": "made up", "part": "test", "joint": True,
-        "metrics": {"exact_acc": 0.78, "overall_acc": 0.9, "command_acc": 0.99, "value_within_tol": 0.8,
+        "metrics": {"exact_acc": 0.78, "row_acc": 0.9, "program_error_rate": 0.2, "overall_acc": 0.9,
+                    "command_acc": 0.99, "value_within_tol": 0.8,
                     "unknown_line_rate": 0.03, "windows": 700, "recordings": 27},
         "intervals": {"exact_acc": {"mean": 0.78, "low": 0.7, "high": 0.86}},
         "heads": {

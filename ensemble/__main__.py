@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if sys.path[:1] in ([""], [str(Path.cwd())]) and Path(__file__).resolve().parents[1] != Path.cwd():
     del sys.path[0]
 
-from ensemble import refit_command
+from ensemble import library_command, refit_command
 from tuner.base.command_line import Help, add_common_options, program_name, run_command, settings
 from tuner.base.errors import InputError
 
@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_compare(commands)
     _add_distill(commands)
     refit_command.add(commands)
+    library_command.add(commands)
     return run_command(parser, arguments)
 
 
@@ -97,7 +98,7 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--data",
         type=Path,
         metavar="DIR",
-        help="data set of the runs, to learn the order of lines from (default: searched in data/)",
+        help="data set of the runs, for the library of known programs (default: searched in data/)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object: folder, skipped, bundle")
     add_common_options(parser)
@@ -197,7 +198,7 @@ def _build(options: argparse.Namespace) -> None:
     )
     fetch_runs(options.results, options.study)
     built = build(options.results, wanted, created=datetime.now(UTC).isoformat(timespec="seconds"))
-    built = _with_programs(built, options.data)
+    _store_library(built, options.data)
     for line in built.skipped.lines():
         sys.stderr.write(f"left out: {line}\n")
     taken = len(built.bundle.chosen_by["members"]["taken"])
@@ -217,20 +218,18 @@ def _build(options: argparse.Namespace) -> None:
     console.print(f"wrote {built.folder}; next: python -m inference calibrate", highlight=False)
 
 
-def _with_programs(built: Built, data: Path | None) -> Built:
-    """Stores the order of lines in the programs of train, if the data set of the runs is found."""
-    from dataclasses import replace
-
-    from ensemble.programs import data_of, store
+def _store_library(built: Built, data: Path | None) -> None:
+    """Stores the known programs, if the data set of the runs is found."""
+    from ensemble.library import data_of, store
     from model.recordings import Recordings
 
-    if built.bundle.track != "recordings":  # its parts mix all recordings, so there are no programs to learn
-        return built
+    if built.bundle.track != "recordings":  # its parts mix all recordings: none is new to a library
+        return
     data = data or data_of(built.bundle)
     if data is None:
-        sys.stderr.write("data set of the runs not found in data/: no joint decoding. Name it with --data\n")
-        return built
-    return replace(built, bundle=store(built.folder, Recordings.load(data)))
+        sys.stderr.write("data set of the runs not found in data/: no whole programs. Name it with --data\n")
+        return
+    store(built.folder, Recordings.load(data))
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -283,7 +282,7 @@ def _distill(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from ensemble.bundle import Bundle, find_bundle
-    from ensemble.programs import required_data
+    from ensemble.library import required_data
     from model.train_command import training_progress
 
     folder = find_bundle(options.results, options.name)

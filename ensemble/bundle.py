@@ -5,6 +5,7 @@
         members/<i>/            config, weights, vocabulary, scaler, result (and trial) of a run
         vocabulary.json         the vocabulary of all members
         scaler.json             the scaler of the first member (operations, channels)
+        library.json, .npz      known programs, to read whole recordings (see `model.library_fit`)
         predictions/<part>.npz  pooled log-probabilities of `calibrate` and `test`, in the format of a run
 
 The ensemble writes members, weights and pooling. Calibration and decoding are set later through
@@ -24,6 +25,7 @@ from tuner.base.errors import InputError, nearest
 from tuner.base.files import read_json, write_json
 
 FORMAT = 1
+FORMER = ("line_order",)  # keys of bundles that were built before there was a library
 BUNDLE = "bundle.json"
 MEMBERS = "members"
 WEIGHTED = (*HEADS, "operation")  # what has a weight vector
@@ -68,7 +70,6 @@ def _greedy() -> dict[str, Any]:
         "top_k": None,
         "top_p": None,
         "samples": None,
-        "joint": {},
     }
 
 
@@ -81,8 +82,7 @@ class Bundle:
         pooling: `mixture` pools as logsumexp(log w + log p), `log_linear` as softmax(Σ w·log p).
         temperatures: one per head, applied after pooling, for calibrated probabilities.
         decoding: method `greedy | beam | sample+mbr`, `beam`, `temperatures` (for choosing lines, not for
-            calibration), `top_k`, `top_p`, `samples`, and `joint`: parameters for whole recordings.
-        line_order: path, relative to the bundle, of the order of lines learnt from `train`, if any.
+            calibration), `top_k`, `top_p`, `samples`.
         chosen_by: for `members`, `weights`, `temperatures`, `decoding`: how they were chosen, on which part,
             by what margin, against which alternatives.
         report: figures for reports only (leave-one-out, optimism against `test`).
@@ -98,7 +98,6 @@ class Bundle:
     pooling: Pooling = "mixture"
     temperatures: Mapping[str, float] = field(default_factory=_neutral)
     decoding: Mapping[str, Any] = field(default_factory=_greedy)
-    line_order: str | None = None
     chosen_by: Mapping[str, Any] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
@@ -136,14 +135,11 @@ class Bundle:
             chosen_by={**self.chosen_by, "temperatures": dict(chosen_by)},
         )
 
-    def with_decoding(
-        self, decoding: Mapping[str, Any], *, chosen_by: Mapping[str, Any], line_order: str | None = None
-    ) -> Bundle:
-        """A copy with other decoding parameters (missing keys keep theirs), and `line_order` if given."""
+    def with_decoding(self, decoding: Mapping[str, Any], *, chosen_by: Mapping[str, Any]) -> Bundle:
+        """A copy with other decoding parameters (missing keys keep theirs)."""
         return dataclasses.replace(
             self,
             decoding={**self.decoding, **decoding},
-            line_order=line_order or self.line_order,
             chosen_by={**self.chosen_by, "decoding": dict(chosen_by)},
         )
 
@@ -163,7 +159,7 @@ class Bundle:
         if not isinstance(content, Mapping) or content.get("format") != FORMAT:
             found = content.get("format") if isinstance(content, Mapping) else None
             raise InputError(f"{where}: expected a bundle of format {FORMAT}, got {found!r}; build it again")
-        values = {key: value for key, value in content.items() if key != "format"}
+        values = {key: value for key, value in content.items() if key not in ("format", *FORMER)}
         try:
             if not isinstance(values["name"], str) or not isinstance(values.get("decoding", {}), Mapping):
                 raise TypeError("name and decoding: expected text and an object")
@@ -185,7 +181,7 @@ class Bundle:
             raise InputError(f"{folder}: no such bundle; build one with `python -m ensemble build`")
         bundle = cls.from_json(read_json(path), where=str(path))
         paths = [member.path for member in bundle.members]
-        _require_inside(folder, [*paths, bundle.line_order] if bundle.line_order else paths)
+        _require_inside(folder, paths)
         return bundle
 
     def save(self, folder: Path) -> Path:

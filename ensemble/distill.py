@@ -16,8 +16,8 @@ from ensemble.build import Built, Options, build
 from ensemble.bundle import Bundle
 from ensemble.candidates import DISTILLED
 from ensemble.latency import WINDOWS, fastest
+from ensemble.library import check_data
 from ensemble.predictor import BundlePredictor
-from ensemble.programs import check_data
 from ensemble.show import percent, plain_table
 from model.config import Config
 from model.predictor import Memory

@@ -19,13 +19,12 @@ import torch
 
 from ensemble.build import COPIED
 from ensemble.bundle import Bundle, Member
-from ensemble.programs import PROGRAMS, check_data, collect
+from ensemble.library import check_data, store
 from model.recordings import Recordings
 from model.run_files import SCALER, VOCABULARY
 from model.trainer import train
-from model.windows import split
 from tuner.base.errors import InputError
-from tuner.base.files import read_json, whole_folder, write_json
+from tuner.base.files import read_json, whole_folder
 from tuner.base.run_folder import CONFIG, RESULT
 
 
@@ -79,10 +78,8 @@ def refit(
         refitted = _described(bundle, beside, name=name, fit_on=fit_on, created=created)
         for file in (VOCABULARY, SCALER):
             shutil.copyfile(beside / refitted.members[0].path / file, beside / file)
-        if bundle.line_order:
-            seen = _programs_of(recordings, beside / refitted.members[0].path, but_test=but_test)
-            write_json(beside / PROGRAMS, seen)
         refitted.save(beside)
+        store(beside, recordings, everything=not but_test)
     return new
 
 
@@ -117,10 +114,3 @@ def _described(bundle: Bundle, folder: Path, *, name: str, fit_on: str, created:
         report={},
         created=created,
     )
-
-
-def _programs_of(data: Recordings, member: Path, *, but_test: bool) -> dict[str, Any]:
-    config = read_json(member / CONFIG)
-    left_out = set(split(data, seed=config["split_seed"])["test"]) if but_test else set()
-    which = [i for i in range(len(data.recordings)) if i not in left_out]
-    return collect(data, which, window=config["window"])

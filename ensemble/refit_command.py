@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     from datetime import UTC, datetime
 
     from ensemble.bundle import Bundle, find_bundle
-    from ensemble.programs import required_data
+    from ensemble.library import required_data
     from ensemble.refit import refit
 
     folder = find_bundle(options.results, options.name)

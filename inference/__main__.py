@@ -1,4 +1,4 @@
-"""`python -m inference`: decodes recordings with a bundle or run; evaluates, calibrates, tunes."""
+"""`python -m inference`: decodes recordings; evaluates, calibrates and tunes decoders."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # The current folder is the user's: its files must not stand in for modules of this project.
 if sys.path[:1] in ([""], [str(Path.cwd())]) and Path(__file__).resolve().parents[1] != Path.cwd():
     del sys.path[0]
 
+from inference import check_command, decode_command, watch_command
+from inference.arguments import PARAMETERS, add_model, add_options, decoder_of
 from tuner.base.command_line import Help, add_common_options, program_name, run_command
 from tuner.base.errors import InputError, WorkFailed
 
@@ -19,31 +21,23 @@ if TYPE_CHECKING:
     from inference.pipeline import Decoder
 
 OVERVIEW = """\
-Decodes sensor recordings into lines of G-code.
+Decodes sensor recordings into programs of G-code.
 
 examples:
   python -m inference decode face_012_aligned.csv.gz           # with the newest bundle
-  python -m inference decode *.csv --bundle mill5 --joint --format gcode > program.nc
+  python -m inference decode face_012.csv --bundle mill5 --format gcode > program.nc
+  python -m inference check NEW.csv --like face_012
   python -m inference evaluate data/mill --part test --joint
   python -m inference calibrate --bundle mill5
   python -m inference tune --bundle mill5 --trials 50
 """
-DECODE = """\
-Decodes recordings window by window: the line, its probability, and the next most probable lines. --joint
-decodes each recording as a whole, with the order of lines learnt from the training programs. `-` reads rows
-of CSV (with a header) from standard input and writes a line as soon as its window is full.
-
-examples:
-  python -m inference decode face_012_aligned.csv.gz
-  python -m inference decode recordings/ --format jsonl > lines.jsonl
-  python -m inference decode face_012.csv --joint --format gcode > program.nc
-  tail -f live.csv | python -m inference decode - --format jsonl
-"""
 EVALUATE = """\
 Decodes recordings with known lines and prints all metrics with intervals over recordings, metrics per
 operation, confused commands and the most frequent errors. DIR is a folder of CSVs, a CSV, or an imported data
-set. With a data set, --part selects a part of the split that the runs were trained on. Results of a bundle
-with its own parameters are stored in its folder, in evaluations/, for `python -m tuner report`.
+set. With a data set, --part selects a part of the split that the runs were trained on. If the bundle has a
+library of known programs, recordings are also read as a whole: rows, programs, operations. --joint takes the
+lines of windows from these rows. Results of a bundle with its own parameters are stored in its folder, in
+evaluations/, for `python -m tuner report`.
 
 examples:
   python -m inference evaluate data/mill --part test
@@ -63,15 +57,13 @@ examples:
 TUNE = """\
 Searches decoding parameters on `calibrate` with a study. The networks run once; trials read cached
 probabilities. Compares the best trial with greedy decoding on `calibrate` and `test`, lists parameters that
-change nothing, and stores the best in the bundle if it is significantly better. Then chooses the two
-parameters of joint decoding. `--study head_temperatures` searches temperatures and compares them with the
-exact ones.
+change nothing, and stores the best in the bundle if it is significantly better. `--study head_temperatures`
+searches temperatures and compares them with the exact ones.
 
 examples:
   python -m inference tune --bundle mill5 --trials 50
   python -m inference tune --study head_temperatures --trials 40
 """
-FORMATS = ("table", "jsonl", "gcode")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,33 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog=program_name("inference"), description=OVERVIEW, formatter_class=Help
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_decode(commands)
+    decode_command.add(commands)
+    check_command.add(commands)
+    watch_command.add(commands)
     _add_evaluate(commands)
     _add_calibrate(commands)
     _add_tune(commands)
     return run_command(parser, arguments)
-
-
-def _add_decode(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "decode", help="decode recordings into lines", description=DECODE, formatter_class=Help
-    )
-    parser.add_argument("files", nargs="+", metavar="FILE", help=".csv, .csv.gz, folder, or - for live rows")
-    _add_model(parser)
-    parser.add_argument("--format", choices=FORMATS, default="table", help="output format (default: table)")
-    parser.add_argument("--joint", action="store_true", help="read each recording as a whole")
-    parser.add_argument(
-        "--alternatives", type=int, default=3, metavar="N", help="alternative lines per window (default: 3)"
-    )
-    parser.add_argument(
-        "--missing",
-        choices=("allow", "refuse"),
-        default="allow",
-        help="allow or refuse recordings with missing boards (default: allow, and list them)",
-    )
-    _add_options(parser)
-    add_common_options(parser)
-    parser.set_defaults(run=_decode)
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -117,13 +89,15 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         formatter_class=Help,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of CSVs, a CSV, or a data set")
-    _add_model(parser)
+    add_model(parser)
     parser.add_argument(
         "--part", choices=("select", "calibrate", "test", "train"), help="with a data set: only this part"
     )
-    parser.add_argument("--joint", action="store_true", help="read each recording as a whole")
+    parser.add_argument(
+        "--joint", action="store_true", help="lines of windows from the rows of the whole recording"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object: metric → value")
-    _add_options(parser)
+    add_options(parser)
     add_common_options(parser)
     parser.set_defaults(run=_evaluate)
 
@@ -135,7 +109,7 @@ def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         description=CALIBRATE,
         formatter_class=Help,
     )
-    _add_model(parser)
+    add_model(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object: temperatures and quality")
     add_common_options(parser)
     parser.set_defaults(run=_calibrate)
@@ -162,81 +136,13 @@ def _add_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.set_defaults(run=_tune)
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--bundle", metavar="NAME", help="a bundle's name or folder (default: the newest)")
-    which.add_argument(
-        "--run", dest="run_folder", type=Path, metavar="DIR", help="a run folder instead of a bundle"
-    )
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds options that override the decoding parameters of the bundle."""
-    group = parser.add_argument_group("decoding parameters (default: from the bundle)")
-    group.add_argument("--method", choices=("greedy", "beam", "sample+mbr"), help="decoding method")
-    group.add_argument("--beam", type=int, metavar="N", help="beam width")
-    group.add_argument("--temperature", type=float, metavar="T", help="temperature of all heads")
-    group.add_argument("--top-k", type=int, metavar="K", help="only the K most probable classes of a head")
-    group.add_argument(
-        "--top-p",
-        type=float,
-        metavar="P",
-        help="only the most probable classes with a total probability of P",
-    )
-    group.add_argument("--samples", type=int, metavar="N", help="samples per window (sample+mbr)")
-
-
-def _decoder(options: argparse.Namespace) -> Decoder:
-    """The decoder that the options ask for."""
-    from dataclasses import replace
-
-    from inference.pipeline import Decoder, load
-    from model.tokens import HEADS
-
-    if options.run_folder is not None:
-        decoder = Decoder.from_run(options.run_folder)
-    else:
-        decoder = load(options.bundle, results=options.results)
-    given: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("method", "beam", "top_k", "top_p", "samples")
-        if getattr(options, name) is not None
-    }
-    if options.temperature is not None:
-        given["temperatures"] = dict.fromkeys(HEADS, options.temperature)
-    if given and "method" not in given:
-        given["method"] = "sample+mbr" if "samples" in given else "beam"
-    return decoder.with_options(replace(decoder.options, **given)) if given else decoder
-
-
-def _decode(options: argparse.Namespace) -> None:
-    from inference.output import write_gcode, write_jsonl, write_table
-
-    decoder = _decoder(options)
-    if options.files == ["-"]:
-        from inference.live import decode_stream
-
-        decode_stream(decoder, sys.stdin, sys.stdout, format=options.format)
-        return
-    decoded = decoder.decode(
-        [Path(name) for name in options.files],
-        joint=options.joint,
-        alternatives=options.alternatives,
-        allow_missing=options.missing == "allow",
-    )
-    for note in decoded.notes:
-        sys.stderr.write(f"{note}\n")
-    write = {"table": write_table, "jsonl": write_jsonl, "gcode": write_gcode}[options.format]
-    write(decoded, sys.stdout)
-
-
 def _evaluate(options: argparse.Namespace) -> None:
     from inference import record
     from inference.evaluate import evaluate
     from inference.layout import check_channels, part_of, recordings_of
     from inference.output import write_evaluation, write_json
 
-    decoder = _decoder(options)
+    decoder = decoder_of(options)
     channels = decoder.predictor.channels
     data = recordings_of(options.folder, channels=channels, require_lines=True)
     which = None
@@ -268,8 +174,7 @@ def _measured_bundle(options: argparse.Namespace, decoder: Decoder) -> Path | No
     """The folder of the bundle, if evaluated with its own parameters; None for a run or other parameters."""
     from ensemble.bundle import find_bundle
 
-    overridden = ("method", "beam", "temperature", "top_k", "top_p", "samples")
-    if not hasattr(decoder.predictor, "bundle") or any(getattr(options, n) is not None for n in overridden):
+    if not hasattr(decoder.predictor, "bundle") or any(getattr(options, n) is not None for n in PARAMETERS):
         return None
     return find_bundle(options.results, options.bundle)
 

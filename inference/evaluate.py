@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.choose import Interval, over_recordings
 from inference.forced import ForcedPass, teacher_force
+from inference.layout import laid_out
 from inference.pipeline import Decoder, Searched
 from inference.steps import NetworkSteps
+from inference.whole import Reader, WholeRecording
+from model.intervals import Interval, mean_share, share
 from model.metrics import exact_matches, head_accuracies, value_errors
 from model.recordings import NO_LINE, Recordings
+from model.row_metrics import RowScore, summary
 from model.tokens import COMMAND, PARAM_TYPE, PARAM_VALUE, UNK, canonical
+from model.windows import labels_of
 from tuner.base.errors import InputError
 
 NO_COMMAND = "(none)"  # in the confusion: a line without a command word
@@ -30,15 +34,17 @@ class Evaluation:
     Attributes:
         metrics: names as in data.md, teacher-forced unless data.md says free-running; also
             `unknown_token_rate`, `unknown_line_rate` (lines with such a token cannot be decoded), `nll` (nats
-            per line, over known tokens), `exact_acc_window` and, with joint decoding, `exact_acc_joint`,
-            which `exact_acc` equals then.
-        intervals: 95 % intervals over recordings, by metric.
+            per line, over known tokens), and `exact_acc_window`. With a library of known programs also
+            those of `model.row_metrics`, of whole recordings, where a recording that is in the library is
+            read with the others, and `exact_acc_joint`, of the windows of these rows, which `exact_acc`
+            equals if asked for.
+        intervals: 95 % intervals over recordings (bootstrap), by metric.
         by_operation: operation → its metrics.
         confusion: (true command, decoded command) → windows.
         heads: head → (true class, predicted class) → positions, teacher-forced, of known tokens.
         errors: (true line, decoded line, windows, recording and row of an example), most frequent first.
         right: `(W,)` bool; recording: `(W,)` index: for paired comparisons.
-        seconds: of decoding: `networks` (with the search) and, with joint decoding, `joint`.
+        seconds: of decoding: `networks` (with the search) and, with a library, `joint`.
         windows: number of windows decoded in that time, also those without a known line.
     """
 
@@ -59,8 +65,11 @@ def evaluate(
 ) -> Evaluation:
     """Decodes the recordings `which` of `data` (default: all) and compares with the known lines.
 
+    Args:
+        joint: the line of a window is that of its rows, read with the whole recording.
+
     Raises:
-        InputError: no window has a known line; joint decoding without programs.
+        InputError: no window has a known line; `joint` without a library of known programs.
     """
     loaded = decoder.predictor.windows(data, which)
     windows = loaded.windows
@@ -72,18 +81,23 @@ def evaluate(
     searched = decoder.search(loaded)
     seconds = {"networks": time.perf_counter() - began}
     alone = [decoder.vocabulary.to_line(found[0].tokens) for found in searched.hypotheses]
-    decoded = alone
-    if joint:
+    whole: dict[int, WholeRecording] = {}
+    reader = Reader.of(decoder, leave_out_itself=True) if joint or decoder.library is not None else None
+    if reader is not None:
         began = time.perf_counter()
-        wide = decoder.search(loaded, options=decoder.evidence_options())
-        decoded = [lines[0][0] for lines in decoder.smooth(data, windows, wide)]
+        there = laid_out(data, reader.library.channels)
+        whole = {i: reader.read_one(there, i) for i in np.unique(windows.recording).tolist()}
         seconds["joint"] = time.perf_counter() - began
+    by_rows = _window_lines(data, windows, whole, decoder.predictor.config.window) if whole else alone
+    decoded = by_rows if joint else alone
     table = {line: decoder.vocabulary.encode(line) for line in set(truth)}
     targets = [table[line] for line in truth]
     forced = teacher_force(NetworkSteps(decoder.predictor, loaded), decoder.grammar, known, targets)
     right = exact_matches([decoded[i] for i in known], truth)
     window = exact_matches([alone[i] for i in known], truth)
-    measured = _Measured(decoder, data, windows.recording[known], truth, forced, right, window, joint)
+    rows = exact_matches([by_rows[i] for i in known], truth) if whole else None
+    scores = {i: _row_score(data, i, one, decoder) for i, one in whole.items()}
+    measured = _Measured(decoder, data, windows.recording[known], truth, forced, right, window, rows, scores)
     operation = _operation_right(decoder, data, windows.recording[known], searched, known)
     names = [data.recordings[i].operation for i in measured.recording]
     return Evaluation(
@@ -116,7 +130,8 @@ class _Measured:
     forced: ForcedPass
     right: NDArray[np.bool_]
     window: NDArray[np.bool_]
-    joint: bool
+    by_rows: NDArray[np.bool_] | None
+    scores: Mapping[int, RowScore]
 
     def metrics(self, rows: NDArray[np.int64], operation: NDArray[np.bool_]) -> dict[str, float]:
         """The metrics over the windows `rows`."""
@@ -137,17 +152,27 @@ class _Measured:
             "windows": len(rows),
             "recordings": len(np.unique(self.recording[rows])),
         }
-        if self.joint:
-            out["exact_acc_joint"] = out["exact_acc"]
+        if self.by_rows is not None:
+            out["exact_acc_joint"] = float(self.by_rows[rows].mean())
+            whole = self.whole(np.unique(self.recording[rows]))
+            out |= {name: interval.mean for name, interval in whole.items()}
         return out
+
+    def whole(self, recordings: NDArray[np.int64]) -> dict[str, Interval]:
+        """The metrics of whole recordings, without those of windows."""
+        found = summary([self.scores[i] for i in recordings.tolist()])
+        return {name: interval for name, interval in found.items() if name != "exact_acc"}
 
     def intervals(self, operation: NDArray[np.bool_]) -> dict[str, Interval]:
         """Of window means; of head accuracies, from those of each recording, weighted by positions."""
         found = {
-            "exact_acc": over_recordings(self.right.astype(float), self.recording),
-            "exact_acc_window": over_recordings(self.window.astype(float), self.recording),
-            "operation_acc": over_recordings(operation.astype(float), self.recording),
+            "exact_acc": mean_share(self.right, self.recording),
+            "exact_acc_window": mean_share(self.window, self.recording),
+            "operation_acc": mean_share(operation, self.recording),
         }
+        if self.by_rows is not None:
+            found["exact_acc_joint"] = mean_share(self.by_rows, self.recording)
+            found |= self.whole(np.unique(self.recording))
         owner = self.recording[self.forced.forced.window]
         kinds = self.decoder.vocabulary.factor_table[self.forced.forced.gold][:, 0]
         applies = {
@@ -157,18 +182,43 @@ class _Measured:
             "param_type_acc": (kinds == PARAM_TYPE) | (kinds == PARAM_VALUE),
             "param_value_acc": kinds == PARAM_VALUE,
         }
-        values: dict[str, list[NDArray]] = {name: [] for name in applies}
-        owners: dict[str, list[NDArray]] = {name: [] for name in applies}
-        for i in np.unique(owner):
-            mine = owner == i
-            each = head_accuracies(_taken(self.forced.forced, mine), self.decoder.vocabulary)
-            for name, mask in applies.items():
-                count = int((mine & mask).sum())
-                values[name].append(np.full(count, each[name]))
-                owners[name].append(np.full(count, i))
-        for name in applies:
-            found[name] = over_recordings(np.concatenate(values[name]), np.concatenate(owners[name]))
+        owners = np.unique(owner)
+        each = [
+            head_accuracies(_taken(self.forced.forced, owner == i), self.decoder.vocabulary) for i in owners
+        ]
+        for name, mask in applies.items():
+            count = np.array([(mask & (owner == i)).sum() for i in owners])
+            found[name] = share(np.array([one[name] for one in each]) * count, count)
         return found
+
+
+def _window_lines(
+    data: Recordings, windows: Any, whole: Mapping[int, WholeRecording], window: int
+) -> list[str]:
+    """The line of each window by the decoded rows: the most frequent one, ties to the first."""
+    found = [""] * len(windows)
+    for i, one in whole.items():
+        codes = {line: code for code, line in enumerate(dict.fromkeys(one.lines))}
+        names = list(codes)
+        labels = labels_of(np.array([codes[line] for line in one.lines]), window=window)
+        for k in np.flatnonzero(windows.recording == i).tolist():
+            found[k] = names[labels[windows.start[k] - data.recordings[i].start]]
+    return found
+
+
+def _row_score(data: Recordings, recording: int, one: WholeRecording, decoder: Decoder) -> RowScore:
+    """The score of one recording, over its rows with a known line."""
+    meta, config = data.recordings[recording], decoder.predictor.config
+    ids = np.asarray(data.line_ids[meta.start : meta.start + meta.rows])
+    rows = np.flatnonzero(ids != NO_LINE)
+    return RowScore.of(
+        meta.name,
+        [one.lines[k] for k in rows],
+        [data.lines[k] for k in ids[rows]],
+        operation_right=one.operation == meta.operation,
+        window=config.window,
+        stride=config.stride,
+    )
 
 
 def _taken(forced: Any, mask: NDArray[np.bool_]) -> Any:

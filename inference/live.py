@@ -54,7 +54,7 @@ def decode_rows(decoder: Decoder, rows: Iterable[Sequence[str]]) -> Iterator[Dec
         raise InputError("standard input: empty; expected CSV with a header of channel names")
     config = decoder.predictor.config
     channels = decoder.predictor.channels
-    stream = _Stream(header, channels, prefixes=_prefixes(decoder.predictor))
+    stream = RowStream(header, channels, prefixes=_prefixes(decoder.predictor))
     for note in check_channels(stream.recording(), channels):
         logger.warning(note)
     start = 0
@@ -69,7 +69,7 @@ def decode_rows(decoder: Decoder, rows: Iterable[Sequence[str]]) -> Iterator[Dec
         start += config.stride
 
 
-def _decode(decoder: Decoder, stream: _Stream, start: int) -> DecodedWindow:
+def _decode(decoder: Decoder, stream: RowStream, start: int) -> DecodedWindow:
     loaded = loaded_window(decoder.predictor, stream, start - stream.first)
     searched = decoder.search(loaded, least=ALTERNATIVES + 1)
     found = searched.hypotheses[0]
@@ -85,7 +85,7 @@ def _decode(decoder: Decoder, stream: _Stream, start: int) -> DecodedWindow:
     )
 
 
-def loaded_window(predictor: Any, stream: _Stream, start: int) -> Any:
+def loaded_window(predictor: Any, stream: RowStream, start: int) -> Any:
     """Like `predictor.windows`, for the window at row `start` of the kept rows."""
     import torch
 
@@ -122,7 +122,7 @@ class _Sums:
         self.squares += delta * (row - self.mean)
 
 
-class _Stream:
+class RowStream:
     """The last rows of a stream, in the channels of a decoder, and the moments of all rows so far.
 
     Attributes:

@@ -7,21 +7,22 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
-from ensemble.choose import Interval
+from ensemble.choose import Interval as Gain
 from inference.calibrate import Calibration
 from inference.evaluate import Evaluation
 from inference.pipeline import Decoded, DecodedWindow
+from model.intervals import LEAST_RECORDINGS, TOO_FEW, Interval
 from model.tokens import HEADS
 
 if TYPE_CHECKING:
-    from inference.tune import Conclusion, Tuned, TunedJoint, TunedTemperatures
+    from inference.tune import Conclusion, Tuned, TunedTemperatures
 
 SHOWN_ERRORS = 10
 NO_TERMINAL_WIDTH = 140
-PERCENT = ("_acc", "_rate", "within_tol", "composite")
+PERCENT = ("_acc", "_rate", "within_tol", "composite", "_recall", "_invented")
 
 
-def _console(out: IO[str]) -> Any:
+def console(out: IO[str]) -> Any:
     """As wide as the terminal; without one, wide enough for all tables."""
     from rich.console import Console
 
@@ -33,7 +34,7 @@ def write_table(decoded: Decoded, out: IO[str]) -> None:
     """One row per run of windows with the same line: rows, line, probability, alternatives, true line."""
     from rich.table import Table
 
-    console = _console(out)
+    screen = console(out)
     known = any(window.truth is not None for window in decoded.windows)
     by_recording: dict[str, list[DecodedWindow]] = {}
     for window in decoded.windows:
@@ -54,7 +55,7 @@ def write_table(decoded: Decoded, out: IO[str]) -> None:
             if known:
                 cells.append(_beside(window))
             table.add_row(*cells)
-        console.print(table)
+        screen.print(table)
 
 
 def _beside(window: DecodedWindow) -> str:
@@ -93,15 +94,17 @@ def write_json(content: Mapping[str, Any], out: IO[str]) -> None:
 
 def write_evaluation(evaluation: Evaluation, out: IO[str], *, joint: bool) -> None:
     """Prints metrics with intervals, metrics by operation, confused commands, and errors."""
-    console = _console(out)
+    screen = console(out)
     metrics = evaluation.metrics
-    how = "whole recordings (joint)" if joint else "each window alone"
-    console.print(f"{metrics['windows']:.0f} windows of {metrics['recordings']:.0f} recordings, {how}")
-    console.print(_metrics_table(metrics, evaluation.intervals))
-    console.print(_operations_table(evaluation.by_operation))
-    console.print(_confusion_table(evaluation.confusion))
+    how = "read with the whole recording" if joint else "each alone"
+    screen.print(f"{metrics['windows']:.0f} windows of {metrics['recordings']:.0f} recordings, {how}")
+    if metrics["recordings"] < LEAST_RECORDINGS:
+        screen.print(TOO_FEW)
+    screen.print(_metrics_table(metrics, evaluation.intervals))
+    screen.print(_operations_table(evaluation.by_operation))
+    screen.print(_confusion_table(evaluation.confusion))
     if evaluation.errors:
-        console.print(_errors_table(evaluation))
+        screen.print(_errors_table(evaluation))
 
 
 def _metrics_table(metrics: Mapping[str, float], intervals: Mapping[str, Interval]) -> Any:
@@ -115,8 +118,9 @@ def _metrics_table(metrics: Mapping[str, float], intervals: Mapping[str, Interva
         if name in ("windows", "recordings"):
             continue
         interval = intervals.get(name)
-        known = interval is not None and interval.high - interval.low < 1e9
-        text = f"{100 * interval.low:.1f} … {100 * interval.high:.1f} %" if known and interval else ""
+        text = ""
+        if interval is not None and interval.low is not None and interval.high is not None:
+            text = f"{100 * interval.low:.1f} … {100 * interval.high:.1f} %"
         table.add_row(name, _figure(name, value), text)
     return table
 
@@ -125,6 +129,8 @@ def _operations_table(by_operation: Mapping[str, Mapping[str, float]]) -> Any:
     from rich.table import Table
 
     shown = {
+        "row_acc": "rows",
+        "program_error_rate": "program error",
         "exact_acc": "exact",
         "exact_acc_window": "window",
         "overall_acc": "token",
@@ -137,7 +143,7 @@ def _operations_table(by_operation: Mapping[str, Mapping[str, float]]) -> Any:
     for name in shown.values():
         table.add_column(name, justify="right")
     for operation, metrics in by_operation.items():
-        cells = [_figure(name, metrics[name]) for name in shown]
+        cells = [_figure(name, metrics[name]) if name in metrics else "" for name in shown]
         table.add_row(operation, f"{metrics['windows']:.0f}", *cells)
     return table
 
@@ -181,7 +187,7 @@ def write_calibration(calibration: Calibration, out: IO[str]) -> None:
     """One table per part: temperature and calibration of each head before and after."""
     from rich.table import Table
 
-    console = _console(out)
+    screen = console(out)
     for part, after in calibration.after.items():
         chosen = "fitted here" if part == "calibrate" else "report only: nothing is chosen by it"
         table = Table(title=f"{part} ({chosen})", title_justify="left")
@@ -199,7 +205,7 @@ def write_calibration(calibration: Calibration, out: IO[str]) -> None:
                 f"{was.nll:.4f} → {now.nll:.4f}",
                 f"{was.brier:.4f} → {now.brier:.4f}",
             )
-        console.print(table)
+        screen.print(table)
 
 
 def write_tuned_lines(tuned: Tuned, out: IO[str]) -> None:
@@ -231,23 +237,14 @@ def write_tuned_temperatures(tuned: TunedTemperatures, out: IO[str]) -> None:
         table.add_row(head, f"{tuned.learned[head]:.3f}", f"{tuned.exact[head]:.3f}")
     table.add_section()
     table.add_row("NLL a token", f"{tuned.nll['learned']:.5f}", f"{tuned.nll['exact']:.5f}")
-    console = _console(out)
-    console.print(table)
-    console.print(
+    screen = console(out)
+    screen.print(table)
+    screen.print(
         f"without temperatures: {tuned.nll['none']:.5f}; the bundle keeps the exact ones", markup=False
     )
 
 
-def write_tuned_joint(joint: TunedJoint, out: IO[str]) -> None:
-    """The powers of joint decoding and their gain."""
-    out.write(
-        f"joint decoding: evidence {joint.options.evidence:g}, program {joint.options.program:g} "
-        f"(best of {joint.tried} pairs on calibrate): {joint.exact:.2%} exact, default powers "
-        f"{joint.exact_default:.2%}, each window alone {joint.exact_window:.2%}; gain {_points(joint.gain)}\n"
-    )
-
-
-def _points(gain: Interval) -> str:
+def _points(gain: Gain) -> str:
     low, high = (f"{100 * bound:+.1f}" if abs(bound) < 1e9 else "?" for bound in (gain.low, gain.high))
     return f"{100 * gain.mean:+.2f} points ({low} … {high}, 95 % over recordings)"
 
@@ -258,5 +255,3 @@ def write_conclusion(conclusion: Conclusion, out: IO[str]) -> None:
         write_tuned_temperatures(conclusion.temperatures, out)
     if conclusion.lines is not None:
         write_tuned_lines(conclusion.lines, out)
-    if conclusion.joint is not None:
-        write_tuned_joint(conclusion.joint, out)

@@ -1,4 +1,4 @@
-"""Decodes recordings with a bundle or a run: window by window, or jointly over whole recordings.
+"""Decodes recordings window by window with a bundle or a run; `inference.whole` reads whole recordings.
 
 decoder = inference.load("loss5")
 for window in decoder.decode("face_012_aligned.csv.gz").windows:
@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 
 from ensemble.bundle import BUNDLE, Bundle, find_bundle
+from ensemble.library import has_library
 from inference.beam import Hypothesis, beam_search
 from inference.grammar import Grammar
-from inference.joint import Evidence, Joint, JointOptions, Programs, smooth
-from inference.layout import check_channels, recordings_of
+from inference.layout import check_channels, laid_out, recordings_of
 from inference.options import DEFAULT_SAMPLES, DecodingOptions
 from inference.sampling import least_risk, sample
 from inference.steps import CachedSteps, NetworkSteps
+from model.library import Library
+from model.library_fit import load as load_library
 from model.recordings import NO_LINE, Recordings
 from tuner.base.errors import InputError
 
-EVIDENCE_BEAM = 12  # lines per window for joint decoding
 BATCH = 256  # windows per search
 ALTERNATIVES = 3  # alternative lines per window
 
@@ -37,7 +38,7 @@ class DecodedWindow:
     Attributes:
         recording: name of the recording; start: first row in it, from 0; rows: rows of the window.
         line: the decoded line; probability: its calibrated probability.
-        tokens: the tokens of the line with probabilities (empty after joint decoding, which scores lines).
+        tokens: the tokens of the line with probabilities.
         alternatives: other lines with probabilities, most probable first.
         truth: the true line, if known.
     """
@@ -89,8 +90,8 @@ class Decoder:
 
     Attributes:
         predictor: of a run or a bundle (see `model.predictor`).
-        options: decoding parameters; joint: parameters of joint decoding.
-        programs: the order of lines learnt from train; None if the bundle has none.
+        options: decoding parameters.
+        library: known programs, to read whole recordings; None if the bundle has none.
     """
 
     def __init__(
@@ -98,14 +99,12 @@ class Decoder:
         predictor: Any,
         *,
         options: DecodingOptions | None = None,
-        joint: JointOptions | None = None,
-        programs: Programs | None = None,
+        library: Library | None = None,
         name: str = "",
     ) -> None:
         self.predictor = predictor
         self.options = options or DecodingOptions()
-        self.joint = joint or JointOptions()
-        self.programs = programs
+        self.library = library
         self.name = name
         self.vocabulary = predictor.vocabulary
         self.grammar = Grammar.of(predictor.vocabulary)
@@ -124,27 +123,16 @@ class Decoder:
 
         predictor = BundlePredictor.load(folder)
         bundle: Bundle = predictor.bundle
-        programs = None
-        if bundle.line_order is not None:
-            programs = Programs.load(folder / bundle.line_order, predictor.vocabulary)
+        library = load_library(folder) if has_library(folder) else None
         try:
             options = DecodingOptions.from_dict(bundle.decoding)
-            joint = JointOptions.from_dict(bundle.decoding.get("joint") or {})
         except (TypeError, ValueError, AttributeError) as error:  # InputError is a ValueError
             raise InputError(f"{folder / BUNDLE}: decoding parameters: {error}") from None
-        return cls(
-            predictor,
-            options=options,
-            joint=joint,
-            programs=programs,
-            name=bundle.name,
-        )
+        return cls(predictor, options=options, library=library, name=bundle.name)
 
     def with_options(self, options: DecodingOptions) -> Decoder:
         """A decoder of the same network with other options."""
-        return Decoder(
-            self.predictor, options=options, joint=self.joint, programs=self.programs, name=self.name
-        )
+        return Decoder(self.predictor, options=options, library=self.library, name=self.name)
 
     # -- decoding
 
@@ -152,33 +140,38 @@ class Decoder:
         self,
         source: Any,
         *,
-        joint: bool = False,
         alternatives: int = ALTERNATIVES,
         allow_missing: bool = True,
     ) -> Decoded:
-        """Decodes recordings.
+        """Decodes recordings window by window.
 
         Args:
             source: a path, several paths, a polars or pandas data frame of one recording, or `Recordings`.
-            joint: decode each recording as a whole, with the order of lines learnt from train.
             alternatives: number of alternative lines per window.
             allow_missing: whether to decode recordings with missing boards; the notes list them.
 
         Raises:
-            InputError: not a recording, channels that do not match, no order of lines for `joint`.
+            InputError: not a recording, or channels that do not match.
         """
         data = recordings_of(source, channels=self.predictor.channels)
         notes = check_channels(data, self.predictor.channels, allow_missing=allow_missing)
-        loaded = self.predictor.windows(data)
+        return self._decode(data, None, alternatives, notes)
+
+    def decode_data(
+        self, data: Recordings, which: Sequence[int], *, alternatives: int = ALTERNATIVES
+    ) -> list[DecodedWindow]:
+        """Decodes the recordings `which` of `data`, in any channels."""
+        return self._decode(laid_out(data, self.predictor.channels), which, alternatives, ()).windows
+
+    def _decode(
+        self, data: Recordings, which: Sequence[int] | None, alternatives: int, notes: tuple[str, ...]
+    ) -> Decoded:
+        loaded = self.predictor.windows(data, which)
         windows = loaded.windows
         names = [data.recordings[i].name for i in windows.recording]
         truth = [None if line == NO_LINE else data.lines[line] for line in windows.line]
-        if joint:
-            searched = self.search(loaded, options=self.evidence_options())
-            answers = self.smooth(data, windows, searched)
-        else:
-            searched = self.search(loaded, least=alternatives + 1)
-            answers = [self.answer(found, alternatives) for found in searched.hypotheses]
+        searched = self.search(loaded, least=alternatives + 1)
+        answers = [self.answer(found, alternatives) for found in searched.hypotheses]
         decoded = [
             DecodedWindow(
                 recording=names[k],
@@ -186,7 +179,7 @@ class Decoder:
                 rows=self.predictor.config.window,
                 line=answers[k][0][0],
                 probability=answers[k][0][1],
-                tokens=() if joint else self.tokens(searched.hypotheses[k][0]),
+                tokens=self.tokens(searched.hypotheses[k][0]),
                 alternatives=tuple(answers[k][1 : alternatives + 1]),
                 truth=truth[k],
             )
@@ -199,49 +192,6 @@ class Decoder:
         steps = NetworkSteps(self.predictor, loaded)
         found = list(choose(steps, self.grammar, len(loaded), options or self.options, least=least))
         return Searched(found, steps.operation)
-
-    # -- whole recordings
-
-    def evidence_options(self) -> DecodingOptions:
-        """A beam as wide as joint decoding needs, with the (calibrated) probabilities of the network."""
-        return DecodingOptions(method="beam", beam=max(EVIDENCE_BEAM, self.options.beam))
-
-    def smooth(self, data: Recordings, windows: Any, searched: Searched) -> list[list[tuple[str, float]]]:
-        """For each window, lines with probabilities, most probable first, given the whole recording.
-
-        Raises:
-            InputError: this decoder has no programs.
-        """
-        if self.programs is None:
-            raise InputError(
-                f"{self.name or 'this decoder'}: has no order of lines learnt from train; build the bundle "
-                "where its data set is, or decode without --joint"
-            )
-        answers: list[list[tuple[str, float]]] = [[] for _ in range(len(windows))]
-        for owner in np.unique(windows.recording):
-            rows = np.flatnonzero(windows.recording == owner)
-            found = self.smooth_one(data, int(owner), windows.start[rows], searched, rows)
-            for row, lines in zip(rows, found.lines, strict=True):
-                answers[row] = list(lines.items())
-        return answers
-
-    def smooth_one(
-        self, data: Recordings, owner: int, start: np.ndarray, searched: Searched, rows: np.ndarray
-    ) -> Joint:
-        """The joint result for one recording; `rows` are its windows in the search."""
-        assert self.programs is not None, "checked by smooth"
-        recording = data.recordings[owner]
-        lists = [self.line_probabilities(searched.hypotheses[row]) for row in rows]
-        evidence = Evidence(start=start - recording.start, rows=recording.rows, lines=lists)
-        return smooth(evidence, self.programs, self.joint)
-
-    def line_probabilities(self, found: Sequence[Hypothesis]) -> dict[str, float]:
-        """Lines with probabilities, most probable first; hypotheses of the same line are summed."""
-        lines: dict[str, float] = {}
-        for hypothesis in found:
-            line = self.vocabulary.to_line(hypothesis.tokens)
-            lines[line] = lines.get(line, 0.0) + float(np.exp(hypothesis.logp))
-        return lines
 
     # -- parts of an answer
 

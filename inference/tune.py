@@ -7,20 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ensemble.bundle import Bundle
-from ensemble.choose import Interval, over_recordings
+from ensemble.choose import Interval
 from inference.calibrate import by_head, exact_temperature
-from inference.joint import JointOptions
 from inference.options import DecodingOptions, neutral
 from inference.scores import TEMPERATURES, Likelihood
 from inference.workbench import Workbench, options_of
 from model.tokens import HEADS
 from tuner.definition.study_file import StudyFile
-
-JOINT_EVIDENCE = (0.1, 0.25, 0.5, 1.0)
-JOINT_PROGRAM = (0.03, 0.1, 0.3)
 
 
 @dataclass(frozen=True)
@@ -46,18 +40,16 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What became of a bundle: a tuned decoder and joint decoding, or temperatures."""
+    """What became of a bundle: a tuned decoder, or temperatures."""
 
     lines: Tuned | None = None
-    joint: TunedJoint | None = None
     temperatures: TunedTemperatures | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
         if self.temperatures is not None:
             return asdict(self.temperatures)
-        return {name: None if found is None else asdict(found) for name, found in
-                (("lines", self.lines), ("joint", self.joint))}  # fmt: skip
+        return {"lines": None if self.lines is None else asdict(self.lines)}
 
 
 def conclude(
@@ -72,8 +64,7 @@ def conclude(
         return Conclusion(temperatures=tune_temperatures(folder, config, trials))
     calibrate = Workbench(folder, data=data)
     test = Workbench(folder, data=data, part="test")
-    tuned = tune_lines(calibrate, test, config, file, trials)
-    return Conclusion(tuned, tune_joint(calibrate))
+    return Conclusion(tune_lines(calibrate, test, config, file, trials))
 
 
 def tune_lines(
@@ -171,62 +162,3 @@ def tune_temperatures(folder: Path, config: Mapping[str, Any], trials: int) -> T
     note = {**bundle.chosen_by.get(TEMPERATURES, {}), "learned": learned, "learned_nll": nll["learned"]}
     bundle.with_temperatures(bundle.temperatures, chosen_by=note).save(folder)
     return TunedTemperatures(learned, exact, nll, trials)
-
-
-@dataclass(frozen=True)
-class TunedJoint:
-    """Joint decoding's parameters, chosen on calibrate: exact lines there, before and with them, and their
-    gain.
-    """
-
-    options: JointOptions
-    exact: float
-    exact_default: float
-    exact_window: float
-    gain: Interval  # over each window alone
-    tried: int
-
-
-def tune_joint(bench: Workbench) -> TunedJoint | None:
-    """Chooses the two powers of the evidence on calibrate and stores them; None where there are no programs.
-
-    The most exact lines win; ties go to the higher mean log-probability of the true lines.
-    """
-    if bench.decoder.programs is None:
-        return None
-    scores: dict[tuple[float, float], tuple[float, float]] = {}
-    outcomes: dict[tuple[float, float], Any] = {}
-    for evidence in JOINT_EVIDENCE:
-        for program in JOINT_PROGRAM:
-            options = replace(JointOptions(), evidence=evidence, program=program)
-            right, sure = bench.joint(options)
-            scores[evidence, program] = (float(right.mean()), float(np.log(np.maximum(sure, 1e-4)).mean()))
-            outcomes[evidence, program] = right
-    best = max(scores, key=lambda key: scores[key])
-    chosen = replace(JointOptions(), evidence=best[0], program=best[1])
-    alone = bench.right(bench.decoder.options)
-    default, _ = bench.joint(JointOptions())
-    gain = over_recordings(outcomes[best].astype(float) - alone, bench.recording)
-    bundle = Bundle.load(bench.folder)
-    note = bundle.chosen_by.get("decoding", {})
-    joint_note = {
-        "how": f"exact lines of {len(scores)} pairs of powers",
-        "part": "calibrate",
-        "margin": gain.to_json(),
-        "against": "each window alone",
-        "exact": {"window": float(alone.mean()), "joint": scores[best][0]},
-        "tried": [
-            {"evidence": evidence, "program": program, "exact": exact}
-            for (evidence, program), (exact, _) in scores.items()
-        ],
-    }
-    powers = {"evidence": chosen.evidence, "program": chosen.program}
-    bundle.with_decoding({"joint": powers}, chosen_by={**note, "joint": joint_note}).save(bench.folder)
-    return TunedJoint(
-        options=chosen,
-        exact=scores[best][0],
-        exact_default=float(default.mean()),
-        exact_window=float(alone.mean()),
-        gain=gain,
-        tried=len(scores),
-    )

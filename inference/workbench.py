@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from ensemble.bundle import Bundle
 from ensemble.choose import Interval, over_recordings
-from ensemble.programs import data_of
-from inference.joint import Evidence, JointOptions, smooth
+from ensemble.library import data_of
 from inference.options import DecodingOptions
 from inference.pipeline import Decoder, choose
 from inference.steps import CachedSteps, NetworkSteps
@@ -82,34 +81,6 @@ class Workbench:
         """Gain in exact lines over other options, paired, with an interval over recordings."""
         difference = self.right(options).astype(float) - self.right(over)
         return over_recordings(difference, self.recording)
-
-    # -- whole recordings
-
-    @cached_property
-    def evidence(self) -> list[tuple[Evidence, NDArray[np.int64]]]:
-        """The windows of each recording as evidence for joint decoding, and their indices."""
-        found = list(
-            choose(self.steps, self.decoder.grammar, len(self.loaded), self.decoder.evidence_options())
-        )
-        out = []
-        for owner in np.unique(self.recording):
-            rows = np.flatnonzero(self.recording == owner)
-            recording = self.data.recordings[owner]
-            lines = [self.decoder.line_probabilities(found[row]) for row in rows]
-            start = self.loaded.windows.start[rows] - recording.start
-            out.append((Evidence(start=start, rows=recording.rows, lines=lines), rows))
-        return out
-
-    def joint(self, options: JointOptions) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """(W,) whether joint decoding is exact, and (W,) its probability of the true line."""
-        assert self.decoder.programs is not None, "needs a bundle with programs"
-        decoded, sure = [""] * len(self.truth), np.zeros(len(self.truth))
-        for evidence, rows in self.evidence:
-            answer = smooth(evidence, self.decoder.programs, options)
-            for row, lines in zip(rows, answer.lines, strict=True):
-                decoded[row] = next(iter(lines))
-                sure[row] = lines.get(self.truth[row], 0.0)
-        return exact_matches(decoded, self.truth), sure
 
 
 def identity(bundle: Bundle) -> str:

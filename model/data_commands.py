@@ -6,10 +6,11 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,8 +19,20 @@ from rich.table import Table
 
 from model.data_sets import default_data, synthesize
 from model.importing import import_recordings
+from model.intervals import LEAST_RECORDINGS, TOO_FEW
 from model.recordings import SIMULATOR, Recordings
 
+if TYPE_CHECKING:
+    from model.row_baselines import RowBaseline
+
+WIDE = 150  # columns of the widest table
+SHOWN_ROWS = {
+    "exact_acc": "windows",
+    "row_acc": "rows",
+    "program_error_rate": "program error",
+    "line_recall": "lines found",
+    "recording_operation_acc": "operation",
+}
 PLAIN_SECONDS = 5.0  # between two lines of progress without a terminal
 NEXT = "next: python -m tuner study loss_weighting --data {}"
 
@@ -76,6 +89,8 @@ def run_synthesize(options: argparse.Namespace) -> None:
 def run_baseline(options: argparse.Namespace) -> None:
     """Prints the scores of the baselines."""
     from model.baselines import baselines, prepare
+    from model.row_baselines import row_baselines
+    from model.windows import split
 
     data = chosen_data(options.data)
     began = time.monotonic()
@@ -86,12 +101,19 @@ def run_baseline(options: argparse.Namespace) -> None:
             scores = list(baselines(problem, seed=options.seed, progress=status.update))
     else:
         scores = list(baselines(problem, seed=options.seed, progress=_plain_line))
+    read: list[RowBaseline] = []
+    if options.track == "recordings":
+        parts = split(data, seed=options.split_seed)
+        read = list(row_baselines(data, known=parts["train"], which=parts["test"]))
     if options.json:
         rows = {
             score.name: {"overall_acc": score.overall_acc, "exact_acc": score.exact_acc} for score in scores
         }
         facts = {"track": options.track, "data": data.name, "unknown_token_rate": problem.unknown_rate}
-        sys.stdout.write(json.dumps({**facts, "baselines": rows}) + "\n")
+        whole = {
+            one.name: {name: interval.to_json() for name, interval in one.figures.items()} for one in read
+        }
+        sys.stdout.write(json.dumps({**facts, "baselines": rows, "whole_recordings": whole}) + "\n")
         return
     table = Table(title=f"{data.name}, track {options.track}: {len(problem.test):,} windows of the test part")
     table.add_column("baseline")
@@ -101,10 +123,25 @@ def run_baseline(options: argparse.Namespace) -> None:
         name = score.name + (" [a leak: all recordings run on one clock]" if score.leak else "")
         table.add_row(escape(name), f"{100 * score.overall_acc:.1f}", f"{100 * score.exact_acc:.1f}")
     Console().print(table)
+    if read:
+        Console(width=max(Console().width, WIDE)).print(_rows_table(read, len(parts["test"])))
     sys.stdout.write(
         f"{100 * problem.unknown_rate:.1f} % of the target tokens were never seen in train; "
         f"{time.monotonic() - began:.0f} s\n"
     )
+
+
+def _rows_table(read: Sequence[RowBaseline], recordings: int) -> Table:
+    """Whole recordings, read row by row."""
+    title = f"whole recordings, read row by row: {recordings} recordings of the test part"
+    table = Table(title=title, caption=None if recordings >= LEAST_RECORDINGS else TOO_FEW)
+    table.add_column("baseline, % [95 % over recordings]")
+    for name in SHOWN_ROWS.values():
+        table.add_column(name, justify="right")
+    for one in read:
+        name = one.name + (" [a leak: it is told the answer]" if one.leak else "")
+        table.add_row(escape(name), *(escape(str(one.figures[key])) for key in SHOWN_ROWS))
+    return table
 
 
 @contextmanager

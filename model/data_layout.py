@@ -20,6 +20,7 @@ NO_LINE = -1  # line id of a row whose line is unknown (a recording to decode)
 class Recording:
     """One recording of a data set: rows `start` to `start + rows` of its arrays.
 
+    `setup`: modal words that hold in it, such as `G20 G90`, if the controller reports them.
     `frozen_rows`: number of last rows in which every channel repeats one value, as the boards had stopped
     sending. `runs` > 1: the program was run several times in a row.
     """
@@ -34,6 +35,7 @@ class Recording:
     runs: int = 1
     frozen_rows: int = 0
     source: str = ""
+    setup: str = ""
 
     @property
     def live(self) -> slice:
@@ -52,7 +54,7 @@ class Layout:
     """A data set without its signals.
 
     present: (recordings, channels) bool; position: (rows, 3) float32; line_ids: (rows,) int32 into `lines`,
-    NO_LINE where the line is unknown.
+    NO_LINE where the line is unknown; log: (rows,) of `controller_log.ROW`.
     """
 
     channels: tuple[str, ...]
@@ -62,6 +64,7 @@ class Layout:
     position: np.ndarray
     line_ids: np.ndarray
     lines: tuple[str, ...]
+    log: np.ndarray
 
     @classmethod
     def of(cls, files: Sequence[RecordingFile], channels: Sequence[str] | None) -> Layout:
@@ -84,6 +87,7 @@ class Layout:
                     runs=file.runs,
                     frozen_rows=file.frozen_rows,
                     source=file.source,
+                    setup=file.setup,
                 )
             )
             start += len(file.lines)
@@ -95,6 +99,7 @@ class Layout:
             position=np.concatenate([file.position for file in files]).astype(np.float32),
             line_ids=np.array([lines.get(x, NO_LINE) for f in files for x in f.lines], dtype=np.int32),
             lines=tuple(lines),
+            log=np.concatenate([file.log for file in files]),
         )
 
     def signals_of(self, file: RecordingFile) -> np.ndarray:
@@ -106,7 +111,7 @@ class Layout:
         return out
 
     def content_hash(self, signals: Iterable[np.ndarray]) -> str:
-        """SHA-256 of all arrays, lines and names: equal data have equal hashes."""
+        """SHA-256 of what a network reads (arrays, lines, names): equal data have equal hashes."""
         digest = hashlib.sha256()
         names: list[Any] = [(r.name, r.operation, r.start, r.rows) for r in self.recordings]
         digest.update(json.dumps([self.channels, self.lines, names]).encode())

@@ -12,7 +12,7 @@ import numpy as np
 
 from model.data_layout import Layout
 from model.recording_files import RecordingFile, find_recordings, read_recording
-from model.recordings import FORMAT, LINE_IDS, LINES, MANIFEST, POSITION, PRESENT, SIGNALS, Recordings
+from model.recordings import FORMAT, LINE_IDS, LINES, LOG, MANIFEST, POSITION, PRESENT, SIGNALS, Recordings
 from tuner.base.errors import InputError, WorkFailed
 from tuner.base.files import remove_left_overs, whole_folder, write_json
 
@@ -88,6 +88,7 @@ def write_data_set(files: Sequence[RecordingFile], to: Path, *, kind: str = "rec
         np.save(folder / PRESENT, layout.present)
         np.save(folder / POSITION, layout.position)
         np.save(folder / LINE_IDS, layout.line_ids)
+        np.save(folder / LOG, layout.log)
         write_json(folder / LINES, list(layout.lines))
         manifest = {
             "format": FORMAT,

@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from model.controller_log import read_log, read_setup
 from model.tokens import canonical
 from tuner.base.errors import InputError
 
 MOTORS = tuple(name + twin for name in ("spindle", "x_motor", "y_motor", "z_motor") for twin in ("", "_A"))
 POSITION = ("mpox", "mpoy", "mpoz")
-LINE_TEXT, LINE_NUMBER = "gcode_string", "gcode_line"
+LINE_TEXT = "gcode_string"
 SUFFIXES = (".csv", ".csv.gz")
 
 _SENSOR = re.compile(r"\w+\.[A-Za-z]\w*")
@@ -51,6 +52,8 @@ class RecordingFile:
     signals: np.ndarray  # (rows, channels) float32
     position: np.ndarray  # (rows, 3) float32, millimetres
     lines: tuple[str, ...]
+    log: np.ndarray  # (rows,) of `controller_log.ROW`
+    setup: str = ""  # modal words that hold in it, such as `G20 G90`
     dropped_rows: int = 0
     filled_cells: int = 0  # empty or infinite sensor cells, filled with the value before
     runs: int = 1
@@ -151,6 +154,7 @@ def from_table(
     signals, channels = signals[:, live], tuple(c for c, there in zip(channels, live, strict=True) if there)
     if not channels:
         raise InputError(f"{where}: no sensor column has a number in it")
+    log = read_log(table)
     return RecordingFile(
         name=name,
         source=source,
@@ -158,9 +162,11 @@ def from_table(
         signals=np.ascontiguousarray(signals),
         position=_position(table),
         lines=tuple(lines),
+        log=log,
+        setup=read_setup(table),
         dropped_rows=rows - len(lines),
         filled_cells=filled,
-        runs=count_runs(_line_numbers(table)),
+        runs=count_runs(log["number"][log["number"] >= 0].tolist()),
         frozen_rows=_frozen(signals),
     )
 
@@ -178,14 +184,13 @@ def _spelled(text: str, where: str) -> str:
     return canonical(text)
 
 
-def count_runs(line_numbers: Sequence[int | None]) -> int:
+def count_runs(numbers: Sequence[int]) -> int:
     """How often the program was run in one recording, from the line number in each row.
 
     A run ends when the number falls by more than half of the program after at least half of the distinct
     lines were seen. (A recording may start with rows of the previous program or of queued lines. The clock of
     the controller does not help: in one file it lacks the hour.)
     """
-    numbers = [number for number in line_numbers if number is not None]
     if not numbers:
         return 1
     span, distinct = max(numbers) - min(numbers), len(set(numbers))
@@ -272,13 +277,6 @@ def _position(table: pl.DataFrame) -> np.ndarray:
     if not set(POSITION) <= set(table.columns):
         return np.full((table.height, len(POSITION)), np.nan, dtype=np.float32)
     return _numbers(table, POSITION)[0]
-
-
-def _line_numbers(table: pl.DataFrame) -> list[int | None]:
-    for column in (LINE_NUMBER, "line"):
-        if column in table.columns:
-            return table[column].cast(pl.Float64, strict=False).cast(pl.Int64, strict=False).to_list()
-    return []
 
 
 def _frozen(signals: np.ndarray) -> int:

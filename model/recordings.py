@@ -1,19 +1,21 @@
 """A data set of recordings: a manifest, and one matrix of signals that all agents memory-map.
 
 `data/<name>/` holds `manifest.json`, `signals.npy` (rows, channels), `present.npy` (recordings, channels),
-`position.npy` (rows, 3), `line_ids.npy` (rows,) and `lines.json`. `model.importing` writes it.
+`position.npy` (rows, 3), `line_ids.npy` (rows,), `log.npy` (rows,) and `lines.json`, written by
+`model.importing`. A data set that was imported before there was a log is read without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.controller_log import ROW, unknown_log
 from model.data_layout import NO_LINE, Layout, Recording
 from tuner.base.errors import InputError
 from tuner.base.files import read_json, read_object
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST, LINES = "manifest.json", "lines.json"
 SIGNALS, PRESENT, POSITION, LINE_IDS = "signals.npy", "present.npy", "position.npy", "line_ids.npy"
+LOG = "log.npy"
 SIMULATOR = "simulator"
 
 
@@ -43,6 +46,11 @@ class Recordings:
     line_ids: np.ndarray  # (rows,) int32 into `lines`
     lines: tuple[str, ...]
     recordings: tuple[Recording, ...]
+    log: np.ndarray = field(default_factory=lambda: unknown_log(0))  # (rows,) of `controller_log.ROW`
+
+    def __post_init__(self) -> None:
+        if len(self.log) != len(self.line_ids):
+            object.__setattr__(self, "log", unknown_log(len(self.line_ids)))
 
     @classmethod
     def load(cls, folder: Path) -> Recordings:
@@ -87,6 +95,7 @@ class Recordings:
             line_ids=_mapped(folder / LINE_IDS, (rows,)),
             lines=_lines(folder / LINES),
             recordings=recordings,
+            log=_log(folder / LOG, rows),
         )
         ids = data.line_ids
         if ids.dtype.kind != "i" or (len(ids) and not NO_LINE <= ids.min() <= ids.max() < len(data.lines)):
@@ -133,6 +142,7 @@ class Recordings:
             line_ids=layout.line_ids,
             lines=layout.lines,
             recordings=layout.recordings,
+            log=layout.log,
         )
 
     @cached_property
@@ -155,6 +165,7 @@ class Recordings:
             position=self.position,
             line_ids=self.line_ids,
             lines=self.lines,
+            log=self.log,
         )
         return layout.content_hash([self.signals])
 
@@ -164,6 +175,15 @@ def _lines(path: Path) -> tuple[str, ...]:
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise InputError(f"{path}: expected a list of lines; import the data set again")
     return tuple(lines)
+
+
+def _log(path: Path, rows: int) -> np.ndarray:
+    if not path.is_file():  # imported before the log was kept
+        return unknown_log(rows)
+    log = _mapped(path, (rows,))
+    if log.dtype != ROW:
+        raise InputError(f"{path}: not the log of a data set; import the data set again")
+    return log
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -76,8 +76,7 @@ def find_windows(
     for i in range(len(data.recordings)) if which is None else which:
         recording = data.recordings[i]
         rows = recording.rows - (recording.frozen_rows if live_only else 0)
-        last = max(0, rows - window)
-        start = recording.start + np.arange(0, last + 1, stride, dtype=np.int64)
+        start = recording.start + window_starts(rows, window=window, stride=stride)
         starts.append(start)
         owners.append(np.full(len(start), i, dtype=np.int64))
     start = np.concatenate(starts) if starts else np.empty(0, np.int64)
@@ -97,15 +96,26 @@ def dense_labels(data: Recordings, *, window: int) -> np.ndarray:
         lines = np.asarray(data.line_ids[rows], dtype=np.int64)
         if recording.rows == 0 or (lines == NO_LINE).all():
             continue
-        # Rows past the end have different ids, so that they are never the most frequent line.
-        beyond = -2 - np.arange(window - 1, dtype=np.int64)
-        views = sliding_window_view(np.concatenate([lines, beyond]), window)
-        for chunk in range(0, len(views), 1024):  # 4 MB of comparisons at a time
-            view = views[chunk : chunk + 1024]
-            count = (view[:, :, None] == view[:, None, :]).sum(2, dtype=np.int16)
-            chosen = view[np.arange(len(view)), count.argmax(1)]
-            out[rows.start + chunk : rows.start + chunk + len(view)] = chosen
+        out[rows] = labels_of(lines, window=window)
     return out
+
+
+def labels_of(lines: np.ndarray, *, window: int) -> np.ndarray:
+    """(rows,) int64: `dense_labels` of one recording, from the line ids of its rows."""
+    # Rows past the end have different ids, so that they are never the most frequent line.
+    beyond = -2 - np.arange(window - 1, dtype=np.int64)
+    views = sliding_window_view(np.concatenate([lines, beyond]), window)
+    out = np.empty(len(views), dtype=np.int64)
+    for chunk in range(0, len(views), 1024):  # 4 MB of comparisons at a time
+        view = views[chunk : chunk + 1024]
+        count = (view[:, :, None] == view[:, None, :]).sum(2, dtype=np.int16)
+        out[chunk : chunk + len(view)] = view[np.arange(len(view)), count.argmax(1)]
+    return out
+
+
+def window_starts(rows: int, *, window: int, stride: int) -> np.ndarray:
+    """First rows of the windows of a recording; one shorter than a window has one."""
+    return np.arange(0, max(0, rows - window) + 1, stride, dtype=np.int64)
 
 
 def split_windows(data: Recordings, windows: Windows) -> dict[str, np.ndarray]:

@@ -32,15 +32,18 @@ def test_a_bundle_survives_the_disk(bundle: Bundle, tmp_path: Path) -> None:
     assert Bundle.load(tmp_path).members == bundle.members
 
 
+def test_a_bundle_of_before_there_was_a_library_is_read(bundle: Bundle) -> None:
+    assert Bundle.from_json({**bundle.to_json(), "line_order": "programs.json"}) == bundle
+
+
 def test_updates_keep_what_they_do_not_name(bundle: Bundle) -> None:
     changed = bundle.with_temperatures({"type": 1.5}, chosen_by={"part": "calibrate"}).with_decoding(
-        {"method": "beam", "beam": 5}, chosen_by={"gain": 0.01}, line_order="line_order.npz"
+        {"method": "beam", "beam": 5}, chosen_by={"gain": 0.01}
     )
     assert changed.temperatures == {"type": 1.5, "command": 1.0, "param_type": 1.0, "param_value": 1.0}
     assert changed.decoding["beam"] == 5 and changed.decoding["temperatures"]["type"] == 1.0
-    assert changed.line_order == "line_order.npz"
     assert set(changed.chosen_by) == {"temperatures", "decoding"}
-    assert changed.with_decoding({"beam": 3}, chosen_by={}).line_order == "line_order.npz"
+    assert changed.with_decoding({"beam": 3}, chosen_by={}).decoding["method"] == "beam"
     assert bundle.temperatures["type"] == 1.0
 
 

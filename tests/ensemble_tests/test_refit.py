@@ -9,21 +9,21 @@ from safetensors.numpy import load_file
 
 from ensemble.build import Built, Options, build
 from ensemble.bundle import Bundle
+from ensemble.library import store
 from ensemble.predictor import BundlePredictor
-from ensemble.programs import PROGRAMS, store
 from ensemble.refit import refit
 from model import train
+from model.library_fit import load
 from model.recordings import Recordings
 from model.windows import split
 from tuner.base.errors import InputError
-from tuner.base.files import read_json
 
 CONFIG = {"d_model": 16, "heads": 2, "window": 16, "stride": 16, "batch_size": 32, "epochs": 1}
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, tiny_recordings: Recordings) -> Built:
-    """A bundle of two runs that knows the programs of train."""
+    """A bundle of two runs that knows all programs but those of test."""
     results = tmp_path_factory.mktemp("refit")
     assert tiny_recordings.folder is not None
     for i in range(2):
@@ -65,12 +65,12 @@ def test_members_are_new_and_all_that_was_chosen_stays(built: Built, tiny_record
 
 
 @pytest.mark.parametrize("but_test", [False, True])
-def test_the_programs_are_those_of_the_recordings_it_was_fitted_on(
+def test_the_library_has_the_recordings_it_was_fitted_on(
     built: Built, tiny_recordings: Recordings, but_test: bool
 ) -> None:
     assert tiny_recordings.folder is not None
     folder = refitted(built, tiny_recordings.folder, but_test=but_test)
-    names = {program["name"] for program in read_json(folder / PROGRAMS)["programs"]}
+    names = {known.name for known in load(folder).known}
     test = {tiny_recordings.recordings[i].name for i in split(tiny_recordings, seed=42)["test"]}
     everything = {recording.name for recording in tiny_recordings.recordings}
     assert names == (everything - test if but_test else everything)

@@ -16,7 +16,7 @@ import pytest
 import inference
 from ensemble.build import Options, build
 from ensemble.bundle import Bundle
-from ensemble.programs import store
+from ensemble.library import store
 from inference.__main__ import main
 from inference.evaluate import evaluate
 from inference.live import decode_rows, decode_stream
@@ -27,6 +27,7 @@ from model.trainer import train
 from tuner.base.errors import InputError
 
 CONFIG = {"d_model": 16, "heads": 2, "encoder_layers": 1, "window": 16, "stride": 16, "batch_size": 32}
+WHOLE = {"row_acc", "program_error_rate", "recording_operation_acc", "line_recall", "line_invented"}
 METRICS = {
     "type_acc", "command_acc", "param_type_acc", "param_value_acc", "overall_acc", "composite", "exact_acc",
     "operation_acc", "value_mae", "value_within_tol", "unknown_token_rate",
@@ -85,18 +86,15 @@ def test_a_file_and_its_data_frame_decode_alike(decoder: Decoder, file: Path) ->
         )
 
 
-def test_a_whole_recording_needs_neither_data_nor_study(decoder: Decoder, file: Path) -> None:
-    windows = decoder.decode(file, joint=True).windows
-    assert len(windows) == len(decoder.decode(file).windows)
-    assert all(0 < window.probability <= 1.0001 for window in windows)
-
-
 def test_every_metric_has_its_name(decoder: Decoder, tiny_recordings: Recordings) -> None:
     alone = evaluate(decoder, tiny_recordings, which=[0, 5])
     joint = evaluate(decoder, tiny_recordings, which=[0, 5], joint=True)
     assert set(alone.metrics) >= METRICS
     assert alone.metrics["exact_acc"] == alone.right.mean()
     assert joint.metrics["exact_acc_window"] == alone.metrics["exact_acc"]
+    assert joint.metrics["exact_acc"] == alone.metrics["exact_acc_joint"]
+    assert set(alone.metrics) >= WHOLE
+    assert alone.intervals["row_acc"].low is None, "two recordings have no interval"
     assert sum(alone.confusion.values()) == len(alone.right)
     assert sum(count for *_, count, _ in alone.errors) == (~alone.right).sum()
 
@@ -179,15 +177,15 @@ def test_another_machine_is_refused_and_missing_boards_are_named(decoder: Decode
         decoder.decode(few)
 
 
-def test_formats(run, bundle: Path, file: Path) -> None:
-    status, out, _ = run("decode", file, "--bundle", bundle, "--format", "jsonl")
+def test_formats_of_windows(run, bundle: Path, file: Path) -> None:
+    status, out, _ = run("decode", file, "--bundle", bundle, "--windows", "--format", "jsonl")
     windows = [json.loads(line) for line in out.splitlines()]
     assert status == 0
     assert {"recording", "line", "probability", "tokens", "alternatives"} <= set(windows[0])
-    status, program, _ = run("decode", file, "--bundle", bundle, "--format", "gcode")
+    status, program, _ = run("decode", file, "--bundle", bundle, "--windows", "--format", "gcode")
     merged = [w["line"] for k, w in enumerate(windows) if k == 0 or w["line"] != windows[k - 1]["line"]]
     assert program.splitlines() == merged
-    status, table, _ = run("decode", file, "--bundle", bundle, "--joint")
+    status, table, _ = run("decode", file, "--bundle", bundle, "--windows")
     assert status == 0
     assert "probability" in table
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+import tuner
 from model.config import Config
 from model.recordings import Recordings
 from model.workload import Training, training
 from tuner.base.errors import InputError
+from tuner.base.files import read_json
 from tuner.definition.loading import load_study_file
+from tuner.definition.repeats import Repeats
+from tuner.workloads import repeats
 from tuner.workloads.registry import workload_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,3 +113,34 @@ def test_pairs_for_claims_train_half_of_the_epochs() -> None:
     assert shorter is not None and shorter.values == {"epochs": 9}
     assert shorter.words.startswith("runs of 9 epochs instead of 18 (of 150 recorded runs")
     assert workload.shorter(6) is None
+
+
+def test_training_with_two_seeds_is_one_trial_with_a_run_folder_for_each(
+    tiny_recordings: Recordings, tmp_path: Path
+) -> None:
+    file = tmp_path / "seeds.yaml"
+    file.write_text(
+        "method: grid\nmetric: {name: val/overall_acc, goal: maximize}\n"
+        "parameters: {dropout: {values: [0.1]}}\n"
+        "tuner: {seeds: 2, max_epochs: 1, base: {d_model: 16, heads: 2, encoder_layers: 1, window: 32, "
+        "stride: 8, device: cpu}}\n"
+    )
+    assert tiny_recordings.folder is not None
+    results = tmp_path / "results"
+    found = tuner.study(file, data=tiny_recordings.folder, results=results, agents=1, quiet=True)
+    (trial,) = found.optuna.trials
+    scores = [run["metrics"]["val/overall_acc"] for run in trial.user_attrs["repeats"]]
+    assert trial.values == [pytest.approx(sum(scores) / 2)]
+    assert trial.user_attrs["parameters"] > 0
+    folder = results / "runs" / "seeds" / "0"
+    assert [read_json(folder / f"seed{n}" / "config.json")["seed"] for n in (1, 2)] == [1, 2]
+    assert (folder / "seed2" / "model.safetensors").is_file()
+
+
+def test_training_takes_no_fold_but_averages_over_splits(load: Load) -> None:
+    file = load("dropout: {min: 0.0, max: 0.5}").file
+    with pytest.raises(InputError, match=r"'tuner\.folds': the trials take no 'fold'"):
+        repeats.check(Training(replace(file, repeats=Repeats(folds=(0, 1)))), {})
+    splits = Training(replace(file, repeats=Repeats(fold="split_seed", folds=(0, 1))))
+    repeats.check(splits, {})
+    assert [part.changes for part in repeats.parts_of(splits, {})] == [{"split_seed": 0}, {"split_seed": 1}]

@@ -23,6 +23,7 @@ EXTRAS = {
     "notebook": ("pandas", "pandas"),
     "notify": ("apprise", "apprise"),
     "mcp": ("mcp", "the Model Context Protocol's package"),
+    "mqtt": ("paho.mqtt.client", "paho-mqtt"),
     "model": ("torch", "PyTorch"),
 }
 

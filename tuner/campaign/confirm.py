@@ -19,7 +19,7 @@ from tuner.run import launch
 from tuner.run.events import View
 from tuner.run.request import Request
 from tuner.search import ranking
-from tuner.storage.access import open_records, storage_errors
+from tuner.storage.access import open_records, waiting
 from tuner.storage.records import Records
 from tuner.storage.stored import CONFIRMED, load_study, stored_file
 from tuner.storage.study_store import ORIGIN
@@ -43,11 +43,15 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
         WorkFailed: no trial completed, or the retraining failed.
     """
     file, workload = request.study_file, workload_of(request.study_file)
-    with storage_errors(request.url):
+
+    def candidates() -> tuple[list[Candidate], int | None] | None:
         study = load_study(open_records(request.url), file.name)
-        if study.user_attrs.get(CONFIRMED):
-            return
-        found, default = _candidates(study, request, workload)
+        return None if study.user_attrs.get(CONFIRMED) else _candidates(study, request, workload)
+
+    entered = waiting(request.url, candidates, say)
+    if entered is None:
+        return
+    found, default = entered
     if not found:
         raise WorkFailed(f"{file.name}: no trial completed, so there is no winner to continue from")
     seeds = [*file.seeds, *range(max(file.seeds) + 1, max(file.seeds) + 1 + race.ROUNDS)]
@@ -56,23 +60,28 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
     if not workload.reseeded(found[0].config, 1):  # nothing would differ in a second round
         first = most = 1
     points = {
-        (i, k): {**one.config, **workload.reseeded(one.config, FIRST_SEED + seeds[k])}
+        (i, k): {**one.config, **workload.reseeded(one.config, FIRST_SEED + seeds[k] * file.repeats.seeds)}
         for i, one in enumerate(found)
         for k in range(most)
     }
+
+    def so_far() -> tuple[list[Candidate], set[tuple[int, int]]]:
+        return _with_results(entered[0], points, open_records(request.url), f"{file.name}.{SUFFIX}")
+
     while True:
-        with storage_errors(request.url):
-            records = open_records(request.url)
-            found, tried = _with_results(found, points, records, f"{file.name}.{SUFFIX}")
+        found, tried = waiting(request.url, so_far, say)
         entries = race.entries(found, file, default=default, first=first, most=most, tried=tried)
         if set(entries) <= tried:
             break
         again = retrain.study_at(file, [points[entry] for entry in entries], suffix=SUFFIX)
         asked = replace(request, study_file=again, base={}, trials=None, fresh=False)
         launch.run(asked, make_view()).check(again.name)
-    with storage_errors(request.url):
-        result = race.record(found, file, default=default)
+    result = race.record(found, file, default=default)
+
+    def store() -> None:
         load_study(open_records(request.url), file.name).set_user_attr(CONFIRMED, result)
+
+    waiting(request.url, store, say)
     say(race.in_words(file.name, result, file))
 
 

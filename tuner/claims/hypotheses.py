@@ -28,7 +28,7 @@ from tuner.run import launch
 from tuner.run.events import View
 from tuner.run.request import Request
 from tuner.storage import optuna_private
-from tuner.storage.access import open_records, storage_errors
+from tuner.storage.access import open_records, waiting
 from tuner.storage.allocate import finished
 from tuner.storage.records import Records
 from tuner.storage.stored import load_study, stored_file
@@ -116,9 +116,12 @@ class Settling:
 
     def prepare(self, *, fresh: bool) -> list[Prepared]:
         """The rounds to run now: unfinished ones, or else the next ones."""
-        with storage_errors(self.url):
+
+        def work() -> list[Prepared]:
             records = open_records(self.url)
             return prepare(records, self.results, chosen=self.chosen, overrides=self.overrides, fresh=fresh)
+
+        return waiting(self.url, work, self.say)
 
     def request(self, prepared: Prepared) -> Request:
         """The request for a round. Nothing follows from its best run: it was not chosen for being good."""
@@ -143,9 +146,11 @@ class Settling:
         return ran, not (result.timed_out or result.stopped or capped)
 
     def _findings(self) -> list[Finding]:
-        with storage_errors(self.url):
+        def work() -> list[Finding]:
             material = materials.load(open_records(self.url), (), self.results, made=datetime.now())
             return [f for f in verdicts.findings(material) if f.study != verdicts.CAMPAIGN]
+
+        return waiting(self.url, work, self.say)
 
     def _tell(self, before: Sequence[Finding]) -> list[Finding]:
         """Prints the claims that were decided since, and returns the new findings."""

@@ -84,7 +84,7 @@ def candidates(
 
 RUNS = (
     *("objective", "workload", "on", "max_epochs", "constraints", "resources", "weights", "seed"),
-    *("trial_timeout", "grace"),
+    *("seeds", "folds", "aggregate", "run", "folder", "trial_timeout", "grace"),
 )
 
 

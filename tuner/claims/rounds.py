@@ -172,12 +172,12 @@ def _round(
     if workload.deterministic:  # nothing is trained: starting takes longer than the runs
         rows = max(rows, design.WHOLE_ROWS)
     turns = design.turns(groups, rows, rng, pairs=had, costs=_costs(evidence, claims, name))
-    seed = _next_seed(material, studies)
+    seed, each = _next_seed(material, studies), studies[0].file.repeats.seeds
     points: list[Mapping[str, Any]] = []
     for row, members in enumerate(turns):
         two = _pair(studies, claims, members, start, None if seeded else rng)
         if two is not None:
-            points += [{**c, **workload.seeded(c, seed + row)} if seeded else c for c in two]
+            points += [{**c, **workload.seeded(c, seed + row * each)} if seeded else c for c in two]
     return Round(round_name, studies[0], tuple(points), tuple(claims), tuple(left_out), notes, not seeded)
 
 
@@ -274,7 +274,7 @@ def _costs(evidence: Evidence, claims: Sequence[Sides], family: str) -> list[flo
 
 
 def _next_seed(material: Material, studies: Sequence[Study]) -> int:
-    """The first seed that no pair has had."""
+    """The first seed that no pair has had; a trial may take several from there."""
     name = studies[0].file.seed or "seed"
     used = [t.config[name] for s in material.pairs for t in s.trials if isinstance(t.config.get(name), int)]
-    return max([FIRST_SEED - 1, *used]) + 1
+    return max([FIRST_SEED - 1, *used]) + studies[0].file.repeats.seeds

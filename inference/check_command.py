@@ -1,0 +1,144 @@
+"""`python -m inference check`: is a recording of the expected program? Exit status as diff(1)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference.arguments import add_model, add_pictures, check_pictures, reader_of
+from model.recording_files import name_of
+from tuner.base.command_line import Help, add_common_options
+from tuner.base.errors import InputError
+
+if TYPE_CHECKING:
+    from inference.check import Checked, Checker
+    from model.recordings import Recordings
+
+CHECK = """\
+Says whether recordings are of the expected program: same, different (another known program, or the expected
+one with deviations), or unknown. The expected program is that of a known recording (--like), a G-code file
+that is the program of known recordings (--program), or any known program. A recording of the expected
+program is called otherwise with a probability of at most --alarm. Prints the first row that deviates, and
+the line expected there. Exit status: 0 all are the same, 1 at least one is not, 2 trouble.
+
+examples:
+  python -m inference check NEW.csv --like face_012
+  python -m inference check NEW.csv --program face.nc --alarm 0.01
+  python -m inference check NEW.csv --known data/mill        # of any known program? no networks needed
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "check",
+        help="check that recordings are of the expected program",
+        description=CHECK,
+        formatter_class=Help,
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".csv, .csv.gz or folder")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--program", type=Path, metavar="FILE", help="G-code of the expected program")
+    which.add_argument("--like", metavar="NAME", help="a known recording of the expected program")
+    parser.add_argument(
+        "--alarm",
+        type=float,
+        metavar="RATE",
+        help="rate of false alarms (default: 0.05, or the lowest that the known recordings allow)",
+    )
+    add_model(parser, known=True)
+    add_pictures(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object per recording")
+    add_common_options(parser)
+    parser.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from inference.check import SAME, Checker, sentence, to_json
+    from inference.layout import check_channels, recordings_of
+
+    reader = reader_of(options, required=True)
+    assert reader is not None, "required"
+    checker = Checker(reader, alarm=options.alarm)
+    data = recordings_of(options.files, channels=reader.library.channels)
+    for note in check_channels(data, reader.library.channels):
+        sys.stderr.write(f"{note}\n")
+    drawn = check_pictures(options, len(data.recordings))
+    answers = checked(checker, data, program=options.program, like=options.like)
+    for one in answers:
+        sys.stdout.write(json.dumps(to_json(one)) + "\n" if options.json else f"{sentence(one)}\n")
+    if drawn:
+        _draw(checker, data, answers[0], options)
+    if any(one.verdict != SAME for one in answers):
+        raise SystemExit(1)
+
+
+def _draw(checker: Checker, data: Recordings, one: Checked, options: argparse.Namespace) -> None:
+    """What ran over what was expected."""
+    from inference.expected import read_program
+    from inference.pictures import picture_of, write_pictures
+    from model.merged_program import merged
+
+    expected = None
+    if options.program is not None:
+        expected = read_program(options.program)
+    elif options.like is not None:
+        k = checker.library.named(name_of(Path(options.like)))
+        assert k is not None, "checked"
+        expected = merged(checker.library, k).texts()
+    whole = checker.reader.read_one(data, 0)
+    picture = picture_of(whole, data, 0, checker.library, check=one, expected=expected)
+    write_pictures(picture, page=options.html, plot=options.plot)
+
+
+def checked(
+    checker: Checker, data: Recordings, *, program: Path | None = None, like: str | None = None
+) -> list[Checked]:
+    """Each recording of `data`, checked against a program file, a known recording, or the whole library."""
+    from inference.expected import operations_of, read_program
+
+    everything = range(len(data.recordings))
+    if program is not None:
+        lines = read_program(program)
+        operations = operations_of(checker.library, lines)
+        if operations:
+            return [checker.check(data, i, operations, f"the program {program.name}") for i in everything]
+        return [_other_program(checker, data, i, lines, program.name) for i in everything]
+    if like is not None:
+        operation = checker.like(name_of(Path(like)))
+        return [checker.check(data, i, [operation], f"the program of {like}") for i in everything]
+    return [checker.check(data, i, [], "a known program") for i in everything]
+
+
+def _other_program(
+    checker: Checker, data: Recordings, recording: int, lines: list[str], name: str
+) -> Checked:
+    """A recording against a file that is no known program: different, if it is of a known one."""
+    from dataclasses import replace
+
+    from inference.check import DIFFERENT, SAME, UNKNOWN, Deviation
+    from inference.expected import difference
+    from model.merged_program import merged
+
+    one = checker.check(data, recording, [], f"the program {name}, which no known recording is of")
+    if one.verdict != SAME or one.operation is None:
+        return replace(one, verdict=UNKNOWN)
+    k = int((checker.library.operations == one.operation).argmax())
+    found = difference(lines, merged(checker.library, k))
+    if found is None:
+        raise InputError(f"{name}: is the program of {one.operation}")
+    whole = checker.reader.read_one(data, recording)
+    rows = [i for i, number in enumerate(whole.number) if number >= found.number]
+    row = rows[0] if rows else 0
+    seconds = data.log["seconds"][data.recordings[recording].start + row]
+    deviation = Deviation(
+        row=row,
+        rows=len(whole.lines) - row,
+        seconds=float(seconds) if seconds == seconds else None,
+        line=found.expected,
+        found=found.found,
+    )
+    return replace(one, verdict=DIFFERENT, deviation=deviation)

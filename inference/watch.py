@@ -1,0 +1,182 @@
+"""Follows a recording while it is being made: program, line, confidence, and alarms.
+
+Rows come from standard input, from a file that grows, or from MQTT. The delay of the sensors is estimated
+again with the rows so far. When the rows end, the whole recording is read once more: only its length tells
+by how many rows its lines are shifted.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from inference.live import RowStream
+from inference.whole import Reader
+from inference.whole_output import headline
+from model.library import Library
+from model.matching import Query
+from model.prefix_match import PrefixMatcher, Seen
+from tuner.base.errors import InputError
+
+EVERY = 4  # rows between two answers: about a second
+PATIENCE = 3  # answers in a row that must be strange before an alarm
+POLL = 0.2  # seconds between two looks at a file
+LONGEST = 2.0  # times the longest known recording: later rows tell nothing new
+
+
+class Watcher:
+    """The answers for the rows of one recording, as they come.
+
+    Args:
+        expected: the operation that alarms are about; None: the one found.
+    """
+
+    def __init__(self, library: Library, *, expected: str | None = None, every: int = EVERY) -> None:
+        self.library = library
+        self.expected = expected
+        self.every = every
+        self._matcher = PrefixMatcher(library)
+        self._strange = 0
+        self.alarmed = False
+
+    def answers(self, rows: Iterable[Sequence[str]], *, source: str) -> Iterator[tuple[Seen, str | None]]:
+        """What is seen after every few rows (first the header), and an alarm when it begins."""
+        lines = iter(rows)
+        header = next(lines, None)
+        if not header:
+            raise InputError(f"{source}: empty; expected CSV with a header of channel names")
+        self.stream = RowStream(header, self.library.channels, prefixes=())
+        longest = int(LONGEST * self.library.rows.max())
+        for line in lines:
+            if self.stream.count >= longest:
+                continue
+            self.stream.add(line)
+            if self.stream.count % self.every:
+                continue
+            seen = self._matcher.seen(Query.of(self.stream.recording(), 0), expected=self.expected)
+            if seen is not None:
+                yield seen, self._alarm(seen)
+
+    def _alarm(self, seen: Seen) -> str | None:
+        """The alarm in words, once, after `PATIENCE` strange answers."""
+        wrong = self.expected is not None and seen.operation != self.expected
+        self._strange = self._strange + 1 if seen.alarm else 0
+        if self.alarmed or self._strange < PATIENCE:
+            return None
+        self.alarmed = True
+        found = f"; it is more like {seen.operation}" if wrong else ""
+        name = self.expected or seen.operation
+        return f"fits {name} worse than any known recording did after {seen.rows} rows{found}"
+
+
+def watch(
+    watcher: Watcher, rows: Iterable[Sequence[str]], out: IO[str], *, source: str, form: str = "table"
+) -> bool:
+    """Writes answers until the rows end, then what the whole was; returns whether there was an alarm."""
+    before: tuple[str, str] | None = None
+    for seen, alarm in watcher.answers(rows, source=source):
+        if form == "jsonl":
+            out.write(json.dumps({**asdict(seen), "alarm": alarm}) + "\n")
+        elif (seen.operation, seen.line) != before:
+            out.write(f"{table_line(seen)}\n")
+        if alarm is not None and form != "jsonl":
+            out.write(f"ALARM in row {seen.rows}: {alarm}\n")
+        before = (seen.operation, seen.line)
+        out.flush()
+    data = watcher.stream.recording()
+    if data.rows:
+        one = Reader(watcher.library).read_one(data, 0)
+        last = {"rows": data.rows, "operation": one.operation, "like": one.like, "delay": one.delay,
+                "fit": one.fit, "expected": one.expected}  # fmt: skip
+        out.write(json.dumps({"end": last}) + "\n" if form == "jsonl" else f"{headline(one)}\n")
+        out.flush()
+    return watcher.alarmed
+
+
+def table_line(seen: Seen) -> str:
+    """An answer for people."""
+    where = f"line {seen.number} ({seen.low}–{seen.high})" if seen.number >= 0 else ""
+    return (
+        f"row {seen.rows:>5}  {seen.operation} {seen.share:.0%}  {seen.line}  {seen.probability:.0%}  "
+        f"{where}  sensors {seen.delay:+d} rows"
+    )
+
+
+def follow(
+    path: Path, *, idle: float | None, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[list[str]]:
+    """The cells of the rows of a file that grows; ends after `idle` seconds without a new row, if given.
+
+    A last line without its end is not given until the rest of it is there.
+    """
+    try:
+        file = path.open(encoding="utf-8", newline="")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    with file:
+        waited, partial = 0.0, ""
+        while idle is None or waited < idle:
+            text = file.readline()
+            partial += text
+            if not partial.endswith("\n"):
+                sleep(POLL)
+                waited += POLL
+                continue
+            waited = 0.0
+            yield next(csv.reader([partial]))
+            partial = ""
+
+
+def rows_of_messages(messages: Iterable[bytes], channels: Sequence[str]) -> Iterator[list[str]]:
+    """Messages of JSON objects, channel → value, as rows of cells under `channels`; first the header.
+
+    Raises:
+        InputError: a message is no JSON object.
+    """
+    yield list(channels)
+    for message in messages:
+        try:
+            content: Any = json.loads(message)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise InputError(f"MQTT: expected a JSON object, channel: value, got {message[:60]!r}")
+        yield ["" if content.get(name) is None else str(content[name]) for name in channels]
+
+
+def mqtt_messages(url: str) -> Iterator[bytes]:
+    """The messages of a topic, `mqtt://HOST[:PORT]/TOPIC`; an empty message ends the recording.
+
+    Raises:
+        InputError: the package is missing, the address is wrong, or nobody answers there.
+    """
+    from queue import SimpleQueue
+    from urllib.parse import urlsplit
+
+    from tuner.base.extras import need
+
+    client_module = need("mqtt", url)
+    address = urlsplit(url)
+    topic = address.path.lstrip("/")
+    if not address.hostname or not topic:
+        raise InputError(f"{url}: expected mqtt://HOST[:PORT]/TOPIC")
+    arrived: SimpleQueue[bytes] = SimpleQueue()
+    client = client_module.Client(client_module.CallbackAPIVersion.VERSION2)
+    client.on_connect = lambda client, *_: client.subscribe(topic)
+    client.on_message = lambda client, data, message: arrived.put(bytes(message.payload))
+    try:
+        client.connect(address.hostname, address.port or 1883)
+    except OSError as error:
+        raise InputError(f"{url}: nobody answers there ({error})") from None
+    client.loop_start()
+    try:
+        while payload := arrived.get():
+            yield payload
+    finally:
+        client.loop_stop()
+        client.disconnect()

@@ -1,0 +1,72 @@
+"""Prints recordings that were read as a whole: as tables for people, as lines of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import IO
+
+from inference.output import console
+from inference.whole import LineRun, WholeRecording
+
+
+def write_tables(recordings: Sequence[WholeRecording], out: IO[str]) -> None:
+    """For each recording: operation, delay, how sure; then its lines with rows, times and probabilities."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    screen = console(out)
+    for one in recordings:
+        known = any(run.truth is not None for run in one.runs)
+        table = Table(title=escape(headline(one)), title_justify="left")
+        for name in ("rows", "seconds"):
+            table.add_column(name, justify="right")
+        table.add_column("line")
+        table.add_column("probability", justify="right")
+        table.add_column("alternatives", style="dim")
+        if known:
+            table.add_column("true line")
+        for run in one.runs:
+            table.add_row(*_cells(run), *([_beside(run)] if known else []))
+        screen.print(table)
+
+
+def headline(one: WholeRecording) -> str:
+    """What was found, in one line."""
+    if one.operation is None:
+        return f"{one.name} · no known program fits (the nearest is {one.like}, fit {one.fit:.2f})"
+    late = f"{abs(one.delay)} rows {'behind' if one.delay >= 0 else 'ahead of'} those of {one.like}"
+    return (
+        f"{one.name} · {one.operation} · {one.expected:.0%} of rows should be right · sensors {late} · "
+        f"fit {one.fit:.2f}, better than {one.worse:.0%} of known recordings"
+    )
+
+
+def write_json_lines(recordings: Sequence[WholeRecording], out: IO[str]) -> None:
+    """One object per run of rows with one line; `operation` and `fit` are those of its recording."""
+    for one in recordings:
+        for run in one.runs:
+            out.write(json_line(one, run))
+
+
+def json_line(one: WholeRecording, run: LineRun) -> str:
+    """A run of rows as one line of JSON."""
+    content = asdict(run)
+    content["alternatives"] = [{"line": line, "share": share} for line, share in run.alternatives]
+    about = {"operation": one.operation, "like": one.like, "delay": one.delay, "fit": one.fit}
+    return json.dumps({**content, **about}) + "\n"
+
+
+def _cells(run: LineRun) -> list[str]:
+    rows = f"{run.start}–{run.start + run.rows - 1}" if run.rows > 1 else str(run.start)
+    seconds = f"{run.seconds[0]:.1f}–{run.seconds[1]:.1f}" if run.seconds is not None else ""
+    sure = "–" if run.probability is None else f"{run.probability:.1%}"
+    others = ", ".join(f"{line} {share:.0%}" for line, share in run.alternatives if share >= 0.005)
+    return [rows, seconds, run.line, sure, others]
+
+
+def _beside(run: LineRun) -> str:
+    if run.truth is None:
+        return ""
+    return f"[green]{run.truth}[/]" if run.truth == run.line else f"[red]{run.truth}[/]"

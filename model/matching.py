@@ -1,0 +1,164 @@
+"""Compares a new recording with every known one: correlation, length, and how near in time they were made.
+
+The fit of a recording is its best correlation, less 0.003 for each row of difference in length. It is high
+only for a program that the library knows, whatever the networks say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+
+from model.library import STEPS, Known, Library, levels_of, quantised
+from model.recordings import Recordings
+from model.registration import MAX_DELAY, shape_of
+
+LAGS = np.arange(-MAX_DELAY, MAX_DELAY + 1)
+PER_ROW, MOST_ROWS = 0.003, 40  # of the fit, by difference in length
+PER_LEVEL = 0.1  # of the choice of the operation, by `Matches.apart`
+MOST_APART = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A recording to compare: `(rows, channels)` shape in steps, and the levels of its slow channels."""
+
+    shape: np.ndarray
+    levels: np.ndarray
+
+    @classmethod
+    def of(cls, data: Recordings, recording: int) -> Query:
+        """The recording at index `recording`, whose channels are those of the library."""
+        return cls(quantised(shape_of(data, recording)), levels_of(data, recording))
+
+    @property
+    def energy(self) -> float:
+        """Its correlation with itself: near 1, less what was cut."""
+        used = max(1, int(self.shape.any(axis=0).sum()))
+        return float((self.shape.astype(np.float32) ** 2).sum()) / (len(self.shape) * used * STEPS**2)
+
+    @classmethod
+    def known(cls, library: Library, k: int) -> Query:
+        """A known recording as a query."""
+        return cls(library.shapes[library.known[k].span], library.levels[k])
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """A recording against the K known ones `which`.
+
+    Attributes:
+        which: (K,) indices into the library; correlation: (K,) best mean correlation over channels.
+        delay: (K,) rows by which its sensors lag behind those of the known recording.
+        longer: (K,) rows that the known recording has more.
+        apart: (K,) difference of the levels of slow channels, in spreads, 0 to 3.
+    """
+
+    library: Library = field(repr=False)
+    which: np.ndarray
+    correlation: np.ndarray
+    delay: np.ndarray
+    longer: np.ndarray
+    apart: np.ndarray
+
+    @property
+    def fits(self) -> np.ndarray:
+        """(K,) correlation, less the difference in length."""
+        return self.correlation - PER_ROW * np.minimum(np.abs(self.longer), MOST_ROWS)
+
+    @property
+    def fit(self) -> float:
+        """The largest fit; low for a program that the library does not know."""
+        return float(self.fits.max(initial=-1.0))
+
+    @property
+    def best(self) -> int:
+        """Index of the known recording that decides the operation: fit, and made near in time."""
+        return int(self.which[(self.fits - PER_LEVEL * self.apart).argmax()])
+
+    @property
+    def operation(self) -> str:
+        """The operation of the recording."""
+        return self.library.known[self.best].operation
+
+    def of_operation(self, operation: str) -> Matches:
+        """The matches with recordings of one operation."""
+        return self.taken(self.library.operations[self.which] == operation)
+
+    def taken(self, keep: np.ndarray) -> Matches:
+        """The matches at `keep` (a mask)."""
+        parts = (self.which, self.correlation, self.delay, self.longer, self.apart)
+        return Matches(self.library, *(part[keep] for part in parts))
+
+
+def match(library: Library, query: Query, *, leave_out: Sequence[int] = ()) -> Matches:
+    """Compares a recording with the known ones, except those at `leave_out`."""
+    which = np.setdiff1d(np.arange(len(library.known)), leave_out)
+    size = _size(len(query.shape), library.known)
+    own, used = _spectrum(query.shape, size), np.asarray(query.shape.any(axis=0))
+    scores = np.array([_scores(own, used, len(query.shape), library, k, size) for k in which])
+    return _matches(library, query, which, scores)
+
+
+def match_each_other(library: Library) -> list[Matches]:
+    """Each known recording against all the others, as if it were new."""
+    size = _size(int(library.rows.max()), library.known)
+    spectra = [_spectrum(library.shapes[known.span], size) for known in library.known]
+    used = [library.shapes[known.span].any(axis=0) for known in library.known]
+    found = []
+    for k, known in enumerate(library.known):
+        which = np.setdiff1d(np.arange(len(library.known)), [k])
+        scores = np.array(
+            [_correlation(spectra[k], spectra[j], used[k] & used[j], known.rows, size) for j in which]
+        )
+        found.append(_matches(library, Query.known(library, k), which, scores))
+    return found
+
+
+def _matches(library: Library, query: Query, which: np.ndarray, scores: np.ndarray) -> Matches:
+    best = scores.argmax(axis=1) if len(which) else np.empty(0, dtype=int)
+    return Matches(
+        library=library,
+        which=which,
+        correlation=scores[np.arange(len(which)), best] if len(which) else np.empty(0),
+        delay=-LAGS[best],
+        longer=library.rows[which] - len(query.shape),
+        apart=_apart(query.levels, library.levels[which]),
+    )
+
+
+def _apart(levels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(K,) mean difference over slow channels, in spreads of the known ones; MOST_APART if none is shared."""
+    if not len(others) or not others.shape[1]:
+        return np.zeros(len(others))
+    present = np.isfinite(others)
+    count = np.maximum(present.sum(axis=0), 1)
+    mean = np.where(present, others, 0).sum(axis=0) / count
+    spread = np.sqrt(np.where(present, (others - mean) ** 2, 0).sum(axis=0) / count)
+    difference = np.abs(others - levels) / np.where(spread > 0, spread, np.nan)
+    shared = np.isfinite(difference)
+    total = np.where(shared, difference, 0).sum(axis=1) / np.maximum(shared.sum(axis=1), 1)
+    return np.where(shared.any(axis=1), np.minimum(total, MOST_APART), MOST_APART)
+
+
+def _size(rows: int, known: Sequence[Known]) -> int:
+    return next_fast_len(rows + max(k.rows for k in known) + MAX_DELAY, real=True)
+
+
+def _spectrum(shape: np.ndarray, size: int) -> np.ndarray:
+    """(frequencies, channels) complex64."""
+    return np.asarray(rfft(shape.astype(np.float32), size, axis=0))
+
+
+def _scores(own: np.ndarray, used: np.ndarray, rows: int, library: Library, k: int, size: int) -> np.ndarray:
+    shape = library.shapes[library.known[k].span]
+    return _correlation(own, _spectrum(shape, size), used & shape.any(axis=0), rows, size)
+
+
+def _correlation(own: np.ndarray, other: np.ndarray, used: np.ndarray, rows: int, size: int) -> np.ndarray:
+    """(lags,) mean over the channels `used` of the correlation with another recording."""
+    product = np.einsum("fc,fc->f", other, own.conj(), optimize=True)
+    return irfft(product, size)[LAGS] / (rows * max(1, int(used.sum())) * STEPS**2)

@@ -1,0 +1,114 @@
+"""Reads a recording row by row: the known recordings of its operation vote, each with its own log.
+
+The length of a recording tells by how many rows its lines are shifted, so each known recording votes for the
+line that it has at the row moved by the difference in length (most of its weight), and at the same row (the
+rest: some recordings wait longer at the start). Correlation, length and nearness in time weigh the votes.
+Parameters were chosen leave-one-out on the public recordings (`benchmarks/bench_programs.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.library import Library
+from model.matching import Matches
+
+LONGEST = 30  # rows of difference that still make a difference
+OTHERS = 4  # lines kept per row
+
+
+@dataclass(frozen=True)
+class Votes:
+    """How votes are weighed; the defaults won leave-one-out.
+
+    Attributes:
+        correlation, length, apart: of the log-weight, each unit (a row, a spread of the levels).
+        unshifted: share of a vote that stays at its row.
+    """
+
+    correlation: float = 15.0
+    length: float = 2.0
+    apart: float = 20.0
+    unshifted: float = 0.2
+
+
+DEFAULT = Votes()
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The lines of the rows of a recording.
+
+    Attributes:
+        matches: with the known recordings of the operation; weight: (K,) of their votes, sums to one.
+        line: (rows, `OTHERS`) index into the lines of the library, most votes first; -1: no more lines.
+        share: (rows, `OTHERS`) of the votes.
+        place: (rows,) the place of the first line, with most votes.
+        probability: (rows,) that the first line is right.
+    """
+
+    matches: Matches
+    weight: np.ndarray
+    line: np.ndarray
+    share: np.ndarray
+    place: np.ndarray
+    probability: np.ndarray
+
+    def lines(self, rows: int | None = None) -> list[str]:
+        """The line of each row. Rows after the last one that was read start the program again."""
+        names = self.matches.library.lines
+        order = np.arange(len(self.line) if rows is None else rows) % len(self.line)
+        return [names[i] for i in self.line[order, 0]]
+
+
+def read_rows(matches: Matches, rows: int, *, votes: Votes = DEFAULT) -> Reading:
+    """Reads a recording of `rows` rows with the known recordings of its operation."""
+    matches = matches.of_operation(matches.operation)
+    library, weight = matches.library, weights(matches, votes)
+    here = np.arange(rows)
+    cast = np.stack(
+        [
+            library.places(k)[np.clip(here + shift, 0, library.known[k].rows - 1)]
+            for k, longer in zip(matches.which, matches.longer, strict=True)
+            for shift in (longer, 0)
+        ]
+    )  # (2 K, rows) places
+    power = np.stack([(1 - votes.unshifted) * weight, votes.unshifted * weight], axis=1).ravel()
+    used, local = np.unique(cast, return_inverse=True)
+    local = local.reshape(cast.shape)
+    of_place = np.zeros((rows, len(used)))
+    np.add.at(of_place, (here[None], local), power[:, None])
+    texts, text = np.unique(library.place_line[used], return_inverse=True)
+    of_line = np.zeros((rows, len(texts)))
+    np.add.at(of_line.T, text, of_place.T)
+    order = np.argsort(-of_line, axis=1, kind="stable")[:, :OTHERS]
+    share = np.take_along_axis(of_line, order, axis=1)
+    first = np.where(text[None] == order[:, :1], of_place, -1.0).argmax(axis=1)
+    return Reading(
+        matches=matches,
+        weight=weight,
+        line=np.where(share > 0, texts[order], -1),
+        share=share,
+        place=used[first],
+        probability=trusted(library, share[:, 0]),
+    )
+
+
+def weights(matches: Matches, votes: Votes = DEFAULT) -> np.ndarray:
+    """(K,) weight of the vote of each known recording."""
+    power = (
+        votes.correlation * matches.correlation
+        - votes.length * np.minimum(np.abs(matches.longer), LONGEST)
+        - votes.apart * matches.apart
+    )
+    weight = np.exp(power - power.max())
+    return np.asarray(weight / weight.sum())
+
+
+def trusted(library: Library, share: np.ndarray) -> np.ndarray:
+    """(rows,) probability that a row is right, from the share of its votes."""
+    if not library.trust.shape[1]:
+        return share
+    return np.interp(share, library.trust[0], library.trust[1])

@@ -1,0 +1,143 @@
+"""Checks: same, different, unknown; false alarms; where a recording deviates; exit status as diff(1)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.__main__ import main
+from inference.check import DIFFERENT, SAME, UNKNOWN, Checker, Strangeness, sentence
+from inference.check_command import checked
+from inference.expected import difference, moves_of, operations_of, read_program
+from inference.whole import Reader
+from model.library import Library
+from model.library_fit import build
+from model.merged_program import merged
+from model.recordings import Recordings
+from tuner.base.errors import InputError
+
+ALARM = 0.12  # twelve recordings allow no lower one
+
+
+@pytest.fixture(scope="module")
+def library(tiny_recordings: Recordings) -> Library:
+    return build(tiny_recordings)
+
+
+@pytest.fixture(scope="module")
+def checker(library: Library) -> Checker:
+    return Checker(Reader(library, leave_out_itself=True), alarm=ALARM)
+
+
+def index(data: Recordings, name: str) -> int:
+    return [recording.name for recording in data.recordings].index(name)
+
+
+def test_a_recording_of_the_expected_program_is_the_same(
+    checker: Checker, tiny_recordings: Recordings
+) -> None:
+    one = checker.check(tiny_recordings, index(tiny_recordings, "face_002"), ["face"], "face")
+    assert (one.verdict, one.operation, one.deviation) == (SAME, "face", None)
+    assert one.p > ALARM
+
+
+def test_another_known_program_is_different_and_named(checker: Checker, tiny_recordings: Recordings) -> None:
+    one = checker.check(tiny_recordings, index(tiny_recordings, "face_002"), ["pocket"], "a pocket")
+    assert (one.verdict, one.operation) == (DIFFERENT, "face")
+    assert one.p <= ALARM
+    assert one.deviation is not None and one.deviation.line
+    assert "it is of face" in sentence(one) and f"row {one.deviation.row}" in sentence(one)
+
+
+def test_a_program_that_nobody_knows_is_unknown(tiny_recordings: Recordings) -> None:
+    others = [i for i, r in enumerate(tiny_recordings.recordings) if r.operation != "pocket"]
+    checker = Checker(Reader(build(tiny_recordings, others)), alarm=0.2)
+    one = checker.check(tiny_recordings, index(tiny_recordings, "pocket_001"), [], "a known program")
+    assert (one.verdict, one.operation) == (UNKNOWN, None)
+
+
+def test_the_share_of_false_alarms_is_what_was_asked_for(library: Library) -> None:
+    strange = Strangeness.of(library)
+    for alarm in (0.1, 0.25, 0.5):
+        p = [
+            strange.p_value(known.operation, float(own), alarm=alarm)
+            for known, own in zip(library.known, strange.own, strict=True)
+        ]
+        assert np.mean(np.array(p) <= alarm) <= alarm
+
+
+def test_an_operation_with_enough_recordings_is_compared_with_itself(library: Library) -> None:
+    strange = replace(Strangeness.of(library), own=np.where(library.operations == "face", 5.0, 0.0))
+    assert strange.p_value("face", 3.0, alarm=0.2) == 1.0
+    assert strange.p_value("face", 3.0, alarm=0.1) == pytest.approx(5 / 13)
+
+
+def test_a_low_alarm_needs_recordings(library: Library) -> None:
+    with pytest.raises(InputError, match=r"--alarm 0.01: needs 99 known recordings"):
+        Checker(Reader(library), alarm=0.01)
+
+
+def test_an_expected_file_is_found_in_any_spelling(library: Library, tmp_path: Path) -> None:
+    program = merged(library, library.named("face_001"))
+    path = tmp_path / "face.nc"
+    numbered = [f"N{10 * i} {text} (comment)" for i, text in enumerate(program.texts())]
+    path.write_text("\n".join(["%", *numbered, "%"]))
+    assert "face" in operations_of(library, read_program(path))
+    modal, full = moves_of(["G1 X1", "Y2"]), moves_of(["G1 X1.0", "G1 Y2."])
+    assert [move for move, _ in modal] == [move for move, _ in full]
+
+
+def test_a_changed_file_differs_at_its_change(library: Library) -> None:
+    program = merged(library, library.named("face_001"))
+    lines = list(program.texts())
+    at = len(lines) // 2
+    changed = [*lines[:at], "G1 X9.9", *lines[at + 1 :]]
+    found = difference(changed, program)
+    assert found is not None
+    assert (found.expected, found.found) == ("G1 X9.9", lines[at])
+    assert found.number == program.lines[at].number
+    assert difference(lines, program) is None
+
+
+def test_a_recording_of_a_file_that_was_changed_is_different(
+    library: Library, tiny_recordings: Recordings, tmp_path: Path
+) -> None:
+    program = merged(library, library.named("face_001"))
+    lines = list(program.texts())
+    at = len(lines) // 2
+    path = tmp_path / "changed.nc"
+    path.write_text("\n".join([*lines[:at], "G1 X9.9", *lines[at + 1 :]]))
+    checker = Checker(Reader(library, leave_out_itself=True), alarm=ALARM)
+    one = checked(checker, tiny_recordings, program=path)[index(tiny_recordings, "face_002")]
+    assert one.verdict == DIFFERENT
+    assert one.deviation is not None and one.deviation.line == "G1 X9.9"
+    assert one.deviation.row > 20
+
+
+@pytest.mark.parametrize(("like", "status", "verdict"), [("face_003", 0, SAME), ("pocket_002", 1, DIFFERENT)])
+def test_the_exit_status_is_that_of_diff(
+    capsys, tiny_recordings: Recordings, tiny_csv: Path, like: str, status: int, verdict: str
+) -> None:
+    arguments = ["check", str(tiny_csv / "face_002_aligned.csv.gz"), "--like", like, "--json"]
+    known = ["--known", str(tiny_recordings.folder), "--alarm", str(ALARM)]
+    with pytest.raises(SystemExit) if status else _nothing() as stopped:
+        assert main([*arguments, *known]) == 0
+    if stopped is not None:
+        assert stopped.value.code == status
+    assert json.loads(capsys.readouterr().out)["verdict"] == verdict
+
+
+def test_trouble_is_two(capsys, tiny_recordings: Recordings, tiny_csv: Path) -> None:
+    known = ["--known", str(tiny_recordings.folder), "--alarm", str(ALARM)]
+    assert main(["check", str(tiny_csv / "face_002_aligned.csv.gz"), "--like", "nobody", *known]) == 2
+    assert "--like nobody: not a known recording" in capsys.readouterr().err
+
+
+def _nothing():
+    from contextlib import nullcontext
+
+    return nullcontext()
