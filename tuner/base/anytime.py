@@ -15,10 +15,11 @@ of δ0 with E < 1/α. Sources: Lai, "On confidence sequences" (1976); Pérez-Ort
 "E-statistics, group invariance and anytime-valid testing" (arXiv 2208.07610); for a coefficient of a
 regression Lindon, Ham, Tingley, Bojinov, "Anytime-valid linear models" (arXiv 2210.08589).
 
-In a screening design every run speaks for several effects. `effects` estimates one of them and treats the
-others as draws from N(0, τ²) (a mixed model): with many runs that equals least squares, with few it is still
-defined. τ/σ maximises the restricted likelihood. `tests/tuner_tests/base/test_anytime.py` counts how often
-such intervals miss, looked at after every round.
+In a screening design every run speaks for several effects. `effects` estimates each in two ways, and takes
+the narrower interval (they share α). Alone: the others have random signs, so what they add is noise. In a
+mixed model: large effects are fitted, the others are draws from N(0, τ²), where τ/σ maximises the restricted
+likelihood. The first finds huge effects early, the second small ones. The tests
+(`tests/tuner_tests/base/test_anytime.py`) count how often such intervals miss, looked at after every round.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from tuner.base.statistics import LEVEL
 Floats = NDArray[np.float64]
 PRIOR = 1.0  # g: the effects that are looked for are about as large as the noise of one pair of runs
 FEW = 4.0  # g where a handful of pairs is to decide: twice as large
+ALONE = 0.2  # share of α for an effect's interval that leaves the others out of account
+LEAST_ALONE = 8  # pairs that it needs: with fewer, signs may agree with those of a large effect by chance
+EXACT = 1e-9  # relative noise below which runs repeat exactly
 RATIOS = np.array([0.0, *np.geomspace(0.05, 200.0, 28)])  # τ²/σ² that are tried
 
 
@@ -84,34 +88,70 @@ def effects(signs: Floats, y: Floats, *, level: float = LEVEL, prior: float = PR
     Returns:
         None for an effect that no observation speaks for, or that cannot be told from another.
     """
-    return [_effect(signs, y, column, level, prior) for column in range(signs.shape[1])]
+    if signs.shape[1] == 1:
+        return [_alone(signs[:, 0], y, level, prior)]
+    first, second = 1 - ALONE * (1 - level), 1 - (1 - ALONE) * (1 - level)  # they hold together
+    enough = np.count_nonzero(signs, axis=0) >= LEAST_ALONE
+    alone = [_alone(signs[:, j], y, first, FEW) if enough[j] else None for j in range(signs.shape[1])]
+    sure = [j for j, e in enumerate(alone) if e is not None and not e.low <= 0 <= e.high]
+    found = []
+    for column, one in enumerate(alone):
+        known = [j for j in sure if j != column]
+        found.append(_narrower(one, _among(signs, y, column, known, second, prior)))
+    return found
 
 
-def _effect(signs: Floats, y: Floats, column: int, level: float, prior: float) -> Effect | None:
-    own = signs[:, column]
-    count = len(y)
-    if not own.any() or count < 2:
+def _alone(own: Floats, y: Floats, level: float, prior: float) -> Effect | None:
+    """The mean over the pairs that speak for an effect; what other effects add is noise of either sign."""
+    x = (own * y)[own != 0]
+    if len(x) < 2:
         return None
-    others = np.delete(signs, column, axis=1)
-    others = others[:, others.any(axis=0)]
+    mean, noise = float(x.mean()), float(x.std(ddof=1))
+    error = noise / math.sqrt(len(x))
+    reach = critical(len(x), len(x) - 1, level=level, prior=prior)
+    half = 0.0 if noise <= EXACT * max(abs(mean), 1e-12) and len(x) > 2 else reach * error
+    half = math.inf if math.isnan(half) else half
+    return Effect(mean, mean - half, mean + half, error, len(x) - 1, noise)
+
+
+def _narrower(first: Effect | None, second: Effect | None) -> Effect | None:
+    """The narrower of two intervals. Both hold at once, so the choice costs nothing."""
+    if first is None or second is None:
+        return first or second
+    return first if first.high - first.low < second.high - second.low else second
+
+
+def _among(
+    signs: Floats, y: Floats, column: int, known: list[int], level: float, prior: float
+) -> Effect | None:
+    """One effect in a mixed model: `known` ones are fitted as they are, the others as draws from N(0, τ²)."""
+    own = signs[:, column]
+    if not own.any() or len(y) < 2:
+        return None
+    free = [j for j in range(signs.shape[1]) if j != column and j not in known and signs[:, j].any()]
+    others = signs[:, free]
+    if known:  # what they explain is taken out of everything
+        left, sizes, _ = np.linalg.svd(signs[:, known], full_matrices=True)
+        rest = left[:, int(np.sum(sizes > 1e-9)) :].T
+        own, others, y = rest @ own, rest @ others, rest @ y
+    count = len(y)
+    if count < 2:
+        return None
     ratio = _ratio(own, others, y)
     values, vectors = np.linalg.eigh(others @ others.T)
-    whitened = (vectors / np.sqrt(1 + ratio * np.maximum(values, 0))) @ vectors.T  # V^(-1/2)
+    values = np.maximum(values, 0)
+    whitened = (vectors / np.sqrt(1 + ratio * values)) @ vectors.T  # V^(-1/2)
     z, d = whitened @ own, whitened @ y
     information = float(z @ z)
-    if information < 1e-9:
+    freedom = count - 1 - float(np.sum(ratio * values / (1 + ratio * values)))
+    if information < 1e-9 or freedom < 0.5:
         return None
     mean = float(z @ d) / information
-    rest = d - z * mean
-    spent = float(np.sum(ratio * np.maximum(values, 0) / (1 + ratio * np.maximum(values, 0))))
-    freedom = count - 1 - spent
-    if freedom < 0.5:
-        return None
-    # E[rest'rest] is (n − 1) σ² where the model holds; the random effects take part of it up
-    noise = math.sqrt(max(0.0, float(rest @ rest)) / (count - 1))
+    remains = d - z * mean
+    # E[remains'remains] is (n − 1) σ² where the model holds; the random effects take part of it up
+    noise = math.sqrt(float(remains @ remains) / (count - 1))
     error = noise / math.sqrt(information)
-    reach = critical(information, freedom, level=level, prior=prior)
-    half = 0.0 if noise == 0 and count > 2 else reach * error
+    half = critical(information, freedom, level=level, prior=prior) * error
     half = math.inf if math.isnan(half) else half
     return Effect(mean, mean - half, mean + half, error, freedom, noise)
 

@@ -20,7 +20,6 @@ from scipy.linalg import hadamard
 
 WHOLE_ROWS = 24  # pairs of the design, unless there are more groups: 48 runs
 ROWS = 8  # pairs of a small round
-FEW_GROUPS = 4  # with no more, the design comes first
 SLOW = 1.5  # a claim whose runs take this much longer on one side counts as slow
 ALONE = (6, 4)  # pairs of a first and of a later round if there is one group
 
@@ -36,15 +35,10 @@ def groups_of(names: Sequence[frozenset[str]]) -> list[list[int]]:
 
 
 def rows_of(groups: Sequence[Sequence[int]], number: int) -> int:
-    """The number of pairs of round `number` (from 1).
-
-    Where there are many claims, the first round is a small one. It finds those with a huge effect (an
-    optimiser that hardly learns), which would disturb all others. The design for what is left follows, then
-    small rounds.
-    """
+    """The number of pairs of round `number` (from 1): first the whole design, then small rounds."""
     if len(groups) == 1:
         return ALONE[0] * min(3, len(groups[0])) if number == 1 else ALONE[1]
-    if number > 2 or (number == 1) == (len(groups) > FEW_GROUPS):
+    if number > 1:
         return ROWS
     turns = 6 * max(len(group) for group in groups)  # six pairs for each claim of the largest group
     return max(ROWS * math.ceil((len(groups) + 1) / ROWS), min(WHOLE_ROWS, turns))

@@ -25,9 +25,6 @@ from tuner.definition.constraints import Hypothesis
 from tuner.storage.queue import GRID_POINT
 from tuner.storage.study_store import ORIGIN
 
-LARGE = 4.0  # an effect of so many times the noise of a pair is apart from the others
-CALMER = 0.5  # pairs without it have less than this share of the noise
-LEAST_ROWS = 6  # pairs without it that the others need
 Floats = NDArray[np.float64]
 ENOUGH = 10  # degrees of freedom from which on the spread of pairs says how large the noise is
 
@@ -167,29 +164,10 @@ def _effects(rows: Sequence[_Row], metric: str) -> dict[str, Paired]:
 
 
 def _estimated(names: Sequence[str], signs: Floats, y: Floats) -> dict[str, Effect]:
-    """The effect of each claim. Claims with the same two sides share a column.
-
-    A claim whose effect is many times the noise (an optimiser that hardly learns) can change what all others
-    do. If pairs without it are much less noisy, the others are estimated from those.
-    """
+    """The effect of each claim. Claims with the same two sides share a column."""
     columns, place = np.unique(signs, axis=1, return_inverse=True)
-    place = place.ravel()
     found = anytime.effects(columns, y)
-    large = [
-        j for j, e in enumerate(found)
-        if e is not None and abs(e.mean) > LARGE * e.noise and not e.low <= 0 <= e.high
-    ]  # fmt: skip
-    quiet = ~columns[:, large].any(axis=1)
-    if large and quiet.sum() >= LEAST_ROWS:
-        again = anytime.effects(columns[quiet], y[quiet])
-        if _noise(again) < CALMER * _noise(found):
-            found = [e if j in large else again[j] or e for j, e in enumerate(found)]
-    return {name: e for name, j in zip(names, place, strict=True) if (e := found[j]) is not None}
-
-
-def _noise(found: Sequence[Effect | None]) -> float:
-    """The typical noise of a pair, as the effects see it."""
-    return float(np.median([e.noise for e in found if e is not None] or [math.inf]))
+    return {name: e for name, j in zip(names, place.ravel(), strict=True) if (e := found[j]) is not None}
 
 
 def _same_data(study: Study, paired: Study) -> bool:
