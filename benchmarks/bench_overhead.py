@@ -99,6 +99,7 @@ def optuna_worker(url: str, trials: int, seed: int) -> None:
 
 def plain(folder: Path, agents: int) -> float:
     """Seconds a trial of plain Optuna with as many processes, from the first process's start."""
+    (folder / "plain.db").touch()
     url = f"sqlite:///{folder / 'plain.db'}"
     began = time.perf_counter()
     command = [sys.executable, __file__, "optuna", url, str(agents)]

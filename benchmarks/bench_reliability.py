@@ -1,6 +1,6 @@
 """Does a study survive what machines do to it? Real processes, a fast objective, random kills.
 
-    python benchmarks/bench_reliability.py                 every scenario, 200 SIGKILLs (about ten minutes)
+    python benchmarks/bench_reliability.py                 every scenario, 200 SIGKILLs on each database
     python benchmarks/bench_reliability.py --kills 20 kills two_studies
 
 Each scenario prints one line: passed or not, and its figures. Exit status 1 when one did not pass. Scenarios
@@ -16,11 +16,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reliability.bench import Outcome
-from reliability.kills import fresh_database, grid, kills, sigterm, stopped_agent, two_studies
+from reliability.kills import (
+    fresh_database,
+    grid,
+    kill_many,
+    kills_postgresql,
+    sigterm,
+    stopped_agent,
+    two_studies,
+)
 from reliability.machine import clock_jump, disk_full, read_only, torn_metrics
 
 SCENARIOS: dict[str, Callable[..., Outcome]] = {
-    "kills": kills,
+    "kills": kill_many,
+    "kills_postgresql": kills_postgresql,
     "grid": grid,
     "fresh_database": fresh_database,
     "two_studies": two_studies,
@@ -41,7 +50,7 @@ def main() -> int:
     bad = 0
     for name in options.scenarios or SCENARIOS:
         with tempfile.TemporaryDirectory() as folder:
-            more = {"kills": options.kills} if name == "kills" else {}
+            more = {"kills": options.kills} if name.startswith("kills") else {}
             outcome = SCENARIOS[name](Path(folder) / name, **more)
         word = "skipped" if outcome.skipped else "passed" if not outcome.problems else "FAILED"
         print(f"{name:15} {word:8} {outcome.figures} {'; '.join(outcome.problems)}".rstrip(), flush=True)

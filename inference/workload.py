@@ -62,7 +62,7 @@ class Decoding(Workload):
         inputs: Path | None,
         checkpoint: Path | None,
     ) -> Mapping[str, float]:
-        folder = find_bundle(run_folder.parents[2], config.get("bundle"))
+        folder = find_bundle(self.results_of(run_folder), config.get("bundle"))
 
         def scored(config: Mapping[str, Any], report: Report) -> dict[str, float]:
             return score(config, report, bundle=folder)

@@ -26,13 +26,23 @@ def tuner(*arguments: str, results: Path) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize(("name", "file"), [("pytorch", "sweep.yaml"), ("function", "study.yaml")])
-def test_a_trial_with_a_checkpoint_goes_on_after_ctrl_c(name: str, file: str, tmp_path: Path) -> None:
-    if name == "pytorch" and importlib.util.find_spec("torch") is None:
-        pytest.skip("needs PyTorch")
+# example, file, packages, what its checkpoint has, its name for epochs, and so many that Ctrl-C comes in time
+EXAMPLES = [
+    ("pytorch", "sweep.yaml", ["torch"], "state.*", "epochs", 1000),
+    ("function", "study.yaml", [], "state.*", "epochs", 1000),
+    ("lightning", "sweep.yaml", ["lightning"], "last.ckpt", "epochs", 40),
+    ("hf_trainer", "sweep.yaml", ["transformers", "accelerate"], "checkpoint-*", "num_train_epochs", 12),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "packages", "kept", "length", "epochs"), EXAMPLES)
+def test_a_trial_with_a_checkpoint_goes_on_after_ctrl_c(
+    name: str, file: str, packages: list[str], kept: str, length: str, epochs: int, tmp_path: Path
+) -> None:
+    if missing := [package for package in packages if importlib.util.find_spec(package) is None]:
+        pytest.skip(f"needs {' and '.join(missing)}")
     page, study = f"examples/{name}_checkpoint/{file}", f"{name}_checkpoint"
-    epochs = 1000  # of some milliseconds: Ctrl-C comes in their midst
-    usual = ("study", page, "--agents", "1", "--trials", "1", "--wandb", "off", "--set", f"epochs={epochs}")
+    usual = ("study", page, "--agents", "1", "--trials", "1", "--wandb", "off", "--set", f"{length}={epochs}")
     process = subprocess.Popen(
         [sys.executable, "-m", "tuner", *usual, "--results", str(tmp_path)],
         cwd=ROOT,
@@ -41,8 +51,8 @@ def test_a_trial_with_a_checkpoint_goes_on_after_ctrl_c(name: str, file: str, tm
         stderr=subprocess.STDOUT,
         text=True,
     )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(f"checkpoints/{study}/*/files/state.*")):
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(f"checkpoints/{study}/*/files/{kept}")):
         assert time.monotonic() < deadline, "no checkpoint was written"
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -54,7 +64,7 @@ def test_a_trial_with_a_checkpoint_goes_on_after_ctrl_c(name: str, file: str, tm
     told = [row["epoch"] for row in rows]
     assert told == sorted(set(told))
     assert len(told) >= epochs - 1  # the script may be ended between its checkpoint and its report
-    if name == "pytorch":
-        assert "goes on after" in (tmp_path / "runs" / study / "0" / "output.log").read_text()
+    if file == "sweep.yaml":
+        assert "goes on " in (tmp_path / "runs" / study / "0" / "output.log").read_text()
     else:
         assert rows[-1]["begin"] > 0

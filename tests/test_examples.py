@@ -27,7 +27,10 @@ from tuner.tracking.wandb_file import records
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "own_script.md"
 TRIALS = 2
-ELSEWHERE = {"own_function", "pytorch_checkpoint", "function_checkpoint"}  # tested by other tests
+ELSEWHERE = {  # tested by other tests
+    *("own_function", "function_checkpoint", "pytorch_checkpoint", "lightning_checkpoint"),
+    "hf_trainer_checkpoint",
+}
 
 
 def no_arguments(config: Mapping[str, Any]) -> list[str]:

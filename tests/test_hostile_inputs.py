@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import shutil
 import sqlite3
 import struct
@@ -617,7 +618,6 @@ STORAGES: dict[str, Case] = {
     "not SQLite": Case(raw(b"words, longer than a database's header" * 30), "not an SQLite database", 1),
     "other schema": Case(foreign, "no such", 1),
     "a folder": Case(lambda path: path.mkdir(), "cannot be opened", 1),
-    "empty": Case(raw(b""), "no such table", 1),
 }
 
 
@@ -626,6 +626,15 @@ STORAGES: dict[str, Case] = {
 def test_storages(name: str, command: str, judge: Judge) -> None:
     case, results = STORAGES[name], judge.folder / "results"
     results.mkdir()
+    case.make(results / "studies.db")
+    judge.refuses(case, "studies.db", "tuner", command, "--results", results)
+
+
+@pytest.mark.parametrize("command", ["status", "best", "report"])
+def test_an_empty_database_has_no_studies_yet(command: str, judge: Judge) -> None:
+    results = judge.folder / "results"
+    results.mkdir()
+    case = Case(raw(b""), "no studies yet")
     case.make(results / "studies.db")
     judge.refuses(case, "studies.db", "tuner", command, "--results", results)
 
@@ -739,3 +748,31 @@ def test_names_are_escaped_in_reports(judge: Judge, records: Records) -> None:
     page = judge.folder / "page.html"
     assert run("tuner", "report", "--results", judge.folder / "results", "--output", page) == 0
     assert script not in page.read_text()
+
+
+# -- study files that end late or never
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_study_file_that_is_no_file(make: Callable[[Path], None], judge: Judge) -> None:
+    make(judge.folder / "endless.yaml")
+
+    case = Case(lambda path: None, "it is a device or a pipe")
+    judge.refuses(case, "endless.yaml", "tuner", "study", judge.folder / "endless.yaml", "--dry-run")
+
+
+def test_a_study_file_of_50_megabytes(judge: Judge) -> None:
+    (judge.folder / "large.yaml").write_bytes(b"# " + b"x" * 50_000_000)
+
+    case = Case(lambda path: None, "has 48 MiB; expected at most 4")
+    judge.refuses(case, "large.yaml", "tuner", "study", judge.folder / "large.yaml", "--dry-run")
+
+
+def test_a_grid_is_counted_before_it_is_built(judge: Judge) -> None:
+    (judge.folder / "train.py").write_text("")
+    (judge.folder / "grid.yaml").write_text(
+        "{program: train.py, method: grid, metric: {name: score}, "
+        "parameters: {x: {distribution: int_uniform, min: 1, max: 2000000000000}}}"
+    )
+    case = Case(lambda path: None, "the grid has 2,000,000,000,000 points")
+    judge.refuses(case, "grid.yaml", "tuner", "study", judge.folder / "grid.yaml", "--dry-run")

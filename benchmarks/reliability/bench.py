@@ -19,12 +19,18 @@ ROOT = Path(__file__).resolve().parents[2]
 DRIVE = Path(__file__).with_name("drive.py")
 
 
+MARK = "TUNER_BENCH"  # variable of all processes of a bench: who has it at the end is an orphan
+
 OBJECTIVE = '''
-import os, time
+import os, subprocess, sys, time
+
+SLEEP = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
 def train(config, report):
     """A rising curve; half of the trials are poor and get pruned, one in ten fails."""
     x = config["x"]
+    if config["helper"]:  # it ignores SIGTERM, and has left the session of the agent
+        subprocess.Popen([sys.executable, "-S", "-c", SLEEP], start_new_session=True)
     for epoch in range(6):
         time.sleep(config["pause"])
         report(epoch, {"score": x * (epoch + 1) / 6})
@@ -42,6 +48,7 @@ metric: {{name: score, goal: maximize}}
 parameters:
   x: {values}
   pause: {{value: {pause}}}
+  helper: {{value: {helper}}}
 tuner:
   objective: "objective.py:train"
   max_epochs: 6
@@ -60,7 +67,9 @@ class Bench:
     pause: float = 0.02
     term: float = 60.0
     method: str = "random"
+    helper: bool = False
     environment: dict[str, str] = field(default_factory=dict)
+    database: str = ""  # URL; "": an SQLite file in the results folder
     _records: Any = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -73,13 +82,14 @@ class Bench:
             method=self.method,
             trials=self.trials,
             pause=self.pause,
+            helper=str(self.helper).lower(),
             values=values,
         )
         (self.folder / f"{self.name}.yaml").write_text(text)
 
     @property
     def url(self) -> str:
-        return f"sqlite:///{self.folder / 'results' / 'studies.db'}"
+        return self.database or f"sqlite:///{self.folder / 'results' / 'studies.db'}"
 
     def start(self, *, agents: int | None = None) -> subprocess.Popen[str]:
         """A supervisor with its agents; its output goes to `output.log`."""
@@ -89,12 +99,27 @@ class Bench:
             return subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **self.environment},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **self._own()},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
             )
+
+    def _own(self) -> dict[str, str]:
+        return {MARK: str(self.folder), "TUNER_STORAGE": self.database, **self.environment}
+
+    def orphans(self) -> list[int]:
+        """Processes of this bench that still run, a moment after its end."""
+        mark = f"{MARK}={self.folder}\0".encode()
+        deadline = time.monotonic() + 10
+        while True:
+            found = [
+                int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if _has(path, mark)
+            ]
+            if not found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.1)
 
     def finish(self, *, agents: int | None = None, timeout: float = 300) -> int:
         """Runs the study to its end; returns the exit status."""
@@ -126,6 +151,8 @@ class Bench:
         """How many trials are in each state; empty before the study is made. Asks SQLite, which is quick."""
         query = "SELECT state, count(*) FROM trials NATURAL JOIN studies WHERE study_name = ? GROUP BY state"
         path = self.folder / "results" / "studies.db"
+        if self.database:
+            return self._states_on_server()
         if not path.exists():
             return Counter()
         with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
@@ -133,6 +160,14 @@ class Bench:
                 return Counter(dict(connection.execute(query, (self.name,)).fetchall()))
             except sqlite3.OperationalError:
                 return Counter()
+
+    def _states_on_server(self) -> Counter[str]:
+        from tuner.storage.databases import NoStudiesYet
+
+        try:
+            return Counter(trial.state.name for trial in self.trials_in_storage())
+        except (NoStudiesYet, KeyError):
+            return Counter()
 
     def finished(self) -> dict[int, tuple[str, float, float]]:
         """State, value and x of every finished trial by number."""
@@ -166,6 +201,13 @@ class Outcome:
     problems: list[str]
     figures: str
     skipped: bool = False
+
+
+def _has(environment: Path, mark: bytes) -> bool:
+    try:
+        return mark in environment.read_bytes() + b"\0"
+    except OSError:
+        return False
 
 
 def children(pid: int) -> list[int]:

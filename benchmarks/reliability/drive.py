@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def drive(arguments: list[str]) -> int:
         results = Path("results")
         request = Request(
             study_file=load_study_file(options.study),
-            url=default_url(results),
+            url=os.environ.get("TUNER_STORAGE") or default_url(results),
             results=results,
             agents=options.agents,
             wandb="off",

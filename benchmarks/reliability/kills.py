@@ -6,58 +6,138 @@ import random
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import temporary_postgres
 from reliability.bench import Bench, Outcome, children, end, send, wait_for
 
+KILLS_A_STUDY = 25
 
-def kills(folder: Path, *, kills: int = 200, agents: int = 4, trials: int | None = None) -> Outcome:
-    """SIGKILL of a random agent, or (one in six) of the parent with or without its agents, over and over."""
-    bench = Bench(folder, agents=agents, trials=trials or 2 * kills, pause=0.05)
+
+def kill_many(
+    folder: Path, *, kills: int = 200, agents: int = 4, trials: int | None = None, database: str = ""
+) -> Outcome:
+    """Random kills over as many studies as they take, at every moment from the first millisecond.
+
+    A quarter comes while a supervisor starts. Of the others, one in six ends the supervisor, with or without
+    its agents; one in six stops an agent (SIGSTOP) for a while instead. Every trial has a helper process that
+    ignores SIGTERM and has left its session.
+
+    Args:
+        database: the URL of a PostgreSQL database; "": SQLite files.
+    """
     dice = random.Random(0)
-    process = bench.start()
-    done = parents = starts = 0
-    seen: dict[int, tuple[str, float, float]] = {}
+    total, problems = Tally(), list[str]()
     began = time.monotonic()
+    while total.kills < kills:
+        wanted = min(KILLS_A_STUDY, kills - total.kills)
+        name = f"reliability{total.studies}"
+        bench = Bench(
+            folder / name,
+            name=name,
+            agents=agents,
+            trials=trials or 4 * wanted,
+            pause=0.05,
+            helper=True,
+            database=database,
+        )
+        problems += [f"{name}: {problem}" for problem in _killed(bench, wanted, dice, total)]
+    return Outcome(problems, f"{total}, {agents} agents, {time.monotonic() - began:.0f} s")
+
+
+@dataclass
+class Tally:
+    """What was done to studies, and what came of it."""
+
+    studies: int = 0
+    kills: int = 0
+    starting: int = 0
+    parents: int = 0
+    stops: int = 0
+    trials: int = 0
+    retried: int = 0
+    lost: int = 0
+    doubled: int = 0
+    orphans: int = 0
+    blocked: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.studies} studies, {self.kills} kills ({self.starting} while starting, {self.parents} of "
+            f"supervisors), {self.stops} stops, {self.trials} trials finished, {self.retried} failed or "
+            f"retried: {self.lost} lost, {self.doubled} doubled, {self.orphans} orphans, "
+            f"{self.blocked} blocked"
+        )
+
+
+def _killed(bench: Bench, kills: int, dice: random.Random, total: Tally) -> list[str]:
+    """Runs one study through `kills` kills and to its end; returns what is wrong then."""
+    process = bench.start()
+    seen: dict[int, tuple[str, float, float]] = {}
+    done = 0
     try:
-        while done < kills:
-            if dice.random() < 0.75:  # mostly in the middle of trials, now and then while agents start
-                wait_until_busy(bench, process)
-            time.sleep(dice.uniform(0.05, 1.2))
+        while done < kills and process.poll() in (None, -signal.SIGKILL, 1):
             if process.poll() is not None:
-                if process.returncode in (0, 2):
-                    break  # the study is done before its kills are, or refused for good
-                process, starts = bench.start(), starts + 1
-                continue
+                process = bench.start()
+            starting = dice.random() < 0.25
+            if starting:
+                time.sleep(dice.expovariate(2.0))
+            else:
+                wait_until_busy(bench, process)
+                time.sleep(dice.uniform(0.0, 0.5))
             if bench.states():
                 seen.update(bench.finished())
             victims = children(process.pid)
-            if dice.random() < 1 / 6:
-                send(process.pid, signal.SIGKILL)
-                parents += 1
-                if dice.random() < 0.5:
-                    for pid in victims:
-                        send(pid, signal.SIGKILL)
-                        done += 1
-                done += 1
+            if dice.random() < (0.8 if starting else 1 / 6):
+                process.kill()
+                total.parents += 1
+                for pid in victims if dice.random() < 0.5 else []:
+                    send(pid, signal.SIGKILL)
                 process.wait()
+            elif victims and dice.random() < 1 / 6:
+                victim = dice.choice(victims)
+                send(victim, signal.SIGSTOP)
+                time.sleep(dice.uniform(0.1, 1.0))
+                send(victim, signal.SIGCONT)
+                total.stops += 1
+                continue
             elif victims:
                 send(dice.choice(victims), signal.SIGKILL)
-                done += 1
+            else:
+                continue
+            done += 1
+            total.starting += starting
     finally:
         end(process)
     status = bench.finish()
-    found = bench.problems(seen=seen)
+    problems, orphans = bench.problems(seen=seen), bench.orphans()
+    finished = bench.finished()
+    values = [x for _, _, x in finished.values()]
+    total.studies += 1
+    total.kills += done
+    total.trials += len(finished)
+    total.retried += bench.states()["FAIL"]
+    total.lost += sum(finished.get(number) != what for number, what in seen.items())
+    total.doubled += len(values) - len(set(values))
+    total.orphans += len(orphans)
+    total.blocked += status != 0
+    if orphans:
+        problems.append(f"{len(orphans)} processes left")
+        for pid in orphans:
+            send(pid, signal.SIGKILL)
     if status:
-        found.append(f"the last run ended with status {status} {bench.error()}")
-    states = bench.states()
-    return Outcome(
-        found,
-        f"{done} kills ({parents} of parents), {starts} restarts, {agents} agents: "
-        f"{states['COMPLETE']} complete + {states['PRUNED']} pruned of {bench.trials}, "
-        f"{states['FAIL']} failed or lost and retried, {time.monotonic() - began:.0f} s",
-    )
+        problems.append(f"the last run ended with status {status} {bench.error()}")
+    return problems
+
+
+def kills_postgresql(folder: Path, *, kills: int = 100, agents: int = 4) -> Outcome:
+    """The same on a PostgreSQL server of its own."""
+    if temporary_postgres.binaries() is None:
+        return Outcome([], "needs PostgreSQL's programs", skipped=True)
+    with temporary_postgres.TemporaryPostgres() as server:
+        return kill_many(folder, kills=kills, agents=agents, database=server.url("kills"))
 
 
 def wait_until_busy(bench: Bench, process: subprocess.Popen[str], *, seconds: float = 15) -> None:

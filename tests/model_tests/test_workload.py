@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import tuner
 from model.config import Config
 from model.recordings import Recordings
 from model.workload import Training
 from tuner.base.errors import InputError
+from tuner.base.files import read_json
 from tuner.definition.loading import load_study_file
+from tuner.definition.repeats import Repeats
+from tuner.workloads import repeats
 from tuner.workloads.registry import workload_of
 
 Load = Callable[[str], Training]
@@ -88,3 +93,34 @@ def test_a_data_set_binds_a_study_and_travels(
     assert workload.digest_of(tiny_recordings.folder, arrived=True) == found.digest
     with pytest.raises(InputError, match="no data set there; make one with"):
         workload.inputs(tmp_path / "absent", tmp_path, said.append)
+
+
+def test_training_with_two_seeds_is_one_trial_with_a_run_folder_for_each(
+    tiny_recordings: Recordings, tmp_path: Path
+) -> None:
+    file = tmp_path / "seeds.yaml"
+    file.write_text(
+        "method: grid\nmetric: {name: val/overall_acc, goal: maximize}\n"
+        "parameters: {dropout: {values: [0.1]}}\n"
+        "tuner: {seeds: 2, max_epochs: 1, base: {d_model: 16, heads: 2, encoder_layers: 1, window: 32, "
+        "stride: 8, device: cpu}}\n"
+    )
+    assert tiny_recordings.folder is not None
+    results = tmp_path / "results"
+    found = tuner.study(file, data=tiny_recordings.folder, results=results, agents=1, quiet=True)
+    (trial,) = found.optuna.trials
+    scores = [run["metrics"]["val/overall_acc"] for run in trial.user_attrs["repeats"]]
+    assert trial.values == [pytest.approx(sum(scores) / 2)]
+    assert trial.user_attrs["parameters"] > 0
+    folder = results / "runs" / "seeds" / "0"
+    assert [read_json(folder / f"seed{n}" / "config.json")["seed"] for n in (1, 2)] == [1, 2]
+    assert (folder / "seed2" / "model.safetensors").is_file()
+
+
+def test_training_takes_no_fold_but_averages_over_splits(load: Load) -> None:
+    file = load("dropout: {min: 0.0, max: 0.5}").file
+    with pytest.raises(InputError, match=r"'tuner\.folds': the trials take no 'fold'"):
+        repeats.check(Training(replace(file, repeats=Repeats(folds=(0, 1)))), {})
+    splits = Training(replace(file, repeats=Repeats(fold="split_seed", folds=(0, 1))))
+    repeats.check(splits, {})
+    assert [part.changes for part in repeats.parts_of(splits, {})] == [{"split_seed": 0}, {"split_seed": 1}]

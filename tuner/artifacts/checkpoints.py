@@ -106,6 +106,10 @@ class Checkpoint:
         """Keeps what was reported, for `reports_before`; may upload the checkpoint."""
         with (self.folder / REPORTS).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": epoch, "metrics": dict(metrics)}, default=str) + "\n")
+        self.keep()
+
+    def keep(self) -> None:
+        """Uploads the checkpoint where it is time to."""
         if self._store is not None and self._clock() >= self._next_upload:
             self.upload()
 

@@ -84,6 +84,8 @@ def settings(pairs: Iterable[str], *, what: str = "--set") -> dict[str, Any]:
             found[key] = json.loads(_PYTHON_WORDS.get(text, text))
         except json.JSONDecodeError:
             found[key] = text
+        except (ValueError, RecursionError):  # thousands of digits, or of brackets
+            raise InputError(f"{what} {key}: that value is too long or nested too deeply") from None
     return found
 
 

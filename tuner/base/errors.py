@@ -43,6 +43,14 @@ class Pruned(Exception):
     """Raised by a `report` callback to stop a run early. Training saves its state and raises it again."""
 
 
+def in_short(error: BaseException) -> str:
+    """One line: the kind of error, unless it is ours and speaks for itself, and its message."""
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, Pruned | InputError) or type(error).__module__ == __name__:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint for a misspelt name: `"; did you mean 'x'?"`, or an empty string when nothing is close."""
     valid = list(valid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,21 @@ def _is_running(process: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     return True
+
+
+def read_text(path: Path, largest: int) -> str:
+    """Reads a text file of `largest` bytes at most.
+
+    Raises:
+        InputError: it is larger, or no file that ends (a device, a pipe).
+        OSError, UnicodeDecodeError: it cannot be read, or is no text.
+    """
+    found = path.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise InputError(f"{path}: expected a file; it is a device or a pipe")
+    if found.st_size > largest:
+        raise InputError(f"{path}: has {found.st_size / 2**20:.0f} MiB; expected at most {largest >> 20}")
+    return path.read_text(encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:

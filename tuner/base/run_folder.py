@@ -16,6 +16,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
 TRIAL = "trial.json"  # how the trial ended, written by the tuner; result.json is written by the run
+METRICS_LIMIT = 64 << 20  # bytes of metrics.jsonl; then every second line is left out, and again
 STORED = "artifacts.json"  # in a results folder: its runs are also in an artefact store
 
 
@@ -62,6 +63,8 @@ class RunFolder:
         self.before: list[dict[str, Any]] = []
         self.metrics_file = (self.path if checkpoint is None else checkpoint.parent) / METRICS
         self._metrics: IO[str] | None = None
+        self._stride = 1  # of so many lines one is kept
+        self._count = 0
 
     def __enter__(self) -> RunFolder:
         self.final.parent.mkdir(parents=True, exist_ok=True)
@@ -77,8 +80,14 @@ class RunFolder:
         assert self._metrics is not None, "RunFolder is used in a with block"
         if self.before:
             self.log_anew([line for line in self.before if line.get("epoch", epoch) < epoch])
+        self._count += 1
+        if self._count % self._stride:
+            return
         self._metrics.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
         self._metrics.flush()
+        if self._metrics.tell() > METRICS_LIMIT:
+            self._stride *= 2
+            self.log_anew(read_metrics(self.metrics_file)[1::2])
 
     def log_anew(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Writes `lines` in place of the metrics so far."""
@@ -91,6 +100,11 @@ class RunFolder:
     def finish(self, result: Mapping[str, Any]) -> Path:
         """Writes `result.json` and renames the folder to `final`. Replaces an older run there."""
         assert self._metrics is not None, "RunFolder is used in a with block"
+        if self._stride > 1:
+            note = (
+                f"{METRICS} has one line of {self._stride}: it would be larger than {METRICS_LIMIT >> 20} MiB"
+            )
+            result = {**result, "notes": [*result.get("notes", ()), note]}
         write_json(self.path / RESULT, dict(result))
         self._metrics.close()
         if self.metrics_file.parent != self.path:

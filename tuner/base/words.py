@@ -60,3 +60,19 @@ def sparkline(values: Sequence[float], *, width: int = 60) -> str:
     shown = [values[round(i * (len(values) - 1) / (count - 1))] for i in range(count)]
     low, span = min(shown), (max(shown) - min(shown)) or 1.0
     return "".join(BLOCKS[min(7, int(8 * (v - low) / span))] for v in shown)
+
+
+# what a terminal acts on: sequences of escape characters, other control characters, changes of direction
+_SEQUENCES = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[\[PX^_][0-?]*[ -/]*[@-~]?|\x1b.?|\x9b[0-?]*[ -/]*[@-~]?"
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str, *, longest: int = 2000) -> str:
+    """`text` without what a terminal would act on (colours, titles, cursor moves); long lines are cut."""
+    text = _CONTROLS.sub("", _SEQUENCES.sub("", text))
+    return "\n".join(
+        line if len(line) <= longest else f"{line[:longest]}… ({len(line):,} characters)"
+        for line in text.split("\n")
+    )

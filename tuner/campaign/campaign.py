@@ -27,7 +27,7 @@ from tuner.run.events import View
 from tuner.run.launch import LeftEarly
 from tuner.run.plan import begun_with
 from tuner.run.request import Request
-from tuner.storage.access import find_records, storage_errors
+from tuner.storage.access import find_records, waiting
 from tuner.storage.stored import load_study
 from tuner.workloads.registry import workload_of
 
@@ -101,7 +101,8 @@ class Campaign:
         if not shared:
             return {}
         url = self.request_for(shared[0]).url
-        with storage_errors(url):
+
+        def begun() -> dict[str, Any]:
             records = find_records(url)
             known = [] if records is None else optuna.get_all_study_names(records)
             names = [file.name for file in shared if file.name in known]
@@ -109,7 +110,9 @@ class Campaign:
                 return {}
             before, store = begun_with(records, names[-1]), StoreLocation.of(load_study(records, names[-1]))
             records.queue.close()
-        return {**before, "artifacts": None if store is None else store.url}
+            return {**before, "artifacts": None if store is None else store.url}
+
+        return waiting(url, begun, self.say)
 
     def _study(self, request: Request, deadline: float | None) -> None:
         """Runs a study and confirms its winner, unless repeated runs always give the same score."""

@@ -101,7 +101,7 @@ def pairs_for(material: Material, *, overrides: Mapping[str, Any]) -> list[Pairs
     seeds = [
         t.config["seed"] for s in material.pairs for t in s.trials if isinstance(t.config.get("seed"), int)
     ]
-    first = max([FIRST_SEED - 1, *seeds]) + 1
+    first = max([FIRST_SEED - 1, *seeds]) + max((s.file.repeats.seeds for s in material.studies), default=1)
     return [
         _pairs(studies, material, PAIRED if not index else f"{PAIRED}.{studies[0].name}", overrides, first)
         for index, studies in enumerate(alike.values())
@@ -134,7 +134,10 @@ def _pairs(
                 continue
             claims.append(claim)
             runs += [{**(workload.defaults() or {}), **side, **overrides} for side in two]
-    points = [{**run, **workload.seeded(run, first + k)} for k in range(PAIRS) for run in _distinct(runs)]
+    each = studies[0].file.repeats.seeds
+    points = [
+        {**run, **workload.seeded(run, first + k * each)} for k in range(PAIRS) for run in _distinct(runs)
+    ]
     return Pairs(name, studies[0], tuple(points), tuple(claims), tuple(left_out))
 
 

@@ -81,7 +81,7 @@ def candidates(study: optuna.Study, study_file: StudyFile, results: Path, *, top
 
 RUNS = (
     *("objective", "workload", "on", "max_epochs", "constraints", "resources", "weights", "seed"),
-    *("trial_timeout", "grace"),
+    *("seeds", "folds", "aggregate", "run", "folder", "trial_timeout", "grace"),
 )
 
 

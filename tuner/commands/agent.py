@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuner.commands import options as opt
+
+if TYPE_CHECKING:
+    from tuner.definition.study_file import StudyFile
 
 DESCRIPTION = """\
 Runs trials of a study that was made by 'sweep' or 'study', one at a time, until the study is done. Several
@@ -40,12 +44,18 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     from tuner.commands.study import run_and_show
     from tuner.run.request import Request
+    from tuner.storage.access import open_records, waiting
     from tuner.storage.stored import load_study, stored_file
 
     url = opt.storage_url(options)
-    with opt.records(options) as records:
+
+    def stored() -> StudyFile:
+        records = open_records(url)
         file = stored_file(load_study(records, opt.study_name(options.study)))
         records.queue.close()
+        return file
+
+    file = waiting(url, stored, lambda line: opt.error_console().print(line, markup=False))
     request = Request(
         file,
         url,

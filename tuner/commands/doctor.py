@@ -16,6 +16,12 @@ def add(subparsers: opt.Subparsers) -> None:
     )
     opt.add_json(parser)
     opt.add_storage(parser)
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="make a damaged SQLite file whole: what can be read, and the finished trials of run folders "
+        "that it does not know. A copy of the file is kept",
+    )
     parser.set_defaults(run=run)
 
 
@@ -24,9 +30,29 @@ def run(options: argparse.Namespace) -> int:
 
     from tuner.show import doctor
 
+    if options.repair:
+        return _repair(options)
     checks = doctor.examine(opt.storage_url(options), options.results)
     if options.json:
         opt.write_json([asdict(check) for check in checks])
     else:
         opt.console().print(doctor.table(checks))
     return 0 if all(check.fine for check in checks) else 1
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from tuner.storage.access import storage_errors
+    from tuner.storage.repair import repair
+
+    url = opt.storage_url(options)
+    with storage_errors(url):
+        done = repair(url, options.results)
+    if options.json:
+        opt.write_json(asdict(done))
+        return 0
+    changed = done.copy or done.rebuilt or done.lost
+    for line in done.lines() if changed else ["nothing to repair"]:
+        opt.console().print(line, soft_wrap=True)
+    return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tuner.commands import options as opt
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Runs a script that calls `wandb.sweep(config)` and `wandb.agent(id, function, count)`, as it is and without a
 server. Each sweep becomes a study, and each trial runs the script again up to its agent. Started again, its
-studies go on where they were. Options stand before the script; what follows it is the script's own."""
+studies go on where they were. Options stand before the script; what follows it is the script's own. With
+--json the answer is a list with one object a study, and what the script prints goes to standard error."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -34,6 +35,7 @@ def add(subparsers: opt.Subparsers) -> None:
     )
     parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop a study after this long")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
+    opt.add_json(parser)
     opt.add_notify(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
@@ -48,10 +50,11 @@ def run(options: argparse.Namespace) -> int:
     from tuner.show.notify import NotifyingView, notifying
 
     results, url = options.results.resolve(), opt.storage_url(options)
+    ends: list[dict[str, Any]] = []
 
     def run_study(file: StudyFile, wanted: int | None) -> Result:
         from tuner.run import launch, plan
-        from tuner.show.status.summary import show_end
+        from tuner.show.status import summary
 
         request = Request(
             file,
@@ -70,12 +73,18 @@ def run(options: argparse.Namespace) -> int:
             view.tell_end(result)
             if not result.fine:
                 notifier.send(file.name, f"failed: {result.reason}")
-        show_end(made, result, opt.console())
+        if options.json:
+            ends.append(summary.end_of(made, result))
+        else:
+            summary.show_end(made, result, opt.console())
         return result
 
     program = Program(options.script, tuple(options.arguments), Path.cwd(), module=options.module)
     sweeps = ScriptSweeps(program, results, url=url, run=run_study)
-    status = driven_script.drive(program, sweeps.answer, results)
+    with opt.only_json(options.json):
+        status = driven_script.drive(program, sweeps.answer, results)
+    if options.json:
+        opt.write_json(ends)
     if sweeps.failed:
         raise WorkFailed("; ".join(sweeps.failed))
     return status if status >= 0 else 128 - status

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 
 from tuner.commands import options as opt
 
 DESCRIPTION = """\
 Lets agents on other machines work on the studies of this machine. They connect through an ssh tunnel and use
---storage grpc://127.0.0.1:PORT. The server has no password and no encryption, so only this machine can reach
-it. It can be restarted: agents keep their reports for up to ten minutes."""
+--storage grpc://127.0.0.1:PORT. The server has no authentication and no encryption, so only this machine can
+reach it; with --token-file, clients must send the token in the file that $TUNER_TOKEN_FILE names. It can be
+restarted: agents keep their reports for up to ten minutes."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -26,6 +29,14 @@ def add(subparsers: opt.Subparsers) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="(default: 127.0.0.1)")
     parser.add_argument("--port", type=opt.positive, default=13000, metavar="N", help="(default: 13000)")
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        default=os.environ.get("TUNER_TOKEN_FILE"),
+        metavar="FILE",
+        help="a secret of at least 16 characters that clients must send; needed for a --host other than this "
+        "machine (default: $TUNER_TOKEN_FILE)",
+    )
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 
@@ -33,4 +44,10 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     from tuner.storage import serve
 
-    serve.serve(opt.storage_url(options), host=options.host, port=options.port, console=opt.error_console())
+    serve.serve(
+        opt.storage_url(options),
+        host=options.host,
+        port=options.port,
+        console=opt.error_console(),
+        token_file=options.token_file,
+    )

@@ -91,20 +91,26 @@ def run(options: argparse.Namespace) -> int:
     from tuner.run import plan
     from tuner.show.live import make_view
 
-    if options.json and options.dry_run:
-        raise InputError("--json: a dry run has no result")
+    campaign = _campaign_file(options.study)
+    if options.json and options.dry_run and (campaign or options.study == "hypotheses"):
+        raise InputError("--json --dry-run: expected one study; the plan of several is a table for people")
     if options.study == "hypotheses":
         _hypotheses(options)
         return 0
-    campaign = _campaign_file(options.study)
     if campaign is not None:
         _campaign(campaign, options)
         return 0
     request = request_for(options, options.study)
     if options.dry_run:
-        from tuner.show.dry_run import show
+        from tuner.show import dry_run
 
-        show(plan.make(request, make_view(opt.error_console()).say), opt.console(), probed=options.probe)
+        with opt.only_json(options.json):
+            made = plan.make(request, make_view(opt.error_console()).say)
+            found = dry_run.look(made, probed=options.probe)
+        if options.json:
+            opt.write_json(found.to_dict())
+        else:
+            dry_run.show(found, opt.console())
         return 0
     run_and_show(request, options)
     return 0
@@ -116,6 +122,7 @@ def run_and_show(request: Request, options: argparse.Namespace) -> None:
     from tuner.show.live import make_view
     from tuner.show.notify import NotifyingView, notifying
     from tuner.show.status import summary
+    from tuner.storage.access import waiting
 
     shown, name = make_view(opt.error_console()), request.study_file.name
     with notifying(options.notify, name, shown.say) as notifier:
@@ -124,10 +131,10 @@ def run_and_show(request: Request, options: argparse.Namespace) -> None:
         result = launch.launch(made, view)
         view.tell_end(result)
         if options.json:
-            opt.write_json(summary.end_of(made, result))
+            opt.write_json(waiting(request.url, lambda: summary.end_of(made, result), shown.say))
         _stop_if_left(result)
     if not options.json:
-        summary.show_end(made, result, opt.console())
+        waiting(request.url, lambda: summary.show_end(made, result, opt.console()), shown.say)
 
 
 def _stop_if_left(result: Result) -> None:

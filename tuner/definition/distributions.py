@@ -277,6 +277,12 @@ class Numeric:
             return list(np.arange(self.a, self.b, self.q).tolist())
         return None
 
+    def grid_size(self) -> int:
+        """How many values `grid` has, without making them."""
+        if self.kind == "int_uniform":
+            return max(0, int(self.b) + 1 - int(self.a))
+        return max(0, math.ceil((self.b - self.a) / self.q)) if self.kind == "q_uniform" and self.q else 0
+
     def describe(self) -> str:
         step = f" in steps of {self.q:g}" if self.q is not None else ""
         match self._family:

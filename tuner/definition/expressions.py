@@ -19,10 +19,10 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {"min": min, "max": max, "abs": a
 _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
+    ast.Mult: lambda a, b: _number(a) * _number(b),
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
+    ast.Mod: lambda a, b: _number(a) % b,
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,
@@ -34,6 +34,13 @@ _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Is: lambda a, b: a is b,
     ast.IsNot: lambda a, b: a is not b,
 }
+
+
+def _number(value: Any) -> int | float:
+    """`value`, if it is one: Python repeats texts (`'a' * 10000000000`) and fills them in (`'%9d' % 1`)."""
+    if not isinstance(value, int | float):
+        raise TypeError(f"expected a number, got {type(value).__name__}")
+    return value
 
 
 class Unknown(KeyError):
@@ -71,7 +78,7 @@ def evaluate(text: str, config: Mapping[str, Any]) -> Any:
     """
     try:
         return _value(parse(text), config)
-    except (TypeError, ZeroDivisionError) as error:
+    except (TypeError, ZeroDivisionError, OverflowError) as error:
         raise ValueError(f"{text!r} cannot be evaluated: {error}") from None
 
 

@@ -16,6 +16,7 @@ from tuner.definition.constraints import Constraint, Hypothesis
 from tuner.definition.parse_space import lines_of, parse_space, read_defaults, read_first
 from tuner.definition.pruner_settings import KINDS as PRUNERS
 from tuner.definition.pruner_settings import PrunerSettings
+from tuner.definition.repeats import Repeats, read_repeats
 from tuner.definition.scheduler import Scheduler, read_scheduler
 from tuner.definition.space import Space
 from tuner.definition.study_file import GRACE_SECONDS, Base, Metric, Resources, StudyFile
@@ -48,6 +49,8 @@ TUNER_KEYS = (
         "stop",
         "max_epochs",
         "seeds",
+        "folds",
+        "aggregate",
         "base",
     ),
     *("requires", "when", "points", "shuffle", "first", "defaults", "constraints", "objectives", "front"),
@@ -95,6 +98,8 @@ def parse_study(path: Path) -> StudyFile:
     if method == "grid":
         run_cap = _grid_size(top, space, run_cap)
     max_epochs = own.integer("max_epochs", least=1)
+    seeds, repeats = read_repeats(own)
+    longest = None if max_epochs is None else max_epochs * repeats.count  # of a trial, all its runs together
     return StudyFile(
         name=slug(top.text("name", path.stem)),
         path=path,
@@ -103,9 +108,9 @@ def parse_study(path: Path) -> StudyFile:
         space=space,
         sampler=_sampler(own, method, space, objectives, run_cap, scheduler.sampler),
         pruner=dataclasses.replace(
-            _pruner(top, own, max_epochs, scheduler), patience=own.integer("patience", least=1)
+            _pruner(top, own, longest, scheduler), patience=own.integer("patience", least=1)
         ),
-        no_gain=_no_gain(own),
+        **_stop(own, repeats),
         objectives=objectives,
         raw=top.plain(),
         run_cap=run_cap,
@@ -121,7 +126,8 @@ def parse_study(path: Path) -> StudyFile:
         first=read_first(own, space, method),
         shuffled=_shuffled(own, method),
         hypotheses=tuple(_hypothesis(section) for section in own.sections("hypotheses")),
-        seeds=_seeds(own),
+        seeds=seeds,
+        repeats=repeats,
         max_epochs=max_epochs,
         workload=workload,
         resources=_resources(own),
@@ -210,13 +216,21 @@ def _seconds(own: Section, key: str, default: Any) -> Any:
     return found
 
 
-def _no_gain(own: Section) -> int | None:
-    """`stop: {no_gain: 20}`."""
+def _stop(own: Section, repeats: Repeats) -> dict[str, Any]:
+    """`stop: {no_gain: 20, lead: 0.95, after: 10}`."""
     if "stop" not in own:
-        return None
+        return {}
     section = own.section("stop")
-    section.only(("no_gain",), "key")
-    return section.integer("no_gain", least=1)
+    section.only(("no_gain", "lead", "after"), "key")
+    lead = section.number("lead")
+    if lead is not None and not 0.5 <= lead < 1:
+        section.fail("lead", f"expected a level of confidence such as 0.95, got {lead:g}")
+    if lead is not None and repeats.count < 2:
+        section.fail("lead", "one run of a trial says nothing about its noise; add 'seeds: 3' or 'folds: 5'")
+    if lead is None and "after" in section:
+        section.fail("after", "is for 'lead': the finished trials before a lead counts")
+    after = section.integer("after", least=2, default=10)
+    return {"no_gain": section.integer("no_gain", least=1), "lead": lead, "lead_after": after}
 
 
 def _weights(own: Section) -> tuple[str, ...] | None:
@@ -400,10 +414,3 @@ def _hypothesis(section: Section) -> Hypothesis:
         metric=section.text("metric"),
         gain=(float(gain[0]), float(gain[1])) if gain else None,
     )
-
-
-def _seeds(own: Section) -> tuple[int, ...]:
-    seeds = own.list("seeds") or [1]
-    if not all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds):
-        own.fail("seeds", f"expected a list of whole numbers from 0, got {seeds!r}")
-    return tuple(seeds)

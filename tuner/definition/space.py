@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.base.errors import InputError
 from tuner.definition import expressions
-from tuner.definition.distributions import Constant, Distribution, NotInDistribution, suggest
+from tuner.definition.distributions import Constant, Distribution, NotInDistribution, Numeric, suggest
 
 if TYPE_CHECKING:
     import optuna
@@ -144,6 +144,8 @@ class Space:
             return [self._completed(point) for point in self.points]
         axes = []
         for parameter in sorted(self.searched, key=lambda p: p.path):
+            if isinstance(parameter.distribution, Numeric):  # counted before it is built
+                _check_size(parameter.distribution.grid_size())
             values = parameter.distribution.grid()
             if values is None:
                 raise InputError(
@@ -151,12 +153,7 @@ class Space:
                     f"got {parameter.distribution.kind}"
                 )
             axes.append([(parameter, value) for value in _distinct(values)])
-        size = math.prod(len(axis) for axis in axes)
-        if size > _LARGEST_GRID:
-            raise InputError(
-                f"the grid has {size:,} points; expected at most {_LARGEST_GRID:,}: "
-                "use method random, or fewer values"
-            )
+        _check_size(math.prod(len(axis) for axis in axes))
         configs: dict[str, dict[str, Any]] = {}
         for combination in itertools.product(*axes):
             config = self._filled({parameter.path: value for parameter, value in combination})
@@ -244,6 +241,14 @@ def _put(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 def _copy(value: Any) -> Any:
     return json.loads(json.dumps(value)) if isinstance(value, dict | list) else value
+
+
+def _check_size(points: int) -> None:
+    if points > _LARGEST_GRID:
+        raise InputError(
+            f"the grid has {points:,} points; expected at most {_LARGEST_GRID:,}: "
+            "use method random, or fewer values"
+        )
 
 
 def _distinct(values: Sequence[Any]) -> Iterator[Any]:

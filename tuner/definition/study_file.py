@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn
 from tuner.base.errors import InputError
 from tuner.definition.constraints import Constraint, Hypothesis
 from tuner.definition.pruner_settings import PrunerSettings
+from tuner.definition.repeats import Repeats
 from tuner.definition.space import Space
 
 GRACE_SECONDS = 30.0
@@ -82,6 +83,8 @@ class StudyFile:
         front: metrics such as `parameters` or `ms_per_window`. The report draws a Pareto front of them and
             the objective. Optuna does not optimise them, so pruning still works.
         no_gain: the study stops after this many finished trials without a better best trial; None: never.
+        lead: the study stops when the best trial leads every other at this level of confidence; None: never.
+        lead_after: finished trials before the lead is looked at.
         program, command: an external script, as in W&B.
         folder: where the script runs, relative to the study file; None: where the program is found.
         objective: a Python function, `package.module:function` or `file.py:function`.
@@ -93,7 +96,8 @@ class StudyFile:
         first: configurations that a new study tries first, in order, before those that the sampler draws.
         shuffled: whether the points of a grid are tried in a random order, which the name decides.
         seeds: on which the campaign and `verify` retrain the best configurations.
-        max_epochs: epochs of a whole trial (`epochs` of the configuration), or None where that is the file's.
+        repeats: the runs that one trial consists of.
+        max_epochs: epochs of a whole run (`epochs` of the configuration), or None where that is the file's.
         resources: what a trial needs.
         weights: patterns of the files in a run folder that only the best trials keep; None: the workload's.
         seed: the parameter that seeds a run, where it has another name than `seed`.
@@ -116,6 +120,8 @@ class StudyFile:
     raw: Mapping[str, Any]
     run_cap: int | None = None
     no_gain: int | None = None
+    lead: float | None = None
+    lead_after: int = 10
     early_terminate: Mapping[str, Any] | None = None
     program: str | None = None
     command: tuple[str, ...] | None = None
@@ -129,6 +135,7 @@ class StudyFile:
     shuffled: bool = False
     hypotheses: tuple[Hypothesis, ...] = ()
     seeds: tuple[int, ...] = (1,)
+    repeats: Repeats = field(default_factory=Repeats)
     max_epochs: int | None = None
     function: bytes | None = field(default=None, compare=False, repr=False)
     workload: str | None = None
@@ -144,6 +151,16 @@ class StudyFile:
     purpose: str = ""
     cost: str = ""
     expectation: str = ""
+
+    @property
+    def trial_epochs(self) -> int | None:
+        """Epochs of a whole trial, all its runs together; None where the file does not say."""
+        return None if self.max_epochs is None else self.max_epochs * self.repeats.count
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether the study may be done before its last trial."""
+        return self.metric.target is not None or self.no_gain is not None or self.lead is not None
 
     @property
     def requires(self) -> tuple[str, ...]:

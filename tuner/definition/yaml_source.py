@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tuner.base.errors import InputError, nearest
+from tuner.base.files import read_text
 
 DEEPEST, LARGEST = 50, 100_000  # levels and values; our own studies have 4 and about 200
 MOST = 10**9  # largest count of trials or epochs
@@ -15,6 +16,9 @@ PLAIN_TAGS = {
 } | {"!"}
 OURS = {"tuner", "steps"}  # keys that `wandb sweep` does not know
 LARGEST_NUMBER = 2**63 - 1  # the storage's; a float beyond it is a slip as well
+
+
+LARGEST = 4 << 20  # bytes; a study file has a few thousand
 
 
 def read(path: Path) -> Section:
@@ -30,7 +34,7 @@ def read(path: Path) -> Section:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, LARGEST)
         check_measure(text, path)
         content = YAML(typ="rt").load(text)
     except FileNotFoundError:

@@ -26,11 +26,13 @@ from tuner.base.run_folder import CONFIG, RunFolder
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run import plan as plans
+from tuner.run.agent.order import Order
 from tuner.run.agent.station import IDLE_SECONDS, Station
 from tuner.run.agent.trial import Ended, PutBack, Running, TrialRunner
+from tuner.run.plan import Plan
 from tuner.run.request import Request
 from tuner.storage import optuna_private, study_store
-from tuner.storage.access import open_records, storage_errors
+from tuner.storage.access import open_records, storage_errors, waiting
 from tuner.storage.allocate import Done, Wait
 from tuner.storage.buffered import GivenAway
 from tuner.storage.leases import Heartbeat
@@ -203,21 +205,27 @@ class Asking:
 
     def __init__(self, request: Request, say: Callable[[str], None]) -> None:
         self._say = say
-        self._plan = plan = plans.make(replace(request, study_file=outside(request.study_file)), say)
-        request.results.mkdir(parents=True, exist_ok=True)
-        records = open_records(request.url, create=True)
+        self._plan, self._order = waiting(request.url, lambda: self._registered(request), say)
         with storage_errors(request.url):
-            study, total = study_store.open_study(
-                records, plan.file, plan.origin, trials=request.trials, default=plan.default, say=say
-            )
-            self._order = launch.order_of(plan, study, total, say)
-            records.queue.close()
             self._station = Station(self._order, unstored=say)
         self._running: set[AskedTrial] = set()
         self._idle: list[Heartbeat] = []
         self._lock = threading.RLock()
         self._process = os.getpid()
         atexit.register(self._leave)
+
+    def _registered(self, request: Request) -> tuple[Plan, Order]:
+        """The plan of the study, which is in the storage then."""
+        say = self._say
+        plan = plans.make(replace(request, study_file=outside(request.study_file)), say)
+        request.results.mkdir(parents=True, exist_ok=True)
+        records = open_records(request.url, create=True, say=say)
+        study, total = study_store.open_study(
+            records, plan.file, plan.origin, trials=request.trials, default=plan.default, say=say
+        )
+        order = launch.order_of(plan, study, total, say)
+        records.queue.close()
+        return plan, order
 
     def ask(self) -> AskedTrial | None:
         """The next trial; waits while other processes run all that are left, as one may come back.
@@ -289,7 +297,15 @@ def outside(file: StudyFile) -> StudyFile:
     """`file` with nothing to run: whoever asks for a trial runs it.
 
     A workload that is installed stays: it knows what the trials read and what they need.
+
+    Raises:
+        InputError: a trial is to consist of several runs, which are the caller's affair here.
     """
+    if file.repeats.count > 1:
+        raise InputError(
+            f"{file.name}: 'seeds' and 'folds' are for trials that the tuner runs; in a loop of your own, "
+            "run each configuration as often as you like and tell the mean"
+        )
     if file.program or file.command or file.objective or type(workload_if_known(file)) is Workload:
         return replace(file, program=None, command=None, objective=None, function=None, workload=OUTSIDE)
     return file

@@ -21,8 +21,8 @@ from tuner.run.plan import Plan
 from tuner.run.request import Request
 from tuner.run.supervisor import Supervisor
 from tuner.search import stopping
-from tuner.storage import allocate, optuna_private, study_store
-from tuner.storage.access import open_records, storage_errors
+from tuner.storage import allocate, optuna_private, second_record, study_store
+from tuner.storage.access import open_records, storage_errors, waiting
 from tuner.storage.allocate import Stop
 from tuner.storage.outage import is_unreachable
 from tuner.storage.records import Records
@@ -84,17 +84,20 @@ def launch(plan: Plan, view: View) -> Result:
         StorageFailed: the storage cannot be used.
     """
     request, file = plan.request, plan.file
-    records, study, total = register(plan, view.say)
+    records, study, total = waiting(request.url, lambda: register(plan, view.say), view.say)
+    insist = records.patience.insist  # the database may go away at any point, and come back
+    records.patience.say = view.say
     with storage_errors(request.url):
-        done = _done(records, study, file, total)
+        done = insist(lambda: _done(records, study, file, total))
         if done:
             view.say(f"study {file.name} is done: {done}")
-            conclude(study, plan, view.say)
-            return _checked(Result(done, True, False, 0, total), records, study)
-        order = order_of(plan, study, total, view.say)
+            insist(lambda: conclude(study, plan, view.say))
+            return insist(lambda: _checked(Result(done, True, False, 0, total), records, study))
+        order = insist(lambda: order_of(plan, study, total, view.say))
         result = _supervise(plan, order, view, records, study)
-        if result.fine and not result.interrupted and _done(records, study, file, total):
-            conclude(study, plan, view.say)
+        going = result.fine and not result.interrupted
+        if going and insist(lambda: _done(records, study, file, total)):
+            insist(lambda: conclude(study, plan, view.say))
             return replace(result, stopped=False)
         return result
 
@@ -107,7 +110,7 @@ def register(plan: Plan, say: Say) -> tuple[Records, optuna.Study, int | None]:
         StorageFailed: the storage cannot be used.
     """
     request, file = plan.request, plan.file
-    records = open_records(request.url, create=True)
+    records = open_records(request.url, create=True, say=say)
     with storage_errors(request.url):
         if request.fresh:
             kept = study_store.set_aside(records, file.name, request.results)
@@ -129,6 +132,7 @@ def register(plan: Plan, say: Say) -> tuple[Records, optuna.Study, int | None]:
 def order_of(plan: Plan, study: optuna.Study, total: int | None, say: Say) -> Order:
     """What the agents are sent; the artefact store and the tracker are opened for it."""
     request, file = plan.request, plan.file
+    second_record.write_study(study, request.results)
     store = run_store.location_for(study, request.artifacts)
     if store is not None:
         if plan.inputs.travels and shipping.ship(plan.inputs.folder, plan.inputs.digest, store.url):
@@ -181,7 +185,8 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
         say=view.say,
     )
     agents = request.agents or executor.agents(total)
-    view.begin(StudyRun(study, records, order.study_file, total, agents))
+    insist = records.patience.insist
+    insist(lambda: view.begin(StudyRun(study, records, order.study_file, total, agents)))
     supervisor = Supervisor(
         order,
         executor,
@@ -189,12 +194,14 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
         on_event=view.event,
         on_tick=lambda: view.tick(supervisor.agents),
         timeout=request.timeout,
-        give_up=lambda number, reason: _give_up(records, study, order.study_file, number, reason),
+        give_up=lambda number, reason: insist(
+            lambda: _give_up(records, study, order.study_file, number, reason)
+        ),
         stop_asked=lambda: _stop_asked(records, study),
     )
     try:
         reason = supervisor.run()
-        _put_back(records, optuna_private.study_id(study), supervisor.killed)
+        insist(lambda: _put_back(records, optuna_private.study_id(study), supervisor.killed))
         if order.artifacts is not None and not supervisor.interrupted:
             _store_rest(order, order.artifacts, study, view)
     finally:
@@ -203,7 +210,7 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
         view.end()
     stopped = _stop_asked(records, study) is not None
     left = Result(reason, supervisor.fine, supervisor.interrupted, 0, total, supervisor.timed_out, stopped)
-    return _checked(left, records, study)
+    return insist(lambda: _checked(left, records, study))
 
 
 def _checked(left: Result, records: Records, study: optuna.Study) -> Result:

@@ -23,9 +23,10 @@ from tuner.run.executors.local import suited
 from tuner.run.request import Request
 from tuner.run.winner import inherited
 from tuner.search import samplers
-from tuner.storage.access import find_records, storage_errors
+from tuner.storage.access import find_records, waiting
 from tuner.storage.records import Records
 from tuner.storage.study_store import ORIGIN, Origin
+from tuner.workloads import repeats
 from tuner.workloads.registry import workload_of
 from tuner.workloads.workload import Inputs, Workload
 
@@ -38,7 +39,7 @@ class Plan:
         origin: what its trials rest on besides the file: base values, overrides, inputs.
         base: values beneath the space's, the length of a trial included.
         default: the configuration that a new study tries first; None: not known.
-        length: epochs of a whole trial, or None where that is the trial's affair.
+        length: epochs of a whole trial, all its runs together; None where that is the trial's affair.
         pruner: of the study file, fitted to `length`.
         gpus: names by which each agent of this machine is given its GPU; empty where trials use none.
         begun: whether the study is in the storage already.
@@ -67,6 +68,26 @@ class Plan:
         return self.request.agents or suited(total, self.gpus, cpus=self.resources.cpus)
 
 
+_Before = tuple[Request, Inputs, dict[str, Any], bool, Mapping[str, Any], str]
+
+
+def _before(request: Request, workload: Workload, say: Callable[[str], None]) -> _Before:
+    """What the storage says of a study: request (fresh if its inputs are others), inputs, overrides, whether
+    it is begun, base and where that comes from."""
+    file, records = request.study_file, find_records(request.url)
+    try:
+        before = None if records is None or request.fresh else _origin_of(records, file.name)
+        inputs = workload.inputs(request.data or _inputs_of(before), request.results, say)
+        if before is not None and inputs.renews and _others(before, inputs):
+            say(f"'{file.name}' was begun with another {inputs.name}: starting afresh")
+            request, before = replace(request, fresh=True), None
+        overrides = _overrides(request, inputs, before, say)
+        return (request, inputs, overrides, before is not None, *_base(request, records, before, say))
+    finally:
+        if records is not None:
+            records.queue.close()
+
+
 def make(request: Request, say: Callable[[str], None]) -> Plan:
     """Settles what a request leaves open. `say` is told what was found, in lines.
 
@@ -83,26 +104,19 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
     workload.check()
     if request.executor.kind == "local":  # another machine may have packages that this one lacks
         samplers.check(file)
-    with storage_errors(request.url):
-        records = find_records(request.url)
-        try:
-            before = None if records is None or request.fresh else _origin_of(records, file.name)
-            inputs = workload.inputs(request.data or _inputs_of(before), request.results, say)
-            if before is not None and inputs.renews and _others(before, inputs):
-                say(f"'{file.name}' was begun with another {inputs.name}: starting afresh")
-                request, before = replace(request, fresh=True), None
-            overrides = _overrides(request, inputs, before, say)
-            base, base_from = _base(request, records, before, say)
-        finally:
-            if records is not None:
-                records.queue.close()
+    request, inputs, overrides, begun, base, base_from = waiting(
+        request.url, lambda: _before(request, workload, say), say
+    )
     defaults = workload.defaults()
     workload.check_overrides(overrides)
     _check_names(file, {*(defaults or {}), *base, *overrides})
+    repeats.check(workload, {**(defaults or {}), **base, **overrides})
     length = int(overrides.get(workload.length, 0)) or file.max_epochs
+    length = None if length is None else length * file.repeats.count
     whole = {} if file.max_epochs is None else workload.whole_trial(file.max_epochs)
     trial_base = {**base, **whole}
     resources = workload.resources(overrides)
+    slots = _gpus(request, resources, say)
     return Plan(
         request=request,
         file=file,
@@ -114,9 +128,32 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
         length=length,
         pruner=_fitted(file.pruner, length),
         resources=resources,
-        gpus=gpus.slots(gpus.here(), resources.gpus) if resources.gpus else (),
-        begun=before is not None,
+        gpus=slots,
+        begun=begun,
     )
+
+
+def _gpus(request: Request, resources: Resources, say: Callable[[str], None]) -> tuple[str, ...]:
+    """What each agent of this machine sees of its GPUs; empty where trials use none.
+
+    Raises:
+        InputError: a trial is to have more than there are.
+    """
+    if not resources.gpus:
+        return ()
+    names = gpus.here()
+    found = gpus.slots(names, resources.gpus)
+    asked = request.study_file.resources.gpus
+    if asked and request.executor.kind == "local" and not found:
+        if names:
+            raise InputError(
+                f"{request.study_file.path}: 'tuner.resources.gpus': a trial takes {asked:g} GPUs, this "
+                f"machine has {len(names)}"
+            )
+        say(
+            f"a trial is to have {asked:g} GPU{'s'[: asked > 1]}, this machine shows none: trials run without"
+        )
+    return found
 
 
 def begun_with(records: Records, name: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Reasons for a study to stop before its last trial: target reached, no gain any more, only failures."""
+"""Reasons for a study to stop early: target reached, no gain any more, a clear lead, only failures."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import TrialTooLong
+from tuner.base.statistics import t_interval
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 from tuner.storage import optuna_private
-from tuner.storage.allocate import NO_GAIN, STOPPED, TARGET
+from tuner.storage.allocate import LEAD, NO_GAIN, STOPPED, TARGET
 from tuner.storage.records import Records
 
 SAME_FAILURES = 3  # the same error this often in a row: the next would be the same again
@@ -23,7 +24,12 @@ ANY_FAILURES = 20  # different errors this often in a row
 def check(study: optuna.Study, records: Records, study_file: StudyFile) -> str | None:
     """Stops the study when there is a reason to; returns it."""
     trials = study.get_trials(deepcopy=False)
-    reason = _target(trials, study_file) or failures(trials) or no_gain(trials, study_file)
+    reason = (
+        _target(trials, study_file)
+        or failures(trials)
+        or clear_lead(trials, study_file)
+        or no_gain(trials, study_file)
+    )
     if reason:
         records.set_study_user_attr(optuna_private.study_id(study), STOPPED, reason)
     return reason
@@ -49,6 +55,44 @@ def no_gain(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
         return None
     reached = f"{study_file.metric.name} {best[0].values[0]:.4g}"
     return f"{NO_GAIN}: none of the latest {since} trials beat trial {best[0].number} ({reached})"
+
+
+def clear_lead(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
+    """Why the best trial is the best: its lead over each other one is no luck (`stop: {lead: 0.95}`).
+
+    Trials of several runs are compared run by run, on the same seed and fold, which takes away what is harder
+    on one of them for every trial. The interval is that of a paired t-test.
+    """
+    ranked = ranking.ranked(trials, study_file)
+    finished = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    if study_file.lead is None or len(ranked) < 2 or len(finished) < study_file.lead_after:
+        return None
+    best, *others = ranked
+    metric, level = study_file.metric, study_file.lead
+    sign = 1.0 if metric.goal == "maximize" else -1.0
+    own = _runs(best, metric.name)
+    leads = []
+    for other in others:
+        theirs = _runs(other, metric.name)
+        gaps = [sign * (value - theirs[name]) for name, value in own.items() if name in theirs]
+        if len(gaps) < 2 or ranking.violation(best) < ranking.violation(other):
+            continue  # nothing to compare, or it is behind by the constraints
+        leads.append((*t_interval(gaps, level), other.number, len(gaps)))
+    if not leads:
+        return None
+    mean, low, high, number, count = min(leads, key=lambda lead: lead[1])
+    if low <= 0:
+        return None
+    return (
+        f"{LEAD}: trial {best.number} leads every other; closest is trial {number}, by {mean:.3g} "
+        f"({level:.0%} interval {low:.3g} to {high:.3g} over {count} runs each)"
+    )
+
+
+def _runs(trial: FrozenTrial, metric: str) -> dict[str, float]:
+    """A trial's runs, by seed and fold: what each reached."""
+    runs = trial.user_attrs.get("repeats") or ()
+    return {run["name"]: run["metrics"][metric] for run in runs if metric in run["metrics"]}
 
 
 def failures(trials: Sequence[FrozenTrial]) -> str | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import optuna
@@ -25,27 +25,107 @@ from tuner.search import samplers
 from tuner.storage import study_store
 from tuner.storage.access import find_records, storage_errors
 from tuner.storage.stored import load_study
+from tuner.workloads import repeats
 from tuner.workloads.registry import workload_of
 
 FIRST = 3  # number of configurations to show
 
 
-def show(plan: Plan, console: Console, *, probed: bool = False) -> None:
-    """Prints the plan of a study. `probed`: run the first epochs of a trial to estimate the cost."""
-    file = plan.file
+@dataclass(frozen=True)
+class Cost:
+    """What a study will take, estimated from the first epochs of one trial.
+
+    Attributes:
+        seconds_an_epoch: measured now, in one process.
+        epochs: expected of a trial, as the pruner ends some early. longest: of a whole trial.
+        seconds_a_trial: of `epochs`, in one process.
+        seconds: of all trials with all agents; None where the study has no number of trials.
+    """
+
+    seconds_an_epoch: float
+    epochs: float
+    longest: int
+    seconds_a_trial: float
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a study would do.
+
+    Attributes:
+        first: the configurations of the first trials.
+        changes: what has changed since the study was begun, in words.
+        cost: None where it was not measured.
+    """
+
+    plan: Plan
+    first: Sequence[Mapping[str, Any]]
+    changes: Sequence[str]
+    cost: Cost | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        file, request = self.plan.file, self.plan.request
+        total = request.trials or file.run_cap
+        return {
+            "study": file.name,
+            "method": file.method,
+            "sampler": file.sampler,
+            "pruner": self.plan.pruner.describe(),
+            "trials": total,
+            "agents": self.plan.agents(total),
+            "objectives": [{"name": metric.name, "goal": metric.goal} for metric in file.objectives],
+            "parameters": [
+                {"name": name, "values": values, "when": when or None}
+                for name, values, when in file.space.describe()
+            ],
+            "requires": list(file.requires),
+            "constraints": [str(constraint) for constraint in file.constraints],
+            "changes": list(self.changes),
+            "first": list(self.first),
+            "cost": None if self.cost is None else asdict(self.cost),
+        }
+
+
+def look(plan: Plan, *, probed: bool = False) -> DryRun:
+    """What a study would do. `probed`: run the first epochs of a trial to estimate the cost.
+
+    Raises:
+        InputError: a change since the study was begun would be refused.
+    """
+    changes, configs = _changes(plan), first_configurations(plan)
+    measured = probed or plan.workload.quick_probe
+    cost = _cost(plan, {**plan.base, **configs[0]}) if measured else None
+    return DryRun(plan, [{**config, **plan.overrides} for config in configs], changes, cost)
+
+
+def show(found: DryRun, console: Console) -> None:
+    """Prints the plan of a study."""
+    plan, file, cost = found.plan, found.plan.file, found.cost
     _heading(plan, console)
     console.print(_space_table(file))
-    for line in _changes(plan):
-        console.print(line, markup=False)
+    for line in found.changes:
+        console.print(f"changed: {line}", markup=False)
     for text in file.requires:
         console.print(f"requires: {text}", markup=False)
     for constraint in file.constraints:
         console.print(f"constraint: {constraint}", markup=False)
-    configs = first_configurations(plan)
-    for index, config in enumerate(configs):
-        console.print(f"trial {index}: {in_words({**config, **plan.overrides})}", markup=False)
-    if probed or plan.workload.quick_probe:
-        _cost(plan, {**plan.base, **configs[0]}, console)
+    for index, config in enumerate(found.first):
+        console.print(f"trial {index}: {in_words(config)}", markup=False)
+    if cost is not None:
+        total, agents = plan.request.trials or file.run_cap, plan.agents(plan.request.trials or file.run_cap)
+        in_all = (
+            ""
+            if cost.seconds is None
+            else f"; {total} trials with {agents} agents: about {duration(cost.seconds)}"
+        )
+        console.print(
+            f"cost: {cost.seconds_an_epoch:.2f} s an epoch (measured now, one process), about "
+            f"{cost.epochs:.1f} of {cost.longest} epochs a trial, {duration(cost.seconds_a_trial)} a trial"
+            f"{in_all}",
+            markup=False,
+        )
     elif not plan.workload.deterministic:
         console.print("cost: not measured; --probe runs the first epochs of one trial", markup=False)
 
@@ -67,7 +147,7 @@ def _changes(plan: Plan) -> list[str]:
             change = study_store.change_of(study, plan.file, plan.origin, plan.default)
         finally:
             records.queue.close()
-    return [] if change is None else [f"changed: {line}" for line in change.lines]
+    return [] if change is None else list(change.lines)
 
 
 def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], None], *, probed: bool) -> None:
@@ -92,7 +172,7 @@ def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], Non
         if plan is None or workload.deterministic:
             table.add_row(str(number), file.name, str(runs), "none", "minutes", file.purpose)
             continue
-        length = int(plan.overrides.get(workload.length, 0)) or file.max_epochs or 1
+        length = (int(plan.overrides.get(workload.length, 0)) or file.max_epochs or 1) * file.repeats.count
         mean = probe.expected_epochs(file.pruner, length)
         estimate = "not measured (--probe)"
         if measured is not None and isinstance(workload, type(plan.workload)):
@@ -122,6 +202,20 @@ def _heading(plan: Plan, console: Console) -> None:
     console.print(f"pruner: {plan.pruner.describe()}", markup=False)
     if plan.file.no_gain is not None:
         console.print(f"stops: after {plan.file.no_gain} finished trials without a better one", markup=False)
+    if plan.file.lead is not None:
+        console.print(
+            f"stops: when the best trial leads every other with {plan.file.lead:.0%} confidence, after "
+            f"{plan.file.lead_after} finished trials",
+            markup=False,
+        )
+    if file.repeats.count > 1:
+        known = {**plan.base, **repeats.constants_of(plan.workload), **plan.overrides}
+        names = ", ".join(part.name for part in repeats.parts_of(plan.workload, known))
+        console.print(
+            f"a trial: {file.repeats.in_words()}, {file.repeats.count} runs ({names}); its value is their "
+            f"{file.repeats.aggregate}",
+            markup=False,
+        )
     if plan.inputs.name:
         console.print(f"reads: {plan.inputs.in_words()}", markup=False)
     if file.base.winner_of:
@@ -160,24 +254,16 @@ def first_configurations(plan: Plan) -> list[dict[str, Any]]:
 
 def _probe(plan: Plan, config: dict[str, Any], agents: int) -> Probe:
     whole = {**config, **plan.overrides}
+    whole |= repeats.parts_of(plan.workload, whole)[0].changes
     return probe.measure(plan.file, whole, inputs=plan.inputs.folder, threads=share(agents))
 
 
-def _cost(plan: Plan, config: dict[str, Any], console: Console) -> None:
-    """Prints the estimated time, from a probe of the first configuration with one agent."""
+def _cost(plan: Plan, config: dict[str, Any]) -> Cost:
+    """The estimated time, from a probe of the first configuration with one agent."""
     total = plan.request.trials or plan.file.run_cap
     agents = plan.agents(total)
     measured = _probe(plan, config, agents)
-    epochs = plan.length or 1
-    mean = probe.expected_epochs(plan.pruner, epochs)
-    each = measured.trial(mean)
-    in_all = (
-        ""
-        if total is None
-        else f"; {total} trials with {agents} agents: about {duration(each * total / agents)}"
-    )
-    console.print(
-        f"cost: {measured.epoch:.2f} s an epoch (measured now, one process), "
-        f"about {mean:.1f} of {epochs} epochs a trial, {duration(each)} a trial{in_all}",
-        markup=False,
-    )
+    longest = plan.length or 1
+    epochs = probe.expected_epochs(plan.pruner, longest)
+    each = measured.trial(epochs)
+    return Cost(measured.epoch, epochs, longest, each, None if total is None else each * total / agents)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import optuna
-from optuna.storages import RDBStorage
 
 from tuner.base.errors import InputError
-from tuner.storage import remote
+from tuner.storage import remote, sqlite_file
 from tuner.storage.databases import NoStudiesYet, WalConnection, database_for
-from tuner.storage.optuna_private import CachedStorage
+from tuner.storage.locks import sqlite_path
+from tuner.storage.optuna_private import CachedStorage, DatabaseStorage, other_schema
 from tuner.storage.outage import (
     PATIENCE_SECONDS,
     Patience,
     StorageFailed,
     cause_of,
     hide_password,
+    is_damage,
     is_storage_error,
 )
 from tuner.storage.records import Records
@@ -33,11 +35,18 @@ __all__ = [
     "hide_password",
     "open_records",
     "storage_errors",
+    "waiting",
 ]
 
+T = TypeVar("T")
 DATABASE = "studies.db"
 PATIENCE_VARIABLE = "TUNER_STORAGE_PATIENCE"
 GRPC = "grpc://"
+_OTHER_SCHEMA = {
+    "older": "an older Optuna made its tables; keep a copy of it, then run: "
+    "optuna storage upgrade --storage URL",
+    "newer": "a newer Optuna made its tables; install that one, or choose another storage",
+}
 
 
 def default_url(results: Path) -> str:
@@ -45,12 +54,15 @@ def default_url(results: Path) -> str:
     return f"sqlite:///{results / DATABASE}"
 
 
-def open_records(url: str, *, create: bool = False) -> Records:
+def open_records(
+    url: str, *, create: bool = False, say: Callable[[str], None] = lambda line: None
+) -> Records:
     """Opens the storage at `url`.
 
     Args:
         url: `sqlite:///FILE`, `postgresql://USER@HOST/DATABASE` or `grpc://HOST:PORT`.
         create: makes the folder and the tables when they are missing. A server does this itself.
+        say: told in a line what was wrong with a database that is made anew.
 
     Raises:
         InputError: the storage does not exist and `create` is false, or the URL is not supported.
@@ -60,7 +72,7 @@ def open_records(url: str, *, create: bool = False) -> Records:
     patience = patience_with(url)
     if url.startswith(GRPC):
         return Records(*remote.connect(url), patience)
-    return Records(*open_database(url, create=create), patience)
+    return Records(*open_database(url, create=create, say=say), patience)
 
 
 def patience_with(url: str) -> Patience:
@@ -73,18 +85,43 @@ def patience_with(url: str) -> Patience:
         raise InputError(f"${PATIENCE_VARIABLE}: expected seconds, got '{told}'") from None
 
 
-def open_database(url: str, *, create: bool) -> tuple[CachedStorage, SqlQueue]:
-    """Opens a database in this process; returns Optuna's storage and the queue of trials."""
+def waiting(url: str, work: Callable[[], T], say: Callable[[str], None] = lambda line: None) -> T:
+    """Does `work` with the storage at `url`, again from its begin while the storage does not answer.
+
+    Raises:
+        StorageFailed: it has not answered for too long, or fails otherwise.
+    """
+    patience = patience_with(url)
+    patience.say = say
+
+    def attempt() -> T:
+        with storage_errors(url):
+            return work()
+
+    return patience.insist(attempt)
+
+
+def open_database(
+    url: str, *, create: bool, say: Callable[[str], None] = lambda line: None
+) -> tuple[CachedStorage, SqlQueue]:
+    """Opens a database in this process; returns Optuna's storage and the queue of trials.
+
+    Raises:
+        InputError: as `open_records`, or another Optuna made its tables.
+    """
     database = database_for(url)
     with storage_errors(url):
-        database.prepare() if create else database.check()
+        database.prepare(say) if create else database.check()
     with storage_errors(url), database.opening():
-        backend = RDBStorage(
+        backend = DatabaseStorage(
             database.optuna_url(),
             engine_kwargs=database.engine_options(),
             skip_table_creation=not create,
-            skip_compatibility_check=not create,
+            skip_compatibility_check=True,
         )
+        made_by = other_schema(backend)
+    if made_by is not None:
+        raise InputError(f"storage {hide_password(url)}: {_OTHER_SCHEMA[made_by]}")
     return CachedStorage(backend), SqlQueue(backend, database)
 
 
@@ -105,6 +142,19 @@ def storage_errors(where: str) -> Iterator[None]:
         if not is_storage_error(error) or type(error) is StorageFailed:
             raise
         raise StorageFailed(
-            f"storage {hide_password(where)}: {cause_of(error)}; nothing finished is lost, "
-            "run the same command again to go on"
+            f"storage {hide_password(where)}: {cause_of(error)}; {_advice(where, error)}"
         ) from error
+
+
+def _advice(where: str, error: Exception) -> str:
+    """What to do about an error, and what is known of the finished trials."""
+    if is_damage(error):
+        return (
+            "the file is damaged: python -m tuner doctor --repair keeps a copy of it, saves what can be read "
+            "and takes the other finished trials from their run folders"
+        )
+    path = sqlite_path(where)
+    checked = path is not None and path.exists() and sqlite_file.is_sound(path)
+    return (
+        "nothing finished is lost (the file was checked), " * checked
+    ) + "run the same command again to go on"

@@ -23,6 +23,7 @@ CHANGES = "changes"  # study attribute: how often the study was changed since it
 ASKED = "stop_asked"  # study attribute: a `Stop` that somebody asked for; the next start clears it
 TARGET = "target reached"  # such a reason starts with this; it still holds when the study is resumed
 NO_GAIN = "no gain"  # as TARGET; a changed study file clears it
+LEAD = "clear lead"  # as NO_GAIN
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Allocator:
                 return Done(reason, fine=False)
             stopped = attrs.get(STOPPED)
             if stopped:
-                return Done(str(stopped), fine=str(stopped).startswith((TARGET, NO_GAIN)))
+                return Done(str(stopped), fine=str(stopped).startswith((TARGET, NO_GAIN, LEAD)))
             asked = stop_asked(attrs)
             if asked:
                 return Done(str(asked))

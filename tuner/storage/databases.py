@@ -22,8 +22,10 @@ from sqlalchemy.pool import NullPool
 
 from tuner.base import extras
 from tuner.base.errors import InputError
+from tuner.storage import sqlite_file
 from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock, StorageLock, sqlite_path
 from tuner.storage.optuna_private import transaction
+from tuner.storage.outage import StorageFailed
 
 DRIVER = "postgresql+psycopg"
 POSTGRESQL = ("postgresql", "postgres", DRIVER)
@@ -55,8 +57,8 @@ class Database(ABC):
         """The URL for SQLAlchemy, with our driver."""
 
     @abstractmethod
-    def prepare(self) -> None:
-        """Makes what the tables need, such as the folder of a file."""
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Makes what the tables need, such as the folder of a file; says what was wrong with it."""
 
     @abstractmethod
     def check(self) -> None:
@@ -80,10 +82,14 @@ class Database(ABC):
 
 
 class WalConnection(sqlite3.Connection):
-    """A connection in WAL mode; SQLAlchemy makes all connections of its pool with this class."""
+    """A connection in WAL mode; SQLAlchemy makes all connections of its pool with this class.
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    It makes no file: where one was removed while agents run, an empty one would take its place.
+    """
+
+    def __init__(self, database: str, timeout: float = 60, **options: Any) -> None:
+        there = f"{Path(database).resolve().as_uri()}?mode=rw"
+        super().__init__(there, timeout, **{**options, "uri": True})
         self.execute("PRAGMA journal_mode=WAL")
         self.execute("PRAGMA synchronous=NORMAL")
 
@@ -99,6 +105,7 @@ class Sqlite(Database):
         from sqlalchemy.dialects.sqlite import insert
 
         self.path = path
+        self._file: int | None = None  # inode of the file that is open
         self.lock = FileLock(path.with_name(path.name + ".lock"))
         self.insert = insert
 
@@ -108,14 +115,25 @@ class Sqlite(Database):
     def optuna_url(self) -> str:
         return f"sqlite:///{self.path}"
 
-    def prepare(self) -> None:
+    def prepare(self, say: Callable[[str], None]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.opening():
+            sqlite_file.make(self.path, say)
 
     def check(self) -> None:
-        if not self.path.exists():
+        if not sqlite_file.has_studies(self.path):
             raise NoStudiesYet(f"{self.path}: no studies yet; {BEGIN}")
 
     def session(self, storage: RDBStorage) -> AbstractContextManager[Session]:
+        """Refuses a file that took the place of the one that was opened: that one is written to unseen."""
+        found = self.path.stat().st_ino if self.path.exists() else None
+        self._file = self._file or found
+        if found is None or found != self._file:
+            raise StorageFailed(
+                f"{self.path} was {'removed' if found is None else 'replaced'} while this process ran; "
+                "trials that finished since are in their run folders: "
+                "put the file back, or run python -m tuner doctor --repair, then run the same command again"
+            )
         return transaction(storage.scoped_session)
 
     def close(self) -> None:
@@ -158,7 +176,7 @@ class Postgres(Database):
         text = self.url.render_as_string(hide_password=False)
         return text.replace("{", "{{").replace("}", "}}")  # Optuna calls str.format on it
 
-    def prepare(self) -> None:
+    def prepare(self, say: Callable[[str], None]) -> None:
         """Does nothing: many users may make tables but no database."""
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ from tuner.base.nested import leaves
 
 # keys of a study file that say what a result is: with another one, old results could not be compared
 BINDING = ("metric.name", "metric.goal", "metrics", "program", "command", "job", "image_uri")
-BINDING_OWN = ("objective", "workload", "on", "base", "objectives", "max_epochs", "run")
+BINDING_OWN = ("objective", "workload", "on", "base", "objectives", "max_epochs", "run", "folds", "aggregate")
 SAID_BY_PARAMETER = ("parameters", "tuner.when", "tuner.defaults")
 # keys in which running agents and a changed file do not contradict each other
 QUIET = ("run_cap", "name", "description", "project", "entity", "tuner.purpose", "tuner.cost",
@@ -56,7 +56,10 @@ def _or_none(value: Any) -> str:
 def _binding(raw: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """The keys of a study file that make what a result is."""
     metric = raw.get("metric") or {}
-    own = {key: value for key, value in (raw.get("tuner") or {}).items() if key in BINDING_OWN}
+    told = raw.get("tuner") or {}
+    own = {key: value for key, value in told.items() if key in BINDING_OWN}
+    if isinstance(told.get("seeds"), int):  # of a trial; a list is about retrainings
+        own["seeds"] = told["seeds"]
     if isinstance(own.get("base"), Mapping):
         heads = {name.partition(".")[0] for name in names}
         own["base"] = {key: value for key, value in own["base"].items() if key not in heads} or None

@@ -1,10 +1,10 @@
 """Which process runs a trial, and how other processes notice that it is gone.
 
 A lease names its owner (host, machine, boot, process, start of the process) and has a beat, a number that the
-owner raises every few seconds. An owner on this machine is gone when its process has ended. Any other owner,
-and a process that is stopped, is gone when an observer has seen no new beat for a whole term. The observer
-measures the term with its own monotonic clock, because wall clocks jump and differ between hosts. Time in
-which the storage could not be reached does not count.
+owner raises every few seconds. An owner on this machine is gone when its process has ended, and with it all
+that it started. Any other owner, and a process that is stopped, is gone when an observer has seen no new beat
+for a whole term. The observer measures the term with its own monotonic clock, because wall clocks jump and
+differ between hosts. Time in which the storage could not be reached does not count.
 
 Two machines may have the same host name, and processes in different containers do not see each other. So a
 process is only looked for if its boot and its process namespace are those of this process.
@@ -23,13 +23,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tuner.base.left_over import LeftOver
+
 TERM_SECONDS = 60.0  # an owner without a new beat for this long is taken for dead
 BEATS_PER_TERM = 5
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process. `started` tells it from a later one with the same id; `space` is its PID namespace."""
+    """A process. `started` tells it from a later one with the same id; `space` is its PID namespace.
+
+    `mark` is in the environment of all that it started, where it is an agent (`left_over`).
+    """
 
     host: str
     boot: str
@@ -37,13 +42,12 @@ class Owner:
     started: str
     machine: str = ""
     space: str = ""
+    mark: str = ""
 
     @classmethod
-    def this_process(cls) -> Owner:
-        pid = os.getpid()
-        return cls(
-            socket.gethostname(), boot_id(), pid, process_start(pid) or "", machine_id(), process_space()
-        )
+    def this_process(cls, *, mark: str = "") -> Owner:
+        pid, started = os.getpid(), process_start(os.getpid()) or ""
+        return cls(socket.gethostname(), boot_id(), pid, started, machine_id(), process_space(), mark)
 
     def lease(self, beat: int) -> dict[str, Any]:
         """What is stored with the trial."""
@@ -135,6 +139,7 @@ class Observer:
         self._clock = clock
         self._since = since
         self._seen: dict[int, tuple[Mapping[str, Any], float]] = {}
+        self._left_over: dict[str, LeftOver] = {}  # by mark
 
     def gone(self, trial_id: int, lease: Mapping[str, Any]) -> str | None:
         """Why the owner of `trial_id` is gone, in words; None if it may be alive."""
@@ -143,7 +148,7 @@ class Observer:
         if is_here(lease):
             started = process_start(int(lease["pid"]))
             if started is None or started != lease.get("started"):
-                return f"process {lease['pid']} has died"
+                return f"process {lease['pid']} has died" if self._took_all_along(lease) else None
         last = self._seen.get(trial_id)
         now = self._clock()
         if last is None or last[0] != lease:
@@ -152,6 +157,12 @@ class Observer:
         if now - max(last[1], self._since()) > self._term:
             return f"process {lease['pid']} on {lease['host']} gave no sign for {self._term:.0f} s"
         return None
+
+    def _took_all_along(self, lease: Mapping[str, Any]) -> bool:
+        """Whether nothing is left of what a dead owner started; until then its trial is still being run."""
+        mark = str(lease.get("mark") or "")
+        left_over = self._left_over.setdefault(mark, LeftOver(mark, clock=self._clock))
+        return left_over.gone()
 
 
 class Heartbeat:

@@ -8,7 +8,9 @@ tests/tuner_tests/storage/test_optuna_private.py has passed: 5.0.
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,9 +26,9 @@ from optuna.study import Study, StudySummary
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tuner.storage.outage import StorageFailed
 
+if TYPE_CHECKING:
     import grpc
     from sqlalchemy.orm import Session
 
@@ -34,7 +36,9 @@ __all__ = [
     "CONSTRAINT",
     "FIXED_PARAMS",
     "METRIC_NAMES",
+    "TABLES",
     "CachedStorage",
+    "DatabaseStorage",
     "FrozenStudy",
     "GrpcStorage",
     "TPESampler",
@@ -43,6 +47,7 @@ __all__ = [
     "drop_fixed_params",
     "frozen_trial",
     "models",
+    "other_schema",
     "set_value",
     "storage_of",
     "study_id",
@@ -54,6 +59,10 @@ __all__ = [
 METRIC_NAMES = "study:metric_names"  # of a study: the names of its objectives
 FIXED_PARAMS = "fixed_params"  # of a trial: the parameters that a queued trial must take
 CONSTRAINT = "constraints:"  # of a trial, followed by a name: by how much it misses the constraint
+
+
+# Names of the tables of a database
+TABLES = frozenset({*models.BaseModel.metadata.tables, "alembic_version"})
 
 
 # -- studies and trials
@@ -80,6 +89,43 @@ def drop_fixed_params(trial: Trial) -> None:
 
 
 # -- storages; gRPC is imported in functions because it may not be installed
+
+
+READS = (
+    "_get_trials",
+    "_build_frozen_trial_from_trial_model",
+    "get_all_studies",
+    "get_all_trials",
+    "get_study_system_attrs",
+    "get_study_user_attrs",
+    "get_trial",
+)
+
+
+class DatabaseStorage(RDBStorage):
+    """Optuna's storage in a database; a row that is no JSON or of no known kind is an error in one line."""
+
+
+def _checked(name: str) -> Callable[..., Any]:
+    read = getattr(RDBStorage, name)
+
+    @functools.wraps(read)
+    def checked(self: RDBStorage, *arguments: Any, **options: Any) -> Any:
+        try:
+            return read(self, *arguments, **options)
+        except KeyError:  # no such study or trial
+            raise
+        except (ValueError, LookupError) as error:
+            raise StorageFailed(
+                f"a row of the database cannot be read ({error}); something else has written to it: "
+                "python -m tuner doctor --repair keeps a copy and saves the others"
+            ) from error
+
+    return checked
+
+
+for _name in READS:
+    setattr(DatabaseStorage, _name, _checked(_name))
 
 
 class CachedStorage(_CachedStorage):
@@ -114,6 +160,15 @@ class GrpcStorage(GrpcStorageProxy):
         """Empties the cache."""
         with self._cache.lock:
             self._cache.studies.clear()
+
+
+def other_schema(storage: RDBStorage) -> str | None:
+    """Which Optuna made the tables, if they are not those of this Optuna: "older" or "newer"."""
+    manager = storage._version_manager
+    found = manager.get_current_version()
+    if found == manager.get_head_version():
+        return None
+    return "older" if found in manager.get_all_versions() else "newer"
 
 
 def add_storage_service(server: grpc.Server, storage: BaseStorage) -> None:

@@ -20,10 +20,13 @@ import optuna
 import sqlalchemy.exc
 
 from tuner.base.errors import WorkFailed
+from tuner.base.words import short_duration
 
 PATIENCE_SECONDS = 600.0
 RETRY_SECONDS = 2.0  # between tries to reach the storage
 CONNECTION_STATES = ("08", "57P")  # SQLSTATE classes: connection lost; server shutting down or starting up
+
+DAMAGE = ("database disk image is malformed", "file is not a database")  # SQLite's messages
 
 T = TypeVar("T")
 
@@ -64,9 +67,11 @@ class Patience:
         self.where = where
         self.limit = limit
         self.stopping: Callable[[], bool] = lambda: False  # called while waiting; True: give up now
+        self.say: Callable[[str], None] = lambda line: None  # told in a line that it waits
         self._clock = clock
         self._sleep = sleep
         self._unreachable_since: float | None = None
+        self._cause = ""
         self._try_at = 0.0
         self._back_at = clock()
 
@@ -98,10 +103,19 @@ class Patience:
         Raises:
             StorageFailed: it has not answered for `limit` seconds, or the process is asked to stop.
         """
+        waited = False
         while True:
             result = self.attempt(work)
             if result is not UNREACHABLE:
+                if waited:
+                    self.say("the storage answers again")
                 return result
+            if not waited:
+                waited = True
+                self.say(
+                    f"the storage {self.where} does not answer ({self._cause}); "
+                    f"waiting for it, for up to {short_duration(self.limit)}"
+                )
             if self.stopping():
                 raise StorageFailed(
                     f"storage {self.where} cannot be reached, so nothing could be put back: "
@@ -111,14 +125,14 @@ class Patience:
 
     def _note_failure(self, error: Exception) -> None:
         """Notes that the storage did not answer; raises StorageFailed if that has lasted too long."""
-        now = self._clock()
+        now, self._cause = self._clock(), cause_of(error)
         if self._unreachable_since is None:
             self._unreachable_since = now
         self._try_at = now + min(RETRY_SECONDS, self.limit / 4)
         if now - self._unreachable_since > self.limit:
             raise StorageFailed(
                 f"storage {self.where} has not answered for {now - self._unreachable_since:.0f} s "
-                f"({cause_of(error)}); its trial is taken up again when the study is resumed: "
+                f"({self._cause}); what ran is taken up again when the study is resumed: "
                 "run the same command again"
             ) from error
 
@@ -139,6 +153,14 @@ def is_storage_error(error: BaseException) -> bool:
         | sqlite3.Error
         | StorageFailed,
     ) or (grpc is not None and isinstance(error, grpc.RpcError))
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an SQLite file cannot be read as one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    original = getattr(error, "orig", None) or error
+    return isinstance(original, sqlite3.DatabaseError) and str(original) in DAMAGE
 
 
 def is_unreachable(error: BaseException) -> bool:

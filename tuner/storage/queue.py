@@ -26,6 +26,7 @@ RAN_WITH = "ran_with"  # user attribute of such a trial: its configuration, in t
 IMPORTED = "imported"  # user attribute: where the trial was run, if not by this study
 NOT_COUNTED = "not_counted"  # user attribute: the trial does not count towards the number that is wanted
 UNCOUNTED = "uncounted"  # study attribute: how many finished trials are OUTSIDE or NOT_COUNTED
+AGENTS_STARTED = "agents_started"  # study attribute: how many agents have worked on it, for their seeds
 
 
 @dataclass

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
-from tuner.storage import wire
+from tuner.storage import token, wire
 from tuner.storage.locks import LOCK_SECONDS, Reentrant
 from tuner.storage.optuna_private import GrpcStorage
 from tuner.storage.outage import StorageUnreachable
@@ -59,11 +59,21 @@ def connect(url: str) -> tuple[GrpcStorage, RemoteQueue]:
             f"storage grpc://{address}: nothing answers; start it where the studies are with: "
             "python -m tuner serve (and is the tunnel up?)"
         ) from None
+    secret = token.of_environment()
+    if secret is not None:
+        channel = token.sent_by(channel, secret)
     storage = GrpcStorage(channel)
     queue = RemoteQueue(channel, storage)
     try:
         queue.greet()
     except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            channel.close()
+            told = "refuses the token" if secret else "asks for a token"
+            raise InputError(
+                f"storage grpc://{address}: the server {told}; name the file that holds it: "
+                f"export {token.VARIABLE}=FILE"
+            ) from None
         if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
             raise
         channel.close()

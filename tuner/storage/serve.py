@@ -1,7 +1,7 @@
 """Serves a storage to agents on other hosts: Optuna's gRPC proxy, and the queue of trials with its lock.
 
-The server does not know who calls: Optuna's client can neither send a password nor use TLS. So the server
-listens on this machine only. Other hosts connect through an ssh tunnel, which has both.
+Whoever reaches the server may do everything, unless it is given a token that clients must send (`token`). It
+has no encryption, so without a token it listens on this machine only. Other hosts use an ssh tunnel.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 from rich.console import Console
 
 from tuner.base.errors import InputError, WorkFailed
-from tuner.storage import wire
+from tuner.storage import token, wire
 from tuner.storage.access import GRPC, open_database
 from tuner.storage.locks import LOCK_SECONDS
 from tuner.storage.optuna_private import CachedStorage, add_storage_service, trial_id
@@ -35,11 +36,15 @@ THREADS = 256  # started when needed: one for each call, and one for each client
 MAX_WAITING = 160  # leaves threads for the client that holds the lock
 
 
-def serve(url: str, *, host: str, port: int, console: Console) -> None:
+def serve(url: str, *, host: str, port: int, console: Console, token_file: Path | None = None) -> None:
     """Serves the storage at `url` until Ctrl-C or SIGTERM.
 
+    Args:
+        token_file: has the token that clients must send.
+
     Raises:
-        InputError: `host` is not this machine, the port is taken, or the URL is that of a server.
+        InputError: `host` is not this machine and there is no token, the port is taken, the URL is that of a
+            server, or the file has no token.
         StorageFailed: the storage cannot be opened.
     """
     import_grpc()
@@ -47,13 +52,13 @@ def serve(url: str, *, host: str, port: int, console: Console) -> None:
         raise InputError(
             f"--storage {url}: that is a server already; serve a sqlite:/// or postgresql:// URL"
         )
-    tunnel = f"ssh -N -L {port}:127.0.0.1:{port} THIS_MACHINE, then --storage grpc://127.0.0.1:{port}"
-    if not is_loopback(host):
+    secret = None if token_file is None else token.read(token_file)
+    if secret is None and not is_loopback(host):
         raise InputError(
-            f"--host {host}: the server has no password and no encryption, so it listens on this machine "
-            f"alone (127.0.0.1). From elsewhere: {tunnel}"
+            f"--host {host}: the server has no authentication, so it listens on this machine alone "
+            f"(127.0.0.1). Give it a token (--token-file FILE), or from elsewhere: {_tunnel(port)}"
         )
-    server = make_server(*open_database(url, create=True))
+    server = make_server(*open_database(url, create=True), secret)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         server.add_insecure_port(address)
@@ -69,12 +74,26 @@ def serve(url: str, *, host: str, port: int, console: Console) -> None:
             markup=False,
             soft_wrap=True,
         )
-        say(f"it listens on this machine alone. From elsewhere: {tunnel}", markup=False, soft_wrap=True)
+        for line in _who_may_call(host, port, secret, token_file):
+            say(line, markup=False, soft_wrap=True)
         server.wait_for_termination()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         server.stop(grace=1.0).wait()  # agents keep their reports until a server answers again
+
+
+def _who_may_call(host: str, port: int, secret: str | None, token_file: Path | None) -> list[str]:
+    lines = ["it has no authentication: whoever reaches it can change and delete studies (--token-file)"]
+    if secret is not None:
+        lines = [f"clients need its token: export {token.VARIABLE}={token_file}"]
+    if is_loopback(host):
+        return [*lines, f"it listens on this machine alone. From elsewhere: {_tunnel(port)}"]
+    return [*lines, "it has no encryption: whoever can listen on the network can read the token"]
+
+
+def _tunnel(port: int) -> str:
+    return f"ssh -N -L {port}:127.0.0.1:{port} THIS_MACHINE, then --storage grpc://127.0.0.1:{port}"
 
 
 def is_loopback(host: str) -> bool:
@@ -85,8 +104,8 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def make_server(storage: CachedStorage, queue: TrialQueue) -> grpc.Server:
-    """A server for a storage, bound to no port yet."""
+def make_server(storage: CachedStorage, queue: TrialQueue, secret: str | None = None) -> grpc.Server:
+    """A server for a storage, bound to no port yet. `secret`: the token that clients must send."""
     import grpc
 
     class Unavailable(grpc.ServerInterceptor):
@@ -116,7 +135,8 @@ def make_server(storage: CachedStorage, queue: TrialQueue) -> grpc.Server:
     pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="serve")
     # without so_reuseport=0 a second server could listen on the same port and get half of the calls
     options = [*wire.OPTIONS, ("grpc.so_reuseport", 0)]
-    server = grpc.server(pool, options=options, interceptors=[Unavailable()])
+    asks = [] if secret is None else [token.asked_of_clients(secret)]
+    server = grpc.server(pool, options=options, interceptors=[*asks, Unavailable()])
     add_storage_service(server, storage)
     service = QueueService(queue, storage)
     handlers = {

@@ -6,6 +6,7 @@ Optuna itself writes.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -226,6 +227,19 @@ class SqlQueue:
                 numbers.append(int(row.number))
             self._count_uncounted(session, study_id)
         return numbers
+
+    def restore(self, study_id: int, trials: Sequence[FrozenTrial]) -> None:
+        """Adds trials in any state as they are, under the next numbers; to make a database anew."""
+        with self._writing() as session:
+            for trial in trials:
+                template = copy.copy(trial)
+                template.params, template.distributions = {}, {}  # not in the template: see `add_told`
+                row = add_trial(self._storage, session, study_id, template)
+                internal = {
+                    name: (distribution.to_internal_repr(trial.params[name]), distribution)
+                    for name, distribution in trial.distributions.items()
+                }
+                self._write(session, cast(int, row.trial_id), Pending(params=internal))
 
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
         with self._writing() as session:

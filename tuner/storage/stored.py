@@ -35,6 +35,7 @@ TRIAL: Mapping[str, tuple[type, ...]] = {
     "seconds": NUMBER,
     "violation": NUMBER,
     "run_folder": (str,),
+    "repeats": (list,),
     LEASE: (dict, type(None)),
     "error": (str,),
     "pruned_because": (str,),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.definition.loading import FOLDER, from_plain
 from tuner.definition.study_file import StudyFile
-from tuner.storage import changes, file_changes, optuna_private
-from tuner.storage.allocate import ASKED, CHANGES, NO_GAIN, STOPPED, TARGET, Allocator, Stop
+from tuner.storage import changes, file_changes, optuna_private, second_record
+from tuner.storage.allocate import ASKED, CHANGES, LEAD, NO_GAIN, STOPPED, TARGET, Allocator, Stop
 from tuner.storage.changes import Change, Settings
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.records import Records
@@ -100,6 +100,8 @@ def open_study(
                 for line in change.lines:
                     say(line)
         else:
+            if results is not None:
+                _keep_unknown_runs(study_file.name, results, say)
             study = _create(records, study_file, origin, default)
         stored = study.user_attrs
         for name, value in here.items():
@@ -114,7 +116,9 @@ def open_study(
             study.set_user_attr(FILE, dict(study_file.raw))
             study.set_user_attr(DIGEST, study_file.digest())
         stopped = str(stored.get(STOPPED) or "")
-        if stopped and not (stopped.startswith(TARGET) or (stopped.startswith(NO_GAIN) and not changed)):
+        if stopped and not (
+            stopped.startswith(TARGET) or (stopped.startswith((NO_GAIN, LEAD)) and not changed)
+        ):
             study.set_user_attr(STOPPED, None)  # the user starts it again in spite of the failures
         if stored.get(ASKED):
             study.set_user_attr(ASKED, None)  # or after it was stopped from another terminal
@@ -141,6 +145,26 @@ def _check_file(study: optuna.Study, here: Mapping[str, str]) -> None:
             f"{before} and {here[PATH]} are both named '{study.study_name}': give one of them a 'name:' of "
             "its own, or another results folder (--results)"
         )
+
+
+def _keep_unknown_runs(name: str, results: Path, say: Callable[[str], None]) -> None:
+    """Renames run folders of a study that the storage does not know: new trials would take their places."""
+    ended = second_record.count(results, name)
+    if not ended:
+        return
+    folder = results / "runs" / name
+    kept = next(path for mark in _marks() if not (path := folder.with_name(f"{name}@{mark}")).exists())
+    folder.rename(kept)
+    say(
+        f"{folder} held {ended} trials that the storage does not know; they are kept in {kept}, and "
+        f"python -m tuner doctor --repair makes the study '{kept.name}' of them"
+    )
+
+
+def _marks(now: datetime | None = None) -> Iterator[str]:
+    """What tells names of the same study apart: a time, then numbered."""
+    stamp = f"{(now or datetime.now()):%Y%m%d-%H%M%S}"
+    return (stamp if count == 1 else f"{stamp}-{count}" for count in itertools.count(1))
 
 
 def _create(
@@ -315,9 +339,7 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
     if name not in names:
         return None
     ids = {n: records.get_study_id_from_name(n) for n in (name, *(name + s for s in RETRAINED)) if n in names}
-    stamp = f"{(now or datetime.now()):%Y%m%d-%H%M%S}"
-    marks = (stamp if count == 1 else f"{stamp}-{count}" for count in itertools.count(1))
-    mark = next(mark for mark in marks if not any(f"{each}@{mark}" in names for each in ids))
+    mark = next(mark for mark in _marks(now) if not any(f"{each}@{mark}" in names for each in ids))
     with records.lock:
         for each, study_id in ids.items():
             counts = records.queue.counts(study_id)

@@ -38,9 +38,9 @@ class LineReader:
                     self._position += len(chunk)
                     *whole, self._rest = (self._rest + chunk).split(b"\n")
                     self._rest = self._rest[-LONGEST_LINE:]
-                    lines += [line for line in whole if line.startswith(b"{")]
-        if all_of_it and self._rest.startswith(b"{"):
-            lines.append(self._rest)
+                    lines += [found for line in whole if (found := _object_in(line))]
+        if all_of_it and (found := _object_in(self._rest)):
+            lines.append(found)
             self._rest = b""
         return lines
 
@@ -49,6 +49,16 @@ class LineReader:
             return self.path.stat().st_size > self._position
         except FileNotFoundError:
             return False
+
+
+def _object_in(line: bytes) -> bytes:
+    """What may be a JSON object that is a line of its own; empty where there is none.
+
+    A progress bar (`\\r 50%|█████`) has no end of line: what is printed next stands behind it.
+    """
+    _, progress, last = line.rstrip(b"\r").rpartition(b"\r")
+    found = last[last.find(b"{") :] if progress and b"{" in last else last.lstrip()
+    return found if found.startswith(b"{") else b""
 
 
 @dataclass
@@ -343,17 +353,27 @@ class Stream:
             self.counted = self.runs[key]
 
 
-def flatten(data: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Value]:
+def flatten(
+    data: Mapping[str, Any],
+    prefix: str = "",
+    depth: int = 0,
+    *,
+    convert: Callable[[Any], Any] = lambda value: value,
+) -> dict[str, Value]:
     """Numbers, texts and booleans by name; nested ones are named as W&B does: `{"a": {"b": 1}}` → `a.b`.
 
     What is nested deeper than DEEPEST levels is left out.
+
+    Args:
+        convert: makes plain values of others first.
     """
     flat: dict[str, Value] = {}
     for name, value in data.items():
-        if isinstance(value, Mapping) and depth < DEEPEST:
-            flat |= flatten(value, f"{prefix}{name}.", depth + 1)
-        elif isinstance(value, (bool, int, float, str)):
-            flat[f"{prefix}{name}"] = value
+        if isinstance(value, Mapping):
+            if depth < DEEPEST:
+                flat |= flatten(value, f"{prefix}{name}.", depth + 1, convert=convert)
+        elif isinstance(plain := convert(value), (bool, int, float, str)):
+            flat[f"{prefix}{name}"] = plain
     return flat
 
 

@@ -13,8 +13,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from tuner.base import left_over
+from tuner.base.words import printable
+
 GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
 KEEPER_SECONDS = 10.0  # what the keeper may take after that
+LOG_SECONDS = 2.0  # what the last lines of a log may take
 KEEPER = Path(__file__).with_name("keeper.py")
 TAIL_LINES = 15
 TAIL_BYTES = 4000
@@ -102,6 +106,39 @@ class ChildProcess:
             return self._process.wait()
 
 
+class Log:
+    """Writes to a file what this process and its children print from now on, without secrets.
+
+    A process of its own does so, which also ends what this one leaves running when it dies (`keeper`).
+    """
+
+    def __init__(self, path: Path) -> None:
+        own = dict(os.environ)
+        mark = own.pop(left_over.VARIABLE, "")  # it outlives this process, and ends by itself
+        settings = {"output": str(path), "passed": [], "mark": mark}
+        command = [sys.executable, "-I", "-S", str(KEEPER), json.dumps(settings)]
+        self._writer = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=own
+        )
+        assert self._writer.stdin is not None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for printed in (1, 2):
+            os.dup2(self._writer.stdin.fileno(), printed)
+        self._writer.stdin.close()
+
+    def close(self) -> None:
+        """Waits until what this process printed is written."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for printed in (1, 2):
+            os.dup2(nothing, printed)
+        # it closes its end when all is written; longer, a child of this process still has the log open
+        assert self._writer.stdout is not None
+        select.select([self._writer.stdout], [], [], LOG_SECONDS)
+
+
 def _end_of(pid: int) -> int | None:
     """A descriptor that becomes readable when the process ends, where there is one (Linux)."""
     try:
@@ -117,14 +154,14 @@ def tail(path: Path) -> str:
         file.seek(max(0, file.tell() - 4 * TAIL_BYTES))
         text = file.read().decode("utf-8", errors="replace")
     lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]
-    return "\n".join([line for line in lines if line][-TAIL_LINES:])[-TAIL_BYTES:]
+    return printable("\n".join([line for line in lines if line][-TAIL_LINES:])[-TAIL_BYTES:])
 
 
 def describe_exit(status: int) -> str:
-    """An exit status in words."""
+    """What an exit status says of a process, in words."""
     if status >= 0:
-        return f"exit status {status}"
+        return f"ended with exit status {status}"
     with contextlib.suppress(ValueError):
         name = signal.Signals(-status).name
-        return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-    return f"killed by signal {-status}"
+        return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return f"was killed by signal {-status}"

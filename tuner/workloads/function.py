@@ -9,6 +9,10 @@ The function takes the configuration and, where it names them, more:
 | `run_folder` | a folder for the trial's files, kept with it |
 | `checkpoint` | a folder from which an interrupted trial goes on; the same as `report.checkpoint` |
 
+A function whose only parameter is called `trial` is an objective of Optuna's: it is given a trial, whose
+`suggest_…` return the configuration's values, and whose `report` and `should_prune` are the study's. In a
+function of Ray Tune's, `tune.report` is the study's `report`.
+
 It returns a dictionary of metrics, or a number, which is the study's metric. The attribute `defaults` of the
 function, a dictionary, is the configuration that a study tries first. It may call `wandb.init()`.
 
@@ -23,6 +27,7 @@ function's own affair.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -39,7 +44,9 @@ from tuner.base.errors import InputError, Pruned
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
+from tuner.workloads.child_metrics import flatten
 from tuner.workloads.given import source_digest, unpacked
+from tuner.workloads.ray_report import rays_reports
 from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first
 from tuner.workloads.workload import Inputs, Say, Workload
 
@@ -75,7 +82,7 @@ class FunctionWorkload(Workload):
         inputs: Path | None,
         checkpoint: Path | None,
     ) -> Mapping[str, float]:
-        folder = wandb_folder(run_folder.resolve().parents[2], self.file.name)
+        folder = wandb_folder(self.results_of(run_folder), self.file.name)
         if self.wandb != "off":
             folder.mkdir(parents=True, exist_ok=True)  # where there is none, W&B takes another
         variables = {"WANDB_MODE": MODES[self.wandb], "WANDB_RUN_GROUP": self.file.name, **places(folder)}
@@ -123,14 +130,28 @@ def call(
         write_json(folder.path / CONFIG, dict(config))
         logged = FunctionReport(report, folder, metric, checkpoint)
         optional = named(function, run_folder=folder.path, checkpoint=checkpoint)
+        given = arguments(function, config, logged)
         try:
-            returned = function(*arguments(function, config, logged), **optional)
+            with _optunas_pruning(given), rays_reports(function, logged):
+                returned = function(*given, **optional)
         except Pruned:
             folder.finish({"state": "pruned", "metrics": logged.last})
             raise
         found = {**logged.last, **as_metrics(returned, metric)}
         folder.finish({"state": "complete", "metrics": found})
     return found
+
+
+@contextlib.contextmanager
+def _optunas_pruning(given: tuple[Any, ...]) -> Iterator[None]:
+    """An objective of Optuna's that raises TrialPruned is pruned."""
+    optuna = sys.modules.get("optuna")  # an objective that raises it has imported it
+    try:
+        yield
+    except Exception as error:
+        if optuna is None or not isinstance(error, optuna.TrialPruned):
+            raise
+        raise (getattr(given[0], "pruned", None) or Pruned("the objective raised TrialPruned")) from None
 
 
 class FunctionReport:
@@ -195,24 +216,39 @@ def look_at(name: str, *, folder: Path) -> dict[str, Any]:
 
 
 def as_metrics(returned: Any, metric: str) -> dict[str, float]:
-    """What a function returned or reported, as metrics. Numbers of numpy and torch count as numbers.
+    """What a function returned or reported, as metrics: numbers and texts, nested ones as `outer.inner`.
+
+    Numbers of numpy and torch count as numbers. Anything else is left out, as W&B does with a script's.
 
     Raises:
-        InputError: it is neither a dictionary nor a number.
+        InputError: it is neither a dictionary nor a number, or the study's metric is no number.
     """
     if returned is None:
         return {}
-    if isinstance(returned, Mapping):
-        return {str(name): _number(value) for name, value in returned.items()}
-    value = _number(returned)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return {metric: value}
-    raise InputError(f"expected a dictionary of metrics or a number, got {returned!r}")
+    found = returned if isinstance(returned, Mapping) else {metric: returned}
+    metrics: dict[str, Any] = flatten(found, convert=_number)
+    value = metrics.get(metric)
+    if metric in found and (isinstance(value, bool | str) or value is None):
+        told = f"'{value[:60]}'" if isinstance(value, str) else type(_number(found[metric])).__name__
+        what = f"metric '{metric}': expected a number"
+        if found is not returned:
+            what = "expected a dictionary of metrics or a number"
+        raise InputError(f"{what}, got {told}")
+    return metrics
 
 
 def _number(value: Any) -> Any:
-    """The plain number in a scalar of numpy or torch; anything else as it is."""
+    """The plain number in a scalar of numpy or torch; anything else as it is.
+
+    A whole number that no float holds becomes infinity.
+    """
     try:
-        return value.item() if callable(getattr(value, "item", None)) else value
+        value = value.item() if callable(getattr(value, "item", None)) else value
     except (ValueError, RuntimeError, TypeError):  # it holds several
         return value
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    return value

@@ -7,8 +7,9 @@ means that the agent is gone: the script is ended at once, as its trial may soon
 Orphans of the script become children of this process (on Linux, a "subreaper"), so it also finds those that
 began a session of their own. The script's output comes through a pipe and is written without secrets.
 
-It ends as the script did: with its exit status, or by the same signal. Only the standard library, and little
-of it: it starts in 20 ms, once a trial.
+It ends as the script did: with its exit status, or by the same signal. Without a command it writes what
+comes through its standard input, the log of an agent that runs functions, and ends what a dead agent leaves
+running. Only the standard library, and little of it: it starts in 20 ms, once a trial.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ GONE_SECONDS = 1.0  # the same for a script whose agent is gone
 CHUNK = 1 << 16
 OUTPUT_LIMIT = 256 << 20  # bytes; after that only lines of metrics and the last lines are kept
 LAST_BYTES = 1 << 14
+LOOK_SECONDS = 0.2  # between looks whether an agent is still there
 
 
 class Output:
@@ -238,12 +240,42 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _mask(passed: list[str]) -> Any:
-    spec = importlib.util.spec_from_file_location("masking", Path(__file__).with_name("masking.py"))
+def _beside(path: str) -> Any:
+    """A module of this project, loaded by its file: the project cannot be imported here."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, Path(__file__).parent / path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.Mask(os.environ, passed)
+    return module
+
+
+def _mask(passed: list[str]) -> Any:
+    return _beside("masking.py").Mask(os.environ, passed)
+
+
+def _copy(output: Output, mark: str) -> None:
+    """Writes what an agent prints, and ends what it leaves running when it is gone.
+
+    Its standard output is closed when everything is written: the agent waits for that.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    agent = os.getppid()
+    left_over = _beside("../base/left_over.py").LeftOver(mark)
+    sources = [0]
+    while True:
+        if select.select(sources, [], [], LOOK_SECONDS)[0]:
+            data = os.read(0, CHUNK)
+            if data:
+                output.take(data)
+                continue
+            sources.clear()
+            output.close()
+            os.close(1)
+        if os.getppid() != agent and left_over.gone():
+            break
+    if sources:
+        output.close()
 
 
 def _end_as(status: int) -> None:
@@ -262,6 +294,8 @@ def _end_as(status: int) -> None:
 
 def main(settings: dict[str, Any], command: list[str]) -> None:
     output = Output(Path(settings["output"]), _mask(settings["passed"]))
+    if not command:
+        return _copy(output, settings["mark"])
     keeper = Keeper(command, output, settings["grace"])
     status = keeper.run()
     if keeper.agent_gone:

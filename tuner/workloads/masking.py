@@ -4,10 +4,12 @@ A secret is, of the script's environment,
 
 - the value of a variable that is named like one: …KEY, …TOKEN, …SECRET, …PASSWORD, …CREDENTIALS;
 - the value of a variable that the study file passes on as an argument, `${envvar:X}`, unless it is a path;
-- a URL that holds a password, whatever its variable is called, and the password alone;
+- the value of a variable that is named like an address with a key in it: …DSN, …WEBHOOK…, …CONNECTION_STRING;
+- a URL that holds a password or a key, whatever its variable is called, and the password or key alone;
+- the password of a libpq or ODBC address (`host=db password=…`), and that alone;
 
-and in any text the password of a URL. Secrets are found as they are, line by line, and as JSON, a URL or
-Python's `repr` write them.
+and in any text the password of a URL, and its keys (`?token=…`). Secrets are found as they are, line by line,
+and as JSON, a URL or Python's `repr` write them.
 
 Only the standard library: `keeper` loads this file by its path, into a Python of its own.
 """
@@ -21,13 +23,21 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 BLANK = "***"
-SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|DSN|WEBHOOK|CONN(ECTION)?_?STR", re.IGNORECASE
+)
 SURE_NAME = re.compile(r"(^|_)(KEY|TOKEN|SECRET)$|API_?KEY|PASSWORD|PASSWD", re.IGNORECASE)
 LONG = 8  # characters; a shorter value is blanked only as a whole word, and only where the name is sure
 SHORTEST = 4
 ORDINARY = frozenset({"true", "false", "none", "null", "auto", "default"})
 URL = re.compile(r"[A-Za-z][\w+.-]*://([^:/@]*):(.*)@", re.DOTALL)
-URL_IN_TEXT = re.compile(rb"([A-Za-z][\w+.-]*://[^\s:/@'\"]*:)[^\s/'\"]+@")
+ADDRESS = re.compile(
+    r"(?:^|[\s;])(?:password|passwd|pwd|pass)\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^\s;]+))", re.I
+)
+_QUERY = r"[?&](?:[\w-]{0,40}(?:password|token|secret|api_?key|signature)|sig|key)="
+KEY_IN_URL = re.compile(_QUERY + r"([^&\s#]+)", re.IGNORECASE)
+KEY_IN_TEXT = re.compile(rb"(" + _QUERY.encode() + rb")[^&\s#'\"]+", re.IGNORECASE)
+URL_IN_TEXT = re.compile(rb"([A-Za-z][\w+.-]{0,30}://[^\s:/@'\"]*:)[^\s/'\"]+@")
 
 
 class Mask:
@@ -51,7 +61,10 @@ class Mask:
     def data(self, data: bytes) -> bytes:
         if self._secrets is not None:
             data = self._secrets.sub(BLANK.encode(), data)
-        return URL_IN_TEXT.sub(rb"\1" + BLANK.encode() + b"@", data) if b"://" in data else data
+        if b"://" not in data:
+            return data
+        data = URL_IN_TEXT.sub(rb"\1" + BLANK.encode() + b"@", data)
+        return KEY_IN_TEXT.sub(rb"\1" + BLANK.encode(), data)
 
     def text(self, text: str) -> str:
         return self.data(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
@@ -66,6 +79,12 @@ def _secrets(name: str, value: str, *, passed: bool) -> Iterator[str]:
         yield plain
         if len(found[2]) >= LONG:
             yield found[2]
+    inside = [part for parts in ADDRESS.findall(plain) for part in parts]
+    inside += KEY_IN_URL.findall(plain) if "://" in plain else []
+    for secret in inside:
+        if len(secret) >= SHORTEST:
+            yield plain
+            yield secret
     if len(plain) < LONG:
         if SURE_NAME.search(name) and not plain.isdigit():
             yield plain

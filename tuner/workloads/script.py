@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,9 +41,14 @@ class ScriptWorkload(Workload):
         return defaults_in(program, {parameter.name for parameter in self.file.space.searched})
 
     def seeded(self, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        """A script gets a seed only where the study file says that it takes one."""
-        name = self.file.seed or ("seed" if "seed" in config else None)
+        """A script gets a seed only where the study file or its own text says that it takes one."""
+        name = self.file.seed or ("seed" if "seed" in config or self._has_seed else None)
         return {} if name is None else {name: seed}
+
+    @cached_property
+    def _has_seed(self) -> bool:
+        program = self._program
+        return program is not None and program.suffix == ".py" and defaults_in(program, {"seed"}) is not None
 
     def run(
         self,
@@ -53,7 +59,7 @@ class ScriptWorkload(Workload):
         inputs: Path | None,
         checkpoint: Path | None,
     ) -> Mapping[str, float]:
-        script = script_of(self.file, wandb=self.wandb)
+        script = script_of(self.file, results=self.results_of(run_folder), wandb=self.wandb)
         return script(config, report, run_folder=run_folder, checkpoint=checkpoint)
 
     @property

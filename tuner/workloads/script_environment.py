@@ -24,7 +24,7 @@ class WandbSession:
         sweep: the study's name; W&B in the script takes it for the id of a sweep.
         folder: where its files go.
         parameters: the file behind `wandb.config`.
-        number: of the trial, where it has one.
+        trial: its number, where it has one; a run of a trial of several has its seed or fold behind it.
         secret_arguments: its arguments are kept out of W&B's description of the run.
     """
 
@@ -32,7 +32,7 @@ class WandbSession:
     sweep: str
     folder: Path
     parameters: Path
-    number: int | None
+    trial: str | None
     project: str | None
     entity: str | None
     secret_arguments: bool
@@ -41,8 +41,8 @@ class WandbSession:
         """The variables of W&B, and the copies that the hook trusts (`child/sitecustomize.py`)."""
         self.folder.mkdir(parents=True, exist_ok=True)
         kind = MODES[self.mode]
-        run = identity(self.folder).run_id("probe" if self.number is None else self.number)
-        name = self.sweep if self.number is None else f"{self.sweep}-{self.number}"
+        run = identity(self.folder).run_id(self.trial or "probe")
+        name = self.sweep if self.trial is None else f"{self.sweep}-{self.trial}"
         found = {
             "WANDB_MODE": kind,
             "WANDB_SWEEP_ID": self.sweep,
@@ -57,8 +57,8 @@ class WandbSession:
             "TUNER_SWEEP_ID": self.sweep,
             "TUNER_RUN_ID": run,
         }
-        if self.number is not None:
-            found |= {"TUNER_TRIAL": str(self.number), "WANDB_TAGS": f"trial-{self.number}"}
+        if self.trial is not None:
+            found |= {"TUNER_TRIAL": str(self.trial), "WANDB_TAGS": f"trial-{self.trial}"}
         if self.project:
             found["WANDB_PROJECT"] = self.project
         if self.entity:

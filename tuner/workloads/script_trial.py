@@ -12,7 +12,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +41,7 @@ OTHER_METRICS = "metrics-{}.jsonl"  # of a run that does not count
 PARAMETERS = "parameters.yaml"  # WANDB_SWEEP_PARAM_PATH
 ARGUMENTS = "arguments.json"  # ${args_json_file}
 POLL_SECONDS = 0.05
+_PYTHON = re.compile(r"(.*/)?python[0-9.]*")
 MAX_NOTES = 5
 
 
@@ -147,7 +151,7 @@ class _Run:
             sweep=script.study,
             folder=self.wandb,
             parameters=self.path / PARAMETERS,
-            number=int(final.name) if final.name.isdigit() else None,
+            trial=final.name if final.name[:1].isdigit() else None,
             project=script.project,
             entity=script.entity,
             secret_arguments=bool(self.passed),
@@ -262,12 +266,12 @@ class _Run:
         """What went wrong, or None."""
         if status != 0:
             output = child_process.tail(self.path / OUTPUT)
-            last = (
-                f": {output.splitlines()[-1]}\nits last lines:\n{output}"
-                if output
-                else " and printed nothing"
-            )
-            return f"the script ended with {child_process.describe_exit(status)}{last}"
+            lines = output.splitlines()
+            last = f": {lines[-1]}" if lines else " and printed nothing"
+            if len(lines) > 1:
+                last += f"\nits last lines:\n{output}"
+            other = self._other_python() if "ModuleNotFoundError" in last else ""
+            return f"the script {child_process.describe_exit(status)}{other}{last}"
         metric, summary = self.script.metric, self.stream.history.summary
         if not self.script.required or self.stream.history.has_values:
             return None
@@ -277,6 +281,16 @@ class _Run:
         hint = nearest(metric, summary)
         hook = f" ({'; '.join(self.stream.problems)})" if self.stream.problems else ""
         return f"the script never logged '{metric}'{hint} (it logged: {names}){hook}"
+
+    def _other_python(self) -> str:
+        """Where the command starts another Python than this one, which may lack the script's packages."""
+        word = next((str(word) for word in self.script.command or () if _PYTHON.fullmatch(str(word))), None)
+        found = word and shutil.which(word, path=self.environment.get("PATH"))
+        if found is None or Path(found).parent == Path(sys.executable).parent:
+            return ""
+        return (
+            f" in {found}; '${{interpreter}}' in the command is the Python of gcode-tuner, {sys.executable}"
+        )
 
     def metrics(self) -> dict[str, float]:
         """The summary's numbers, the metric at its best; their mean over all runs, where that counts."""

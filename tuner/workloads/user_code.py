@@ -62,6 +62,7 @@ def arguments(
     function: Callable[..., Any], config: Mapping[str, Any], report: Callable[..., None]
 ) -> tuple[Any, ...]:
     """The positional arguments that a function takes: the configuration, and `report` where it has a second.
+    An objective of Optuna's, whose first parameter is called `trial`, takes a trial.
 
     Raises:
         InputError: it takes none, or needs more.
@@ -75,6 +76,10 @@ def arguments(
     if not places or len(needed) > 2:
         name = getattr(function, "__name__", "the function")
         raise InputError(f"{name}{inspect.signature(function)}: expected (config) or (config, report)")
+    if places[0].name == "trial" and len(needed) == 1:
+        from tuner.workloads.objective_trial import ObjectiveTrial  # Optuna, half a second
+
+        return (ObjectiveTrial(config, report),)
     takes_report = len(needed) == 2 or (len(places) > 1 and places[1].name == "report")
     return (config, report) if takes_report else (config,)
 

@@ -65,7 +65,7 @@ class Workload:
         length: the configuration's name for the number of epochs.
         deterministic: a configuration always reaches the same score, so retraining it tells nothing.
         own_tracking: the trials make W&B runs themselves.
-        wandb: how such runs are written; set by whoever runs the trials.
+        wandb, results: how such runs are written, and the results folder; set by whoever runs the trials.
         quick_probe: a trial may be tried for a few seconds without being asked (`--dry-run`).
         measures: names in `result.json` that are kept with the trial, for tables and fronts.
         weights: patterns of files in the run folder that only a study's best trials keep.
@@ -76,6 +76,7 @@ class Workload:
     deterministic = False
     own_tracking = False
     wandb: Literal["online", "offline", "off"] = "offline"
+    results: Path | None = None
     quick_probe = False
     measures: tuple[str, ...] = ()
     weights: tuple[str, ...] = WEIGHTS
@@ -158,11 +159,15 @@ class Workload:
 
     def reseeded(self, config: Mapping[str, Any], number: int) -> dict[str, Any]:
         """What repetition `number` (from 1) of a configuration changes to be independent of the others."""
-        return self.seeded(config, 2000 + number)
+        return self.seeded(config, 2001 + (number - 1) * self.file.repeats.seeds)
 
     def seeded(self, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """The value that gives a run of `config` this seed; empty where the work takes none."""
         return {self.file.seed or "seed": seed}
+
+    def results_of(self, run_folder: Path) -> Path:
+        """The results folder of a trial; by default the one that its run folder lies in."""
+        return self.results or run_folder.resolve().parents[2]
 
     # -- after the last trial, and whenever somebody looks
 

@@ -46,6 +46,24 @@ def test_the_end_of_a_study(done: Path) -> None:
     assert scores == sorted(scores, reverse=True) and len(scores) == 3
 
 
+def test_the_plan_of_a_study(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (done / "plan.yaml").write_text((done / "small.yaml").read_text().replace("name: small", "name: plan"))
+    places = ["--results", str(done / "results"), "--agents", "1", "--json"]
+    main(["study", str(done / "plan.yaml"), "--dry-run", *places])
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["study"], plan["method"], plan["trials"], plan["agents"]) == ("plan", "random", 3, 1)
+    assert plan["objectives"] == [{"name": "score", "goal": "maximize"}]
+    assert [parameter["name"] for parameter in plan["parameters"]] == ["x"]
+    assert len(plan["first"]) == 3 and all(0 <= config["x"] <= 1 for config in plan["first"])
+    assert plan["cost"] is None, "nothing of the user's was run"
+
+    main(["study", str(done / "plan.yaml"), "--dry-run", "--probe", *places])
+    cost = json.loads(capsys.readouterr().out)["cost"]
+    assert cost["longest"] == 1 and cost["seconds"] == pytest.approx(3 * cost["seconds_a_trial"])
+    assert main(["study", "all", "--dry-run", *places]) == 2
+    assert "expected one study" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind"),
     [

@@ -220,3 +220,12 @@ def test_what_a_script_writes_for_tensorboard_is_a_metric_where_it_is_synchronis
     python(tmp_path, "-m", "tuner", "study", "sweep.yaml", "--agents", "1")
     rows = read_metrics(tmp_path / "results" / "runs" / "sweep" / "0" / "metrics.jsonl")
     assert [(row["_step"], row["val/loss"]) for row in rows] == [(10, 10.0), (20, 5.0)]
+
+
+def test_with_json_there_is_one_object_a_study_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(textwrap.dedent(TWO_SWEEPS))
+    done = python(tmp_path, "-m", "tuner", "run", "--json", "--agents", "1", "train.py")
+    first, second = json.loads(done.stdout)
+    assert (first["complete"], first["reason"]) == (2, "2 trials finished")
+    assert (second["name"], second["complete"], second["best"][0]["score"]) == ("my-grid", 2, 2.0)
+    assert "between []" in done.stderr and "after" in done.stderr

@@ -55,3 +55,17 @@ def test_an_absent_name_and_operands_that_do_not_fit_are_told_apart():
         expressions.evaluate("absent > 1", CONFIG)
     with pytest.raises(ValueError, match="cannot be evaluated"):
         expressions.evaluate("kind > 1", CONFIG)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'a' * 10000000000 == x",
+        "[0] * 10000000000 == x",
+        "'%9999999999d' % 5 == x",
+        "1" + "0" * 400 + " / x > 1",
+    ],
+)
+def test_sizes_are_bounded(text: str) -> None:
+    with pytest.raises(ValueError, match="cannot be evaluated"):
+        expressions.evaluate(text, {"x": 3})

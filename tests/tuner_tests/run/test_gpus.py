@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from model.workload import Training
+from tuner.base.errors import InputError
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch, plan
@@ -71,6 +72,42 @@ def test_gpus_that_were_hidden_stay_hidden(
     nvidia_smi(f"echo '{LISTED}'")
     monkeypatch.setenv(gpus.VISIBLE, hidden)
     assert gpus.here() == left
+
+
+def test_amds_gpus_are_those_with_simd_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in (gpus.VISIBLE, gpus.HIP_VISIBLE):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
+    monkeypatch.setattr(gpus, "KFD", tmp_path)
+    for node, units in enumerate([0, 304, 304]):  # the first is the processor
+        (tmp_path / str(node)).mkdir()
+        (tmp_path / str(node) / "properties").write_text(f"cpu_cores_count 8\nsimd_count {units}\n")
+    assert gpus.here() == ("0", "1")
+    assert gpus.variables("1") == {"CUDA_VISIBLE_DEVICES": "1"}
+    monkeypatch.setenv(gpus.HIP_VISIBLE, "2,3")
+    assert gpus.here() == ("2", "3")
+    assert gpus.variables("3") == {"CUDA_VISIBLE_DEVICES": "3", "HIP_VISIBLE_DEVICES": "3"}
+
+
+@pytest.mark.parametrize(("share", "fit"), [(0.5, 2), (1 / 3, 3), (0.34, 2), (0.4, 2), (0.6, 1), (0.75, 1)])
+def test_as_many_shares_as_fit_on_a_gpu(share: float, fit: int) -> None:
+    assert gpus.slots(("0",), share) == ("0",) * fit
+
+
+def test_more_gpus_than_there_are_is_refused_and_none_is_said(
+    make_study: Callable[..., StudyFile], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = make_study(**{"max_epochs: 4": "max_epochs: 4\n  resources: {gpus: 2}"})
+    request, said = Request(file, url, tmp_path / "results"), list[str]()
+    monkeypatch.setenv(gpus.VISIBLE, "3")
+    with pytest.raises(
+        InputError, match=r"'tuner\.resources\.gpus': a trial takes 2 GPUs, this machine has 1"
+    ):
+        plan.make(request, said.append)
+    monkeypatch.setenv(gpus.VISIBLE, "")
+    assert plan.make(request, said.append).gpus == ()
+    assert said == ["a trial is to have 2 GPUs, this machine shows none: trials run without"]
 
 
 def test_one_agent_a_gpu_else_one_a_core(monkeypatch: pytest.MonkeyPatch) -> None:

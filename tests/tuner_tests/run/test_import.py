@@ -250,6 +250,69 @@ def test_a_folder_of_ray_tune(study: optuna.Study, imported: Callable[..., Broug
     assert found.left_out == {"the trial reported nothing": 1}
 
 
+RAY = """
+import sys
+from pathlib import Path
+import ray
+from ray import tune
+
+marks = Path(sys.argv[1])
+
+
+def train(config):
+    once = marks / f"once-{config['x']}"
+    for epoch in range(3):
+        tune.report({"score": config["x"] * (epoch + 1), "nested": {"loss": 1.0}})
+    if config["x"] == 0.75 or (config["x"] == 0.5 and not once.exists()):
+        once.touch()
+        raise RuntimeError("no good")
+
+
+ray.init(num_cpus=1, include_dashboard=False)
+tune.Tuner(
+    train,
+    param_space={"x": tune.grid_search([0.25, 0.5, 0.75]), "y": "c"},
+    run_config=tune.RunConfig(
+        name="exp", storage_path=sys.argv[1], failure_config=tune.FailureConfig(max_failures=1)
+    ),
+).fit()
+"""
+
+
+def test_an_experiment_that_ray_tune_has_run(
+    study: optuna.Study, imported: Callable[..., Brought], tmp_path: Path
+) -> None:
+    try:
+        from ray import tune  # noqa: F401
+    except ImportError:
+        pytest.skip("needs ray[tune]")
+    (tmp_path / "train.py").write_text(RAY)
+    subprocess.run([sys.executable, "train.py", str(tmp_path)], cwd=tmp_path, check=True, capture_output=True)
+    found = imported(tmp_path / "exp")
+    assert sorted(told(study), key=str) == [({"x": 0.25, "y": "c"}, 0.75), ({"x": 0.5, "y": "c"}, 1.5)]
+    assert found.left_out == {"the trial failed": 1}  # the one at 0.5 failed once and was tried again
+
+
+def test_how_a_trial_of_ray_tune_ended_is_what_its_experiment_says(
+    study: optuna.Study, imported: Callable[..., Brought], tmp_path: Path
+) -> None:
+    """The files are as Ray 2.60 writes them, with what is not read left out."""
+    ends = {"a_0": "TERMINATED", "a_1": "ERROR", "a_2": "RUNNING"}
+    for number, name in enumerate(ends):
+        folder = tmp_path / "exp" / f"train_{name}"
+        folder.mkdir(parents=True)
+        (folder / "params.json").write_text(json.dumps({"x": 0.1 * (number + 1), "y": "c"}))
+        (folder / "result.json").write_text(json.dumps({"score": number, "trial_id": name, "done": False}))
+        (folder / "error.txt").write_text("RuntimeError: once")
+    trials = [[json.dumps({"trial_id": name, "status": end}), "{}"] for name, end in ends.items()]
+    (tmp_path / "exp" / "experiment_state-2026-01-01_00-00-00.json").write_text(
+        json.dumps({"trial_data": trials, "runner_data": {}, "stats": {}})
+    )
+    found = imported(tmp_path)
+    assert told(study) == [({"x": 0.1, "y": "c"}, 0)]
+    assert found.left_out == {"the trial failed": 1, "the trial did not end": 1}
+
+
 def test_points_of_a_grid_are_tried_when_they_count(
     records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
 ) -> None:

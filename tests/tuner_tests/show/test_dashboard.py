@@ -285,3 +285,34 @@ def test_a_taken_port_is_said(results: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"--port {port}: .*choose another"):
             serve(default_url(results), results=results, port=port, console=Console(file=io.StringIO()))
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "done"),
+    [
+        ("POST", {"HTTP_ORIGIN": "http://localhost:8080"}, True),
+        ("POST", {}, True),  # no browser: curl
+        ("POST", {"HTTP_ORIGIN": "http://evil.example"}, False),
+        ("POST", {"HTTP_ORIGIN": "http://localhost:9999"}, False),  # another program of this machine
+        ("POST", {"HTTP_ORIGIN": "null"}, False),
+        ("DELETE", {"HTTP_SEC_FETCH_SITE": "cross-site"}, False),
+        ("PUT", {"HTTP_SEC_FETCH_SITE": "same-site"}, False),
+        ("POST", {"HTTP_SEC_FETCH_SITE": "same-origin"}, True),
+        ("GET", {"HTTP_ORIGIN": "http://evil.example"}, True),  # it cannot read the answer
+    ],
+)
+def test_another_web_page_changes_nothing(method: str, headers: dict[str, str], done: bool) -> None:
+    app = local_only(lambda environ, start: [b"yes"])
+    answer = app(
+        {"HTTP_HOST": "localhost:8080", "REQUEST_METHOD": method, **headers}, lambda *arguments: None
+    )
+    assert (list(answer) == [b"yes"]) is done
+
+
+def test_a_post_from_elsewhere_makes_no_study(address: str) -> None:
+    body = json.dumps({"study_name": "theirs", "directions": ["minimize"]}).encode()
+    headers = {"Content-Type": "application/json", "Origin": "http://evil.example"}
+    before = len(ask(f"{address}/api/studies")["study_summaries"])
+    with pytest.raises(HTTPError, match="403"):
+        urlopen(Request(f"{address}/api/studies", data=body, headers=headers), timeout=60)
+    assert len(ask(f"{address}/api/studies")["study_summaries"]) == before

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from tuner.storage import optuna_private
 from tuner.storage.optuna_private import models
+from tuner.storage.outage import StorageFailed
 
 
 @pytest.fixture
@@ -283,3 +284,45 @@ def test_tpe_without_a_subclass_is_optunas() -> None:
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=12)
         drawn.append([trial.params["x"] for trial in study.trials])
     assert drawn[0] == drawn[1]
+
+
+def test_the_tables_are_those_of_a_new_database(database: RDBStorage) -> None:
+    found = sqlalchemy.inspect(database.engine).get_table_names()
+
+    assert set(found) == optuna_private.TABLES
+
+
+def test_a_schema_is_told_from_older_and_newer_ones(database: RDBStorage) -> None:
+    def made_by(revision: str) -> str | None:
+        with database.engine.begin() as connection:
+            connection.execute(sqlalchemy.text(f"UPDATE alembic_version SET version_num = '{revision}'"))
+        return optuna_private.other_schema(database)
+
+    assert optuna_private.other_schema(database) is None
+    assert made_by("v3.0.0.a") == "older"
+    assert made_by("v99.0.0.a") == "newer"
+
+
+def test_rows_that_cannot_be_read_are_storage_errors(tmp_path: Path) -> None:
+    storage = optuna_private.DatabaseStorage(f"sqlite:///{tmp_path / 'studies.db'}")
+    study = optuna.create_study(study_name="s", storage=storage)
+    study.set_user_attr("a", 1)
+    study.add_trial(create_trial(value=1.0, params={"x": 1.0}, distributions={"x": FloatDistribution(0, 2)}))
+    identity = optuna_private.study_id(study)
+    with storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE study_user_attributes SET value_json = '{'"))
+        connection.execute(sqlalchemy.text("UPDATE trial_params SET distribution_json = '{'"))
+
+    reads = {
+        "_get_trials": lambda: storage._get_trials(identity, None, set(), -1),
+        "get_all_studies": storage.get_all_studies,
+        "get_all_trials": lambda: storage.get_all_trials(identity),
+        "get_study_user_attrs": lambda: storage.get_study_user_attrs(identity),
+        "get_trial": lambda: storage.get_trial(1),
+    }
+    for read in reads.values():
+        with pytest.raises(StorageFailed, match="a row of the database cannot be read"):
+            read()
+    assert {*reads} <= {*optuna_private.READS}
+    with pytest.raises(KeyError):
+        storage.get_trial(99)

@@ -271,6 +271,31 @@ def test_a_database_that_stays_away_ends_the_study_in_a_line_and_a_resume_finish
     assert set(found) <= {"COMPLETE", "FAIL"}
 
 
+@pytest.mark.parametrize("after", [0.0, 1.5, 3.0])
+def test_two_parents_that_start_while_the_database_comes_and_goes_finish_the_study(
+    make_study: MakeStudy, postgres: Any, postgres_url: Callable[[], str], tmp_path: Path, after: float
+) -> None:
+    make_study()
+    url = postgres_url()
+    postgres.stop()
+    arguments = ("study", "small.yaml", "--agents", "1", "--set", "pause=0.1", "--wandb", "off")
+    parents = [command(tmp_path, url, *arguments) for _ in range(2)]
+    try:
+        time.sleep(3.0)
+        assert [parent.poll() for parent in parents] == [None, None]
+        for _ in range(2):
+            postgres.start()
+            time.sleep(after)
+            postgres.stop()
+            time.sleep(1.0)
+    finally:
+        postgres.start()
+    outputs = [parent.communicate(timeout=300)[0] for parent in parents]
+    assert [parent.returncode for parent in parents] == [0, 0], outputs
+    assert all("does not answer" in output and "SELECT" not in output for output in outputs)
+    assert states(open_records(url)).count("COMPLETE") == 6
+
+
 def _trials(records: Records) -> list[optuna.trial.FrozenTrial]:
     records.refresh()
     if "small" not in optuna.get_all_study_names(records):

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -14,7 +15,9 @@ import pytest
 
 from tuner.__main__ import main
 from tuner.base.errors import InputError, WorkFailed
+from tuner.storage import token, wire
 from tuner.storage.access import default_url, open_database, open_records, storage_errors
+from tuner.storage.optuna_private import GrpcStorage
 from tuner.storage.outage import StorageFailed, is_unreachable
 from tuner.storage.remote import address_of
 from tuner.storage.serve import _ClientLock, make_server
@@ -35,7 +38,7 @@ def test_it_listens_on_this_machine_alone(
 ) -> None:
     assert main(["serve", "--host", host, "--results", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert "no password and no encryption" in error
+    assert "no authentication" in error and "--token-file" in error
     assert "ssh -N -L 13000:127.0.0.1:13000" in error
     assert error.count("\n") == 1
 
@@ -139,11 +142,82 @@ def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
         text=True,
     )
     assert process.stdout is not None
-    lines = [process.stdout.readline(), process.stdout.readline()]
+    lines = [process.stdout.readline() for _ in range(3)]
     assert f"grpc://127.0.0.1:{port}" in lines[0]
-    assert re.search(r"ssh -N -L (\d+):127.0.0.1:\1 THIS_MACHINE", lines[1])
+    assert re.search(r"ssh -N -L (\d+):127.0.0.1:\1 THIS_MACHINE", lines[2])
     assert optuna.get_all_study_names(open_records(f"grpc://127.0.0.1:{port}")) == []
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Traceback" not in output
+
+
+# -- the token
+
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    path = tmp_path / "token"
+    path.write_text(TOKEN + "\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, token_file: Path) -> Iterator[str]:
+    """The URL of a server that asks for the token."""
+    port = free_port()
+    server = make_server(*open_database(default_url(tmp_path), create=True), token.read(token_file))
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    yield f"grpc://127.0.0.1:{port}"
+    server.stop(grace=None).wait()
+
+
+def test_a_client_with_the_token_works(
+    guarded: str, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(token.VARIABLE, str(token_file))
+    records = open_records(guarded)
+    study = optuna.create_study(study_name="s", storage=records)
+    with records.lock:
+        assert records.claim(study._study_id, user_attrs={}).number == 0
+
+
+@pytest.mark.parametrize(("sent", "said"), [(None, "asks for a token"), ("f" * 32, "refuses the token")])
+def test_a_client_without_the_token_is_refused_whatever_it_calls(
+    guarded: str, token_file: Path, monkeypatch: pytest.MonkeyPatch, sent: str | None, said: str
+) -> None:
+    import grpc
+
+    if sent is not None:
+        token_file.write_text(sent)
+        monkeypatch.setenv(token.VARIABLE, str(token_file))
+    with pytest.raises(InputError, match=said) as raised:
+        open_records(guarded)
+    assert TOKEN not in str(raised.value)
+
+    channel = grpc.insecure_channel(guarded.removeprefix("grpc://"))
+    with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
+        GrpcStorage(channel).get_all_studies()
+    with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
+        next(channel.stream_stream(f"/{wire.SERVICE}/{wire.HOLD}")(iter([wire.request("take", {})])))
+    channel.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [(TOKEN, 0o644, "chmod 600"), ("short", 0o600, "16 characters or more"), (None, 0, "No such file")],
+)
+def test_a_token_that_is_no_secret_is_refused(tmp_path: Path, text: str | None, mode: int, said: str) -> None:
+    path = tmp_path / "token"
+    if text is not None:
+        path.write_text(text)
+        path.chmod(mode)
+
+    with pytest.raises(InputError, match=said) as raised:
+        token.read(path)
+    assert TOKEN not in str(raised.value)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
 import textwrap
+import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 
+import tuner
+from tuner.api import StudyResult
 from tuner.base.errors import InputError
 from tuner.workloads.function import as_metrics, call
 
@@ -62,3 +67,94 @@ def test_a_function_that_uses_wandb_is_offline_and_sees_its_values(tmp_path: Pat
     assert "trial 1 complete loss 2.0000" in done.stderr
     runs = list((tmp_path / "results" / "wandb" / "study" / "wandb").glob("offline-run-*"))
     assert len(runs) == 4  # one a trial is the tuner's own, one the function's
+
+
+OPTUNAS = """
+import optuna
+
+
+def objective(trial):
+    x = trial.suggest_float("x", -10, 10)
+    layers = trial.suggest_int("net.layers", 1, 3)
+    kind = trial.suggest_categorical("kind", ["a", "b"])
+    for step in range(3):
+        trial.report(abs(x) + 3 - step, step)
+        if trial.should_prune():
+            raise optuna.TrialPruned()
+    trial.set_user_attr("note", kind)
+    return x**2 + layers
+
+
+if __name__ == "__main__":
+    optuna.create_study().optimize(objective, n_trials=20)
+"""
+
+
+@pytest.fixture
+def optunas(tmp_path: Path) -> Callable[..., StudyResult]:
+    """`optunas(x=[…])`: a grid of Optuna's objective."""
+
+    def run(*, pruner: str = "none", **parameters: Any) -> StudyResult:
+        (tmp_path / "objective.py").write_text(OPTUNAS)
+        raw = {
+            "method": "grid",
+            "name": "optunas",
+            "metric": {"name": "value", "goal": "minimize"},
+            "parameters": {name: {"values": values} for name, values in parameters.items()},
+            "tuner": {"objective": "objective.py:objective", "pruner": pruner},
+        }
+        (tmp_path / "optunas.yaml").write_text(json.dumps(raw))
+        results = tmp_path / "results"
+        return tuner.study(tmp_path / "optunas.yaml", agents=1, results=results, quiet=True)
+
+    return run
+
+
+def test_an_objective_of_optunas_runs_as_it_is(optunas: Callable[..., StudyResult]) -> None:
+    found = optunas(x=[2.0, 3.0], **{"net.layers": [1], "kind": ["a"]})
+    assert [trial.value for trial in found.optuna.trials] == [5.0, 10.0]
+    assert found.optuna.trials[0].intermediate_values == {1: 5.0, 2: 4.0, 3: 3.0}
+
+
+def test_an_objective_of_optunas_is_pruned(optunas: Callable[..., StudyResult]) -> None:
+    found = optunas(pruner="successive_halving", x=[0.5, 1.0, 9.0], **{"net.layers": [1], "kind": ["b"]})
+    last = found.optuna.trials[-1]
+    assert last.state.name == "PRUNED"
+    assert last.user_attrs["pruned_because"].startswith("epoch 1: only reached 12;")
+
+
+def test_a_parameter_that_only_optunas_objective_knows_is_named(
+    optunas: Callable[..., StudyResult],
+) -> None:
+    said = "the objective suggests 'net.layers', which is no parameter of the study .there are: x, kind."
+    with pytest.raises(tuner.WorkFailed, match=said):
+        optunas(x=[2.0, 3.0, 4.0], kind=["a"])
+
+
+@pytest.mark.parametrize("how", ["tune.report({'loss': loss})", "report(dict(loss=loss), checkpoint=None)"])
+def test_a_function_of_ray_tunes_reports_to_the_study(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module in the place of Ray's, which needs no cluster for this."""
+    ray, tune = types.ModuleType("ray"), types.ModuleType("ray.tune")
+    ray.tune = tune  # type: ignore[attr-defined]
+    tune.report = lambda *_, **__: pytest.fail("told Ray")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.tune", tune)
+    names: dict[str, Any] = {}
+    exec(
+        "from ray import tune\nfrom ray.tune import report\n"
+        f"def train(config):\n    for loss in (config['lr'], 0.25):\n        {how}\n",
+        names,
+    )
+    reported: list[tuple[int, Any]] = []
+    found = call(
+        names["train"],
+        {"lr": 0.5},
+        lambda epoch, metrics: reported.append((epoch, dict(metrics))),
+        run_folder=tmp_path / "0",
+        metric="loss",
+    )
+    assert (found, reported) == ({"loss": 0.25}, [(0, {"loss": 0.5}), (1, {"loss": 0.25})])
+    with pytest.raises(pytest.fail.Exception):
+        names["tune"].report()  # Ray's own again

@@ -188,3 +188,65 @@ def test_a_password_in_a_url_is_blanked_with_whatever_it_contains() -> None:
     )
     assert mask.text("https://u:other@host/a?b=c@d") == "https://u:***@host/a?b=c@d"
     assert mask.text("http://host:80/a b@c") == "http://host:80/a b@c"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "part"),
+    [
+        ("DATABASE_URL", "postgresql://me:p4ss w0rd@db/x", "p4ss w0rd"),
+        ("SENTRY_DSN", "https://0f3c9d@sentry.example/7", "0f3c9d@sentry"),
+        ("PG_DSN", "host=db user=me password='p4ss w0rd' dbname=x", "p4ss w0rd"),
+        ("ODBC", "Driver=x;Server=db;Pwd=p4ssw0rd;Uid=me", "p4ssw0rd"),
+        ("MYSQL_DSN", "me:p4ssw0rd@tcp(db:3306)/x", "p4ssw0rd"),
+        ("SLACK_WEBHOOK_URL", "https://hooks.example/services/T0/B0/xyz0", "services/T0/B0/xyz0"),
+        ("BLOB_URL", "https://blob.example/data?sv=1&sig=a1b2c3d4", "a1b2c3d4"),
+        ("AZURE_CONNECTION_STRING", "AccountName=x;AccountKey=a1b2c3d4==", "a1b2c3d4"),
+    ],
+)
+def test_addresses_with_a_key_in_them_are_secrets(name: str, value: str, part: str) -> None:
+    mask = Mask({name: value})
+
+    assert part not in mask.text(f"{name}={value} and {value!r}")
+
+
+def test_keys_in_urls_are_blanked_in_any_text() -> None:
+    text = "GET https://api.example/x?page=2&api_key=a1b2c3d4&n=1"
+
+    assert Mask({}).text(text) == "GET https://api.example/x?page=2&api_key=***&n=1"
+
+
+FUNCTION = """
+    import os
+    def train(config, report):
+        print("the token:", os.environ["SERVICE_TOKEN"], flush=True)
+        os.system("echo $DB_PASSWORD")
+        report(0, {"acc": 0.5})
+        raise ValueError(f"refused: {os.environ['SERVICE_TOKEN']} at {os.environ['FEATURE_STORE']}")
+"""
+
+
+def test_a_function_leaves_no_secrets(tmp_path: Path) -> None:
+    (tmp_path / "objective.py").write_text(textwrap.dedent(FUNCTION))
+    (tmp_path / "sweep.yaml").write_text(
+        textwrap.dedent("""
+            method: random
+            metric: {name: acc, goal: maximize}
+            parameters: {x: {min: 0.0, max: 1.0}}
+            tuner: {objective: "objective.py:train"}
+        """)
+    )
+    command = [sys.executable, "-m", "tuner", "study", "sweep.yaml", "--trials", "1", "--agents", "1"]
+    secrets = {name: value for name, value in SECRETS.items() if name != "TUNER_STORAGE"}
+    done = subprocess.run(
+        [*command, "--wandb", "off"],
+        cwd=tmp_path,
+        env={**os.environ, **secrets},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    (log,) = (tmp_path / "results" / "logs").glob("*.log")
+    assert "the token: ***" in log.read_text()
+    assert "refused: *** at ***" in done.stderr
+    assert leaks(tmp_path / "results", texts=(done.stdout, done.stderr)) == []

@@ -15,17 +15,18 @@ import sys
 import threading
 from dataclasses import asdict
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, NoReturn
 
 from optuna.trial import Trial
 
+from tuner.base import left_over
 from tuner.base.errors import InputError, WorkFailed
 from tuner.run.agent import arrival
 from tuner.run.agent.order import Order
 from tuner.run.agent.station import IDLE_SECONDS, Station
 from tuner.storage import optuna_private
 from tuner.storage.allocate import Done, Wait
+from tuner.workloads.child_process import Log
 
 
 def main(order: Order, connection: Connection) -> None:
@@ -36,7 +37,8 @@ def main(order: Order, connection: Connection) -> None:
     link = Link(connection)
     signal.signal(signal.SIGTERM, lambda *_: link.stop())
     if order.log is not None:
-        _redirect_output(order.log)
+        order.log.parent.mkdir(parents=True, exist_ok=True)
+        link.log = Log(order.log)  # the terminal is the live view's
     try:
         arrival.settle(order)
         done = Agent(order, link).run()
@@ -55,6 +57,7 @@ class Link:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.log: Log | None = None
         self._stopping = threading.Event()
         threading.Thread(target=self._listen, name="link", daemon=True).start()
 
@@ -79,6 +82,8 @@ class Link:
         would hold up the supervisor."""
         self._connection.close()
         sys.stdout.flush()
+        if self.log is not None:
+            self.log.close()
         os._exit(0)
 
     def _listen(self) -> None:
@@ -104,6 +109,7 @@ class Agent:
                 event="epoch", number=number, epoch=epoch, value=value
             ),
             unstored=lambda reason: link.send(event="unstored", reason=reason),
+            mark=os.environ.get(left_over.VARIABLE, ""),
         )
         self._heartbeat = self._station.heartbeat()
 
@@ -122,10 +128,15 @@ class Agent:
                     self._link.send(event="idle")
                     self._link.wait(IDLE_SECONDS)
                     continue
-                ended += self._run(Trial(self._station.study, optuna_private.trial_id(found)))
+                ended += self._run(self._begun(optuna_private.trial_id(found)))
             return Done("asked to stop")
         finally:
             self._order.tracker.close()
+
+    def _begun(self, trial_id: int) -> Trial:
+        """The trial; its sampler reads the study, so it waits for a storage that has just gone away."""
+        study = self._station.study
+        return self._station.records.patience.insist(lambda: Trial(study, trial_id))
 
     def _run(self, trial: Trial) -> bool:
         """Runs a trial; whether it ended here, well or not."""
@@ -140,14 +151,3 @@ class Agent:
         )
         self._station.tidy_up(ended)
         return ended.outcome in ("complete", "pruned", "failed")
-
-
-def _redirect_output(log: Path) -> None:
-    """Sends what objectives print, and traces of crashes, to a file: the terminal is the live view's."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)

@@ -22,11 +22,11 @@ from tuner.search import pruners, samplers, stopping
 from tuner.storage import leases, optuna_private
 from tuner.storage.access import open_records, patience_with, storage_errors
 from tuner.storage.allocate import Allocator, Done, Wait
+from tuner.storage.queue import AGENTS_STARTED
 from tuner.storage.records import Records
 from tuner.workloads.registry import workload_of
 
 IDLE_SECONDS = 0.25  # between looks at the storage while all places are taken
-AGENTS_STARTED = "agents_started"  # study attribute: how many agents have worked on it, for their seeds
 
 
 class Station:
@@ -37,6 +37,7 @@ class Station:
         lost: whether the trial that runs was given away.
         on_epoch: told `(number, epoch, value or None)` at each report.
         unstored: told in a line why a run folder is on this machine alone.
+        mark: of what this process starts, where it is an agent.
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class Station:
         lost: Callable[[], bool] = lambda: False,
         on_epoch: Callable[[int, int, float | None], None] = lambda number, epoch, value: None,
         unstored: Callable[[str], None] = lambda reason: None,
+        mark: str = "",
     ) -> None:
         self.order = order
-        self.owner = leases.Owner.this_process()
+        self.owner = leases.Owner.this_process(mark=mark)
         self.records, self.study = _connected(order, stopping)
         study_file = order.study_file
         grid = None
@@ -66,7 +68,7 @@ class Station:
             changes=order.changes,
         )
         workload = workload_of(study_file)
-        workload.wandb = order.tracker.inner
+        workload.wandb, workload.results = order.tracker.inner, order.results
         self._weights = workload.weights
         self._mirror = None
         if order.artifacts is not None:
@@ -120,7 +122,7 @@ class Station:
 
     def _tidy_up(self, ended: Ended) -> None:
         file = self.order.study_file
-        if ended.outcome == "failed" or file.metric.target is not None or file.no_gain is not None:
+        if ended.outcome == "failed" or file.may_stop:
             stopping.check(self.study, self.records, self.order.study_file)
         if ended.outcome == "complete":
             weights.tidy(

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -17,19 +18,21 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from tuner.artifacts.checkpoints import Checkpoint, Checkpoints
-from tuner.base.errors import InputError, Pruned, TrialTooLong, nearest
+from tuner.base.errors import InputError, Pruned, TrialTooLong, in_short, nearest
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import RESULT, TRIAL
+from tuner.base.words import printable
 from tuner.definition.study_file import StudyFile
-from tuner.search.pruners import Pruner
-from tuner.storage import optuna_private
+from tuner.search.pruners import Patience, Pruner
+from tuner.storage import optuna_private, second_record
 from tuner.storage.access import storage_errors
 from tuner.storage.buffered import GivenAway
 from tuner.storage.outage import is_storage_error, is_unreachable
 from tuner.storage.queue import CHECKPOINT
 from tuner.storage.records import Records
 from tuner.tracking.tracker import RunTracker, Tracker
-from tuner.workloads.user_code import named
+from tuner.workloads import repeats
+from tuner.workloads.masking import Mask
 from tuner.workloads.workload import Workload
 
 WRITE_SECONDS = 1.0  # reports are written together, at most this often; rungs are judged on every report
@@ -83,7 +86,7 @@ class TrialRunner:
         lost: asked at each report; True when the trial was given away.
         on_epoch: told `(number, epoch, value or None)` at each report.
         inputs: where what the trials read lies on this machine.
-        length: epochs of a whole trial.
+        length: epochs of a whole trial, all its runs together.
     """
 
     study: optuna.Study
@@ -112,11 +115,15 @@ class TrialRunner:
         with storage_errors(str(self.study.study_name)):
             try:
                 running = self.begin(trial)
-                folder, work = self.folder(trial.number), self.workload.run
-                optional = named(work, checkpoint=running.checkpoint.files)
                 try:
-                    found = work(
-                        running.config, running.report, run_folder=folder, inputs=self.inputs, **optional
+                    found = repeats.run(
+                        self.workload,
+                        running.config,
+                        running.report,
+                        run_folder=self.folder(trial.number),
+                        inputs=self.inputs,
+                        checkpoint=running.checkpoint.files,
+                        length=self.length,
                     )
                     metrics = dict(found)
                     values = self.values(metrics)
@@ -235,7 +242,8 @@ class TrialRunner:
         trial = running.trial
         folder = self.folder(trial.number)
         violations = self.study_file.violations(metrics)
-        message = _noted(folder) if cause is None else _short(cause)
+        mask = Mask(os.environ)
+        message = printable(mask.text(_noted(folder) if cause is None else in_short(cause)))
         if state is not TrialState.FAIL:
             for name, violation in violations.items():
                 trial.set_constraint(name, violation)
@@ -243,7 +251,8 @@ class TrialRunner:
                 trial.set_user_attr("violation", sum(max(0.0, v) for v in violations.values()))
         elif cause is not None:
             trial.set_user_attr("error", message)
-            trial.set_user_attr("traceback", "".join(traceback.format_exception(cause))[-TRACEBACK_LIMIT:])
+            trace = printable(mask.text("".join(traceback.format_exception(cause))))
+            trial.set_user_attr("traceback", trace[-TRACEBACK_LIMIT:])
         if state is TrialState.PRUNED:
             trial.set_user_attr("pruned_because", message)
         trial.set_user_attr("metrics", _plain(metrics))
@@ -265,6 +274,7 @@ class TrialRunner:
                     "objective": {"name": metric.name, "goal": metric.goal, "value": value},
                     "constraints": violations,
                     "params": trial.params,
+                    second_record.RECORD: second_record.of_trial(told),
                 },
             )
         running.checkpoint.remove()
@@ -309,12 +319,37 @@ class _Reporter:
             self.raised = error
             raise
 
-    def _report(self, epoch: int, metrics: Mapping[str, float]) -> None:
+    def between(self, epoch: int) -> None:
+        """Told of an epoch that is not judged: one of a later run of the trial (`workloads.repeats`)."""
+        try:
+            self._runner.on_epoch(self._trial.number, epoch, None)
+            self._check_lost()
+            self._checkpoint.keep()
+            if self._runner.stopping():
+                raise PutBack
+            self._check_time()
+        except BaseException as error:
+            self.raised = error
+            raise
+
+    def whole(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Told what whole runs of the trial reached together. Patience is about the epochs of one run."""
+        rule = self._runner.pruner
+        try:
+            self._report(epoch, metrics, rule.rule if isinstance(rule, Patience) else rule)
+        except BaseException as error:
+            self.raised = error
+            raise
+
+    def final(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Told what all runs of the trial reached together."""
+        self._tell_earlier(epoch)
+        self._tell(epoch, metrics)
+
+    def _report(self, epoch: int, metrics: Mapping[str, float], rule: Pruner | None = None) -> None:
         runner, trial = self._runner, self._trial
-        if self._first:
-            self._first = False
-            for before, reported in self._checkpoint.reports_before(epoch).items():
-                self._tell(before, reported)
+        rule = rule or runner.pruner
+        self._tell_earlier(epoch)
         value = self._tell(epoch, metrics)
         runner.on_epoch(trial.number, epoch, value)
         self._check_lost()
@@ -328,8 +363,15 @@ class _Reporter:
             with storage_errors(runner.study.study_name):
                 runner.records.flush(optuna_private.trial_id(trial))
             self._written = time.monotonic()
-        if value is not None and runner.pruner.should_prune(runner.study, trial):
-            raise Pruned(runner.pruner.explain(runner.study, trial))
+        if value is not None and rule.should_prune(runner.study, trial):
+            raise Pruned(rule.explain(runner.study, trial))
+
+    def _tell_earlier(self, epoch: int) -> None:
+        """Before the first report: tells again what an interrupted run of the trial had reported."""
+        if self._first:
+            self._first = False
+            for before, reported in self._checkpoint.reports_before(epoch).items():
+                self._tell(before, reported)
 
     def _tell(self, epoch: int, metrics: Mapping[str, float]) -> float | None:
         """Tells storage and W&B what an epoch gave; returns the metric."""
@@ -353,10 +395,10 @@ class _Reporter:
 
 
 def _measured(folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    """How long the run took, its seed, and `names` of what it measured, where its result tells them."""
+    """How long the trial took, its seed, its runs, and `names` of what it measured, where it tells."""
     path = folder / RESULT
     result = read_json(path) if path.exists() else {}
-    return {name: result[name] for name in ("seconds", "seed", *names) if name in result}
+    return {name: result[name] for name in ("seconds", "seed", repeats.REPEATS, *names) if name in result}
 
 
 def _noted(folder: Path) -> str:
@@ -378,11 +420,3 @@ def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:
             if isinstance(value, int | float) and math.isfinite(value):
                 found[name] = float(value)
     return found
-
-
-def _short(error: BaseException) -> str:
-    """One line: the kind of error, unless it is ours and speaks for itself, and its message."""
-    text = " ".join(str(error).split())[:500]
-    if isinstance(error, Pruned | InputError) or type(error).__module__ == "tuner.base.errors":
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

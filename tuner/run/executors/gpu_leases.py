@@ -16,10 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tuner.base.files import whole_file
+from tuner.run.executors.gpus import SLACK
 from tuner.storage.leases import process_start
 from tuner.storage.locks import FileLock
-
-SLACK = 1e-9  # three thirds are a whole
 
 
 @dataclass(frozen=True)

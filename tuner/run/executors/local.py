@@ -21,7 +21,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tuner.base import left_over
 from tuner.base.environment import in_environment
+from tuner.base.left_over import LeftOver
 from tuner.run.agent import agent
 from tuner.run.agent.order import Order
 from tuner.run.executors import gpus as gpu
@@ -34,11 +36,16 @@ class LocalWorker:
     """An agent's process and our end of its pipe."""
 
     def __init__(
-        self, process: SpawnProcess, connection: Connection, on_close: Callable[[], None] = lambda: None
+        self,
+        process: SpawnProcess,
+        connection: Connection,
+        on_close: Callable[[], None] = lambda: None,
+        left_over: LeftOver | None = None,
     ) -> None:
         self.process = process
         self.connection = connection
         self._on_close = on_close
+        self._left_over = left_over
 
     def messages(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -60,7 +67,10 @@ class LocalWorker:
         self.process.kill()
 
     def close(self) -> None:
+        """Lets go of the agent; one that has ended takes everything with it that it started."""
         self.connection.close()
+        if self._left_over is not None and not self.process.is_alive():
+            self._left_over.end()
         self._on_close()
 
 
@@ -119,10 +129,12 @@ class LocalExecutor:
         )
         threads = threads_in_environment(self._threads, overrule=self._overrule)
         lease, self._lease = self._lease, None
-        with threads, in_environment(self._visible(lease)), _sigint_held(), clean_main():
+        mark = left_over.new_mark()
+        variables = {**self._visible(lease), left_over.VARIABLE: mark}
+        with threads, _sigint_held(), in_environment(variables), clean_main():
             process.start()
         theirs.close()
-        worker = LocalWorker(process, ours, lambda: self._give_back(lease))
+        worker = LocalWorker(process, ours, lambda: self._give_back(lease), left_over.LeftOver(mark))
         self._workers.append(worker)
         return worker
 
@@ -141,10 +153,10 @@ class LocalExecutor:
             self._leases.give_back(lease)
 
     def _visible(self, lease: Lease | None) -> dict[str, str]:
-        """The variable that shows an agent its own GPUs, where there are others."""
-        if lease is None or len(set(self._gpus)) == 1:
+        """The variables that show an agent its own GPUs, where there are others."""
+        if lease is None or (len(set(self._gpus)) == 1 and "," not in lease.gpus):
             return {}
-        return {gpu.VISIBLE: lease.gpus}
+        return gpu.variables(lease.gpus)
 
 
 @contextlib.contextmanager

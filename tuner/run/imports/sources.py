@@ -214,16 +214,39 @@ def _optuna_rows(study: Study) -> Iterator[Row]:
 
 def _ray(folder: Path) -> list[Row]:
     found = []
+    status = {name: state for path in _states(folder) for name, state in _statuses(path).items()}
     for params in sorted(folder.rglob("params.json")):
         results = params.with_name("result.json")
         text = results.read_text(encoding="utf-8") if results.is_file() else ""
         lines = [json.loads(line) for line in text.splitlines() if line.strip()]
         history = [dict(leaves({k: v for k, v in line.items() if k != "config"})) for line in lines]
         config = dict(leaves(json.loads(params.read_text(encoding="utf-8"))))
-        problem = "" if history else "the trial reported nothing"
-        if params.with_name("error.txt").is_file():
-            problem = "the trial failed"
+        name = str(lines[-1].get("trial_id")) if lines else ""
+        ended = status.get(name, "ERROR" if params.with_name("error.txt").is_file() else "TERMINATED")
+        problem = _NOT_ENDED.get(ended, "") if lines else "the trial reported nothing"
         found.append(
             Row(params.parent.name, config, history[-1] if history else {}, history, problem=problem)
         )
     return found
+
+
+# a trial that failed once and was tried again keeps its error.txt: only the experiment says how it ended
+_NOT_ENDED = {
+    "ERROR": "the trial failed",
+    **dict.fromkeys(("RUNNING", "PENDING", "PAUSED"), "the trial did not end"),
+}
+
+
+def _states(folder: Path) -> list[Path]:
+    """The files that say how trials ended, oldest first: of the experiments below `folder`, or around it."""
+    return sorted([*folder.rglob("experiment_state-*.json"), *folder.parent.glob("experiment_state-*.json")])
+
+
+def _statuses(path: Path) -> dict[str, str]:
+    """By trial, how it ended. An experiment that was killed may leave the file torn."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        trials = [json.loads(trial) for trial, *_ in content.get("trial_data", ())]
+        return {str(trial["trial_id"]): str(trial["status"]) for trial in trials}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}

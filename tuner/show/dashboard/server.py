@@ -19,6 +19,7 @@ from tuner.storage.access import open_records, storage_errors
 
 HOST = "127.0.0.1"
 NAMES = frozenset({HOST, "localhost"})  # allowed host names in requests
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 UPLOADS = "artifacts"
 
 Start = Callable[..., Any]
@@ -59,10 +60,11 @@ def application(url: str, results: Path) -> Application:
 
 
 def local_only(app: Any) -> Application:
-    """Wraps `app` so that it answers only requests to `localhost` or 127.0.0.1.
+    """Wraps `app` so that it answers only requests to `localhost`, and writes only for its own pages.
 
     Prevents DNS rebinding: a web page with a host name that resolves to 127.0.0.1 could otherwise read or
-    delete studies through the browser.
+    delete studies through the browser. Prevents also that another page sends a form or JSON: a browser says
+    in `Origin` or `Sec-Fetch-Site` which page a request comes from.
     """
 
     def guarded(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
@@ -70,9 +72,20 @@ def local_only(app: Any) -> Application:
         if name not in NAMES:
             start("403 Forbidden", [("Content-Type", "text/plain")])
             return [f"open it as http://{HOST}\n".encode()]
+        if environ.get("REQUEST_METHOD") not in READING and not _is_own(environ):
+            start("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b"another web page may not change studies\n"]
         return app(environ, start)  # type: ignore[no-any-return]
 
     return guarded
+
+
+def _is_own(environ: dict[str, Any]) -> bool:
+    """Whether a request comes from a page of this server, or from no browser."""
+    origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE")
+    if site not in (None, "same-origin", "none"):
+        return False
+    return origin is None or origin == f"http://{environ.get('HTTP_HOST')}"
 
 
 def serve(url: str, *, results: Path, port: int, console: Console) -> None:

@@ -77,7 +77,7 @@ def seed_noise(study: Study) -> float | None:
 def cost(study: Study) -> Cost:
     """The cost of a study."""
     ends = ((t.state == "pruned", t.epochs, t.seconds) for t in study.trials)
-    return cost_of(ends, whole=study.file.max_epochs)
+    return cost_of(ends, whole=study.file.trial_epochs)
 
 
 def counts_sentence(study: Study) -> str:

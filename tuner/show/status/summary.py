@@ -27,6 +27,7 @@ from tuner.storage.allocate import finished
 from tuner.storage.queue import IMPORTED, OUTSIDE
 from tuner.storage.records import Records
 from tuner.storage.stored import load_study, stored_file
+from tuner.workloads.repeats import REPEATS, SPREAD
 
 SPARK = 12  # width of the line of best values over time
 WIDE = 130  # smallest width of a terminal for all columns
@@ -91,7 +92,7 @@ def state_of(records: Records, study: optuna.Study) -> StudyState:
         complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values]
         results = ((ranking.violation(trial), trial.values[0]) for trial in complete)
         so_far = ranking.best_so_far(results, maximize=study_file.metric.goal == "maximize")
-        whole = study_file.max_epochs
+        whole = study_file.trial_epochs
     ends = [
         (t.state is TrialState.PRUNED, max(t.intermediate_values, default=0), _seconds(t))
         for t in (*trials, *outside)
@@ -203,6 +204,7 @@ class Rank:
             "violation": ranking.violation(self.trial),
             "params": dict(self.params),
             "config": dict(self.config),
+            **({REPEATS: runs} if (runs := self.trial.user_attrs.get(REPEATS)) else {}),
             **({IMPORTED: source} if (source := self.trial.user_attrs.get(IMPORTED)) else {}),
             "run_folder": self.trial.user_attrs.get("run_folder"),
         }
@@ -234,6 +236,9 @@ def best_rows(ranks: Sequence[Rank], study_file: StudyFile) -> list[list[str]]:
     ]
     for index, metric in enumerate(study_file.objectives):
         rows.append([metric.name, *(f"{rank.trial.values[index]:.4f}" for rank in ranks)])
+        spread = [rank.trial.user_attrs.get("metrics", {}).get(f"{metric.name}{SPREAD}") for rank in ranks]
+        if study_file.repeats.count > 1:
+            rows.append(["±", *("–" if value is None else f"{value:.2g}" for value in spread)])
     if any(sources):
         rows.append(["imported from", *sources])
     if constrained:

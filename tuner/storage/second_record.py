@@ -1,0 +1,132 @@
+"""What the database knows of finished trials, kept a second time in their run folders.
+
+A study's settings lie in `runs/STUDY/study.json`, a finished trial in `runs/STUDY/NUMBER/trial.json` under
+`record`. `repair` makes a database of them. Run folders of older versions have no record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.base.errors import InputError
+from tuner.base.files import read_object, write_json
+from tuner.base.run_folder import TRIAL
+from tuner.storage.optuna_private import METRIC_NAMES
+from tuner.storage.queue import LEASE
+
+STUDY = "study.json"
+RECORD = "record"  # key of trial.json
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study without its trials."""
+
+    name: str
+    directions: list[StudyDirection]
+    metric_names: list[str]
+    user_attrs: dict[str, Any]
+
+
+def write_study(study: optuna.Study, results: Path) -> None:
+    """Writes the study's settings beside its run folders."""
+    folder = results / "runs" / study.study_name
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "directions": [direction.name for direction in study.directions],
+        "metric_names": study.metric_names or [],
+        "user_attrs": study.user_attrs,
+    }
+    write_json(folder / STUDY, content)
+
+
+def of_trial(trial: FrozenTrial) -> dict[str, Any]:
+    """A finished trial as `trial.json` keeps it."""
+    return {
+        "state": trial.state.name,
+        "values": trial.values,
+        "params": trial.params,
+        "distributions": {name: distribution_to_json(d) for name, d in trial.distributions.items()},
+        "user_attrs": {name: value for name, value in trial.user_attrs.items() if name != LEASE},
+        "system_attrs": trial.system_attrs,
+        "reports": list(trial.intermediate_values.items()),
+        "started": _text(trial.datetime_start),
+        "ended": _text(trial.datetime_complete or datetime.now()),
+    }
+
+
+def studies(results: Path) -> list[StudyRecord]:
+    """The studies whose settings lie in the results folder, named as their folders are."""
+    return [_study(path) for path in sorted((results / "runs").glob(f"*/{STUDY}"))]
+
+
+def trials(results: Path, study: str) -> Iterator[FrozenTrial | InputError]:
+    """The study's finished trials; in place of one that cannot be read, why."""
+    for path in sorted((results / "runs" / study).glob(f"*/{TRIAL}")):
+        if not path.parent.name.isdigit():
+            continue
+        try:
+            yield _trial(path)
+        except InputError as error:
+            yield error
+
+
+def count(results: Path, study: str) -> int:
+    """How many run folders of ended trials the study has."""
+    return sum(path.parent.name.isdigit() for path in (results / "runs" / study).glob(f"*/{TRIAL}"))
+
+
+def _study(path: Path) -> StudyRecord:
+    content = read_object(path)
+    try:
+        directions = [StudyDirection[name] for name in content["directions"]]
+        return StudyRecord(
+            path.parent.name, directions, list(content["metric_names"]), dict(content["user_attrs"])
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: no settings of a study ({error!r})") from None
+
+
+def _trial(path: Path) -> FrozenTrial:
+    content = read_object(path).get(RECORD)
+    if content is None:
+        raise InputError(f"{path}: has no record of the trial (an older version wrote it)")
+    try:
+        return FrozenTrial(
+            number=int(path.parent.name),
+            trial_id=-1,
+            state=TrialState[content["state"]],
+            value=None,
+            values=content["values"],
+            params=dict(content["params"]),
+            distributions={n: json_to_distribution(text) for n, text in content["distributions"].items()},
+            user_attrs=dict(content["user_attrs"]),
+            system_attrs=dict(content["system_attrs"]),
+            intermediate_values={int(step): float(value) for step, value in content["reports"]},
+            datetime_start=_time(content["started"]),
+            datetime_complete=_time(content["ended"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: no record of a trial ({error!r})") from None
+
+
+def system_attrs(record: StudyRecord) -> dict[str, Any]:
+    """Optuna's own attributes of the study."""
+    return {METRIC_NAMES: record.metric_names} if record.metric_names else {}
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,363 @@
+"""A trial of several runs: one configuration with several seeds, or on several folds.
+
+The runs come one after the other, each a run of the workload with a folder and a checkpoint of its own. The
+first reports its epochs, as a trial of one run does. After each further run the mean of the runs so far is
+reported, under the number of epochs that they took together: after two runs of ten epochs, epoch 20. So a
+stopping rule compares first runs with first runs (they have the same seed and fold), and means with means of
+as many runs.
+
+A run that fails fails the trial: the mean of the others would favour a configuration that fails now and then.
+Runs that are complete are kept in the trial's checkpoint: an interrupted trial goes on with the one that was
+interrupted.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tuner.base.errors import InputError, Pruned, TrainingFailed, in_short
+from tuner.base.files import read_json, write_json
+from tuner.base.run_folder import CONFIG, METRICS, RESULT, RunFolder
+from tuner.definition.distributions import Constant
+from tuner.definition.repeats import FOLD
+from tuner.workloads.user_code import named
+from tuner.workloads.workload import Workload
+
+REPEATS = "repeats"  # in `result.json`, and an attribute of the trial: its runs
+SPREAD = "_std"  # an objective's standard deviation is the metric of this name
+DONE = "runs.json"  # in the checkpoint: runs that are complete
+FOLDERS = "runs"  # in the checkpoint: their folders
+
+
+class TrialReport(Protocol):
+    """What a trial of several runs tells the tuner (`tuner.run.agent.trial`)."""
+
+    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """An epoch of the first run."""
+
+    def check(self) -> None:
+        """Asked between reports."""
+
+    def between(self, epoch: int) -> None:
+        """An epoch of a later run."""
+
+    def whole(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """The mean of the runs so far."""
+
+    def final(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """The mean of all runs."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run of a trial.
+
+    Attributes:
+        name: `seed 2`, `fold 0`; with the values that differ from the other runs' in `changes`.
+        folder: in the trial's run folder.
+    """
+
+    name: str
+    folder: str
+    changes: Mapping[str, Any]
+
+
+def run(
+    workload: Workload,
+    config: Mapping[str, Any],
+    report: TrialReport,
+    *,
+    run_folder: Path,
+    inputs: Path | None,
+    checkpoint: Path,
+    length: int | None,
+) -> Mapping[str, float]:
+    """Runs a trial: `Workload.run`, once or as often as the study file says.
+
+    Args:
+        length: epochs of all runs together, where that is known.
+    """
+    if workload.file.repeats.count == 1:
+        optional = named(workload.run, checkpoint=checkpoint)
+        return workload.run(config, report, run_folder=run_folder, inputs=inputs, **optional)
+    with RunFolder(run_folder, checkpoint=checkpoint) as folder:
+        return _Trial(workload, config, report, folder, inputs, checkpoint, length).run()
+
+
+def parts_of(workload: Workload, config: Mapping[str, Any]) -> list[Part]:
+    """The runs of a trial of `config`, in order; one without changes where the study file names no more."""
+    repeats = workload.file.repeats
+    found = [Part("", "", {})]
+    if repeats.seeds > 1:
+        found = [
+            Part(f"seed {next(iter(changes.values()))}", f"seed{next(iter(changes.values()))}", changes)
+            for changes in _seeds(workload, config, repeats.seeds)
+        ]
+    if not repeats.folds:
+        return found
+    return [
+        Part(
+            ", ".join(filter(None, (part.name, f"{repeats.fold} {value}"))),
+            "-".join(filter(None, (part.folder, f"{FOLD}{index}"))),
+            {**part.changes, repeats.fold: value},
+        )
+        for part in found
+        for index, value in enumerate(repeats.folds)
+    ]
+
+
+def _seeds(workload: Workload, config: Mapping[str, Any], count: int) -> Iterator[dict[str, Any]]:
+    """The changes of each seed: those after the one that the configuration says, else 1, 2, ….
+
+    Retrainings say a seed, so they have others than the study.
+    """
+    name = next(iter(workload.seeded(config, 1)))
+    first = config.get(name)
+    if not isinstance(first, int) or isinstance(first, bool):
+        first = 1
+    return (workload.seeded(config, first + index) for index in range(count))
+
+
+def check(workload: Workload, config: Mapping[str, Any]) -> None:
+    """Raises InputError where the trials cannot be run as `seeds` and `folds` say.
+
+    Args:
+        config: the values that are known of every configuration.
+    """
+    file = workload.file
+    searched = {parameter.name for parameter in file.space.searched}
+    constants = constants_of(workload)
+    if file.repeats.seeds > 1:
+        changes = workload.seeded({**constants, **config}, 1)
+        if workload.deterministic:
+            raise InputError(
+                f"{file.path}: 'tuner.seeds': these trials have no seed: equal values, equal score"
+            )
+        if not changes:
+            raise InputError(
+                f"{file.path}: 'tuner.seeds': the script is not known to take a seed; name its argument: "
+                "tuner: {seed: NAME}"
+            )
+        taken = sorted(changes.keys() & searched)
+        if taken and not file.points:  # a retraining's points say the first seed of each
+            raise InputError(f"{file.path}: 'tuner.seeds': the study searches '{taken[0]}': leave one out")
+    if file.repeats.folds:
+        fold = file.repeats.fold
+        if fold in searched or fold in constants:
+            raise InputError(
+                f"{file.path}: 'tuner.folds': '{fold}' is a parameter of the study: leave one out"
+            )
+        try:
+            workload.check_overrides({fold: file.repeats.folds[0]})
+        except InputError as error:
+            told = str(error).partition(": ")[2]
+            raise InputError(f"{file.path}: 'tuner.folds': the trials take no '{fold}': {told}") from None
+
+
+def constants_of(workload: Workload) -> dict[str, Any]:
+    """The values that the study file gives to every trial."""
+    parameters = workload.file.space.parameters
+    return {p.name: p.distribution.value for p in parameters if isinstance(p.distribution, Constant)}
+
+
+class _Trial:
+    """A trial of several runs, from the first that is not complete to the mean."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        config: Mapping[str, Any],
+        report: TrialReport,
+        folder: RunFolder,
+        inputs: Path | None,
+        checkpoint: Path,
+        length: int | None,
+    ) -> None:
+        self.workload, self.config, self.report = workload, config, report
+        self.folder, self.inputs, self.checkpoint = folder, inputs, checkpoint
+        self.parts = parts_of(workload, config)
+        self.done: list[dict[str, Any]] = read_json(checkpoint / DONE) if (checkpoint / DONE).exists() else []
+        self.length = None if length is None else length // len(self.parts)
+
+    def run(self) -> dict[str, float]:
+        write_json(self.folder.path / CONFIG, dict(self.config))
+        for part in self.parts[len(self.done) :]:
+            try:
+                self._run(part)
+                self._report()
+            except Pruned:
+                self._finish("pruned")
+                raise
+            except Exception as error:
+                if getattr(self.report, "raised", None) is not None:  # put back, or too long, or given away
+                    raise
+                where = f"{part.name}, run {len(self.done) + 1} of {len(self.parts)}"
+                self._finish("failed", error=f"{where}: {in_short(error)}")
+                raise TrainingFailed(f"{where}: {in_short(error)}") from error
+        self._finish("complete")
+        return self.metrics()
+
+    def _run(self, part: Part) -> None:
+        began = time.monotonic()
+        first = not self.done
+        told = _Epochs(self.report, self.folder if first else None, before=self._epochs)
+        label = f"{self.folder.final.name}-{part.folder}"  # W&B's name of it ends so
+        for older in (self.checkpoint / FOLDERS).glob(f"*-{part.folder}*"):  # of an agent that died
+            shutil.rmtree(older)
+        own = self.checkpoint / part.folder / "files"
+        own.mkdir(parents=True, exist_ok=True)
+        if not any(own.iterdir()):  # it kept nothing to go on from
+            (own.parent / METRICS).unlink(missing_ok=True)
+        optional = named(self.workload.run, checkpoint=own)
+        found = self.workload.run(
+            {**self.config, **part.changes},
+            told,
+            run_folder=self.checkpoint / FOLDERS / label,
+            inputs=self.inputs,
+            **optional,
+        )
+        self._check(found)
+        run = {
+            "name": part.name,
+            "changes": dict(part.changes),
+            "metrics": dict(found),
+            "epochs": max(told.epochs, 1),
+            "seconds": round(time.monotonic() - began, 3),
+            "reported": told.epochs > 0,
+        }
+        self.done.append(run)
+        write_json(self.checkpoint / DONE, self.done)
+        shutil.rmtree(own.parent)
+
+    def _check(self, metrics: Mapping[str, float]) -> None:
+        """Raises where a run lacks an objective that the trial needs."""
+        for objective in self.workload.file.objectives:
+            value = metrics.get(objective.name)
+            if value is None and not objective.declared:
+                continue
+            if value is None:
+                names = ", ".join(sorted(metrics)) or "none"
+                raise TrainingFailed(f"metric '{objective.name}' was not logged; logged: {names}")
+            if value - value != 0:
+                raise TrainingFailed(f"metric '{objective.name}' is {value}")
+
+    def _report(self) -> None:
+        """Reports the mean of the runs that are complete."""
+        metrics, count = self.metrics(), len(self.done)
+        epoch = self._epochs - 1
+        if count == 1 and self.done[0]["reported"]:
+            return
+        self.folder.log(epoch, {name: value for name, value in metrics.items() if name != "epoch"})
+        if count == len(self.parts):
+            self.report.final(epoch, metrics)
+            return
+        try:
+            self.report.whole(epoch, metrics)
+        except Pruned as error:
+            error.args = (f"{self._words(count)}: {error}",)
+            raise
+
+    @property
+    def _epochs(self) -> int:
+        """Epochs of the complete runs together; runs count alike, so that trials can be compared."""
+        each = self.length or (self.done[0]["epochs"] if self.done else 0)
+        return each * len(self.done)
+
+    def metrics(self) -> dict[str, float]:
+        """The mean of the complete runs, an objective as the file says, and its standard deviation."""
+        found = [run["metrics"] for run in self.done]
+        if not found:
+            return {}
+        repeats, file = self.workload.file.repeats, self.workload.file
+        together = _means(found)
+        for metric in file.objectives:
+            values = [run[metric.name] for run in found if metric.name in run]
+            if values:
+                together[metric.name] = repeats.of(values, metric.goal)
+            if len(values) > 1:
+                together[f"{metric.name}{SPREAD}"] = statistics.stdev(values)
+        return together
+
+    def _finish(self, state: str, *, error: str | None = None) -> None:
+        """Writes the result; the runs' folders become part of the trial's."""
+        results = []
+        for part in self.parts:
+            for path in sorted((self.checkpoint / FOLDERS).glob(f"*-{part.folder}")):
+                results += [read_json(path / RESULT)] if (path / RESULT).exists() else []
+                path.replace(self.folder.path / part.folder)
+        result = {
+            **{name: value for name, value in _means(results).items() if name in self.workload.measures},
+            "state": state,
+            "metrics": self.metrics(),
+            "seconds": round(sum(run["seconds"] for run in self.done), 3),
+            REPEATS: [
+                {"name": run["name"], **run["changes"], "metrics": run["metrics"]} for run in self.done
+            ],
+        }
+        if runs := [run for found in results for run in found.get("wandb_runs", [])]:
+            result["wandb_runs"] = runs
+        if state == "complete":
+            result["notes"] = self._notes()
+        if error:
+            result["error"] = error
+        self.folder.finish(result)
+
+    def _notes(self) -> list[str]:
+        metric = self.workload.file.metric.name
+        values = [run["metrics"][metric] for run in self.done if metric in run["metrics"]]
+        if len(values) < 2:
+            return []
+        low, high = min(values), max(values)
+        if low == high:
+            unused = "; is the seed used?" if self.workload.file.repeats.seeds > 1 else ""
+            return [f"{self._words(len(values))}, all {low:.4g}{unused}"]
+        spread = f"standard deviation {statistics.stdev(values):.3g}"
+        return [f"{self._words(len(values))}, {low:.4g} to {high:.4g}, {spread}"]
+
+    def _words(self, count: int) -> str:
+        """`mean of 3 seeds`."""
+        repeats = self.workload.file.repeats
+        kind = "worst" if repeats.aggregate == "worst" else repeats.aggregate
+        if count == repeats.count:
+            return f"{kind} of {repeats.in_words()}"
+        return f"{kind} of {count} of {repeats.count} runs"
+
+
+class _Epochs:
+    """The `report` of one run of a trial: counts its epochs and passes on what the tuner is to know.
+
+    Args:
+        folder: takes the epochs of the first run; None: this is a later one.
+        before: epochs of the runs before.
+    """
+
+    def __init__(self, report: TrialReport, folder: RunFolder | None, *, before: int) -> None:
+        self._report, self._folder, self._before = report, folder, before
+        self.epochs = 0
+
+    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.epochs = max(self.epochs, epoch + 1)
+        if self._folder is None:
+            self._report.between(self._before + epoch)
+            return
+        self._folder.log(epoch, metrics)
+        self._report(epoch, metrics)
+
+    def check(self) -> None:
+        self._report.check()
+
+
+def _means(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The means of the numbers that all of `found` have."""
+    names = [name for name in (found[0] if found else ()) if all(_is_number(one.get(name)) for one in found)]
+    return {name: statistics.fmean(one[name] for one in found) for name in names}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
