@@ -220,7 +220,7 @@ def _build(options: argparse.Namespace) -> None:
 
 def _store_library(built: Built, data: Path | None) -> None:
     """Stores the known programs, if the data set of the runs is found."""
-    from ensemble.library import data_of, store
+    from ensemble.library import NO_NUMBERS, data_of, store
     from model.recordings import Recordings
 
     if built.bundle.track != "recordings":  # its parts mix all recordings: none is new to a library
@@ -229,7 +229,8 @@ def _store_library(built: Built, data: Path | None) -> None:
     if data is None:
         sys.stderr.write("data set of the runs not found in data/: no whole programs. Name it with --data\n")
         return
-    store(built.folder, Recordings.load(data))
+    if not store(built.folder, Recordings.load(data)).numbered:
+        sys.stderr.write(f"{data}: {NO_NUMBERS}\n")
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -14,6 +14,8 @@ from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG
 
+NO_NUMBERS = "no line numbers, so that programs are not merged; import the recordings again"
+
 
 def store(folder: Path, data: Recordings, *, everything: bool = False) -> Library:
     """Writes the library of `data` to the bundle at `folder`: all recordings but those of `test`, or all.

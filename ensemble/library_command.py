@@ -37,7 +37,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _library(options: argparse.Namespace) -> None:
     from ensemble.bundle import Bundle, find_bundle
-    from ensemble.library import required_data, store
+    from ensemble.library import NO_NUMBERS, required_data, store
     from model.recordings import Recordings
 
     folder = find_bundle(options.results, options.name)
@@ -54,6 +54,4 @@ def _library(options: argparse.Namespace) -> None:
         f"different lines stored in {folder}\n"
     )
     if not library.numbered:
-        sys.stdout.write(
-            f"{data.name} has no line numbers: programs are not merged. Import the recordings again\n"
-        )
+        sys.stdout.write(f"{data.name}: {NO_NUMBERS}\n")

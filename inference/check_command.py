@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.arguments import add_model, add_pictures, check_pictures, reader_of
-from model.recording_files import name_of
 from tuner.base.command_line import Help, add_common_options
 from tuner.base.errors import InputError
 
@@ -81,6 +80,7 @@ def _draw(checker: Checker, data: Recordings, one: Checked, options: argparse.Na
     from inference.expected import read_program
     from inference.pictures import picture_of, write_pictures
     from model.merged_program import merged
+    from model.recording_files import name_of
 
     expected = None
     if options.program is not None:
@@ -108,6 +108,8 @@ def checked(
             return [checker.check(data, i, operations, f"the program {program.name}") for i in everything]
         return [_other_program(checker, data, i, lines, program.name) for i in everything]
     if like is not None:
+        from model.recording_files import name_of
+
         operation = checker.like(name_of(Path(like)))
         return [checker.check(data, i, [operation], f"the program of {like}") for i in everything]
     return [checker.check(data, i, [], "a known program") for i in everything]

@@ -16,6 +16,7 @@ from model.library import Library
 from model.matching import Matches
 
 LONGEST = 30  # rows of difference that still make a difference
+MOST_SHIFT = 25  # rows; a larger difference is a recording that was cut, and shifts no line
 OTHERS = 4  # lines kept per row
 
 
@@ -72,7 +73,7 @@ def read_rows(matches: Matches, rows: int, *, votes: Votes = DEFAULT) -> Reading
         [
             library.places(k)[np.clip(here + shift, 0, library.known[k].rows - 1)]
             for k, longer in zip(matches.which, matches.longer, strict=True)
-            for shift in (longer, 0)
+            for shift in (longer if abs(longer) <= MOST_SHIFT else 0, 0)
         ]
     )  # (2 K, rows) places
     power = np.stack([(1 - votes.unshifted) * weight, votes.unshifted * weight], axis=1).ravel()

@@ -231,7 +231,7 @@ def send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def wait_for(what: Callable[[], Any], *, seconds: float = 60) -> Any:
+def wait_for(what: Callable[[], Any], *, seconds: float = 600) -> Any:
     """Waits until `what` is true, and gives what it was then."""
     deadline = time.monotonic() + seconds
     while not (found := what()):

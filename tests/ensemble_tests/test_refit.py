@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
 
+from ensemble.__main__ import main
 from ensemble.build import Built, Options, build
 from ensemble.bundle import Bundle
 from ensemble.library import store
 from ensemble.predictor import BundlePredictor
 from ensemble.refit import refit
 from model import train
-from model.library_fit import load
-from model.recordings import Recordings
+from model.library_fit import LIBRARY, load
+from model.recordings import LOG, Recordings
 from model.windows import split
 from tuner.base.errors import InputError
 
@@ -95,3 +97,19 @@ def test_another_data_set_is_refused_by_name(built: Built, tmp_path: Path) -> No
     with pytest.raises(InputError, match="was trained on data"):
         refitted(built, other.folder, but_test=False)
     assert not list(built.folder.parent.glob(".*partial*"))
+
+
+def test_a_library_is_stored_in_an_older_bundle(
+    built: Built, tiny_recordings: Recordings, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    mine = shutil.copytree(built.folder, tmp_path / "mine")
+    (mine / LIBRARY).unlink(missing_ok=True)
+    assert main(["library", str(mine), "--data", str(tiny_recordings.folder)]) == 0
+    some = len(load(mine).known)
+    assert main(["library", str(mine), "--data", str(tiny_recordings.folder), "--all"]) == 0
+    assert some < len(load(mine).known) == len(tiny_recordings.recordings)
+    old = shutil.copytree(tiny_recordings.folder, tmp_path / "old")
+    (old / LOG).unlink()
+    capsys.readouterr()
+    assert main(["library", str(mine), "--data", str(old)]) == 0
+    assert "no line numbers" in capsys.readouterr().out

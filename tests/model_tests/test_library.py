@@ -49,6 +49,18 @@ def test_left_out_it_is_read_by_the_others(library: Library, tiny_recordings: Re
         assert ((reading.probability >= 0) & (reading.probability <= 1)).all()
 
 
+def test_a_recording_that_was_cut_is_read_as_far_as_it_goes(
+    library: Library, tiny_recordings: Recordings
+) -> None:
+    i = library.named("face_001")
+    assert i is not None
+    whole = Query.of(tiny_recordings, i)
+    half = len(whole.shape) // 2
+    reading = read_rows(match(library, Query(whole.shape[:half], whole.levels)), half)
+    true = lines_of(tiny_recordings, i)[:half]
+    assert np.mean([a == b for a, b in zip(reading.lines(), true, strict=True)]) > 0.9
+
+
 def test_a_batch_of_matches_equals_one_at_a_time(library: Library, tiny_recordings: Recordings) -> None:
     for i, matches in enumerate(match_each_other(library)):
         alone = match(library, Query.of(tiny_recordings, i), leave_out=[i])
