@@ -87,7 +87,7 @@ def blocks(bundle: Bundle) -> list[Block]:
     if optimism is not None:
         lines.append(
             f"Optimism: {100 * optimism:+.1f} points, the pool's exact lines on select, which chose the "
-            "members, less those on test, which chose nothing."
+            "members, less those on the held-out test part."
         )
     found: list[Block] = [Text(lines), _parts(report.get("pooled") or {}), _members(content)]
     found += _charts(bundle, weights)
@@ -236,7 +236,7 @@ def _size_charts(rows: Sequence[Mapping[str, Any]], singles: Sequence[Mapping[st
                 "ms a window", "exact lines, test",
             )
         )  # fmt: skip
-    caption = "What a further member adds, and what it costs. test chose nothing."
+    caption = "What a further member adds, and what it costs. test is held out."
     return [Chart("ensemble_sizes", "Members, accuracy and time", caption, panels)]
 
 
@@ -262,7 +262,7 @@ def _parts(pooled: Mapping[str, Any]) -> Block:
     columns = ("exact", "overall", "nll", *HEADS)
     rows = [[part, *(f"{s[c]:.4f}" if c in s else "–" for c in columns)] for part, s in pooled.items()]
     return Table(
-        ["part", *columns], rows, "exact: lines; overall: tokens; nll: nats a line. test chose nothing."
+        ["part", *columns], rows, "exact: lines; overall: tokens; nll: nats a line. test is held out."
     )
 
 

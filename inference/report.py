@@ -97,7 +97,7 @@ def decoding(bundle: Bundle, folder: Path) -> list[Block]:
     if gains:
         found.append(
             intervals(f"bundle_{slug(bundle.name)}_decoding", "Gain of decoding",
-                      "Points of exact lines, paired over recordings, 95 % intervals; test chose nothing.",
+                      "Points of exact lines, paired over recordings, 95 % intervals; test is held out.",
                       [label for label, _ in gains], [gain for _, gain in gains], "points", scale=100)
         )  # fmt: skip
     else:
