@@ -8,7 +8,8 @@ from tuner.commands import options as opt
 
 DESCRIPTION = """\
 Serves list, status, best, verdict, enqueue and report as tools of the Model Context Protocol, over standard
-input and output: an agent's program starts it. Only `enqueue` changes a study."""
+input and output: give your agent's program the example as the command of a server. Only `enqueue` changes a
+study."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -17,7 +18,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "mcp",
         summary="serve the studies to coding agents as MCP tools",
         description=DESCRIPTION,
-        example="claude mcp add tuner -- gcode-tuner mcp",
+        example="python -m tuner mcp --results results",
     )
     opt.add_storage(parser)
     parser.set_defaults(run=run)

@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 
+from tuner.base import extras
 from tuner.base.errors import InputError, nearest
 from tuner.base.words import in_words
 from tuner.definition import expressions
@@ -102,6 +103,7 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
         say(note)
     workload = workload_of(file)
     workload.check()
+    _check_packages(request)
     if request.executor.kind == "local":  # another machine may have packages that this one lacks
         samplers.check(file)
     request, inputs, overrides, begun, base, base_from = waiting(
@@ -131,6 +133,19 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
         gpus=slots,
         begun=begun,
     )
+
+
+def _check_packages(request: Request) -> None:
+    """Before anything is written: what the request's options need is installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    kind = request.executor.kind
+    if kind != "local":
+        extras.need(kind, f"--executor {kind}")
+    if (request.artifacts or "").startswith("s3://"):
+        extras.need("s3", "--artifacts s3://")
 
 
 def _gpus(request: Request, resources: Resources, say: Callable[[str], None]) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ def test_every_section_and_chart_of_the_page_is_there(material: data.Material, t
     written = html.write(document, tmp_path / "page.html")
     page = written[0].read_text()
     assert [s.anchor for s in document.sections] == [
-        "summary", "study-small", "bundle-campaign", "frontier", "hypotheses", "environment",
+        "summary", "hypotheses", "study-small", "bundle-campaign", "frontier", "environment",
     ]  # fmt: skip
     for chart in document.charts():
         assert f'href="page_data/{chart.slug}.csv"' in page
