@@ -46,6 +46,15 @@ def test_the_end_of_a_study(done: Path) -> None:
     assert scores == sorted(scores, reverse=True) and len(scores) == 3
 
 
+def test_status_for_people_names_the_cost_of_one_study(
+    done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "small", "--results", str(done / "results")]) == 0
+    said = capsys.readouterr().out
+    assert "small" in said and "3/3" in said
+    assert "\ncost: " in said
+
+
 def test_the_plan_of_a_study(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (done / "plan.yaml").write_text((done / "small.yaml").read_text().replace("name: small", "name: plan"))
     places = ["--results", str(done / "results"), "--agents", "1", "--json"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -42,7 +43,7 @@ def talk(folder: Path, conversation: Callable[[Any], Awaitable[Any]]) -> Any:
         command=sys.executable,
         args=["-m", "tuner", "mcp", "--results", str(folder / "results")],
         cwd=str(ROOT),
-        env={"PYTHONPATH": ":".join(path for path in sys.path if path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
 
     async def meet() -> Any:
