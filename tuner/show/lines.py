@@ -82,7 +82,7 @@ class PlainView:
             self._draw()
 
     def end(self) -> None:
-        self._count()
+        self._count_if_reached()
         self.say(self._line())
 
     def _draw(self) -> None:

@@ -44,7 +44,7 @@ class NotebookView(PlainView):
         self._draw()
 
     def end(self) -> None:
-        self._count()
+        self._count_if_reached()
         self._agents = ()
         self._draw()
 
