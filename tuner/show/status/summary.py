@@ -22,7 +22,7 @@ from tuner.run.winner import config_of
 from tuner.search import ranking
 from tuner.show.status.cost import Cost, cost_of
 from tuner.storage import allocate, optuna_private, study_store
-from tuner.storage.access import open_records, storage_errors
+from tuner.storage.access import open_records, waiting
 from tuner.storage.allocate import finished
 from tuner.storage.queue import IMPORTED, OUTSIDE
 from tuner.storage.records import Records
@@ -264,11 +264,13 @@ def best_table(ranks: Sequence[Rank], study_file: StudyFile, *, width: int = 100
 def end_of(plan: Plan, result: Result) -> dict[str, Any]:
     """How a study was left and what it found, for `--json`."""
     request, file = plan.request, plan.file
-    with storage_errors(request.url):
+
+    def look() -> tuple[StudyState, list[Rank]]:
         records = open_records(request.url)
         study = load_study(records, file.name)
-        ranks = best_trials(study, file, request.results, top=3)
-        state = state_of(records, study)
+        return state_of(records, study), best_trials(study, file, request.results, top=3)
+
+    state, ranks = waiting(request.url, look)
     left = {name: getattr(result, name) for name in ("reason", "fine", "interrupted", "timed_out", "stopped")}
     return {**state.to_dict(), **left, "best": [rank.to_dict(file.metric.name) for rank in ranks]}
 
@@ -276,13 +278,16 @@ def end_of(plan: Plan, result: Result) -> dict[str, Any]:
 def show_end(plan: Plan, result: Result, console: Console) -> None:
     """Prints the result of a finished study and the next command."""
     request, file = plan.request, plan.file
-    with storage_errors(request.url):
+
+    def look() -> tuple[list[Rank], Mapping[TrialState, int]]:
         records = open_records(request.url)
         study = load_study(records, file.name)
         ranks = best_trials(study, file, request.results, top=3)
-        counts = records.queue.counts(optuna_private.study_id(study))
+        return ranks, records.queue.counts(optuna_private.study_id(study))
+
+    ranks, counts = waiting(request.url, look, lambda line: console.print(line, markup=False))
     console.print(
-        f"{study.study_name}: {result.reason}; {counts[TrialState.PRUNED]} of {result.finished} pruned, "
+        f"{file.name}: {result.reason}; {counts[TrialState.PRUNED]} of {result.finished} pruned, "
         f"{counts[TrialState.FAIL]} failed",
         markup=False,
     )
@@ -294,7 +299,7 @@ def show_end(plan: Plan, result: Result, console: Console) -> None:
     if miss:
         wanted = ", ".join(map(str, file.constraints))
         console.print(f"no trial meets {wanted}; the closest trial misses by {miss:.3g}", markup=False)
-    console.print(f"more: python -m tuner best {study.study_name}", markup=False)
+    console.print(f"more: python -m tuner best {file.name}", markup=False)
 
 
 def _shown(value: Any) -> str:
