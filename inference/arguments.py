@@ -94,21 +94,33 @@ def decoder_of(options: argparse.Namespace) -> Decoder:
     return decoder.with_options(replace(decoder.options, **given)) if given else decoder
 
 
-def reader_of(options: argparse.Namespace, *, required: bool = False) -> Reader | None:
-    """The reader that the options ask for; None if there are no known programs and they are not required.
+def reader_of(options: argparse.Namespace) -> Reader:
+    """The reader that the options ask for.
 
     With `--known` alone no network is loaded: unknown programs have no answer then.
+
+    Raises:
+        InputError: there are no known programs.
     """
     from inference.whole import Reader
 
     if options.known is None:
-        decoder = decoder_of(options)
-        if decoder.library is None and not required:
-            sys.stderr.write("no library of known programs: each window is decoded alone\n")
-            return None
-        return Reader.of(decoder)
+        return Reader.of(decoder_of(options))
     named = options.bundle is not None or options.run_folder is not None
     return Reader(known_library(options.known), decoder_of(options) if named else None)
+
+
+def reader_if_known(options: argparse.Namespace) -> Reader | None:
+    """As `reader_of`; None, which is said, if the bundle has no known programs."""
+    from inference.whole import Reader
+
+    if options.known is not None:
+        return reader_of(options)
+    decoder = decoder_of(options)
+    if decoder.library is None:
+        sys.stderr.write("no library of known programs: each window is decoded alone\n")
+        return None
+    return Reader.of(decoder)
 
 
 def known_library(source: Path) -> Library:

@@ -59,8 +59,7 @@ def _check(options: argparse.Namespace) -> None:
     from inference.check import SAME, Checker, sentence, to_json
     from inference.layout import check_channels, recordings_of
 
-    reader = reader_of(options, required=True)
-    assert reader is not None, "required"
+    reader = reader_of(options)
     checker = Checker(reader, alarm=options.alarm)
     data = recordings_of(options.files, channels=reader.library.channels)
     for note in check_channels(data, reader.library.channels):

@@ -12,6 +12,7 @@ from inference.arguments import (
     add_pictures,
     check_pictures,
     decoder_of,
+    reader_if_known,
     reader_of,
 )
 from tuner.base.command_line import Help, add_common_options
@@ -71,7 +72,8 @@ def _decode(options: argparse.Namespace) -> None:
         return
     if options.windows and (options.html or options.plot):
         raise InputError("--html and --plot draw whole programs; leave --windows out")
-    reader = None if options.windows else reader_of(options, required=options.joint)
+    read = reader_of if options.joint else reader_if_known
+    reader = None if options.windows else read(options)
     if reader is None:
         _decode_windows(options)
         return

@@ -56,8 +56,7 @@ def _watch(options: argparse.Namespace) -> None:
 
     if options.every < 1:
         raise InputError(f"--every: expected a whole number from 1, got {options.every}")
-    reader = reader_of(options, required=True)
-    assert reader is not None, "required"
+    reader = reader_of(options)
     expected = None if options.like is None else Checker(reader).like(options.like)
     rows: Iterable[Sequence[str]]
     if options.source == "-":
