@@ -31,6 +31,7 @@ class Training(Workload):
     """Runs `model.trainer.train`; configurations are `model.config.Config`."""
 
     quick_probe = True
+    saves_when_paused = True
     measures = ("parameters", "ms_per_window")
     weights = (WEIGHTS,)
     not_inherited = frozenset({"epochs", "seed", "split_seed", "device", "track"})
