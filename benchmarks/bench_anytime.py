@@ -38,6 +38,7 @@ from ours import Ours  # noqa: E402
 from peers import PEERS, Peer  # noqa: E402
 from surrogate import Surrogate, half_of  # noqa: E402
 
+from model.config import Config  # noqa: E402
 from tuner.definition.loading import load_study_file  # noqa: E402
 
 CURVES = HERE / "data" / "curves.json"
@@ -59,9 +60,10 @@ def worlds_of(side: str, splits: int) -> list[Surrogate]:
 def our_traces(world: Surrogate, task: dict[str, Any], *, sampler: str, known: bool) -> list[list[float]]:
     """This project's stopping rule of the shipped studies with one of its samplers."""
     study = load_study_file(HERE / "data" / "curves.yaml")
+    default = study.space.params_for(Config().to_dict(), nearest=True)
     return [
         replay.replay(
-            Ours(study, seed, sampler=sampler, known=known),
+            Ours(study, seed, sampler=sampler, default=default if known else None),
             world,
             budget=task["budget"],
             workers=task["workers"],

@@ -1,0 +1,45 @@
+"""Random valid configurations of a study's space, fast: a choice of freeze-thaw search looks at hundreds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+
+from tuner.definition.space import Space
+from tuner.search.freeze_thaw.cube import drawn
+
+TRIES = 1000  # draws before a configuration that breaks `requires` is handed on, for the agent to refuse
+
+Params = dict[str, Any]
+
+
+def mends_of(space: Space) -> Callable[[Mapping[str, Any]], Params | None]:
+    """A function from values of all parameters to those that exist then; None where `requires` are broken."""
+
+    def mend(params: Mapping[str, Any]) -> Params | None:
+        trial = optuna.trial.FixedTrial(dict(params))
+        try:
+            config = space.suggest(trial)
+        except ValueError:  # a parameter exists that `params` does not have
+            return None
+        return None if space.violated(config) else dict(trial.params)
+
+    return mend
+
+
+def draws_of(space: Space, seed: int | None = None) -> Callable[[], Params]:
+    """A function that draws a valid configuration: each parameter evenly, and only those that exist."""
+    distributions, rng, mend = space.distributions(), np.random.default_rng(seed), mends_of(space)
+
+    def draw() -> Params:
+        params: Params = {}
+        for _ in range(TRIES):
+            params = {name: drawn(axis, rng) for name, axis in distributions.items()}
+            if (mended := mend(params)) is not None:
+                return mended
+        return params
+
+    return draw
