@@ -16,8 +16,13 @@ TRIES = 1000  # draws before a configuration that breaks `requires` is handed on
 Params = dict[str, Any]
 
 
-def mends_of(space: Space) -> Callable[[Mapping[str, Any]], Params | None]:
-    """A function from values of all parameters to those that exist then; None where `requires` are broken."""
+def mends_of(space: Space) -> Callable[[Mapping[str, Any]], Params | None] | None:
+    """A function from values of all parameters to those that exist then, or to None if `requires` are broken.
+
+    None for a space in which every configuration is valid: then there is nothing to mend.
+    """
+    if not space.conditional and not space.requires:
+        return None
 
     def mend(params: Mapping[str, Any]) -> Params | None:
         trial = optuna.trial.FixedTrial(dict(params))
@@ -38,7 +43,8 @@ def draws_of(space: Space, seed: int | None = None) -> Callable[[], Params]:
         params: Params = {}
         for _ in range(TRIES):
             params = {name: drawn(axis, rng) for name, axis in distributions.items()}
-            if (mended := mend(params)) is not None:
+            mended = params if mend is None else mend(params)
+            if mended is not None:
                 return mended
         return params
 
