@@ -19,6 +19,7 @@ from tuner.storage import optuna_private
 from tuner.storage.allocate import Choice, is_paused
 from tuner.storage.queue import UNTIL
 
+UNLIKELY = 0.02  # once all trials are started: no other is resumed than one that may win so probably
 BUDGET = 0.25  # of the epochs of whole trials, where the study file names no `epoch_budget`
 
 
@@ -83,7 +84,9 @@ class Thawing:
             for trial in trials
             if not trial.user_attrs.get("agent_lost") and (trial.params or trial.intermediate_values)
         ]
-        found = self._model.choose(curves, may_start=unstarted != 0)
+        found = None
+        if unstarted != 0 or self._model.likeliest(curves, gain=self._file.matters or 0.0) >= UNLIKELY:
+            found = self._model.choose(curves, may_start=unstarted != 0)
         if found is not None:
             paused = None if found.number is None else optuna_private.trial_id(trials[found.number])
             until = None if found.until >= self._length else found.until

@@ -73,7 +73,8 @@ class FreezeThaw:
         self._rng = np.random.default_rng(seed)
         self._hyperparameters = Hyperparameters.median(len(self._cube.axes))
         self._fitted_at = 0  # values in all, when the hyperparameters were fitted
-        self._drawn: list[Params] = []
+        self._drawn: list[tuple[Params, Array]] = []
+        self._rows: dict[int, Array] = {}  # of trials, by number
 
     def choose(self, curves: Sequence[Curve], *, may_start: bool = True) -> Choice | None:
         """What a free agent does next; None if nothing is paused and nothing may start."""
@@ -96,25 +97,49 @@ class FreezeThaw:
             start = f"one of the first {self._starts}, drawn at random"
             return f"{subject}: {start}" if choice.number is None else f"{subject}: no model yet"
         return (
-            f"{subject}: {choice.chance:.0%} likely to beat {choice.threshold:.4g} by epoch {choice.horizon}"
+            f"{subject}: {_percent(choice.chance)} likely to beat {choice.threshold:.4g} "
+            f"by epoch {choice.horizon}"
         )
+
+    def likeliest(self, curves: Sequence[Curve], *, gain: float = 0.0) -> float:
+        """How probable it is that a paused trial ends better than the best by `gain`: that of the likeliest.
+
+        1 where too little is known for a model.
+        """
+        data = _Data.of(curves, self._rungs, maximize=self._maximize)
+        paused = [] if data is None else [c for c in data.curves if c.state == "paused"]
+        if data is None or len(data.targets) < FEWEST:
+            return 1.0
+        if not paused:
+            return 0.0
+        known, process, apart = self._modelled(data)
+        places = [place for place, curve in enumerate(data.curves) if curve.state == "paused"]
+        ends = Points(np.arange(len(places)), np.full(len(places), math.log(self._rungs[-1])))
+        mean, deviation = process.predict(ends, apart[:, places], np.eye(len(known))[places])
+        wanted = data.scale.back(data.best) + (gain if self._maximize else -gain)
+        threshold = float(data.scale.to(np.array([wanted]))[0])
+        return float(ndtr((mean - threshold) / deviation).max())
 
     def _resumed(self, curve: Curve) -> Choice:
         return Choice(curve.number, None, next_rung(self._rungs, curve.done))
 
-    def _by_model(self, data: _Data, paused: Sequence[Curve], *, may_start: bool) -> Choice:
-        known = self._cube.encode([curve.params for curve in data.curves])
+    def _modelled(self, data: _Data) -> tuple[Array, Process, Array]:
+        """The trials as points, the model of them, and the points' distances."""
+        known = self._encoded(data.curves)
         apart = self._cube.distances(known, known)
         if data.seen >= REFIT * self._fitted_at:
             self._hyperparameters = fit(data.points, apart, data.targets, self._hyperparameters)
             self._fitted_at = data.seen
         process = Process.of(data.points, apart, data.targets, self._hyperparameters)
-        process = process.with_pending(data.pending, apart)
+        return known, process.with_pending(data.pending, apart), apart
+
+    def _by_model(self, data: _Data, paused: Sequence[Curve], *, may_start: bool) -> Choice:
+        known, process, apart = self._modelled(data)
         places = {curve.number: place for place, curve in enumerate(data.curves)}
         resumable = [curve for curve in paused if curve.number in places] or list(paused)
-        new = self._candidates(data, process, apart) if may_start else []
+        new = self._candidates(data, known, process, apart) if may_start else []
 
-        rows = self._cube.encode([*(curve.params for curve in resumable), *new])
+        rows = np.concatenate([self._encoded(resumable), *(row[None] for _, row in new)])
         same = np.zeros((len(rows), len(known)))
         for row, curve in enumerate(resumable):
             if curve.number in places:
@@ -130,7 +155,8 @@ class FreezeThaw:
         if taken < len(resumable):
             choice = self._resumed(resumable[taken])
         else:
-            choice = Choice(None, dict(new[taken - len(resumable)]), self._rungs[0])
+            origin, point = new[taken - len(resumable)]
+            choice = Choice(None, self._cube.decode(point, origin), self._rungs[0])
         return replace(
             choice,
             chance=float(ndtr(likely[taken])),
@@ -138,23 +164,40 @@ class FreezeThaw:
             horizon=int(horizons[taken]),
         )
 
-    def _candidates(self, data: _Data, process: Process, apart: Array) -> list[Params]:
-        """New configurations: anywhere, and near the trials whose ends are predicted to be best."""
-        fresh = FRESH if self._drawn else DRAWN
-        self._drawn = [*self._drawn[-(DRAWN - fresh) :], *(self._draw() for _ in range(fresh))][-DRAWN:]
+    def _encoded(self, curves: Sequence[Curve]) -> Array:
+        """Trials as points; each is encoded once."""
+        if fresh := [curve for curve in curves if curve.number not in self._rows]:
+            rows = self._cube.encode([curve.params for curve in fresh])
+            self._rows.update(zip((curve.number for curve in fresh), rows, strict=True))
+        empty = np.empty((0, len(self._cube.axes)))
+        return np.stack([self._rows[curve.number] for curve in curves]) if curves else empty
+
+    def _candidates(
+        self, data: _Data, known: Array, process: Process, apart: Array
+    ) -> list[tuple[Params, Array]]:
+        """New configurations: anywhere, and near the trials whose ends are predicted to be best.
+
+        Each is a point and the configuration that has what cannot differ.
+        """
+        fresh = [self._draw() for _ in range(FRESH if self._drawn else DRAWN)]
+        self._drawn = [*self._drawn, *zip(fresh, self._cube.encode(fresh), strict=True)][-DRAWN:]
         count = len(data.curves)
         ends = Points(np.arange(count), np.full(count, math.log(self._rungs[-1])))
         mean, _ = process.predict(ends, apart, np.eye(count))
         found = list(self._drawn)
         for place in np.argsort(-mean)[:BEST]:
-            good = data.curves[place].params
-            for _ in range(NEIGHBOURS):
-                other = self._drawn[self._rng.integers(len(self._drawn))]
-                near: Params | None = self._cube.near(good, other, self._rng)
-                if self._mend is not None and near is not None:
-                    near = self._mend({**other, **near})
-                if near is not None:
-                    found.append(near)
+            others = [self._drawn[other] for other in self._rng.integers(0, DRAWN, NEIGHBOURS)]
+            points = self._cube.near(known[place], np.stack([row for _, row in others]), self._rng)
+            origin = dict(data.curves[place].params)
+            if self._mend is None:
+                found += [(origin, point) for point in points]
+                continue
+            mended = [
+                self._mend({**other, **self._cube.decode(point, origin)})
+                for (other, _), point in zip(others, points, strict=True)
+            ]
+            valid = [params for params in mended if params is not None]
+            found += zip(valid, self._cube.encode(valid), strict=True)
         return found
 
 
@@ -233,3 +276,10 @@ def _kept(curves: Sequence[Curve], at: Mapping[int, Mapping[int, float]], *, sig
                 break
             kept.add(curve.number)
     return [curve for curve in curves if curve.number in kept]
+
+
+def _percent(share: float) -> str:
+    """`31 %`, `under 1 %`, `over 99 %`."""
+    if share < 0.01:
+        return "under 1 %"
+    return "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"

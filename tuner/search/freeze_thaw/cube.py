@@ -49,38 +49,55 @@ class Cube:
         apart = np.where(self.choices[:, None, None], a != b, np.square(a - b))
         return np.where(absent_a | absent_b, absent_a != absent_b, apart).astype(float)
 
-    def near(
-        self, config: Mapping[str, Any], other: Mapping[str, Any], rng: np.random.Generator
-    ) -> dict[str, Any]:
-        """A configuration near `config`. Choices that it changes, and what `config` lacks, come from `other`.
+    def decode(self, row: Array, origin: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration at a point. What cannot differ is taken from `origin`."""
+        fixed = {name: value for name, value in origin.items() if name not in self.axes}
+        return fixed | {
+            name: axis.choices[int(unit)]
+            if isinstance(axis, CategoricalDistribution)
+            else from_unit(axis, unit)
+            for (name, axis), unit in zip(self.axes.items(), row.tolist(), strict=True)
+            if not math.isnan(unit)
+        }
+
+    def near(self, good: Array, others: Array, rng: np.random.Generator) -> Array:
+        """A point near `good` for each of `others`, which give the choices that change.
 
         Where the two have different parameters, a changed choice may be the reason. So either nothing but
-        numbers changes, or `other` gives everything that is not a number of both.
+        numbers changes, or `others` give everything that is not a number of both.
         """
-        moved = rng.random(len(self.axes)) < MOVED
-        if len(moved):
-            moved[rng.integers(len(moved))] = True
-        step = rng.choice(STEPS)
-        changed = dict(config)
-        if config.keys() != other.keys() and rng.random() < MOVED:
-            changed = dict(other)
-        for (name, axis), moves in zip(self.axes.items(), moved, strict=True):
-            if name not in changed or name not in config:
-                continue
+        shape = others.shape
+        moved = rng.random(shape) < MOVED
+        moved[np.arange(len(others)), rng.integers(0, max(1, shape[1]), len(others))] = True
+        alike = (np.isnan(good) == np.isnan(others)).all(1)[:, None]
+        swapped = ~alike & (rng.random((len(others), 1)) < MOVED)
+        points = np.where(swapped, others, good)
+        points = np.where(self.choices & moved & alike & (rng.random(shape) < MOVED), others, points)
+        steps = rng.normal(0.0, 1.0, shape) * rng.choice(STEPS, (len(others), 1))
+        numbers = ~self.choices & ~np.isnan(points) & ~np.isnan(good)
+        return np.where(numbers, self._snapped(_reflected(good + moved * steps)), points)
+
+    def _snapped(self, points: Array) -> Array:
+        """The nearest points with valid values."""
+        snapped = points.copy()
+        for column, axis in enumerate(self.axes.values()):
             if isinstance(axis, CategoricalDistribution):
-                if moves and config.keys() == other.keys() and rng.random() < MOVED:
-                    changed[name] = other[name]
                 continue
-            unit = _to_unit(axis, config[name])
-            if moves:
-                unit = _reflected(unit + rng.normal(0.0, step))
-            changed[name] = from_unit(axis, unit) if moves else config[name]
-        return changed
+            assert isinstance(axis, FloatDistribution | IntDistribution)
+            if axis.step is not None and not axis.log:
+                places = (axis.high - axis.low) / axis.step
+                snapped[:, column] = np.round(points[:, column] * places) / places
+            elif axis.step is not None:
+                low, range_ = math.log(axis.low), math.log(axis.high) - math.log(axis.low)
+                values = np.round(np.exp(low + points[:, column] * range_))
+                snapped[:, column] = (np.log(np.clip(values, axis.low, axis.high)) - low) / range_
+        return snapped
 
 
-def _reflected(unit: float) -> float:
-    """Back inside from beyond a bound, as far as it went beyond."""
-    return min(max(abs(unit), 0.0), 1.0) if unit <= 1.0 else max(2.0 - unit, 0.0)
+def _reflected(points: Array) -> Array:
+    """Back inside from beyond a bound, as far as they went beyond."""
+    inside = np.abs(points)
+    return np.clip(np.where(inside > 1.0, 2.0 - inside, inside), 0.0, 1.0)
 
 
 def _to_unit(axis: BaseDistribution, value: Any) -> float:
@@ -95,15 +112,15 @@ def _to_unit(axis: BaseDistribution, value: Any) -> float:
 
 def drawn(axis: BaseDistribution, rng: np.random.Generator) -> Any:
     """A value, all equally likely (on a logarithmic scale where the distribution has one)."""
+    if isinstance(axis, CategoricalDistribution):
+        return axis.choices[rng.integers(len(axis.choices))]
     if isinstance(axis, IntDistribution) and not axis.log:
         return axis.low + axis.step * int(rng.integers((axis.high - axis.low) // axis.step + 1))
     return from_unit(axis, rng.random())
 
 
 def from_unit(axis: BaseDistribution, unit: float) -> Any:
-    """The valid value nearest to a place between 0 and 1; of choices, the one there."""
-    if isinstance(axis, CategoricalDistribution):
-        return axis.choices[min(int(unit * len(axis.choices)), len(axis.choices) - 1)]
+    """The valid number nearest to a place between 0 and 1."""
     assert isinstance(axis, FloatDistribution | IntDistribution)
     low, high = float(axis.low), float(axis.high)
     if axis.log:

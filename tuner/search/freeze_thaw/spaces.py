@@ -19,8 +19,13 @@ Params = dict[str, Any]
 Given = tuple[Mapping[str, Any], Mapping[str, Any]]  # values beneath and above those of the space
 
 
-def mends_of(space: Space, given: Given = ({}, {})) -> Callable[[Mapping[str, Any]], Params | None]:
-    """A function from values of all parameters to those that exist then; None where `requires` are broken."""
+def mends_of(space: Space, given: Given = ({}, {})) -> Callable[[Mapping[str, Any]], Params | None] | None:
+    """A function from values of all parameters to those that exist then, or to None if `requires` are broken.
+
+    None for a space in which every configuration is valid: then there is nothing to mend.
+    """
+    if not space.conditional and not space.requires:
+        return None
     base, overrides = given
 
     def mend(params: Mapping[str, Any]) -> Params | None:
@@ -42,7 +47,8 @@ def draws_of(space: Space, seed: int | None = None, given: Given = ({}, {})) -> 
         params: Params = {}
         for _ in range(TRIES):
             params = {name: drawn(axis, rng) for name, axis in distributions.items()}
-            if (mended := mend(params)) is not None:
+            mended = params if mend is None else mend(params)
+            if mended is not None:
                 return mended
         return params
 
