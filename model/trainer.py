@@ -23,6 +23,7 @@ from model.data_layout import board_of
 from model.devices import place
 from model.evaluate import Outcome, evaluate
 from model.finished_run import described, write_network
+from model.identity import identity
 from model.line_losses import LineLosses
 from model.microbatches import Microbatches
 from model.network import Network
@@ -76,6 +77,7 @@ class _Run:
 
     Attributes:
         epochs_done: how many epochs were trained, also before the run was interrupted.
+        identity: see `model.identity`; "" where another run of the same options may differ.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class _Run:
         self.epoch_windows = len(task.parts["train"])
         self.schedule = Schedule(config, steps_per_epoch=math.ceil(self.epoch_windows / config.batch_size))
         self.operation = torch.from_numpy(task.operation).to(self.device)
+        self.identity = "" if teacher else identity(config, task.data.content_hash)
         self.checkpoint: Path | None = None
         self.next_save = self.began + checkpoints.SECONDS
         self.epochs_done = 0
@@ -312,7 +315,7 @@ class _Run:
         state = checkpoints.load(folder)
         if state is None:
             return
-        if state.values["of"] != self._identity():
+        if state.values["of"] != self._belongs_to():
             raise InputError(f"{folder}: a checkpoint of another configuration or data set; remove it")
         values = state.values
         self.network.load_state_dict(state.take("network"))
@@ -328,6 +331,8 @@ class _Run:
         self.microbatches.parts = values["microbatches"]
         self.best, self.best_epoch = values["best"], values["best_epoch"]
         self.epochs_done = values["epochs_done"]
+        if values.get("identity") != self.identity:
+            self.identity = ""  # other code or another machine trained the epochs before
         self.began -= values["seconds"]
 
     def save(self) -> None:
@@ -337,7 +342,8 @@ class _Run:
         state = checkpoints.State(
             {"noise_table": self.augment.noise_table},
             {
-                "of": self._identity(),
+                "of": self._belongs_to(),
+                "identity": self.identity,
                 "grad_scaler": self.grad_scaler.state_dict(),
                 "schedule": self.schedule.state(),
                 "microbatches": self.microbatches.parts,
@@ -356,7 +362,7 @@ class _Run:
         checkpoints.put_generators(state, self.rng, self.generator)
         checkpoints.save(state, self.checkpoint)
 
-    def _identity(self) -> str:
+    def _belongs_to(self) -> str:
         """What a state belongs to."""
         of = {"config": self.config.to_dict(), "data": self.task.data.content_hash}
         return json.dumps(of, sort_keys=True)
@@ -367,6 +373,8 @@ class _Run:
             return
         result = described(self.network, self.task, self.config)
         result.update(state=state, metrics=self.best, best_epoch=self.best_epoch)
+        if self.identity and self.microbatches.parts == 1:  # halves of a batch round otherwise
+            result["identity"] = self.identity
         result.update(device=self.placement.reason, **more)
         write_json(self.folder.path / CONFIG, self.config.to_dict())
         if state == "complete":
