@@ -117,7 +117,7 @@ def parse_study(path: Path) -> StudyFile:
         pruner=dataclasses.replace(
             _pruner(top, own, longest, scheduler), patience=own.integer("patience", least=1)
         ),
-        **_stop(own, repeats),
+        **_stop(own, repeats, space, method),
         objectives=objectives,
         raw=top.plain(),
         run_cap=run_cap,
@@ -224,12 +224,12 @@ def _seconds(own: Section, key: str, default: Any) -> Any:
     return found
 
 
-def _stop(own: Section, repeats: Repeats) -> dict[str, Any]:
-    """`stop: {no_gain: 20, lead: 0.95, after: 10}`."""
+def _stop(own: Section, repeats: Repeats, space: Space, method: str) -> dict[str, Any]:
+    """`stop: {no_gain: 20, lead: 0.95, after: 10, levels: {digits: 0.99}}`."""
     if "stop" not in own:
         return {}
     section = own.section("stop")
-    section.only(("no_gain", "lead", "after"), "key")
+    section.only(("no_gain", "lead", "after", "levels"), "key")
     lead = section.number("lead")
     if lead is not None and not 0.5 <= lead < 1:
         section.fail("lead", f"expected a level of confidence such as 0.95, got {lead:g}")
@@ -238,7 +238,26 @@ def _stop(own: Section, repeats: Repeats) -> dict[str, Any]:
     if lead is None and "after" in section:
         section.fail("after", "is for 'lead': the finished trials before a lead counts")
     after = section.integer("after", least=2, default=10)
-    return {"no_gain": section.integer("no_gain", least=1), "lead": lead, "lead_after": after}
+    return {
+        "no_gain": section.integer("no_gain", least=1),
+        "lead": lead,
+        "lead_after": after,
+        "levels": _levels(section, space, method) if "levels" in section else {},
+    }
+
+
+def _levels(stop: Section, space: Space, method: str) -> dict[str, float]:
+    """`levels: {digits: 0.99}`: parameters of a grid, each with a level of confidence."""
+    if method != "grid":
+        stop.fail("levels", f"is for method grid, got {method}: elsewhere the pruner ends poor trials")
+    section = stop.section("levels")
+    names = [parameter.name for parameter in space.searched]
+    section.only(names, "parameter of the grid")
+    found = {name: section.number(name) for name in names if name in section}
+    for name, confidence in found.items():
+        if not 0.5 <= confidence < 1:
+            section.fail(name, f"expected a level of confidence such as 0.99, got {confidence:g}")
+    return found
 
 
 def _weights(own: Section) -> tuple[str, ...] | None:

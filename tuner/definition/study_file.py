@@ -85,6 +85,8 @@ class StudyFile:
         no_gain: the study stops after this many finished trials without a better best trial; None: never.
         lead: the study stops when the best trial leads every other at this level of confidence; None: never.
         lead_after: finished trials before the lead is looked at.
+        levels: parameters of a grid, and how sure it must be that a value of one cannot win for its other
+            points to be pruned before they run.
         program, command: an external script, as in W&B.
         folder: where the script runs, relative to the study file; None: where the program is found.
         objective: a Python function, `package.module:function` or `file.py:function`.
@@ -126,6 +128,7 @@ class StudyFile:
     no_gain: int | None = None
     lead: float | None = None
     lead_after: int = 10
+    levels: Mapping[str, float] = field(default_factory=dict)
     early_terminate: Mapping[str, Any] | None = None
     program: str | None = None
     command: tuple[str, ...] | None = None

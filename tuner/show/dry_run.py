@@ -208,6 +208,11 @@ def _heading(plan: Plan, console: Console) -> None:
     console.print(f"pruner: {plan.pruner.describe()}", markup=False)
     if plan.file.no_gain is not None:
         console.print(f"stops: after {plan.file.no_gain} finished trials without a better one", markup=False)
+    for name, confidence in plan.file.levels.items():
+        console.print(
+            f"stops: further points of a value of {name} when it is {confidence:.0%} sure that it cannot win",
+            markup=False,
+        )
     if plan.file.lead is not None:
         console.print(
             f"stops: when the best trial leads every other with {plan.file.lead:.0%} confidence, after "

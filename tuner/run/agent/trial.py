@@ -24,6 +24,7 @@ from tuner.base.run_folder import RESULT, TRIAL
 from tuner.base.words import printable
 from tuner.definition.study_file import StudyFile
 from tuner.run.agent.reporter import PutBack, Reporter
+from tuner.search import levels
 from tuner.search.pruners import Pruner
 from tuner.storage import optuna_private, second_record
 from tuner.storage.access import storage_errors
@@ -114,6 +115,7 @@ class TrialRunner:
             try:
                 running = self.begin(trial)
                 try:
+                    self._prune_beaten(trial)
                     found = repeats.run(
                         self.workload,
                         running.config,
@@ -130,6 +132,14 @@ class TrialRunner:
                 return self.complete(running, metrics, values)
             except GivenAway as error:
                 return Ended(trial.number, "given away", message=str(error))
+
+    def _prune_beaten(self, trial: Trial) -> None:
+        """Raises Pruned where a value of the trial's point cannot win any more."""
+        if self.study_file.levels:
+            trials = self.study.get_trials(deepcopy=False)
+            reason = levels.beaten(trials, trial.params, self.study_file)
+            if reason is not None:
+                raise Pruned(reason)
 
     # -- the pieces of `run`, for a caller that runs the configuration itself (`tuner.run.asking`)
 
