@@ -24,10 +24,21 @@ BUDGET = 0.25  # of the epochs of whole trials, where the study file names no `e
 
 
 def budget_of(file: StudyFile, length: int, total: int | None) -> int | None:
-    """Epochs that all trials may use together; None: any number."""
-    if file.epoch_budget is not None:
+    """Epochs that all trials may use together; None: any number.
+
+    The file's is for its own number of trials and their length: it grows and shrinks with both.
+    """
+    if total is None:
         return file.epoch_budget
-    return None if total is None else math.ceil(BUDGET * total * length)
+    share = BUDGET
+    if file.epoch_budget is not None:
+        share = file.epoch_budget / ((file.run_cap or total) * (file.max_epochs or length))
+    return math.ceil(share * total * length)
+
+
+def rungs_for(file: StudyFile, length: int) -> list[int]:
+    """The epochs after which trials may be paused, ascending; the last is their end."""
+    return rungs_of(length, file.pruner.min_resource if file.pruner.kind != "none" else None)
 
 
 class Thawing:
@@ -51,7 +62,7 @@ class Thawing:
         self._file = file
         self._length = length
         self._budget = budget_of(file, length, total)
-        self._rungs = rungs_of(length, file.pruner.min_resource if file.pruner.kind != "none" else None)
+        self._rungs = rungs_for(file, length)
         self._maximize = file.metric.goal == "maximize"
         self._model = FreezeThaw(
             file.space.distributions(),

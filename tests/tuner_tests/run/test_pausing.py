@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from tuner.artifacts import gc
+from tuner.artifacts.run_results import load
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import METRICS, RESULT, TRIAL, read_metrics
@@ -115,6 +116,8 @@ def test_paused_trials_are_counted_apart_and_kept_until_the_study_goes_on(run: R
     state = state_of(records, study)
     assert state.paused > 0 and state.finished == 2
     assert state.to_dict()["paused"] == state.paused
+    states = [run.state for run in load("thaw", results=results)]
+    assert states.count("paused") == state.paused and states.count("complete") > 0
     table = states_table([state])
     assert list(table.columns[5].cells) == ["0"]  # waiting
     assert f"{state.paused} paused" in str(next(iter(table.columns[-1].cells)))
