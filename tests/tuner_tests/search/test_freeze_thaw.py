@@ -184,8 +184,10 @@ def test_the_gradient_of_the_posterior_is_right():
     place = rng.random((6, 3))
     apart = np.square(place.T[:, :, None] - place.T[:, None, :])
     points = process.Points(rng.integers(0, 6, 14), np.log(rng.integers(1, 19, 14)))
+    here = np.arange(6) < 4  # two are of an earlier study
+    pairs = process.Pairs(apart, np.eye(6), (here[:, None] == here).astype(float))
     medians, deviations = process._priors(3)
-    loss = process._loss(points, apart, rng.normal(size=14), medians, deviations)
+    loss = process._loss(points, pairs, rng.normal(size=14), medians, deviations)
     at = medians + 0.3 * rng.normal(size=len(medians))
     assert loss(at)[1] == pytest.approx(approx_fprime(at, lambda x: loss(x)[0], 1e-6), rel=1e-3, abs=1e-3)
 
@@ -195,10 +197,11 @@ def test_predictions_go_through_the_known_values_and_are_surest_there():
     points = process.Points(np.array([0, 0, 1]), np.log([2, 4, 2]))
     targets = np.array([0.5, 1.0, -1.0])
     hyper = process.Hyperparameters.median(1)
-    mean, deviation = process.Process.of(points, apart, targets, hyper).predict(points, apart, np.eye(2))
+    pairs = process.Pairs(apart, np.eye(2), np.ones((2, 2)))
+    known = process.Process.of(points, pairs, targets, hyper)
+    mean, deviation = known.predict(points, pairs)
     assert mean == pytest.approx(targets, abs=0.1)
-    later = process.Points(np.array([0, 1]), np.log([18, 18]))
-    _, ahead = process.Process.of(points, apart, targets, hyper).predict(later, apart, np.eye(2))
+    _, ahead = known.predict(process.Points(np.array([0, 1]), np.log([18, 18])), pairs)
     assert ahead.min() > deviation.max()
 
 
