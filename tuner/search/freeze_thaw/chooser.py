@@ -221,7 +221,7 @@ class _Data:
     def of(
         cls, curves: Sequence[Curve], rungs: Sequence[int], *, maximize: bool, most: int = MOST_VALUES
     ) -> _Data | None:
-        """None while there is no finite value."""
+        """None while there is no finite value, or none at a rung."""
         finite = [v for curve in curves for v in curve.values.values() if math.isfinite(v)]
         if not finite:
             return None
@@ -231,6 +231,8 @@ class _Data:
         kept = _kept(curves, at, most, sign=1.0 if maximize else -1.0)
         rows = [row for row, curve in enumerate(kept) for _ in at[curve.number]]
         known = [pair for curve in kept for pair in at[curve.number].items()]
+        if not known:
+            return None
         epochs, values = zip(*known, strict=True)
         sent = [(row, curve) for row, curve in enumerate(kept) if curve.state == "running"]
         ahead = [curve.until or next_rung(rungs, curve.done) for _, curve in sent]
