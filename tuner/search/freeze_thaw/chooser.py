@@ -116,7 +116,7 @@ class FreezeThaw:
         resumable = [curve for curve in paused if curve.number in places] or list(paused)
         new = self._candidates(data, process, rows) if may_start else []
 
-        asked = np.concatenate([self._encoded(resumable), *(row[None] for _, row in new)])
+        asked = np.concatenate([self._encoded(resumable), *(point[None] for _, point in new)])
         same = np.zeros((len(asked), len(rows)))
         for row, curve in enumerate(resumable):
             if curve.number in places:
@@ -134,8 +134,8 @@ class FreezeThaw:
         if taken < len(resumable):
             choice = self._resumed(resumable[taken])
         else:
-            origin, row = new[taken - len(resumable)]
-            choice = Choice(None, self._cube.decode(row, origin), self._rungs[0])
+            origin, point = new[taken - len(resumable)]
+            choice = Choice(None, self._cube.decode(point, origin), self._rungs[0])
         return replace(
             choice,
             chance=float(ndtr(likely[taken])),
