@@ -2,6 +2,7 @@
 
     python benchmarks/bench_anytime.py                 # installs the peers, each in an environment of its own
     python benchmarks/bench_anytime.py --peers         # without peers: ours against random search
+    python benchmarks/bench_anytime.py --peers --priors  # also with what an earlier study knows
     python benchmarks/bench_anytime.py --keep traces   # keeps what is done in a folder; the next run goes on
 
 Every tuner searches the same space with the same two simulated workers, on what recorded runs
@@ -50,6 +51,14 @@ OURS: dict[str, Callable[[World, int], replay.Tuner]] = {
     "TPE, default known": lambda world, seed: Ours(world.study, seed, sampler="tpe", default=world.default),
     "TPE": lambda world, seed: Ours(world.study, seed, sampler="tpe"),
     CONTROL: lambda world, seed: Ours(world.study, seed, sampler="random"),
+}
+PRIORS: dict[str, Callable[[World, int], replay.Tuner]] = {
+    "freeze-thaw, after an earlier study": lambda world, seed: FreezeThaw(
+        world.study, seed, prior=world.earlier(seed)
+    ),
+    "freeze-thaw, after a misleading one": lambda world, seed: FreezeThaw(
+        world.study, seed, prior=world.earlier(seed, misleading=True)
+    ),
 }
 ALL_PEERS = (*PEERS, Peer("optuna", "Optuna (TPE, Hyperband)", ("optuna==5.*",)))
 
@@ -149,7 +158,7 @@ def show_comparisons(found: dict[str, list[Traces]], others: Sequence[str], sign
     print("\n| tuner, beside | epochs / its epochs | epochs / its budget | reached | final, difference |")
     print("| --- | --: | --: | --: | --: |")
     for other in others:
-        for label in (*OURS, other):
+        for label in (*OURS, *PRIORS, other):
             if label == CONTROL == other or label not in found:
                 continue
             row = compare(found[label], found[other])
@@ -172,6 +181,9 @@ def main() -> None:
     parser.add_argument("--worlds", nargs="+", choices=worlds.NAMES, default=list(worlds.NAMES))
     keys = [peer.key for peer in ALL_PEERS]
     parser.add_argument("--peers", nargs="*", choices=keys, default=keys, help="default: all of them")
+    parser.add_argument(
+        "--priors", action="store_true", help="also after an earlier study, a right and a misleading one"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where finished studies are kept")
     options = parser.parse_args()
     for name in options.worlds:
@@ -183,7 +195,7 @@ def main() -> None:
         halves = f"{options.splits} random halves (side `{options.half}`)"
         print(f"{halves}, {options.seeds} studies of {epochs} epochs in each")
         show_values(found, sign)
-        show_comparisons(found, [CONTROL, *(label for label in found if label not in OURS)], sign)
+        show_comparisons(found, [CONTROL, *(label for label in found if label not in OURS | PRIORS)], sign)
 
 
 if __name__ == "__main__":

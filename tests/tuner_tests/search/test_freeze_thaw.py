@@ -1,6 +1,7 @@
 """Freeze-thaw search: which trial goes on, whatever a study has reported."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,8 +78,36 @@ def test_a_clearly_better_paused_trial_goes_on_to_its_next_rung():
     assert {(choice.number, choice.until, choice.params) for choice in found} == {(8, 9, None)}
     choice = found[0]
     assert 0.8 < choice.threshold < 1 and choice.horizon > 4
-    odds = f"{choice.chance:.0%} likely to beat {choice.threshold:.4g} by epoch {choice.horizon}"
-    assert chooser.explain(choice) == f"resumed trial 8: {odds}"
+    odds = f"31 % likely to beat {choice.threshold:.4g} by epoch {choice.horizon}"
+    assert chooser.explain(replace(choice, chance=0.314)) == f"resumed trial 8: {odds}"
+    assert chooser.explain(replace(choice, chance=0.004)).startswith("resumed trial 8: under 1 % likely")
+
+
+def test_how_likely_a_paused_trial_is_to_win():
+    bad = [Curve(n, c.params, {2: 0.1, 18: 0.2}, "ended") for n, c in enumerate(curves(8, accuracy))]
+    poor = Curve(8, bad[0].params, {2: 0.01}, "paused")
+    good = Curve(9, {**bad[0].params, "kind": "b"}, {2: 0.3}, "paused")
+    assert search().likeliest(bad) == 0.0  # none is paused
+    assert search().likeliest([*bad, poor]) < 0.02
+    assert search().likeliest([*bad, poor, good]) > 0.5
+    assert search().likeliest([*bad, poor, good], gain=0.7) < 0.02
+    assert search().likeliest([good]) == 1.0  # too little is known
+
+
+def test_no_configuration_is_started_twice_while_there_are_others():
+    space = {"x": IntDistribution(1, 20)}
+    rng = np.random.default_rng(0)
+    chooser = FreezeThaw(
+        space,
+        maximize=True,
+        length=18,
+        rungs=RUNGS,
+        starts=3,
+        draw=lambda: {"x": int(rng.integers(1, 21))},
+        seed=0,
+    )
+    started = [Curve(n, {"x": n + 1}, {2: 0.1 * (n == 5) + 0.5}, "ended") for n in range(18)]
+    assert {chooser.choose(started).params["x"] for _ in range(20)} <= {19, 20}
 
 
 def test_new_trials_come_near_the_best_ones():
@@ -87,6 +116,22 @@ def test_new_trials_come_near_the_best_ones():
     found = [chooser.choose(started).params for _ in range(20)]
     assert np.mean([params["kind"] == "b" for params in found]) > 0.8
     assert np.mean([abs(math.log10(params["lr"]) + 2) < 0.7 for params in found]) > 0.8
+
+
+def test_an_earlier_study_shows_where_to_look_until_it_is_seen_to_mislead():
+    """The earlier study is right in one case; in the other it calls the best configurations the worst."""
+    earlier = curves(30, accuracy, state="ended")
+    misleading = [
+        Curve(c.number, c.params, {e: 1 - v for e, v in c.values.items()}, "ended") for c in earlier
+    ]
+    few, many = curves(4, accuracy, state="ended"), curves(30, accuracy, state="ended")
+
+    def share_of_good(prior, started):
+        chooser = search(prior=prior, starts=0)
+        return np.mean([chooser.choose(started).params["kind"] == "b" for _ in range(20)])
+
+    assert share_of_good(earlier, few) > share_of_good(misleading, few)
+    assert share_of_good(misleading, many) > 0.8
 
 
 def test_without_paused_trials_and_without_leave_to_start_there_is_nothing_to_do():
@@ -102,6 +147,14 @@ def test_free_agents_share_the_paused_trials():
         place = started[choice.number]
         started[choice.number] = Curve(place.number, place.params, place.values, "running", choice.until)
     assert sorted(chosen) == list(range(10))
+
+
+def test_before_any_rung_has_been_reached_no_model_is_asked():
+    running = Curve(0, curves(1, accuracy)[0].params, {1: 0.3}, "running", 2)
+    assert search(starts=0).choose([running]).chance is None
+    waiting = Curve(1, running.params, {}, "paused")
+    choice = search().choose([running, waiting], may_start=False)
+    assert (choice.number, choice.until, choice.chance) == (1, 2, None)
 
 
 @pytest.mark.parametrize("may_start", [True, False])
@@ -184,8 +237,10 @@ def test_the_gradient_of_the_posterior_is_right():
     place = rng.random((6, 3))
     apart = np.square(place.T[:, :, None] - place.T[:, None, :])
     points = process.Points(rng.integers(0, 6, 14), np.log(rng.integers(1, 19, 14)))
+    here = np.arange(6) < 4  # two are of an earlier study
+    pairs = process.Pairs(apart, np.eye(6), (here[:, None] == here).astype(float))
     medians, deviations = process._priors(3)
-    loss = process._loss(points, apart, rng.normal(size=14), medians, deviations)
+    loss = process._loss(points, pairs, rng.normal(size=14), medians, deviations)
     at = medians + 0.3 * rng.normal(size=len(medians))
     assert loss(at)[1] == pytest.approx(approx_fprime(at, lambda x: loss(x)[0], 1e-6), rel=1e-3, abs=1e-3)
 
@@ -195,10 +250,11 @@ def test_predictions_go_through_the_known_values_and_are_surest_there():
     points = process.Points(np.array([0, 0, 1]), np.log([2, 4, 2]))
     targets = np.array([0.5, 1.0, -1.0])
     hyper = process.Hyperparameters.median(1)
-    mean, deviation = process.Process.of(points, apart, targets, hyper).predict(points, apart, np.eye(2))
+    pairs = process.Pairs(apart, np.eye(2), np.ones((2, 2)))
+    known = process.Process.of(points, pairs, targets, hyper)
+    mean, deviation = known.predict(points, pairs)
     assert mean == pytest.approx(targets, abs=0.1)
-    later = process.Points(np.array([0, 1]), np.log([18, 18]))
-    _, ahead = process.Process.of(points, apart, targets, hyper).predict(later, apart, np.eye(2))
+    _, ahead = known.predict(process.Points(np.array([0, 1]), np.log([18, 18])), pairs)
     assert ahead.min() > deviation.max()
 
 
