@@ -17,7 +17,7 @@ from tuner.definition.parse_space import lines_of, parse_space, read_defaults, r
 from tuner.definition.pruner_settings import KINDS as PRUNERS
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.repeats import Repeats, read_repeats
-from tuner.definition.sampler import FREEZE_THAW, check_freeze_thaw, read_sampler
+from tuner.definition.sampler import check_freeze_thaw, read_sampler
 from tuner.definition.scheduler import Scheduler, read_scheduler
 from tuner.definition.space import Space
 from tuner.definition.study_file import GRACE_SECONDS, Base, Metric, Resources, StudyFile
@@ -46,6 +46,7 @@ TUNER_KEYS = (
         "run",
         "sampler",
         "epoch_budget",
+        "learn_from",
         "pruner",
         "patience",
         "stop",
@@ -101,11 +102,7 @@ def parse_study(path: Path) -> StudyFile:
     seeds, repeats = read_repeats(own)
     longest = None if max_epochs is None else max_epochs * repeats.count  # of a trial, all its runs together
     sampler = read_sampler(own, method, space, objectives, run_cap, scheduler.sampler)
-    budget = own.integer("epoch_budget", least=1)
-    if sampler == FREEZE_THAW:
-        check_freeze_thaw(own, objectives, repeats, max_epochs)
-    elif budget is not None:
-        own.fail("epoch_budget", f"is for sampler {FREEZE_THAW}, got {sampler}")
+    check_freeze_thaw(own, sampler, objectives, repeats, max_epochs)
     return StudyFile(
         name=slug(top.text("name", path.stem)),
         path=path,
@@ -113,7 +110,8 @@ def parse_study(path: Path) -> StudyFile:
         metric=objectives[0],
         space=space,
         sampler=sampler,
-        epoch_budget=budget,
+        epoch_budget=own.integer("epoch_budget", least=1),
+        learn_from=tuple(map(str, own.list("learn_from"))),
         pruner=dataclasses.replace(
             _pruner(top, own, longest, scheduler), patience=own.integer("patience", least=1)
         ),

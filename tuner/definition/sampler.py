@@ -46,9 +46,14 @@ def read_sampler(
 
 
 def check_freeze_thaw(
-    own: Section, objectives: Sequence[Metric], repeats: Repeats, max_epochs: int | None
+    own: Section, sampler: str, objectives: Sequence[Metric], repeats: Repeats, max_epochs: int | None
 ) -> None:
-    """Raises InputError where trials cannot be paused and resumed."""
+    """Raises InputError where trials cannot be paused and resumed, or a key is for such studies only."""
+    if sampler != FREEZE_THAW:
+        for key in ("epoch_budget", "learn_from"):
+            if key in own:
+                own.fail(key, f"is for sampler {FREEZE_THAW}, got {sampler}")
+        return
     if max_epochs is None:
         own.fail("sampler", f"{FREEZE_THAW} has to know how long a trial is; add 'max_epochs: N'")
     if len(objectives) > 1:

@@ -82,6 +82,7 @@ class StudyFile:
         objectives: the metrics that Optuna optimises, `metric` first. Several only if the file lists several.
         front: metrics such as `parameters` or `ms_per_window`. The report draws a Pareto front of them and
             the objective. Optuna does not optimise them, so pruning still works.
+        learn_from: studies of the same parameters whose trials `freeze_thaw` learns from.
         no_gain: the study stops after this many finished trials without a better best trial; None: never.
         lead: the study stops when the best trial leads every other at this level of confidence; None: never.
         lead_after: finished trials before the lead is looked at.
@@ -125,6 +126,7 @@ class StudyFile:
     raw: Mapping[str, Any]
     run_cap: int | None = None
     epoch_budget: int | None = None
+    learn_from: tuple[str, ...] = ()
     no_gain: int | None = None
     lead: float | None = None
     lead_after: int = 10

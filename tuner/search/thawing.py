@@ -6,6 +6,7 @@ epochs that the study may use are kept: each trial that it wants can still have 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
 from tuner.search.freeze_thaw import Curve, FreezeThaw, draws_of, mends_of, rungs_of
 from tuner.storage import optuna_private
@@ -48,6 +50,7 @@ class Thawing:
         given: values beneath and above the space's, which `requires` may read.
         length: epochs of a whole trial.
         total: trials that the study wants; None: any number.
+        earlier: the trials of studies that this one learns from.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Thawing:
         length: int,
         total: int | None,
         seed: int,
+        earlier: Sequence[FrozenTrial] = (),
     ) -> None:
         self._file = file
         self._length = length
@@ -71,6 +75,7 @@ class Thawing:
             rungs=self._rungs,
             draw=draws_of(file.space, seed, given=given),
             mend=mends_of(file.space, given=given),
+            prior=self._earlier(earlier),
             seed=seed,
         )
         self._shifts: dict[int, float] = {}
@@ -115,6 +120,21 @@ class Thawing:
             why = f"resumed trial {lead.number}: to its end, as it leads those that have ended"
             return Choice(optuna_private.trial_id(lead), None, None, why)
         return f"the study ended after {spent} epochs; other trials promised more"
+
+    def _earlier(self, trials: Sequence[FrozenTrial]) -> list[Curve]:
+        """Curves of trials whose parameters this study has; a trial without reports has its final value."""
+        space, known = self._file.space, self._file.space.distributions().keys()
+        found: list[Curve] = []
+        for trial in trials:
+            values: Mapping[int, float] = trial.intermediate_values
+            if not values and trial.values and len(trial.values) == 1:
+                values = {self._length: trial.values[0]}
+            if not trial.params or not values or not trial.params.keys() <= known:
+                continue
+            with contextlib.suppress(InputError):  # a value outside the space
+                params = space.params_for(space.config_of(trial.params))
+                found.append(Curve(len(found), params, values, "ended"))
+        return found
 
     def _placed(self, trial: FrozenTrial) -> float:
         """What a trial reached, lower where it misses the study's constraints; NaN where nothing is known."""

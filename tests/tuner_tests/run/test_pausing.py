@@ -160,6 +160,7 @@ def test_without_checkpoints_the_stopping_rule_decides(run: Run) -> None:
         (("  max_epochs: 18\n", "  max_epochs: 18\n  seeds: 3\n"), "leave out 'seeds' and 'folds'"),
         (("method: bayes", "method: grid"), "expected a sampler for method grid"),
         (("sampler: freeze_thaw", "sampler: tpe\n  epoch_budget: 5"), "is for sampler freeze_thaw, got tpe"),
+        (("sampler: freeze_thaw", "learn_from: [a]"), "'tuner.learn_from': is for sampler freeze_thaw"),
     ],
 )
 def test_what_cannot_be_paused_is_refused(tmp_path: Path, change: tuple[str, str], message: str) -> None:

@@ -102,3 +102,16 @@ def test_nothing_is_asked_again_while_nothing_has_changed(
     first = chooser.choose(trials, unstarted=0)
     monkeypatch.setattr(chooser, "_choose", lambda *args: pytest.fail("asked again"))
     assert chooser.choose(trials, unstarted=0) == first
+
+
+def test_an_earlier_study_says_where_to_begin(tmp_path: Path) -> None:
+    """Its best trials had a large x; trials with other parameters are left out."""
+    earlier = [trial(n, n / 20, n / 10, state=TrialState.COMPLETE) for n in range(10)]
+    other = create_trial(value=0.9, params={"y": 0.1}, distributions={"y": FloatDistribution(0, 1)})
+    (tmp_path / "s.yaml").write_text(STUDY)
+    file = load_study_file(tmp_path / "s.yaml")
+    chooser = Thawing(file, given=({}, {}), length=18, total=20, seed=1, earlier=[*earlier, other])
+    own = [trial(n, n / 20, n / 10) for n in (1, 4, 6)]
+    found = [chooser._choose(own, 17) for _ in range(10)]
+    chosen = [choice.params["x"] for choice in found if isinstance(choice, Choice) and choice.params]
+    assert len(chosen) > 5 and sum(x > 0.6 for x in chosen) >= 0.7 * len(chosen)

@@ -67,7 +67,7 @@ class Station:
             total=order.total,
             grid=grid,
             changes=order.changes,
-            chooser=_chooser(order, seed),
+            chooser=_chooser(order, seed, self.records),
         )
         workload = workload_of(study_file)
         workload.wandb, workload.results = order.tracker.inner, order.results
@@ -162,7 +162,7 @@ def _connected(order: Order, stopping: Callable[[], bool]) -> tuple[Records, opt
     return patience.insist(connect)
 
 
-def _chooser(order: Order, seed: int) -> Chooser | None:
+def _chooser(order: Order, seed: int, records: Records) -> Chooser | None:
     """What chooses between paused and new trials; None where the study pauses none."""
     if order.study_file.sampler != FREEZE_THAW or order.length is None:
         return None
@@ -174,6 +174,12 @@ def _chooser(order: Order, seed: int) -> Chooser | None:
         length=order.length,
         total=order.total,
         seed=seed,
+        earlier=[
+            trial
+            for name in order.study_file.learn_from
+            if name in optuna.get_all_study_names(records)
+            for trial in optuna.load_study(study_name=name, storage=records).get_trials(deepcopy=False)
+        ],
     )
 
 
