@@ -256,7 +256,8 @@ def _mask(passed: list[str]) -> Any:
 def _copy(output: Output, mark: str, agent: int) -> None:
     """Writes what an agent prints, and ends what it leaves running when it is gone.
 
-    The agent may be gone before this process has begun. Its standard output is closed when everything is written: the agent waits for that.
+    The agent may be gone before this process has begun. Its standard output is closed when everything is
+    written: the agent waits for that.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
