@@ -32,7 +32,7 @@ from model.schedules import Schedule
 from model.task import Task, prepare
 from model.teacher import Teacher
 from model.tokens import PARAM_VALUE
-from tuner.base.errors import InputError, Pruned, TrainingFailed
+from tuner.base.errors import InputError, Paused, Pruned, TrainingFailed
 from tuner.base.files import write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
 
@@ -138,8 +138,8 @@ class _Run:
                 if self.folder:
                     self.folder.log(epoch, metrics)
                 self._tell(epoch, metrics)
-        except Pruned:
-            self._finish("pruned")
+        except (Pruned, Paused) as error:
+            self._finish("pruned" if isinstance(error, Pruned) else "paused")
             raise
         except TrainingFailed as error:
             self._finish("failed", error=str(error))

@@ -36,6 +36,7 @@ class Training(Workload):
     """
 
     quick_probe = True
+    saves_when_paused = True
     measures = ("parameters", "ms_per_window")
     weights = (WEIGHTS,)
     not_inherited = frozenset({"epochs", "seed", "split_seed", "device", "track"})
