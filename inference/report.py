@@ -57,9 +57,16 @@ def calibration(bundle: Bundle, folder: Path) -> list[Block]:
     temperatures = ", ".join(f"{h} {t:.2f}" for h, t in (bundle.content.get("temperatures") or {}).items())
     caption = (
         f"Gap between confidence and accuracy, 95 % intervals over recordings. Temperatures: {temperatures}."
+        + _exponents(bundle)
     )
     errors = Chart(f"bundle_{name}_calibration", "Calibration", caption, plots)
     return [errors, *_reliability(name, folder)]
+
+
+def _exponents(bundle: Bundle) -> str:
+    exponents = bundle.content.get("exponents") or {}
+    bent = [f"{head} {value:.2f}" for head, value in exponents.items() if value != 1]
+    return f" Exponents of the gaps between logits: {', '.join(bent)}." if bent else ""
 
 
 def _reliability(name: str, folder: Path) -> list[Block]:
