@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -139,6 +141,11 @@ class Training(Workload):
         split = int(config.get("split_seed", Config().split_seed)) + number
         return {**super().reseeded(config, number), "split_seed": split}
 
+    def command_line(self, config: Mapping[str, Any]) -> str:
+        changed = {name: value for name, value in config.items() if self.defaults().get(name) != value}
+        sets = [part for name, value in changed.items() for part in ("--set", f"{name}={_text(value)}")]
+        return shlex.join(["python", "-m", "model", "train", *sets])
+
     def trial_files(self, run_folder: Path) -> Mapping[str, Callable[[], bytes]]:
         from model.workload import samples
 
@@ -150,6 +157,10 @@ class Training(Workload):
         from model.workload import mistakes
 
         return list(mistakes.blocks(study, results))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _extremes(distribution: Distribution) -> list[Any]:

@@ -26,9 +26,10 @@ from model.workload.samples import sample_lines
 from tuner.base.errors import InputError
 from tuner.definition.loading import load_study_file
 from tuner.show.dashboard import trial_files
-from tuner.show.dashboard.server import Quiet, Server, local_only, serve
+from tuner.show.dashboard.server import serve
 from tuner.show.dashboard.storage import DashboardStorage, TrialFiles, artifact_id, parse_artifact_id
 from tuner.show.dashboard.trial_files import CURVE, FILES, curve_svg
+from tuner.show.local_server import Quiet, Server, local_only
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
 
