@@ -14,13 +14,14 @@ from model.config import Config
 from model.data_sets import default_data
 from model.recordings import MANIFEST, SIMULATOR, Recordings
 from model.run_files import WEIGHTS
+from model.workload.base import OfRecordings
 from tuner.base.errors import InputError, nearest
 from tuner.base.files import read_json
 from tuner.base.run_folder import Report
 from tuner.definition import expressions
 from tuner.definition.distributions import Choice, Constant, Distribution, Numeric, WeightedChoice
 from tuner.definition.study_file import Resources
-from tuner.workloads.workload import Inputs, Say, Shorter, Workload
+from tuner.workloads.workload import Inputs, Say, Shorter
 
 TOGETHER = ("d_model", "heads")  # one is valid for some values of the other
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -29,7 +30,7 @@ SHORTEST = 4  # epochs; shorter runs say little about long ones
 MEMORY = 700 * 2**20  # bytes that an agent with torch and a training run needs beside the shared data
 
 
-class Training(Workload):
+class Training(OfRecordings):
     """Runs `model.trainer.train`; configurations are `model.config.Config`."""
 
     quick_probe = True

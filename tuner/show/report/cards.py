@@ -128,9 +128,11 @@ def _real(study: Study, material: Material) -> _Answer:
 
 
 def _resume(study: Study) -> str:
-    """The command that goes on with a study; "" if it is done."""
+    """The command that goes on with a study, or follows it; "" if it is done."""
     if study.done:
         return ""
+    if study.count("running"):
+        return f"python -m tuner report {study.name} --live"
     path = Path(str(study.attrs.get(PATH) or ""))
     if not path.name or path.parent == FOLDER:
         return f"python -m tuner study {study.name}"

@@ -59,7 +59,7 @@ def render(document: Document, *, data: str, controls: str = "", script: str = "
         data=data,
         style=style,
         script=script,
-        policy=policy,
+        policy=Markup(policy),
         controls=Markup(controls),
         names=_json(names),
         numbers=lambda plot: _json(plain(plot)),

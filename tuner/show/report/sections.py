@@ -22,7 +22,7 @@ from tuner.show.report.blocks import Block, Card, Cards, Document, Section, Tabl
 from tuner.show.report.charts import MINOR, Bars, Chart, Plot, Spans
 
 TOP = 10
-ENVIRONMENT = ("optuna", "torch", "numpy", "scikit-learn", "matplotlib", "plotly")
+ENVIRONMENT = ("optuna", "torch", "numpy", "scikit-learn", "matplotlib")
 
 
 def document(material: Material) -> Document:
