@@ -301,7 +301,11 @@ CHECK = """<script>addEventListener("load", () => setTimeout(async () => {
   const rows = () => all(".trials tbody tr:not([hidden])").length;
   const faded = () => all("svg .off").length;
   const filter = find(".filter");
-  const filtered = (text) => { filter.value = text; filter.dispatchEvent(new Event("input")); return rows(); };
+  const filtered = (text) => {
+    filter.value = text;
+    filter.dispatchEvent(new Event("input"));
+    return rows();
+  };
   const texts = ["", "optimizer == sgd", "optimizer=sgd or optimizer=adamw", "not sgd", "no-such-word",
     "optimizer =="];
   const left = Object.fromEntries(texts.map((text) => [text, filtered(text)]));
