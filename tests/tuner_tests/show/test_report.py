@@ -28,7 +28,7 @@ from tuner.claims import verdicts
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.show.dashboard import notes
-from tuner.show.report import claim_chart, html, palette, sections, terminal, words
+from tuner.show.report import cards, claim_chart, html, palette, sections, terminal, words
 from tuner.show.report.blocks import Cards
 from tuner.show.report.charts import Bars, Chart, Panel, Series
 from tuner.storage import study_store
@@ -111,8 +111,8 @@ def test_ensembles_and_programs_are_on_the_first_page_of_studies_of_recordings(
 
 def test_a_card_answers_for_its_study(material: data.Material) -> None:
     (study,) = material.studies
-    (cards,) = [block for block in sections.document(material).sections[0].blocks if isinstance(block, Cards)]
-    (card,) = cards.cards
+    (found,) = [b for b in sections.document(material).sections[0].blocks if isinstance(b, Cards)]
+    (card,) = found.cards
     winner = study.winner
     assert winner is not None and card.number == winner.number
     values = {setting.name: setting for setting in card.settings}
@@ -121,6 +121,11 @@ def test_a_card_answers_for_its_study(material: data.Material) -> None:
         assert values[name].changed == (winner.config[name] != study.default.config[name])  # type: ignore[union-attr]
     assert f"optimizer: {winner.config['optimizer']}" in card.yaml
     assert card.verdict and card.next.startswith("python -m tuner ")
+
+
+def test_a_card_shows_no_secret() -> None:
+    config = {"lr": 0.1, "wandb": {"api_key": "0123456789"}, "password": "sesame"}
+    assert cards.without_secrets(config) == {"lr": 0.1, "wandb": {"api_key": "***"}, "password": "***"}
 
 
 def test_the_winner_is_marked_and_it_is_said_why_others_scored_better(material: data.Material) -> None:

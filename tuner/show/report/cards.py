@@ -20,6 +20,7 @@ from tuner.show.report import words
 from tuner.show.report.blocks import Card, Interval, Setting
 from tuner.storage.stored import CONFIRMED
 from tuner.storage.study_store import ORIGIN, PATH
+from tuner.workloads.masking import BLANK, SURE_NAME
 
 BADGES = {
     "as claimed": ("real gain", "good"),
@@ -43,7 +44,7 @@ def card(study: Study, material: Material) -> Card:
         return Card(study.name, anchor(study), state, None, "", study.metric, "no result", "open", reason,
                     None, (), "", "", _cost(study), _resume(study))  # fmt: skip
     found = _real(study, material)
-    config = dict(winner.config)
+    config = without_secrets(winner.config)
     return Card(
         title=study.name,
         anchor=anchor(study),
@@ -63,9 +64,22 @@ def card(study: Study, material: Material) -> Card:
     )
 
 
+def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration whose texts are blanked where their name is that of a secret."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found[name] = without_secrets(value)
+        else:
+            found[name] = BLANK if isinstance(value, str) and SURE_NAME.search(name) else value
+    return found
+
+
 def settings(study: Study, winner: Trial) -> list[Setting]:
     """The whole configuration of a winner: changed values, then searched ones, then all others."""
-    config, default = dict(leaves(winner.config)), dict(leaves(default_config(study)))
+    config, default = (
+        dict(leaves(without_secrets(values))) for values in (winner.config, default_config(study))
+    )
     found = [
         Setting(
             name, word(value), _default_word(default.get(name)), name in default and default[name] != value

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from tuner.base.files import whole_file
 from tuner.show.report import matplotlib_charts
 from tuner.show.report.blocks import Card, Cards, Document, Section, Table, Text
-from tuner.show.report.charts import Chart, write_csv
+from tuner.show.report.charts import Chart, Surface, write_csv
 from tuner.show.report.html import data_folder
 from tuner.show.report.palette import LIGHT, short
 
@@ -126,7 +126,8 @@ class Pages:
             row, column = divmod(i, columns)
             pad, under, over = matplotlib_charts.margins(plot, wide)
             left, bottom = LEFT + column * wide + 0.55, self.y - (row + 1) * each + under
-            box = (left + pad, bottom, wide - 0.75 - pad, each - under - over)
+            scale = 0.3 if isinstance(plot, Surface) else 0.0  # the numbers beside the colours
+            box = (left + pad, bottom, wide - 0.75 - pad - scale, each - under - over)
             axes = page.add_axes((box[0] / PAPER[0], box[1] / PAPER[1], box[2] / PAPER[0], box[3] / PAPER[1]))
             matplotlib_charts.draw(plot, axes, wide=wide)
         self.y -= height
