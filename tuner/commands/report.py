@@ -79,8 +79,8 @@ def run(options: argparse.Namespace) -> None:
 def _serve(options: argparse.Namespace) -> None:
     import secrets
 
-    from tuner.show import local_server
     from tuner.show.report import live
+    from tuner.show.web import local_server
 
     token = secrets.token_urlsafe(16)
     with opt.records(options) as records:

@@ -29,7 +29,7 @@ from tuner.show.dashboard import trial_files
 from tuner.show.dashboard.server import no_renames, serve
 from tuner.show.dashboard.storage import DashboardStorage, TrialFiles, artifact_id, parse_artifact_id
 from tuner.show.dashboard.trial_files import CURVE, FILES, curve_svg
-from tuner.show.local_server import Quiet, Server, local_only
+from tuner.show.web.local_server import Quiet, Server, local_only
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
 

@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Console
 
 from tuner.base import extras
-from tuner.show import local_server
 from tuner.show.dashboard import notes
 from tuner.show.dashboard.storage import DashboardStorage, TrialFiles
-from tuner.show.local_server import HOST, Application, Start, local_only
+from tuner.show.web import local_server
+from tuner.show.web.local_server import HOST, Application, Start, local_only
 from tuner.storage.access import open_records, storage_errors
 
 UPLOADS = "artifacts"

@@ -2,7 +2,7 @@
 
 The page asks every two seconds for the version of what it shows, and takes new content when it changes. So
 the server keeps no connection open. Only this machine can reach it. Its address holds a token, as Jupyter's
-does: other users of the machine cannot open it, and other web pages are refused (`tuner.show.local_server`).
+does: other users of the machine cannot open it, and other web pages are refused (`tuner.show.web`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tuner.base.errors import InputError
 from tuner.claims import material as materials
 from tuner.claims.material import Material
 from tuner.run.enqueue import enqueue
-from tuner.show.local_server import HOST, Start, local_only
 from tuner.show.report import html, sections
+from tuner.show.web.local_server import HOST, Start, local_only
 from tuner.storage import optuna_private, study_store
 from tuner.storage.allocate import Stop
 from tuner.storage.records import Records
