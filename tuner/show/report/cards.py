@@ -60,7 +60,7 @@ def card(study: Study, material: Material) -> Card:
         yaml=export.config_yaml(config),
         command=study.workload.command_line(config),
         cost=_cost(study),
-        next=_resume(study) or found.next or f"python -m tuner export {study.name} --output winner.yaml",
+        next=_next(study, found.next),
     )
 
 
@@ -139,6 +139,14 @@ def _real(study: Study, material: Material) -> _Answer:
     if answer.sure is not None and answer.pairs:
         sentence += f" Better with a probability of {answer.sure:.0%}."
     return _Answer(badge, tone, sentence, gain, answer.next_run)
+
+
+def _next(study: Study, settles: str) -> str:
+    """The command to run next: go on, settle whether the gain is real, or take the winner."""
+    export_it = f"python -m tuner export {study.name} --output winner.yaml"
+    if study.file.function is not None:  # given in Python: no other program can run its trials
+        return export_it
+    return _resume(study) or settles or export_it
 
 
 def _resume(study: Study) -> str:
