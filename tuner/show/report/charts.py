@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Mode = Literal["line", "faint line", "step", "points", "faint"]
-MINOR = ("pruned", "failed")  # states of trials that were not completed
+MINOR = ("pruned", "failed", "paused")  # states of trials that were not completed
 
 
 @dataclass(frozen=True)

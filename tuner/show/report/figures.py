@@ -47,7 +47,7 @@ def history(study: Study) -> Made:
         return "No history: no trial has reported a value yet."
     series = [
         points_of(state, some, [t.number for t in some], [t.value for t in some])
-        for state in ("running", "pruned", "complete")
+        for state in ("running", "paused", "pruned", "complete")
         if (some := [t for t in shown if t.state == state])
     ]  # fmt: skip
     complete = [t for t in shown if t.complete]

@@ -8,6 +8,7 @@ import numpy as np
 
 from tuner.claims.encoding import encode
 from tuner.claims.material import Study
+from tuner.show.report import palette
 from tuner.show.report.charts import Bars, Chart, Mode, Panel, Series, Spans
 from tuner.show.report.trial_series import (
     MIN_DISTRIBUTION,
@@ -22,21 +23,20 @@ from tuner.show.report.trial_series import (
 
 
 def curves(study: Study) -> Made:
-    """The objective by epoch, with pruned trials in grey."""
-    running = [t for t in study.trials if t.state == "running"]
+    """The objective by epoch, with pruned and paused trials in grey."""
+    running = [t for t in study.trials if t.state in ("running", "paused")]
     shown = [t for t in (*study.finished, *running) if len(t.curve) > 0]
     if not any(len(t.curve) > 1 for t in shown):
         return "No learning curves: no trial has reported more than once."
     best = study.winner
     series = []
-    for trial in sorted(shown, key=lambda t: (t.state != "pruned", t.state == "running", t is best))[
-        -MOST_LINES:
-    ]:
+    shown.sort(key=lambda t: (t.state not in palette.GREY, t.state == "running", t is best))
+    for trial in shown[-MOST_LINES:]:
         kind = "winner" if trial is best else trial.state
-        mode: Mode = "faint line" if trial.state == "pruned" else "line"
+        mode: Mode = "faint line" if trial.state in palette.GREY else "line"
         series.append(Series(kind, [e for e, _ in trial.curve], [v for _, v in trial.curve], mode,
                              [label(trial)], [trial.number]))  # fmt: skip
-    caption = "The objective after each epoch. Grey curves end where the trial was pruned."
+    caption = "The objective after each epoch. Grey curves end where the trial was pruned or paused."
     if len(shown) > MOST_LINES:
         caption += f" {MOST_LINES} of {len(shown)} trials are drawn, complete ones first."
     return Chart(
