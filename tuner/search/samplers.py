@@ -69,7 +69,8 @@ def make(study_file: StudyFile, seed: int, *, known_start: bool = False) -> Base
 def _by_name(study_file: StudyFile, seed: int, known_start: bool) -> BaseSampler:
     quiet: dict[str, Any] = {"warn_independent_sampling": False}
     match study_file.sampler:
-        case "random" | "grid":  # grid points are enqueued: a grid's sampler is never asked
+        # grid points are enqueued: a grid's sampler is never asked; freeze_thaw chooses whole configurations
+        case "random" | "grid" | "freeze_thaw":
             return optuna.samplers.RandomSampler(seed=seed)
         case "gp":
             return GP(seed=seed, n_startup_trials=STARTUP_TRIALS, **quiet)

@@ -51,6 +51,10 @@ class PlainView:
     def event(self, event: Event) -> None:
         content = event.content
         match event.kind:
+            case "start" if content["why"]:
+                self.say(str(content["why"]))
+            case "end" if content["outcome"] == "paused":
+                pass  # why it is resumed, or how it ends, is said then
             case "end":
                 self._counted = -1e9
                 self.say(self._ended(content))

@@ -1,6 +1,7 @@
 """Freeze-thaw search: which trial goes on, whatever a study has reported."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,8 +78,36 @@ def test_a_clearly_better_paused_trial_goes_on_to_its_next_rung():
     assert {(choice.number, choice.until, choice.params) for choice in found} == {(8, 9, None)}
     choice = found[0]
     assert 0.8 < choice.threshold < 1 and choice.horizon > 4
-    odds = f"{choice.chance:.0%} likely to beat {choice.threshold:.4g} by epoch {choice.horizon}"
-    assert chooser.explain(choice) == f"resumed trial 8: {odds}"
+    odds = f"31 % likely to beat {choice.threshold:.4g} by epoch {choice.horizon}"
+    assert chooser.explain(replace(choice, chance=0.314)) == f"resumed trial 8: {odds}"
+    assert chooser.explain(replace(choice, chance=0.004)).startswith("resumed trial 8: under 1 % likely")
+
+
+def test_how_likely_a_paused_trial_is_to_win():
+    bad = [Curve(n, c.params, {2: 0.1, 18: 0.2}, "ended") for n, c in enumerate(curves(8, accuracy))]
+    poor = Curve(8, bad[0].params, {2: 0.01}, "paused")
+    good = Curve(9, {**bad[0].params, "kind": "b"}, {2: 0.3}, "paused")
+    assert search().likeliest(bad) == 0.0  # none is paused
+    assert search().likeliest([*bad, poor]) < 0.02
+    assert search().likeliest([*bad, poor, good]) > 0.5
+    assert search().likeliest([*bad, poor, good], gain=0.7) < 0.02
+    assert search().likeliest([good]) == 1.0  # too little is known
+
+
+def test_no_configuration_is_started_twice_while_there_are_others():
+    space = {"x": IntDistribution(1, 20)}
+    rng = np.random.default_rng(0)
+    chooser = FreezeThaw(
+        space,
+        maximize=True,
+        length=18,
+        rungs=RUNGS,
+        starts=3,
+        draw=lambda: {"x": int(rng.integers(1, 21))},
+        seed=0,
+    )
+    started = [Curve(n, {"x": n + 1}, {2: 0.1 * (n == 5) + 0.5}, "ended") for n in range(18)]
+    assert {chooser.choose(started).params["x"] for _ in range(20)} <= {19, 20}
 
 
 def test_new_trials_come_near_the_best_ones():

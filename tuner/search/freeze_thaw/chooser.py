@@ -104,8 +104,29 @@ class FreezeThaw:
             start = f"one of the first {self._starts}, drawn at random"
             return f"{subject}: {start}" if choice.number is None else f"{subject}: no model yet"
         return (
-            f"{subject}: {choice.chance:.0%} likely to beat {choice.threshold:.4g} by epoch {choice.horizon}"
+            f"{subject}: {_percent(choice.chance)} likely to beat {choice.threshold:.4g} "
+            f"by epoch {choice.horizon}"
         )
+
+    def likeliest(self, curves: Sequence[Curve], *, gain: float = 0.0) -> float:
+        """How probable it is that a paused trial ends better than the best by `gain`: that of the likeliest.
+
+        1 where too little is known for a model.
+        """
+        data = _Data.of(curves, self._rungs, maximize=self._maximize)
+        paused = [] if data is None else [c for c in data.curves if c.state == "paused"]
+        if data is None or len(data.targets) < FEWEST:
+            return 1.0
+        if not paused:
+            return 0.0
+        process, rows = self._process(data)
+        process = process.with_pending(data.pending)
+        places = [place for place, curve in enumerate(data.curves) if curve.state == "paused"]
+        ends = Points(np.arange(len(places)), np.full(len(places), math.log(self._rungs[-1])))
+        mean, deviation = process.predict(ends, self._pairs(rows[places], rows, places, len(data.curves)))
+        wanted = data.scale.back(data.best) + (gain if self._maximize else -gain)
+        threshold = float(data.scale.to(np.array([wanted]))[0])
+        return float(ndtr((mean - threshold) / deviation).max())
 
     def _resumed(self, curve: Curve) -> Choice:
         return Choice(curve.number, None, next_rung(self._rungs, curve.done))
@@ -118,13 +139,8 @@ class FreezeThaw:
         new = self._candidates(data, process, rows) if may_start else []
 
         asked = np.concatenate([self._encoded(resumable), *(point[None] for _, point in new)])
-        same = np.zeros((len(asked), len(rows)))
-        for row, curve in enumerate(resumable):
-            if curve.number in places:
-                same[row, places[curve.number]] = 1.0
-        together = np.zeros_like(same)
-        together[:, : len(data.curves)] = 1.0
-        pairs = Pairs(self._cube.distances(asked, rows), same, together)
+        own = [places.get(curve.number) for curve in resumable]
+        pairs = self._pairs(asked, rows, own, len(data.curves))
         more = int(self._rng.integers(1, self._rungs[-1] + 1))
         done = np.array([curve.done for curve in resumable] + [0] * len(new))
         horizons = np.minimum(done + more, self._rungs[-1])
@@ -143,6 +159,21 @@ class FreezeThaw:
             threshold=data.scale.back(threshold),
             horizon=int(horizons[taken]),
         )
+
+    def _pairs(self, asked: Array, rows: Array, own: Sequence[int | None], curves: int) -> Pairs:
+        """How configurations that are `asked` about stand to those that the model holds, `rows`.
+
+        Args:
+            own: of the first of `asked`: the place in `rows` of the same trial, if it is held.
+            curves: how many of `rows` are of this study.
+        """
+        same = np.zeros((len(asked), len(rows)))
+        for row, place in enumerate(own):
+            if place is not None:
+                same[row, place] = 1.0
+        together = np.zeros_like(same)
+        together[:, :curves] = 1.0
+        return Pairs(self._cube.distances(asked, rows), same, together)
 
     def _process(self, data: _Data) -> tuple[Process, Array]:
         """The model of all values, and its configurations: this study's, then those of earlier ones."""
@@ -196,7 +227,8 @@ class FreezeThaw:
             ]
             valid = [params for params in mended if params is not None]
             found += zip(valid, self._cube.encode(valid), strict=True)
-        return found
+        tried = {row.tobytes() for row in rows[:count]}
+        return [one for one in found if one[1].tobytes() not in tried] or found
 
 
 @dataclass(frozen=True)
@@ -280,3 +312,10 @@ def _kept(
                 break
             kept.add(curve.number)
     return [curve for curve in curves if curve.number in kept]
+
+
+def _percent(share: float) -> str:
+    """`31 %`, `under 1 %`, `over 99 %`."""
+    if share < 0.01:
+        return "under 1 %"
+    return "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"

@@ -16,13 +16,17 @@ TRIES = 1000  # draws before a configuration that breaks `requires` is handed on
 Params = dict[str, Any]
 
 
-def mends_of(space: Space) -> Callable[[Mapping[str, Any]], Params | None] | None:
+Given = tuple[Mapping[str, Any], Mapping[str, Any]]  # values beneath and above those of the space
+
+
+def mends_of(space: Space, given: Given = ({}, {})) -> Callable[[Mapping[str, Any]], Params | None] | None:
     """A function from values of all parameters to those that exist then, or to None if `requires` are broken.
 
     None for a space in which every configuration is valid: then there is nothing to mend.
     """
     if not space.conditional and not space.requires:
         return None
+    base, overrides = given
 
     def mend(params: Mapping[str, Any]) -> Params | None:
         trial = optuna.trial.FixedTrial(dict(params))
@@ -30,14 +34,14 @@ def mends_of(space: Space) -> Callable[[Mapping[str, Any]], Params | None] | Non
             config = space.suggest(trial)
         except ValueError:  # a parameter exists that `params` does not have
             return None
-        return None if space.violated(config) else dict(trial.params)
+        return None if space.violated({**base, **config, **overrides}) else dict(trial.params)
 
     return mend
 
 
-def draws_of(space: Space, seed: int | None = None) -> Callable[[], Params]:
+def draws_of(space: Space, seed: int | None = None, given: Given = ({}, {})) -> Callable[[], Params]:
     """A function that draws a valid configuration: each parameter evenly, and only those that exist."""
-    distributions, rng, mend = space.distributions(), np.random.default_rng(seed), mends_of(space)
+    distributions, rng, mend = space.distributions(), np.random.default_rng(seed), mends_of(space, given)
 
     def draw() -> Params:
         params: Params = {}
