@@ -2,7 +2,7 @@
 
     python benchmarks/bench_anytime.py                 # installs the peers, each in an environment of its own
     python benchmarks/bench_anytime.py --peers         # without peers: ours against random search
-    python benchmarks/bench_anytime.py --peers --priors  # also with what an earlier study knows
+    python benchmarks/bench_anytime.py --priors        # what an earlier study is worth
     python benchmarks/bench_anytime.py --keep traces   # keeps what is done in a folder; the next run goes on
 
 Every tuner searches the same space with the same two simulated workers, on what recorded runs
@@ -113,11 +113,13 @@ def kept(folder: Path | None, key: dict[str, Any], make: Callable[[], Traces]) -
 def traces_of(name: str, options: argparse.Namespace) -> dict[str, list[Traces]]:
     """The studies of every tuner in one world, half by half."""
     halves = [World.of(name, options.half, split) for split in range(options.splits)]
+    chosen = {label: OURS[label] for label in ("freeze-thaw", CONTROL)} | PRIORS if options.priors else OURS
     tuners: dict[str, Callable[[World], Traces]] = {
-        label: lambda world, make=make: our_traces(make, world, options.seeds) for label, make in OURS.items()
+        label: lambda world, make=make: our_traces(make, world, options.seeds)
+        for label, make in chosen.items()
     }
     for peer in ALL_PEERS:
-        if peer.key in options.peers:
+        if peer.key in options.peers and not options.priors:
             tuners[peer.name] = lambda world, peer=peer: peer_traces(peer, world, options.seeds)
     found: dict[str, list[Traces]] = {}
     for label, trace in tuners.items():
@@ -189,7 +191,7 @@ def main() -> None:
     keys = [peer.key for peer in ALL_PEERS]
     parser.add_argument("--peers", nargs="*", choices=keys, default=keys, help="default: all of them")
     parser.add_argument(
-        "--priors", action="store_true", help="also after an earlier study, a right and a misleading one"
+        "--priors", action="store_true", help="instead: after an earlier study, a right and a misleading one"
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where finished studies are kept")
     options = parser.parse_args()
