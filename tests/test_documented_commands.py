@@ -33,6 +33,7 @@ ROOMS = ("model", "tuner", "ensemble", "inference")
 NOT_RUN = {
     "tuner study all": ("--dry-run", "five studies and their confirmations take hours"),
     "tuner dashboard": ("-h", "never ends; started and stopped in test_dashboard.py"),
+    "tuner report loss_weighting --live": ("-h", "never ends; test_live.py asks it"),
     "tuner sync": ("-h", "needs W&B's server; test_sync.py has one"),
     "tuner serve": ("-h", "never ends; started and stopped in test_serve.py"),
     "--storage grpc://": ("-h", "needs a server; test_storage_contract.py has one"),
