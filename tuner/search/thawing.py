@@ -161,7 +161,9 @@ class Thawing:
             state, until = "paused" if affordable else "ended", None
         shift = self._shifts.get(trial.number, 0.0)
         values = {step: value + shift for step, value in trial.intermediate_values.items()}
-        return Curve(trial.number, trial.params, values, state, until)  # type: ignore[arg-type]
+        seconds = trial.user_attrs.get("seconds")
+        each = seconds / done if isinstance(seconds, int | float) and done else None
+        return Curve(trial.number, trial.params, values, state, until, each)  # type: ignore[arg-type]
 
     def _shifted(self, trials: Sequence[FrozenTrial]) -> dict[int, float]:
         """By how much trials are placed lower because they miss the study's constraints.

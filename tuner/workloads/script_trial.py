@@ -24,8 +24,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.base.errors import Paused, Pruned, TrainingFailed, TrialTooLong, nearest
-from tuner.base.files import write_json
-from tuner.base.run_folder import CONFIG, Report, RunFolder, check, read_metrics
+from tuner.base.files import read_json, write_json
+from tuner.base.run_folder import CONFIG, RESULT, Report, RunFolder, check, read_metrics
 from tuner.base.wandb_files import wandb_folder
 from tuner.workloads import child_process, macros
 from tuner.workloads.child_metrics import Counts, History, LoggedRun, Stream, is_finite
@@ -171,7 +171,7 @@ class _Run:
             mask=Mask(self.environment, self.passed).data,
         )
         self.status: int | None = None
-        self.started = time.monotonic()
+        self.started = time.monotonic() - _seconds_before(final)
 
     def prepare(self) -> None:
         """Writes the files that the script reads."""
@@ -359,6 +359,13 @@ class _Run:
         if error:
             result["error"] = error
         self.kept.finish(result)
+
+
+def _seconds_before(final: Path) -> float:
+    """What a paused trial, which is resumed now, has taken so far."""
+    path = final / RESULT
+    result = read_json(path) if path.exists() else {}
+    return float(result["seconds"]) if result.get("state") == "paused" else 0.0
 
 
 def _checkpoint_variables(checkpoint: Path | None, before: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -19,6 +19,7 @@ class Curve:
         values: epochs done (from 1) → the value as it was reported. May be empty.
         state: `ended` means complete, pruned or failed: the trial cannot be resumed.
         until: of a running trial: the epoch to which it was sent.
+        seconds: what an epoch took; None: not measured.
     """
 
     number: int
@@ -26,6 +27,7 @@ class Curve:
     values: Mapping[int, float]
     state: Literal["running", "paused", "ended"]
     until: int | None = None
+    seconds: float | None = None
 
     @property
     def done(self) -> int:
