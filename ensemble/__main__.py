@@ -203,7 +203,9 @@ def _build(options: argparse.Namespace) -> None:
         sys.stderr.write(f"left out: {line}\n")
     taken = len(built.bundle.chosen_by["members"]["taken"])
     if taken < options.k:
-        sys.stderr.write(f"asked for {options.k} members, {taken} runs are usable\n")
+        sys.stderr.write(
+            f"asked for {options.k} members, {taken} run{'s are' if taken != 1 else ' is'} usable\n"
+        )
     if options.json:
         _write_json(
             {

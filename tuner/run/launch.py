@@ -186,7 +186,7 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
     )
     agents = request.agents or executor.agents(total)
     insist = records.patience.insist
-    insist(lambda: view.begin(StudyRun(study, records, order.study_file, total, agents)))
+    insist(lambda: view.begin(StudyRun(study, records, order.study_file, total, agents, plan.length)))
     supervisor = Supervisor(
         order,
         executor,

@@ -1,0 +1,16 @@
+"""Colours that colour-blind people tell apart: the palette of Okabe and Ito (2008), by state of a trial."""
+
+GREEN, ORANGE, VERMILLION, BLUE, SKY, GREY = "#009E73", "#E69F00", "#D55E00", "#0072B2", "#56B4E9", "#888888"
+
+STATES = {
+    "complete": GREEN,
+    "pruned": ORANGE,
+    "failed": VERMILLION,
+    "running": SKY,
+    "starting": GREY,
+    "ready": GREY,
+    "idle": GREY,
+    "left": GREY,
+    "refused": VERMILLION,
+    "overdue": VERMILLION,
+}
