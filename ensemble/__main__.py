@@ -66,8 +66,8 @@ examples:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands; nothing heavy is imported before one of them runs."""
     parser = argparse.ArgumentParser(
         prog=program_name("ensemble"), description=OVERVIEW, formatter_class=Help
     )
@@ -78,7 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_distill(commands)
     refit_command.add(commands)
     library_command.add(commands)
-    return run_command(parser, arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    return run_command(build_parser(), arguments)
 
 
 def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

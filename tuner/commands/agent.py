@@ -34,7 +34,12 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="leave after this long")
     parser.add_argument("--data", type=Path, metavar="DIR", help="what trials read (default: as before)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
-    parser.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
+    parser.add_argument(
+        "--wandb",
+        choices=("auto", "online", "offline", "off"),
+        default="auto",
+        help="W&B runs of the trials (default: online with a key and a server, else offline)",
+    )
     opt.add_notify(parser)
     opt.add_json(parser)
     opt.add_storage(parser)

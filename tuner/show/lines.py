@@ -92,7 +92,7 @@ class PlainView:
         self._count_if_reached()
         self._say_ended()
         self._agents = ()
-        self.say(self._line())
+        self._say_standing()
 
     # -- what a log shows; other views draw instead
 
@@ -130,12 +130,15 @@ class PlainView:
             for agent in self._agents
             if agent.number is not None and agent.epoch is not None
         ]
-        self.say(" · ".join([self._line(), *running]))
+        self.say(" · ".join([*self._parts(), *running]))
 
-    def _line(self) -> str:
+    def _say_standing(self) -> None:
+        self.say(" · ".join(self._parts()))
+
+    def _parts(self) -> list[str]:
         standing = self.standing
         states = [f"{count} {state}" for state, count in standing.states() if state in ("pruned", "failed")]
-        return " · ".join([standing.trials, *states, standing.best_words(), *standing.times(self._agents)])
+        return [standing.trials, *states, standing.best_words(), *standing.times(self._agents)]
 
     def _count_if_reached(self) -> None:
         """Counts; while the storage does not answer, says so once: agents go on without it for a while."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -19,7 +19,9 @@ __all__ = ["LiveView", "PlainView", "make_view"]
 
 BAR = 30  # characters
 # the smallest width of a terminal that has the column
-COLUMNS = {"agent": 0, "trial": 0, "epoch": 0, "value": 0, "curve": 60, "time": 75, "parameters": 100}
+COLUMNS = {"agent": 0, "trial": 0, "epoch": 0, "value": 0, "curve": 60, "time": 75}
+PARAMETERS = 100  # as much, for the parameters of the agents' trials
+GAP = 2  # between columns
 LEFT = ("agent", "curve", "parameters")
 
 
@@ -47,6 +49,10 @@ class LiveView(PlainView):
     def end(self) -> None:
         self._live.stop()
         super().end()
+
+    def _say_standing(self) -> None:
+        for line in in_lines([Text(part) for part in self._parts()], self.console.width):
+            self.console.print(line, highlight=False)
 
     def _trial_ended(self, content: dict[str, Any]) -> None:
         outcome = str(content["outcome"])
@@ -87,33 +93,35 @@ class LiveView(PlainView):
         return bar.append("─" * (width - len(bar)), GREY)
 
     def _agent_table(self, width: int) -> Table:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
-        shown = [name for name, least in COLUMNS.items() if width >= least]
-        for name in shown:
-            heading = self.standing.metric if name == "value" else name
-            side = "left" if name in LEFT else "right"
-            table.add_column(heading, justify=side, no_wrap=True)  # type: ignore[arg-type]
         rows = self.standing.rows(self._agents)
         room = max(1, self.console.height - 8)
-        cells = [self._cells(row, width) for row in rows[:room]]
-        for cell in cells:
-            table.add_row(*(cell[name] for name in shown))
+        columns = {name: _column(name, rows[:room]) for name, least in COLUMNS.items() if width >= least}
+        taken = sum(GAP + max(len(self._heading(name)), *map(len, cells)) for name, cells in columns.items())
+        if width >= PARAMETERS:
+            columns["parameters"] = [Text(fitted(row.params, width - taken)) for row in rows[:room]]
+        table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold", pad_edge=False)
+        for name in columns:
+            justify: Literal["left", "right"] = "left" if name in LEFT else "right"
+            table.add_column(self._heading(name), justify=justify, no_wrap=True)
+        for cells in zip(*columns.values(), strict=True):
+            table.add_row(*cells)
         if len(rows) > room:
             table.add_row(f"… and {len(rows) - room} more")
         return table
 
-    def _cells(self, row: AgentRow, width: int) -> dict[str, Text]:
-        doing = "" if row.doing == "running" else f" {row.doing}"
-        colour = STATES.get(row.doing, GREY)
-        return {
-            "agent": Text(f"{row.agent}{doing}", GREY if doing else ""),
-            "trial": Text(row.trial),
-            "epoch": Text(row.epoch),
-            "value": Text(row.value),
-            "curve": Text(row.curve, colour),
-            "time": Text(row.time),
-            "parameters": Text(fitted(row.params, max(20, width - 75))),
-        }
+    def _heading(self, column: str) -> str:
+        return self.standing.metric if column == "value" else column
+
+
+def _column(name: str, rows: list[AgentRow]) -> list[Text]:
+    """The cells of a column."""
+    if name == "agent":
+        doing = ["" if row.doing == "running" else f" {row.doing}" for row in rows]
+        return [
+            Text(f"{row.agent}{words}", GREY if words else "") for row, words in zip(rows, doing, strict=True)
+        ]
+    colour = {row: STATES.get(row.doing, GREY) if name == "curve" else "" for row in rows}
+    return [Text(getattr(row, name), colour[row]) for row in rows]
 
 
 def in_lines(parts: list[Text], width: int, *, between: str = " · ") -> list[Text]:
