@@ -113,6 +113,9 @@ def follow(
     """The cells of the rows of a file that grows; ends after `idle` seconds without a new row, if given.
 
     A last line without its end is not given until the rest of it is there.
+
+    Raises:
+        InputError: the file cannot be read, or is no text.
     """
     try:
         file = path.open(encoding="utf-8", newline="")
@@ -121,8 +124,10 @@ def follow(
     with file:
         waited, partial = 0.0, ""
         while idle is None or waited < idle:
-            text = file.readline()
-            partial += text
+            try:
+                partial += file.readline()
+            except UnicodeDecodeError:
+                raise InputError(f"{path}: not a text file; expected rows of CSV, not compressed") from None
             if not partial.endswith("\n"):
                 sleep(POLL)
                 waited += POLL
