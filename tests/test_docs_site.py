@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -54,3 +55,20 @@ def test_the_changelog_is_a_page_with_links_that_hold_there() -> None:
 def test_every_public_name_is_in_the_reference() -> None:
     text = (DOCS / "api.md").read_text()
     assert [name for name in tuner.__all__ if f"::: tuner.{name}\n" not in text] == []
+
+
+def test_the_figures_of_the_readme_are_those_of_the_pages() -> None:
+    assert script("write_figures").page() == (ROOT / "README.md").read_text(), "run docs/write_figures.py"
+
+
+def test_the_readme_begins_with_what_it_is_and_the_two_commands() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert "training script" in lines[2]
+    assert [any(line.startswith(f"make {name} ") for line in lines[:25]) for name in ("run", "test")] == [
+        True
+    ] * 2
+
+
+def test_pictures_fetch_nothing_from_elsewhere() -> None:
+    for path in (DOCS / "pictures").glob("*.svg"):
+        assert not re.search(r"(?:href|src)=\"http|@import|url\(http", path.read_text()), path.name
