@@ -83,11 +83,12 @@ def _names(action: argparse.Action) -> str:
     """`--agents N`, or the name of an argument."""
     value = action.metavar or (action.dest.upper() if action.option_strings else action.dest)
     if action.choices is not None:
-        value = " \\| ".join(map(str, action.choices))
+        value = " | ".join(map(str, action.choices))
     text = " ".join(value) if isinstance(value, tuple) else str(value)
     if not action.option_strings:
         return f"`{text}`".replace("|", "\\|")
-    return f"`{', '.join(action.option_strings)}{'' if action.nargs == 0 else f' {text}'}`"
+    value = "" if action.nargs == 0 else f" {text}"
+    return f"`{', '.join(action.option_strings)}{value}`".replace("|", "\\|")
 
 
 def _meaning(parser: argparse.ArgumentParser, action: argparse.Action) -> str:

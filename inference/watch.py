@@ -158,7 +158,7 @@ def mqtt_messages(url: str) -> Iterator[bytes]:
     """The messages of a topic, `mqtt://HOST[:PORT]/TOPIC`; an empty message ends the recording.
 
     Raises:
-        InputError: the package is missing, the address is wrong, or nobody answers there.
+        InputError: the package is missing, the address is wrong, or no answer.
     """
     from queue import SimpleQueue
     from urllib.parse import urlsplit
@@ -177,7 +177,7 @@ def mqtt_messages(url: str) -> Iterator[bytes]:
     try:
         client.connect(address.hostname, address.port or 1883)
     except OSError as error:
-        raise InputError(f"{url}: nobody answers there ({error})") from None
+        raise InputError(f"{url}: no answer ({error})") from None
     client.loop_start()
     try:
         while payload := arrived.get():

@@ -72,3 +72,11 @@ def test_the_readme_begins_with_what_it_is_and_the_two_commands() -> None:
 def test_pictures_fetch_nothing_from_elsewhere() -> None:
     for path in (DOCS / "pictures").glob("*.svg"):
         assert not re.search(r"(?:href|src)=\"http|@import|url\(http", path.read_text()), path.name
+
+
+def test_every_option_has_a_sentence() -> None:
+    rows = [
+        line.split(" | ") for line in (DOCS / "command_line.md").read_text().splitlines() if line[:3] == "| `"
+    ]
+    assert len(rows) > 150
+    assert [row[0] for row in rows if not row[-1].strip(" |")] == []

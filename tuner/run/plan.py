@@ -80,7 +80,7 @@ def _before(request: Request, workload: Workload, say: Callable[[str], None]) ->
         before = None if records is None or request.fresh else _origin_of(records, file.name)
         inputs = workload.inputs(request.data or _inputs_of(before), request.results, say)
         if before is not None and inputs.renews and _others(before, inputs):
-            say(f"'{file.name}' was begun with another {inputs.name}: starting afresh")
+            say(f"'{file.name}' was started with another {inputs.name}: starting again")
             request, before = replace(request, fresh=True), None
         overrides = _overrides(request, inputs, before, say)
         return (request, inputs, overrides, before is not None, *_base(request, records, before, say))
@@ -217,8 +217,8 @@ def _overrides(
         told = {name: value for name, value in stored.items() if name not in inputs.fixed}
         for name in sorted(told.keys() & searched):
             raise InputError(
-                f"the study was begun with --set {name}={told[name]}, which holds in every trial: "
-                f"'{name}' cannot be searched; begin anew with --fresh"
+                f"the study was begun with --set {name}={told[name]}, which is fixed in every trial: "
+                f"'{name}' cannot be searched; start again with --fresh"
             )
         if told:
             say(f"as before: {in_words(told)}")

@@ -150,7 +150,9 @@ class PlainView:
                 raise
             if self._reached:
                 limit = duration(self._records.patience.limit)
-                self.say(f"the storage does not answer ({cause_of(error)}); trials go on, for up to {limit}")
+                self.say(
+                    f"the storage does not answer ({cause_of(error)}); trials continue for up to {limit}"
+                )
             self._reached = False
             return
         if not self._reached:
