@@ -223,6 +223,8 @@ def shortened(command: Command, place: Path) -> list[str]:
     small = [part for value in SMALL if value.partition("=")[0] not in theirs for part in ("--set", value)]
     small = small if TRAINS_OUR_MODEL.match(text) else []
     short = list(SHORT.get(f"{first} {second}", ()))
+    if text.startswith("tuner study my_script/"):
+        short[1] = "8"  # so that several are complete
     if text.startswith("tuner study all"):
         short = ["--wandb", "off"]
     if text.startswith("tuner study hypotheses --budget"):

@@ -31,7 +31,7 @@ SAID = {
     "as claimed": "is better than",
     "no difference": "does not differ from",
     "opposite": "is worse than",
-    "open": "cannot be told from",
+    "open": "is not shown to differ from",
 }
 
 
