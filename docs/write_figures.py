@@ -41,7 +41,7 @@ FIGURES = (
     Figure(
         "docs/trust.md",
         r"^\| best score on one split \|.*\| (\d+)% \|\n(?:.*\n)*?\| race with the default .*\| (\d+)% \|",
-        "**{1} %** of simulated studies hand on a winner that is worse than the default; it is {0} % if the "
+        "**{1} %** of simulated studies end with a winner that is worse than the default; it is {0} % if the "
         "best score wins",
         "python benchmarks/bench_trust.py",
     ),

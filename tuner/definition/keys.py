@@ -134,7 +134,7 @@ TUNER_KEYS: dict[str, Key] = {
         "`seed`; scripts without this parameter get no seed",
     ),
     "trial_timeout": Key(
-        "how long a trial may take (`90s`, `30m`, `2h`), counted anew when it goes on from a checkpoint. "
+        "how long a trial may take (`90s`, `30m`, `2h`), counted again when it continues from a checkpoint. "
         "A trial that takes longer fails with that reason and is not tried again. A script is ended at "
         "once, a function at its next report; one that never reports is ended with its agent, `grace` and"
         " 15 seconds later",
@@ -183,7 +183,7 @@ TUNER_KEYS: dict[str, Key] = {
     "seeds": Key(
         "a number: how many seeds each configuration is run with, [as one "
         "trial](study_files.md#several-seeds-or-folds-as-one-trial). A list: seeds of the first rounds in"
-        " which the best are retrained; a race goes on with the next ones",
+        " which the best are retrained; a race continues with the next ones",
         "`[1]`",
     ),
     "folds": Key(
