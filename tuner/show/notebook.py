@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.run.events import StudyRun
 from tuner.show.colours import STATES
-from tuner.show.lines import PlainView
+from tuner.show.lines import PlainView, ended_words
 
 LINES = 6  # the last things that were said, below the table
 DRAW_SECONDS = 0.5
@@ -50,6 +50,9 @@ class NotebookView(PlainView):
         self._say_ended()
         self._agents = ()
         self._draw()
+
+    def _trial_ended(self, content: dict[str, Any]) -> None:
+        self.say(ended_words(content, self.standing.metric))
 
     def _say_best(self) -> None:
         """It stands below the bar."""
