@@ -43,9 +43,9 @@ check: $(DEV)
 	$(BIN)/mypy
 
 # The documentation as a site, in build/site; a broken link ends it. The pages for reference are written before
-docs: $(DEV) $(DOCS)
+docs: $(DEV) $(DOCS)  # not --quiet, with which mkdocs lets broken links pass
 	$(BIN)/python docs/write_reference.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # The pictures of README and docs, from a run of the guided demo (about a minute; needs chromium)
 pictures: $(DEV)

@@ -14,7 +14,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +21,9 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from tuner.base.errors import InputError, WorkFailed
 from tuner.commands.verdict import NOT_BETTER, OPEN
-from tuner.run.agent.agent import Agent
-from tuner.run.agent.order import Order
+from tuner.run.probe import timed
+from tuner.workloads.registry import workload_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/tuning_guide.md", "docs/index.md", "docs/ten_minutes.md", "docs/programs.md")
@@ -136,7 +134,9 @@ COMMANDS = [command for page in PAGES for command in commands(page)]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path) -> Iterator[Path]:
+def place(
+    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, agents_in_this_process: None
+) -> Iterator[Path]:
     """The reader's folder: recordings, a sweep of their own, the examples, and the files of the pages."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(tiny_csv, folder / "csv")
@@ -153,62 +153,13 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path) -> Iterator[
         for name in ("TUNER_RESULTS", "TUNER_STORAGE", "TUNER_ARTIFACTS", "WANDB_API_KEY"):
             patch.delenv(name, raising=False)
         patch.setenv("WANDB_MODE", "offline")
-        patch.setattr("tuner.run.launch.open_executor", lambda *_, **__: InThisProcess())
+        patch.setattr(
+            "tuner.run.probe.measure",
+            lambda file, config, *, inputs=None, threads=1: timed(workload_of(file), config, inputs=inputs),
+        )
         torch.set_num_threads(1)  # on networks this small, threads only wait for each other
         patch.setattr(torch, "set_num_threads", lambda threads: None)
         yield folder
-
-
-class InThisProcess:
-    """Runs an agent when it is started, to its end: no process to start, nothing to import again."""
-
-    def agents(self, total: int | None) -> int:
-        return 1
-
-    def full(self, running: int) -> str | None:
-        return None
-
-    def start(self, order: Order, index: int) -> Ended:
-        return Ended(order)
-
-    def wait(self, seconds: float) -> None:
-        """All that will be said has been."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class Ended:
-    """The agent's worker, and its end of the pipe."""
-
-    def __init__(self, order: Order) -> None:
-        self._said: list[dict[str, Any]] = []
-        try:
-            done = Agent(order, self).run()  # type: ignore[arg-type]
-            self.send(event="leave", reason=done.reason, fine=done.fine)
-        except (WorkFailed, InputError) as error:
-            self.send(event="leave", reason=str(error), fine=False)
-
-    def send(self, **message: Any) -> None:
-        self._said.append(message)
-
-    def stopping(self) -> bool:
-        return False
-
-    def wait(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def messages(self) -> list[dict[str, Any]]:
-        said, self._said = self._said, []
-        return said
-
-    def ended(self) -> str:
-        return "exit status 0"
-
-    def stop(self) -> None:
-        """It has left."""
-
-    kill = close = stop
 
 
 def shortened(command: Command, place: Path) -> list[str]:
