@@ -1,13 +1,16 @@
 """How many epochs until a good configuration is found: ours against peers, on recorded learning curves.
 
     python benchmarks/bench_anytime.py                 # installs the peers, each in an environment of its own
-    python benchmarks/bench_anytime.py --peers         # without peers: ours against random search, 10 minutes
+    python benchmarks/bench_anytime.py --peers         # without peers: ours against random search
+    python benchmarks/bench_anytime.py --peers --priors  # also with what an earlier study knows
+    python benchmarks/bench_anytime.py --keep traces   # keeps what is done in a folder; the next run goes on
 
 Every tuner searches the same space with the same two simulated workers, on what recorded runs
-(record_curves.py) say of it. Each peer runs its own search and its own stopping rule: Ray Tune with ASHA and
-OptunaSearch, Syne Tune with BOHB, W&B's `sweeps` with bayes and hyperband. Random search with our stopping
-rule is the control: a search model that does not beat it is worth nothing. A study of ours begins with the
-default configuration, which its authors know to be good; it is also shown without that.
+(record_curves.py) say of it: of our network, and of two small trainings that are not ours. Each peer runs
+its own search and its own stopping rule: Ray Tune with ASHA and OptunaSearch, Syne Tune with BOHB, W&B's
+`sweeps` with bayes and hyperband, plain Optuna with TPE and Hyperband. Random search with our stopping rule
+is the control: a search model that does not beat it is worth nothing. Ours are shown twice: begun with the
+default configuration, as studies are of which one is known, and without it. Peers do not know it.
 
 The recorded runs are halved at random, several times over. Our defaults were chosen on one side of each
 split (`--half choose`), and the other side is reported. (Halves by even and odd numbers differ in what they
@@ -17,11 +20,11 @@ hold of `d_model`, so that a third of the other half would be extrapolated.)
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Listener
 from pathlib import Path
 from typing import Any
@@ -33,52 +36,55 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "anytime"), str(HERE.parent)]
 
 import replay  # noqa: E402
+import worlds  # noqa: E402
 from comparison import compare  # noqa: E402
-from ours import Ours  # noqa: E402
+from ours import FreezeThaw, Ours  # noqa: E402
 from peers import PEERS, Peer  # noqa: E402
-from surrogate import Surrogate, half_of  # noqa: E402
+from worlds import World  # noqa: E402
 
-from tuner.definition.loading import load_study_file  # noqa: E402
-
-CURVES = HERE / "data" / "curves.json"
-CHECKPOINTS = (18, 36, 72, 144, 288, 432)
-OURS = {  # name → how Ours is made
-    "this project": {"sampler": "tpe", "known": True},
-    "… without its default first": {"sampler": "tpe", "known": False},
-    "random search, same rungs": {"sampler": "random", "known": False},
+WORKERS = 2
+LENGTHS = (1, 2, 4, 8, 16, worlds.LENGTHS)  # full runs, after which the best value is shown
+CONTROL = "random search, same rungs"
+OURS: dict[str, Callable[[World, int], replay.Tuner]] = {
+    "freeze-thaw, default known": lambda world, seed: FreezeThaw(world.study, seed, default=world.default),
+    "freeze-thaw": lambda world, seed: FreezeThaw(world.study, seed),
+    "TPE, default known": lambda world, seed: Ours(world.study, seed, sampler="tpe", default=world.default),
+    "TPE": lambda world, seed: Ours(world.study, seed, sampler="tpe"),
+    CONTROL: lambda world, seed: Ours(world.study, seed, sampler="random"),
 }
+PRIORS: dict[str, Callable[[World, int], replay.Tuner]] = {
+    "freeze-thaw, after an earlier study": lambda world, seed: FreezeThaw(
+        world.study, seed, prior=world.earlier(seed)
+    ),
+    "freeze-thaw, after a misleading one": lambda world, seed: FreezeThaw(
+        world.study, seed, prior=world.earlier(seed, misleading=True)
+    ),
+}
+ALL_PEERS = (*PEERS, Peer("optuna", "Optuna (TPE, Hyperband)", ("optuna==5.*",)))
+
+Traces = NDArray[np.float64]  # (study, epoch): the best value so far
 
 
-def worlds_of(side: str, splits: int) -> list[Surrogate]:
-    """The worlds made of one side of each random split of the recorded runs."""
-    space = load_study_file(HERE / "data" / "curves.yaml").space.distributions()
-    runs = json.loads(CURVES.read_text())
-    return [Surrogate(space, half_of(runs, side, split)) for split in range(splits)]
+def our_traces(make: Callable[[World, int], replay.Tuner], world: World, seeds: int) -> Traces:
+    """Studies of one of this project's searches."""
+    return np.array(
+        [
+            replay.replay(make(world, seed), world, budget=world.budget, workers=WORKERS)
+            for seed in range(seeds)
+        ]
+    )
 
 
-def our_traces(world: Surrogate, task: dict[str, Any], *, sampler: str, known: bool) -> list[list[float]]:
-    """This project's stopping rule of the shipped studies with one of its samplers."""
-    study = load_study_file(HERE / "data" / "curves.yaml")
-    return [
-        replay.replay(
-            Ours(study, seed, sampler=sampler, known=known),
-            world,
-            budget=task["budget"],
-            workers=task["workers"],
-        )
-        for seed in range(task["seeds"])
-    ]
-
-
-def peer_traces(peer: Peer, world: Surrogate, task: dict[str, Any]) -> list[list[float]]:
-    """Runs a peer's script in its own environment."""
+def peer_traces(peer: Peer, world: World, seeds: int) -> Traces:
+    """Studies of a peer, whose script runs in its own environment."""
     key = os.urandom(16).hex()
+    task = {"budget": world.budget, "workers": WORKERS, "seeds": seeds}
     with Listener(family="AF_UNIX", authkey=key.encode()) as listener, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [peer.python(), "-W", "ignore", HERE / "anytime" / f"peer_{peer.key}.py", listener.address],
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "REPLAY_KEY": key},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "REPLAY_KEY": key},
         )
         try:
             with listener.accept() as connection:
@@ -90,19 +96,80 @@ def peer_traces(peer: Peer, world: Surrogate, task: dict[str, Any]) -> list[list
             raise RuntimeError(errors.read().decode().strip().splitlines()[-1]) from None
         finally:
             process.wait()
-    return asked
+    return np.array(asked)
 
 
-def show(name: str, halves: list[NDArray[np.float64]]) -> None:
-    """The mean of the best value at a few epochs, and how far the worst study of twenty ends."""
-    traces = np.concatenate(halves)
-    means = traces[:, np.array(CHECKPOINTS) - 1].mean(0)
-    worst = np.percentile(traces[:, -1], 5)
-    print(f"{name:32}" + "".join(f"{mean:8.4f}" for mean in means) + f"{worst:10.4f}", flush=True)
+def kept(folder: Path | None, key: dict[str, Any], make: Callable[[], Traces]) -> Traces:
+    """What `make` gives, from the folder if it has been made before."""
+    if folder is None:
+        return make()
+    path = folder / ("-".join(str(part).replace(" ", "_").replace(",", "") for part in key.values()) + ".npy")
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(path, make())
+    return np.load(path)
+
+
+def traces_of(name: str, options: argparse.Namespace) -> dict[str, list[Traces]]:
+    """The studies of every tuner in one world, half by half."""
+    halves = [World.of(name, options.half, split) for split in range(options.splits)]
+    tuners: dict[str, Callable[[World], Traces]] = {
+        label: lambda world, make=make: our_traces(make, world, options.seeds) for label, make in OURS.items()
+    }
+    for peer in ALL_PEERS:
+        if peer.key in options.peers:
+            tuners[peer.name] = lambda world, peer=peer: peer_traces(peer, world, options.seeds)
+    found: dict[str, list[Traces]] = {}
+    for label, trace in tuners.items():
+        try:
+            found[label] = [
+                kept(
+                    options.keep,
+                    {
+                        "world": name,
+                        "half": options.half,
+                        "split": split,
+                        "seeds": options.seeds,
+                        "by": label,
+                    },
+                    lambda world=world, trace=trace: trace(world),
+                )
+                for split, world in enumerate(halves)
+            ]
+        except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+            print(f"{label} is left out: {error}", file=sys.stderr)
+    return found
+
+
+def show_values(found: dict[str, list[Traces]], sign: float) -> None:
+    """A table: the mean of the best value so far, and what 19 of 20 studies reach in the end."""
+    lengths = " | ".join(map(str, LENGTHS))
+    print(f"\n| best value after so many full runs | {lengths} | worst 5 % |")
+    print("| --- |" + " --: |" * (len(LENGTHS) + 1))
+    for label, halves in found.items():
+        traces = np.concatenate(halves)
+        places = np.array(LENGTHS) * traces.shape[1] // worlds.LENGTHS - 1
+        values = [*traces.mean(0)[places], np.percentile(traces[:, -1], 5)]
+        print(f"| {label} | " + " | ".join(f"{sign * value:.4f}" for value in values) + " |")
+
+
+def show_comparisons(found: dict[str, list[Traces]], others: Sequence[str], sign: float) -> None:
+    """A table: ours beside each other tuner, and that one beside itself."""
+    print("\n| tuner, beside | epochs / its epochs | epochs / its budget | reached | final, difference |")
+    print("| --- | --: | --: | --: | --: |")
+    for other in others:
+        for label in (*OURS, *PRIORS, other):
+            if label == CONTROL == other or label not in found:
+                continue
+            row = compare(found[label], found[other])
+            low, high = sorted((sign * row.gain.low, sign * row.gain.high))
+            gain = f"{sign * row.gain.value:+.4f} [{low:+.4f}, {high:+.4f}]"
+            pair = f"{other}, itself" if label == other else f"{label}, {other}"
+            print(f"| {pair} | {row.ratio} | {row.share} | {row.reached:.0%} | {gain} |")
 
 
 def main() -> None:
-    """Prints the curves of all, then how each compares with every other."""
+    """Prints for each world the curves of all tuners, then how ours compare with the others."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -111,37 +178,24 @@ def main() -> None:
         "--splits", type=int, default=4, help="random halves of the recorded runs (default 4)"
     )
     parser.add_argument("--seeds", type=int, default=40, help="studies of each tuner in a half (default 40)")
-    keys = [peer.key for peer in PEERS]
+    parser.add_argument("--worlds", nargs="+", choices=worlds.NAMES, default=list(worlds.NAMES))
+    keys = [peer.key for peer in ALL_PEERS]
     parser.add_argument("--peers", nargs="*", choices=keys, default=keys, help="default: all of them")
+    parser.add_argument(
+        "--priors", action="store_true", help="also after an earlier study, a right and a misleading one"
+    )
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where finished studies are kept")
     options = parser.parse_args()
-    if not CURVES.exists():
-        print(f"no curves in {CURVES} yet: record them with benchmarks/record_curves.py")
-        return
-    worlds = worlds_of(options.half, options.splits)
-    task = {"budget": CHECKPOINTS[-1], "workers": 2, "seeds": options.seeds}
-    print(f"{options.splits} random halves (side '{options.half}'), {options.seeds} seeds in each")
-    print(f"{'best value after epochs':32}" + "".join(f"{epoch:8}" for epoch in CHECKPOINTS) + "   worst 5%")
-    found: dict[str, list[NDArray[np.float64]]] = {}
-    for name, how in OURS.items():
-        found[name] = [np.array(our_traces(world, task, **how)) for world in worlds]
-        show(name, found[name])
-    for peer in PEERS:
-        if peer.key not in options.peers:
-            continue
-        try:
-            found[peer.name] = [np.array(peer_traces(peer, world, task)) for world in worlds]
-        except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
-            print(f"{peer.name:32} left out: {error}")
-            continue
-        show(peer.name, found[peer.name])
-    columns = "".join(f"{title:>22}" for title in ("epochs / its epochs", "epochs / its budget"))
-    print(f"\n{'epochs to a peer’s final best':64}{columns}{'reached':>9}{'final, difference':>28}")
-    for peer_name in list(found)[1:]:
-        for name in dict.fromkeys((*OURS, peer_name)):  # last the peer beside itself: what equal tuners score
-            row = compare(found[name], found[peer_name])
-            gain = f"{row.gain.value:+.4f} [{row.gain.low:+.4f}, {row.gain.high:+.4f}]"
-            readings = f"{row.ratio!s:>22}{row.share!s:>22}"
-            print(f"{name:30}vs {peer_name:31}{readings}{row.reached:9.0%}{gain:>28}")
+    for name in options.worlds:
+        study = worlds.World.of(name, options.half, 0, trees=1).study
+        sign = 1.0 if study.metric.goal == "maximize" else -1.0
+        found = traces_of(name, options)
+        epochs = worlds.LENGTHS * (study.max_epochs or 1)
+        print(f"\n### {worlds.NAMES[name]}\n")
+        halves = f"{options.splits} random halves (side `{options.half}`)"
+        print(f"{halves}, {options.seeds} studies of {epochs} epochs in each")
+        show_values(found, sign)
+        show_comparisons(found, [CONTROL, *(label for label in found if label not in OURS | PRIORS)], sign)
 
 
 if __name__ == "__main__":

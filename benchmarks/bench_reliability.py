@@ -20,6 +20,7 @@ from reliability.kills import (
     fresh_database,
     grid,
     kill_many,
+    kills_paused,
     kills_postgresql,
     sigterm,
     stopped_agent,
@@ -29,6 +30,7 @@ from reliability.machine import clock_jump, disk_full, read_only, torn_metrics
 
 SCENARIOS: dict[str, Callable[..., Outcome]] = {
     "kills": kill_many,
+    "kills_paused": kills_paused,
     "kills_postgresql": kills_postgresql,
     "grid": grid,
     "fresh_database": fresh_database,

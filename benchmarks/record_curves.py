@@ -1,19 +1,26 @@
-"""Records learning curves of our model, once, for bench_anytime.py to replay.
+"""Records learning curves, once, for bench_anytime.py to replay: of our model and of two small trainings.
 
-    python benchmarks/record_curves.py --data data/mill   # about 25 minutes of two cores; may be interrupted
+    python benchmarks/record_curves.py --data data/mill    # our model: 25 minutes of two cores
+    python benchmarks/record_curves.py --world digits      # a small network on digits: a minute
+    python benchmarks/record_curves.py --world boosting    # gradient boosting: two minutes
 
-Configurations are quasi-random points of benchmarks/data/curves.yaml: they fill its space evenly. A line
-of benchmarks/data/curves.json is one run: its parameters, the metric after each epoch, and seconds an epoch.
+A recording may be interrupted: the same command goes on.
+
+Configurations are quasi-random points of the world's space (benchmarks/data/WORLD.yaml): they fill it evenly.
+A line of benchmarks/data/WORLD.json is one run: its parameters, the metric after each epoch, and seconds an
+epoch. Our model's world is called `curves`.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import multiprocessing
+import sys
 import time
+import zlib
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +30,18 @@ from tuner.base.errors import TrainingFailed
 from tuner.definition.loading import load_study_file
 from tuner.search import samplers
 
+sys.path[:0] = [str(Path(__file__).parent / "anytime")]
+
+import small_worlds  # noqa: E402
+
 FOLDER = Path(__file__).parent / "data"
+Run = tuple[list[float], float]  # the metric after each epoch, and seconds an epoch
 
 
-def record(data: Path, curves: Path, *, processes: int) -> None:
-    """Trains what is not in `curves` yet, and writes the file after each run."""
-    study = load_study_file(FOLDER / "curves.yaml")
+def record(world: str, data: Path | None, *, processes: int) -> None:
+    """Trains what is not in the world's file yet, and writes the file after each run."""
+    study = load_study_file(FOLDER / f"{world}.yaml")
+    curves = FOLDER / f"{world}.json"
     drawn = optuna.create_study(sampler=samplers.make(study, 0))
     configs = []
     for _ in range(study.run_cap or 0):
@@ -39,17 +52,26 @@ def record(data: Path, curves: Path, *, processes: int) -> None:
     for number, run in enumerate(done):
         assert run["params"] == configs[number], f"{curves}: run {number} is of another space; remove it"
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        metric, epochs = study.metric.name, study.max_epochs or 0
+        epochs = study.max_epochs or 0
         rest = configs[len(done) :]
-        for config, (values, seconds) in zip(
-            rest, pool.map(partial(curve, data=data, metric=metric, epochs=epochs), rest), strict=True
-        ):
+        if data is None:
+            train = functools.partial(small, world=world, epochs=epochs)
+        else:
+            train = functools.partial(curve, data=data, metric=study.metric.name, epochs=epochs)
+        for config, (values, seconds) in zip(rest, pool.map(train, rest), strict=True):
             done.append({"params": config, "values": values, "seconds": seconds})
             write(curves, done)
             print(f"{len(done)}: {values[-1]:.3f} after {len(values)} epochs of {seconds} s", flush=True)
 
 
-def curve(config: dict[str, Any], *, data: Path, metric: str, epochs: int) -> tuple[list[float], float]:
+def small(config: dict[str, Any], *, world: str, epochs: int) -> Run:
+    """A run of one of the small trainings; equal configurations have equal curves."""
+    began = time.monotonic()
+    values = getattr(small_worlds, world)(config, epochs, seed=zlib.crc32(json.dumps(config).encode()))
+    return values, round((time.monotonic() - began) / epochs, 4)
+
+
+def curve(config: dict[str, Any], *, data: Path, metric: str, epochs: int) -> Run:
     """The metric after each epoch, 0 from where training failed, and seconds an epoch."""
     import torch
 
@@ -85,7 +107,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True)
+    worlds = ("curves", *small_worlds.DEFAULTS)
+    parser.add_argument("--world", choices=worlds, default="curves", help="default: our model's")
+    parser.add_argument("--data", type=Path, help="our model's data set")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    record(options.data, FOLDER / "curves.json", processes=options.processes)
+    if (options.world == "curves") != (options.data is not None):
+        parser.error("--data goes with the world `curves`, and only with it")
+    record(options.world, options.data, processes=options.processes)

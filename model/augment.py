@@ -186,7 +186,7 @@ def mixup(x: Tensor, present: Tensor, *, alpha: float, generator: torch.Generato
     if min(share, 1 - share) < LEAST_SHARE:
         return None
     partner = torch.randperm(len(x), generator=generator, device=x.device)
-    x.lerp_(x[partner], 1 - share)
+    x.lerp_(x.index_select(0, partner), 1 - share)
     present |= present[partner]
     return Mixture(share, partner)
 

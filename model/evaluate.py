@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.metrics import Forced, exact_matches, head_accuracies, value_errors
-from model.network import MAX_TOKENS, Network
+from model.network import MAX_TOKENS, Network, Positions
 from model.task import Task
 from model.tokens import BOS, COMMAND, EOS, HEADS, PARAM_TYPE, PARAM_VALUE, UNK, Vocabulary
 
@@ -53,9 +53,9 @@ def evaluate(network: Network, task: Task, part: str, *, device: torch.device) -
         length = table.length[lines]
         real = np.arange(length.max()) < length[:, None]
         inputs = torch.from_numpy(table.inputs[lines, : length.max()]).to(device)
-        here = torch.from_numpy(real).to(device)
-        for head, values in network.decoder(memory, inputs).items():
-            logits[head].append(values[here].float().cpu())
+        states = network.decoder.states(memory, inputs, Positions(torch.from_numpy(real).to(device)))
+        for head, values in network.decoder.logits(states).items():
+            logits[head].append(values.float().cpu())
         gold.append(table.targets[lines, : length.max()][real])
         window.append(np.repeat(index, length))
         step.append(np.nonzero(real)[1])

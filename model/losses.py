@@ -76,27 +76,20 @@ class HeadLosses:
             assert counts is not None, "class weights are made from the classes' counts in train"
             self.class_weights = {head: inverse_sqrt_weights(counts[head]) for head in HEADS}
 
-    def terms(self, logits: Mapping[str, Tensor], targets: Tensor) -> dict[str, Callable[[], Tensor]]:
-        """The loss of each head as a function that computes it.
-
-        Args:
-            logits: {head: (batch, positions, classes)}; -inf marks an impossible class.
-            targets: (batch, positions, 4) int64 in the order of HEADS, -1 where a head does not apply
-                (all four at padding).
-        """
-
-        def term(head: str, column: int) -> Callable[[], Tensor]:
-            return lambda: self(head, logits[head], targets[..., column])
-
-        return {head: term(head, column) for column, head in enumerate(HEADS)}
-
-    def __call__(self, head: str, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of one head: logits (…, classes), target (…) int64 with -1 where it does not apply."""
+    def __call__(
+        self, head: str, logits: Tensor, target: Tensor, position_weight: Tensor | None = None
+    ) -> Tensor:
+        """The loss of one head: see `classification_loss`. -inf in `logits` marks an impossible class."""
         weight = self.class_weights.get(head)
         if weight is not None and weight.device != logits.device:
             weight = self.class_weights[head] = weight.to(logits.device)
         return classification_loss(
-            logits, target, smoothing=self.smoothing, gamma=self.gamma, class_weight=weight
+            logits,
+            target,
+            smoothing=self.smoothing,
+            gamma=self.gamma,
+            class_weight=weight,
+            position_weight=position_weight,
         )
 
 
@@ -107,8 +100,13 @@ def classification_loss(
     smoothing: float = 0.0,
     gamma: float = 0.0,
     class_weight: Tensor | None = None,
+    position_weight: Tensor | None = None,
 ) -> Tensor:
     """Mean loss over the positions where `target` is not -1; 0 (with a graph) where there are none.
+
+    Args:
+        logits: (…, classes); target: (…) int64.
+        position_weight: (…), for a weighted mean: the shares of the lines of a mixture.
 
     - gamma 0, smoothing 0: cross-entropy;
     - smoothing ε: (1 - ε) · loss of the target + ε · mean loss over the possible classes (logit above -inf);
@@ -129,9 +127,11 @@ def classification_loss(
         possible = chosen > -torch.inf
         mean = -log_p.masked_fill(~possible, 0.0).sum(-1) / possible.sum(-1)
         loss = (1 - smoothing) * loss + smoothing * mean
-    if class_weight is None:
+    if class_weight is None and position_weight is None:
         return loss.mean()
-    weight = class_weight[wanted]
+    weight = torch.ones_like(loss) if class_weight is None else class_weight[wanted]
+    if position_weight is not None:
+        weight = weight * position_weight[applies]
     return (weight * loss).sum() / weight.sum()
 
 

@@ -25,6 +25,29 @@ STATISTICS = 6  # per channel, see Encoder.statistics
 EDGE_ROWS = 8  # the means of the first and last rows of a segment are statistics
 
 
+class Positions:
+    """The positions of a batch of lines that hold a token; layers compute only these (P of B · L).
+
+    Half of the positions are padding: lines have 4 tokens on average, and the longest one decides.
+
+    Args:
+        real: (B, L) bool.
+    """
+
+    def __init__(self, real: Tensor) -> None:
+        self.shape = real.shape
+        self.index = real.flatten().nonzero()[:, 0]
+
+    def pack(self, x: Tensor) -> Tensor:
+        """x, whose first dimensions hold B · L elements and the last D, → (P, D)."""
+        return x.reshape(-1, x.shape[-1]).index_select(0, self.index)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """x (P, D) → (B, L, D), 0 at padding."""
+        empty = x.new_zeros(self.shape.numel(), x.shape[-1])
+        return empty.index_copy(0, self.index, x).view(*self.shape, -1)
+
+
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention of x over `memory`; keys and values can be cached.
 
@@ -43,10 +66,23 @@ class Attention(nn.Module):
         key, value = self.key_value(memory).chunk(2, dim=-1)
         return self._split(key), self._split(value)
 
-    def forward(self, x: Tensor, kept: tuple[Tensor, Tensor], *, causal: bool = False) -> Tensor:
+    def forward(self, x: Tensor, kept: tuple[Tensor, Tensor]) -> Tensor:
         """x (B, L, D) attends to the cached keys and values."""
-        mixed = F.scaled_dot_product_attention(self._split(self.query(x)), *kept, is_causal=causal)
+        mixed = F.scaled_dot_product_attention(self._split(self.query(x)), *kept)
         return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def packed_keys_values(self, x: Tensor, here: Positions) -> tuple[Tensor, Tensor]:
+        """`keys_values` of x (P, D) at the positions `here`, each (B, heads, L, D / heads)."""
+        key, value = here.spread(self.key_value(x)).chunk(2, dim=-1)
+        return self._split(key), self._split(value)
+
+    def packed(
+        self, x: Tensor, kept: tuple[Tensor, Tensor], here: Positions, *, causal: bool = False
+    ) -> Tensor:
+        """x (P, D) attends from the positions `here`. Lines that share a window share its keys and values."""
+        query = here.spread(self.query(x)).reshape(len(kept[0]), -1, x.shape[-1])
+        mixed = F.scaled_dot_product_attention(self._split(query), *kept, is_causal=causal)
+        return self.out(here.pack(mixed.transpose(1, 2).flatten(2)))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -101,11 +137,13 @@ class DecoderLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.drop = Dropout(dropout)
 
-    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        """x (B, L, D), memory (B, S, D) → (B, L, D)."""
+    def forward(self, x: Tensor, memory: Tensor, here: Positions) -> Tensor:
+        """x (P, D) at the positions `here`, memory (windows, S, D) → (P, D)."""
         y = self.norms[0](x)
-        x = x + self.drop(self.itself(y, self.itself.keys_values(y), causal=True))
-        return self._rest(x, self.across.keys_values(memory))
+        x = x + self.drop(self.itself.packed(y, self.itself.packed_keys_values(y, here), here, causal=True))
+        y = self.norms[1](x)
+        x = x + self.drop(self.across.packed(y, self.across.keys_values(memory), here))
+        return x + self.drop(self.feed_forward(self.norms[2](x)))
 
     def step(self, x: Tensor, cache: LayerCache) -> tuple[Tensor, LayerCache]:
         """One token x (N, 1, D) after those in the cache."""
@@ -114,11 +152,9 @@ class DecoderLayer(nn.Module):
         if cache.tokens is not None:
             key, value = torch.cat([cache.tokens[0], key], 2), torch.cat([cache.tokens[1], value], 2)
         x = x + self.itself(y, (key, value))
-        return self._rest(x, cache.memory), LayerCache(cache.memory, (key, value))
-
-    def _rest(self, x: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
-        x = x + self.drop(self.across(self.norms[1](x), memory))
-        return x + self.drop(self.feed_forward(self.norms[2](x)))
+        x = x + self.drop(self.across(self.norms[1](x), cache.memory))
+        x = x + self.drop(self.feed_forward(self.norms[2](x)))
+        return x, LayerCache(cache.memory, (key, value))
 
 
 class Encoder(nn.Module):
@@ -201,13 +237,34 @@ class Decoder(nn.Module):
 
     def forward(self, memory: Tensor, tokens: Tensor) -> dict[str, Tensor]:
         """memory (B, S, D), tokens (B, L) starting with BOS → logits {head: (B, L, classes)}."""
-        x = self.embed(tokens) + self.place[: tokens.shape[1]]
+        states = self.states(memory, tokens, Positions(torch.ones_like(tokens, dtype=torch.bool)))
+        return {head: logits.view(*tokens.shape, -1) for head, logits in self.logits(states).items()}
+
+    def states(self, memory: Tensor, tokens: Tensor, here: Positions) -> Tensor:
+        """What the heads read at the positions `here` of the lines: (P, D).
+
+        Args:
+            memory: (windows, S, D).
+            tokens: (B, L) starting with BOS, B = windows · k: the k lines of a window follow each other.
+        """
+        x = here.pack(self.embed(tokens) + self.place[: tokens.shape[1]])
         for layer in self.layers:
             if self.checkpointing and self.training:
-                x = checkpoint(layer, x, memory, use_reentrant=False)
+                x = checkpoint(layer, x, memory, here, use_reentrant=False)
             else:
-                x = layer(x, memory)
-        return self._logits(x)
+                x = layer(x, memory, here)
+        return self.norm(x)
+
+    def head(self, name: str, states: Tensor) -> Tensor:
+        """The logits of one head: states (P, D) → (P, classes)."""
+        sizes = list(self.sizes.values())
+        place = list(self.sizes).index(name)
+        return F.linear(states, self.heads.weight.split(sizes)[place], self.heads.bias.split(sizes)[place])
+
+    def logits(self, states: Tensor) -> dict[str, Tensor]:
+        """The logits of all heads: states (…, D) → {head: (…, classes)}."""
+        logits = self.heads(states).split(list(self.sizes.values()), dim=-1)
+        return dict(zip(self.sizes, logits, strict=True))
 
     def begin(self, memory: Tensor) -> list[LayerCache]:
         """The caches before the first token."""
@@ -221,11 +278,7 @@ class Decoder(nn.Module):
         for layer, cache in zip(self.layers, caches, strict=True):
             x, kept = layer.step(x, cache)
             new.append(kept)
-        return {head: logits[:, 0] for head, logits in self._logits(x).items()}, new
-
-    def _logits(self, x: Tensor) -> dict[str, Tensor]:
-        logits = self.heads(self.norm(x)).split(list(self.sizes.values()), dim=-1)
-        return dict(zip(self.sizes, logits, strict=True))
+        return self.logits(self.norm(x[:, 0])), new
 
 
 class Network(nn.Module):

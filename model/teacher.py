@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
@@ -10,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.losses import IGNORED
-from model.tokens import HEADS
 
 
 class Teacher(Protocol):
@@ -35,34 +33,20 @@ class Teacher(Protocol):
         ...
 
 
-def taught(
-    hard: Mapping[str, Callable[[], Tensor]],
+def soft_loss(
+    logits: Tensor,
+    answers: Tensor,
+    target: Tensor,
     *,
-    logits: Mapping[str, Tensor],
-    answers: Mapping[str, Tensor],
-    targets: Tensor,
-    teacher: Teacher,
-) -> dict[str, Callable[[], Tensor]]:
-    """The loss of each head: 1 - `teacher.share` of it against the labels, the rest against the teacher.
+    temperature: float,
+    position_weight: Tensor | None = None,
+) -> Tensor:
+    """Mean KL(teacher ‖ student) times T² where `target` applies (Hinton et al., 2015); else 0.
 
     Args:
-        hard: the loss of each head against the labels. logits, answers: {head: (B, L, classes)}. -inf in
-            `logits` marks an impossible class, also for the teacher.
-        targets: (B, L, 4), -1 where a head does not apply.
+        logits, answers: (…, classes). -inf in `logits` marks an impossible class, also for the teacher.
+        target: (…), -1 where the head does not apply. position_weight: (…), for a weighted mean.
     """
-
-    def term(head: str, column: int) -> Callable[[], Tensor]:
-        return lambda: (
-            (1 - teacher.share) * hard[head]()
-            + teacher.share
-            * soft_loss(logits[head], answers[head], targets[..., column], temperature=teacher.temperature)
-        )
-
-    return {head: term(head, column) for column, head in enumerate(HEADS)}
-
-
-def soft_loss(logits: Tensor, answers: Tensor, target: Tensor, *, temperature: float) -> Tensor:
-    """Mean KL(teacher ‖ student) times T² where `target` applies (Hinton et al., 2015); else 0."""
     applies = target != IGNORED
     chosen, wanted = logits[applies].float() / temperature, answers[applies].float() / temperature
     if chosen.numel() == 0:
@@ -71,4 +55,8 @@ def soft_loss(logits: Tensor, answers: Tensor, target: Tensor, *, temperature: f
     log_p = F.log_softmax(chosen, dim=-1).masked_fill(impossible, 0.0)
     log_q = F.log_softmax(wanted.masked_fill(impossible, -torch.inf), dim=-1)
     q = log_q.exp()
-    return temperature**2 * (q * (log_q.masked_fill(impossible, 0.0) - log_p)).sum(-1).mean()
+    divergence = temperature**2 * (q * (log_q.masked_fill(impossible, 0.0) - log_p)).sum(-1)
+    if position_weight is None:
+        return divergence.mean()
+    weight = position_weight[applies]
+    return (weight * divergence).sum() / weight.sum()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from pathlib import Path
@@ -17,20 +17,22 @@ from torch import Tensor
 
 from model import checkpoint as checkpoints
 from model import losses
-from model.augment import Augment, Mixture, mixup, oversample, rare_windows
+from model.augment import Augment, mixup, oversample, rare_windows
 from model.config import Config
 from model.data_layout import board_of
 from model.devices import place
 from model.evaluate import Outcome, evaluate
 from model.finished_run import described, write_network
+from model.identity import identity
+from model.line_losses import LineLosses
 from model.microbatches import Microbatches
 from model.network import Network
 from model.optimizers import WeightAverage, clip_gradients, make_optimizer, set_rate
 from model.schedules import Schedule
 from model.task import Task, prepare
-from model.teacher import Teacher, taught
+from model.teacher import Teacher
 from model.tokens import PARAM_VALUE
-from tuner.base.errors import InputError, Pruned, TrainingFailed
+from tuner.base.errors import InputError, Paused, Pruned, TrainingFailed
 from tuner.base.files import write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
 
@@ -75,6 +77,7 @@ class _Run:
 
     Attributes:
         epochs_done: how many epochs were trained, also before the run was interrupted.
+        identity: see `model.identity`; "" where another run of the same options may differ.
     """
 
     def __init__(
@@ -86,7 +89,6 @@ class _Run:
         teacher: Teacher | None = None,
     ) -> None:
         self.config, self.task, self.report, self.folder = config, task, report, folder
-        self.teacher = teacher
         self.began = time.monotonic()
         self.placement = place(config)
         self.device = self.placement.device
@@ -107,16 +109,16 @@ class _Run:
         self.microbatches = Microbatches()
         self.augment = Augment(config, self.generator, boards=self._boards())
         self.weights = losses.loss_weights(config)
-        self.counts = losses.class_counts(
+        counts = losses.class_counts(
             torch.from_numpy(task.table.factors[task.parts["train"].line]), task.vocabulary.head_sizes
         )
-        self.heads = losses.HeadLosses(config, counts=self.counts)
+        heads = losses.HeadLosses(config, counts=counts)
+        self.lines = LineLosses(self.network.decoder, task, heads, teacher, device=self.device)
         self.index = self._train_index()
         self.epoch_windows = len(task.parts["train"])
         self.schedule = Schedule(config, steps_per_epoch=math.ceil(self.epoch_windows / config.batch_size))
         self.operation = torch.from_numpy(task.operation).to(self.device)
-        self.targets = torch.from_numpy(task.table.factors).to(self.device)
-        self.inputs = torch.from_numpy(task.table.inputs).to(self.device)
+        self.identity = "" if teacher else identity(config, task.data.content_hash)
         self.checkpoint: Path | None = None
         self.next_save = self.began + checkpoints.SECONDS
         self.epochs_done = 0
@@ -136,8 +138,8 @@ class _Run:
                 if self.folder:
                     self.folder.log(epoch, metrics)
                 self._tell(epoch, metrics)
-        except Pruned:
-            self._finish("pruned")
+        except (Pruned, Paused) as error:
+            self._finish("pruned" if isinstance(error, Pruned) else "paused")
             raise
         except TrainingFailed as error:
             self._finish("failed", error=str(error))
@@ -233,15 +235,9 @@ class _Run:
                 generator=self.generator,
             )
         memory = self.network.encode(seen)
-        lines = torch.from_numpy(line).to(self.device)
         owner = torch.from_numpy(recording).to(self.device)
-        answers = self._answers(start, recording, lines)
         terms = {
-            **self._mixed(
-                lambda rows: self._head_terms(memory, lines[rows], {h: a[rows] for h, a in answers.items()}),
-                mixture,
-                len(lines),
-            ),
+            **self.lines.terms(memory, start=start, recording=recording, line=line, mixture=mixture),
             "reconstruction": lambda: losses.reconstruction_loss(
                 self.network.reconstruct(memory, x.shape[1]), x, _given(hidden), present
             ),
@@ -252,58 +248,12 @@ class _Run:
                 _given(self.network.recording)(losses.reverse_gradient(self.network.embedding(memory))), owner
             ),
             "contrastive": lambda: losses.contrastive_loss(
-                self.network.embedding(memory), lines, temperature=config.contrastive_temperature
+                self.network.embedding(memory),
+                torch.from_numpy(line).to(self.device),
+                temperature=config.contrastive_temperature,
             ),
         }
         return losses.combine(terms, self.weights)[0]
-
-    def _line_tokens(self, lines: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (B, L) and target factors (B, L, 4) of the lines, L that of the longest."""
-        inputs, targets = self.inputs[lines], self.targets[lines]
-        length = int((targets[..., 0] >= 0).sum(1).amax()) if len(lines) else 1
-        width = max(length, int((inputs != 0).sum(1).amax()))
-        return inputs[:, :width], targets[:, :width]
-
-    def _answers(self, start: np.ndarray, recording: np.ndarray, lines: Tensor) -> dict[str, Tensor]:
-        """The teacher's {head: (B, L, classes)} for these windows and lines; {} without a teacher."""
-        if self.teacher is None:
-            return {}
-        inputs, _ = self._line_tokens(lines)
-        return self.teacher.answers(torch.from_numpy(start), torch.from_numpy(recording), inputs)
-
-    def _head_terms(
-        self, memory: Tensor, lines: Tensor, answers: Mapping[str, Tensor]
-    ) -> dict[str, Callable[[], Tensor]]:
-        """The losses of the four heads for the windows `memory` (B, S, D) and lines `lines` (B,)."""
-        inputs, targets = self._line_tokens(lines)
-        logits = self.network.decoder(memory, inputs)
-        # A value is chosen among those of its parameter; all others are impossible.
-        letter = targets[..., 2].clamp_min(0)
-        is_value = (targets[..., 0] == PARAM_VALUE)[..., None]
-        logits["param_value"] = logits["param_value"].masked_fill(
-            is_value & ~self._allowed[letter], -torch.inf
-        )
-        terms = self.heads.terms(logits, targets)
-        if self.teacher is None:
-            return terms
-        return taught(terms, logits=logits, answers=answers, targets=targets, teacher=self.teacher)
-
-    def _mixed(
-        self,
-        terms: Callable[[Tensor], dict[str, Callable[[], Tensor]]],
-        mixture: Mixture | None,
-        batch: int,
-    ) -> dict[str, Callable[[], Tensor]]:
-        """The losses for the lines of the windows; with mixup, mixed with those of the partners."""
-        own = terms(torch.arange(batch, device=self.device))
-        if mixture is None:
-            return own
-        other = terms(mixture.partner)
-
-        def shared(name: str) -> Callable[[], Tensor]:
-            return lambda: mixture.share * own[name]() + (1 - mixture.share) * other[name]()
-
-        return {name: shared(name) for name in own}
 
     def _moved(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Start, recording and label of the training windows `index`, moved by up to `jitter_rows`."""
@@ -331,10 +281,6 @@ class _Run:
         recordings = task.data.recordings
         self._first = np.array([r.start for r in recordings])
         self._last = np.array([r.start + max(0, r.rows - config.window) for r in recordings])
-        allowed = vocabulary.values_of_param
-        if not len(vocabulary.values):  # the head still has one class
-            allowed = np.ones((max(1, len(vocabulary.param_types)), 1), dtype=bool)
-        self._allowed = torch.from_numpy(allowed).to(self.device)
         index = np.arange(len(windows))
         if config.oversampling_factor == 1:
             return index
@@ -369,7 +315,7 @@ class _Run:
         state = checkpoints.load(folder)
         if state is None:
             return
-        if state.values["of"] != self._identity():
+        if state.values["of"] != self._belongs_to():
             raise InputError(f"{folder}: a checkpoint of another configuration or data set; remove it")
         values = state.values
         self.network.load_state_dict(state.take("network"))
@@ -385,6 +331,8 @@ class _Run:
         self.microbatches.parts = values["microbatches"]
         self.best, self.best_epoch = values["best"], values["best_epoch"]
         self.epochs_done = values["epochs_done"]
+        if values.get("identity") != self.identity:
+            self.identity = ""  # other code or another machine trained the epochs before
         self.began -= values["seconds"]
 
     def save(self) -> None:
@@ -394,7 +342,8 @@ class _Run:
         state = checkpoints.State(
             {"noise_table": self.augment.noise_table},
             {
-                "of": self._identity(),
+                "of": self._belongs_to(),
+                "identity": self.identity,
                 "grad_scaler": self.grad_scaler.state_dict(),
                 "schedule": self.schedule.state(),
                 "microbatches": self.microbatches.parts,
@@ -413,7 +362,7 @@ class _Run:
         checkpoints.put_generators(state, self.rng, self.generator)
         checkpoints.save(state, self.checkpoint)
 
-    def _identity(self) -> str:
+    def _belongs_to(self) -> str:
         """What a state belongs to."""
         of = {"config": self.config.to_dict(), "data": self.task.data.content_hash}
         return json.dumps(of, sort_keys=True)
@@ -424,6 +373,8 @@ class _Run:
             return
         result = described(self.network, self.task, self.config)
         result.update(state=state, metrics=self.best, best_epoch=self.best_epoch)
+        if self.identity and self.microbatches.parts == 1:  # halves of a batch round otherwise
+            result["identity"] = self.identity
         result.update(device=self.placement.reason, **more)
         write_json(self.folder.path / CONFIG, self.config.to_dict())
         if state == "complete":

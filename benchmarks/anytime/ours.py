@@ -1,4 +1,4 @@
-"""This project's own search and stopping rule, as an agent calls them, on a study in memory."""
+"""This project's own search and stopping rules, as an agent calls them, on a study in memory."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ import dataclasses
 from typing import Any
 
 import optuna
+import replay
 
-from model.config import Config
 from tuner.definition.study_file import StudyFile
-from tuner.search import pruners, samplers
+from tuner.search import freeze_thaw, pruners, samplers
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-class Ours:
-    """Searches as an agent does.
+class Ours(replay.Tuner):
+    """Searches with a sampler and a pruner, as an agent does.
 
     Args:
         study: the file whose space and stopping rule are used.
         sampler: tpe, or random for the control.
-        known: whether the first trial is the default configuration, as in every study of our network. The
-            study is searched as one of another network otherwise, whose good configurations nobody knows.
+        default: the first trial's parameters, where good ones are known.
     """
 
-    def __init__(self, study: StudyFile, seed: int, *, sampler: str, known: bool) -> None:
+    def __init__(
+        self, study: StudyFile, seed: int, *, sampler: str, default: dict[str, Any] | None = None
+    ) -> None:
         self.file = dataclasses.replace(study, sampler=sampler)
         name = f"{study.name}-{seed}"  # decides Hyperband's brackets, as in practice
         self.pruner = pruners.make(self.file.pruner, name)
         self.study = optuna.create_study(
-            study_name=name, direction="maximize", sampler=samplers.make(self.file, seed, known_start=known)
+            study_name=name,
+            direction=study.metric.goal,
+            sampler=samplers.make(self.file, seed, known_start=default is not None),
         )
-        default = self.file.space.params_for(Config().to_dict(), nearest=True)
-        if known:
+        self.sign = sign_of(study)
+        if default is not None:
             self.study.enqueue_trial(default)
 
     def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
@@ -40,11 +43,72 @@ class Ours:
         return trial, self.file.space.suggest(trial)
 
     def report(self, trial: optuna.Trial, epoch: int, value: float) -> bool:
-        trial.report(value, epoch)
+        trial.report(self.sign * value, epoch)
         return epoch < (self.file.max_epochs or 0) and self.pruner.should_prune(self.study, trial)
 
     def finish(self, trial: optuna.Trial, value: float, *, stopped: bool) -> None:
         if stopped:
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
-            self.study.tell(trial, value)
+            self.study.tell(trial, self.sign * value)
+
+
+@dataclasses.dataclass
+class _Trial:
+    """A trial of freeze-thaw search: what a `Curve` is made of."""
+
+    number: int
+    params: dict[str, Any]
+    until: int
+    state: str = "running"
+    values: dict[int, float] = dataclasses.field(default_factory=dict)
+
+
+class FreezeThaw(replay.Tuner):
+    """Searches with freeze-thaw: trials pause at rungs. A known default runs to its end."""
+
+    def __init__(
+        self, study: StudyFile, seed: int, *, default: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        self.space, self.length, self.sign = study.space, study.max_epochs or 1, sign_of(study)
+        self.trials: list[_Trial] = []
+        self.default = default
+        self.search = freeze_thaw.FreezeThaw(
+            study.space.distributions(),
+            maximize=study.metric.goal == "maximize",
+            length=self.length,
+            **{"rungs": freeze_thaw.rungs_of(self.length), **options},
+            draw=freeze_thaw.draws_of(study.space, seed),
+            mend=freeze_thaw.mends_of(study.space),
+            seed=seed,
+        )
+
+    def ask(self) -> tuple[_Trial, dict[str, Any]]:
+        if self.default is not None and not self.trials:
+            choice = freeze_thaw.Choice(None, self.default, self.length)
+        else:
+            found = self.search.choose([freeze_thaw.Curve(**vars(trial)) for trial in self.trials])
+            assert found is not None  # a new trial may always start
+            choice = found
+        if choice.number is None:
+            self.trials.append(_Trial(len(self.trials), choice.params or {}, choice.until))
+            trial = self.trials[-1]
+        else:
+            trial = self.trials[choice.number]
+            trial.until, trial.state = choice.until, "running"
+        return trial, self.space.config_of(trial.params)
+
+    def done(self, trial: _Trial) -> int:
+        return max(trial.values, default=0)
+
+    def report(self, trial: _Trial, epoch: int, value: float) -> bool:
+        trial.values[epoch] = self.sign * value
+        return epoch >= trial.until
+
+    def finish(self, trial: _Trial, value: float, *, stopped: bool) -> None:
+        trial.state = "paused" if stopped else "ended"
+
+
+def sign_of(study: StudyFile) -> float:
+    """What turns the metric into a value that the replay can maximise, and back."""
+    return 1.0 if study.metric.goal == "maximize" else -1.0

@@ -14,7 +14,7 @@ from ray.tune.search.optuna import OptunaSearch
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-class RayTune:
+class RayTune(replay.Tuner):
     def __init__(self, world: replay.World, seed: int) -> None:
         space: dict[str, Any] = {}
         for axis in world.space:

@@ -11,7 +11,7 @@ from sweeps import next_run, stop_runs
 from sweeps.run import RunState, SweepRun
 
 
-class Sweeps:
+class Sweeps(replay.Tuner):
     def __init__(self, world: replay.World, seed: int) -> None:
         random.seed(seed)
         np.random.seed(seed)

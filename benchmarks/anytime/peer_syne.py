@@ -16,7 +16,7 @@ from syne_tune.optimizer.scheduler import SchedulerDecision
 logging.disable(logging.WARNING)
 
 
-class SyneTune:
+class SyneTune(replay.Tuner):
     def __init__(self, world: replay.World, seed: int) -> None:
         np.random.seed(seed)
         space: dict[str, Any] = {}

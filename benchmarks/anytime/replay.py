@@ -21,12 +21,16 @@ class Tuner(Protocol):
         ...
 
     def report(self, trial: Any, epoch: int, value: float) -> bool:
-        """Takes the value after `epoch` (from 1; larger is better); True stops the trial."""
+        """Takes the value after `epoch` (from 1; larger is better); True stops or pauses the trial."""
         ...
 
     def finish(self, trial: Any, value: float, *, stopped: bool) -> None:
-        """The trial has ended with `value`."""
+        """The trial has ended with `value`, or it pauses."""
         ...
+
+    def done(self, trial: Any) -> int:
+        """Epochs that a trial had before it paused. Tuners that do not pause leave this as it is."""
+        return 0
 
 
 class World(Protocol):
@@ -61,7 +65,7 @@ def replay(tuner: Tuner, world: World, *, budget: int, workers: int) -> list[flo
         for place in range(workers):
             if running[place] is None:
                 trial, params = tuner.ask()
-                running[place] = [trial, world.curve(params), 0]
+                running[place] = [trial, world.curve(params), tuner.done(trial)]
             trial, curve, epoch = running[place]
             epoch += 1
             running[place][2] = epoch

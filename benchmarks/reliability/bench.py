@@ -26,13 +26,19 @@ import os, subprocess, sys, time
 
 SLEEP = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
-def train(config, report):
+def train(config, report, checkpoint):
     """A rising curve; half of the trials are poor and get pruned, one in ten fails."""
     x = config["x"]
+    state, begin = checkpoint / "epochs", 0
+    if config["keeps"] and state.exists():
+        begin = int(state.read_text())
     if config["helper"]:  # it ignores SIGTERM, and has left the session of the agent
         subprocess.Popen([sys.executable, "-S", "-c", SLEEP], start_new_session=True)
-    for epoch in range(6):
+    for epoch in range(begin, 6):
         time.sleep(config["pause"])
+        if config["keeps"]:
+            state.with_suffix(".new").write_text(str(epoch + 1))
+            state.with_suffix(".new").replace(state)
         report(epoch, {"score": x * (epoch + 1) / 6})
     if 0.5 < x < 0.55:
         raise ValueError("an unlucky configuration")
@@ -49,9 +55,11 @@ parameters:
   x: {values}
   pause: {{value: {pause}}}
   helper: {{value: {helper}}}
+  keeps: {{value: {keeps}}}
 tuner:
   objective: "objective.py:train"
   max_epochs: 6
+  sampler: {sampler}
   pruner: {{type: hyperband, min_resource: 1, max_resource: 6, eta: 3}}
 """
 
@@ -68,6 +76,7 @@ class Bench:
     term: float = 60.0
     method: str = "random"
     helper: bool = False
+    keeps: bool = False  # trials have checkpoints, and are paused and resumed
     environment: dict[str, str] = field(default_factory=dict)
     database: str = ""  # URL; "": an SQLite file in the results folder
     _records: Any = field(default=None, init=False)
@@ -83,6 +92,8 @@ class Bench:
             trials=self.trials,
             pause=self.pause,
             helper=str(self.helper).lower(),
+            keeps=str(self.keeps).lower(),
+            sampler="freeze_thaw" if self.keeps else "grid" if self.method == "grid" else "random",
             values=values,
         )
         (self.folder / f"{self.name}.yaml").write_text(text)

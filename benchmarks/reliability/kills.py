@@ -17,7 +17,13 @@ KILLS_A_STUDY = 25
 
 
 def kill_many(
-    folder: Path, *, kills: int = 200, agents: int = 4, trials: int | None = None, database: str = ""
+    folder: Path,
+    *,
+    kills: int = 200,
+    agents: int = 4,
+    trials: int | None = None,
+    database: str = "",
+    keeps: bool = False,
 ) -> Outcome:
     """Random kills over as many studies as they take, at every moment from the first millisecond.
 
@@ -27,6 +33,7 @@ def kill_many(
 
     Args:
         database: the URL of a PostgreSQL database; "": SQLite files.
+        keeps: trials have checkpoints; they are paused and resumed.
     """
     dice = random.Random(0)
     total, problems = Tally(), list[str]()
@@ -42,6 +49,7 @@ def kill_many(
             pause=0.05,
             helper=True,
             database=database,
+            keeps=keeps,
         )
         problems += [f"{name}: {problem}" for problem in _killed(bench, wanted, dice, total)]
     return Outcome(problems, f"{total}, {agents} agents, {time.monotonic() - began:.0f} s")
@@ -130,6 +138,11 @@ def _killed(bench: Bench, kills: int, dice: random.Random, total: Tally) -> list
     if status:
         problems.append(f"the last run ended with status {status} {bench.error()}")
     return problems
+
+
+def kills_paused(folder: Path, *, kills: int = 200, agents: int = 4) -> Outcome:
+    """Random kills over studies whose trials are paused and resumed."""
+    return kill_many(folder, kills=kills, agents=agents, keeps=True)
 
 
 def kills_postgresql(folder: Path, *, kills: int = 100, agents: int = 4) -> Outcome:

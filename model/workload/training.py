@@ -12,6 +12,7 @@ from model.config import Config
 from model.data_sets import default_data
 from model.recordings import MANIFEST, SIMULATOR, Recordings
 from model.run_files import WEIGHTS
+from model.workload.reuse import Runs, replay
 from tuner.base.errors import InputError, nearest
 from tuner.base.files import read_json
 from tuner.base.run_folder import Report
@@ -24,13 +25,18 @@ TOGETHER = ("d_model", "heads")  # one is valid for some values of the other
 _HASH = re.compile(r"[0-9a-f]{64}")
 ORDER_HOLDS = 0.98  # Spearman's, from benchmarks/data/curves.json; test_workload.py computes it
 SHORTEST = 4  # epochs; shorter runs say little about long ones
+RUNS = Runs()  # of this process
 MEMORY = 700 * 2**20  # bytes that an agent with torch and a training run needs beside the shared data
 
 
 class Training(Workload):
-    """Runs `model.trainer.train`; configurations are `model.config.Config`."""
+    """Runs `model.trainer.train`; configurations are `model.config.Config`.
+
+    A run that was made before in the same results folder is not made again: see `model.workload.reuse`.
+    """
 
     quick_probe = True
+    saves_when_paused = True
     measures = ("parameters", "ms_per_window")
     weights = (WEIGHTS,)
     not_inherited = frozenset({"epochs", "seed", "split_seed", "device", "track"})
@@ -128,10 +134,17 @@ class Training(Workload):
         inputs: Path | None,
         checkpoint: Path | None,
     ) -> Mapping[str, float]:
-        from model.trainer import train  # torch, a second
+        from model.identity import identity  # torch, a second
+        from model.trainer import train
 
         if inputs is None:
             raise InputError("this study trains our model: it needs a data set (--data data/NAME)")
+        checked = Config.from_dict(config)
+        same = RUNS.find(identity(checked, self.digest_of(inputs)), self.results_of(run_folder))
+        if same is not None and same != run_folder:
+            found = replay(same, checked.to_dict(), report, run_folder=run_folder, checkpoint=checkpoint)
+            if found is not None:
+                return found
         return train(config, report, data=inputs, run_folder=run_folder, checkpoint=checkpoint)
 
     def reseeded(self, config: Mapping[str, Any], number: int) -> dict[str, Any]:

@@ -49,6 +49,9 @@ class Script:
     def finish(self, trial, value, *, stopped):
         self.ended.append((value, stopped))
 
+    def done(self, trial):
+        return 0
+
 
 def test_a_recorded_configuration_has_its_recorded_curve(world):
     for run in RUNS:
@@ -77,6 +80,24 @@ def test_every_epoch_of_every_worker_is_counted(world):
     assert [(pytest.approx(value), stopped) for value, stopped in script.ended] == [
         (0.1, True), (0.4, True), (0.1, True), (0.9, False)
     ]  # fmt: skip
+
+
+class Pausing(Script):
+    """Pauses its one trial after each epoch, and goes on with it."""
+
+    def ask(self):
+        return self.configs[0], self.configs[0]
+
+    def report(self, trial, epoch, value):
+        return True
+
+    def done(self, trial):
+        return len(self.ended)
+
+
+def test_a_resumed_trial_goes_on_where_it_paused(world):
+    trace = module("replay").replay(Pausing([RUNS[1]["params"]]), world, budget=3, workers=1)
+    assert trace == pytest.approx([0.4, 0.5, 0.6])
 
 
 def test_halves_are_random_disjoint_and_the_same_each_time():

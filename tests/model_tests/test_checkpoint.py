@@ -17,8 +17,9 @@ from model import checkpoint as checkpoints
 from model.recordings import Recordings
 from model.run_files import WEIGHTS
 from model.trainer import train
-from tuner.base.errors import InputError
-from tuner.base.run_folder import METRICS, read_metrics
+from tuner.base.errors import InputError, Paused
+from tuner.base.files import read_json
+from tuner.base.run_folder import METRICS, RESULT, read_metrics
 
 SMALL = {
     "d_model": 16,
@@ -60,10 +61,10 @@ class Stop(Exception):
     """What the engine raises to put a trial back."""
 
 
-def stopping_after(epochs: int) -> Callable[[int, Mapping[str, float]], None]:
+def stopping_after(epochs: int, error: Exception | None = None) -> Callable[[int, Mapping[str, float]], None]:
     def report(epoch: int, metrics: Mapping[str, float]) -> None:
         if epoch + 1 == epochs:
-            raise Stop
+            raise error or Stop
 
     return report
 
@@ -88,17 +89,26 @@ def checkpoint(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize(("optimizer", "stop"), [("adamw", Stop()), ("sgd", Paused(2))])
 def test_a_run_that_goes_on_equals_one_that_was_never_stopped(
-    tiny_recordings: Recordings, tmp_path: Path, checkpoint: Path, optimizer: str, one_thread: None
+    tiny_recordings: Recordings,
+    tmp_path: Path,
+    checkpoint: Path,
+    optimizer: str,
+    stop: Exception,
+    one_thread: None,
 ) -> None:
     assert tiny_recordings.folder is not None
     config, data = {**SMALL, **RANDOM, "optimizer": optimizer}, tiny_recordings.folder
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     train(config, lambda epoch, metrics: None, data=data, run_folder=straight)
-    with pytest.raises(Stop):
-        train(config, stopping_after(2), data=data, run_folder=stopped, checkpoint=checkpoint)
-    assert not stopped.exists()
+    with pytest.raises(type(stop)):
+        train(config, stopping_after(2, stop), data=data, run_folder=stopped, checkpoint=checkpoint)
+    if isinstance(stop, Paused):
+        assert read_json(stopped / RESULT)["state"] == "paused"
+        assert len(read_metrics(stopped / METRICS)) == 2
+    else:
+        assert not stopped.exists()
     in_new_process(config, data, stopped, checkpoint, first=2)
 
     def metrics(run: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -162,12 +164,17 @@ def test_all_weights_zero_is_an_error_that_names_the_terms() -> None:
         combine({"type": lambda: torch.zeros(()), "command": lambda: torch.zeros(())}, {})
 
 
+def head_terms(config: Config, logits: dict[str, torch.Tensor], targets: torch.Tensor):
+    heads = HeadLosses(config)
+    return {h: partial(heads, h, logits[h], targets[..., column]) for column, h in enumerate(HEADS)}
+
+
 @pytest.mark.parametrize("silent", HEADS)
 def test_a_head_of_weight_zero_gets_no_gradient_and_the_others_do(silent: str) -> None:
     logits = {head: torch.randn(2, 3, 4, requires_grad=True) for head in HEADS}
     targets = torch.randint(0, 4, (2, 3, 4))
     config = Config.from_dict({f"{silent}_weight": 0.0})
-    total, _ = combine(HeadLosses(config).terms(logits, targets), loss_weights(config))
+    total, _ = combine(head_terms(config, logits, targets), loss_weights(config))
     total.backward()
     for head in HEADS:
         assert (logits[head].grad is None) == (head == silent)
@@ -179,7 +186,7 @@ def test_a_larger_weight_scales_the_heads_gradient() -> None:
     for weight in (1.0, 4.0):
         logits = {head: torch.zeros(2, 3, 4, requires_grad=True) for head in HEADS}
         config = Config(command_weight=weight)
-        combine(HeadLosses(config).terms(logits, targets), loss_weights(config))[0].backward()
+        combine(head_terms(config, logits, targets), loss_weights(config))[0].backward()
         gradients[weight] = logits["command"].grad
     assert torch.allclose(gradients[4.0], 4 * gradients[1.0])
 

@@ -18,6 +18,7 @@ from model.recordings import Recordings
 from model.workload import Training, training
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
+from tuner.definition.campaign_file import read_campaign
 from tuner.definition.loading import load_study_file
 from tuner.definition.repeats import Repeats
 from tuner.workloads import repeats
@@ -144,3 +145,14 @@ def test_training_takes_no_fold_but_averages_over_splits(load: Load) -> None:
     splits = Training(replace(file, repeats=Repeats(fold="split_seed", folds=(0, 1))))
     repeats.check(splits, {})
     assert [part.changes for part in repeats.parts_of(splits, {})] == [{"split_seed": 0}, {"split_seed": 1}]
+
+
+def test_the_shipped_campaigns_studies_train_equally_long() -> None:
+    """A winner is handed on only at the length at which it was judged."""
+    files = [load_study_file(name) for name in read_campaign(ROOT / "studies" / "campaign.yaml").studies]
+    trained = [file for file in files if isinstance(workload_of(file), Training)]
+    assert len(trained) == 5
+    assert len({file.max_epochs for file in trained}) == 1
+    for file in trained:
+        if file.pruner.kind in ("hyperband", "successive_halving"):
+            assert file.pruner.max_resource == file.max_epochs, file.name

@@ -55,12 +55,19 @@ class Checkpoints:
         """The name of the checkpoint of trial `number`, another at each call."""
         return f"{number}-{uuid4().hex[:12]}"
 
+    def forget(self, name: str) -> None:
+        """Removes the checkpoint `name`, here and in the store: its trial has ended."""
+        self._at(name).remove()
+
     def open(self, name: str) -> Checkpoint:
         """The checkpoint `name`, as far as it has come on any machine; made where there is none."""
-        store = None if self.location is None else RunStore(store_location(self.location))
-        found = Checkpoint(self.folder / name, store, self.say)
+        found = self._at(name)
         found.begin()
         return found
+
+    def _at(self, name: str) -> Checkpoint:
+        store = None if self.location is None else RunStore(store_location(self.location))
+        return Checkpoint(self.folder / name, store, self.say)
 
 
 class Checkpoint:

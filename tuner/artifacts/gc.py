@@ -25,6 +25,7 @@ from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import TRIAL
 from tuner.storage import optuna_private, study_store
+from tuner.storage.allocate import is_paused
 from tuner.storage.leases import Observer, process_start
 from tuner.storage.queue import CHECKPOINT
 from tuner.storage.records import Records
@@ -120,6 +121,8 @@ def _of_study(study: optuna.Study, results: Path, members: Set[int], keep: int, 
         trial = by_number.get(int(folder.name))
         if trial is None or not _is_of(folder, trial):
             foreign.append(folder.name)
+        elif is_paused(trial):
+            continue
         elif trial.state in (TrialState.WAITING, TrialState.FAIL) and not (folder / TRIAL).exists():
             found.items.append(Item("unfinished runs", _size(folder), folder))
         elif trial.number not in kept | members:

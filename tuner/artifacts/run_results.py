@@ -41,7 +41,7 @@ class Run:
 
     Attributes:
         name: `<study>-<number>`, as in W&B.
-        state: complete, pruned, failed or running.
+        state: complete, pruned, failed, paused or running.
         config: the complete configuration.
         summary: its metrics. For a complete trial: those of the best epoch.
         folder: its run folder; None if it has none yet.
@@ -120,6 +120,7 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
         InputError: there is no such study.
     """
     from tuner.storage.access import default_url, open_records, storage_errors
+    from tuner.storage.allocate import is_paused
     from tuner.storage.stored import load_study, stored_file
 
     root = Path(results or os.environ.get(RESULTS_VARIABLE, "results"))
@@ -129,11 +130,16 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
         trials = found.get_trials(deepcopy=False)
         space = stored_file(found).space
     folder = root / "runs" / study
-    begun = [trial for trial in trials if trial.state.name != "WAITING"]
-    return Results(study, tuple(_run(study, trial, folder / str(trial.number), space) for trial in begun))
+    states = {trial.number: "paused" if is_paused(trial) else STATES[trial.state.name] for trial in trials}
+    runs = (
+        _run(study, trial, states[trial.number], folder / str(trial.number), space)
+        for trial in trials
+        if states[trial.number] != STATES["WAITING"]
+    )
+    return Results(study, tuple(runs))
 
 
-def _run(study: str, trial: optuna.trial.FrozenTrial, folder: Path, space: Any) -> Run:
+def _run(study: str, trial: optuna.trial.FrozenTrial, state: str, folder: Path, space: Any) -> Run:
     """A trial, read from its run folder. Without a folder (yet): from the storage."""
     kept = (folder / RESULT).exists()
     config = read_json(folder / CONFIG) if kept else space.config_of(trial.params)
@@ -141,8 +147,8 @@ def _run(study: str, trial: optuna.trial.FrozenTrial, folder: Path, space: Any) 
     return Run(
         name=f"{study}-{trial.number}",
         number=trial.number,
-        state=STATES[trial.state.name],
+        state=state,
         config=dict(config),
-        summary={**metrics, "state": STATES[trial.state.name]},
+        summary={**metrics, "state": state},
         folder=folder if kept else None,
     )

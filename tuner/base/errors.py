@@ -43,6 +43,17 @@ class Pruned(Exception):
     """Raised by a `report` callback to stop a run early. Training saves its state and raises it again."""
 
 
+class Paused(Exception):
+    """Raised by a `report` callback: the run is to keep its state, leave its folder, and raise it again.
+
+    It may be resumed later. `epochs`: how many the run has had.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(f"after epoch {epochs}")
+        self.epochs = epochs
+
+
 def in_short(error: BaseException) -> str:
     """One line: the kind of error, unless it is ours and speaks for itself, and its message."""
     text = " ".join(str(error).split())[:500]

@@ -23,7 +23,7 @@ from tuner.definition.loading import shipped_campaign
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 from tuner.storage import study_store
-from tuner.storage.allocate import STOPPED
+from tuner.storage.allocate import STOPPED, is_paused
 from tuner.storage.queue import IMPORTED, LEASE, NOT_COUNTED, OUTSIDE, RAN_WITH
 from tuner.storage.records import Records
 from tuner.storage.stored import CONFIRMED, load_study, stored_file
@@ -262,7 +262,7 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str,
     lease = attrs.get(LEASE) or {}
     return Trial(
         number=trial.number,
-        state=SHOWN_ONLY if OUTSIDE in attrs else STATES[trial.state],
+        state=_state(trial),
         value=value,
         violation=ranking.violation(trial),
         params=file.space.values_in(own),
@@ -281,3 +281,9 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str,
         frozen=trial,
         result={k: v for k, v in result.items() if k not in ("metrics", "test_metrics")},
     )
+
+
+def _state(trial: FrozenTrial) -> str:
+    if OUTSIDE in trial.user_attrs:
+        return SHOWN_ONLY
+    return "paused" if is_paused(trial) else STATES[trial.state]

@@ -152,10 +152,20 @@ TUNER_KEYS: dict[str, Key] = {
         "`first`",
     ),
     "sampler": Key(
-        "`tpe`, `random`, `grid`, `gp`, `cmaes`, `nsgaii`, `qmc`, or `auto`: a Gaussian process for up to"
-        " 250 trials of numbers where PyTorch is installed, NSGA-II for long studies of several "
-        "objectives, else TPE",
+        "`tpe`, [`freeze_thaw`](search.md) (trials are paused and resumed), `random`, `grid`, `gp`, `cmaes`, "
+        "`nsgaii`, `qmc`, or `auto`: a Gaussian process for up to 250 trials of numbers where PyTorch is "
+        "installed, NSGA-II for long studies of several objectives, else TPE",
         "by `method`",
+    ),
+    "epoch_budget": Key(
+        "with `freeze_thaw`: the epochs that all `run_cap` trials may use together; more or fewer with "
+        "`--trials`",
+        "a quarter of whole runs",
+    ),
+    "learn_from": Key(
+        "with `freeze_thaw`: names of studies in the same storage with the same parameters. The search "
+        "starts from what their trials reached, and trusts it as far as its own trials agree",
+        "–",
     ),
     "pruner": Key(
         "`hyperband`, `successive_halving`, `median`, `wandb_hyperband` or `none`; or a mapping with "
@@ -169,11 +179,14 @@ TUNER_KEYS: dict[str, Key] = {
         "–",
     ),
     "stop": Key(
-        "`{no_gain: 20}`: the study stops when none of the latest 20 finished trials was better than the "
-        "best before. `{lead: 0.95, after: 10}`: it stops when the best trial's lead over every other "
-        "trial is above 0 with 95 % confidence, after at least 10 finished trials. This needs [`seeds` or"
-        " `folds`](study_files.md#several-seeds-or-folds-as-one-trial): trials are compared seed by seed "
-        "and fold by fold (a paired t interval). You can change it later, and the study continues",
+        "`{no_gain: 20}`: the study stops when none of the latest 20 finished trials was better than the best "
+        "before. `{lead: 0.95, after: 10}`: it stops when the best trial's lead over every other trial is above "
+        "0 with 95 % confidence, after at least 10 finished trials. This needs "
+        "[`seeds` or `folds`](study_files.md#several-seeds-or-folds-as-one-trial): trials are compared seed by "
+        "seed and fold by fold (a paired t interval). `{levels: {digits: 0.99}}`, for a grid: if a value of "
+        "`digits` is behind another one at equal points, and its next point would be behind with 99 % "
+        "confidence (a prediction interval), its further points are pruned before they run. You can change "
+        "`stop` later, and the study continues",
         "–",
     ),
     "max_epochs": Key(

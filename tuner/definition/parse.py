@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from tuner.definition.parse_space import lines_of, parse_space, read_defaults, r
 from tuner.definition.pruner_settings import KINDS as PRUNERS
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.repeats import Repeats, read_repeats
+from tuner.definition.sampler import check_freeze_thaw, read_sampler
 from tuner.definition.scheduler import Scheduler, read_scheduler
 from tuner.definition.space import Space
 from tuner.definition.study_file import GRACE_SECONDS, Base, Metric, Resources, StudyFile
@@ -27,10 +27,8 @@ from tuner.definition.yaml_source import Section
 METRIC_KEYS = ("name", "goal", "target", "impute", "impute_while_running")
 OLDER_KEYS = ("on",)  # in files written before 0.2
 METHODS = ("bayes", "random", "grid", "custom")
-SAMPLERS = ("tpe", "random", "grid", "gp", "cmaes", "nsgaii", "qmc", "auto")
 RUNS = ("first", "last", "mean")
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<prefix>[kKMGT])(?P<binary>i)?)?B?")
-_OF_METHOD = {"bayes": "tpe", "random": "random", "grid": "grid", "custom": "tpe"}
 _NO_PRUNER_KEYS = ("kind", "patience")
 _PRUNER_KEYS = tuple(f.name for f in dataclasses.fields(PrunerSettings) if f.name not in _NO_PRUNER_KEYS)
 
@@ -69,17 +67,21 @@ def parse_study(path: Path) -> StudyFile:
     max_epochs = own.integer("max_epochs", least=1)
     seeds, repeats = read_repeats(own)
     longest = None if max_epochs is None else max_epochs * repeats.count  # of a trial, all its runs together
+    sampler = read_sampler(own, method, space, objectives, run_cap, scheduler.sampler)
+    check_freeze_thaw(own, sampler, objectives, repeats, max_epochs)
     return StudyFile(
         name=slug(top.text("name", path.stem)),
         path=path,
         method=method,
         metric=objectives[0],
         space=space,
-        sampler=_sampler(own, method, space, objectives, run_cap, scheduler.sampler),
+        sampler=sampler,
+        epoch_budget=own.integer("epoch_budget", least=1),
+        learn_from=tuple(map(str, own.list("learn_from"))),
         pruner=dataclasses.replace(
             _pruner(top, own, longest, scheduler), patience=own.integer("patience", least=1)
         ),
-        **_stop(own, repeats),
+        **_stop(own, repeats, space, method),
         objectives=objectives,
         raw=top.plain(),
         run_cap=run_cap,
@@ -186,12 +188,12 @@ def _seconds(own: Section, key: str, default: Any) -> Any:
     return found
 
 
-def _stop(own: Section, repeats: Repeats) -> dict[str, Any]:
-    """`stop: {no_gain: 20, lead: 0.95, after: 10}`."""
+def _stop(own: Section, repeats: Repeats, space: Space, method: str) -> dict[str, Any]:
+    """`stop: {no_gain: 20, lead: 0.95, after: 10, levels: {digits: 0.99}}`."""
     if "stop" not in own:
         return {}
     section = own.section("stop")
-    section.only(("no_gain", "lead", "after"), "key")
+    section.only(("no_gain", "lead", "after", "levels"), "key")
     lead = section.number("lead")
     if lead is not None and not 0.5 <= lead < 1:
         section.fail("lead", f"expected a level of confidence such as 0.95, got {lead:g}")
@@ -200,7 +202,26 @@ def _stop(own: Section, repeats: Repeats) -> dict[str, Any]:
     if lead is None and "after" in section:
         section.fail("after", "is for 'lead': the finished trials before a lead counts")
     after = section.integer("after", least=2, default=10)
-    return {"no_gain": section.integer("no_gain", least=1), "lead": lead, "lead_after": after}
+    return {
+        "no_gain": section.integer("no_gain", least=1),
+        "lead": lead,
+        "lead_after": after,
+        "levels": _levels(section, space, method) if "levels" in section else {},
+    }
+
+
+def _levels(stop: Section, space: Space, method: str) -> dict[str, float]:
+    """`levels: {digits: 0.99}`: parameters of a grid, each with a level of confidence."""
+    if method != "grid":
+        stop.fail("levels", f"is for method grid, got {method}: elsewhere the pruner ends poor trials")
+    section = stop.section("levels")
+    names = [parameter.name for parameter in space.searched]
+    section.only(names, "parameter of the grid")
+    found = {name: section.number(name) for name in names if name in section}
+    for name, confidence in found.items():
+        if not 0.5 <= confidence < 1:
+            section.fail(name, f"expected a level of confidence such as 0.99, got {confidence:g}")
+    return found
 
 
 def _weights(own: Section) -> tuple[str, ...] | None:
@@ -260,33 +281,6 @@ def _grid_size(top: Section, space: Space, run_cap: int | None) -> int:
     except InputError as error:
         raise InputError(f"{top.path}:{top.line('parameters')}: {error}") from None
     return size if run_cap is None else min(run_cap, size)
-
-
-def _sampler(
-    own: Section,
-    method: str,
-    space: Space,
-    objectives: tuple[Metric, ...],
-    cap: int | None,
-    asked: str | None,
-) -> str:
-    """The sampler's name; `auto` becomes the one that suits the space.
-
-    As OptunaHub's AutoSampler: a Gaussian process for a few hundred trials of a space of numbers, TPE where
-    parameters are choices or conditional, NSGA-II for long studies of several objectives. TPE
-    stands in for the Gaussian process where PyTorch is not installed.
-    """
-    name = own.choice("sampler", SAMPLERS, asked if asked and method != "grid" else _OF_METHOD[method])
-    if (name == "grid") != (method == "grid"):
-        own.fail("sampler", f"expected a sampler for method {method}, got {name!r}")
-    if name != "auto":
-        return str(name)
-    few = (cap or 0) <= 250
-    if len(objectives) > 1:
-        return "tpe" if few else "nsgaii"
-    numbers = all(p.distribution.kind != "categorical" for p in space.searched)
-    gaussian = few and numbers and not space.conditional
-    return "gp" if gaussian and importlib.util.find_spec("torch") is not None else "tpe"
 
 
 def _pruner(top: Section, own: Section, max_epochs: int | None, scheduler: Scheduler) -> PrunerSettings:

@@ -82,15 +82,20 @@ class StudyFile:
         objectives: the metrics that Optuna optimises, `metric` first. Several only if the file lists several.
         front: metrics such as `parameters` or `ms_per_window`. The report draws a Pareto front of them and
             the objective. Optuna does not optimise them, so pruning still works.
+        learn_from: studies of the same parameters whose trials `freeze_thaw` learns from.
         no_gain: the study stops after this many finished trials without a better best trial; None: never.
         lead: the study stops when the best trial leads every other at this level of confidence; None: never.
         lead_after: finished trials before the lead is looked at.
+        levels: parameters of a grid, and how sure it must be that a value of one cannot win for its other
+            points to be pruned before they run.
         program, command: an external script, as in W&B.
         folder: where the script runs, relative to the study file; None: where the program is found.
         objective: a Python function, `package.module:function` or `file.py:function`.
         function: the function (or workload class) itself, pickled, where it was given in Python.
         workload: a class that runs the trials, `package.module:Class`, or the name of an installed one.
-        sampler: resolved name (tpe, random, grid, gp, cmaes, nsgaii, qmc).
+        sampler: resolved name (tpe, freeze_thaw, random, grid, gp, cmaes, nsgaii, qmc).
+        epoch_budget: epochs that a study with `freeze_thaw` may use for all its trials; None: a quarter of
+            those of `run_cap` whole trials.
         base: values beneath the space's; a trial's configuration is base, then `epochs`, then the space's.
         defaults: what trials had of a parameter before the file named it.
         first: configurations that a new study tries first, in order, before those that the sampler draws.
@@ -120,9 +125,12 @@ class StudyFile:
     objectives: tuple[Metric, ...]
     raw: Mapping[str, Any]
     run_cap: int | None = None
+    epoch_budget: int | None = None
+    learn_from: tuple[str, ...] = ()
     no_gain: int | None = None
     lead: float | None = None
     lead_after: int = 10
+    levels: Mapping[str, float] = field(default_factory=dict)
     early_terminate: Mapping[str, Any] | None = None
     program: str | None = None
     command: tuple[str, ...] | None = None

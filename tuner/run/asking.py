@@ -27,8 +27,9 @@ from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run import plan as plans
 from tuner.run.agent.order import Order
+from tuner.run.agent.reporter import PutBack
 from tuner.run.agent.station import IDLE_SECONDS, Station
-from tuner.run.agent.trial import Ended, PutBack, Running, TrialRunner
+from tuner.run.agent.trial import Ended, Running, TrialRunner
 from tuner.run.plan import Plan
 from tuner.run.request import Request
 from tuner.storage import optuna_private, study_store
@@ -251,7 +252,7 @@ class Asking:
     def _begin(self, found: FrozenTrial) -> AskedTrial:
         trial = Trial(self._station.study, optuna_private.trial_id(found))
         heart = self._idle.pop() if self._idle else self._station.heartbeat()
-        runner = replace(self._station.runner, lost=lambda: heart.lost)
+        runner = replace(self._station.runner, lost=lambda: heart.lost, pauses=False)
         heart.watch(optuna_private.trial_id(trial))
         try:
             with storage_errors(self._order.url):

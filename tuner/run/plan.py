@@ -79,6 +79,10 @@ def _before(request: Request, workload: Workload, say: Callable[[str], None]) ->
     try:
         before = None if records is None or request.fresh else _origin_of(records, file.name)
         inputs = workload.inputs(request.data or _inputs_of(before), request.results, say)
+        names = [] if records is None else optuna.get_all_study_names(records)
+        for name in file.learn_from:
+            if name not in names:
+                say(f"'{name}' has not been run: there is nothing to learn from it")
         if before is not None and inputs.renews and _others(before, inputs):
             say(f"'{file.name}' was started with another {inputs.name}: starting again")
             request, before = replace(request, fresh=True), None

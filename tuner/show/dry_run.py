@@ -15,6 +15,7 @@ from tuner.base.words import duration, in_words
 from tuner.campaign import confirm
 from tuner.campaign.campaign import Campaign
 from tuner.definition.campaign_file import HYPOTHESES
+from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.study_file import StudyFile
 from tuner.run import plan as plans
 from tuner.run import probe
@@ -23,6 +24,7 @@ from tuner.run.executors.local import share
 from tuner.run.plan import Plan
 from tuner.run.probe import Probe
 from tuner.search import samplers
+from tuner.search.thawing import budget_of, rungs_for
 from tuner.storage import study_store
 from tuner.storage.access import find_records, storage_errors
 from tuner.storage.stored import load_study
@@ -205,9 +207,14 @@ def _heading(plan: Plan, console: Console) -> None:
         f"{file.name}: {file.method} ({file.sampler}), {total or 'unlimited'} trials, {aims}",
         markup=False,
     )
-    console.print(f"pruner: {plan.pruner.describe()}", markup=False)
+    console.print(_ends(plan, total), markup=False)
     if plan.file.no_gain is not None:
         console.print(f"stops: after {plan.file.no_gain} finished trials without a better one", markup=False)
+    for name, confidence in plan.file.levels.items():
+        console.print(
+            f"stops: further points of a value of {name} when it is {confidence:.0%} sure that it cannot win",
+            markup=False,
+        )
     if plan.file.lead is not None:
         console.print(
             f"stops: when the best trial leads every other with {plan.file.lead:.0%} confidence, after "
@@ -226,6 +233,16 @@ def _heading(plan: Plan, console: Console) -> None:
         console.print(f"reads: {plan.inputs.in_words()}", markup=False)
     if file.base.winner_of:
         console.print(f"starts from the winner of {file.base.winner_of}", markup=False)
+
+
+def _ends(plan: Plan, total: int | None) -> str:
+    """How poor trials are ended, in a line."""
+    if plan.file.sampler != FREEZE_THAW or plan.length is None:
+        return f"pruner: {plan.pruner.describe()}"
+    *pauses, _ = rungs_for(plan.file, plan.length)
+    budget = budget_of(plan.file, plan.length, total)
+    in_all = "" if budget is None else f"; {budget} epochs in all"
+    return f"pauses: after epochs {', '.join(map(str, pauses))}; the most promising go on{in_all}"
 
 
 def _space_table(study_file: StudyFile) -> Table:
@@ -271,5 +288,8 @@ def _cost(plan: Plan, config: dict[str, Any]) -> Cost:
     measured = _probe(plan, config, agents)
     longest = plan.length or 1
     epochs = probe.expected_epochs(plan.pruner, longest)
+    if plan.file.sampler == FREEZE_THAW:
+        budget = budget_of(plan.file, longest, total)
+        epochs = epochs if budget is None or total is None else budget / total
     each = measured.trial(epochs)
     return Cost(measured.epoch, epochs, longest, each, None if total is None else each * total / agents)

@@ -50,6 +50,8 @@ class PlainView:
     def event(self, event: Event) -> None:
         content = event.content
         self.standing.note(event)
+        if event.kind == "end" and content["outcome"] == "paused":
+            return  # why it is resumed, or how it ends, is said then
         if event.kind == "end":
             self._counted = -1e9
             self._trial_ended(content)
@@ -60,6 +62,8 @@ class PlainView:
     def _line_about(self, event: Event) -> str:
         content = event.content
         match event.kind:
+            case "start":
+                return str(content.get("why") or "")
             case "died":
                 trial = "" if content["number"] is None else f" with trial {content['number']}"
                 return f"agent {event.agent} died{trial} ({content['how']}); a new agent replaces it"

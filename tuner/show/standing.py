@@ -11,7 +11,7 @@ from tuner.base.words import duration, sparkline, value_words
 from tuner.run.events import AgentState, Event, StudyRun
 from tuner.search import ranking
 from tuner.storage import optuna_private
-from tuner.storage.allocate import finished
+from tuner.storage.allocate import finished, is_paused
 
 CURVE = 12  # characters of a trial's curve
 POINTS = 2000  # of a trial's curve that are kept
@@ -78,6 +78,7 @@ class Standing:
         ranked = ranking.ranked(trials, self.run.file)
         self.best = ranked[0] if ranked else None
         self._running = {t.number: t for t in trials if t.state is TrialState.RUNNING}
+        self._paused = sum(map(is_paused, trials))
         whole = (t for t in trials if t.state is TrialState.COMPLETE)
         self._longest = max((max(t.intermediate_values, default=0) for t in whole), default=0)
 
@@ -103,7 +104,8 @@ class Standing:
             ("failed", TrialState.FAIL),
             ("running", TrialState.RUNNING),
         )
-        return [(name, self.counts[state]) for name, state in shown if self.counts[state]]
+        counts = [*((name, self.counts[state]) for name, state in shown), ("paused", self._paused)]
+        return [(name, count) for name, count in counts if count]
 
     @property
     def trials(self) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.queue import GRID_POINT, LEASE, UNCOUNTED
+from tuner.storage.queue import CHOSEN, GRID_POINT, LEASE, PAUSED, UNCOUNTED, UNTIL
 from tuner.storage.records import Records
 
 MAX_RETRIES = 2  # of a configuration whose agent died; after a third death it is not queued again
@@ -28,10 +28,11 @@ LEAD = "clear lead"  # as NO_GAIN
 
 @dataclass(frozen=True)
 class Done:
-    """No trial is left to run."""
+    """No trial is left to run. `closed`: numbers of paused trials that ended with the study."""
 
     reason: str
     fine: bool = True
+    closed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,35 @@ def stop_asked(attrs: Mapping[str, Any]) -> Stop | None:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What runs next where trials are paused and resumed.
+
+    Attributes:
+        trial_id: of the paused trial to resume; None: a new trial.
+        params: of a new trial.
+        until: epochs after which it is paused; None: it runs to its end.
+        why: in words.
+    """
+
+    trial_id: int | None
+    params: Mapping[str, Any] | None
+    until: int | None
+    why: str
+
+
+class Chooser(Protocol):
+    """Chooses between paused trials and a new one."""
+
+    def choose(self, trials: Sequence[FrozenTrial], *, unstarted: int | None) -> Choice | str:
+        """What to run next, or why nothing is worth running any more.
+
+        Args:
+            trials: all trials of the study.
+            unstarted: how many more trials the study wants; None: any number.
+        """
+
+
+@dataclass(frozen=True)
 class Wait:
     """Enough trials are running. One of them is queued again if its agent dies."""
 
@@ -71,6 +101,11 @@ def finished(counts: Mapping[TrialState, int], attrs: Mapping[str, Any]) -> int:
     return counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] - int(attrs.get(UNCOUNTED) or 0)
 
 
+def is_paused(trial: FrozenTrial) -> bool:
+    """Whether a trial waits to be resumed."""
+    return trial.state is TrialState.WAITING and PAUSED in trial.user_attrs
+
+
 class Allocator:
     """Hands out trials of one study to one agent.
 
@@ -79,6 +114,7 @@ class Allocator:
         grid: the parameters of each point of a grid, in order; None: the study is not a grid. A point counts
             as tried however its trial ends.
         changes: how often the study had been changed when this agent was sent its settings.
+        chooser: of a study whose trials are paused and resumed.
     """
 
     def __init__(
@@ -91,6 +127,7 @@ class Allocator:
         total: int | None,
         grid: Sequence[dict[str, Any]] | None = None,
         changes: int | None = None,
+        chooser: Chooser | None = None,
     ) -> None:
         self._records = records
         self._study_id = study_id
@@ -99,6 +136,7 @@ class Allocator:
         self._total = total
         self._grid = grid
         self._changes = changes
+        self._chooser = chooser
 
     def next(self) -> FrozenTrial | Wait | Done:
         """Claims the next trial, which is RUNNING then; or says why there is none."""
@@ -110,7 +148,8 @@ class Allocator:
                 return Done(reason, fine=False)
             stopped = attrs.get(STOPPED)
             if stopped:
-                return Done(str(stopped), fine=str(stopped).startswith((TARGET, NO_GAIN, LEAD)))
+                fine = str(stopped).startswith((TARGET, NO_GAIN, LEAD))
+                return Done(str(stopped), fine, self._closed(str(stopped)) if fine else ())
             asked = stop_asked(attrs)
             if asked:
                 return Done(str(asked))
@@ -118,6 +157,8 @@ class Allocator:
             if self._grid is not None:
                 return self._next_point(self._grid, counts)
             done = finished(counts, attrs)
+            if self._chooser is not None:
+                return self._chosen(self._chooser, counts, done)
             if self._total is not None and done >= self._total:
                 return Done(f"{done} trials finished")
             if self._total is not None and done + counts[TrialState.RUNNING] >= self._total:
@@ -148,6 +189,36 @@ class Allocator:
                 self._study_id, user_attrs={**self._lease(), GRID_POINT: free}, fixed=grid[free]
             )
         return Wait() if counts[TrialState.RUNNING] else Done(f"all {len(grid)} points tried")
+
+    def _chosen(
+        self, chooser: Chooser, counts: Mapping[TrialState, int], done: int
+    ) -> FrozenTrial | Wait | Done:
+        """The next trial of a study whose trials are paused and resumed. A queued one comes first."""
+        self._records.refresh()
+        trials = self._records.get_all_trials(self._study_id, deepcopy=False)
+        paused = sum(is_paused(trial) for trial in trials)
+        started = done + counts[TrialState.RUNNING] + paused
+        unstarted = None if self._total is None else max(0, self._total - started)
+        if unstarted != 0 and counts[TrialState.WAITING] > paused:
+            return self._claim()
+        found = chooser.choose(trials, unstarted=unstarted)
+        if isinstance(found, Choice):
+            attrs = {**self._lease(), CHOSEN: found.why}
+            if found.until is not None:
+                attrs[UNTIL] = found.until
+            if found.trial_id is None:
+                return self._records.claim(self._study_id, user_attrs=attrs, fixed=found.params)
+            return self._records.resume(found.trial_id, user_attrs=attrs) or Wait()
+        if counts[TrialState.RUNNING]:
+            return Wait()  # what it reaches may be worth more
+        closed = self._closed(found)
+        return Done(f"{done + len(closed)} trials finished", closed=closed)
+
+    def _closed(self, because: str) -> tuple[int, ...]:
+        """Ends the paused trials with the study; their numbers."""
+        if self._chooser is None:
+            return ()
+        return tuple(self._records.close_paused(self._study_id, because))
 
     def _claim(self) -> FrozenTrial:
         return self._records.claim(self._study_id, user_attrs=self._lease())

@@ -23,7 +23,7 @@ from tuner.definition.space import Parameter, Space
 from tuner.definition.study_file import StudyFile
 from tuner.storage import optuna_private
 from tuner.storage.file_changes import QUIET, changed_keys, key_of, short, words_of
-from tuner.storage.queue import GRID_POINT, OUTSIDE, RAN_WITH, Amendment
+from tuner.storage.queue import GRID_POINT, OUTSIDE, PAUSED, RAN_WITH, Amendment
 
 NO_POINT = "it is no point of the grid"
 
@@ -107,7 +107,8 @@ class _Fit:
 
     def of(self, trial: FrozenTrial) -> _Fitted:
         """Whether a trial fits, and what is to be written to it."""
-        if trial.state is TrialState.WAITING:
+        paused = PAUSED in trial.user_attrs
+        if trial.state is TrialState.WAITING and not paused:
             return self._waiting(trial)
         fixed = trial.system_attrs.get(optuna_private.FIXED_PARAMS)
         params = trial.params or fixed or {}
@@ -127,7 +128,8 @@ class _Fit:
                 attrs[GRID_POINT] = point
         if reasons:
             attrs |= {OUTSIDE: "; ".join(reasons.values()), RAN_WITH: config}
-            return _Fitted(trial, reasons, Amendment(optuna_private.trial_id(trial), user_attrs=attrs))
+            id_ = optuna_private.trial_id(trial)
+            return _Fitted(trial, reasons, Amendment(id_, user_attrs=attrs, withdrawn=paused))
         told = key_of(ran) == key_of(self._after.space.config_of(own))  # else digits or a former parameter
         attrs |= {OUTSIDE: None, RAN_WITH: None if told else ran}
         stored = {name: (self._distributions[name].to_internal_repr(own[name]), self._distributions[name])

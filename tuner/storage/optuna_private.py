@@ -41,6 +41,7 @@ __all__ = [
     "DatabaseStorage",
     "FrozenStudy",
     "GrpcStorage",
+    "StudyAsLearned",
     "TPESampler",
     "add_storage_service",
     "add_trial",
@@ -222,7 +223,7 @@ class TPESampler(optuna.samplers.TPESampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draws each parameter by itself. The trials are split into better and other ones once for all."""
-        seen = cast(Study, _StudyAsLearned(study, self.learned_from))
+        seen = cast(Study, StudyAsLearned(study, self.learned_from))
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         trials = [t for t in seen._get_trials(deepcopy=False, states=states) if t.number != trial.number]
         ended = sum(t.state is not TrialState.RUNNING for t in trials)
@@ -240,8 +241,8 @@ class TPESampler(optuna.samplers.TPESampler):
         return params
 
 
-class _StudyAsLearned:
-    """`study`, where TPE finds the trials that `learned_from` returns."""
+class StudyAsLearned:
+    """`study`, where a sampler finds the trials that `learned_from` returns."""
 
     def __init__(
         self, study: Study, learned_from: Callable[[Study, list[FrozenTrial]], list[FrozenTrial]]

@@ -166,7 +166,8 @@ def is_damage(error: BaseException) -> bool:
 def is_unreachable(error: BaseException) -> bool:
     """Whether the storage did not answer: the same call may succeed later."""
     while True:
-        if isinstance(error, StorageUnreachable):
+        # PendingRollbackError: the connection was lost earlier in the same transaction
+        if isinstance(error, StorageUnreachable | sqlalchemy.exc.PendingRollbackError):
             return True
         if isinstance(error, sqlalchemy.exc.DBAPIError):
             return _is_lost_connection(error)

@@ -21,6 +21,9 @@ GRID_POINT = "grid_point"  # user attribute: index of the trial's point in a gri
 RETRY_OF = "retry_of"  # user attribute: number of the trial whose agent died
 CHECKPOINT = "checkpoint"  # user attribute: name of the trial's checkpoint, which its retries take over
 RETRIES = "retries"  # user attribute: how often the configuration was queued again
+UNTIL = "until"  # user attribute: the epochs after which the trial is paused; absent: it runs to its end
+PAUSED = "paused"  # user attribute of a trial that waits to be resumed: the epochs that it has had
+CHOSEN = "chosen"  # user attribute: why the trial was started or resumed, in words
 OUTSIDE = "outside"  # user attribute: why the trial does not fit the study since the study was changed
 RAN_WITH = "ran_with"  # user attribute of such a trial: its configuration, in the terms of the study file
 IMPORTED = "imported"  # user attribute: where the trial was run, if not by this study
@@ -100,7 +103,7 @@ class TrialQueue(Protocol):
     def claim(
         self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
     ) -> FrozenTrial:
-        """Takes the oldest queued trial, or makes a new one.
+        """Takes the oldest queued trial, or makes a new one. A paused trial is not queued.
 
         Args:
             user_attrs: attributes of the claimed trial, with its lease.
@@ -109,6 +112,22 @@ class TrialQueue(Protocol):
         Returns:
             The trial, which is RUNNING and has its lease.
         """
+
+    def pause(self, trial_id: int, pending: Pending) -> bool:
+        """Lets a RUNNING trial wait until it is resumed; False: it is no longer ours.
+
+        Unlike a released trial it keeps its parameters and reports. `pending` has the attribute PAUSED.
+        """
+
+    def resume(self, trial_id: int, *, user_attrs: Mapping[str, Any]) -> FrozenTrial | None:
+        """Takes a paused trial, which is RUNNING then; None: it is no longer paused.
+
+        Args:
+            user_attrs: attributes of the trial, with its lease.
+        """
+
+    def close_paused(self, study_id: int, because: str) -> list[int]:
+        """Ends all paused trials of a study as PRUNED, with their latest value; returns their numbers."""
 
     def write(self, trial_id: int, pending: Pending) -> bool:
         """Writes a part of a RUNNING trial; False: it is no longer RUNNING (it was given away)."""

@@ -37,6 +37,25 @@ class Records(BufferedStorage):
         self._open_trial(trial)
         return trial
 
+    def pause(self, trial_id: int) -> bool:
+        """Writes what is not written yet, and waits while the storage cannot be reached."""
+        mine = self._open.pop(trial_id)
+        paused = self.patience.insist(lambda: self.queue.pause(trial_id, mine.pending))
+        self.refresh()
+        return paused
+
+    def resume(self, trial_id: int, *, user_attrs: Mapping[str, Any]) -> FrozenTrial | None:
+        """Also opens the trial for buffered writes."""
+        trial = self.queue.resume(trial_id, user_attrs=user_attrs)
+        if trial is not None:
+            self._open_trial(trial)
+        return trial
+
+    def close_paused(self, study_id: int, because: str) -> list[int]:
+        closed = self.queue.close_paused(study_id, because)
+        self.refresh()
+        return closed
+
     def release(self, trial_id: int) -> bool:
         """Waits while the storage cannot be reached."""
         self._open.pop(trial_id, None)

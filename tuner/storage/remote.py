@@ -193,6 +193,7 @@ class RemoteQueue:
     release = _asked(TrialQueue.release)
     give_up = _asked(TrialQueue.give_up)
     enqueue = _asked(TrialQueue.enqueue)
+    close_paused = _asked(TrialQueue.close_paused)
     renew = _asked(TrialQueue.renew)
     counts = _asked(TrialQueue.counts, lambda found: {TrialState[name]: n for name, n in found.items()})
     running = _asked(TrialQueue.running, lambda found: [(id_, number, lease) for id_, number, lease in found])
@@ -204,6 +205,13 @@ class RemoteQueue:
         return self._storage.get_trial(
             self._ask("claim", study_id=study_id, user_attrs=user_attrs, fixed=fixed)
         )
+
+    def pause(self, trial_id: int, pending: Pending) -> bool:
+        return bool(self._ask("pause", trial_id=trial_id, pending=wire.pack(pending)))
+
+    def resume(self, trial_id: int, *, user_attrs: Mapping[str, Any]) -> FrozenTrial | None:
+        resumed = self._ask("resume", trial_id=trial_id, user_attrs=user_attrs)
+        return self._storage.get_trial(trial_id) if resumed else None
 
     def write(self, trial_id: int, pending: Pending) -> bool:
         return bool(self._ask("write", trial_id=trial_id, pending=wire.pack(pending)))

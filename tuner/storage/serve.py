@@ -188,6 +188,10 @@ class QueueService:
                 return trial_id(queue.claim(**given))
             case "write":
                 return queue.write(given["trial_id"], wire.unpack(given["pending"]))
+            case "pause":
+                return queue.pause(given["trial_id"], wire.unpack(given["pending"]))
+            case "resume":
+                return queue.resume(**given) is not None
             case "finish":
                 pending, state = wire.unpack(given["pending"]), TrialState[given["state"]]
                 return queue.finish(given["trial_id"], pending, state, given["values"], given["owner"])
@@ -204,7 +208,7 @@ class QueueService:
                 return self._storage.forget()
             case "add_told":
                 return queue.add_told(given["study_id"], [wire.unpack_told(each) for each in given["trials"]])
-            case "make_study" | "release" | "give_up" | "enqueue" | "renew" | "running":
+            case "make_study" | "release" | "close_paused" | "give_up" | "enqueue" | "renew" | "running":
                 return getattr(queue, method)(**given)
         raise StorageFailed(f"the server does not know '{method}': it is of another version")
 

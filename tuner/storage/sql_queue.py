@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
@@ -37,9 +38,11 @@ from tuner.storage.queue import (
     LEASE,
     NOT_COUNTED,
     OUTSIDE,
+    PAUSED,
     RETRIES,
     RETRY_OF,
     UNCOUNTED,
+    UNTIL,
     Amendment,
     Pending,
     Told,
@@ -108,7 +111,11 @@ class SqlQueue:
         with self._writing() as session:
             query = (
                 sqlalchemy.select(models.TrialModel)
-                .where(models.TrialModel.study_id == study_id, models.TrialModel.state == TrialState.WAITING)
+                .where(
+                    models.TrialModel.study_id == study_id,
+                    models.TrialModel.state == TrialState.WAITING,
+                    models.TrialModel.trial_id.not_in(_paused()),
+                )
                 .order_by(models.TrialModel.number)
                 .limit(1)
             )
@@ -154,6 +161,51 @@ class SqlQueue:
             row.state, row.datetime_complete = state, datetime.now()
         return True
 
+    def pause(self, trial_id: int, pending: Pending) -> bool:
+        with self._writing() as session:
+            row = session.get_one(models.TrialModel, trial_id)
+            if not self._still_running(session, trial_id):  # or it is asked again after a lost answer
+                attrs = frozen_trial(self._storage, row).user_attrs
+                return row.state is TrialState.WAITING and attrs.get(PAUSED) == pending.user_attrs[PAUSED]
+            self._write(session, trial_id, pending)
+            self._delete_attrs(session, trial_id, LEASE)
+            row.state = TrialState.WAITING
+        return True
+
+    def resume(self, trial_id: int, *, user_attrs: Mapping[str, Any]) -> FrozenTrial | None:
+        with self._writing() as session:
+            row = session.get(models.TrialModel, trial_id)
+            if row is None or row.state is not TrialState.WAITING:
+                return None
+            row.state = TrialState.RUNNING
+            row.datetime_start = datetime.now()
+            self._delete_attrs(session, trial_id, PAUSED, UNTIL)
+            self._write_attrs(session, models.TrialUserAttributeModel, trial_id, user_attrs)
+            session.flush()
+            session.expire(row)
+            return frozen_trial(self._storage, row)
+
+    def close_paused(self, study_id: int, because: str) -> list[int]:
+        with self._writing() as session:
+            query = sqlalchemy.select(models.TrialModel).where(
+                models.TrialModel.study_id == study_id,
+                models.TrialModel.state == TrialState.WAITING,
+                models.TrialModel.trial_id.in_(_paused()),
+            )
+            rows = session.execute(query).scalars().all()
+            for row in rows:
+                trial_id = cast(int, row.trial_id)
+                reports = frozen_trial(self._storage, row).intermediate_values
+                last = reports[max(reports)] if reports else math.nan
+                if not math.isnan(last):
+                    set_value(self._storage, session, row, 0, last)
+                row.state, row.datetime_complete = TrialState.PRUNED, datetime.now()
+                self._delete_attrs(session, trial_id, PAUSED, UNTIL)
+                self._write_attrs(
+                    session, models.TrialUserAttributeModel, trial_id, {"pruned_because": because}
+                )
+            return [cast(int, row.number) for row in rows]
+
     def release(self, trial_id: int) -> bool:
         with self._writing() as session:
             row = session.get(models.TrialModel, trial_id)
@@ -167,12 +219,7 @@ class SqlQueue:
                 models.TrialSystemAttributeModel,
             ):
                 session.execute(sqlalchemy.delete(table).where(table.trial_id == trial_id))
-            session.execute(
-                sqlalchemy.delete(models.TrialUserAttributeModel).where(
-                    models.TrialUserAttributeModel.trial_id == trial_id,
-                    models.TrialUserAttributeModel.key == LEASE,
-                )
-            )
+            self._delete_attrs(session, trial_id, LEASE)
             if fixed:
                 self._write_attrs(session, models.TrialSystemAttributeModel, trial_id, {FIXED_PARAMS: fixed})
             row.state = TrialState.WAITING
@@ -191,7 +238,11 @@ class SqlQueue:
             tried = int(trial.user_attrs.get(RETRIES, 0))
             if fixed is None or tried >= retries:
                 return None
-            kept = {key: trial.user_attrs[key] for key in (GRID_POINT, CHECKPOINT) if key in trial.user_attrs}
+            kept = {
+                key: trial.user_attrs[key]
+                for key in (GRID_POINT, CHECKPOINT, UNTIL)
+                if key in trial.user_attrs
+            }
             attrs = {**kept, RETRY_OF: trial.number, RETRIES: tried + 1}
             return self._enqueue(session, row.study_id, fixed, attrs)
 
@@ -397,6 +448,12 @@ class SqlQueue:
         ]
         self._upsert(session, table, rows, ("trial_id", "key"), ("value_json",))
 
+    def _delete_attrs(self, session: Session, trial_id: int, *keys: str) -> None:
+        attributes = models.TrialUserAttributeModel
+        session.execute(
+            sqlalchemy.delete(attributes).where(attributes.trial_id == trial_id, attributes.key.in_(keys))
+        )
+
     def _upsert(
         self,
         session: Session,
@@ -415,6 +472,12 @@ class SqlQueue:
             ),
             rows,
         )
+
+
+def _paused() -> Any:
+    """The ids of paused trials, of any study."""
+    attributes = models.TrialUserAttributeModel
+    return sqlalchemy.select(attributes.trial_id).where(attributes.key == PAUSED)
 
 
 def _same_owner(stored: Any, lease: Mapping[str, Any]) -> bool:

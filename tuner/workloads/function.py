@@ -42,7 +42,7 @@ from typing import Any
 import yaml
 
 from tuner.base.environment import in_environment
-from tuner.base.errors import InputError, Pruned
+from tuner.base.errors import InputError, Paused, Pruned
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
@@ -136,8 +136,9 @@ def call(
         try:
             with _optunas_pruning(given), rays_reports(function, logged):
                 returned = function(*given, **optional)
-        except Pruned:
-            folder.finish({"state": "pruned", "metrics": logged.last})
+        except (Pruned, Paused) as error:
+            state = "pruned" if isinstance(error, Pruned) else "paused"
+            folder.finish({"state": state, "metrics": logged.last})
             raise
         found = {**logged.last, **as_metrics(returned, metric)}
         folder.finish({"state": "complete", "metrics": found})

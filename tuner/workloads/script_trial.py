@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from tuner.base.errors import Pruned, TrainingFailed, TrialTooLong, nearest
+from tuner.base.errors import Paused, Pruned, TrainingFailed, TrialTooLong, nearest
 from tuner.base.files import write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder, check, read_metrics
 from tuner.base.wandb_files import wandb_folder
@@ -101,8 +101,8 @@ class Script:
             run.prepare()
             try:
                 status = run.follow(report)
-            except Pruned:
-                run.finish("pruned")
+            except (Pruned, Paused) as error:
+                run.finish("pruned" if isinstance(error, Pruned) else "paused")
                 raise
             except TrialTooLong as error:
                 run.finish("failed", error=str(error))

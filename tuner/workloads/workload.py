@@ -75,6 +75,8 @@ class Workload:
         own_tracking: the trials make W&B runs themselves.
         wandb, results: how such runs are written, and the results folder; set by whoever runs the trials.
         quick_probe: a trial may be tried for a few seconds without being asked (`--dry-run`).
+        saves_when_paused: a trial that `report` pauses keeps its state (`tuner.base.errors.Paused`). Without
+            that, a trial is paused only once there is something in its checkpoint.
         measures: names in `result.json` that are kept with the trial, for tables and fronts.
         weights: patterns of files in the run folder that only a study's best trials keep.
         not_inherited: names of the configuration that a winner does not hand on to the next study.
@@ -86,6 +88,7 @@ class Workload:
     wandb: Literal["online", "offline", "off"] = "offline"
     results: Path | None = None
     quick_probe = False
+    saves_when_paused = False
     measures: tuple[str, ...] = ()
     weights: tuple[str, ...] = WEIGHTS
     not_inherited: frozenset[str] = frozenset({"seed"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import hypothesis.strategies as st
 import optuna
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.storage.access import default_url, open_records
-from tuner.storage.allocate import MAX_RETRIES, Allocator, Done, Wait
+from tuner.storage.allocate import MAX_RETRIES, Allocator, Choice, Chooser, Done, Wait, is_paused
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.queue import RETRIES, Pending
+from tuner.storage.queue import PAUSED, RETRIES, Pending
 
 TOTAL = 5
 POINT = {"x": (0.5, optuna.distributions.FloatDistribution(0.0, 1.0))}
@@ -24,6 +25,8 @@ POINT = {"x": (0.5, optuna.distributions.FloatDistribution(0.0, 1.0))}
 
 class Allocation(RuleBasedStateMachine):
     """Agents that take, finish, put back and lose trials of one study, in any order."""
+
+    chooser: Chooser | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,6 +38,7 @@ class Allocation(RuleBasedStateMachine):
         self.held: dict[int, Owner] = {}  # by trial id: of an agent that lives
         self.dead: dict[int, Owner] = {}
         self.ended: dict[int, tuple[TrialState, list[float]]] = {}
+        self.paused: set[int] = set()
         self.agents = 0
 
     def teardown(self) -> None:
@@ -43,7 +47,14 @@ class Allocation(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def allocator(self, owner: Owner) -> Allocator:
-        return Allocator(self.records, self.identity, owner=owner, observer=Observer(), total=TOTAL)
+        return Allocator(
+            self.records,
+            self.identity,
+            owner=owner,
+            observer=Observer(),
+            total=TOTAL,
+            chooser=self.chooser,
+        )
 
     @rule()
     def take(self) -> None:
@@ -53,11 +64,16 @@ class Allocation(RuleBasedStateMachine):
         self.dead.clear()
         counted = len(self.counted())
         if isinstance(found, Done):
-            assert counted == TOTAL
+            trials = self.records.get_all_trials(self.identity, deepcopy=False)
+            for number in found.closed:
+                self.ended[trials[number]._trial_id] = (TrialState.PRUNED, [])
+            self.paused.clear()
+            assert counted + len(found.closed) == TOTAL
         elif isinstance(found, Wait):
-            assert counted + len(self.held) >= TOTAL
+            assert counted + len(self.held) + len(self.paused) >= TOTAL
         else:
             assert counted + len(self.held) < TOTAL
+            self.paused.discard(found._trial_id)
             assert found._trial_id not in self.held and found._trial_id not in self.ended
             self.held[found._trial_id] = owner
 
@@ -119,7 +135,36 @@ class Allocation(RuleBasedStateMachine):
         return [trial for trial, (state, _) in self.ended.items() if state is not TrialState.FAIL]
 
 
+class Fickle:
+    """Resumes the oldest paused trial now and then, and each until the study has all its trials."""
+
+    def choose(self, trials: Sequence[FrozenTrial], *, unstarted: int | None) -> Choice | str:
+        paused = [trial for trial in trials if is_paused(trial)]
+        if paused and len(trials) % 2 and len(paused) > 1:
+            return Choice(paused[0]._trial_id, None, None, "why not")
+        if unstarted:
+            return Choice(None, {"x": 0.5}, 2, "new")
+        return "enough"
+
+
+class PausingAllocation(Allocation):
+    """The same with trials that are paused and resumed."""
+
+    chooser = Fickle()
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def pause(self, data: st.DataObject) -> None:
+        trial = data.draw(st.sampled_from(sorted(self.held)))
+        del self.held[trial]
+        pending = Pending(params=dict(POINT), user_attrs={PAUSED: 2})
+        assert self.records.queue.pause(trial, pending)
+        self.records._open.pop(trial, None)
+        self.paused.add(trial)
+
+
 TestAllocation = Allocation.TestCase
-TestAllocation.settings = settings(
+TestPausingAllocation = PausingAllocation.TestCase
+TestAllocation.settings = TestPausingAllocation.settings = settings(
     max_examples=8, stateful_step_count=20, deadline=None, derandomize=True, database=None
 )

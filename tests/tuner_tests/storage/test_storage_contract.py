@@ -18,7 +18,7 @@ from optuna.trial import Trial, TrialState
 from tuner.base.errors import InputError
 from tuner.storage.access import default_url, find_records, open_database, open_records
 from tuner.storage.buffered import GivenAway
-from tuner.storage.queue import LEASE
+from tuner.storage.queue import LEASE, PAUSED, UNTIL, Pending
 from tuner.storage.records import Records
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -203,3 +203,58 @@ def test_a_study_may_be_given_another_name(url: str, records: Records) -> None:
     read = open_records(url)
     assert optuna.get_all_study_names(read) == ["new"]
     assert read.get_trial(claimed._trial_id).user_attrs["run_folder"] == "runs/new/0"
+
+
+def test_a_paused_trial_keeps_what_it_reached_until_it_is_resumed_or_closed(
+    records: Records, url: str
+) -> None:
+    study = new_study(records)
+    paused = []
+    for until in (2, 2, None):
+        claimed = records.claim(study._study_id, user_attrs={LEASE: {"pid": 1}, UNTIL: until})
+        trial = Trial(study, claimed._trial_id)
+        trial.suggest_float("x", 0, 1)
+        trial.report(0.25, 1)
+        if until:
+            trial.report(0.5, until)
+            trial.set_user_attr(PAUSED, until)
+            assert records.pause(claimed._trial_id)
+            paused.append(claimed._trial_id)
+    other = open_records(url)
+    first, second, running = optuna.load_study(study_name="s", storage=other).get_trials()
+    assert [trial.state for trial in (first, second, running)] == [
+        TrialState.WAITING,
+        TrialState.WAITING,
+        TrialState.RUNNING,
+    ]
+    assert (first.intermediate_values, len(first.params)) == ({1: 0.25, 2: 0.5}, 1)
+    assert LEASE not in first.user_attrs
+    assert other.claim(study._study_id, user_attrs={}).number == 3  # a paused trial is not queued
+
+    resumed = other.resume(paused[0], user_attrs={LEASE: {"pid": 2}})
+    assert resumed is not None
+    assert (resumed.number, resumed.params, resumed.intermediate_values) == (
+        0,
+        first.params,
+        {1: 0.25, 2: 0.5},
+    )
+    assert not {PAUSED, UNTIL} & resumed.user_attrs.keys()  # it runs to its end
+    assert records.resume(paused[0], user_attrs={}) is None  # it is another's by now
+
+    assert other.close_paused(study._study_id, "the study ended") == [1]
+    assert other.close_paused(study._study_id, "the study ended") == []
+    closed = optuna.load_study(study_name="s", storage=open_records(url)).get_trials()[1]
+    assert (closed.state, closed.value, closed.params) == (TrialState.PRUNED, 0.5, second.params)
+    assert closed.user_attrs["pruned_because"] == "the study ended"
+    assert closed.datetime_complete is not None
+
+
+def test_pausing_again_after_a_lost_answer_changes_nothing(records: Records) -> None:
+    study = new_study(records)
+    claimed = records.claim(study._study_id, user_attrs={})
+    pending = Pending(user_attrs={PAUSED: 2}, reports={1: 0.5, 2: 0.75})
+    assert records.queue.pause(claimed._trial_id, pending)
+    assert records.queue.pause(claimed._trial_id, pending)
+    assert records.queue.resume(claimed._trial_id, user_attrs={}) is not None
+    records.queue.give_up(claimed._trial_id, {})
+    assert not records.queue.pause(claimed._trial_id, pending)

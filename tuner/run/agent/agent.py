@@ -26,6 +26,7 @@ from tuner.run.agent.order import Order
 from tuner.run.agent.station import IDLE_SECONDS, Station
 from tuner.storage import optuna_private
 from tuner.storage.allocate import Done, Wait
+from tuner.storage.queue import CHOSEN
 from tuner.workloads.child_process import Log
 
 
@@ -140,7 +141,8 @@ class Agent:
 
     def _run(self, trial: Trial) -> bool:
         """Runs a trial; whether it ended here, well or not."""
-        self._link.send(event="start", number=trial.number)
+        why = trial.user_attrs.get(CHOSEN, "")
+        self._link.send(event="start", number=trial.number, why=why)
         self._heartbeat.watch(optuna_private.trial_id(trial))
         try:
             ended = self._station.runner.run(trial)

@@ -15,13 +15,14 @@ from optuna.trial import FrozenTrial
 
 from tuner.artifacts import checkpoints, run_store, weights
 from tuner.base.errors import WorkFailed
+from tuner.definition.sampler import FREEZE_THAW
 from tuner.run.agent import arrival
 from tuner.run.agent.order import Order
 from tuner.run.agent.trial import Ended, TrialRunner
 from tuner.search import pruners, samplers, stopping
 from tuner.storage import leases, optuna_private
 from tuner.storage.access import open_records, patience_with, storage_errors
-from tuner.storage.allocate import Allocator, Done, Wait
+from tuner.storage.allocate import Allocator, Chooser, Done, Wait
 from tuner.storage.queue import AGENTS_STARTED
 from tuner.storage.records import Records
 from tuner.workloads.registry import workload_of
@@ -52,7 +53,7 @@ class Station:
     ) -> None:
         self.order = order
         self.owner = leases.Owner.this_process(mark=mark)
-        self.records, self.study = _connected(order, stopping)
+        self.records, self.study, seed = _connected(order, stopping)
         study_file = order.study_file
         grid = None
         if study_file.method == "grid":
@@ -66,6 +67,7 @@ class Station:
             total=order.total,
             grid=grid,
             changes=order.changes,
+            chooser=_chooser(order, seed, self.records),
         )
         workload = workload_of(study_file)
         workload.wandb, workload.results = order.tracker.inner, order.results
@@ -98,6 +100,7 @@ class Station:
             lost=lost,
             on_epoch=on_epoch,
             length=order.length,
+            pauses=study_file.sampler == FREEZE_THAW,
         )
 
     def heartbeat(self) -> leases.Heartbeat:
@@ -113,7 +116,10 @@ class Station:
         """
         check_disk(self.order.results, self.order.min_free)
         with storage_errors(self.order.url):
-            return self.records.patience.insist(self._allocator.next)
+            found = self.records.patience.insist(self._allocator.next)
+            for number in found.closed if isinstance(found, Done) else ():
+                self.runner.close_paused(number)
+            return found
 
     def tidy_up(self, ended: Ended) -> None:
         """What a trial's end may mean for the study and for the disk."""
@@ -136,24 +142,45 @@ class Station:
                 self._mirror.after(ended.number)
 
 
-def _connected(order: Order, stopping: Callable[[], bool]) -> tuple[Records, optuna.Study]:
-    """The storage and the study in it; an agent that starts while the storage is away waits for it."""
+def _connected(order: Order, stopping: Callable[[], bool]) -> tuple[Records, optuna.Study, int]:
+    """The storage, the study in it and this process's seed.
 
-    def connect() -> tuple[Records, optuna.Study]:
+    An agent that starts while the storage is away waits for it.
+    """
+
+    def connect() -> tuple[Records, optuna.Study, int]:
         records = open_records(order.url)
         records.patience.stopping = stopping
         with storage_errors(order.url):
             study = optuna.load_study(study_name=order.study_file.name, storage=records)
-            study.sampler = samplers.make(
-                order.study_file,
-                _seed(order, records, optuna_private.study_id(study)),
-                known_start=order.known_start,
-            )
-        return records, study
+            seed = _seed(order, records, optuna_private.study_id(study))
+            study.sampler = samplers.make(order.study_file, seed, known_start=order.known_start)
+        return records, study, seed
 
     patience = patience_with(order.url)
     patience.stopping = stopping
     return patience.insist(connect)
+
+
+def _chooser(order: Order, seed: int, records: Records) -> Chooser | None:
+    """What chooses between paused and new trials; None where the study pauses none."""
+    if order.study_file.sampler != FREEZE_THAW or order.length is None:
+        return None
+    from tuner.search.thawing import Thawing  # scipy, which other studies do not wait for
+
+    return Thawing(
+        order.study_file,
+        given=(order.base, order.overrides),
+        length=order.length,
+        total=order.total,
+        seed=seed,
+        earlier=[
+            trial
+            for name in order.study_file.learn_from
+            if name in optuna.get_all_study_names(records)
+            for trial in optuna.load_study(study_name=name, storage=records).get_trials(deepcopy=False)
+        ],
+    )
 
 
 def _seed(order: Order, records: Records, study_id: int) -> int:

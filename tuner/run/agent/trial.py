@@ -15,40 +15,37 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tuner.artifacts.checkpoints import Checkpoint, Checkpoints
-from tuner.base.errors import InputError, Pruned, TrialTooLong, in_short, nearest
+from tuner.base.errors import InputError, Paused, Pruned, in_short, nearest
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import RESULT, TRIAL
 from tuner.base.words import printable
 from tuner.definition.study_file import StudyFile
-from tuner.search.pruners import Patience, Pruner
+from tuner.run.agent.reporter import PutBack, Reporter
+from tuner.search import levels
+from tuner.search.pruners import Pruner
 from tuner.storage import optuna_private, second_record
 from tuner.storage.access import storage_errors
 from tuner.storage.buffered import GivenAway
 from tuner.storage.outage import is_storage_error, is_unreachable
-from tuner.storage.queue import CHECKPOINT
+from tuner.storage.queue import CHECKPOINT, PAUSED, UNTIL
 from tuner.storage.records import Records
 from tuner.tracking.tracker import RunTracker, Tracker
 from tuner.workloads import repeats
 from tuner.workloads.masking import Mask
 from tuner.workloads.workload import Workload
 
-WRITE_SECONDS = 1.0  # reports are written together, at most this often; rungs are judged on every report
 TRACEBACK_LIMIT = 8_000  # characters kept of a failure's trace, from its end
 MAX_DRAWS = 50  # configurations drawn for one trial before `requires` is said to rule out everything
 
-Outcome = Literal["complete", "pruned", "failed", "put back", "given away"]
+Outcome = Literal["complete", "pruned", "failed", "paused", "put back", "given away"]
 OUTCOMES: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
-
-
-class PutBack(Exception):
-    """Raised by `report` when the agent is asked to stop: the trial returns to the queue."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Running:
     trial: Trial
     config: dict[str, Any]
     run: RunTracker
-    report: _Reporter
+    report: Reporter
     started: float
     checkpoint: Checkpoint
 
@@ -87,6 +84,7 @@ class TrialRunner:
         on_epoch: told `(number, epoch, value or None)` at each report.
         inputs: where what the trials read lies on this machine.
         length: epochs of a whole trial, all its runs together.
+        pauses: trials are paused, not pruned, where they can be resumed.
     """
 
     study: optuna.Study
@@ -104,6 +102,7 @@ class TrialRunner:
     on_epoch: Callable[[int, int, float | None], None]
     inputs: Path | None = None
     length: int | None = None
+    pauses: bool = False
 
     def run(self, trial: Trial) -> Ended:
         """Draws the configuration, runs the workload, tells the result.
@@ -116,6 +115,7 @@ class TrialRunner:
             try:
                 running = self.begin(trial)
                 try:
+                    self._prune_beaten(trial)
                     found = repeats.run(
                         self.workload,
                         running.config,
@@ -132,6 +132,14 @@ class TrialRunner:
                 return self.complete(running, metrics, values)
             except GivenAway as error:
                 return Ended(trial.number, "given away", message=str(error))
+
+    def _prune_beaten(self, trial: Trial) -> None:
+        """Raises Pruned where a value of the trial's point cannot win any more."""
+        if self.study_file.levels:
+            trials = self.study.get_trials(deepcopy=False)
+            reason = levels.beaten(trials, trial.params, self.study_file)
+            if reason is not None:
+                raise Pruned(reason)
 
     # -- the pieces of `run`, for a caller that runs the configuration itself (`tuner.run.asking`)
 
@@ -154,7 +162,7 @@ class TrialRunner:
         attributes = self.records.get_trial(optuna_private.trial_id(trial)).user_attrs
         checkpoint = self.checkpoints.open(attributes[CHECKPOINT])
         run = self.tracker.start(trial.number, config, f"{self.study.study_name}-{trial.number}")
-        report = _Reporter(self, trial, run, checkpoint)
+        report = Reporter(self, trial, run, checkpoint, attributes.get(UNTIL))
         return Running(trial, config, run, report, time.monotonic(), checkpoint)
 
     def complete(self, running: Running, metrics: Mapping[str, float], values: list[float]) -> Ended:
@@ -162,7 +170,7 @@ class TrialRunner:
         return self._end(running, TrialState.COMPLETE, metrics, values, None)
 
     def stop(self, running: Running, error: Exception) -> Ended:
-        """Ends a trial that raised `error`: pruned, put back or failed.
+        """Ends a trial that raised `error`: paused, pruned, put back or failed.
 
         Raises:
             GivenAway: it is another agent's by now.
@@ -170,6 +178,8 @@ class TrialRunner:
         """
         report, run, trial = running.report, running.run, running.trial
         cause = report.raised or error  # an objective may have wrapped what `report` raised
+        if isinstance(cause, Paused):
+            return self._pause(running, cause)
         if isinstance(cause, PutBack):
             run.finish("failed", {"put_back": True})
             running.checkpoint.upload()  # before another agent may take the trial
@@ -240,158 +250,85 @@ class TrialRunner:
         end of the W&B run, and removes the checkpoint.
         """
         trial = running.trial
-        folder = self.folder(trial.number)
-        violations = self.study_file.violations(metrics)
         mask = Mask(os.environ)
-        message = printable(mask.text(_noted(folder) if cause is None else in_short(cause)))
-        if state is not TrialState.FAIL:
-            for name, violation in violations.items():
-                trial.set_constraint(name, violation)
-            if violations:
-                trial.set_user_attr("violation", sum(max(0.0, v) for v in violations.values()))
-        elif cause is not None:
+        message = printable(
+            mask.text(_noted(self.folder(trial.number)) if cause is None else in_short(cause))
+        )
+        if state is TrialState.FAIL and cause is not None:
             trial.set_user_attr("error", message)
             trace = printable(mask.text("".join(traceback.format_exception(cause))))
             trial.set_user_attr("traceback", trace[-TRACEBACK_LIMIT:])
         if state is TrialState.PRUNED:
             trial.set_user_attr("pruned_because", message)
-        trial.set_user_attr("metrics", _plain(metrics))
-        if folder.exists():
-            trial.set_user_attr("run_folder", f"runs/{self.study.study_name}/{trial.number}")
-        for name, value in _measured(folder, self.workload.measures).items():
-            trial.set_user_attr(name, value)
+        self._describe(trial, metrics, failed=state is TrialState.FAIL)
         told = self.study.tell(trial, values, state=state)
         outcome = OUTCOMES[state]
         value = told.values[0] if told.values else None
-        if folder.exists():
-            metric = self.study_file.objectives[0]
-            write_json(
-                folder / TRIAL,
-                {
-                    "study": self.study.study_name,
-                    "number": trial.number,
-                    "state": outcome,
-                    "objective": {"name": metric.name, "goal": metric.goal, "value": value},
-                    "constraints": violations,
-                    "params": trial.params,
-                    second_record.RECORD: second_record.of_trial(told),
-                },
-            )
+        self._note_end(told)
         running.checkpoint.remove()
         seconds = time.monotonic() - running.started
         last = {**running.report.last, "state": outcome, "trial": trial.number, "seconds": seconds}
         running.run.finish(outcome, last)
         return Ended(trial.number, outcome, value, message)
 
+    def _pause(self, running: Running, paused: Paused) -> Ended:
+        """Lets a trial wait with its checkpoint; its W&B run reads as pruned unless it is resumed."""
+        trial, last = running.trial, running.report.last
+        trial.set_user_attr(PAUSED, paused.epochs)
+        self._describe(trial, last)
+        seconds = time.monotonic() - running.started
+        running.run.finish("pruned", {**last, "trial": trial.number, "seconds": seconds})
+        running.checkpoint.upload()  # before another agent may take the trial
+        if not self.records.pause(optuna_private.trial_id(trial)):
+            raise GivenAway(f"trial {trial.number} was given away")
+        return Ended(trial.number, "paused", last.get(self.study_file.metric.name), str(paused))
 
-class _Reporter:
-    """The `report` that an objective calls once an epoch; `raised` remembers why it ended the run."""
+    def close_paused(self, number: int) -> None:
+        """What is left to do for a paused trial that the storage has ended as pruned."""
+        trial = self.study.get_trials(deepcopy=False)[number]
+        path = self.folder(number) / RESULT
+        if path.exists():
+            write_json(path, {**read_json(path), "state": "pruned"})
+        self._note_end(trial)
+        if CHECKPOINT in trial.user_attrs:
+            self.checkpoints.forget(trial.user_attrs[CHECKPOINT])
 
-    def __init__(self, runner: TrialRunner, trial: Trial, run: RunTracker, checkpoint: Checkpoint) -> None:
-        self._runner = runner
-        self._trial = trial
-        self._run = run
-        self._checkpoint = checkpoint
-        self._began = self._written = time.monotonic()
-        self._asked: float | None = None  # when `check` first saw that the trial should stop
-        self._first = True
-        self.last: dict[str, float] = {}
-        self.raised: BaseException | None = None
+    def _describe(self, trial: Trial, metrics: Mapping[str, Any], *, failed: bool = False) -> None:
+        """Writes to the storage what a trial reached and took."""
+        folder = self.folder(trial.number)
+        violations = {} if failed else self.study_file.violations(metrics)
+        for name, violation in violations.items():
+            trial.set_constraint(name, violation)
+        if violations:
+            trial.set_user_attr("violation", sum(max(0.0, v) for v in violations.values()))
+        trial.set_user_attr("metrics", _plain(metrics))
+        if folder.exists():
+            trial.set_user_attr("run_folder", f"runs/{self.study.study_name}/{trial.number}")
+        for name, value in _measured(folder, self.workload.measures).items():
+            trial.set_user_attr(name, value)
 
-    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        try:
-            self._report(epoch, metrics)
-        except BaseException as error:
-            self.raised = error
-            raise
-
-    def check(self) -> None:
-        """Asked between reports; a trial that should stop has the grace time for its next report."""
-        try:
-            self._check_lost()
-            self._check_time()
-            now = time.monotonic()
-            if self._runner.stopping():
-                self._asked = self._asked or now
-                if now - self._asked >= self._runner.study_file.grace:
-                    raise PutBack
-        except BaseException as error:
-            self.raised = error
-            raise
-
-    def between(self, epoch: int) -> None:
-        """Told of an epoch that is not judged: one of a later run of the trial (`workloads.repeats`)."""
-        try:
-            self._runner.on_epoch(self._trial.number, epoch, None)
-            self._check_lost()
-            self._checkpoint.keep()
-            if self._runner.stopping():
-                raise PutBack
-            self._check_time()
-        except BaseException as error:
-            self.raised = error
-            raise
-
-    def whole(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Told what whole runs of the trial reached together. Patience is about the epochs of one run."""
-        rule = self._runner.pruner
-        try:
-            self._report(epoch, metrics, rule.rule if isinstance(rule, Patience) else rule)
-        except BaseException as error:
-            self.raised = error
-            raise
-
-    def final(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Told what all runs of the trial reached together."""
-        self._tell_earlier(epoch)
-        self._tell(epoch, metrics)
-
-    def _report(self, epoch: int, metrics: Mapping[str, float], rule: Pruner | None = None) -> None:
-        runner, trial = self._runner, self._trial
-        rule = rule or runner.pruner
-        self._tell_earlier(epoch)
-        value = self._tell(epoch, metrics)
-        runner.on_epoch(trial.number, epoch, value)
-        self._check_lost()
-        self._checkpoint.report(epoch, metrics)
-        if runner.length is not None and epoch + 1 >= runner.length:
-            return  # it has cost everything already: let it finish
-        if runner.stopping():
-            raise PutBack
-        self._check_time()
-        if time.monotonic() - self._written > WRITE_SECONDS:
-            with storage_errors(runner.study.study_name):
-                runner.records.flush(optuna_private.trial_id(trial))
-            self._written = time.monotonic()
-        if value is not None and rule.should_prune(runner.study, trial):
-            raise Pruned(rule.explain(runner.study, trial))
-
-    def _tell_earlier(self, epoch: int) -> None:
-        """Before the first report: tells again what an interrupted run of the trial had reported."""
-        if self._first:
-            self._first = False
-            for before, reported in self._checkpoint.reports_before(epoch).items():
-                self._tell(before, reported)
-
-    def _tell(self, epoch: int, metrics: Mapping[str, float]) -> float | None:
-        """Tells storage and W&B what an epoch gave; returns the metric."""
-        self.last.update(metrics)
-        value = metrics.get(self._runner.study_file.objectives[0].name)
-        if value is not None:
-            self._runner.records.set_trial_intermediate_value(
-                optuna_private.trial_id(self._trial), epoch + 1, float(value)
-            )
-        self._run.log(epoch, metrics)
-        return None if value is None else float(value)
-
-    def _check_lost(self) -> None:
-        if self._runner.lost():
-            raise GivenAway(f"trial {self._trial.number} was given away")
-
-    def _check_time(self) -> None:
-        limit = self._runner.study_file.trial_timeout
-        if limit is not None and time.monotonic() - self._began > limit:
-            raise TrialTooLong(limit)
+    def _note_end(self, told: FrozenTrial) -> None:
+        """Writes how a trial ended to its run folder, where there is one."""
+        folder = self.folder(told.number)
+        if not folder.exists():
+            return
+        metric = self.study_file.objectives[0]
+        write_json(
+            folder / TRIAL,
+            {
+                "study": self.study.study_name,
+                "number": told.number,
+                "state": OUTCOMES[told.state],
+                "objective": {
+                    "name": metric.name,
+                    "goal": metric.goal,
+                    "value": told.values[0] if told.values else None,
+                },
+                "constraints": self.study_file.violations(told.user_attrs.get("metrics") or {}),
+                "params": told.params,
+                second_record.RECORD: second_record.of_trial(told),
+            },
+        )
 
 
 def _measured(folder: Path, names: Sequence[str]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class StudyState:
         finished: the number of trials that count towards the total.
         imported: the number of trials that were run elsewhere.
         shown_only: the number of trials that do not fit the study since it was changed.
+        paused: the number of waiting trials that were begun and may be resumed.
     """
 
     name: str
@@ -60,6 +61,7 @@ class StudyState:
     finished: int = 0
     imported: int = 0
     shown_only: int = 0
+    paused: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -73,6 +75,7 @@ class StudyState:
             "finished": self.finished,
             "imported": self.imported,
             "shown_only": self.shown_only,
+            "paused": self.paused,
             "stopped": self.stopped,
             "cost": asdict(self.cost),
             "pruned_at": dict(self.pruned_at),
@@ -110,6 +113,7 @@ def state_of(records: Records, study: optuna.Study) -> StudyState:
         finished(counts, attrs),
         sum(IMPORTED in trial.user_attrs for trial in trials),
         len(outside),
+        sum(allocate.is_paused(trial) for trial in trials),
     )
 
 
@@ -150,10 +154,8 @@ def states_table(states: Sequence[StudyState], *, width: int = WIDE) -> Table:
         table.add_row(
             state.name,
             str(done) if state.total is None else f"{done}/{state.total}",
-            *(
-                str(counts[s])
-                for s in (TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
-            ),
+            *(str(counts[s]) for s in (TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)),
+            str(counts[TrialState.WAITING] - state.paused),
             best,
             *(_costs(state) if costs else ()),
             "; ".join(filter(None, (state.stopped, *_apart(state)))),
@@ -163,6 +165,8 @@ def states_table(states: Sequence[StudyState], *, width: int = WIDE) -> Table:
 
 def _apart(state: StudyState) -> Iterator[str]:
     """Trials that are not counted among the finished ones, in words."""
+    if state.paused:
+        yield f"{state.paused} paused"
     if state.imported:
         yield f"{state.imported} imported"
     if state.shown_only:

@@ -1,7 +1,7 @@
 """Records what W&B's `sweeps` package answers, so that the tests need neither it nor its old numpy.
 
     python -m venv /tmp/oracle && /tmp/oracle/bin/pip install 'sweeps==0.3.0' 'numpy==1.26.*'
-    /tmp/oracle/bin/python tests/tuner_tests/oracle/record_sweeps.py --ours .venv/bin/python
+    /tmp/oracle/bin/python tests/tuner_tests/definition/oracle/record_sweeps.py --ours .venv/bin/python
 
 `--ours` is a Python that has this project: it writes the exported files that `sweeps` then judges.
 """
@@ -34,10 +34,10 @@ U = [1e-6, 0.001, 0.01, 0.05, 0.123456, 0.25, 1 / 3, 0.5, 0.61, 0.75, 0.9, 0.987
 EXPORT = """
 import sys
 from pathlib import Path
-from tuner import export
-from tuner.definition import study_file
-for name in study_file.shipped():
-    Path(sys.argv[1], name + ".yaml").write_text(export.wandb_yaml(study_file.load(name)))
+from tuner.definition import export
+from tuner.definition.loading import load_study_file, shipped
+for name in shipped():
+    Path(sys.argv[1], name + ".yaml").write_text(export.wandb_yaml(load_study_file(name)))
 """
 
 

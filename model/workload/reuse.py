@@ -1,0 +1,120 @@
+"""A trial whose run was made before, in any study: its epochs are reported again and its files are shared.
+
+Only complete runs that still have their weights are reused. Pruning, views and W&B see what they would see
+of a new run, so a reused run can be pruned.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from model.run_files import PARTS, PREDICTIONS, SCALER, VOCABULARY, WEIGHTS
+from tuner.base.errors import InputError, Pruned
+from tuner.base.files import read_json, write_json
+from tuner.base.run_folder import CONFIG, METRICS, RESULT, Report, RunFolder, read_metrics
+
+SHARED = (WEIGHTS, VOCABULARY, SCALER, *(f"{PREDICTIONS}/{part}.npz" for part in PARTS))
+JUDGED_BY = "val/overall_acc"  # as `model.trainer` chooses the best epoch
+
+
+class Runs:
+    """The runs of results folders by their identity. A folder that was read once is not read again."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, str] = {}
+
+    def find(self, identity: str, results: Path) -> Path | None:
+        """The folder of a complete run of this identity in `results/runs`, or None."""
+        for folder in sorted((results / "runs").glob("*/*")):
+            if folder.name.isdigit() and folder not in self._seen and (folder / RESULT).exists():
+                self._seen[folder] = str(_read(folder).get("identity", ""))
+            if self._seen.get(folder) == identity and _whole(folder, identity):
+                return folder
+        return None
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """The result of a run; {} where it has none or a damaged one."""
+    try:
+        found = read_json(folder / RESULT)
+    except (InputError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _whole(folder: Path, identity: str) -> bool:
+    """Whether the folder (still) holds this run, complete, with all of its files."""
+    result = _read(folder)
+    return (
+        result.get("identity") == identity
+        and result.get("state") == "complete"
+        and all((folder / name).is_file() for name in (METRICS, *SHARED))
+    )
+
+
+def replay(
+    source: Path, config: Mapping[str, Any], report: Report, *, run_folder: Path, checkpoint: Path | None
+) -> dict[str, float] | None:
+    """Reports the epochs of the run `source` again and writes `run_folder` as training would.
+
+    Returns:
+        its metrics; None, before anything was reported, where the run's files were removed meanwhile.
+
+    Raises:
+        Pruned: raised by `report`; the result in the run folder says so.
+    """
+    began = time.monotonic()
+    with RunFolder(run_folder, checkpoint=checkpoint) as folder:
+        try:
+            for name in SHARED:
+                _share(source / name, folder.path / name)
+            result, epochs = read_json(source / RESULT), read_metrics(source / METRICS)
+        except (InputError, OSError):
+            return None
+        original = result.get("reused", f"runs/{source.parent.name}/{source.name}")
+        result |= {"reused": original, "notes": [f"reused: {original}"]}
+        write_json(folder.path / CONFIG, dict(config))
+        told: list[dict[str, Any]] = []
+        try:
+            for line in epochs:
+                told.append(line)
+                metrics = {name: value for name, value in line.items() if name != "epoch"}
+                folder.log(line["epoch"], metrics)
+                report(line["epoch"], metrics)
+        except Pruned:
+            for name in SHARED:
+                (folder.path / name).unlink()
+            (folder.path / PREDICTIONS).rmdir()
+            seconds = round(time.monotonic() - began, 3)
+            folder.finish({**_until(told, result, fit_on=str(config["fit_on"])), "seconds": seconds})
+            raise
+        folder.finish({**result, "seconds": round(time.monotonic() - began, 3)})
+    return dict(result["metrics"])
+
+
+def _until(told: list[dict[str, Any]], result: Mapping[str, Any], *, fit_on: str) -> dict[str, Any]:
+    """The result of the run had it been pruned after the epochs `told`."""
+    best = max(told, key=lambda line: line[JUDGED_BY]) if fit_on == "train" else told[-1]
+    return {
+        **{name: value for name, value in result.items() if name != "ms_per_window"},
+        "state": "pruned",
+        "metrics": {name: value for name, value in best.items() if name.startswith("val/")},
+        "test_metrics": {},
+        "best_epoch": best["epoch"],
+    }
+
+
+def _share(source: Path, target: Path) -> None:
+    """The file under a second name; a copy where the file system has no links."""
+    target.parent.mkdir(exist_ok=True)
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,113 @@
+"""A run that was made before is reported again and shared, not trained again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.recordings import Recordings
+from model.run_files import PREDICTIONS, WEIGHTS
+from model.workload import Training, training
+from model.workload.reuse import Runs
+from tuner.base.errors import Pruned
+from tuner.base.files import read_json
+from tuner.base.run_folder import CONFIG, METRICS, RESULT
+from tuner.definition.loading import load_study_file
+from tuner.workloads.registry import workload_of
+
+CONFIGURATION = {"d_model": 8, "heads": 2, "window": 16, "epochs": 3, "device": "cpu"}
+Epochs = dict[int, dict[str, float]]
+RunIt = Callable[..., tuple[Path, Epochs, Mapping[str, float]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> RunIt:
+    """Runs a configuration as trial `place` ("study/number"); `prune_at` ends it after that epoch."""
+    path = tmp_path / "sweep.yaml"
+    path.write_text("method: random\nmetric: {name: loss}\nparameters: {seed: {values: [0]}}\n")
+    workload = workload_of(load_study_file(path))
+    assert isinstance(workload, Training)
+    monkeypatch.setattr(training, "RUNS", Runs())
+
+    def one(place: str, *, prune_at: int | None = None, **changes: Any):
+        epochs: Epochs = {}
+
+        def report(epoch: int, metrics: Mapping[str, float]) -> None:
+            epochs[epoch] = dict(metrics)
+            if epoch == prune_at:
+                raise Pruned("too weak")
+
+        folder = tmp_path / "results" / "runs" / place
+        data = tiny_recordings.folder
+        configuration = {**CONFIGURATION, **changes}
+        metrics: Mapping[str, float] = {}
+        try:
+            metrics = workload.run(configuration, report, run_folder=folder, inputs=data, checkpoint=None)
+        except Pruned:
+            assert prune_at is not None
+        return folder, epochs, metrics
+
+    return one
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    return read_json(folder / RESULT)
+
+
+def test_an_equal_run_of_another_study_is_reported_again_and_says_so(run: RunIt) -> None:
+    first, epochs, metrics = run("architecture/15")
+    second, again, found = run("loss/0")
+    assert (again, found) == (epochs, metrics) and len(epochs) == 3
+    assert result_of(second)["notes"] == ["reused: runs/architecture/15"]
+    for name in (CONFIG, METRICS, WEIGHTS, f"{PREDICTIONS}/test.npz"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    same = {"seconds", "notes", "reused"}
+    one, two = result_of(first), result_of(second)
+    assert {k: v for k, v in one.items() if k not in same} == {k: v for k, v in two.items() if k not in same}
+
+
+def test_a_reused_run_can_be_pruned_and_is_then_as_a_pruned_one(run: RunIt) -> None:
+    run("architecture/15")
+    pruned, epochs, _ = run("loss/0", prune_at=1)
+    assert sorted(epochs) == [0, 1]
+    best = max(epochs.values(), key=lambda metrics: metrics["val/overall_acc"])
+    result = result_of(pruned)
+    assert result["state"] == "pruned" and result["reused"] == "runs/architecture/15"
+    assert result["metrics"] == {name: value for name, value in best.items() if name.startswith("val/")}
+    assert {path.name for path in pruned.iterdir()} == {CONFIG, METRICS, RESULT}
+
+
+@pytest.mark.parametrize("difference", ["seed", "no weights", "pruned", "code"])
+def test_anything_else_is_trained(run: RunIt, difference: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _, _ = run("architecture/15", prune_at=1 if difference == "pruned" else None)
+    changes = {"seed": 1} if difference == "seed" else {}
+    if difference == "no weights":
+        (first / WEIGHTS).unlink()
+    if difference == "code":
+        monkeypatch.setattr("model.identity._code", lambda: "changed")
+    second, epochs, _ = run("loss/0", **changes)
+    assert "reused" not in result_of(second) and len(epochs) == 3
+
+
+def test_a_run_whose_weights_vanish_in_between_is_trained(
+    run: RunIt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _, _ = run("architecture/15")
+    (first / WEIGHTS).unlink()
+    monkeypatch.setattr("model.workload.reuse._whole", lambda folder, identity: True)
+    second, epochs, _ = run("loss/0")
+    assert "reused" not in result_of(second) and (second / WEIGHTS).exists() and len(epochs) == 3
+
+
+def test_damaged_results_of_other_runs_do_no_harm(run: RunIt, tmp_path: Path) -> None:
+    for number, text in enumerate(("{", "[1]", json.dumps({"identity": 3}))):
+        folder = tmp_path / "results" / "runs" / "other" / str(number)
+        folder.mkdir(parents=True)
+        (folder / RESULT).write_text(text)
+    run("architecture/15")
+    second, _, _ = run("loss/0")
+    assert result_of(second)["reused"] == "runs/architecture/15"

@@ -1,0 +1,117 @@
+"""What a study's trials look like to the freeze-thaw model, and how its epochs are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from tuner.definition.loading import load_study_file
+from tuner.search.thawing import Thawing
+from tuner.storage.allocate import Choice
+from tuner.storage.queue import PAUSED, UNTIL
+
+STUDY = """
+method: bayes
+run_cap: 10
+metric: {name: acc, goal: maximize}
+parameters:
+  x: {min: 0.0, max: 1.0}
+tuner:
+  workload: "tuner.workloads.workload:Workload"
+  sampler: freeze_thaw
+  max_epochs: 18
+"""
+Make = Callable[..., Thawing]
+
+
+@pytest.fixture
+def thawing(tmp_path: Path) -> Make:
+    def make(more: str = "", total: int = 10) -> Thawing:
+        (tmp_path / "s.yaml").write_text(STUDY + more)
+        file = load_study_file(tmp_path / "s.yaml")
+        return Thawing(file, given=({}, {}), length=18, total=total, seed=1)
+
+    return make
+
+
+def trial(number: int, *values: float, state: TrialState = TrialState.WAITING, **attrs: Any) -> FrozenTrial:
+    made = create_trial(
+        state=state,
+        value=values[-1] if state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
+        params={"x": number / 10},
+        distributions={"x": FloatDistribution(0, 1)},
+        intermediate_values=dict(enumerate(values, 1)),
+        user_attrs={**attrs, **({PAUSED: len(values)} if state is TrialState.WAITING else {})},
+    )
+    made.number = made._trial_id = number
+    return made
+
+
+def test_every_trial_that_is_wanted_can_still_have_its_first_epochs(thawing: Make) -> None:
+    begun = [trial(n, 0.5, 0.6 + n / 100) for n in range(9)]
+    chooser = thawing("  epoch_budget: 20\n")  # 18 are used; 2 are for the tenth trial
+    for _ in range(5):
+        found = chooser.choose(begun, unstarted=1)
+        assert isinstance(found, Choice) and found.trial_id is None and found.until == 2
+
+
+def test_the_leader_is_run_to_its_end_before_a_study_ends(thawing: Make) -> None:
+    done = trial(0, *[0.1 + n / 100 for n in range(18)], state=TrialState.COMPLETE)
+    paused = [trial(n, 0.1, 0.1 + n / 10) for n in range(1, 4)]
+    chooser = thawing("  epoch_budget: 20\n")
+    found = chooser.choose([done, *paused], unstarted=0)
+    assert isinstance(found, Choice)
+    assert (found.trial_id, found.until) == (3, None)
+    assert "to its end, as it leads" in found.why
+    ended = trial(3, *[0.4] * 18, state=TrialState.COMPLETE)
+    found = chooser.choose([done, *paused[:2], ended], unstarted=0)
+    assert found == "the study ended after 40 epochs; other trials promised more"
+
+
+def test_a_running_trial_counts_with_the_epochs_it_was_sent_to(thawing: Make) -> None:
+    running = trial(0, 0.5, state=TrialState.RUNNING, **{UNTIL: 12})
+    paused = trial(1, 0.5, 0.6)
+    chooser = thawing("  epoch_budget: 15\n")
+    assert isinstance(chooser.choose([running, paused], unstarted=0), Choice)  # as nothing has ended
+    done = trial(2, 0.7, state=TrialState.COMPLETE)
+    assert str(chooser.choose([running, paused, done], unstarted=0)).startswith("the study ended after 15")
+
+
+def test_trials_that_miss_the_constraints_stand_lower(thawing: Make) -> None:
+    """The leader by the metric alone misses the constraint by far."""
+    paused = [
+        trial(0, 0.5, 0.8, violation=0.5),
+        trial(1, 0.5, 0.7, violation=0.0),
+        trial(2, 0.5, 0.6, violation=0.1),
+    ]
+    found = thawing('  epoch_budget: 1\n  constraints: ["acc >= 0"]\n').choose(paused, unstarted=0)
+    assert isinstance(found, Choice) and found.trial_id == 1
+
+
+def test_nothing_is_asked_again_while_nothing_has_changed(
+    thawing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent without work asks several times a second."""
+    chooser = thawing("  epoch_budget: 1\n")
+    trials = [trial(0, 0.9, state=TrialState.COMPLETE), trial(1, 0.5)]
+    first = chooser.choose(trials, unstarted=0)
+    monkeypatch.setattr(chooser, "_choose", lambda *args: pytest.fail("asked again"))
+    assert chooser.choose(trials, unstarted=0) == first
+
+
+def test_an_earlier_study_says_where_to_begin(tmp_path: Path) -> None:
+    """Its best trials had a large x; trials with other parameters are left out."""
+    earlier = [trial(n, n / 20, n / 10, state=TrialState.COMPLETE) for n in range(10)]
+    other = create_trial(value=0.9, params={"y": 0.1}, distributions={"y": FloatDistribution(0, 1)})
+    (tmp_path / "s.yaml").write_text(STUDY)
+    file = load_study_file(tmp_path / "s.yaml")
+    chooser = Thawing(file, given=({}, {}), length=18, total=20, seed=1, earlier=[*earlier, other])
+    own = [trial(n, n / 20, n / 10) for n in (1, 4, 6)]
+    found = [chooser._choose(own, 17) for _ in range(10)]
+    chosen = [choice.params["x"] for choice in found if isinstance(choice, Choice) and choice.params]
+    assert len(chosen) > 5 and sum(x > 0.6 for x in chosen) >= 0.7 * len(chosen)

@@ -1,0 +1,62 @@
+"""The sampler that a study file asks for."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+
+from tuner.definition.repeats import Repeats
+from tuner.definition.space import Space
+from tuner.definition.study_file import Metric
+from tuner.definition.yaml_source import Section
+
+FREEZE_THAW = "freeze_thaw"  # trials are paused and resumed (`tuner.search.freeze_thaw`)
+SAMPLERS = ("tpe", FREEZE_THAW, "random", "grid", "gp", "cmaes", "nsgaii", "qmc", "auto")
+_OF_METHOD = {"bayes": "tpe", "random": "random", "grid": "grid", "custom": "tpe"}
+
+
+def read_sampler(
+    own: Section,
+    method: str,
+    space: Space,
+    objectives: Sequence[Metric],
+    cap: int | None,
+    asked: str | None,
+) -> str:
+    """The sampler's name; `auto` becomes the one that suits the space.
+
+    As OptunaHub's AutoSampler: a Gaussian process for a few hundred trials of a space of numbers, TPE where
+    parameters are choices or conditional, NSGA-II for long studies of several objectives. TPE
+    stands in for the Gaussian process where PyTorch is not installed.
+
+    Args:
+        asked: the sampler of the file's `scheduler`, if it names one.
+    """
+    name = own.choice("sampler", SAMPLERS, asked if asked and method != "grid" else _OF_METHOD[method])
+    if (name == "grid") != (method == "grid"):
+        own.fail("sampler", f"expected a sampler for method {method}, got {name!r}")
+    if name != "auto":
+        return str(name)
+    few = (cap or 0) <= 250
+    if len(objectives) > 1:
+        return "tpe" if few else "nsgaii"
+    numbers = all(p.distribution.kind != "categorical" for p in space.searched)
+    gaussian = few and numbers and not space.conditional
+    return "gp" if gaussian and importlib.util.find_spec("torch") is not None else "tpe"
+
+
+def check_freeze_thaw(
+    own: Section, sampler: str, objectives: Sequence[Metric], repeats: Repeats, max_epochs: int | None
+) -> None:
+    """Raises InputError where trials cannot be paused and resumed, or a key is for such studies only."""
+    if sampler != FREEZE_THAW:
+        for key in ("epoch_budget", "learn_from"):
+            if key in own:
+                own.fail(key, f"is for sampler {FREEZE_THAW}, got {sampler}")
+        return
+    if max_epochs is None:
+        own.fail("sampler", f"{FREEZE_THAW} has to know how long a trial is; add 'max_epochs: N'")
+    if len(objectives) > 1:
+        own.fail("sampler", f"{FREEZE_THAW} optimises one objective, the file has {len(objectives)}")
+    if repeats.count > 1:
+        own.fail("sampler", f"{FREEZE_THAW} pauses trials of one run; leave out 'seeds' and 'folds'")

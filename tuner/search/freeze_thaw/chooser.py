@@ -1,0 +1,320 @@
+"""Which trial a free agent goes on with: a paused one, or a new one.
+
+Freeze-thaw (Swersky et al., 2014): a trial runs to its next rung and pauses. One model of all curves
+predicts how paused trials and new configurations go on. An agent takes the one that most probably beats the
+best value by a random amount within a random number of epochs: the rule of ifBO (Rakotoarison et al., 2024).
+Small amounts and short horizons finish what is good, large ones look for what is better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from scipy.special import ndtr
+
+from tuner.search.freeze_thaw.cube import Cube
+from tuner.search.freeze_thaw.curves import Choice, Curve, next_rung
+from tuner.search.freeze_thaw.process import Hyperparameters, Pairs, Points, Process, fit
+from tuner.search.freeze_thaw.targets import Targets
+
+GAINS = (
+    -4.0,
+    -1.0,
+)  # the amount to beat the best by: 10 to the power of a number between these, of what is left
+DRAWN = 100  # new configurations that are looked at, anywhere in the space
+FRESH = 25  # of which so many are drawn anew for each choice
+BEST = 5  # trials near which others are looked at
+NEIGHBOURS = 24  # of each
+MOST_OF_PRIOR = 100  # values of earlier studies
+MOST_VALUES = 240  # that the model holds, so that a choice stays fast: the best trials' and the latest
+REFIT = 1.25  # growth of the values after which the hyperparameters are fitted anew
+FEWEST = 3  # values, before a model is made
+
+Params = dict[str, Any]
+Array = NDArray[np.float64]
+
+
+class FreezeThaw:
+    """Chooses for one study. Another process that is given the same curves may choose as well.
+
+    Args:
+        distributions: of the searched parameters, as Optuna has them.
+        length: epochs of a full run.
+        rungs: epochs at which trials pause, ascending; the last one is `length`.
+        starts: trials that are drawn at random before the model is asked.
+        draw: gives a random configuration in which conditions and constraints hold.
+        prior: curves of earlier studies of these parameters. The model takes from them what holds here too.
+        mend: of a configuration near a good one, what exists; None where the space forbids it. Without it,
+            all are taken to be allowed.
+        seed: of this process; agents with different seeds look at different candidates.
+    """
+
+    def __init__(
+        self,
+        distributions: Mapping[str, BaseDistribution],
+        *,
+        maximize: bool,
+        length: int,
+        rungs: Sequence[int],
+        draw: Callable[[], Params],
+        starts: int = 8,
+        prior: Sequence[Curve] = (),
+        mend: Callable[[Mapping[str, Any]], Params | None] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        if list(rungs) != sorted(set(rungs)) or not rungs or rungs[0] < 1 or rungs[-1] != length:
+            raise ValueError(f"rungs: expected ascending epochs that end with {length}, got {list(rungs)}")
+        self._cube = Cube(distributions)
+        self._maximize, self._rungs, self._starts = maximize, list(rungs), starts
+        self._draw, self._mend = draw, mend
+        self._prior = _Data.of(prior, self._rungs, maximize=maximize, most=MOST_OF_PRIOR)
+        self._prior_rows = self._cube.encode(
+            [curve.params for curve in self._prior.curves] if self._prior else []
+        )
+        self._rng = np.random.default_rng(seed)
+        self._hyperparameters = Hyperparameters.median(len(self._cube.axes))
+        self._fitted_at = 0  # values in all, when the hyperparameters were fitted
+        self._drawn: list[tuple[Params, Array]] = []
+        self._rows: dict[int, Array] = {}  # of trials, by number
+
+    def choose(self, curves: Sequence[Curve], *, may_start: bool = True) -> Choice | None:
+        """What a free agent does next; None if nothing is paused and nothing may start."""
+        paused = [c for c in curves if c.state == "paused" and c.done < self._rungs[-1]]
+        if not paused and not may_start:
+            return None
+        data = _Data.of(curves, self._rungs, maximize=self._maximize)
+        starting = may_start and len(curves) < self._starts and (self._prior is None or len(curves) % 2 == 0)
+        if data is None or len(data.targets) < FEWEST or starting:
+            if may_start:
+                return Choice(None, self._draw(), self._rungs[0])
+            return self._resumed(max(paused, key=lambda curve: curve.done))
+        return self._by_model(data, paused, may_start=may_start)
+
+    def explain(self, choice: Choice) -> str:
+        """The choice in words, without the number of a new trial."""
+        subject = "new trial" if choice.number is None else f"resumed trial {choice.number}"
+        if choice.chance is None:
+            start = f"one of the first {self._starts}, drawn at random"
+            return f"{subject}: {start}" if choice.number is None else f"{subject}: no model yet"
+        return (
+            f"{subject}: {_percent(choice.chance)} likely to beat {choice.threshold:.4g} "
+            f"by epoch {choice.horizon}"
+        )
+
+    def likeliest(self, curves: Sequence[Curve], *, gain: float = 0.0) -> float:
+        """How probable it is that a paused trial ends better than the best by `gain`: that of the likeliest.
+
+        1 where too little is known for a model.
+        """
+        data = _Data.of(curves, self._rungs, maximize=self._maximize)
+        paused = [] if data is None else [c for c in data.curves if c.state == "paused"]
+        if data is None or len(data.targets) < FEWEST:
+            return 1.0
+        if not paused:
+            return 0.0
+        process, rows = self._process(data)
+        process = process.with_pending(data.pending)
+        places = [place for place, curve in enumerate(data.curves) if curve.state == "paused"]
+        ends = Points(np.arange(len(places)), np.full(len(places), math.log(self._rungs[-1])))
+        mean, deviation = process.predict(ends, self._pairs(rows[places], rows, places, len(data.curves)))
+        wanted = data.scale.back(data.best) + (gain if self._maximize else -gain)
+        threshold = float(data.scale.to(np.array([wanted]))[0])
+        return float(ndtr((mean - threshold) / deviation).max())
+
+    def _resumed(self, curve: Curve) -> Choice:
+        return Choice(curve.number, None, next_rung(self._rungs, curve.done))
+
+    def _by_model(self, data: _Data, paused: Sequence[Curve], *, may_start: bool) -> Choice:
+        process, rows = self._process(data)
+        process = process.with_pending(data.pending)
+        places = {curve.number: place for place, curve in enumerate(data.curves)}
+        resumable = [curve for curve in paused if curve.number in places] or list(paused)
+        new = self._candidates(data, process, rows) if may_start else []
+
+        asked = np.concatenate([self._encoded(resumable), *(point[None] for _, point in new)])
+        own = [places.get(curve.number) for curve in resumable]
+        pairs = self._pairs(asked, rows, own, len(data.curves))
+        more = int(self._rng.integers(1, self._rungs[-1] + 1))
+        done = np.array([curve.done for curve in resumable] + [0] * len(new))
+        horizons = np.minimum(done + more, self._rungs[-1])
+        mean, deviation = process.predict(Points(np.arange(len(asked)), np.log(horizons)), pairs)
+        threshold = data.scale.better_by(data.best, 10 ** self._rng.uniform(*GAINS))
+        likely = (mean - threshold) / deviation
+        taken = int(np.argmax(likely))
+        if taken < len(resumable):
+            choice = self._resumed(resumable[taken])
+        else:
+            origin, point = new[taken - len(resumable)]
+            choice = Choice(None, self._cube.decode(point, origin), self._rungs[0])
+        return replace(
+            choice,
+            chance=float(ndtr(likely[taken])),
+            threshold=data.scale.back(threshold),
+            horizon=int(horizons[taken]),
+        )
+
+    def _pairs(self, asked: Array, rows: Array, own: Sequence[int | None], curves: int) -> Pairs:
+        """How configurations that are `asked` about stand to those that the model holds, `rows`.
+
+        Args:
+            own: of the first of `asked`: the place in `rows` of the same trial, if it is held.
+            curves: how many of `rows` are of this study.
+        """
+        same = np.zeros((len(asked), len(rows)))
+        for row, place in enumerate(own):
+            if place is not None:
+                same[row, place] = 1.0
+        together = np.zeros_like(same)
+        together[:, :curves] = 1.0
+        return Pairs(self._cube.distances(asked, rows), same, together)
+
+    def _process(self, data: _Data) -> tuple[Process, Array]:
+        """The model of all values, and its configurations: this study's, then those of earlier ones."""
+        own = self._encoded(data.curves)
+        rows, points, targets = own, data.points, data.targets
+        if self._prior is not None:
+            rows = np.concatenate([own, self._prior_rows])
+            earlier = self._prior.points
+            points = Points(
+                np.concatenate([points.rows, len(own) + earlier.rows]),
+                np.concatenate([points.logs, earlier.logs]),
+            )
+            targets = np.concatenate([targets, self._prior.targets])
+        here = np.arange(len(rows)) < len(own)
+        together = (here[:, None] == here[None, :]).astype(float)
+        pairs = Pairs(self._cube.distances(rows, rows), np.eye(len(rows)), together)
+        if data.seen >= REFIT * self._fitted_at:
+            self._hyperparameters = fit(points, pairs, targets, self._hyperparameters)
+            self._fitted_at = data.seen
+        return Process.of(points, pairs, targets, self._hyperparameters), rows
+
+    def _encoded(self, curves: Sequence[Curve]) -> Array:
+        """Trials as points; each is encoded once."""
+        if fresh := [curve for curve in curves if curve.number not in self._rows]:
+            rows = self._cube.encode([curve.params for curve in fresh])
+            self._rows.update(zip((curve.number for curve in fresh), rows, strict=True))
+        empty = np.empty((0, len(self._cube.axes)))
+        return np.stack([self._rows[curve.number] for curve in curves]) if curves else empty
+
+    def _candidates(self, data: _Data, process: Process, rows: Array) -> list[tuple[Params, Array]]:
+        """New configurations: anywhere, and near the trials whose ends are predicted to be best.
+
+        Each is a point and the configuration that has what cannot differ.
+        """
+        fresh = [self._draw() for _ in range(FRESH if self._drawn else DRAWN)]
+        self._drawn = [*self._drawn, *zip(fresh, self._cube.encode(fresh), strict=True)][-DRAWN:]
+        count = len(data.curves)
+        ends = Points(np.arange(count), np.full(count, math.log(self._rungs[-1])))
+        mean, _ = process.predict(ends, process.pairs)
+        found = list(self._drawn)
+        for place in np.argsort(-mean)[:BEST]:
+            others = [self._drawn[other] for other in self._rng.integers(0, DRAWN, NEIGHBOURS)]
+            points = self._cube.near(rows[place], np.stack([row for _, row in others]), self._rng)
+            origin = dict(data.curves[place].params)
+            if self._mend is None:
+                found += [(origin, point) for point in points]
+                continue
+            mended = [
+                self._mend({**other, **self._cube.decode(point, origin)})
+                for (other, _), point in zip(others, points, strict=True)
+            ]
+            valid = [params for params in mended if params is not None]
+            found += zip(valid, self._cube.encode(valid), strict=True)
+        tried = {row.tobytes() for row in rows[:count]}
+        return [one for one in found if one[1].tobytes() not in tried] or found
+
+
+@dataclass(frozen=True)
+class _Data:
+    """A study's curves as the model sees them.
+
+    Attributes:
+        points, targets: values at rungs; where a trial that does not run stopped between two, that as well.
+        pending: where running trials will be.
+        best: the target of the best value.
+        seen: values in all, also those that are left out for speed.
+    """
+
+    curves: list[Curve]
+    points: Points
+    targets: Array
+    pending: Points
+    scale: Targets
+    best: float
+    seen: int
+
+    @classmethod
+    def of(
+        cls, curves: Sequence[Curve], rungs: Sequence[int], *, maximize: bool, most: int = MOST_VALUES
+    ) -> _Data | None:
+        """None while there is no finite value, or none at a rung."""
+        finite = [v for curve in curves for v in curve.values.values() if math.isfinite(v)]
+        if not finite:
+            return None
+        scale = Targets.of(np.array(finite), maximize=maximize)
+        worst, best = (min(finite), max(finite)) if maximize else (max(finite), min(finite))
+        at = {curve.number: _at_rungs(curve, rungs, worst) for curve in curves}
+        kept = _kept(curves, at, most, sign=1.0 if maximize else -1.0)
+        rows = [row for row, curve in enumerate(kept) for _ in at[curve.number]]
+        known = [pair for curve in kept for pair in at[curve.number].items()]
+        if not known:
+            return None
+        epochs, values = zip(*known, strict=True)
+        sent = [(row, curve) for row, curve in enumerate(kept) if curve.state == "running"]
+        ahead = [curve.until or next_rung(rungs, curve.done) for _, curve in sent]
+        return cls(
+            kept,
+            Points(np.array(rows), np.log(epochs)),
+            scale.to(np.array(values)),
+            Points(np.array([row for row, _ in sent], dtype=int), np.log(ahead)),
+            scale,
+            float(scale.to(np.array([best]))[0]),
+            sum(map(len, at.values())),
+        )
+
+
+def _at_rungs(curve: Curve, rungs: Sequence[int], worst: float) -> dict[int, float]:
+    """The values that the model is told of. What is not a number counts as the worst value of the study."""
+    epochs = {rung for rung in rungs if rung in curve.values}
+    if curve.state != "running" and curve.values:
+        epochs.add(curve.done)
+    found = {epoch: curve.values[epoch] for epoch in sorted(epochs)}
+    if curve.state == "ended" and not curve.values:  # it failed before its first report
+        found[rungs[0]] = worst
+    return {epoch: value if math.isfinite(value) else worst for epoch, value in found.items()}
+
+
+def _kept(
+    curves: Sequence[Curve], at: Mapping[int, Mapping[int, float]], most: int, *, sign: float
+) -> list[Curve]:
+    """All curves while they have few values; then what runs, the best, and the latest of the others."""
+    if sum(map(len, at.values())) <= most:
+        return list(curves)
+    kept = {curve.number for curve in curves if curve.state == "running"}
+    by_value = sorted(
+        (curve for curve in curves if at[curve.number]),
+        key=lambda curve: -max(sign * value for value in at[curve.number].values()),
+    )
+    for order, share in ((by_value, 0.6), (sorted(curves, key=lambda curve: -curve.number), 1.0)):
+        size = sum(len(at[number]) for number in kept)
+        for curve in order:
+            if curve.number in kept:
+                continue
+            size += len(at[curve.number])
+            if size > share * most:
+                break
+            kept.add(curve.number)
+    return [curve for curve in curves if curve.number in kept]
+
+
+def _percent(share: float) -> str:
+    """`31 %`, `under 1 %`, `over 99 %`."""
+    if share < 0.01:
+        return "under 1 %"
+    return "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"

@@ -1,0 +1,69 @@
+"""What freeze-thaw search is told of a study, and what it answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+GROWTH = 1.5  # a rung over the one before it
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is known of one configuration that was started.
+
+    Attributes:
+        params: as in Optuna's `trial.params`. Conditional parameters may be absent.
+        values: epochs done (from 1) → the value as it was reported. May be empty.
+        state: `ended` means complete, pruned or failed: the trial cannot be resumed.
+        until: of a running trial: the epoch to which it was sent.
+    """
+
+    number: int
+    params: Mapping[str, Any]
+    values: Mapping[int, float]
+    state: Literal["running", "paused", "ended"]
+    until: int | None = None
+
+    @property
+    def done(self) -> int:
+        """Epochs done."""
+        return max(self.values, default=0)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a free agent does next.
+
+    Attributes:
+        number: the paused trial to resume; None for a new one.
+        params: of a new trial; None for a resumed one.
+        until: the epoch to run to, counted from the trial's beginning: a rung, or the full length.
+        chance: the probability that the trial beats `threshold` by epoch `horizon`; None for start-ups.
+        threshold: in the metric's own units.
+    """
+
+    number: int | None
+    params: dict[str, Any] | None
+    until: int
+    chance: float | None = None
+    threshold: float | None = None
+    horizon: int | None = None
+
+
+def rungs_of(length: int, first: int | None = None) -> list[int]:
+    """The epochs at which trials pause: from `first`, each about half as many again, the last one `length`.
+
+    >>> rungs_of(18)
+    [2, 3, 5, 7, 12, 18]
+    """
+    first = min(first or max(1, round(length / 9)), length)
+    steps = max(1, round(math.log(length / first) / math.log(GROWTH)))
+    return sorted({round(first * (length / first) ** (step / steps)) for step in range(steps + 1)})
+
+
+def next_rung(rungs: Sequence[int], done: int) -> int:
+    """The first rung after `done` epochs; the last one if there is none."""
+    return next((rung for rung in rungs if rung > done), rungs[-1])

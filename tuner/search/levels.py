@@ -1,0 +1,68 @@
+"""Values of a grid's parameter that cannot win any more: their other points are pruned before they run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.base.statistics import t_interval
+from tuner.definition.study_file import StudyFile
+from tuner.search import ranking
+
+Others = tuple[tuple[str, str], ...]  # the values of all other parameters of a point
+
+
+def beaten(trials: Sequence[FrozenTrial], params: Mapping[str, Any], study_file: StudyFile) -> str | None:
+    """Why a point with these `params` cannot win, by `stop: {levels: {NAME: 0.99}}`; None: it may.
+
+    Two values of the parameter are compared at the points that both have finished and that are equal
+    otherwise (same seed, for example). The value is beaten where the prediction interval for the gap at one
+    more point is above 0: the gap is larger than what varies between points.
+    """
+    for name, confidence in study_file.levels.items():
+        if name not in params:
+            continue
+        finished = _finished(trials, name, study_file)
+        own = finished.pop(repr(params[name]), {})
+        gaps = {
+            level: [value - own[others][0] for others, (value, misses) in points.items()
+                    if others in own and misses <= own[others][1]]
+            for level, points in finished.items()
+        }  # fmt: skip
+        behind = [
+            (*_prediction(values, confidence), level, len(values))
+            for level, values in gaps.items()
+            if len(values) > 1
+        ]
+        if behind:
+            mean, low, level, count = max(behind, key=lambda found: found[1])
+            if low > 0:
+                return (
+                    f"not run: {name} {params[name]!r} is behind {level} by {mean:.3g} at {count} equal "
+                    f"points, and by {low:.3g} or more at the next one ({confidence:.0%} sure)"
+                )
+    return None
+
+
+def _finished(
+    trials: Sequence[FrozenTrial], name: str, study_file: StudyFile
+) -> dict[str, dict[Others, tuple[float, float]]]:
+    """Level → the other parameters → value (larger is better) and violation of the complete trials."""
+    sign = 1.0 if study_file.metric.goal == "maximize" else -1.0
+    found: dict[str, dict[Others, tuple[float, float]]] = {}
+    for trial in trials:
+        if trial.state is not TrialState.COMPLETE or not trial.values or name not in trial.params:
+            continue
+        others = tuple(sorted((key, repr(value)) for key, value in trial.params.items() if key != name))
+        points = found.setdefault(repr(trial.params[name]), {})
+        points[others] = (sign * trial.values[0], ranking.violation(trial))
+    return found
+
+
+def _prediction(values: Sequence[float], level: float) -> tuple[float, float]:
+    """Mean of `values`, and the lower bound of the t prediction interval for one more value."""
+    mean, low, _ = t_interval(values, level)
+    return mean, mean - (mean - low) * math.sqrt(len(values) + 1)
