@@ -179,14 +179,14 @@ TUNER_KEYS: dict[str, Key] = {
         "–",
     ),
     "stop": Key(
-        "`{no_gain: 20}`: the study stops when none of the latest 20 finished trials was better than the "
-        "best before. `{lead: 0.95, after: 10}`: it stops when the best trial's lead over every other trial "
-        "is above 0 with 95 % confidence, after at least 10 finished trials. This needs "
-        "[`seeds` or `folds`](study_files.md#several-seeds-or-folds-as-one-trial): trials are compared seed by "
-        "seed and fold by fold (a paired t interval). `{levels: {digits: 0.99}}`, for a grid: if a value of "
-        "`digits` is behind another one at equal points, and its next point would be behind with 99 % "
-        "confidence (a prediction interval), its further points are pruned before they run. You can change "
-        "`stop` later, and the study continues",
+        "`{no_gain: 20}`: the study stops when none of the latest 20 finished trials was better than the best"
+        " before. `{lead: 0.95, after: 10}`: it stops when the best trial's lead over every other trial is "
+        "above 0 with 95 % confidence, after at least 10 finished trials. This needs [`seeds` or "
+        "`folds`](study_files.md#several-seeds-or-folds-as-one-trial): trials are compared seed by seed and "
+        "fold by fold (a paired t interval). `{levels: {digits: 0.99}}`, for a grid: if a value of `digits` "
+        "is behind another one at equal points, and its next point would be behind with 99 % confidence (a "
+        "prediction interval), its further points are pruned before they run. You can change `stop` later, "
+        "and the study continues",
         "–",
     ),
     "max_epochs": Key(

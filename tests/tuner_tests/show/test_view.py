@@ -82,6 +82,16 @@ def test_a_log_has_a_line_when_something_ends_else_every_few_minutes(run: StudyR
     assert best.startswith("  best score 0.5000 (trial 0): x=")
 
 
+def test_a_paused_trial_is_no_line_and_a_resumed_one_says_why(run: StudyRun) -> None:
+    output = io.StringIO()
+    view = PlainView(Console(file=output, width=60), clock=Clock())
+    view.begin(run)
+    view.event(Event("end", 0, {"number": 0, "outcome": "paused", "value": 0.5, "message": ""}))
+    view.event(Event("start", 0, {"number": 0, "why": "trial 0 resumes: most likely to win"}))
+    view.tick([])
+    assert output.getvalue().splitlines()[1:] == ["trial 0 resumes: most likely to win"]
+
+
 def test_the_time_left_is_estimated_from_the_first_epoch_on(run: StudyRun) -> None:
     clock = Clock()
     standing = Standing(run, clock)
