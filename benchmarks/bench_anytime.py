@@ -37,7 +37,7 @@ sys.path[:0] = [str(HERE), str(HERE / "anytime"), str(HERE.parent)]
 
 import replay  # noqa: E402
 import worlds  # noqa: E402
-from comparison import compare  # noqa: E402
+from comparison import Comparison, Reading, compare  # noqa: E402
 from ours import FreezeThaw, Ours  # noqa: E402
 from peers import PEERS, Peer  # noqa: E402
 from worlds import World  # noqa: E402
@@ -154,18 +154,25 @@ def show_values(found: dict[str, list[Traces]], sign: float) -> None:
 
 
 def show_comparisons(found: dict[str, list[Traces]], others: Sequence[str], sign: float) -> None:
-    """A table: ours beside each other tuner, and that one beside itself."""
-    print("\n| tuner, beside | epochs / its epochs | epochs / its budget | reached | final, difference |")
-    print("| --- | --: | --: | --: | --: |")
-    for other in others:
-        for label in (*OURS, *PRIORS, other):
-            if label == CONTROL == other or label not in found:
-                continue
-            row = compare(found[label], found[other])
-            low, high = sorted((sign * row.gain.low, sign * row.gain.high))
-            gain = f"{sign * row.gain.value:+.4f} [{low:+.4f}, {high:+.4f}]"
-            pair = f"{other}, itself" if label == other else f"{label}, {other}"
-            print(f"| {pair} | {row.ratio} | {row.share} | {row.reached:.0%} | {gain} |")
+    """A table for each reading: a row for each other tuner, a column for each of ours and for itself."""
+    ours = [label for label in (*OURS, *PRIORS) if label in found]
+    rows = {other: [compare(found[label], found[other]) for label in (*ours, other)] for other in others}
+    head = " | ".join((*ours, "itself"))
+    readings: dict[str, Callable[[Comparison], str]] = {
+        "epochs to its final best, over its own": lambda row: str(row.ratio),
+        "epochs to its final best, over its budget": lambda row: str(row.share),
+        "final value, minus its": lambda row: signed(row.gain, sign),
+    }
+    for title, reading in readings.items():
+        print(f"\n| {title} | {head} |\n| --- |" + " --: |" * (len(ours) + 1))
+        for other, cells in rows.items():
+            print(f"| {other} | " + " | ".join(map(reading, cells)) + " |")
+
+
+def signed(reading: Reading, sign: float) -> str:
+    """A difference in the metric's own direction."""
+    low, high = sorted((sign * reading.low, sign * reading.high))
+    return f"{sign * reading.value:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What a trial costs beside training: ours against plain Optuna on the same storage, in the same run.
 
     python benchmarks/bench_overhead.py                    1, 2 and 4 agents, 60 trials; suggestion latency
+    python benchmarks/bench_overhead.py --suggestions      only the latter
 
 60 trials of 8 parameters and 20 reports with a trivial objective and Hyperband, start-up included. Plain
 Optuna: `study.optimize` in as many processes, the same SQLite file settings (WAL), the same sampler and
@@ -13,6 +14,8 @@ agent. Then how long a suggestion takes at 100 and at 1,000 finished trials.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import importlib.util
 import multiprocessing
 import os
 import resource
@@ -21,13 +24,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from peers import PEERS, Peer
 
+if TYPE_CHECKING:
+    from tuner.definition.study_file import StudyFile
+
 ROOT = Path(__file__).resolve().parent.parent
 TRIALS, REPORTS, PARAMETERS = 60, 20, 8
+SAMPLERS = ("tpe", "gp", "cmaes", "nsgaii", "qmc", "random")
 
 OBJECTIVE = f"""
 def train(config, report):
@@ -147,8 +155,11 @@ def script_of(peer: Peer) -> Callable[[Path, int], float]:
     return run
 
 
-def suggestion(folder: Path, finished: int) -> tuple[float, float]:
-    """Median milliseconds, wall and CPU, to draw a configuration with `finished` trials in the storage."""
+def suggestions(folder: Path, finished: int) -> dict[str, tuple[float, float]]:
+    """Median milliseconds, wall and CPU, to draw a configuration with `finished` trials in the storage.
+
+    By sampler. Freeze-thaw search is asked as an agent asks it, of so many paused curves.
+    """
     import optuna
     from optuna.trial import Trial, TrialState, create_trial
 
@@ -160,7 +171,6 @@ def suggestion(folder: Path, finished: int) -> tuple[float, float]:
     file = load_study_file(write_study(folder, finished))
     records = open_records(default_url(folder), create=True)
     study, _ = study_store.open_study(records, file, study_store.Origin({}))
-    study.sampler = samplers.make(file, 0)
     draw = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(finished):
         params = file.space.suggest(draw.ask())
@@ -174,16 +184,50 @@ def suggestion(folder: Path, finished: int) -> tuple[float, float]:
                 intermediate_values=dict.fromkeys(range(1, REPORTS + 1), value),
             )
         )
+    found = {"freeze_thaw": freeze_thaw_choices(file, finished)}
+    for name in SAMPLERS:
+        package, _ = samplers.NEEDS.get(name, ("", ""))
+        if package and importlib.util.find_spec(package) is None:
+            continue
+        study.sampler = samplers.make(dataclasses.replace(file, sampler=name), 0)
+        times = []
+        for _ in range(15):
+            claimed = records.claim(study._study_id, user_attrs={})
+            began = time.perf_counter(), time.process_time()
+            trial = Trial(study, claimed._trial_id)
+            config = file.space.suggest(trial)
+            times.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+            study.tell(trial, sum(config.values()))
+        found[name] = medians(times)
+    return found
+
+
+def freeze_thaw_choices(file: StudyFile, started: int) -> tuple[float, float]:
+    """Median milliseconds, wall and CPU, of a choice among so many paused curves."""
+    from tuner.search import freeze_thaw
+
+    draw = freeze_thaw.draws_of(file.space, 0)
+    rungs = freeze_thaw.rungs_of(REPORTS)
+    curves = []
+    for number in range(started):
+        params = draw()
+        values = {epoch: sum(params.values()) * epoch / REPORTS for epoch in rungs[: 1 + number % 4]}
+        curves.append(freeze_thaw.Curve(number, params, values, "paused"))
+    search = freeze_thaw.FreezeThaw(
+        file.space.distributions(), maximize=True, length=REPORTS, rungs=rungs, draw=draw, seed=0
+    )
     times = []
     for _ in range(15):
-        claimed = records.claim(study._study_id, user_attrs={})
         began = time.perf_counter(), time.process_time()
-        trial = Trial(study, claimed._trial_id)
-        config = file.space.suggest(trial)
+        search.choose(curves)
         times.append((time.perf_counter() - began[0], time.process_time() - began[1]))
-        study.tell(trial, sum(config.values()))
+    return medians(times)
+
+
+def medians(times: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Milliseconds of wall and CPU, without the first call, which fills caches."""
     wall, cpu = (1000 * statistics.median(part) for part in zip(*times[1:], strict=True))
-    return wall, cpu  # without the first one, which fills the cache
+    return wall, cpu
 
 
 def cost(run: Callable[[Path, int], float], agents: int) -> tuple[float, float]:
@@ -198,11 +242,26 @@ def cost(run: Callable[[Path, int], float], agents: int) -> tuple[float, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--suggestions", action="store_true", help="only how long a suggestion takes")
     options = parser.parse_args()
+    bad = False if options.suggestions else show_costs(options.repeats)
+    for finished in (100, 1000):
+        with tempfile.TemporaryDirectory() as name:
+            found = suggestions(Path(name), finished)
+        for sampler, (wall, cpu) in found.items():
+            print(
+                f"suggestion at {finished:,} trials: {sampler} {wall:.0f} ms ({cpu:.0f} ms of CPU)",
+                flush=True,
+            )
+    return 1 if bad else 0
+
+
+def show_costs(repeats: int) -> bool:
+    """Prints what a trial costs; True if ours cost more than plain Optuna's."""
     print(f"{TRIALS} trials, {REPORTS} reports, {PARAMETERS} parameters; seconds a trial, start-up included")
     bad = False
     for agents in (1, 2, 4):
-        pairs = [(cost(ours, agents), cost(plain, agents)) for _ in range(options.repeats)]
+        pairs = [(cost(ours, agents), cost(plain, agents)) for _ in range(repeats)]
         mine, theirs = (
             [statistics.median(v) for v in zip(*side, strict=True)] for side in zip(*pairs, strict=True)
         )
@@ -223,11 +282,7 @@ def main() -> int:
             f"ratio {mine[0] / theirs[0]:.2f}",
             flush=True,
         )
-    for finished in (100, 1000):
-        with tempfile.TemporaryDirectory() as name:
-            wall, cpu = suggestion(Path(name), finished)
-        print(f"suggestion at {finished:,} trials: {wall:.0f} ms ({cpu:.0f} ms of CPU)", flush=True)
-    return 1 if bad else 0
+    return bad
 
 
 if __name__ == "__main__":

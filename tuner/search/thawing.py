@@ -22,20 +22,24 @@ from tuner.storage.allocate import Choice, is_paused
 from tuner.storage.queue import UNTIL
 
 UNLIKELY = 0.02  # once all trials are started: no other is resumed than one that may win so probably
-BUDGET = 0.25  # of the epochs of whole trials, where the study file names no `epoch_budget`
+BUDGET = 0.25  # of the epochs of whole trials, where the study file names no `epoch_budget`, …
+WHOLE = 3  # … and no less than these whole trials beside the first epochs of all
 
 
 def budget_of(file: StudyFile, length: int, total: int | None) -> int | None:
     """Epochs that all trials may use together; None: any number.
 
-    The file's is for its own number of trials and their length: it grows and shrinks with both.
+    The file's `epoch_budget` is for its own number of trials and their length. With others it grows and
+    shrinks, but leaves the first epochs of all trials and WHOLE whole ones.
     """
-    if total is None:
+    if file.epoch_budget is not None and (total or file.run_cap, length) == (file.run_cap, file.max_epochs):
         return file.epoch_budget
+    if total is None:
+        return None
     share = BUDGET
     if file.epoch_budget is not None:
         share = file.epoch_budget / ((file.run_cap or total) * (file.max_epochs or length))
-    return math.ceil(share * total * length)
+    return max(math.ceil(share * total * length), total * rungs_for(file, length)[0] + WHOLE * length)
 
 
 def rungs_for(file: StudyFile, length: int) -> list[int]:

@@ -105,7 +105,7 @@ def test_a_study_ends_with_exactly_its_trials_and_each_goes_on_where_it_was(run:
             assert "the study ended" in trial.user_attrs["pruned_because"]
     assert any("likely to beat" in trial.user_attrs["chosen"] for trial in trials[1:])
     epochs = sum(max(trial.intermediate_values) for trial in trials)
-    assert epochs <= 12 * 18 / 4 + 36  # the budget; what leads then is run to its end
+    assert epochs <= 12 * 2 + 3 * 18 + 36  # the budget; what leads then is run to its end
     assert list((results / "checkpoints" / "thaw").iterdir()) == []
     assert study.best_value > 0.5  # not the known start's, which ends at 0.098
 

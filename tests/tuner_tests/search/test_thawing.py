@@ -11,7 +11,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.definition.loading import load_study_file
-from tuner.search.thawing import Thawing
+from tuner.search.thawing import Thawing, budget_of
 from tuner.storage.allocate import Choice
 from tuner.storage.queue import PAUSED, UNTIL
 
@@ -115,3 +115,22 @@ def test_an_earlier_study_says_where_to_begin(tmp_path: Path) -> None:
     found = [chooser._choose(own, 17) for _ in range(10)]
     chosen = [choice.params["x"] for choice in found if isinstance(choice, Choice) and choice.params]
     assert len(chosen) > 5 and sum(x > 0.6 for x in chosen) >= 0.7 * len(chosen)
+
+
+@pytest.mark.parametrize(
+    ("more", "total", "length", "budget"),
+    [
+        ("", 100, 18, 450),  # a quarter of whole trials
+        ("", 10, 18, 74),  # 2 epochs of each and 3 whole trials
+        ("  epoch_budget: 20\n", 10, 18, 20),  # the file's word for its own number
+        ("  epoch_budget: 90\n", 40, 18, 360),
+        ("  epoch_budget: 90\n", 40, 36, 720),
+        ("  epoch_budget: 20\n", 5, 18, 64),
+        ("", None, 18, None),
+    ],
+)
+def test_the_budget_grows_with_trials_and_their_length(
+    tmp_path: Path, more: str, total: int | None, length: int, budget: int | None
+) -> None:
+    (tmp_path / "s.yaml").write_text(STUDY + more)
+    assert budget_of(load_study_file(tmp_path / "s.yaml"), length, total) == budget

@@ -32,6 +32,7 @@ FRESH = 25  # of which so many are drawn anew for each choice
 BEST = 5  # trials near which others are looked at
 NEIGHBOURS = 24  # of each
 MOST_OF_PRIOR = 100  # values of earlier studies
+ENOUGH = 40  # values of this study, from which on it does without earlier ones
 MOST_VALUES = 240  # that the model holds, so that a choice stays fast: the best trials' and the latest
 REFIT = 1.25  # growth of the values after which the hyperparameters are fitted anew
 FEWEST = 3  # values, before a model is made
@@ -178,7 +179,7 @@ class FreezeThaw:
         """The model of all values, and its configurations: this study's, then those of earlier ones."""
         own = self._encoded(data.curves)
         rows, points, targets = own, data.points, data.targets
-        if self._prior is not None:
+        if self._prior is not None and data.seen < ENOUGH:
             rows = np.concatenate([own, self._prior_rows])
             earlier = self._prior.points
             points = Points(
