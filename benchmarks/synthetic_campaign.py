@@ -290,6 +290,7 @@ def _write_measurements(folder: Path, members: Sequence[str]) -> None:
                     "example": "face_003, row 640"},
                    {"true": "X1.5 Y2.25", "decoded": "G0 X1.5 Y2.25 F20", "windows": 4,
                     "example": "pocket_001, row 16"}],
+        "paths": {"face_003": {"points": [[i, i % 2 * 3, 0] for i in range(12)], "sure": [0.9, 0.3] * 6}},
         "kinds_of_error": 31, "ms_per_window": {"networks": 1.9, "joint": 3.2},
     }  # fmt: skip
     (folder / "evaluations").mkdir(exist_ok=True)

@@ -81,6 +81,8 @@ class Bundle:
         weights: head → one weight per member, on the simplex; also for `operation`.
         pooling: `mixture` pools as logsumexp(log w + log p), `log_linear` as softmax(Σ w·log p).
         temperatures: one per head, applied after pooling, for calibrated probabilities.
+        exponents: one per head, of the gaps between the pooled log-probabilities and the largest, before the
+            temperature (see `inference.scaling`); 1 changes nothing.
         decoding: method `greedy | beam | sample+mbr`, `beam`, `temperatures` (for choosing lines, not for
             calibration), `top_k`, `top_p`, `samples`.
         chosen_by: for `members`, `weights`, `temperatures`, `decoding`: how they were chosen, on which part,
@@ -97,6 +99,7 @@ class Bundle:
     weights: Mapping[str, tuple[float, ...]]
     pooling: Pooling = "mixture"
     temperatures: Mapping[str, float] = field(default_factory=_neutral)
+    exponents: Mapping[str, float] = field(default_factory=_neutral)
     decoding: Mapping[str, Any] = field(default_factory=_greedy)
     chosen_by: Mapping[str, Any] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -119,19 +122,25 @@ class Bundle:
         _check_choice(self.name, "pooling", self.pooling, get_args(Pooling))
         _check_choice(self.name, "decoding method", self.decoding.get("method"), get_args(Method))
         for head in HEADS:
-            temperature = self.temperatures.get(head)
-            if temperature is None or not 0 < temperature < float("inf"):
-                raise InputError(
-                    f"bundle '{self.name}': expected a temperature above 0 for {head}, got {temperature}"
-                )
+            for what, values in (("a temperature", self.temperatures), ("an exponent", self.exponents)):
+                value = values.get(head)
+                if value is None or not 0 < value < float("inf"):
+                    raise InputError(f"bundle '{self.name}': expected {what} above 0 for {head}, got {value}")
 
     # -- updates
 
-    def with_temperatures(self, temperatures: Mapping[str, float], *, chosen_by: Mapping[str, Any]) -> Bundle:
-        """A copy with other temperatures (missing heads keep theirs) and how they were found."""
+    def with_temperatures(
+        self,
+        temperatures: Mapping[str, float],
+        *,
+        exponents: Mapping[str, float] | None = None,
+        chosen_by: Mapping[str, Any],
+    ) -> Bundle:
+        """A copy with other temperatures and exponents (missing ones are kept) and how they were found."""
         return dataclasses.replace(
             self,
             temperatures={**self.temperatures, **temperatures},
+            exponents={**self.exponents, **(exponents or {})},
             chosen_by={**self.chosen_by, "temperatures": dict(chosen_by)},
         )
 

@@ -1,9 +1,9 @@
 """A bundle as one network: pools the outputs of the members head by head.
 
 It has the methods of `model.predictor`: `encode`, `begin`, `advance`, `reorder`, `operation_logits`. All
-members take each step. Their log-probabilities are pooled with the weights of the bundle, then divided by the
-calibration temperature. The value head is pooled over the values of the parameter before it. If there is no
-parameter, no value can follow, and the row is uniform.
+members take each step. Their log-probabilities are pooled with the weights of the bundle, then scaled by the
+exponent and temperature of the calibration. The value head is pooled over the values of the parameter before
+it. If there is no parameter, no value can follow, and the row is uniform.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class BundlePredictor:
         answer = {}
         for head in ("type", "command", "param_type"):
             logits = torch.stack([member[head] for member in members])
-            answer[head] = self._pool(logits, head, temperature=self.bundle.temperatures[head])
+            answer[head] = self._scaled(self._pool(logits, head), head)
         answer["param_value"] = self._pooled_values([member["param_value"] for member in members], tokens)
         return answer
 
@@ -156,11 +156,20 @@ class BundlePredictor:
                 continue
             here = (letter == number).nonzero()
             inside = torch.stack([member[here, self._values[number]] for member in members])
-            temperature = self.bundle.temperatures["param_value"]
-            out[here, self._values[number]] = self._pool(inside, "param_value", temperature=temperature)
+            pooled = self._pool(inside, "param_value")
+            out[here, self._values[number]] = self._scaled(pooled, "param_value")
         return out
 
-    def _pool(self, logits: Tensor, head: str, *, temperature: float = 1.0) -> Tensor:
+    def _scaled(self, pooled: Tensor, head: str) -> Tensor:
+        """(N, classes) log-probabilities, calibrated."""
+        temperature, exponent = self.bundle.temperatures[head], self.bundle.exponents[head]
+        if exponent != 1:
+            pooled = -((pooled.amax(dim=-1, keepdim=True) - pooled) ** exponent)
+        if temperature != 1 or exponent != 1:
+            pooled = torch.log_softmax(pooled / temperature, dim=-1).clamp_min(FLOOR)
+        return pooled
+
+    def _pool(self, logits: Tensor, head: str) -> Tensor:
         """(K, N, classes) logits as (N, classes) log-probabilities, with the weights of the head."""
         weights = self._weights[head]
         used = weights > 0
@@ -169,8 +178,6 @@ class BundlePredictor:
             pooled = torch.tensordot(weights[used], log_p.exp(), dims=1).log()
         else:
             pooled = torch.log_softmax(torch.tensordot(weights[used], log_p, dims=1), dim=-1)
-        if temperature != 1:
-            pooled = torch.log_softmax(pooled / temperature, dim=-1)
         return pooled.clamp_min(FLOOR)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.bundle import BUNDLE
-from model.workload import Training
+from model.workload.base import are_in
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.words import slug
@@ -29,17 +29,38 @@ class Bundle:
 
 
 def sections(material: Material) -> list[Section]:
-    """Every bundle, and all of them side by side; a sentence where there are networks and no bundle."""
+    """Every bundle, and all of them side by side; a sentence where there is no bundle.
+
+    Nothing in a report without studies of recordings.
+    """
+    if not are_in(material):
+        return []
     bundles = bundles_in(material.results)
     if not bundles:
-        if not any(isinstance(study.workload, Training) for study in material.studies):
-            return []
         none = "No ensemble yet: python -m ensemble build --k 10 takes the best runs of these studies."
         return [Section("ensembles", "Ensembles", [Text([none], aside=True)])]
     found = [Section(anchor(bundle), title(bundle), blocks(bundle)) for bundle in bundles]
     side_by_side = frontier(bundles) if len(bundles) > 1 else []
-    compared = [*side_by_side, *sizes(material.results)]
-    return [*found, Section("frontier", "Ensembles compared", compared)]
+    compared = sizes(material.results)
+    first = [block for block in compared if isinstance(block, Chart)] or weightings(bundles[-1])
+    rest = [*side_by_side, *(block for block in compared if block not in first)]
+    return [
+        Section("summary", "Summary", first),
+        *found,
+        Section("frontier", "Ensembles compared", rest),
+    ]
+
+
+def weightings(bundle: Bundle) -> list[Chart]:
+    """The pool against the best member alone, by weighting; [] if they were not compared."""
+    candidates = ((bundle.content.get("chosen_by") or {}).get("weights") or {}).get("candidates") or []
+    if len(candidates) < 2:
+        return []
+    return [intervals(
+        f"bundle_{slug(bundle.name)}_weightings", f"Weightings of ensemble {bundle.name}",
+        "Exact lines on recordings of calibrate that a weighting was not fitted to.",
+        [c["method"] for c in candidates], [c["exact"] for c in candidates], "exact lines",
+    )]  # fmt: skip
 
 
 def needed_runs(results: Path) -> dict[str, set[int]]:
@@ -91,11 +112,11 @@ def blocks(bundle: Bundle) -> list[Block]:
             "members, less those on the held-out test part."
         )
     found: list[Block] = [Text(lines), _parts(report.get("pooled") or {}), _members(content)]
-    found += _charts(bundle, weights)
+    found += _charts(bundle)
     return found
 
 
-def _charts(bundle: Bundle, weights: Mapping[str, Any]) -> list[Block]:
+def _charts(bundle: Bundle) -> list[Block]:
     content, name = bundle.content, slug(bundle.name)
     members = [_name(m) for m in content["members"]]
     found: list[Block] = [
@@ -118,13 +139,6 @@ def _charts(bundle: Bundle, weights: Mapping[str, Any]) -> list[Block]:
             Chart(f"bundle_{name}_optimism", "Optimism of the members",
                   "Each member's objective on select, where it was chosen, minus the same on test.",
                   [Bars([m for m, _ in known], {"": [x for _, x in known]}, "select − test")])
-        )  # fmt: skip
-    candidates = weights.get("candidates") or []
-    if len(candidates) > 1:
-        found.append(
-            intervals(f"bundle_{name}_weightings", "Weightings compared",
-                       "Exact lines on recordings of calibrate that a weighting was not fitted to.",
-                       [c["method"] for c in candidates], [c["exact"] for c in candidates], "exact lines")
         )  # fmt: skip
     return found
 

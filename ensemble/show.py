@@ -66,6 +66,9 @@ def notes(bundle: Bundle) -> list[str]:
         lines.append(f"optimism (select − test): {100 * optimism:+.1f} points of exact lines")
     temperatures = ", ".join(f"{head} {value:.2f}" for head, value in bundle.temperatures.items())
     lines.append(f"calibration temperatures: {temperatures}")
+    bent = [f"{head} {value:.2f}" for head, value in bundle.exponents.items() if value != 1]
+    if bent:
+        lines.append(f"calibration exponents: {', '.join(bent)}")
     settings = ", ".join(f"{key} {value}" for key, value in bundle.decoding.items() if value)
     lines.append(f"decoding: {settings}")
     return lines

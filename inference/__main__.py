@@ -199,12 +199,16 @@ def _calibrate(options: argparse.Namespace) -> None:
     diagram = None
     if options.run_folder is None:
         bundle = Bundle.load(folder)
-        bundle.with_temperatures(found.temperatures, chosen_by=chosen_by(found)).save(folder)
+        bundle.with_temperatures(
+            found.temperatures, exponents=found.exponents, chosen_by=chosen_by(found)
+        ).save(folder)
         diagram = folder / "reliability.png"
         draw_reliability(found, diagram)
         write_file(folder / RELIABILITY, curves(found))
     if options.json:
-        write_json({"temperatures": found.temperatures, **chosen_by(found)}, sys.stdout)
+        write_json(
+            {"temperatures": found.temperatures, "exponents": found.exponents, **chosen_by(found)}, sys.stdout
+        )
         return
     write_calibration(found, sys.stdout)
     if diagram is not None:

@@ -1,8 +1,6 @@
-"""Calibrated probabilities: finds one temperature per head exactly, and measures the calibration.
+"""Calibrated probabilities: fits the scaling of each head (see `inference.scaling`), and measures it.
 
-With β = 1/T, the negative log-likelihood of softmax(βz) is convex in β (Guo et al. 2017 minimise it by
-gradient steps). Its minimum is where the derivative is 0, found by Brent's method. Only what decoding uses is
-calibrated (see `ensemble.predictions`): values among those of their parameter.
+Only what decoding uses is calibrated (see `ensemble.predictions`): values among those of their parameter.
 """
 
 from __future__ import annotations
@@ -14,52 +12,29 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import log_softmax
 
 from ensemble.predictions import Layout, part_file, read_log_probabilities, read_targets
+from inference.scaling import Floats, HeadSamples, Scaling, fit
 from model.run_files import VOCABULARY
 from model.tokens import HEADS, Vocabulary
 from tuner.base.files import read_json
 
-Floats = NDArray[np.float64]
-
-HOTTEST, COLDEST = 20.0, 0.05  # temperatures searched
-PRIOR = 2.0  # strength of the prior at T = 1, in positions of unit variance; matters for few samples
 BINS = 15  # with equally many samples
 RESAMPLES = 500
-
-
-@dataclass(frozen=True)
-class HeadSamples:
-    """The logits of a head on one part, in groups with the same classes.
-
-    Attributes:
-        logits: (n, classes) per group; gold: (n,) per group; recording: (n,) per group.
-    """
-
-    logits: tuple[Floats, ...]
-    gold: tuple[NDArray[np.int64], ...]
-    recording: tuple[NDArray[np.int64], ...]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.gold))
-
-    def nll(self, temperature: float) -> float:
-        """Mean negative log-likelihood in nats; 0 without samples."""
-        total = 0.0
-        for logits, gold in zip(self.logits, self.gold, strict=True):
-            total -= float(log_softmax(logits / temperature, axis=-1)[np.arange(len(gold)), gold].sum())
-        return total / max(1, len(self))
+CHANCES = 200  # draws of answers that are right as often as the network says
 
 
 @dataclass(frozen=True)
 class Quality:
-    """The calibration of a head: `ece` with its 95 % interval over recordings, `nll` in nats, `brier`."""
+    """The calibration of a head: `ece` with its 95 % interval over recordings, `nll` in nats, `brier`.
+
+    `ece_by_chance` is the mean error that a perfectly calibrated head has on as many samples.
+    """
 
     ece: float
     ece_low: float
     ece_high: float
+    ece_by_chance: float
     nll: float
     brier: float
     samples: int
@@ -76,12 +51,22 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Temperatures fitted on `calibrate`, and the calibration of each head before and after, by part."""
+    """The scaling fitted on `calibrate`, and the calibration of each head before and after, by part."""
 
-    temperatures: dict[str, float]
+    scalings: dict[str, Scaling]
     before: dict[str, dict[str, Quality]]
     after: dict[str, dict[str, Quality]]
     reliability: dict[str, dict[str, tuple[Reliability, Reliability]]] = field(default_factory=dict)
+
+    @property
+    def temperatures(self) -> dict[str, float]:
+        """Head → temperature."""
+        return {head: scaling.temperature for head, scaling in self.scalings.items()}
+
+    @property
+    def exponents(self) -> dict[str, float]:
+        """Head → exponent; 1 where a temperature is enough."""
+        return {head: scaling.exponent for head, scaling in self.scalings.items()}
 
 
 def read_samples(folder: Path, part: str) -> dict[str, HeadSamples]:
@@ -106,71 +91,53 @@ def read_samples(folder: Path, part: str) -> dict[str, HeadSamples]:
     }
 
 
-def exact_temperature(samples: HeadSamples, *, prior: float = PRIOR) -> float:
-    """The temperature in COLDEST … HOTTEST that minimises NLL + prior/2·(1/T − 1)².
-
-    1 without samples.
-    """
-    if not len(samples):
-        return 1.0
-    low, high = 1 / HOTTEST, 1 / COLDEST
-    if _slope(samples, low, prior) >= 0:
-        return HOTTEST
-    if _slope(samples, high, prior) <= 0:
-        return COLDEST
-    return 1 / float(brentq(lambda beta: _slope(samples, beta, prior), low, high, xtol=1e-10))
-
-
-def _slope(samples: HeadSamples, beta: float, prior: float) -> float:
-    """Derivative in β of the summed NLL and the prior: Σ (E_β[z] − z_gold) + prior·(β − 1)."""
-    total = prior * (beta - 1)
-    for logits, gold in zip(samples.logits, samples.gold, strict=True):
-        p = np.exp(log_softmax(beta * logits, axis=-1))
-        total += float((p * logits).sum() - logits[np.arange(len(gold)), gold].sum())
-    return total
-
-
 def calibrate(folder: Path, *, report: Sequence[str] = ("calibrate", "test")) -> Calibration:
-    """Fits temperatures on the stored predictions of `calibrate` and evaluates the parts in `report`."""
+    """Fits scalings on the stored predictions of `calibrate` and evaluates the parts in `report`."""
     fitted = read_samples(folder, "calibrate")
-    temperatures = {head: exact_temperature(fitted[head]) for head in HEADS}
+    scalings = {head: fit(fitted[head]) for head in HEADS}
     before: dict[str, dict[str, Quality]] = {}
     after: dict[str, dict[str, Quality]] = {}
     curves: dict[str, dict[str, tuple[Reliability, Reliability]]] = {}
     for part in report:
         samples = fitted if part == "calibrate" else read_samples(folder, part)
-        before[part] = {head: quality(samples[head], 1.0) for head in HEADS}
-        after[part] = {head: quality(samples[head], temperatures[head]) for head in HEADS}
+        before[part] = {head: quality(samples[head], Scaling()) for head in HEADS}
+        after[part] = {head: quality(samples[head], scalings[head]) for head in HEADS}
         curves[part] = {
             head: (
-                reliability(*confidence(samples[head], 1.0)[:2]),
-                reliability(*confidence(samples[head], temperatures[head])[:2]),
+                reliability(*confidence(samples[head], Scaling())[:2]),
+                reliability(*confidence(samples[head], scalings[head])[:2]),
             )
             for head in HEADS
         }
-    return Calibration(temperatures, before, after, curves)
+    return Calibration(scalings, before, after, curves)
 
 
-def quality(samples: HeadSamples, temperature: float) -> Quality:
-    """ECE, NLL and Brier score of a head at a temperature."""
-    sure, right, recording = confidence(samples, temperature)
+def quality(samples: HeadSamples, scaling: Scaling) -> Quality:
+    """ECE, NLL and Brier score of a head with a scaling."""
+    sure, right, recording = confidence(samples, scaling)
     low, high = ece_interval(sure, right, recording)
     brier = 0.0
     for logits, gold in zip(samples.logits, samples.gold, strict=True):
-        p = np.exp(log_softmax(logits / temperature, axis=-1))
+        p = np.exp(scaling.log_p(logits))
         p[np.arange(len(gold)), gold] -= 1
         brier += float((p**2).sum())
     count = max(1, len(samples))
-    return Quality(ece(sure, right), low, high, samples.nll(temperature), brier / count, len(samples))
+    return Quality(
+        ece=ece(sure, right),
+        ece_low=low,
+        ece_high=high,
+        ece_by_chance=ece_by_chance(sure),
+        nll=samples.nll(scaling),
+        brier=brier / count,
+        samples=len(samples),
+    )
 
 
-def confidence(
-    samples: HeadSamples, temperature: float
-) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
+def confidence(samples: HeadSamples, scaling: Scaling) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
     """The probability of the best class, whether it is right, and the recording: (n,) each."""
     sure, right = [np.empty(0)], [np.empty(0, dtype=bool)]
     for logits, gold in zip(samples.logits, samples.gold, strict=True):
-        log_p = log_softmax(logits / temperature, axis=-1)
+        log_p = scaling.log_p(logits)
         best = log_p.argmax(axis=1)
         sure.append(np.exp(log_p[np.arange(len(gold)), best]))
         right.append(best == gold)
@@ -197,6 +164,16 @@ def ece(sure: Floats, right: NDArray[np.bool_], *, bins: int = BINS) -> float:
     return float(np.average(np.abs(curve.confidence - curve.accuracy), weights=curve.size))
 
 
+def ece_by_chance(sure: Floats, *, seed: int = 0) -> float:
+    """The mean `ece` of answers that are right exactly as often as `sure` says.
+
+    With few samples a bin is rarely right as often as expected, so the error of a perfectly calibrated head
+    is above 0 (Kumar et al., 2019).
+    """
+    rng = np.random.default_rng(seed)
+    return float(np.mean([ece(sure, rng.random(len(sure)) < sure) for _ in range(CHANCES)]))
+
+
 def ece_interval(
     sure: Floats, right: NDArray[np.bool_], recording: NDArray[np.int64], *, seed: int = 0
 ) -> tuple[float, float]:
@@ -218,7 +195,7 @@ def chosen_by(calibration: Calibration) -> dict[str, Any]:
     """What the bundle stores about the choice: method, part, margin and alternatives."""
     before, after = calibration.before["calibrate"], calibration.after["calibrate"]
     return {
-        "how": "least NLL, convex in 1/T, Brent's method",
+        "how": "least NLL; an exponent where cross-validation over recordings shows that it helps",
         "part": "calibrate",
         "against": {head: {"temperature": 1.0, "nll": before[head].nll} for head in HEADS},
         "margin": {head: before[head].nll - after[head].nll for head in HEADS},
@@ -262,13 +239,19 @@ def draw_reliability(calibration: Calibration, path: Path) -> None:
             before, after = calibration.reliability[part][head]
             axis.plot([0, 1], [0, 1], color="0.8", linewidth=1)
             axis.plot(before.confidence, before.accuracy, "o--", color="0.6", markersize=3, label="before")
-            label = f"T = {calibration.temperatures[head]:.2f}"
+            label = in_words(calibration.scalings[head])
             axis.plot(after.confidence, after.accuracy, "o-", color="black", markersize=3, label=label)
             axis.set_title(f"{head}, {part}", fontsize=9)
             axis.legend(fontsize=8, frameon=False)
     figure.supxlabel("confidence")
     figure.supylabel("accuracy")
     figure.savefig(path)
+
+
+def in_words(scaling: Scaling) -> str:
+    """`T = 0.84`, or `T = 2.56, exponent 1.94`."""
+    exponent = "" if scaling.exponent == 1 else f", exponent {scaling.exponent:.2f}"
+    return f"T = {scaling.temperature:.2f}{exponent}"
 
 
 def by_head(temperatures: Mapping[str, float]) -> str:

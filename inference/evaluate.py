@@ -15,6 +15,7 @@ from inference.forced import ForcedPass, teacher_force
 from inference.layout import laid_out
 from inference.pipeline import Decoder, Searched
 from inference.steps import NetworkSteps
+from inference.toolpath import Track, track_of
 from inference.whole import Reader, WholeRecording
 from model.intervals import Interval, mean_share, share
 from model.metrics import exact_matches, head_accuracies, value_errors
@@ -46,6 +47,7 @@ class Evaluation:
         right: `(W,)` bool; recording: `(W,)` index: for paired comparisons.
         seconds: of decoding: `networks` (with the search) and, with a library, `joint`.
         windows: number of windows decoded in that time, also those without a known line.
+        paths: of one recording of each operation: its name and its decoded tool path.
     """
 
     metrics: dict[str, float]
@@ -58,6 +60,7 @@ class Evaluation:
     recording: NDArray[np.int64]
     seconds: dict[str, float]
     windows: int
+    paths: dict[str, Track]
 
 
 def evaluate(
@@ -116,7 +119,21 @@ def evaluate(
         recording=windows.recording[known],
         seconds=seconds,
         windows=len(windows),
+        paths=_paths(data, whole),
     )
+
+
+def _paths(data: Recordings, whole: Mapping[int, WholeRecording]) -> dict[str, Track]:
+    """The tool paths of the first recording of each operation that has one."""
+    found: dict[str, Track] = {}
+    seen: set[str] = set()
+    for i, one in whole.items():
+        operation = data.recordings[i].operation
+        track = None if operation in seen else track_of(one)
+        if track is not None:
+            found[one.name] = track
+            seen.add(operation)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
 from ensemble.choose import Interval as Gain
-from inference.calibrate import Calibration
+from inference.calibrate import Calibration, in_words
 from inference.evaluate import Evaluation
 from inference.pipeline import Decoded, DecodedWindow
 from model.intervals import LEAST_RECORDINGS, TOO_FEW, Interval
@@ -185,7 +185,7 @@ def _figure(name: str, value: float) -> str:
 
 
 def write_calibration(calibration: Calibration, out: IO[str]) -> None:
-    """One table per part: temperature and calibration of each head before and after."""
+    """One table per part: scaling and calibration of each head before and after."""
     from rich.table import Table
 
     screen = console(out)
@@ -193,20 +193,22 @@ def write_calibration(calibration: Calibration, out: IO[str]) -> None:
         chosen = "fitted here" if part == "calibrate" else "report only: nothing is chosen by it"
         table = Table(title=f"{part} ({chosen})", title_justify="left")
         table.add_column("head")
-        for name in ("samples", "temperature", "ECE before", "ECE after", "NLL", "Brier"):
+        for name in ("samples", "scaling", "ECE before", "ECE after", "by chance", "NLL", "Brier"):
             table.add_column(name, justify="right")
         for head in HEADS:
             was, now = calibration.before[part][head], after[head]
             table.add_row(
                 head,
                 str(now.samples),
-                f"{calibration.temperatures[head]:.3f}",
+                in_words(calibration.scalings[head]),
                 f"{was.ece:.2%} ({was.ece_low:.1%} … {was.ece_high:.1%})",
                 f"{now.ece:.2%} ({now.ece_low:.1%} … {now.ece_high:.1%})",
+                f"{now.ece_by_chance:.2%}",
                 f"{was.nll:.4f} → {now.nll:.4f}",
                 f"{was.brier:.4f} → {now.brier:.4f}",
             )
         screen.print(table)
+    out.write("by chance: the mean ECE of a perfectly calibrated head on as many samples\n")
 
 
 def write_tuned_lines(tuned: Tuned, out: IO[str]) -> None:

@@ -51,6 +51,10 @@ def to_json(evaluation: Evaluation, *, data: Recordings, part: str | None, joint
         "ms_per_window": {
             how: 1000 * seconds / evaluation.windows for how, seconds in evaluation.seconds.items()
         },
+        "paths": {
+            name: {"points": track.points.round(4).tolist(), "sure": track.sure.round(4).tolist()}
+            for name, track in evaluation.paths.items()
+        },
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.report import Bundle, anchor, bundles_in, title
+from model.workload.base import are_in
 from model.workload.samples import differences
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
@@ -21,15 +22,68 @@ NAMES = {"command": "commands", "param_type": "parameter letters", "param_value"
 RELIABILITY = "reliability.json"
 EVALUATIONS = "evaluations"
 MOST_ERRORS = 12
+MOST_PATHS = 3  # tool paths drawn
+UNSURE = 0.5
+WHOLE = {
+    "row_acc": "rows right",
+    "program_error_rate": "program error",
+    "recording_operation_acc": "operation right",
+}
 FIGURES = ("exact_acc", "overall_acc", "command_acc", "row_acc", "program_error_rate")
 
 
 def sections(material: Material) -> list[Section]:
-    """Calibration and decoding of every bundle, beneath what `ensemble.report` says of it."""
+    """Calibration and decoding of every bundle, beneath what `ensemble.report` says of it.
+
+    Whole programs are on the first page. Nothing in a report without studies of recordings.
+    """
+    if not are_in(material):
+        return []
+    bundles = bundles_in(material.results)
+    first = [chart for bundle in bundles[-1:] for chart in programs(bundle, material.results / "ensembles")]
     return [
-        Section(anchor(bundle), title(bundle), blocks(bundle, material.results / "ensembles" / bundle.name))
-        for bundle in bundles_in(material.results)
+        Section("summary", "Summary", first),
+        *(Section(anchor(bundle), title(bundle), blocks(bundle, material.results / "ensembles" / bundle.name))
+          for bundle in bundles),
+    ]  # fmt: skip
+
+
+def programs(bundle: Bundle, ensembles: Path) -> list[Block]:
+    """Whole programs as the newest evaluation of a bundle measured and drew them; [] without one."""
+    measured = evaluations(ensembles / bundle.name)
+    name, content = next(((k, c) for k, c in measured.items() if "row_acc" in c["metrics"]), ("", {}))
+    if not content:
+        return []
+    known = {title: key for key, title in WHOLE.items() if key in content["metrics"]}
+    found = [
+        {"mean": content["metrics"][key], **((content.get("intervals") or {}).get(key) or {})}
+        for key in known.values()
     ]
+    bars = intervals(
+        f"programs_{slug(bundle.name)}", "Whole programs",
+        f"{name}: shares of whole recordings, with 95 % intervals over recordings where there are enough.",
+        list(known), found, "%", scale=100,
+    )  # fmt: skip
+    paths = [_path(title, path) for title, path in list((content.get("paths") or {}).items())[:MOST_PATHS]]
+    if not paths:
+        return [bars]
+    caption = (
+        "Decoded tool paths in XY, one recording of each operation, in program units. Marked: moves whose "
+        f"line has a probability below {UNSURE:.0%}."
+    )
+    return [bars, Chart(f"paths_{slug(bundle.name)}", "Decoded tool paths", caption, paths)]
+
+
+def _path(title: str, path: Mapping[str, Any]) -> Panel:
+    points, sure = path["points"], path["sure"]
+    unsure = [i for i, p in enumerate(sure) if p is not None and p < UNSURE]
+    series = [Series("decoded", [p[0] for p in points], [p[1] for p in points], "line")]
+    if unsure:
+        text = [f"probability {sure[i]:.0%}" for i in unsure]
+        series.append(
+            Series("unsure", [points[i][0] for i in unsure], [points[i][1] for i in unsure], text=text)
+        )
+    return Panel(series, "X", "Y", title=title, equal=True)
 
 
 def blocks(bundle: Bundle, folder: Path) -> list[Block]:
@@ -57,9 +111,16 @@ def calibration(bundle: Bundle, folder: Path) -> list[Block]:
     temperatures = ", ".join(f"{h} {t:.2f}" for h, t in (bundle.content.get("temperatures") or {}).items())
     caption = (
         f"Gap between confidence and accuracy, 95 % intervals over recordings. Temperatures: {temperatures}."
+        + _exponents(bundle)
     )
     errors = Chart(f"bundle_{name}_calibration", "Calibration", caption, plots)
     return [errors, *_reliability(name, folder)]
+
+
+def _exponents(bundle: Bundle) -> str:
+    exponents = bundle.content.get("exponents") or {}
+    bent = [f"{head} {value:.2f}" for head, value in exponents.items() if value != 1]
+    return f" Exponents of the gaps between logits: {', '.join(bent)}." if bent else ""
 
 
 def _reliability(name: str, folder: Path) -> list[Block]:

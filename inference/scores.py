@@ -11,6 +11,7 @@ import numpy as np
 
 from inference.calibrate import read_samples
 from inference.options import neutral
+from inference.scaling import Scaling
 from inference.workbench import Workbench, options_of
 from model.tokens import HEADS
 from tuner.base.run_folder import Report
@@ -72,7 +73,7 @@ class Likelihood:
 
     def measure(self, temperatures: Mapping[str, float]) -> dict[str, float]:
         """`val/nll` of all heads, and each head's own, which is a mean over its positions."""
-        each = {head: self.samples[head].nll(float(temperatures[head])) for head in HEADS}
+        each = {head: self.samples[head].nll(Scaling(float(temperatures[head]))) for head in HEADS}
         total = sum(each[head] * len(self.samples[head]) for head in HEADS)
         tokens = len(self.samples["type"])
         return {"val/nll": total / max(1, tokens), **{f"val/nll_{head}": nll for head, nll in each.items()}}

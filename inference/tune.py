@@ -9,8 +9,9 @@ from typing import Any
 
 from ensemble.bundle import Bundle
 from ensemble.choose import Interval
-from inference.calibrate import by_head, exact_temperature
+from inference.calibrate import by_head
 from inference.options import DecodingOptions, neutral
+from inference.scaling import exact_temperature
 from inference.scores import TEMPERATURES, Likelihood
 from inference.workbench import Workbench, options_of
 from model.tokens import HEADS

@@ -89,6 +89,8 @@ def identity(bundle: Bundle) -> str:
     kept = {
         key: content[key] for key in ("name", "data_hash", "members", "weights", "pooling", "temperatures")
     }
+    if any(value != 1 for value in bundle.exponents.values()):
+        kept["exponents"] = content["exponents"]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -12,11 +12,12 @@ from ensemble.bundle import Bundle, find_bundle
 from inference.options import neutral
 from inference.scores import TEMPERATURES, score
 from inference.workbench import identity
+from model.workload.base import OfRecordings
 from tuner.base.run_folder import Report
 from tuner.definition.study_file import Resources
 from tuner.run.winner import config_of, winning_trial
 from tuner.workloads.function import call
-from tuner.workloads.workload import Inputs, Say, Workload
+from tuner.workloads.workload import Inputs, Say
 
 if TYPE_CHECKING:
     import optuna
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 MEMORY = 700 * 2**20  # bytes that an agent with torch and a bundle's networks needs
 
 
-class Decoding(Workload):
+class Decoding(OfRecordings):
     """Decodes or scores the part `calibrate` of a bundle's data with a trial's configuration.
 
     `--data` names the bundle, by its name below `results/ensembles` or by its folder (default: the newest).

@@ -35,6 +35,7 @@ NOT_RUN = {
     "--program": ("-h", "needs a file of a known program; test_check.py has one"),
     "watch mqtt:": ("-h", "needs a broker; test_watch.py has a stand-in"),
     "tuner dashboard": ("-h", "never ends; started and stopped in test_dashboard.py"),
+    "tuner report loss_weighting --live": ("-h", "never ends; test_live.py asks it"),
     "tuner sync": ("-h", "needs W&B's server; test_sync.py has one"),
     "tuner serve": ("-h", "never ends; started and stopped in test_serve.py"),
     "--storage grpc://": ("-h", "needs a server; test_storage_contract.py has one"),

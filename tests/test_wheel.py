@@ -23,6 +23,8 @@ NOT_CODE = (
     "tuner/show/report/page.css",
     "tuner/show/report/page.html.j2",
     "tuner/show/report/page.js",
+    "tuner/show/report/charts.js",
+    "tuner/show/report/live.js",
     "tuner/workloads/child/sitecustomize.py",
 )
 SMALL = ("d_model=16", "heads=2", "window=16", "stride=8", "epochs=1", "batch_size=32", "device=cpu")

@@ -227,7 +227,14 @@ def children(pid: int) -> list[int]:
         listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return []
-    return [int(child) for child in listed if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [int(child) for child in listed if _is_agent(Path(f"/proc/{child}/cmdline"))]
+
+
+def _is_agent(command: Path) -> bool:
+    try:
+        return b"spawn_main" in command.read_bytes()
+    except OSError:  # it has just ended
+        return False
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from model.run_files import PARTS, PREDICTIONS, SCALER, VOCABULARY, WEIGHTS
-from tuner.base.errors import InputError, Pruned
+from tuner.base.errors import InputError, Paused, Pruned
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, Report, RunFolder, read_metrics
 
@@ -66,7 +66,8 @@ def replay(
         its metrics; None, before anything was reported, where the run's files were removed meanwhile.
 
     Raises:
-        Pruned: raised by `report`; the result in the run folder says so.
+        Pruned, Paused: raised by `report`; the result in the run folder says so. A paused trial that is
+            resumed goes on with its next epoch.
     """
     began = time.monotonic()
     with RunFolder(run_folder, checkpoint=checkpoint) as folder:
@@ -79,30 +80,31 @@ def replay(
         original = result.get("reused", f"runs/{source.parent.name}/{source.name}")
         result |= {"reused": original, "notes": [f"reused: {original}"]}
         write_json(folder.path / CONFIG, dict(config))
-        told: list[dict[str, Any]] = []
+        first = max((line["epoch"] for line in folder.before), default=-1) + 1  # of a resumed trial
+        told = epochs[:first]
         try:
-            for line in epochs:
+            for line in epochs[first:]:
                 told.append(line)
                 metrics = {name: value for name, value in line.items() if name != "epoch"}
                 folder.log(line["epoch"], metrics)
                 report(line["epoch"], metrics)
-        except Pruned:
+        except (Pruned, Paused) as error:
             for name in SHARED:
                 (folder.path / name).unlink()
             (folder.path / PREDICTIONS).rmdir()
-            seconds = round(time.monotonic() - began, 3)
-            folder.finish({**_until(told, result, fit_on=str(config["fit_on"])), "seconds": seconds})
+            ended = _until(told, result, fit_on=str(config["fit_on"]))
+            state = "pruned" if isinstance(error, Pruned) else "paused"
+            folder.finish({**ended, "state": state, "seconds": round(time.monotonic() - began, 3)})
             raise
         folder.finish({**result, "seconds": round(time.monotonic() - began, 3)})
     return dict(result["metrics"])
 
 
 def _until(told: list[dict[str, Any]], result: Mapping[str, Any], *, fit_on: str) -> dict[str, Any]:
-    """The result of the run had it been pruned after the epochs `told`."""
+    """The result of the run had it ended after the epochs `told`."""
     best = max(told, key=lambda line: line[JUDGED_BY]) if fit_on == "train" else told[-1]
     return {
         **{name: value for name, value in result.items() if name != "ms_per_window"},
-        "state": "pruned",
         "metrics": {name: value for name, value in best.items() if name.startswith("val/")},
         "test_metrics": {},
         "best_epoch": best["epoch"],

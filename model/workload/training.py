@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from model.config import Config
 from model.data_sets import default_data
 from model.recordings import MANIFEST, SIMULATOR, Recordings
 from model.run_files import WEIGHTS
+from model.workload.base import OfRecordings
 from model.workload.reuse import Runs, replay
 from tuner.base.errors import InputError, nearest
 from tuner.base.files import read_json
@@ -19,7 +22,7 @@ from tuner.base.run_folder import Report
 from tuner.definition import expressions
 from tuner.definition.distributions import Choice, Constant, Distribution, Numeric, WeightedChoice
 from tuner.definition.study_file import Resources
-from tuner.workloads.workload import Inputs, Say, Shorter, Workload
+from tuner.workloads.workload import Inputs, Say, Shorter
 
 TOGETHER = ("d_model", "heads")  # one is valid for some values of the other
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -29,7 +32,7 @@ RUNS = Runs()  # of this process
 MEMORY = 700 * 2**20  # bytes that an agent with torch and a training run needs beside the shared data
 
 
-class Training(Workload):
+class Training(OfRecordings):
     """Runs `model.trainer.train`; configurations are `model.config.Config`.
 
     A run that was made before in the same results folder is not made again: see `model.workload.reuse`.
@@ -152,6 +155,11 @@ class Training(Workload):
         split = int(config.get("split_seed", Config().split_seed)) + number
         return {**super().reseeded(config, number), "split_seed": split}
 
+    def command_line(self, config: Mapping[str, Any]) -> str:
+        changed = {name: value for name, value in config.items() if self.defaults().get(name) != value}
+        sets = [part for name, value in changed.items() for part in ("--set", f"{name}={_text(value)}")]
+        return shlex.join(["python", "-m", "model", "train", *sets])
+
     def trial_files(self, run_folder: Path) -> Mapping[str, Callable[[], bytes]]:
         from model.workload import samples
 
@@ -163,6 +171,10 @@ class Training(Workload):
         from model.workload import mistakes
 
         return list(mistakes.blocks(study, results))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _extremes(distribution: Distribution) -> list[Any]:

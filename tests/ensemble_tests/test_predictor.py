@@ -59,6 +59,7 @@ def bundle_of(
     *,
     pooling: Pooling = "mixture",
     temperatures: Mapping[str, float] | None = None,
+    exponents: Mapping[str, float] | None = None,
 ) -> Bundle:
     even = weights or tuple([1 / members] * members)
     return Bundle(
@@ -74,6 +75,7 @@ def bundle_of(
         weights=dict.fromkeys(WEIGHTED, even),
         pooling=pooling,
         temperatures={**dict.fromkeys(HEADS, 1.0), **(temperatures or {})},
+        exponents={**dict.fromkeys(HEADS, 1.0), **(exponents or {})},
     )
 
 
@@ -148,6 +150,15 @@ def test_the_temperature_comes_after_pooling() -> None:
     np.testing.assert_allclose(warm["command"], cold["command"])
     third = log_softmax(cold["param_value"][:, values_of("X")] / 3)
     np.testing.assert_allclose(warm["param_value"][:, values_of("X")], third, atol=1e-5)
+
+
+def test_the_exponent_is_that_of_the_gaps_between_pooled_answers() -> None:
+    runs = [Fixed(1), Fixed(2)]
+    plain = answer_of(BundlePredictor(bundle_of(2), runs))
+    bent = answer_of(BundlePredictor(bundle_of(2, temperatures={"type": 2.0}, exponents={"type": 1.5}), runs))
+    gaps = plain["type"].max(axis=1, keepdims=True) - plain["type"]
+    np.testing.assert_allclose(bent["type"], log_softmax(-(gaps**1.5) / 2), atol=1e-5)
+    np.testing.assert_allclose(bent["command"], plain["command"])
 
 
 def test_a_member_without_weight_in_a_head_is_not_heard_there() -> None:

@@ -117,6 +117,7 @@ def test_evaluate_keeps_what_reports_show_beside_the_bundle(
     wrong = (1 - metrics["exact_acc"]) * metrics["windows"]
     assert sum(error["windows"] for error in kept["errors"]) <= wrong + 0.5
     assert kept["ms_per_window"]["networks"] > 0
+    assert kept["paths"] and all(len(p["points"]) == len(p["sure"]) for p in kept["paths"].values())
     path.unlink()
     assert run(*arguments, "--method", "beam", "--beam", 2)[0] == 0
     assert not list((mine / "evaluations").glob("*.json")), "another decoder than the bundle's own"

@@ -13,7 +13,7 @@ from model.recordings import Recordings
 from model.run_files import PREDICTIONS, WEIGHTS
 from model.workload import Training, training
 from model.workload.reuse import Runs
-from tuner.base.errors import Pruned
+from tuner.base.errors import Paused, Pruned
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT
 from tuner.definition.loading import load_study_file
@@ -26,29 +26,35 @@ RunIt = Callable[..., tuple[Path, Epochs, Mapping[str, float]]]
 
 @pytest.fixture
 def run(tmp_path: Path, tiny_recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> RunIt:
-    """Runs a configuration as trial `place` ("study/number"); `prune_at` ends it after that epoch."""
+    """Runs a configuration as trial `place` ("study/number"); `ends` is raised after epoch `end_at`."""
     path = tmp_path / "sweep.yaml"
     path.write_text("method: random\nmetric: {name: loss}\nparameters: {seed: {values: [0]}}\n")
     workload = workload_of(load_study_file(path))
     assert isinstance(workload, Training)
     monkeypatch.setattr(training, "RUNS", Runs())
 
-    def one(place: str, *, prune_at: int | None = None, **changes: Any):
+    def one(
+        place: str, *, end_at: int | None = None, ends: Exception | None = None, **changes: Any
+    ) -> tuple[Path, Epochs, Mapping[str, float]]:
         epochs: Epochs = {}
 
         def report(epoch: int, metrics: Mapping[str, float]) -> None:
             epochs[epoch] = dict(metrics)
-            if epoch == prune_at:
-                raise Pruned("too weak")
+            if epoch == end_at:
+                raise ends or Pruned("too weak")
 
         folder = tmp_path / "results" / "runs" / place
         data = tiny_recordings.folder
         configuration = {**CONFIGURATION, **changes}
         metrics: Mapping[str, float] = {}
+        checkpoint = tmp_path / "checkpoints" / place / "files"
+        checkpoint.mkdir(parents=True, exist_ok=True)
         try:
-            metrics = workload.run(configuration, report, run_folder=folder, inputs=data, checkpoint=None)
-        except Pruned:
-            assert prune_at is not None
+            metrics = workload.run(
+                configuration, report, run_folder=folder, inputs=data, checkpoint=checkpoint
+            )
+        except (Pruned, Paused):
+            assert end_at is not None
         return folder, epochs, metrics
 
     return one
@@ -72,7 +78,7 @@ def test_an_equal_run_of_another_study_is_reported_again_and_says_so(run: RunIt)
 
 def test_a_reused_run_can_be_pruned_and_is_then_as_a_pruned_one(run: RunIt) -> None:
     run("architecture/15")
-    pruned, epochs, _ = run("loss/0", prune_at=1)
+    pruned, epochs, _ = run("loss/0", end_at=1)
     assert sorted(epochs) == [0, 1]
     best = max(epochs.values(), key=lambda metrics: metrics["val/overall_acc"])
     result = result_of(pruned)
@@ -81,9 +87,18 @@ def test_a_reused_run_can_be_pruned_and_is_then_as_a_pruned_one(run: RunIt) -> N
     assert {path.name for path in pruned.iterdir()} == {CONFIG, METRICS, RESULT}
 
 
+def test_a_reused_run_that_is_paused_goes_on_with_its_next_epoch(run: RunIt) -> None:
+    first, _, metrics = run("architecture/15")
+    second, before, _ = run("loss/0", end_at=0, ends=Paused(1))
+    assert (sorted(before), result_of(second)["state"]) == ([0], "paused")
+    second, after, found = run("loss/0")
+    assert (sorted(after), found) == ([1, 2], metrics)
+    assert (first / METRICS).read_bytes() == (second / METRICS).read_bytes()
+
+
 @pytest.mark.parametrize("difference", ["seed", "no weights", "pruned", "code"])
 def test_anything_else_is_trained(run: RunIt, difference: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, _, _ = run("architecture/15", prune_at=1 if difference == "pruned" else None)
+    first, _, _ = run("architecture/15", end_at=1 if difference == "pruned" else None)
     changes = {"seed": 1} if difference == "seed" else {}
     if difference == "no weights":
         (first / WEIGHTS).unlink()

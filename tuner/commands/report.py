@@ -21,7 +21,8 @@ def add(subparsers: opt.Subparsers) -> None:
             "Shows winners, gains, costs, importances and verdicts on the claims. --output writes a PDF or a "
             "self-contained HTML page, and the numbers of its figures as CSV files. For ensembles, "
             "calibration and decoding, it shows the results of `ensemble compare` and of `inference "
-            "calibrate`, `tune` and `evaluate`. Studies are not changed."
+            "calibrate`, `tune` and `evaluate`. --live serves the page on 127.0.0.1: it follows running "
+            "studies, and its buttons pause and stop them and queue trials."
         ),
         example="python -m tuner report --output results/sweep_summary.html",
     )
@@ -33,6 +34,12 @@ def add(subparsers: opt.Subparsers) -> None:
         default=[],
         metavar="FILE.pdf|FILE.html",
         help="write a report; can be repeated",
+    )
+    parser.add_argument(
+        "--live", action="store_true", help="serve the page on this machine while studies run"
+    )
+    parser.add_argument(
+        "--port", type=opt.positive, default=8090, metavar="N", help="port of --live (default: 8090)"
     )
     parser.add_argument("--hypotheses", action="store_true", help="only print the verdicts on claims")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data set to show (default: the only one)")
@@ -54,6 +61,10 @@ def run(options: argparse.Namespace) -> None:
     for path in options.output:
         if path.suffix not in (".pdf", ".html"):
             raise InputError(f"--output {path}: expected a name that ends in .pdf or .html")
+    if options.live:
+        if options.output or options.json or options.hypotheses:
+            raise InputError("--live serves the page: leave out --output, --json and --hypotheses")
+        return _serve(options)
     with opt.records(options) as records:
         fetched(records, options.studies, options.results)
         material = materials.load(
@@ -70,6 +81,22 @@ def run(options: argparse.Namespace) -> None:
             opt.error_console().print(f"wrote {path}, numbers in {path.stem}_data/", markup=False)
     else:
         terminal.show(material, opt.console())
+
+
+def _serve(options: argparse.Namespace) -> None:
+    import secrets
+
+    from tuner.show.report import live
+    from tuner.show.web import local_server
+
+    token = secrets.token_urlsafe(16)
+    with opt.records(options) as records:
+        page = live.LivePage(
+            records, options.studies, options.results, token=token, cookie=f"tuner_{options.port}"
+        )
+        local_server.serve(
+            page.app, port=options.port, console=opt.error_console(), lines=live.lines(options.port, token)
+        )
 
 
 def _write(document: Document, path: Path) -> None:

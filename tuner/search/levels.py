@@ -12,6 +12,7 @@ from tuner.base.statistics import t_interval
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 
+LEAST = 3  # equal points; the spread of two is a lottery
 Others = tuple[tuple[str, str], ...]  # the values of all other parameters of a point
 
 
@@ -35,7 +36,7 @@ def beaten(trials: Sequence[FrozenTrial], params: Mapping[str, Any], study_file:
         behind = [
             (*_prediction(values, confidence), level, len(values))
             for level, values in gaps.items()
-            if len(values) > 1
+            if len(values) >= LEAST
         ]
         if behind:
             mean, low, level, count = max(behind, key=lambda found: found[1])

@@ -120,14 +120,14 @@ class StudyResult:
     def _plot(self, kind: str) -> go.Figure:
         """A chart of the report as a figure; InputError says why there is nothing to draw yet."""
         from tuner.show import plots
-        from tuner.show.report import figures
+        from tuner.show.report import figures, over_time
 
         makers = {
             "history": figures.history,
             "importances": figures.importances,
             "parallel": figures.parallel,
             "slices": figures.slices,
-            "curves": figures.curves,
+            "curves": over_time.curves,
         }
         chart: Chart | str = makers[kind](self._read())
         return plots.figure(chart)

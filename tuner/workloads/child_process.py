@@ -115,7 +115,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         own = dict(os.environ)
         mark = own.pop(left_over.VARIABLE, "")  # it outlives this process, and ends by itself
-        settings = {"output": str(path), "passed": [], "mark": mark}
+        settings = {"output": str(path), "passed": [], "mark": mark, "agent": os.getpid()}
         command = [sys.executable, "-I", "-S", str(KEEPER), json.dumps(settings)]
         self._writer = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=own

@@ -253,14 +253,14 @@ def _mask(passed: list[str]) -> Any:
     return _beside("masking.py").Mask(os.environ, passed)
 
 
-def _copy(output: Output, mark: str) -> None:
+def _copy(output: Output, mark: str, agent: int) -> None:
     """Writes what an agent prints, and ends what it leaves running when it is gone.
 
-    Its standard output is closed when everything is written: the agent waits for that.
+    The agent may be gone before this process has begun. Its standard output is closed when everything is
+    written: the agent waits for that.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    agent = os.getppid()
     left_over = _beside("../base/left_over.py").LeftOver(mark)
     sources = [0]
     while True:
@@ -295,7 +295,7 @@ def _end_as(status: int) -> None:
 def main(settings: dict[str, Any], command: list[str]) -> None:
     output = Output(Path(settings["output"]), _mask(settings["passed"]))
     if not command:
-        return _copy(output, settings["mark"])
+        return _copy(output, settings["mark"], settings["agent"])
     keeper = Keeper(command, output, settings["grace"])
     status = keeper.run()
     if keeper.agent_gone:

@@ -6,6 +6,7 @@ Which script a study file means, and where; `script_trial` runs it.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +62,19 @@ class ScriptWorkload(Workload):
     ) -> Mapping[str, float]:
         script = script_of(self.file, results=self.results_of(run_folder), wandb=self.wandb)
         return script(config, report, run_folder=run_folder, checkpoint=checkpoint)
+
+    def command_line(self, config: Mapping[str, Any]) -> str:
+        """The script's command. Variables stay names (`$KEY`), because their values may be secrets."""
+        names = macros.variables(self.file.command)
+        command = macros.expand(
+            self.file.command,
+            program=self.file.program,
+            config=config,
+            json_file=Path("arguments.json"),
+            environment={name: f"${name}" for name in names},
+            interpreter="python",
+        )
+        return shlex.join(part for part in command if part != "/usr/bin/env")
 
     @property
     def _program(self) -> Path | None:

@@ -187,6 +187,10 @@ class Workload:
         """The value that gives a run of `config` this seed; empty where the work takes none."""
         return {self.file.seed or "seed": seed}
 
+    def command_line(self, config: Mapping[str, Any]) -> str:
+        """The command that runs one configuration by hand, to be copied; "" where there is none."""
+        return ""
+
     def results_of(self, run_folder: Path) -> Path:
         """The results folder of a trial; by default the one that its run folder lies in."""
         return self.results or run_folder.resolve().parents[2]

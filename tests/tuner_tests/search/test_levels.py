@@ -64,7 +64,7 @@ def test_a_value_far_behind_at_equal_points_is_beaten(grid: Callable[..., StudyF
     [
         (CLEAR, 3),  # the better one itself
         (CLEAR, 2),  # nothing is known of it
-        ({(3, 0): 0.8, (1, 0): 0.3}, 1),  # one pair has no interval
+        ({(3, 0): 0.8, (3, 1): 0.8, (1, 0): 0.3, (1, 1): 0.3}, 1),  # two pairs say too little
         ({(3, 0): 0.8, (3, 1): 0.8, (1, 2): 0.1, (1, 3): 0.1}, 1),  # no equal points
         ({(3, 0): 0.8, (3, 1): 0.6, (3, 2): 0.7, (1, 0): 0.5, (1, 1): 0.59, (1, 2): 0.69}, 1),  # noise
     ],
@@ -108,6 +108,6 @@ def test_a_study_counts_points_that_were_not_run(tmp_path: Path, capfd: pytest.C
     for _ in range(2):  # it is done when it is called again
         assert main(words) == 0
         end = json.loads(capfd.readouterr().out)
-        assert (end["complete"], end["pruned"], end["reason"]) == (8, 4, "all 12 points tried")
+        assert (end["complete"], end["pruned"], end["reason"]) == (10, 2, "all 12 points tried")
     assert main(["status", "--json", *results]) == 0
-    assert '"pruned": 4' in capfd.readouterr().out
+    assert '"pruned": 2' in capfd.readouterr().out

@@ -26,9 +26,10 @@ from model.workload.samples import sample_lines
 from tuner.base.errors import InputError
 from tuner.definition.loading import load_study_file
 from tuner.show.dashboard import trial_files
-from tuner.show.dashboard.server import Quiet, Server, local_only, serve
+from tuner.show.dashboard.server import no_renames, serve
 from tuner.show.dashboard.storage import DashboardStorage, TrialFiles, artifact_id, parse_artifact_id
 from tuner.show.dashboard.trial_files import CURVE, FILES, curve_svg
+from tuner.show.web.local_server import Quiet, Server, local_only
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
 
@@ -118,6 +119,40 @@ def test_a_study_and_its_trials_are_explained(address: str) -> None:
     missed, met, pruned = (trial["note"]["body"] for trial in study["trials"])
     assert "missed by 0.2" in missed and "holds" in met
     assert "slow" in pruned and "<b>" not in pruned
+
+
+def test_the_first_page_has_no_settings_of_the_tuner(address: str) -> None:
+    study = ask(f"{address}/api/studies/1")
+    assert {attr["key"] for attr in study["user_attrs"]} == {"trials wanted"}
+    assert {attr["key"] for attr in study["union_user_attrs"]} == {"run_folder", "pruned_because"}
+
+
+def test_a_study_whose_constraint_is_never_met_is_drawn(results: Path) -> None:
+    """The dashboard draws a trial grey that misses a constraint."""
+    records = open_records(default_url(results))
+    shown = DashboardStorage(records, results)
+    assert all(t.system_attrs["constraints"] for t in shown.get_all_trials(1))
+    study = optuna.create_study(storage=open_records(default_url(results)), study_name="never")
+    study.set_user_attr("study_file", {})
+    for miss in (0.3, 0.1):
+        study.add_trial(optuna.trial.create_trial(value=miss, constraints={"accuracy >= 1": miss}))
+    records.refresh()
+    assert not [t for t in shown.get_all_trials(study._study_id) if "constraints" in t.system_attrs]
+    said = next(s.user_attrs for s in shown.get_all_studies() if s.study_name == "never")
+    assert said == {
+        "constraints": "no trial meets them, so no trial is grey; trial 1 is the closest and misses by 0.1"
+    }
+    optuna.delete_study(storage=open_records(default_url(results)), study_name="never")
+
+
+def test_a_study_is_not_renamed() -> None:
+    """The dashboard would copy what it shows and delete the rest."""
+    said: list[str] = []
+    app = no_renames(lambda environ, start: [b"yes"])
+    asked = {"REQUEST_METHOD": "POST", "PATH_INFO": "/api/studies/1/rename"}
+    assert b"keeps its name" in next(iter(app(asked, lambda status, headers: said.append(status))))
+    assert said == ["409 Conflict"]
+    assert list(app({**asked, "PATH_INFO": "/api/studies"}, lambda *arguments: None)) == [b"yes"]
 
 
 def test_every_trial_has_its_files_and_they_open(address: str) -> None:

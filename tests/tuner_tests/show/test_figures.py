@@ -8,7 +8,7 @@ from optuna.trial import TrialState, create_trial
 
 from tuner.claims.material import Study, read_study
 from tuner.definition.study_file import StudyFile
-from tuner.show.report import figures
+from tuner.show.report import figures, over_time
 from tuner.show.report.charts import Chart, Panel
 from tuner.storage import study_store
 from tuner.storage.records import Records
@@ -95,4 +95,4 @@ def test_sensitivity_splits_numbers_at_the_median_and_words_by_word(study: Calla
 
 
 def test_trials_without_an_agent_are_packed_into_lanes() -> None:
-    assert figures._packed([0.0, 1.0, 2.0, 2.5], [2.0, 3.0, 1.0, 1.0]) == [0, 1, 0, 2]
+    assert over_time._packed([0.0, 1.0, 2.0, 2.5], [2.0, 3.0, 1.0, 1.0]) == [0, 1, 0, 2]

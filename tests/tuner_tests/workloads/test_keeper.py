@@ -24,13 +24,16 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
     (tmp_path / "scratch").mkdir()
 
-    def start(code: str = "", *, command: list[str] | None = None, grace: float = 30.0) -> Any:
+    def start(
+        code: str = "", *, command: list[str] | None = None, grace: float = 30.0, agent: int | None = None
+    ) -> Any:
         settings = {
             "output": str(tmp_path / "output.log"),
             "scratch": str(tmp_path / "scratch"),
             "passed": [],
             "grace": grace,
             "mark": "none",
+            "agent": agent or os.getpid(),
         }
         if command is None:
             command = [sys.executable, "-u", "-c", textwrap.dedent(code)]
@@ -176,3 +179,11 @@ def test_a_line_of_megabytes_does_not_wait_for_its_end(tmp_path: Path) -> None:
     output = keeper.Output(tmp_path / "output.log", Plain())
     output.take(b"x" * (keeper.CHUNK + 1))
     assert (tmp_path / "output.log").stat().st_size == keeper.CHUNK + 1
+
+
+def test_an_agent_that_dies_before_its_log_has_begun_leaves_nothing(start: Start) -> None:
+    """The end of this pipe is still held by another process, as by what a function has started."""
+    gone = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    gone.wait()
+    process = start(command=[], agent=gone.pid)
+    assert process.wait(timeout=60) == 0

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from rich.console import Console
 
 from tuner.base import extras
-from tuner.base.errors import InputError
 from tuner.show.dashboard import notes
 from tuner.show.dashboard.storage import DashboardStorage, TrialFiles
+from tuner.show.web import local_server
+from tuner.show.web.local_server import HOST, Application, Start, local_only
 from tuner.storage.access import open_records, storage_errors
 
-HOST = "127.0.0.1"
-NAMES = frozenset({HOST, "localhost"})  # allowed host names in requests
-READING = frozenset({"GET", "HEAD", "OPTIONS"})
 UPLOADS = "artifacts"
-
-Start = Callable[..., Any]
-Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
-
-
-class Server(ThreadingMixIn, WSGIServer):
-    """One thread per request, so that an open connection does not block other requests."""
-
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignores browsers that close the connection early. Reports other errors."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class Quiet(WSGIRequestHandler):
-    """Logs no requests, because the dashboard polls every few seconds."""
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 def application(url: str, results: Path) -> Application:
@@ -56,36 +30,23 @@ def application(url: str, results: Path) -> Application:
         records = open_records(url)
         notes.write_notes(records)
     storage = DashboardStorage(records, results)
-    return local_only(wsgi(storage, artifact_store=TrialFiles(storage, results / UPLOADS)))
+    return local_only(no_renames(wsgi(storage, artifact_store=TrialFiles(storage, results / UPLOADS))))
 
 
-def local_only(app: Any) -> Application:
-    """Wraps `app` so that it answers only requests to `localhost`, and writes only for its own pages.
+def no_renames(app: Any) -> Application:
+    """Wraps `app` so that it refuses to rename studies.
 
-    Prevents DNS rebinding: a web page with a host name that resolves to 127.0.0.1 could otherwise read or
-    delete studies through the browser. Prevents also that another page sends a form or JSON: a browser says
-    in `Origin` or `Sec-Fetch-Site` which page a request comes from.
+    The dashboard would copy what it shows to a new study and delete the old one. What it does not show
+    (leases of trials) would be lost, and the run folders lie under the old name.
     """
 
     def guarded(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
-        name = str(environ.get("HTTP_HOST", "")).rpartition(":")[0] or str(environ.get("HTTP_HOST", ""))
-        if name not in NAMES:
-            start("403 Forbidden", [("Content-Type", "text/plain")])
-            return [f"open it as http://{HOST}\n".encode()]
-        if environ.get("REQUEST_METHOD") not in READING and not _is_own(environ):
-            start("403 Forbidden", [("Content-Type", "text/plain")])
-            return [b"another web page may not change studies\n"]
+        if environ.get("REQUEST_METHOD") == "POST" and str(environ.get("PATH_INFO")).endswith("/rename"):
+            start("409 Conflict", [("Content-Type", "application/json")])
+            return [b'{"reason": "a study keeps its name, because its run folders have it"}']
         return app(environ, start)  # type: ignore[no-any-return]
 
     return guarded
-
-
-def _is_own(environ: dict[str, Any]) -> bool:
-    """Whether a request comes from a page of this server, or from no browser."""
-    origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE")
-    if site not in (None, "same-origin", "none"):
-        return False
-    return origin is None or origin == f"http://{environ.get('HTTP_HOST')}"
 
 
 def serve(url: str, *, results: Path, port: int, console: Console) -> None:
@@ -94,20 +55,9 @@ def serve(url: str, *, results: Path, port: int, console: Console) -> None:
     Raises:
         InputError: the port is taken, or there is no storage yet.
     """
-    app = application(url, results)
-    try:
-        server = make_server(HOST, port, app, server_class=Server, handler_class=Quiet)
-    except OSError as error:
-        raise InputError(f"--port {port}: {error.strerror}; choose another") from None
-    console.print(f"optuna-dashboard on http://{HOST}:{port}/dashboard/ (Ctrl-C stops it)", markup=False)
-    console.print(
+    lines = [
+        f"optuna-dashboard on http://{HOST}:{port}/dashboard/ (Ctrl-C stops it)",
         "it has no password and can change and delete studies, so only this machine can reach it. "
         f"From another machine: ssh -L {port}:{HOST}:{port} THIS_MACHINE",
-        markup=False,
-        soft_wrap=True,
-    )
-    with server:
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            return
+    ]
+    local_server.serve(application(url, results), port=port, console=console, lines=lines)

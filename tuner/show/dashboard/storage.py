@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.search import ranking
-from tuner.show.dashboard import notes, trial_files
+from tuner.show.dashboard import attributes, notes, trial_files
 from tuner.storage import optuna_private
 from tuner.storage.optuna_private import FrozenStudy
 from tuner.storage.stored import stored_file
@@ -45,7 +45,7 @@ class DashboardStorage(BaseStorage):
     def __init__(self, storage: BaseStorage, results: Path) -> None:
         self._storage = storage
         self._results = results.resolve()
-        self._shown: dict[int, FrozenTrial] = {}  # finished trials, by id
+        self._shown: dict[int, tuple[dict[str, Any], FrozenTrial]] = {}  # finished trials, by id
         self._workloads: dict[str, Workload] = {}  # by study
 
     def run_folder(self, trial: FrozenTrial) -> Path | None:
@@ -79,6 +79,8 @@ class DashboardStorage(BaseStorage):
     ) -> list[FrozenTrial]:
         trials = self._storage.get_all_trials(study_id, deepcopy=False, states=states)
         shown = [self._with_files(trial) for trial in trials]
+        if closest_miss(self._storage, study_id) is None:
+            shown = [_with_constraints(trial) for trial in shown]
         return copy.deepcopy(shown) if deepcopy else shown
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
@@ -98,21 +100,18 @@ class DashboardStorage(BaseStorage):
         studies = []
         for study in self._storage.get_all_studies():
             shown = copy.copy(study)
+            closest = closest_miss(self._storage, optuna_private.study_id(study))
+            shown.user_attrs = attributes.of_study(study.user_attrs, closest)
             shown.system_attrs = self._with_notes(optuna_private.study_id(study), study.system_attrs)
             studies.append(shown)
         return sorted(studies, key=lambda study: optuna_private.study_id(study))
 
     def _with_files(self, trial: FrozenTrial) -> FrozenTrial:
-        known = self._shown.get(optuna_private.trial_id(trial))
-        if known is not None and known.user_attrs == trial.user_attrs:  # `--fresh` moves old run folders
+        before, known = self._shown.get(optuna_private.trial_id(trial), ({}, None))
+        if known is not None and before == trial.user_attrs:  # `--fresh` moves old run folders
             return known
         shown = copy.copy(trial)
-        constraints = [
-            float(value) for key, value in trial.system_attrs.items() if key.startswith(NEW_CONSTRAINTS)
-        ]
         attrs = {**trial.system_attrs}
-        if constraints:
-            attrs[OLD_CONSTRAINTS] = constraints
         folder = self.run_folder(trial)
         names = trial_files.available(folder, reports=len(trial.intermediate_values), made=self.made(folder))
         for name in names:
@@ -120,8 +119,9 @@ class DashboardStorage(BaseStorage):
             meta = {"artifact_id": key, "filename": name, "mimetype": trial_files.media_type(name)}
             attrs[ARTIFACT + key] = json.dumps({**meta, "encoding": None})
         shown.system_attrs = attrs
+        shown.user_attrs = attributes.of_trial(trial.user_attrs)
         if trial.state.is_finished():
-            self._shown[optuna_private.trial_id(trial)] = shown
+            self._shown[optuna_private.trial_id(trial)] = (trial.user_attrs, shown)
         return shown
 
     def _with_notes(self, study_id: int, attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,6 +189,30 @@ class DashboardStorage(BaseStorage):
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._storage.set_trial_user_attr(trial_id, key, value)
+
+
+def closest_miss(storage: BaseStorage, study_id: int) -> tuple[int, float] | None:
+    """The complete trial that misses the constraints by the least, and by how much; None if one meets them.
+
+    The dashboard draws trials that miss a constraint grey. A study in which all of them do would be all grey,
+    so there they are drawn as if there was no constraint.
+    """
+    complete = storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+    missed = [(ranking.violation(trial), trial.number) for trial in complete]
+    if not missed or min(missed)[0] <= 0:
+        return None
+    miss, number = min(missed)
+    return number, miss
+
+
+def _with_constraints(trial: FrozenTrial) -> FrozenTrial:
+    """The trial with its constraints where the dashboard reads them."""
+    values = [float(value) for key, value in trial.system_attrs.items() if key.startswith(NEW_CONSTRAINTS)]
+    if not values:
+        return trial
+    shown = copy.copy(trial)
+    shown.system_attrs = {**trial.system_attrs, OLD_CONSTRAINTS: values}
+    return shown
 
 
 class TrialFiles:

@@ -1,4 +1,4 @@
-"""The parts of a report: sections with text, tables and charts. The writers turn them into HTML or PDF."""
+"""The parts of a report: sections with text, tables, cards and charts. Writers turn them into HTML or PDF."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from tuner.show.report.charts import Chart
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text. `states`: the state of each row, if rows are trials that readers can filter."""
+    """A table of text.
+
+    Attributes:
+        states: the state of each row, if rows are trials that readers can filter and sort.
+        trials: the number of each row's trial, by which charts are linked.
+        marked: rows that stand out.
+    """
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
     states: Sequence[str] = ()
+    trials: Sequence[int] = ()
+    marked: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -26,16 +34,74 @@ class Text:
     aside: bool = False
 
 
-Block = Text | Table | Chart
+Interval = tuple[float, float | None, float | None]  # mean, low, high
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value of the winner's configuration. `changed`: it is not the `default`."""
+
+    name: str
+    value: str
+    default: str
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """The answer of one study.
+
+    Attributes:
+        anchor: of the study's section. state: how far it is.
+        number, score, metric: of the winner; score "": there is none.
+        verdict, tone, real: is it real, as two words, as good, bad or open, and as a sentence.
+        gain: over the default configuration; None if that is not known.
+        settings: the winner's configuration, searched and changed values first.
+        yaml, command: the same as a file, and as the command that runs it ("" if there is none).
+        next: the command to run next.
+    """
+
+    title: str
+    anchor: str
+    state: str
+    number: int | None
+    score: str
+    metric: str
+    verdict: str
+    tone: str
+    real: str
+    gain: Interval | None
+    settings: Sequence[Setting]
+    yaml: str
+    command: str
+    cost: str
+    next: str
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Cards side by side."""
+
+    cards: Sequence[Card]
+
+
+Block = Text | Table | Cards | Chart
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with its blocks."""
+    """A heading with its blocks.
+
+    Attributes:
+        pruned: number of trials that charts show only if a reader asks for them.
+        winner: number of the trial that charts mark.
+    """
 
     anchor: str
     title: str
     blocks: Sequence[Block] = field(default_factory=tuple)
+    pruned: int = 0
+    winner: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Charts as plain numbers. plotly draws them in HTML, matplotlib in PDF, and they are written as CSV.
+"""Charts as plain numbers. `charts.js` draws them in HTML, matplotlib in PDF, and they are written as CSV.
 
-Series differ in lightness and in marker or dash, so that they can be distinguished in grey.
+Series differ in colour and in marker or dash, so that they can be distinguished in grey.
 """
 
 from __future__ import annotations
@@ -12,17 +12,31 @@ from pathlib import Path
 from typing import Any, Literal
 
 Mode = Literal["line", "faint line", "step", "points", "faint"]
+MINOR = ("pruned", "failed", "paused")  # states of trials that were not completed
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one kind. `text`: one text per point, shown on hover."""
+    """Points of one kind.
+
+    Attributes:
+        text: one text per point, shown on hover; one alone is for all.
+        trials: the trial of each point; one alone is for all. Charts and tables of a study are linked by it.
+        shade: 0 … 1 for each point, the best is 1; the points are coloured by it.
+    """
 
     name: str
     x: Sequence[Any]
     y: Sequence[float | None]
     mode: Mode = "points"
     text: Sequence[str] = ()
+    trials: Sequence[int] = ()
+    shade: Sequence[float] = ()
+
+    @property
+    def minor(self) -> bool:
+        """Axes do not stretch for it, and it is hidden on the page until a reader asks for it."""
+        return self.name in MINOR
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,7 @@ class Panel:
         logx, logy: the axis is logarithmic.
         words: the values of x are words, in this order.
         square: both axes go from 0 to 1, with a diagonal.
+        equal: a unit has the same length on both axes.
     """
 
     series: Sequence[Series]
@@ -43,11 +58,20 @@ class Panel:
     logy: bool = False
     words: Sequence[str] = ()
     square: bool = False
+    equal: bool = False
+
+    def span(self, of: Literal["x", "y"]) -> tuple[float, float] | None:
+        """The smallest and largest number on an axis, of complete trials where there are some."""
+        for some in ([s for s in self.series if not s.minor], self.series):
+            values = [v for s in some for v in getattr(s, of) if isinstance(v, int | float) and v == v]
+            if values:
+                return min(values), max(values)
+        return None
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Horizontal bars: one per label and group, with intervals if `low` and `high` are given."""
+    """Horizontal bars: one per label and group; points with intervals if `low` and `high` are given."""
 
     labels: Sequence[str]
     groups: Mapping[str, Sequence[float]]
@@ -58,27 +82,47 @@ class Bars:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """An axis of parallel coordinates, from `low` (height 0) to `high` (height 1).
+
+    Attributes:
+        words: what the axis has in place of numbers, at the same distances.
+    """
+
+    name: str
+    low: float
+    high: float
+    log: bool = False
+    words: Sequence[str] = ()
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The texts at both ends."""
+        if self.words:
+            return self.words[0], self.words[-1]
+        return f"{self.low:.4g}", f"{self.high:.4g}"
+
+
+@dataclass(frozen=True)
 class Parallel:
     """Parallel coordinates: line i crosses axis j at `heights[i][j]` in 0 … 1; None: it has no value there.
 
     Attributes:
-        low, high: texts at the ends of each axis.
-        values: the values as text.
+        values: the values as text. text, trials: of each line.
         shade: 0 … 1 for each line; 1 is the best.
     """
 
-    axes: Sequence[str]
-    low: Sequence[str]
-    high: Sequence[str]
+    axes: Sequence[Axis]
     heights: Sequence[Sequence[float | None]]
     values: Sequence[Sequence[str]]
     shade: Sequence[float]
     text: Sequence[str]
+    trials: Sequence[int]
 
 
 @dataclass(frozen=True)
 class Spans:
-    """A timeline: one lane per agent, one bar per trial. `start` and `length` are in minutes."""
+    """A timeline: one bar per trial. `start` and `length` are in minutes."""
 
     lanes: Sequence[str]
     lane: Sequence[int]
@@ -86,11 +130,16 @@ class Spans:
     length: Sequence[float]
     kind: Sequence[str]
     text: Sequence[str]
+    trials: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
 class Surface:
-    """A function of two parameters on a grid, `z[j][i]` at `(xs[i], ys[j])`, with the trials behind it."""
+    """A function of two parameters on a grid, `z[j][i]` at `(xs[i], ys[j])`, with the trials behind it.
+
+    Attributes:
+        minimize: small values are the good ones.
+    """
 
     xs: Sequence[float]
     ys: Sequence[float]
@@ -104,6 +153,7 @@ class Surface:
     logy: bool = False
     x_words: Sequence[str] = ()
     y_words: Sequence[str] = ()
+    minimize: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,12 +177,17 @@ Plot = Panel | Bars | Parallel | Spans | Surface | Matrix
 
 @dataclass(frozen=True)
 class Chart:
-    """One figure with its caption. Several plots are drawn side by side. `slug` names its CSV file."""
+    """One figure with its caption. Several plots are drawn side by side. `slug` names its CSV file.
+
+    Attributes:
+        half: two such charts may stand side by side.
+    """
 
     slug: str
     title: str
     caption: str
     plots: Sequence[Plot]
+    half: bool = False
 
 
 def write_csv(chart: Chart, folder: Path) -> Path:
@@ -165,11 +220,11 @@ def rows(plot: Plot) -> Iterator[list[Any]]:
             for i, (label, value) in enumerate(zip(plot.labels, values, strict=True)):
                 yield [label, group, value, low[i] if low else "", high[i] if high else ""]
     elif isinstance(plot, Parallel):
-        yield ["line", *plot.axes, "shade"]
+        yield ["line", *(axis.name for axis in plot.axes), "shade"]
         for text, words, shade in zip(plot.text, plot.values, plot.shade, strict=True):
             yield [text, *words, round(shade, 4)]
     elif isinstance(plot, Spans):
-        yield ["agent", "start_minutes", "length_minutes", "state", "trial"]
+        yield ["lane", "start_minutes", "length_minutes", "state", "trial"]
         for i, lane in enumerate(plot.lane):
             yield [
                 plot.lanes[lane],
@@ -194,7 +249,12 @@ def _series_rows(series: Series) -> Iterator[list[Any]]:
     for i, (x, y) in enumerate(zip(series.x, series.y, strict=True)):
         if y is None:
             continue
-        yield [series.name, x, y, series.text[i] if series.text else ""]
+        yield [series.name, x, y, at(series.text, i, "")]
+
+
+def at(values: Sequence[Any], place: int, none: Any) -> Any:
+    """The value of a point: its own, or the only one."""
+    return none if not values else values[0] if len(values) == 1 else values[place]
 
 
 def intervals(

@@ -1,30 +1,37 @@
-"""Writes the report as one HTML page that needs no network, and its numbers as CSV files."""
+"""Writes the report as one HTML page that needs no network, and its numbers as CSV files.
+
+Its charts are drawn by `charts.js`, so the page is small. The content security policy names the hashes of the
+page's own script and style: nothing else runs, whatever a study is called.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, Template
+from markupsafe import Markup
 
 from tuner.base.files import whole_file
-from tuner.show.report import plotly_charts
-from tuner.show.report.blocks import Document, Table, Text
-from tuner.show.report.charts import Chart, write_csv
+from tuner.show.report import palette
+from tuner.show.report.blocks import Cards, Document, Table, Text
+from tuner.show.report.charts import MINOR, Chart, Plot, write_csv
 
 HERE = Path(__file__).parent
+DIGITS = 6  # of the numbers in the page; the CSV files have all
 
 
 def write(document: Document, path: Path) -> list[Path]:
     """Writes the page to `path` and the numbers of its charts to `<stem>_data/`. Returns all files."""
-    from plotly.offline import get_plotlyjs
-
     folder = data_folder(path)
     written = [write_csv(chart, folder) for chart in document.charts()]
-    page = render(document, data=folder.name, plotly=get_plotlyjs())
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as beside:
-        beside.write_text(page, encoding="utf-8")
+        beside.write_text(render(document, data=folder.name), encoding="utf-8")
     return [path, *written]
 
 
@@ -33,40 +40,70 @@ def data_folder(path: Path) -> Path:
     return path.with_name(f"{path.stem}_data")
 
 
-def render(document: Document, *, data: str, plotly: str) -> str:
-    """The page as text. Jinja's autoescape escapes names from studies; `escape` escapes texts in charts.
+def render(document: Document, *, data: str, controls: str = "", script: str = "") -> str:
+    """The page as text. Jinja's autoescape escapes names from studies; charts set texts, never markup.
 
     Args:
-        data: folder of the CSV files, relative to the page.
-        plotly: the source of plotly.js.
+        data: folder of the CSV files, relative to the page; "" if there are none.
+        controls, script: markup below the title, and the script that serves it (of a live page).
     """
+    style = palette.css() + _read("page.css")
+    script = "\n".join([_read("charts.js"), _read("page.js"), script])
+    policy = (
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; img-src data:; "
+        f"connect-src '{'self' if controls else 'none'}'; base-uri 'none'; form-action 'none'"
+    )
+    names = {"STATES": palette.STATES, "GREY": palette.GREY, "MINOR": MINOR}
+    return _template().render(
+        document=document,
+        data=data,
+        style=style,
+        script=script,
+        policy=Markup(policy),
+        controls=Markup(controls),
+        names=_json(names),
+        numbers=lambda plot: _json(plain(plot)),
+    )
+
+
+def plain(plot: Plot) -> dict[str, object]:
+    """A plot as `charts.js` reads it."""
+    return {"type": type(plot).__name__, **asdict(plot)}
+
+
+@cache
+def _read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.tests |= {
-        "text": lambda block: isinstance(block, Text),
-        "table": lambda block: isinstance(block, Table),
-        "chart": lambda block: isinstance(block, Chart),
+        name: lambda block, kind=kind: isinstance(block, kind)
+        for name, kind in (("text", Text), ("table", Table), ("chart", Chart), ("cards", Cards))
     }
-    environment.policies["json.dumps_function"] = _dumps
-    return environment.get_template("page.html.j2").render(
-        document=document,
-        data=data,
-        plotly=plotly,
-        style=(HERE / "page.css").read_text(encoding="utf-8"),
-        script=(HERE / "page.js").read_text(encoding="utf-8"),
-        figures=plotly_charts.figures,
-    )
+    return environment.get_template("page.html.j2")
 
 
-def _dumps(value: object, **options: object) -> str:
-    """Compact JSON. Numbers that are not finite become null, which plotly draws as a gap."""
-    return json.dumps(_finite(value), separators=(",", ":"), ensure_ascii=False)
+def _digest(text: str) -> str:
+    """The hash by which a content security policy allows an inline script or style."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _json(value: object) -> Markup:
+    """Compact JSON that can stand in a script. Numbers that are not finite become null: a gap."""
+    text = json.dumps(_finite(value), separators=(",", ":"), ensure_ascii=False)
+    for mark in "<>&":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return Markup(text)
 
 
 def _finite(value: object) -> object:
     if isinstance(value, float):
-        return round(value, 6) if value == value and abs(value) != float("inf") else None
+        return float(f"{value:.{DIGITS}g}") if value == value and abs(value) != float("inf") else None
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import optuna
@@ -47,8 +47,17 @@ def has_forest() -> bool:
     return importlib.util.find_spec("sklearn") is not None
 
 
-@cache
+_known: WeakKeyDictionary[Study, Importances] = WeakKeyDictionary()
+
+
 def importances(study: Study) -> Importances:
+    """`_importances`, computed once for a study that was read."""
+    if study not in _known:
+        _known[study] = _importances(study)
+    return _known[study]
+
+
+def _importances(study: Study) -> Importances:
     """Both importances of the parameters that all complete trials have.
 
     PED-ANOVA (Watanabe et al. 2023): parameters that distinguish the best trials from the rest. fANOVA

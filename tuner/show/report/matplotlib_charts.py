@@ -1,28 +1,31 @@
-"""Draws charts with matplotlib. Series differ in lightness, marker or hatch, so that grey prints work."""
+"""Draws charts with matplotlib, in the page's colours. Markers, dashes and hatches make grey prints work."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.colors import ListedColormap
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from tuner.show.report import plotly_charts
-from tuner.show.report.charts import Bars, Chart, Matrix, Panel, Parallel, Plot, Series, Spans, Surface
-from tuner.show.report.plotly_charts import ramp
+from tuner.show.report import palette
+from tuner.show.report.charts import Bars, Chart, Matrix, Panel, Parallel, Plot, Series, Spans, Surface, at
+from tuner.show.report.palette import FAINT, INK, ramp
 
-COLOURS = ("#1f4e87", "#d98b1c", "#6b6b6b", "#7b2d8e", "#0f8a5f")
 HATCHES = ("", "///", "...", "xxx", "---")
 MARKERS = ("o", "D", "s", "x", "^")
 DASHES = ("-", "--", ":", "-.")
+MANY = 60  # so many bars of a timeline have no edges
 FEW = 20  # lines with at most this many points get markers
-LABEL = 32  # longest label of a bar, in letters
-STATES = {"complete": ("#1f4e87", "o"), "pruned": ("0.6", "o"), "failed": ("black", "x")}
+LETTER = 0.058  # width of a letter of a tick label, in inches
+TICK = 0.5  # inches that a tick label of numbers needs
+GAP = 2.0  # least distance of two tick labels, in points
 
 
 def short(text: str, most: int = 22) -> str:
-    """`text`, shortened, and escaped so that matplotlib reads no mathematics in it."""
-    return plotly_charts.short(text, most).replace("$", r"\$")
+    """`text`, its middle left out if it is too long, and escaped so that matplotlib reads no mathematics."""
+    return palette.short(text, most).replace("$", r"\$")
 
 
 def height(chart: Chart) -> float:
@@ -30,8 +33,8 @@ def height(chart: Chart) -> float:
     rows = -(-len(chart.plots) // min(2, len(chart.plots)))
     first = chart.plots[0]
     if isinstance(first, Bars):
-        most = max(len(p.labels) * max(1, len(p.groups)) for p in chart.plots if isinstance(p, Bars))
-        return rows * min(6.0, max(1.7, 0.85 + 0.1 * most))
+        most = max(len(p.labels) * (1 + len(p.groups)) for p in chart.plots if isinstance(p, Bars))
+        return rows * min(8.0, max(1.7, 0.85 + 0.075 * most))
     if isinstance(first, Spans):
         return 1.2 + 0.25 * len(first.lanes)
     if isinstance(first, Matrix):
@@ -40,18 +43,36 @@ def height(chart: Chart) -> float:
     return rows * 2.6
 
 
-def margins(plot: Plot) -> tuple[float, float, float]:
+def letters(wide: float) -> int:
+    """The longest label of a bar in a plot that is `wide` inches, in letters."""
+    return int(0.5 * wide / LETTER)
+
+
+def margins(plot: Plot, wide: float) -> tuple[float, float, float]:
     """Margins around the axes in inches: left (more for long labels), bottom, top (title and legend)."""
     longest = 0
     if isinstance(plot, Bars):
-        longest = max((len(short(label, LABEL)) for label in plot.labels), default=0)
+        longest = max((len(short(label, letters(wide))) for label in plot.labels), default=0)
+    elif isinstance(plot, Spans):
+        longest = max(len(short(lane)) for lane in plot.lanes)
     elif isinstance(plot, Surface):
         longest = max((len(short(w)) for w in plot.y_words), default=0)
     elif isinstance(plot, Matrix):
         longest = max((len(short(w)) for w in plot.rows), default=0)
-    slanted = isinstance(plot, Parallel) or (isinstance(plot, Matrix) and len(plot.columns) > 6)
+    slanted = (
+        isinstance(plot, Parallel)
+        or (isinstance(plot, Matrix) and len(plot.columns) > 6)
+        or (isinstance(plot, Panel) and _slanted(plot))
+    )
     over = 0.32 if isinstance(plot, Panel) and _legend_columns(plot) == 2 else 0.2
-    return min(1.7, max(0.0, 0.062 * longest - 0.3)), 0.72 if slanted else 0.5, over
+    if plot_title(plot):
+        over += 0.14
+    return max(0.0, LETTER * longest - 0.3), 0.72 if slanted else 0.5, over
+
+
+def plot_title(plot: Plot) -> str:
+    """The title of one plot of a chart; "" if it has none."""
+    return getattr(plot, "title", "")
 
 
 def _legend_columns(panel: Panel) -> int:
@@ -60,13 +81,44 @@ def _legend_columns(panel: Panel) -> int:
     return 2 if sum(len(name) + 6 for name in names) > 58 else len(names)
 
 
-def draw(plot: Plot, axes: Any) -> None:
-    """Draws the plot on `axes`."""
+def _slanted(panel: Panel) -> bool:
+    return len(panel.words) > 4 or sum(len(short(w, 14)) for w in panel.words) > 30
+
+
+def draw(plot: Plot, axes: Any, *, wide: float) -> None:
+    """Draws the plot on `axes`, in a space that is `wide` inches. No tick label overlaps another."""
     axes.tick_params(labelsize=6.5, width=0.5)
+    room = axes.get_position().width * axes.figure.get_figwidth()
+    axes.xaxis.set_major_locator(MaxNLocator(max(2, int(room / TICK))))
+    _draw(plot, axes, wide)
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log" or isinstance(axis.get_major_locator(), FixedLocator):
+            thin(axis)
+
+
+def thin(axis: Any) -> None:
+    """Hides tick labels that would overlap the label before them."""
+    renderer = RendererAgg(8, 8, axis.figure.dpi)  # type: ignore[no-untyped-call]
+    end = -np.inf
+    boxes = [
+        (label, label.get_window_extent(renderer)) for label in axis.get_ticklabels() if label.get_text()
+    ]
+    flat = axis.axis_name == "x"
+    if flat and any(label.get_rotation() for label, _ in boxes):
+        return  # slanted labels stand side by side
+    for label, box in sorted(boxes, key=lambda pair: pair[1].x0 if flat else pair[1].y0):
+        low, high = (box.x0, box.x1) if flat else (box.y0, box.y1)
+        if low < end + GAP:
+            label.set_visible(False)
+        else:
+            end = high
+
+
+def _draw(plot: Plot, axes: Any, wide: float) -> None:
     if isinstance(plot, Panel):
         _panel(plot, axes)
     elif isinstance(plot, Bars):
-        _bars(plot, axes)
+        _bars(plot, axes, wide)
     elif isinstance(plot, Parallel):
         _parallel(plot, axes)
     elif isinstance(plot, Spans):
@@ -88,17 +140,29 @@ def _panel(panel: Panel, axes: Any) -> None:
     if panel.logx:
         _log(axes.xaxis)
     elif not words and all(isinstance(x, int) for series in panel.series for x in series.x):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # trials, epochs, members
+        axes.xaxis.get_major_locator().set_params(integer=True)  # trials, epochs, members
     if panel.logy:
         _log(axes.yaxis)
     if words:
-        axes.set_xticks(
-            range(len(words)), [short(w, 14) for w in words], rotation=20 if len(words) > 4 else 0
-        )
+        slant = {"rotation": 25, "ha": "right"} if _slanted(panel) else {}
+        axes.set_xticks(range(len(words)), [short(w, 14) for w in words], **slant)
     if panel.square:
-        axes.plot([0, 1], [0, 1], ":", color="0.6", lw=0.7, zorder=0)
+        axes.plot([0, 1], [0, 1], ":", color=FAINT, lw=0.7, zorder=0)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
+    if panel.equal:
+        axes.set_aspect("equal", adjustable="datalim")
+    free = not (panel.square or panel.equal)
+    for limits, log, span in (
+        (axes.set_xlim, panel.logx, panel.span("x") if free and not words else None),
+        (axes.set_ylim, panel.logy, panel.span("y") if free else None),
+    ):
+        if span is not None and span[0] < span[1]:
+            low, high = span
+            if log and low > 0:
+                limits(low / (high / low) ** 0.04, high * (high / low) ** 0.04)
+            elif not log:
+                limits(low - 0.04 * (high - low), high + 0.04 * (high - low))
     _named(axes, panel.x, panel.y, panel.title)
     if len(named) > 1:
         columns = _legend_columns(panel)
@@ -106,48 +170,51 @@ def _panel(panel: Panel, axes: Any) -> None:
 
 
 def _series(series: Series, xs: list[Any], axes: Any, label: str | None, *, place: int) -> None:
-    colour, marker = STATES.get(series.name, (COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]))
+    colour = palette.LIGHT[palette.of_series(series.name, place)]
+    marker = "*" if series.name == "winner" else MARKERS[place % len(MARKERS)]
     ys = [np.nan if y is None else y for y in series.y]
-    told = series.name in STATES or series.name == "winner"  # many lines of one kind, distinguished by shade
+    told = series.name in palette.STATES or series.name in palette.GREY  # many lines of one kind
     dot = marker if len(xs) == 1 or (len(xs) <= FEW and not told) else None
     dash = "-" if told else DASHES[place % len(DASHES)]
     if series.mode == "line":
-        strong = series.name == "winner"
-        axes.plot(
-            xs,
-            ys,
-            marker=dot,
-            color="black" if strong else colour,
-            ls=dash,
-            lw=2 if strong else 0.9,
-            ms=2.5,
-            label=label,
-        )
+        width = 1.8 if series.name == "winner" else 0.9
+        axes.plot(xs, ys, marker=dot, color=colour, ls=dash, lw=width, ms=2.5, label=label)
     elif series.mode == "faint line":
-        axes.plot(xs, ys, marker=dot, color="0.65", ls=dash, lw=0.6, ms=2, label=label, zorder=1)
+        axes.plot(xs, ys, marker=dot, color=colour, ls=dash, lw=0.5, ms=2, alpha=0.7, label=label, zorder=1)
     elif series.mode == "step":
-        axes.step(xs, ys, where="post", color="black", lw=1.3, label=label)
+        axes.step(xs, ys, where="post", color=colour, lw=1.3, label=label)
     elif series.mode == "faint":
-        axes.plot(xs, ys, "o", mfc="none", mec="0.6", mew=0.6, ms=3, label=label, zorder=1)
+        axes.plot(xs, ys, "o", mfc="none", mec=colour, mew=0.6, ms=3, label=label, zorder=1)
+    elif series.shade:
+        colours = [ramp(at(series.shade, i, 1.0)) for i in range(len(xs))]
+        axes.scatter(xs, ys, c=colours, s=14, edgecolors="0.4", linewidths=0.3, label=label)
+    elif series.name == "winner":
+        axes.plot(xs, ys, "*", color=colour, mec=INK, mew=0.5, ms=9, label=label, zorder=4)
     else:
         axes.plot(xs, ys, marker=marker, color=colour, ms=3.2, ls="", label=label)
 
 
-def _bars(bars: Bars, axes: Any) -> None:
+def _bars(bars: Bars, axes: Any, wide: float) -> None:
     count = max(1, len(bars.groups))
     thick = 0.8 / count
     places = np.arange(len(bars.labels))
     for i, (group, values) in enumerate(bars.groups.items()):
-        errors = None
+        colour = palette.LIGHT[palette.of_series(group, i)]
+        here = places + (i - (count - 1) / 2) * thick
         if group in bars.low:
             errors = np.abs(np.array([bars.low[group], bars.high[group]], dtype=float) - np.array(values))
-        colour = "0.75" if group in ("pruned", "before") else COLOURS[i % len(COLOURS)]
-        axes.barh(
-            places + (i - (count - 1) / 2) * thick, values, thick * 0.92, color=colour,
-            label=short(group) or None, xerr=errors, error_kw={"lw": 0.7, "capsize": 1.5, "ecolor": "black"},
-            hatch=HATCHES[i % len(HATCHES)], edgecolor="white", lw=0,
-        )  # fmt: skip
-    axes.set_yticks(places, [short(label, LABEL) for label in bars.labels])
+            axes.errorbar(
+                values, here, xerr=errors, fmt=MARKERS[i % len(MARKERS)], color=colour, ms=3, lw=0.9,
+                capsize=1.8, label=short(group) or None,
+            )  # fmt: skip
+        else:
+            axes.barh(here, values, thick * 0.92, color=colour, label=short(group) or None,
+                      hatch=HATCHES[i % len(HATCHES)], edgecolor="white", lw=0)  # fmt: skip
+    if bars.low:
+        axes.axvline(0, color="0.6", lw=0.6, zorder=0)
+    most = letters(wide)
+    axes.set_yticks(places, [short(label, most) for label in bars.labels])
+    axes.set_ylim(-0.6, len(places) - 0.4)
     axes.invert_yaxis()
     _named(axes, bars.x, "", bars.title)
     if count > 1:
@@ -162,11 +229,12 @@ def _parallel(plot: Parallel, axes: Any) -> None:
         axes.plot(range(len(ys)), ys, color=ramp(shade), lw=0.4 + 0.9 * shade**4, alpha=0.9)
     for i in range(len(plot.axes)):
         axes.axvline(i, color="0.5", lw=0.5, zorder=0)
-        axes.text(i, -0.03, short(plot.low[i], 11), fontsize=5.5, ha="center", va="top")
-        axes.text(i, 1.03, short(plot.high[i], 11), fontsize=5.5, ha="center", va="bottom")
+        low, high = plot.axes[i].ends
+        axes.text(i, -0.03, short(low, 11), fontsize=5.5, ha="center", va="top")
+        axes.text(i, 1.03, short(high, 11), fontsize=5.5, ha="center", va="bottom")
     axes.set_ylim(-0.02, 1.02)
     axes.set_yticks([])
-    axes.set_xticks(range(len(plot.axes)), [short(a, 18) for a in plot.axes], rotation=20, ha="right")
+    axes.set_xticks(range(len(plot.axes)), [short(a.name, 18) for a in plot.axes], rotation=20, ha="right")
     axes.tick_params(axis="x", pad=9, length=0)
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
@@ -175,12 +243,12 @@ def _parallel(plot: Parallel, axes: Any) -> None:
 def _spans(plot: Spans, axes: Any) -> None:
     for kind in dict.fromkeys(plot.kind):
         some = [i for i, k in enumerate(plot.kind) if k == kind]
-        colour = STATES.get(kind, ("0.3", ""))[0]
+        colour = palette.LIGHT[palette.of_series(kind, 0)]
         axes.barh(
             [plot.lane[i] for i in some], [plot.length[i] for i in some], left=[plot.start[i] for i in some],
-            height=0.7, color=colour, edgecolor="white", lw=0.3, label=kind,
+            height=0.7, color=colour, edgecolor="white", lw=0.3 if len(plot.kind) < MANY else 0, label=kind,
         )  # fmt: skip
-    axes.set_yticks(range(len(plot.lanes)), list(plot.lanes))
+    axes.set_yticks(range(len(plot.lanes)), [short(lane) for lane in plot.lanes])
     axes.invert_yaxis()
     _named(axes, "minutes", "", "")
     axes.legend(fontsize=6, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 0.99))
@@ -190,7 +258,8 @@ def _surface(plot: Surface, axes: Any) -> None:
     z = np.array(plot.z)
     mesh = axes.pcolormesh if min(z.shape) < 2 or plot.x_words or plot.y_words else axes.contourf
     options = {"shading": "nearest"} if mesh == axes.pcolormesh else {"levels": 10}
-    drawn = mesh(plot.xs, plot.ys, z, cmap="cividis_r", **options)
+    colours = ListedColormap(palette.RAMP[::-1] if plot.minimize else palette.RAMP)
+    drawn = mesh(plot.xs, plot.ys, z, cmap=colours, **options)
     axes.plot(plot.points.x, plot.points.y, "o", mfc="white", mec="black", mew=0.5, ms=2.8)
     if plot.logx:
         _log(axes.xaxis)
@@ -207,11 +276,13 @@ def _surface(plot: Surface, axes: Any) -> None:
 
 def _matrix(plot: Matrix, axes: Any) -> None:
     shares = np.array(plot.shares())
-    axes.pcolormesh(shares, cmap="Greys", vmin=0, vmax=1.25, edgecolors="white", linewidth=0.5)
+    axes.pcolormesh(
+        shares, cmap=ListedColormap(palette.RAMP), vmin=0, vmax=1, edgecolors="white", linewidth=0.5
+    )
     for i, line in enumerate(plot.counts):
         for j, count in enumerate(line):
             if count:
-                colour = "white" if shares[i, j] > 0.6 else "black"
+                colour = "white" if shares[i, j] > 0.5 else "black"
                 axes.text(j + 0.5, i + 0.5, str(count), ha="center", va="center", fontsize=5, color=colour)
     places = np.arange(len(plot.columns)) + 0.5
     axes.set_xticks(places, [short(c, 14) for c in plot.columns], rotation=45 if len(places) > 6 else 0)
@@ -224,6 +295,7 @@ def _log(axis: Any) -> None:
     """A logarithmic axis with plain numbers at 1, 2 and 5."""
     axis._set_axes_scale("log")
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -232,4 +304,5 @@ def _named(axes: Any, x: str, y: str, title: str) -> None:
     axes.set_xlabel(short(x, 60), fontsize=7)
     axes.set_ylabel(short(y, 40), fontsize=7)
     if title:
-        axes.set_title(short(title, 60), fontsize=7.5, loc="left")
+        pad = 13 if len(axes.get_legend_handles_labels()[1]) > 1 else 4  # above the legend
+        axes.set_title(short(title, 60), fontsize=7.5, loc="left", pad=pad)

@@ -1,99 +1,195 @@
 "use strict";
-(() => {
+// The report's page: draws the charts, links them with the table of trials, copies, sorts, filters.
+const Page = (() => {
   const root = document.documentElement;
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"],
-    displayModeBar: innerWidth >= 640 };
-  const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.theme || (dark.matches ? "dark" : "light")) === "dark";
-  // The colours of data (see plotly_charts.py) and their brighter twins on a dark page.
-  const bright = { "#2563a8": "#6fa8ea", "#d97706": "#f0a13c", "#0f8a5f": "#3fc28f", "#9333a8": "#cf8be0",
-    "#b45309": "#e0954f", "#c0392b": "#f0796b", "#9aa3ad": "#7f8a95",
-    "#777777": "#c3cad1" };
+  const tip = document.getElementById("tip");
+  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
 
-  // The figure as it was written, with the theme's colours.
-  const figureOf = (element) => {
-    let text = element.source;
-    if (isDark()) text = text.replace(/#[0-9a-f]{6}/g, (found) => bright[found] || found);
-    const figure = JSON.parse(text);
-    if (figure.layout.wide) element.style.minWidth = `${figure.layout.wide}px`;
-    delete figure.layout.wide;
-    const line = colour("--line");
-    for (const name of ["xaxis", "yaxis"]) {
-      Object.assign(figure.layout[name] ||= {}, { gridcolor: line, linecolor: line, tickcolor: line });
-    }
-    Object.assign(figure.layout, { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: colour("--ink") }, uirevision: "kept" });
-    return figure;
-  };
-
-  const draw = (element) => {
-    if (element.source) return;
-    const script = element.querySelector("script");
-    element.source = script.textContent;
-    script.remove();
-    const figure = figureOf(element);
-    Plotly.newPlot(element, figure.data, figure.layout, config);
-  };
-
-  const plots = [...document.querySelectorAll(".plot")];
-  const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) { watcher.unobserve(entry.target); draw(entry.target); }
-  }, { rootMargin: "600px" });
-  for (const plot of plots) watcher.observe(plot);
-  addEventListener("beforeprint", () => plots.forEach(draw));
-
-  const repaint = () => {
-    for (const plot of plots) {
-      if (!plot.source) continue;
-      const figure = figureOf(plot);
-      Plotly.react(plot, figure.data, figure.layout, config);
-    }
-  };
-  dark.addEventListener("change", repaint);
   document.getElementById("theme").addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    repaint();
+    const now = root.dataset.theme || (dark.matches ? "dark" : "light");
+    root.dataset.theme = now === "dark" ? "light" : "dark";
   });
 
-  // A filter is words that must all occur, or comparisons of a column: "adamw d_model>=128".
-  const compare = { ">": (a, b) => a > b, "<": (a, b) => a < b, ">=": (a, b) => a >= b, "<=": (a, b) => a <= b,
-    "=": (a, b) => a === b };
-  const matches = (text, headings, cells) => text.toLowerCase().split(/\s+/).filter(Boolean).every((word) => {
-    const found = word.match(/^(.+?)(>=|<=|=|>|<)(.+)$/);
-    const column = found ? headings.indexOf(found[1]) : -1;
-    if (column < 0) return cells.some((cell) => cell.includes(word));
-    const [have, want] = [parseFloat(cells[column]), parseFloat(found[3])];
-    if (found[2] === "=" && (isNaN(have) || isNaN(want))) return cells[column] === found[3];
-    return compare[found[2]](have, want);
-  });
+  // -- filter: `optimizer == adamw and (d_model >= 128 or not pruned)`; a word alone must occur in the row
 
-  for (const box of document.querySelectorAll(".trials")) {
-    const headings = [...box.querySelectorAll("th")].map((th) => th.textContent.toLowerCase());
-    const body = box.querySelector("tbody");
-    const rows = [...body.rows].map((row) => [row, [...row.cells].map((cell) => cell.textContent.toLowerCase())]);
-    const [filter, state, count] = [".filter", ".state", ".count"].map((name) => box.querySelector(name));
-    const apply = () => {
-      let shown = 0;
-      for (const [row, cells] of rows) {
-        row.hidden = !((!state.value || row.dataset.state === state.value) && matches(filter.value, headings, cells));
-        shown += !row.hidden;
-      }
-      count.textContent = shown;
+  const OPERATORS = { ">": (a, b) => a > b, "<": (a, b) => a < b, ">=": (a, b) => a >= b, "<=": (a, b) => a <= b,
+    "=": (a, b) => a === b, "==": (a, b) => a === b, "!=": (a, b) => a !== b };
+  const parse = (text, headings) => {
+    const tokens = text.toLowerCase().match(/"[^"]*"|'[^']*'|[<>=!]=|[<>=()]|[^\s<>=!()]+/g) || [];
+    const bare = (token) => token.replace(/^["']|["']$/g, "");
+    const fail = (message) => { throw new Error(message); };
+    const either = () => {
+      const some = [both()];
+      while (tokens[0] === "or") { tokens.shift(); some.push(both()); }
+      return (cells) => some.some((test) => test(cells));
     };
-    filter.addEventListener("input", apply);
-    state.addEventListener("change", apply);
-    box.querySelectorAll("th").forEach((th, column) => th.addEventListener("click", () => {
-      const down = th.dataset.order !== "down";
-      th.dataset.order = down ? "down" : "up";
-      const key = (cells) => { const n = parseFloat(cells[column]); return isNaN(n) ? cells[column] : n; };
-      rows.sort(([, a], [, b]) => {
-        const [x, y] = [key(a), key(b)];
-        const order = typeof x === typeof y ? (x < y ? -1 : x > y ? 1 : 0) : typeof x === "number" ? -1 : 1;
-        return down ? order : -order;
+    const both = () => {
+      const every = [one()];
+      while (tokens.length && tokens[0] !== "or" && tokens[0] !== ")") { if (tokens[0] === "and") tokens.shift(); every.push(one()); }
+      return (cells) => every.every((test) => test(cells));
+    };
+    const one = () => {
+      const token = tokens.shift() ?? fail("the expression is not complete");
+      if (token === "not") { const test = one(); return (cells) => !test(cells); }
+      if (token === "(") { const test = either(); if (tokens.shift() !== ")") fail("a ) is missing"); return test; }
+      if (token === ")" || token in OPERATORS) fail(`a name is missing before ${token}`);
+      if (!(tokens[0] in OPERATORS)) return (cells) => cells.some((cell) => cell.includes(bare(token)));
+      const column = headings.indexOf(bare(token)), compare = OPERATORS[tokens.shift()];
+      if (column < 0) fail(`there is no column ${bare(token)}`);
+      const value = bare(tokens.shift() ?? fail("a value is missing")), want = Number(value);
+      return (cells) => { const have = Number(cells[column]); return isNaN(have) || isNaN(want) ? compare(cells[column], value) : compare(have, want); };
+    };
+    if (!tokens.length) return () => true;
+    const test = either();
+    if (tokens.length) fail(`${tokens[0]} is not expected`);
+    return test;
+  };
+
+  // -- a section: its plots, and its table of trials if it has one. `kept` is what a reader has set before.
+
+  const section = (box, kept) => {
+    const state = Object.assign({ text: "", state: "", pruned: false, brushes: {}, order: null }, kept);
+    const plots = all(".plot", box).map((element) => ({ element, content: JSON.parse(element.querySelector("script").textContent), width: 0 }));
+    const winner = box.dataset.winner === undefined ? null : Number(box.dataset.winner);
+    const table = box.querySelector(".trials");
+    let chosen = null; // numbers of the trials that the filter leaves; null: all
+
+    const dim = (element) => {
+      for (const mark of all("svg [data-t]", element)) mark.classList.toggle("off", chosen !== null && !chosen.has(mark.dataset.t));
+    };
+    const draw = (plot) => {
+      const width = Math.max(Charts.least(plot.content), Math.floor(plot.element.parentElement.clientWidth));
+      if (!width || (plot.width === width && !plot.stale)) return;
+      const drawn = Charts.draw(plot.content, width, { pruned: state.pruned, winner, brushes: state.brushes, brush });
+      const legend = document.createElement("p");
+      legend.className = "legend";
+      if (drawn.legend.length > 1)
+        for (const one of drawn.legend) { const item = document.createElement("span"); item.append(Charts.swatch(one), one.name); legend.append(item); }
+      plot.element.replaceChildren(...(legend.childNodes.length ? [legend] : []), drawn.svg);
+      Object.assign(plot, { width, stale: false, hits: drawn.hits, svg: drawn.svg });
+      dim(plot.element);
+    };
+    const redraw = () => { for (const plot of plots) { plot.stale = true; draw(plot); } };
+    const brush = (axis, range) => {
+      delete state.brushes[axis.name];
+      if (range) state.brushes[axis.name] = range;
+      if (!table) return;
+      const quoted = (text) => /[\s<>=!()]/.test(text) ? `"${text}"` : text;
+      const terms = plots.filter((p) => p.content.type === "Parallel").flatMap((p) => p.content.axes).filter((a) => state.brushes[a.name]).map((a) => {
+        const [low, high] = state.brushes[a.name], name = quoted(a.name);
+        if (a.words.length) {
+          const some = a.words.filter((_, i) => { const h = a.words.length < 2 ? 0 : i / (a.words.length - 1); return h >= low - 0.02 && h <= high + 0.02; });
+          return `(${(some.length ? some : ["–none–"]).map((w) => `${name} == ${quoted(w)}`).join(" or ")})`;
+        }
+        const at = (h) => a.log ? a.low * (a.high / a.low) ** h : a.low + h * (a.high - a.low);
+        return `${name} >= ${+at(low).toPrecision(4)} and ${name} <= ${+at(high).toPrecision(4)}`;
       });
-      body.append(...rows.map(([row]) => row));
-    }));
-  }
+      table.querySelector(".filter").value = state.text = terms.join(" and ");
+      apply();
+    };
+
+    // Trials under the pointer stand out in every chart and in the table.
+    const point = (number) => { for (const mark of all(".hot", box)) mark.classList.remove("hot");
+      if (number !== undefined && number !== null) for (const mark of all(`[data-t="${number}"]`, box)) mark.classList.add("hot"); };
+    const nearest = (plot, event) => {
+      const frame = plot.svg.getBoundingClientRect(), x = (event.clientX - frame.left) * plot.width / frame.width, y = (event.clientY - frame.top) * plot.width / frame.width;
+      let best = null, least = 24;
+      for (const hit of plot.hits) {
+        if (chosen !== null && hit.trial !== undefined && !chosen.has(String(hit.trial))) continue;
+        const away = hit.x0 === undefined ? Math.hypot(x - hit.x, y - hit.y) : Math.hypot(Math.max(hit.x0 - x, 0, x - hit.x1), Math.max(hit.y0 - y, 0, y - hit.y1));
+        if (away < least) [best, least] = [hit, away];
+      }
+      return best;
+    };
+    for (const plot of plots) {
+      plot.element.addEventListener("pointermove", (event) => {
+        const hit = plot.svg && nearest(plot, event);
+        tip.hidden = !hit;
+        point(hit?.trial);
+        if (!hit) return;
+        tip.textContent = hit.text;
+        tip.style.left = `${Math.max(4, Math.min(event.pageX + 14, scrollX + innerWidth - tip.offsetWidth - 8))}px`;
+        tip.style.top = `${event.pageY + 16}px`;
+      });
+      plot.element.addEventListener("pointerleave", () => { tip.hidden = true; point(null); });
+    }
+
+    let apply = () => {};
+    if (table) {
+      const buttons = all("th button", table), headings = buttons.map((b) => b.textContent.toLowerCase()), body = table.querySelector("tbody");
+      const rows = [...body.rows].map((row) => [row, [...row.cells].map((cell) => cell.textContent.toLowerCase())]);
+      const [filter, only, count, wrong] = [".filter", ".state", ".count", ".wrong"].map((name) => table.querySelector(name));
+      apply = () => {
+        let test = null;
+        try { test = parse(state.text, headings); wrong.textContent = ""; } catch (error) { wrong.textContent = error.message; }
+        filter.setAttribute("aria-invalid", String(test === null));
+        if (test === null) return;
+        for (const [row, cells] of rows) row.hidden = !((!state.state || row.dataset.state === state.state) && test(cells));
+        const left = rows.filter(([row]) => !row.hidden);
+        count.textContent = left.length;
+        chosen = left.length === rows.length ? null : new Set(left.map(([row]) => row.dataset.t));
+        dim(box);
+      };
+      filter.addEventListener("input", () => { state.text = filter.value; if (Object.keys(state.brushes).length) { state.brushes = {}; redraw(); } apply(); });
+      only.addEventListener("change", () => { state.state = only.value; apply(); });
+      const sort = (column, up) => {
+        state.order = [column, up];
+        buttons.forEach((button, i) => button.closest("th").setAttribute("aria-sort", i !== column ? "none" : up ? "ascending" : "descending"));
+        const key = (cells) => { const n = parseFloat(cells[column]); return isNaN(n) ? cells[column] : n; };
+        rows.sort(([, a], [, b]) => {
+          const [x, y] = [key(a), key(b)];
+          const order = typeof x === typeof y ? (x < y ? -1 : x > y ? 1 : 0) : typeof x === "number" ? -1 : 1;
+          return up ? order : -order;
+        });
+        body.append(...rows.map(([row]) => row));
+      };
+      buttons.forEach((button, column) => button.addEventListener("click", () => sort(column, !(state.order?.[0] === column && state.order[1]))));
+      body.addEventListener("pointerover", (event) => point(event.target.closest("tr")?.dataset.t));
+      body.addEventListener("pointerleave", () => point(null));
+      filter.value = state.text;
+      only.value = state.state;
+      if (state.order) sort(...state.order);
+      apply();
+    }
+    const toggle = box.querySelector(".pruned");
+    if (toggle) {
+      toggle.checked = state.pruned;
+      toggle.addEventListener("change", () => { state.pruned = toggle.checked; redraw(); });
+    }
+    return { state, plots, draw };
+  };
+
+  // -- the whole page
+
+  let sections = {};
+  const each = (work) => { for (const one of Object.values(sections)) for (const plot of one.plots) work(one, plot); };
+  const start = () => {
+    const before = sections;
+    sections = Object.fromEntries(all("main > section").map((box) => [box.id, section(box, before[box.id]?.state)]));
+    each((one, plot) => one.draw(plot));
+  };
+  let waiting = 0;
+  addEventListener("resize", () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(() => each((one, plot) => one.draw(plot))); });
+
+  const copied = async (text) => {
+    try { await navigator.clipboard.writeText(text); } catch {
+      const area = document.createElement("textarea"); // where a browser keeps its clipboard from pages of files
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+  };
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button.copy");
+    if (!button) return;
+    await copied(button.closest("article, p").querySelector(button.dataset.of).textContent);
+    const label = button.textContent;
+    button.textContent = "copied";
+    setTimeout(() => { button.textContent = label; }, 1500);
+  });
+  start();
+  return { start };
 })();

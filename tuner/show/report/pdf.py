@@ -1,4 +1,4 @@
-"""Writes the report as a PDF with A4 pages: vector figures, embedded fonts, readable in grey."""
+"""Writes the report as a PDF with A4 pages: vector figures in the page's colours, embedded fonts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from tuner.base.files import whole_file
 from tuner.show.report import matplotlib_charts
-from tuner.show.report.blocks import Document, Section, Table, Text
-from tuner.show.report.charts import Chart, write_csv
+from tuner.show.report.blocks import Card, Cards, Document, Section, Table, Text
+from tuner.show.report.charts import Chart, Surface, write_csv
 from tuner.show.report.html import data_folder
-from tuner.show.report.plotly_charts import short
+from tuner.show.report.palette import LIGHT, short
 
 PAPER = (8.27, 11.69)  # A4, inches
 LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.6, 0.7, 0.7  # margins, inches
@@ -29,6 +29,7 @@ BOLD = 1.2  # width of a bold letter, relative to a normal one
 CHARACTERS = 112  # letters in a line of text
 MOST_ROWS = 40  # longest table of trials; the HTML page and the CSV files have all rows
 TURNED = 2  # a wide table is transposed if it has at most this many more rows than columns
+MOST_CELL = 40  # lines of a cell
 LEAST_TABLE = 0.9  # with less space (inches) on a page, a table begins on the next one
 STYLE: Any = {
     "pdf.fonttype": 42,  # TrueType, embedded
@@ -83,8 +84,31 @@ class Pages:
                     self._text(paragraph, colour="0.35" if block.aside else "black")
             elif isinstance(block, Table):
                 self._table(block)
+            elif isinstance(block, Cards):
+                for card in block.cards:
+                    self._card(card)
             else:
                 self._chart(block)
+
+    def _card(self, card: Card) -> None:
+        if self.y < BOTTOM + 1.6:
+            self._turn()
+        score = f": {card.score} {card.metric} (trial {card.number})" if card.score else ""
+        self._text(f"{card.title}{score}", size=10, weight="bold", before=0.1)
+        colour = LIGHT.get(card.tone, "black")
+        self._text(f"{card.verdict[0].upper()}{card.verdict[1:]}", weight="bold", colour=colour)
+        self._text(card.real)
+        changed = [f"{s.name} {s.value} (default {s.default})" for s in card.settings if s.changed]
+        others = [f"{s.name} {s.value}" for s in card.settings if not s.changed]
+        if changed:
+            self._text(", ".join(changed), weight="bold", size=7.5)
+        if others:
+            self._text(f"{'As the default: ' if changed else ''}{', '.join(others)}", size=6.5, colour="0.3")
+        self._text(
+            " ".join(filter(None, [f"{card.state[0].upper()}{card.state[1:]}.", card.cost])), colour="0.3"
+        )
+        if card.next:
+            self._text(f"Next: {card.next}")
 
     def _chart(self, chart: Chart) -> None:
         height = matplotlib_charts.height(chart)
@@ -100,32 +124,37 @@ class Pages:
         wide = WIDTH / columns
         for i, plot in enumerate(chart.plots):
             row, column = divmod(i, columns)
-            pad, under, over = matplotlib_charts.margins(plot)
+            pad, under, over = matplotlib_charts.margins(plot, wide)
             left, bottom = LEFT + column * wide + 0.55, self.y - (row + 1) * each + under
-            box = (left + pad, bottom, wide - 0.75 - pad, each - under - over)
+            scale = 0.3 if isinstance(plot, Surface) else 0.0  # the numbers beside the colours
+            box = (left + pad, bottom, wide - 0.75 - pad - scale, each - under - over)
             axes = page.add_axes((box[0] / PAPER[0], box[1] / PAPER[1], box[2] / PAPER[0], box[3] / PAPER[1]))
-            matplotlib_charts.draw(plot, axes)
+            matplotlib_charts.draw(plot, axes, wide=wide)
         self.y -= height
-        self._text("numbers (CSV)", size=6.5, colour="0.3", url=f"{self._data}/{chart.slug}.csv")
+        self._text("numbers (CSV)", size=6.5, colour=LIGHT["link"], url=f"{self._data}/{chart.slug}.csv")
 
     def _table(self, table: Table) -> None:
         rows = [[str(c) for c in row] for row in table.rows]
         headings = list(table.headings)
         if not rows:
             return
-        note = table.caption
+        note, marked = table.caption, table.marked
         if table.states:
             keep = [i for i, h in enumerate(headings) if h not in ("folder", "note")]
-            while len(keep) > 3 and not _fits(
-                [headings[i] for i in keep], [[r[i] for i in keep] for r in rows]
-            ):
-                keep.pop()
             headings, rows = [headings[i] for i in keep], [[row[i] for i in keep] for row in rows]
             if len(rows) > MOST_ROWS:
                 note = f"{table.caption}: the first {MOST_ROWS} of {len(rows)}; the HTML report has all"
                 rows = rows[:MOST_ROWS]
         elif not _fits(headings, rows) and len(rows) <= len(headings) + TURNED:  # transpose
             headings, *rows = [list(column) for column in zip(headings, *rows, strict=True)]
+            marked = frozenset()
+        for part in _parts(headings, rows):
+            self._columns([headings[i] for i in part], [[row[i] for i in part] for row in rows], note, marked)
+            note = ""
+
+    def _columns(
+        self, headings: Sequence[str], rows: Sequence[Sequence[str]], note: str, marked: frozenset[int]
+    ) -> None:
         if self.y - BOTTOM < LEAST_TABLE:
             self._turn()
         if note:
@@ -135,10 +164,9 @@ class Pages:
             need = deepest * 8.2 * POINT + 0.045
             if self.y - need < BOTTOM:
                 self._turn()
+            weight = "bold" if line == 0 or line - 1 in marked else "normal"
             for x, lines in cells:
-                self._put(
-                    LEFT + x, "\n".join(lines), size=TABLE_SIZE, weight="bold" if line == 0 else "normal"
-                )
+                self._put(LEFT + x, "\n".join(lines), size=TABLE_SIZE, weight=weight)
             self.y -= need
         self.y -= 0.06
 
@@ -201,9 +229,20 @@ def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[lis
         cells = []
         for start, width, cell in zip(starts, widths, row, strict=True):
             text = cell if i else short(cell, 40)
-            cells.append((start, textwrap.wrap(text, _letters(width, heading=i == 0))[:8] or [""]))
+            cells.append((start, textwrap.wrap(text, _letters(width, heading=i == 0))[:MOST_CELL] or [""]))
         found.append(cells)
     return found
+
+
+def _parts(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[int]]:
+    """The columns in parts that fit the page, each with the first column."""
+    least = _least(headings, rows)
+    parts = [[0]]
+    for i in range(1, len(headings)):
+        if len(parts[-1]) > 1 and sum(least[j] for j in parts[-1]) + least[i] > LETTERS:
+            parts.append([0])
+        parts[-1].append(i)
+    return parts
 
 
 def _fits(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
@@ -218,7 +257,7 @@ def _least(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
         words = max((len(word) for row in rows for word in row[j].split()), default=0)
         title = max((len(word) for word in heading.split()), default=0)
         longest = max((len(row[j]) for row in rows), default=0)
-        found.append(min(max(words, round(title * BOLD), min(longest, 12)), 22) + 2)
+        found.append(min(max(words, round(title * BOLD), min(longest, 12)), 30) + 2)
     return found
 
 
@@ -226,7 +265,7 @@ def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]
     """The width of each column in letters: its smallest width, plus a share of the rest by its content."""
     least = _least(headings, rows)
     wanted = [
-        max(least[j], min(max((len(row[j]) for row in [headings, *rows]), default=0), 48) + 2)
+        max(least[j], min(max((len(row[j]) for row in [headings, *rows]), default=0), 150) + 2)
         for j in range(len(headings))
     ]
     if sum(wanted) <= LETTERS:

@@ -8,28 +8,37 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from statistics import fmean
 
 from tuner.base import plugins
-from tuner.base.words import duration, slug
+from tuner.base.words import duration, in_words, slug
 from tuner.claims.encoding import word
 from tuner.claims.material import Material, Study, Trial
 from tuner.claims.verdict import WORDS
 from tuner.claims.verdicts import Finding, findings
+from tuner.show.report import cards as made
 from tuner.show.report import claim_chart, figures, words
-from tuner.show.report.blocks import Block, Document, Section, Table, Text
+from tuner.show.report.blocks import Block, Card, Cards, Document, Section, Table, Text
+from tuner.show.report.charts import MINOR, Bars, Chart, Plot, Spans
 
 TOP = 10
-ENVIRONMENT = ("optuna", "torch", "numpy", "scikit-learn", "matplotlib", "plotly")
+ENVIRONMENT = ("optuna", "torch", "numpy", "scikit-learn", "matplotlib")
 
 
 def document(material: Material) -> Document:
-    """Builds the report: what is known first (gains, verdicts on claims), then studies and plugins."""
+    """Builds the report: the answers first (a card for each study, verdicts on claims), then the studies.
+
+    What a workload and the installed plugins add comes last. Plugins answer only for studies of their own.
+    """
     alone = len(material.studies) == 1
-    summary: list[Block] = [Text(words.campaign_sentences(material.studies)), overview(material)]
-    sections = [
-        Section("summary", "Summary", summary),
-        Section("hypotheses", "Hypotheses", hypotheses(findings(material))),
-    ]
+    cards = [made.card(study, material) for study in material.studies]
+    summary: list[Block] = [Text(words.campaign_sentences(material.studies)[:1]), Cards(cards)]
+    if not alone:
+        summary += [campaign_chart(material.studies, cards), overview(material)]
+    sections = [Section("summary", "Summary", summary)]
+    found = findings(material)
+    if found:
+        sections.append(Section("hypotheses", "Hypotheses", hypotheses(found)))
     sections += [study_section(study) for study in material.studies]
     sections += [section for added in plugins.hooks("sections") for section in added(material)]
     for study in material.studies:
@@ -39,6 +48,36 @@ def document(material: Material) -> Document:
     sections.append(Section("environment", "Environment", environment()))
     title = material.studies[0].name if alone else "Sweep summary"
     return Document(title, f"made {material.made:%Y-%m-%d %H:%M}", _joined(sections))
+
+
+def campaign_chart(studies: Sequence[Study], cards: Sequence[Card]) -> Chart:
+    """All studies in one figure: what each gained, and when its trials ran."""
+    gains = [(f"{card.title} ({card.metric})", card.gain) for card in cards if card.gain is not None]
+    plots: list[Plot] = []
+    if gains:
+        means = [mean for _, (mean, _, _) in gains]
+        low = [mean if low is None else low for _, (mean, low, _) in gains]
+        high = [mean if high is None else high for _, (mean, _, high) in gains]
+        labels = [label for label, _ in gains]
+        plots.append(
+            Bars(labels, {"": means}, "gain over the default, in units of the metric", {"": low}, {"": high})
+        )
+    ran = [(i, t) for i, s in enumerate(studies) for t in s.trials if t.started and t.ended]
+    if ran:
+        first = min(t.started for _, t in ran)  # type: ignore[type-var]
+        start = [(t.started - first).total_seconds() / 60 for _, t in ran]  # type: ignore[operator]
+        length = [(t.ended - t.started).total_seconds() / 60 for _, t in ran]  # type: ignore[operator]
+        text = [f"{studies[i].name}, trial {t.number} ({t.state})" for i, t in ran]
+        plots.append(
+            Spans(
+                [s.name for s in studies], [i for i, _ in ran], start, length, [t.state for _, t in ran], text
+            )
+        )
+    caption = (
+        "Gain of each study's winner over the default configuration, with a 95 % interval where the noise "
+        "between runs is known; and when its trials ran. Gains without an interval may be luck."
+    )
+    return Chart("campaign", "The campaign", caption, plots)
 
 
 def _joined(sections: Sequence[Section]) -> list[Section]:
@@ -56,8 +95,8 @@ def study_section(study: Study) -> Section:
     blocks: list[Block] = [Text(words.study_sentences(study))]
     if study.ranked:
         blocks.append(best_table(study))
-    for made in figures.charts(study) if study.trials else ():
-        blocks.append(Text([made], aside=True) if isinstance(made, str) else made)
+    for drawn in figures.charts(study) if study.trials else ():
+        blocks.append(Text([drawn], aside=True) if isinstance(drawn, str) else drawn)
     if study.file.front and len(study.ranked) > 3:
         blocks.append(
             Table(
@@ -68,28 +107,35 @@ def study_section(study: Study) -> Section:
         )
     if study.trials:
         blocks.append(trials_table(study))
-    return Section(f"study-{slug(study.name)}", study.name, blocks)
+    minor = sum(t.state in MINOR and t.value is not None for t in study.trials) if study.ranked else 0
+    winner = None if study.winner is None else study.winner.number
+    return Section(made.anchor(study), study.name, blocks, minor, winner)
 
 
 def best_table(study: Study) -> Table:
-    """The best trials with the parameters in which they differ."""
-    best = study.ranked[:TOP]
+    """The best trials with all searched parameters, the winner marked; what they share is in the caption."""
+    best = list(study.ranked[:TOP])
+    if study.winner is not None and study.winner not in best:
+        best.append(study.winner)
     names = [n for n in study.searched if len({word(t.params.get(n)) for t in best}) > 1]
     names = names or study.searched
+    same = {n: best[0].params.get(n) for n in study.searched if n not in names}
     constrained = any(t.violation for t in best)
     test = study.metric.replace("val/", "test/", 1)
     tested = test != study.metric and any(test in t.test for t in best)
+    again = {t.number: found for t in best if (found := study.retrained(t.number))}
     headings = [
-        "trial",
-        study.metric,
+        "trial", study.metric,
+        *(["on other seeds"] if again else []),
         *(["misses by"] if constrained else []),
         *([test] if tested else []),
         *names,
-    ]
+    ]  # fmt: skip
     rows = [
         [
-            str(t.number),
+            f"{t.number} ★ winner" if t is study.winner else str(t.number),
             f"{t.value:.4f}",
+            *([_retrained(again.get(t.number, []))] if again else []),
             *([f"{t.violation:.3g}"] if constrained else []),
             *([f"{t.test[test]:.4f}" if test in t.test else "–"] if tested else []),
             *(word(t.params.get(n)) for n in names),
@@ -97,9 +143,16 @@ def best_table(study: Study) -> Table:
         for t in best
     ]
     note = "The best complete trials and the parameters in which they differ."
+    if same:
+        note += f" All of them have {in_words(same)}."
     if tested:
         note += " Metrics on test are only shown; they choose nothing."
-    return Table(headings, rows, note)
+    marked = frozenset(i for i, t in enumerate(best) if t is study.winner)
+    return Table(headings, rows, note, trials=[t.number for t in best], marked=marked)
+
+
+def _retrained(values: Sequence[float]) -> str:
+    return f"{fmean(values):.4f} ({len(values)})" if values else "–"
 
 
 def trials_table(study: Study) -> Table:
@@ -107,7 +160,8 @@ def trials_table(study: Study) -> Table:
     headings = ["trial", "state", study.metric, "epochs", "seconds", *study.searched, "folder", "note"]
     trials = sorted((*study.trials, *study.outside), key=lambda trial: trial.number)
     rows = [_trial_row(study, trial) for trial in trials]
-    return Table(headings, rows, "All trials", [t.state for t in trials])
+    marked = frozenset(i for i, t in enumerate(trials) if t is study.winner)
+    return Table(headings, rows, "All trials", [t.state for t in trials], [t.number for t in trials], marked)
 
 
 def _trial_row(study: Study, trial: Trial) -> list[str]:
@@ -168,8 +222,6 @@ def verdict_counts(found: Sequence[Finding]) -> str:
 
 def hypotheses(found: Sequence[Finding]) -> list[Block]:
     """The verdicts: a text that explains them, a figure of all intervals, a table."""
-    if not found:
-        return [Text(["No study in this report has a hypothesis."], aside=True)]
     intro = (
         f"{verdict_counts(found)}. Effects are improvements in the metric's unit, with 95 % intervals. Pairs "
         "of runs that were made for a claim give the best answer: their intervals hold however often one "
@@ -178,19 +230,12 @@ def hypotheses(found: Sequence[Finding]) -> list[Block]:
         "claim, not for all claims together."
     )
     rows = [
-        [f.study, f.claim, f.words, f.sentence, f"{f.metric} {f.interval()}", str(f.pairs or "–"),
-         f"{f.matters:g}", _numbers(f.trials), f.next_run or "–"]
+        [f.study, f.claim, f.words, f.sentence, str(f.pairs or "–"), f"{f.matters:g}", f.next_run or "–"]
         for f in found
-    ]  # fmt: skip
-    headings = ["study", "claim", "verdict", "in words", "effect [interval]", "pairs", "matters from",
-                "trials", "would decide"]  # fmt: skip
+    ]
+    headings = ["study", "claim", "verdict", "in words", "pairs", "matters from", "would decide"]
     chart = claim_chart.chart(found)
     return [Text([intro]), *([chart] if chart is not None else []), Table(headings, rows)]
-
-
-def _numbers(trials: Sequence[int]) -> str:
-    shown = ", ".join(map(str, trials[:12]))
-    return f"{shown}, … ({len(trials)})" if len(trials) > 12 else shown or "–"
 
 
 def environment() -> list[Block]:

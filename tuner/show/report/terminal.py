@@ -13,7 +13,7 @@ from tuner.base.words import sparkline
 from tuner.claims.material import Material, Study
 from tuner.claims.verdict import Verdict
 from tuner.claims.verdicts import Finding, findings
-from tuner.show.report import figures, importance, sections, words
+from tuner.show.report import importance, sections, trial_series, words
 from tuner.show.report.blocks import Table
 from tuner.show.status import summary
 
@@ -49,7 +49,7 @@ def show_study(study: Study, console: Console) -> None:
     if not study.ranked:
         return
     complete = [t for t in study.trials if t.complete and t.value is not None]
-    best = figures.best_so_far(study, complete)
+    best = trial_series.best_so_far(study, complete)
     spark = f"best so far  {sparkline(best)}  {best[0]:.4f} → {best[-1]:.4f}"
     console.print(f"{spark}, {len(best)} complete trials", markup=False, soft_wrap=True)
     ranks = [summary.Rank(i, t.frozen, t.params, t.config) for i, t in enumerate(study.ranked[:TOP], 1)]

@@ -7,13 +7,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tuner.base.statistics import t_interval
+from scipy.special import stdtrit
+
+from tuner.base.statistics import LEVEL, t_interval
 from tuner.claims.material import Study, Trial
-from tuner.claims.noise import seed_noise
+from tuner.claims.noise import noise_and_freedom
 from tuner.show.status.cost import Cost, cost_of, total
 from tuner.storage.stored import CONFIRMED
-
-Z = 1.96  # for a 95 % interval
+from tuner.storage.study_store import TOTAL
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,11 @@ def gain(study: Study) -> Gain | None:
     again = study.retrained(winner.number)
     value = statistics.fmean(again) if again else winner.value
     mean = sign * (value - default.value)
-    noise = seed_noise(study)
-    if noise is None:
+    known = noise_and_freedom(study)
+    if known is None:
         return Gain(mean, None, None, "one run each; without retraining, part of it may be luck")
-    half = Z * noise * math.sqrt(1 / max(1, len(again)) + 1)
+    noise, freedom = known
+    half = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * noise * math.sqrt(1 / max(1, len(again)) + 1)
     how = f"mean of {len(again)} retrainings" if again else "its score in the study, on average too good"
     return Gain(
         mean, mean - half, mean + half, f"{how}; 95 % interval from a seed-to-seed spread of {noise:.4f}"
@@ -72,12 +74,12 @@ def cost(study: Study) -> Cost:
 
 def counts_sentence(study: Study) -> str:
     """`24 of 24 trials finished: 10 complete, 14 pruned; 0 failed`."""
-    wanted = study.attrs.get("run_cap")
+    wanted = study.attrs.get(TOTAL)
     done = len(study.finished)
     text = f"{done} of {wanted} trials" if wanted else f"{done} trials"
     ends = [sum(trial.state == state for trial in study.finished) for state in ("complete", "pruned")]
     text += f" finished: {ends[0]} complete, {ends[1]} pruned"
-    for state in ("failed", "running", "waiting"):
+    for state in ("failed", "running", "paused", "waiting"):
         if study.count(state):
             text += f"; {study.count(state)} {state}"
     if study.imported:
@@ -138,7 +140,7 @@ def study_sentences(study: Study) -> list[str]:
         lines.append(thin)
     winner = study.winner
     if winner is not None:
-        lines.append(winner_sentence(study, winner))
+        lines += [winner_sentence(study, winner), why_not_higher(study)]
         lead = gain(study)
         if (study.attrs.get(CONFIRMED) or {}).get("default"):
             lines.append(no_gain_sentence(study))
@@ -186,10 +188,66 @@ def winner_sentence(study: Study, winner: Trial) -> str:
     test = winner.test.get(study.metric.replace("val/", "test/", 1))
     if test is not None:
         text += f" (held-out test: {test:.4f})"
-    if winner.violation > 0:
+    missed = constraints_sentence(study, winner)
+    return f"{text}. {missed}" if missed else f"{text}."
+
+
+def constraints_sentence(study: Study, winner: Trial) -> str:
+    """That no trial meets the constraints; "" if the winner meets them."""
+    if winner.violation <= 0:
+        return ""
+    wanted = ", ".join(map(str, study.file.constraints))
+    return f"No trial meets {wanted}; the closest trial misses by {winner.violation:.3g}."
+
+
+def why_not_higher(study: Study) -> str:
+    """Why complete trials with a better score are not the winner; "" if there are none."""
+    winner = study.winner
+    if winner is None or winner.value is None:
+        return ""
+    sign = 1.0 if study.maximize else -1.0
+    better = [t for t in study.ranked if t.value is not None and sign * (t.value - winner.value) > 0]
+    if not better:
+        return ""
+    missing = [t.number for t in better if t.violation > winner.violation]
+    raced = [t for t in better if t.number not in missing]
+    text = (
+        f"Trial {winner.number} is the winner, although {_numbers([t.number for t in better])} scored better."
+    )
+    if missing:
         wanted = ", ".join(map(str, study.file.constraints))
-        text += f"; no trial meets {wanted}, the closest trial misses by {winner.violation:.3g}"
-    return text + "."
+        verb = "misses" if len(missing) == 1 else "miss"
+        text += f" {_numbers(missing)} {verb} the constraint {wanted}."
+    again = study.retrained(winner.number)
+    means = [(t.number, found) for t in raced if (found := study.retrained(t.number))]
+    if again and raced:
+        shown = ", ".join(f"trial {n} {statistics.fmean(found):.4f}" for n, found in means)
+        text += (
+            " The winner was chosen by runs on other seeds, because the best score of a search is partly "
+            f"luck: trial {winner.number} has {statistics.fmean(again):.4f} on average there"
+            + (f", {shown}." if shown else ".")
+        )
+        left = [t.number for t in raced if not study.retrained(t.number)]
+        if left:
+            text += f" {_numbers(left)} did not run there."
+    return text
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    """`trial 7`, `trials 7, 9 and 12`."""
+    some = [str(n) for n in sorted(numbers)[:8]]
+    if len(numbers) > len(some):
+        return f"trials {', '.join(some)} and {len(numbers) - len(some)} more"
+    return f"trial {some[0]}" if len(some) == 1 else f"trials {', '.join(some[:-1])} and {some[-1]}"
+
+
+def progress(study: Study) -> str:
+    """`24 trials, done` or `7 of 24 trials, 2 running`."""
+    wanted, done, running = study.attrs.get(TOTAL), len(study.finished), study.count("running")
+    text = f"{done} of {wanted} trials" if wanted and not study.done else f"{done} trials"
+    if running:
+        return f"{text}, {running} running"
+    return f"{text}, done" if study.done else text
 
 
 def campaign_sentences(studies: Sequence[Study]) -> list[str]:

@@ -1,0 +1,114 @@
+"""The live page as a browser asks for it: token, new content, and what its buttons ask for."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from tuner.base.errors import InputError
+from tuner.commands import report
+from tuner.definition.study_file import StudyFile
+from tuner.show.report.live import LivePage
+from tuner.storage import study_store
+from tuner.storage.allocate import stop_asked
+from tuner.storage.records import Records
+from tuner.storage.stored import load_study
+
+STUDY = """
+method: random
+run_cap: 40
+metric: {name: score, goal: maximize}
+parameters: {x: {min: 0.0, max: 1.0}}
+tuner: {objective: "objective.py:train", max_epochs: 2}
+"""
+TOKEN = "a-token-of-this-page"
+Ask = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def ask(records: Records, make_study: Callable[..., StudyFile], tmp_path: Path) -> Ask:
+    """`ask(path, method, body, headers)`: status and text of the page of a study with one trial."""
+    file = make_study(STUDY)
+    study, _ = study_store.open_study(records, file, study_store.Origin({}))
+    _add(study, file, 0.5)
+    page = LivePage(records, [file.name], tmp_path, token=TOKEN, cookie="c")
+
+    def asked(path: str, body: Any = None, *, cookie: str = f"c={TOKEN}", **headers: str) -> tuple[str, str]:
+        said: list[str] = []
+        sent = json.dumps(body).encode()
+        path, _, query = path.partition("?")
+        environ = {
+            "PATH_INFO": path, "QUERY_STRING": query, "REQUEST_METHOD": "GET" if body is None else "POST",
+            "HTTP_HOST": "127.0.0.1:8090", "HTTP_COOKIE": cookie, "CONTENT_LENGTH": str(len(sent)),
+            "wsgi.input": io.BytesIO(sent), **headers,
+        }  # fmt: skip
+        answer = b"".join(page.app(environ, lambda status, _: said.append(status)))
+        page._next = 0.0  # the next answer need not wait
+        return said[0][:3], answer.decode()
+
+    return asked
+
+
+def _add(study: Any, file: StudyFile, x: float) -> None:
+    distributions = file.space.distributions()
+    study.add_trial(create_trial(value=x, params={"x": x}, distributions=distributions))
+
+
+def test_a_page_is_only_for_who_has_its_address(ask: Ask) -> None:
+    assert ask("/", cookie="")[0] == ask("/?token=guess", cookie="")[0] == "403"
+    assert ask("/version", cookie="c=guess")[0] == "403"
+    assert ask(f"/?token={TOKEN}", cookie="")[0] == "303", "it sets a cookie"
+    assert ask("/")[0] == "200"
+    assert ask("/stop", {"study": "x"}, cookie="")[0] == "403"
+    assert ask("/stop", {"study": "x"}, HTTP_ORIGIN="http://evil.example")[0] == "403"
+
+
+def test_the_page_follows_the_study(ask: Ask, records: Records) -> None:
+    _, page = ask("/")
+    _, version = ask("/version")
+    assert version in page and "1 of 40 trials" in page and "connect-src 'self'" in page
+    assert ask("/version")[1] == version
+    (name,) = [line for line in page.splitlines() if "<option>" in line][:1]
+    study = load_study(records, name.partition("<option>")[2].partition("<")[0])
+    study.add_trial(create_trial(state=TrialState.RUNNING))
+    assert ask("/version")[1] != version
+    assert "1 running" in ask("/")[1]
+
+
+def test_its_buttons_stop_and_pause_a_study_and_queue_a_trial(ask: Ask, records: Records) -> None:
+    name = ask("/")[1].partition("<option>")[2].partition("<")[0]
+    for verb in ("pause", "stop"):
+        status, said = ask(f"/{verb}", {"study": name})
+        asked = stop_asked(load_study(records, name).user_attrs)
+        assert status == "200" and name in said and asked is not None and asked.verb == verb
+    assert ask("/enqueue", {"study": name, "values": "x=0.25"}) == ("200", f"trial 1 of {name} is queued")
+    assert load_study(records, name).trials[1].state is TrialState.WAITING
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "says"),
+    [
+        ("enqueue", {"values": "y=1"}, "no parameter 'y'"),
+        ("enqueue", {"values": "x"}, "expected KEY=VALUE"),
+        ("delete", {}, "expected stop, pause or enqueue"),
+        ("stop", {"study": "nobody"}, "no study 'nobody'"),
+    ],
+)
+def test_a_wrong_request_is_one_line(ask: Ask, verb: str, body: dict[str, str], says: str) -> None:
+    name = ask("/")[1].partition("<option>")[2].partition("<")[0]
+    status, said = ask(f"/{verb}", {"study": name, **body})
+    assert status == "400" and says in said and "\n" not in said
+
+
+def test_a_file_is_not_written_while_it_is_served(tmp_path: Path) -> None:
+    import argparse
+
+    options = argparse.Namespace(live=True, output=[tmp_path / "x.html"], json=False, hypotheses=False)
+    with pytest.raises(InputError, match="leave out --output"):
+        report.run(options)

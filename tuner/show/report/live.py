@@ -1,0 +1,166 @@
+"""`report --live`: the page while studies run, with buttons that pause, stop and enqueue.
+
+The page asks every two seconds for the version of what it shows, and takes new content when it changes. So
+the server keeps no connection open. Only this machine can reach it. Its address holds a token, as Jupyter's
+does: other users of the machine cannot open it, and other web pages are refused (`tuner.show.web`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from html import escape
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import optuna
+
+from tuner.base.command_line import settings
+from tuner.base.errors import InputError
+from tuner.claims import material as materials
+from tuner.claims.material import Material
+from tuner.run.enqueue import enqueue
+from tuner.show.report import html, sections
+from tuner.show.web.local_server import HOST, Start, local_only
+from tuner.storage import optuna_private, study_store
+from tuner.storage.allocate import Stop
+from tuner.storage.records import Records
+from tuner.storage.stored import load_study
+
+REST = 10  # the page is built again after as many times what building took: at most a tenth of a core
+MOST_BODY = 65_536  # bytes of a request
+CONTROLS = """\
+<div id="live" role="region" aria-label="Running studies" data-version="{version}">
+<label>Study <select>{options}</select></label>
+<button type="button" data-do="pause">pause</button>
+<button type="button" data-do="stop">stop</button>
+<label>Next trial <input size="28" placeholder="{example}"></label>
+<button type="button" data-do="enqueue">enqueue</button>
+<span role="status">live</span>
+</div>"""
+
+
+class LivePage:
+    """The application. `names`: the studies to show; none: all that there are."""
+
+    def __init__(
+        self, records: Records, names: Sequence[str], results: Path, *, token: str, cookie: str
+    ) -> None:
+        self._records = records
+        self._names = names
+        self._results = results
+        self._token = token
+        self._cookie = cookie
+        self._lock = threading.Lock()
+        self._version, self._page = "", b""
+        self._next = 0.0
+        self.app = local_only(self._answer)
+
+    def _answer(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        path, method = environ.get("PATH_INFO", "/"), environ.get("REQUEST_METHOD")
+        given = parse_qs(environ.get("QUERY_STRING", "")).get("token", [""])[0]
+        if path == "/" and self._is_token(given):
+            cookie = f"{self._cookie}={self._token}; HttpOnly; SameSite=Strict; Path=/"
+            start("303 See Other", [("Location", "/"), ("Set-Cookie", cookie)])
+            return []
+        if not self._is_token(_cookies(environ).get(self._cookie, "")):
+            return _text(
+                start, "403 Forbidden", "open the address that `report --live` printed: it has a token"
+            )
+        with self._lock:
+            if method == "POST":
+                return self._do(path.strip("/"), environ, start)
+            self._refresh()
+            if path == "/version":
+                return _text(start, "200 OK", self._version)
+            if path != "/":
+                return _text(start, "404 Not Found", "there is no such page")
+            start("200 OK", [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")])
+            return [self._page]
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self._token.encode())
+
+    def _refresh(self) -> None:
+        """Builds the page again if a study has changed and building it is due."""
+        began = time.monotonic()
+        if began < self._next:
+            return
+        self._records.refresh()
+        version = self._look()
+        if version != self._version:
+            material = materials.load(self._records, self._names, self._results, made=datetime.now())
+            controls = _controls(material, version)
+            document = sections.document(material)
+            self._page = html.render(document, data="", controls=controls, script=_script()).encode()
+            self._version = version
+        self._next = time.monotonic() + REST * (time.monotonic() - began)
+
+    def _look(self) -> str:
+        """A text that changes with the studies."""
+        found = hashlib.sha256()
+        for name in self._names or optuna.get_all_study_names(self._records):
+            study = load_study(self._records, name)
+            found.update(repr((name, sorted(study.user_attrs.items(), key=lambda item: item[0]))).encode())
+            for trial in study.get_trials(deepcopy=False):
+                found.update(repr((trial.state, trial.values, len(trial.intermediate_values))).encode())
+        return found.hexdigest()
+
+    def _do(self, verb: str, environ: Mapping[str, Any], start: Start) -> Iterable[bytes]:
+        try:
+            size = int(environ.get("CONTENT_LENGTH") or 0)
+            if size > MOST_BODY:
+                raise InputError(f"the request is larger than {MOST_BODY} bytes")
+            asked = json.loads(environ["wsgi.input"].read(size))
+            said = self._ask(verb, str(asked["study"]), str(asked.get("values") or ""))
+        except (InputError, ValueError, KeyError, TypeError) as error:
+            return _text(start, "400 Bad Request", str(error))
+        self._next = 0.0
+        return _text(start, "200 OK", said)
+
+    def _ask(self, verb: str, name: str, values: str) -> str:
+        study = load_study(self._records, name)
+        if verb == "enqueue":
+            queued = enqueue(self._records, name, settings(values.split(), what="enqueue"))
+            return f"trial {queued.number} of {name} is queued"
+        if verb not in ("stop", "pause"):
+            raise InputError(f"expected stop, pause or enqueue, got '{verb}'")
+        running = study_store.ask_to_stop(self._records, optuna_private.study_id(study), Stop(verb))
+        trials = "1 running trial ends" if running == 1 else f"{running} running trials end"
+        return f"{name}: {trials} after the epoch. Go on: gcode-tuner agent {name}"
+
+
+def _controls(material: Material, version: str) -> str:
+    open_first = sorted(material.studies, key=lambda study: study.done)
+    options = "".join(f"<option>{escape(study.name)}</option>" for study in open_first)
+    best = open_first[0].winner
+    example = " ".join(f"{k}={v}" for k, v in list(best.params.items())[:2]) if best else "learning_rate=0.01"
+    return CONTROLS.format(version=version, options=options, example=escape(example))
+
+
+def _script() -> str:
+    return (html.HERE / "live.js").read_text(encoding="utf-8")
+
+
+def _cookies(environ: Mapping[str, Any]) -> dict[str, str]:
+    return {name: morsel.value for name, morsel in SimpleCookie(environ.get("HTTP_COOKIE", "")).items()}
+
+
+def _text(start: Start, status: str, text: str) -> Iterable[bytes]:
+    start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")])
+    return [text.encode()]
+
+
+def lines(port: int, token: str) -> list[str]:
+    """What to print when the page is served."""
+    return [
+        f"the report on http://{HOST}:{port}/?token={token} (Ctrl-C stops it; studies go on)",
+        f"only this machine can reach it. From another: ssh -L {port}:{HOST}:{port} THIS_MACHINE",
+    ]

@@ -1,0 +1,1 @@
+"""Web servers for this machine only."""
