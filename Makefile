@@ -7,9 +7,10 @@ BIN := .venv/bin
 SUM := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 RUN := .venv/.run-$(SUM)
 DEV := .venv/.dev-$(SUM)
+DOCS := .venv/.docs-$(SUM)
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test check constraints bench bench-scale clean
+.PHONY: run test check docs pictures constraints bench bench-scale clean
 .DEFAULT_GOAL := run
 
 .venv/bin/python:
@@ -22,6 +23,10 @@ $(RUN): | .venv/bin/python
 $(DEV): | .venv/bin/python
 	$(PIP) -e '.[dev]'
 	@touch $@ $(RUN)
+
+$(DOCS): | .venv/bin/python
+	$(PIP) -e '.[docs]'
+	@touch $@
 
 run: $(RUN)
 	$(BIN)/python -m tuner tour
@@ -37,8 +42,17 @@ check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The documentation as a site, in build/site; a broken link ends it. The pages for reference are written before
+docs: $(DEV) $(DOCS)  # not --quiet, with which mkdocs lets broken links pass
+	$(BIN)/python docs/write_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+# The pictures of README and docs, from a run of the guided demo (about a minute; needs chromium)
+pictures: $(DEV)
+	$(BIN)/python docs/pictures.py
+
 # Writes the versions that are installed now: after an update of packages and a `make test` that passed
-constraints: $(DEV)
+constraints: $(DEV) $(DOCS)
 	@( echo '# The versions, direct and transitive, that the tests passed with. Made by: make constraints'; \
 	  $(BIN)/pip freeze --exclude-editable --exclude gcode-tuner | grep '^[A-Za-z0-9._-]*==' | \
 	  sed 's/+.*//' | LC_ALL=C sort -f ) > constraints.new && mv constraints.new constraints.txt

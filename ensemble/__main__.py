@@ -57,8 +57,8 @@ examples:
   python -m ensemble compare --k 1,3,5 --study loss_weighting --json
 """
 DISTILL = """\
-Trains one network (the student) on the outputs of the bundle and on the labels. Prints how much of the gain
-it keeps at which share of the latency. The student is written as the bundle NAME-distilled.
+Trains one network (the student) on the outputs of the bundle and on the labels. Prints how much of the
+gain the student keeps, and its share of the latency. Writes the student as the bundle NAME-distilled.
 
 examples:
   python -m ensemble distill mill5
@@ -66,8 +66,8 @@ examples:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands; nothing heavy is imported before one of them runs."""
     parser = argparse.ArgumentParser(
         prog=program_name("ensemble"), description=OVERVIEW, formatter_class=Help
     )
@@ -78,7 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_distill(commands)
     refit_command.add(commands)
     library_command.add(commands)
-    return run_command(parser, arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    return run_command(build_parser(), arguments)
 
 
 def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -118,7 +123,7 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "compare", help="compare accuracy and latency by size", description=COMPARE, formatter_class=Help
     )
     _add_selection(parser)
-    parser.add_argument("--k", default="1,5,10,20", help="sizes, such as 1,5,10,20 (default)")
+    parser.add_argument("--k", default="1,5,10,20", help="sizes (default: 1,5,10,20)")
     parser.add_argument(
         "--measure",
         action="store_true",
@@ -175,7 +180,8 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.99,
         metavar="R",
-        help="drop a run whose predictions correlate more than this with a better one's (default: 0.99)",
+        help="drop a run if its predictions correlate more than this with those of a better run "
+        "(default: 0.99)",
     )
 
 
@@ -203,7 +209,9 @@ def _build(options: argparse.Namespace) -> None:
         sys.stderr.write(f"left out: {line}\n")
     taken = len(built.bundle.chosen_by["members"]["taken"])
     if taken < options.k:
-        sys.stderr.write(f"asked for {options.k} members, {taken} runs are usable\n")
+        sys.stderr.write(
+            f"asked for {options.k} members, {taken} run{'s are' if taken != 1 else ' is'} usable\n"
+        )
     if options.json:
         _write_json(
             {

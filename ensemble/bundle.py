@@ -231,7 +231,7 @@ def _require_inside(folder: Path, paths: Sequence[Any]) -> None:
         found = (folder / path).resolve()
         if not found.is_relative_to(root) or found == root:
             raise InputError(
-                f"{folder / BUNDLE}: '{path}' leaves the bundle's folder; a bundle holds its files itself"
+                f"{folder / BUNDLE}: '{path}' is outside of the bundle's folder; all its files must be in it"
             )
 
 

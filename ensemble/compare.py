@@ -171,12 +171,14 @@ def comparison_table(comparison: Comparison) -> RichTable:
     table = plain_table("exact lines in %, by size")
     for column in ("K", "weights", "calibrate", "nats", "test", "tokens", "nats", "size", "ms"):
         table.add_column(column, justify="left" if column == "weights" else "right")
+    if any(row.exact_low == 0 or row.exact_high == 1 for row in comparison.rows):
+        table.caption = "[…]: 95 % intervals; cut at 0 and 100 %, where there are too few recordings for more"
+        table.caption_justify = "left"
     for row in comparison.rows:
-        half = "" if row.exact_high is None else f" ±{100 * (row.exact_high - row.exact):.1f}"
         table.add_row(
             str(row.k),
             row.weights,
-            f"{100 * row.exact:.1f}{half}",
+            _exact_words(row),
             f"{row.nll:.3f}",
             percent(row.test["exact"]) if row.test else "–",
             percent(row.test["overall"]) if row.test else "–",
@@ -185,6 +187,13 @@ def comparison_table(comparison: Comparison) -> RichTable:
             "–" if row.ms is None else f"{row.ms:.2f}",
         )
     return table
+
+
+def _exact_words(row: Row) -> str:
+    """`94.0 [91.2–96.8]`."""
+    if row.exact_low is None or row.exact_high is None:
+        return f"{100 * row.exact:.1f}"
+    return f"{100 * row.exact:.1f} [{100 * row.exact_low:.1f}–{100 * row.exact_high:.1f}]"
 
 
 def draw_frontier(comparison: Comparison, path: Path) -> Path | None:

@@ -225,5 +225,5 @@ def verdict(figures: Mapping[str, Any]) -> str:
         return f"the bundle gains nothing over its best member on test, so there is nothing to keep; {at}"
     points = f"{100 * gain:.1f} points of exact lines on test"
     if kept <= 0:
-        return f"the student keeps nothing of the bundle's gain of {points}, {at}: train it longer"
+        return f"the student keeps none of the bundle's gain of {points}, {at}: train it longer"
     return f"the student keeps {percent(kept)} of the bundle's gain of {points}, {at}"

@@ -118,7 +118,7 @@ class Layout:
         """
         if targets.gold.min(initial=0) < 0 or targets.gold.max(initial=0) >= len(vocabulary):
             of = f"{where}: " if where else ""
-            raise InputError(f"{of}targets hold token ids beyond the vocabulary's {len(vocabulary)} tokens")
+            raise InputError(f"{of}targets have token ids above the vocabulary's {len(vocabulary)} tokens")
         factors = vocabulary.factor_table[targets.gold]  # (P, 4)
         sizes = vocabulary.head_sizes
         asked = {

@@ -101,7 +101,8 @@ def blocks(bundle: Bundle) -> list[Block]:
     content = bundle.content
     chosen, report = content.get("chosen_by") or {}, content.get("report") or {}
     weights = chosen.get("weights") or {}
-    lines = [f"{len(content['members'])} members, {str(content.get('pooling')).replace('_', '-')} pooling."]
+    count = len(content["members"])
+    lines = [f"{count} member{'s'[: count != 1]}, {str(content.get('pooling')).replace('_', '-')} pooling."]
     if weights:
         lines.append(f"Weights: {weights.get('method')}: {weights.get('reason')} (on {weights.get('part')}).")
     optimism = (report.get("optimism") or {}).get("pooled_exact")
@@ -198,7 +199,8 @@ def _size_cells(row: Mapping[str, Any]) -> list[str]:
     test = row.get("test") or {}
     interval = ""
     if row.get("exact_low") is not None and row.get("exact_high") is not None:
-        interval = f" [{100 * row['exact_low']:.1f}, {100 * row['exact_high']:.1f}]"
+        low, high = max(0.0, row["exact_low"]), min(1.0, row["exact_high"])  # files before 0.3 go beyond
+        interval = f" [{100 * low:.1f}, {100 * high:.1f}]"
     return [
         str(row["k"]),
         str(row["weights"]),

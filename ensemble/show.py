@@ -20,12 +20,9 @@ SEED_KEYS = ("seed", "device")  # config keys that do not count as a difference
 
 def show(console: Console, bundle: Bundle, folder: Path) -> None:
     """Writes the page."""
-    parts: list[Table | str] = [
-        _headline(bundle),
-        _members_table(bundle),
-        _differences_table(differences(bundle, folder)),
-        _weights_table(bundle),
-    ]
+    parts: list[Table | str] = [_headline(bundle), _members_table(bundle)]
+    if len(bundle.members) > 1:
+        parts += [_differences_table(differences(bundle, folder)), _weights_table(bundle)]
     candidates = (bundle.chosen_by.get("weights") or {}).get("candidates") or []
     if len(candidates) > 1:
         parts.append(_candidates_table(bundle, candidates))
@@ -45,6 +42,8 @@ def differences(bundle: Bundle, folder: Path) -> dict[str, list[Any]]:
 def notes(bundle: Bundle) -> list[str]:
     """How the bundle was chosen and its scores, one sentence per line."""
     lines = []
+    if len(bundle.members) == 1:
+        lines.append(_single(bundle))
     weights = bundle.chosen_by.get("weights") or {}
     if weights:
         lines.append(
@@ -75,13 +74,29 @@ def notes(bundle: Bundle) -> list[str]:
     return lines
 
 
+def _single(bundle: Bundle) -> str:
+    """Why a bundle has one member, and what to do if it should have more."""
+    one = "this bundle is a single network, not an ensemble"
+    chosen = bundle.chosen_by.get("members") or {}
+    if not chosen:
+        return one
+    left_out = len(chosen["taken"]) - 1
+    if left_out:
+        return f"{one}: the weights leave out the other {left_out} runs (--weights uniform uses all)"
+    if chosen["of"] > 1:
+        return f"{one}: of {chosen['of']} runs, one was taken (--k 10 takes up to ten)"
+    return f"{one}: only one run is usable; train more runs on the same data, then build again"
+
+
 def _headline(bundle: Bundle) -> str:
     parameters = sum(member.parameters for member in bundle.members)
     latency = [member.ms_per_window for member in bundle.members]
     speed = f", {sum(x for x in latency if x):.2f} ms a window" if all(latency) else ""
+    count = len(bundle.members)
+    members = f"{count} member{'s'[: count != 1]}"
     digits = "all" if bundle.vocabulary_digits is None else bundle.vocabulary_digits
     return (
-        f"[bold]{bundle.name}[/]: {len(bundle.members)} members, {parameters / 1e6:.2f} M parameters{speed}; "
+        f"[bold]{bundle.name}[/]: {members}, {parameters / 1e6:.2f} M parameters{speed}; "
         f"track {bundle.track}, {digits} digits, {bundle.pooling.replace('_', '-')} pooling, "
         f"data {bundle.data_hash[:12]}"
     )

@@ -55,10 +55,10 @@ examples:
   python -m inference calibrate --bundle mill5 --json
 """
 TUNE = """\
-Searches decoding parameters on `calibrate` with a study. The networks run once; trials read cached
-probabilities. Compares the best trial with greedy decoding on `calibrate` and `test`, lists parameters that
-change nothing, and stores the best in the bundle if it is significantly better. `--study head_temperatures`
-searches temperatures and compares them with the exact ones.
+Searches decoding parameters on `calibrate` with a study. The networks run once, and all trials use their
+stored probabilities. Compares the best trial with greedy decoding on `calibrate` and `test`, lists parameters
+that change nothing, and stores the best in the bundle if it is significantly better.
+`--study head_temperatures` searches temperatures and compares them with the exact ones.
 
 examples:
   python -m inference tune --bundle mill5 --trials 50
@@ -66,8 +66,8 @@ examples:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands; nothing heavy is imported before one of them runs."""
     parser = argparse.ArgumentParser(
         prog=program_name("inference"), description=OVERVIEW, formatter_class=Help
     )
@@ -78,7 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_evaluate(commands)
     _add_calibrate(commands)
     _add_tune(commands)
-    return run_command(parser, arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    return run_command(build_parser(), arguments)
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -121,7 +126,10 @@ def _add_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     parser.add_argument("--bundle", metavar="NAME", help="a bundle's name or folder (default: the newest)")
     parser.add_argument(
-        "--study", default="inference_parameters", metavar="NAME", help="default: inference_parameters"
+        "--study",
+        default="inference_parameters",
+        metavar="NAME",
+        help="study (default: inference_parameters)",
     )
     parser.add_argument(
         "--trials", type=int, metavar="N", help="number of finished trials (default: from the study file)"

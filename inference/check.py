@@ -259,7 +259,7 @@ def sentence(one: Checked) -> str:
     said += f", p = {one.p:.3f}, alarm below {one.alarm:g}"
     found = one.deviation
     if found is None:
-        return said if one.verdict == SAME else f"{said}; no single row stands out"
+        return said if one.verdict == SAME else f"{said}; no single row can be named"
     when = "" if found.seconds is None else f" ({found.seconds:.1f} s)"
     instead = "" if found.found is None else f", ran {found.found}"
     where = f"first deviation in row {found.row}{when}, for {found.rows} rows"

@@ -63,11 +63,11 @@ def check_channels(
             continue
         missing = [channel for channel, here in zip(channels, present, strict=True) if not here]
         lost = _in_words(missing, channels)
-        what = f"{recording.name}: lacks {len(missing)} of {len(channels)} channels: {lost}"
+        what = f"{recording.name}: {len(missing)} of {len(channels)} channels are missing: {lost}"
         if share < LEAST_SHARE:
             raise InputError(f"{what}; expected at least {LEAST_SHARE:.0%} of them: is it another machine's?")
         if not allow_missing:
-            raise InputError(f"{what}; this decoder was told to refuse recordings with missing boards")
+            raise InputError(f"{what}; recordings with missing boards are refused (--missing refuse)")
         notes.append(f"{what}; masked")
     return tuple(notes)
 

@@ -13,6 +13,7 @@ from inference.evaluate import Evaluation
 from inference.pipeline import Decoded, DecodedWindow
 from model.intervals import LEAST_RECORDINGS, TOO_FEW, Interval
 from model.tokens import HEADS
+from tuner.show.colours import GREEN, VERMILLION
 
 if TYPE_CHECKING:
     from inference.tune import Conclusion, Tuned, TunedTemperatures
@@ -64,7 +65,7 @@ def _beside(window: DecodedWindow) -> str:
     if window.truth is None:
         return ""
     right = bool(exact_matches([window.line], [window.truth])[0])
-    return f"[green]{window.truth}[/]" if right else f"[red]{window.truth}[/]"
+    return f"[{GREEN if right else VERMILLION}]{window.truth}[/]"
 
 
 def write_jsonl(decoded: Decoded, out: IO[str]) -> None:

@@ -113,6 +113,9 @@ def follow(
     """The cells of the rows of a file that grows; ends after `idle` seconds without a new row, if given.
 
     A last line without its end is not given until the rest of it is there.
+
+    Raises:
+        InputError: the file cannot be read, or is no text.
     """
     try:
         file = path.open(encoding="utf-8", newline="")
@@ -121,8 +124,10 @@ def follow(
     with file:
         waited, partial = 0.0, ""
         while idle is None or waited < idle:
-            text = file.readline()
-            partial += text
+            try:
+                partial += file.readline()
+            except UnicodeDecodeError:
+                raise InputError(f"{path}: not a text file; expected rows of CSV, not compressed") from None
             if not partial.endswith("\n"):
                 sleep(POLL)
                 waited += POLL
@@ -153,7 +158,7 @@ def mqtt_messages(url: str) -> Iterator[bytes]:
     """The messages of a topic, `mqtt://HOST[:PORT]/TOPIC`; an empty message ends the recording.
 
     Raises:
-        InputError: the package is missing, the address is wrong, or nobody answers there.
+        InputError: the package is missing, the address is wrong, or no answer.
     """
     from queue import SimpleQueue
     from urllib.parse import urlsplit
@@ -172,7 +177,7 @@ def mqtt_messages(url: str) -> Iterator[bytes]:
     try:
         client.connect(address.hostname, address.port or 1883)
     except OSError as error:
-        raise InputError(f"{url}: nobody answers there ({error})") from None
+        raise InputError(f"{url}: no answer ({error})") from None
     client.loop_start()
     try:
         while payload := arrived.get():

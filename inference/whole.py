@@ -153,7 +153,7 @@ class Reader:
         matches, itself = self.matches(data, recording)
         said = list(notes)
         if itself is not None and not self.leave_out_itself:
-            said.append(f"{meta.name}: is the known recording {itself}, whose lines are printed")
+            said.append(f"{meta.name}: is the known recording {itself}; its lines are printed")
         if meta.frozen_rows:
             said.append(
                 f"{meta.name}: no sensor changes in its last {meta.frozen_rows} rows; their lines are a "

@@ -9,6 +9,7 @@ from typing import IO
 
 from inference.output import console
 from inference.whole import LineRun, WholeRecording
+from tuner.show.colours import GREEN, VERMILLION
 
 
 def write_tables(recordings: Sequence[WholeRecording], out: IO[str]) -> None:
@@ -69,4 +70,4 @@ def _cells(run: LineRun) -> list[str]:
 def _beside(run: LineRun) -> str:
     if run.truth is None:
         return ""
-    return f"[green]{run.truth}[/]" if run.truth == run.line else f"[red]{run.truth}[/]"
+    return f"[{GREEN if run.truth == run.line else VERMILLION}]{run.truth}[/]"

@@ -90,7 +90,7 @@ def prepare(
         InputError: rows without a line, or too few recordings to learn from some and test on others.
     """
     if (np.asarray(data.line_ids) == NO_LINE).any():
-        raise InputError(f"{data.name}: has rows without a line; nothing can be learnt from them")
+        raise InputError(f"{data.name}: has rows without a line; training needs the line of every row")
     windows = find_windows(data, window=Config.window, stride=Config.stride)
     if track == "windows":
         parts = split_windows(data, windows)

@@ -65,7 +65,9 @@ def load(folder: Path) -> State | None:
             values = json.loads(file.metadata()["values"])
             return State({name: file.get_tensor(name) for name in file.keys()}, values)  # noqa: SIM118
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: no readable checkpoint ({error}); remove it to train anew") from None
+        raise InputError(
+            f"{path}: the checkpoint cannot be read ({error}); remove it to train from the start"
+        ) from None
 
 
 def put_optimizer(state: State, optimizer: torch.optim.Optimizer) -> None:

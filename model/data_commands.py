@@ -139,7 +139,7 @@ def _rows_table(read: Sequence[RowBaseline], recordings: int) -> Table:
     for name in SHOWN_ROWS.values():
         table.add_column(name, justify="right")
     for one in read:
-        name = one.name + (" [a leak: it is told the answer]" if one.leak else "")
+        name = one.name + (" [a leak: its input has the answer]" if one.leak else "")
         table.add_row(escape(name), *(escape(str(one.figures[key])) for key in SHOWN_ROWS))
     return table
 

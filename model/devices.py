@@ -76,7 +76,7 @@ def _device(asked: str, machine: Machine) -> tuple[str, str]:
         return "cuda", machine.cuda
     if machine.mps:
         return "mps", "no CUDA GPU here"
-    return "cpu", "neither CUDA nor MPS here"
+    return "cpu", "no CUDA and no MPS on this machine"
 
 
 def _precision(asked: str, kind: str, machine: Machine) -> tuple[torch.dtype, str]:
@@ -90,7 +90,7 @@ def _precision(asked: str, kind: str, machine: Machine) -> tuple[torch.dtype, st
     if asked == "bfloat16":
         able = {"cpu": machine.cpu_bfloat16, "cuda": machine.cuda_bfloat16, "mps": False}[kind]
         if not able:
-            return torch.float32, f"float32 (this {kind} has no bfloat16 of its own)"
+            return torch.float32, f"float32 (this {kind} does not support bfloat16)"
         return torch.bfloat16, "bfloat16"
     return torch.float32, "float32"
 

@@ -36,14 +36,17 @@ class ImportReport:
         partial = [b for b in data.boards if not all(b in r.boards for r in recordings)]
         if partial:
             counts = ", ".join(f"{b} {sum(b in r.boards for r in recordings)}" for b in partial)
-            out.append(f"boards that some recordings lack (masked there), with how many have them: {counts}")
+            out.append(
+                "boards that some recordings do not have (masked there), and how many recordings have them: "
+                f"{counts}"
+            )
         for r in recordings:
             if r.dropped_rows:
                 out.append(f"{r.name}: {r.dropped_rows:,} rows without a line dropped, {r.rows:,} kept")
             if r.filled_cells:
                 out.append(f"{r.name}: {r.filled_cells:,} empty sensor cells took the value before them")
             if r.runs > 1:
-                out.append(f"{r.name}: holds {r.runs} runs of its program; all rows kept")
+                out.append(f"{r.name}: has {r.runs} runs of its program; all rows are kept")
             if r.frozen_rows:
                 out.append(
                     f"{r.name}: no sensor changes in its last {r.frozen_rows:,} rows; kept, and marked"

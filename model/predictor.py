@@ -93,7 +93,9 @@ class RunPredictor:
             try:
                 registration = Registration.from_arrays(arrays)
             except (KeyError, IndexError, TypeError, ValueError) as error:
-                raise InputError(f"{folder / WEIGHTS}: its registration is none of ours ({error})") from None
+                raise InputError(
+                    f"{folder / WEIGHTS}: its registration is not of a known kind ({error})"
+                ) from None
         network = Network(
             config,
             channels=len(scaler.channels) + POSITION_FEATURES * config.machine_position,
@@ -187,7 +189,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: not readable ({error}); was it cut off?") from None
     for name, tensor in tensors.items():
         if "." not in name:
-            raise InputError(f"{path}: holds '{name}', which belongs to no part of a network")
+            raise InputError(f"{path}: holds '{name}', which no part of the network has")
         if not torch.isfinite(tensor).all():
             raise InputError(f"{path}: the weights '{name}' are not finite; train the run again")
     return tensors

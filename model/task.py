@@ -110,7 +110,7 @@ def _data_fields(config: Config) -> Config:
 def _prepare(folder: Path, config: Config) -> Task:
     data = Recordings.load(folder)
     if (np.asarray(data.line_ids) == NO_LINE).any():
-        raise InputError(f"{folder}: has rows without a line; nothing can be learnt from them")
+        raise InputError(f"{folder}: has rows without a line; training needs the line of every row")
     labels = dense_labels(data, window=config.window)
     parts, fitted = _parts(data, config)
     for part in PARTS:

@@ -1,18 +1,19 @@
-"""Every command of README.md and the tuning guide, in order, as somebody who follows them would type it.
+"""Every command of the README and the pages that one follows, in order, as somebody would type it.
 
 All run in one folder on a small simulated data set, in this process (a study's agents too), with a few
 options of this test's that make them short. What cannot run here stands in `NOT_RUN`, with the reason.
+The commands of all other pages are read by the programs' parsers.
 """
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,18 +21,19 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from tuner.base.errors import InputError, WorkFailed
 from tuner.commands.verdict import NOT_BETTER, OPEN
-from tuner.run.agent.agent import Agent
-from tuner.run.agent.order import Order
+from tuner.run.probe import timed
+from tuner.workloads.registry import workload_of
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/tuning_guide.md")
+PAGES = ("README.md", "docs/tuning_guide.md", "docs/index.md", "docs/ten_minutes.md", "docs/programs.md")
 ROOMS = ("model", "tuner", "ensemble", "inference")
 
 # a part of a command → what is done in its place, and why
 NOT_RUN = {
-    "tuner study all": ("--dry-run", "five studies and their confirmations take hours"),
+    "tuner study all": ("-h", "five studies and their confirmations take hours; one page has --dry-run"),
+    "--program": ("-h", "needs a file of a known program; test_check.py has one"),
+    "watch mqtt:": ("-h", "needs a broker; test_watch.py has a stand-in"),
     "tuner dashboard": ("-h", "never ends; started and stopped in test_dashboard.py"),
     "tuner report loss_weighting --live": ("-h", "never ends; test_live.py asks it"),
     "tuner sync": ("-h", "needs W&B's server; test_sync.py has one"),
@@ -41,7 +43,13 @@ NOT_RUN = {
     "--storage postgresql://": ("-h", "needs a server; test_storage_contract.py has one"),
 }
 # words of the pages that stand for something of the reader's
-STANDS_FOR = {"DIR": "csv", "NEW.csv": "csv/face_001_aligned.csv.gz", "NAME": "loss_weighting"}
+STANDS_FOR = {
+    "DIR": "csv",
+    "NEW.csv": "csv/face_001_aligned.csv.gz",
+    "NAME": "loss_weighting",
+    "face_012": "face_002",
+    "results/tour": "results",
+}
 SMALL = ("d_model=16", "heads=2", "window=16", "context_after=16", "stride=8", "epochs=1", "device=cpu")
 # options put behind a command's own, which they overrule
 SHORT = {
@@ -49,6 +57,7 @@ SHORT = {
     "tuner verify": ("--top", "1", "--seeds", "1", "--agents", "1", "--wandb", "off"),
     "inference tune": ("--trials", "2"),
     "ensemble refit": ("--agents", "1", "--set", "epochs=1"),
+    "inference watch": ("--idle", "0.1"),
 }
 # what a command must have said, where its exit status alone says little
 SAYS = {
@@ -57,7 +66,7 @@ SAYS = {
     "inference decode": "G",
 }
 # commands whose exit status is an answer
-ANSWERS = {"tuner verdict": (0, NOT_BETTER, OPEN)}
+ANSWERS = {"tuner verdict": (0, NOT_BETTER, OPEN), "inference check": (0, 1), "inference watch": (0, 1)}
 TRAINS_OUR_MODEL = re.compile(r"model train|tuner study (?!\S+\.yaml)")
 SCRIPT = """\
 import json, sys
@@ -126,7 +135,9 @@ COMMANDS = [command for page in PAGES for command in commands(page)]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path) -> Iterator[Path]:
+def place(
+    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, agents_in_this_process: None
+) -> Iterator[Path]:
     """The reader's folder: recordings, a sweep of their own, the examples, and the files of the pages."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(tiny_csv, folder / "csv")
@@ -134,6 +145,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path) -> Iterator[
     written = {"path/to/train.py": SCRIPT, "path/to/sweep.yaml": SWEEP}
     for page in PAGES:
         written |= files_of(page)
+    written["live.csv"] = gzip.decompress((tiny_csv / "face_002_aligned.csv.gz").read_bytes()).decode()
     for name, text in written.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -142,62 +154,13 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path) -> Iterator[
         for name in ("TUNER_RESULTS", "TUNER_STORAGE", "TUNER_ARTIFACTS", "WANDB_API_KEY"):
             patch.delenv(name, raising=False)
         patch.setenv("WANDB_MODE", "offline")
-        patch.setattr("tuner.run.launch.open_executor", lambda *_, **__: InThisProcess())
+        patch.setattr(
+            "tuner.run.probe.measure",
+            lambda file, config, *, inputs=None, threads=1: timed(workload_of(file), config, inputs=inputs),
+        )
         torch.set_num_threads(1)  # on networks this small, threads only wait for each other
         patch.setattr(torch, "set_num_threads", lambda threads: None)
         yield folder
-
-
-class InThisProcess:
-    """Runs an agent when it is started, to its end: no process to start, nothing to import again."""
-
-    def agents(self, total: int | None) -> int:
-        return 1
-
-    def full(self, running: int) -> str | None:
-        return None
-
-    def start(self, order: Order, index: int) -> Ended:
-        return Ended(order)
-
-    def wait(self, seconds: float) -> None:
-        """All that will be said has been."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class Ended:
-    """The agent's worker, and its end of the pipe."""
-
-    def __init__(self, order: Order) -> None:
-        self._said: list[dict[str, Any]] = []
-        try:
-            done = Agent(order, self).run()  # type: ignore[arg-type]
-            self.send(event="leave", reason=done.reason, fine=done.fine)
-        except (WorkFailed, InputError) as error:
-            self.send(event="leave", reason=str(error), fine=False)
-
-    def send(self, **message: Any) -> None:
-        self._said.append(message)
-
-    def stopping(self) -> bool:
-        return False
-
-    def wait(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def messages(self) -> list[dict[str, Any]]:
-        said, self._said = self._said, []
-        return said
-
-    def ended(self) -> str:
-        return "exit status 0"
-
-    def stop(self) -> None:
-        """It has left."""
-
-    kill = close = stop
 
 
 def shortened(command: Command, place: Path) -> list[str]:
@@ -205,17 +168,19 @@ def shortened(command: Command, place: Path) -> list[str]:
     words = [STANDS_FOR.get(word, word).replace("///mnt", f"//{place}") for word in command.words[2:]]
     text = " ".join(words)
     instead = next((what for part, (what, _) in NOT_RUN.items() if part in text), None)
-    if instead == "-h":
+    if instead == "-h" and "--dry-run" not in words:
         return [*words[:2], "-h"]
     first, second = words[:2]
     theirs = {word.partition("=")[0] for word in words}
     small = [part for value in SMALL if value.partition("=")[0] not in theirs for part in ("--set", value)]
     small = small if TRAINS_OUR_MODEL.match(text) else []
     short = list(SHORT.get(f"{first} {second}", ()))
+    if text.startswith("tuner study my_script/"):
+        short[1] = "8"  # so that several are complete
+    if text.startswith("tuner study all"):
+        short = ["--wandb", "off"]
     if text.startswith("tuner study hypotheses --budget"):
         short[1] = "10"  # five pairs; a verdict needs three
-    if instead == "--dry-run":
-        short = [instead, "--wandb", "off"]
     if "wandb_sklearn" in text:
         short += ["--trials", "1"]
     return [first, second, *small, *words[2:], *short]
@@ -284,11 +249,45 @@ def test_every_option_of_the_pages_is_on_its_help_page(page: str, capsys: pytest
     assert not unknown
 
 
+OTHERS = sorted(
+    {f"docs/{path.name}" for path in ROOT.glob("docs/*.md")} - {*PAGES, "docs/results_template.md"}
+)
+STARTS = re.compile(r"\$? ?(?:python -m (?P<room>model|tuner|ensemble|inference)|gcode-tuner) ")
+
+
+def arguments_of(line: str) -> tuple[str, list[str]] | None:
+    """The program and the arguments of a line; None: another program, or a form with gaps (…)."""
+    start = STARTS.match(line)
+    if start is None or "…" in line:
+        return None
+    room, words = start["room"], Command("", 0, line[start.end() :]).words
+    if room is None:
+        room = words.pop(0) if words[0] in ROOMS else "tuner"
+    return room, words
+
+
+@pytest.mark.parametrize("page", OTHERS)
+def test_the_parsers_take_every_command_of_the_other_pages(page: str) -> None:
+    wrong = []
+    lines = "\n".join(line for _, line in code_lines(page)).replace("\\\n", " ").split("\n")
+    for line in (part.strip() for whole in lines for part in whole.split("&&")):
+        found = arguments_of(line)
+        if found is None:
+            continue
+        room, words = found
+        try:
+            importlib.import_module(f"{room}.__main__").build_parser().parse_args(words)
+        except SystemExit as left:
+            wrong += [f"{page}: {line}"] if left.code else []
+    assert not wrong
+
+
 def test_what_is_not_run_is_on_the_pages() -> None:
     texts = [" ".join(command.words[2:]) for command in COMMANDS]
     assert [part for part in NOT_RUN if not any(part in text for text in texts)] == []
 
 
 def test_the_pages_have_the_commands_that_this_test_looks_for() -> None:
-    assert {page: len(commands(page)) > 20 for page in PAGES} == dict.fromkeys(PAGES, True)
+    assert {page: len(commands(page)) > 20 for page in PAGES[:2]} == dict.fromkeys(PAGES[:2], True)
+    assert {page: len(commands(page)) > 3 for page in PAGES[2:]} == dict.fromkeys(PAGES[2:], True)
     assert set(files_of("docs/tuning_guide.md")) == {"my_study/train.py", "my_study/study.yaml"}

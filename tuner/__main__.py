@@ -20,8 +20,8 @@ from tuner.base.errors import InputError
 
 EXAMPLES = """\
 examples:
-  {program} list                                   what there is to run, what it costs, how far it is
-  {program} study loss_weighting --agents 2        run a study, or go on with it
+  {program} list                                   all studies: question, cost and state
+  {program} study loss_weighting --agents 2        run a study, or continue it
   {program} best loss_weighting                    its best trials
 """
 
@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     for module in commands.ALL:
         module.add(subparsers)
     for name in plugins.installed(plugins.PROGRAMS):
-        subparsers.add_parser(name, add_help=False, help=f"a program of its own: {program} {name} -h")
+        subparsers.add_parser(name, add_help=False, help=f"another program: {program} {name} -h")
     parser.set_defaults(parser=parser)
     return parser
 

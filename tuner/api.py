@@ -78,7 +78,7 @@ def study(
     artifacts: str | None = None,
     quiet: bool = False,
 ) -> StudyResult:
-    """Runs a study, or goes on with the one of this name: finished trials are kept.
+    """Runs a study, or continues the one of this name: finished trials are kept.
 
     Args:
         what: a function `train(config)` or `train(config, report)`, a `Workload` class, the path of a study
@@ -94,19 +94,21 @@ def study(
         results: the results folder (default: $TUNER_RESULTS or `results`).
         storage: URL of the studies' storage (default: $TUNER_STORAGE or a file in the results folder).
         data: what the trials read, where the study file's workload reads something.
-        timeout: seconds after which the study is left; calling again goes on.
-        max_epochs: epochs of a whole trial. pruner: how trials are ended early (`"hyperband"`, or as in a
-            study file).
+        timeout: seconds after which the study stops; the same call continues it.
+        max_epochs: epochs of a whole trial.
+        pruner: how trials are stopped early (`"hyperband"`, or as in a study file).
         wandb: auto, online, offline or off: W&B runs of the trials.
         fresh: begin anew; the old study is kept under another name.
         settings: values of the configuration that hold in every trial.
-        options: what else a study file says under `tuner:` (`{"constraints": ["size < 1e6"]}`).
-        executor, address: run the agents on a Dask or Ray cluster. artifacts: URL of the artefact store.
+        options: other keys of a study file under `tuner:` (`{"constraints": ["size < 1e6"]}`).
+        executor: where agents run: `local`, `dask` or `ray`.
+        address: of the Dask scheduler or the Ray cluster.
+        artifacts: URL of the artefact store.
         quiet: show nothing.
 
     Raises:
-        InputError: something that was given is wrong; the message says what was expected.
-        WorkFailed: the study stopped because its trials fail, for instance.
+        InputError: an argument is wrong; the message says what was expected.
+        WorkFailed: the study stopped, for example because its trials fail.
         KeyboardInterrupt: after Ctrl-C; everything finished so far is kept.
     """
     own = {"max_epochs": max_epochs, "pruner": pruner, **(options or {})}
@@ -159,19 +161,19 @@ def ask(
     options: Mapping[str, Any] | None = None,
     artifacts: str | None = None,
 ) -> Trial | None:
-    """The next trial of a study, for a loop of one's own; several processes may ask for one study's trials.
+    """The next trial of a study, for your own loop. Several processes may ask for trials of one study.
 
-    Waits while other processes run all trials that are left: one of them may die.
+    Waits while other processes run the last trials, because one of them may die. The other arguments are
+    those of `tuner.study`.
 
     Args:
-        what: the study's name, with its `space` or begun before, or the path of a study file.
-        others: as those of `study`.
+        what: the path of a study file, or the name of a study. A new study also needs `space`.
 
     Returns:
-        None when the study is done, or when every trial that is left was asked for here and is to be told.
+        None if the study is done, or if this process has asked for all remaining trials and has to tell them.
 
     Raises:
-        InputError: something that was given is wrong, or another study of this name was begun.
+        InputError: an argument is wrong, or another study of this name was begun.
         WorkFailed: the study stopped because its trials fail.
     """
     root, url = _places(results, storage)
@@ -204,11 +206,12 @@ def ask(
 def tell(
     trial: Trial, result: Any = None, *, state: Told = "complete", error: str | Exception | None = None
 ) -> str:
-    """Ends a trial that was asked for; returns its outcome (complete, pruned, failed, given away).
+    """Ends a trial of `tuner.ask`. Returns its outcome: complete, pruned, failed or given away.
 
     Args:
-        result: its metrics, or the study's metric as a number; metrics of the last report are kept.
-        state: complete, pruned or failed. error: why it failed.
+        result: its metrics, or the study's metric as a number. Metrics of the last report are kept.
+        state: complete, pruned or failed.
+        error: why it failed.
 
     Raises:
         InputError: the trial has ended already, or the metric is missing.
@@ -224,17 +227,17 @@ def wandb_sweeps(
     seed: int = 0,
     timeout: float | None = None,
 ) -> None:
-    """From here on `wandb.sweep` and `wandb.agent` of this script run studies here, without a server.
+    """After this call, `wandb.sweep` and `wandb.agent` of this script run studies here, without a server.
 
-    Each trial starts the script again and ends it after the function of its agent. Under `gcode-tuner run`,
-    and in a trial, this does nothing: the two are replaced already.
+    Each trial starts the script again and ends it after the function of its agent. Under `gcode-tuner run`
+    and in a trial the call does nothing, because both are replaced already. The other arguments are those of
+    `tuner.study`.
 
     Args:
-        agents: processes that run trials (default: one a core).
-        results, storage, seed, timeout: as those of `study`.
+        agents: processes that run trials (default: one per core).
 
     Raises:
-        InputError: this process runs no script that can be started again (a notebook).
+        InputError: there is no script that can be started again (as in a notebook).
     """
     if os.environ.get("TUNER_SWEEP") or os.environ.get("TUNER_SWEEPS"):
         return

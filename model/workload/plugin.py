@@ -31,7 +31,7 @@ def sections(material: Material) -> list[Section]:
             rows.append([f"runs' {key.replace('_', ' ')}", ", ".join(sorted(seen))])
     if rows:
         return [Section("data", "Data", [Table(["data", ""], rows)])]
-    none = "No data set is at hand (data/<name>/manifest.json); the runs do not name theirs."
+    none = "No data set found (data/<name>/manifest.json), and the runs do not name theirs."
     return [Section("data", "Data", [Text([none], aside=True)])]
 
 

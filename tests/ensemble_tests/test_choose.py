@@ -77,6 +77,7 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says() -> None:
 
 def test_one_recording_gives_no_interval() -> None:
     interval = over_recordings(np.array([1.0, 0.0]), np.array([3, 3]))
+    assert interval.within(0, 1) == interval, "one recording has no interval to cut"
     assert interval.mean == 0.5 and interval.to_json() == {"mean": 0.5, "low": None, "high": None}
 
 
@@ -96,3 +97,9 @@ def test_likelihood_alone_decides_only_when_no_lines_are_lost() -> None:
     assert score((0.0, -0.01), (0.1, 0.05)).beats_uniform
     assert not score((-0.01, -0.02), (0.1, 0.05)).beats_uniform
     assert not score((0.02, -0.01), (0.1, -0.05)).beats_uniform
+
+
+def test_an_interval_of_a_share_does_not_leave_0_to_100_percent() -> None:
+    interval = over_recordings(np.array([1.0, 1.0, 0.0, 1.0]), np.array([0, 0, 1, 1]))
+    assert interval.low < 0 and interval.high > 1
+    assert interval.within(0, 1) == Interval(0.75, 0, 1)

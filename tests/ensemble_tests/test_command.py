@@ -52,6 +52,20 @@ def test_build_then_show(command: Command, make_runs: MakeRuns) -> None:
     assert status == 0 and "learning_rate" in out and "optimism" in out
 
 
+@pytest.mark.parametrize(
+    ("runs", "k", "why"),
+    [(1, "10", "only one run is usable"), (3, "1", "of 3 runs, one was taken (--k 10 takes up to ten)")],
+)
+def test_one_member_is_not_called_an_ensemble(
+    command: Command, make_runs: MakeRuns, runs: int, k: str, why: str
+) -> None:
+    make_runs(runs)
+    status, out, _ = command("build", "--k", k)
+    assert status == 0
+    assert f"this bundle is a single network, not an ensemble: {why}" in " ".join(out.split())
+    assert "weights a head" not in out and "1 member," in out
+
+
 def test_json_is_one_object(command: Command, make_runs: MakeRuns) -> None:
     make_runs(3)
     status, out, _ = command("build", "--k", "2", "--json")

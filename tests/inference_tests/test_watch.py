@@ -87,6 +87,12 @@ def test_a_file_that_grows_is_followed_to_its_end(tmp_path: Path) -> None:
     assert list(follow(path, idle=1.0, sleep=sleep)) == [["a", "b"], ["1", "2"], ["3", "4"], ["5", "6"]]
 
 
+def test_a_compressed_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"a,b\n1,2\n"))
+    with pytest.raises(InputError, match="expected rows of CSV, not compressed"):
+        list(follow(tmp_path / "a.csv.gz", idle=0.1))
+
+
 def test_messages_become_rows() -> None:
     messages = [b'{"b": 2, "a": 1.5}', b'{"a": null, "c": 9}']
     assert list(rows_of_messages(messages, ["a", "b"])) == [["a", "b"], ["1.5", "2"], ["", ""]]

@@ -157,5 +157,5 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(
     with pytest.raises(InputError, match="another configuration"):
         train({**SMALL, "seed": 5}, pytest.fail, data=tiny_recordings.folder, checkpoint=checkpoint)
     (checkpoint / checkpoints.STATE).write_bytes(b"torn")
-    with pytest.raises(InputError, match="no readable checkpoint"):
+    with pytest.raises(InputError, match="the checkpoint cannot be read"):
         train(SMALL, pytest.fail, data=tiny_recordings.folder, checkpoint=checkpoint)

@@ -103,7 +103,7 @@ def test_two_runs_in_one_recording_are_reported_and_kept(csv):
     write(csv, frame=table(rows=120, gcode_line=once * 2))
     report = importing(csv)
     assert report.data.recordings[0].runs == 2 and report.data.rows == 120
-    assert any("holds 2 runs" in line for line in report.lines())
+    assert any("has 2 runs" in line for line in report.lines())
 
 
 def test_runs_are_counted_by_the_line_number_falling_back():

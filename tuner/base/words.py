@@ -45,7 +45,12 @@ def in_words(values: Mapping[str, Any]) -> str:
     """`learning_rate=0.0012, scheduler=cosine`, or "nothing that differs from the defaults"."""
     if not values:
         return "nothing that differs from the defaults"
-    return ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
+    return ", ".join(f"{name}={value_words(value)}" for name, value in values.items())
+
+
+def value_words(value: Any) -> str:
+    """A value of a parameter, with four digits where it is a float."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def finite(content: Any) -> Any:

@@ -103,13 +103,13 @@ class Settling:
                 left = None if self.budget is None else self.budget - (time.monotonic() - started)
                 more = None if self.most is None else self.most - runs
                 if (left is not None and left < LEAST_SECONDS) or more == 0:
-                    self.say(f"{self._spent(runs, started)}; the same command goes on")
+                    self.say(f"{self._spent(runs, started)}; the same command continues")
                     return self._findings()
                 done, ended = self._round(prepared, left, more)
                 runs += done
                 before = self._tell(before)
                 if not ended or done == 0:
-                    self.say(f"{self._spent(runs, started)}; the same command goes on")
+                    self.say(f"{self._spent(runs, started)}; the same command continues")
                     return self._findings()
             if not found:
                 return self._findings()

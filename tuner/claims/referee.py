@@ -31,7 +31,7 @@ SAID = {
     "as claimed": "is better than",
     "no difference": "does not differ from",
     "opposite": "is worse than",
-    "open": "cannot be told from",
+    "open": "is not shown to differ from",
 }
 
 
@@ -181,7 +181,7 @@ def _answer(side: _Side, other: _Side, material: Material) -> Answer:
         f"[{judgement.signed(found.low)}, {judgement.signed(found.high)}] from {data}"
     )
     if verdict == "open" and single and chosen:
-        text += "; its score in the study is the best of many, so only other runs can tell"
+        text += "; its score in the study is the best of many, so only new runs can show it"
     if verdict == "no difference":
         text += f"; differences up to {matters:g} do not matter"
     return _made(side, other, verdict, found, matters, len(shared), more, text + ".")

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from tuner.definition.study_file import StudyFile
 
 DESCRIPTION = """\
-Runs trials of a study that was made by 'sweep' or 'study', one at a time, until the study is done. Several
-may run, in other terminals or on other machines."""
+Runs trials of a study that 'sweep' or 'study' made, one at a time, until the study is done. You can start
+several agents, also in other terminals and on other machines."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -29,12 +29,12 @@ def add(subparsers: opt.Subparsers) -> None:
         "--count",
         type=opt.positive,
         metavar="N",
-        help="leave after N trials of its own, failed ones included",
+        help="stop after N trials of this agent, failed ones included",
     )
-    parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="leave after this long")
+    parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop after this long")
     parser.add_argument("--data", type=Path, metavar="DIR", help="what trials read (default: as before)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
-    parser.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the sampler (default: 0)")
+    opt.add_wandb(parser)
     opt.add_notify(parser)
     opt.add_json(parser)
     opt.add_storage(parser)

@@ -17,9 +17,13 @@ def add(subparsers: opt.Subparsers) -> None:
         example="python -m tuner best loss_weighting --top 3 --format yaml",
     )
     parser.add_argument("study", nargs="?", metavar="NAME", help="study (default: the only one)")
-    parser.add_argument("--top", type=opt.positive, default=10, metavar="K")
-    parser.add_argument("--format", choices=("table", "json", "yaml"), default="table")
-    parser.add_argument("--json", dest="format", action="store_const", const="json", help="as --format json")
+    parser.add_argument("--top", type=opt.positive, default=10, metavar="K", help="how many (default: 10)")
+    parser.add_argument(
+        "--format", choices=("table", "json", "yaml"), default="table", help="output format (default: table)"
+    )
+    parser.add_argument(
+        "--json", dest="format", action="store_const", const="json", help="the same as --format json"
+    )
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 

@@ -24,7 +24,7 @@ def add(subparsers: opt.Subparsers) -> None:
         description=DESCRIPTION,
         example='eval "$(python -m tuner completion bash)"',
     )
-    parser.add_argument("shell", choices=SHELLS)
+    parser.add_argument("shell", choices=SHELLS, help="your shell")
     parser.set_defaults(run=run)
 
 

@@ -19,7 +19,7 @@ def add(subparsers: opt.Subparsers) -> None:
         ),
         example="python -m tuner dashboard --port 8080",
     )
-    parser.add_argument("--port", type=opt.positive, default=8080, metavar="N")
+    parser.add_argument("--port", type=opt.positive, default=8080, metavar="N", help="port (default: 8080)")
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 

@@ -19,8 +19,8 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="make a damaged SQLite file whole: what can be read, and the finished trials of run folders "
-        "that it does not know. A copy of the file is kept",
+        help="repair a damaged SQLite file: keep what can be read, and add finished trials from the run "
+        "folders. A copy of the old file is kept",
     )
     parser.set_defaults(run=run)
 

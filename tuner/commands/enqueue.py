@@ -14,13 +14,13 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "enqueue",
         summary="queue the next trial of a study",
-        description="The next trial to run takes these values; what they leave out is drawn by the sampler. "
-        "Queued trials run in the order in which they came, and count towards the study's number.",
+        description="The next trial gets these values. The sampler draws all other values. "
+        "Queued trials run in order, and count as trials of the study.",
         example="python -m tuner enqueue loss_weighting gamma=2.5 loss_type=focal",
     )
-    parser.add_argument("study", metavar="NAME|FILE.yaml", help="a study that was begun")
+    parser.add_argument("study", metavar="NAME|FILE.yaml", help="a study that exists")
     parser.add_argument("values", nargs="+", metavar="KEY=VALUE", help="a parameter and its value")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 

@@ -17,30 +17,33 @@ if TYPE_CHECKING:
     from tuner.storage.records import Records
 
 DESCRIPTION = """\
-Adds runs of somewhere else to a study: offline W&B runs (a folder), a W&B export (JSON, CSV), a table (CSV,
-parquet), an Optuna storage (URL or SQLite file), a folder of Ray Tune. The sampler learns from them; they do
-not count towards the number of trials. What does not fit is said; a second import adds nothing twice."""
+Adds existing runs to a study: offline W&B runs (a folder), a W&B export (JSON, CSV), a table (CSV, parquet),
+an Optuna storage (URL or SQLite file), or a folder of Ray Tune. The sampler learns from them. They do not
+count towards the number of trials. Runs that do not fit are listed with the reason. You can repeat an import:
+no run is added twice."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "import",
-        summary="add runs of somewhere else to a study",
+        summary="add existing runs to a study",
         description=DESCRIPTION,
         example="python -m tuner import wandb/ --study sweep.yaml --map lr=learning_rate",
     )
     parser.add_argument("source", metavar="SOURCE", help="a folder, a file or the URL of an Optuna storage")
-    parser.add_argument("--study", required=True, metavar="NAME|FILE.yaml", help="the study that gets them")
+    parser.add_argument("--study", required=True, metavar="NAME|FILE.yaml", help="the study to add them to")
     parser.add_argument(
-        "--map", action="append", default=[], metavar="OLD=NEW", help="a name of theirs that is NEW here"
+        "--map",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="parameter OLD of the runs is NEW in the study; can be repeated",
     )
-    parser.add_argument("--from-study", metavar="NAME", help="which study of an Optuna storage")
-    parser.add_argument(
-        "--count", action="store_true", help="count them among the trials that the study wants"
-    )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="what trials of a new study read")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--from-study", metavar="NAME", help="Optuna storage with several studies: which one")
+    parser.add_argument("--count", action="store_true", help="count them as trials of the study")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="new study: the data set of its trials")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 

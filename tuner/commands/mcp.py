@@ -7,8 +7,8 @@ import argparse
 from tuner.commands import options as opt
 
 DESCRIPTION = """\
-Serves list, status, best, verdict, enqueue and report as tools of the Model Context Protocol, over standard
-input and output: give your agent's program the example as the command of a server. Only `enqueue` changes a
+Offers list, status, best, verdict, enqueue and report as tools of the Model Context Protocol, over standard
+input and output. Configure the example below as a server in your agent's program. Only `enqueue` changes a
 study."""
 
 

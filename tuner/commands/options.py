@@ -65,6 +65,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
+def add_wandb(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--wandb",
+        choices=("auto", "online", "offline", "off"),
+        default="auto",
+        help="W&B runs of the trials (default: online with a key and a server, else offline)",
+    )
+
+
 def add_notify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--notify",
@@ -72,7 +81,7 @@ def add_notify(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="URL",
         help="send a message when a study is done, fails or has a new best: desktop:, command:PROGRAM, or "
-        "an address of apprise (ntfy://TOPIC, mailto://…, slack://…); may be given again",
+        "an address of apprise (ntfy://TOPIC, mailto://…, slack://…); can be repeated",
     )
 
 

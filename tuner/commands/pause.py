@@ -7,4 +7,4 @@ from tuner.commands.stop import add_verb
 
 
 def add(subparsers: opt.Subparsers) -> None:
-    add_verb(subparsers, "pause", summary="as stop, and say how to go on")
+    add_verb(subparsers, "pause", summary="like stop; prints the command that continues")

@@ -27,12 +27,19 @@ def add(subparsers: opt.Subparsers) -> None:
         example="python -m tuner report --output results/sweep_summary.html",
     )
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
-    parser.add_argument("--output", type=Path, action="append", default=[], metavar="FILE.pdf|FILE.html")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.pdf|FILE.html",
+        help="write a report; can be repeated",
+    )
     parser.add_argument(
         "--live", action="store_true", help="serve the page on this machine while studies run"
     )
     parser.add_argument(
-        "--port", type=opt.positive, default=8090, metavar="N", help="of --live (default: 8090)"
+        "--port", type=opt.positive, default=8090, metavar="N", help="port of --live (default: 8090)"
     )
     parser.add_argument("--hypotheses", action="store_true", help="only print the verdicts on claims")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data set to show (default: the only one)")

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from tuner.run.launch import Result
 
 DESCRIPTION = """\
-Runs a script that calls `wandb.sweep(config)` and `wandb.agent(id, function, count)`, as it is and without a
-server. Each sweep becomes a study, and each trial runs the script again up to its agent. Started again, its
-studies go on where they were. Options stand before the script; what follows it is the script's own. With
---json the answer is a list with one object a study, and what the script prints goes to standard error."""
+Runs a script that calls `wandb.sweep(config)` and `wandb.agent(id, function, count)`, unchanged and without a
+server. Each sweep becomes a study, and each trial runs the script again up to its agent. The same command
+continues these studies. Put options before the script, and the script's own arguments after it. With --json
+the result is a list with one object per study, and the output of the script goes to standard error."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -27,14 +27,19 @@ def add(subparsers: opt.Subparsers) -> None:
         description=DESCRIPTION,
         example="python -m tuner run --agents 2 examples/wandb_in_script/train.py",
     )
-    parser.add_argument("-m", dest="module", action="store_true", help="SCRIPT is a module, as of python -m")
-    parser.add_argument("script", metavar="SCRIPT.py")
-    parser.add_argument("arguments", metavar="ARGS", nargs=argparse.REMAINDER, help="the script's own")
     parser.add_argument(
-        "--agents", type=opt.positive, metavar="N", help="trials at a time, at most (default: one a core)"
+        "-m", dest="module", action="store_true", help="SCRIPT is a module, as with python -m"
+    )
+    parser.add_argument("script", metavar="SCRIPT.py", help="the script, or the module with -m")
+    parser.add_argument("arguments", metavar="ARGS", nargs=argparse.REMAINDER, help="arguments of the script")
+    parser.add_argument(
+        "--agents",
+        type=opt.positive,
+        metavar="N",
+        help="largest number of trials at a time (default: one per core)",
     )
     parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop a study after this long")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the sampler (default: 0)")
     opt.add_json(parser)
     opt.add_notify(parser)
     opt.add_storage(parser)

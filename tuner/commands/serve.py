@@ -11,8 +11,8 @@ from tuner.commands import options as opt
 DESCRIPTION = """\
 Lets agents on other machines work on the studies of this machine. They connect through an ssh tunnel and use
 --storage grpc://127.0.0.1:PORT. The server has no authentication and no encryption, so only this machine can
-reach it; with --token-file, clients must send the token in the file that $TUNER_TOKEN_FILE names. It can be
-restarted: agents keep their reports for up to ten minutes."""
+reach it. With --token-file, clients must send the token; they read it from the file in $TUNER_TOKEN_FILE. You
+can restart the server: agents keep their reports for up to ten minutes."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -27,8 +27,10 @@ def add(subparsers: opt.Subparsers) -> None:
             "                      python -m tuner study loss_weighting --storage grpc://127.0.0.1:13000"
         ),
     )
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="(default: 127.0.0.1)")
-    parser.add_argument("--port", type=opt.positive, default=13000, metavar="N", help="(default: 13000)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)"
+    )
+    parser.add_argument("--port", type=opt.positive, default=13000, metavar="N", help="port (default: 13000)")
     parser.add_argument(
         "--token-file",
         type=Path,

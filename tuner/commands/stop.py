@@ -9,12 +9,12 @@ from typing import Literal
 from tuner.commands import options as opt
 
 DESCRIPTION = """\
-Ends the agents of a study, in any terminal and on any machine: they finish their epoch, put their trials back
-into the queue and leave. The study is kept, and 'agent' or 'study' go on with it."""
+Stops the agents of a study, in any terminal and on any machine. They finish their epoch and put their trials
+back into the queue. The study is kept; 'agent' or 'study' continues it."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
-    add_verb(subparsers, "stop", summary="end the agents of a study, wherever they run")
+    add_verb(subparsers, "stop", summary="stop the agents of a study, on every machine")
 
 
 def add_verb(subparsers: opt.Subparsers, verb: Literal["stop", "pause"], *, summary: str) -> None:
@@ -28,7 +28,7 @@ def add_verb(subparsers: opt.Subparsers, verb: Literal["stop", "pause"], *, summ
     )
     parser.add_argument("study", metavar="NAME", help="a study in the storage")
     parser.add_argument(
-        "--now", action="store_true", help="end running trials at once; they are put back and start anew"
+        "--now", action="store_true", help="stop running trials at once; they are put back into the queue"
     )
     opt.add_json(parser)
     opt.add_storage(parser)

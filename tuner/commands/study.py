@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from tuner.run.request import Request
 
 DESCRIPTION = """\
-Runs a study until it has its number of finished trials; started again, it goes on where it was. A second
-terminal may join with the same command. Ctrl-C once: agents finish their epoch, for at most the study's
-grace time (30 s), and put their trials back; twice: they are stopped at once. 'all' runs the shipped
-campaign, a file with `steps` another one. 'hypotheses' runs pairs for the claims that finished
-studies leave open: first one design for all of them at once, then more pairs for those that are still open,
-each until it is decided."""
+Runs a study until it has its number of finished trials. The same command continues a study that was stopped,
+and a second terminal can join with it. Ctrl-C once: agents finish their epoch (for at most the study's grace
+time, 30 s) and put their trials back into the queue. Ctrl-C twice: they stop at once. 'all' runs the shipped
+campaign; a file with `steps` is a campaign of your own. 'hypotheses' runs pairs that test the claims which
+finished studies left open: first one design for all claims, then more pairs for those that are still open."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -36,14 +35,14 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument(
         "study",
         metavar="NAME|FILE.yaml|all|hypotheses",
-        help="a shipped study, a sweep file, a campaign file, or see above",
+        help="a shipped study, a sweep file, a campaign file, or one of the words above",
     )
     parser.add_argument(
         "--agents",
         type=opt.positive,
         metavar="N",
-        help="trials at a time, at most (default: one a core, or one a GPU where trials use GPUs; "
-        "with dask one a worker, with ray one a CPU)",
+        help="largest number of trials at a time (default: one per core, or per GPU if trials use GPUs; "
+        "dask: one per worker; ray: one per CPU)",
     )
     parser.add_argument(
         "--executor",
@@ -54,12 +53,12 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument(
         "--address",
         metavar="ADDR",
-        help="tcp://HOST:8786 or a scheduler file (dask), HOST:6379 (ray; default: a Ray of this machine)",
+        help="dask: tcp://HOST:8786 or a scheduler file; ray: HOST:6379 (default: start Ray on this machine)",
     )
-    parser.add_argument("--trials", type=opt.positive, metavar="N", help="finished trials wanted in all")
+    parser.add_argument("--trials", type=opt.positive, metavar="N", help="total number of finished trials")
     parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop after this long")
     parser.add_argument(
-        "--budget", type=opt.seconds, metavar="15m", help="with 'hypotheses': time for the claims, in all"
+        "--budget", type=opt.seconds, metavar="15m", help="with 'hypotheses': total time for all claims"
     )
     parser.add_argument(
         "--data",
@@ -70,19 +69,20 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="fix a value of the configuration"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the sampler (default: 0)")
+    opt.add_wandb(parser)
+    parser.add_argument("--wandb-artifacts", action="store_true", help="if online: also upload run folders")
     parser.add_argument(
-        "--wandb",
-        choices=("auto", "online", "offline", "off"),
-        default="auto",
-        help="W&B runs of the trials (default: online with a key and a server, else offline)",
+        "--dry-run", action="store_true", help="show space, cost and first trials, but run nothing"
     )
-    parser.add_argument("--wandb-artifacts", action="store_true", help="online: upload run folders as well")
-    parser.add_argument("--dry-run", action="store_true", help="show space, cost and first trials; run none")
     parser.add_argument(
-        "--probe", action="store_true", help="with --dry-run: run the first epochs of one trial for its cost"
+        "--probe",
+        action="store_true",
+        help="with --dry-run: run the first epochs of one trial to measure its cost",
     )
-    parser.add_argument("--fresh", action="store_true", help="begin anew; the old study is kept aside")
+    parser.add_argument(
+        "--fresh", action="store_true", help="start again; the old study is kept under another name"
+    )
     opt.add_notify(parser)
     opt.add_json(parser)
     opt.add_artifacts(parser)
@@ -172,7 +172,7 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
 
     if options.fresh or options.trials:
         raise InputError(
-            f"'study {options.study}' takes neither --fresh nor --trials: give them to the studies one by one"
+            f"'study {options.study}' does not take --fresh or --trials; use them with each study"
         )
     console = opt.error_console() if options.json else opt.console()
 

@@ -22,14 +22,16 @@ def add(subparsers: opt.Subparsers) -> None:
         example="python -m tuner sweep examples/wandb_sklearn/sweep.yaml",
     )
     parser.add_argument("study", metavar="NAME|FILE.yaml", help="a sweep file, or a shipped study")
-    parser.add_argument("--trials", type=opt.positive, metavar="N", help="finished trials wanted in all")
+    parser.add_argument("--trials", type=opt.positive, metavar="N", help="total number of finished trials")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="what trials read (default: the only data set)"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="fix a value of the configuration"
     )
-    parser.add_argument("--fresh", action="store_true", help="begin anew; the old study is kept aside")
+    parser.add_argument(
+        "--fresh", action="store_true", help="start again; the old study is kept under another name"
+    )
     opt.add_json(parser)
     opt.add_artifacts(parser)
     opt.add_storage(parser)

@@ -9,22 +9,24 @@ from tuner.commands import options as opt
 OPEN, NOT_BETTER = 4, 3  # exit statuses beside 0 (better), 1 and 2 (errors)
 
 DESCRIPTION = """\
-Says whether a configuration is better than another: by how much, with a 95 % interval that holds however
-often one looks, how sure, and how many more runs would settle it. TRIAL is STUDY/NUMBER; STUDY alone is its
-winner. Without 'against' the winner is compared with the default configuration. Exit status: 0 it is better,
-3 it is not (no difference that matters, or worse), 4 open, 2 wrong input."""
+Says whether a configuration is better than another, by how much, how sure this is, and how many more runs
+would decide it. The 95 % interval stays valid however often you ask. TRIAL is STUDY/NUMBER; STUDY alone means
+its winner. Without 'against' the winner is compared with the default configuration. Exit status: 0 better,
+3 not better (no difference that matters, or worse), 4 open, 2 wrong input."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "verdict",
-        summary="is a configuration better than another, how sure, and what would settle it",
+        summary="is a configuration better than another, how sure is that, what would decide it",
         description=DESCRIPTION,
         example="python -m tuner verdict loss_weighting/7 against loss_weighting/0 --json",
     )
-    parser.add_argument("what", metavar="STUDY|TRIAL")
-    parser.add_argument("against", nargs="*", metavar="against TRIAL", help="the word 'against', and a trial")
+    parser.add_argument("what", metavar="STUDY|TRIAL", help="the winner of a study, or a trial STUDY/NUMBER")
+    parser.add_argument(
+        "against", nargs="*", metavar="against TRIAL", help="the word 'against' and the trial to compare with"
+    )
     opt.add_json(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
@@ -55,9 +57,13 @@ def run(options: argparse.Namespace) -> int:
             console.print(f"better with a probability of {answer.sure:.0%}", markup=False)
         if answer.better is None:
             runs = (
-                "" if answer.more_runs is None else f"about {answer.more_runs} more runs of each would tell"
+                ""
+                if answer.more_runs is None
+                else f"about {answer.more_runs} more runs of each would decide it"
             )
-            console.print(runs or "how many more runs would tell cannot be foreseen", markup=False)
+            console.print(
+                runs or "it is not possible to say how many more runs would decide it", markup=False
+            )
         if answer.next_run:
             console.print(answer.next_run, markup=False, soft_wrap=True)
     return OPEN if answer.better is None else 0 if answer.better else NOT_BETTER

@@ -19,7 +19,7 @@ def add(subparsers: opt.Subparsers) -> None:
         ),
         example="python -m tuner verify loss_weighting --top 5 --seeds 3",
     )
-    parser.add_argument("study", metavar="NAME")
+    parser.add_argument("study", metavar="NAME", help="the study")
     parser.add_argument(
         "--top", type=opt.positive, default=5, metavar="K", help="configurations to retrain (default: 5)"
     )
@@ -28,14 +28,16 @@ def add(subparsers: opt.Subparsers) -> None:
         type=int,
         action="append",
         metavar="N",
-        help="a trial to retrain, in place of --top (repeat)",
+        help="a trial to retrain instead of the --top best; can be repeated",
     )
-    parser.add_argument("--seeds", type=opt.positive, default=3, metavar="N", help="seeds (default: 3)")
+    parser.add_argument(
+        "--seeds", type=opt.positive, default=3, metavar="N", help="number of seeds (default: 3)"
+    )
     parser.add_argument(
         "--agents", type=opt.positive, metavar="N", help="processes (default: one per GPU, or per core)"
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data set (default: the only one in data/)")
-    parser.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
+    opt.add_wandb(parser)
     parser.add_argument("--fresh", action="store_true", help="retrain again, even if already verified")
     opt.add_json(parser)
     opt.add_storage(parser)

@@ -85,7 +85,9 @@ def _parameter(value: Any, path: tuple[str, ...]) -> dict[str, Any]:
     if isinstance(value, tuple):
         bounds = [_plain(bound, name) for bound in value]
         if len(bounds) != 2 or not all(_number(bound) for bound in bounds):
-            raise InputError(f"parameter '{name}': expected (low, high), got {value!r}; a list holds choices")
+            raise InputError(
+                f"parameter '{name}': expected (low, high), got {value!r}; use a list for choices"
+            )
         return {"min": bounds[0], "max": bounds[1]}
     if isinstance(value, list):
         return {"values": [_plain(choice, name) for choice in value]}

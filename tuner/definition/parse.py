@@ -12,6 +12,7 @@ from tuner.base.errors import InputError
 from tuner.base.words import seconds, slug
 from tuner.definition import yaml_source
 from tuner.definition.constraints import Constraint
+from tuner.definition.keys import TUNER_KEYS, WANDB_KEYS
 from tuner.definition.parse_hypotheses import read_hypotheses, read_matters
 from tuner.definition.parse_space import lines_of, parse_space, read_defaults, read_first
 from tuner.definition.pruner_settings import KINDS as PRUNERS
@@ -23,42 +24,7 @@ from tuner.definition.space import Space
 from tuner.definition.study_file import GRACE_SECONDS, Base, Metric, Resources, StudyFile
 from tuner.definition.yaml_source import Section
 
-# the keys in W&B's schema (sweeps 0.3.0)
-WANDB_KEYS = (
-    *("apiVersion", "kind", "controller", "description", "program", "job", "image_uri", "entity", "project"),
-    *("method", "command", "name", "run_cap", "metric", "metrics", "scheduler", "early_terminate"),
-    "parameters",
-)
 METRIC_KEYS = ("name", "goal", "target", "impute", "impute_while_running")
-TUNER_KEYS = (
-    *(
-        "purpose",
-        "cost",
-        "expectation",
-        "objective",
-        "workload",
-        "folder",
-        "resources",
-        "weights",
-        "seed",
-        "trial_timeout",
-        "grace",
-        "run",
-        "sampler",
-        "epoch_budget",
-        "learn_from",
-        "pruner",
-        "patience",
-        "stop",
-        "max_epochs",
-        "seeds",
-        "folds",
-        "aggregate",
-        "base",
-    ),
-    *("requires", "when", "points", "shuffle", "first", "defaults", "constraints", "objectives", "front"),
-    *("matters", "hypotheses"),
-)
 OLDER_KEYS = ("on",)  # in files written before 0.2
 METHODS = ("bayes", "random", "grid", "custom")
 RUNS = ("first", "last", "mean")

@@ -49,7 +49,7 @@ def _walk(section: Section, path: tuple[str, ...]) -> Iterator[Parameter]:
             section.fail(name, "expected a name of letters, digits, '_', '.' and '-'; first a letter or '_'")
         inner = section.section(name)
         if "parameters" in inner:
-            inner.only(("parameters",), "key beside nested parameters")
+            inner.only(("parameters",), "key next to nested parameters")
             yield from _walk(_filled(inner, "parameters"), (*path, name))
         else:
             yield Parameter((*path, name), _distribution(inner))

@@ -89,18 +89,18 @@ class PrunerSettings:
                 name = f"{count} brackets" if count > 1 else "1 bracket"
                 later = " (later brackets skip the first ones)" if count > 1 else ""
                 return (
-                    f"Hyperband: {name}, best 1 in {self.eta:g} goes on after epochs "
+                    f"Hyperband: {name}, best 1 in {self.eta:g} continues after epochs "
                     f"{', '.join(map(str, rungs)) or 'none'}{lately}{later}"
                 )
             case "successive_halving":
                 steps = ", ".join(map(str, rung_steps(self, 0))) or "none"
-                return f"successive halving: best 1 in {self.eta:g} goes on after epochs {steps}{lately}"
+                return f"successive halving: best 1 in {self.eta:g} continues after epochs {steps}{lately}"
             case "median":
                 return f"median: from epoch {self.warmup}, once {self.startup_trials} trials have finished"
             case "wandb_hyperband":
                 bands = ", ".join(map(str, wandb_bands(self)[:5]))
                 more = ", …" if len(wandb_bands(self)) > 5 else ""
-                return f"W&B hyperband: best 1 in {self.eta:g} goes on after epochs {bands}{more}"
+                return f"W&B hyperband: best 1 in {self.eta:g} continues after epochs {bands}{more}"
         return "none: every trial runs to its end"
 
 

@@ -52,7 +52,7 @@ def read(path: Path) -> Section:
     except InputError:
         raise
     except ValueError as error:  # Python's own limit: 4300 digits
-        raise InputError(f"{path}: holds a number with too many digits ({error})") from None
+        raise InputError(f"{path}: has a number with too many digits ({error})") from None
     if not isinstance(content, Mapping):
         raise InputError(f"{path}:1: expected a mapping with 'method' and 'parameters'")
     notes: list[str] = []

@@ -200,7 +200,7 @@ class Asking:
         say: told what was found, in lines.
 
     Raises:
-        InputError: something about the request is wrong, or the study was begun with other settings.
+        InputError: something about the request is wrong, or the study was started with other settings.
         StorageFailed: the storage cannot be used.
     """
 

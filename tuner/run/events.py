@@ -46,6 +46,7 @@ class StudyRun:
     Attributes:
         total: trials of the study when it is done; None: until stopped.
         agents: how many there are; None: one on every worker.
+        epochs: of a whole trial; None: only the trial knows.
     """
 
     study: optuna.Study
@@ -53,6 +54,7 @@ class StudyRun:
     file: StudyFile
     total: int | None
     agents: int | None
+    epochs: int | None = None
 
 
 class View(Protocol):

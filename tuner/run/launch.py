@@ -57,9 +57,9 @@ class Result:
         if not self.fine:
             raise WorkFailed(f"{name}: {self.reason}")
         if self.timed_out:
-            raise LeftEarly(f"time is up in {name}; the same command goes on")
+            raise LeftEarly(f"time is up in {name}; the same command continues")
         if self.stopped:
-            raise LeftEarly(f"{name} was {self.reason}; the same command goes on")
+            raise LeftEarly(f"{name} was {self.reason}; the same command continues")
 
 
 class LeftEarly(Exception):
@@ -80,7 +80,7 @@ def launch(plan: Plan, view: View) -> Result:
     """Runs a planned study until it is done or stopped.
 
     Raises:
-        InputError: the study was begun with other settings.
+        InputError: the study was started with other settings.
         StorageFailed: the storage cannot be used.
     """
     request, file = plan.request, plan.file
@@ -106,7 +106,7 @@ def register(plan: Plan, say: Say) -> tuple[Records, optuna.Study, int | None]:
     """The study in the storage, made if it is not there, and how many finished trials it wants.
 
     Raises:
-        InputError: the study was begun with other settings.
+        InputError: the study was started with other settings.
         StorageFailed: the storage cannot be used.
     """
     request, file = plan.request, plan.file
@@ -115,7 +115,7 @@ def register(plan: Plan, say: Say) -> tuple[Records, optuna.Study, int | None]:
         if request.fresh:
             kept = study_store.set_aside(records, file.name, request.results)
             if kept:
-                say(f"the study so far is kept as '{kept}'")
+                say(f"the old study is kept as '{kept}'")
         study, total = study_store.open_study(
             records,
             file,
@@ -186,7 +186,7 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
     )
     agents = request.agents or executor.agents(total)
     insist = records.patience.insist
-    insist(lambda: view.begin(StudyRun(study, records, order.study_file, total, agents)))
+    insist(lambda: view.begin(StudyRun(study, records, order.study_file, total, agents, plan.length)))
     supervisor = Supervisor(
         order,
         executor,
@@ -237,12 +237,12 @@ def conclude(study: optuna.Study, plan: Plan, say: Say) -> None:
 
 
 def _note_program(study: optuna.Study, plan: Plan, say: Say) -> None:
-    """Says when the program is another than the one that the study was begun with; the study goes on."""
+    """Says when the program is another than the one that the study was begun with; the study continues."""
     now = "" if plan.inputs.binding else plan.inputs.in_words()
     before = study.user_attrs.get(PROGRAM)
     if now and before and before != now:
         name = plan.inputs.name
-        say(f"{name} has changed since the study was begun: its earlier trials ran the old one")
+        say(f"{name} has changed since the study began: earlier trials ran the old version")
     if now and before != now:
         study.set_user_attr(PROGRAM, now)
 

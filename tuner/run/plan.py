@@ -84,7 +84,7 @@ def _before(request: Request, workload: Workload, say: Callable[[str], None]) ->
             if name not in names:
                 say(f"'{name}' has not been run: there is nothing to learn from it")
         if before is not None and inputs.renews and _others(before, inputs):
-            say(f"'{file.name}' was begun with another {inputs.name}: starting afresh")
+            say(f"'{file.name}' was started with another {inputs.name}: starting again")
             request, before = replace(request, fresh=True), None
         overrides = _overrides(request, inputs, before, say)
         return (request, inputs, overrides, before is not None, *_base(request, records, before, say))
@@ -221,8 +221,8 @@ def _overrides(
         told = {name: value for name, value in stored.items() if name not in inputs.fixed}
         for name in sorted(told.keys() & searched):
             raise InputError(
-                f"the study was begun with --set {name}={told[name]}, which holds in every trial: "
-                f"'{name}' cannot be searched; begin anew with --fresh"
+                f"the study was begun with --set {name}={told[name]}, which is fixed in every trial: "
+                f"'{name}' cannot be searched; start again with --fresh"
             )
         if told:
             say(f"as before: {in_words(told)}")

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from tuner.base import plugins
 from tuner.run.executors.local import available_memory
+from tuner.show.colours import GREEN, VERMILLION
 from tuner.storage.access import find_records, hide_password, storage_errors
 from tuner.tracking import mode as tracking_mode
 from tuner.workloads.workload import SMALL_MEMORY
@@ -58,7 +59,7 @@ def table(checks: list[Check]) -> Table:
     """The checks as a table for the terminal."""
     shown = Table(box=None, padding=(0, 2), show_header=False)
     for check in checks:
-        shown.add_row("[green]ok[/]" if check.fine else "[red]no[/]", check.name, check.found)
+        shown.add_row(f"[{GREEN}]ok[/]" if check.fine else f"[{VERMILLION}]no[/]", check.name, check.found)
     return shown
 
 

@@ -8,7 +8,8 @@ from collections import deque
 from typing import Any
 
 from tuner.run.events import StudyRun
-from tuner.show.lines import PlainView
+from tuner.show.colours import STATES
+from tuner.show.lines import PlainView, ended_words
 
 LINES = 6  # the last things that were said, below the table
 DRAW_SECONDS = 0.5
@@ -41,12 +42,23 @@ class NotebookView(PlainView):
     def begin(self, run: StudyRun) -> None:
         super().begin(run)
         self._begun = True
+        self._drawn = -1e9
         self._draw()
 
     def end(self) -> None:
         self._count_if_reached()
+        self._say_ended()
         self._agents = ()
         self._draw()
+
+    def _trial_ended(self, content: dict[str, Any]) -> None:
+        self.say(ended_words(content, self.standing.metric))
+
+    def _say_best(self) -> None:
+        """It stands below the bar."""
+
+    def _first_estimate(self) -> bool:
+        return False
 
     def _draw(self) -> None:
         content = self._html()
@@ -65,22 +77,34 @@ class NotebookView(PlainView):
         return f'<div class="tuner">{self._progress() if self._begun else ""}<small>{said}</small></div>'
 
     def _progress(self) -> str:
-        total = self._total or max(self._finished, 1)
-        bar = f'<progress value="{min(self._finished, total)}" max="{total}"></progress>'
-        return f"<div>{bar} {html.escape(self._line())}</div>{self._agent_table()}"
+        standing = self.standing
+        total = standing.total or max(standing.finished, 1)
+        bar = f'<progress value="{min(standing.finished, total)}" max="{total}"></progress>'
+        times = " · ".join([standing.trials, *standing.times(self._agents)])
+        states = " · ".join(
+            f'<span style="color:{STATES[state]}">{count} {state}</span>'
+            for state, count in standing.states()
+        )
+        best = standing.best_words()
+        params = ", ".join(standing.best_params())
+        lines = [f"{bar} {html.escape(times)}", states, html.escape(f"{best}: {params}" if params else best)]
+        return "".join(f"<div>{line}</div>" for line in lines if line) + self._agent_table()
 
     def _agent_table(self) -> str:
         if not self._agents:
             return ""
-        headings = ("agent", "trial", "epoch", self._file.metric.name)
+        headings = ("agent", "trial", "epoch", self.standing.metric, "curve", "time", "parameters")
         rows = [
             (
-                f"{state.index} {'' if state.doing == 'running' else state.doing}",
-                "" if state.number is None else str(state.number),
-                "" if state.epoch is None else str(state.epoch + 1),
-                "" if state.value is None else f"{state.value:.4f}",
+                f"{row.agent} {'' if row.doing == 'running' else row.doing}".strip(),
+                row.trial,
+                row.epoch,
+                row.value,
+                row.curve,
+                row.time,
+                ", ".join(row.params),
             )
-            for state in self._agents
+            for row in self.standing.rows(self._agents)
         ]
         return table(headings, rows)
 

@@ -150,7 +150,7 @@ class Notifier:
                     if name not in self._failed:
                         self._failed.add(name)
                         reason = " ".join(str(error).split()) or type(error).__name__
-                        self._problems.put(f"no notification through {name} ({reason}); the study goes on")
+                        self._problems.put(f"no notification through {name} ({reason}); the study continues")
 
 
 @contextlib.contextmanager

@@ -157,4 +157,4 @@ def _advice(where: str, error: Exception) -> str:
     checked = path is not None and path.exists() and sqlite_file.is_sound(path)
     return (
         "nothing finished is lost (the file was checked), " * checked
-    ) + "run the same command again to go on"
+    ) + "run the same command again to continue"

@@ -183,7 +183,7 @@ def fitting(
             present[parameter.path] = settings.overrides[name]
             continue
         if found is _UNKNOWN:
-            reasons[name] = f"nobody knows its {name}"
+            reasons[name] = f"there is no known value of {name}"
             continue
         present[parameter.path] = found
         if isinstance(distribution, Constant):

@@ -119,7 +119,7 @@ class Patience:
             if self.stopping():
                 raise StorageFailed(
                     f"storage {self.where} cannot be reached, so nothing could be put back: "
-                    "run the same command again to go on"
+                    "run the same command again to continue"
                 )
             self._sleep(min(RETRY_SECONDS, self.limit / 4))
 

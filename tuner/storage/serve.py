@@ -84,12 +84,12 @@ def serve(url: str, *, host: str, port: int, console: Console, token_file: Path 
 
 
 def _who_may_call(host: str, port: int, secret: str | None, token_file: Path | None) -> list[str]:
-    lines = ["it has no authentication: whoever reaches it can change and delete studies (--token-file)"]
+    lines = ["it has no authentication: anyone who can reach it can change and delete studies (--token-file)"]
     if secret is not None:
         lines = [f"clients need its token: export {token.VARIABLE}={token_file}"]
     if is_loopback(host):
         return [*lines, f"it listens on this machine alone. From elsewhere: {_tunnel(port)}"]
-    return [*lines, "it has no encryption: whoever can listen on the network can read the token"]
+    return [*lines, "it has no encryption: anyone who can listen on the network can read the token"]
 
 
 def _tunnel(port: int) -> str:

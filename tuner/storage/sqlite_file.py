@@ -43,7 +43,7 @@ def make(path: Path, say: Callable[[str], None]) -> None:
     if has_studies(path):
         return
     if path.exists():
-        say(f"{path}: had no tables in it (emptied, or copied without its -wal?): made anew")
+        say(f"{path}: had no tables (was it emptied, or copied without its -wal file?): created again")
     for left_over in path.parent.glob(f".{path.name}.new*"):
         left_over.unlink()
     beside = path.with_name(f".{path.name}.new")

@@ -319,7 +319,7 @@ class ChangedStudy(InputError):
     def __init__(self, name: str, done: int, changes: list[str]) -> None:
         self.changes = changes
         super().__init__(
-            f"study '{name}' ({done} trials) was begun with other settings: {'; '.join(changes)}. "
+            f"study '{name}' ({done} trials) was started with other settings: {'; '.join(changes)}. "
             "Undo the change, or start over with --fresh (the old study is kept under another name)"
         )
 

@@ -333,7 +333,7 @@ class Stream:
         except ValueError:
             return None
         except RecursionError:
-            self._problem("a line of metrics was nested too deeply to be read")
+            self._problem("a line of metrics was nested too deeply and was not read")
             return None
         return content if isinstance(content, dict) else None
 

@@ -27,7 +27,9 @@ function's own affair.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
+import operator
 import os
 import subprocess
 import sys
@@ -167,11 +169,40 @@ class FunctionReport:
         self.last: dict[str, float] = {}
         self._report, self._folder, self._metric = report, folder, metric
 
-    def __call__(self, epoch: int, metrics: Any) -> None:
+    def __call__(self, *given: Any, **named: Any) -> None:
+        """`report(epoch from 0, metrics or a number)`.
+
+        Raises:
+            InputError: it was called in another way.
+        """
+        epoch, metrics = reported(given, named)
         found = as_metrics(metrics, self._metric)
         self.last.update(found)
         self._folder.log(epoch, found)
         self._report(epoch, found)
+
+
+def reported(given: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[int, Any]:
+    """The epoch and the metrics of a call of `report`.
+
+    Raises:
+        InputError: these are not an epoch and metrics.
+    """
+    try:
+        call = inspect.signature(lambda epoch, metrics: None).bind(*given, **named)
+        return operator.index(call.arguments["epoch"]), call.arguments["metrics"]
+    except TypeError:
+        shown = ", ".join(
+            [*map(_short, given), *(f"{name}={_short(value)}" for name, value in named.items())]
+        )
+        raise InputError(
+            f"expected report(epoch, metrics), for example report(0, {{'loss': 0.31}}), got report({shown})"
+        ) from None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 @contextlib.contextmanager

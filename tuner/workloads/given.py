@@ -42,7 +42,7 @@ def packed(given: Callable[..., Any]) -> bytes:
         return bytes(cloudpickle.dumps(given))  # something in its module cannot be pickled; its name may do
     except Exception as error:
         raise InputError(
-            f"{name_of(given)} cannot be sent to the agents: {error}; make what it holds inside the function"
+            f"{name_of(given)} cannot be sent to the agents: {error}; create its objects inside the function"
         ) from None
 
 

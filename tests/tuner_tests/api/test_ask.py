@@ -65,7 +65,7 @@ def test_a_study_that_was_begun_is_asked_by_its_name() -> None:
     assert trial is not None and trial.number == 1
     trial.tell(0.75)
     assert tuner.ask("loop") is None
-    with pytest.raises(tuner.InputError, match="begun with other settings"):
+    with pytest.raises(tuner.InputError, match="started with other settings"):
         tuner.ask("loop", {"x": (0.0, 1.0)}, goal="minimize")
     with pytest.raises(tuner.InputError, match="no study named 'lop'"):
         tuner.ask("lop")

@@ -108,7 +108,7 @@ def test_called_again_it_goes_on_with_another_function_of_that_name() -> None:
     after = [run.summary["value"] for run in second.runs]
     assert after[:2] == before and len(after) == 3 and after[2] < 0
     assert second.reason == "3 trials finished"
-    with pytest.raises(tuner.InputError, match=r"begun with other settings: .*fresh=True"):
+    with pytest.raises(tuner.InputError, match=r"started with other settings: .*fresh=True"):
         tuner.study(square, space, goal="maximize", name="mine", **QUIET)
     assert len(tuner.study(square, {"x": (0.0, 2.0)}, trials=1, name="mine", fresh=True, **QUIET).runs) == 1
 
@@ -161,7 +161,7 @@ def test_a_study_file_runs(tmp_path: Path) -> None:
     [
         (None, {}, "square: a space is missing"),
         ({"x": (1.0, 0.0)}, {}, "study 'square': 'parameters.x.max': expected more than min"),
-        ({"x": (1, 2, 3)}, {}, "parameter 'x': expected (low, high), got (1, 2, 3); a list holds choices"),
+        ({"x": (1, 2, 3)}, {}, "parameter 'x': expected (low, high), got (1, 2, 3); use a list for choices"),
         ({"x": [square]}, {}, "'x': expected numbers, text, true or false, or lists of them"),
         ({"x": (0.0, 1.0)}, {"goal": "up"}, "study 'square': 'metric.goal': expected one of"),
         ({"x": (0.0, 1.0)}, {"trials": 0}, "trials: expected a whole number from 1, got 0"),

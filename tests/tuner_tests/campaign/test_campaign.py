@@ -28,6 +28,7 @@ from tuner.storage.stored import CONFIRMED, load_study
 from tuner.workloads.registry import workload_of
 
 MakeStudy = Callable[..., StudyFile]
+pytestmark = pytest.mark.usefixtures("agents_in_this_process")
 
 FIRST = """
 name: first

@@ -23,6 +23,8 @@ from tuner.show.lines import SilentView
 from tuner.storage.access import open_records
 from tuner.storage.stored import CONFIRMED, load_study
 
+pytestmark = pytest.mark.usefixtures("agents_in_this_process")
+
 FILE = """
 name: small
 method: grid

@@ -106,7 +106,7 @@ def test_a_worker_without_the_package_says_so() -> None:
     )
     said = done.stdout.decode()
     assert "'refused'" in said
-    assert f"worker on {HERE}: {sys.executable} lacks this package" in said
+    assert f"worker on {HERE}: {sys.executable} does not have this package" in said
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def test_settings_that_make_no_rule_are_refused(values, message):
 def test_every_kind_says_what_it_does():
     said = {kind: PrunerSettings(kind, max_resource=9, min_iter=2).describe() for kind in KINDS}
     assert len(set(said.values())) == len(KINDS)
-    assert said["wandb_hyperband"] == "W&B hyperband: best 1 in 3 goes on after epochs 2, 6, 18, 54, 162, …"
+    assert said["wandb_hyperband"] == "W&B hyperband: best 1 in 3 continues after epochs 2, 6, 18, 54, 162, …"
 
 
 def test_one_bracket_of_hyperband_is_successive_halving():

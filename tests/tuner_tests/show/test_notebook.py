@@ -87,7 +87,7 @@ def test_agents_are_rows_of_the_table(kernel: Any, records: Records, make_study:
         [AgentState(0, worker, 0.0, "running", number=7, epoch=2, value=0.25), AgentState(1, worker, 0.0)]
     )
     last = kernel.shown[-1][0]
-    for row in ("<td>0 </td><td>7</td><td>3</td><td>0.2500</td>", "<td>1 starting</td><td></td>"):
+    for row in ("<td>0</td><td>7</td><td>3</td><td>0.2500</td>", "<td>1 starting</td><td></td>"):
         assert row in last
     view.end()
     assert "<table>" not in kernel.shown[-1][0], "nobody is at work any more"

@@ -64,7 +64,7 @@ def test_a_message_that_cannot_be_sent_is_one_line_and_the_study_ends_well(make_
     assert done.returncode == 0
     said = [line for line in done.stderr.splitlines() if "notification" in line]
     assert said == [
-        "no notification through command (false ended with exit status 1); the study goes on",
+        "no notification through command (false ended with exit status 1); the study continues",
     ]
 
 

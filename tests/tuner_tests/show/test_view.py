@@ -2,15 +2,19 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
+import pytest
 from optuna.trial import Trial
 from rich.console import Console
 
 from tuner.base.words import duration
 from tuner.definition.study_file import StudyFile
 from tuner.run.events import AgentState, Event, StudyRun
+from tuner.show.colours import STATES
 from tuner.show.live import LiveView, PlainView, make_view
+from tuner.show.standing import Standing, fitted
 from tuner.storage import study_store
 from tuner.storage.records import Records
 
@@ -26,48 +30,132 @@ def agent(**state: Any) -> AgentState:
     return AgentState(0, cast(Any, None), 0.0, **state)
 
 
-def test_plain_lines_tell_progress_best_and_time_left(
-    records: Records, make_study: Callable[..., StudyFile]
-) -> None:
-    output, clock, study_file = io.StringIO(), Clock(), make_study()
-    study, total = study_store.open_study(records, study_file, study_store.Origin({}))
-    view = PlainView(Console(file=output, width=200), clock=clock)
-    view.begin(StudyRun(study, records, study_file, total, 1))
-    view.tick([agent(doing="running", number=0, epoch=2)])
+MakeStudy = Callable[..., StudyFile]
 
-    trial = Trial(study, records.claim(study._study_id, user_attrs={})._trial_id)
-    study_file.space.suggest(trial)
-    study.tell(trial, 0.5)
-    clock.now = 10
-    view.event(Event("end", 0, {"number": 0, "outcome": "complete", "value": 0.5, "message": ""}))
+
+@pytest.fixture
+def run(records: Records, make_study: MakeStudy) -> StudyRun:
+    """A study of six trials, of 18 epochs each, and two agents."""
+    study_file = make_study()
+    study, total = study_store.open_study(records, study_file, study_store.Origin({}))
+    return StudyRun(study, records, study_file, total, 2, 18)
+
+
+def ended(run: StudyRun, value: float) -> Event:
+    """A trial that has just ended, and the event that tells of it."""
+    trial = Trial(run.study, run.records.claim(run.study._study_id, user_attrs={})._trial_id)
+    run.file.space.suggest(trial)
+    run.study.tell(trial, value)
+    return Event("end", 0, {"number": trial.number, "outcome": "complete", "value": value, "message": ""})
+
+
+def reported(number: int, epoch: int, value: float) -> Event:
+    return Event("epoch", 0, {"number": number, "epoch": epoch, "value": value})
+
+
+def test_a_log_has_a_line_when_something_ends_else_every_few_minutes(run: StudyRun) -> None:
+    output, clock = io.StringIO(), Clock()
+    view = PlainView(Console(file=output, width=60), clock=clock)
+    view.begin(run)
+    view.event(Event("start", 0, {"number": 0}))
+    for now in range(1, 400):  # seconds
+        clock.now = now
+        view.tick([agent(doing="running", number=0, epoch=None if now < 10 else 2)])
+    view.event(ended(run, 0.5))
+    clock.now = 400
     view.tick([])
-    clock.now = 20
+    clock.now = 410
     view.tick([])
     view.event(Event("died", 0, {"number": 1, "how": "killed by SIGKILL"}))
 
-    assert output.getvalue().splitlines() == [
-        "study small: 0 of 6 trials, 1 agent",
-        "0/6 trials · 0 pruned · 0 failed · best none yet · trial 0 epoch 3",
-        "trial 0 complete score 0.5000",
-        "1/6 trials · 0 pruned · 0 failed · best score 0.5000 (trial 0) · 50 s left",
-        "1/6 trials · 0 pruned · 0 failed · best score 0.5000 (trial 0) · 1 min 40 s left",
+    lines = output.getvalue().splitlines()
+    best = lines[-2]
+    assert lines == [
+        "study small: 0 of 6 trials, 2 agents",
+        "0/6 trials · no complete trial yet · 10 s spent · about 5 min 50 s left · trial 0 epoch 3/18",
+        "0/6 trials · no complete trial yet · 3 min 11 s spent · about 1 h 51 min left · trial 0 epoch 3/18",
+        "0/6 trials · no complete trial yet · 6 min 12 s spent · about 3 h 37 min left · trial 0 epoch 3/18",
+        "trial 0 complete score 0.5000 · 1/6 trials · 6 min 40 s spent · about 33 min 20 s left",
+        best,
         "agent 0 died with trial 1 (killed by SIGKILL); a new agent replaces it",
+    ]
+    assert best.startswith("  best score 0.5000 (trial 0): x=")
+
+
+def test_a_paused_trial_is_no_line_and_a_resumed_one_says_why(run: StudyRun) -> None:
+    output = io.StringIO()
+    view = PlainView(Console(file=output, width=60), clock=Clock())
+    view.begin(run)
+    view.event(Event("end", 0, {"number": 0, "outcome": "paused", "value": 0.5, "message": ""}))
+    view.event(Event("start", 0, {"number": 0, "why": "trial 0 resumes: most likely to win"}))
+    view.tick([])
+    assert output.getvalue().splitlines()[1:] == ["trial 0 resumes: most likely to win"]
+
+
+def test_the_time_left_is_estimated_from_the_first_epoch_on(run: StudyRun) -> None:
+    clock = Clock()
+    standing = Standing(run, clock)
+    clock.now = 30
+    assert standing.left([agent(doing="running", number=0)]) is None
+    at_work = [agent(doing="running", number=0, epoch=8), agent(doing="running", number=1, epoch=8)]
+    assert standing.left(at_work) == pytest.approx(150)  # one of six trials is done, in halves
+
+
+def test_without_a_known_length_the_longest_trial_gives_it(run: StudyRun) -> None:
+    standing = Standing(replace(run, epochs=None), Clock())
+    assert standing.epoch_words(agent(number=0, epoch=2)) == "3"
+    standing._longest = 5
+    assert [standing.epoch_words(agent(number=0, epoch=epoch)) for epoch in (2, 7)] == ["3/5", "8"]
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (40, "agent trial epoch score"),
+        (80, "agent trial epoch score curve time"),
+        (200, "agent trial epoch score curve time parameters"),
+    ],
+)
+def test_narrow_terminals_get_fewer_columns_and_whole_words(run: StudyRun, width: int, columns: str) -> None:
+    output, clock = io.StringIO(), Clock()
+    view = make_view(Console(file=output, width=width, force_terminal=True, color_system=None))
+    assert isinstance(view, LiveView)
+    view.begin(run)
+    view._clock = clock
+    view.event(ended(run, 0.5))
+    view.event(Event("start", 0, {"number": 7}))
+    for epoch, value in enumerate((0.1, 0.2, 0.25)):
+        view.event(reported(7, epoch, value))
+    view.tick([agent(doing="running", number=7, epoch=2, value=0.25), AgentState(1, cast(Any, None), 0.0)])
+    picture = io.StringIO()
+    Console(file=picture, width=width).print(view._picture())
+    view.end()
+
+    lines = [line.rstrip() for line in picture.getvalue().splitlines()]
+    heading = next(i for i, line in enumerate(lines) if line.startswith("agent"))
+    assert lines[heading].split() == columns.split()
+    assert lines[heading + 1].split()[:4] == ["0", "7", "3/18", "0.2500"]
+    assert ("▁▆█" in lines[heading + 1]) == (width > 40)
+    assert lines[heading + 2] == "1 starting"
+    assert "1 complete" in lines[heading - 2]
+    assert lines[heading - 1].startswith("best score 0.5000 (trial 0):")
+    assert max(map(len, lines)) <= width
+    assert "trial 0 complete score 0.5000" in output.getvalue()
+
+
+def test_parts_are_never_cut() -> None:
+    assert [fitted(["a=1", "long=2"], width) for width in (10, 9, 5, 4)] == [
+        "a=1 long=2",
+        "a=1 …",
+        "a=1 …",
+        "…",
     ]
 
 
-def test_the_live_table_shows_each_agents_trial_and_epoch(
-    records: Records, make_study: Callable[..., StudyFile]
-) -> None:
-    output, study_file = io.StringIO(), make_study()
-    study, total = study_store.open_study(records, study_file, study_store.Origin({}))
-    view = make_view(Console(file=output, width=100, force_terminal=True))
-    assert isinstance(view, LiveView)
-    view.begin(StudyRun(study, records, study_file, total, 2))
-    view.tick([agent(doing="running", number=7, epoch=3, value=0.25)])
-    view.end()
-    shown = output.getvalue()
-    for part in ("agent", "epoch", "7", "4", "0.2500", "0/6 trials"):
-        assert part in shown
+def test_states_have_the_colours_of_okabe_and_ito() -> None:
+    assert [STATES[state] for state in ("complete", "pruned", "failed", "running")] == [
+        "#009E73", "#E69F00", "#D55E00", "#56B4E9",
+    ]  # fmt: skip
 
 
 def test_durations_are_said_as_people_say_them() -> None:

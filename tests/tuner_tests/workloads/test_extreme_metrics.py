@@ -45,7 +45,7 @@ def test_json_nested_too_deeply_to_be_read_is_said(sandbox: Any) -> None:
     """)
 
     assert sandbox.run() == {"acc": 1}
-    assert "a line of metrics was nested too deeply to be read" in sandbox.result["notes"]
+    assert "a line of metrics was nested too deeply and was not read" in sandbox.result["notes"]
 
 
 def test_a_metric_that_is_only_ever_infinite_is_one_line(sandbox: Any) -> None:

@@ -40,6 +40,32 @@ def test_what_is_no_number_is_said(returned: Any) -> None:
         as_metrics(returned, "loss")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "shown"),
+    [
+        (lambda report: report(0.5), "report(0.5)"),
+        (lambda report: report({"loss": 0.5}, 0), "report({'loss': 0.5}, 0)"),
+        (lambda report: report("loss", 0.5), "report('loss', 0.5)"),
+        (lambda report: report(loss=0.5, step=1), "report(loss=0.5, step=1)"),
+        (lambda report: report(1.5, 0.5), "report(1.5, 0.5)"),
+    ],
+)
+def test_a_wrong_call_of_report_is_told_the_right_one(
+    wrong: Callable[[Any], None], shown: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as told:
+        call(
+            lambda config, report: wrong(report),
+            {},
+            lambda *_: None,
+            run_folder=tmp_path / "0",
+            metric="loss",
+        )
+    assert str(told.value) == (
+        f"expected report(epoch, metrics), for example report(0, {{'loss': 0.31}}), got {shown}"
+    )
+
+
 def test_not_a_number_stays_what_it_is() -> None:
     assert math.isnan(as_metrics(torch.tensor(float("nan")), "loss")["loss"])
 

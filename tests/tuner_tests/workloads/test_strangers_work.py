@@ -21,6 +21,8 @@ from tuner.show.live import PlainView
 from tuner.storage.access import default_url, open_records
 from tuner.storage.stored import CONFIRMED, load_study
 
+pytestmark = pytest.mark.usefixtures("agents_in_this_process")
+
 FUNCTION = """
 from pathlib import Path
 

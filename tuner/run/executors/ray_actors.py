@@ -58,7 +58,7 @@ def open_cluster(address: str | None, say: Callable[[str], None]) -> RayExecutor
         if address == LOCAL:
             raise WorkFailed(f"Ray did not start on this machine: {line}") from None
         raise InputError(
-            f"--address {address}: no Ray cluster answers there ({line}); if it wants a token, set "
+            f"--address {address}: no Ray cluster answers ({line}); if it needs a token, set "
             "RAY_AUTH_MODE=token here and copy its ~/.ray/auth_token"
         ) from None
     executor = RayExecutor(ray)

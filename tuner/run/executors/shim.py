@@ -77,7 +77,7 @@ def _lacking(error: Exception) -> list[dict[str, Any]]:
     import sys
 
     reason = (
-        f"worker on {socket.gethostname()}: {sys.executable} lacks this package or has another version of it "
-        f"({error}); install it there: pip install gcode-tuner"
+        f"worker on {socket.gethostname()}: {sys.executable} does not have this package, or has "
+        f"another version of it ({error}); install it there: pip install gcode-tuner"
     )
     return [{"event": "refused", "reason": reason}, {"event": "ended", "how": "never started"}]

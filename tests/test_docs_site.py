@@ -1,0 +1,82 @@
+"""The documentation's site: its reference pages are what the code says, and its menu has every page."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+import tuner
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["command_line.md", "study_keys.md"])
+def test_the_reference_is_what_the_code_says(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUNER_RESULTS", raising=False)
+    assert script("write_reference").PAGES[page]() == (DOCS / page).read_text(), "run docs/write_reference.py"
+
+
+def pages_of(menu: Any) -> Iterator[str]:
+    for entry in menu:
+        for target in entry.values() if isinstance(entry, dict) else [entry]:
+            if isinstance(target, str):
+                yield target
+            else:
+                yield from pages_of(target)
+
+
+def test_the_menu_has_every_page_once() -> None:
+    found = sorted(pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    assert found == sorted(path.name for path in DOCS.glob("*.md") if path.name != "results_template.md")
+
+
+def test_the_changelog_is_a_page_with_links_that_hold_there() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="changelog.md"))
+    text = script("site_hook").on_page_markdown("", page=page)
+    assert text.startswith("# Changelog") and "](programs.md)" in text and "](docs/" not in text
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = (DOCS / "api.md").read_text()
+    assert [name for name in tuner.__all__ if f"::: tuner.{name}\n" not in text] == []
+
+
+def test_the_figures_of_the_readme_are_those_of_the_pages() -> None:
+    assert script("write_figures").page() == (ROOT / "README.md").read_text(), "run docs/write_figures.py"
+
+
+def test_the_readme_begins_with_what_it_is_and_the_two_commands() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert "training script" in lines[2]
+    assert [any(line.startswith(f"make {name} ") for line in lines[:25]) for name in ("run", "test")] == [
+        True
+    ] * 2
+
+
+def test_pictures_fetch_nothing_from_elsewhere() -> None:
+    for path in (DOCS / "pictures").glob("*.svg"):
+        assert not re.search(r"(?:href|src)=\"http|@import|url\(http", path.read_text()), path.name
+
+
+def test_every_option_has_a_sentence() -> None:
+    rows = [
+        line.split(" | ") for line in (DOCS / "command_line.md").read_text().splitlines() if line[:3] == "| `"
+    ]
+    assert len(rows) > 150
+    assert [row[0] for row in rows if not row[-1].strip(" |")] == []

@@ -1,0 +1,194 @@
+"""Where a running study stands: trials by state, the best, each agent's trial, time spent and time left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.base.words import duration, sparkline, value_words
+from tuner.run.events import AgentState, Event, StudyRun
+from tuner.search import ranking
+from tuner.storage import optuna_private
+from tuner.storage.allocate import finished, is_paused
+
+CURVE = 12  # characters of a trial's curve
+POINTS = 2000  # of a trial's curve that are kept
+
+
+@dataclass(frozen=True)
+class AgentRow:
+    """What a view shows of one agent, as texts.
+
+    Attributes:
+        doing: the state of the agent, or "running".
+        params: the searched parameters of its trial, as `name=value`.
+    """
+
+    agent: str
+    doing: str
+    trial: str = ""
+    epoch: str = ""
+    value: str = ""
+    curve: str = ""
+    time: str = ""
+    params: tuple[str, ...] = ()
+
+
+@dataclass
+class _Curve:
+    """The values that an agent's trial has reported."""
+
+    number: int
+    began: float
+    values: list[float] = field(default_factory=list)
+
+    def add(self, value: float) -> None:
+        self.values.append(value)
+        if len(self.values) > POINTS:
+            del self.values[1::2]
+
+
+class Standing:
+    """What is known of a study while it runs.
+
+    Args:
+        clock: seconds; the elapsed time starts now.
+    """
+
+    def __init__(self, run: StudyRun, clock: Callable[[], float]) -> None:
+        self.run = run
+        self.metric = run.file.metric.name
+        self.total = run.total
+        self.best: FrozenTrial | None = None
+        self._clock, self._started = clock, clock()
+        self._curves: dict[int, _Curve] = {}  # by agent
+        self._longest = 0
+        self.count()
+        self.at_start = self.finished
+
+    def count(self) -> None:
+        """Reads the storage."""
+        study = self.run.study
+        self.counts = self.run.records.queue.counts(optuna_private.study_id(study))
+        self.finished = finished(self.counts, study.user_attrs)
+        self.run.records.refresh()
+        trials = study.get_trials(deepcopy=False)
+        ranked = ranking.ranked(trials, self.run.file)
+        self.best = ranked[0] if ranked else None
+        self._running = {t.number: t for t in trials if t.state is TrialState.RUNNING}
+        self._paused = sum(map(is_paused, trials))
+        whole = (t for t in trials if t.state is TrialState.COMPLETE)
+        self._longest = max((max(t.intermediate_values, default=0) for t in whole), default=0)
+
+    def note(self, event: Event) -> None:
+        """Remembers what an agent said of its trial."""
+        content = event.content
+        if event.kind == "start":
+            self._curves[event.agent] = _Curve(content["number"], self._clock())
+        elif event.kind == "epoch":
+            curve = self._curves.get(event.agent)
+            if curve is not None and isinstance(content["value"], int | float):
+                curve.add(content["value"])
+        elif event.kind in ("end", "died", "idle"):
+            self._curves.pop(event.agent, None)
+
+    # -- in words
+
+    def states(self) -> list[tuple[str, int]]:
+        """Numbers of trials by state; only states that some trial is in."""
+        shown = (
+            ("complete", TrialState.COMPLETE),
+            ("pruned", TrialState.PRUNED),
+            ("failed", TrialState.FAIL),
+            ("running", TrialState.RUNNING),
+        )
+        counts = [*((name, self.counts[state]) for name, state in shown), ("paused", self._paused)]
+        return [(name, count) for name, count in counts if count]
+
+    @property
+    def trials(self) -> str:
+        """`13/40 trials`."""
+        return f"{self.finished}{'' if self.total is None else f'/{self.total}'} trials"
+
+    def times(self, agents: Sequence[AgentState]) -> list[str]:
+        """The time spent and, as soon as it can be estimated, the time left."""
+        spent = f"{duration(self._clock() - self._started)} spent"
+        left = self.left(agents)
+        return [spent] if left is None else [spent, f"about {duration(left)} left"]
+
+    def left(self, agents: Sequence[AgentState]) -> float | None:
+        """Seconds left at the pace so far; a running trial counts by its epochs. None: not known."""
+        if self.total is None or self.finished >= self.total:
+            return None
+        done = self.finished - self.at_start + sum(map(self._share, agents))
+        if done <= 0:
+            return None
+        wanted = self.total - self.at_start
+        return (self._clock() - self._started) * max(0.0, wanted / done - 1)
+
+    def _share(self, agent: AgentState) -> float:
+        """How much of its trial an agent has run, from 0 to 1."""
+        whole = self.epochs
+        if agent.number is None or agent.epoch is None or not whole:
+            return 0.0
+        return min(1.0, (agent.epoch + 1) / whole)
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs of a whole trial; of the longest complete one where the study does not say."""
+        return self.run.epochs or self._longest or None
+
+    def best_words(self) -> str:
+        """`best score 0.9312 (trial 7)`."""
+        if self.best is None:
+            return "no complete trial yet"
+        miss = ranking.violation(self.best)
+        missed = f", misses its constraints by {miss:.3g}" if miss else ""
+        return f"best {self.metric} {self.best.values[0]:.4f} (trial {self.best.number}{missed})"
+
+    def best_params(self) -> tuple[str, ...]:
+        """The searched parameters of the best trial, as `name=value`."""
+        return () if self.best is None else self._params(self.best)
+
+    def _params(self, trial: FrozenTrial) -> tuple[str, ...]:
+        values = self.run.file.space.values_of(trial.params)
+        return tuple(f"{name}={value_words(value)}" for name, value in values.items())
+
+    def rows(self, agents: Sequence[AgentState]) -> list[AgentRow]:
+        """A row for each agent, in their order."""
+        return [self._row(agent) for agent in sorted(agents, key=lambda agent: agent.index)]
+
+    def _row(self, agent: AgentState) -> AgentRow:
+        if agent.number is None:
+            return AgentRow(str(agent.index), agent.doing)
+        curve, trial = self._curves.get(agent.index), self._running.get(agent.number)
+        if curve is not None and curve.number != agent.number:
+            curve = None
+        return AgentRow(
+            str(agent.index),
+            agent.doing,
+            str(agent.number),
+            self.epoch_words(agent),
+            "" if agent.value is None else f"{agent.value:.4f}",
+            "" if curve is None else sparkline(curve.values, width=CURVE),
+            "" if curve is None else duration(self._clock() - curve.began),
+            () if trial is None else self._params(trial),
+        )
+
+    def epoch_words(self, agent: AgentState) -> str:
+        """`3/18`; `3` where the length of a trial is not known or was exceeded."""
+        if agent.epoch is None:
+            return ""
+        now, whole = agent.epoch + 1, self.epochs
+        return f"{now}/{whole}" if whole and now <= whole else str(now)
+
+
+def fitted(parts: Sequence[str], width: int, *, between: str = " ") -> str:
+    """As many of the parts as fit into `width` characters, none of them cut; "…" stands for the others."""
+    for count in range(len(parts), -1, -1):
+        text = between.join([*parts[:count], *(["…"] if count < len(parts) else [])])
+        if len(text) <= width:
+            return text
+    return ""
