@@ -67,7 +67,9 @@ def parse_study(path: Path) -> StudyFile:
     max_epochs = own.integer("max_epochs", least=1)
     seeds, repeats = read_repeats(own)
     longest = None if max_epochs is None else max_epochs * repeats.count  # of a trial, all its runs together
-    sampler = read_sampler(own, method, space, objectives, run_cap, scheduler.sampler)
+    pruner, constraints = _pruner(top, own, longest, scheduler), _constraints(own)
+    pauses = pruner.kind != "none" and max_epochs is not None and repeats.count == 1 and not constraints
+    sampler = read_sampler(own, method, space, objectives, run_cap, scheduler.sampler, pauses=pauses)
     check_freeze_thaw(own, sampler, objectives, repeats, max_epochs)
     return StudyFile(
         name=slug(top.text("name", path.stem)),
@@ -78,9 +80,7 @@ def parse_study(path: Path) -> StudyFile:
         sampler=sampler,
         epoch_budget=own.integer("epoch_budget", least=1),
         learn_from=tuple(map(str, own.list("learn_from"))),
-        pruner=dataclasses.replace(
-            _pruner(top, own, longest, scheduler), patience=own.integer("patience", least=1)
-        ),
+        pruner=dataclasses.replace(pruner, patience=own.integer("patience", least=1)),
         **_stop(own, repeats, space, method),
         objectives=objectives,
         raw=top.plain(),
@@ -90,7 +90,7 @@ def parse_study(path: Path) -> StudyFile:
         command=command,
         folder=own.text("folder"),
         objective=function,
-        constraints=_constraints(own),
+        constraints=constraints,
         front=tuple(_metric(section) for section in own.sections("front")),
         base=_base(own),
         defaults=read_defaults(own, space),

@@ -22,21 +22,27 @@ def read_sampler(
     objectives: Sequence[Metric],
     cap: int | None,
     asked: str | None,
+    *,
+    pauses: bool,
 ) -> str:
-    """The sampler's name; `auto` becomes the one that suits the space.
+    """The sampler's name; `auto` becomes the one that suits the study.
 
-    As OptunaHub's AutoSampler: a Gaussian process for a few hundred trials of a space of numbers, TPE where
-    parameters are choices or conditional, NSGA-II for long studies of several objectives. TPE
-    stands in for the Gaussian process where PyTorch is not installed.
+    Freeze-thaw where poor trials are to be ended early and nothing speaks against it (docs/search.md). Else,
+    as OptunaHub's AutoSampler: a Gaussian process for a few hundred trials of a space of numbers, TPE where
+    parameters are choices or conditional, NSGA-II for long studies of several objectives. TPE stands in for
+    the Gaussian process where PyTorch is not installed.
 
     Args:
         asked: the sampler of the file's `scheduler`, if it names one.
+        pauses: trials may be paused: the file has a pruner and the epochs of a trial, and no more than that.
     """
     name = own.choice("sampler", SAMPLERS, asked if asked and method != "grid" else _OF_METHOD[method])
     if (name == "grid") != (method == "grid"):
         own.fail("sampler", f"expected a sampler for method {method}, got {name!r}")
     if name != "auto":
         return str(name)
+    if pauses and len(objectives) == 1:
+        return FREEZE_THAW
     few = (cap or 0) <= 250
     if len(objectives) > 1:
         return "tpe" if few else "nsgaii"

@@ -71,6 +71,12 @@ def test_auto_takes_what_suits_the_space(load):
     numbers = MINIMAL.replace("random", "bayes")
     assert load(numbers + "run_cap: 50\ntuner: {sampler: auto}\n").sampler == "gp"
     assert load(numbers + "  kind: {values: [a, b]}\ntuner: {sampler: auto}\n").sampler == "tpe"
+    stopping = (
+        numbers + "early_terminate: {type: hyperband, min_iter: 2}\ntuner: {sampler: auto, max_epochs: 9"
+    )
+    assert load(stopping + "}\n").sampler == "freeze_thaw"
+    assert load(stopping + ", seeds: 2}\n").sampler == "gp"
+    assert load(stopping + ", constraints: ['loss < 1']}\n").sampler == "gp"
 
 
 BAD = {
