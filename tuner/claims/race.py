@@ -27,7 +27,8 @@ TOP = 4  # configurations beside the default
 FIRST_ROUNDS = 2  # that all of them run
 ROUNDS = 6  # of the leader and the default
 LEAST_CHANCE = 0.05  # of being the best; with less a configuration leaves
-CLEAR = 0.95  # without a default, the race ends when the leader is the best with this probability
+CLEAR = 0.95  # the race ends when the default (or, without one, any leader) is the best with this probability
+DECIDED = 0.995  # … or when the leader is better than the default at this level; it is looked at each round
 DRAWS = 20_000
 
 Floats = NDArray[np.float64]
@@ -62,8 +63,8 @@ class Standing:
     _covariance: Floats
     _freedom: int
 
-    def lead(self, index: int, over: int) -> Difference:
-        """The lead of one configuration over another."""
+    def lead(self, index: int, over: int, level: float = LEVEL) -> Difference:
+        """The lead of one configuration over another, with an interval of this level."""
         mean = self._means[index] - self._means[over]
         c = self._covariance
         variance = float(c[index, index] + c[over, over] - 2 * c[index, over]) * self.noise**2
@@ -71,7 +72,7 @@ class Standing:
             return Difference(mean, -math.inf, math.inf)
         from scipy.special import stdtrit
 
-        half = float(stdtrit(self._freedom, 0.5 + LEVEL / 2)) * math.sqrt(max(0.0, variance))
+        half = float(stdtrit(self._freedom, 0.5 + level / 2)) * math.sqrt(max(0.0, variance))
         return Difference(mean, mean - half, mean + half)
 
     @property
@@ -161,7 +162,7 @@ def entries(
         if number >= first:
             so_far = [_until(candidate, number) for candidate in found]
             place = standing(so_far, file)
-            if over(place, inside, default=default):
+            if over(place, default=default):
                 break
             inside = staying(so_far, place, inside, default=default)
             if len(inside) < 2:
@@ -172,9 +173,13 @@ def entries(
     return made
 
 
-def over(place: Standing, inside: Sequence[int], *, default: int | None) -> bool:
-    """Whether further rounds would tell nothing: no noise, or (without a default) a clear leader."""
-    return place.noise == 0 or (default is None and place.chances[place.leader] >= CLEAR)
+def over(place: Standing, *, default: int | None) -> bool:
+    """Whether further rounds would tell little: no noise, a clear leader, a clear gain over the default."""
+    if place.noise == 0:
+        return True
+    if default in (None, place.leader):
+        return place.chances[place.leader] >= CLEAR
+    return place.lead(place.leader, default, DECIDED).low > 0
 
 
 def staying(

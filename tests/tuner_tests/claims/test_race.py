@@ -70,6 +70,13 @@ def test_without_a_default_a_clear_leader_ends_the_race(file: StudyFile) -> None
     assert runs == 6
 
 
+def test_a_clear_gain_or_a_clearly_best_default_ends_the_race_early(file: StudyFile) -> None:
+    most = 2 * race.FIRST_ROUNDS + 2 * (race.ROUNDS - race.FIRST_ROUNDS)
+    for truth in ([0.6, 0.7], [0.7, 0.6]):
+        assert run(truth, file, np.random.default_rng(1), noise=0.001, default=0)[1] < most
+    assert run([0.7, 0.702], file, np.random.default_rng(1), default=0)[1] == most
+
+
 def test_no_gain_over_the_default_hands_on_the_default(file: StudyFile) -> None:
     best, plain = candidate(7, 0.95, 0.901, 0.899, 0.902, 0.897), candidate(0, 0.9, 0.9, 0.901, 0.899, 0.9)
     result = race.record([best, plain], file, default=1)
