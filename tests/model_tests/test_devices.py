@@ -20,7 +20,7 @@ BARE = Machine(cuda=None, mps=False, cpu_bfloat16=False)
         (Machine(cuda="GPU X", mps=False, cpu_bfloat16=False), "cuda", "GPU X"),
         (Machine(cuda="GPU X", mps=True, cpu_bfloat16=False), "cuda", "GPU X"),
         (Machine(cuda=None, mps=True, cpu_bfloat16=False), "mps", "no CUDA"),
-        (BARE, "cpu", "neither CUDA nor MPS"),
+        (BARE, "cpu", "no CUDA and no MPS"),
     ],
 )
 def test_auto_takes_cuda_then_mps_then_cpu_and_says_why(machine: Machine, kind: str, reason: str) -> None:
@@ -41,7 +41,7 @@ def test_bfloat16_needs_hardware_and_falls_back_with_a_reason() -> None:
     able = Machine(cuda=None, mps=False, cpu_bfloat16=True)
     assert place(Config(precision="bfloat16"), able).precision == torch.bfloat16
     fallen = place(Config(precision="bfloat16"), BARE)
-    assert fallen.precision == torch.float32 and "no bfloat16" in fallen.reason
+    assert fallen.precision == torch.float32 and "does not support bfloat16" in fallen.reason
 
 
 def test_float16_is_for_cuda_and_scales_its_loss() -> None:

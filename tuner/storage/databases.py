@@ -5,6 +5,7 @@ Only `database_for` looks at the kind of a URL; all other code uses `Database`.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sqlite3
@@ -154,6 +155,8 @@ class Postgres(Database):
         from sqlalchemy.dialects.postgresql import insert
 
         extras.need("postgresql", "--storage postgresql://")
+        # it prints a traceback for a connection that is lost between two uses; `Patience` says what matters
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         self.url = url.set(drivername=DRIVER)
         self._engine = sqlalchemy.create_engine(
             self.url, poolclass=NullPool, connect_args=self._connect_args()

@@ -159,6 +159,8 @@ def is_damage(error: BaseException) -> bool:
     """Whether an SQLite file cannot be read as one."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, sqlalchemy.exc.PendingRollbackError):
+        return "the connection was lost"
     original = getattr(error, "orig", None) or error
     return isinstance(original, sqlite3.DatabaseError) and str(original) in DAMAGE
 

@@ -127,7 +127,7 @@ def test_a_database_without_tables_is_made_anew(tmp_path: Path, make: Callable[[
     records = open_records(f"sqlite:///{path}", create=True, say=said.append)
 
     assert records.get_all_studies() == []
-    assert [line.partition(": ")[2].partition(" (")[0] for line in said] == ["had no tables in it"]
+    assert [line.partition(": ")[2].partition(" (")[0] for line in said] == ["had no tables"]
     assert not list(tmp_path.glob(".*"))
 
 
