@@ -159,8 +159,6 @@ def is_damage(error: BaseException) -> bool:
     """Whether an SQLite file cannot be read as one."""
     while error.__cause__ is not None:
         error = error.__cause__
-    if isinstance(error, sqlalchemy.exc.PendingRollbackError):
-        return "the connection was lost"
     original = getattr(error, "orig", None) or error
     return isinstance(original, sqlite3.DatabaseError) and str(original) in DAMAGE
 
@@ -197,6 +195,8 @@ def cause_of(error: BaseException) -> str:
     """The first cause of an error, in words: Optuna wraps SQLAlchemy's errors, SQLAlchemy the driver's."""
     while error.__cause__ is not None and not hasattr(error, "details"):
         error = error.__cause__
+    if isinstance(error, sqlalchemy.exc.PendingRollbackError):
+        return "the connection was lost"
     original = getattr(error, "orig", None) or error
     details = getattr(original, "details", None)
     told = (details() if callable(details) else "") or str(original)

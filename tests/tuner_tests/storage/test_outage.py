@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import Trial
 
 from tuner.base.errors import WorkFailed
@@ -22,6 +23,7 @@ from tuner.storage.outage import (
     Patience,
     StorageFailed,
     StorageUnreachable,
+    cause_of,
     hide_password,
     is_unreachable,
 )
@@ -315,3 +317,9 @@ def _wait_until_begun(process: subprocess.Popen[str], records: Records) -> None:
     while not _begun(records):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.05)
+
+
+def test_a_connection_that_was_lost_earlier_in_its_transaction_is_waited_for() -> None:
+    error = sqlalchemy.exc.PendingRollbackError("Can't reconnect until invalid transaction is rolled back.")
+    assert is_unreachable(error)
+    assert cause_of(error) == "the connection was lost"
