@@ -110,6 +110,19 @@ def test_a_study_ends_with_exactly_its_trials_and_each_goes_on_where_it_was(run:
     assert study.best_value > 0.5  # not the known start's, which ends at 0.098
 
 
+def test_a_killed_agent_costs_no_epoch_and_no_trial(run: Run) -> None:
+    trials = run("dies: {value: true}").get_trials()
+    ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert len(ended) == 12
+    lost = [trial for trial in trials if trial.user_attrs.get("agent_lost")]
+    assert lost
+    retries = [trial for trial in ended if "retry_of" in trial.user_attrs]
+    assert {trial.user_attrs["retry_of"] for trial in retries} == {trial.number for trial in lost}
+    for trial in retries:
+        assert sorted(trial.intermediate_values) == list(range(1, len(trial.intermediate_values) + 1))
+
+
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_paused_trials_are_counted_apart_and_kept_until_the_study_goes_on(run: Run, tmp_path: Path) -> None:
     study = run(count=2, agents=1)  # until two have ended
     records, results = open_records(f"sqlite:///{tmp_path}/results/studies.db"), tmp_path / "results"
@@ -132,18 +145,7 @@ def test_paused_trials_are_counted_apart_and_kept_until_the_study_goes_on(run: R
         assert reports.items() <= trials[number].intermediate_values.items()
 
 
-def test_a_killed_agent_costs_no_epoch_and_no_trial(run: Run) -> None:
-    trials = run("dies: {value: true}").get_trials()
-    ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    assert len(ended) == 12
-    lost = [trial for trial in trials if trial.user_attrs.get("agent_lost")]
-    assert lost
-    retries = [trial for trial in ended if "retry_of" in trial.user_attrs]
-    assert {trial.user_attrs["retry_of"] for trial in retries} == {trial.number for trial in lost}
-    for trial in retries:
-        assert sorted(trial.intermediate_values) == list(range(1, len(trial.intermediate_values) + 1))
-
-
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_without_checkpoints_the_stopping_rule_decides(run: Run) -> None:
     trials = run("keeps: {value: false}").get_trials()
     assert len(trials) == 12
