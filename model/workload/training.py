@@ -27,6 +27,7 @@ from tuner.workloads.workload import Inputs, Say, Shorter
 TOGETHER = ("d_model", "heads")  # one is valid for some values of the other
 _HASH = re.compile(r"[0-9a-f]{64}")
 ORDER_HOLDS = 0.98  # Spearman's, from benchmarks/data/curves.json; test_workload.py computes it
+DURATIONS = frozenset({"warmup_epochs", "lr_step_epochs", "plateau_patience", "early_stopping"})  # in epochs
 SHORTEST = 4  # epochs; shorter runs say little about long ones
 RUNS = Runs()  # of this process
 MEMORY = 700 * 2**20  # bytes that an agent with torch and a training run needs beside the shared data
@@ -116,11 +117,12 @@ class Training(OfRecordings):
         if half < SHORTEST:
             return None
         words = (
-            f"runs of {half} epochs instead of {epochs}, with a schedule of that length (within 150 recorded "
-            f"runs of 18 epochs, the orders at half and at the end have a rank correlation of {ORDER_HOLDS}; "
-            "that shorter schedules keep the order was not measured)"
+            f"runs of {half} epochs instead of {epochs}, with a schedule of that length and other durations "
+            "in epochs shortened alike (within 150 recorded runs of 18 epochs, the orders at half and at the "
+            f"end have a rank correlation of {ORDER_HOLDS}; that shorter schedules keep the order was not "
+            "measured)"
         )
-        return Shorter({self.length: half}, words)
+        return Shorter({self.length: half}, words, half / epochs, DURATIONS)
 
     def resources(self, overrides: Mapping[str, Any]) -> Resources:
         """A GPU each where there are some, unless `--set device=cpu`."""

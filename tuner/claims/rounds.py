@@ -26,6 +26,7 @@ from tuner.definition import expressions
 from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
 from tuner.storage.study_store import ORIGIN
+from tuner.workloads.workload import Shorter
 
 FIRST_SEED = 2000  # higher than the seeds of studies and of confirmations
 ENOUGH_TRIED = 6  # pairs without a value of the claim's metric: more would have none either
@@ -151,7 +152,8 @@ def _round(
     studies: Sequence[Study], material: Material, evidence: Evidence, name: str, overrides: Mapping[str, Any]
 ) -> Round:
     wanted = open_claims(replace(material, studies=tuple(studies)), evidence)
-    start, notes = start_of(studies, overrides)
+    start, shorter = start_of(studies, overrides)
+    notes = "" if shorter is None else shorter.words
     claims, left_out, had = [], [], []
     for study, finding in wanted:
         try:
@@ -166,6 +168,11 @@ def _round(
     seeded = not workload.deterministic and bool(workload.seeded(start, FIRST_SEED))
     if not claims:
         return Round(round_name, studies[0], (), (), tuple(left_out), notes)
+    if shorter is not None:
+        start = {**shorter.fitted({**start, **shorter.values}), **overrides}
+        claims = [
+            replace(c, where=shorter.fitted(c.where), against=shorter.fitted(c.against)) for c in claims
+        ]
     rng = np.random.default_rng([number, len(material.pairs)])
     groups = design.groups_of([claim.names for claim in claims])
     rows = design.rows_of(groups, number)
@@ -186,8 +193,8 @@ def _family(name: str) -> str:
     return name.partition("@")[0].partition(".round")[0]
 
 
-def start_of(studies: Sequence[Study], overrides: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The configuration that all runs of a round share, and in words how they differ from whole trials.
+def start_of(studies: Sequence[Study], overrides: Mapping[str, Any]) -> tuple[dict[str, Any], Shorter | None]:
+    """The configuration that all runs of a round share, for whole trials, and what makes them shorter.
 
     The default configuration of the workload; if it is not known, the winners', the latest first.
     """
@@ -202,17 +209,14 @@ def start_of(studies: Sequence[Study], overrides: Mapping[str, Any]) -> tuple[di
                 start |= study.winner.config
         start.pop(studies[0].file.seed or "seed", None)
     lengths = [study.file.max_epochs for study in studies if study.file.max_epochs]
-    notes = ""
+    shorter = None
     for study in studies:
         start |= study.file.base.config
         start |= (study.attrs.get(ORIGIN) or {}).get("overrides") or {}
     if lengths:
         start |= workload.whole_trial(min(lengths))
         shorter = workload.shorter(min(lengths)) if workload.length not in overrides else None
-        if shorter is not None:
-            start |= shorter.values
-            notes = shorter.words
-    return start | dict(overrides), notes
+    return start | dict(overrides), shorter
 
 
 def _sides(

@@ -60,10 +60,28 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Shorter:
-    """A trial that is shorter than a whole one, for comparisons: its values, and in words what differs."""
+    """A trial that is shorter than a whole one, for comparisons.
+
+    Attributes:
+        values: what makes it shorter.
+        words: what differs, in words.
+        scale: of its length to that of a whole trial.
+        durations: values that count epochs, and shrink with the trial.
+    """
 
     values: Mapping[str, Any]
     words: str
+    scale: float = 1.0
+    durations: frozenset[str] = frozenset()
+
+    def fitted(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """`values` of a whole trial for a shorter one; a duration that is not 0 does not become 0."""
+        return {
+            name: max(1, round(value * self.scale))
+            if name in self.durations and isinstance(value, int) and value > 0
+            else value
+            for name, value in values.items()
+        }
 
 
 class Workload:

@@ -20,6 +20,7 @@ from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.storage import study_store
 from tuner.storage.records import Records
+from tuner.workloads.workload import Shorter
 
 DIGITS = {
     "claim": "3 digits beat 2",
@@ -242,6 +243,25 @@ def test_a_fixed_value_holds_in_every_run(small: StudyFile, records: Records, tm
     assert plan is not None
     assert {point["epochs"] for point in plan.points} == {1}
     assert [claim.hypothesis.claim for claim in plan.claims] == ["focal loss helps"]
+
+
+def test_in_shorter_runs_durations_are_shorter_too(
+    small: StudyFile, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the digits were a number of epochs."""
+    whole = prepare(records, tmp_path).planned
+    shorter = Shorter({"epochs": 1}, "in short", 0.5, frozenset({"vocab_bucket_digits"}))
+    monkeypatch.setattr("model.workload.Training.shorter", lambda *_: shorter)
+    plan = prepare(records, tmp_path).planned
+    assert plan is not None and whole is not None and plan.notes == "in short"
+    digits = {point["vocab_bucket_digits"] for point in whole.points}
+    assert {point["vocab_bucket_digits"] for point in plan.points} == {max(1, round(d / 2)) for d in digits}
+    assert {point["epochs"] for point in plan.points} == {1}
+    file = prepare(records, tmp_path).file
+    assert file is not None
+    for first, second in zip(*[iter(configurations(file))] * 2, strict=True):
+        for claim in file.hypotheses:
+            assert {claim.side(first), claim.side(second)} == {"where", "against"}
 
 
 def test_a_claim_is_given_up_after_many_pairs(
