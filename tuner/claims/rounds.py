@@ -30,6 +30,8 @@ from tuner.workloads.workload import Shorter
 
 FIRST_SEED = 2000  # higher than the seeds of studies and of confirmations
 ENOUGH_TRIED = 6  # pairs without a value of the claim's metric: more would have none either
+LARGE = 8.0  # times what matters: a claim that seems to have so large an effect is varied alone, …
+ALONE = 3  # … in so many pairs a round, as it would drown or change what other claims do in the same runs
 MOST_PAIRS = 120  # of one claim; what is open then is close to the limit of what matters
 Points = tuple[Mapping[str, Any], ...]
 
@@ -155,10 +157,13 @@ def _round(
     start, shorter = start_of(studies, overrides)
     notes = "" if shorter is None else shorter.words
     claims, left_out, had = [], [], []
+    large: list[int] = []  # places in `claims`
     for study, finding in wanted:
         try:
             claims.append(_sides(study, finding, start, evidence, fixed=overrides))
             had.append(finding.pairs_run)
+            if finding.effect is not None and abs(finding.effect) >= LARGE * finding.matters > 0:
+                large.append(len(claims) - 1)
         except NoPairs as reason:
             left_out.append((study.name, finding.claim, str(reason)))
     earlier = [s for s in material.pairs if _family(s.name) == name]
@@ -174,11 +179,20 @@ def _round(
             replace(c, where=shorter.fitted(c.where), against=shorter.fitted(c.against)) for c in claims
         ]
     rng = np.random.default_rng([number, len(material.pairs)])
-    groups = design.groups_of([claim.names for claim in claims])
-    rows = design.rows_of(groups, number)
-    if workload.deterministic:  # nothing is trained: starting takes longer than the runs
-        rows = max(rows, design.WHOLE_ROWS)
-    turns = design.turns(groups, rows, rng, pairs=had, costs=_costs(evidence, claims, name))
+    if workload.deterministic:  # their runs lie anywhere in the space
+        large = []
+    turns = [{i: 1} for i in large] * ALONE
+    together = [i for i in range(len(claims)) if i not in large]
+    if together:
+        groups = design.groups_of([claims[i].names for i in together])
+        rows = design.rows_of(groups, number)
+        if workload.deterministic:  # nothing is trained: starting takes longer than the runs
+            rows = max(rows, design.WHOLE_ROWS)
+        costs = _costs(evidence, claims, name)
+        planned = design.turns(
+            groups, rows, rng, pairs=[had[i] for i in together], costs=[costs[i] for i in together]
+        )
+        turns += [{together[place]: sign for place, sign in members.items()} for members in planned]
     seed, each = _next_seed(material, studies), studies[0].file.repeats.seeds
     points: list[Mapping[str, Any]] = []
     for row, members in enumerate(turns):

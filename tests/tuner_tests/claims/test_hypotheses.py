@@ -16,6 +16,7 @@ from model.config import Config
 from tuner.base.errors import InputError
 from tuner.claims import design, evidence, hypotheses, rounds, verdicts
 from tuner.claims import material as data
+from tuner.definition.constraints import Hypothesis
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.storage import study_store
@@ -243,6 +244,24 @@ def test_a_fixed_value_holds_in_every_run(small: StudyFile, records: Records, tm
     assert plan is not None
     assert {point["epochs"] for point in plan.points} == {1}
     assert [claim.hypothesis.claim for claim in plan.claims] == ["focal loss helps"]
+
+
+def test_a_claim_whose_effect_seems_large_is_varied_alone(
+    small: StudyFile, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, other = small.hypotheses
+
+    def judged(study: data.Study, claim: Hypothesis, evidence: evidence.Evidence) -> verdicts.Finding:
+        found = verdicts.judge(study, claim, evidence)
+        return replace(found, matters=0.005, effect=0.1 if claim == alone else 0.01)
+
+    monkeypatch.setattr(rounds, "judge", judged)
+    file = prepare(records, tmp_path).file
+    assert file is not None
+    pairs = list(zip(*[iter(configurations(file))] * 2, strict=True))
+    varied = [{h.claim for h in small.hypotheses if h.side(a) != h.side(b)} for a, b in pairs]
+    assert varied[: rounds.ALONE] == [{alone.claim}] * rounds.ALONE
+    assert varied[rounds.ALONE :] == [{other.claim}] * (len(pairs) - rounds.ALONE)
 
 
 def test_in_shorter_runs_durations_are_shorter_too(
