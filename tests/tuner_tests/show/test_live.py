@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 from collections.abc import Callable
@@ -112,3 +113,15 @@ def test_a_file_is_not_written_while_it_is_served(tmp_path: Path) -> None:
     options = argparse.Namespace(live=True, output=[tmp_path / "x.html"], json=False, hypotheses=False)
     with pytest.raises(InputError, match="leave out --output"):
         report.run(options)
+
+
+def test_the_command_serves_the_page_at_its_port(
+    ask: Ask, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: dict[str, Any] = {}
+    monkeypatch.setattr("tuner.show.web.local_server.serve", lambda app, **how: served.update(how, app=app))
+    parser = argparse.ArgumentParser()
+    report.add(parser.add_subparsers())
+    report.run(parser.parse_args(["report", "--live", "--port", "8123", "--storage", url]))
+    assert served["port"] == 8123
+    assert any("http://127.0.0.1:8123/?token=" in line for line in served["lines"])
