@@ -7,7 +7,6 @@ BIN := .venv/bin
 SUM := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 RUN := .venv/.run-$(SUM)
 DEV := .venv/.dev-$(SUM)
-DOCS := .venv/.docs-$(SUM)
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: run test check docs pictures constraints bench bench-scale clean
@@ -21,12 +20,8 @@ $(RUN): | .venv/bin/python
 	@touch $@
 
 $(DEV): | .venv/bin/python
-	$(PIP) -e '.[dev]'
+	$(PIP) -e '.[dev,docs]'
 	@touch $@ $(RUN)
-
-$(DOCS): | .venv/bin/python
-	$(PIP) -e '.[docs]'
-	@touch $@
 
 run: $(RUN)
 	$(BIN)/python -m tuner tour
@@ -43,7 +38,7 @@ check: $(DEV)
 	$(BIN)/mypy
 
 # The documentation as a site, in build/site; a broken link ends it. The pages for reference are written before
-docs: $(DEV) $(DOCS)  # not --quiet, with which mkdocs lets broken links pass
+docs: $(DEV)  # not --quiet, with which mkdocs lets broken links pass
 	$(BIN)/python docs/write_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
@@ -52,7 +47,7 @@ pictures: $(DEV)
 	$(BIN)/python docs/pictures.py
 
 # Writes the versions that are installed now: after an update of packages and a `make test` that passed
-constraints: $(DEV) $(DOCS)
+constraints: $(DEV)
 	@( echo '# The versions, direct and transitive, that the tests passed with. Made by: make constraints'; \
 	  $(BIN)/pip freeze --exclude-editable --exclude gcode-tuner | grep '^[A-Za-z0-9._-]*==' | \
 	  sed 's/+.*//' | LC_ALL=C sort -f ) > constraints.new && mv constraints.new constraints.txt

@@ -49,6 +49,17 @@ def real_recordings() -> Path:
 
 
 @pytest.fixture(scope="module")
+def unmeasured() -> Iterator[None]:
+    """Processes that are started here are no part of the coverage: other tests run the same, and it takes
+    0.15 s a process.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
 def agents_in_this_process() -> Iterator[None]:
     """Agents of studies run here, one after another: for tests that are not about processes."""
     with pytest.MonkeyPatch.context() as patch:

@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 ROOT = Path(__file__).parent.parent
 CONSOLE_SCRIPT = str(Path(sysconfig.get_path("scripts")) / "gcode-tuner")
 PROGRAMS = ("tuner", "model", "ensemble", "inference")
