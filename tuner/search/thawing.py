@@ -108,7 +108,9 @@ class Thawing:
         if unstarted != 0 or self._model.likeliest(curves, gain=self._file.matters or 0.0) >= UNLIKELY:
             found = self._model.choose(curves, may_start=unstarted != 0)
         if found is not None:
-            paused = None if found.number is None else optuna_private.trial_id(trials[found.number])
+            # not by its place: trials that do not fit since the study was changed are not among them
+            ids = {trial.number: optuna_private.trial_id(trial) for trial in trials}
+            paused = None if found.number is None else ids[found.number]
             until = None if found.until >= self._length else found.until
             return Choice(paused, found.params, until, self._model.explain(found))
         return self._ended(trials, spent)

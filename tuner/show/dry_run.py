@@ -24,7 +24,6 @@ from tuner.run.executors.local import share
 from tuner.run.plan import Plan
 from tuner.run.probe import Probe
 from tuner.search import samplers
-from tuner.search.thawing import budget_of, rungs_for
 from tuner.storage import study_store
 from tuner.storage.access import find_records, storage_errors
 from tuner.storage.stored import load_study
@@ -239,6 +238,8 @@ def _ends(plan: Plan, total: int | None) -> str:
     """How poor trials are ended, in a line."""
     if plan.file.sampler != FREEZE_THAW or plan.length is None:
         return f"pruner: {plan.pruner.describe()}"
+    from tuner.search.thawing import budget_of, rungs_for  # as above
+
     *pauses, _ = rungs_for(plan.file, plan.length)
     budget = budget_of(plan.file, plan.length, total)
     in_all = "" if budget is None else f"; {budget} epochs in all"
@@ -289,6 +290,8 @@ def _cost(plan: Plan, config: dict[str, Any]) -> Cost:
     longest = plan.length or 1
     epochs = probe.expected_epochs(plan.pruner, longest)
     if plan.file.sampler == FREEZE_THAW:
+        from tuner.search.thawing import budget_of  # scipy.optimize, for these studies alone
+
         budget = budget_of(plan.file, longest, total)
         epochs = epochs if budget is None or total is None else budget / total
     each = measured.trial(epochs)

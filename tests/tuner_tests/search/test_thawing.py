@@ -134,3 +134,12 @@ def test_the_budget_grows_with_trials_and_their_length(
 ) -> None:
     (tmp_path / "s.yaml").write_text(STUDY + more)
     assert budget_of(load_study_file(tmp_path / "s.yaml"), length, total) == budget
+
+
+def test_a_trial_is_resumed_by_its_number_where_others_are_left_out(thawing: Make) -> None:
+    """Trials 0 and 1 do not fit since the study was changed, so they are not among its trials."""
+    done = trial(2, *[0.1] * 18, state=TrialState.COMPLETE)
+    paused = [trial(n, 0.1, n / 10) for n in range(3, 9)]
+    found = thawing().choose([done, *paused], unstarted=0)
+    assert isinstance(found, Choice) and found.trial_id in range(3, 9)
+    assert f"resumed trial {found.trial_id}:" in found.why

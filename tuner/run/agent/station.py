@@ -117,8 +117,8 @@ class Station:
         check_disk(self.order.results, self.order.min_free)
         with storage_errors(self.order.url):
             found = self.records.patience.insist(self._allocator.next)
-            for number in found.closed if isinstance(found, Done) else ():
-                self.runner.close_paused(number)
+            if isinstance(found, Done) and found.closed:
+                self.runner.close_paused(found.closed)
             return found
 
     def tidy_up(self, ended: Ended) -> None:

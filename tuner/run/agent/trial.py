@@ -9,7 +9,7 @@ import math
 import os
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -283,15 +283,17 @@ class TrialRunner:
             raise GivenAway(f"trial {trial.number} was given away")
         return Ended(trial.number, "paused", last.get(self.study_file.metric.name), str(paused))
 
-    def close_paused(self, number: int) -> None:
-        """What is left to do for a paused trial that the storage has ended as pruned."""
-        trial = self.study.get_trials(deepcopy=False)[number]
-        path = self.folder(number) / RESULT
-        if path.exists():
-            write_json(path, {**read_json(path), "state": "pruned"})
-        self._note_end(trial)
-        if CHECKPOINT in trial.user_attrs:
-            self.checkpoints.forget(trial.user_attrs[CHECKPOINT])
+    def close_paused(self, numbers: Collection[int]) -> None:
+        """What is left to do for paused trials that the storage has ended as pruned."""
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.number not in numbers:
+                continue
+            path = self.folder(trial.number) / RESULT
+            if path.exists():
+                write_json(path, {**read_json(path), "state": "pruned"})
+            self._note_end(trial)
+            if CHECKPOINT in trial.user_attrs:
+                self.checkpoints.forget(trial.user_attrs[CHECKPOINT])
 
     def _describe(self, trial: Trial, metrics: Mapping[str, Any], *, failed: bool = False) -> None:
         """Writes to the storage what a trial reached and took."""
