@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,9 @@ from model.simulator import Simulation, synthesize_csv
 from tuner.base.errors import InputError, WorkFailed
 from tuner.run.agent.agent import Agent
 from tuner.run.agent.order import Order
+
+# Ray keeps the token that it first reads in a process: one for all tests, whichever imports Ray first
+os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), RAY_USAGE_STATS_ENABLED="0")
 
 TINY = Simulation(
     seed=1,

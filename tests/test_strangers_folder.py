@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 import sysconfig
@@ -225,15 +224,10 @@ ray.shutdown()
 
 
 @pytest.fixture(params=["dask", "ray"])
-def cluster(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[str, str]]:
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """A cluster of one worker that was started elsewhere: its kind and address."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     package = {"dask": "distributed"}.get(request.param, request.param)
-    if find_spec(package) is None:  # not imported: Ray keeps the token that it first reads in a process
+    if find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     code = {"dask": f"if __name__ == '__main__':\n{_indented(DASK)}", "ray": RAY}[request.param]
     (tmp_path / "cluster.py").write_text(code)

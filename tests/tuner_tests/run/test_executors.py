@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -56,19 +55,15 @@ def dask_address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def ray_address() -> Iterator[str]:
-    """A Ray of two CPUs, with a token of its own, that belongs to a process of its own and ends with it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        pytest.importorskip("ray", reason="Ray is not installed")  # reads these when it is imported
-        with subprocess.Popen(
-            [sys.executable, "-c", RAY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as owner:
-            assert owner.stdout is not None
-            yield next(line.split()[1] for line in owner.stdout if line.startswith("address"))
-            assert owner.stdin is not None
-            owner.stdin.close()
+    """A Ray of two CPUs that belongs to a process of its own and ends with it."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with subprocess.Popen(
+        [sys.executable, "-c", RAY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        yield next(line.split()[1] for line in owner.stdout if line.startswith("address"))
+        assert owner.stdin is not None
+        owner.stdin.close()
 
 
 @pytest.fixture(params=["local", "dask", "ray"])
