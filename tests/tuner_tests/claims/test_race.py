@@ -130,6 +130,21 @@ def test_the_race_chooses_better_than_one_run_each(file: StudyFile) -> None:
     assert regret["race"] < 0.7 * regret["one run"]
 
 
+def test_the_last_two_run_two_rounds_at_once_and_more_run_one(file: StudyFile) -> None:
+    close = [candidate(0, 0.9, 0.900, 0.900), candidate(1, 0.9, 0.902, 0.904)]
+    rounds = {
+        entry[1]
+        for entry in race.entries(
+            close, file, default=0, first=2, most=6, tried=[(0, 0), (1, 0), (0, 1), (1, 1)]
+        )
+    }
+    assert rounds == {0, 1, 2, 3}
+    close.append(candidate(2, 0.9, 0.904, 0.902))
+    tried = [(i, k) for i in range(3) for k in range(2)]
+    rounds = {entry[1] for entry in race.entries(close, file, default=0, first=2, most=6, tried=tried)}
+    assert rounds == {0, 1, 2}
+
+
 def test_a_failed_run_does_not_stop_the_race(file: StudyFile) -> None:
     found = [candidate(0, 0.9, 0.9, 0.91), candidate(1, 0.9, 0.89)]  # the second run of the second failed
     tried = {(0, 0), (1, 0), (0, 1), (1, 1)}
