@@ -26,7 +26,7 @@ from uuid import uuid4
 from tuner.artifacts.artifact_store import NotInStore, StoreFailed
 from tuner.artifacts.run_store import RunStore, StoreLocation, download_archive
 from tuner.base.errors import InputError
-from tuner.base.files import whole_file
+from tuner.base.files import make_folder, whole_file, writing
 from tuner.base.run_folder import read_metrics
 
 FOLDER = "checkpoints"  # of the results folder, and of the artefact store
@@ -94,13 +94,17 @@ class Checkpoint:
         self._uploaded: Any = None  # names, sizes and times of what was last uploaded
 
     def begin(self) -> None:
-        """Fetches what another machine stored, and forgets the reports of a trial that has kept nothing."""
+        """Fetches what another machine stored, and forgets the reports of a trial that has kept nothing.
+
+        Raises:
+            CannotWrite: the folder cannot be made.
+        """
         if self._store is not None:
             try:
                 self._fetch(self._store)
             except (StoreFailed, InputError, OSError) as error:
                 self._say(f"checkpoint {self.folder.name}: {error}")
-        self.files.mkdir(parents=True, exist_ok=True)
+        make_folder(self.files)
         if not self.goes_on():
             for path in self.folder.glob("*.jsonl"):
                 path.unlink()
@@ -111,7 +115,8 @@ class Checkpoint:
 
     def report(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         """Keeps what was reported, for `reports_before`; may upload the checkpoint."""
-        with (self.folder / REPORTS).open("a", encoding="utf-8") as file:
+        path = self.folder / REPORTS
+        with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": epoch, "metrics": dict(metrics)}, default=str) + "\n")
         self.keep()
 

@@ -2,27 +2,77 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tuner.base.errors import InputError
 
+ADVICE = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EROFS: "its file system is read-only: choose another folder",
+    errno.EIO: "the disk does not take it (input/output error): check it, or choose another folder",
+}
+
+
+class CannotWrite(OSError):
+    """A file of the tuner's own cannot be written. A trial that needed it has not failed: it runs again."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        why = ADVICE.get(error.errno or 0, error.strerror or str(error))
+        super().__init__(f"{path} cannot be written: {why}, then run the same command again")
+        self.errno = error.errno
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raises CannotWrite for `path` if the block cannot write or make it."""
+    try:
+        yield
+    except CannotWrite:
+        raise
+    except OSError as error:
+        raise CannotWrite(path, error) from error
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path to write to. It replaces `path` if the block ends without an error."""
+    """Yields a temporary path to write to. It replaces `path` if the block ends without an error.
+
+    Raises:
+        CannotWrite: it could not be written. An older file at `path` is as it was.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        yield beside
-        beside.replace(path)
+        with writing(path):
+            yield beside
+            beside.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder of the system's temporary ones, removed at the end. Raises CannotWrite."""
+    with writing(Path(os.environ.get("TMPDIR") or "/tmp")):
+        made = tempfile.TemporaryDirectory(prefix="tuner-trial-")
+    with made as name:
+        yield Path(name)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, if they are missing. Raises CannotWrite."""
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -84,7 +134,7 @@ def read_text(path: Path, largest: int) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes `content` to `path` atomically (a temporary file, then a rename)."""
+    """Writes `content` to `path` atomically (a temporary file, then a rename). Raises CannotWrite."""
     with whole_file(path) as beside:
         beside.write_text(json.dumps(content, indent=1, allow_nan=True) + "\n", encoding="utf-8")
 

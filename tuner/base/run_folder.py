@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from tuner.base.files import write_json
+from tuner.base.files import make_folder, write_json, writing
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -67,12 +68,13 @@ class RunFolder:
         self._count = 0
 
     def __enter__(self) -> RunFolder:
-        self.final.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.final.parent)
         for left_over in self.final.parent.glob(f"{self.final.name}.partial-*"):
             shutil.rmtree(left_over, ignore_errors=True)
-        self.path.mkdir()
+        make_folder(self.path)
         self.before = read_metrics(self.metrics_file) if self.metrics_file.exists() else []
-        self._metrics = self.metrics_file.open("a", encoding="utf-8")
+        with writing(self.metrics_file):  # a file without a whole line is begun again
+            self._metrics = self.metrics_file.open("a" if self.before else "w", encoding="utf-8")
         return self
 
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
@@ -83,8 +85,9 @@ class RunFolder:
         self._count += 1
         if self._count % self._stride:
             return
-        self._metrics.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
-        self._metrics.flush()
+        with writing(self.metrics_file):
+            self._metrics.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+            self._metrics.flush()
         if self._metrics.tell() > METRICS_LIMIT:
             self._stride *= 2
             self.log_anew(read_metrics(self.metrics_file)[1::2])
@@ -93,12 +96,17 @@ class RunFolder:
         """Writes `lines` in place of the metrics so far."""
         assert self._metrics is not None, "RunFolder is used in a with block"
         self.before = []
-        self._metrics.truncate(0)
-        self._metrics.writelines(json.dumps(dict(line)) + "\n" for line in lines)
-        self._metrics.flush()
+        with writing(self.metrics_file):
+            self._metrics.truncate(0)
+            self._metrics.writelines(json.dumps(dict(line)) + "\n" for line in lines)
+            self._metrics.flush()
 
     def finish(self, result: Mapping[str, Any]) -> Path:
-        """Writes `result.json` and renames the folder to `final`. Replaces an older run there."""
+        """Writes `result.json` and renames the folder to `final`. Replaces an older run there.
+
+        Raises:
+            CannotWrite: the disk is full, say. It can be called again.
+        """
         assert self._metrics is not None, "RunFolder is used in a with block"
         if self._stride > 1:
             note = (
@@ -106,16 +114,18 @@ class RunFolder:
             )
             result = {**result, "notes": [*result.get("notes", ()), note]}
         write_json(self.path / RESULT, dict(result))
-        self._metrics.close()
-        if self.metrics_file.parent != self.path:
-            shutil.copyfile(self.metrics_file, self.path / METRICS)
-        if self.final.exists():
-            shutil.rmtree(self.final)
-        self.path.replace(self.final)
+        with writing(self.final):
+            self._metrics.close()
+            if self.metrics_file.parent != self.path:
+                shutil.copyfile(self.metrics_file, self.path / METRICS)
+            if self.final.exists():
+                shutil.rmtree(self.final)
+            self.path.replace(self.final)
         return self.final
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._metrics is not None:
-            self._metrics.close()
+            with contextlib.suppress(OSError):  # of lines that could not be written: that was said
+                self._metrics.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tuner.base.files import read_json, write_json
+from tuner.base.files import make_folder, read_json, write_json
 
 MODES: Mapping[Literal["online", "offline", "off"], str] = {
     "online": "online",
@@ -69,6 +69,6 @@ def identity(folder: Path, *, project: str | None = None, entity: str | None = N
     given = {"project": project, "entity": entity}
     own = kept | {name: value for name, value in given.items() if value is not None}
     if own != kept or not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_json(path, own)
     return Identity(**own)

@@ -255,7 +255,7 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str,
         curve = tuple((int(row["epoch"]) + 1, float(row[name])) for row in lines if name in row)
     value = trial.values[0] if trial.values else (curve[-1][1] if curve else None)
     took = (
-        (trial.datetime_complete - trial.datetime_start).total_seconds()
+        max(0.0, (trial.datetime_complete - trial.datetime_start).total_seconds())  # a clock set back
         if trial.datetime_complete and trial.datetime_start
         else 0.0
     )

@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> None:
     from ruamel.yaml import YAML
 
     from tuner.base.errors import InputError
+    from tuner.base.files import whole_file
     from tuner.commands.fetch import fetched
     from tuner.definition import export
     from tuner.definition.loading import load_study_file
@@ -65,6 +66,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         text = json.dumps(answer, indent=1) + "\n"
     if options.output:
-        options.output.write_text(text, encoding="utf-8")
+        with whole_file(options.output) as beside:
+            beside.write_text(text, encoding="utf-8")
     else:
         sys.stdout.write(text)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial, Trial
 
 from tuner.base.errors import InputError, Pruned, WorkFailed
-from tuner.base.files import write_json
+from tuner.base.files import make_folder, write_json
 from tuner.base.run_folder import CONFIG, RunFolder
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
@@ -219,7 +219,7 @@ class Asking:
         """The plan of the study, which is in the storage then."""
         say = self._say
         plan = plans.make(replace(request, study_file=outside(request.study_file)), say)
-        request.results.mkdir(parents=True, exist_ok=True)
+        make_folder(request.results)
         records = open_records(request.url, create=True, say=say)
         study, total = study_store.open_study(
             records, plan.file, plan.origin, trials=request.trials, default=plan.default, say=say
@@ -252,7 +252,7 @@ class Asking:
     def _begin(self, found: FrozenTrial) -> AskedTrial:
         trial = Trial(self._station.study, optuna_private.trial_id(found))
         heart = self._idle.pop() if self._idle else self._station.heartbeat()
-        runner = replace(self._station.runner, lost=lambda: heart.lost, pauses=False)
+        runner = replace(self._station.runner, lost=lambda: heart.lost, pauses=False, disk_full=lambda: None)
         heart.watch(optuna_private.trial_id(trial))
         try:
             with storage_errors(self._order.url):

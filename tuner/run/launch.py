@@ -10,10 +10,11 @@ from optuna.trial import TrialState
 
 from tuner.artifacts import run_store, shipping
 from tuner.base.errors import WorkFailed
-from tuner.base.files import write_json
+from tuner.base.files import make_folder, write_json
 from tuner.base.run_folder import STORED
 from tuner.definition.study_file import StudyFile
 from tuner.run import plan as plans
+from tuner.run.agent import ended_runs
 from tuner.run.agent.order import Order
 from tuner.run.events import StudyRun, View
 from tuner.run.executors.choice import open_executor
@@ -88,6 +89,7 @@ def launch(plan: Plan, view: View) -> Result:
     insist = records.patience.insist  # the database may go away at any point, and come back
     records.patience.say = view.say
     with storage_errors(request.url):
+        insist(lambda: ended_runs.settle(study, file, request.results))
         done = insist(lambda: _done(records, study, file, total))
         if done:
             view.say(f"study {file.name} is done: {done}")
@@ -137,7 +139,7 @@ def order_of(plan: Plan, study: optuna.Study, total: int | None, say: Say) -> Or
     if store is not None:
         if plan.inputs.travels and shipping.ship(plan.inputs.folder, plan.inputs.digest, store.url):
             say(f"{plan.inputs.name} uploaded to {store.url}")
-        request.results.mkdir(parents=True, exist_ok=True)
+        make_folder(request.results)
         write_json(request.results / STORED, {"store": store.url})
     tracker = open_tracker(
         request.wandb,

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import TrialTooLong
 from tuner.base.statistics import t_interval
+from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 from tuner.storage import optuna_private
@@ -49,7 +50,8 @@ def no_gain(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
     if wanted is None or not best:
         return None
     finished = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    finished.sort(key=lambda trial: trial.datetime_complete or datetime.min)
+    if study_file.sampler == FREEZE_THAW:  # the order of the numbers is another where trials were resumed
+        finished.sort(key=lambda trial: trial.datetime_complete or datetime.min)
     since = len(finished) - 1 - [t.number for t in finished].index(best[0].number)
     if since < wanted:
         return None
@@ -96,9 +98,11 @@ def _runs(trial: FrozenTrial, metric: str) -> dict[str, float]:
 
 
 def failures(trials: Sequence[FrozenTrial]) -> str | None:
-    """Why the latest failures mean that nothing else will come; trials of lost agents do not count."""
+    """Why the latest failures mean that nothing else will come; trials of lost agents do not count.
+
+    The latest by number: wall clocks jump.
+    """
     ended = [t for t in trials if t.state.is_finished() and not t.user_attrs.get("agent_lost")]
-    ended.sort(key=lambda trial: trial.datetime_complete or datetime.min)
     errors: list[str] = []
     for trial in reversed(ended):
         if trial.state is not TrialState.FAIL:

@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from tuner.base import extras
 from tuner.base.errors import InputError
+from tuner.base.files import make_folder
 from tuner.storage import sqlite_file
 from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock, StorageLock, sqlite_path
 from tuner.storage.optuna_private import transaction
@@ -117,7 +118,7 @@ class Sqlite(Database):
         return f"sqlite:///{self.path}"
 
     def prepare(self, say: Callable[[str], None]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         with self.opening():
             sqlite_file.make(self.path, say)
 

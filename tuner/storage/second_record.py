@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import InputError
-from tuner.base.files import read_object, write_json
+from tuner.base.files import make_folder, read_object, write_json
 from tuner.base.run_folder import TRIAL
 from tuner.storage.optuna_private import METRIC_NAMES
 from tuner.storage.queue import LEASE
@@ -40,7 +40,7 @@ class StudyRecord:
 def write_study(study: optuna.Study, results: Path) -> None:
     """Writes the study's settings beside its run folders."""
     folder = results / "runs" / study.study_name
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     content = {
         "directions": [direction.name for direction in study.directions],
         "metric_names": study.metric_names or [],

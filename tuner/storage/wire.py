@@ -30,6 +30,7 @@ OPTIONS = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),  # pings reach a server that was stopped or overloaded all at once
 ]  # of client and server
 
 ERRORS: dict[str, type[Exception]] = {

@@ -149,6 +149,8 @@ def _end_of(pid: int) -> int | None:
 
 def tail(path: Path) -> str:
     """The last lines of a script's output, without the overwritten states of progress bars."""
+    if not path.exists():  # the disk was full
+        return ""
     with path.open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - 4 * TAIL_BYTES))

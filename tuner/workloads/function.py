@@ -43,7 +43,7 @@ import yaml
 
 from tuner.base.environment import in_environment
 from tuner.base.errors import InputError, Paused, Pruned
-from tuner.base.files import read_json, write_json
+from tuner.base.files import make_folder, read_json, scratch_folder, write_json, writing
 from tuner.base.run_folder import CONFIG, Report, RunFolder
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
 from tuner.workloads.child_metrics import flatten
@@ -86,7 +86,7 @@ class FunctionWorkload(Workload):
     ) -> Mapping[str, float]:
         folder = wandb_folder(self.results_of(run_folder), self.file.name)
         if self.wandb != "off":
-            folder.mkdir(parents=True, exist_ok=True)  # where there is none, W&B takes another
+            make_folder(folder)  # where there is none, W&B takes another
         variables = {"WANDB_MODE": MODES[self.wandb], "WANDB_RUN_GROUP": self.file.name, **places(folder)}
         metric = self.file.metric.name
         with (
@@ -208,10 +208,10 @@ def _short(value: Any) -> str:
 @contextlib.contextmanager
 def _sweep_parameters(config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """The variable through which a `wandb.init()` in the function finds the values for `wandb.config`."""
-    with TemporaryDirectory() as scratch:
-        file = Path(scratch) / "parameters.yaml"
-        # PyYAML, with which W&B reads it: to it the 1e-05 of YAML 1.2 is a text
-        file.write_text(yaml.safe_dump({name: {"value": value} for name, value in config.items()}))
+    with scratch_folder() as scratch:
+        file = scratch / "parameters.yaml"
+        with writing(file):  # PyYAML, with which W&B reads it: to it the 1e-05 of YAML 1.2 is a text
+            file.write_text(yaml.safe_dump({name: {"value": value} for name, value in config.items()}))
         try:
             yield {"WANDB_SWEEP_PARAM_PATH": str(file)}
         finally:

@@ -33,17 +33,25 @@ CHUNK = 1 << 16
 OUTPUT_LIMIT = 256 << 20  # bytes; after that only lines of metrics and the last lines are kept
 LAST_BYTES = 1 << 14
 LOOK_SECONDS = 0.2  # between looks whether an agent is still there
+UNWRITTEN_LIMIT = 4 << 20  # bytes that wait in memory for a full disk to have room again
 
 
 class Output:
-    """The script's output on its way into `output.log`."""
+    """The script's output on its way into `output.log`.
+
+    The script goes on while the disk is full. What cannot be written waits, and is written before what comes
+    later, so that no line of metrics is lost or torn.
+    """
 
     def __init__(self, path: Path, mask: Any) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._path = path
+        self._file = -1
+        self._unwritten = b""
         self._mask = mask
         self._rest = b""  # a line that is not whole yet
         self._room = OUTPUT_LIMIT
         self._last = b""  # of what had no room
+        self._put(b"")
 
     def take(self, data: bytes) -> None:
         data = self._rest + data
@@ -70,9 +78,13 @@ class Output:
         self._last = (self._last + data)[-LAST_BYTES:]
 
     def _put(self, data: bytes) -> None:
+        if len(self._unwritten) + len(data) <= UNWRITTEN_LIMIT:
+            self._unwritten += data
         with contextlib.suppress(OSError):  # a full disk; the script must not block
-            while data:
-                data = data[os.write(self._file, data) :]
+            if self._file < 0:
+                self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            while self._unwritten:
+                self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
 
 
 class Keeper:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tuner.base.errors import InputError, Pruned, TrainingFailed, in_short
-from tuner.base.files import read_json, write_json
+from tuner.base.files import CannotWrite, make_folder, read_json, write_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, RunFolder
 from tuner.definition.distributions import Constant
 from tuner.definition.repeats import FOLD
@@ -191,6 +191,8 @@ class _Trial:
             try:
                 self._run(part)
                 self._report()
+            except CannotWrite:
+                raise
             except Pruned:
                 self._finish("pruned")
                 raise
@@ -211,7 +213,7 @@ class _Trial:
         for older in (self.checkpoint / FOLDERS).glob(f"*-{part.folder}*"):  # of an agent that died
             shutil.rmtree(older)
         own = self.checkpoint / part.folder / "files"
-        own.mkdir(parents=True, exist_ok=True)
+        make_folder(own)
         if not any(own.iterdir()):  # it kept nothing to go on from
             (own.parent / METRICS).unlink(missing_ok=True)
         optional = named(self.workload.run, checkpoint=own)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tuner.base.files import make_folder
 from tuner.base.wandb_files import MODES, environment, identity
 
 HOOK = Path(__file__).resolve().parent / "child"
@@ -39,7 +40,7 @@ class WandbSession:
 
     def variables(self) -> dict[str, str]:
         """The variables of W&B, and the copies that the hook trusts (`child/sitecustomize.py`)."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         kind = MODES[self.mode]
         run = identity(self.folder).run_id(self.trial or "probe")
         name = self.sweep if self.trial is None else f"{self.sweep}-{self.trial}"

@@ -20,11 +20,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.base.errors import Paused, Pruned, TrainingFailed, TrialTooLong, nearest
-from tuner.base.files import read_json, write_json
+from tuner.base.files import read_json, scratch_folder, write_json, writing
 from tuner.base.run_folder import CONFIG, RESULT, Report, RunFolder, check, read_metrics
 from tuner.base.wandb_files import wandb_folder
 from tuner.workloads import child_process, macros
@@ -96,8 +95,8 @@ class Script:
             TrainingFailed: the script failed, or never logged the metric; the folder is kept.
         """
         files = RunFolder(run_folder, checkpoint=checkpoint)
-        with files as kept, TemporaryDirectory(prefix="tuner-trial-") as scratch:
-            run = _Run(self, dict(config), run_folder, kept, Path(scratch), checkpoint)
+        with files as kept, scratch_folder() as scratch:
+            run = _Run(self, dict(config), run_folder, kept, scratch, checkpoint)
             run.prepare()
             try:
                 status = run.follow(report)
@@ -177,9 +176,10 @@ class _Run:
         """Writes the files that the script reads."""
         write_json(self.path / CONFIG, self.config)
         values = {name: {"value": value} for name, value in self.config.items()}
-        with (self.path / PARAMETERS).open("w", encoding="utf-8") as file:
-            _yaml().dump(values, file)
-        (self.path / ARGUMENTS).write_text(macros.as_json(self.config), encoding="utf-8")
+        with writing(self.path):
+            with (self.path / PARAMETERS).open("w", encoding="utf-8") as file:
+                _yaml().dump(values, file)
+            (self.path / ARGUMENTS).write_text(macros.as_json(self.config), encoding="utf-8")
 
     def follow(self, report: Report) -> int:
         """Runs the script and passes its metrics on as they come; returns its exit status."""
@@ -238,7 +238,8 @@ class _Run:
                 self.kept.log(row.pop("epoch"), row)
         for run in self.stream.others:
             if rows := _rows(run.history, all_of_it=all_of_it):
-                with self._rows_of(run).open("a", encoding="utf-8") as file:
+                path = self._rows_of(run)
+                with writing(path), path.open("a", encoding="utf-8") as file:
                     file.writelines(json.dumps(row) + "\n" for row in rows)
 
     def _go_on(self) -> None:
@@ -254,7 +255,8 @@ class _Run:
         if chosen is None:
             return
         if before is not None:
-            self._rows_of(before).write_bytes(self.kept.metrics_file.read_bytes())
+            with writing(self._rows_of(before)):
+                self._rows_of(before).write_bytes(self.kept.metrics_file.read_bytes())
         theirs = self._rows_of(chosen)
         self.kept.log_anew(read_metrics(theirs) if theirs.exists() else [])
         theirs.unlink(missing_ok=True)

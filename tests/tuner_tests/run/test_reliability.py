@@ -1,6 +1,6 @@
 """The reliability harness in small: real processes that are killed, stopped and started together.
 
-The full one, with 200 kills and full disks, is `python benchmarks/bench_reliability.py`.
+The full one, with more kills and full disks, is `python benchmarks/bench_reliability.py`.
 """
 
 from collections.abc import Callable

@@ -21,6 +21,7 @@ from optuna.trial import Trial
 
 from tuner.base import left_over
 from tuner.base.errors import InputError, WorkFailed
+from tuner.base.files import make_folder
 from tuner.run.agent import arrival
 from tuner.run.agent.order import Order
 from tuner.run.agent.station import IDLE_SECONDS, Station
@@ -37,10 +38,10 @@ def main(order: Order, connection: Connection) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     link = Link(connection)
     signal.signal(signal.SIGTERM, lambda *_: link.stop())
-    if order.log is not None:
-        order.log.parent.mkdir(parents=True, exist_ok=True)
-        link.log = Log(order.log)  # the terminal is the live view's
     try:
+        if order.log is not None:
+            make_folder(order.log.parent)
+            link.log = Log(order.log)  # the terminal is the live view's
         arrival.settle(order)
         done = Agent(order, link).run()
         reason, fine = done.reason, done.fine

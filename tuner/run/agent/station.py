@@ -27,6 +27,7 @@ from tuner.storage.queue import AGENTS_STARTED
 from tuner.storage.records import Records
 from tuner.workloads.registry import workload_of
 
+SMALLEST_FREE = 64 << 10  # bytes; with less, a disk is full whatever the study wants
 IDLE_SECONDS = 0.25  # between looks at the storage while all places are taken
 
 
@@ -101,6 +102,7 @@ class Station:
             on_epoch=on_epoch,
             length=order.length,
             pauses=study_file.sampler == FREEZE_THAW,
+            disk_full=lambda: disk_full(order.results, max(order.min_free, SMALLEST_FREE)),
         )
 
     def heartbeat(self) -> leases.Heartbeat:
@@ -114,7 +116,8 @@ class Station:
             WorkFailed: the disk is full.
             StorageFailed: the storage does not answer, for too long already.
         """
-        check_disk(self.order.results, self.order.min_free)
+        if full := disk_full(self.order.results, self.order.min_free):
+            raise WorkFailed(full)
         with storage_errors(self.order.url):
             found = self.records.patience.insist(self._allocator.next)
             if isinstance(found, Done) and found.closed:
@@ -191,14 +194,15 @@ def _seed(order: Order, records: Records, study_id: int) -> int:
     return seed_of(order.study_file.name, order.seed, serial)
 
 
-def check_disk(folder: Path, wanted: int) -> None:
-    """Raises WorkFailed unless `wanted` bytes are free where `folder` lies."""
+def disk_full(folder: Path, wanted: int) -> str | None:
+    """What to do where fewer than `wanted` bytes are free on the disk of `folder`; None: enough is free."""
     free = shutil.disk_usage(folder).free
-    if free < wanted:
-        raise WorkFailed(
-            f"{folder}: {free / 2**20:.0f} MiB are free on its disk, {wanted / 2**20:.0f} wanted before a "
-            "trial starts; free some space and run the same command again"
-        )
+    if free >= wanted:
+        return None
+    return (
+        f"{folder}: {free / 2**20:.0f} MiB are free on its disk, {max(1, wanted >> 20)} wanted before a "
+        "trial starts; free some space and run the same command again"
+    )
 
 
 def seed_of(study_name: str, seed: int, serial: int) -> int:

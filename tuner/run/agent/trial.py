@@ -18,15 +18,16 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tuner.artifacts.checkpoints import Checkpoint, Checkpoints
-from tuner.base.errors import InputError, Paused, Pruned, in_short, nearest
-from tuner.base.files import read_json, write_json
-from tuner.base.run_folder import RESULT, TRIAL
+from tuner.base.errors import InputError, Paused, Pruned, WorkFailed, in_short, nearest
+from tuner.base.files import CannotWrite, read_json
+from tuner.base.run_folder import RESULT
 from tuner.base.words import printable
 from tuner.definition.study_file import StudyFile
+from tuner.run.agent import ended_runs
 from tuner.run.agent.reporter import PutBack, Reporter
 from tuner.search import levels
 from tuner.search.pruners import Pruner
-from tuner.storage import optuna_private, second_record
+from tuner.storage import optuna_private
 from tuner.storage.access import storage_errors
 from tuner.storage.buffered import GivenAway
 from tuner.storage.outage import is_storage_error, is_unreachable
@@ -41,11 +42,6 @@ TRACEBACK_LIMIT = 8_000  # characters kept of a failure's trace, from its end
 MAX_DRAWS = 50  # configurations drawn for one trial before `requires` is said to rule out everything
 
 Outcome = Literal["complete", "pruned", "failed", "paused", "put back", "given away"]
-OUTCOMES: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,7 @@ class TrialRunner:
         inputs: where what the trials read lies on this machine.
         length: epochs of a whole trial, all its runs together.
         pauses: trials are paused, not pruned, where they can be resumed.
+        disk_full: says so where the disk is full; what fails then is not the trial.
     """
 
     study: optuna.Study
@@ -103,6 +100,7 @@ class TrialRunner:
     inputs: Path | None = None
     length: int | None = None
     pauses: bool = False
+    disk_full: Callable[[], str | None] = lambda: None
 
     def run(self, trial: Trial) -> Ended:
         """Draws the configuration, runs the workload, tells the result.
@@ -110,6 +108,7 @@ class TrialRunner:
         Raises:
             InputError: `requires` leaves no configuration.
             StorageFailed: the storage cannot be written; the trial stays RUNNING and is reaped later.
+            CannotWrite: a file cannot be written; the trial is in the queue again, or has ended.
         """
         with storage_errors(str(self.study.study_name)):
             try:
@@ -160,7 +159,11 @@ class TrialRunner:
                 raise
             config = self.records.patience.insist(lambda: self._configuration(trial))
         attributes = self.records.get_trial(optuna_private.trial_id(trial)).user_attrs
-        checkpoint = self.checkpoints.open(attributes[CHECKPOINT])
+        try:
+            checkpoint = self.checkpoints.open(attributes[CHECKPOINT])
+        except CannotWrite:
+            self.records.release(optuna_private.trial_id(trial))
+            raise
         run = self.tracker.start(trial.number, config, f"{self.study.study_name}-{trial.number}")
         report = Reporter(self, trial, run, checkpoint, attributes.get(UNTIL))
         return Running(trial, config, run, report, time.monotonic(), checkpoint)
@@ -174,16 +177,17 @@ class TrialRunner:
 
         Raises:
             GivenAway: it is another agent's by now.
+            CannotWrite, WorkFailed: the disk failed or is full; the trial is put back.
             Exception: the storage's own error; the trial stays RUNNING and is reaped later.
         """
         report, run, trial = running.report, running.run, running.trial
         cause = report.raised or error  # an objective may have wrapped what `report` raised
         if isinstance(cause, Paused):
             return self._pause(running, cause)
-        if isinstance(cause, PutBack):
-            run.finish("failed", {"put_back": True})
-            running.checkpoint.upload()  # before another agent may take the trial
-            self.records.release(optuna_private.trial_id(trial))
+        if isinstance(cause, PutBack | CannotWrite):
+            self._put_back(running)
+            if isinstance(cause, CannotWrite):
+                raise cause from None
             return Ended(trial.number, "put back")
         if isinstance(cause, GivenAway):
             run.finish("failed", {"given_away": True})
@@ -191,11 +195,19 @@ class TrialRunner:
         if is_storage_error(cause):
             raise cause from None
         state = TrialState.PRUNED if isinstance(cause, Pruned) else TrialState.FAIL
+        if state is TrialState.FAIL and (full := self.disk_full()):
+            self._put_back(running)
+            raise WorkFailed(f"trial {trial.number} was put back ({in_short(cause)}): {full}") from None
         ended = self._end(running, state, report.last, None, cause)
         # The traceback's frames hold the network and its optimiser, in a ring through `report` that the
         # garbage collector comes to late: some 80 MB a pruned trial.
         report.raised = cause.__traceback__ = None
         return ended
+
+    def _put_back(self, running: Running) -> None:
+        running.run.finish("failed", {"put_back": True})
+        running.checkpoint.upload()  # before another agent may take the trial
+        self.records.release(optuna_private.trial_id(running.trial))
 
     def values(self, metrics: Mapping[str, float]) -> list[float]:
         """The objectives' values among `metrics`.
@@ -262,7 +274,7 @@ class TrialRunner:
             trial.set_user_attr("pruned_because", message)
         self._describe(trial, metrics, failed=state is TrialState.FAIL)
         told = self.study.tell(trial, values, state=state)
-        outcome = OUTCOMES[state]
+        outcome = ended_runs.OUTCOMES[state]
         value = told.values[0] if told.values else None
         self._note_end(told)
         running.checkpoint.remove()
@@ -288,9 +300,6 @@ class TrialRunner:
         for trial in self.study.get_trials(deepcopy=False):
             if trial.number not in numbers:
                 continue
-            path = self.folder(trial.number) / RESULT
-            if path.exists():
-                write_json(path, {**read_json(path), "state": "pruned"})
             self._note_end(trial)
             if CHECKPOINT in trial.user_attrs:
                 self.checkpoints.forget(trial.user_attrs[CHECKPOINT])
@@ -311,26 +320,7 @@ class TrialRunner:
 
     def _note_end(self, told: FrozenTrial) -> None:
         """Writes how a trial ended to its run folder, where there is one."""
-        folder = self.folder(told.number)
-        if not folder.exists():
-            return
-        metric = self.study_file.objectives[0]
-        write_json(
-            folder / TRIAL,
-            {
-                "study": self.study.study_name,
-                "number": told.number,
-                "state": OUTCOMES[told.state],
-                "objective": {
-                    "name": metric.name,
-                    "goal": metric.goal,
-                    "value": told.values[0] if told.values else None,
-                },
-                "constraints": self.study_file.violations(told.user_attrs.get("metrics") or {}),
-                "params": told.params,
-                second_record.RECORD: second_record.of_trial(told),
-            },
-        )
+        ended_runs.note(self.folder(told.number), told, self.study_file)
 
 
 def _measured(folder: Path, names: Sequence[str]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tuner.base.files import make_folder, whole_file
+
 Mode = Literal["line", "faint line", "step", "points", "faint"]
 MINOR = ("pruned", "failed", "paused")  # states of trials that were not completed
 
@@ -192,9 +194,9 @@ class Chart:
 
 def write_csv(chart: Chart, folder: Path) -> Path:
     """Writes the chart's numbers to `folder/<slug>.csv`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{chart.slug}.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         for plot in chart.plots:
             writer.writerows([[safe_cell(cell) for cell in row] for row in rows(plot)])

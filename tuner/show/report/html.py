@@ -16,7 +16,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup
 
-from tuner.base.files import whole_file
+from tuner.base.files import make_folder, whole_file
 from tuner.show.report import palette
 from tuner.show.report.blocks import Cards, Document, Table, Text
 from tuner.show.report.charts import MINOR, Chart, Plot, write_csv
@@ -29,7 +29,7 @@ def write(document: Document, path: Path) -> list[Path]:
     """Writes the page to `path` and the numbers of its charts to `<stem>_data/`. Returns all files."""
     folder = data_folder(path)
     written = [write_csv(chart, folder) for chart in document.charts()]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with whole_file(path) as beside:
         beside.write_text(render(document, data=folder.name), encoding="utf-8")
     return [path, *written]

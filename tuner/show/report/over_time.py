@@ -91,7 +91,7 @@ def timeline(study: Study) -> Made:
         return "No timeline: no trial has ended."
     first = shown[0].started
     start = [(t.started - first).total_seconds() / 60 for t in shown]  # type: ignore[operator]
-    length = [(t.ended - t.started).total_seconds() / 60 for t in shown]  # type: ignore[operator]
+    length = [max(0.0, (t.ended - t.started).total_seconds()) / 60 for t in shown]  # type: ignore[operator]
     names = [t.agent for t in shown]
     lanes = list(dict.fromkeys(names))
     lane = [lanes.index(n) for n in names] if all(names) else _packed(start, length)

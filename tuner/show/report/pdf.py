@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_pdf import FigureCanvasPdf, PdfPages
 from matplotlib.figure import Figure
 
-from tuner.base.files import whole_file
+from tuner.base.files import make_folder, whole_file
 from tuner.show.report import matplotlib_charts
 from tuner.show.report.blocks import Card, Cards, Document, Section, Table, Text
 from tuner.show.report.charts import Chart, Surface, write_csv
@@ -46,7 +46,7 @@ def write(document: Document, path: Path) -> list[Path]:
     """Writes the PDF to `path` and the numbers of its charts to `<stem>_data/`. Returns all files."""
     folder = data_folder(path)
     written = [write_csv(chart, folder) for chart in document.charts()]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with whole_file(path) as beside, mpl.rc_context(STYLE):  # noqa: SIM117
         with PdfPages(beside, metadata={"Title": document.title}) as pages:
             Pages(pages, document, folder.name).write()

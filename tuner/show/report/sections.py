@@ -66,7 +66,7 @@ def campaign_chart(studies: Sequence[Study], cards: Sequence[Card]) -> Chart:
     if ran:
         first = min(t.started for _, t in ran)  # type: ignore[type-var]
         start = [(t.started - first).total_seconds() / 60 for _, t in ran]  # type: ignore[operator]
-        length = [(t.ended - t.started).total_seconds() / 60 for _, t in ran]  # type: ignore[operator]
+        length = [max(0.0, (t.ended - t.started).total_seconds()) / 60 for _, t in ran]  # type: ignore[operator]
         text = [f"{studies[i].name}, trial {t.number} ({t.state})" for i, t in ran]
         plots.append(
             Spans(

@@ -129,7 +129,7 @@ def _seconds(trial: FrozenTrial) -> float:
         return float(told)
     if trial.datetime_start is None or trial.datetime_complete is None:
         return 0.0
-    return (trial.datetime_complete - trial.datetime_start).total_seconds()
+    return max(0.0, (trial.datetime_complete - trial.datetime_start).total_seconds())  # a clock set back
 
 
 def states_table(states: Sequence[StudyState], *, width: int = WIDE) -> Table:
