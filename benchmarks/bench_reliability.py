@@ -1,6 +1,6 @@
 """Does a study survive what machines do to it? Real processes, a fast objective, random kills.
 
-    python benchmarks/bench_reliability.py                 every scenario, 200 SIGKILLs on each database
+    python benchmarks/bench_reliability.py                 every scenario, 60 SIGKILLs in each that kills
     python benchmarks/bench_reliability.py --kills 20 kills two_studies
 
 Each scenario prints one line: passed or not, and its figures. Exit status 1 when one did not pass. Scenarios
@@ -16,22 +16,34 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reliability.bench import Outcome
+from reliability.faulty import faults
 from reliability.kills import (
     fresh_database,
     grid,
     kill_many,
+    kills_dask,
     kills_paused,
     kills_postgresql,
+    kills_ray,
+    kills_remote,
+    kills_scripts,
     sigterm,
     stopped_agent,
     two_studies,
 )
+from reliability.large import large_recording, many_trials
 from reliability.machine import clock_jump, disk_full, read_only, torn_metrics
+from reliability.other_tuners import optuna, ray_tune
+from reliability.wandb_away import wandb_away
 
 SCENARIOS: dict[str, Callable[..., Outcome]] = {
     "kills": kill_many,
     "kills_paused": kills_paused,
+    "kills_scripts": kills_scripts,
     "kills_postgresql": kills_postgresql,
+    "kills_remote": kills_remote,
+    "kills_dask": kills_dask,
+    "kills_ray": kills_ray,
     "grid": grid,
     "fresh_database": fresh_database,
     "two_studies": two_studies,
@@ -41,19 +53,31 @@ SCENARIOS: dict[str, Callable[..., Outcome]] = {
     "disk_full": disk_full,
     "read_only": read_only,
     "clock_jump": clock_jump,
+    "faults": faults,
+    "wandb_away": wandb_away,
+    "many_trials": many_trials,
+    "large_recording": large_recording,
 }
+OTHERS: dict[str, Callable[..., Outcome]] = {"optuna": optuna, "ray_tune": ray_tune}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], help="(default: all)")
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument(
+        "scenarios",
+        nargs="*",
+        choices=[*SCENARIOS, *OTHERS, []],
+        help="(default: all but those of other tuners, optuna and ray_tune)",
+    )
+    parser.add_argument("--kills", type=int, default=60, help="in each scenario that kills (default: 60)")
+    parser.add_argument("--every", type=int, default=1, help="faults: each N-th write fails (default: all)")
     options = parser.parse_args()
     bad = 0
     for name in options.scenarios or SCENARIOS:
         with tempfile.TemporaryDirectory() as folder:
-            more = {"kills": options.kills} if name.startswith("kills") else {}
-            outcome = SCENARIOS[name](Path(folder) / name, **more)
+            more = {"kills": options.kills} if name.startswith("kills") or name in OTHERS else {}
+            more |= {"every": options.every} if name == "faults" else {}
+            outcome = {**SCENARIOS, **OTHERS}[name](Path(folder) / name, **more)
         word = "skipped" if outcome.skipped else "passed" if not outcome.problems else "FAILED"
         print(f"{name:15} {word:8} {outcome.figures} {'; '.join(outcome.problems)}".rstrip(), flush=True)
         bad += bool(outcome.problems)

@@ -20,6 +20,7 @@ DRIVE = Path(__file__).with_name("drive.py")
 
 
 MARK = "TUNER_BENCH"  # variable of all processes of a bench: who has it at the end is an orphan
+AGENT = b"TUNER_AGENT="  # variable of agents and of all that they start
 
 OBJECTIVE = '''
 import os, subprocess, sys, time
@@ -45,6 +46,23 @@ def train(config, report, checkpoint):
     return {"score": x}
 '''
 
+SCRIPT = """
+import argparse, json, subprocess, sys, time
+
+SLEEP = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+parser = argparse.ArgumentParser()
+for name, kind in {"x": float, "pause": float, "helper": str, "keeps": str}.items():
+    parser.add_argument(f"--{name}", type=kind)
+given = parser.parse_args()
+if given.helper.lower() == "true":
+    subprocess.Popen([sys.executable, "-S", "-c", SLEEP], start_new_session=True)
+for epoch in range(6):
+    time.sleep(given.pause)
+    print(json.dumps({"epoch": epoch, "score": given.x * (epoch + 1) / 6}), flush=True)
+if 0.5 < given.x < 0.55:
+    sys.exit("an unlucky configuration")
+"""
+
 
 STUDY = """
 name: {name}
@@ -56,8 +74,9 @@ parameters:
   pause: {{value: {pause}}}
   helper: {{value: {helper}}}
   keeps: {{value: {keeps}}}
+{program}
 tuner:
-  objective: "objective.py:train"
+  {objective}
   max_epochs: 6
   sampler: {sampler}
   pruner: {{type: hyperband, min_resource: 1, max_resource: 6, eta: 3}}
@@ -77,13 +96,19 @@ class Bench:
     method: str = "random"
     helper: bool = False
     keeps: bool = False  # trials have checkpoints, and are paused and resumed
+    script: bool = False  # trials run a script, not a function
     environment: dict[str, str] = field(default_factory=dict)
     database: str = ""  # URL; "": an SQLite file in the results folder
+    wandb: str = "off"
+    executor: str = "local"
+    address: str = ""  # of a cluster
+    mark: str = ""  # value of MARK in all its processes; "": its folder
     _records: Any = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "objective.py").write_text(OBJECTIVE)
+        self.mark = self.mark or str(self.folder)
+        (self.folder / "objective.py").write_text(SCRIPT if self.script else OBJECTIVE)
         points = [point / 100 for point in range(1, self.trials + 1)]
         values = f"{{values: {points}}}" if self.method == "grid" else "{min: 0.0, max: 1.0}"
         text = STUDY.format(
@@ -95,6 +120,8 @@ class Bench:
             keeps=str(self.keeps).lower(),
             sampler="freeze_thaw" if self.keeps else "grid" if self.method == "grid" else "random",
             values=values,
+            program="program: objective.py" if self.script else "",
+            objective="" if self.script else 'objective: "objective.py:train"',
         )
         (self.folder / f"{self.name}.yaml").write_text(text)
 
@@ -106,6 +133,7 @@ class Bench:
         """A supervisor with its agents; its output goes to `output.log`."""
         command = [sys.executable, str(DRIVE), str(self.folder / f"{self.name}.yaml")]
         command += ["--agents", str(agents or self.agents), "--term", str(self.term)]
+        command += ["--executor", self.executor, "--address", self.address, "--wandb", self.wandb]
         with (self.folder / "output.log").open("a") as log:
             return subprocess.Popen(
                 command,
@@ -118,15 +146,18 @@ class Bench:
             )
 
     def _own(self) -> dict[str, str]:
-        return {MARK: str(self.folder), "TUNER_STORAGE": self.database, **self.environment}
+        return {MARK: self.mark, "TUNER_STORAGE": self.database, **self.environment}
 
     def orphans(self) -> list[int]:
-        """Processes of this bench that still run, a moment after its end."""
-        mark = f"{MARK}={self.folder}\0".encode()
+        """Processes of this bench that still run, a moment after its end.
+
+        Of a cluster that goes on: agents and what they started.
+        """
+        marks = [f"{MARK}={self.mark}\0".encode(), AGENT if self.address else b""]
         deadline = time.monotonic() + 10
         while True:
             found = [
-                int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if _has(path, mark)
+                int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if _has(path, marks)
             ]
             if not found or time.monotonic() > deadline:
                 return found
@@ -148,15 +179,31 @@ class Bench:
         return (self.folder / "output.log").read_text()
 
     def trials_in_storage(self) -> list[Any]:
+        """All trials; waits for a storage that is being started again."""
+        from tuner.storage.access import waiting
+
+        return waiting(self.url, self._trials)
+
+    def _trials(self) -> list[Any]:
         import optuna
 
-        if self._records is None:
-            from tuner.storage.access import open_records
+        from tuner.storage.access import open_records
 
+        if self._records is None:
             self._records = open_records(self.url)
         self._records.refresh()
         study = optuna.load_study(study_name=self.name, storage=self._records)
         return study.get_trials(deepcopy=False)
+
+    def running_agents(self, supervisor: int) -> list[int]:
+        """Process ids of agents: the children of a local supervisor; on a cluster those that hold a trial."""
+        if not self.address:
+            return children(supervisor)
+        if not self.states():
+            return []
+        running = [trial for trial in self.trials_in_storage() if trial.state.name == "RUNNING"]
+        held = {int(trial.user_attrs["lease"]["pid"]) for trial in running if "lease" in trial.user_attrs}
+        return sorted(pid for pid in held if _is_agent(Path(f"/proc/{pid}/cmdline")))
 
     def states(self) -> Counter[str]:
         """How many trials are in each state; empty before the study is made. Asks SQLite, which is quick."""
@@ -214,9 +261,10 @@ class Outcome:
     skipped: bool = False
 
 
-def _has(environment: Path, mark: bytes) -> bool:
+def _has(environment: Path, marks: list[bytes]) -> bool:
     try:
-        return mark in environment.read_bytes() + b"\0"
+        found = environment.read_bytes() + b"\0"
+        return all(mark in found for mark in marks)
     except OSError:
         return False
 
@@ -228,6 +276,36 @@ def children(pid: int) -> list[int]:
     except OSError:
         return []
     return [int(child) for child in listed if _is_agent(Path(f"/proc/{child}/cmdline"))]
+
+
+def parent(pid: int) -> int | None:
+    """The process that started another: a Dask worker or Ray actor, of an agent there."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return None
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that come from another."""
+    found, new = list[int](), [pid]
+    while new:
+        try:
+            text = Path(f"/proc/{new[0]}/task/{new[0]}/children").read_text()
+        except OSError:
+            text = ""
+        more = [int(child) for child in text.split()]
+        found, new = [*found, *more], [*new[1:], *more]
+    return found
+
+
+def runs(pid: int, file: str) -> bool:
+    """Whether a process is a Python that runs `file`."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"-I" not in words and any(word.endswith(file.encode()) for word in words[:4])
 
 
 def _is_agent(command: Path) -> bool:

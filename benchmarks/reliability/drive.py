@@ -15,6 +15,7 @@ def drive(arguments: list[str]) -> int:
     from tuner.base.command_line import run_command
     from tuner.definition.loading import load_study_file
     from tuner.run import launch
+    from tuner.run.executors.choice import ExecutorChoice
     from tuner.run.request import Request
     from tuner.show.live import PlainView
     from tuner.storage.access import default_url
@@ -23,6 +24,9 @@ def drive(arguments: list[str]) -> int:
     parser.add_argument("study")
     parser.add_argument("--agents", type=int)
     parser.add_argument("--term", type=float)
+    parser.add_argument("--wandb", default="off")
+    parser.add_argument("--executor", default="local")
+    parser.add_argument("--address", default="")
 
     def run(options: argparse.Namespace) -> int:
         results = Path("results")
@@ -31,9 +35,10 @@ def drive(arguments: list[str]) -> int:
             url=os.environ.get("TUNER_STORAGE") or default_url(results),
             results=results,
             agents=options.agents,
-            wandb="off",
+            wandb=options.wandb,
             term=options.term,
             min_free=0,
+            executor=ExecutorChoice(options.executor, options.address or None),
         )
         result = launch.run(request, PlainView(Console(stderr=True, width=200)))
         if result.interrupted:

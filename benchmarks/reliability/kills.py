@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 import signal
 import subprocess
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import temporary_postgres
-from reliability.bench import Bench, Outcome, children, end, send, wait_for
+from reliability.bench import Bench, Outcome, children, descendants, end, parent, runs, send, wait_for
+from reliability.clusters import Server, cluster
 
 KILLS_A_STUDY = 25
+MOST_BLOCKED = 3  # studies; then something is wrong that further ones would only repeat
 
 
 def kill_many(
@@ -24,21 +27,28 @@ def kill_many(
     trials: int | None = None,
     database: str = "",
     keeps: bool = False,
+    script: bool = False,
+    executor: str = "local",
+    address: str = "",
+    server: Server | None = None,
 ) -> Outcome:
     """Random kills over as many studies as they take, at every moment from the first millisecond.
 
     A quarter comes while a supervisor starts. Of the others, one in six ends the supervisor, with or without
-    its agents; one in six stops an agent (SIGSTOP) for a while instead. Every trial has a helper process that
-    ignores SIGTERM and has left its session.
+    its agents; one in six stops an agent or the supervisor (SIGSTOP) for a while instead. Every trial has a
+    helper process that ignores SIGTERM and has left its session.
 
     Args:
-        database: the URL of a PostgreSQL database; "": SQLite files.
+        database: the URL of a database; "": SQLite files.
         keeps: trials have checkpoints; they are paused and resumed.
+        script: trials run a script, which is killed as often as its agent.
+        executor, address: a cluster; one kill in four is of a Dask worker or Ray actor.
+        server: of the storage; one kill in eight is of it.
     """
     dice = random.Random(0)
     total, problems = Tally(), list[str]()
     began = time.monotonic()
-    while total.kills < kills:
+    while total.kills < kills and total.blocked < MOST_BLOCKED:
         wanted = min(KILLS_A_STUDY, kills - total.kills)
         name = f"reliability{total.studies}"
         bench = Bench(
@@ -50,8 +60,12 @@ def kill_many(
             helper=True,
             database=database,
             keeps=keeps,
+            script=script,
+            executor=executor,
+            address=address,
+            mark=str(folder) if address else "",
         )
-        problems += [f"{name}: {problem}" for problem in _killed(bench, wanted, dice, total)]
+        problems += [f"{name}: {problem}" for problem in _killed(bench, wanted, dice, total, server)]
     return Outcome(problems, f"{total}, {agents} agents, {time.monotonic() - began:.0f} s")
 
 
@@ -63,6 +77,7 @@ class Tally:
     kills: int = 0
     starting: int = 0
     parents: int = 0
+    others: int = 0  # workers of a cluster, the server of a storage, scripts
     stops: int = 0
     trials: int = 0
     retried: int = 0
@@ -74,13 +89,13 @@ class Tally:
     def __str__(self) -> str:
         return (
             f"{self.studies} studies, {self.kills} kills ({self.starting} while starting, {self.parents} of "
-            f"supervisors), {self.stops} stops, {self.trials} trials finished, {self.retried} failed or "
-            f"retried: {self.lost} lost, {self.doubled} doubled, {self.orphans} orphans, "
-            f"{self.blocked} blocked"
+            f"supervisors, {self.others} of workers, servers or scripts), {self.stops} stops, "
+            f"{self.trials} trials finished, {self.retried} failed or retried: {self.lost} lost, "
+            f"{self.doubled} doubled, {self.orphans} orphans, {self.blocked} blocked"
         )
 
 
-def _killed(bench: Bench, kills: int, dice: random.Random, total: Tally) -> list[str]:
+def _killed(bench: Bench, kills: int, dice: random.Random, total: Tally, server: Server | None) -> list[str]:
     """Runs one study through `kills` kills and to its end; returns what is wrong then."""
     process = bench.start()
     seen: dict[int, tuple[str, float, float]] = {}
@@ -93,26 +108,32 @@ def _killed(bench: Bench, kills: int, dice: random.Random, total: Tally) -> list
             if starting:
                 time.sleep(dice.expovariate(2.0))
             else:
-                wait_until_busy(bench, process)
+                wait_until_busy(bench, process, seconds=180 if bench.address else 15)  # Ray starts slowly
                 time.sleep(dice.uniform(0.0, 0.5))
             if bench.states():
                 seen.update(bench.finished())
-            victims = children(process.pid)
-            if dice.random() < (0.8 if starting else 1 / 6):
+            victims = bench.running_agents(process.pid)
+            if server is not None and dice.random() < 1 / 8:
+                server.restart()
+                total.others += 1
+            elif dice.random() < (0.8 if starting else 1 / 6):
                 process.kill()
                 total.parents += 1
                 for pid in victims if dice.random() < 0.5 else []:
                     send(pid, signal.SIGKILL)
                 process.wait()
             elif victims and dice.random() < 1 / 6:
-                victim = dice.choice(victims)
+                victim = dice.choice([*victims, process.pid])
                 send(victim, signal.SIGSTOP)
                 time.sleep(dice.uniform(0.1, 1.0))
                 send(victim, signal.SIGCONT)
                 total.stops += 1
                 continue
             elif victims:
-                send(dice.choice(victims), signal.SIGKILL)
+                victim = dice.choice(victims)
+                other = _other(bench, victim) if dice.random() < (0.5 if bench.script else 0.25) else None
+                send(other or victim, signal.SIGKILL)
+                total.others += other is not None
             else:
                 continue
             done += 1
@@ -140,6 +161,13 @@ def _killed(bench: Bench, kills: int, dice: random.Random, total: Tally) -> list
     return problems
 
 
+def _other(bench: Bench, agent: int) -> int | None:
+    """What belongs to an agent and is killed in its place: its worker on a cluster, its script."""
+    if bench.address:
+        return parent(agent)
+    return next((pid for pid in descendants(agent) if runs(pid, "objective.py")), None)
+
+
 def kills_paused(folder: Path, *, kills: int = 200, agents: int = 4) -> Outcome:
     """Random kills over studies whose trials are paused and resumed."""
     return kill_many(folder, kills=kills, agents=agents, keeps=True)
@@ -153,11 +181,43 @@ def kills_postgresql(folder: Path, *, kills: int = 100, agents: int = 4) -> Outc
         return kill_many(folder, kills=kills, agents=agents, database=server.url("kills"))
 
 
-def wait_until_busy(bench: Bench, process: subprocess.Popen[str], *, seconds: float = 15) -> None:
+def kills_scripts(folder: Path, *, kills: int = 100, agents: int = 4) -> Outcome:
+    """Random kills of scripts, their agents and supervisors."""
+    return kill_many(folder, kills=kills, agents=agents, script=True)
+
+
+def kills_remote(folder: Path, *, kills: int = 100, agents: int = 4) -> Outcome:
+    """The same on a storage that `tuner serve` serves; the server is killed, too."""
+    server = Server(folder)
+    try:
+        return kill_many(folder, kills=kills, agents=agents, database=server.url, server=server)
+    finally:
+        server.close()
+
+
+def kills_dask(folder: Path, *, kills: int = 100, agents: int = 2) -> Outcome:
+    """The same with agents on Dask workers, which are killed, too."""
+    return _on_cluster("dask", folder, kills=kills, agents=agents)
+
+
+def kills_ray(folder: Path, *, kills: int = 100, agents: int = 2) -> Outcome:
+    """The same with agents in Ray actors, which are killed, too."""
+    return _on_cluster("ray", folder, kills=kills, agents=agents)
+
+
+def _on_cluster(kind: str, folder: Path, *, kills: int, agents: int) -> Outcome:
+    if importlib.util.find_spec({"dask": "distributed"}.get(kind, kind)) is None:
+        return Outcome([], f"{kind} is not installed", skipped=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with cluster(kind, folder, places=agents) as address:
+        return kill_many(folder, kills=kills, agents=agents, executor=kind, address=address)
+
+
+def wait_until_busy(bench: Bench, process: subprocess.Popen[str], *, seconds: float) -> None:
     """Waits until a trial is running in an agent of `process`, or it has ended, or time is up."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
-        if children(process.pid) and bench.states()["RUNNING"]:
+        if bench.states()["RUNNING"] and bench.running_agents(process.pid):
             return
         time.sleep(0.1)
 
