@@ -20,6 +20,7 @@ DRIVE = Path(__file__).with_name("drive.py")
 
 
 MARK = "TUNER_BENCH"  # variable of all processes of a bench: who has it at the end is an orphan
+BLOCKED = -1
 AGENT = b"TUNER_AGENT="  # variable of agents and of all that they start
 
 OBJECTIVE = '''
@@ -163,11 +164,13 @@ class Bench:
                 return found
             time.sleep(0.1)
 
-    def finish(self, *, agents: int | None = None, timeout: float = 300) -> int:
-        """Runs the study to its end; returns the exit status."""
+    def finish(self, *, agents: int | None = None, timeout: float = 1800) -> int:
+        """Runs the study to its end; returns the exit status, BLOCKED if it does not come to it."""
         process = self.start(agents=agents)
         try:
             return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return BLOCKED
         finally:
             end(process)
 

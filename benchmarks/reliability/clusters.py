@@ -40,6 +40,7 @@ print("address", context.address_info["gcs_address"], flush=True)
 sys.stdin.read()
 ray.shutdown()
 """
+PATIENT = {"RAY_worker_niceness": "0"}  # with Ray's 15, nothing starts beside other work
 PROGRAMS = {"dask": DASK, "ray": RAY}
 
 
@@ -56,7 +57,7 @@ def cluster(kind: str, folder: Path, *, places: int) -> Iterator[str]:
     owner = subprocess.Popen(
         [sys.executable, str(program), str(places)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", MARK: str(folder)},
+        env={**os.environ, **PATIENT, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", MARK: str(folder)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

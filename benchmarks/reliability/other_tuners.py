@@ -18,6 +18,7 @@ from typing import Any
 
 from peers import PEERS, Peer
 from reliability.bench import MARK, Outcome, descendants, send
+from reliability.clusters import PATIENT
 
 HERE = Path(__file__).parent
 OPTUNA = Peer("optuna", "Optuna (database, heartbeat, retries)", ("optuna==5.*",))
@@ -43,7 +44,13 @@ def _killed(folder: Path, peer: Peer, *, kills: int, processes: int) -> Outcome:
         return Outcome([], f"{peer.name} cannot be installed here", skipped=True)
     wanted, dice, began = 4 * kills, random.Random(0), time.monotonic()
     command = [str(python), str(HERE / f"peer_{peer.key}.py")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", MARK: str(folder)}
+    environment = {
+        **os.environ,
+        **PATIENT,
+        "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        MARK: str(folder),
+    }
 
     def start() -> subprocess.Popen[bytes]:
         with (folder / "output.log").open("ab") as log:
