@@ -36,7 +36,7 @@ FIGURES = (
         r"(\d+) lost, (\d+) doubled, (\d+) orphans",
         "**{2} lost, {3} doubled** of {1} trials, and {4} processes left, after agents and supervisors were "
         "killed {0} times",
-        "python benchmarks/bench_reliability.py --kills 60 kills",
+        "python benchmarks/bench_reliability.py --kills 75 kills",
     ),
     Figure(
         "docs/trust.md",
