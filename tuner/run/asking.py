@@ -100,7 +100,7 @@ class AskedTrial:
             raise
         except GivenAway as error:
             self._stop(error)
-            raise Pruned(f"{error}: this process gave no sign for too long") from None
+            raise Pruned(f"{error}: this process sent no sign of life for too long") from None
 
     def tell(
         self, result: Any = None, *, state: Told = "complete", error: str | Exception | None = None

@@ -169,9 +169,7 @@ def _gpus(request: Request, resources: Resources, say: Callable[[str], None]) ->
                 f"{request.study_file.path}: 'tuner.resources.gpus': a trial takes {asked:g} GPUs, this "
                 f"machine has {len(names)}"
             )
-        say(
-            f"a trial is to have {asked:g} GPU{'s'[: asked > 1]}, this machine shows none: trials run without"
-        )
+        say(f"a trial needs {asked:g} GPU{'s'[: asked > 1]}, but this machine has none: trials run without")
     return found
 
 
@@ -221,11 +219,11 @@ def _overrides(
         told = {name: value for name, value in stored.items() if name not in inputs.fixed}
         for name in sorted(told.keys() & searched):
             raise InputError(
-                f"the study was begun with --set {name}={told[name]}, which is fixed in every trial: "
+                f"the study was started with --set {name}={told[name]}, which is fixed in every trial: "
                 f"'{name}' cannot be searched; start again with --fresh"
             )
         if told:
-            say(f"as before: {in_words(told)}")
+            say(f"same values as before: {in_words(told)}")
     return {**told, **inputs.fixed}
 
 

@@ -106,7 +106,7 @@ def failures(trials: Sequence[FrozenTrial]) -> str | None:
         errors.append(str(trial.user_attrs.get("error", "")))
     same = [error for error in errors[:SAME_FAILURES] if _kind(error) == _kind(errors[0])]
     if len(same) >= SAME_FAILURES and not errors[0].startswith(TrialTooLong.BEGIN):  # others may be faster
-        return f"{SAME_FAILURES} trials in a row failed alike: {errors[0]}"
+        return f"{SAME_FAILURES} trials in a row failed with the same error: {errors[0]}"
     if len(errors) >= ANY_FAILURES:
         return f"{ANY_FAILURES} trials in a row failed, the last with: {errors[0]}"
     return None

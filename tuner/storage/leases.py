@@ -169,7 +169,7 @@ class Heartbeat:
     """A thread that raises the beat of the trial that this process runs.
 
     Args:
-        renew: writes a lease for a trial; returns False if the trial was given away.
+        renew: writes a lease for a trial; returns False if the trial was given to another agent.
         term: the term of the observers.
     """
 

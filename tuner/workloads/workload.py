@@ -138,7 +138,9 @@ class Workload:
         Raises:
             InputError: they are not what they should be.
         """
-        raise InputError(f"{folder}: {type(self).__name__} has no inputs that travel between machines")
+        raise InputError(
+            f"{folder}: {type(self).__name__} has no inputs that can be copied to other machines"
+        )
 
     def defaults(self) -> Mapping[str, Any] | None:
         """The configuration of a plain run, which is tried first; None where it is not known."""

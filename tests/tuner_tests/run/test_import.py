@@ -230,7 +230,9 @@ def test_a_study_of_optuna(
     assert found.left_out == {"'x' is not 0 to 1": 1, "the trial is pruned": 1}
     with pytest.raises(InputError, match=r"which study\? --from-study NAME \(there are: another, old\)"):
         imported(source)
-    with pytest.raises(InputError, match="study 'another' is there to minimize, 'small' to maximize"):
+    with pytest.raises(
+        InputError, match="the goal of study 'another' there is to minimize, that of 'small' to maximize"
+    ):
         imported(source, from_study="another")
 
 
