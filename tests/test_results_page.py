@@ -78,7 +78,8 @@ def test_the_page_leads_with_what_is_known(page: Path) -> None:
     assert headings[0] == "## What is known"
     assert (
         "**augmentation_optimization**: No gain over the default configuration found: the best one's lead is "
-        "+0.0020 [-0.0040, +0.0080] (4 retrainings, paired by seed). The next study starts from the default. Cost: "
+        "+0.0020 [-0.0040, +0.0080] (4 retrainings, paired by seed). The next study starts from the default. "
+        "Cost: "
     ) in text
     assert "**loss_weighting**: Gain over the default +0.0200 [+0.0130, +0.0270]" in text
 

@@ -245,7 +245,8 @@ def _sides(
         raise NoPairs(f"the study is not finished: python -m tuner study {study.name}")
     if finding.pairs_run >= MOST_PAIRS:
         raise NoPairs(
-            f"{finding.pairs_run} pairs have not decided it: its effect is close to the difference that matters"
+            f"{finding.pairs_run} pairs have not decided it: its effect is close to the difference that "
+            "matters"
         )
     hypothesis = next(h for h in study.file.hypotheses if h.claim == finding.claim)
     tried = evidence.tried(study, hypothesis)

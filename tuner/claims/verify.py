@@ -111,7 +111,8 @@ def _chosen(known: Sequence[Candidate], numbers: Sequence[int], study: str) -> l
     missing = [n for n in numbers if n not in by_number]
     if missing:
         raise InputError(
-            f"study '{study}': trial {missing[0]} is not complete, or another seed of its configuration is better"
+            f"study '{study}': trial {missing[0]} is not complete, or another seed of its configuration "
+            "is better"
         )
     return [by_number[n] for n in dict.fromkeys(numbers)]
 

@@ -48,7 +48,7 @@ def enqueue(records: Records, name: str, values: Mapping[str, Any]) -> Queued:
             point = _point(file, fixed)
             if point in records.queue.grid_points_taken(id_):
                 raise InputError(
-                    f"this point of the grid of study '{name}' has been tried or is queued: {in_words(values)}"
+                    f"study '{name}': this point of the grid has been tried or is queued: {in_words(values)}"
                 )
             return Queued(records.enqueue(id_, fixed, {**attrs, GRID_POINT: point}), 0, None)
         number = records.enqueue(id_, fixed, attrs)

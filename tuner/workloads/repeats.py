@@ -137,7 +137,8 @@ def check(workload: Workload, config: Mapping[str, Any]) -> None:
         changes = workload.seeded({**constants, **config}, 1)
         if workload.deterministic:
             raise InputError(
-                f"{file.path}: 'tuner.seeds': these trials have no seed: equal values always give the same score"
+                f"{file.path}: 'tuner.seeds': these trials have no seed: equal values always give the "
+                "same score"
             )
         if not changes:
             raise InputError(

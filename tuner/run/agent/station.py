@@ -196,8 +196,8 @@ def check_disk(folder: Path, wanted: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < wanted:
         raise WorkFailed(
-            f"{folder}: {free / 2**20:.0f} MiB are free on its disk, {wanted / 2**20:.0f} are needed before a "
-            "trial starts; free some space and run the same command again"
+            f"{folder}: {free / 2**20:.0f} MiB are free on its disk, {wanted / 2**20:.0f} are needed before "
+            "a trial starts; free some space and run the same command again"
         )
 
 

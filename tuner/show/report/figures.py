@@ -194,8 +194,9 @@ def importances(study: Study) -> Made:
         groups["fANOVA"] = [found.fanova.get(n, 0.0) for n in names]
     second = "fANOVA: which parameters explain the variance over the whole space. " if found.fanova else ""
     caption = (
-        f"PED-ANOVA: which parameters distinguish the best trials from the rest. {second}From {len(study.ranked)} complete "
-        f"trials; parameters that some trials lack are left out.{_sentence(found.left_out)}"
+        f"PED-ANOVA: which parameters distinguish the best trials from the rest. {second}"
+        f"From {len(study.ranked)} complete trials; parameters that some trials lack are left out."
+        f"{_sentence(found.left_out)}"
     )
     return Chart(
         chart_name(study, "importances"), "Parameter importances", caption, [Bars(names, groups, "share")]

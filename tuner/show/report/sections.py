@@ -225,9 +225,9 @@ def hypotheses(found: Sequence[Finding]) -> list[Block]:
     intro = (
         f"{verdict_counts(found)}. Effects are improvements in the metric's unit, with 95 % intervals. Pairs "
         "of runs that were made for a claim give the best answer: their intervals stay valid however often "
-        "you look. Next best are matched pairs of a study (trials that differ only in the claim's parameters). "
-        "Otherwise a regression estimates the effect. That is a model, not an experiment. Intervals are per "
-        "claim, not for all claims together."
+        "you look. Next best are matched pairs of a study (trials that differ only in the claim's "
+        "parameters). Otherwise a regression estimates the effect. That is a model, not an experiment. "
+        "Intervals are per claim, not for all claims together."
     )
     rows = [
         [f.study, f.claim, f.words, f.sentence, str(f.pairs or "–"), f"{f.matters:g}", f.next_run or "–"]
