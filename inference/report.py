@@ -237,7 +237,7 @@ def _measured(measured: Mapping[str, Mapping[str, Any]]) -> Table:
     note = (
         "Measured by inference evaluate, 95 % intervals over recordings. Rows and program error: of whole "
         "recordings, read with known programs. Out of reach: lines with a token "
-        "that training never saw. ms: with the search, on the machine and under the load of that hour."
+        "that training never saw. ms: with the search, as measured then."
     )
     return Table(headings, rows, note)
 

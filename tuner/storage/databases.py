@@ -224,7 +224,7 @@ def database_for(url: str) -> Database:
         parsed = make_url(url.replace("postgres://", "postgresql://", 1))
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise InputError(
-            "--storage: that is no PostgreSQL URL; expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE "
+            "--storage: that is not a PostgreSQL URL; expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE "
             "(special characters of a password as %XX, or leave it to PGPASSWORD or ~/.pgpass)"
         ) from None
     return Postgres(parsed)

@@ -155,7 +155,7 @@ class Observer:
             self._seen[trial_id] = (dict(lease), now)
             return None
         if now - max(last[1], self._since()) > self._term:
-            return f"process {lease['pid']} on {lease['host']} gave no sign for {self._term:.0f} s"
+            return f"process {lease['pid']} on {lease['host']} sent no sign of life for {self._term:.0f} s"
         return None
 
     def _took_all_along(self, lease: Mapping[str, Any]) -> bool:
