@@ -111,6 +111,14 @@ def test_the_readme_begins_with_what_it_is_and_the_two_commands() -> None:
     ] * 2
 
 
+def test_the_comparison_with_sources_is_that_of_the_readme() -> None:
+    tables = [
+        re.search(r"^\| \| gcode-tuner .*?\n\n", path.read_text(), re.MULTILINE | re.DOTALL)
+        for path in (ROOT / "README.md", DOCS / "comparison.md")
+    ]
+    assert tables[0] and tables[1] and tables[0][0] == tables[1][0]
+
+
 def test_pictures_fetch_nothing_from_elsewhere() -> None:
     for path in (DOCS / "pictures").glob("*.svg"):
         assert not re.search(r"(?:href|src)=\"http|@import|url\(http", path.read_text()), path.name
