@@ -31,9 +31,9 @@ a study varies them by name, and `config.json` in a run's folder has every value
 included. An unknown key, a value of the wrong type or out of range, and a `d_model` that is not a multiple
 of `heads` are errors. The message has the key, the value, what was expected and the nearest valid name.
 
-Lengths are in **rows** (a row is about 0.26 s), learning rates are per optimiser step, standard deviations are
-multiples of a channel's standard deviation, probabilities are per window, from 0 to 1. A loss with weight 0 is
-not computed.
+Lengths are in **rows** (a row is about 0.26 s), learning rates are per optimiser step, standard deviations
+are multiples of a channel's standard deviation, probabilities are per window, from 0 to 1. A loss with weight
+0 is not computed.
 """
 
 
