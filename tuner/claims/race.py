@@ -26,6 +26,7 @@ from tuner.definition.study_file import StudyFile
 TOP = 4  # configurations beside the default
 FIRST_ROUNDS = 2  # that all of them run
 ROUNDS = 6  # of the leader and the default
+FEW, ROUNDS_OF_FEW = 2, 2  # so few run two rounds at once: a known run of the default leaves an agent idle
 LEAST_CHANCE = 0.05  # of being the best; with less a configuration leaves
 CLEAR = 0.95  # the race ends when the default (or, without one, any leader) is the best with this probability
 DECIDED = 0.995  # … or when the leader is better than the default at this level; it is looked at each round
@@ -158,7 +159,8 @@ def entries(
     """
     inside = list(range(len(found)))
     made: list[tuple[int, int]] = []
-    for number in range(most):
+    number = 0
+    while number < most:
         if number >= first:
             so_far = [_until(candidate, number) for candidate in found]
             place = standing(so_far, file)
@@ -167,9 +169,12 @@ def entries(
             inside = staying(so_far, place, inside, default=default)
             if len(inside) < 2:
                 break
-        made += [(i, number) for i in inside]
-        if number + 1 >= min(first, most) and not set(made) <= set(tried):
-            break  # this round has not been run
+        together = 1 if number < first or len(inside) > FEW else ROUNDS_OF_FEW
+        rounds = range(number, min(number + together, most))
+        made += [(i, n) for n in rounds for i in inside]
+        number += together
+        if number >= min(first, most) and not set(made) <= set(tried):
+            break  # these rounds have not been run
     return made
 
 
