@@ -33,7 +33,7 @@ FIGURES = ("exact_acc", "overall_acc", "command_acc", "row_acc", "program_error_
 
 
 def sections(material: Material) -> list[Section]:
-    """Calibration and decoding of every bundle, beneath what `ensemble.report` says of it.
+    """Calibration and decoding of every bundle, below what `ensemble.report` says about it.
 
     Whole programs are on the first page. Nothing in a report without studies of recordings.
     """

@@ -38,7 +38,7 @@ class Plan:
 
     Attributes:
         origin: what its trials rest on besides the file: base values, overrides, inputs.
-        base: values beneath the space's, the length of a trial included.
+        base: values below those of the space, the length of a trial included.
         default: the configuration that a new study tries first; None: not known.
         length: epochs of a whole trial, all its runs together; None where that is the trial's affair.
         pruner: of the study file, fitted to `length`.
@@ -237,7 +237,7 @@ def _inputs_of(before: Mapping[str, Any] | None) -> Path | None:
 def _base(
     request: Request, records: Records | None, before: Mapping[str, Any] | None, say: Callable[[str], None]
 ) -> tuple[dict[str, Any], str]:
-    """Values beneath the study's, and where they come from; a study that was begun keeps its own."""
+    """Values below those of the study, and where they come from; a study that was begun keeps its own."""
     file = request.study_file
     if before is not None:
         return dict(before.get("base") or {}), str(before.get("base_from") or "")

@@ -58,7 +58,7 @@ def no_gain(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
 
 
 def clear_lead(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
-    """Why the best trial is the best: its lead over each other one is no luck (`stop: {lead: 0.95}`).
+    """Why the best trial is the best: its lead over each other one is not luck (`stop: {lead: 0.95}`).
 
     Trials of several runs are compared run by run, on the same seed and fold, which takes away what is harder
     on one of them for every trial. The interval is that of a paired t-test.

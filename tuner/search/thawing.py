@@ -51,7 +51,7 @@ class Thawing:
     """A `Chooser` of `tuner.storage.allocate`.
 
     Args:
-        given: values beneath and above the space's, which `requires` may read.
+        given: values below and above those of the space, which `requires` may read.
         length: epochs of a whole trial.
         total: trials that the study wants; None: any number.
         earlier: the trials of studies that this one learns from.

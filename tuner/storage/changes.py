@@ -33,7 +33,7 @@ class Settings:
     """What a trial's configuration consists of besides its space.
 
     Attributes:
-        given: values beneath the space's, as far as they are known: defaults, `base`, length of a trial.
+        given: values below those of the space, as far as they are known: defaults, `base`, length of a trial.
         overrides: values that hold whatever the space says.
     """
 
