@@ -4,14 +4,16 @@ const NEAR = 14; // pixels from a point at which its line is shown
 const slider = document.getElementById("row"), now = document.getElementById("now"), tip = document.getElementById("tip");
 const colour = (name) => getComputedStyle(document.body).getPropertyValue(name);
 
-// The colour of a probability: between the two nearest colours of the scale
+// The colour of a probability: between the two nearest colours of the scale, lighter on a dark page
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
 function shade(share) {
   const k = Math.max(1, content.scale.findIndex(([at]) => at >= share));
   const [[a, from], [b, to]] = [content.scale[k - 1], content.scale[k]];
   const part = (share - a) / (b - a), byte = (text, i) => parseInt(text.slice(1 + 2 * i, 3 + 2 * i), 16);
-  return `rgb(${[0, 1, 2].map((i) => byte(from, i) + part * (byte(to, i) - byte(from, i))).join()})`;
+  const mixed = [0, 1, 2].map((i) => byte(from, i) + part * (byte(to, i) - byte(from, i)));
+  return `rgb(${mixed.map((value) => (dark.matches ? value + 0.35 * (255 - value) : value)).join()})`;
 }
-const shades = content.sure.map(shade);
+let shades = [];
 
 // A canvas in the pixels of the screen. Returns its context, width and height.
 function prepared(canvas) {
@@ -135,7 +137,7 @@ class View {
     for (const x of ticks(value(40, 0), value(width, 0), width / 90)) {
       const px = this.middle[0] + this.shift[0] + (x - this.centre[0]) * this.scale;
       rule(px, 0, px, height - 30);
-      draw.fillText(x, px - 6, height - 16);
+      if (px < width - 24) draw.fillText(x, px - 6, height - 16);
     }
     for (const y of ticks(value(height - 30, 1), value(0, 1), height / 60)) {
       const py = this.middle[1] + this.shift[1] - (y - this.centre[1]) * this.scale;
@@ -224,6 +226,7 @@ function pick(event) {
 const percent = (share) => `${(100 * share).toFixed(0)} %`;
 const views = [new View(document.getElementById("flat"), false), new View(document.getElementById("solid"), true)];
 function show() {
+  shades = content.sure.map(shade);
   views.forEach((view) => view.draw());
   drawTime();
   const row = slider.value;
@@ -232,7 +235,7 @@ function show() {
 for (const name of ["pointerdown", "pointermove"]) time.addEventListener(name, pick);
 slider.addEventListener("input", show);
 window.addEventListener("resize", show);
-window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+dark.addEventListener("change", show);
 slider.max = content.rows.length - 1;
 slider.value = Math.floor(content.rows.length / 3);
 show();
