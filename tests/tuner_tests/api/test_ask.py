@@ -204,7 +204,7 @@ def test_a_trial_that_was_given_away_ends_at_its_next_report() -> None:
     running = trial._running.trial
     trial._runner.records.queue.give_up(running._trial_id, {"agent_lost": True}, retries=2)
     trial._running.report._written = time.monotonic() - 10  # it is time to write
-    with pytest.raises(tuner.Pruned, match="trial 0 was given to another agent: this process gave no sign"):
+    with pytest.raises(tuner.Pruned, match="trial 0 was given to another agent: this process sent no sign"):
         trial.report(0, 1.0)
     assert tuner.tell(trial, 1.0) == "given away"
     assert asked(trials=2).config == trial.config
