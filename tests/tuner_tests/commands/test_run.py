@@ -74,7 +74,10 @@ def trials(folder: Path, study: str) -> list[int]:
     return [trial.number for trial in found if trial.state.is_finished()]
 
 
-def test_every_sweep_of_a_script_is_a_study_and_the_script_goes_on_after_its_agents(tmp_path: Path) -> None:
+def test_every_sweep_of_a_script_is_a_study_and_the_script_goes_on_after_its_agents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE")  # offline: W&B writes its runs, as with most users
     script(tmp_path, TWO_SWEEPS)
 
     done = run(tmp_path, "train.py", "--width", "3")
