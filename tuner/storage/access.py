@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,7 +112,9 @@ def open_database(
     database = database_for(url)
     with storage_errors(url):
         database.prepare(say) if create else database.check()
-    with storage_errors(url), database.lock if create else nullcontext():
+    # two processes must not make the tables at once
+    lock: AbstractContextManager[None] = database.lock if create else nullcontext()
+    with storage_errors(url), lock:
         backend = DatabaseStorage(database.optuna_url(), database.engine_options(), create=create)
         made_by = other_schema(backend)
     if made_by is not None:
