@@ -175,7 +175,7 @@ COMMANDS = [command for page in PAGES for command in commands(page)]
 
 @pytest.fixture(scope="module")
 def place(
-    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, agents_in_this_process: None
+    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, no_processes: dict[str, Any]
 ) -> Iterator[Path]:
     """The reader's folder: recordings, a sweep of their own, the examples, and the files of the pages."""
     folder = tmp_path_factory.mktemp("reader")
@@ -190,6 +190,7 @@ def place(
         (folder / name).write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(**no_processes)
         for name in ("TUNER_RESULTS", "TUNER_STORAGE", "TUNER_ARTIFACTS", "WANDB_API_KEY"):
             patch.delenv(name, raising=False)
         patch.setenv("WANDB_MODE", "offline")

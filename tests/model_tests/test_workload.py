@@ -130,6 +130,7 @@ def test_pairs_for_claims_train_half_of_the_epochs() -> None:
     assert workload.shorter(6) is None
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_training_with_two_seeds_is_one_trial_with_a_run_folder_for_each(
     tiny_recordings: Recordings, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_study_file_is_asked_and_the_program_it_names_is_not_run(tmp_path: Pat
     assert found == [1, 2]
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_a_trial_of_a_study_of_a_function_can_be_asked_for() -> None:
     tuner.study(lambda config: config["x"], SPACE, trials=1, name="mixed", agents=1, quiet=True)
     trial = tuner.ask("mixed", trials=2)

@@ -357,6 +357,7 @@ def test_what_is_no_source_is_one_line(imported: Callable[..., Brought], tmp_pat
         imported(tmp_path / name)
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_the_command_makes_the_study_says_what_it_did_and_the_study_goes_on_from_there(
     make_study: MakeStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -117,7 +117,7 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def optunas(tmp_path: Path) -> Callable[..., StudyResult]:
+def optunas(tmp_path: Path, agents_in_this_process: None) -> Callable[..., StudyResult]:
     """`optunas(x=[…])`: a grid of Optuna's objective."""
 
     def run(*, pruner: str = "none", **parameters: Any) -> StudyResult:

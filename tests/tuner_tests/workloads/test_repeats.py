@@ -301,6 +301,7 @@ def test_retrainings_take_seeds_that_no_other_took(make: Callable[..., StudyFile
     assert [workload.reseeded({}, number) for number in (1, 2)] == [{"seed": 2001}, {"seed": 2004}]
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_a_study_with_seeds_can_be_verified(
     make: Callable[..., StudyFile], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
