@@ -27,6 +27,7 @@ from tuner.storage.queue import LEASE
 from tuner.storage.records import Records
 from tuner.storage.stored import stored_file
 from tuner.storage.study_store import ChangedStudy, Origin
+from tuner.storage.trial_rows import TrialRows
 
 MakeStudy = Callable[..., StudyFile]
 
@@ -34,7 +35,7 @@ MakeStudy = Callable[..., StudyFile]
 def test_a_study_is_made_whole_or_not_at_all(
     records: Records, make_study: MakeStudy, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records.queue, "_enqueue", lambda *_: 1 / 0)  # as a kill would, in the middle
+    monkeypatch.setattr(TrialRows, "enqueue", lambda *_: 1 / 0)  # as a kill would, in the middle
     with pytest.raises(ZeroDivisionError):
         study_store.open_study(records, make_study(), origin, default={"x": 0.5, "y": "a"})
     assert optuna.get_all_study_names(records) == []
