@@ -165,7 +165,15 @@ def _other(bench: Bench, agent: int) -> int | None:
     """What belongs to an agent and is killed in its place: its worker on a cluster, its script."""
     if bench.address:
         return parent(agent)
-    return next((pid for pid in descendants(agent) if runs(pid, "objective.py")), None)
+    if not bench.script:
+        return None
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:  # on a busy machine it starts some time after its trial
+        for pid in descendants(agent):
+            if runs(pid, "objective.py"):
+                return pid
+        time.sleep(0.05)
+    return None
 
 
 def kills_paused(folder: Path, *, kills: int = 200, agents: int = 4) -> Outcome:
@@ -303,12 +311,12 @@ def stopped_agent(folder: Path) -> Outcome:
     if status:
         found.append(f"exit status {status}")
     if "given away" not in bench.output():
-        found.append("the woken agent did not say that its trial was given away")
+        found.append("the woken agent did not say that its trial was given to another agent")
     return Outcome(found, f"trial {lost} given away after {bench.term:g} s, its agent woke and went on")
 
 
 def silent(trial: Any) -> bool:
-    """Whether the trial was given away because its agent gave no sign."""
+    """Whether the trial was given to another agent because its agent gave no sign."""
     return "gave no sign" in trial.user_attrs.get("error", "")
 
 

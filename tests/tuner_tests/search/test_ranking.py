@@ -80,4 +80,4 @@ def test_weights_stay_for_the_best_and_the_front(
 
 def test_no_trial_starts_on_a_full_disk(tmp_path: Path) -> None:
     assert station.disk_full(tmp_path, 1) is None
-    assert "wanted before a trial starts; free some space" in str(station.disk_full(tmp_path, 2**60))
+    assert "needed before a trial starts; free some space" in str(station.disk_full(tmp_path, 2**60))

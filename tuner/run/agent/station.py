@@ -36,7 +36,7 @@ class Station:
 
     Args:
         stopping: whether this process was asked to stop.
-        lost: whether the trial that runs was given away.
+        lost: whether the trial that runs was given to another agent.
         on_epoch: told `(number, epoch, value or None)` at each report.
         unstored: told in a line why a run folder is on this machine alone.
         mark: of what this process starts, where it is an agent.
@@ -200,8 +200,8 @@ def disk_full(folder: Path, wanted: int) -> str | None:
     if free >= wanted:
         return None
     return (
-        f"{folder}: {free / 2**20:.0f} MiB are free on its disk, {max(1, wanted >> 20)} wanted before a "
-        "trial starts; free some space and run the same command again"
+        f"{folder}: {free / 2**20:.0f} MiB are free on its disk, {max(1, wanted >> 20)} are needed before "
+        "a trial starts; free some space and run the same command again"
     )
 
 
