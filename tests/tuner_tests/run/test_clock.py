@@ -55,7 +55,7 @@ def ended(state: TrialState, number: int, at: timedelta) -> FrozenTrial:
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
 def test_failures_before_a_jump_are_not_the_latest(jump: timedelta) -> None:
     failed = [ended(TrialState.FAIL, number, HOUR) for number in range(3)]
-    assert "failed alike" in str(stopping.failures(failed))
+    assert "in a row failed" in str(stopping.failures(failed))
     complete = [ended(TrialState.COMPLETE, number, HOUR + jump) for number in range(3, 6)]
     assert stopping.failures([*failed, *complete]) is None
-    assert "failed alike" in str(stopping.failures([*complete, *failed]))
+    assert "in a row failed" in str(stopping.failures([*complete, *failed]))
