@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from reliability.faults import KINDS, Faults, Kind
@@ -47,15 +48,18 @@ WRITES = [
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory, agents_in_this_process: None) -> list[str]:
+def places(tmp_path_factory: pytest.TempPathFactory, no_processes: dict[str, Any]) -> list[str]:
     """What the study writes, in order, when nothing fails."""
     folder = tmp_path_factory.mktemp("whole")
     faults, study = Faults(folder), Faulty(folder)
-    assert study.run(faults) == 0, study.said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(**no_processes)
+        assert study.run(faults) == 0, study.said
     assert study.problems({}) == []
     return faults.places
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 @pytest.mark.parametrize(("place", "earlier", "kind"), WRITES)
 def test_a_write_that_fails_costs_one_line_and_no_trial(
     tmp_path: Path, places: list[str], place: str, earlier: int, kind: Kind
@@ -66,6 +70,7 @@ def test_a_write_that_fails_costs_one_line_and_no_trial(
     assert place in faults.places[at]
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
 def test_a_disk_that_stays_full_costs_one_line_and_no_trial(
     tmp_path: Path, places: list[str], share: float
