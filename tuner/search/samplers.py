@@ -9,7 +9,7 @@ import random
 import warnings
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -21,12 +21,12 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.definition import expressions
 from tuner.definition.space import Space
+from tuner.search.gaussian_process import GP, STARTUP_TRIALS
 from tuner.storage import optuna_private
 
 if TYPE_CHECKING:
     from tuner.definition.study_file import StudyFile
 
-STARTUP_TRIALS = 10  # random configurations before a model of them is trusted
 # TPE's, measured with benchmarks/bench_anytime.py. With 10, 2 of 40 studies on one half of the curves tuned a
 # wrong optimiser so far that no other one passed the first rung beside it; with 20 none did.
 TPE_STARTUP_TRIALS = 20
@@ -34,8 +34,7 @@ TPE_STARTUP_TRIALS_FROM_KNOWN = 5  # where the first trial is known to be good
 MOST_WEIGHED = 500  # trials that TPE weighs beside the best; past that a sample of them stands for all
 NEWEST = 50  # of which all are weighed: agents at work are among them
 BEHIND_ALL = 1e12  # more than any complete trial misses its constraints by
-MOST_MODELLED = 100  # complete trials that a Gaussian process holds: half are the best, half the latest
-NEEDS = {"gp": ("torch", "choose tpe"), "cmaes": ("cmaes", "choose tpe or gp")}  # package, what to do without
+NEEDS = {"cmaes": ("cmaes", "choose tpe or gp")}  # package, what to do without
 _TRIES = 100  # draws before a configuration that breaks `requires` is handed on, for the agent to refuse
 
 
@@ -73,7 +72,7 @@ def _by_name(study_file: StudyFile, seed: int, known_start: bool) -> BaseSampler
         case "random" | "grid" | "freeze_thaw":
             return optuna.samplers.RandomSampler(seed=seed)
         case "gp":
-            return GP(seed=seed, n_startup_trials=STARTUP_TRIALS, **quiet)
+            return GP(study_file.space, seed)
         case "cmaes":
             return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, **quiet)
         case "nsgaii":
@@ -126,34 +125,6 @@ class TPE(optuna_private.TPESampler):
         return thinned(others)
 
 
-class GP(optuna.samplers.GPSampler):
-    """Optuna's Gaussian process, of the best and the latest trials of a long study: MOST_MODELLED in all."""
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return super().sample_relative(
-            cast(optuna.Study, optuna_private.StudyAsLearned(study, best_and_latest)), trial, search_space
-        )
-
-
-def best_and_latest(study: optuna.Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """MOST_MODELLED of the complete ones of `trials` and all others, in order.
-
-    With several objectives the best by each of them are kept.
-    """
-    complete = [t for t in trials if t.state is TrialState.COMPLETE]
-    if len(complete) <= MOST_MODELLED:
-        return trials
-    half = MOST_MODELLED // 2
-    kept = {t.number for t in complete[-half:]}
-    for place, direction in enumerate(study.directions):
-        sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
-        order = sorted(complete, key=lambda t: (_missed(t), sign * t.values[place]))
-        kept |= {t.number for t in order[: half // len(study.directions)]}
-    return [t for t in trials if t.number in kept or t.state is not TrialState.COMPLETE]
-
-
 def by_progress(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
     """Trials as TPE sees them: complete ones by constraints and objective, then pruned ones by progress.
 
@@ -169,11 +140,6 @@ def by_progress(trials: list[FrozenTrial], direction: StudyDirection) -> list[Fr
     )
     missed = {trial.number: BEHIND_ALL + rank for rank, trial in enumerate(pruned)}
     return [_missing(trial, missed[trial.number]) if trial.number in missed else trial for trial in trials]
-
-
-def _missed(trial: FrozenTrial) -> float:
-    """By how much a trial misses its constraints."""
-    return sum(max(0.0, value) for value in trial.constraints.values())
 
 
 def _progress(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, float]:

@@ -257,21 +257,6 @@ def test_the_model_of_a_long_study_is_made_of_the_thinned_trials(study_of, monke
     assert max(after for _, after in sizes) == 12
 
 
-@pytest.mark.parametrize("direction", ["minimize", "maximize"])
-def test_a_gaussian_process_holds_the_best_and_the_latest_trials(direction):
-    study = optuna.create_study(direction=direction)
-    count = 3 * samplers.MOST_MODELLED
-    for number in range(count):
-        study.add_trial(optuna.trial.create_trial(value=float(number % 150)))
-    running = study.ask()
-    kept = samplers.best_and_latest(study, study.get_trials())
-    half = samplers.MOST_MODELLED // 2
-    numbers = [trial.number for trial in kept]
-    best = (0, 150) if direction == "minimize" else (149, 299)
-    assert numbers == sorted(numbers) and {running.number, *best} <= set(numbers)
-    assert set(range(count - half, count)) <= set(numbers) and len(kept) <= samplers.MOST_MODELLED + 1
-
-
 def split(trials, direction="maximize"):
     """The numbers that TPE takes for the better ones, as its choice among them grows."""
     from optuna.samplers._tpe.sampler import _split_trials

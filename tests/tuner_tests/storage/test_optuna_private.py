@@ -334,5 +334,3 @@ def test_a_sampler_learns_from_the_trials_that_it_is_shown(study: Study) -> None
     seen = optuna_private.StudyAsLearned(study, lambda study, trials: trials[1:])
     assert [trial.number for trial in seen._get_trials(deepcopy=False)] == [1, 2]
     assert seen.study_name == "s"
-    gp = optuna.samplers.GPSampler(seed=0, n_startup_trials=2)  # what it learns from comes by that method
-    assert gp.infer_relative_search_space(seen, study.trials[0]).keys() == {"x"}  # type: ignore[arg-type]
