@@ -93,12 +93,18 @@ def report_parts(server: TemporaryPostgres, options: argparse.Namespace) -> None
     columns = [
         in_folder(lambda folder, n=n: parts(server.url(f"parts_{n}"), folder, finished=n)) for n in sizes
     ]
-    print(f"| ms a trial, one agent, PostgreSQL | {sizes[0]:,} trials | {sizes[1]:,} trials |")
-    print("| --- | --: | --: |")
-    for index, name in enumerate(PARTS):
-        print(f"| {name} | {columns[0][0][index]:.1f} | {columns[1][0][index]:.1f} |")
-    print(f"| sum | {sum(columns[0][0]):.1f} | {sum(columns[1][0]):.1f} |")
-    print(f"| once, when an agent starts: reading all trials | {columns[0][1]:.0f} | {columns[1][1]:.0f} |\n")
+    head = " | ".join(f"{size:,} trials" for size in sizes)
+    cpu = " | ".join(f"CPU at {size:,}" for size in sizes)
+    print(f"| ms a trial, one agent, PostgreSQL | {head} | {cpu} |")
+    print("| --- |" + " --: |" * (2 * len(sizes)))
+    rows = [*zip(PARTS, *(c.wall for c in columns), *(c.cpu for c in columns), strict=True)]
+    sums = [sum(part) for part in zip(*(row[1:] for row in rows), strict=True)]
+    for name, *figures in (*rows, ("sum", *sums)):
+        print(f"| {name} | " + " | ".join(f"{figure:.1f}" for figure in figures) + " |")
+    firsts = " | ".join(f"{column.first:.0f}" for column in columns)
+    print(f"| once, when an agent starts: reading all trials | {firsts} | | |")
+    pairs = zip(sums[::2], sums[1::2], strict=True)
+    print("growth: " + ", CPU ".join(f"{late / early:.2f}" for early, late in pairs) + "\n")
 
 
 def report_hosts(server: TemporaryPostgres, options: argparse.Namespace) -> bool:

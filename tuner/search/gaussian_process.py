@@ -31,7 +31,6 @@ from tuner.search.freeze_thaw.process import ROOT5, Hyperparameters, Pairs, Poin
 from tuner.search.freeze_thaw.targets import Targets
 from tuner.storage import optuna_private
 
-STARTUP_TRIALS = 10  # random configurations before a model of them is trusted
 MOST_MODELLED = 100  # complete trials that the model holds: half are the best, half the latest
 GOOD = 5  # best trials near which candidates lie
 CLIMBS = 3  # candidates from which the numbers are optimised
@@ -109,9 +108,11 @@ class GP(BaseSampler):
 
     Args:
         seed: of this process; agents with different seeds look at different candidates.
+        startup_trials: complete trials, before which all are drawn at random.
     """
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: Space, seed: int, *, startup_trials: int) -> None:
+        self._startup_trials = startup_trials
         self._distributions = space.distributions()
         self._cube = Cube(self._distributions)
         self._mend = mends_of(space)
@@ -134,7 +135,7 @@ class GP(BaseSampler):
     ) -> Params:
         trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
         complete = [t for t in trials if t.state is TrialState.COMPLETE]
-        if len(complete) < STARTUP_TRIALS or not self._cube.axes:
+        if len(complete) < self._startup_trials or not self._cube.axes:
             return {}
         running = [
             t for t in trials if t.state is TrialState.RUNNING and t.params and t.number != trial.number
@@ -217,7 +218,8 @@ class GP(BaseSampler):
         order = np.argsort(-_score(surfaces, points))
         found = [(candidates[place][0], points[place]) for place in order[:CLIMBS]]
         for origin, point in found.copy():
-            climbed = self._cube.snapped(_uphill(surfaces, point, ~held & ~np.isnan(point)))
+            climbed = _uphill(surfaces, point, ~held & ~np.isnan(point))
+            climbed = self._cube.snapped(climbed[None])[0]
             params = {**self._cube.decode(climbed, origin), **fixed}
             if self._mend is None or self._mend(params) == params:
                 found.append((origin, climbed))

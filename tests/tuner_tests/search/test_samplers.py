@@ -292,6 +292,28 @@ def test_pruned_trials_stand_behind_complete_ones_by_progress(direction, sign):
     assert split(trials, direction) == [4, 2, 5, 1, 3, 0]
 
 
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_the_best_of_a_long_study_are_those_of_all_its_trials(direction):
+    from optuna.samplers._tpe.sampler import _split_trials
+
+    study = optuna.create_study(direction=direction)
+    for number in range(900):
+        done = number % 3 == 0
+        study.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE if done else TrialState.PRUNED,
+                value=float(number * 37 % 811) if done else None,
+                intermediate_values={1: 0.0},
+            )
+        )
+    few = samplers.best_and_thinned(study.trials, study.direction)
+    better, _ = _split_trials(study, study.trials, samplers.MOST_BETTER)
+    assert _split_trials(study, few, samplers.MOST_BETTER)[0] == better
+    assert samplers.MOST_WEIGHED - samplers.MOST_BETTER <= len(few) - len(better) <= samplers.MOST_WEIGHED
+    assert [t.number for t in few] == sorted(t.number for t in few)
+    assert samplers.best_and_thinned(study.trials[:70], study.direction) == study.trials[:70]
+
+
 def test_without_constraints_trials_are_handed_on_as_they_are():
     trials = [create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.5})]
     assert samplers.by_progress(trials, optuna.study.StudyDirection.MAXIMIZE) == trials

@@ -30,6 +30,7 @@ GAINS = (
     -1.0,
 )  # the amount to beat the best by: 10 to the power of a number between these, of what is left
 BEST = 5  # trials near which new configurations are looked at
+EARLY = (4,)  # started trials, from which on one more of them runs to its end, whatever the model thinks
 MOST_OF_PRIOR = 100  # values of earlier studies
 ENOUGH = 40  # values of this study, from which on it does without earlier ones
 MOST_VALUES = 240  # that the model holds, so that a choice stays fast: the best trials' and the latest
@@ -91,6 +92,9 @@ class FreezeThaw:
             return None
         data = _Data.of(curves, self._rungs, maximize=self._maximize)
         starting = may_start and len(curves) < self._starts and (self._prior is None or len(curves) % 2 == 0)
+        leader = None if data is None else self._early_leader(curves, data)
+        if leader is not None:
+            return leader
         if data is None or len(data.targets) < FEWEST or starting:
             if may_start:
                 return Choice(None, self._draw(), self._rungs[0])
@@ -127,6 +131,19 @@ class FreezeThaw:
         wanted = data.scale.back(data.best) + (gain if self._maximize else -gain)
         threshold = float(data.scale.to(np.array([wanted]))[0])
         return float(ndtr((mean - threshold) / deviation).max())
+
+    def _early_leader(self, curves: Sequence[Curve], data: _Data) -> Choice | None:
+        """The paused trial to go on with where EARLY wants one more that runs to its end."""
+        wanted = sum(len(curves) >= started for started in EARLY)
+        whole, first = self._rungs[-1], self._rungs[0]
+        ahead = sum(c.done >= whole or (c.state == "running" and (c.until or 0) > first) for c in curves)
+        places = [place for place, c in enumerate(data.curves) if c.state == "paused" and c.done < whole]
+        if ahead >= wanted or not places or len(data.targets) < FEWEST:
+            return None
+        process, rows = self._process(data)
+        ends = Points(np.arange(len(places)), np.full(len(places), math.log(whole)))
+        mean, _ = process.predict(ends, self._pairs(rows[places], rows, places, len(data.curves)))
+        return self._resumed(data.curves[places[int(np.argmax(mean))]])
 
     def _resumed(self, curve: Curve) -> Choice:
         return Choice(curve.number, None, next_rung(self._rungs, curve.done))
