@@ -30,7 +30,6 @@ GAINS = (
     -1.0,
 )  # the amount to beat the best by: 10 to the power of a number between these, of what is left
 BEST = 5  # trials near which new configurations are looked at
-EARLY = (4,)  # started trials, from which on one more of them runs to its end, whatever the model thinks
 MOST_OF_PRIOR = 100  # values of earlier studies
 ENOUGH = 40  # values of this study, from which on it does without earlier ones
 MOST_VALUES = 240  # that the model holds, so that a choice stays fast: the best trials' and the latest
@@ -50,6 +49,8 @@ class FreezeThaw:
         length: epochs of a full run.
         rungs: epochs at which trials pause, ascending; the last one is `length`.
         starts: trials that are drawn at random before the model is asked.
+        lead_after: started trials, from which on one of them is run to its end, until one has ended. Without
+            that, a study of a few full runs starts many trials and finishes none.
         draw: gives a random configuration in which conditions and constraints hold.
         prior: curves of earlier studies of these parameters. The model takes from them what holds here too.
         mend: of a configuration near a good one, what exists; None where the space forbids it. Without it,
@@ -66,6 +67,7 @@ class FreezeThaw:
         rungs: Sequence[int],
         draw: Callable[[], Params],
         starts: int = 8,
+        lead_after: int = 4,
         prior: Sequence[Curve] = (),
         mend: Callable[[Mapping[str, Any]], Params | None] | None = None,
         seed: int | None = None,
@@ -74,7 +76,7 @@ class FreezeThaw:
             raise ValueError(f"rungs: expected ascending epochs that end with {length}, got {list(rungs)}")
         self._cube = Cube(distributions)
         self._maximize, self._rungs, self._starts = maximize, list(rungs), starts
-        self._draw = draw
+        self._lead_after, self._draw = lead_after, draw
         self._prior = _Data.of(prior, self._rungs, maximize=maximize, most=MOST_OF_PRIOR)
         self._prior_rows = self._cube.encode(
             [curve.params for curve in self._prior.curves] if self._prior else []
@@ -92,8 +94,7 @@ class FreezeThaw:
             return None
         data = _Data.of(curves, self._rungs, maximize=self._maximize)
         starting = may_start and len(curves) < self._starts and (self._prior is None or len(curves) % 2 == 0)
-        leader = None if data is None else self._early_leader(curves, data)
-        if leader is not None:
+        if data is not None and (leader := self._leader(curves, data)):
             return leader
         if data is None or len(data.targets) < FEWEST or starting:
             if may_start:
@@ -104,6 +105,8 @@ class FreezeThaw:
     def explain(self, choice: Choice) -> str:
         """The choice in words, without the number of a new trial."""
         subject = "new trial" if choice.number is None else f"resumed trial {choice.number}"
+        if choice.leads:
+            return f"{subject}: predicted to end best, and no trial has run to its end yet"
         if choice.chance is None:
             start = f"one of the first {self._starts}, drawn at random"
             return f"{subject}: {start}" if choice.number is None else f"{subject}: no model yet"
@@ -132,18 +135,20 @@ class FreezeThaw:
         threshold = float(data.scale.to(np.array([wanted]))[0])
         return float(ndtr((mean - threshold) / deviation).max())
 
-    def _early_leader(self, curves: Sequence[Curve], data: _Data) -> Choice | None:
-        """The paused trial to go on with where EARLY wants one more that runs to its end."""
-        wanted = sum(len(curves) >= started for started in EARLY)
-        whole, first = self._rungs[-1], self._rungs[0]
-        ahead = sum(c.done >= whole or (c.state == "running" and (c.until or 0) > first) for c in curves)
+    def _leader(self, curves: Sequence[Curve], data: _Data) -> Choice | None:
+        """The paused trial whose end is predicted to be best, while no trial is on its way to its end.
+
+        None before enough trials are started, and once one has ended or goes on.
+        """
+        first, whole = self._rungs[0], self._rungs[-1]
+        goes_on = any(c.done >= whole or (c.state == "running" and (c.until or 0) > first) for c in curves)
         places = [place for place, c in enumerate(data.curves) if c.state == "paused" and c.done < whole]
-        if ahead >= wanted or not places or len(data.targets) < FEWEST:
+        if goes_on or len(curves) < self._lead_after or len(data.targets) < FEWEST or not places:
             return None
         process, rows = self._process(data)
         ends = Points(np.arange(len(places)), np.full(len(places), math.log(whole)))
         mean, _ = process.predict(ends, self._pairs(rows[places], rows, places, len(data.curves)))
-        return self._resumed(data.curves[places[int(np.argmax(mean))]])
+        return replace(self._resumed(data.curves[places[int(np.argmax(mean))]]), leads=True)
 
     def _resumed(self, curve: Curve) -> Choice:
         return Choice(curve.number, None, next_rung(self._rungs, curve.done))
