@@ -23,7 +23,6 @@ once() {  # once NAME COMMAND…: stores the output of the command, unless it wa
 # only once: the next commands calibrate the bundle, and with a changed bundle the decoder's studies would start again
 [ -e "$answers/studies.done" ] || $python -m tuner study all --data "$data" --agents 2
 touch "$answers/studies.done"
-$python -m tuner verify loss_weighting --top 5 --seeds 3
 $python -m tuner export loss_weighting --output "$TUNER_RESULTS/winner.yaml"
 
 # The baselines, and single networks with 40 epochs: default and winner, on both tracks.

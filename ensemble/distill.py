@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from rich.table import Table
 from torch import Tensor
+from torch.nn import functional as F
 
 from ensemble.build import Built, Options, build
 from ensemble.bundle import Bundle
@@ -32,22 +33,46 @@ from tuner.base.run_folder import CONFIG, RESULT, Report
 CELLS = (("select", "exact"), ("test", "exact"), ("test", "overall"))
 
 
-@dataclass(frozen=True)
 class BundleTeacher:
     """A bundle as the `model.teacher.Teacher` of a run: pooled outputs for windows without augmentation.
 
-    Attributes:
+    The bundle is asked once for each window: later epochs take the stored answer.
+
+    Args:
         sources: one per member, from `RunPredictor.windows`; members differ in scaling and context.
+        weights: what the student begins with; None: random weights.
     """
 
-    predictor: BundlePredictor
-    sources: tuple[Any, ...]
-    share: float
-    temperature: float
+    def __init__(
+        self,
+        predictor: BundlePredictor,
+        sources: tuple[Any, ...],
+        *,
+        share: float,
+        temperature: float,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.predictor, self.sources = predictor, sources
+        self.share, self.temperature, self.weights = share, temperature, weights
+        self._known: dict[int, dict[str, Tensor]] = {}  # by first row: its own length, in half precision
 
-    @torch.no_grad()
     def answers(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
         """Head → (B, L, classes) pooled log-probabilities."""
+        rows = start.tolist()
+        new = torch.tensor([i for i, row in enumerate(rows) if row not in self._known], dtype=torch.int64)
+        if len(new):
+            found = self._asked(start[new], recording[new], inputs[new.to(inputs.device)])
+            for place, i in enumerate(new.tolist()):
+                self._known[rows[i]] = {head: v[place].half().cpu() for head, v in found.items()}
+        known = [self._known[row] for row in rows]
+        width = inputs.shape[1]
+        return {
+            head: torch.stack([_as_wide(each[head], width) for each in known]).float().to(inputs.device)
+            for head in HEADS
+        }
+
+    @torch.no_grad()
+    def _asked(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
         logits = []
         for member, loaded in zip(self.predictor.members, self.sources, strict=True):
             x, _ = loaded.source.batch(start, recording)
@@ -56,6 +81,12 @@ class BundleTeacher:
             logits.append({head: values.flatten(0, 1) for head, values in heads.items() if head in HEADS})
         pooled = self.predictor.pooled(logits, inputs.flatten())
         return {head: values.view(*inputs.shape, -1).to(inputs.device) for head, values in pooled.items()}
+
+
+def _as_wide(answer: Tensor, width: int) -> Tensor:
+    """(L, classes) with L = `width`: positions beyond the end of a line are cut or filled, and never read."""
+    length = len(answer)
+    return answer[:width] if length >= width else F.pad(answer, (0, 0, 0, width - length))
 
 
 @dataclass(frozen=True)

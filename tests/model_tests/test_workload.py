@@ -76,6 +76,18 @@ def test_values_that_are_judged_together_are_left_to_requires(tmp_path: Path) ->
     workload_of(load_study_file(path)).check()
 
 
+def test_points_are_judged_as_whole_configurations(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    space = (
+        f"{STUDY.replace('random', 'grid')}  d_model: {{values: [160, 96]}}\n  heads: {{values: [5, 4]}}\n"
+    )
+    path.write_text(f"{space}tuner: {{points: [{{d_model: 160, heads: 5}}, {{d_model: 96, heads: 4}}]}}\n")
+    workload_of(load_study_file(path)).check()
+    path.write_text(f"{space}tuner: {{points: [{{d_model: 160, heads: 5}}, {{d_model: 96, heads: 5}}]}}\n")
+    with pytest.raises(InputError, match=r"'heads': 5.*expected a multiple of heads"):
+        workload_of(load_study_file(path)).check()
+
+
 def test_trial_0_is_a_plain_run_of_the_studys_length(load: Load) -> None:
     workload = load("dropout: {min: 0.0, max: 0.5}")
     assert workload.defaults() == Config().to_dict()

@@ -26,7 +26,9 @@ from tuner.definition.study_file import StudyFile
 TOP = 4  # configurations beside the default
 FIRST_ROUNDS = 2  # that all of them run
 ROUNDS = 6  # of the leader and the default
+FEW, ROUNDS_OF_FEW = 2, 2  # so few run two rounds at once: a known run of the default leaves an agent idle
 LEAST_CHANCE = 0.05  # of being the best; with less a configuration leaves
+LEAST_GAIN = 0.15  # … or with a smaller expected gain over the leader, in standard deviations of a run
 CLEAR = 0.95  # the race ends when the default (or, without one, any leader) is the best with this probability
 DECIDED = 0.995  # … or when the leader is better than the default at this level; it is looked at each round
 DRAWS = 20_000
@@ -74,6 +76,19 @@ class Standing:
 
         half = float(stdtrit(self._freedom, 0.5 + level / 2)) * math.sqrt(max(0.0, variance))
         return Difference(mean, mean - half, mean + half)
+
+    def expected_gain(self, index: int) -> float:
+        """By how much the configuration is expected to be better than the leader, 0 where it is worse, in
+        standard deviations of a run: what it can be worth at most to run it again.
+        """
+        from scipy.special import ndtr
+
+        c, leader = self._covariance, self.leader
+        spread = math.sqrt(max(0.0, float(c[index, index] + c[leader, leader] - 2 * c[index, leader])))
+        if math.isnan(self.noise) or self.noise == 0 or spread == 0:
+            return math.inf
+        z = (self._means[index] - self._means[leader]) / self.noise / spread
+        return spread * (math.exp(-z * z / 2) / math.sqrt(2 * math.pi) + z * float(ndtr(z)))
 
     @property
     def runner_up(self) -> int | None:
@@ -158,7 +173,8 @@ def entries(
     """
     inside = list(range(len(found)))
     made: list[tuple[int, int]] = []
-    for number in range(most):
+    number = 0
+    while number < most:
         if number >= first:
             so_far = [_until(candidate, number) for candidate in found]
             place = standing(so_far, file)
@@ -167,9 +183,12 @@ def entries(
             inside = staying(so_far, place, inside, default=default)
             if len(inside) < 2:
                 break
-        made += [(i, number) for i in inside]
-        if number + 1 >= min(first, most) and not set(made) <= set(tried):
-            break  # this round has not been run
+        together = 1 if number < first or len(inside) > FEW else ROUNDS_OF_FEW
+        rounds = range(number, min(number + together, most))
+        made += [(i, n) for n in rounds for i in inside]
+        number += together
+        if number >= min(first, most) and not set(made) <= set(tried):
+            break  # these rounds have not been run
     return made
 
 
@@ -185,13 +204,13 @@ def over(place: Standing, *, default: int | None) -> bool:
 def staying(
     found: Sequence[Candidate], place: Standing, inside: Sequence[int], *, default: int | None
 ) -> list[int]:
-    """The configurations that go on: the leader, the default, and those with a chance to be the best."""
+    """The configurations that go on: the leader, the default, and those that may be better by enough."""
     limit = found[place.leader].mean_violation
     return [
         i
         for i in inside
         if i in (place.leader, default)
-        or place.chances[i] >= LEAST_CHANCE
+        or (place.chances[i] >= LEAST_CHANCE and place.expected_gain(i) >= LEAST_GAIN)
         or (found[i].again and found[i].mean_violation < limit)
     ]
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any, cast
 
 import sqlalchemy
-from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -36,17 +35,15 @@ from tuner.storage.queue import (
     CHECKPOINT,
     GRID_POINT,
     LEASE,
-    NOT_COUNTED,
-    OUTSIDE,
     PAUSED,
     RETRIES,
     RETRY_OF,
-    UNCOUNTED,
     UNTIL,
     Amendment,
     Pending,
     Told,
 )
+from tuner.storage.trial_rows import TrialRows
 
 
 class SqlQueue:
@@ -66,7 +63,7 @@ class SqlQueue:
         first: Mapping[str, Any] | None,
         then: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        with self._writing() as session:
+        with self._writing() as (session, rows):
             study = models.StudyModel(
                 study_name=name,
                 directions=[
@@ -83,13 +80,13 @@ class SqlQueue:
                 for key, value in attributes.items():
                     session.add(table(study_id=study.study_id, key=key, value_json=json.dumps(value)))
             if first is not None:
-                self._enqueue(session, cast(int, study.study_id), first, {"why": "default configuration"})
+                rows.enqueue(cast(int, study.study_id), first, {"why": "default configuration"})
             for fixed in then:
-                self._enqueue(session, cast(int, study.study_id), fixed, {"why": "first of the study file"})
+                rows.enqueue(cast(int, study.study_id), fixed, {"why": "first of the study file"})
 
     def rename_study(self, study_id: int, old: str, new: str) -> None:
         attributes = models.TrialUserAttributeModel
-        with self._writing() as session:
+        with self._writing() as (session, _):
             session.execute(
                 sqlalchemy.update(models.StudyModel)
                 .where(models.StudyModel.study_id == study_id)
@@ -108,7 +105,7 @@ class SqlQueue:
     def claim(
         self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
     ) -> FrozenTrial:
-        with self._writing() as session:
+        with self._writing() as (session, rows):
             query = (
                 sqlalchemy.select(models.TrialModel)
                 .where(
@@ -132,82 +129,80 @@ class SqlQueue:
                 row.state = TrialState.RUNNING
                 row.datetime_start = datetime.now()
                 trial_id = cast(int, row.trial_id)
-                self._write_attrs(session, models.TrialUserAttributeModel, trial_id, user_attrs)
+                rows.write_attrs(models.TrialUserAttributeModel, trial_id, user_attrs)
             session.flush()
             session.expire(row)
             return frozen_trial(self._storage, row)
 
     def write(self, trial_id: int, pending: Pending) -> bool:
-        with self._writing() as session:
-            if not self._still_running(session, trial_id):
+        with self._writing() as (_, rows):
+            if not rows.still_running(trial_id):
                 return False
-            self._write(session, trial_id, pending)
+            rows.write(trial_id, pending)
         return True
 
     def finish(
         self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], lease: Mapping
     ) -> bool:
-        with self._writing() as session:
+        with self._writing() as (session, rows):
             row = session.get(models.TrialModel, trial_id)
-            if not self._still_running(session, trial_id):
+            if not rows.still_running(trial_id):
                 if row is None or row.state is not state or not lease:
                     return False
                 ended = frozen_trial(self._storage, row)
                 return _same_owner(ended.user_attrs.get(LEASE), lease)
             assert row is not None
-            self._write(session, trial_id, pending)
+            rows.write(trial_id, pending)
             for objective, value in enumerate(values):
                 set_value(self._storage, session, row, objective, value)
             row.state, row.datetime_complete = state, datetime.now()
         return True
 
     def pause(self, trial_id: int, pending: Pending) -> bool:
-        with self._writing() as session:
+        with self._writing() as (session, rows):
             row = session.get_one(models.TrialModel, trial_id)
-            if not self._still_running(session, trial_id):  # or it is asked again after a lost answer
+            if not rows.still_running(trial_id):  # or it is asked again after a lost answer
                 attrs = frozen_trial(self._storage, row).user_attrs
                 return row.state is TrialState.WAITING and attrs.get(PAUSED) == pending.user_attrs[PAUSED]
-            self._write(session, trial_id, pending)
-            self._delete_attrs(session, trial_id, LEASE)
+            rows.write(trial_id, pending)
+            rows.delete_attrs(trial_id, LEASE)
             row.state = TrialState.WAITING
         return True
 
     def resume(self, trial_id: int, *, user_attrs: Mapping[str, Any]) -> FrozenTrial | None:
-        with self._writing() as session:
+        with self._writing() as (session, rows):
             row = session.get(models.TrialModel, trial_id)
             if row is None or row.state is not TrialState.WAITING:
                 return None
             row.state = TrialState.RUNNING
             row.datetime_start = datetime.now()
-            self._delete_attrs(session, trial_id, PAUSED, UNTIL)
-            self._write_attrs(session, models.TrialUserAttributeModel, trial_id, user_attrs)
+            rows.delete_attrs(trial_id, PAUSED, UNTIL)
+            rows.write_attrs(models.TrialUserAttributeModel, trial_id, user_attrs)
             session.flush()
             session.expire(row)
             return frozen_trial(self._storage, row)
 
     def close_paused(self, study_id: int, because: str) -> list[int]:
-        with self._writing() as session:
+        with self._writing() as (session, rows):
             query = sqlalchemy.select(models.TrialModel).where(
                 models.TrialModel.study_id == study_id,
                 models.TrialModel.state == TrialState.WAITING,
                 models.TrialModel.trial_id.in_(_paused()),
             )
-            rows = session.execute(query).scalars().all()
-            for row in rows:
+            paused = session.execute(query).scalars().all()
+            for row in paused:
                 trial_id = cast(int, row.trial_id)
                 reports = frozen_trial(self._storage, row).intermediate_values
                 last = reports[max(reports)] if reports else math.nan
                 if not math.isnan(last):
                     set_value(self._storage, session, row, 0, last)
                 row.state, row.datetime_complete = TrialState.PRUNED, datetime.now()
-                self._delete_attrs(session, trial_id, PAUSED, UNTIL)
-                self._write_attrs(
-                    session, models.TrialUserAttributeModel, trial_id, {"pruned_because": because}
-                )
-            return [cast(int, row.number) for row in rows]
+                rows.delete_attrs(trial_id, PAUSED, UNTIL)
+                rows.write_attrs(models.TrialUserAttributeModel, trial_id, {"pruned_because": because})
+            return [cast(int, row.number) for row in paused]
 
     def release(self, trial_id: int) -> bool:
-        with self._writing() as session:
+        with self._writing() as (session, rows):
             row = session.get(models.TrialModel, trial_id)
             if row is None or row.state is not TrialState.RUNNING:
                 return False
@@ -219,20 +214,20 @@ class SqlQueue:
                 models.TrialSystemAttributeModel,
             ):
                 session.execute(sqlalchemy.delete(table).where(table.trial_id == trial_id))
-            self._delete_attrs(session, trial_id, LEASE)
+            rows.delete_attrs(trial_id, LEASE)
             if fixed:
-                self._write_attrs(session, models.TrialSystemAttributeModel, trial_id, {FIXED_PARAMS: fixed})
+                rows.write_attrs(models.TrialSystemAttributeModel, trial_id, {FIXED_PARAMS: fixed})
             row.state = TrialState.WAITING
             row.datetime_start = None
         return True
 
     def give_up(self, trial_id: int, user_attrs: Mapping[str, Any], *, retries: int = 0) -> int | None:
-        with self._writing() as session:
+        with self._writing() as (session, rows):
             row = session.get(models.TrialModel, trial_id)
             if row is None or row.state is not TrialState.RUNNING:
                 return None
             trial = frozen_trial(self._storage, row)
-            self._write_attrs(session, models.TrialUserAttributeModel, trial_id, user_attrs)
+            rows.write_attrs(models.TrialUserAttributeModel, trial_id, user_attrs)
             row.state, row.datetime_complete = TrialState.FAIL, datetime.now()
             fixed = trial.params or trial.system_attrs.get(FIXED_PARAMS)
             tried = int(trial.user_attrs.get(RETRIES, 0))
@@ -244,26 +239,22 @@ class SqlQueue:
                 if key in trial.user_attrs
             }
             attrs = {**kept, RETRY_OF: trial.number, RETRIES: tried + 1}
-            return self._enqueue(session, row.study_id, fixed, attrs)
+            return rows.enqueue(row.study_id, fixed, attrs)
 
     def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
-        with self._writing() as session:
-            return self._enqueue(session, study_id, fixed, user_attrs)
+        with self._writing() as (_, rows):
+            return rows.enqueue(study_id, fixed, user_attrs)
 
     def amend(self, study_id: int, amendments: Sequence[Amendment], study_attrs: Mapping[str, Any]) -> None:
-        with self._writing() as session:
+        with self._writing() as (_, rows):
             for amendment in amendments:
-                self._amend(session, amendment)
-            rows = [
-                {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
-                for key, value in study_attrs.items()
-            ]
-            self._upsert(session, models.StudyUserAttributeModel, rows, ("study_id", "key"), ("value_json",))
-            self._count_uncounted(session, study_id)
+                rows.amend(amendment)
+            rows.write_study_attrs(study_id, study_attrs)
+            rows.count_uncounted(study_id)
 
     def add_told(self, study_id: int, trials: Sequence[Told]) -> list[int]:
         numbers = []
-        with self._writing() as session:
+        with self._writing() as (session, rows):
             for told in trials:
                 template = create_trial(
                     state=TrialState.COMPLETE,
@@ -274,14 +265,14 @@ class SqlQueue:
                 )
                 row = add_trial(self._storage, session, study_id, template)
                 # not in the template: Optuna would compare them with those of trials that are OUTSIDE
-                self._write(session, cast(int, row.trial_id), Pending(params=dict(told.params)))
+                rows.write(cast(int, row.trial_id), Pending(params=dict(told.params)))
                 numbers.append(int(row.number))
-            self._count_uncounted(session, study_id)
+            rows.count_uncounted(study_id)
         return numbers
 
     def restore(self, study_id: int, trials: Sequence[FrozenTrial]) -> None:
         """Adds trials in any state as they are, under the next numbers; to make a database anew."""
-        with self._writing() as session:
+        with self._writing() as (session, rows):
             for trial in trials:
                 template = copy.copy(trial)
                 template.params, template.distributions = {}, {}  # not in the template: see `add_told`
@@ -290,13 +281,13 @@ class SqlQueue:
                     name: (distribution.to_internal_repr(trial.params[name]), distribution)
                     for name, distribution in trial.distributions.items()
                 }
-                self._write(session, cast(int, row.trial_id), Pending(params=internal))
+                rows.write(cast(int, row.trial_id), Pending(params=internal))
 
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
-        with self._writing() as session:
-            if not self._still_running(session, trial_id):
+        with self._writing() as (_, rows):
+            if not rows.still_running(trial_id):
                 return False
-            self._write_attrs(session, models.TrialUserAttributeModel, trial_id, {LEASE: lease})
+            rows.write_attrs(models.TrialUserAttributeModel, trial_id, {LEASE: lease})
         return True
 
     # -- counting
@@ -341,137 +332,16 @@ class SqlQueue:
         self._storage.engine.dispose()
         self._database.close()
 
-    # -- statements
+    # -- transactions
 
     @contextmanager
-    def _writing(self) -> Iterator[Session]:
+    def _writing(self) -> Iterator[tuple[Session, TrialRows]]:
         """A transaction under the lock."""
         with self.lock, self._database.session(self._storage) as session:
-            yield session
+            yield session, TrialRows(self._storage, session, self._database.insert)
 
     def _reading(self) -> AbstractContextManager[Session]:
         return transaction(self._storage.scoped_session)
-
-    def _enqueue(
-        self, session: Session, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]
-    ) -> int:
-        template = create_trial(
-            state=TrialState.WAITING, user_attrs=dict(user_attrs), system_attrs={FIXED_PARAMS: dict(fixed)}
-        )
-        return int(add_trial(self._storage, session, study_id, template).number)
-
-    def _amend(self, session: Session, amendment: Amendment) -> None:
-        row = session.get(models.TrialModel, amendment.trial_id)
-        if row is None or row.state is TrialState.RUNNING:
-            return
-        if amendment.params is not None:
-            session.execute(
-                sqlalchemy.delete(models.TrialParamModel).where(
-                    models.TrialParamModel.trial_id == amendment.trial_id
-                )
-            )
-            self._write(session, amendment.trial_id, Pending(params=dict(amendment.params)))
-        for table, attributes in (
-            (models.TrialUserAttributeModel, amendment.user_attrs),
-            (models.TrialSystemAttributeModel, amendment.system_attrs),
-        ):
-            gone = [key for key, value in attributes.items() if value is None]
-            if gone:
-                session.execute(
-                    sqlalchemy.delete(table).where(table.trial_id == amendment.trial_id, table.key.in_(gone))
-                )
-            kept = {key: value for key, value in attributes.items() if value is not None}
-            self._write_attrs(session, table, amendment.trial_id, kept)
-        if amendment.withdrawn:
-            row.state, row.datetime_complete = TrialState.FAIL, datetime.now()
-
-    def _count_uncounted(self, session: Session, study_id: int) -> None:
-        """Writes how many finished trials do not count towards the number that the study wants."""
-        attributes = models.TrialUserAttributeModel
-        query = (
-            sqlalchemy.select(sqlalchemy.func.count(sqlalchemy.distinct(attributes.trial_id)))
-            .join(models.TrialModel, models.TrialModel.trial_id == attributes.trial_id)
-            .where(
-                models.TrialModel.study_id == study_id,
-                models.TrialModel.state.in_((TrialState.COMPLETE, TrialState.PRUNED)),
-                attributes.key.in_((OUTSIDE, NOT_COUNTED)),
-            )
-        )
-        session.flush()
-        row = {"study_id": study_id, "key": UNCOUNTED, "value_json": json.dumps(session.scalar(query) or 0)}
-        self._upsert(session, models.StudyUserAttributeModel, [row], ("study_id", "key"), ("value_json",))
-
-    def _still_running(self, session: Session, trial_id: int) -> bool:
-        """Whether the trial is RUNNING; locks its row until the transaction ends."""
-        same = (
-            sqlalchemy.update(models.TrialModel)
-            .where(models.TrialModel.trial_id == trial_id, models.TrialModel.state == TrialState.RUNNING)
-            .values(state=TrialState.RUNNING)
-        )
-        result: Any = session.execute(same)
-        return bool(result.rowcount == 1)
-
-    def _write(self, session: Session, trial_id: int, pending: Pending) -> None:
-        params = [
-            {
-                "trial_id": trial_id,
-                "param_name": name,
-                "param_value": value,
-                "distribution_json": distribution_to_json(distribution),
-            }
-            for name, (value, distribution) in pending.params.items()
-        ]
-        self._upsert(session, models.TrialParamModel, params, ("trial_id", "param_name"), ("param_value",))
-        self._write_attrs(session, models.TrialUserAttributeModel, trial_id, pending.user_attrs)
-        self._write_attrs(session, models.TrialSystemAttributeModel, trial_id, pending.system_attrs)
-        table = models.TrialIntermediateValueModel
-        reports = []
-        for step, value in pending.reports.items():
-            stored, kind = table.intermediate_value_to_stored_repr(value)
-            reports.append(
-                {
-                    "trial_id": trial_id,
-                    "step": step,
-                    "intermediate_value": stored,
-                    "intermediate_value_type": kind,
-                }
-            )
-        columns = ("intermediate_value", "intermediate_value_type")
-        self._upsert(session, table, reports, ("trial_id", "step"), columns)
-
-    def _write_attrs(
-        self, session: Session, table: Any, trial_id: int, attributes: Mapping[str, Any]
-    ) -> None:
-        rows = [
-            {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-            for key, value in attributes.items()
-        ]
-        self._upsert(session, table, rows, ("trial_id", "key"), ("value_json",))
-
-    def _delete_attrs(self, session: Session, trial_id: int, *keys: str) -> None:
-        attributes = models.TrialUserAttributeModel
-        session.execute(
-            sqlalchemy.delete(attributes).where(attributes.trial_id == trial_id, attributes.key.in_(keys))
-        )
-
-    def _upsert(
-        self,
-        session: Session,
-        table: Any,
-        rows: list[dict[str, Any]],
-        keys: Iterable[str],
-        columns: Iterable[str],
-    ) -> None:
-        """Inserts rows or updates existing ones, so that a write may be repeated."""
-        if not rows:
-            return
-        statement = self._database.insert(table)
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(keys), set_={name: statement.excluded[name] for name in columns}
-            ),
-            rows,
-        )
 
 
 def _paused() -> Any:

@@ -130,6 +130,34 @@ def test_the_race_chooses_better_than_one_run_each(file: StudyFile) -> None:
     assert regret["race"] < 0.7 * regret["one run"]
 
 
+def test_a_configuration_that_can_only_be_a_little_better_leaves(file: StudyFile) -> None:
+    noisy = [
+        candidate(0, 0.9, 0.80, 0.70),
+        candidate(1, 0.9, 0.902, 0.798),
+        candidate(2, 0.9, 0.8972, 0.8004),
+    ]
+    place = race.standing(noisy, file)
+    assert place.leader == 1 and place.expected_gain(0) < 0.01 < place.expected_gain(2)
+    assert place.expected_gain(1) == math.inf  # the leader itself is not asked
+    stay = race.staying(noisy, place, [0, 1, 2], default=None)
+    assert 0 not in stay and (2 in stay) is (place.expected_gain(2) >= race.LEAST_GAIN)
+
+
+def test_the_last_two_run_two_rounds_at_once_and_more_run_one(file: StudyFile) -> None:
+    close = [candidate(0, 0.9, 0.900, 0.900), candidate(1, 0.9, 0.902, 0.904)]
+    rounds = {
+        entry[1]
+        for entry in race.entries(
+            close, file, default=0, first=2, most=6, tried=[(0, 0), (1, 0), (0, 1), (1, 1)]
+        )
+    }
+    assert rounds == {0, 1, 2, 3}
+    close.append(candidate(2, 0.9, 0.904, 0.902))
+    tried = [(i, k) for i in range(3) for k in range(2)]
+    rounds = {entry[1] for entry in race.entries(close, file, default=0, first=2, most=6, tried=tried)}
+    assert rounds == {0, 1, 2}
+
+
 def test_a_failed_run_does_not_stop_the_race(file: StudyFile) -> None:
     found = [candidate(0, 0.9, 0.9, 0.91), candidate(1, 0.9, 0.89)]  # the second run of the second failed
     tried = {(0, 0), (1, 0), (0, 1), (1, 1)}

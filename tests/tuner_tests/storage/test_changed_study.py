@@ -18,6 +18,7 @@ from tuner.storage.optuna_private import study_id
 from tuner.storage.queue import GRID_POINT, LEASE, OUTSIDE
 from tuner.storage.records import Records
 from tuner.storage.study_store import Origin
+from tuner.storage.trial_rows import TrialRows
 
 MakeStudy = Callable[..., StudyFile]
 X = "x: {min: 0.0, max: 1.0}"
@@ -317,7 +318,7 @@ def test_a_change_that_is_killed_in_the_middle_has_not_happened(
     study = opened.open(make_study())
     opened.tell(study, make_study(), x=0.9, y="a")
     narrow = make_study(**{X: "x: {min: 0.0, max: 0.5}"})
-    monkeypatch.setattr(opened.records.queue, "_count_uncounted", lambda *_: 1 / 0)
+    monkeypatch.setattr(TrialRows, "count_uncounted", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         opened.open(narrow)
     monkeypatch.undo()
