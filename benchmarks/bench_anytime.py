@@ -14,13 +14,15 @@ default configuration, as studies are of which one is known, and without it. Pee
 
 The recorded runs are halved at random, several times over. Our defaults were chosen on one side of each
 split (`--half choose`), and the other side is reported. (Halves by even and odd numbers differ in what they
-hold of `d_model`, so that a third of the other half would be extrapolated.)
+hold of `d_model`, so that a third of the other half would be extrapolated.) `--write` stores the tables for
+the docs.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -35,6 +37,7 @@ from numpy.typing import NDArray
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "anytime"), str(HERE.parent)]
 
+import figures  # noqa: E402
 import replay  # noqa: E402
 import worlds  # noqa: E402
 from comparison import Comparison, Reading, compare  # noqa: E402
@@ -61,6 +64,11 @@ PRIORS: dict[str, Callable[[World, int], replay.Tuner]] = {
     ),
 }
 ALL_PEERS = (*PEERS, Peer("optuna", "Optuna (TPE, Hyperband)", ("optuna==5.*",)))
+
+SUMMARY = (
+    "| epochs to a peer's final best, over its own (lowest and highest of the peers below) "
+    "| default known | without |"
+)
 
 Traces = NDArray[np.float64]  # (study, epoch): the best value so far
 
@@ -143,32 +151,44 @@ def traces_of(name: str, options: argparse.Namespace) -> dict[str, list[Traces]]
     return found
 
 
-def show_values(found: dict[str, list[Traces]], sign: float) -> None:
-    """A table: the mean of the best value so far, and what 19 of 20 studies reach in the end."""
-    lengths = " | ".join(map(str, LENGTHS))
-    print(f"\n| best value after so many full runs | {lengths} | worst 5 % |")
-    print("| --- |" + " --: |" * (len(LENGTHS) + 1))
+def value_rows(found: dict[str, list[Traces]], sign: float, world: str = "") -> list[str]:
+    """For each tuner the mean of the best value so far, and what 19 of 20 studies reach in the end."""
+    rows = []
     for label, halves in found.items():
         traces = np.concatenate(halves)
         places = np.array(LENGTHS) * traces.shape[1] // worlds.LENGTHS - 1
         values = [*traces.mean(0)[places], np.percentile(traces[:, -1], 5)]
-        print(f"| {label} | " + " | ".join(f"{sign * value:.4f}" for value in values) + " |")
+        name = f"{world}: {label}" if world else label
+        rows.append(f"| {name} | " + " | ".join(f"{sign * value:.4f}" for value in values) + " |")
+    return rows
 
 
-def show_comparisons(found: dict[str, list[Traces]], others: Sequence[str], sign: float) -> None:
+def values_table(rows: Sequence[str]) -> list[str]:
+    """The rows with their head."""
+    lengths = " | ".join(map(str, LENGTHS))
+    head = f"| best value after so many full runs | {lengths} | worst 5 % |"
+    return [head, "| --- |" + " --: |" * (len(LENGTHS) + 1), *rows]
+
+
+def comparison_tables(rows: dict[str, list[Comparison]], ours: Sequence[str], sign: float) -> list[str]:
     """A table for each reading: a row for each other tuner, a column for each of ours and for itself."""
-    ours = [label for label in (*OURS, *PRIORS) if label in found]
-    rows = {other: [compare(found[label], found[other]) for label in (*ours, other)] for other in others}
     head = " | ".join((*ours, "itself"))
     readings: dict[str, Callable[[Comparison], str]] = {
         "epochs to its final best, over its own": lambda row: str(row.ratio),
         "epochs to its final best, over its budget": lambda row: str(row.share),
         "final value, minus its": lambda row: signed(row.gain, sign),
     }
+    lines = []
     for title, reading in readings.items():
-        print(f"\n| {title} | {head} |\n| --- |" + " --: |" * (len(ours) + 1))
-        for other, cells in rows.items():
-            print(f"| {other} | " + " | ".join(map(reading, cells)) + " |")
+        lines += ["", f"| {title} | {head} |", "| --- |" + " --: |" * (len(ours) + 1)]
+        lines += [f"| {other} | " + " | ".join(map(reading, cells)) + " |" for other, cells in rows.items()]
+    return lines
+
+
+def range_of(rows: dict[str, list[Comparison]], column: int) -> str:
+    """The lowest and highest of the peers' ratios in a column; the control is no peer."""
+    ratios = [cells[column].ratio.value for other, cells in rows.items() if other != CONTROL]
+    return f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else "–"
 
 
 def signed(reading: Reading, sign: float) -> str:
@@ -194,17 +214,38 @@ def main() -> None:
         "--priors", action="store_true", help="instead: after an earlier study, a right and a misleading one"
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where finished studies are kept")
+    parser.add_argument("--write", action="store_true", help="store the tables for the docs")
     options = parser.parse_args()
+    stored: dict[str, figures.Value] = {}
+    summary = [SUMMARY, "| --- | --- | --- |"]
+    priors: list[str] = []
     for name in options.worlds:
         study = worlds.World.of(name, options.half, 0, trees=1).study
         sign = 1.0 if study.metric.goal == "maximize" else -1.0
         found = traces_of(name, options)
         epochs = worlds.LENGTHS * (study.max_epochs or 1)
+        ours = [label for label in (*OURS, *PRIORS) if label in found]
+        others = [CONTROL, *(label for label in found if label not in OURS | PRIORS)]
+        rows = {other: [compare(found[label], found[other]) for label in (*ours, other)] for other in others}
+        halves = f"{options.splits} random hal{'f' if options.splits == 1 else 'ves'} (side `{options.half}`)"
+        lines = [
+            f"{halves}, {options.seeds} studies of {epochs} epochs in each", "",
+            *values_table(value_rows(found, sign)), *comparison_tables(rows, ours, sign),
+        ]  # fmt: skip
         print(f"\n### {worlds.NAMES[name]}\n")
-        halves = f"{options.splits} random halves (side `{options.half}`)"
-        print(f"{halves}, {options.seeds} studies of {epochs} epochs in each")
-        show_values(found, sign)
-        show_comparisons(found, [CONTROL, *(label for label in found if label not in OURS | PRIORS)], sign)
+        print("\n".join(lines), flush=True)
+        priors += value_rows(found, sign, worlds.NAMES[name])
+        if not options.priors:
+            summary.append(f"| {worlds.NAMES[name]} | {range_of(rows, 0)} | {range_of(rows, 1)} |")
+            stored[f"anytime.{name}"] = lines
+    if options.write:
+        command = ["benchmarks/bench_anytime.py", *(word for word in sys.argv[1:] if word != "--write")]
+        shown = (
+            {"anytime.priors": values_table(priors)}
+            if options.priors
+            else stored | {"anytime.summary": summary}
+        )
+        figures.record(shown, command="python " + shlex.join(command))
 
 
 if __name__ == "__main__":

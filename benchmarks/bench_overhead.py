@@ -8,7 +8,8 @@ Optuna: `study.optimize` in as many processes, the same SQLite file settings (WA
 pruner. Ours does more in the same time (leases, exactly N, run folders, attributes). The pair is measured
 alternately, `--repeats` times, and the median is printed. Then, with 2 workers, Ray Tune and Syne Tune, each
 installed in an environment of its own, and what W&B's search and stopping rule cost without server and
-agent. Then how long a suggestion takes at 100 and at 1,000 finished trials.
+agent. Then how long a suggestion takes at 100 and at 1,000 finished trials. `--write` stores the tables
+for the docs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import dataclasses
 import importlib.util
 import multiprocessing
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +28,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import figures
 from peers import PEERS, Peer
 
 if TYPE_CHECKING:
@@ -232,59 +233,71 @@ def medians(times: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return wall, cpu
 
 
-def cost(run: Callable[[Path, int], float], agents: int) -> tuple[float, float]:
-    """Seconds a trial, of wall and of CPU (all processes together), in a folder of its own."""
+def cost(run: Callable[[Path, int], float], agents: int) -> float:
+    """Seconds a trial, in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        wall = run(Path(folder), agents)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / TRIALS
+        return run(Path(folder), agents)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--suggestions", action="store_true", help="only how long a suggestion takes")
+    parser.add_argument("--write", action="store_true", help="store the tables for the docs")
     options = parser.parse_args()
-    bad = False if options.suggestions else show_costs(options.repeats)
-    for finished in (100, 1000):
-        with tempfile.TemporaryDirectory() as name:
-            found = suggestions(Path(name), finished)
-        for sampler, (wall, cpu) in found.items():
-            print(
-                f"suggestion at {finished:,} trials: {sampler} {wall:.0f} ms ({cpu:.0f} ms of CPU)",
-                flush=True,
-            )
+    command = "python benchmarks/bench_overhead.py"
+    bad = False
+    if not options.suggestions:
+        table, bad = costs(options.repeats)
+        if options.write:
+            figures.record({"overhead.cost": table}, command=command)
+    table, chosen = suggestion_table()
+    if options.write:
+        units = dict.fromkeys(chosen, "ms of CPU")
+        figures.record(
+            {"overhead.suggestions": table, **chosen}, command=f"{command} --suggestions", units=units
+        )
     return 1 if bad else 0
 
 
-def show_costs(repeats: int) -> bool:
-    """Prints what a trial costs; True if ours cost more than plain Optuna's."""
-    print(f"{TRIALS} trials, {REPORTS} reports, {PARAMETERS} parameters; seconds a trial, start-up included")
+def suggestion_table() -> tuple[list[str], dict[str, str]]:
+    """Prints how long a suggestion takes, in ms of CPU by sampler; and that of freeze-thaw as figures."""
+    table: list[str] = []
+    chosen = {}
+    for finished in (100, 1000):
+        with tempfile.TemporaryDirectory() as name:
+            found = suggestions(Path(name), finished)
+        new = [f"| {finished:,} | " + " | ".join(f"{cpu:.0f}" for _, cpu in found.values()) + " |"]
+        if not table:
+            new = [f"| finished trials | {' | '.join(found)} |", "| --- |" + " --: |" * len(found), *new]
+        print("\n".join(new), flush=True)
+        table += new
+        chosen[f"overhead.freeze_thaw_{finished}"] = f"{found['freeze_thaw'][1]:.0f}"
+    return table, chosen
+
+
+def costs(repeats: int) -> tuple[list[str], bool]:
+    """Prints what a trial costs as a table; True if ours cost more than plain Optuna's."""
+    table = ["| agents | ours, s per trial | other tool, s per trial | ratio |", "| --- | --: | --- | --: |"]
+    print(f"{TRIALS} trials, {REPORTS} reports, {PARAMETERS} parameters, start-up included")
+    print("\n".join(table))
     bad = False
+
+    def add(agents: int, mine: float, name: str, theirs: float) -> None:
+        table.append(f"| {agents} | {mine:.3f} | {name} {theirs:.3f} | {mine / theirs:.2f} |")
+        print(table[-1], flush=True)
+
     for agents in (1, 2, 4):
         pairs = [(cost(ours, agents), cost(plain, agents)) for _ in range(repeats)]
-        mine, theirs = (
-            [statistics.median(v) for v in zip(*side, strict=True)] for side in zip(*pairs, strict=True)
-        )
-        bad |= mine[0] > theirs[0]
-        print(
-            f"{agents} agents: {mine[0]:.3f} s ({mine[1]:.3f} of CPU), plain Optuna {theirs[0]:.3f} s "
-            f"({theirs[1]:.3f}), ratio {mine[0] / theirs[0]:.2f} ({mine[1] / theirs[1]:.2f})",
-            flush=True,
-        )
+        mine, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
+        bad |= mine > theirs
+        add(agents, mine, "plain Optuna", theirs)
     for peer in PEERS:
         try:
-            mine, theirs = cost(ours, 2), cost(script_of(peer), 2)
+            add(2, cost(ours, 2), peer.name, cost(script_of(peer), 2))
         except subprocess.CalledProcessError as error:
             print(f"{peer.name}: left out, {error}")
-            continue
-        print(
-            f"2 agents: {mine[0]:.3f} s, {peer.name} {theirs[0]:.3f} s ({theirs[1]:.3f} of CPU), "
-            f"ratio {mine[0] / theirs[0]:.2f}",
-            flush=True,
-        )
-    return bad
+    return table, bad
 
 
 if __name__ == "__main__":

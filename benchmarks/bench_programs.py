@@ -1,21 +1,23 @@
 """How well known recordings read whole programs: leave-one-out over all recordings, and the part test.
 
     python benchmarks/bench_programs.py --data data/mill
-    python benchmarks/bench_programs.py --data data/mill --write docs/programs.md
+    python benchmarks/bench_programs.py --data data/mill --write
 
-No network is trained. `--bundle` also measures whether its networks help. `--write` puts the tables into the
-page, between its markers.
+No network is trained. `--bundle` also measures whether its networks help. `--write` stores the tables
+for the docs.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import figures
 from programs.detection import detection_tables
 from programs.live import live_tables
 from programs.networks import network_tables
@@ -28,14 +30,17 @@ SECTIONS: dict[str, Callable[[Recordings], Iterator[str]]] = {
     "detection": detection_tables,
     "live": live_tables,
 }
-MARK, END = "<!-- bench_programs: {} -->", "<!-- end -->"
+TEST_ROWS = re.compile(  # of the vote, in the table of the part test
+    r"^\| part test, .*\n(?:\|.*\n)*?\| vote of known recordings \| [^|]*\| ([\d.]+) \[([^\]]+)\]",
+    re.MULTILINE,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/mill"), help="data set of known recordings")
     parser.add_argument("--only", choices=SECTIONS, nargs="+", default=list(SECTIONS), help="some sections")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this page")
+    parser.add_argument("--write", action="store_true", help="store the tables for the docs")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="whose networks are tried as evidence")
     options = parser.parse_args(arguments)
     data = Recordings.load(options.data)
@@ -46,17 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lines = list(tables(data))
         print("\n".join(lines), flush=True)
         if options.write:
-            options.write.write_text(put(options.write.read_text(), name, lines))
+            bundle = f" --bundle {options.bundle}" if name == "networks" else ""
+            command = f"python benchmarks/bench_programs.py --data {options.data}{bundle}"
+            figures.record(stored(name, lines), command=command, units={"programs.rows": "%"})
 
 
-def put(page: str, section: str, lines: Sequence[str]) -> str:
-    """The page with the lines of a section between its markers."""
-    start = MARK.format(section)
-    before, _, rest = page.partition(start)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise SystemExit(f"the page has no '{start}' … '{END}'")
-    return "\n".join([before + start, *lines, END]) + after
+def stored(section: str, lines: Sequence[str]) -> dict[str, figures.Value]:
+    """The tables of a section; for `reading` also the share of right rows of the part test."""
+    found: dict[str, figures.Value] = {f"programs.{section}": lines}
+    if section == "reading" and (rows := TEST_ROWS.search("\n".join(lines))):
+        found |= {"programs.rows": rows[1], "programs.rows_interval": rows[2]}
+    return found
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@
 
 A study has so many finished trials of so many logged values each, two running trials of other agents, and one
 of this process, whose reports are timed from the middle of its run. Trials are held in memory, so that the
-table shows the work of this process. The last column is one reading of another agent's running trial from
-SQLite. It is done twice a second at most, and less often where it takes long (tuner/storage/buffered.py).
+table shows the work of this process. After the table: what the first report of W&B's rule takes, which reads
+all that finished before, and one reading of another agent's running trial from SQLite (done twice a second at
+most, and less often where it takes long: tuner/storage/buffered.py). `--write` stores the figures for the
+docs.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 import optuna
 from optuna.storages import InMemoryStorage
@@ -118,17 +121,32 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--reports", type=int, default=50, help="reports that are timed in each cell")
+    parser.add_argument("--write", action="store_true", help="store the figures for the docs")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    print(
-        f"{'CPU ms a report (the first one)':36}" + "".join(f"{name:>20}" for name in RULES) + "   a reading"
-    )
+    table = [f"| trials x values | {' | '.join(RULES)} |", "| --- |" + " --: |" * len(RULES)]
+    print("\n".join(table))
+    firsts = []
     for trials, values in SIZES:
-        print(f"{trials:6,} trials x {values:6,} values     ", end="")
-        for settings in RULES.values():
-            first, later = report_ms(settings, trials, values, min(options.reports, values // 2))
-            print(f"{f'{later:.3f} ({first:.1f})':>20}", end="", flush=True)
-        print(f"{reading_ms(values):12.1f}", flush=True)
+        costs = [
+            report_ms(rule, trials, values, min(options.reports, values // 2)) for rule in RULES.values()
+        ]
+        firsts.append(costs[0][0])
+        table.append(
+            f"| {trials:,} x {values:,} | " + " | ".join(f"{later:.3f}" for _, later in costs) + " |"
+        )
+        print(table[-1], flush=True)
+    values = max(values for _, values in SIZES)
+    found = {
+        "pruning.first_seconds": f"{max(firsts) / 1000:.1f}",
+        "pruning.reading_ms": f"{reading_ms(values):.0f}",
+    }
+    print(f"the first report: {found['pruning.first_seconds']} s at most")
+    print(f"reading a running trial of {values:,} values: {found['pruning.reading_ms']} ms")
+    if options.write:
+        units = {"pruning.first_seconds": "s of CPU", "pruning.reading_ms": "ms of CPU"}
+        command = "python benchmarks/bench_pruning.py"
+        figures.record({"pruning.reports": table, **found}, command=command, units=units)
 
 
 if __name__ == "__main__":

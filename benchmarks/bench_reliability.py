@@ -4,17 +4,21 @@
     python benchmarks/bench_reliability.py --kills 20 kills two_studies
 
 Each scenario prints one line: passed or not, and its figures. Exit status 1 when one did not pass. Scenarios
-that need a small file system mount a tmpfs and are skipped where that is not allowed.
+that need a small file system mount a tmpfs and are skipped where that is not allowed. `--write` stores the
+lines for the docs.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import figures
 from reliability.bench import Outcome
 from reliability.kills import (
     fresh_database,
@@ -48,6 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], help="(default: all)")
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--write", action="store_true", help="store the figures for the docs")
     options = parser.parse_args()
     bad = 0
     for name in options.scenarios or SCENARIOS:
@@ -56,8 +61,21 @@ def main() -> int:
             outcome = SCENARIOS[name](Path(folder) / name, **more)
         word = "skipped" if outcome.skipped else "passed" if not outcome.problems else "FAILED"
         print(f"{name:15} {word:8} {outcome.figures} {'; '.join(outcome.problems)}".rstrip(), flush=True)
+        if options.write and not outcome.skipped:
+            kills = f"--kills {options.kills} " if more else ""
+            command = f"python benchmarks/bench_reliability.py {kills}{name}"
+            line = f"{name} {word} {outcome.figures}"
+            figures.record(stored(name, command, line), command=command)
         bad += bool(outcome.problems)
     return 1 if bad else 0
+
+
+def stored(scenario: str, command: str, line: str) -> dict[str, figures.Value]:
+    """The command and line of a scenario; its numbers by the word after them (`reliability.kills_lost`)."""
+    shown = ["```text", f"$ {command}", *textwrap.wrap(line, 110, subsequent_indent="  "), "```"]
+    pairs = re.findall(r"(\d+) (\w+)", line)
+    numbers = {f"reliability.{scenario}_{word}": number for number, word in pairs}
+    return {f"reliability.{scenario}": shown, **numbers}
 
 
 if __name__ == "__main__":

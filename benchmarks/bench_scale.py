@@ -5,7 +5,7 @@ r"""How far one study scales: thousands of trials, many agents, hosts that come 
         --hosts 6 --host-trials 60                          a small try
 
 A trivial objective (8 parameters, 4 reports), so that everything measured is the tuner's own. It prints the
-tables of docs/scaling.md:
+tables of docs/scaling.md, and `--write` stores them for that page:
 
 1. PostgreSQL (a server of its own on this machine) and SQLite: trials lost and doubled, and what a trial
    costs around trial 100 and around the last.
@@ -22,6 +22,7 @@ import argparse
 import os
 import sys
 
+import figures
 from scale.hosts import run_hosts
 from scale.parts import PARTS, parts
 from scale.study import (
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument(
         "--only", choices=("study", "parts", "hosts"), action="append", help="a part of it (default: all)"
     )
+    parser.add_argument("--write", action="store_true", help="store the tables for the docs")
     options = parser.parse_args()
     only = options.only or ["study", "parts", "hosts"]
     if binaries() is None:
@@ -60,10 +62,31 @@ def main() -> int:
     return 1 if bad else 0
 
 
+class Table:
+    """Lines of a Markdown table, printed as they come."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines: list[str] = []
+        for line in lines:
+            self.add(line)
+
+    def add(self, line: str) -> None:
+        self.lines.append(line)
+        print(line, flush=True)
+
+    def end(self, part: str, options: argparse.Namespace, **more: str) -> None:
+        """Stores the table, with --write, and further figures of the part."""
+        print(flush=True)
+        if options.write:
+            values = {f"scale.{part}": self.lines, **{f"scale.{key}": value for key, value in more.items()}}
+            figures.record(values, command=f"python benchmarks/bench_scale.py --only {part}")
+
+
 def report_studies(server: TemporaryPostgres, options: argparse.Namespace) -> bool:
-    print(
-        "| storage | agents | trials | lost | doubled | trials/s | ms a trial at 100 | at the end | ratio |\n"
-        "| --- | --: | --: | --: | --: | --: | --: | --: | --: |"
+    table = Table(
+        "| storage | agents | trials | lost | duplicated | trials/s | ms per trial at 100 | at the end "
+        "| ratio |",
+        "| --- | --: | --: | --: | --: | --: | --: | --: | --: |",
     )
     found = [
         in_folder(
@@ -72,7 +95,7 @@ def report_studies(server: TemporaryPostgres, options: argparse.Namespace) -> bo
             )
         ),
     ]
-    print(found[0].row(), flush=True)
+    table.add(found[0].row())
     found.append(
         in_folder(
             lambda folder: run_study(
@@ -84,7 +107,8 @@ def report_studies(server: TemporaryPostgres, options: argparse.Namespace) -> bo
             )
         )
     )
-    print(found[1].row() + "\n", flush=True)
+    table.add(found[1].row())
+    table.end("studies", options)
     return any(scale.lost or scale.doubled for scale in found)
 
 
@@ -93,26 +117,31 @@ def report_parts(server: TemporaryPostgres, options: argparse.Namespace) -> None
     columns = [
         in_folder(lambda folder, n=n: parts(server.url(f"parts_{n}"), folder, finished=n)) for n in sizes
     ]
-    head = " | ".join(f"{size:,} trials" for size in sizes)
+    sizes_of = " | ".join(f"{size:,} trials" for size in sizes)
     cpu = " | ".join(f"CPU at {size:,}" for size in sizes)
-    print(f"| ms a trial, one agent, PostgreSQL | {head} | {cpu} |")
-    print("| --- |" + " --: |" * (2 * len(sizes)))
+    table = Table(
+        f"| ms per trial, one agent, PostgreSQL | {sizes_of} | {cpu} |",
+        "| --- |" + " --: |" * (2 * len(sizes)),
+    )
     rows = [*zip(PARTS, *(c.wall for c in columns), *(c.cpu for c in columns), strict=True)]
     sums = [sum(part) for part in zip(*(row[1:] for row in rows), strict=True)]
-    for name, *figures in (*rows, ("sum", *sums)):
-        print(f"| {name} | " + " | ".join(f"{figure:.1f}" for figure in figures) + " |")
+    for name, *amounts in (*rows, ("sum", *sums)):
+        table.add(f"| {name} | " + " | ".join(f"{figure:.1f}" for figure in amounts) + " |")
     firsts = " | ".join(f"{column.first:.0f}" for column in columns)
-    print(f"| once, when an agent starts: reading all trials | {firsts} | | |")
-    pairs = zip(sums[::2], sums[1::2], strict=True)
-    print("growth: " + ", CPU ".join(f"{late / early:.2f}" for early, late in pairs) + "\n")
+    table.add(f"| once, when an agent starts: reading all trials | {firsts} | | |")
+    table.end("parts", options, growth=f"{sums[1] / sums[0]:.2f}", growth_cpu=f"{sums[3] / sums[2]:.2f}")
 
 
 def report_hosts(server: TemporaryPostgres, options: argparse.Namespace) -> bool:
     found = in_folder(
         lambda folder: run_hosts(server.url("hosts"), folder, hosts=options.hosts, trials=options.host_trials)
     )
-    print("| hosts at a time | trials | joined | left in order | killed | lost | doubled |")
-    print(f"| --: | --: | --: | --: | --: | --: | --: |\n{found.row()}")
+    table = Table(
+        "| hosts at a time | trials | joined | left properly | killed | lost | duplicated |",
+        "| --: | --: | --: | --: | --: | --: | --: |",
+        found.row(),
+    )
+    table.end("hosts", options)
     return bool(found.lost or found.doubled)
 
 

@@ -5,8 +5,8 @@
 Replays studies on recorded runs (`data/curves.json`: 150 configurations of our network on real recordings). A
 study draws 40 of them. What a configuration is worth is the mean of its last three recorded epochs: its test
 score here. A run adds the noise of a seed, and a run on another split of the recordings what that split does
-to all and to this configuration. Each way of choosing sees only such noisy runs. `--write` puts the table
-into docs/trust.md.
+to all and to this configuration. Each way of choosing sees only such noisy runs. `--write` stores the
+figures for the docs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import figures
 import numpy as np
 
 from tuner.base.statistics import t_interval
@@ -27,8 +28,7 @@ from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "trust.md"
-BEGIN, END = "<!-- figures: python benchmarks/bench_trust.py --write -->", "<!-- end of figures -->"
+SINGLE, RACE = "best score on one split", "race with the default (what a campaign does)"
 TRIALS = 40
 SEED_NOISE = 0.005  # standard deviation between seeds of one configuration
 SPLIT_NOISE = 0.004  # of what a split of the recordings does to one configuration more than to others
@@ -110,19 +110,21 @@ def raced(world: World, file: StudyFile) -> Choice:
     return Choice(int(record["number"]), float(record["mean"]), len(tried))
 
 
-def table(studies: int) -> str:
-    """The comparison as a Markdown table."""
+def compared(studies: int) -> dict[str, dict[str, list[float]]]:
+    """For each way of choosing, by study: what it lost, optimism, worse than the default (0 or 1), runs."""
     curves = json.loads((HERE / "data" / "curves.json").read_text())
     worth = np.array([statistics.fmean(curve["values"][-3:]) for curve in curves])
     worth = worth[worth > np.quantile(worth, 0.5)]  # a search leaves the hopeless half soon
     file = from_plain(FILE, name="trust", path=Path("trust.yaml"))
     ways: dict[str, Callable[[World], Choice]] = {
-        "best score on one split": single_split,
+        SINGLE: single_split,
         "best three once more, mean of both": once_more,
         "best five cross-validated on three splits": cross_validated,
-        "race with the default (what a campaign does)": lambda world: raced(world, file),
+        RACE: lambda world: raced(world, file),
     }
-    rows = {way: {"lost": [], "optimism": [], "worse": [], "runs": []} for way in ways}  # type: ignore[var-annotated]
+    rows: dict[str, dict[str, list[float]]] = {
+        way: {"lost": [], "optimism": [], "worse": [], "runs": []} for way in ways
+    }
     for number in range(studies):
         rng = np.random.default_rng(number)
         drawn = rng.choice(worth, TRIALS, replace=False)
@@ -134,6 +136,11 @@ def table(studies: int) -> str:
             rows[way]["optimism"].append(choice.reported - drawn[choice.chosen])
             rows[way]["worse"].append(float(drawn[choice.chosen] < drawn[default]))
             rows[way]["runs"].append(choice.runs)
+    return rows
+
+
+def table(rows: dict[str, dict[str, list[float]]]) -> list[str]:
+    """The comparison as a Markdown table."""
     lines = [
         "| chosen by | extra runs | lost to the best | score above its worth | worse than the default |",
         "| --- | --- | --- | --- | --- |",
@@ -143,7 +150,7 @@ def table(studies: int) -> str:
             f"| {way} | {statistics.fmean(found['runs']):.1f} | {_interval(found['lost'])} | "
             f"{_interval(found['optimism'], sign='+')} | {statistics.fmean(found['worse']):.0%} |"
         )
-    return "\n".join(lines)
+    return lines
 
 
 def _interval(values: list[float], sign: str = "") -> str:
@@ -154,16 +161,21 @@ def _interval(values: list[float], sign: str = "") -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--studies", type=int, default=200)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/trust.md")
+    parser.add_argument("--write", action="store_true", help="store the figures for the docs")
     options = parser.parse_args()
-    made = table(options.studies)
-    print(made)
+    rows = compared(options.studies)
+    print("\n".join(table(rows)))
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, _, rest = page.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        said = f"{options.studies} studies of {TRIALS} trials:"
-        PAGE.write_text(f"{before}{BEGIN}\n{said}\n\n{made}\n{END}{after}", encoding="utf-8")
+        figures.record(
+            {
+                "trust.choices": table(rows),
+                "trust.studies": str(options.studies),
+                "trust.worse_by_best_score": f"{100 * statistics.fmean(rows[SINGLE]['worse']):.0f}",
+                "trust.worse_after_race": f"{100 * statistics.fmean(rows[RACE]['worse']):.0f}",
+            },
+            command="python benchmarks/bench_trust.py",
+            units={"trust.worse_by_best_score": "%", "trust.worse_after_race": "%"},
+        )
 
 
 if __name__ == "__main__":

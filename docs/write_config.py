@@ -27,12 +27,13 @@ INTRODUCTION = """\
 <!-- written by docs/write_config.py from model/config.py; edit the comments there -->
 
 A run's config is flat: `python -m model train --set d_model=192 --set loss_type=focal` sets keys by name,
-a study varies them by name, and `config.json` in a run's folder holds every value that was used, defaults
-included. An unknown key, a value of the wrong type or out of range, and `d_model` that is no multiple of
-`heads` are errors that name the key, the value, what was expected and the nearest valid name.
+a study varies them by name, and `config.json` in a run's folder has every value that was used, defaults
+included. An unknown key, a value of the wrong type or out of range, and a `d_model` that is not a multiple
+of `heads` are errors. The message has the key, the value, what was expected and the nearest valid name.
 
-Lengths are **rows** (a row is about 0.26 s), learning rates are per optimiser step, standard deviations are
-in those of a channel, probabilities are per window and 0 to 1. A weight of 0 is not computed at all.
+Lengths are in **rows** (a row is about 0.26 s), learning rates are per optimiser step, standard deviations
+are multiples of a channel's standard deviation, probabilities are per window, from 0 to 1. A loss with weight
+0 is not computed.
 """
 
 

@@ -1,82 +1,46 @@
-"""Writes the figures in README.md from the pages that the benchmarks' output is on.
+"""Puts the figures of docs/figures.json into README.md and the pages of docs/, between their marks.
 
 python docs/write_figures.py            # writes them
-python docs/write_figures.py --check    # exit 1 when they are stale
+python docs/write_figures.py --check    # exit 1 when a page shows another figure
+
+The file is written by benchmarks (`--write`) and by docs/write_results.py. It has the command that
+measures each figure, the date and the machine.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
-BEGIN, END = "<!-- figures: python docs/write_figures.py -->\n", "<!-- end of figures -->"
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
 
-
-class Figure(NamedTuple):
-    """A measured figure.
-
-    Attributes:
-        page: where the output of `command` is; found: a pattern with groups; words: a sentence with them.
-    """
-
-    page: str
-    found: str
-    words: str
-    command: str
+import figures  # noqa: E402
 
 
-FIGURES = (
-    Figure(
-        "docs/reliability.md",
-        r"^kills passed \d+ studies, (\d+) kills [^$]*?(\d+) trials finished[^$]*?"
-        r"(\d+) lost, (\d+) doubled, (\d+) orphans",
-        "**{2} lost, {3} doubled** of {1} trials, and {4} processes left, after agents and supervisors were "
-        "killed {0} times",
-        "python benchmarks/bench_reliability.py --kills 60 kills",
-    ),
-    Figure(
-        "docs/trust.md",
-        r"^\| best score on one split \|.*\| (\d+)% \|\n(?:.*\n)*?\| race with the default .*\| (\d+)% \|",
-        "**{1} %** of simulated studies end with a winner that is worse than the default; it is {0} % if the "
-        "best score wins",
-        "python benchmarks/bench_trust.py",
-    ),
-    Figure(
-        "docs/programs.md",
-        r"^\| part test, .*\n(?:\|.*\n)*?"
-        r"\| vote of known recordings \| [^|]*\| ([\d.]+) \[([\d.]+)–([\d.]+)\]",
-        "**{0} %** [{1}–{2}] of the rows of held-out real recordings of known programs get the right line of "
-        "G-code",
-        "python benchmarks/bench_programs.py --data data/mill",
-    ),
-)
+def pages() -> dict[Path, str]:
+    """README.md and all pages of docs/, as they should be."""
+    stored = figures.load()
+    found = {}
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("[!_]*.md"))):
+        if path.name == "results_template.md":
+            continue
+        try:
+            found[path] = figures.filled(path.read_text(encoding="utf-8"), stored)
+        except KeyError as key:
+            sys.exit(f"{path.name}: there is no figure {key} in docs/figures.json")
+    return found
 
 
-def block() -> str:
-    """The table of figures."""
-    rows = []
-    for figure in FIGURES:
-        match = re.search(figure.found, (ROOT / figure.page).read_text(encoding="utf-8"), re.MULTILINE)
-        if match is None:
-            sys.exit(f"{figure.page}: the figure of `{figure.command}` is not there")
-        words = figure.words.format(*match.groups())
-        rows.append(f"| {words} | `{figure.command}` | [{Path(figure.page).stem}]({figure.page}) |\n")
-    return "".join(["| measured | by | more |\n| --- | --- | --- |\n", *rows])
-
-
-def page() -> str:
-    """README.md with the figures as they are now."""
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    return before + BEGIN + block() + END + rest.partition(END)[2]
+def main() -> None:
+    stale = {path: text for path, text in pages().items() if text != path.read_text(encoding="utf-8")}
+    if "--check" in sys.argv and stale:
+        names = ", ".join(path.name for path in stale)
+        sys.exit(f"{names}: not the figures of docs/figures.json: run `python docs/write_figures.py`")
+    for path, text in stale.items():
+        path.write_text(text, encoding="utf-8")
+        sys.stderr.write(f"wrote {path.relative_to(ROOT)}\n")
 
 
 if __name__ == "__main__":
-    text = page()
-    if "--check" not in sys.argv:
-        README.write_text(text, encoding="utf-8")
-    elif text != README.read_text(encoding="utf-8"):
-        sys.exit("README.md is stale: run `python docs/write_figures.py`")
+    main()

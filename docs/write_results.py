@@ -1,15 +1,17 @@
 """Writes docs/results.md and its plots from the results folder of a campaign. All figures are computed.
 
-    python docs/write_results.py RESULTS
+    python docs/write_results.py RESULTS      # also stores the figures and puts them into the other pages
 
-RESULTS holds the campaign (studies.db, runs/, ensembles/) and `evaluations/`, where the commands that
-docs/results_template.md lists have written their answers. The template holds the words.
+RESULTS holds the campaign (studies.db, runs/, ensembles/) and `evaluations/`, where the commands of
+docs/campaign.sh have written their answers. The template holds the words. The figures between its marks go to
+docs/figures.json.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
+import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -32,20 +34,26 @@ from tuner.show.report import claim_chart, sections, words
 from tuner.show.report.charts import Bars
 from tuner.storage.access import default_url, open_records
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+
+import figures
+
 CONFIRM = ".confirm"
+CLOCK = "true operation + row number, no sensors"
 PAUSE = timedelta(minutes=5)  # without a running trial, the campaign counts as stopped
 DOCS = Path(__file__).parent
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "results", "font.size": 9})
 
 
-def main(results: Path, page: Path = DOCS / "results.md") -> None:
-    """Reads `results`, writes the page, and its plots beside it."""
+def main(results: Path, page: Path = DOCS / "results.md", stored: Path = figures.FILE) -> None:
+    """Reads `results`, writes the page, its plots beside it, and its figures to `stored`."""
     plots = page.parent / "results"
     material = data.load(open_records(default_url(results)), [], results, made=datetime.now())
     expected = {name + CONFIRM for name in shipped_campaign().studies}
     retrained = [name for name in _all_names(results) if name in expected]
     confirmations = data.load(open_records(default_url(results)), retrained, results, made=datetime.now())
     found = verdicts.findings(material)
+    answers = evaluations(results / "evaluations")
     plots.mkdir(exist_ok=True)
     plot_claims(found, plots / "claims.svg")
     plot_campaign(material.studies, plots / "campaign.svg")
@@ -64,9 +72,37 @@ def main(results: Path, page: Path = DOCS / "results.md") -> None:
         sentences=words.verified_sentence,
         gain=words.gain,
         default_config=Config().to_dict(),
-        evaluations=evaluations(results / "evaluations"),
+        evaluations=answers,
     )
-    page.write_text(text)
+    page.write_text(text, encoding="utf-8")
+    values, units = figures.found_in(text)
+    last = max((t.ended for s in material.studies for t in s.trials if t.ended), default=datetime.now())
+    figures.record(
+        values | shares(answers),
+        command="bash docs/campaign.sh data/mill results vocabulary_4digit_hybrid.json",
+        units=units,
+        measured=last.date(),
+        file=stored,
+    )
+    kept = [key for key in figures.load(stored) if key.startswith("campaign.") and key not in values]
+    if kept := sorted(set(kept) - set(shares(answers))):
+        sys.stderr.write(
+            f"kept from an earlier campaign, as {results} has no answer for them: {', '.join(kept)}\n"
+        )
+
+
+def shares(answers: dict[str, Any]) -> dict[str, figures.Value]:
+    """Single figures, in percent, that other pages have in a sentence."""
+    found = {}
+    if told := answers["baseline"]["baselines"].get(CLOCK):
+        found["campaign.clock_exact"] = percent(told["exact_acc"])
+    if runs := answers.get("default"):
+        found["campaign.default_operation"] = percent(
+            statistics.fmean(run["test/operation_acc"] for run in runs)
+        )
+    if "refit" in answers:
+        found["campaign.refit_operation"] = percent(answers["refit"]["operation_acc"])
+    return found
 
 
 def row(study: Study, confirmed: Sequence[Trial]) -> dict[str, Any]:
@@ -255,3 +291,4 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     main(Path(sys.argv[1]))
+    subprocess.run([sys.executable, DOCS / "write_figures.py"], check=True)

@@ -117,7 +117,7 @@ class Bundle:
                 )
             if not (min(weights) >= 0 and abs(sum(weights) - 1) <= 1e-4):  # also false for NaN
                 raise InputError(
-                    f"bundle '{self.name}': weights of {head} are no distribution (sum {sum(weights):.4g})"
+                    f"bundle '{self.name}': weights of {head} are not a distribution (sum {sum(weights):.4g})"
                 )
         _check_choice(self.name, "pooling", self.pooling, get_args(Pooling))
         _check_choice(self.name, "decoding method", self.decoding.get("method"), get_args(Method))

@@ -171,10 +171,10 @@ def _decide(scores: Sequence[Score], rule: Rule) -> tuple[str, str]:
     better = [score for score in fitted if score.beats_uniform]
     if better:
         best = max(better, key=_rank)
-        return best.method, f"beats uniform beyond chance: {_gain_text(best)}"
+        return best.method, f"is significantly better than uniform: {_gain_text(best)}"
     best = max(fitted, key=_rank)
     assert UNIFORM in by_name
-    return UNIFORM, f"no other is better beyond chance; the nearest, {best.method}, {_gain_text(best)}"
+    return UNIFORM, f"no other is significantly better; the closest, {best.method}, {_gain_text(best)}"
 
 
 def _rank(score: Score) -> tuple[float, float]:

@@ -40,7 +40,6 @@ class BundleTeacher:
 
     Args:
         sources: one per member, from `RunPredictor.windows`; members differ in scaling and context.
-        weights: what the student begins with; None: random weights.
     """
 
     def __init__(
@@ -50,10 +49,9 @@ class BundleTeacher:
         *,
         share: float,
         temperature: float,
-        weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.predictor, self.sources = predictor, sources
-        self.share, self.temperature, self.weights = share, temperature, weights
+        self.share, self.temperature = share, temperature
         self._known: dict[int, dict[str, Tensor]] = {}  # by first row: its own length, in half precision
 
     def answers(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
@@ -169,7 +167,7 @@ def teacher_of(
     if predictor.vocabulary.tokens != vocabulary_tokens:
         raise InputError(f"{folder}: its members have another vocabulary than a student on {data.name} has")
     loaded = predictor.windows(data)
-    return BundleTeacher(predictor, loaded.members, options.share, options.temperature)
+    return BundleTeacher(predictor, loaded.members, share=options.share, temperature=options.temperature)
 
 
 def survey(teacher: Bundle, folder: Path, student: Bundle, options: DistillOptions) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tuner.base.command_line import Help, add_common_options
 
 LIBRARY = """\
 Stores known recordings in a bundle, so that it reads whole programs: of each, its lines and the shapes of its
-sensors (4 MB for 108 recordings). `build` and `refit` do it where the data set is at hand; this command is
+sensors. `build` and `refit` do it if the data set is there; this command is
 for bundles that were built before, or to add the recordings of `test`. It takes seconds and trains nothing.
 
 examples:

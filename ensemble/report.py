@@ -108,8 +108,8 @@ def blocks(bundle: Bundle) -> list[Block]:
     optimism = (report.get("optimism") or {}).get("pooled_exact")
     if optimism is not None:
         lines.append(
-            f"Optimism: {100 * optimism:+.1f} points, the pool's exact lines on select, which chose the "
-            "members, less those on the held-out test part."
+            f"Optimism: {100 * optimism:+.1f} points: the pool's exact lines on select, where members "
+            "were chosen, minus those on the held-out test part."
         )
     found: list[Block] = [Text(lines), _parts(report.get("pooled") or {}), _members(content)]
     found += _charts(bundle)
@@ -268,7 +268,7 @@ def frontier(bundles: Sequence[Bundle]) -> list[Block]:
              *(percent((pooled.get(p) or {}).get("exact")) for p in ("select", "calibrate", "test")),
              f"{sum(x for x in latency if x):.2f}" if all(latency) else "–"]
         )  # fmt: skip
-    note = "Exact lines by part: select chose members, calibrate weights, test nothing."
+    note = "Exact lines by part. Members were chosen on select, weights on calibrate; test is held out."
     return [Table(["bundle", "members", "select", "calibrate", "test", "ms a window"], rows, note)]
 
 

@@ -125,12 +125,12 @@ class _Kind:
         if (self.window, self.stride) != (other.window, other.stride):
             return (
                 f"its windows ({other.window} rows, stride {other.stride}) are not those of most "
-                f"({self.window} rows, stride {self.stride}): they ask for other lines"
+                f"({self.window} rows, stride {self.stride}): their targets are other lines"
             )
         return (
             f"its vocabulary ({_digits(other.digits)}, {other.tokens} tokens) is not that of most "
-            f"({_digits(self.digits)}, {self.tokens} tokens): a bucket's probability says nothing of finer "
-            f"values"
+            f"({_digits(self.digits)}, {self.tokens} tokens): a bucket's probability says nothing "
+            "about finer values"
         )
 
 

@@ -54,7 +54,9 @@ class Strangeness:
             if len(others):
                 own[k] = 1 - fit / _usual_fit(library, others)
         if not np.isfinite(own).any():
-            raise InputError("the library has no operation with two recordings: nothing says what is usual")
+            raise InputError(
+                "the library has no operation with two recordings: so it is not known what is usual"
+            )
         return cls(library, own)
 
     def score(self, operation: str, fit: float) -> float:

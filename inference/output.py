@@ -223,9 +223,9 @@ def write_tuned_lines(tuned: Tuned, out: IO[str]) -> None:
     for name, why in tuned.inert.items():
         out.write(f"inert: {name} ({why})\n")
     if tuned.kept == tuned.options and tuned.gain.low > 0:
-        out.write("the gain is beyond chance: stored in the bundle\n")
+        out.write("the gain is significant: stored in the bundle\n")
     else:
-        out.write("nothing gained beyond chance: the bundle decodes greedily\n")
+        out.write("no significant gain: the bundle decodes greedily\n")
 
 
 def write_tuned_temperatures(tuned: TunedTemperatures, out: IO[str]) -> None:

@@ -1,12 +1,11 @@
 """A page with the decoded tool path in XY and XYZ, and a slider over time; and the same for print.
 
-The page needs no network: plotly.js is inside. Colours show the probability of each line. What was expected
-lies below in grey, and rows that deviate are marked.
+The page needs no network and no library: `picture.js` draws. Colours show the probability of each line. What
+was expected lies below in grey, and rows that deviate are marked.
 """
 
 from __future__ import annotations
 
-import html
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from tuner.base.files import whole_file
 HERE = Path(__file__).parent
 TRACES = 4  # channels drawn below the path: those that agree most with the known recording
 SCALE = ((0.0, "#c0392b"), (0.5, "#d97706"), (0.8, "#8fb1d3"), (1.0, "#0d447c"))
-FAINT, BAD = "#9aa3ad", "#c0392b"
+BAD = "#c0392b"
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,115 +128,35 @@ def write_pictures(picture: Picture, *, page: Path | None, plot: Path | None) ->
 
 def write_page(picture: Picture, path: Path) -> None:
     """Writes the page to `path`."""
-    from plotly.offline import get_plotlyjs
-
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True)
-    content = {
-        "flat": flat(picture),
-        "solid": solid(picture),
-        "time": over_time(picture),
-        "rows": picture.track.rows.tolist(),
-        "lines": list(picture.lines),
-        "seconds": picture.seconds.tolist(),
-        "sure": picture.sure.tolist(),
-    }
     page = environment.get_template("picture.html.j2").render(
-        title=picture.title, content=_json(content), plotly=get_plotlyjs()
+        title=picture.title,
+        content=_json(content(picture)),
+        script=(HERE / "picture.js").read_text(encoding="utf-8"),
+        scale=SCALE,
+        expected=picture.expected is not None,
+        deviates=bool(picture.deviating.any()),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as beside:
         beside.write_text(page, encoding="utf-8")
 
 
-def flat(picture: Picture) -> dict[str, Any]:
-    """The path in XY: traces of the expected one, the decoded one, deviations, and last the tool."""
-    x, y, _ = picture.track.points.T
-    colours = {"color": picture.track.sure, "colorscale": SCALE, "cmin": 0, "cmax": 1}
-    shown = {"x": x, "y": y, "type": "scatter", "text": _escaped(picture.track.text)}
-    data: list[dict[str, Any]] = []
-    if picture.expected is not None:
-        data.append({"x": picture.expected[:, 0], "y": picture.expected[:, 1], "type": "scatter",
-                     "mode": "lines", "name": "expected", "line": {"color": FAINT, "width": 7},
-                     "opacity": 0.5, "hoverinfo": "skip"})  # fmt: skip
-    data += [
-        {**shown, "mode": "lines", "name": "decoded", "line": {"color": "#417cb4", "width": 1}},
-        {**shown, "mode": "markers", "name": "probability", "showlegend": False,
-         "marker": {**colours, "size": 5, "colorbar": {"title": {"text": "probability"}, "thickness": 10}}},
-    ]  # fmt: skip
-    bad = picture.track.rows[picture.deviating]
-    if len(bad):
-        data.append({"x": bad[:, 0], "y": bad[:, 1], "type": "scatter", "mode": "markers",
-                     "name": "deviates", "marker": {"color": BAD, "size": 9, "symbol": "x"}})  # fmt: skip
-    data.append({"x": [None], "y": [None], "type": "scatter", "mode": "markers", "name": "tool",
-                 "marker": {"color": "black", "size": 13, "symbol": "circle-open"}})  # fmt: skip
-    axis = {"title": {"text": "Y"}, "scaleanchor": "x"}
+def content(picture: Picture) -> dict[str, Any]:
+    """What `picture.js` draws."""
     return {
-        "data": data,
-        "layout": {**_layout("Tool path, XY"), "yaxis": axis, "xaxis": {"title": {"text": "X"}}},
+        "path": picture.track.points,
+        "sure": picture.track.sure,
+        "text": picture.track.text,
+        "expected": picture.expected,
+        "rows": picture.track.rows,
+        "lines": picture.lines,
+        "seconds": picture.seconds,
+        "probability": picture.sure,
+        "deviating": np.flatnonzero(picture.deviating),
+        "traces": [(channel, own, other) for channel, (own, other) in picture.traces.items()],
+        "scale": SCALE,
     }
-
-
-def solid(picture: Picture) -> dict[str, Any]:
-    """The path in XYZ; last the tool."""
-    x, y, z = picture.track.points.T
-    line = {"color": picture.track.sure, "colorscale": SCALE, "cmin": 0, "cmax": 1, "width": 4}
-    data: list[dict[str, Any]] = []
-    if picture.expected is not None:
-        ex, ey, ez = picture.expected.T
-        data.append({"x": ex, "y": ey, "z": ez, "type": "scatter3d", "mode": "lines", "name": "expected",
-                     "line": {"color": FAINT, "width": 8}, "opacity": 0.4, "hoverinfo": "skip"})  # fmt: skip
-    data.append({"x": x, "y": y, "z": z, "type": "scatter3d", "mode": "lines", "name": "decoded",
-                 "text": _escaped(picture.track.text), "line": line})  # fmt: skip
-    data.append({"x": [None], "y": [None], "z": [None], "type": "scatter3d", "mode": "markers",
-                 "name": "tool", "marker": {"color": "black", "size": 5}})  # fmt: skip
-    return {"data": data, "layout": {**_layout("Tool path, XYZ"), "showlegend": False}}
-
-
-def over_time(picture: Picture) -> dict[str, Any]:
-    """Sensor traces of this recording over those of the known one, and the probability of each row."""
-    data: list[dict[str, Any]] = []
-    layout = {
-        **_layout("Sensors (grey: the known recording), and the probability of each row"),
-        "height": 130,
-    }
-    for place, (channel, (own, other)) in enumerate(picture.traces.items(), start=1):
-        axis = "y" if place == 1 else f"y{place}"
-        common = {
-            "x": picture.seconds,
-            "type": "scatter",
-            "mode": "lines",
-            "yaxis": axis,
-            "showlegend": False,
-        }
-        data.append({**common, "y": other, "line": {"color": FAINT, "width": 1}, "hoverinfo": "skip"})
-        data.append(
-            {**common, "y": own, "line": {"color": "#2563a8", "width": 1}, "name": html.escape(channel)}
-        )
-    place = len(picture.traces) + 1
-    data.append({"x": picture.seconds, "y": picture.sure, "type": "scatter", "mode": "lines",
-                 "line": {"color": "#0f8a5f", "width": 1.5}, "yaxis": f"y{place}", "name": "probability",
-                 "showlegend": False})  # fmt: skip
-    share = 1 / place
-    names = [*picture.traces, "probability"]
-    for i, name in enumerate(names):
-        low = 1 - (i + 1) * share
-        key = "yaxis" if i == 0 else f"yaxis{i + 1}"
-        title = {"text": html.escape(name).replace(".", "<br>"), "font": {"size": 10}}
-        layout[key] = {
-            "domain": [low + 0.02, low + share],
-            "title": title,
-            "anchor": "x",
-            "showticklabels": False,
-        }
-    layout[f"yaxis{place}"] |= {"range": [0, 1.05], "showticklabels": True}
-    layout["xaxis"] = {"title": {"text": "seconds"}, "anchor": f"y{place}"}
-    layout["height"] = 90 * place + 90
-    bad = np.flatnonzero(picture.deviating)
-    layout["shapes"] = [_bar(0.0, 0.0, "black")]
-    if len(bad):
-        first, last = picture.seconds[bad[0]], picture.seconds[bad[-1]]
-        layout["shapes"].append({**_bar(first, last, BAD), "type": "rect", "fillcolor": BAD, "opacity": 0.15})
-    return {"data": data, "layout": layout}
 
 
 def draw(picture: Picture, path: Path) -> None:
@@ -280,25 +199,6 @@ def _stretches(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First and last indices of stretches of equal values."""
     edges = np.flatnonzero(np.diff(values)) + 1
     return np.concatenate([[0], edges]), np.concatenate([edges, [len(values) - 1]])
-
-
-def _layout(title: str) -> dict[str, Any]:
-    return {
-        "title": {"text": title, "font": {"size": 14}, "x": 0.01, "xanchor": "left"},
-        "margin": {"l": 60, "r": 10, "t": 40, "b": 40},
-        "legend": {"orientation": "h", "y": -0.15, "yanchor": "top", "x": 0},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "height": 460,
-    }
-
-
-def _bar(first: float, last: float, colour: str) -> dict[str, Any]:
-    return {"type": "line", "x0": first, "x1": last, "y0": 0, "y1": 1, "yref": "paper",
-            "line": {"color": colour, "width": 1}}  # fmt: skip
-
-
-def _escaped(texts: tuple[str, ...]) -> list[str]:
-    return [html.escape(text) for text in texts]
 
 
 def _json(content: Any) -> str:

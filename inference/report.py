@@ -33,7 +33,7 @@ FIGURES = ("exact_acc", "overall_acc", "command_acc", "row_acc", "program_error_
 
 
 def sections(material: Material) -> list[Section]:
-    """Calibration and decoding of every bundle, beneath what `ensemble.report` says of it.
+    """Calibration and decoding of every bundle, below what `ensemble.report` says about it.
 
     Whole programs are on the first page. Nothing in a report without studies of recordings.
     """
@@ -237,7 +237,7 @@ def _measured(measured: Mapping[str, Mapping[str, Any]]) -> Table:
     note = (
         "Measured by inference evaluate, 95 % intervals over recordings. Rows and program error: of whole "
         "recordings, read with known programs. Out of reach: lines with a token "
-        "that training never saw. ms: with the search, on the machine and under the load of that hour."
+        "that training never saw. ms: with the search, as measured then."
     )
     return Table(headings, rows, note)
 

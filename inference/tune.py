@@ -71,7 +71,7 @@ def conclude(
 def tune_lines(
     calibrate: Workbench, test: Workbench, config: Mapping[str, Any], file: StudyFile, trials: int
 ) -> Tuned:
-    """Compares the best trial with greedy and stores what is better beyond chance on `calibrate` in the
+    """Compares the best trial with greedy and stores what is significantly better on `calibrate` in the
     bundle.
 
     `test` is for the report; nothing is chosen by it.
@@ -96,7 +96,7 @@ def tune_lines(
         trials=trials,
     )
     bundle = Bundle.load(calibrate.folder)
-    why = "better beyond chance" if kept is best else "nothing gained beyond chance: greedy is kept"
+    why = "significantly better" if kept is best else "no significant gain: greedy is kept"
     bundle.with_decoding(
         kept.to_dict(),
         chosen_by={

@@ -76,7 +76,7 @@ class Decoding(OfRecordings):
         return call(scored, config, report, run_folder=run_folder, metric=metric, checkpoint=checkpoint)
 
     def conclude(self, study: optuna.Study, inputs: Inputs, results: Path, say: Say) -> None:
-        """Compares the best with what the bundle has and stores what is better beyond chance."""
+        """Compares the best with what the bundle has and stores what is significantly better."""
         from inference.output import write_conclusion
         from inference.tune import conclude
 

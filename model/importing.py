@@ -52,7 +52,7 @@ class ImportReport:
                     f"{r.name}: no sensor changes in its last {r.frozen_rows:,} rows; kept, and marked"
                 )
         if self.ignored:
-            out.append(f"ignored: {len(self.ignored)} files that are no .csv or .csv.gz")
+            out.append(f"ignored: {len(self.ignored)} files that are not .csv or .csv.gz")
         return out
 
 
@@ -121,7 +121,7 @@ def _written(path: Path, layout: Layout, files: Sequence[RecordingFile]) -> Iter
 def check_target(to: Path) -> None:
     """InputError if `to` exists and is not a data set: nothing else is ever replaced."""
     if to.exists() and not (to / MANIFEST).is_file() and not (to.is_dir() and not any(to.iterdir())):
-        raise InputError(f"{to}: exists and is no data set; choose another folder with --to")
+        raise InputError(f"{to}: exists and is not a data set; choose another folder with --to")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -23,11 +22,6 @@ class Teacher(Protocol):
     @property
     def temperature(self) -> float:
         """Softens both distributions; the loss is multiplied by its square."""
-        ...
-
-    @property
-    def weights(self) -> Mapping[str, Tensor] | None:
-        """What the network of the run begins with; None: random weights."""
         ...
 
     def answers(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:

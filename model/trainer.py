@@ -103,8 +103,6 @@ class _Run:
             operations=len(task.scaler.operations),
             recordings=len(task.data.recordings),
         ).to(self.device)
-        if teacher is not None and teacher.weights is not None:
-            self.network.load_state_dict(teacher.weights)
         self.optimizer = make_optimizer(self.network, config)
         self.average = WeightAverage(self.network, config.ema) if config.ema else None
         self.grad_scaler = self.placement.grad_scaler()

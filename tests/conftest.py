@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import time
@@ -20,6 +21,15 @@ from tuner.run.agent.order import Order
 
 # Ray keeps the token that it first reads in a process: one for all tests, whichever imports Ray first
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), RAY_USAGE_STATS_ENABLED="0")
+# No W&B beside a study unless a test is about it: importing it takes a second of each study
+os.environ["WANDB_MODE"] = "disabled"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests start processes come first: workers get files in order, short ones fill the end."""
+    starts = functools.cache(lambda path: "sys.executable" in path.read_text(encoding="utf-8"))
+    items.sort(key=lambda item: not starts(item.path))
+
 
 TINY = Simulation(
     seed=1,
@@ -64,12 +74,16 @@ def unmeasured() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def agents_in_this_process() -> Iterator[None]:
+@pytest.fixture
+def agents_in_this_process(monkeypatch: pytest.MonkeyPatch, no_processes: dict[str, Any]) -> None:
     """Agents of studies run here, one after another: for tests that are not about processes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuner.run.launch.open_executor", lambda *_, **__: InThisProcess())
-        yield
+    monkeypatch.setattr(**no_processes)
+
+
+@pytest.fixture(scope="session")
+def no_processes() -> dict[str, Any]:
+    """`MonkeyPatch.setattr(**no_processes)`: the same for a fixture of a module."""
+    return {"target": "tuner.run.launch.open_executor", "name": lambda *_, **__: InThisProcess()}
 
 
 class InThisProcess:

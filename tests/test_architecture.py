@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -29,13 +31,23 @@ def modules() -> list[Path]:
     return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def imports_of(path: Path, *, top_only: bool = False, types: bool = True) -> set[str]:
     """Dotted names that a file imports; with `top_only` just those that run when the module is imported.
 
     Without `types` those that only annotations need are left out.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = top_level(tree.body) if top_only else ast.walk(tree if types else WithoutTypes().visit(tree))
+    if top_only:
+        nodes: Iterable[ast.AST] = top_level(tree_of(path).body)
+    else:
+        nodes = ast.walk(
+            tree_of(path) if types else WithoutTypes().visit(ast.parse(path.read_text(encoding="utf-8")))
+        )
     found: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -47,10 +59,11 @@ def imports_of(path: Path, *, top_only: bool = False, types: bool = True) -> set
     return found
 
 
+@functools.cache
 def named_modules(path: Path) -> set[str]:
     """Dotted names of modules that a file imports, or names in a string (to import later, or to start)."""
-    found = imports_of(path)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found = set(imports_of(path))
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and DOTTED.fullmatch(node.value):
             name = node.value.partition(":")[0]
             place = ROOT / name.replace(".", "/")
@@ -137,13 +150,13 @@ def private_names_of_optuna() -> set[str]:
 def optuna_private_in(path: Path, names: set[str]) -> list[str]:
     """Private modules of Optuna that a file uses, and attributes with one of `names` that are not its own."""
     found, no_trials = [], {"self"}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             no_trials |= {alias.asname or alias.name for alias in node.names}
             module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             used = [f"{module}{alias.name}" for alias in node.names]
             found += [name for name in used if re.match(r"optuna\..*\b_", name)]
-        elif isinstance(node, ast.Attribute):
+        elif isinstance(node, ast.Attribute) and node.attr.startswith("_"):
             text, of = ast.unparse(node), ast.unparse(node.value)
             if re.match(r"optuna\..*\b_", text) or (node.attr in names and of not in no_trials):
                 found.append(text)
@@ -231,10 +244,11 @@ UNSAFE = {
 def dangers_of(path: Path) -> list[str]:
     """What a file uses of `UNSAFE`, and each `np.load` that may unpickle."""
     found = [name for name in ("pickle", "cloudpickle", "dill", "marshal") if name in imports_of(path)]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if not isinstance(node, ast.Call):
             continue
-        name, options = ast.unparse(node.func), [ast.unparse(keyword) for keyword in node.keywords]
+        name = ast.unparse(node.func)
+        options = [ast.unparse(k) for k in node.keywords if k.arg in ("allow_pickle", "shell", "typ")]
         if name in UNSAFE:
             found.append(name)
         if name in ("np.load", "numpy.load") and "allow_pickle=False" not in options:

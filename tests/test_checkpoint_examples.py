@@ -30,7 +30,7 @@ def tuner(*arguments: str, results: Path) -> str:
 
 # example, file, packages, what its checkpoint has, its name for epochs, and so many that Ctrl-C comes in time
 EXAMPLES = [
-    ("pytorch", "sweep.yaml", ["torch"], "state.*", "epochs", 1000),
+    ("pytorch", "sweep.yaml", ["torch"], "state.*", "epochs", 400),
     ("function", "study.yaml", [], "state.*", "epochs", 1000),
     ("lightning", "sweep.yaml", ["lightning"], "last.ckpt", "epochs", 40),
     ("hf_trainer", "sweep.yaml", ["transformers", "accelerate"], "checkpoint-*", "num_train_epochs", 12),

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import figures
 import pytest
 import yaml
 
@@ -16,6 +17,10 @@ import tuner
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+MEASURED = (
+    *("benchmarks", "ensemble", "model_card", "programs", "reliability"),
+    *("results", "scaling", "search", "trust"),
+)
 
 
 def script(name: str) -> ModuleType:
@@ -57,8 +62,45 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert [name for name in tuner.__all__ if f"::: tuner.{name}\n" not in text] == []
 
 
-def test_the_figures_of_the_readme_are_those_of_the_pages() -> None:
-    assert script("write_figures").page() == (ROOT / "README.md").read_text(), "run docs/write_figures.py"
+def test_pages_show_the_stored_figures() -> None:
+    stale = [path.name for path, text in script("write_figures").pages().items() if path.read_text() != text]
+    assert stale == [], "run docs/write_figures.py"
+
+
+def test_every_stored_figure_has_its_command_date_and_machine_and_is_shown() -> None:
+    pages = "".join(path.read_text() for path in script("write_figures").pages())
+    for key, figure in figures.load().items():
+        assert figure["command"] and figure["date"] and figure["machine"], key
+        assert f"<!--={key}" in pages, f"{key}: no page shows it"
+
+
+def test_measured_pages_have_no_table_of_figures_of_their_own() -> None:
+    for name in MEASURED:
+        text = figures.MARK.sub("", (DOCS / f"{name}.md").read_text())
+        assert [line for line in text.splitlines() if re.match(r"\|.*\| [+-]?\d+\.\d+ ", line)] == [], name
+
+
+def test_no_line_begins_with_a_figure() -> None:
+    """Markdown takes a line that begins with a comment for HTML, and shows its `**` as they are."""
+    for path in script("write_figures").pages():
+        assert not re.search(r"^(?:\s*[-*] )?<!--=[^>]*-->.", path.read_text(), re.MULTILINE), path.name
+
+
+def test_a_page_without_its_figure_is_an_error() -> None:
+    with pytest.raises(KeyError, match=r"scale\.nothing"):
+        figures.filled("a <!--=scale.nothing-->1<!--/-->", figures.load())
+
+
+def test_recorded_figures_go_where_their_marks_are(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    figures.record(
+        {"a.b": "2", "a.c": ["| x |", "| 3 |"]}, command="python a.py", units={"a.b": "%"}, file=file
+    )
+    figures.record({"a.b": "4"}, command="python a.py", file=file)
+    page = "it is <!--=a.b-->1<!--/--> %\n\n<!--=a.c-->\n| old |\n<!--/-->\n"
+    filled = figures.filled(page, figures.load(file))
+    assert filled == "it is <!--=a.b-->4<!--/--> %\n\n<!--=a.c-->\n| x |\n| 3 |\n<!--/-->\n"
+    assert figures.found_in(filled) == ({"a.b": "4", "a.c": ["| x |", "| 3 |"]}, {})
 
 
 def test_the_readme_begins_with_what_it_is_and_the_two_commands() -> None:
@@ -67,6 +109,14 @@ def test_the_readme_begins_with_what_it_is_and_the_two_commands() -> None:
     assert [any(line.startswith(f"make {name} ") for line in lines[:25]) for name in ("run", "test")] == [
         True
     ] * 2
+
+
+def test_the_comparison_with_sources_is_that_of_the_readme() -> None:
+    tables = [
+        re.search(r"^\| \| gcode-tuner .*?\n\n", path.read_text(), re.MULTILINE | re.DOTALL)
+        for path in (ROOT / "README.md", DOCS / "comparison.md")
+    ]
+    assert tables[0] and tables[1] and tables[0][0] == tables[1][0]
 
 
 def test_pictures_fetch_nothing_from_elsewhere() -> None:

@@ -2,7 +2,8 @@
 
 All run in one folder on a small simulated data set, in this process (a study's agents too), with a few
 options of this test's that make them short. What cannot run here stands in `NOT_RUN`, with the reason.
-The commands of all other pages are read by the programs' parsers.
+The commands of all other pages are read by the programs' parsers. What they have beyond the commands that run
+here stands in `RUN_BY`, with the test that runs it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,44 @@ NOT_RUN = {
     "--storage grpc://": ("-h", "needs a server; test_storage_contract.py has one"),
     "--executor dask": ("-h", "needs a cluster; test_executors.py has one"),
     "--storage postgresql://": ("-h", "needs a server; test_storage_contract.py has one"),
+}
+# of other pages: a command, or an option of one that runs here → the test that runs it, or why none does
+_TUNER = "tuner_tests/"
+RUN_BY = {
+    "tuner sweep": _TUNER + "commands/test_json.py",
+    "tuner agent": _TUNER + "commands/test_verbs.py",
+    "tuner stop": _TUNER + "commands/test_json.py",
+    "tuner pause": _TUNER + "commands/test_verbs.py",
+    "tuner run": _TUNER + "commands/test_run.py",
+    "tuner enqueue": _TUNER + "run/test_enqueue.py",
+    "tuner import": _TUNER + "run/test_import.py",
+    "tuner dashboard": _TUNER + "show/test_dashboard.py",
+    "tuner serve": _TUNER + "storage/test_serve.py",
+    "tuner mcp": _TUNER + "commands/test_mcp.py",
+    "tuner sync": _TUNER + "commands/test_json.py",
+    "tuner tour": "a demo of minutes, whose steps are commands that run here; CI runs it as `make run`",
+    "tuner study --trials": _TUNER + "commands/test_commands.py",
+    "tuner study --storage": _TUNER + "campaign/test_campaign.py",
+    "tuner best --format": _TUNER + "commands/test_json.py",
+    "tuner verdict --json": _TUNER + "commands/test_json.py",
+    "model synthesize": "model_tests/test_commands.py",
+    "model baseline --track": "the other split; test_baselines.py scores both, not by a command",
+    "ensemble build --study": "ensemble_tests/test_command.py",
+    "ensemble build --weights": "ensemble_tests/test_fetch.py",
+    "ensemble build --json": "ensemble_tests/test_command.py",
+    "ensemble show": "ensemble_tests/test_command.py",
+    "ensemble compare": "ensemble_tests/test_command.py",
+    "ensemble distill": "ensemble_tests/test_command.py",
+    "ensemble library": "ensemble_tests/test_refit.py",
+    "ensemble refit --but-test": "trains again; test_refit.py refits so, not by a command",
+    "inference check --program": "needs a file of a known program; test_check.py has one, not by a command",
+    "inference check --alarm": "inference_tests/test_check.py",
+    "inference check --known": "inference_tests/test_check.py",
+    "inference watch --format": "inference_tests/test_watch.py",
+    "inference watch --known": "inference_tests/test_watch.py",
+    "inference evaluate --json": "inference_tests/test_pipeline.py",
+    "inference calibrate --json": "inference_tests/test_pipeline.py",
+    "inference tune --study": "another study of the same search; test_pipeline.py runs one",
 }
 # words of the pages that stand for something of the reader's
 STANDS_FOR = {
@@ -136,7 +175,7 @@ COMMANDS = [command for page in PAGES for command in commands(page)]
 
 @pytest.fixture(scope="module")
 def place(
-    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, agents_in_this_process: None
+    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, no_processes: dict[str, Any]
 ) -> Iterator[Path]:
     """The reader's folder: recordings, a sweep of their own, the examples, and the files of the pages."""
     folder = tmp_path_factory.mktemp("reader")
@@ -151,6 +190,7 @@ def place(
         (folder / name).write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(**no_processes)
         for name in ("TUNER_RESULTS", "TUNER_STORAGE", "TUNER_ARTIFACTS", "WANDB_API_KEY"):
             patch.delenv(name, raising=False)
         patch.setenv("WANDB_MODE", "offline")
@@ -264,6 +304,51 @@ def arguments_of(line: str) -> tuple[str, list[str]] | None:
     if room is None:
         room = words.pop(0) if words[0] in ROOMS else "tuner"
     return room, words
+
+
+def of_other_pages() -> Iterator[tuple[str, list[str]]]:
+    """Program and arguments of their commands."""
+    for page in OTHERS:
+        lines = "\n".join(line for _, line in code_lines(page)).replace("\\\n", " ").split("\n")
+        for line in (part.strip() for whole in lines for part in whole.split("&&")):
+            if found := arguments_of(line):
+                yield found
+
+
+def parts_of(room: str, words: list[str]) -> set[str]:
+    """`tuner best`, `tuner best --top`: a command, and it with each of its options."""
+    command = f"{room} {words[0] if words else ''}".strip()
+    options = {word.partition("=")[0] for word in words if word.startswith("--")}
+    return {command, *(f"{command} {option}" for option in options)}
+
+
+def test_each_command_of_the_other_pages_is_run_by_a_test() -> None:
+    here: set[str] = set()
+    for command in (c for c in COMMANDS if c.words[0] == "python"):
+        text = " ".join(command.words[2:])
+        if "--dry-run" in text or not any(part in text for part in NOT_RUN):
+            here |= parts_of(command.words[2], command.words[3:])
+    wanted: set[str] = set()
+    for room, words in of_other_pages():
+        command, *_ = sorted(parts_of(room, words), key=len)
+        wanted |= parts_of(room, words) - here if command in here else {command}
+    assert sorted(wanted) == sorted(RUN_BY), "a command without a test, or an entry without a command"
+    for part, file in RUN_BY.items():
+        if file.endswith(".py"):
+            name = part.split()[-1]
+            assert re.search(rf"['\" ]{name}\b", (ROOT / "tests" / file).read_text()), f"{file}: no {part}"
+
+
+def test_scripts_that_pages_name_have_the_options_that_they_are_given() -> None:
+    wrong = []
+    for page in (*PAGES, *OTHERS, "CONTRIBUTING.md"):
+        found = re.findall(r"python ((?:benchmarks|docs)/\w+\.py)([^`\n]*)", (ROOT / page).read_text())
+        for file, rest in found:
+            text = (ROOT / file).read_text()
+            wrong += [
+                f"{page}: {file} {o}" for o in re.findall(r" (--[a-z-]+)", rest) if f'"{o}"' not in text
+            ]
+    assert not wrong
 
 
 @pytest.mark.parametrize("page", OTHERS)

@@ -6,7 +6,9 @@ import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import figures
 import pytest
 import synthetic_campaign
 from optuna.trial import TrialState
@@ -52,9 +54,21 @@ def page(writer: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     gain = {"mean": 0.02, "low": 0.013, "high": 0.027}
     study.set_user_attr(CONFIRMED, {**race, "default": False, "gain": gain, "number": winner})
     (results / "evaluations").mkdir()
-    (results / "evaluations" / "baseline.json").write_text(json.dumps({"baselines": {}}))
+    told = {"overall_acc": 0.9, "exact_acc": 0.882}
+    quality = {"ece": 0.05, "ece_by_chance": 0.02}
+    calibrated = {"type": {"before": quality, "after": {**quality, "ece": 0.01}}}
+    answers: dict[str, Any] = {
+        "baseline": {"baselines": {writer.CLOCK: told}},
+        "default_seed0": {"test/overall_acc": 0.93, "test/exact_acc": 0.8, "test/operation_acc": 0.912},
+        "refit": {"overall_acc": 0.968, "exact_acc": 0.884, "operation_acc": 0.971},
+        "calibration": {"quality": {"test": calibrated}},
+        "compare": {"rows": [{"k": 5, "members": 5, "weights": "uniform", "megabytes": 100.0,
+                              "test": {"exact": 0.83, "overall": 0.95, "nll": 1.2}}]},
+    }  # fmt: skip
+    for name, answer in answers.items():
+        (results / "evaluations" / f"{name}.json").write_text(json.dumps(answer))
     written = folder / "results.md"
-    writer.main(results, written)
+    writer.main(results, written, folder / "figures.json")
     return written
 
 
@@ -64,7 +78,8 @@ def test_the_page_leads_with_what_is_known(page: Path) -> None:
     assert headings[0] == "## What is known"
     assert (
         "**augmentation_optimization**: No gain over the default configuration found: the best one's lead is "
-        "+0.0020 [-0.0040, +0.0080] (4 retrainings, paired by seed). The default is handed on. Cost: "
+        "+0.0020 [-0.0040, +0.0080] (4 retrainings, paired by seed). The next study starts from the default. "
+        "Cost: "
     ) in text
     assert "**loss_weighting**: Gain over the default +0.0200 [+0.0130, +0.0270]" in text
 
@@ -80,3 +95,16 @@ def test_the_figure_shows_every_claim_with_an_effect(page: Path) -> None:
     drawn = (page.parent / "results" / "claims.svg").read_text()
     assert "difference that matters" in drawn
     assert "vocabulary_bucketing: 3 digits beat 2" in drawn
+
+
+def test_its_figures_are_stored_for_the_other_pages(page: Path) -> None:
+    stored = figures.load(page.parent / "figures.json")
+    assert figures.filled(page.read_text(), stored) == page.read_text()
+    wanted = {key for key in figures.load() if key.startswith("campaign.") and key != "campaign.windows"}
+    assert wanted - set(stored) == set()
+    assert (
+        stored["campaign.clock_exact"]["value"] == "88.2"
+        and stored["campaign.refit_operation"]["value"] == "97.1"
+    )
+    assert "| type | 5.0 | 1.0 | 2.0 |" in stored["campaign.calibration"]["lines"]
+    assert "| 5 of 5 | uniform | 83.0 | 95.0 | 1.20 | 100 |" in stored["campaign.sizes"]["lines"]

@@ -83,22 +83,22 @@ def study(
     Args:
         what: a function `train(config)` or `train(config, report)`, a `Workload` class, the path of a study
             file, or the name of a shipped study.
-        space: what is searched, for a function or class: name → range `(low, high)`, list of choices,
+        space: the searched parameters, for a function or class: name → range `(low, high)`, list of choices,
             `tuner.log(low, high)`, dictionary as in a study file, or constant.
         metric: what is optimised (default: "value", which a function that returns a number gives).
         goal: minimize (default) or maximize.
-        trials: finished trials wanted in all; None: as before or as the file says, else until stopped.
-        agents: processes that run trials (default: one a core, or one a GPU where trials use GPUs).
+        trials: number of finished trials in total; None: as before or as in the file, else until stopped.
+        agents: processes that run trials (default: one per core, or one per GPU if trials use GPUs).
         name: of the study (default: the function's).
         method: bayes (default), random or grid.
         results: the results folder (default: $TUNER_RESULTS or `results`).
         storage: URL of the studies' storage (default: $TUNER_STORAGE or a file in the results folder).
-        data: what the trials read, where the study file's workload reads something.
+        data: the data that the trials read, if the study file's workload reads any.
         timeout: seconds after which the study stops; the same call continues it.
         max_epochs: epochs of a whole trial.
         pruner: how trials are stopped early (`"hyperband"`, or as in a study file).
         wandb: auto, online, offline or off: W&B runs of the trials.
-        fresh: begin anew; the old study is kept under another name.
+        fresh: start again; the old study is kept under another name.
         settings: values of the configuration that hold in every trial.
         options: other keys of a study file under `tuner:` (`{"constraints": ["size < 1e6"]}`).
         executor: where agents run: `local`, `dask` or `ray`.
@@ -173,7 +173,7 @@ def ask(
         None if the study is done, or if this process has asked for all remaining trials and has to tell them.
 
     Raises:
-        InputError: an argument is wrong, or another study of this name was begun.
+        InputError: an argument is wrong, or there is another study of this name.
         WorkFailed: the study stopped because its trials fail.
     """
     root, url = _places(results, storage)

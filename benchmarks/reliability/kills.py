@@ -243,12 +243,12 @@ def stopped_agent(folder: Path) -> Outcome:
     if status:
         found.append(f"exit status {status}")
     if "given away" not in bench.output():
-        found.append("the woken agent did not say that its trial was given away")
+        found.append("the woken agent did not say that its trial was given to another agent")
     return Outcome(found, f"trial {lost} given away after {bench.term:g} s, its agent woke and went on")
 
 
 def silent(trial: Any) -> bool:
-    """Whether the trial was given away because its agent gave no sign."""
+    """Whether the trial was given to another agent because its agent gave no sign."""
     return "gave no sign" in trial.user_attrs.get("error", "")
 
 

@@ -17,9 +17,9 @@ from scale.study import (
 )
 
 PARTS = (
-    "allocation: dead agents looked for, trials counted, one claimed",
-    "loading: what other agents finished since the last trial",
-    "suggestion by TPE, and its write",
+    "allocation: look for dead agents, count trials, claim one",
+    "loading: trials that other agents finished in the meantime",
+    "suggestion by TPE, and storing it",
     "four reports and the end",
 )
 

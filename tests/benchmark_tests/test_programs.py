@@ -1,28 +1,14 @@
-"""The tables of docs/programs.md are put where their markers are."""
+"""benchmarks/bench_programs.py stores its tables, and the figure that the README shows."""
 
 from __future__ import annotations
 
-import pytest
-from bench_programs import MARK, put
+import figures
+from bench_programs import stored
 
 
-def test_a_section_replaces_what_was_between_its_markers() -> None:
-    page = (
-        f"before\n{MARK.format('reading')}\nold\n<!-- end -->\nafter\n{MARK.format('live')}\n<!-- end -->\n"
-    )
-    found = put(page, "reading", ["| a |", "| b |"])
-    assert found.splitlines()[:6] == [
-        "before",
-        MARK.format("reading"),
-        "| a |",
-        "| b |",
-        "<!-- end -->",
-        "after",
-    ]
-    assert put(found, "reading", ["| a |", "| b |"]) == found
-    assert "old" not in found
-
-
-def test_a_page_without_the_markers_is_refused() -> None:
-    with pytest.raises(SystemExit, match="the page has no"):
-        put("words", "reading", [])
+def test_the_figure_of_the_readme_is_that_of_the_table() -> None:
+    shown = figures.load()
+    found = stored("reading", shown["programs.reading"]["lines"])
+    assert found["programs.rows"] == shown["programs.rows"]["value"]
+    assert found["programs.rows_interval"] == shown["programs.rows_interval"]["value"]
+    assert stored("live", ["| a |"]) == {"programs.live": ["| a |"]}

@@ -224,7 +224,7 @@ def test_a_run_with_other_windows_is_refused_with_the_reason(make_runs: MakeRuns
     built = build(results, Options(k=3, rule="uniform"), created="now")
     assert built.skipped.lines() == [
         "loss/2: its windows (32 rows, stride 16) are not those of most (64 rows, stride 16): "
-        "they ask for other lines"
+        "their targets are other lines"
     ]
 
 

@@ -149,7 +149,7 @@ def test_nested_folders_are_searched_and_other_files_counted(csv):
     (csv / "._face_001.csv").write_bytes(b"\0")
     report = importing(csv)
     assert len(report.data.recordings) == 1
-    assert report.lines()[-1] == "ignored: 2 files that are no .csv or .csv.gz"
+    assert report.lines()[-1] == "ignored: 2 files that are not .csv or .csv.gz"
 
 
 def test_a_loaded_data_set_is_what_was_imported(tiny_csv, tmp_path):
@@ -318,7 +318,7 @@ def test_what_a_killed_import_left_behind_is_no_data_set_and_goes(csv):
 
 def test_a_folder_that_is_no_data_set_is_never_replaced(csv):
     write(csv)
-    with pytest.raises(InputError, match="exists and is no data set"):
+    with pytest.raises(InputError, match="exists and is not a data set"):
         importing(csv, csv)
     assert (csv / "face_001_aligned.csv").exists()
 
@@ -369,7 +369,7 @@ def test_the_default_is_synthesized_where_there_is_nothing(tmp_path, monkeypatch
 
 def test_synthesize_refuses_a_folder_of_something_else(csv):
     write(csv)
-    with pytest.raises(InputError, match="exists and is no data set"):
+    with pytest.raises(InputError, match="exists and is not a data set"):
         synthesize(csv)
 
 

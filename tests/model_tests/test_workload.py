@@ -130,6 +130,7 @@ def test_pairs_for_claims_train_half_of_the_epochs() -> None:
     assert workload.shorter(6) is None
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_training_with_two_seeds_is_one_trial_with_a_run_folder_for_each(
     tiny_recordings: Recordings, tmp_path: Path
 ) -> None:
@@ -154,7 +155,7 @@ def test_training_with_two_seeds_is_one_trial_with_a_run_folder_for_each(
 
 def test_training_takes_no_fold_but_averages_over_splits(load: Load) -> None:
     file = load("dropout: {min: 0.0, max: 0.5}").file
-    with pytest.raises(InputError, match=r"'tuner\.folds': the trials take no 'fold'"):
+    with pytest.raises(InputError, match=r"'tuner\.folds': the trials have no parameter 'fold'"):
         repeats.check(Training(replace(file, repeats=Repeats(folds=(0, 1)))), {})
     splits = Training(replace(file, repeats=Repeats(fold="split_seed", folds=(0, 1))))
     repeats.check(splits, {})

@@ -102,7 +102,7 @@ def effects(signs: Floats, y: Floats, *, level: float = LEVEL, prior: float = PR
 
 
 def _alone(own: Floats, y: Floats, level: float, prior: float) -> Effect | None:
-    """The mean over the pairs that speak for an effect; what other effects add is noise of either sign."""
+    """The mean over the pairs for an effect; what other effects add is noise of either sign."""
     x = (own * y)[own != 0]
     if len(x) < 2:
         return None

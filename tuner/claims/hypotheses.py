@@ -1,8 +1,8 @@
 """`study hypotheses`: decides the open claims of finished studies with rounds of paired runs.
 
 Each round is an ordinary study (`tuner/claims/rounds.py`). It can be resumed and runs on any number of agents
-and machines. After each round all claims are judged. Decided claims leave, the others go on. As the intervals
-hold however often one looks, it does not matter when one stops.
+and machines. After each round all claims are judged. Decided claims leave, the others go on. The intervals
+stay valid however often you look, so you can stop at any time.
 """
 
 from __future__ import annotations
@@ -103,13 +103,13 @@ class Settling:
                 left = None if self.budget is None else self.budget - (time.monotonic() - started)
                 more = None if self.most is None else self.most - runs
                 if (left is not None and left < LEAST_SECONDS) or more == 0:
-                    self.say(f"{self._spent(runs, started)}; the same command continues")
+                    self.say(f"{self._spent(runs, started)}; run the same command to continue")
                     return self._findings()
                 done, ended = self._round(prepared, left, more)
                 runs += done
                 before = self._tell(before)
                 if not ended or done == 0:
-                    self.say(f"{self._spent(runs, started)}; the same command continues")
+                    self.say(f"{self._spent(runs, started)}; run the same command to continue")
                     return self._findings()
             if not found:
                 return self._findings()
@@ -201,10 +201,10 @@ def prepare(
 def in_words(planned: Round) -> str:
     """What a round consists of, in one sentence."""
     count = len(planned.points) // 2
-    text = f"{planned.name}: {len(planned.points)} runs, {count} pairs that speak for {len(planned.claims)}"
+    text = f"{planned.name}: {len(planned.points)} runs, {count} pairs for {len(planned.claims)}"
     text += " claims" if len(planned.claims) > 1 else " claim"
     if planned.drawn:
-        text += ", each pair at other values"
+        text += ", each pair with other values"
     return text + (f"; {planned.notes}" if planned.notes else "")
 
 

@@ -2,7 +2,7 @@
 
 In a round every configuration that is still in the race runs once, all with the same seed and (where the
 workload has such) the same new split of the data. So the differences between configurations are free of what
-a round adds to all of them. After two rounds, those that are hardly the best any more leave. The default
+a round adds to all of them. After two rounds, those that are almost surely not the best leave. The default
 configuration stays to the end, because the question is whether anything was gained over it.
 
 Model: score = configuration + round + noise, fitted by least squares. The scores that the configurations had
@@ -50,7 +50,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a race stands.
+    """The state of a race.
 
     Attributes:
         leader: index of the configuration with the best mean, after those that meet the constraints best.
@@ -98,7 +98,7 @@ class Standing:
 
 
 def standing(found: Sequence[Candidate], file: StudyFile) -> Standing:
-    """Where the race stands after the retrainings of `found`."""
+    """The state of the race after the retrainings of `found`."""
     sign = 1.0 if file.metric.goal == "maximize" else -1.0
     runs = [(i, k, sign * score) for i, c in enumerate(found) for k, score in c.again.items()]
     present = sorted({i for i, _, _ in runs})

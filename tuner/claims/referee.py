@@ -94,7 +94,7 @@ def verdict(material: Material, what: str, against: str | None) -> Answer:
     if side.study.metric != other.study.metric or side.study.maximize != other.study.maximize:
         raise InputError(
             f"{side.name} and {other.name} have different metrics "
-            f"({side.study.metric}, {other.study.metric}): nothing to compare"
+            f"({side.study.metric}, {other.study.metric}): they cannot be compared"
         )
     if (side.study.name, side.number) == (other.study.name, other.number):
         raise InputError(f"{side.name} is compared with itself: name another trial after 'against'")
@@ -116,7 +116,9 @@ def _side(material: Material, what: str) -> _Side:
         raise InputError(f"'{what}': expected STUDY or STUDY/NUMBER")
     trial = next((t for t in study.trials if t.number == int(number)), None)
     if trial is None or not trial.complete:
-        state = "it has no such trial" if trial is None else f"trial {number} is {trial.state}, not complete"
+        state = (
+            "there is no such trial" if trial is None else f"trial {number} is {trial.state}, not complete"
+        )
         raise InputError(f"study '{name}': {state}")
     return _of(study, trial, f"trial {number} of {name}")
 

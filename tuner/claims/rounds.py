@@ -244,7 +244,10 @@ def _sides(
     if not study.done:
         raise NoPairs(f"the study is not finished: python -m tuner study {study.name}")
     if finding.pairs_run >= MOST_PAIRS:
-        raise NoPairs(f"{finding.pairs_run} pairs have not decided it: it is close to what just matters")
+        raise NoPairs(
+            f"{finding.pairs_run} pairs have not decided it: its effect is close to the difference that "
+            "matters"
+        )
     hypothesis = next(h for h in study.file.hypotheses if h.claim == finding.claim)
     tried = evidence.tried(study, hypothesis)
     if tried >= ENOUGH_TRIED and finding.pairs_run == 0:

@@ -110,7 +110,10 @@ def _chosen(known: Sequence[Candidate], numbers: Sequence[int], study: str) -> l
     by_number = {c.number: c for c in known}
     missing = [n for n in numbers if n not in by_number]
     if missing:
-        raise InputError(f"study '{study}': trial {missing[0]} is not complete, or a better seed of it is")
+        raise InputError(
+            f"study '{study}': trial {missing[0]} is not complete, or another seed of its configuration "
+            "is better"
+        )
     return [by_number[n] for n in dict.fromkeys(numbers)]
 
 

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         sys.stdout.write(json.dumps({"study": name, "number": queued.number, "ahead": queued.ahead}) + "\n")
         return
-    behind = f", behind {queued.ahead} that wait already" if queued.ahead else ""
+    behind = f", after {queued.ahead} that were queued before" if queued.ahead else ""
     console = opt.console()
     console.print(f"{name}: trial {queued.number} is queued{behind}", markup=False)
     if queued.total is not None:

@@ -56,4 +56,4 @@ def run(options: argparse.Namespace) -> None:
         when = "at once" if options.now else "after this epoch"
         console.print(f"{study.study_name}: {trials} {when}", markup=False)
     if options.verb == "pause":
-        console.print(f"go on: {go_on}", markup=False, soft_wrap=True)
+        console.print(f"to continue: {go_on}", markup=False, soft_wrap=True)

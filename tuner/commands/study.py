@@ -229,7 +229,7 @@ def _hypotheses(options: argparse.Namespace) -> None:
     with opt.only_json(options.json):
         found = settling.run()
     if not found:
-        console.print("no study here states a hypothesis", markup=False)
+        console.print("no study here has a hypothesis", markup=False)
     if options.json:
         opt.write_json([asdict(finding) for finding in found if finding.pairs_run])
     elif found:
@@ -247,7 +247,7 @@ def _show_rounds(settling: Settling, found: Sequence[Prepared], options: argpars
 
     console = opt.console()
     if not found:
-        console.print("no study here states a hypothesis", markup=False)
+        console.print("no study here has a hypothesis", markup=False)
         return
     with opt.records(options) as records:
         material = materials.load(records, (), options.results, made=datetime.now())

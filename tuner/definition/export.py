@@ -25,7 +25,7 @@ def wandb_sweep(study_file: StudyFile) -> dict[str, Any]:
 def wandb_yaml(study_file: StudyFile) -> str:
     """`wandb_sweep` as text with the same meaning in YAML 1.1 and 1.2. (W&B reads 1.1: `1e-5` is a word.)"""
     left_out = [key for key in ("requires", "when", "points", "constraints") if _has(study_file, key)]
-    note = f"# left out, W&B has no word for it: {', '.join(left_out)}\n" if left_out else ""
+    note = f"# left out, W&B has no such key: {', '.join(left_out)}\n" if left_out else ""
     return f"# {study_file.name}, exported for `wandb sweep`\n{note}{_dump(wandb_sweep(study_file))}"
 
 

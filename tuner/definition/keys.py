@@ -52,7 +52,7 @@ WANDB_KEYS: dict[str, Key] = {
         "the file's name",
     ),
     "description": Key(
-        "words, kept for reports",
+        "a description, kept for reports",
         "–",
     ),
     "scheduler": Key(
@@ -185,9 +185,9 @@ TUNER_KEYS: dict[str, Key] = {
         "above 0 with 95 % confidence, after at least 10 finished trials. This needs [`seeds` or "
         "`folds`](study_files.md#several-seeds-or-folds-as-one-trial): trials are compared seed by seed and "
         "fold by fold (a paired t interval). `{levels: {digits: 0.99}}`, for a grid: if a value of `digits` "
-        "is behind another one at three or more equal points, and its next point would be behind with 99 % "
-        "confidence (a prediction interval), its further points are pruned before they run. You can change "
-        "`stop` later, and the study continues",
+        "is worse than another one at three or more equal points, and its next point would be worse with "
+        "99 % confidence (a prediction interval), its further points are pruned before they run. You can "
+        "change `stop` later, and the study continues",
         "–",
     ),
     "max_epochs": Key(

@@ -96,7 +96,7 @@ class StudyFile:
         sampler: resolved name (tpe, freeze_thaw, random, grid, gp, cmaes, nsgaii, qmc).
         epoch_budget: epochs that a study with `freeze_thaw` may use for all its trials; None: a quarter of
             those of `run_cap` whole trials.
-        base: values beneath the space's; a trial's configuration is base, then `epochs`, then the space's.
+        base: values below those of the space: a configuration is base, then `epochs`, then the space's.
         defaults: what trials had of a parameter before the file named it.
         first: configurations that a new study tries first, in order, before those that the sampler draws.
         shuffled: whether the points of a grid are tried in a random order, which the name decides.

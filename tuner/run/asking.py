@@ -47,8 +47,8 @@ Told = Literal["complete", "pruned", "failed"]
 
 
 class AskedTrial:
-    """A trial that the caller runs. As a context manager it is told as failed when the block raises, as
-    pruned when `report` ended it, and as complete with its last report when nothing was told.
+    """A trial that the caller runs. As a context manager, it ends as failed if the block raises, as pruned if
+    `report` ended it, and otherwise as complete with its last report.
 
     Attributes:
         number: its number in the study.
@@ -75,20 +75,20 @@ class AskedTrial:
 
     @property
     def folder(self) -> Path:
-        """Where files of this trial can be put. When it is told as complete or pruned, they are kept."""
+        """The folder for files of this trial. They are kept if it ends as complete or pruned."""
         return self._files.final if self.outcome in ("complete", "pruned") else self._files.path
 
     @property
     def checkpoint(self) -> Path:
-        """A folder that an interrupted trial leaves to the one that goes on with its configuration."""
+        """The checkpoint folder: the trial that continues an interrupted one gets the same folder."""
         return self._running.checkpoint.files
 
     def report(self, epoch: int, metrics: Any) -> None:
-        """Tells the metrics of an epoch, counted from 0: a dictionary, or the study's metric as a number.
+        """Reports the metrics of an epoch, counted from 0: a dictionary, or the study's metric as a number.
 
         Raises:
-            Pruned: the trial is over, and recorded as such; go on with the next. The message says why.
-            InputError: it was told already, or these are no metrics.
+            Pruned: the trial is over and recorded as pruned; continue with the next. The message says why.
+            InputError: the trial has ended already, or these are not metrics.
         """
         self._check_running()
         found = as_metrics(metrics, self._runner.study_file.metric.name)
@@ -100,7 +100,7 @@ class AskedTrial:
             raise
         except GivenAway as error:
             self._stop(error)
-            raise Pruned(f"{error}: this process gave no sign for too long") from None
+            raise Pruned(f"{error}: this process sent no sign of life for too long") from None
 
     def tell(
         self, result: Any = None, *, state: Told = "complete", error: str | Exception | None = None
@@ -108,12 +108,12 @@ class AskedTrial:
         """Ends the trial and returns its outcome; a result that is not finite makes it `failed`.
 
         Args:
-            result: its metrics, on top of those of the last report, or the study's metric as a number.
-            state: complete, pruned or failed; it may be left out where `error` is given.
+            result: its metrics, or the study's metric as a number. Metrics of the last report are kept.
+            state: complete, pruned or failed; with `error` it is failed.
             error: why it failed.
 
         Raises:
-            InputError: it was told already, or the study's metric is missing. The trial still runs then.
+            InputError: the trial has ended already, or the study's metric is missing (it still runs then).
         """
         if self.outcome in ("pruned", "given away") and state != "complete":
             return self.outcome  # `report` has ended it

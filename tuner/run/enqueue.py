@@ -48,7 +48,7 @@ def enqueue(records: Records, name: str, values: Mapping[str, Any]) -> Queued:
             point = _point(file, fixed)
             if point in records.queue.grid_points_taken(id_):
                 raise InputError(
-                    f"study '{name}' has tried this point of its grid, or will: {in_words(values)}"
+                    f"study '{name}': this point of the grid has been tried or is queued: {in_words(values)}"
                 )
             return Queued(records.enqueue(id_, fixed, {**attrs, GRID_POINT: point}), 0, None)
         number = records.enqueue(id_, fixed, attrs)
@@ -71,9 +71,7 @@ def _params(file: StudyFile, values: Mapping[str, Any], origin: Mapping[str, Any
     params = file.space.params_for(values)
     for name in values:
         if name not in params:
-            raise InputError(
-                f"'{name}' exists only where {known[name].when}: give what that asks for as well"
-            )
+            raise InputError(f"'{name}' exists only if {known[name].when}: give those values too")
     config = {**(origin.get("base") or {}), **file.space.config_of(params), **(origin.get("overrides") or {})}
     broken = file.space.violated(config)
     if broken:

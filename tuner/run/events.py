@@ -1,4 +1,4 @@
-"""What the run of a study tells whoever watches it."""
+"""What the run of a study tells its viewers."""
 
 from __future__ import annotations
 

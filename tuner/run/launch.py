@@ -57,9 +57,9 @@ class Result:
         if not self.fine:
             raise WorkFailed(f"{name}: {self.reason}")
         if self.timed_out:
-            raise LeftEarly(f"time is up in {name}; the same command continues")
+            raise LeftEarly(f"time is up in {name}; run the same command to continue")
         if self.stopped:
-            raise LeftEarly(f"{name} was {self.reason}; the same command continues")
+            raise LeftEarly(f"{name} was {self.reason}; run the same command to continue")
 
 
 class LeftEarly(Exception):
@@ -221,7 +221,9 @@ def _checked(left: Result, records: Records, study: optuna.Study) -> Result:
         records.refresh()
         failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
         error = (
-            failed[-1].user_attrs.get("error", "no reason was kept") if failed else "before it was changed"
+            failed[-1].user_attrs.get("error", "no reason was recorded")
+            if failed
+            else "before it was changed"
         )
         return replace(left, fine=False, reason=f"all {counts[TrialState.FAIL]} trials failed: {error}")
     return replace(left, finished=finished)
@@ -265,7 +267,7 @@ def _store_rest(order: Order, store: run_store.StoreLocation, study: optuna.Stud
         order.study_file,
         results=order.results,
         keep=order.keep_weights,
-        say=lambda reason: view.say(f"some run folders are on this machine alone: {reason}"),
+        say=lambda reason: view.say(f"some run folders are only on this machine: {reason}"),
     )
     mirror.finish()
 

@@ -38,7 +38,7 @@ class Plan:
 
     Attributes:
         origin: what its trials rest on besides the file: base values, overrides, inputs.
-        base: values beneath the space's, the length of a trial included.
+        base: values below those of the space, the length of a trial included.
         default: the configuration that a new study tries first; None: not known.
         length: epochs of a whole trial, all its runs together; None where that is the trial's affair.
         pruner: of the study file, fitted to `length`.
@@ -169,9 +169,7 @@ def _gpus(request: Request, resources: Resources, say: Callable[[str], None]) ->
                 f"{request.study_file.path}: 'tuner.resources.gpus': a trial takes {asked:g} GPUs, this "
                 f"machine has {len(names)}"
             )
-        say(
-            f"a trial is to have {asked:g} GPU{'s'[: asked > 1]}, this machine shows none: trials run without"
-        )
+        say(f"a trial needs {asked:g} GPU{'s'[: asked > 1]}, but this machine has none: trials run without")
     return found
 
 
@@ -221,11 +219,11 @@ def _overrides(
         told = {name: value for name, value in stored.items() if name not in inputs.fixed}
         for name in sorted(told.keys() & searched):
             raise InputError(
-                f"the study was begun with --set {name}={told[name]}, which is fixed in every trial: "
+                f"the study was started with --set {name}={told[name]}, which is fixed in every trial: "
                 f"'{name}' cannot be searched; start again with --fresh"
             )
         if told:
-            say(f"as before: {in_words(told)}")
+            say(f"same values as before: {in_words(told)}")
     return {**told, **inputs.fixed}
 
 
@@ -239,7 +237,7 @@ def _inputs_of(before: Mapping[str, Any] | None) -> Path | None:
 def _base(
     request: Request, records: Records | None, before: Mapping[str, Any] | None, say: Callable[[str], None]
 ) -> tuple[dict[str, Any], str]:
-    """Values beneath the study's, and where they come from; a study that was begun keeps its own."""
+    """Values below those of the study, and where they come from; a study that was begun keeps its own."""
     file = request.study_file
     if before is not None:
         return dict(before.get("base") or {}), str(before.get("base_from") or "")

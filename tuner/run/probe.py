@@ -55,7 +55,7 @@ def measure(
     try:
         found: Probe | str = ours.recv()
     except EOFError:
-        found = "its process ended without a word"
+        found = "its process ended without a message"
     finally:
         process.join()
     if isinstance(found, str):

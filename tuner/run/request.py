@@ -24,7 +24,7 @@ class Request:
         data: what the trials read (a data set's folder, a bundle); None: the only one there is.
         overrides: values of the configuration that hold whatever the study says.
         count: trials that each agent runs before it leaves; None: until the study is done.
-        base: values beneath the study's, in place of those that its file names.
+        base: values below those of the study, in place of those that its file names.
         min_free: bytes that must be free on the disk before a trial starts.
         executor: where the agents run.
         conclude: let the workload make of the winner what follows from it; False where the caller does.

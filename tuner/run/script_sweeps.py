@@ -56,7 +56,9 @@ class Program:
             return cls(spec.name.removesuffix(".__main__"), tuple(sys.argv[1:]), Path.cwd(), module=True)
         file = getattr(main, "__file__", None)
         if file is None or not Path(file).is_file():
-            raise InputError("wandb.sweep: trials start the script again; here is none. Use tuner.study")
+            raise InputError(
+                "wandb.sweep: trials start the script again; there is no script here. Use tuner.study"
+            )
         return cls(os.path.relpath(file), tuple(sys.argv[1:]), Path.cwd())
 
     @property

@@ -42,7 +42,7 @@ def beaten(trials: Sequence[FrozenTrial], params: Mapping[str, Any], study_file:
             mean, low, level, count = max(behind, key=lambda found: found[1])
             if low > 0:
                 return (
-                    f"not run: {name} {params[name]!r} is behind {level} by {mean:.3g} at {count} equal "
+                    f"not run: {name} {params[name]!r} is worse than {level} by {mean:.3g} at {count} equal "
                     f"points, and by {low:.3g} or more at the next one ({confidence:.0%} sure)"
                 )
     return None

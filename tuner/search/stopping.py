@@ -58,7 +58,7 @@ def no_gain(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
 
 
 def clear_lead(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
-    """Why the best trial is the best: its lead over each other one is no luck (`stop: {lead: 0.95}`).
+    """Why the best trial is the best: its lead over each other one is not luck (`stop: {lead: 0.95}`).
 
     Trials of several runs are compared run by run, on the same seed and fold, which takes away what is harder
     on one of them for every trial. The interval is that of a paired t-test.
@@ -106,7 +106,7 @@ def failures(trials: Sequence[FrozenTrial]) -> str | None:
         errors.append(str(trial.user_attrs.get("error", "")))
     same = [error for error in errors[:SAME_FAILURES] if _kind(error) == _kind(errors[0])]
     if len(same) >= SAME_FAILURES and not errors[0].startswith(TrialTooLong.BEGIN):  # others may be faster
-        return f"{SAME_FAILURES} trials in a row failed alike: {errors[0]}"
+        return f"{SAME_FAILURES} trials in a row failed with the same error: {errors[0]}"
     if len(errors) >= ANY_FAILURES:
         return f"{ANY_FAILURES} trials in a row failed, the last with: {errors[0]}"
     return None

@@ -51,7 +51,7 @@ class Thawing:
     """A `Chooser` of `tuner.storage.allocate`.
 
     Args:
-        given: values beneath and above the space's, which `requires` may read.
+        given: values below and above those of the space, which `requires` may read.
         length: epochs of a whole trial.
         total: trials that the study wants; None: any number.
         earlier: the trials of studies that this one learns from.
@@ -123,7 +123,7 @@ class Thawing:
         ended = [self._placed(trial) for trial in trials if trial.state is TrialState.COMPLETE]
         best = max((_order(sign * value) for value in ended), default=-math.inf)
         if lead is not None and (not ended or _order(sign * self._placed(lead)) > best):
-            why = f"resumed trial {lead.number}: to its end, as it leads those that have ended"
+            why = f"resumed trial {lead.number}: to its end: it is better than all that have ended"
             return Choice(optuna_private.trial_id(lead), None, None, why)
         return f"the study ended after {spent} epochs; other trials promised more"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,13 +112,10 @@ def open_database(
     database = database_for(url)
     with storage_errors(url):
         database.prepare(say) if create else database.check()
-    with storage_errors(url), database.opening():
-        backend = DatabaseStorage(
-            database.optuna_url(),
-            engine_kwargs=database.engine_options(),
-            skip_table_creation=not create,
-            skip_compatibility_check=True,
-        )
+    # two processes must not make the tables at once
+    lock: AbstractContextManager[None] = database.lock if create else nullcontext()
+    with storage_errors(url), lock:
+        backend = DatabaseStorage(database.optuna_url(), database.engine_options(), create=create)
         made_by = other_schema(backend)
     if made_by is not None:
         raise InputError(f"storage {hide_password(url)}: {_OTHER_SCHEMA[made_by]}")

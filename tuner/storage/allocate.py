@@ -37,7 +37,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Stop:
-    """What `gcode-tuner stop` and `pause` ask whoever runs a study to do: to leave it.
+    """What `gcode-tuner stop` and `pause` ask the agents of a study to do: to leave it.
 
     Attributes:
         verb: stop or pause. now: running trials are ended at once, not after their epoch.

@@ -102,7 +102,7 @@ class BufferedStorage(BaseStorage):
         if written is UNREACHABLE:
             return
         if not written:
-            raise GivenAway(f"trial {mine.trial.number} was given away")
+            raise GivenAway(f"trial {mine.trial.number} was given to another agent")
         mine.pending = Pending()
 
     def set_trial_param(
@@ -154,7 +154,7 @@ class BufferedStorage(BaseStorage):
         self._open.pop(trial_id, None)
         self.refresh()
         if not done:
-            raise GivenAway(f"trial {mine.trial.number} was given away")
+            raise GivenAway(f"trial {mine.trial.number} was given to another agent")
         return True
 
     def get_trial(self, trial_id: int) -> FrozenTrial:

@@ -25,7 +25,7 @@ from tuner.storage import optuna_private
 from tuner.storage.file_changes import QUIET, changed_keys, key_of, short, words_of
 from tuner.storage.queue import GRID_POINT, OUTSIDE, PAUSED, RAN_WITH, Amendment
 
-NO_POINT = "it is no point of the grid"
+NO_POINT = "it is not a point of the grid"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Settings:
     """What a trial's configuration consists of besides its space.
 
     Attributes:
-        given: values beneath the space's, as far as they are known: defaults, `base`, length of a trial.
+        given: values below those of the space, as far as they are known: defaults, `base`, length of a trial.
         overrides: values that hold whatever the space says.
     """
 

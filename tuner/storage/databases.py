@@ -11,7 +11,7 @@ import socket
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +73,6 @@ class Database(ABC):
     def close(self) -> None:
         """Closes the connection of the lock, if it has one."""
 
-    def opening(self) -> AbstractContextManager[None]:
-        """The lock that is held while Optuna opens the database.
-
-        Optuna writes the version of the schema whenever it finds none, even if it makes no tables. Without
-        the lock, two processes that open a new database at once would write the version twice.
-        """
-        return self.lock
-
 
 class WalConnection(sqlite3.Connection):
     """A connection in WAL mode; SQLAlchemy makes all connections of its pool with this class.
@@ -118,7 +110,7 @@ class Sqlite(Database):
 
     def prepare(self, say: Callable[[str], None]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.opening():
+        with self.lock:
             sqlite_file.make(self.path, say)
 
     def check(self) -> None:
@@ -139,9 +131,6 @@ class Sqlite(Database):
 
     def close(self) -> None:
         """Does nothing: the lock has its file open only while it is held."""
-
-    def opening(self) -> AbstractContextManager[None]:
-        return self.lock if os.access(self.path.parent, os.W_OK) else nullcontext()
 
 
 class Postgres(Database):
@@ -176,8 +165,7 @@ class Postgres(Database):
         }
 
     def optuna_url(self) -> str:
-        text = self.url.render_as_string(hide_password=False)
-        return text.replace("{", "{{").replace("}", "}}")  # Optuna calls str.format on it
+        return self.url.render_as_string(hide_password=False)
 
     def prepare(self, say: Callable[[str], None]) -> None:
         """Does nothing: many users may make tables but no database."""
@@ -224,7 +212,7 @@ def database_for(url: str) -> Database:
         parsed = make_url(url.replace("postgres://", "postgresql://", 1))
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise InputError(
-            "--storage: that is no PostgreSQL URL; expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE "
+            "--storage: that is not a PostgreSQL URL; expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE "
             "(special characters of a password as %XX, or leave it to PGPASSWORD or ~/.pgpass)"
         ) from None
     return Postgres(parsed)

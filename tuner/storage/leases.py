@@ -155,7 +155,7 @@ class Observer:
             self._seen[trial_id] = (dict(lease), now)
             return None
         if now - max(last[1], self._since()) > self._term:
-            return f"process {lease['pid']} on {lease['host']} gave no sign for {self._term:.0f} s"
+            return f"process {lease['pid']} on {lease['host']} sent no sign of life for {self._term:.0f} s"
         return None
 
     def _took_all_along(self, lease: Mapping[str, Any]) -> bool:
@@ -169,7 +169,7 @@ class Heartbeat:
     """A thread that raises the beat of the trial that this process runs.
 
     Args:
-        renew: writes a lease for a trial; returns False if the trial was given away.
+        renew: writes a lease for a trial; returns False if the trial was given to another agent.
         term: the term of the observers.
     """
 

@@ -9,22 +9,26 @@ tests/tuner_tests/storage/test_optuna_private.py has passed: 5.0.
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import optuna
+import sqlalchemy
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma, default_gamma_multiobjective
 from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.storages._rdb.storage import _create_scoped_session, _VersionManager
 from optuna.study import Study, StudySummary
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 from tuner.storage.outage import StorageFailed
 
@@ -61,8 +65,15 @@ FIXED_PARAMS = "fixed_params"  # of a trial: the parameters that a queued trial 
 CONSTRAINT = "constraints:"  # of a trial, followed by a name: by how much it misses the constraint
 
 
+_REVISION = sqlalchemy.Table(
+    "alembic_version",
+    sqlalchemy.MetaData(),
+    sqlalchemy.Column("version_num", sqlalchemy.String(32), nullable=False),
+    sqlalchemy.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
 # Names of the tables of a database
-TABLES = frozenset({*models.BaseModel.metadata.tables, "alembic_version"})
+TABLES = frozenset({*models.BaseModel.metadata.tables, _REVISION.name})
 
 
 # -- studies and trials
@@ -103,7 +114,63 @@ READS = (
 
 
 class DatabaseStorage(RDBStorage):
-    """Optuna's storage in a database; a row that is no JSON or of no known kind is an error in one line."""
+    """Optuna's storage in a database; a row that is no JSON or of no known kind is an error in one line.
+
+    Optuna opens a database with Alembic. To import it and run the scripts of all revisions takes 0.25 s of
+    processor time, in every process. Here Alembic is imported only if `_version_manager` is used.
+
+    Args:
+        url: SQLAlchemy's URL of it.
+        engine_kwargs: arguments of SQLAlchemy's engine.
+        create: makes the tables that are missing. Two processes must not do this at once.
+    """
+
+    def __init__(
+        self, url: str, engine_kwargs: dict[str, Any] | None = None, *, create: bool = False
+    ) -> None:
+        self.url = url
+        self.engine_kwargs = engine_kwargs or {}
+        self.skip_compatibility_check = True  # `other_schema` does it
+        self.heartbeat_interval = self.grace_period = None
+        self.heartbeat_stale_trial_callback = self.failed_trial_callback = None
+        self.engine = sqlalchemy.create_engine(url, **self.engine_kwargs)
+        self.scoped_session = scoped_session(sessionmaker(bind=self.engine))
+        if create:
+            self._create_tables()
+
+    @functools.cached_property
+    def _version_manager(self) -> _VersionManager:  # type: ignore[override]
+        return _VersionManager(self.url, self.engine, self.scoped_session)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        made_anew = ("engine", "scoped_session", "_version_manager")
+        return {name: value for name, value in vars(self).items() if name not in made_anew}
+
+    def _create_tables(self) -> None:
+        of_this_optuna = {"schema_version": models.SCHEMA_VERSION, "library_version": optuna.__version__}
+        rows: list[tuple[Any, dict[str, Any]]] = [
+            (models.VersionInfoModel.__table__, of_this_optuna),
+            (_REVISION, {"version_num": _revisions()[-1]}),
+        ]
+        with self.engine.begin() as connection:
+            models.BaseModel.metadata.create_all(connection)
+            _REVISION.create(connection, checkfirst=True)
+            for table, row in rows:
+                if connection.execute(sqlalchemy.select(table)).first() is None:
+                    connection.execute(sqlalchemy.insert(table).values(row))
+
+
+@functools.cache
+def _revisions() -> list[str]:
+    """The names of the revisions of the tables, the oldest first."""
+    after: dict[str | None, str] = {}
+    for script in (Path(models.__file__).parent / "alembic" / "versions").glob("*.py"):
+        names = dict(re.findall(r'^(revision|down_revision) = "(.+)"', script.read_text(), re.MULTILINE))
+        after[names.get("down_revision")] = names["revision"]
+    chain = [after[None]]
+    while chain[-1] in after:
+        chain.append(after[chain[-1]])
+    return chain
 
 
 def _checked(name: str) -> Callable[..., Any]:
@@ -164,11 +231,11 @@ class GrpcStorage(GrpcStorageProxy):
 
 def other_schema(storage: RDBStorage) -> str | None:
     """Which Optuna made the tables, if they are not those of this Optuna: "older" or "newer"."""
-    manager = storage._version_manager
-    found = manager.get_current_version()
-    if found == manager.get_head_version():
+    with storage.engine.connect() as connection:
+        found = connection.execute(sqlalchemy.select(_REVISION.c.version_num)).scalar()
+    if found in (None, _revisions()[-1]):
         return None
-    return "older" if found in manager.get_all_versions() else "newer"
+    return "older" if found in _revisions() else "newer"
 
 
 def add_storage_service(server: grpc.Server, storage: BaseStorage) -> None:

@@ -130,12 +130,12 @@ class TrialQueue(Protocol):
         """Ends all paused trials of a study as PRUNED, with their latest value; returns their numbers."""
 
     def write(self, trial_id: int, pending: Pending) -> bool:
-        """Writes a part of a RUNNING trial; False: it is no longer RUNNING (it was given away)."""
+        """Writes a part of a RUNNING trial; False: it is no longer RUNNING (another agent has it)."""
 
     def finish(
         self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], lease: Mapping
     ) -> bool:
-        """Writes the rest of a RUNNING trial and its end; False: it was given away.
+        """Writes the rest of a RUNNING trial and its end; False: it was given to another agent.
 
         Call it again if it is not known whether it succeeded. `lease`, with which the trial was claimed,
         shows whether this process has ended the trial, or another.
@@ -172,7 +172,7 @@ class TrialQueue(Protocol):
         """Adds complete trials in one transaction; returns their numbers. Counts UNCOUNTED anew."""
 
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
-        """Writes the next beat of a lease; False: the trial is no longer RUNNING (it was given away)."""
+        """Writes the next beat of a lease; False: the trial is no longer RUNNING (another agent has it)."""
 
     def counts(self, study_id: int) -> dict[TrialState, int]:
         """How many trials are in each state; every state is a key."""

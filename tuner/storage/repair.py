@@ -23,7 +23,7 @@ from tuner.base.errors import InputError
 from tuner.storage import second_record, sqlite_file
 from tuner.storage.databases import Sqlite
 from tuner.storage.locks import sqlite_path
-from tuner.storage.optuna_private import TABLES, study_id
+from tuner.storage.optuna_private import TABLES, DatabaseStorage, study_id
 from tuner.storage.queue import AGENTS_STARTED
 from tuner.storage.sql_queue import SqlQueue
 
@@ -107,7 +107,7 @@ def _finished(study: _Study) -> int:
 def _read(copy: Path) -> tuple[dict[str, _Study], bool]:
     """The studies of a database without what cannot be read, and whether that was everything."""
     scratch = copy.with_name("read.db")
-    RDBStorage(f"sqlite:///{scratch}").engine.dispose()
+    sqlite_file.create(scratch).engine.dispose()
     with (
         contextlib.closing(sqlite3.connect(f"{copy.resolve().as_uri()}?mode=rw", uri=True)) as damaged,
         contextlib.closing(sqlite3.connect(scratch)) as saved,
@@ -123,7 +123,7 @@ def _read(copy: Path) -> tuple[dict[str, _Study], bool]:
                     marks, names = ", ".join("?" * len(row)), ", ".join(columns)
                     saved.execute(f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})", row)
         saved.commit()
-    storage = RDBStorage(f"sqlite:///{scratch}", skip_compatibility_check=True)
+    storage = DatabaseStorage(f"sqlite:///{scratch}")
     try:
         found = {}
         for study in storage.get_all_studies():
@@ -230,7 +230,7 @@ def _fill_gaps(study: _Study) -> int:
 
 
 def _write(path: Path, studies: dict[str, _Study]) -> None:
-    storage = RDBStorage(f"sqlite:///{path}")
+    storage = sqlite_file.create(path)
     queue = SqlQueue(storage, Sqlite(path))
     try:
         for name, study in studies.items():

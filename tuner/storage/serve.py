@@ -55,7 +55,7 @@ def serve(url: str, *, host: str, port: int, console: Console, token_file: Path 
     secret = None if token_file is None else token.read(token_file)
     if secret is None and not is_loopback(host):
         raise InputError(
-            f"--host {host}: the server has no authentication, so it listens on this machine alone "
+            f"--host {host}: the server has no authentication, so it listens only on this machine "
             f"(127.0.0.1). Give it a token (--token-file FILE), or from elsewhere: {_tunnel(port)}"
         )
     server = make_server(*open_database(url, create=True), secret)
@@ -88,7 +88,7 @@ def _who_may_call(host: str, port: int, secret: str | None, token_file: Path | N
     if secret is not None:
         lines = [f"clients need its token: export {token.VARIABLE}={token_file}"]
     if is_loopback(host):
-        return [*lines, f"it listens on this machine alone. From elsewhere: {_tunnel(port)}"]
+        return [*lines, f"it listens only on this machine. From elsewhere: {_tunnel(port)}"]
     return [*lines, "it has no encryption: anyone who can listen on the network can read the token"]
 
 

@@ -8,13 +8,13 @@ in an old version, a copy without its `-wal`, a file that something emptied) is 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from optuna.storages import RDBStorage
-
-from tuner.storage.optuna_private import TABLES
+from tuner.storage.optuna_private import TABLES, DatabaseStorage
 
 SECONDS = 60.0  # to wait for another process that writes
 
@@ -47,13 +47,28 @@ def make(path: Path, say: Callable[[str], None]) -> None:
     for left_over in path.parent.glob(f".{path.name}.new*"):
         left_over.unlink()
     beside = path.with_name(f".{path.name}.new")
-    made = RDBStorage(f"sqlite:///{beside}")
-    made.engine.dispose()
+    create(beside).engine.dispose()
     put(beside, path)
 
 
+class _Unsynced(sqlite3.Connection):
+    """A connection to a file that nobody relies on yet: no write waits for the disk."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.execute("PRAGMA synchronous=OFF")
+        self.execute("PRAGMA journal_mode=MEMORY")
+
+
+def create(path: Path) -> DatabaseStorage:
+    """A new database; `put` gives it its place."""
+    return DatabaseStorage(f"sqlite:///{path}", {"connect_args": {"factory": _Unsynced}}, create=True)
+
+
 def put(beside: Path, path: Path) -> None:
-    """Renames a database that nobody has open to its place."""
+    """Renames a database that nobody has open to its place, once the disk has it."""
+    with beside.open("rb") as file:
+        os.fsync(file.fileno())
     for suffix in ("-wal", "-shm"):  # of an earlier file: SQLite would write them into the new one
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     beside.replace(path)

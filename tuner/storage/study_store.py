@@ -358,7 +358,7 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
 
 
 def ask_to_stop(records: Records, study_id: int, stop: Stop) -> int:
-    """Asks whoever runs the study to leave it; returns how many of its trials run at the moment."""
+    """Asks the agents of a study to leave it; returns how many of its trials run at the moment."""
     records.set_study_user_attr(study_id, ASKED, {"verb": stop.verb, "now": stop.now})
     return _running(records, study_id)
 

@@ -324,7 +324,7 @@ class Stream:
         new = history.log(run, data, step, commit)
         value = data.get(history.objective)
         if isinstance(value, float) and math.isinf(value):
-            self._problem(f"'{history.objective}' was logged as {value}, which does not count")
+            self._problem(f"'{history.objective}' was logged as {value}, which is not used")
         return new
 
     def _object(self, line: bytes) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Starts one script and ends it with everything that it started, whoever dies first.
+"""Starts one script and ends it with everything that it started, whichever process dies first.
 
 A process between the agent and the script: `python -I -S keeper.py SETTINGS COMMAND…`. Its standard input is
 a pipe from the agent. A line there is the number of a signal: the script is told to end. The end of the pipe

@@ -49,6 +49,6 @@ class ObjectiveTrial(FixedTrial):
         if name not in self._values:
             names = ", ".join(self._values) or "none"
             raise InputError(
-                f"the objective suggests '{name}', which is no parameter of the study (there are: {names})"
+                f"the objective asks for '{name}', which is not a parameter of the study (there are: {names})"
             )
         return name

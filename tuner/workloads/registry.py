@@ -56,7 +56,7 @@ def _named(file: StudyFile, name: str) -> Workload:
     except ModuleNotFoundError as error:
         raise InputError(f"{where}: {_missing(error)}") from None
     except FileNotFoundError as error:
-        raise InputError(f"{where}: {error} is not there") from None
+        raise InputError(f"{where}: {error} does not exist") from None
     found = getattr(loaded, attribute, None)
     if not (isinstance(found, type) and issubclass(found, Workload)):
         raise InputError(f"{where}: expected a class that extends tuner.Workload, got {found!r}")

@@ -137,27 +137,32 @@ def check(workload: Workload, config: Mapping[str, Any]) -> None:
         changes = workload.seeded({**constants, **config}, 1)
         if workload.deterministic:
             raise InputError(
-                f"{file.path}: 'tuner.seeds': these trials have no seed: equal values, equal score"
+                f"{file.path}: 'tuner.seeds': these trials have no seed: equal values always give the "
+                "same score"
             )
         if not changes:
             raise InputError(
-                f"{file.path}: 'tuner.seeds': the script is not known to take a seed; name its argument: "
+                f"{file.path}: 'tuner.seeds': the script has no known seed argument; name it: "
                 "tuner: {seed: NAME}"
             )
         taken = sorted(changes.keys() & searched)
         if taken and not file.points:  # a retraining's points say the first seed of each
-            raise InputError(f"{file.path}: 'tuner.seeds': the study searches '{taken[0]}': leave one out")
+            raise InputError(
+                f"{file.path}: 'tuner.seeds': the study searches '{taken[0]}' too: remove one of them"
+            )
     if file.repeats.folds:
         fold = file.repeats.fold
         if fold in searched or fold in constants:
             raise InputError(
-                f"{file.path}: 'tuner.folds': '{fold}' is a parameter of the study: leave one out"
+                f"{file.path}: 'tuner.folds': '{fold}' is a parameter of the study too: remove one of them"
             )
         try:
             workload.check_overrides({fold: file.repeats.folds[0]})
         except InputError as error:
             told = str(error).partition(": ")[2]
-            raise InputError(f"{file.path}: 'tuner.folds': the trials take no '{fold}': {told}") from None
+            raise InputError(
+                f"{file.path}: 'tuner.folds': the trials have no parameter '{fold}': {told}"
+            ) from None
 
 
 def constants_of(workload: Workload) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def folder_of(file: StudyFile) -> Path:
         return working_folder(file.path, file.program, file.command)
     folder = (Path(file.path).resolve().parent / file.folder).resolve()
     if not folder.is_dir():
-        raise InputError(f"{file.path}: 'tuner.folder': {folder} is not there")
+        raise InputError(f"{file.path}: 'tuner.folder': {folder} does not exist")
     return folder
 
 
@@ -152,7 +152,7 @@ def working_folder(path: Path | None, program: str | None, command: Any) -> Path
         here = any((Path.cwd() / file).is_file() for file in files)
         return Path.cwd() if here and not any((beside / file).is_file() for file in files) else beside
     if program is None:
-        raise InputError(f"{path}: the command has ${{program}} but the file names no 'program'")
+        raise InputError(f"{path}: the command has ${{program}} but the file has no 'program'")
     for folder in (beside, Path.cwd()):
         if (folder / program).is_file():
             return folder

@@ -328,10 +328,10 @@ class _Run:
         found = self.stream.problems[:MAX_NOTES]
         count = len(self.stream.runs)
         if count > 1 and self.script.counts == "mean":
-            found.insert(0, f"{count} W&B runs: their mean counts")
+            found.insert(0, f"{count} W&B runs: their mean is used")
         elif count > 1 and self.stream.counted is not None:
             which = self.stream.counted
-            found.insert(0, f"{count} W&B runs: number {which.number + 1} counts ({which.key})")
+            found.insert(0, f"{count} W&B runs: number {which.number + 1} is used ({which.key})")
         return found
 
     def finish(self, state: str, *, error: str | None = None) -> None:

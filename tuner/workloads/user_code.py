@@ -121,7 +121,7 @@ def _module_of_file(path: Path, name: str) -> Any:
     own = path.stem if path.stem not in sys.modules else f"_{path.stem}"
     spec = importlib.util.spec_from_file_location(own, path)
     if spec is None or spec.loader is None:
-        raise InputError(f"objective '{name}': {path} is no Python file")
+        raise InputError(f"objective '{name}': {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[own] = module
     spec.loader.exec_module(module)

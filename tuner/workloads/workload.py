@@ -1,4 +1,4 @@
-"""What a study's trials run: the one seam between the engine and the work.
+"""What a study's trials run: the interface between the engine and the work.
 
 The engine asks a workload and asks nothing else; it never asks which kind it is. A workload is made from the
 study file in the process that starts the study and is pickled to the agents. A new kind of work is a
@@ -33,16 +33,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Inputs:
-    """What must be there before a trial starts: a data set, a program, a bundle.
+    """What a trial needs before it starts: a data set, a program, a bundle.
 
     Attributes:
-        name, digest: what it is called, and a hash of its content.
-        folder: where it lies on this machine.
-        binding: other content makes another study: a study goes on with the inputs it was begun with. A
-            program that was changed since is said, and goes on.
-        travels: a host that lacks `folder` can be sent it; `Workload.digest_of` checks what arrived.
-        fixed: values that hold in the configuration of every trial.
-        renews: a study that was begun with other `fixed` values is set aside and begun afresh.
+        name, digest: its name, and a hash of its content.
+        folder: where it is on this machine.
+        binding: True: with other content, the study refuses to continue. False: it says so and continues (a
+            program that was changed).
+        travels: `folder` can be copied to a host that does not have it; `Workload.digest_of` checks the copy.
+        fixed: values that every trial's configuration has.
+        renews: with other `fixed` values, the old study is set aside and a new one starts.
     """
 
     name: str = ""
@@ -65,7 +65,7 @@ class Shorter:
     Attributes:
         values: what makes it shorter.
         words: what differs, in words.
-        scale: of its length to that of a whole trial.
+        scale: its length divided by that of a whole trial.
         durations: values that count epochs, and shrink with the trial.
     """
 
@@ -88,16 +88,16 @@ class Workload:
     """Runs the trials of one study and answers what the engine asks about them.
 
     Attributes:
-        length: the configuration's name for the number of epochs.
-        deterministic: a configuration always reaches the same score, so retraining it tells nothing.
+        length: the name of the number of epochs in the configuration.
+        deterministic: a configuration always reaches the same score, so retraining it shows nothing new.
         own_tracking: the trials make W&B runs themselves.
-        wandb, results: how such runs are written, and the results folder; set by whoever runs the trials.
-        quick_probe: a trial may be tried for a few seconds without being asked (`--dry-run`).
+        wandb, results: how such runs are written, and the results folder; set by the engine.
+        quick_probe: `--dry-run` may run a trial for a few seconds without `--probe`.
         saves_when_paused: a trial that `report` pauses keeps its state (`tuner.base.errors.Paused`). Without
             that, a trial is paused only once there is something in its checkpoint.
         measures: names in `result.json` that are kept with the trial, for tables and fronts.
         weights: patterns of files in the run folder that only a study's best trials keep.
-        not_inherited: names of the configuration that a winner does not hand on to the next study.
+        not_inherited: names of the configuration that the next study does not take over from a winner.
     """
 
     length = "epochs"
@@ -119,16 +119,16 @@ class Workload:
     # -- before the first trial, in the process that starts the study
 
     def check(self) -> None:
-        """Raises InputError where the study file asks for what cannot be run (`StudyFile.fail`)."""
+        """Raises InputError if the study file asks for something that cannot be run (`StudyFile.fail`)."""
 
     def check_overrides(self, overrides: Mapping[str, Any]) -> None:
-        """Raises InputError where `--set` names what a configuration does not have."""
+        """Raises InputError if `--set` names something that a configuration does not have."""
 
     def inputs(self, chosen: Path | None, results: Path, say: Say) -> Inputs:
         """Finds what trials read; `chosen` is what the user named with `--data`.
 
         Raises:
-            InputError: it is not there; the message says where it was looked for and how to get it.
+            InputError: there is nothing; the message says where it was searched and how to get it.
         """
         return Inputs()
 
@@ -138,29 +138,31 @@ class Workload:
         Raises:
             InputError: they are not what they should be.
         """
-        raise InputError(f"{folder}: {type(self).__name__} has no inputs that travel between machines")
+        raise InputError(
+            f"{folder}: {type(self).__name__} has no inputs that can be copied to other machines"
+        )
 
     def defaults(self) -> Mapping[str, Any] | None:
-        """The configuration of a plain run, which is tried first; None where it is not known."""
+        """The default configuration, which a study tries first; None if it is not known."""
         return None
 
     def whole_trial(self, epochs: int) -> Mapping[str, Any]:
-        """Values that make a trial as long as the study file's `max_epochs`, where there are such."""
+        """Values that make a trial as long as the study file's `max_epochs`, if there are any."""
         return {}
 
     def shorter(self, epochs: int) -> Shorter | None:
-        """Shorter trials than of `epochs` in which a better configuration still wins; None: none.
+        """A trial of fewer than `epochs` epochs in which a better configuration still wins; None: none.
 
-        The pairs of runs for claims use them. A workload that offers some says so, with the evidence.
+        The pairs of runs for claims use it.
         """
         return None
 
     def begun_inputs(self, overrides: Mapping[str, Any]) -> Path | None:
-        """What a study read whose trials had these values (`Inputs.fixed`), where that tells."""
+        """The inputs of a study whose trials had these values (`Inputs.fixed`), if the values show it."""
         return None
 
     def resources(self, overrides: Mapping[str, Any]) -> Resources:
-        """What a trial needs: what the study file says, then what is usual for this work."""
+        """What a trial needs: as the study file says, otherwise the defaults of this workload."""
         own = self.file.resources
         return Resources(
             gpus=1.0 if own.gpus is None else own.gpus,
@@ -182,31 +184,30 @@ class Workload:
         """Runs one configuration, leaves its run folder and returns its metrics.
 
         Args:
-            report: told `(epoch from 0, metrics)` after each epoch. What it raises must be let through. Work
-                that can be ended between reports calls `run_folder.check(report)` now and then.
-            run_folder: the trial's final folder, to be written whole or not at all (`RunFolder`).
-            inputs: `Inputs.folder` on the machine that this runs on.
-            checkpoint: a folder to write to now and then, file by file beside and renamed. If there is
-                anything in it, an interrupted trial of this configuration left it: go on from there, with
-                the epoch that comes next. None: there is no such folder. A class whose `run` does not name
-                `checkpoint` is not given it.
+            report: call it with `(epoch from 0, metrics)` after each epoch, and do not catch what it raises.
+                Work that can be ended between reports calls `run_folder.check(report)` from time to time.
+            run_folder: the trial's final folder, to be written completely or not at all (`RunFolder`).
+            inputs: `Inputs.folder` on the machine that runs the trial.
+            checkpoint: a folder for checkpoints; write a file under another name and rename it. If it has
+                files, an interrupted trial of this configuration wrote them: continue there, with the next
+                epoch. None: there is no such folder. `run` may leave this parameter out.
 
         Raises:
             Pruned: from `report`.
-            TrainingFailed: the trial failed; anything else that is raised counts as a failure, too.
+            TrainingFailed: the trial failed. Any other exception counts as a failure, too.
         """
-        raise TypeError(f"{type(self).__name__} does not say how to run a trial")
+        raise TypeError(f"{type(self).__name__} has no method 'run'")
 
     def reseeded(self, config: Mapping[str, Any], number: int) -> dict[str, Any]:
-        """What repetition `number` (from 1) of a configuration changes to be independent of the others."""
+        """The values that repetition `number` (from 1) of a configuration changes, such as the seed."""
         return self.seeded(config, 2001 + (number - 1) * self.file.repeats.seeds)
 
     def seeded(self, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        """The value that gives a run of `config` this seed; empty where the work takes none."""
+        """The value that gives a run of `config` this seed; empty if the workload has no seed."""
         return {self.file.seed or "seed": seed}
 
     def command_line(self, config: Mapping[str, Any]) -> str:
-        """The command that runs one configuration by hand, to be copied; "" where there is none."""
+        """The command that runs one configuration by hand; "" if there is none."""
         return ""
 
     def results_of(self, run_folder: Path) -> Path:
@@ -216,10 +217,10 @@ class Workload:
     # -- after the last trial, and whenever somebody looks
 
     def conclude(self, study: optuna.Study, inputs: Inputs, results: Path, say: Say) -> None:
-        """Called once when a study is done: what becomes of its winner."""
+        """Called once when a study is done, to use its winner."""
 
     def trial_files(self, run_folder: Path) -> Mapping[str, Callable[[], bytes]]:
-        """Files to show of a trial that are made when somebody opens them, by name."""
+        """Files of a trial to show, by name; each is made when somebody opens it."""
         return {}
 
     def sections(self, study: Any, results: Path) -> list[Any]:

@@ -83,6 +83,7 @@ def test_a_study_file_is_asked_and_the_program_it_names_is_not_run(tmp_path: Pat
     assert found == [1, 2]
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_a_trial_of_a_study_of_a_function_can_be_asked_for() -> None:
     tuner.study(lambda config: config["x"], SPACE, trials=1, name="mixed", agents=1, quiet=True)
     trial = tuner.ask("mixed", trials=2)
@@ -118,7 +119,7 @@ def test_a_failure_is_told_and_three_alike_end_the_study() -> None:
     assert states() == ["failed"] * 3
     for _ in range(3):
         tuner.tell(asked(trials=9), error="again")
-    with pytest.raises(WorkFailed, match="3 trials in a row failed alike: again"):
+    with pytest.raises(WorkFailed, match="3 trials in a row failed with the same error: again"):
         tuner.ask("loop", SPACE, trials=9)
 
 
@@ -204,7 +205,7 @@ def test_a_trial_that_was_given_away_ends_at_its_next_report() -> None:
     running = trial._running.trial
     trial._runner.records.queue.give_up(running._trial_id, {"agent_lost": True}, retries=2)
     trial._running.report._written = time.monotonic() - 10  # it is time to write
-    with pytest.raises(tuner.Pruned, match="trial 0 was given away: this process gave no sign"):
+    with pytest.raises(tuner.Pruned, match="trial 0 was given to another agent: this process sent no sign"):
         trial.report(0, 1.0)
     assert tuner.tell(trial, 1.0) == "given away"
     assert asked(trials=2).config == trial.config

@@ -98,6 +98,7 @@ def test_a_closure_a_lambda_and_a_partial_run() -> None:
     assert (found.name, found.best.value) == ("function", 1.5)
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_called_again_it_goes_on_with_another_function_of_that_name() -> None:
     space = {"x": (0.0, 1.0)}
     first = tuner.study(square, space, trials=2, name="mine", **QUIET)
@@ -113,6 +114,7 @@ def test_called_again_it_goes_on_with_another_function_of_that_name() -> None:
     assert len(tuner.study(square, {"x": (0.0, 2.0)}, trials=1, name="mine", fresh=True, **QUIET).runs) == 1
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_reports_are_pruned_and_may_be_plain_numbers() -> None:
     def train(config: dict[str, Any], report: Any) -> None:
         for epoch in range(9):
@@ -127,6 +129,7 @@ def test_reports_are_pruned_and_may_be_plain_numbers() -> None:
     assert found.best.value == max(run.summary["value"] for run in found.runs)
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_a_workload_class_runs() -> None:
     class Counting(Workload):
         def run(self, config: Any, report: Any, *, run_folder: Path, inputs: Path | None) -> Any:
@@ -139,6 +142,7 @@ def test_a_workload_class_runs() -> None:
     assert found.best.folder is not None
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_a_study_file_runs(tmp_path: Path) -> None:
     (tmp_path / "code.py").write_text("def train(config):\n    return {'loss': config['x']}\n")
     (tmp_path / "file.yaml").write_text(
@@ -187,6 +191,7 @@ def test_a_function_that_cannot_be_called_or_sent_is_said_before_an_agent_starts
         tuner.study(3, {"x": (0.0, 1.0)})  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_a_function_that_always_fails_is_one_line() -> None:
     def broken(config: dict[str, Any]) -> float:
         raise ValueError("no good")
@@ -242,6 +247,7 @@ def test_time_that_is_up_leaves_a_result() -> None:
         _ = found.best
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_the_storage_of_the_environment_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNER_STORAGE", f"sqlite:///{tmp_path / 'elsewhere.db'}")
     tuner.study(square, {"x": (0.0, 1.0)}, trials=1, **QUIET)

@@ -109,7 +109,7 @@ def test_the_best_of_many_is_open_until_it_is_run_again(results: Path, url: str)
     ("what", "against", "message"),
     [
         ("smal", None, "no study named 'smal'"),
-        ("small/9", None, "it has no such trial"),
+        ("small/9", None, "there is no such trial"),
         ("small/x", None, "expected STUDY or STUDY/NUMBER"),
         ("small/1", "small/1", "compared with itself"),
     ],

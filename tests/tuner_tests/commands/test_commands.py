@@ -192,4 +192,4 @@ def test_a_changed_study_says_what_becomes_of_its_trials(
     assert "trial 1 (score 0.8000) is shown only: x was 0.8" in capsys.readouterr().out
     assert main(["report", "small", *results]) == 0
     said = capsys.readouterr()
-    assert "2 of 2 trials finished: 2 complete, 0 pruned; 1 shown only, as they do not fit" in said.out
+    assert "2 of 2 trials finished: 2 complete, 0 pruned; 1 only shown, because they do not fit" in said.out

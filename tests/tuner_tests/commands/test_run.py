@@ -74,6 +74,13 @@ def trials(folder: Path, study: str) -> list[int]:
     return [trial.number for trial in found if trial.state.is_finished()]
 
 
+@pytest.fixture
+def wandb_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B is not off: it writes its runs, as for most users."""
+    monkeypatch.delenv("WANDB_MODE")
+
+
+@pytest.mark.usefixtures("wandb_offline")
 def test_every_sweep_of_a_script_is_a_study_and_the_script_goes_on_after_its_agents(tmp_path: Path) -> None:
     script(tmp_path, TWO_SWEEPS)
 
@@ -129,6 +136,7 @@ def test_a_changed_sweep_is_another_study_and_an_old_one_is_found_by_its_id(tmp_
     assert trials(tmp_path, "train") == [0, 1]
 
 
+@pytest.mark.usefixtures("wandb_offline")
 def test_two_lines_more_make_it_a_plain_program(tmp_path: Path) -> None:
     code = """
         import wandb
@@ -201,6 +209,7 @@ TENSORBOARD = """
 """
 
 
+@pytest.mark.usefixtures("wandb_offline")
 def test_what_a_script_writes_for_tensorboard_is_a_metric_where_it_is_synchronised(tmp_path: Path) -> None:
     script(tmp_path, "", "tensorboard.py")  # W&B asks whether it is there
     script(tmp_path, TENSORBOARD, "tensorboardX/writer.py")

@@ -98,7 +98,7 @@ def test_a_study_is_stopped_from_another_terminal_and_goes_on(
     assert main([verb, "small", "--results", str(terminal.results), *now]) == 0
     said = capsys.readouterr().out
     assert "small: 1 trial runs: it ends" in said
-    assert ("go on: gcode-tuner agent small" in said) == (verb == "pause")
+    assert ("to continue: gcode-tuner agent small" in said) == (verb == "pause")
 
     err = running.communicate(timeout=60)[1]
     word = "paused" if verb == "pause" else "stopped"

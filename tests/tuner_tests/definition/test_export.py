@@ -44,7 +44,7 @@ def test_both_versions_of_yaml_read_the_same(tmp_path):
 
 
 def test_what_wandb_has_no_word_for_is_said():
-    assert "left out, W&B has no word for it: when, points" in export.wandb_yaml(
+    assert "left out, W&B has no such key: when, points" in export.wandb_yaml(
         load_study_file("warmup_optimization")
     )
 

@@ -111,7 +111,7 @@ def test_a_worker_without_the_package_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "address", "said"),
-    [("dask", None, "--address is missing"), ("local", "tcp://h:1", "only --executor dask or ray")],
+    [("dask", None, "--address is missing"), ("local", "tcp://h:1", "only for --executor dask or ray")],
 )
 def test_an_address_belongs_to_a_cluster(kind: str, address: str | None, said: str) -> None:
     with pytest.raises(InputError, match=said):

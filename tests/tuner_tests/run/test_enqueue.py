@@ -48,7 +48,7 @@ def test_a_queued_trial_is_the_next_to_run_and_its_other_values_are_drawn(
         ({"lr": 0.1}, r"has no parameter 'lr'; did you mean 'learning_rate'\? \(parameters: x, y, learning"),
         ({"x": 2}, "parameter 'x': expected 0 to 1, got 2"),
         ({"c": 4}, "'c' is always 4 in study 'small'"),
-        ({"learning_rate": 0.01}, "'learning_rate' exists only where y == 'a'"),
+        ({"learning_rate": 0.01}, "'learning_rate' exists only if y == 'a'"),
         ({"x": 0.95}, "x=0.95: breaks requires 'x < 0.9'"),
     ],
 )
@@ -67,7 +67,7 @@ def test_a_point_of_a_grid_is_queued_once(records: Records, make_study: MakeStud
     enqueue(records, "small", {"x": 2, "y": "b"})
     (trial,) = load_study(records, "small").get_trials()
     assert trial.user_attrs[GRID_POINT] == 4
-    with pytest.raises(InputError, match="has tried this point of its grid, or will: x=2, y=b"):
+    with pytest.raises(InputError, match="has been tried or is queued: x=2, y=b"):
         enqueue(records, "small", {"x": 2, "y": "b"})
     with pytest.raises(InputError, match="with a value for each of x, y"):
         enqueue(records, "small", {"x": 2})

@@ -107,7 +107,7 @@ def test_more_gpus_than_there_are_is_refused_and_none_is_said(
         plan.make(request, said.append)
     monkeypatch.setenv(gpus.VISIBLE, "")
     assert plan.make(request, said.append).gpus == ()
-    assert said == ["a trial is to have 2 GPUs, this machine shows none: trials run without"]
+    assert said == ["a trial needs 2 GPUs, but this machine has none: trials run without"]
 
 
 def test_one_agent_a_gpu_else_one_a_core(monkeypatch: pytest.MonkeyPatch) -> None:

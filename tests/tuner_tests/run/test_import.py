@@ -230,7 +230,9 @@ def test_a_study_of_optuna(
     assert found.left_out == {"'x' is not 0 to 1": 1, "the trial is pruned": 1}
     with pytest.raises(InputError, match=r"which study\? --from-study NAME \(there are: another, old\)"):
         imported(source)
-    with pytest.raises(InputError, match="study 'another' is there to minimize, 'small' to maximize"):
+    with pytest.raises(
+        InputError, match="the goal of study 'another' there is to minimize, that of 'small' to maximize"
+    ):
         imported(source, from_study="another")
 
 
@@ -355,6 +357,7 @@ def test_what_is_no_source_is_one_line(imported: Callable[..., Brought], tmp_pat
         imported(tmp_path / name)
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_the_command_makes_the_study_says_what_it_did_and_the_study_goes_on_from_there(
     make_study: MakeStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from bench_reliability import SCENARIOS
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 
 @pytest.mark.parametrize(
     ("scenario", "options"),

@@ -140,7 +140,7 @@ def test_a_trial_that_begins_while_the_storage_is_away_waits_for_it(
 
 def test_a_trial_that_was_given_away_is_dropped_with_a_line(run_one: RunOne) -> None:
     ended, trial = run_one(lost=lambda: True)
-    assert (ended.outcome, ended.message) == ("given away", "trial 0 was given away")
+    assert (ended.outcome, ended.message) == ("given away", "trial 0 was given to another agent")
     assert trial.state is TrialState.RUNNING  # whoever took it says what becomes of it
 
 
@@ -229,7 +229,9 @@ def test_three_equal_failures_in_a_row_stop_the_study(run_one: RunOne) -> None:
     trials = [run_one(mode="error")[1] for _ in range(2)]
     assert stopping.failures(trials) is None
     trials.append(run_one(mode="error")[1])
-    assert "3 trials in a row failed alike: ValueError: no good" in (stopping.failures(trials) or "")
+    assert "3 trials in a row failed with the same error: ValueError: no good" in (
+        stopping.failures(trials) or ""
+    )
     trials.append(run_one()[1])
     assert stopping.failures(trials) is None
 

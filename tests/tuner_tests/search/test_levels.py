@@ -55,7 +55,9 @@ CLEAR = {(3, 0): 0.8, (3, 1): 0.82, (3, 2): 0.81, (1, 0): 0.3, (1, 1): 0.33, (1,
 
 def test_a_value_far_behind_at_equal_points_is_beaten(grid: Callable[..., StudyFile]) -> None:
     found = beaten(trials_of(CLEAR), {"digits": 1, "seed": 3}, grid())
-    assert found is not None and found.startswith("not run: digits 1 is behind 3 by 0.497 at 3 equal points")
+    assert found is not None and found.startswith(
+        "not run: digits 1 is worse than 3 by 0.497 at 3 equal points"
+    )
     assert "0.468 or more at the next one (95% sure)" in found  # scipy.stats.t: 0.4967 − 4.303·0.00577·√(4/3)
 
 

@@ -82,5 +82,5 @@ def test_weights_stay_for_the_best_and_the_front(
 
 def test_no_trial_starts_on_a_full_disk(tmp_path: Path) -> None:
     station.check_disk(tmp_path, 1)
-    with pytest.raises(WorkFailed, match="wanted before a trial starts; free some space"):
+    with pytest.raises(WorkFailed, match="needed before a trial starts; free some space"):
         station.check_disk(tmp_path, 2**60)

@@ -56,7 +56,7 @@ def test_a_failed_study_is_told(make_study: MakeStudy, tmp_path: Path) -> None:
     done = study(file.path, "--notify", writer(tmp_path / "said"))
     assert done.returncode == 1
     (line,) = (tmp_path / "said").read_text().splitlines()
-    assert line.startswith("small: failed: 3 trials in a row failed alike: ValueError: no good")
+    assert line.startswith("small: failed: 3 trials in a row failed with the same error: ValueError: no good")
 
 
 def test_a_message_that_cannot_be_sent_is_one_line_and_the_study_ends_well(make_study: MakeStudy) -> None:

@@ -21,10 +21,11 @@ def train(config: dict[str, Any], report: Any) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuner.StudyResult:
-    return tuner.study(
-        train, SPACE, metric="loss", trials=6, agents=1, results=tmp_path_factory.mktemp("r"), quiet=True
-    )
+def found(tmp_path_factory: pytest.TempPathFactory, no_processes: dict[str, Any]) -> tuner.StudyResult:
+    results = tmp_path_factory.mktemp("r")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(**no_processes)
+        return tuner.study(train, SPACE, metric="loss", trials=6, agents=1, results=results, quiet=True)
 
 
 def test_the_best_trial_is_there_with_its_files(found: tuner.StudyResult) -> None:
@@ -62,6 +63,7 @@ def test_a_figure_is_plotlys(found: tuner.StudyResult, kind: str) -> None:
         assert {figure.layout.xaxis.title.text, figure.layout.xaxis2.title.text} == {"x", "kind"}
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_it_shows_what_others_have_added_and_can_be_sent_to_them(tmp_path: Path) -> None:
     found = tuner.study(train, SPACE, metric="loss", trials=1, agents=1, results=tmp_path, quiet=True)
     before = len(found.optuna.trials)
@@ -73,6 +75,7 @@ def test_it_shows_what_others_have_added_and_can_be_sent_to_them(tmp_path: Path)
     assert pickle.loads(pickle.dumps(found)).best.value == -1.0
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
     one = tuner.study(
         lambda config: 1.0, {"x": [1]}, method="grid", name="one", results=tmp_path, agents=1, quiet=True

@@ -106,7 +106,7 @@ class Allocation(RuleBasedStateMachine):
     @precondition(lambda self: self.dead)
     @rule(data=st.data())
     def wake_up_and_finish(self, data: st.DataObject) -> None:
-        """One that was taken for dead tells its trial after that was given away: nothing is written."""
+        """One that was taken for dead ends its trial, which another agent has by now: nothing is written."""
         trial = data.draw(st.sampled_from(sorted(self.dead)))
         self.allocator(Owner.this_process()).reap()
         lease = self.dead[trial].lease(1)

@@ -64,7 +64,7 @@ def test_an_owner_who_is_not_seen_here_is_judged_by_his_beats_alone(elsewhere: d
         clock.now += 59
         assert observer.gone(1, owner.lease(beat)) is None
     clock.now += 2
-    assert "gave no sign for 60 s" in (observer.gone(1, owner.lease(2)) or "")
+    assert "sent no sign of life for 60 s" in (observer.gone(1, owner.lease(2)) or "")
 
 
 def test_the_lease_of_an_earlier_version_is_read() -> None:
@@ -84,7 +84,7 @@ def test_silence_while_nobody_could_reach_the_storage_proves_nothing() -> None:
     back[0] = clock.now  # it answers again
     assert observer.gone(1, lease) is None
     clock.now += 61
-    assert "gave no sign" in (observer.gone(1, lease) or "")
+    assert "sent no sign" in (observer.gone(1, lease) or "")
 
 
 def test_an_owner_elsewhere_is_gone_after_a_term_without_a_beat() -> None:
@@ -96,7 +96,7 @@ def test_an_owner_elsewhere_is_gone_after_a_term_without_a_beat() -> None:
         clock.now += 59
         assert observer.gone(1, owner.lease(beat)) is None
     clock.now += 2
-    assert "gave no sign" in (observer.gone(1, owner.lease(4)) or "")
+    assert "sent no sign" in (observer.gone(1, owner.lease(4)) or "")
 
 
 def test_a_stopped_process_is_given_up_after_a_term() -> None:

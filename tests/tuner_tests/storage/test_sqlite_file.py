@@ -18,6 +18,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 
 from tuner.__main__ import main
 from tuner.base.errors import InputError
@@ -129,6 +130,13 @@ def test_a_database_without_tables_is_made_anew(tmp_path: Path, make: Callable[[
     assert records.get_all_studies() == []
     assert [line.partition(": ")[2].partition(" (")[0] for line in said] == ["had no tables"]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_path_may_hold_braces(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/{{x}}/studies.db"
+    open_records(url, create=True).create_new_study([StudyDirection.MINIMIZE], "s")
+
+    assert open_records(url).get_study_id_from_name("s") == 1
 
 
 def test_another_program_s_database_is_left_alone(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tuner.storage.queue import LEASE
 from tuner.storage.records import Records
 from tuner.storage.stored import stored_file
 from tuner.storage.study_store import ChangedStudy, Origin
+from tuner.storage.trial_rows import TrialRows
 
 MakeStudy = Callable[..., StudyFile]
 
@@ -34,7 +35,7 @@ MakeStudy = Callable[..., StudyFile]
 def test_a_study_is_made_whole_or_not_at_all(
     records: Records, make_study: MakeStudy, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records.queue, "_enqueue", lambda *_: 1 / 0)  # as a kill would, in the middle
+    monkeypatch.setattr(TrialRows, "enqueue", lambda *_: 1 / 0)  # as a kill would, in the middle
     with pytest.raises(ZeroDivisionError):
         study_store.open_study(records, make_study(), origin, default={"x": 0.5, "y": "a"})
     assert optuna.get_all_study_names(records) == []
@@ -85,7 +86,7 @@ def test_a_second_start_without_options_goes_on_as_the_study_was_begun(
     say = PlainView(Console(file=output)).say
     request = Request(make_study(), url, tmp_path / "results")
     assert plan.make(request, say).overrides == {"epochs": 3}
-    assert output.getvalue() == "as before: epochs=3\n"
+    assert output.getvalue() == "same values as before: epochs=3\n"
     assert plan.make(replace(request, overrides={"epochs": 5}), say).overrides == {"epochs": 5}
     assert plan.make(replace(request, fresh=True), say).overrides == {}
 
@@ -157,7 +158,10 @@ def test_fresh_is_refused_while_agents_are_running(
 def test_a_study_that_stopped_for_failures_may_be_started_again(
     records: Records, make_study: MakeStudy, origin: Origin
 ) -> None:
-    for reason, kept in (("3 trials in a row failed alike: x", None), ("target reached: trial 3", "target")):
+    for reason, kept in (
+        ("3 trials in a row failed with the same error: x", None),
+        ("target reached: trial 3", "target"),
+    ):
         study, _ = study_store.open_study(records, make_study(), origin)
         study.set_user_attr(STOPPED, reason)
         study, _ = study_store.open_study(records, make_study(), origin)

@@ -34,7 +34,7 @@ def test_extreme_values_are_skipped_and_said(sandbox: Any, way: str) -> None:
     assert metrics == {"acc": 1, "count": 1e30}
     assert [values["acc"] for _, values in sandbox.reported] == [1]
     assert sandbox.rows[0]["acc"] == math.inf
-    assert "'acc' was logged as inf, which does not count" in sandbox.result["notes"]
+    assert "'acc' was logged as inf, which is not used" in sandbox.result["notes"]
 
 
 def test_json_nested_too_deeply_to_be_read_is_said(sandbox: Any) -> None:

@@ -117,7 +117,7 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def optunas(tmp_path: Path) -> Callable[..., StudyResult]:
+def optunas(tmp_path: Path, agents_in_this_process: None) -> Callable[..., StudyResult]:
     """`optunas(x=[…])`: a grid of Optuna's objective."""
 
     def run(*, pruner: str = "none", **parameters: Any) -> StudyResult:
@@ -152,7 +152,7 @@ def test_an_objective_of_optunas_is_pruned(optunas: Callable[..., StudyResult]) 
 def test_a_parameter_that_only_optunas_objective_knows_is_named(
     optunas: Callable[..., StudyResult],
 ) -> None:
-    said = "the objective suggests 'net.layers', which is no parameter of the study .there are: x, kind."
+    said = "the objective asks for 'net.layers', which is not a parameter of the study .there are: x, kind."
     with pytest.raises(tuner.WorkFailed, match=said):
         optunas(x=[2.0, 3.0, 4.0], kind=["a"])
 

@@ -54,7 +54,7 @@ def test_a_class_in_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     [
         ("squares.py:other", "expected a class that extends tuner.Workload, got 3"),
         ("squares.py:Cubes", "expected a class that extends tuner.Workload, got None"),
-        ("cubes.py:Cubes", "cubes.py is not there"),
+        ("cubes.py:Cubes", "cubes.py does not exist"),
         ("needs.py:Any", "No module named 'a_package_that_is_not_there'"),
         ("no_such_package.work:Any", "No module named 'no_such_package'"),
         ("sqares", "no workload 'sqares' is installed"),

@@ -248,9 +248,13 @@ def test_seeds_that_change_nothing_are_said(run: Run, make: Callable[..., StudyF
 @pytest.mark.parametrize(
     ("options", "text", "said"),
     [
-        ("seeds: 2", OF_A_SCRIPT, "'tuner.seeds': the script is not known to take a seed; name its argument"),
-        ("seeds: 2", STUDY.replace("lr:", "seed:"), "the study searches 'seed': leave one out"),
-        ("folds: 2", STUDY.replace("lr:", "fold:"), "'fold' is a parameter of the study: leave one out"),
+        ("seeds: 2", OF_A_SCRIPT, "'tuner.seeds': the script has no known seed argument; name it"),
+        ("seeds: 2", STUDY.replace("lr:", "seed:"), "the study searches 'seed' too: remove one of them"),
+        (
+            "folds: 2",
+            STUDY.replace("lr:", "fold:"),
+            "'fold' is a parameter of the study too: remove one of them",
+        ),
     ],
 )
 def test_what_cannot_be_repeated_is_refused_before_a_trial(
@@ -297,6 +301,7 @@ def test_retrainings_take_seeds_that_no_other_took(make: Callable[..., StudyFile
     assert [workload.reseeded({}, number) for number in (1, 2)] == [{"seed": 2001}, {"seed": 2004}]
 
 
+@pytest.mark.usefixtures("agents_in_this_process")
 def test_a_study_with_seeds_can_be_verified(
     make: Callable[..., StudyFile], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -178,7 +178,7 @@ class Reporter:
 
     def _check_lost(self) -> None:
         if self._runner.lost():
-            raise GivenAway(f"trial {self._trial.number} was given away")
+            raise GivenAway(f"trial {self._trial.number} was given to another agent")
 
     def _check_time(self) -> None:
         limit = self._runner.study_file.trial_timeout

@@ -35,7 +35,7 @@ class Station:
 
     Args:
         stopping: whether this process was asked to stop.
-        lost: whether the trial that runs was given away.
+        lost: whether the trial that runs was given to another agent.
         on_epoch: told `(number, epoch, value or None)` at each report.
         unstored: told in a line why a run folder is on this machine alone.
         mark: of what this process starts, where it is an agent.
@@ -196,8 +196,8 @@ def check_disk(folder: Path, wanted: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < wanted:
         raise WorkFailed(
-            f"{folder}: {free / 2**20:.0f} MiB are free on its disk, {wanted / 2**20:.0f} wanted before a "
-            "trial starts; free some space and run the same command again"
+            f"{folder}: {free / 2**20:.0f} MiB are free on its disk, {wanted / 2**20:.0f} are needed before "
+            "a trial starts; free some space and run the same command again"
         )
 
 

@@ -80,7 +80,7 @@ class TrialRunner:
         base: values that hold where the space does not say otherwise.
         overrides: values that hold whatever the space says (`--set`).
         stopping: asked at each report; True puts the trial back.
-        lost: asked at each report; True when the trial was given away.
+        lost: asked at each report; True when the trial was given to another agent.
         on_epoch: told `(number, epoch, value or None)` at each report.
         inputs: where what the trials read lies on this machine.
         length: epochs of a whole trial, all its runs together.
@@ -235,7 +235,7 @@ class TrialRunner:
         self.records.release(optuna_private.trial_id(trial))
         raise InputError(
             f"{self.study_file.name}: {MAX_DRAWS} draws in a row broke requires '{violated[0]}'; "
-            "the space leaves (nearly) nothing"
+            "almost no configuration is left"
         )
 
     def _end(
@@ -280,7 +280,7 @@ class TrialRunner:
         running.run.finish("pruned", {**last, "trial": trial.number, "seconds": seconds})
         running.checkpoint.upload()  # before another agent may take the trial
         if not self.records.pause(optuna_private.trial_id(trial)):
-            raise GivenAway(f"trial {trial.number} was given away")
+            raise GivenAway(f"trial {trial.number} was given to another agent")
         return Ended(trial.number, "paused", last.get(self.study_file.metric.name), str(paused))
 
     def close_paused(self, numbers: Collection[int]) -> None:

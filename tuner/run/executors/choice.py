@@ -30,7 +30,7 @@ class ExecutorChoice:
 
     def __post_init__(self) -> None:
         if self.kind == "local" and self.address is not None:
-            raise InputError("--address: only --executor dask or ray has one")
+            raise InputError("--address: only for --executor dask or ray")
         if self.kind == "dask" and self.address is None:
             raise InputError(
                 "--executor dask: --address is missing: a scheduler's tcp://HOST:8786 or its scheduler file "

@@ -188,7 +188,7 @@ class _Reader:
             attrs["violation"] = sum(max(0.0, value) for value in missed.values())
         point = self._points.get(repr(sorted(own.items())))
         if self._points and point is None:
-            return "it is no point of the grid"
+            return "it is not a point of the grid"
         if not self._count:
             attrs[NOT_COUNTED] = True
         elif point is not None:

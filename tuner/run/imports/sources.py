@@ -92,7 +92,7 @@ def _csv(path: Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8-sig") as opened:
             lines = list(csv.DictReader(opened))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: no CSV file: {error}") from None
+        raise InputError(f"{path}: not a CSV file: {error}") from None
     return [
         row_of(f"{path.name}:{n}", {k: _cell(v) for k, v in line.items() if k and isinstance(v, str)})
         for n, line in enumerate(lines, 2)  # the heading is line 1
@@ -125,7 +125,7 @@ def _json(path: Path) -> list[Row]:
         try:
             content = [json.loads(line) for line in text.splitlines() if line.strip()]
         except ValueError as error:
-            raise InputError(f"{path}: no JSON: {error}") from None
+            raise InputError(f"{path}: not JSON: {error}") from None
     if isinstance(content, Mapping):
         content = content.get("runs", [content])
     if not isinstance(content, list) or not all(isinstance(each, Mapping) for each in content):
@@ -188,7 +188,9 @@ def _optuna(url: str, shown: str, file: StudyFile, name: str | None) -> list[Row
         wanted = [metric.goal for metric in file.objectives]
         if goals != wanted:
             theirs, ours = " and ".join(goals), " and ".join(wanted)
-            raise InputError(f"{shown}: study '{name}' is there to {theirs}, '{file.name}' to {ours}")
+            raise InputError(
+                f"{shown}: the goal of study '{name}' there is to {theirs}, that of '{file.name}' to {ours}"
+            )
         return list(_optuna_rows(study))
 
 

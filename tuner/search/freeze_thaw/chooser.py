@@ -1,4 +1,4 @@
-"""Which trial a free agent goes on with: a paused one, or a new one.
+"""Which trial a free agent runs: a paused one, or a new one.
 
 Freeze-thaw (Swersky et al., 2014): a trial runs to its next rung and pauses. One model of all curves
 predicts how paused trials and new configurations go on. An agent takes the one that most probably beats the

@@ -1,4 +1,4 @@
-"""What freeze-thaw search is told of a study, and what it answers."""
+"""The input of freeze-thaw search, and its answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An exact Gaussian process over (configuration, epoch), with the likeliest hyperparameters under priors.
+"""An exact Gaussian process over (configuration, epoch), with the most likely hyperparameters under priors.
 
 The covariance of two values, of configurations x and x' after t and t' epochs, is
 
@@ -8,7 +8,7 @@ The covariance of two values, of configurations x and x' after t and t' epochs, 
 K is a Matérn 5/2 with a length scale for each parameter, R a squared exponential over log(epochs). The terms
 say in turn: like configurations have like curves; all curves rise alike; a study has its level; a trial keeps
 what is its own. T is 1 within a study and the correlation of two studies between them. The correlation is
-fitted too: an earlier study that says the opposite of what is seen is soon no longer listened to.
+fitted too: an earlier study that says the opposite of what is seen soon has no influence.
 """
 
 from __future__ import annotations

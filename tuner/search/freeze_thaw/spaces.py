@@ -16,7 +16,7 @@ TRIES = 1000  # draws before a configuration that breaks `requires` is handed on
 Params = dict[str, Any]
 
 
-Given = tuple[Mapping[str, Any], Mapping[str, Any]]  # values beneath and above those of the space
+Given = tuple[Mapping[str, Any], Mapping[str, Any]]  # values below and above those of the space
 
 
 def mends_of(space: Space, given: Given = ({}, {})) -> Callable[[Mapping[str, Any]], Params | None] | None:

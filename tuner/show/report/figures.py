@@ -76,8 +76,8 @@ def distribution(study: Study) -> Made | None:
         *winner_at(study, {t.number: (t.value, y) for t, y in zip(trials, share, strict=True)}),
     ]  # fmt: skip
     caption = (
-        "Share of the complete trials with this objective or a smaller one. A steep part has many similar "
-        "trials; a long tail on the good side says that few configurations are good."
+        "Share of the complete trials with this objective or a smaller one. A steep part: many trials are "
+        "similar. A long tail on the good side: few configurations are good."
     )
     return Chart(chart_name(study, "edf"), "Distribution of scores", caption,
                  [Panel(series, study.metric, "share of trials")], half=True)  # fmt: skip
@@ -192,10 +192,11 @@ def importances(study: Study) -> Made:
     groups = {"PED-ANOVA": [found.ped_anova.get(n, 0.0) for n in names]}
     if found.fanova:
         groups["fANOVA"] = [found.fanova.get(n, 0.0) for n in names]
-    second = "fANOVA: what explains the variance over the whole space. " if found.fanova else ""
+    second = "fANOVA: which parameters explain the variance over the whole space. " if found.fanova else ""
     caption = (
-        f"PED-ANOVA: what tells the best trials from the rest. {second}From {len(study.ranked)} complete "
-        f"trials; parameters that not all have are left out.{_sentence(found.left_out)}"
+        f"PED-ANOVA: which parameters distinguish the best trials from the rest. {second}"
+        f"From {len(study.ranked)} complete trials; parameters that some trials lack are left out."
+        f"{_sentence(found.left_out)}"
     )
     return Chart(
         chart_name(study, "importances"), "Parameter importances", caption, [Bars(names, groups, "share")]

@@ -134,7 +134,7 @@ class LivePage:
             raise InputError(f"expected stop, pause or enqueue, got '{verb}'")
         running = study_store.ask_to_stop(self._records, optuna_private.study_id(study), Stop(verb))
         trials = "1 running trial ends" if running == 1 else f"{running} running trials end"
-        return f"{name}: {trials} after the epoch. Go on: gcode-tuner agent {name}"
+        return f"{name}: {trials} after the epoch. To continue: gcode-tuner agent {name}"
 
 
 def _controls(material: Material, version: str) -> str:
@@ -161,6 +161,6 @@ def _text(start: Start, status: str, text: str) -> Iterable[bytes]:
 def lines(port: int, token: str) -> list[str]:
     """What to print when the page is served."""
     return [
-        f"the report on http://{HOST}:{port}/?token={token} (Ctrl-C stops it; studies go on)",
+        f"the report on http://{HOST}:{port}/?token={token} (Ctrl-C stops the page; studies continue)",
         f"only this machine can reach it. From another: ssh -L {port}:{HOST}:{port} THIS_MACHINE",
     ]

@@ -146,7 +146,7 @@ def best_table(study: Study) -> Table:
     if same:
         note += f" All of them have {in_words(same)}."
     if tested:
-        note += " Metrics on test are only shown; they choose nothing."
+        note += " Metrics on the held-out test part are only shown; nothing is chosen by them."
     marked = frozenset(i for i, t in enumerate(best) if t is study.winner)
     return Table(headings, rows, note, trials=[t.number for t in best], marked=marked)
 
@@ -224,10 +224,10 @@ def hypotheses(found: Sequence[Finding]) -> list[Block]:
     """The verdicts: a text that explains them, a figure of all intervals, a table."""
     intro = (
         f"{verdict_counts(found)}. Effects are improvements in the metric's unit, with 95 % intervals. Pairs "
-        "of runs that were made for a claim give the best answer: their intervals hold however often one "
-        "looks. Next best are matched pairs of a study (trials that differ only in the claim's parameters). "
-        "Otherwise a regression estimates the effect. That is a model, not an experiment. Intervals are per "
-        "claim, not for all claims together."
+        "of runs that were made for a claim give the best answer: their intervals stay valid however often "
+        "you look. Next best are matched pairs of a study (trials that differ only in the claim's "
+        "parameters). Otherwise a regression estimates the effect. That is a model, not an experiment. "
+        "Intervals are per claim, not for all claims together."
     )
     rows = [
         [f.study, f.claim, f.words, f.sentence, str(f.pairs or "–"), f"{f.matters:g}", f.next_run or "–"]

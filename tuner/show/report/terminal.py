@@ -78,7 +78,7 @@ def show_findings(found: Sequence[Finding], console: Console) -> None:
         table.add_column(heading)
     for f in found:
         effect = f"{f.interval()}\n[dim]{escape(f.metric)}[/]"
-        basis = f"{escape(f.basis)}" + (f"\n[dim]would decide: {escape(f.next_run)}[/]" if f.next_run else "")
+        basis = f"{escape(f.basis)}" + (f"\n[dim]to decide it: {escape(f.next_run)}[/]" if f.next_run else "")
         table.add_row(escape(f.study), escape(f.claim), f"[{STYLES[f.verdict]}]{f.words}[/]", effect, basis)
     console.print(table)
 

@@ -60,7 +60,11 @@ def gain(study: Study) -> Gain | None:
         return Gain(mean, None, None, "one run each; without retraining, part of it may be luck")
     noise, freedom = known
     half = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * noise * math.sqrt(1 / max(1, len(again)) + 1)
-    how = f"mean of {len(again)} retrainings" if again else "its score in the study, on average too good"
+    how = (
+        f"mean of {len(again)} retrainings"
+        if again
+        else "its score in the study, which is too good on average"
+    )
     return Gain(
         mean, mean - half, mean + half, f"{how}; 95 % interval from a seed-to-seed spread of {noise:.4f}"
     )
@@ -86,7 +90,7 @@ def counts_sentence(study: Study) -> str:
         uncounted = sum(t not in study.finished for t in study.imported)
         text += f"; {len(study.imported)} imported" + (", not counted" if uncounted else "")
     if study.outside:
-        text += f"; {len(study.outside)} shown only, as they do not fit since the study was changed"
+        text += f"; {len(study.outside)} only shown, because they do not fit the changed study"
     return text
 
 
@@ -163,7 +167,7 @@ def no_gain_sentence(study: Study) -> str:
     """That a race has shown no gain over the default configuration."""
     lead = gain(study)
     best = "" if lead is None else f": the best one's lead is {lead}"
-    return f"No gain over the default configuration found{best}. The default is handed on."
+    return f"No gain over the default configuration found{best}. The next study starts from the default."
 
 
 def chance_sentence(study: Study) -> str:

@@ -1,0 +1,97 @@
+"""The measured figures of README and docs. All are in `docs/figures.json`; only scripts write there.
+
+Benchmarks with `--write` and `docs/write_results.py` call `record`. In a page a figure is between two marks,
+and `python docs/write_figures.py` puts it there:
+
+    needs <!--=anytime.lowest-->0.3<!--/--> of the epochs
+
+    <!--=scale.hosts-->
+    | a table | of lines |
+    <!--/-->
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+FILE = ROOT / "docs" / "figures.json"
+MARK = re.compile(r"<!--=(?P<key>[\w.]+)(?: (?P<unit>[^>\n]+?))?-->(?P<value>.*?)<!--/-->", re.DOTALL)
+
+Value = str | Sequence[str]  # a figure as it is shown, or the lines of a table
+
+
+def record(
+    values: Mapping[str, Value],
+    *,
+    command: str,
+    units: Mapping[str, str] | None = None,
+    machine: str = "",
+    measured: date | None = None,
+    file: Path = FILE,
+) -> None:
+    """Adds figures to the file, or replaces those of the same key.
+
+    Args:
+        values: by key (`scale.hosts`: part before the dot for the benchmark): what a page shows.
+        command: what prints them. units: by key.
+        machine: what it ran on; default: this machine. measured: default: today.
+    """
+    stored = load(file)
+    about = {
+        "command": command,
+        "date": (measured or date.today()).isoformat(),
+        "machine": machine or this_machine(),
+    }
+    for key, value in values.items():
+        shown: dict[str, Any] = {"value": value} if isinstance(value, str) else {"lines": list(value)}
+        if unit := (units or {}).get(key):
+            shown["unit"] = unit
+        stored[key] = shown | about
+    text = json.dumps(dict(sorted(stored.items())), indent=1, ensure_ascii=False)
+    file.write_text(text + "\n", encoding="utf-8")
+
+
+def load(file: Path = FILE) -> dict[str, dict[str, Any]]:
+    """All figures by key: `value` or `lines`, `unit`, `command`, `date`, `machine`."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def this_machine() -> str:
+    """The machine in a few words, without its name."""
+    return f"{os.cpu_count()} cores, {platform.machine()}"
+
+
+def found_in(page: str) -> tuple[dict[str, Value], dict[str, str]]:
+    """The figures between the marks of a page, and their units."""
+    values: dict[str, Value] = {}
+    units: dict[str, str] = {}
+    for mark in MARK.finditer(page):
+        key, unit, value = mark["key"], mark["unit"], mark["value"]
+        values[key] = value.strip("\n").split("\n") if "\n" in value else value
+        if unit:
+            units[key] = unit
+    return values, units
+
+
+def filled(page: str, stored: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page with the stored figures between its marks.
+
+    Raises:
+        KeyError: a key of the page that is not stored.
+    """
+
+    def shown(mark: re.Match[str]) -> str:
+        figure = stored[mark["key"]]
+        value = figure.get("value") or "\n".join(["", *figure["lines"], ""])
+        begin = mark[0][: mark.start("value") - mark.start()]
+        return f"{begin}{value}<!--/-->"
+
+    return MARK.sub(shown, page)
