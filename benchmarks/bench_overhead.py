@@ -214,6 +214,8 @@ def freeze_thaw_choices(file: StudyFile, started: int) -> tuple[float, float]:
         params = draw()
         values = {epoch: sum(params.values()) * epoch / REPORTS for epoch in rungs[: 1 + number % 4]}
         curves.append(freeze_thaw.Curve(number, params, values, "paused"))
+    whole = dict.fromkeys(rungs, 0.0)  # one has ended: until then, the leader goes on without a choice
+    curves[0] = dataclasses.replace(curves[0], values=whole, state="ended")
     search = freeze_thaw.FreezeThaw(
         file.space.distributions(), maximize=True, length=REPORTS, rungs=rungs, draw=draw, seed=0
     )

@@ -117,18 +117,19 @@ def report_parts(server: TemporaryPostgres, options: argparse.Namespace) -> None
     columns = [
         in_folder(lambda folder, n=n: parts(server.url(f"parts_{n}"), folder, finished=n)) for n in sizes
     ]
+    sizes_of = " | ".join(f"{size:,} trials" for size in sizes)
+    cpu = " | ".join(f"CPU at {size:,}" for size in sizes)
     table = Table(
-        f"| ms per trial, one agent, PostgreSQL | {sizes[0]:,} trials | {sizes[1]:,} trials |",
-        "| --- | --: | --: |",
+        f"| ms per trial, one agent, PostgreSQL | {sizes_of} | {cpu} |",
+        "| --- |" + " --: |" * (2 * len(sizes)),
     )
-    for index, name in enumerate(PARTS):
-        table.add(f"| {name} | {columns[0][0][index]:.1f} | {columns[1][0][index]:.1f} |")
-    early, late = (sum(column[0]) for column in columns)
-    table.add(f"| sum | {early:.1f} | {late:.1f} |")
-    table.add(
-        f"| once, when an agent starts: reading all trials | {columns[0][1]:.0f} | {columns[1][1]:.0f} |"
-    )
-    table.end("parts", options, growth=f"{late / early:.2f}")
+    rows = [*zip(PARTS, *(c.wall for c in columns), *(c.cpu for c in columns), strict=True)]
+    sums = [sum(part) for part in zip(*(row[1:] for row in rows), strict=True)]
+    for name, *amounts in (*rows, ("sum", *sums)):
+        table.add(f"| {name} | " + " | ".join(f"{figure:.1f}" for figure in amounts) + " |")
+    firsts = " | ".join(f"{column.first:.0f}" for column in columns)
+    table.add(f"| once, when an agent starts: reading all trials | {firsts} | | |")
+    table.end("parts", options, growth=f"{sums[1] / sums[0]:.2f}", growth_cpu=f"{sums[3] / sums[2]:.2f}")
 
 
 def report_hosts(server: TemporaryPostgres, options: argparse.Namespace) -> bool:

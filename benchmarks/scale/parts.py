@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-import statistics
 import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scale.study import (
     REPORTS,
     write_study,
@@ -23,8 +24,17 @@ PARTS = (
 )
 
 
-def parts(url: str, folder: Path, *, finished: int, repeats: int = 12) -> tuple[list[float], float]:
-    """Median milliseconds of each of PARTS in a study of so many finished trials; and of a first reading."""
+@dataclass(frozen=True)
+class Cost:
+    """Median milliseconds of each of PARTS, and of a first reading: wall, and this process's CPU."""
+
+    wall: list[float]
+    cpu: list[float]
+    first: float
+
+
+def parts(url: str, folder: Path, *, finished: int, repeats: int = 12) -> Cost:
+    """What a trial costs in a study of so many finished trials."""
     import optuna
     from optuna.trial import Trial
 
@@ -52,21 +62,26 @@ def parts(url: str, folder: Path, *, finished: int, repeats: int = 12) -> tuple[
         foreign = other.claim(study._study_id, user_attrs={})
         file.space.suggest(Trial(theirs, foreign._trial_id))
         theirs.tell(foreign.number, 1.0)
-        times = [time.perf_counter()]
+        times = [_now()]
         claimed: Any = allocator.next()
-        times.append(time.perf_counter())
+        times.append(_now())
         study.get_trials(deepcopy=False)
-        times.append(time.perf_counter())
+        times.append(_now())
         trial = Trial(study, claimed._trial_id)
         file.space.suggest(trial)
         records.flush(claimed._trial_id)
-        times.append(time.perf_counter())
+        times.append(_now())
         for epoch in range(REPORTS):
             trial.report(0.5, epoch + 1)
         study.tell(trial, 1.0)
-        times.append(time.perf_counter())
-        rows.append([1000 * (b - a) for a, b in pairwise(times)])
-    return [statistics.median(column) for column in zip(*rows[2:], strict=True)], first
+        times.append(_now())
+        rows.append([[1000 * (b - a) for a, b in zip(*pair, strict=True)] for pair in pairwise(times)])
+    wall, cpu = np.median(rows[2:], axis=0).T.tolist()
+    return Cost(wall, cpu, first)
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
 
 
 def fill(records: Any, study: Any, file: Any, count: int) -> None:

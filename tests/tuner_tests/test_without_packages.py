@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSOLE_SCRIPT = Path(sysconfig.get_path("scripts")) / "gcode-tuner"
-PACKAGES = ("torch", "polars", "safetensors", "sklearn", "pandas", "optuna_dashboard")
+PACKAGES = ("cmaes", "torch", "polars", "safetensors", "sklearn", "pandas", "optuna_dashboard")
 ROOMS = ("model", "ensemble", "inference")  # in the wheel, but nothing of the engine may need them
 MISSING = (*PACKAGES, *ROOMS)
 # Python imports a module of this name when it starts: in the commands, and in the processes that they start
@@ -73,7 +73,7 @@ Run = Callable[..., str]
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("engine")
     files = {"train.py": FUNCTION, "main.py": SCRIPT, "function.yaml": OF_FUNCTION, "script.yaml": OF_SCRIPT}
-    files["gp.yaml"] = OF_FUNCTION.replace("tuner: {", "tuner: {sampler: gp, ")
+    files["cmaes.yaml"] = OF_FUNCTION.replace("tuner: {", "tuner: {sampler: cmaes, ")
     numbers = OF_FUNCTION.replace(", kind: {values: [a, bc]}", "")
     files["auto.yaml"] = numbers.replace("tuner: {", "tuner: {sampler: auto, ")
     for name, text in files.items():
@@ -134,7 +134,7 @@ def test_what_reads_no_study_works(run: Run, command: str) -> None:
         (("export", "function"), "kind"),
         (("report", "function"), "fANOVA needs scikit-learn, which is not installed"),
         (("gc", "--dry-run"), "nothing to remove"),
-        (("study", "auto.yaml", "--dry-run", "--wandb", "off"), "auto: bayes (tpe)"),
+        (("study", "auto.yaml", "--dry-run", "--wandb", "off"), "auto: bayes (gp)"),
         (("verify", "function", "--top", "1", "--seeds", "1", "--agents", "1", "--wandb", "off"), "curse"),
         (("verify", "script", "--top", "1", "--seeds", "1", "--agents", "1", "--wandb", "off"), "curse"),
     ],
@@ -157,8 +157,8 @@ def test_a_report_is_written_without_what_needs_a_forest(studies: Run, place: Pa
     ("arguments", "said"),
     [
         (
-            ("study", "gp.yaml", "--agents", "1", "--wandb", "off"),
-            "sampler gp needs a package: pip install torch",
+            ("study", "cmaes.yaml", "--agents", "1", "--wandb", "off"),
+            "sampler cmaes needs a package: pip install cmaes",
         ),
         (("study", "loss_weighting"), "pip install 'gcode-tuner[model]'"),
         (("dashboard",), "pip install 'gcode-tuner[dashboard]'"),

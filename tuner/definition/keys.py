@@ -154,8 +154,8 @@ TUNER_KEYS: dict[str, Key] = {
     "sampler": Key(
         "`tpe`, [`freeze_thaw`](search.md) (trials are paused and resumed), `random`, `grid`, `gp`, `cmaes`, "
         "`nsgaii`, `qmc`, or `auto`: freeze_thaw with a pruner, `max_epochs` and one objective without "
-        "constraints; else a Gaussian process for up to 250 trials of numbers where PyTorch is installed, "
-        "NSGA-II for long studies of several objectives, else TPE",
+        "constraints; else a Gaussian process for up to 250 trials of numbers, NSGA-II for "
+        "long studies of several objectives, else TPE",
         "by `method`",
     ),
     "epoch_budget": Key(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 
 from tuner.definition.repeats import Repeats
@@ -29,8 +28,7 @@ def read_sampler(
 
     Freeze-thaw where poor trials are to be ended early and nothing speaks against it (docs/search.md). Else,
     as OptunaHub's AutoSampler: a Gaussian process for a few hundred trials of a space of numbers, TPE where
-    parameters are choices or conditional, NSGA-II for long studies of several objectives. TPE stands in for
-    the Gaussian process where PyTorch is not installed.
+    parameters are choices or conditional, NSGA-II for long studies of several objectives.
 
     Args:
         asked: the sampler of the file's `scheduler`, if it names one.
@@ -47,8 +45,7 @@ def read_sampler(
     if len(objectives) > 1:
         return "tpe" if few else "nsgaii"
     numbers = all(p.distribution.kind != "categorical" for p in space.searched)
-    gaussian = few and numbers and not space.conditional
-    return "gp" if gaussian and importlib.util.find_spec("torch") is not None else "tpe"
+    return "gp" if few and numbers and not space.conditional else "tpe"
 
 
 def check_freeze_thaw(

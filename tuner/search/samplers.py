@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import heapq
 import importlib.util
 import math
 import random
 import warnings
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -31,11 +32,11 @@ STARTUP_TRIALS = 10  # random configurations before a model of them is trusted
 # wrong optimiser so far that no other one passed the first rung beside it; with 20 none did.
 TPE_STARTUP_TRIALS = 20
 TPE_STARTUP_TRIALS_FROM_KNOWN = 5  # where the first trial is known to be good
-MOST_WEIGHED = 500  # trials that TPE weighs beside the best; past that a sample of them stands for all
+MOST_BETTER = 25  # best trials, near which TPE proposes; Optuna takes a tenth, and no more than these
+MOST_WEIGHED = 200  # trials that TPE weighs beside the best; past that a sample of them stands for all
 NEWEST = 50  # of which all are weighed: agents at work are among them
 BEHIND_ALL = 1e12  # more than any complete trial misses its constraints by
-MOST_MODELLED = 100  # complete trials that a Gaussian process holds: half are the best, half the latest
-NEEDS = {"gp": ("torch", "choose tpe"), "cmaes": ("cmaes", "choose tpe or gp")}  # package, what to do without
+NEEDS = {"cmaes": ("cmaes", "choose tpe or gp")}  # package, what to do without
 _TRIES = 100  # draws before a configuration that breaks `requires` is handed on, for the agent to refuse
 
 
@@ -73,7 +74,9 @@ def _by_name(study_file: StudyFile, seed: int, known_start: bool) -> BaseSampler
         case "random" | "grid" | "freeze_thaw":
             return optuna.samplers.RandomSampler(seed=seed)
         case "gp":
-            return GP(seed=seed, n_startup_trials=STARTUP_TRIALS, **quiet)
+            from tuner.search.gaussian_process import GP  # SciPy, which other agents do without
+
+            return GP(study_file.space, seed, startup_trials=STARTUP_TRIALS)
         case "cmaes":
             return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, **quiet)
         case "nsgaii":
@@ -113,45 +116,20 @@ class TPE(optuna_private.TPESampler):
     A pruned trial stands behind the complete ones, by how far it came, whatever it has of the study's
     constraints (`by_progress`).
 
-    In a study of more than some 500 trials a suggestion costs little. TPE compares the density of the best
-    trials (25 at most) with that of all others. The others' needs no 5,000 points, evenly spaced ones say
-    the same. A suggestion of 8 parameters takes 9 ms of CPU with 100 trials and 46
-    with 5,000, Optuna's 4 and 61.
+    In a study of more than some 200 trials a suggestion costs little. TPE compares the density of the best
+    trials (25 at most) with that of all others. The density of one parameter needs no 5,000 points, evenly
+    spaced ones say the same.
     """
 
     def learned_from(self, study: optuna.Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        if len(study.directions) == 1:
+            few = best_and_thinned(trials, study.directions[0])
+            if not any(trial.constraints for trial in few):
+                return few
         return by_progress(trials, study.directions[0])
 
     def weighed(self, others: list[FrozenTrial]) -> list[FrozenTrial]:
         return thinned(others)
-
-
-class GP(optuna.samplers.GPSampler):
-    """Optuna's Gaussian process, of the best and the latest trials of a long study: MOST_MODELLED in all."""
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return super().sample_relative(
-            cast(optuna.Study, optuna_private.StudyAsLearned(study, best_and_latest)), trial, search_space
-        )
-
-
-def best_and_latest(study: optuna.Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """MOST_MODELLED of the complete ones of `trials` and all others, in order.
-
-    With several objectives the best by each of them are kept.
-    """
-    complete = [t for t in trials if t.state is TrialState.COMPLETE]
-    if len(complete) <= MOST_MODELLED:
-        return trials
-    half = MOST_MODELLED // 2
-    kept = {t.number for t in complete[-half:]}
-    for place, direction in enumerate(study.directions):
-        sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
-        order = sorted(complete, key=lambda t: (_missed(t), sign * t.values[place]))
-        kept |= {t.number for t in order[: half // len(study.directions)]}
-    return [t for t in trials if t.number in kept or t.state is not TrialState.COMPLETE]
 
 
 def by_progress(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
@@ -171,11 +149,6 @@ def by_progress(trials: list[FrozenTrial], direction: StudyDirection) -> list[Fr
     return [_missing(trial, missed[trial.number]) if trial.number in missed else trial for trial in trials]
 
 
-def _missed(trial: FrozenTrial) -> float:
-    """By how much a trial misses its constraints."""
-    return sum(max(0.0, value) for value in trial.constraints.values())
-
-
 def _progress(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, float]:
     """Sorts pruned trials, best first: by the epochs they had, then by their value there."""
     step, value = max(trial.intermediate_values.items(), default=(-1, math.nan))
@@ -193,11 +166,27 @@ def thinned(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """Some MOST_WEIGHED of `trials`, in order: the newest, all that run, and an even part of the rest."""
     if len(trials) <= MOST_WEIGHED:
         return trials
-    ended = [index for index, trial in enumerate(trials[:-NEWEST]) if trial.state is not TrialState.RUNNING]
+    older, newest = trials[:-NEWEST], trials[-NEWEST:]
+    running = [trial for trial in older if trial.state is TrialState.RUNNING]
+    ended = [trial for trial in older if trial.state is not TrialState.RUNNING]
     places = min(MOST_WEIGHED - NEWEST, len(ended))
-    kept = {ended[place * len(ended) // places] for place in range(places)}
-    running = set(range(len(trials))) - set(ended)
-    return [trials[index] for index in sorted(kept | running)]
+    kept = [ended[place * len(ended) // places] for place in range(places)]
+    return sorted([*kept, *running, *newest], key=lambda trial: trial.number)
+
+
+def best_and_thinned(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
+    """The MOST_BETTER best of `trials` and some MOST_WEIGHED of the others, in order.
+
+    All of them where fewer than MOST_BETTER are complete: then the best pruned ones are near-best, too.
+    """
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    if len(trials) <= MOST_WEIGHED + MOST_BETTER or len(complete) < MOST_BETTER:
+        return trials
+    sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
+    best = heapq.nsmallest(MOST_BETTER, complete, key=lambda trial: sign * trial.values[0])
+    numbers = {trial.number for trial in best}
+    few = [*best, *(trial for trial in thinned(trials) if trial.number not in numbers)]
+    return sorted(few, key=lambda trial: trial.number)
 
 
 class RequiresSampler(BaseSampler):

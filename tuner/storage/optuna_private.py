@@ -45,7 +45,6 @@ __all__ = [
     "DatabaseStorage",
     "FrozenStudy",
     "GrpcStorage",
-    "StudyAsLearned",
     "TPESampler",
     "add_storage_service",
     "add_trial",
@@ -290,12 +289,12 @@ class TPESampler(optuna.samplers.TPESampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draws each parameter by itself. The trials are split into better and other ones once for all."""
-        seen = cast(Study, StudyAsLearned(study, self.learned_from))
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        trials = [t for t in seen._get_trials(deepcopy=False, states=states) if t.number != trial.number]
+        trials = study._get_trials(deepcopy=False, states=states)
+        trials = [t for t in trials if t._trial_id != trial._trial_id]
         ended = sum(t.state is not TrialState.RUNNING for t in trials)
         gamma = default_gamma if len(study.directions) == 1 else default_gamma_multiobjective
-        better, others = _split_trials(seen, trials, gamma(ended))
+        better, others = _split_trials(study, self.learned_from(study, trials), gamma(ended))
         others = self.weighed(others)
         params = {}
         for name, distribution in search_space.items():
@@ -306,19 +305,3 @@ class TPESampler(optuna.samplers.TPESampler):
             chosen = self._compare(candidates, self._compute_acquisition_func(candidates, good, bad))
             params[name] = distribution.to_external_repr(chosen[name])
         return params
-
-
-class StudyAsLearned:
-    """`study`, where a sampler finds the trials that `learned_from` returns."""
-
-    def __init__(
-        self, study: Study, learned_from: Callable[[Study, list[FrozenTrial]], list[FrozenTrial]]
-    ) -> None:
-        self._study = study
-        self._learned_from = learned_from
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    def _get_trials(self, **options: Any) -> list[FrozenTrial]:
-        return self._learned_from(self._study, self._study._get_trials(**options))

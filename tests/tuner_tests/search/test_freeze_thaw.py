@@ -38,7 +38,8 @@ def draw_with(rng):
 
 def search(maximize=True, **options):
     draw = draw_with(np.random.default_rng(0))
-    return FreezeThaw(SPACE, maximize=maximize, length=18, rungs=RUNGS, draw=draw, **{"seed": 0, **options})
+    options = {"seed": 0, "lead_after": 100, **options}  # by the model, unless a test is about the leader
+    return FreezeThaw(SPACE, maximize=maximize, length=18, rungs=RUNGS, draw=draw, **options)
 
 
 def curves(count, value, state="paused"):
@@ -81,6 +82,26 @@ def test_a_clearly_better_paused_trial_goes_on_to_its_next_rung():
     odds = f"31 % likely to beat {choice.threshold:.4g} by epoch {choice.horizon}"
     assert chooser.explain(replace(choice, chance=0.314)) == f"resumed trial 8: {odds}"
     assert chooser.explain(replace(choice, chance=0.004)).startswith("resumed trial 8: under 1 % likely")
+
+
+def test_the_leader_of_the_first_trials_runs_to_its_end():
+    paused = [Curve(n, c.params, {2: 0.1}, "paused") for n, c in enumerate(curves(3, accuracy))]
+    best = Curve(3, {**paused[0].params, "kind": "b"}, {2: 0.4}, "paused")
+    chooser = search(lead_after=4)
+    choice = chooser.choose([*paused, best])
+    assert (choice.number, choice.until, choice.chance) == (3, 4, None)
+    said = "resumed trial 3: predicted to end best, and no trial has run to its end yet"
+    assert chooser.explain(choice) == said
+    assert chooser.choose([*paused, replace(best, values={2: 0.4, 4: 0.5})]).until == 9
+    assert chooser.choose(paused).number is None  # too few are started
+
+
+@pytest.mark.parametrize("leader", [("running", {2: 0.4}, 4), ("ended", {2: 0.4, 18: 0.5}, None)])
+def test_once_a_trial_is_on_its_way_to_its_end_the_others_need_no_leader(leader):
+    state, values, until = leader
+    paused = [Curve(n, c.params, {2: 0.1}, "paused") for n, c in enumerate(curves(8, accuracy))]
+    started = [*paused, Curve(8, paused[0].params, values, state, until)]
+    assert search(lead_after=4).choose(started).chance is not None
 
 
 def test_how_likely_a_paused_trial_is_to_win():
@@ -157,6 +178,7 @@ def test_before_any_rung_has_been_reached_no_model_is_asked():
     assert (choice.number, choice.until, choice.chance) == (1, 2, None)
 
 
+@pytest.mark.parametrize("lead_after", [4, 100])
 @pytest.mark.parametrize("may_start", [True, False])
 @pytest.mark.parametrize(
     ("maximize", "value"),
@@ -173,7 +195,7 @@ def test_before_any_rung_has_been_reached_no_model_is_asked():
     ],
     ids=["nan", "inf", "nothing but nan", "constant", "zero", "exploded", "offset", "reward", "perfect"],
 )
-def test_any_reports_give_a_valid_choice(maximize, value, may_start):
+def test_any_reports_give_a_valid_choice(maximize, value, may_start, lead_after):
     draw = draw_with(np.random.default_rng(2))
     started = [
         *curves(9, value),
@@ -181,7 +203,7 @@ def test_any_reports_give_a_valid_choice(maximize, value, may_start):
         Curve(10, draw(), {}, "running", 2),
         Curve(11, draw(), {}, "paused"),  # put back before its first report
     ]
-    choice = search(maximize=maximize).choose(started, may_start=may_start)
+    choice = search(maximize=maximize, lead_after=lead_after).choose(started, may_start=may_start)
     assert choice.until in RUNGS
     if choice.number is None:
         assert may_start

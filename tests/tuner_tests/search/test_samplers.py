@@ -257,21 +257,6 @@ def test_the_model_of_a_long_study_is_made_of_the_thinned_trials(study_of, monke
     assert max(after for _, after in sizes) == 12
 
 
-@pytest.mark.parametrize("direction", ["minimize", "maximize"])
-def test_a_gaussian_process_holds_the_best_and_the_latest_trials(direction):
-    study = optuna.create_study(direction=direction)
-    count = 3 * samplers.MOST_MODELLED
-    for number in range(count):
-        study.add_trial(optuna.trial.create_trial(value=float(number % 150)))
-    running = study.ask()
-    kept = samplers.best_and_latest(study, study.get_trials())
-    half = samplers.MOST_MODELLED // 2
-    numbers = [trial.number for trial in kept]
-    best = (0, 150) if direction == "minimize" else (149, 299)
-    assert numbers == sorted(numbers) and {running.number, *best} <= set(numbers)
-    assert set(range(count - half, count)) <= set(numbers) and len(kept) <= samplers.MOST_MODELLED + 1
-
-
 def split(trials, direction="maximize"):
     """The numbers that TPE takes for the better ones, as its choice among them grows."""
     from optuna.samplers._tpe.sampler import _split_trials
@@ -305,6 +290,28 @@ def test_pruned_trials_stand_behind_complete_ones_by_progress(direction, sign):
         ended("COMPLETE", [sign * 0.1, sign * 0.2, sign * 0.8], 1e9),  # its metric was not there
     ]
     assert split(trials, direction) == [4, 2, 5, 1, 3, 0]
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_the_best_of_a_long_study_are_those_of_all_its_trials(direction):
+    from optuna.samplers._tpe.sampler import _split_trials
+
+    study = optuna.create_study(direction=direction)
+    for number in range(900):
+        done = number % 3 == 0
+        study.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE if done else TrialState.PRUNED,
+                value=float(number * 37 % 811) if done else None,
+                intermediate_values={1: 0.0},
+            )
+        )
+    few = samplers.best_and_thinned(study.trials, study.direction)
+    better, _ = _split_trials(study, study.trials, samplers.MOST_BETTER)
+    assert _split_trials(study, few, samplers.MOST_BETTER)[0] == better
+    assert samplers.MOST_WEIGHED - samplers.MOST_BETTER <= len(few) - len(better) <= samplers.MOST_WEIGHED
+    assert [t.number for t in few] == sorted(t.number for t in few)
+    assert samplers.best_and_thinned(study.trials[:70], study.direction) == study.trials[:70]
 
 
 def test_without_constraints_trials_are_handed_on_as_they_are():

@@ -355,13 +355,3 @@ def test_rows_that_cannot_be_read_are_storage_errors(tmp_path: Path) -> None:
     assert {*reads} <= {*optuna_private.READS}
     with pytest.raises(KeyError):
         storage.get_trial(99)
-
-
-def test_a_sampler_learns_from_the_trials_that_it_is_shown(study: Study) -> None:
-    for _ in range(3):
-        study.tell(study.ask({"x": FloatDistribution(0, 1)}), 0.5)
-    seen = optuna_private.StudyAsLearned(study, lambda study, trials: trials[1:])
-    assert [trial.number for trial in seen._get_trials(deepcopy=False)] == [1, 2]
-    assert seen.study_name == "s"
-    gp = optuna.samplers.GPSampler(seed=0, n_startup_trials=2)  # what it learns from comes by that method
-    assert gp.infer_relative_search_space(seen, study.trials[0]).keys() == {"x"}  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from optuna.distributions import BaseDistribution
 from scipy.special import log_ndtr, ndtr
 
 from tuner.search.freeze_thaw import cost as costs
+from tuner.search.freeze_thaw.candidates import Candidate, Candidates
 from tuner.search.freeze_thaw.cube import Cube
 from tuner.search.freeze_thaw.curves import Choice, Curve, next_rung
 from tuner.search.freeze_thaw.process import Hyperparameters, Pairs, Points, Process, fit
@@ -28,10 +29,7 @@ GAINS = (
     -4.0,
     -1.0,
 )  # the amount to beat the best by: 10 to the power of a number between these, of what is left
-DRAWN = 100  # new configurations that are looked at, anywhere in the space
-FRESH = 25  # of which so many are drawn anew for each choice
-BEST = 5  # trials near which others are looked at
-NEIGHBOURS = 24  # of each
+BEST = 5  # trials near which new configurations are looked at
 MOST_OF_PRIOR = 100  # values of earlier studies
 ENOUGH = 40  # values of this study, from which on it does without earlier ones
 MOST_VALUES = 240  # that the model holds, so that a choice stays fast: the best trials' and the latest
@@ -51,6 +49,8 @@ class FreezeThaw:
         length: epochs of a full run.
         rungs: epochs at which trials pause, ascending; the last one is `length`.
         starts: trials that are drawn at random before the model is asked.
+        lead_after: started trials, from which on one of them is run to its end, until one has ended. Without
+            that, a study of a few full runs starts many trials and finishes none.
         draw: gives a random configuration in which conditions and constraints hold.
         prior: curves of earlier studies of these parameters. The model takes from them what holds here too.
         mend: of a configuration near a good one, what exists; None where the space forbids it. Without it,
@@ -67,6 +67,7 @@ class FreezeThaw:
         rungs: Sequence[int],
         draw: Callable[[], Params],
         starts: int = 8,
+        lead_after: int = 4,
         prior: Sequence[Curve] = (),
         mend: Callable[[Mapping[str, Any]], Params | None] | None = None,
         seed: int | None = None,
@@ -75,7 +76,7 @@ class FreezeThaw:
             raise ValueError(f"rungs: expected ascending epochs that end with {length}, got {list(rungs)}")
         self._cube = Cube(distributions)
         self._maximize, self._rungs, self._starts = maximize, list(rungs), starts
-        self._draw, self._mend = draw, mend
+        self._lead_after, self._draw = lead_after, draw
         self._prior = _Data.of(prior, self._rungs, maximize=maximize, most=MOST_OF_PRIOR)
         self._prior_rows = self._cube.encode(
             [curve.params for curve in self._prior.curves] if self._prior else []
@@ -83,7 +84,7 @@ class FreezeThaw:
         self._rng = np.random.default_rng(seed)
         self._hyperparameters = Hyperparameters.median(len(self._cube.axes))
         self._fitted_at = 0  # values in all, when the hyperparameters were fitted
-        self._drawn: list[tuple[Params, Array]] = []
+        self._candidates = Candidates(self._cube, draw, mend, self._rng)
         self._rows: dict[int, Array] = {}  # of trials, by number
 
     def choose(self, curves: Sequence[Curve], *, may_start: bool = True) -> Choice | None:
@@ -93,6 +94,8 @@ class FreezeThaw:
             return None
         data = _Data.of(curves, self._rungs, maximize=self._maximize)
         starting = may_start and len(curves) < self._starts and (self._prior is None or len(curves) % 2 == 0)
+        if data is not None and (leader := self._leader(curves, data)):
+            return leader
         if data is None or len(data.targets) < FEWEST or starting:
             if may_start:
                 return Choice(None, self._draw(), self._rungs[0])
@@ -102,6 +105,8 @@ class FreezeThaw:
     def explain(self, choice: Choice) -> str:
         """The choice in words, without the number of a new trial."""
         subject = "new trial" if choice.number is None else f"resumed trial {choice.number}"
+        if choice.leads:
+            return f"{subject}: predicted to end best, and no trial has run to its end yet"
         if choice.chance is None:
             start = f"one of the first {self._starts}, drawn at random"
             return f"{subject}: {start}" if choice.number is None else f"{subject}: no model yet"
@@ -130,6 +135,21 @@ class FreezeThaw:
         threshold = float(data.scale.to(np.array([wanted]))[0])
         return float(ndtr((mean - threshold) / deviation).max())
 
+    def _leader(self, curves: Sequence[Curve], data: _Data) -> Choice | None:
+        """The paused trial whose end is predicted to be best, while no trial is on its way to its end.
+
+        None before enough trials are started, and once one has ended or goes on.
+        """
+        first, whole = self._rungs[0], self._rungs[-1]
+        goes_on = any(c.done >= whole or (c.state == "running" and (c.until or 0) > first) for c in curves)
+        places = [place for place, c in enumerate(data.curves) if c.state == "paused" and c.done < whole]
+        if goes_on or len(curves) < self._lead_after or len(data.targets) < FEWEST or not places:
+            return None
+        process, rows = self._process(data)
+        ends = Points(np.arange(len(places)), np.full(len(places), math.log(whole)))
+        mean, _ = process.predict(ends, self._pairs(rows[places], rows, places, len(data.curves)))
+        return replace(self._resumed(data.curves[places[int(np.argmax(mean))]]), leads=True)
+
     def _resumed(self, curve: Curve) -> Choice:
         return Choice(curve.number, None, next_rung(self._rungs, curve.done))
 
@@ -138,7 +158,7 @@ class FreezeThaw:
         process = process.with_pending(data.pending)
         places = {curve.number: place for place, curve in enumerate(data.curves)}
         resumable = [curve for curve in paused if curve.number in places] or list(paused)
-        new = self._candidates(data, process, rows) if may_start else []
+        new = self._new(data, process, rows) if may_start else []
 
         asked = np.concatenate([self._encoded(resumable), *(point[None] for _, point in new)])
         own = [places.get(curve.number) for curve in resumable]
@@ -163,6 +183,14 @@ class FreezeThaw:
             threshold=data.scale.back(threshold),
             horizon=int(horizons[taken]),
         )
+
+    def _new(self, data: _Data, process: Process, rows: Array) -> list[Candidate]:
+        """New configurations: anywhere, and near the trials whose ends are predicted to be best."""
+        count = len(data.curves)
+        ends = Points(np.arange(count), np.full(count, math.log(self._rungs[-1])))
+        mean, _ = process.predict(ends, process.pairs)
+        good = [(data.curves[place].params, rows[place]) for place in np.argsort(-mean)[:BEST]]
+        return self._candidates.near(good, tried=rows[:count])
 
     def _pairs(self, asked: Array, rows: Array, own: Sequence[int | None], curves: int) -> Pairs:
         """How configurations that are `asked` about stand to those that the model holds, `rows`.
@@ -206,33 +234,6 @@ class FreezeThaw:
             self._rows.update(zip((curve.number for curve in fresh), rows, strict=True))
         empty = np.empty((0, len(self._cube.axes)))
         return np.stack([self._rows[curve.number] for curve in curves]) if curves else empty
-
-    def _candidates(self, data: _Data, process: Process, rows: Array) -> list[tuple[Params, Array]]:
-        """New configurations: anywhere, and near the trials whose ends are predicted to be best.
-
-        Each is a point and the configuration that has what cannot differ.
-        """
-        fresh = [self._draw() for _ in range(FRESH if self._drawn else DRAWN)]
-        self._drawn = [*self._drawn, *zip(fresh, self._cube.encode(fresh), strict=True)][-DRAWN:]
-        count = len(data.curves)
-        ends = Points(np.arange(count), np.full(count, math.log(self._rungs[-1])))
-        mean, _ = process.predict(ends, process.pairs)
-        found = list(self._drawn)
-        for place in np.argsort(-mean)[:BEST]:
-            others = [self._drawn[other] for other in self._rng.integers(0, DRAWN, NEIGHBOURS)]
-            points = self._cube.near(rows[place], np.stack([row for _, row in others]), self._rng)
-            origin = dict(data.curves[place].params)
-            if self._mend is None:
-                found += [(origin, point) for point in points]
-                continue
-            mended = [
-                self._mend({**other, **self._cube.decode(point, origin)})
-                for (other, _), point in zip(others, points, strict=True)
-            ]
-            valid = [params for params in mended if params is not None]
-            found += zip(valid, self._cube.encode(valid), strict=True)
-        tried = {row.tobytes() for row in rows[:count]}
-        return [one for one in found if one[1].tobytes() not in tried] or found
 
 
 @dataclass(frozen=True)

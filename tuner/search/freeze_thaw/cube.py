@@ -75,9 +75,9 @@ class Cube:
         points = np.where(self.choices & moved & alike & (rng.random(shape) < MOVED), others, points)
         steps = rng.normal(0.0, 1.0, shape) * rng.choice(STEPS, (len(others), 1))
         numbers = ~self.choices & ~np.isnan(points) & ~np.isnan(good)
-        return np.where(numbers, self._snapped(_reflected(good + moved * steps)), points)
+        return np.where(numbers, self.snapped(_reflected(good + moved * steps)), points)
 
-    def _snapped(self, points: Array) -> Array:
+    def snapped(self, points: Array) -> Array:
         """The nearest points with valid values."""
         snapped = points.copy()
         for column, axis in enumerate(self.axes.values()):

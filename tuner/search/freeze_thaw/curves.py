@@ -45,6 +45,7 @@ class Choice:
         until: the epoch to run to, counted from the trial's beginning: a rung, or the full length.
         chance: the probability that the trial beats `threshold` by epoch `horizon`; None for start-ups.
         threshold: in the metric's own units.
+        leads: the trial is resumed because one trial is to reach its end early.
     """
 
     number: int | None
@@ -53,6 +54,7 @@ class Choice:
     chance: float | None = None
     threshold: float | None = None
     horizon: int | None = None
+    leads: bool = False
 
 
 def rungs_of(length: int, first: int | None = None) -> list[int]:

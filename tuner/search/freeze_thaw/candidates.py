@@ -1,0 +1,59 @@
+"""New configurations for a model to choose from: some anywhere in the space, some near good trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.search.freeze_thaw.cube import Cube
+
+DRAWN = 100  # configurations anywhere in the space
+FRESH = 25  # of which so many are drawn anew each time
+NEIGHBOURS = 24  # of each good trial
+
+Params = dict[str, Any]
+Array = NDArray[np.float64]
+Candidate = tuple[Mapping[str, Any], Array]  # a configuration that has what cannot differ, and its point
+
+
+class Candidates:
+    """Valid configurations that were not tried yet.
+
+    Args:
+        draw: gives a random configuration in which conditions and constraints hold.
+        mend: of a configuration near a good one, what exists; None where the space forbids it. Without it,
+            all are taken to be allowed.
+    """
+
+    def __init__(
+        self,
+        cube: Cube,
+        draw: Callable[[], Params],
+        mend: Callable[[Mapping[str, Any]], Params | None] | None,
+        rng: np.random.Generator,
+    ) -> None:
+        self._cube, self._draw, self._mend, self._rng = cube, draw, mend, rng
+        self._drawn: list[Candidate] = []
+
+    def near(self, good: Sequence[Candidate], *, tried: Array) -> list[Candidate]:
+        """DRAWN configurations anywhere, and NEIGHBOURS near each of `good`; without `tried` points."""
+        fresh = [self._draw() for _ in range(FRESH if self._drawn else DRAWN)]
+        self._drawn = [*self._drawn, *zip(fresh, self._cube.encode(fresh), strict=True)][-DRAWN:]
+        found = list(self._drawn)
+        for origin, row in good:
+            others = [self._drawn[other] for other in self._rng.integers(0, DRAWN, NEIGHBOURS)]
+            points = self._cube.near(row, np.stack([point for _, point in others]), self._rng)
+            if self._mend is None:
+                found += [(origin, point) for point in points]
+                continue
+            mended = [
+                self._mend({**other, **self._cube.decode(point, origin)})
+                for (other, _), point in zip(others, points, strict=True)
+            ]
+            valid = [params for params in mended if params is not None]
+            found += zip(valid, self._cube.encode(valid), strict=True)
+        known = {row.tobytes() for row in tried}
+        return [one for one in found if one[1].tobytes() not in known] or found
