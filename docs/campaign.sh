@@ -39,13 +39,15 @@ seed_of_all() {
 seed_of_all 1 && train winner_seed2 --config "$TUNER_RESULTS/winner.yaml" --seed 2
 wait "$first"
 
-# The campaign's ensemble, and the same networks refitted on all recordings but test.
+# The campaign's ensemble, one network distilled from it, and its networks refitted on all recordings but test.
 once calibration $python -m inference calibrate --bundle campaign --json
 trained=(vocabulary_bucketing augmentation_optimization warmup_optimization architecture_sweep loss_weighting)
 once compare $python -m ensemble compare --k 1,5,10,20 --study "${trained[@]}" --json
 evaluate() { once "$1" $python -m inference evaluate "$data" --part test --json "${@:2}"; }
 evaluate ensemble --bundle campaign
 evaluate ensemble_joint --bundle campaign --joint
+[ -e "$TUNER_RESULTS/ensembles/campaign-distilled/bundle.json" ] || $python -m ensemble distill campaign --data "$data"
+evaluate distilled --bundle campaign-distilled
 [ -e "$TUNER_RESULTS/ensembles/campaign-refit-but-test/bundle.json" ] ||
   $python -m ensemble refit campaign --but-test --data "$data"
 evaluate refit --bundle campaign-refit-but-test

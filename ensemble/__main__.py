@@ -147,13 +147,14 @@ def _add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="config value of the student (default: from the best member)",
+        help="config value of the student (default: epochs=40, ema=0.998, scheduler=cosine, "
+        "others from the best member)",
     )
     parser.add_argument(
         "--share",
         type=float,
-        default=0.7,
-        help="share of the loss that compares with the bundle (default: 0.7)",
+        default=0.9,
+        help="share of the loss that compares with the bundle (default: 0.9)",
     )
     parser.add_argument(
         "--temperature",

@@ -30,6 +30,7 @@ from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG, RESULT, Report
 
+STUDENT = {"epochs": 40, "ema": 0.998, "scheduler": "cosine"}  # what a student needs to settle
 CELLS = (("select", "exact"), ("test", "exact"), ("test", "overall"))
 
 
@@ -92,13 +93,13 @@ class DistillOptions:
     """Options of `distill`.
 
     Attributes:
-        config: config values of the student; others are those of the best member.
+        config: config values of the student; others are `STUDENT`'s, else those of the best member.
         share: share of the loss that compares with the bundle; the rest compares with the labels.
         temperature: softens both distributions.
     """
 
     config: Mapping[str, Any]
-    share: float = 0.7
+    share: float = 0.9
     temperature: float = 2.0
 
     def __post_init__(self) -> None:
@@ -109,7 +110,7 @@ class DistillOptions:
 
 
 def student_config(bundle: Bundle, folder: Path, changes: Mapping[str, Any]) -> Config:
-    """The config of the best member with `changes`.
+    """The config of the best member, trained longer and with averaged weights, with `changes`.
 
     Raises:
         InputError: a bad key or value, or a change of windows or vocabulary.
@@ -118,7 +119,7 @@ def student_config(bundle: Bundle, folder: Path, changes: Mapping[str, Any]) -> 
     for key in ("track", "window", "stride", "split_seed", "vocab_bucket_digits"):
         if key in changes and changes[key] != best[key]:
             raise InputError(f"config key '{key}': a student keeps its bundle's ({best[key]!r})")
-    return Config.from_dict({**best, **changes})
+    return Config.from_dict({**best, **STUDENT, **changes})
 
 
 def distill(
