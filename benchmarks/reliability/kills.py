@@ -316,8 +316,8 @@ def stopped_agent(folder: Path) -> Outcome:
 
 
 def silent(trial: Any) -> bool:
-    """Whether the trial was given to another agent because its agent gave no sign."""
-    return "gave no sign" in trial.user_attrs.get("error", "")
+    """Whether the trial was given to another agent because its agent gave no sign of life."""
+    return "no sign of life" in trial.user_attrs.get("error", "")
 
 
 def sigterm(folder: Path) -> Outcome:
