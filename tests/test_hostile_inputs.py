@@ -500,8 +500,8 @@ BUNDLES: dict[str, Case] = {
     "member that is missing": Case(member(path="members/9"), "members/9"),
     "members folder is a link": Case(linked("members/0"), "outside of the bundle's folder"),
     "weights file is a link": Case(linked("members/0/model.safetensors"), "outside of the bundle's folder"),
-    "weights of NaN": Case(weights_of(float("nan")), "no distribution"),
-    "weights of two": Case(weights_of(2.0), "no distribution"),
+    "weights of NaN": Case(weights_of(float("nan")), "not a distribution"),
+    "weights of two": Case(weights_of(2.0), "not a distribution"),
     "weights are words": Case(change("bundle.json", weights="all"), "not a bundle"),
     "unknown pooling": Case(change("bundle.json", pooling="magic"), "pooling"),
     "temperature of NaN": Case(

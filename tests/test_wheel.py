@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("ensemble", "inference", "model", "tuner")
 NOT_CODE = (
     "inference/picture.html.j2",
+    "inference/picture.js",
     "tuner/py.typed",
     "tuner/show/report/page.css",
     "tuner/show/report/page.html.j2",

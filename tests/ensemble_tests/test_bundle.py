@@ -52,7 +52,7 @@ def test_updates_keep_what_they_do_not_name(bundle: Bundle) -> None:
     [
         ({"members": ()}, "at least one member"),
         ({"weights": dict.fromkeys(WEIGHTED, (1.0,))}, "expected 2 weights for type, got 1"),
-        ({"weights": dict.fromkeys(WEIGHTED, (0.7, 0.7))}, "no distribution"),
+        ({"weights": dict.fromkeys(WEIGHTED, (0.7, 0.7))}, "not a distribution"),
         ({"pooling": "mean"}, "mixture, log_linear"),
         ({"temperatures": {"type": 0.0}}, "temperature above 0 for type"),
         ({"decoding": {"method": "magic"}}, "greedy, beam, sample"),

@@ -73,8 +73,10 @@ class RunFolder:
             shutil.rmtree(left_over, ignore_errors=True)
         make_folder(self.path)
         self.before = read_metrics(self.metrics_file) if self.metrics_file.exists() else []
-        with writing(self.metrics_file):  # a file without a whole line is begun again
-            self._metrics = self.metrics_file.open("a" if self.before else "w", encoding="utf-8")
+        with writing(self.metrics_file):
+            if not self.before:  # a file without a whole line is begun again
+                self.metrics_file.unlink(missing_ok=True)
+            self._metrics = self.metrics_file.open("a", encoding="utf-8")
         return self
 
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:

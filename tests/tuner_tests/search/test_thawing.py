@@ -67,7 +67,7 @@ def test_the_leader_is_run_to_its_end_before_a_study_ends(thawing: Make) -> None
     found = chooser.choose([done, *paused], unstarted=0)
     assert isinstance(found, Choice)
     assert (found.trial_id, found.until) == (3, None)
-    assert "to its end, as it leads" in found.why
+    assert "to its end: it is better than all that have ended" in found.why
     ended = trial(3, *[0.4] * 18, state=TrialState.COMPLETE)
     found = chooser.choose([done, *paused[:2], ended], unstarted=0)
     assert found == "the study ended after 40 epochs; other trials promised more"

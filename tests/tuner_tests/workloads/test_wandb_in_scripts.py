@@ -174,7 +174,7 @@ def test_the_first_run_of_a_cross_validation_counts(sandbox: Any) -> None:
     assert [values["acc"] for _, values in sandbox.reported] == [30, 31]
     assert [row["acc"] for row in sandbox.rows] == [30, 31]
     assert [row["acc"] for row in sandbox.rows_of(2)] == [10, 11]
-    assert sandbox.result["notes"][0].startswith("3 W&B runs: number 1 counts")
+    assert sandbox.result["notes"][0].startswith("3 W&B runs: number 1 is used")
     assert len({run.name.partition("-run-")[2] for run in sandbox.wandb_runs}) == 3
 
 
@@ -236,7 +236,7 @@ def test_the_run_that_logs_the_metric_counts(sandbox: Any) -> None:
     assert sandbox.run() == {"acc": 0.5}
     assert sandbox.rows == [{"epoch": 0, "_step": 0, "acc": 0.5}]
     assert sandbox.rows_of(0) == [{"epoch": 0, "_step": 0, "loss": 1}]
-    assert "number 2 counts" in sandbox.result["notes"][0]
+    assert "number 2 is used" in sandbox.result["notes"][0]
 
 
 def test_rank_0_counts_where_every_process_logs(sandbox: Any) -> None:
