@@ -25,7 +25,7 @@ from tuner.base.files import make_folder
 from tuner.run.agent import arrival
 from tuner.run.agent.order import Order
 from tuner.run.agent.station import IDLE_SECONDS, Station
-from tuner.storage import optuna_private
+from tuner.storage import optuna_private, outage
 from tuner.storage.allocate import Done, Wait
 from tuner.storage.queue import CHOSEN
 from tuner.workloads.child_process import Log
@@ -50,6 +50,13 @@ def main(order: Order, connection: Connection) -> None:
         link.leave()
     except (WorkFailed, InputError, OSError) as error:
         reason, fine = " ".join(str(error).split()), False
+    except Exception as error:
+        if not outage.is_unreachable(error):
+            raise
+        # the storage went away where nothing waits for it: the supervisor starts another agent, which does
+        sys.stdout.write(f"the storage does not answer ({outage.cause_of(error)})\n")
+        sys.stdout.flush()
+        os._exit(1)
     link.send(event="leave", reason=reason, fine=fine)
     link.leave()
 
