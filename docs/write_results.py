@@ -1,6 +1,7 @@
 """Writes docs/results.md and its plots from the results folder of a campaign. All figures are computed.
 
-    python docs/write_results.py RESULTS      # also stores the figures and puts them into the other pages
+    python docs/write_results.py RESULTS          # also stores the figures and puts them into the other pages
+    python docs/write_results.py RESULTS "NOTE"   # NOTE: what a reader must know of how this campaign ran
 
 RESULTS holds the campaign (studies.db, runs/, ensembles/) and `evaluations/`, where the commands of
 docs/campaign.sh have written their answers. The template holds the words. The figures between its marks go to
@@ -45,7 +46,9 @@ DOCS = Path(__file__).parent
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "results", "font.size": 9})
 
 
-def main(results: Path, page: Path = DOCS / "results.md", stored: Path = figures.FILE) -> None:
+def main(
+    results: Path, page: Path = DOCS / "results.md", stored: Path = figures.FILE, note: str = ""
+) -> None:
     """Reads `results`, writes the page, its plots beside it, and its figures to `stored`."""
     plots = page.parent / "results"
     material = data.load(open_records(default_url(results)), [], results, made=datetime.now())
@@ -73,6 +76,7 @@ def main(results: Path, page: Path = DOCS / "results.md", stored: Path = figures
         gain=words.gain,
         default_config=Config().to_dict(),
         evaluations=answers,
+        note=note,
     )
     page.write_text(text, encoding="utf-8")
     values, units = figures.found_in(text)
@@ -288,7 +292,7 @@ def _all_names(results: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), note="".join(sys.argv[2:]))
     subprocess.run([sys.executable, DOCS / "write_figures.py"], check=True)
