@@ -53,7 +53,7 @@ class BundleTeacher:
     ) -> None:
         self.predictor, self.sources = predictor, sources
         self.share, self.temperature = share, temperature
-        self._known: dict[int, dict[str, Tensor]] = {}  # by first row: its own length, in half precision
+        self._known: dict[int, dict[str, Tensor]] = {}  # by first row: as long as the batch that asked
 
     def answers(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
         """Head → (B, L, classes) pooled log-probabilities."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reliability.clusters import cluster
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
 
@@ -206,47 +207,18 @@ def test_python_dash_m_runs_the_users_file_where_there_is_one(tmp_path: Path) ->
     assert run_in(tmp_path, "-m", "tuner", "--version") == ""
 
 
-DASK = """
-import sys
-from distributed import LocalCluster
-with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
-    print("address", cluster.scheduler_address, flush=True)
-    sys.stdin.read()
-"""
-RAY = """
-import sys, ray
-context = ray.init(num_cpus=1, include_dashboard=False, object_store_memory=80 * 2**20,
-                   logging_level="ERROR", log_to_driver=False, _node_ip_address="127.0.0.1")
-print("address", context.address_info["gcs_address"], flush=True)
-sys.stdin.read()
-ray.shutdown()
-"""
-
-
 @pytest.fixture(params=["dask", "ray"])
-def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
+def foreign_cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """A cluster of one worker that was started elsewhere: its kind and address."""
     package = {"dask": "distributed"}.get(request.param, request.param)
     if find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    code = {"dask": f"if __name__ == '__main__':\n{_indented(DASK)}", "ray": RAY}[request.param]
-    (tmp_path / "cluster.py").write_text(code)
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "cluster.py"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as owner:
-        assert owner.stdout is not None and owner.stdin is not None
-        yield request.param, next(line.split()[1] for line in owner.stdout if line.startswith("address"))
-        owner.stdin.close()
+    with cluster(request.param, tmp_path, places=1) as address:
+        yield request.param, address
 
 
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
-
-
-def test_a_clusters_workers_get_the_users_modules(cluster: tuple[str, str], tmp_path: Path) -> None:
-    kind, address = cluster
+def test_a_clusters_workers_get_the_users_modules(foreign_cluster: tuple[str, str], tmp_path: Path) -> None:
+    kind, address = foreign_cluster
     folder = stranger(tmp_path / "stranger")
     options = ("--executor", kind, "--address", address, "--agents", "1", "--wandb", "off")
     run_in(folder, CONSOLE_SCRIPT, "study", "imported.yaml", *options)

@@ -68,8 +68,7 @@ class Standing:
     def lead(self, index: int, over: int, level: float = LEVEL) -> Difference:
         """The lead of one configuration over another, with an interval of this level."""
         mean = self._means[index] - self._means[over]
-        c = self._covariance
-        variance = float(c[index, index] + c[over, over] - 2 * c[index, over]) * self.noise**2
+        variance = self._variance(index, over) * self.noise**2
         if self._freedom < 1 or math.isnan(variance):
             return Difference(mean, -math.inf, math.inf)
         from scipy.special import stdtrit
@@ -83,12 +82,17 @@ class Standing:
         """
         from scipy.special import ndtr
 
-        c, leader = self._covariance, self.leader
-        spread = math.sqrt(max(0.0, float(c[index, index] + c[leader, leader] - 2 * c[index, leader])))
+        leader = self.leader
+        spread = math.sqrt(max(0.0, self._variance(index, leader)))
         if math.isnan(self.noise) or self.noise == 0 or spread == 0:
             return math.inf
         z = (self._means[index] - self._means[leader]) / self.noise / spread
         return spread * (math.exp(-z * z / 2) / math.sqrt(2 * math.pi) + z * float(ndtr(z)))
+
+    def _variance(self, index: int, over: int) -> float:
+        """The variance of the difference of two means, in units of that of a run."""
+        c = self._covariance
+        return float(c[index, index] + c[over, over] - 2 * c[index, over])
 
     @property
     def runner_up(self) -> int | None:
@@ -186,7 +190,7 @@ def entries(
         together = 1 if number < first or len(inside) > FEW else ROUNDS_OF_FEW
         rounds = range(number, min(number + together, most))
         made += [(i, n) for n in rounds for i in inside]
-        number += together
+        number = rounds.stop
         if number >= min(first, most) and not set(made) <= set(tried):
             break  # these rounds have not been run
     return made

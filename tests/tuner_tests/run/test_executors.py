@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
 import pytest
+from reliability.clusters import cluster
 from rich.console import Console
 
 from tuner.definition.study_file import StudyFile
@@ -27,22 +26,6 @@ from tuner.storage.access import open_records
 
 MakeStudy = Callable[..., StudyFile]
 
-RAY = """
-import sys, ray
-for attempt in range(4):  # Ray gives itself 30 s to start, which a busy machine may exceed
-    try:
-        context = ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20,
-                           logging_level="ERROR", log_to_driver=False, _node_ip_address="127.0.0.1")
-        break
-    except Exception:
-        ray.shutdown()
-        if attempt == 3:
-            raise
-print("address", context.address_info["gcs_address"], flush=True)
-sys.stdin.read()
-ray.shutdown()
-"""
-
 
 @pytest.fixture(scope="module")
 def dask_address() -> Iterator[str]:
@@ -54,16 +37,11 @@ def dask_address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def ray_address() -> Iterator[str]:
+def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Ray of two CPUs that belongs to a process of its own and ends with it."""
     pytest.importorskip("ray", reason="Ray is not installed")
-    with subprocess.Popen(
-        [sys.executable, "-c", RAY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as owner:
-        assert owner.stdout is not None
-        yield next(line.split()[1] for line in owner.stdout if line.startswith("address"))
-        assert owner.stdin is not None
-        owner.stdin.close()
+    with cluster("ray", tmp_path_factory.mktemp("ray"), places=2) as address:
+        yield address
 
 
 @pytest.fixture(params=["local", "dask", "ray"])
