@@ -63,7 +63,7 @@ class Config:
     early_stopping: int = 0  # epochs without a better `val/overall_acc` before the run stops; 0: off
     ema: float = 0.0  # decay of the moving average of weights that is evaluated and kept; 0: no average
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: CUDA, then MPS, then CPU
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # bfloat16 is faster on GPUs and AMX
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: bfloat16 if in hardware
     gradient_checkpointing: bool = False  # less memory, more time: activations are computed twice
 
     # -- losses (model/losses.py)

@@ -6,8 +6,10 @@ import contextlib
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from model.config import Config
+from model.linear import Linear
 from tuner.base.errors import InputError
 
 
@@ -41,10 +43,16 @@ class Placement:
     reason: str
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
-        """The context of the forward pass; does nothing in float32."""
-        if self.precision == torch.float32:
+        """The context of the forward pass; does nothing in float32 and on a CPU (see `prepare`)."""
+        if self.precision == torch.float32 or self.device.type == "cpu":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.precision)
+
+    def prepare(self, network: nn.Module) -> None:
+        """On a CPU, bfloat16 is for the training of linear layers only, where it is faster."""
+        for module in network.modules():
+            if isinstance(module, Linear):
+                module.in_bfloat16 = self.device.type == "cpu" and self.precision == torch.bfloat16
 
     def grad_scaler(self) -> torch.amp.GradScaler:
         """Scales the loss so that float16 gradients do not vanish; does nothing in other precisions."""
@@ -52,7 +60,7 @@ class Placement:
 
 
 def place(config: Config, machine: Machine | None = None) -> Placement:
-    """Chooses device (auto: CUDA, then MPS, then CPU) and precision.
+    """Chooses device (auto: CUDA, then MPS, then CPU) and precision (auto: bfloat16, then float32).
 
     Where the hardware has no bfloat16 (emulation is slow), the run uses float32 and says so.
 
@@ -87,7 +95,7 @@ def _precision(asked: str, kind: str, machine: Machine) -> tuple[torch.dtype, st
                 "use bfloat16 or float32"
             )
         return torch.float16, "float16 with scaled loss"
-    if asked == "bfloat16":
+    if asked in ("auto", "bfloat16"):
         able = {"cpu": machine.cpu_bfloat16, "cuda": machine.cuda_bfloat16, "mps": False}[kind]
         if not able:
             return torch.float32, f"float32 (this {kind} does not support bfloat16)"

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from model.config import Config
 from model.dropout import Dropout
+from model.linear import Linear
 
 MAX_TOKENS = 32  # positions of a line, BOS included
 SEGMENT_ROWS = 8  # rows per mean in the summary
@@ -57,9 +58,9 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key_value = Linear(width, 2 * width)
+        self.out = Linear(width, width)
 
     def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S, D) → keys and values, each (B, heads, S, D / heads)."""
@@ -89,9 +90,7 @@ class Attention(nn.Module):
 
 
 def _feed_forward(width: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(width, 2 * width), nn.GELU(), Dropout(dropout), nn.Linear(2 * width, width)
-    )
+    return nn.Sequential(Linear(width, 2 * width), nn.GELU(), Dropout(dropout), Linear(2 * width, width))
 
 
 class EncoderLayer(nn.Module):
@@ -172,13 +171,13 @@ class Encoder(nn.Module):
         parts = 1 + (config.context_before > 0) + (config.context_after > 0)
         self.segments = -(-(config.context_before + config.window + config.context_after) // SEGMENT_ROWS)
         self.summary = nn.Sequential(
-            nn.Linear((parts * STATISTICS + self.segments) * channels, hidden),
+            Linear((parts * STATISTICS + self.segments) * channels, hidden),
             nn.GELU(),
             Dropout(SUMMARY_DROPOUT),
-            nn.Linear(hidden, hidden),
+            Linear(hidden, hidden),
             nn.GELU(),
             Dropout(SUMMARY_DROPOUT),
-            nn.Linear(hidden, hidden),
+            Linear(hidden, hidden),
         )
         self.layers = nn.ModuleList(
             EncoderLayer(width, config.heads, config.dropout) for _ in range(config.encoder_layers)
@@ -232,7 +231,7 @@ class Decoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.sizes = {name: max(1, n) for name, n in head_sizes.items()}
-        self.heads = nn.Linear(width, sum(self.sizes.values()))  # all four at once
+        self.heads = Linear(width, sum(self.sizes.values()))  # all four at once
         self.checkpointing = config.gradient_checkpointing
 
     def forward(self, memory: Tensor, tokens: Tensor) -> dict[str, Tensor]:
@@ -297,13 +296,13 @@ class Network(nn.Module):
         super().__init__()
         self.encoder = Encoder(config, channels)
         self.decoder = Decoder(config, head_sizes, tokens)
-        self.operation = nn.Linear(config.d_model, operations)
-        self.rows: nn.Linear | None = None
+        self.operation = Linear(config.d_model, operations)
+        self.rows: Linear | None = None
         if config.reconstruction_weight:
-            self.rows = nn.Linear(SUMMARY_TOKENS * config.d_model, self.encoder.segments * channels)
-        self.recording: nn.Linear | None = None
+            self.rows = Linear(SUMMARY_TOKENS * config.d_model, self.encoder.segments * channels)
+        self.recording: Linear | None = None
         if config.invariant_fingerprint and recordings:
-            self.recording = nn.Linear(config.d_model, recordings)
+            self.recording = Linear(config.d_model, recordings)
 
     def encode(self, x: Tensor) -> Tensor:
         """x (B, T, C) → memory (B, S, D)."""

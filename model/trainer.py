@@ -103,6 +103,7 @@ class _Run:
             operations=len(task.scaler.operations),
             recordings=len(task.data.recordings),
         ).to(self.device)
+        self.placement.prepare(self.network)
         self.optimizer = make_optimizer(self.network, config)
         self.average = WeightAverage(self.network, config.ema) if config.ema else None
         self.grad_scaler = self.placement.grad_scaler()

@@ -8,6 +8,7 @@ from torch import nn
 
 from model.config import Config
 from model.devices import Machine, place
+from model.linear import Linear
 from model.microbatches import Microbatches, is_out_of_memory
 from tuner.base.errors import InputError, TrainingFailed
 
@@ -51,15 +52,34 @@ def test_float16_is_for_cuda_and_scales_its_loss() -> None:
     assert placement.precision == torch.float16
 
 
-def test_a_run_in_bfloat16_computes_in_it_and_trains() -> None:
+def test_a_network_in_bfloat16_trains_its_linear_layers_in_it_and_evaluates_in_float32() -> None:
+    torch.manual_seed(0)
+    layer = Linear(40, 30)
+    x = torch.randn(2, 5, 40, requires_grad=True)
+
+    def answer_and_gradients() -> list[torch.Tensor]:
+        y = layer(x)
+        found = torch.autograd.grad(y.square().sum(), [x, layer.weight, layer.bias])
+        return [y.detach(), *found]
+
+    exact = answer_and_gradients()
     placement = place(Config(precision="bfloat16"), Machine(cuda=None, mps=False, cpu_bfloat16=True))
-    layer = nn.Linear(4, 4)
-    with placement.autocast():
-        y = layer(torch.ones(2, 4))
-    assert y.dtype == torch.bfloat16
-    scaler = placement.grad_scaler()
-    scaler.scale(y.float().sum()).backward()
-    assert not scaler.is_enabled() and layer.weight.grad.dtype == torch.float32
+    placement.prepare(nn.Sequential(layer))
+    rounded = answer_and_gradients()
+    for found, expected in zip(rounded, exact, strict=True):
+        assert found.dtype == torch.float32
+        assert not torch.equal(found, expected)
+        torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02 * float(expected.abs().max()))
+    layer.eval()
+    assert torch.equal(layer(x), exact[0])
+    place(Config(precision="float32")).prepare(nn.Sequential(layer.train()))
+    assert torch.equal(layer(x), exact[0])
+
+
+def test_auto_precision_is_bfloat16_where_the_hardware_has_it() -> None:
+    able = Machine(cuda=None, mps=False, cpu_bfloat16=True)
+    assert place(Config(), able).precision == torch.bfloat16
+    assert place(Config(), BARE).precision == torch.float32
 
 
 def test_in_float32_autocast_does_nothing() -> None:
