@@ -2,8 +2,9 @@
 
 In a round every configuration that is still in the race runs once, all with the same seed and (where the
 workload has such) the same new split of the data. So the differences between configurations are free of what
-a round adds to all of them. After two rounds, those that are almost surely not the best leave. The default
-configuration stays to the end, because the question is whether anything was gained over it.
+a round adds to all of them. After two rounds, those that are almost surely not the best leave, and at each
+look at least half of the others (sequential halving; Karnin et al., 2013). The default configuration stays to
+the end, because the question is whether anything was gained over it.
 
 Model: score = configuration + round + noise, fitted by least squares. The scores that the configurations had
 in the study are not used: they were chosen for being high.
@@ -208,15 +209,20 @@ def over(place: Standing, *, default: int | None) -> bool:
 def staying(
     found: Sequence[Candidate], place: Standing, inside: Sequence[int], *, default: int | None
 ) -> list[int]:
-    """The configurations that go on: the leader, the default, and those that may be better by enough."""
+    """Those that go on: the leader, the default, and half of the others that may be better by enough."""
     limit = found[place.leader].mean_violation
-    return [
+    others = [
         i
         for i in inside
-        if i in (place.leader, default)
-        or (place.chances[i] >= LEAST_CHANCE and place.expected_gain(i) >= LEAST_GAIN)
-        or (found[i].again and found[i].mean_violation < limit)
+        if i not in (place.leader, default)
+        and (
+            (place.chances[i] >= LEAST_CHANCE and place.expected_gain(i) >= LEAST_GAIN)
+            or (found[i].again and found[i].mean_violation < limit)
+        )
     ]
+    others.sort(key=lambda i: -place.chances[i])
+    kept = {place.leader, default, *others[: max(1, (len(inside) - 1) // 2)]}
+    return [i for i in inside if i in kept]
 
 
 def _until(candidate: Candidate, number: int) -> Candidate:
