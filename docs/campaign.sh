@@ -41,7 +41,8 @@ wait "$first"
 
 # The campaign's ensemble, one network distilled from it, and its networks refitted on all recordings but test.
 once calibration $python -m inference calibrate --bundle campaign --json
-trained=(vocabulary_bucketing augmentation_optimization warmup_optimization architecture_sweep loss_weighting)
+trained=(vocabulary_bucketing augmentation_optimization warmup_optimization architecture_sweep loss_weighting
+  ensemble_members)
 once compare $python -m ensemble compare --k 1,5,10,20 --study "${trained[@]}" --json
 evaluate() { once "$1" $python -m inference evaluate "$data" --part test --json "${@:2}"; }
 evaluate ensemble --bundle campaign

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 class Linear(nn.Linear):
-    """As nn.Linear. With `in_bfloat16` set, training multiplies in bfloat16; results and weights stay float32.
+    """As nn.Linear. With `in_bfloat16` set, training multiplies in bfloat16; all else stays float32.
 
     torch.autocast gives no gain on a CPU: it copies each weight's gradient from a transposed layout (28 ms
     for 1024 x 7840), and what follows in bfloat16 (attention, norms) is slower than in float32.

@@ -54,6 +54,10 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
     found, default = entered
     if not found:
         raise WorkFailed(f"{file.name}: no trial completed, so there is no winner to continue from")
+    if len(found) == 1 and len(found[0].scores) > 1:  # nothing was chosen: its runs are the retrainings
+        found = [replace(found[0], again=dict(enumerate(found[0].scores)))]
+        _store(request, race.record(found, file, default=default), say)
+        return
     seeds = [*file.seeds, *range(max(file.seeds) + 1, max(file.seeds) + 1 + race.ROUNDS)]
     first = max(race.FIRST_ROUNDS, len(file.seeds))
     most = max(race.ROUNDS, first)
@@ -76,7 +80,12 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
         again = retrain.study_at(file, [points[entry] for entry in entries], suffix=SUFFIX)
         asked = replace(request, study_file=again, base={}, trials=None, fresh=False)
         launch.run(asked, make_view()).check(again.name)
-    result = race.record(found, file, default=default)
+    _store(request, race.record(found, file, default=default), say)
+
+
+def _store(request: Request, result: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Stores the result of a race with the study, and says it."""
+    file = request.study_file
 
     def store() -> None:
         load_study(open_records(request.url), file.name).set_user_attr(CONFIRMED, result)

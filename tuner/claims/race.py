@@ -285,6 +285,8 @@ def in_words(name: str, result: Mapping[str, Any], file: StudyFile) -> str:
     gain, metric = result["gain"], file.metric.name
     if gain is not None:
         found = f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
+    if len(result["candidates"]) == 1:
+        return f"{name}: one configuration, {metric} {result['mean']:.4f} on average in {runs} runs"
     if result["default"]:
         best = f" (best: trial {result['leader']}, {found})" if gain is not None else ""
         return f"{name}: no gain over the default configuration found in {runs} retrainings{best}"

@@ -144,6 +144,22 @@ def test_each_study_starts_from_the_confirmed_winner_before_it(
     assert "# confirmed winner of first (trial 2, 0.7)" in capsys.readouterr().out
 
 
+def test_the_runs_of_a_single_configuration_are_its_retrainings(
+    campaign_of: Run, make_study: MakeStudy, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = FIRST.replace("name: first", "name: seeds").replace(
+        "x: {values: [0.25, 0.75, 0.5]}", "seed: {values: [7, 8, 9]}"
+    )
+    make_study(seeds.replace("max_epochs: 4", "max_epochs: 4, base: {x: 0.5}"), "seeds.yaml")
+    campaign_of("study: seeds.yaml").run()
+
+    records = open_records(url)
+    assert optuna.get_all_study_names(records) == ["seeds"], "nothing was chosen, so nothing is retrained"
+    (only,) = load_study(records, "seeds").user_attrs[CONFIRMED]["candidates"]
+    assert only["again"] == [0.5, 0.5, 0.5] and only["mean"] == 0.5
+    assert "seeds: one configuration, score 0.5000 on average in 3 runs" in capsys.readouterr().out
+
+
 def test_a_resumed_campaign_gives_later_studies_what_it_was_begun_with(
     campaign_of: Run, url: str, tmp_path: Path
 ) -> None:
