@@ -2,6 +2,7 @@
 
     python benchmarks/bench_decoding.py                 # ten networks of the default size, simulated data
     python benchmarks/bench_decoding.py --bundle NAME --data data/mill
+    python benchmarks/bench_decoding.py --bundle NAME --data data/mill --trials 50  # decoders of a study
 
 The plain loop decodes one window at a time, one member at a time, without keeping encodings or keys and
 values: each step runs every prefix through encoder and decoder again, as a first version would.
@@ -31,11 +32,13 @@ from inference.beam import candidates
 from inference.grammar import Grammar
 from inference.options import DecodingOptions
 from inference.pipeline import Decoder
+from inference.workbench import Workbench, options_of
 from model.recordings import Recordings
 from model.tokens import BOS, EOS, HEADS
 
 BEAM = 5
 PLAIN_WINDOWS = 6  # the plain loop is slow: a few windows tell its speed
+METHODS = ("greedy", "beam", "sample+mbr")
 TARGETS = {"greedy": 2800.0, "beam": 200.0, "ratio": 20.0}
 
 
@@ -131,13 +134,42 @@ def rate(work: Any, windows: int, *, repeats: int = 3) -> float:
     return windows / min(seconds)
 
 
+def tune(bench: Workbench, trials: int) -> None:
+    """Prints the cost of `trials` random decoders of `studies/inference_parameters.yaml` on one bundle."""
+    rng = np.random.default_rng(0)
+    seconds, processor = dict.fromkeys(METHODS, 0.0), time.process_time()
+    for trial in range(trials):
+        method = METHODS[trial % len(METHODS)]
+        config = {
+            "method": method,
+            "temperature": float(rng.uniform(0.1, 2.0)),
+            "top_k": int(rng.choice([10, 50, 100, 200])),
+            "top_p": float(rng.uniform(0.7, 0.99)),
+            "beam": int(rng.choice([1, 3, 5, 10, 20])) if method == "beam" else 1,
+        }
+        began = time.perf_counter()
+        bench.lines(options_of(config))
+        seconds[method] += time.perf_counter() - began
+    processor = time.process_time() - processor
+    print(f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, {len(bench.loaded)} windows")
+    each = ", ".join(f"{method} {own:.1f} s" for method, own in seconds.items())
+    print(f"{trials} decoders: {sum(seconds.values()):.1f} s ({each}), {processor:.1f} s of processor")
+    print(f"networks run for {bench.steps.misses} prefixes")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--bundle", help="a bundle's name or folder")
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--data", type=Path, help="data set of the windows, with --bundle")
     parser.add_argument("--windows", type=int, default=512, help="windows to decode (default: 512)")
+    parser.add_argument("--trials", type=int, help="with --bundle: measure this many decoders of a study")
     options = parser.parse_args()
+    if options.trials and not options.bundle:
+        parser.error("--trials needs --bundle")
+    if options.trials:
+        tune(Workbench(find_bundle(options.results, options.bundle), data=options.data), options.trials)
+        return
     with tempfile.TemporaryDirectory() as folder:
         if options.bundle:
             data = Recordings.load(options.data or Path("data/mill"))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ensemble.bundle import BUNDLE, Bundle, find_bundle
 from ensemble.library import has_library
-from inference.beam import Hypothesis, beam_search
+from inference.beam import Hypothesis, beam_search, best_lines
 from inference.grammar import Grammar
 from inference.layout import check_channels, laid_out, recordings_of
 from inference.options import DEFAULT_SAMPLES, DecodingOptions
@@ -226,28 +226,28 @@ def choose(
     options, index, keep = options.canonical(), np.arange(windows), options.canonical().filter()
     if options.method == "sample+mbr":
         rng = np.random.default_rng(options.seed)
-        steps = steps.unremembered() if isinstance(steps, CachedSteps) else steps
         count = options.samples or DEFAULT_SAMPLES
         yield from map(
             least_risk, sample(steps, grammar, index, count=count, rng=rng, keep=keep, batch=BATCH)
         )
         return
-    if least > options.beam:
+    if 1 < least <= options.beam:
+        yield from beam_search(steps, grammar, index, width=options.beam, keep=keep, batch=BATCH)
+        return
+    if max(options.beam, least) > 1 and not isinstance(steps, CachedSteps):  # two searches share prefixes
         steps = CachedSteps(steps, grammar.factors[:, 0])
     for start in range(0, windows, BATCH):
         batch = index[start : start + BATCH]
-        found = beam_search(steps, grammar, batch, width=options.beam, keep=keep, batch=BATCH)
-        if least <= options.beam:
-            yield from found
+        chosen = list(best_lines(steps, grammar, batch, width=options.beam, keep=keep, batch=BATCH))
+        if least == 1:
+            yield from ([line] for line in chosen)
             continue
-        chosen = list(found)  # first, so that the wider search finds its prefixes in the cache
         wider = beam_search(steps, grammar, batch, width=least, batch=BATCH)
         yield from (_led_by(best, more, least) for best, more in zip(chosen, wider, strict=True))
 
 
-def _led_by(best: list[Hypothesis], more: list[Hypothesis], count: int) -> list[Hypothesis]:
+def _led_by(chosen: Hypothesis, more: list[Hypothesis], count: int) -> list[Hypothesis]:
     """`more` with the chosen line first."""
-    chosen = best[0]
     return [chosen, *(h for h in more if h.tokens != chosen.tokens)][:count]
 
 

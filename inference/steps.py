@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from model.tokens import BOS, HEADS, PARAM_TYPE
 
 ROOTS = 1024  # windows with a cached first state: some 35 kB per window, layer and network
+NODES = 300_000  # cached prefixes, some 1 kB each
 
 Rows = NDArray[np.int64]
 Logits = dict[str, NDArray[np.float32]]  # head -> (rows, classes)
@@ -82,31 +83,39 @@ class _Node:
     token: list[int] = field(default_factory=list)
 
 
+Held = dict[int, tuple[Any, int]]  # node -> a network state and its row there
+
+
 @dataclass(frozen=True)
 class _CachedState:
     nodes: Rows
-    inner: Any  # the network state of the same rows; None if the network was not run
+    held: Held  # of those nodes that the network was run for
 
 
 class CachedSteps:
     """Caches the logits of `steps` in a tree of prefixes per window.
 
     Value logits, by far the widest, are kept only after a parameter. An unknown prefix is computed from the
-    state of its parent if there is one, else by replaying its tokens from the first state of the window. The
-    first state is kept for up to `ROOTS` windows; other windows are encoded again.
+    network state of its parent. If that is gone, the parents are replayed from the first states of their
+    windows: all together, token by token, each distinct prefix once. The first state is kept for up to
+    `ROOTS` windows; other windows are encoded again. A full cache (`NODES`) starts anew, so only the states
+    of the newest search may be continued.
     """
 
     def __init__(self, steps: Steps, kinds: NDArray[np.int64]) -> None:
         """`kinds` (tokens,) is the type of each token: the first column of the vocabulary's factor table."""
         self._steps = steps
         self._kinds = kinds
+        self._roots: Held = {}  # window -> its first state
+        self.misses = 0
+        self._clear()
+
+    def _clear(self) -> None:
         self._tree = _Node()
         self._children: dict[tuple[int, int], int] = {}  # (parent node or -1 - window, token) -> node
-        self._roots: dict[int, tuple[Any, int]] = {}  # window -> a state and its row there
         self._narrow: dict[str, _Table] = {head: _Table() for head in HEADS[:3]}
         self._values = _Table()
         self._value_row: list[int] = []  # row of a node in _values, -1 if no value can follow
-        self.misses = 0
 
     def __len__(self) -> int:
         return len(self._tree.window)
@@ -118,71 +127,69 @@ class CachedSteps:
 
     def begin(self, windows: Rows) -> tuple[Logits, Any]:
         """Known first steps come from the cache; if any is new, the network runs for all of `windows`."""
+        if len(self) >= NODES:
+            self._clear()
         keys = [(-1 - int(w), BOS) for w in windows]
-        inner = None
+        held: Held = {}
         if any(key not in self._children for key in keys):
-            logits, inner = self._begin(windows)
-            self._add(keys, [int(w) for w in windows], logits)
+            logits, firsts = self._begin(windows)
+            self._add(keys, logits)
+            held = {self._children[-1 - w, BOS]: first for w, first in firsts.items()}
         nodes = np.array([self._children[key] for key in keys], dtype=np.int64)
-        return self._logits(nodes), _CachedState(nodes, inner)
+        return self._logits(nodes), _CachedState(nodes, held)
 
     def advance(self, state: _CachedState, rows: Rows, tokens: Rows) -> tuple[Logits, Any]:
         """See `Steps.advance`; unknown prefixes are computed, known ones come from the cache."""
-        parents = state.nodes[rows]
-        keys = list(zip(parents.tolist(), tokens.tolist(), strict=True))
-        missing = [i for i, key in enumerate(keys) if key not in self._children]
-        inner = None
-        if missing and state.inner is not None:
-            logits, inner = self._steps.advance(state.inner, rows, tokens)
-            self._add(keys, [self._tree.window[p] for p in parents], logits)
-        elif missing:
-            new = np.array(missing, dtype=np.int64)
-            self._replay([keys[i] for i in missing], parents[new], tokens[new])
+        keys = list(zip(state.nodes[rows].tolist(), tokens.tolist(), strict=True))
+        missing = list(dict.fromkeys(key for key in keys if key not in self._children))
+        lost = {parent for parent, _ in missing} - set(state.held)
+        held = self._grow(missing, {**state.held, **self._replay(lost)})
         nodes = np.array([self._children[key] for key in keys], dtype=np.int64)
-        return self._logits(nodes), _CachedState(nodes, inner)
+        return self._logits(nodes), _CachedState(nodes, held)
 
-    def unremembered(self) -> Steps:
-        """The same network and first states, without caching the steps after them.
-
-        For random draws, most of whose prefixes occur once.
-        """
-        return _FromRoots(self, self._steps, self._roots)
-
-    def _begin(self, windows: Rows) -> tuple[Logits, Any]:
+    def _begin(self, windows: Rows) -> tuple[Logits, Held]:
+        """First logits and states of `windows`."""
         logits, inner = self._steps.begin(windows)
+        firsts = {int(w): (inner, row) for row, w in enumerate(windows)}
         if len(self._roots) + len(windows) <= ROOTS:
-            self._roots.update((int(w), (inner, row)) for row, w in enumerate(windows))
-        return logits, inner
+            self._roots.update(firsts)
+        return logits, firsts
 
-    def _replay(self, keys: list[tuple[int, int]], parents: Rows, tokens: Rows) -> None:
-        """Adds the nodes `keys` by their tokens from the start. All parents of a batch have equal length."""
-        owners = np.array([self._tree.window[p] for p in parents], dtype=np.int64)
-        lost = np.array(sorted({int(w) for w in owners} - set(self._roots)), dtype=np.int64)
-        roots = dict(self._roots)
-        if len(lost):
-            _, inner = self._begin(lost)
-            roots.update((int(w), (inner, row)) for row, w in enumerate(lost))
-        batches: dict[int, list[int]] = {}
-        for i, owner in enumerate(owners):
-            batches.setdefault(id(roots[int(owner)][0]), []).append(i)
+    def _replay(self, nodes: set[int]) -> Held:
+        """The network states of known nodes."""
+        paths = [self._path(node) for node in sorted(nodes)]
+        owners = {self._tree.window[path[0]] for path in paths}
+        unknown = np.array(sorted(owners - set(self._roots)), dtype=np.int64)
+        firsts = {**self._roots, **(self._begin(unknown)[1] if len(unknown) else {})}
+        held = {path[0]: firsts[self._tree.window[path[0]]] for path in paths}
+        for depth in range(1, max(map(len, paths), default=0)):
+            level = dict.fromkeys(path[depth] for path in paths if len(path) > depth)
+            keys = [(self._tree.parent[node], self._tree.token[node]) for node in level]
+            held.update(self._grow(keys, held))
+        return held
+
+    def _path(self, node: int) -> list[int]:
+        """The nodes from the first of the window to `node`."""
+        path = [node]
+        while self._tree.parent[path[-1]] >= 0:
+            path.append(self._tree.parent[path[-1]])
+        return path[::-1]
+
+    def _grow(self, keys: list[tuple[int, int]], held: Held) -> Held:
+        """Runs the network for the distinct `keys`, whose parents are in `held`; returns their states."""
+        batches: dict[int, list[tuple[int, int]]] = {}
+        for key in keys:
+            batches.setdefault(id(held[key[0]][0]), []).append(key)
+        grown: Held = {}
         for batch in batches.values():
-            inner = roots[int(owners[batch[0]])][0]
-            rows = np.array([roots[int(owners[i])][1] for i in batch], dtype=np.int64)
-            prefixes = np.array([[*self._prefix(int(parents[i])), int(tokens[i])] for i in batch])
-            for column in prefixes.T:
-                logits, inner = self._steps.advance(inner, rows, np.ascontiguousarray(column))
-                rows = np.arange(len(batch))
-            self._add([keys[i] for i in batch], [int(owners[i]) for i in batch], logits)
+            rows = np.array([held[parent][1] for parent, _ in batch], dtype=np.int64)
+            tokens = np.array([token for _, token in batch], dtype=np.int64)
+            logits, inner = self._steps.advance(held[batch[0][0]][0], rows, tokens)
+            self._add(batch, logits)
+            grown.update((self._children[key], (inner, row)) for row, key in enumerate(batch))
+        return grown
 
-    def _prefix(self, node: int) -> list[int]:
-        """The tokens of `node`, without BOS."""
-        tokens: list[int] = []
-        while self._tree.parent[node] >= 0:
-            tokens.append(self._tree.token[node])
-            node = self._tree.parent[node]
-        return tokens[::-1]
-
-    def _add(self, keys: list[tuple[int, int]], windows: list[int], logits: Logits) -> None:
+    def _add(self, keys: list[tuple[int, int]], logits: Logits) -> None:
         fresh, kept = [], set()
         for i, key in enumerate(keys):
             if key not in self._children and key not in kept:
@@ -200,8 +207,9 @@ class CachedSteps:
         self._value_row.extend(row_of.tolist())
         for i in fresh:
             self._children[keys[i]] = len(self._tree.window)
-            self._tree.window.append(windows[i])
-            self._tree.parent.append(keys[i][0])
+            parent = keys[i][0]
+            self._tree.window.append(self._tree.window[parent] if parent >= 0 else -1 - parent)
+            self._tree.parent.append(parent)
             self._tree.token.append(keys[i][1])
 
     def _logits(self, nodes: Rows) -> Logits:
@@ -212,31 +220,6 @@ class CachedSteps:
         if due.any():
             values[due] = self._values.rows(value_rows[due])
         return {**logits, "param_value": values}
-
-
-class _FromRoots:
-    """See `CachedSteps.unremembered`. A state is that of the network and its rows in use (None: all)."""
-
-    def __init__(self, cache: CachedSteps, steps: Steps, roots: dict[int, tuple[Any, int]]) -> None:
-        self._cache, self._steps, self._roots = cache, steps, roots
-
-    @property
-    def operation(self) -> NDArray[np.float32]:
-        return self._steps.operation
-
-    def begin(self, windows: Rows) -> tuple[Logits, Any]:
-        logits, _ = self._cache.begin(windows)
-        roots = [self._roots.get(int(w)) for w in windows]
-        inner = roots[0][0] if roots and roots[0] else None
-        if inner is None or any(root is None or root[0] is not inner for root in roots):
-            logits, inner = self._steps.begin(windows)
-            return logits, (inner, None)
-        return logits, (inner, np.array([root[1] for root in roots if root], dtype=np.int64))
-
-    def advance(self, state: Any, rows: Rows, tokens: Rows) -> tuple[Logits, Any]:
-        inner, ours = state
-        logits, inner = self._steps.advance(inner, rows if ours is None else ours[rows], tokens)
-        return logits, (inner, None)
 
 
 class _Table:

@@ -1,4 +1,4 @@
-"""Many decoders on the same windows: the networks run once, then all options read cached logits."""
+"""Many decoders on the same windows: the networks run once for each prefix that any of them reads."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ from model.metrics import exact_matches
 from model.recordings import Recordings
 from model.windows import split
 from tuner.base.errors import InputError
-
-WIDEST = 20  # beam width of the pass that fills the cache
 
 
 class Workbench:
@@ -56,13 +54,9 @@ class Workbench:
 
     @cached_property
     def steps(self) -> CachedSteps:
-        """The cached logits, filled once along the widest beam."""
-        grammar = self.decoder.grammar
-        steps = CachedSteps(NetworkSteps(self.decoder.predictor, self.loaded), grammar.factors[:, 0])
-        widest = DecodingOptions(method="beam", beam=WIDEST)
-        for _ in choose(steps, grammar, len(self.loaded), widest):
-            pass
-        return steps
+        """The cached logits, which fill as options are tried."""
+        kinds = self.decoder.grammar.factors[:, 0]
+        return CachedSteps(NetworkSteps(self.decoder.predictor, self.loaded), kinds)
 
     def lines(self, options: DecodingOptions) -> list[str]:
         """The line of each window; options with the same canonical form share the result."""

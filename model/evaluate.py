@@ -156,11 +156,12 @@ def greedy(network: Network, memory: Tensor, rules: GreedyRules) -> Tensor:
     """Greedy decoding of all windows at once: (B, L) ids, EOS-terminated, EOS-padded.
 
     The type head decides which other head gives the token. There is no grammar here; `inference` adds it.
+    Lines that have ended are not computed further: the longest has three times as many tokens as the mean.
     """
     caches = network.decoder.begin(memory)
     tokens = torch.full((len(memory),), BOS, dtype=torch.int64, device=memory.device)
     letter = torch.zeros_like(tokens)
-    done = torch.zeros_like(tokens, dtype=torch.bool)
+    live = torch.arange(len(memory), device=memory.device)  # the windows of the rows
     out = []
     for _ in range(MAX_TOKENS - 1):
         logits, caches = network.decoder.step(caches, tokens)
@@ -174,13 +175,16 @@ def greedy(network: Network, memory: Tensor, rules: GreedyRules) -> Tensor:
                 rules.value[value],
             ]
         )
-        tokens = choices.gather(0, kind[None])[0].masked_fill(done, EOS)
-        done = done | (tokens == EOS)
+        tokens = choices.gather(0, kind[None])[0]
+        out.append(tokens.new_full((len(memory),), EOS).index_copy(0, live, tokens))
+        rows = (tokens != EOS).nonzero()[:, 0]
+        if not len(rows):
+            break
+        if len(rows) < len(tokens):
+            caches = [cache.reorder(rows) for cache in caches]
+            tokens, letter, live = tokens[rows], letter[rows], live[rows]
         named = rules.letter[tokens]
         letter = torch.where(named >= 0, named, letter)
-        out.append(tokens)
-        if bool(done.all()):
-            break
     return torch.stack(out, dim=1)
 
 

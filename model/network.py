@@ -113,16 +113,24 @@ class EncoderLayer(nn.Module):
 
 @dataclass(frozen=True)
 class LayerCache:
-    """Keys and values of a decoder layer: of the window and of the tokens so far."""
+    """Keys and values of a decoder layer: of the windows and, one row per line, of the tokens so far.
+
+    `window` (rows,) is the window of each line; None: one line per window.
+    """
 
     memory: tuple[Tensor, Tensor]
     tokens: tuple[Tensor, Tensor] | None
+    window: Tensor | None = None
 
     def reorder(self, rows: Tensor) -> LayerCache:
         """The cache of `rows` (N,), for beams that were copied or dropped."""
-        keys, values = self.memory
         tokens = None if self.tokens is None else (self.tokens[0][rows], self.tokens[1][rows])
-        return LayerCache((keys[rows], values[rows]), tokens)
+        return LayerCache(self.memory, tokens, rows if self.window is None else self.window[rows])
+
+    def of_rows(self) -> tuple[Tensor, Tensor]:
+        """The keys and values of each line's window."""
+        keys, values = self.memory
+        return self.memory if self.window is None else (keys[self.window], values[self.window])
 
 
 class DecoderLayer(nn.Module):
@@ -151,9 +159,9 @@ class DecoderLayer(nn.Module):
         if cache.tokens is not None:
             key, value = torch.cat([cache.tokens[0], key], 2), torch.cat([cache.tokens[1], value], 2)
         x = x + self.itself(y, (key, value))
-        x = x + self.drop(self.across(self.norms[1](x), cache.memory))
+        x = x + self.drop(self.across(self.norms[1](x), cache.of_rows()))
         x = x + self.drop(self.feed_forward(self.norms[2](x)))
-        return x, LayerCache(cache.memory, (key, value))
+        return x, LayerCache(cache.memory, (key, value), cache.window)
 
 
 class Encoder(nn.Module):

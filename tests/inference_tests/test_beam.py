@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from inference.beam import Filter, beam_search, line_logp
+from inference import steps as inference_steps
+from inference.beam import Filter, beam_search, best_lines, line_logp
 from inference.grammar import Grammar
 from inference.steps import CachedSteps
 from model.tokens import BOS, COMMAND, EOS, HEADS, PARAM_TYPE, PARAM_VALUE, SPECIAL, Vocabulary
@@ -140,6 +141,54 @@ def test_decoding_again_costs_no_network(vocabulary: Vocabulary, grammar: Gramma
     for width in (1, 2, 6):
         search(cached, grammar, width)
     assert steps.calls == calls
+
+
+def test_an_unknown_prefix_is_replayed_with_each_ancestor_once(vocabulary, grammar, table_steps) -> None:
+    """The greedy line is known. A beam of 2 asks for more; its known prefixes cost at most one run each."""
+    steps = table_steps(vocabulary, 1)
+    cached = CachedSteps(steps, grammar.factors[:, 0])
+    search(cached, grammar, 1)
+    known, rows = len(cached), steps.rows
+    assert search(cached, grammar, 2) == search(table_steps(vocabulary, 1), grammar, 2)
+    new = len(cached) - known
+    assert new > 0
+    assert steps.rows - rows <= new + known
+
+
+def test_a_full_cache_starts_anew(vocabulary, grammar, table_steps, monkeypatch) -> None:
+    monkeypatch.setattr(inference_steps, "NODES", 10)
+    cached = CachedSteps(table_steps(vocabulary, 2), grammar.factors[:, 0])
+    sizes = []
+    for width in (6, 1, 3, 6):
+        assert search(cached, grammar, width) == search(table_steps(vocabulary, 2), grammar, width)
+        sizes.append(len(cached))
+    assert sizes[0] == sizes[3] > sizes[1]
+
+
+@given(seeds, st.integers(1, 8), st.floats(0.2, 3.0), st.integers(1, 5), st.floats(0.5, 1.0))
+@settings(max_examples=60, deadline=None)
+def test_best_lines_are_the_first_of_the_beam(
+    vocabulary, grammar, table_steps, seed, width, temperature, top_k, top_p
+) -> None:
+    keep = Filter(dict.fromkeys(HEADS, temperature), top_k, top_p)
+    steps = table_steps(vocabulary, seed)
+    found = list(best_lines(steps, grammar, WINDOWS, width=width, keep=keep))
+    assert found == [lines[0] for lines in search(steps, grammar, width, keep)]
+
+
+def test_a_beam_that_loses_the_greedy_line_ends_as_the_full_search(vocabulary, grammar, table_steps) -> None:
+    """On some tables a narrow beam ends below the greedy line; the best line is still that of the beam."""
+    steps, windows = table_steps(vocabulary, 0, scale=0.5), np.arange(60)
+    greedy, beam = (list(beam_search(steps, grammar, windows, width=width)) for width in (1, 2))
+    assert any(b[0].score < g[0].score - 1e-6 for b, g in zip(beam, greedy, strict=True))
+    assert list(best_lines(steps, grammar, windows, width=2)) == [lines[0] for lines in beam]
+
+
+def test_best_lines_run_the_network_for_fewer_prefixes(vocabulary, grammar, table_steps) -> None:
+    pruned, full = (CachedSteps(table_steps(vocabulary, 3), grammar.factors[:, 0]) for _ in range(2))
+    list(best_lines(pruned, grammar, WINDOWS, width=8))
+    search(full, grammar, 8)
+    assert len(pruned) < len(full)
 
 
 def test_batches_do_not_change_the_answer(vocabulary: Vocabulary, grammar: Grammar, table_steps) -> None:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from model.config import Config
+from model.evaluate import GreedyRules, greedy
 from model.losses import HeadLosses, combine, loss_weights
 from model.network import Network
-from model.tokens import HEADS
+from model.tokens import EOS, HEADS, Vocabulary
 
 SIZES = {"type": 4, "command": 5, "param_type": 4, "param_value": 30}
 CHANNELS, TOKENS, OPERATIONS = 7, 44, 3
@@ -121,7 +122,8 @@ def test_reordered_caches_go_on_as_the_rows_they_came_from() -> None:
     net = network().eval()
     memory, tokens = net.encode(windows(net)), lines()
     _, caches = net.decoder.step(net.decoder.begin(memory), tokens[:, 0])
-    rows = torch.tensor([2, 0, 0, 1])
+    rows, before = torch.tensor([2, 0, 0, 1]), torch.tensor([1, 0, 2])
+    caches = [cache.reorder(before).reorder(before.argsort()) for cache in caches]
     moved, _ = net.decoder.step([cache.reorder(rows) for cache in caches], tokens[rows, 1])
     straight, _ = net.decoder.step(caches, tokens[:, 1])
     for head in HEADS:
@@ -166,3 +168,20 @@ def test_a_tiny_set_is_learnt_by_heart() -> None:
     assert loss < 0.1
     for column, head in enumerate(HEADS):
         assert torch.equal(logits[head].argmax(-1), targets[..., column])
+
+
+def test_a_greedy_line_is_the_same_whatever_is_decoded_beside_it() -> None:
+    """Lines that end early leave the batch; the others go on with their own window and parameter."""
+    vocabulary = Vocabulary.build({"G1 X1 Y2": 9, "G0 X2": 5, "X1": 4, "Y2 X1": 3}, digits=4)
+    torch.manual_seed(3)
+    config = Config.from_dict({"d_model": 32, "heads": 4, "window": 16, "context_after": 8})
+    sizes, tokens = vocabulary.head_sizes, len(vocabulary)
+    net = Network(config, channels=CHANNELS, head_sizes=sizes, tokens=tokens, operations=OPERATIONS).eval()
+    memory, rules = 3 * net.encode(windows(net, 40)), GreedyRules(vocabulary, torch.device("cpu"))
+    together = greedy(net, memory, rules)
+    lengths = (together == EOS).int().argmax(1)
+    assert len(lengths.unique()) > 2
+    for row, one in zip(together, memory, strict=True):
+        alone = greedy(net, one[None], rules)[0]
+        assert torch.equal(row[: len(alone)], alone)
+        assert (row[len(alone) :] == EOS).all()
