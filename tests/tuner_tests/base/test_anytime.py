@@ -7,6 +7,7 @@ import pytest
 
 from tuner.base import anytime
 from tuner.claims import design
+from tuner.claims.rounds import MOST_PAIRS
 
 MATTERS = 0.7  # in units of the noise of a pair
 
@@ -27,7 +28,7 @@ def misses(
         wrong = np.zeros(claims, dtype=bool)
         for look in range(looks):
             groups = [[i] for i in range(len(open_claims))]
-            rows = design.rows_of(groups, look + 1)
+            rows = design.rows_of(groups, look == 0)
             made = np.zeros((rows, claims))
             made[:, open_claims] = design.signs(len(open_claims), rows, rng)
             noise = rng.standard_t(4, rows) / math.sqrt(2) if heavy else rng.normal(size=rows)
@@ -89,7 +90,7 @@ def test_the_interval_of_one_claim_is_that_of_the_mean() -> None:
 
 def test_the_critical_value_is_the_root_of_the_e_value() -> None:
     n, freedom = 12, 9.0
-    t = anytime.critical(n, freedom)
+    t = anytime.mixture(n, freedom)
     e = (1 + n) ** -0.5 * ((1 + t**2 / freedom) / (1 + t**2 / (freedom * (1 + n)))) ** ((freedom + 1) / 2)
     assert math.isclose(e, 20, rel_tol=1e-9)
 
@@ -102,6 +103,26 @@ def test_the_e_value_is_one_on_average_without_an_effect() -> None:
     freedom = n - 1
     e = (1 + n) ** -0.5 * ((1 + t2 / freedom) / (1 + t2 / (freedom * (1 + n)))) ** (n / 2)
     assert abs(e.mean() - 1) < 0.03
+
+
+def test_at_the_number_of_pairs_at_which_claims_are_given_up_the_interval_is_a_fourth_narrower() -> None:
+    n = MOST_PAIRS
+    assert anytime.critical(n, n - 1) < 0.8 * anytime.mixture(n, n - 1)
+
+
+def test_a_huge_effect_is_seen_as_early_as_by_the_ratio_of_likelihoods_alone() -> None:
+    assert anytime.critical(5, 4) <= anytime.mixture(5, 4, level=1 - 0.05 / 4)
+
+
+def test_normal_sums_leave_the_interval_for_a_horizon_no_more_often_than_promised() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(2000, int(anytime.HORIZON)))
+    n = np.arange(1, x.shape[1] + 1)
+    sums = x.cumsum(axis=1)
+    noise = np.sqrt(((x**2).cumsum(axis=1) - sums**2 / n)[:, 3:] / (n[3:] - 1))
+    reach = np.array([anytime.critical(k, k - 1.0) for k in n[3:]])
+    left = np.abs(sums[:, 3:]) > reach * np.sqrt(n[3:]) * noise
+    assert 0.005 < np.mean(left.any(axis=1)) <= 0.05
 
 
 def test_what_has_too_few_runs_is_unknown() -> None:
