@@ -111,7 +111,7 @@ def test_at_the_number_of_pairs_at_which_claims_are_given_up_the_interval_is_a_f
 
 
 def test_a_huge_effect_is_seen_as_early_as_by_the_ratio_of_likelihoods_alone() -> None:
-    assert anytime.critical(5, 4) <= anytime.mixture(5, 4, level=1 - 0.05 / 4)
+    assert anytime.critical(5, 4) <= anytime.mixture(5, 4, level=1 - 0.05 * (1 - anytime.AT_HORIZON))
 
 
 def test_normal_sums_leave_the_interval_for_a_horizon_no_more_often_than_promised() -> None:
