@@ -1,6 +1,10 @@
 """How many claims of the guide's campaign the rounds of `study hypotheses` decide, and how many wrongly.
 
     python benchmarks/bench_claims.py [--campaigns 5] [--minutes 15]
+    python benchmarks/bench_claims.py --worlds 200
+
+The second command compares ways to use the same time, on sixteen claims without studies: two huge effects,
+two claims with slow runs, twelve quick ones.
 
 The campaign is written by a formula with noise (`synthetic_campaign.py`), so the truth of every claim is
 known: the formula's difference between the two sides. Each campaign draws other effects: a few huge ones
@@ -17,7 +21,7 @@ import json
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,8 @@ import numpy as np
 import synthetic_campaign as campaign
 
 from model.config import Config
-from tuner.claims import hypotheses, verdict, verdicts
+from tuner.base import anytime
+from tuner.claims import design, hypotheses, rounds, verdict, verdicts
 from tuner.claims import material as materials
 from tuner.claims.material import Material
 from tuner.claims.sides import Sides
@@ -98,7 +103,13 @@ def main() -> None:
     parser.add_argument("--campaigns", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=15, help="time for the claims of one campaign")
     parser.add_argument("--first", type=int, default=0, help="number of the first campaign")
+    parser.add_argument(
+        "--worlds", type=int, default=0, help="compare ways to use the time in so many worlds"
+    )
     options = parser.parse_args()
+    if options.worlds:
+        compare(options.worlds, options.minutes)
+        return
     counts: Counter[str] = Counter()
     for seed in range(options.first, options.first + options.campaigns):
         with tempfile.TemporaryDirectory() as folder:
@@ -158,6 +169,82 @@ def one(folder: Path, seed: int, minutes: float) -> Counter[str]:
         counts["interval misses the truth"] += not finding.low <= truth <= finding.high
         counts["wrong"] += true != finding.verdict and (truth > 0) != (finding.verdict == "as claimed")
     return counts
+
+
+HUGE, SLOW, QUICK, MATTERS = 2, 2, 12, 0.005
+CLAIMS = HUGE + SLOW + QUICK
+COST = np.array([1.0] * HUGE + [2.5] * SLOW + [1.0] * QUICK)  # of a run on the slower side
+
+
+def compare(worlds: int, minutes: float) -> None:
+    """Prints for each way how many claims are decided, how many wrongly, and how many intervals ever miss."""
+    ways: dict[str, tuple[bool, Callable[..., float]]] = {
+        "all together, interval for any number": (False, anytime.mixture),
+        "all together": (False, anytime.critical),
+        "each alone first, interval for any number": (True, anytime.mixture),
+        "each alone first (study hypotheses)": (True, anytime.critical),
+    }
+    used = anytime.critical
+    print(f"of {CLAIMS} claims, in {worlds} worlds: decided, wrongly, missed by an interval")
+    for name, (first, interval) in ways.items():
+        anytime.critical = interval  # type: ignore[assignment]
+        found = np.mean([_settled(seed, minutes, alone_first=first) for seed in range(worlds)], axis=0)
+        print(f"{name:>42}: {found[0]:.2f}  {found[1]:.3f}  {found[2]:.3f}")
+    anytime.critical = used
+
+
+def _settled(seed: int, minutes: float, *, alone_first: bool) -> tuple[int, int, int]:
+    """Claims of one world that are decided, wrongly decided, and missed by an interval at any look."""
+    rng = np.random.default_rng(seed)
+    some, most = rng.uniform(0.01, 0.03, CLAIMS) * rng.choice([-1, 1], CLAIMS), rng.normal(0, 0.002, CLAIMS)
+    truth = np.where(rng.random(CLAIMS) < 0.25, some, most)
+    truth[:HUGE] = rng.uniform(0.05, 0.3, HUGE)
+    signs, y, left = np.zeros((0, CLAIMS)), np.zeros(0), AGENTS * 60 * minutes
+    undecided, large = list(range(CLAIMS)), np.zeros(CLAIMS, dtype=bool)
+    wrong, missed = np.zeros(CLAIMS, dtype=bool), np.zeros(CLAIMS, dtype=bool)
+    first = True
+    while undecided and left > 0:
+        rows = []
+        if first and alone_first:
+            rows = [np.eye(CLAIMS)[i] for i in undecided]
+        else:
+            alone = [i for i in undecided if large[i]] * rounds.ALONE
+            others = [i for i in undecided if not large[i]]
+            quick = [i for i in others if COST[i] <= design.SLOW] if alone_first else others
+            together = quick or others
+            table = np.zeros((design.rows_of([[i] for i in together], first) if together else 0, CLAIMS))
+            if together:
+                table[:, together] = design.signs(len(together), len(table), rng)
+            if not alone_first:  # slow ones in every second pair
+                table[1::2, HUGE : HUGE + SLOW] = 0
+            rows = [*(np.eye(CLAIMS)[i] for i in alone), *table]
+        left -= AGENTS * BETWEEN
+        made = []
+        for row in rows:
+            each = SECONDS * float(np.prod(np.where(row != 0, (1 + COST) / 2, 1)))
+            left -= each * (1 if first and alone_first else 2)  # the run of the default is shared
+            if left < 0:
+                break
+            bad = np.count_nonzero(row[:HUGE])
+            noise = NOISE * math.hypot(1, BAD if bad else 1)
+            made.append((row, float(row @ truth) + rng.normal(0, noise)))
+        if made:
+            signs, y = np.vstack([signs, [r for r, _ in made]]), np.append(y, [v for _, v in made])
+        if first and alone_first:
+            large[[i for i, v in zip(undecided, y, strict=False) if abs(v) >= rounds.LARGE * MATTERS]] = True
+        first = False
+        found = anytime.effects(signs, y)
+        for claim in list(undecided):
+            effect, pairs = found[claim], np.count_nonzero(signs[:, claim])
+            if effect is None or pairs < verdicts.MIN_PAIRS:
+                continue
+            missed[claim] |= not effect.low <= truth[claim] <= effect.high
+            said = verdict.decide(effect.low, effect.high, gain=None, matters=MATTERS)
+            if said != "open":
+                undecided.remove(claim)
+                true = {"no difference": abs(truth[claim]) <= MATTERS, "as claimed": truth[claim] > 0}
+                wrong[claim] = not true.get(said, truth[claim] < 0)
+    return CLAIMS - len(undecided), int(wrong.sum()), int(missed.sum())
 
 
 def read(folder: Path) -> Material:

@@ -119,8 +119,19 @@ def effects(signs: Floats, y: Floats, *, level: float = LEVEL, prior: float = PR
     found = []
     for column, one in enumerate(alone):
         known = [j for j in sure if j != column]
-        found.append(_narrower(one, _among(signs, y, column, known, second, prior)))
+        told = _speaks(signs, column)
+        found.append(_narrower(one, _among(signs[told], y[told], column, known, second, prior)))
     return found
+
+
+def _speaks(signs: Floats, column: int) -> NDArray[np.bool_]:
+    """The observations whose noise is that of an effect.
+
+    One of another effect alone says nothing about this one, and may have much more noise: the side of a huge
+    effect is often an unstable one. So an effect that was only varied alone has its own noise, too.
+    """
+    own, several = signs[:, column] != 0, np.count_nonzero(signs, axis=1) > 1
+    return own | several if (own & several).any() else own
 
 
 def _alone(own: Floats, y: Floats, level: float, prior: float, *, early: bool) -> Effect | None:

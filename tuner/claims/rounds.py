@@ -32,7 +32,7 @@ from tuner.workloads.workload import Shorter
 FIRST_SEED = 2000  # higher than the seeds of studies and of confirmations
 ENOUGH_TRIED = 6  # pairs without a value of the claim's metric: more would have none either
 LARGE = 5.0  # times what matters: a claim that seems to have so large an effect is varied alone, …
-ALONE = 3  # … in so many pairs a round, as it would drown or change what other claims do in the same runs
+ALONE = 2  # … in so many pairs a round, as it would drown or change what other claims do in the same runs
 MOST_PAIRS = 64  # of one claim; what is open then is close to the limit of what matters
 Points = tuple[Mapping[str, Any], ...]
 
