@@ -1,10 +1,10 @@
 """How many claims of the guide's campaign the rounds of `study hypotheses` decide, and how many wrongly.
 
     python benchmarks/bench_claims.py [--campaigns 5] [--minutes 15]
-    python benchmarks/bench_claims.py --worlds 200
+    python benchmarks/bench_claims.py --worlds 200 [--write]
 
 The second command compares ways to use the same time, on sixteen claims without studies: two huge effects,
-two claims with slow runs, twelve quick ones.
+two claims with slow runs, twelve quick ones. `--write` stores the figures for the docs.
 
 The campaign is written by a formula with noise (`synthetic_campaign.py`), so the truth of every claim is
 known: the formula's difference between the two sides. Each campaign draws other effects: a few huge ones
@@ -26,6 +26,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 import synthetic_campaign as campaign
 
@@ -106,9 +107,14 @@ def main() -> None:
     parser.add_argument(
         "--worlds", type=int, default=0, help="compare ways to use the time in so many worlds"
     )
+    parser.add_argument("--write", action="store_true", help="store the comparison for the docs")
     options = parser.parse_args()
     if options.worlds:
-        compare(options.worlds, options.minutes)
+        lines = compare(options.worlds, options.minutes)
+        print("\n".join(lines))
+        if options.write:
+            command = f"python benchmarks/bench_claims.py --worlds {options.worlds}"
+            figures.record({"claims.ways": lines, "claims.worlds": str(options.worlds)}, command=command)
         return
     counts: Counter[str] = Counter()
     for seed in range(options.first, options.first + options.campaigns):
@@ -176,8 +182,8 @@ CLAIMS = HUGE + SLOW + QUICK
 COST = np.array([1.0] * HUGE + [2.5] * SLOW + [1.0] * QUICK)  # of a run on the slower side
 
 
-def compare(worlds: int, minutes: float) -> None:
-    """Prints for each way how many claims are decided, how many wrongly, and how many intervals ever miss."""
+def compare(worlds: int, minutes: float) -> list[str]:
+    """A table: for each way how many claims are decided, how many wrongly, how many intervals ever miss."""
     ways: dict[str, tuple[bool, Callable[..., float]]] = {
         "all together, interval for any number": (False, anytime.mixture),
         "all together": (False, anytime.critical),
@@ -185,12 +191,13 @@ def compare(worlds: int, minutes: float) -> None:
         "each alone first (study hypotheses)": (True, anytime.critical),
     }
     used = anytime.critical
-    print(f"of {CLAIMS} claims, in {worlds} worlds: decided, wrongly, missed by an interval")
+    lines = [f"| way | decided of {CLAIMS} | wrong | missed by an interval |", "| --- | --: | --: | --: |"]
     for name, (first, interval) in ways.items():
         anytime.critical = interval  # type: ignore[assignment]
         found = np.mean([_settled(seed, minutes, alone_first=first) for seed in range(worlds)], axis=0)
-        print(f"{name:>42}: {found[0]:.2f}  {found[1]:.3f}  {found[2]:.3f}")
+        lines.append(f"| {name} | {found[0]:.1f} | {found[1]:.2f} | {found[2]:.2f} |")
     anytime.critical = used
+    return lines
 
 
 def _settled(seed: int, minutes: float, *, alone_first: bool) -> tuple[int, int, int]:

@@ -134,6 +134,18 @@ def test_what_has_too_few_runs_is_unknown() -> None:
     assert second is None or second.low < 0 < second.high
 
 
+def test_noisy_pairs_of_another_effect_alone_do_not_widen_an_interval() -> None:
+    rng = np.random.default_rng(2)
+    signs = np.column_stack([np.zeros(16), design.signs(2, 16, rng)])
+    y = rng.normal(0, 0.01, 16)
+    alone = np.tile([1.0, 0.0, 0.0], (6, 1))
+    before = anytime.effects(signs, y)[1]
+    after = anytime.effects(np.vstack([signs, alone]), np.append(y, rng.normal(0.3, 0.2, 6)))
+    assert before is not None and after[1] is not None and after[0] is not None
+    assert math.isclose(after[1].high - after[1].low, before.high - before.low)
+    assert after[0].noise > 0.1, "an effect that was only varied alone has the noise of its own pairs"
+
+
 def test_runs_without_noise_leave_no_doubt() -> None:
     (effect,) = anytime.effects(np.ones((4, 1)), np.full(4, 0.25))
     assert effect is not None and effect.low == effect.mean == effect.high

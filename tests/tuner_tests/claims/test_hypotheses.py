@@ -427,6 +427,41 @@ def of_four(campaign: ModuleType, records: Records, tmp_path: Path) -> StudyFile
     )
 
 
+def test_whole_numbers_are_as_close_to_the_default_as_their_side_allows(
+    campaign: ModuleType, records: Records, tmp_path: Path
+) -> None:
+    widths = [96, 192, 256]
+    run(
+        campaign,
+        records,
+        tmp_path,
+        STUDY,
+        parameters={"d_model": {"values": widths}, "loss_type": {"values": ["cross_entropy"]}},
+        tuner={
+            "max_epochs": 3,
+            "points": [{"d_model": width, "loss_type": "cross_entropy"} for width in reversed(widths)],
+            "matters": 0.0001,
+            "hypotheses": [{"claim": "wide", "where": "d_model >= 192", "against": "d_model < 128"}],
+        },
+    )
+    plan = prepare(records, tmp_path).planned
+    assert plan is not None
+    assert {point["d_model"] for point in plan.points} == {192, 96}
+
+
+def test_the_first_pairs_show_which_claims_have_slow_runs(
+    campaign: ModuleType, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_four(campaign, records, tmp_path)
+    monkeypatch.setattr(campaign, "seconds_of_epoch", lambda c: 1.0 + 2 * (c.get("loss_type") == "focal"))
+    file = prepare(records, tmp_path).file
+    assert file is not None
+    play(campaign, records, tmp_path, file)
+    material = data.load(records, (), tmp_path / "results", made=datetime(2026, 1, 7))
+    slower = evidence.Evidence.of(material).slower("hypotheses")
+    assert max(slower, key=lambda name: slower[name]) == "small: focal loss helps"
+
+
 def test_several_claims_are_first_varied_alone_beside_one_run_of_the_default(
     campaign: ModuleType, records: Records, tmp_path: Path
 ) -> None:
