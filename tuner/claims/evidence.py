@@ -9,6 +9,7 @@ matched claim by claim.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from tuner.base import anytime
 from tuner.base.anytime import Effect
-from tuner.claims.matching import pairs_run
+from tuner.claims.matching import claim_names, pairs_run
 from tuner.claims.material import PAIRED, Material, Study, Trial
 from tuner.claims.noise import seed_noise
 from tuner.definition.constraints import Hypothesis
@@ -26,6 +27,7 @@ from tuner.storage.queue import GRID_POINT
 from tuner.storage.study_store import ORIGIN
 
 Floats = NDArray[np.float64]
+REUSED = "reused"  # in the result of a run that was not made again: the folder of the run that was
 ENOUGH = 10  # degrees of freedom from which on the spread of pairs says how large the noise is
 
 
@@ -51,10 +53,16 @@ class Paired:
 
 @dataclass(frozen=True)
 class _Row:
-    """A pair of runs. `signs`: by claim, +1 if the first run is on its side `where`, -1 if the second is."""
+    """A pair of runs.
+
+    Attributes:
+        signs: by claim, +1 if the first run is on its side `where`, -1 if the second is.
+        alone: the claims about everything in which the two runs differ.
+    """
 
     family: str
     signs: Mapping[str, int]
+    alone: frozenset[str]
     first: Trial
     second: Trial
     study: Study
@@ -95,6 +103,13 @@ class Evidence:
         name = label(study.name, hypothesis.claim)
         return sum(name in row.signs and _same_data(study, row.study) for row in self.rows)
 
+    def alone(self, study: Study, hypothesis: Hypothesis, metric: str) -> float | None:
+        """Mean difference (where − against) of pairs in which nothing else was varied; None: no such pair."""
+        name = label(study.name, hypothesis.claim)
+        rows = [row for row in self.rows if name in row.alone and _same_data(study, row.study)]
+        gaps = [row.signs[name] * gap for row in rows if (gap := _gap(row, metric)) is not None]
+        return statistics.fmean(gaps) if gaps else None
+
     def noise(self, study: Study, metric: str) -> float | None:
         """Standard deviation of a metric between runs of one configuration, as far as it is known.
 
@@ -112,15 +127,30 @@ class Evidence:
         return None
 
     def slower(self, family: str) -> dict[str, float]:
-        """How many times longer runs take on the slower side of each claim."""
-        used = [r for r in self.rows if r.family == family and min(r.first.seconds, r.second.seconds) > 0]
-        names = sorted({name for row in used for name in row.signs})
+        """How many times longer runs take for each claim.
+
+        On its slower side than on the other, or on both sides than for most claims, whichever is more.
+        """
+        lasted = {trial.folder: trial.seconds for study in self.paired for trial in study.trials}
+        # a run that was made before takes no time when a later pair shares it
+        seconds = [
+            [lasted.get(t.result.get(REUSED, t.folder), 0.0) for t in (r.first, r.second)] for r in self.rows
+        ]
+        used = [
+            (r, a, b)
+            for r, (a, b) in zip(self.rows, seconds, strict=True)
+            if r.family == family and min(a, b) > 0
+        ]
+        names = sorted({name for row, _, _ in used for name in row.signs})
         if not names:
             return {}
-        signs = np.array([[row.signs.get(name, 0) for name in names] for row in used], dtype=float)
-        y = np.array([math.log(row.first.seconds / row.second.seconds) for row in used])
-        found = zip(names, anytime.effects(signs, y), strict=True)
-        return {name: math.exp(abs(effect.mean)) for name, effect in found if effect is not None}
+        signs = np.array([[row.signs.get(name, 0) for name in names] for row, _, _ in used], dtype=float)
+        y = np.array([math.log(first / second) for _, first, second in used])
+        effects = zip(names, anytime.effects(signs, y), strict=True)
+        found = {name: math.exp(abs(effect.mean)) for name, effect in effects if effect is not None}
+        alone = {name: (first + second) / 2 for row, first, second in used for name in row.alone}
+        usual = statistics.median(alone.values()) if alone else 1.0
+        return found | {name: max(found.get(name, 1.0), took / usual) for name, took in alone.items()}
 
 
 def _rows(study: Study) -> Iterator[_Row]:
@@ -132,24 +162,25 @@ def _rows(study: Study) -> Iterator[_Row]:
         second = by_point.get(point + 1)
         if point % 2 or second is None:
             continue
+        names = first.config.keys() | second.config.keys()
+        varied = {name for name in names if first.config.get(name) != second.config.get(name)}
         signs = {}
         for hypothesis in study.file.hypotheses:
             sides = (hypothesis.side(first.config), hypothesis.side(second.config))
             if None not in sides and sides[0] != sides[1]:
                 signs[hypothesis.claim] = 1 if sides[0] == "where" else -1
-        yield _Row(family, signs, first, second, study)
+        alone = {h.claim for h in study.file.hypotheses if h.claim in signs and varied <= claim_names(h)}
+        yield _Row(family, signs, frozenset(alone), first, second, study)
 
 
 def _effects(rows: Sequence[_Row], metric: str) -> dict[str, Paired]:
     """The effects of all claims on one metric, from the pairs of studies that run the same program."""
     used, y = [], []
     for row in rows:
-        values = (row.first.metric(metric), row.second.metric(metric))
-        if metric == row.study.metric:
-            values = (row.first.value, row.second.value)
-        if values[0] is not None and values[1] is not None and all(map(math.isfinite, values)):  # type: ignore[arg-type]
+        gap = _gap(row, metric)
+        if gap is not None:
             used.append(row)
-            y.append(values[0] - values[1])
+            y.append(gap)
     names = sorted({name for row in used for name in row.signs})
     signs = np.array([[row.signs.get(name, 0) for name in names] for row in used], dtype=float)
     if not used or not names:
@@ -161,6 +192,16 @@ def _effects(rows: Sequence[_Row], metric: str) -> dict[str, Paired]:
         runs = "".join(f"; {note}" for note in sorted(notes))
         answers[name] = Paired(effect, len(own), max(len(row.signs) for row in own), runs)
     return answers
+
+
+def _gap(row: _Row, metric: str) -> float | None:
+    """By how much the metric of the first run of a pair is larger; None where one of them has none."""
+    first, second = (
+        t.value if metric == row.study.metric else t.metric(metric) for t in (row.first, row.second)
+    )
+    if first is None or second is None or not (math.isfinite(first) and math.isfinite(second)):
+        return None
+    return first - second
 
 
 def _estimated(names: Sequence[str], signs: Floats, y: Floats) -> dict[str, Effect]:

@@ -23,6 +23,7 @@ from tuner.claims.retrain import RUNS, parameter_of
 from tuner.claims.sides import NoPairs, Sides, drawn_sides, sides_of, with_values
 from tuner.claims.verdicts import Finding, judge
 from tuner.definition import expressions
+from tuner.definition.constraints import Hypothesis
 from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
 from tuner.storage.study_store import ORIGIN
@@ -30,9 +31,9 @@ from tuner.workloads.workload import Shorter
 
 FIRST_SEED = 2000  # higher than the seeds of studies and of confirmations
 ENOUGH_TRIED = 6  # pairs without a value of the claim's metric: more would have none either
-LARGE = 8.0  # times what matters: a claim that seems to have so large an effect is varied alone, …
-ALONE = 3  # … in so many pairs a round, as it would drown or change what other claims do in the same runs
-MOST_PAIRS = 120  # of one claim; what is open then is close to the limit of what matters
+LARGE = 5.0  # times what matters: a claim that seems to have so large an effect is varied alone, …
+ALONE = 2  # … in so many pairs a round, as it would drown or change what other claims do in the same runs
+MOST_PAIRS = 64  # of one claim; what is open then is close to the limit of what matters
 Points = tuple[Mapping[str, Any], ...]
 
 
@@ -161,8 +162,8 @@ def _round(
     for study, finding in wanted:
         try:
             claims.append(_sides(study, finding, start, evidence, fixed=overrides))
-            had.append(finding.pairs_run)
-            if finding.effect is not None and abs(finding.effect) >= LARGE * finding.matters > 0:
+            had.append(evidence.tried(study, _hypothesis(study, finding)))
+            if _is_large(study, finding, evidence):
                 large.append(len(claims) - 1)
         except NoPairs as reason:
             left_out.append((study.name, finding.claim, str(reason)))
@@ -181,11 +182,17 @@ def _round(
     rng = np.random.default_rng([number, len(material.pairs)])
     if workload.deterministic:  # their runs lie anywhere in the space
         large = []
-    turns = [{i: 1} for i in large] * ALONE
+    groups = design.groups_of([claim.names for claim in claims])
+    new = [i for i, pairs in enumerate(had) if pairs == 0]
+    scouting = seeded and len(groups) >= design.FEW and len(new) > len(claims) / 2
+    if scouting:
+        large = new
+    pairs_alone = 1 if scouting else ALONE
+    turns = [{i: 1} for i in large] * pairs_alone
     together = [i for i in range(len(claims)) if i not in large]
-    if together:
+    if together and not scouting:
         groups = design.groups_of([claims[i].names for i in together])
-        rows = design.rows_of(groups, number)
+        rows = design.rows_of(groups, max(had[i] for i in together) <= 1)
         if workload.deterministic:  # nothing is trained: starting takes longer than the runs
             rows = max(rows, design.WHOLE_ROWS)
         costs = _costs(evidence, claims, name)
@@ -196,10 +203,25 @@ def _round(
     seed, each = _next_seed(material, studies), studies[0].file.repeats.seeds
     points: list[Mapping[str, Any]] = []
     for row, members in enumerate(turns):
+        # claims that are varied alone share a seed, and so the run of the default configuration
+        row = row // len(large) if row < len(large) * pairs_alone else row
         two = _pair(studies, claims, members, start, None if seeded else rng)
         if two is not None:
             points += [{**c, **workload.seeded(c, seed + row * each)} if seeded else c for c in two]
     return Round(round_name, studies[0], tuple(points), tuple(claims), tuple(left_out), notes, not seeded)
+
+
+def _hypothesis(study: Study, finding: Finding) -> Hypothesis:
+    return next(h for h in study.file.hypotheses if h.claim == finding.claim)
+
+
+def _is_large(study: Study, finding: Finding, evidence: Evidence) -> bool:
+    """Whether the claim's sides seem to differ so much that no other claim is to be varied with it."""
+    hypothesis = _hypothesis(study, finding)
+    gaps = [evidence.alone(study, hypothesis, metric) for metric in {finding.metric, study.metric}]
+    if gaps == [None] * len(gaps):
+        gaps = [finding.effect]
+    return any(gap is not None and abs(gap) >= LARGE * finding.matters > 0 for gap in gaps)
 
 
 def _family(name: str) -> str:
@@ -248,7 +270,7 @@ def _sides(
             f"{finding.pairs_run} pairs have not decided it: its effect is close to the difference that "
             "matters"
         )
-    hypothesis = next(h for h in study.file.hypotheses if h.claim == finding.claim)
+    hypothesis = _hypothesis(study, finding)
     tried = evidence.tried(study, hypothesis)
     if tried >= ENOUGH_TRIED and finding.pairs_run == 0:
         raise NoPairs(f"{tried} pairs have run, and none logged {finding.metric} on both sides")

@@ -52,7 +52,8 @@ def sides_of(study: Study, hypothesis: Hypothesis, start: Mapping[str, Any]) -> 
 
     They differ in the claim's parameters, and in those that exist only on one side and that `start` does not
     have. `start` gives the values of its own side. Those of the other side come from the winner if it is on
-    that side, else from the best trial there, else from the study's space.
+    that side, else from the best trial there, else from the study's space. Whole numbers that were tried are
+    as close to `start` as their side allows: what is larger often takes longer.
 
     Raises:
         NoPairs: no values of one side fit `start`.
@@ -91,7 +92,22 @@ def _nearest(
         config = with_values(start, closer)
         if hypothesis.side(active(study, config)) == side and not study.file.space.violated(config):
             values = closer
+    for name in sorted(values):
+        now, here = values[name], _value(start, name)
+        if not _whole(now) or not _whole(here) or now == first.get(name):
+            continue
+        tried = {v for t in study.finished if _whole(v := _value(t.config, name))}
+        for value in sorted(tried, key=lambda v: abs(v - here)):
+            closer = {**values, name: value}
+            config = with_values(start, closer)
+            if hypothesis.side(active(study, config)) == side and not study.file.space.violated(config):
+                values = closer
+                break
     return values
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def drawn_sides(sides: Sides, start: Mapping[str, Any], rng: np.random.Generator) -> Sides:

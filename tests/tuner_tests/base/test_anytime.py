@@ -7,6 +7,7 @@ import pytest
 
 from tuner.base import anytime
 from tuner.claims import design
+from tuner.claims.rounds import MOST_PAIRS
 
 MATTERS = 0.7  # in units of the noise of a pair
 
@@ -27,7 +28,7 @@ def misses(
         wrong = np.zeros(claims, dtype=bool)
         for look in range(looks):
             groups = [[i] for i in range(len(open_claims))]
-            rows = design.rows_of(groups, look + 1)
+            rows = design.rows_of(groups, look == 0)
             made = np.zeros((rows, claims))
             made[:, open_claims] = design.signs(len(open_claims), rows, rng)
             noise = rng.standard_t(4, rows) / math.sqrt(2) if heavy else rng.normal(size=rows)
@@ -89,7 +90,7 @@ def test_the_interval_of_one_claim_is_that_of_the_mean() -> None:
 
 def test_the_critical_value_is_the_root_of_the_e_value() -> None:
     n, freedom = 12, 9.0
-    t = anytime.critical(n, freedom)
+    t = anytime.mixture(n, freedom)
     e = (1 + n) ** -0.5 * ((1 + t**2 / freedom) / (1 + t**2 / (freedom * (1 + n)))) ** ((freedom + 1) / 2)
     assert math.isclose(e, 20, rel_tol=1e-9)
 
@@ -104,6 +105,26 @@ def test_the_e_value_is_one_on_average_without_an_effect() -> None:
     assert abs(e.mean() - 1) < 0.03
 
 
+def test_at_the_number_of_pairs_at_which_claims_are_given_up_the_interval_is_a_fourth_narrower() -> None:
+    n = MOST_PAIRS
+    assert anytime.critical(n, n - 1) < 0.8 * anytime.mixture(n, n - 1)
+
+
+def test_a_huge_effect_is_seen_as_early_as_by_the_ratio_of_likelihoods_alone() -> None:
+    assert anytime.critical(5, 4) <= anytime.mixture(5, 4, level=1 - 0.05 * (1 - anytime.AT_HORIZON))
+
+
+def test_normal_sums_leave_the_interval_for_a_horizon_no_more_often_than_promised() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(2000, int(anytime.HORIZON)))
+    n = np.arange(1, x.shape[1] + 1)
+    sums = x.cumsum(axis=1)
+    noise = np.sqrt(((x**2).cumsum(axis=1) - sums**2 / n)[:, 3:] / (n[3:] - 1))
+    reach = np.array([anytime.critical(k, k - 1.0) for k in n[3:]])
+    left = np.abs(sums[:, 3:]) > reach * np.sqrt(n[3:]) * noise
+    assert 0.005 < np.mean(left.any(axis=1)) <= 0.05
+
+
 def test_what_has_too_few_runs_is_unknown() -> None:
     assert anytime.critical(3, 0) == math.inf
     assert anytime.effects(np.ones((1, 1)), np.array([1.0])) == [None]
@@ -111,6 +132,18 @@ def test_what_has_too_few_runs_is_unknown() -> None:
     first, second = anytime.effects(twice, np.array([1.0, 1.1, 0.9, 1.0, 1.05, 0.95]))
     assert first is None or first.low < 0 < first.high
     assert second is None or second.low < 0 < second.high
+
+
+def test_noisy_pairs_of_another_effect_alone_do_not_widen_an_interval() -> None:
+    rng = np.random.default_rng(2)
+    signs = np.column_stack([np.zeros(16), design.signs(2, 16, rng)])
+    y = rng.normal(0, 0.01, 16)
+    alone = np.tile([1.0, 0.0, 0.0], (6, 1))
+    before = anytime.effects(signs, y)[1]
+    after = anytime.effects(np.vstack([signs, alone]), np.append(y, rng.normal(0.3, 0.2, 6)))
+    assert before is not None and after[1] is not None and after[0] is not None
+    assert math.isclose(after[1].high - after[1].low, before.high - before.low)
+    assert after[0].noise > 0.1, "an effect that was only varied alone has the noise of its own pairs"
 
 
 def test_runs_without_noise_leave_no_doubt() -> None:

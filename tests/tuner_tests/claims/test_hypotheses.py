@@ -96,7 +96,7 @@ def test_the_runs_of_a_pair_are_on_opposite_sides_of_every_claim_and_differ_in_n
     prepared = prepare(records, tmp_path)
     assert prepared.file is not None and prepared.planned is not None
     points = configurations(prepared.file)
-    assert len(points) == 2 * design.rows_of([[0], [1]], 1)
+    assert len(points) == 2 * design.rows_of([[0], [1]], True)
     for first, second in zip(points[::2], points[1::2], strict=True):
         assert first["seed"] == second["seed"]
         varied = {name for name in first | second if first.get(name) != second.get(name)}
@@ -303,9 +303,18 @@ def test_claims_about_the_same_parameter_take_turns() -> None:
     assert [sum(i in row for row in turns) for i in (0, 2, 4)] == [4, 4, 4]
 
 
-def test_slow_claims_share_every_second_pair() -> None:
-    turns = design.turns([[0], [1], [2]], 8, np.random.default_rng(0), pairs=[0, 0, 0], costs=[1.0, 3.0, 2.0])
-    assert [set(row) for row in turns] == [{0, 1, 2}, {0}] * 4
+def test_after_some_pairs_each_one_claim_of_a_group_gets_all_turns() -> None:
+    turns = design.turns([[0, 1], [2]], 24, np.random.default_rng(0), pairs=[0] * 3, costs=[1.0] * 3)
+    counts = sorted(sum(i in row for row in turns) for i in (0, 1))
+    assert counts == [design.TURNS, 24 - design.TURNS]
+
+
+def test_slow_claims_wait_for_the_others() -> None:
+    rng = np.random.default_rng(0)
+    turns = design.turns([[0], [1], [2]], 8, rng, pairs=[0, 0, 0], costs=[1.0, 3.0, 2.0])
+    assert [set(row) for row in turns] == [{0}] * 8
+    turns = design.turns([[0], [1]], 8, rng, pairs=[0, 0], costs=[3.0, 2.0])
+    assert [set(row) for row in turns] == [{0, 1}] * 8
 
 
 def test_the_columns_of_a_design_are_orthogonal() -> None:
@@ -391,7 +400,100 @@ def test_a_metric_that_no_run_logs_ends_the_rounds(
     assert "6 pairs have run, and none logged f1" in planned.left_out[0][2]
 
 
-def test_the_design_comes_first_then_small_rounds() -> None:
-    assert [design.rows_of([[i] for i in range(17)], number) for number in (1, 2, 3)] == [24, 8, 8]
-    assert [design.rows_of([[0, 1, 2, 3], [4]], number) for number in (1, 2)] == [24, 8]
-    assert [design.rows_of([[0]], number) for number in (1, 2)] == [6, 4]
+def test_the_first_round_of_a_design_is_large_enough_for_its_claims() -> None:
+    assert [design.rows_of([[i] for i in range(17)], first) for first in (True, False)] == [24, 8]
+    assert [design.rows_of([[0, 1, 2, 3], [4]], first) for first in (True, False)] == [8, 8]
+    assert [design.rows_of([[0]], first) for first in (True, False)] == [6, 4]
+
+
+FOUR = [
+    DIGITS,
+    FOCAL,
+    {"claim": "SGD is worse", "where": "optimizer == 'adamw'", "against": "optimizer == 'sgd'"},
+    {"claim": "a step is worse", "where": "scheduler == 'cosine'", "against": "scheduler == 'step'"},
+]
+
+
+def of_four(campaign: ModuleType, records: Records, tmp_path: Path) -> StudyFile:
+    more = {"optimizer": {"values": ["adamw", "sgd"]}, "scheduler": {"values": ["cosine", "step"]}}
+    points = [{**p, "optimizer": "adamw", "scheduler": "cosine"} for p in STUDY["tuner"]["points"]]
+    return run(
+        campaign,
+        records,
+        tmp_path,
+        STUDY,
+        parameters={**STUDY["parameters"], **more},
+        tuner={**STUDY["tuner"], "points": points, "matters": 0.005, "hypotheses": FOUR},
+    )
+
+
+def test_whole_numbers_are_as_close_to_the_default_as_their_side_allows(
+    campaign: ModuleType, records: Records, tmp_path: Path
+) -> None:
+    widths = [96, 192, 256]
+    run(
+        campaign,
+        records,
+        tmp_path,
+        STUDY,
+        parameters={"d_model": {"values": widths}, "loss_type": {"values": ["cross_entropy"]}},
+        tuner={
+            "max_epochs": 3,
+            "points": [{"d_model": width, "loss_type": "cross_entropy"} for width in reversed(widths)],
+            "matters": 0.0001,
+            "hypotheses": [{"claim": "wide", "where": "d_model >= 192", "against": "d_model < 128"}],
+        },
+    )
+    plan = prepare(records, tmp_path).planned
+    assert plan is not None
+    assert {point["d_model"] for point in plan.points} == {192, 96}
+
+
+def test_the_first_pairs_show_which_claims_have_slow_runs(
+    campaign: ModuleType, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_four(campaign, records, tmp_path)
+    monkeypatch.setattr(campaign, "seconds_of_epoch", lambda c: 1.0 + 2 * (c.get("loss_type") == "focal"))
+    file = prepare(records, tmp_path).file
+    assert file is not None
+    play(campaign, records, tmp_path, file)
+    material = data.load(records, (), tmp_path / "results", made=datetime(2026, 1, 7))
+    slower = evidence.Evidence.of(material).slower("hypotheses")
+    assert max(slower, key=lambda name: slower[name]) == "small: focal loss helps"
+
+
+def test_several_claims_are_first_varied_alone_beside_one_run_of_the_default(
+    campaign: ModuleType, records: Records, tmp_path: Path
+) -> None:
+    of_four(campaign, records, tmp_path)
+    file = prepare(records, tmp_path).file
+    assert file is not None
+    points = configurations(file)
+    assert len(points) == 8 and len({point["seed"] for point in points}) == 1
+    names = [("vocab_bucket_digits",), ("loss_type", "focal_gamma"), ("optimizer",), ("scheduler",)]
+    for own, first, second in zip(names, points[::2], points[1::2], strict=True):
+        assert {n for n in first | second if first.get(n) != second.get(n)} <= set(own)
+    default = Config().to_dict()
+    alike = [
+        all(p[n] == default[n] for n in ("optimizer", "scheduler", "vocab_bucket_digits")) for p in points
+    ]
+    assert sum(alike) >= 2, "both pairs about these have the default configuration on one side"
+
+
+def test_only_a_claim_whose_first_pair_shows_a_large_effect_stays_alone(
+    campaign: ModuleType, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_four(campaign, records, tmp_path)
+    monkeypatch.setattr(campaign, "truth", lambda config: 0.6 - 0.2 * (config.get("optimizer") == "sgd"))
+    monkeypatch.setattr(campaign, "NOISE", 0.001)
+    file = prepare(records, tmp_path).file
+    assert file is not None
+    play(campaign, records, tmp_path, file)
+    plan = prepare(records, tmp_path).planned
+    assert plan is not None
+    turns = [plan.points[i : i + 2] for i in range(0, len(plan.points), 2)]
+    sgd = [len({p["optimizer"] for p in pair}) == 2 for pair in turns]
+    assert sgd == [True] * rounds.ALONE + [False] * (len(turns) - rounds.ALONE)
+    assert len({pair[0]["seed"] for pair in turns}) == len(turns), "each pair has a seed of its own"
+    varied = [len({p["scheduler"] for p in pair}) == 2 for pair in turns]
+    assert varied == [False] * rounds.ALONE + [True] * (len(turns) - rounds.ALONE)
