@@ -68,7 +68,7 @@ def main(
         studies=[
             row(study, _trials_of(study.name + CONFIRM, confirmations.studies)) for study in material.studies
         ],
-        cost=campaign_cost(material.studies, confirmations.studies),
+        cost=campaign_cost(material.studies, confirmations.studies, material.pairs),
         findings=found,
         claim_counts=sections.verdict_counts(found),
         confirmed=[study for study in material.studies if study.winner and not study.workload.deterministic],
@@ -122,6 +122,8 @@ def row(study: Study, confirmed: Sequence[Trial]) -> dict[str, Any]:
         "epochs": spent.epochs,
         "saved": spent.saved_epochs,
         "wall": duration(_seconds(sittings([*study.trials, *confirmed]))),
+        "race": duration(_seconds(sittings(confirmed))) if confirmed else "–",
+        "raced": sum(trial.complete for trial in confirmed),
         "metric": study.metric,
         "default": study.default.value if study.default else None,
         "best": winner.value if winner else None,
@@ -146,8 +148,12 @@ def known(study: Study) -> str:
     return f"Gain over the default {gain}."
 
 
-def campaign_cost(studies: Sequence[Study], confirmations: Sequence[Study]) -> dict[str, Any]:
-    """Wall time of the studies and their confirmations without pauses, and training time of the agents."""
+def campaign_cost(
+    studies: Sequence[Study], confirmations: Sequence[Study], pairs: Sequence[Study]
+) -> dict[str, Any]:
+    """Wall time of the studies and their confirmations without pauses, and training time of the agents;
+    apart from them the wall time and runs of `pairs`, which decided claims.
+    """
     trials = [t for s in (*studies, *confirmations) for t in s.trials]
     at_work = sittings(trials)
     return {
@@ -157,6 +163,8 @@ def campaign_cost(studies: Sequence[Study], confirmations: Sequence[Study]) -> d
         "trials": sum(len(study.finished) for study in studies),
         "retrained": sum(len(study.finished) for study in confirmations),
         "epochs": sum(t.epochs for t in trials),
+        "claims_wall": duration(_seconds(sittings([t for s in pairs for t in s.trials]))),
+        "claims_runs": sum(len(study.finished) for study in pairs),
     }
 
 
