@@ -9,7 +9,7 @@ RUN := .venv/.run-$(SUM)
 DEV := .venv/.dev-$(SUM)
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test check docs pictures constraints bench bench-scale clean
+.PHONY: run test check docs pictures constraints lock bench bench-scale clean
 .DEFAULT_GOAL := run
 
 .venv/bin/python:
@@ -53,6 +53,12 @@ constraints: $(DEV)
 	@( echo '# The versions, direct and transitive, that the tests passed with. Made by: make constraints'; \
 	  $(BIN)/pip freeze --exclude-editable --exclude gcode-tuner | grep '^[A-Za-z0-9._-]*==' | \
 	  sed 's/+.*//' | LC_ALL=C sort -f ) > constraints.new && mv constraints.new constraints.txt
+
+# The same versions with the hashes of their files on PyPI, for all systems: what `.[model,dashboard]` needs
+lock:
+	$(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv
+	build/uv/bin/uv pip compile --quiet pyproject.toml -c constraints.txt --extra model --extra dashboard \
+	  --universal --generate-hashes --no-annotate --custom-compile-command 'make lock' -o requirements.lock
 
 bench: $(DEV)
 	@for f in $(filter-out %/bench_scale.py,$(wildcard benchmarks/bench_*.py)); do \

@@ -82,13 +82,13 @@ def main() -> int:
     for name in options.scenarios or SCENARIOS:
         with tempfile.TemporaryDirectory() as folder:
             more = {"kills": options.kills} if name.startswith("kills") or name in OTHERS else {}
-            more |= {"every": options.every} if name == "faults" else {}
+            more |= {"every": options.every} if name == "faults" and options.every > 1 else {}
             outcome = {**SCENARIOS, **OTHERS}[name](Path(folder) / name, **more)
         word = "skipped" if outcome.skipped else "passed" if not outcome.problems else "FAILED"
         print(f"{name:15} {word:8} {outcome.figures} {'; '.join(outcome.problems)}".rstrip(), flush=True)
         if options.write and not outcome.skipped:
-            kills = f"--kills {options.kills} " if more else ""
-            command = f"python benchmarks/bench_reliability.py {kills}{name}"
+            given = "".join(f"--{option} {value} " for option, value in more.items())
+            command = f"python benchmarks/bench_reliability.py {given}{name}"
             line = f"{name} {word} {outcome.figures}"
             figures.record(stored(name, command, line), command=command)
         bad += bool(outcome.problems)

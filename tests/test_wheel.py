@@ -141,14 +141,44 @@ def test_the_engine_alone_needs_no_package_of_the_network() -> None:
     assert {"torch", "polars", "scikit-learn"} <= model
 
 
+def pinned_versions() -> dict[str, str]:
+    """The versions of `constraints.txt`, by normalised name."""
+    from packaging.utils import canonicalize_name
+
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in pins.items()}
+
+
+def test_the_lock_has_the_versions_of_the_constraints_with_hashes() -> None:
+    """`pip install --require-hashes -r requirements.lock` needs all of them; `make lock` writes them."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    entries = re.findall(
+        r"^([a-z0-9][^=\s]*)==(\S+).*\\((?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)*)", text, re.M
+    )
+    locked = {canonicalize_name(name): version for name, version, hashes in entries if hashes}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    asked = {
+        canonicalize_name(Requirement(line).name)
+        for line in [*project["dependencies"], *extras["model"], *extras["dashboard"]]
+    }
+
+    assert len(entries) == len(re.findall("^[^# ]", text, re.M)) == len(locked)
+    assert asked - locked.keys() == set()
+    pins = pinned_versions()
+    assert {name: version for name, version in locked.items() if pins.get(name, version) != version} == {}
+
+
 def test_what_is_tested_is_what_the_constraints_name() -> None:
     """`constraints.txt` pins every package that pyproject.toml asks for, each inside its bounds."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
-    pinned = {canonicalize_name(name): version for name, version in pins.items()}
+    pinned = pinned_versions()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = [
         *project["dependencies"],
@@ -162,4 +192,4 @@ def test_what_is_tested_is_what_the_constraints_name() -> None:
         ):
             wrong.append(f"{requirement}: pinned {pinned.get(name)}")
     assert wrong == []
-    assert [line for line in lines[1:] if "+" in line] == []
+    assert [version for version in pinned.values() if "+" in version] == []

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -114,13 +113,11 @@ def test_every_subcommand_has_a_help_page_with_an_example(command, capsys):
 
 
 def test_help_answers_without_loading_anything_heavy():
-    began = time.perf_counter()
     code = "import sys, model.__main__ as m; m.build_parser(); print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"torch", "polars", "numpy", "sklearn", "rich"} & set(loaded)
-    assert time.perf_counter() - began < 5
 
 
 def test_runs_that_start_at_once_have_folders_of_their_own(tmp_path):

@@ -179,7 +179,7 @@ class Defined:
 
     def define(self, name: str, summary: str) -> None:
         """`name` may end in `*`; `summary` is a list in a text, such as "min,last"."""
-        kinds = tuple(kind for kind in summary.replace(" ", "").split(",") if kind in SUMMARIES)
+        kinds = tuple(kind for kind in summary.lower().replace(" ", "").split(",") if kind in SUMMARIES)
         self._patterns.append((name, kinds))
 
     def after(self, values: Mapping[str, Value]) -> dict[str, Value]:

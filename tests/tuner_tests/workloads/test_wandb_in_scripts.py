@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,14 @@ def test_a_script_stays_offline_however_it_asks(sandbox: Any, asking: str) -> No
         {asking}
         wandb.log({{"acc": 1}})
     """)
-    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
 
-    assert sandbox.run() == {"acc": 1}
+        assert sandbox.run(variables={"WANDB_BASE_URL": url}) == {"acc": 1}
 
-    assert time.monotonic() - began < 20
+        with pytest.raises(BlockingIOError):  # nobody has asked it
+            server.accept()
     (run,) = sandbox.wandb_runs
     assert run.name.startswith("offline-run-")
     assert run.is_relative_to(sandbox.results)
@@ -140,17 +143,64 @@ def test_metrics_of_a_disabled_run_still_arrive(sandbox: Any, mode: str, asking:
     assert not list(sandbox.results.rglob("*.wandb"))
 
 
+def test_a_disabled_run_has_the_summaries_that_the_script_defines(sandbox: Any) -> None:
+    sandbox.script("""
+        import wandb
+        with wandb.init() as run:
+            wandb.define_metric("epoch")
+            wandb.define_metric("acc", "epoch", summary="max")
+            run.define_metric("loss/*", step_metric="epoch", summary="Min,mean")
+            for epoch, (acc, loss) in enumerate([(1, 5.0), (3, 2.0), (2, 2.0)]):
+                run.log({"epoch": epoch, "acc": acc, "loss/val": loss})
+    """)
+
+    metrics = sandbox.run(wandb="off")
+
+    assert metrics == {
+        "epoch": 2,
+        "acc": 3,  # the objective: its best value
+        "acc.max": 3,
+        "loss/val": 2.0,
+        "loss/val.min": 2.0,
+        "loss/val.mean": 3.0,
+    }
+    assert [row["acc.max"] for row in sandbox.rows] == [1, 3, 3]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_scalars_for_tensorboard_are_metrics_of_a_disabled_run_that_asks_for_them(
+    sandbox: Any, asked: bool
+) -> None:
+    (sandbox.folder / "tensorboardX").mkdir()
+    (sandbox.folder / "tensorboardX" / "writer.py").write_text(
+        "class SummaryWriter:\n"
+        "    def add_scalar(self, tag, scalar_value, global_step=None, walltime=None):\n"
+        "        pass\n"
+    )
+    sandbox.script(f"""
+        import wandb
+        from tensorboardX.writer import SummaryWriter
+        wandb.init(sync_tensorboard={asked})
+        for step in (10, 20):
+            SummaryWriter().add_scalar("val/acc", 1 / step, step)
+        wandb.log({{"acc": 1}})
+    """)
+
+    metrics = sandbox.run(wandb="off")
+
+    scalars = {"val/acc": 0.05, "global_step": 20} if asked else {}
+    assert metrics == {"acc": 1} | scalars
+
+
 def test_a_run_that_should_go_online_is_offline_when_the_server_is_gone(sandbox: Any) -> None:
     sandbox.script("""
         import wandb
         with wandb.init() as run:
             run.log({"acc": 1})
     """)
-    began = time.monotonic()
 
     assert sandbox.run(wandb="online", variables={"WANDB_INIT_TIMEOUT": "1"}) == {"acc": 1}
 
-    assert time.monotonic() - began < 60
     assert "W&B offline" in sandbox.result["notes"][0]
     assert content(sandbox, *sandbox.wandb_runs[-1:])["summary"]["acc"] == 1
 

@@ -128,31 +128,46 @@ def patch_metric(module: Any, events: Events) -> None:
     """`define_metric("loss", summary="min")` gives the run's summary a `loss.min`."""
     original = module.Run._define_metric
 
-    @guarded_by(events)
-    def tell(
-        run: Any, name: str, step: Any = None, sync: Any = None, hidden: Any = None, summary: Any = None
-    ) -> None:
-        if summary:
-            events.write("define", run=run_key(run), name=name, summary=summary)
-
     @functools.wraps(original)
     def define(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
-        tell(self, *args[:5], **{key: value for key, value in kwargs.items() if key in ("name", "summary")})
+        tell_metric(events, self, *args, **kwargs)
         return result
 
     module.Run._define_metric = define
 
 
+def tell_metric(events: Events, run: Any, *args: Any, **kwargs: Any) -> None:
+    """Tells the tuner which summaries a script defines, from the arguments of `define_metric`."""
+
+    @guarded_by(events)
+    def tell(
+        name: str,
+        step: Any = None,
+        sync: Any = None,
+        hidden: Any = None,
+        summary: Any = None,
+        *_: Any,
+        **__: Any,
+    ) -> None:
+        if summary:
+            events.write("define", run=run_key(run), name=name, summary=summary)
+
+    tell(*args, **kwargs)
+
+
 def patch_tensorboard(module: Any, events: Events) -> None:
-    """Scalars for TensorBoard are metrics in a run with `sync_tensorboard`: W&B reads them from its files."""
+    """Scalars for TensorBoard are metrics in a run with `sync_tensorboard`: W&B reads them from its files.
+
+    A disabled run does not read them; there, only its settings say that the script asked for it.
+    """
     original = module.SummaryWriter.add_scalar
 
     @guarded_by(events)
     def tell(tag: str, value: Any, step: Any = None) -> None:
-        client = sys.modules.get("wandb")
+        client: Any = sys.modules.get("wandb")
         run = getattr(client, "run", None)
-        if run is not None and getattr(client, "patched", {}).get("tensorboard"):
+        if run is not None and (client.patched["tensorboard"] or run.settings.sync_tensorboard):
             data = plain({tag: value, "global_step": step})
             events.write("log", run=run_key(run), stream="/tensorboard", data=data, step=step, commit=None)
 
@@ -345,7 +360,7 @@ def rank() -> Any:
 
 def listen_to_disabled(run: Any, events: Events) -> None:
     """What a disabled run is given goes nowhere with W&B; the tuner still hears it."""
-    original, summary = run.log, run.summary
+    original, original_define, summary = run.log, run.define_metric, run.summary
 
     @guarded_by(events)
     def tell(data: Any, step: Any = None, commit: Any = None, **_: Any) -> None:
@@ -359,6 +374,11 @@ def listen_to_disabled(run: Any, events: Events) -> None:
             events.muted = False
         tell(*args, **kwargs)
 
+    def define_metric(*args: Any, **kwargs: Any) -> Any:
+        result = original_define(*args, **kwargs)
+        tell_metric(events, run, *args, **kwargs)
+        return result
+
     class Summary(type(summary)):  # type: ignore[misc]
         def __setitem__(self: Any, name: Any, value: Any) -> None:
             super().__setitem__(name, value)
@@ -370,10 +390,10 @@ def listen_to_disabled(run: Any, events: Events) -> None:
             for name, value in dict(*args, **kwargs).items():
                 self[name] = value
 
-    run.log = log
-    run.summary = Summary(summary)
-    client = sys.modules["wandb"]
-    client.log, client.summary = log, run.summary  # type: ignore[attr-defined]
+    client: Any = sys.modules["wandb"]
+    for of in (run, client):
+        of.log, of.define_metric = log, define_metric
+    run.summary = client.summary = Summary(summary)
 
 
 def patch_record(module: Any, events: Events) -> Any:
