@@ -1,9 +1,9 @@
 """How fast one run trains and evaluates, beside a plain PyTorch loop, and what memory agents share.
 
-    python benchmarks/bench_training.py [--data data/NAME] [--rounds 3] [--steps 10] [--threads 2]
+    python benchmarks/bench_training.py [--data data/NAME] [--rounds 3] [--steps 10] [--write]
 
-Ours and the plain loop take turns on the same machine, so that their ratio survives a busy one. Beside the
-windows per second of the clock stand those per second of processor time, which other programs hardly touch.
+All take turns on the same machine, with one thread, and processor time is measured, so that the ratios survive
+a busy one. `--write` stores the table for the docs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import figures
 import torch
 from plain_loop import PlainLoop
 
@@ -35,21 +36,15 @@ EVERYTHING = {"oversampling_factor": 2, "cutout_rows": 8, "time_warp": 0.1, "mix
 
 @dataclass
 class Meter:
-    """Windows, seconds of the clock and seconds of processor time of repeated measurements."""
+    """Windows and seconds of processor time of repeated measurements."""
 
     windows: int = 0
-    seconds: float = 0.0
     processor: float = 0.0
 
     def measure(self, work: Callable[[], int]) -> None:
-        clock, processor = time.perf_counter(), time.process_time()
+        began = time.process_time()
         self.windows += work()
-        self.seconds += time.perf_counter() - clock
-        self.processor += time.process_time() - processor
-
-    def __str__(self) -> str:
-        rate, per_core = self.windows / self.seconds, self.windows / self.processor
-        return f"{rate:8,.0f} windows/s   {per_core:8,.0f} per second of processor time"
+        self.processor += time.process_time() - began
 
 
 def our_steps(run: _Run, steps: int) -> Callable[[], int]:
@@ -76,31 +71,47 @@ def evaluation(run: _Run, task: Task) -> Callable[[], int]:
     return work
 
 
-def speeds(folder: Path, *, rounds: int, steps: int) -> None:
-    """Trains and evaluates in turns, and prints the rates."""
-    bare, full = Config(), Config.from_dict(EVERYTHING)
-    task = prepare(folder, full)
-    run, plain_run = _Run(full, task, _ignore, None), _Run(bare, task, _ignore, None)
-    plain = PlainLoop(task.data, task.parts["train"], task.vocabulary, full)
-    steps = min(steps, len(run.index) // full.batch_size)
-    ours, default, evaluated, theirs = Meter(), Meter(), Meter(), Meter()
-    work = our_steps(run, steps), our_steps(plain_run, steps), evaluation(run, task)
-    for warm_up in work:
+def speeds(folder: Path, *, rounds: int, steps: int) -> list[str]:
+    """Trains and evaluates in turns; returns the rates as the lines of a table."""
+    full, wide = EVERYTHING, {"d_model": 256}
+    runs = {
+        (name, precision): _Run(config, prepare(folder, config), _ignore, None)
+        for name, options in (
+            ("every augmentation", full),
+            ("default configuration", {}),
+            ("width 256", wide),
+        )
+        for precision in ("float32", "auto")
+        for config in [Config.from_dict({**options, "precision": precision})]
+    }
+    run = runs["every augmentation", "auto"]
+    task, size = run.task, run.config.batch_size
+    plain = PlainLoop(task.data, task.parts["train"], task.vocabulary, run.config)
+    steps = min(steps, len(run.index) // size)
+    work = {key: our_steps(one, steps) for key, one in runs.items()}
+    work["evaluation, every metric", "float32"] = evaluation(run, task)
+    for warm_up in work.values():
         warm_up()
     plain.run(1)
+    work["plain loop, every augmentation", "float32"] = lambda: plain.run(max(1, steps // 5))
+    meters = {key: Meter() for key in work}
     for _ in range(rounds):
-        ours.measure(work[0])
-        default.measure(work[1])
-        evaluated.measure(work[2])
-        theirs.measure(lambda: plain.run(max(1, steps // 5)))
+        for key, measured in work.items():
+            meters[key].measure(measured)
     print(f"{folder}: {len(task.parts['train'])} training windows, {task.source.channels} channels")
-    print(f"training, every augmentation      {ours}   ({parameter_count(run.network):,} parameters)")
-    print(f"training, default config          {default}")
-    print(f"evaluation, every metric          {evaluated}")
-    print(f"plain loop, every augmentation    {theirs}   ({parameter_count(plain.network):,} parameters)")
-    ratio = (ours.windows / ours.seconds) / (theirs.windows / theirs.seconds)
-    per_core = (ours.windows / ours.processor) / (theirs.windows / theirs.processor)
-    print(f"ratio of training to the plain loop {ratio:.1f} (processor time: {per_core:.1f})")
+    print(f"auto is {run.placement.reason}; {parameter_count(run.network):,} parameters")
+    rates = {key: meter.windows / meter.processor for key, meter in meters.items()}
+    lines = [
+        "| windows a second of one core | float32 | `precision: auto` here | ratio |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, precision in rates:
+        if precision == "auto":
+            continue
+        slow, fast = rates[name, "float32"], rates.get((name, "auto"))
+        more = f"{fast:,.0f} | {fast / slow:.2f}" if fast else "– | –"
+        lines.append(f"| {name} | {slow:,.0f} | {more} |")
+    return lines
 
 
 def memory(folder: Path, *, agents: int) -> None:
@@ -159,15 +170,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a data set's folder (default: the only imported one)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10, help="training steps a round")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--write", action="store_true", help="store the table for the docs")
     parser.add_argument("--as-agent", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     folder = options.data or default_data()
     if options.as_agent:
         as_agent(folder)
         return
-    torch.set_num_threads(options.threads)
-    speeds(folder, rounds=options.rounds, steps=options.steps)
+    torch.set_num_threads(1)
+    lines = speeds(folder, rounds=options.rounds, steps=options.steps)
+    print("\n".join(lines))
+    if options.write:
+        command = f"python benchmarks/bench_training.py --data {folder} --rounds {options.rounds}"
+        figures.record({"training.speed": lines}, command=command)
     if STATUS.exists():
         for agents in (1, 2):
             memory(folder, agents=agents)
