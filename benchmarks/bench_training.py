@@ -2,8 +2,8 @@
 
     python benchmarks/bench_training.py [--data data/NAME] [--rounds 3] [--steps 10] [--write]
 
-All take turns on the same machine, with one thread, and processor time is measured, so that the ratios survive
-a busy one. `--write` stores the table for the docs.
+All take turns on one machine with one thread, and processor time is measured: the ratios survive a busy one.
+`--write` stores the table for the docs.
 """
 
 from __future__ import annotations
