@@ -143,6 +143,18 @@ def test_narrow_terminals_get_fewer_columns_and_whole_words(run: StudyRun, width
     assert "trial 0 complete score 0.5000" in output.getvalue()
 
 
+def test_a_study_whose_agents_have_all_left_is_still_drawn(run: StudyRun) -> None:
+    view = make_view(Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None))
+    view.begin(run)
+    view.event(ended(run, 0.5))
+    view.tick([])
+    assert isinstance(view, LiveView)
+    picture = io.StringIO()
+    Console(file=picture, width=200).print(view._picture())
+    view.end()
+    assert "agent  trial  epoch  score  curve  time  parameters" in picture.getvalue()
+
+
 def test_parts_are_never_cut() -> None:
     assert [fitted(["a=1", "long=2"], width) for width in (10, 9, 5, 4)] == [
         "a=1 long=2",
