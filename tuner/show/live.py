@@ -96,7 +96,9 @@ class LiveView(PlainView):
         rows = self.standing.rows(self._agents)
         room = max(1, self.console.height - 8)
         columns = {name: _column(name, rows[:room]) for name, least in COLUMNS.items() if width >= least}
-        taken = sum(GAP + max(map(len, [self._heading(name), *cells])) for name, cells in columns.items())
+        taken = sum(
+            GAP + max([len(self._heading(name)), *map(len, cells)]) for name, cells in columns.items()
+        )
         if width >= PARAMETERS:
             columns["parameters"] = [Text(fitted(row.params, width - taken)) for row in rows[:room]]
         table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold", pad_edge=False)

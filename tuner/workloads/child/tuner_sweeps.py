@@ -158,9 +158,22 @@ def as_plain(value: Any) -> Any:
 _found: list[Driver | Trial] = []  # one for both functions
 
 
-def change(name: str, module: Any, tell: Callable[[Any], None]) -> None:
+def patch_sweep(module: Any, events: Any) -> None:
+    """`wandb.sweep` asks the tuner."""
+    change("sweep", module, events)
+
+
+def patch_agent(module: Any, events: Any) -> None:
+    """`wandb.agent` asks the tuner, or runs the trial."""
+    change("agent", module, events)
+
+
+def change(name: str, module: Any, events: Any) -> None:
     """Puts ours in the place of W&B's `sweep` or `agent`, where the script makes sweeps for the tuner."""
+    from tuner_hook_events import guarded, plain  # type: ignore[import-not-found]  # it lies beside this file
+
     if not _found and OWN:
+        tell = guarded(events, lambda value: events.write("returned", data=plain(value)))
         _found.append(Trial(OWN, int(CALL or 0), tell))
     elif not _found and SOCKET:
         _found.append(Driver(over_socket))
