@@ -54,12 +54,14 @@ class Standing:
     """The state of a race.
 
     Attributes:
-        leader: index of the configuration with the best mean, after those that meet the constraints best.
+        leader: index of the configuration with the best mean of those that are `allowed`.
+        allowed: those that were not shown to violate the constraints more than another does.
         chances: probability of each configuration to be the best.
         noise: standard deviation of a run around its configuration and round; nan if unknown.
     """
 
     leader: int
+    allowed: frozenset[int]
     chances: tuple[float, ...]
     noise: float
     _means: tuple[float, ...]
@@ -109,23 +111,46 @@ def standing(found: Sequence[Candidate], file: StudyFile) -> Standing:
     present = sorted({i for i, _, _ in runs})
     means, covariance, noise, freedom = _fit(runs, present, len(found))
     ran = np.array([math.isfinite(mean) for mean in means])
-    violations = [c.mean_violation if c.violation_again else math.inf for c in found]
-    leader = min(present, key=lambda i: (violations[i], -means[i], i)) if present else 0
+    allowed = _allowed(found)
+    able = [i for i in present if i in allowed]
+    leader = min(able, key=lambda i: (-means[i], i)) if able else 0
     chances = np.zeros(len(found))
     if freedom >= 1 and noise > 0:
         rng = np.random.default_rng(0)
-        block = covariance[np.ix_(present, present)]
+        block = covariance[np.ix_(able, able)]
         spread = np.sqrt(freedom / rng.chisquare(freedom, DRAWS))[:, None]
-        draws = np.array(means)[present] + spread * rng.multivariate_normal(
-            np.zeros(len(present)), noise**2 * block, DRAWS, method="eigh"
+        draws = np.array(means)[able] + spread * rng.multivariate_normal(
+            np.zeros(len(able)), noise**2 * block, DRAWS, method="eigh"
         )
-        best = np.bincount(draws.argmax(axis=1), minlength=len(present)) / DRAWS
-        chances[present] = best
+        chances[able] = np.bincount(draws.argmax(axis=1), minlength=len(able)) / DRAWS
     elif ran.any() and noise == 0:
         chances[leader] = 1.0
     else:
-        chances[present] = 1 / max(1, len(present))
-    return Standing(leader, tuple(map(float, chances)), noise, tuple(means), covariance, freedom)
+        chances[able] = 1 / max(1, len(able))
+    return Standing(leader, allowed, tuple(map(float, chances)), noise, tuple(means), covariance, freedom)
+
+
+def _allowed(found: Sequence[Candidate]) -> frozenset[int]:
+    """The configurations that were not shown to violate the constraints more than the one that does least.
+
+    What a constraint bounds has noise, as the score has: by the means alone, luck in it would decide before
+    the score does.
+    """
+    from scipy.special import stdtrit
+
+    runs = [(i, k, -amount) for i, c in enumerate(found) for k, amount in c.violation_again.items()]
+    present = sorted({i for i, _, _ in runs})
+    if not present:
+        return frozenset(range(len(found)))
+    means, covariance, noise, freedom = _fit(runs, present, len(found))
+    least = max(present, key=lambda i: means[i])
+    reach = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * noise if freedom >= 1 else 0.0
+
+    def excess_shown(i: int) -> bool:
+        variance = float(covariance[i, i] + covariance[least, least] - 2 * covariance[i, least])
+        return means[least] - means[i] > reach * math.sqrt(max(0.0, variance))
+
+    return frozenset(i for i in present if i == least or not excess_shown(i))
 
 
 def _fit(
@@ -185,7 +210,7 @@ def entries(
             place = standing(so_far, file)
             if over(place, default=default):
                 break
-            inside = staying(so_far, place, inside, default=default)
+            inside = staying(place, inside, default=default)
             if len(inside) < 2:
                 break
         together = 1 if number < first or len(inside) > FEW else ROUNDS_OF_FEW
@@ -206,19 +231,14 @@ def over(place: Standing, *, default: int | None) -> bool:
     return place.lead(place.leader, default, DECIDED).low > 0
 
 
-def staying(
-    found: Sequence[Candidate], place: Standing, inside: Sequence[int], *, default: int | None
-) -> list[int]:
+def staying(place: Standing, inside: Sequence[int], *, default: int | None) -> list[int]:
     """Those that go on: the leader, the default, and half of the others that may be better by enough."""
-    limit = found[place.leader].mean_violation
     others = [
         i
         for i in inside
         if i not in (place.leader, default)
-        and (
-            (place.chances[i] >= LEAST_CHANCE and place.expected_gain(i) >= LEAST_GAIN)
-            or (found[i].again and found[i].mean_violation < limit)
-        )
+        and place.chances[i] >= LEAST_CHANCE
+        and place.expected_gain(i) >= LEAST_GAIN
     ]
     others.sort(key=lambda i: -place.chances[i])
     kept = {place.leader, default, *others[: max(1, (len(inside) - 1) // 2)]}
@@ -244,9 +264,8 @@ def record(found: Sequence[Candidate], file: StudyFile, *, default: int | None) 
     inherits_default = False
     if default is not None and found[default].again and place.leader != default:
         gain = place.lead(place.leader, default)
-        feasible = found[default].mean_violation <= found[place.leader].mean_violation
         known = not math.isnan(place.noise)
-        inherits_default = feasible and (gain.low if known else gain.mean) <= 0
+        inherits_default = default in place.allowed and (gain.low if known else gain.mean) <= 0
     elif default is not None and place.leader == default:
         inherits_default = True
     if inherits_default and default is not None and found[default].number >= 0:

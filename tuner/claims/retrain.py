@@ -55,10 +55,6 @@ class Candidate:
         """Mean objective of its retrainings; without any, that of the study."""
         return statistics.fmean(self.again.values()) if self.again else self.score
 
-    @property
-    def mean_violation(self) -> float:
-        return statistics.fmean([self.violation, *self.violation_again.values()])
-
 
 def candidates(
     study: optuna.Study, study_file: StudyFile, results: Path, *, top: int | None = None
