@@ -14,7 +14,8 @@ import pytest
 from reliability.clusters import cluster
 from rich.console import Console
 
-from tuner.definition.study_file import StudyFile
+from tuner.definition.study_file import Resources, StudyFile
+from tuner.run.executors import choice
 from tuner.run.executors.choice import ExecutorChoice
 from tuner.run.launch import Result
 from tuner.run.launch import run as run_request
@@ -140,3 +141,15 @@ def test_an_error_of_the_objective_fails_the_trial_with_its_traceback(
     trials = study(url).get_trials(deepcopy=False)
     assert {trial.state.name for trial in trials} == {"FAIL"}
     assert all("objective.py" in trial.user_attrs["traceback"] for trial in trials)
+
+
+@pytest.mark.parametrize(("cpus", "agents", "threads"), [(8, 2, 4), (2, 2, 2), (None, 4, 2), (None, 20, 1)])
+def test_agents_together_have_no_more_threads_than_the_machine_has_cores(
+    monkeypatch: pytest.MonkeyPatch, cpus: int | None, agents: int, threads: int
+) -> None:
+    """More would wait for each other: a decoder's study took sixteen times as long."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(choice, "LocalExecutor", lambda **options: asked.update(options))
+    choice.open_executor(ExecutorChoice(), agents=agents, total=None, resources=Resources(cpus=cpus))
+    assert asked["threads"] == threads

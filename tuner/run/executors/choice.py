@@ -69,8 +69,9 @@ def open_executor(
 
         return ray_actors.open_cluster(choice.address, say)
     leased = [name for name in gpus if name != APPLE]
+    own = share(agents)
     return LocalExecutor(
-        threads=resources.cpus or share(agents),
+        threads=min(resources.cpus or own, own),  # more threads than cores wait for each other
         memory=resources.memory or 0,
         gpus=gpus,
         leases=GpuLeases(leased, resources.gpus or 0, agents=agents, study=study) if leased else None,
