@@ -185,7 +185,8 @@ def _among(
     noise = math.sqrt(float(remains @ remains) / (count - 1))
     error = noise / math.sqrt(information)
     half = critical(information, freedom, level=level, prior=prior) * error
-    half = math.inf if math.isnan(half) else half
+    few = noise <= EXACT * max(abs(mean), 1e-12) and freedom < 2  # two pairs can agree by chance
+    half = math.inf if few or math.isnan(half) else half
     return Effect(mean, mean - half, mean + half, error, freedom, noise)
 
 

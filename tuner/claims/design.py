@@ -25,7 +25,7 @@ WHOLE_ROWS = 24  # pairs of a whole design at once
 FEW = 4  # groups of claims; with fewer, it is not worth the runs to vary each alone first
 TURNS = 4  # pairs of each claim of a group, before one of them gets all turns
 ROWS = 8  # pairs of a small round
-SLOW = 1.5  # a claim whose runs take this much longer on one side counts as slow
+SLOW = 1.4  # a claim whose runs take this much longer on one side counts as slow
 ALONE = (6, 4)  # pairs of a first and of a later round if there is one group
 
 

@@ -8,6 +8,7 @@ matched claim by claim.
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,6 +68,13 @@ class _Row:
     second: Trial
     study: Study
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Equal for pairs of the same two configurations, seed included, on the same data."""
+        data = str((self.study.attrs.get(ORIGIN) or {}).get("data"))
+        two = (json.dumps(dict(t.config), sort_keys=True, default=str) for t in (self.first, self.second))
+        return (self.family, data, *sorted(two))
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -82,7 +90,9 @@ class Evidence:
 
     @cached_property
     def rows(self) -> tuple[_Row, ...]:
-        return tuple(row for study in self.paired for row in _rows(study))
+        """The pairs of runs. A pair that two claims share was run for each, and counts once."""
+        found = {row.key: row for study in self.paired for row in _rows(study)}
+        return tuple(found.values())
 
     def effect(self, study: Study, hypothesis: Hypothesis, metric: str) -> Paired | None:
         """What the pairs say about a claim; None if there are too few of them for an estimate."""
@@ -129,7 +139,7 @@ class Evidence:
     def slower(self, family: str) -> dict[str, float]:
         """How many times longer runs take for each claim.
 
-        On its slower side than on the other, or on both sides than for most claims, whichever is more.
+        On its slower side than on the other, or than for most claims, whichever is more.
         """
         lasted = {trial.folder: trial.seconds for study in self.paired for trial in study.trials}
         # a run that was made before takes no time when a later pair shares it
@@ -148,7 +158,7 @@ class Evidence:
         y = np.array([math.log(first / second) for _, first, second in used])
         effects = zip(names, anytime.effects(signs, y), strict=True)
         found = {name: math.exp(abs(effect.mean)) for name, effect in effects if effect is not None}
-        alone = {name: (first + second) / 2 for row, first, second in used for name in row.alone}
+        alone = {name: max(first, second) for row, first, second in used for name in row.alone}
         usual = statistics.median(alone.values()) if alone else 1.0
         return found | {name: max(found.get(name, 1.0), took / usual) for name, took in alone.items()}
 

@@ -206,8 +206,11 @@ def _round(
         # claims that are varied alone share a seed, and so the run of the default configuration
         row = row // len(large) if row < len(large) * pairs_alone else row
         two = _pair(studies, claims, members, start, None if seeded else rng)
-        if two is not None:
-            points += [{**c, **workload.seeded(c, seed + row * each)} if seeded else c for c in two]
+        if two is None:
+            continue
+        pair = [{**c, **workload.seeded(c, seed + row * each)} if seeded else c for c in two]
+        if pair not in [points[i : i + 2] for i in range(0, len(points), 2)]:  # claims with the same sides
+            points += pair
     return Round(round_name, studies[0], tuple(points), tuple(claims), tuple(left_out), notes, not seeded)
 
 
