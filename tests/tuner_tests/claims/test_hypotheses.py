@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -414,7 +415,9 @@ FOUR = [
 ]
 
 
-def of_four(campaign: ModuleType, records: Records, tmp_path: Path) -> StudyFile:
+def of_four(
+    campaign: ModuleType, records: Records, tmp_path: Path, claims: Sequence[Mapping[str, str]] = FOUR
+) -> StudyFile:
     more = {"optimizer": {"values": ["adamw", "sgd"]}, "scheduler": {"values": ["cosine", "step"]}}
     points = [{**p, "optimizer": "adamw", "scheduler": "cosine"} for p in STUDY["tuner"]["points"]]
     return run(
@@ -423,7 +426,7 @@ def of_four(campaign: ModuleType, records: Records, tmp_path: Path) -> StudyFile
         tmp_path,
         STUDY,
         parameters={**STUDY["parameters"], **more},
-        tuner={**STUDY["tuner"], "points": points, "matters": 0.005, "hypotheses": FOUR},
+        tuner={**STUDY["tuner"], "points": points, "matters": 0.005, "hypotheses": claims},
     )
 
 
@@ -478,6 +481,23 @@ def test_several_claims_are_first_varied_alone_beside_one_run_of_the_default(
         all(p[n] == default[n] for n in ("optimizer", "scheduler", "vocab_bucket_digits")) for p in points
     ]
     assert sum(alike) >= 2, "both pairs about these have the default configuration on one side"
+
+
+def test_claims_with_the_same_sides_share_the_pair_that_varies_them_alone(
+    campaign: ModuleType, records: Records, tmp_path: Path
+) -> None:
+    """Counted for each, its difference would repeat, and look as if there were no noise."""
+    same = {**FOUR[2], "claim": "SGD has worse values", "metric": "val/value_and_command"}
+    of_four(campaign, records, tmp_path, [*FOUR, same])
+    file = prepare(records, tmp_path).file
+    assert file is not None
+    assert len(configurations(file)) == 8
+    for copy in (file, replace(file, name="hypotheses.round2")):
+        play(campaign, records, tmp_path, copy)
+    material = data.load(records, (), tmp_path / "results", made=datetime(2026, 1, 7))
+    known = evidence.Evidence.of(material)
+    (study,) = material.studies
+    assert [known.tried(study, claim) for claim in study.file.hypotheses] == [1] * 5
 
 
 def test_only_a_claim_whose_first_pair_shows_a_large_effect_stays_alone(
