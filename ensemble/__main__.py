@@ -148,7 +148,7 @@ def _add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=[],
         metavar="KEY=VALUE",
         help="config value of the student (default: epochs=40, ema=0.998, scheduler=cosine, "
-        "others from the best member)",
+        "twice the width of the best member up to 256, others from the best member)",
     )
     parser.add_argument(
         "--share",

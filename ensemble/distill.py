@@ -31,6 +31,7 @@ from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG, RESULT, Report
 
 STUDENT = {"epochs": 40, "ema": 0.998, "scheduler": "cosine"}  # what a student needs to settle
+WIDER, WIDEST = 2, 256  # times the best member's width, but no more: a network of its width keeps little
 CELLS = (("select", "exact"), ("test", "exact"), ("test", "overall"))
 
 
@@ -110,7 +111,7 @@ class DistillOptions:
 
 
 def student_config(bundle: Bundle, folder: Path, changes: Mapping[str, Any]) -> Config:
-    """The config of the best member, trained longer and with averaged weights, with `changes`.
+    """The config of the best member, but wider, trained longer and with averaged weights, with `changes`.
 
     Raises:
         InputError: a bad key or value, or a change of windows or vocabulary.
@@ -119,7 +120,9 @@ def student_config(bundle: Bundle, folder: Path, changes: Mapping[str, Any]) -> 
     for key in ("track", "window", "stride", "split_seed", "vocab_bucket_digits"):
         if key in changes and changes[key] != best[key]:
             raise InputError(f"config key '{key}': a student keeps its bundle's ({best[key]!r})")
-    return Config.from_dict({**best, **STUDENT, **changes})
+    width = max(best["d_model"], min(WIDER * best["d_model"], WIDEST))
+    width -= width % best["heads"]
+    return Config.from_dict({**best, "d_model": width, **STUDENT, **changes})
 
 
 def distill(
