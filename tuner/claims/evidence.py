@@ -8,7 +8,6 @@ matched claim by claim.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from tuner.storage.queue import GRID_POINT
 from tuner.storage.study_store import ORIGIN
 
 Floats = NDArray[np.float64]
+IDENTITY = "identity"  # in the result of a run: another of the same identity is equal digit for digit
 REUSED = "reused"  # in the result of a run that was not made again: the folder of the run that was
 ENOUGH = 10  # degrees of freedom from which on the spread of pairs says how large the noise is
 
@@ -70,10 +70,8 @@ class _Row:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Equal for pairs of the same two configurations, seed included, on the same data."""
-        data = str((self.study.attrs.get(ORIGIN) or {}).get("data"))
-        two = (json.dumps(dict(t.config), sort_keys=True, default=str) for t in (self.first, self.second))
-        return (self.family, data, *sorted(two))
+        """Equal for pairs of the same two runs, as far as the workload says what makes two runs the same."""
+        return tuple(sorted(str(t.result.get(IDENTITY) or t.folder) for t in (self.first, self.second)))
 
 
 @dataclass(frozen=True)

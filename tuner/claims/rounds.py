@@ -209,8 +209,8 @@ def _round(
         if two is None:
             continue
         pair = [{**c, **workload.seeded(c, seed + row * each)} if seeded else c for c in two]
-        if pair not in [points[i : i + 2] for i in range(0, len(points), 2)]:  # claims with the same sides
-            points += pair
+        if not seeded or pair not in [points[i : i + 2] for i in range(0, len(points), 2)]:
+            points += pair  # once for claims with the same sides; without a seed, an equal pair is a new one
     return Round(round_name, studies[0], tuple(points), tuple(claims), tuple(left_out), notes, not seeded)
 
 

@@ -494,6 +494,9 @@ def test_claims_with_the_same_sides_share_the_pair_that_varies_them_alone(
     assert len(configurations(file)) == 8
     for copy in (file, replace(file, name="hypotheses.round2")):
         play(campaign, records, tmp_path, copy)
+        for result in (tmp_path / "results" / "runs" / copy.name).glob("*/result.json"):
+            identity = (result.parent / "config.json").read_text()
+            result.write_text(json.dumps({**json.loads(result.read_text()), "identity": identity}))
     material = data.load(records, (), tmp_path / "results", made=datetime(2026, 1, 7))
     known = evidence.Evidence.of(material)
     (study,) = material.studies
