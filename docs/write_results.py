@@ -156,8 +156,12 @@ def campaign_cost(
     """
     trials = [t for s in (*studies, *confirmations) for t in s.trials]
     at_work = sittings(trials)
+    of_seeds = [s for s in studies if [p.name for p in s.file.space.parameters] == ["seed"]]
     return {
         "wall": duration(_seconds(at_work)),
+        "searching": duration(sum(_seconds(sittings(s.trials)) for s in studies if s not in of_seeds)),
+        "seeds": duration(sum(_seconds(sittings(s.trials)) for s in of_seeds)),
+        "racing": duration(sum(_seconds(sittings(s.trials)) for s in confirmations)),
         "sittings": len(at_work),
         "training": duration(sum(t.seconds for t in trials)),
         "trials": sum(len(study.finished) for study in studies),

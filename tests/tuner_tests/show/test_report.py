@@ -430,6 +430,15 @@ def test_a_race_says_how_sure_the_winner_is(material: data.Material) -> None:
     ) in said
     none = words.study_sentences(replace(study, attrs={**study.attrs, CONFIRMED: {**raced, "default": True}}))
     assert any(line.startswith("No gain over the default configuration found: ") for line in none)
+    alone = {
+        **raced,
+        "default": True,
+        "gain": None,
+        "candidates": [{**raced["candidates"][0], "mean": 0.705}],
+    }
+    only = words.study_sentences(replace(study, attrs={**study.attrs, CONFIRMED: alone}))
+    assert f"One configuration: {study.metric} 0.7050 on average in 2 runs." in only
+    assert not any("retrained configurations" in line for line in only)
 
 
 def test_the_report_leads_with_gains_and_claims(material: data.Material) -> None:

@@ -118,7 +118,8 @@ def _real(study: Study, material: Material) -> _Answer:
     """Is the winner better than the default, by how much, and which command would settle it."""
     raced = study.attrs.get(CONFIRMED) or {}
     if raced.get("default"):
-        return _Answer("no gain", "bad", words.no_gain_sentence(study))
+        badge, tone = ("no gain", "bad") if len(raced["candidates"]) > 1 else ("one configuration", "open")
+        return _Answer(badge, tone, words.no_gain_sentence(study))
     if study.winner is study.default:
         return _Answer(
             "the default is best", "open", "No other complete trial beat the default configuration."

@@ -164,7 +164,11 @@ def study_sentences(study: Study) -> list[str]:
 
 
 def no_gain_sentence(study: Study) -> str:
-    """That a race has shown no gain over the default configuration."""
+    """That a race has shown no gain over the default configuration, or had nothing to choose from."""
+    entered = (study.attrs.get(CONFIRMED) or {}).get("candidates", ())
+    if len(entered) == 1:
+        runs = len(entered[0]["again"])
+        return f"One configuration: {study.metric} {entered[0]['mean']:.4f} on average in {runs} runs."
     lead = gain(study)
     best = "" if lead is None else f": the best one's lead is {lead}"
     return f"No gain over the default configuration found{best}. The next study starts from the default."
@@ -173,7 +177,7 @@ def no_gain_sentence(study: Study) -> str:
 def chance_sentence(study: Study) -> str:
     """How sure it is that the winner is the best, and how much the study overrated it; "" without a race."""
     raced = study.attrs.get(CONFIRMED) or {}
-    if raced.get("chance") is None:
+    if raced.get("chance") is None or len(raced["candidates"]) == 1:
         return ""
     text = f"The best of {len(raced['candidates'])} retrained configurations with a probability of "
     text += f"{raced['chance']:.0%}"
