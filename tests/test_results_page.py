@@ -57,8 +57,11 @@ def page(writer: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = {"overall_acc": 0.9, "exact_acc": 0.882}
     quality = {"ece": 0.05, "ece_by_chance": 0.02}
     calibrated = {"type": {"before": quality, "after": {**quality, "ece": 0.01}}}
+    names = ("exact_acc", "row_acc", "program_error_rate", "recording_operation_acc")
+    whole = {"oracle program": {name: {"mean": 0.9} for name in names}}
     answers: dict[str, Any] = {
-        "baseline": {"baselines": {writer.CLOCK: told}},
+        "baseline": {"baselines": {writer.CLOCK: told}, "whole_recordings": whole},
+        "refit_joint": dict.fromkeys(names, 0.954),
         "default_seed0": {"test/overall_acc": 0.93, "test/exact_acc": 0.8, "test/operation_acc": 0.912},
         "refit": {"overall_acc": 0.968, "exact_acc": 0.884, "operation_acc": 0.971},
         "calibration": {"quality": {"test": calibrated}},
@@ -89,6 +92,12 @@ def test_each_claim_has_a_verdict_in_one_sentence(page: Path) -> None:
     for hypothesis in (h for name in shipped_campaign().studies for h in load_study_file(name).hypotheses):
         said = [line for line in lines if f"*{hypothesis.claim}*. " in line]
         assert len(said) == 1 and said[0].endswith(".")
+
+
+def test_whole_recordings_stand_beside_their_baselines(page: Path) -> None:
+    lines = page.read_text().splitlines()
+    assert "| oracle program | 90.0 | 90.0 | 90.0 | 90.0 |" in lines
+    assert "| … refitted on all but test | 95.4 | 95.4 | 95.4 | 95.4 |" in lines
 
 
 def test_the_figure_shows_every_claim_with_an_effect(page: Path) -> None:
