@@ -136,7 +136,8 @@ def test_tables_and_json_lines_say_the_same(face: WholeRecording) -> None:
 def test_known_recordings_are_enough_to_decode(run, tiny_recordings: Recordings, tiny_csv: Path) -> None:
     file = tiny_csv / "face_002_aligned.csv.gz"
     status, program, _ = run("decode", file, "--known", tiny_recordings.folder, "--format", "gcode")
-    assert (status, program.splitlines()[-1]) == (0, "M30")
+    last = program.splitlines()[-1].partition(" (")[0]  # a doubtful line has its probability behind it
+    assert (status, last) == (0, "M30")
     status, table, notes = run("decode", file, "--known", tiny_csv)
     assert status == 0 and "face" in table and "is the known recording face_002" in notes
 
