@@ -100,7 +100,7 @@ SHORT = {
 }
 # what a command must have said, where its exit status alone says little
 SAYS = {
-    "tuner study hypotheses": "pairs of runs of the study hypotheses",
+    "tuner study hypotheses": "claims are decided",
     "tuner verify": "winner's curse",
     "inference decode": "G",
 }
