@@ -94,7 +94,7 @@ class DistillOptions:
     """Options of `distill`.
 
     Attributes:
-        config: config values of the student; others are `STUDENT`'s, else those of the best member.
+        config: config values of the student; others are those of `student_config`.
         share: share of the loss that compares with the bundle; the rest compares with the labels.
         temperature: softens both distributions.
     """

@@ -142,9 +142,17 @@ def _alone(own: Floats, y: Floats, level: float, prior: float, *, early: bool) -
     mean, noise = float(x.mean()), float(x.std(ddof=1))
     error = noise / math.sqrt(len(x))
     reach = (mixture if early else critical)(len(x), len(x) - 1, level=level, prior=prior)
-    half = 0.0 if noise <= EXACT * max(abs(mean), 1e-12) and len(x) > 2 else reach * error
-    half = math.inf if math.isnan(half) else half
-    return Effect(mean, mean - half, mean + half, error, len(x) - 1, noise)
+    return _effect(mean, noise, error, len(x) - 1, reach)
+
+
+def _effect(mean: float, noise: float, error: float, freedom: float, reach: float) -> Effect:
+    """An effect with the interval that `reach` standard errors give.
+
+    Runs that repeat exactly give an exact effect, but two pairs can agree by chance.
+    """
+    exact = 0.0 if freedom >= 2 else math.inf
+    half = exact if noise <= EXACT * max(abs(mean), 1e-12) else reach * error
+    return Effect(mean, mean - half, mean + half, error, freedom, noise)
 
 
 def _narrower(first: Effect | None, second: Effect | None) -> Effect | None:
@@ -184,10 +192,7 @@ def _among(
     # E[remains'remains] is (n − 1) σ² where the model holds; the random effects take part of it up
     noise = math.sqrt(float(remains @ remains) / (count - 1))
     error = noise / math.sqrt(information)
-    half = critical(information, freedom, level=level, prior=prior) * error
-    few = noise <= EXACT * max(abs(mean), 1e-12) and freedom < 2  # two pairs can agree by chance
-    half = math.inf if few or math.isnan(half) else half
-    return Effect(mean, mean - half, mean + half, error, freedom, noise)
+    return _effect(mean, noise, error, freedom, critical(information, freedom, level=level, prior=prior))
 
 
 def _ratio(own: Floats, others: Floats, y: Floats) -> float:

@@ -71,7 +71,7 @@ class Standing:
     def lead(self, index: int, over: int, level: float = LEVEL) -> Difference:
         """The lead of one configuration over another, with an interval of this level."""
         mean = self._means[index] - self._means[over]
-        variance = self._variance(index, over) * self.noise**2
+        variance = _variance_of_difference(self._covariance, index, over) * self.noise**2
         if self._freedom < 1 or math.isnan(variance):
             return Difference(mean, -math.inf, math.inf)
         from scipy.special import stdtrit
@@ -86,16 +86,11 @@ class Standing:
         from scipy.special import ndtr
 
         leader = self.leader
-        spread = math.sqrt(max(0.0, self._variance(index, leader)))
+        spread = math.sqrt(max(0.0, _variance_of_difference(self._covariance, index, leader)))
         if math.isnan(self.noise) or self.noise == 0 or spread == 0:
             return math.inf
         z = (self._means[index] - self._means[leader]) / self.noise / spread
         return spread * (math.exp(-z * z / 2) / math.sqrt(2 * math.pi) + z * float(ndtr(z)))
-
-    def _variance(self, index: int, over: int) -> float:
-        """The variance of the difference of two means, in units of that of a run."""
-        c = self._covariance
-        return float(c[index, index] + c[over, over] - 2 * c[index, over])
 
     @property
     def runner_up(self) -> int | None:
@@ -130,6 +125,11 @@ def standing(found: Sequence[Candidate], file: StudyFile) -> Standing:
     return Standing(leader, allowed, tuple(map(float, chances)), noise, tuple(means), covariance, freedom)
 
 
+def _variance_of_difference(covariance: Floats, one: int, two: int) -> float:
+    """Of two means, in units of the variance of a run."""
+    return float(covariance[one, one] + covariance[two, two] - 2 * covariance[one, two])
+
+
 def _allowed(found: Sequence[Candidate]) -> frozenset[int]:
     """The configurations that were not shown to violate the constraints more than the one that does least.
 
@@ -147,8 +147,8 @@ def _allowed(found: Sequence[Candidate]) -> frozenset[int]:
     reach = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * noise if freedom >= 1 else 0.0
 
     def excess_shown(i: int) -> bool:
-        variance = float(covariance[i, i] + covariance[least, least] - 2 * covariance[i, least])
-        return means[least] - means[i] > reach * math.sqrt(max(0.0, variance))
+        variance = max(0.0, _variance_of_difference(covariance, i, least))
+        return means[least] - means[i] > reach * math.sqrt(variance)
 
     return frozenset(i for i in present if i == least or not excess_shown(i))
 

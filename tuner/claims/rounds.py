@@ -201,7 +201,7 @@ def _round(
         )
         turns += [{together[place]: sign for place, sign in members.items()} for members in planned]
     seed, each = _next_seed(material, studies), studies[0].file.repeats.seeds
-    points: list[Mapping[str, Any]] = []
+    pairs: list[list[dict[str, Any]]] = []
     for row, members in enumerate(turns):
         # claims that are varied alone share a seed, and so the run of the default configuration
         row = row // len(large) if row < len(large) * pairs_alone else row
@@ -209,9 +209,10 @@ def _round(
         if two is None:
             continue
         pair = [{**c, **workload.seeded(c, seed + row * each)} if seeded else c for c in two]
-        if not seeded or pair not in [points[i : i + 2] for i in range(0, len(points), 2)]:
-            points += pair  # once for claims with the same sides; without a seed, an equal pair is a new one
-    return Round(round_name, studies[0], tuple(points), tuple(claims), tuple(left_out), notes, not seeded)
+        if not seeded or pair not in pairs:  # once for claims with the same sides
+            pairs.append(pair)  # without a seed, an equal pair is a new one
+    points = tuple(point for pair in pairs for point in pair)
+    return Round(round_name, studies[0], points, tuple(claims), tuple(left_out), notes, not seeded)
 
 
 def _hypothesis(study: Study, finding: Finding) -> Hypothesis:

@@ -149,3 +149,12 @@ def test_noisy_pairs_of_another_effect_alone_do_not_widen_an_interval() -> None:
 def test_runs_without_noise_leave_no_doubt() -> None:
     (effect,) = anytime.effects(np.ones((4, 1)), np.full(4, 0.25))
     assert effect is not None and effect.low == effect.mean == effect.high
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_two_pairs_that_agree_by_chance_are_no_certainty(others: int) -> None:
+    signs = np.hstack([np.ones((2, 1)), np.zeros((2, others))])
+    (found, *_) = anytime.effects(signs, np.array([-0.0086, -0.0086]))
+    assert found is not None and math.isinf(found.high - found.low)
+    (found, *_) = anytime.effects(np.ones((4, 1)), np.full(4, -0.0086))
+    assert found is not None and found.low == found.high, "runs that repeat exactly"
