@@ -123,4 +123,4 @@ def part_of(data: Recordings, part: str, *, config: Any, folder: Path) -> tuple[
         raise InputError(f"{folder}: --part needs an imported data set; these are files, leave --part out")
     if config.track != "recordings":
         raise InputError(f"--part: the network's track is '{config.track}', whose parts mix all recordings")
-    return split(data, seed=config.split_seed)[part]
+    return split(data, seed=config.split_seed, reshuffle=config.reshuffle)[part]

@@ -46,7 +46,7 @@ class Workbench:
         if config.track != "recordings":
             raise InputError(f"{folder}: decoding is tuned on track 'recordings', this is '{config.track}'")
         self.loaded = self.decoder.predictor.windows(
-            self.data, split(self.data, seed=config.split_seed)[part]
+            self.data, split(self.data, seed=config.split_seed, reshuffle=config.reshuffle)[part]
         )
         self.truth = [self.data.lines[line] for line in self.loaded.windows.line]
         self.recording: NDArray[np.int64] = np.asarray(self.loaded.windows.recording)

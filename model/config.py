@@ -35,7 +35,9 @@ class Config:
     context_before: int = 0  # rows before the window that the network sees too
     context_after: int = 64  # rows after the window; sensors lag by some 20 rows
     fit_on: Literal["train", "all_but_test", "all"] = "train"  # others: a final fit, once all is chosen
+    validate_on: Literal["select", "select_and_calibrate"] = "select"  # the latter to compare configs only
     split_seed: int = 42  # seed of the split into parts
+    reshuffle: int = 0  # another number: another split of the recordings that are not in test
 
     # -- network (model/network.py)
     d_model: int = 128  # width of the network; a multiple of heads
@@ -135,6 +137,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("window", 4, 4096),
     ("stride", 1, 4096),
     ("prefix_rows", 1, 10_000),
+    ("reshuffle", 0, 10_000),
     ("context_before", 0, 4096),
     ("context_after", 0, 4096),
     ("vocab_bucket_digits", 1, 4),

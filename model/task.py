@@ -97,7 +97,8 @@ def prepare(data_folder: Path, config: Config) -> Task:
 DATA_FIELDS = (
     "track", "window", "stride", "normalization", "prefix_rows", "machine_position", "vocab_bucket_digits",
     "vocabulary_file",
-    "registration", "context_before", "context_after", "split_seed", "fit_on",
+    "registration", "context_before", "context_after", "split_seed", "reshuffle", "fit_on",
+    "validate_on",
 )  # fmt: skip
 
 
@@ -113,6 +114,8 @@ def _prepare(folder: Path, config: Config) -> Task:
         raise InputError(f"{folder}: has rows without a line; training needs the line of every row")
     labels = dense_labels(data, window=config.window)
     parts, fitted = _parts(data, config)
+    if config.validate_on == "select_and_calibrate":
+        parts["select"] = Windows.joined(parts["select"], parts["calibrate"])
     for part in PARTS:
         if len(parts[part]) == 0:
             raise InputError(
@@ -147,7 +150,7 @@ def _parts(data: Recordings, config: Config) -> tuple[dict[str, Windows], tuple[
         windows = find_windows(data, window=config.window, stride=config.stride)
         index = split_windows(data, windows)
         return {part: windows.take(index[part]) for part in PARTS}, tuple(range(len(data.recordings)))
-    which = split(data, seed=config.split_seed)
+    which = split(data, seed=config.split_seed, reshuffle=config.reshuffle)
     if config.fit_on != "train":
         left_out = which["test"] if config.fit_on == "all_but_test" else ()
         which["train"] = tuple(i for i in range(len(data.recordings)) if i not in left_out)

@@ -31,17 +31,26 @@ class Windows:
     def __len__(self) -> int:
         return len(self.start)
 
+    @classmethod
+    def joined(cls, first: Windows, second: Windows) -> Windows:
+        """The windows of both."""
+        pairs = ((getattr(first, name), getattr(second, name)) for name in ("start", "recording", "line"))
+        return cls(*map(np.concatenate, pairs))
+
     def take(self, index: np.ndarray) -> Windows:
         """The windows at `index` (integers or a mask)."""
         return Windows(self.start[index], self.recording[index], self.line[index])
 
 
-def split(data: Recordings, *, seed: int) -> dict[str, tuple[int, ...]]:
+def split(data: Recordings, *, seed: int, reshuffle: int = 0) -> dict[str, tuple[int, ...]]:
     """Splits by whole recordings, per operation: a tenth each for select, calibrate and test, else train.
 
     With four or more recordings, an operation has at least one in each part. With three it has none in
     `calibrate`, with two only `train` and `test`, with one only `train`. The split of an operation depends
     only on its own recordings: adding another operation changes nothing.
+
+    Args:
+        reshuffle: another number gives another split of the recordings that are not in `test`.
     """
     members: dict[str, list[int]] = {}
     for i, recording in enumerate(data.recordings):
@@ -52,6 +61,10 @@ def split(data: Recordings, *, seed: int) -> dict[str, tuple[int, ...]]:
         order = [found[i] for i in rng.permutation(len(found))]
         held = ("test", "select", "calibrate")[: len(order) - 1]
         count = max(1, round(HELD_OUT_SHARE * len(order)))
+        if reshuffle and held:
+            rest = order[count:]
+            rng = np.random.default_rng([seed, zlib.crc32(operation.encode()), reshuffle])
+            order[count:] = [rest[i] for i in rng.permutation(len(rest))]
         for k, part in enumerate(held):
             parts[part] += order[k * count : (k + 1) * count]
         parts["train"] += order[len(held) * count :]

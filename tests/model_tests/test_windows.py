@@ -117,3 +117,14 @@ def test_windows_to_learn_from_end_where_the_boards_stopped_sending() -> None:
     stopped = replace(data, recordings=(replace(data.recordings[0], frozen_rows=8),))
     assert find_windows(stopped, window=4, stride=4).start.tolist() == [0, 4, 8, 12, 16]
     assert find_windows(stopped, window=4, stride=4, live_only=True).start.tolist() == [0, 4, 8]
+
+
+def test_another_split_leaves_test_as_it_is() -> None:
+    data = data_of(*[[0] * 4] * 20)
+    usual, other, third = (split(data, seed=42, reshuffle=number) for number in (0, 7, 8))
+    assert usual["test"] == other["test"] == third["test"]
+    assert len({parts["select"] for parts in (usual, other, third)}) == 3
+    assert {part: len(found) for part, found in other.items()} == {p: len(f) for p, f in usual.items()}
+    assert sorted(i for found in other.values() for i in found) == list(range(20))
+    few = data_of([0] * 4, [1] * 4)
+    assert split(few, seed=42, reshuffle=7) == split(few, seed=42), "one in train, one in test"
