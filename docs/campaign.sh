@@ -28,7 +28,9 @@ $python -m tuner export loss_weighting --output "$TUNER_RESULTS/winner.yaml"
 # The baselines, and single networks with 40 epochs: default and winner, on both tracks.
 once baseline $python -m model baseline --data "$data" --json
 once baseline_windows $python -m model baseline --data "$data" --track windows --json
-windows=(--set track=windows --set machine_position=true --set "vocabulary_file=$vocabulary")
+# the position tells most of the line, so fewer inputs are dropped (chosen on select and calibrate)
+windows=(--set track=windows --set machine_position=true --set "vocabulary_file=$vocabulary"
+  --set feature_dropout=0.2 --set context_before=64)
 train() { once "$1" env OMP_NUM_THREADS=1 $python -m model train --data "$data" --json "${@:2}" --set epochs=40; }
 seed_of_all() {
   train "default_seed$1" --seed "$1"
@@ -53,6 +55,9 @@ evaluate distilled --bundle campaign-distilled
   $python -m ensemble refit campaign --but-test --data "$data"
 evaluate refit --bundle campaign-refit-but-test
 evaluate refit_joint --bundle campaign-refit-but-test --joint
+
+windows_run=$($python -c "import json, sys; print(json.load(open(sys.argv[1]))['run'])" "$answers/winner_windows_seed0.json")
+once leads env PYTHONPATH=. $python benchmarks/bench_line_leads.py "$windows_run" --data "$data" --json
 
 $python -m tuner report --output "$TUNER_RESULTS/sweep_summary.pdf" --output "$TUNER_RESULTS/sweep_summary.html"
 $python docs/write_results.py "$TUNER_RESULTS"
