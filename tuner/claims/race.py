@@ -2,9 +2,9 @@
 
 In a round every configuration that is still in the race runs once, all with the same seed and (where the
 workload has such) the same new split of the data outside test. So the differences between configurations are
-free of what a round adds to all of them. After two rounds, those that are almost surely not the best leave, and
-at each look at least half of the others (sequential halving; Karnin et al., 2013). The default configuration
-stays to the end, because the question is whether anything was gained over it.
+free of what a round adds to all of them. After two rounds, those that are almost surely not the best leave,
+and at each look at least half of the others (sequential halving; Karnin et al., 2013). The default
+configuration stays to the end, because the question is whether anything was gained over it.
 
 Model: score = configuration + round + noise, fitted by least squares. The scores that the configurations had
 in the study are not used: they were chosen for being high.
