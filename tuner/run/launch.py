@@ -20,6 +20,7 @@ from tuner.run.events import StudyRun, View
 from tuner.run.executors.choice import open_executor
 from tuner.run.plan import Plan
 from tuner.run.request import Request
+from tuner.run.shielded_view import ShieldedView
 from tuner.run.supervisor import Supervisor
 from tuner.search import stopping
 from tuner.storage import allocate, optuna_private, second_record, study_store
@@ -84,7 +85,7 @@ def launch(plan: Plan, view: View) -> Result:
         InputError: the study was started with other settings.
         StorageFailed: the storage cannot be used.
     """
-    request, file = plan.request, plan.file
+    request, file, view = plan.request, plan.file, ShieldedView(view)
     records, study, total = waiting(request.url, lambda: register(plan, view.say), view.say)
     insist = records.patience.insist  # the database may go away at any point, and come back
     records.patience.say = view.say
