@@ -49,7 +49,7 @@ once compare $python -m ensemble compare --k 1,5,10,20 --study "${trained[@]}" -
 evaluate() { once "$1" $python -m inference evaluate "$data" --part test --json "${@:2}"; }
 evaluate ensemble --bundle campaign
 evaluate ensemble_joint --bundle campaign --joint
-[ -e "$TUNER_RESULTS/ensembles/campaign-distilled/bundle.json" ] || $python -m ensemble distill campaign --data "$data"
+once distillation $python -m ensemble distill campaign --data "$data" --json
 evaluate distilled --bundle campaign-distilled
 [ -e "$TUNER_RESULTS/ensembles/campaign-refit-but-test/bundle.json" ] ||
   $python -m ensemble refit campaign --but-test --data "$data"

@@ -57,12 +57,13 @@ examples:
   python -m ensemble compare --k 1,3,5 --study loss_weighting --json
 """
 DISTILL = """\
-Trains one network (the student) on the outputs of the bundle and on the labels. Prints how much of the
-gain the student keeps, and its share of the latency. Writes the student as the bundle NAME-distilled.
+Trains one network (the student) on the outputs of the bundle, for the recordings of train, select and
+calibrate. Prints how much of the gain the student keeps on test, and its share of the latency. Writes the
+student as the bundle NAME-distilled.
 
 examples:
   python -m ensemble distill mill5
-  python -m ensemble distill mill5 --data data/mill --set epochs=30 --set d_model=128 --share 0.9
+  python -m ensemble distill mill5 --data data/mill --set epochs=30 --set d_model=128
 """
 
 
@@ -148,19 +149,13 @@ def _add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=[],
         metavar="KEY=VALUE",
         help="config value of the student (default: epochs=40, ema=0.998, scheduler=cosine, "
-        "twice the width of the best member up to 256, others from the best member)",
-    )
-    parser.add_argument(
-        "--share",
-        type=float,
-        default=0.9,
-        help="share of the loss that compares with the bundle (default: 0.9)",
+        "others from the best member)",
     )
     parser.add_argument(
         "--temperature",
         type=float,
-        default=2.0,
-        help="temperature that softens both distributions (default: 2)",
+        default=1.0,
+        help="temperature that softens both distributions (default: 1)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_common_options(parser)
@@ -306,9 +301,7 @@ def _distill(options: argparse.Namespace) -> None:
         verdict,
     )
 
-    student = DistillOptions(
-        config=settings(options.set), share=options.share, temperature=options.temperature
-    )
+    student = DistillOptions(config=settings(options.set), temperature=options.temperature)
     with training_progress(student_config(bundle, folder, student.config).epochs) as report:
         built = distill(
             bundle,

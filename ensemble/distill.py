@@ -30,9 +30,9 @@ from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG, RESULT, Report
 
-STUDENT = {"epochs": 40, "ema": 0.998, "scheduler": "cosine"}  # what a student needs to settle
-WIDER, WIDEST = 2, 256  # times the best member's width, but no more: a network of its width keeps little
-CELLS = (("select", "exact"), ("test", "exact"), ("test", "overall"))
+# What a student needs to settle; it is told no lines of the recordings that it has no labels for.
+STUDENT = {"epochs": 40, "ema": 0.998, "scheduler": "cosine", "contrastive_weight": 0.0}
+CELLS = ("exact", "overall")
 
 
 class BundleTeacher:
@@ -49,11 +49,10 @@ class BundleTeacher:
         predictor: BundlePredictor,
         sources: tuple[Any, ...],
         *,
-        share: float,
         temperature: float,
     ) -> None:
         self.predictor, self.sources = predictor, sources
-        self.share, self.temperature = share, temperature
+        self.temperature = temperature
         self._known: dict[int, dict[str, Tensor]] = {}  # by first row: as long as the batch that asked
 
     def answers(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
@@ -95,23 +94,19 @@ class DistillOptions:
 
     Attributes:
         config: config values of the student; others are those of `student_config`.
-        share: share of the loss that compares with the bundle; the rest compares with the labels.
         temperature: softens both distributions.
     """
 
     config: Mapping[str, Any]
-    share: float = 0.9
-    temperature: float = 2.0
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise InputError(f"share: expected above 0 and at most 1, got {self.share}")
         if not 0.1 <= self.temperature <= 100:
             raise InputError(f"temperature: expected 0.1 to 100, got {self.temperature}")
 
 
 def student_config(bundle: Bundle, folder: Path, changes: Mapping[str, Any]) -> Config:
-    """The config of the best member, but wider, trained longer and with averaged weights, with `changes`.
+    """The config of the best member, but trained longer and with averaged weights, with `changes`.
 
     Raises:
         InputError: a bad key or value, or a change of windows or vocabulary.
@@ -120,9 +115,7 @@ def student_config(bundle: Bundle, folder: Path, changes: Mapping[str, Any]) -> 
     for key in ("track", "window", "stride", "split_seed", "vocab_bucket_digits"):
         if key in changes and changes[key] != best[key]:
             raise InputError(f"config key '{key}': a student keeps its bundle's ({best[key]!r})")
-    width = max(best["d_model"], min(WIDER * best["d_model"], WIDEST))
-    width -= width % best["heads"]
-    return Config.from_dict({**best, "d_model": width, **STUDENT, **changes})
+    return Config.from_dict({**best, **STUDENT, **changes})
 
 
 def distill(
@@ -171,39 +164,29 @@ def teacher_of(
     if predictor.vocabulary.tokens != vocabulary_tokens:
         raise InputError(f"{folder}: its members have another vocabulary than a student on {data.name} has")
     loaded = predictor.windows(data)
-    return BundleTeacher(predictor, loaded.members, share=options.share, temperature=options.temperature)
+    return BundleTeacher(predictor, loaded.members, temperature=options.temperature)
 
 
 def survey(teacher: Bundle, folder: Path, student: Bundle, options: DistillOptions) -> dict[str, Any]:
-    """Compares the student with its bundle and the best member: accuracy on each part, latency, size.
+    """Compares the student with its bundle and the best member on `test`, which none of them has seen.
 
     Returns:
-        `rows` (name, parameters, and `exact`, `overall`, `nll` by part). From the exact lines on `test`:
-        `gain` of the bundle over its best member, and `gain_kept`, the share that the student keeps.
+        `rows`: name, parameters, and `exact`, `overall`, `nll` in `test`. From the exact lines: `gain` of the
+        bundle over its best member, and `gain_kept`, the share that the student keeps.
     """
     best = teacher.members[0]
-    result = read_json(folder / best.path / RESULT)
-    alone = {
-        part: {
-            name: metrics.get(f"{prefix}/{key}")
-            for name, key in (("exact", "exact_acc"), ("overall", "overall_acc"))
-        }
-        for part, prefix, metrics in (
-            ("select", "val", result["metrics"]),
-            ("test", "test", result.get("test_metrics") or {}),
-        )
-    }
-    pooled, learnt = (dict(bundle.report.get("pooled") or {}) for bundle in (teacher, student))
-    rows = [
-        {"name": f"best member ({best.name})", "parameters": best.parameters, **alone},
-        {"name": f"bundle ({teacher.name})", "parameters": _parameters(teacher), **pooled},
-        {"name": f"student ({student.name})", "parameters": _parameters(student), **learnt},
+    metrics = read_json(folder / best.path / RESULT).get("test_metrics") or {}
+    alone = {"exact": metrics.get("test/exact_acc"), "overall": metrics.get("test/overall_acc")}
+    pooled, learnt = ((bundle.report.get("pooled") or {}).get("test") or {} for bundle in (teacher, student))
+    rows: list[dict[str, Any]] = [
+        {"name": f"best member ({best.name})", "parameters": best.parameters, "test": alone},
+        {"name": f"bundle ({teacher.name})", "parameters": _parameters(teacher), "test": dict(pooled)},
+        {"name": f"student ({student.name})", "parameters": _parameters(student), "test": dict(learnt)},
     ]
-    single, many, one = ((row.get("test") or {}).get("exact") for row in rows)
+    single, many, one = (row["test"].get("exact") for row in rows)
     gain = None if single is None or many is None else many - single
     return {
         "rows": rows,
-        "share": options.share,
         "temperature": options.temperature,
         "gain": gain,
         "gain_kept": (one - single) / gain if gain and one is not None else None,
@@ -235,10 +218,10 @@ def _parameters(bundle: Bundle) -> int:
 def distilled_table(figures: Mapping[str, Any]) -> Table:
     """The rows of `survey` as a table."""
     table = plain_table("student, bundle and best member")
-    for column in ("", "select: lines", "test: lines", "test: tokens", "size", "ms"):
+    for column in ("", "test: lines", "test: tokens", "size", "ms"):
         table.add_column(column, justify="right" if column else "left")
     for row, ms in zip(figures["rows"], figures["ms"], strict=True):
-        cells = [(row.get(part) or {}).get(name) for part, name in CELLS]
+        cells = [row["test"].get(name) for name in CELLS]
         table.add_row(
             row["name"],
             *("–" if cell is None else percent(cell) for cell in cells),

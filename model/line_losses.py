@@ -20,11 +20,11 @@ from model.tokens import HEADS
 
 
 class LineLosses:
-    """Reads the lines of windows with a decoder and compares them with the labels, and with a teacher.
+    """Reads the lines of windows with a decoder and compares them with the labels, or with a teacher.
 
     Args:
         decoder: what reads them. heads: the loss of each head.
-        teacher: another model to learn from, or None.
+        teacher: another model to learn from instead, or None.
     """
 
     def __init__(
@@ -103,10 +103,8 @@ class LineLosses:
         if head == "param_value" and len(rows):
             # A value is chosen among those of its parameter; all others are impossible.
             logits = logits.masked_fill(self.impossible[targets[rows, 2]], -torch.inf)
-        hard = self.heads(head, logits, target, weight)
         if self.teacher is None or answers is None:
-            return hard
-        soft = soft_loss(
+            return self.heads(head, logits, target, weight)
+        return soft_loss(
             logits, answers[rows], target, temperature=self.teacher.temperature, position_weight=weight
         )
-        return (1 - self.teacher.share) * hard + self.teacher.share * soft

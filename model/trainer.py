@@ -30,8 +30,10 @@ from model.network import Network
 from model.optimizers import WeightAverage, clip_gradients, make_optimizer, set_rate
 from model.schedules import Schedule
 from model.task import Task, prepare
+from model.teacher import PARTS as STUDENT_PARTS
 from model.teacher import Teacher
 from model.tokens import PARAM_VALUE
+from model.windows import Windows
 from tuner.base.errors import InputError, Paused, Pruned, TrainingFailed
 from tuner.base.files import write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder
@@ -56,7 +58,7 @@ def train(
         checkpoint: a folder in which the run keeps its state: when `report` ends it by an error, and now and
             then in case it is killed. A run that finds a state there goes on from it, and equals one that
             was never stopped. None: no state is kept.
-        teacher: another model to learn from (see `model/teacher.py`).
+        teacher: another model to learn from instead of labels (see `model/teacher.py`).
 
     Raises:
         InputError: a bad config or data set.
@@ -89,6 +91,10 @@ class _Run:
         teacher: Teacher | None = None,
     ) -> None:
         self.config, self.task, self.report, self.folder = config, task, report, folder
+        parts = ("train",) if teacher is None else STUDENT_PARTS
+        self.windows = Windows.joined(*(task.parts[part] for part in parts))  # that are trained on
+        # with `select` among them, no epoch can be shown to be better than the last
+        self.last_is_best = config.fit_on != "train" or teacher is not None
         self.began = time.monotonic()
         self.placement = place(config)
         self.device = self.placement.device
@@ -111,14 +117,17 @@ class _Run:
         self.augment = Augment(config, self.generator, boards=self._boards())
         self.weights = losses.loss_weights(config)
         counts = losses.class_counts(
-            torch.from_numpy(task.table.factors[task.parts["train"].line]), task.vocabulary.head_sizes
+            torch.from_numpy(task.table.factors[self.windows.line]), task.vocabulary.head_sizes
         )
         heads = losses.HeadLosses(config, counts=counts)
         self.lines = LineLosses(self.network.decoder, task, heads, teacher, device=self.device)
         self.index = self._train_index()
-        self.epoch_windows = len(task.parts["train"])
+        self.epoch_windows = len(self.windows)
         self.schedule = Schedule(config, steps_per_epoch=math.ceil(self.epoch_windows / config.batch_size))
         self.operation = torch.from_numpy(task.operation).to(self.device)
+        if teacher is not None:  # which operation a recording of another part is, a student is not told
+            known = np.isin(np.arange(len(self.operation)), task.parts["train"].recording)
+            self.operation[torch.from_numpy(~known).to(self.device)] = losses.IGNORED
         self.identity = "" if teacher else identity(config, task.data.content_hash)
         self.checkpoint: Path | None = None
         self.next_save = self.began + checkpoints.SECONDS
@@ -258,7 +267,7 @@ class _Run:
 
     def _moved(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Start, recording and label of the training windows `index`, moved by up to `jitter_rows`."""
-        windows = self.task.parts["train"]
+        windows = self.windows
         start, recording = windows.start[index], windows.recording[index]
         if not self.config.jitter_rows or self.config.track == "windows":
             return start, recording, windows.line[index]
@@ -278,7 +287,7 @@ class _Run:
     def _train_index(self) -> np.ndarray:
         """The training windows that epochs draw from, rare ones repeated; also sets tables for batches."""
         task, config = self.task, self.config
-        windows, vocabulary = task.parts["train"], task.vocabulary
+        windows, vocabulary = self.windows, task.vocabulary
         recordings = task.data.recordings
         self._first = np.array([r.start for r in recordings])
         self._last = np.array([r.start + max(0, r.rows - config.window) for r in recordings])
@@ -294,8 +303,7 @@ class _Run:
 
     def _keep_if_best(self, epoch: int, outcome: Outcome) -> None:
         value = outcome.metrics["overall_acc"]
-        # A final fit has trained on `select`, so no epoch can be shown to be better than the last.
-        if not self.best or value > self.best["val/overall_acc"] or self.config.fit_on != "train":
+        if not self.best or value > self.best["val/overall_acc"] or self.last_is_best:
             self.best = {f"val/{name}": v for name, v in outcome.metrics.items()}
             self.best_epoch = epoch
             self.best_weights = deepcopy(self.network.state_dict())

@@ -32,10 +32,10 @@ class Windows:
         return len(self.start)
 
     @classmethod
-    def joined(cls, first: Windows, second: Windows) -> Windows:
-        """The windows of both."""
-        pairs = ((getattr(first, name), getattr(second, name)) for name in ("start", "recording", "line"))
-        return cls(*map(np.concatenate, pairs))
+    def joined(cls, *several: Windows) -> Windows:
+        """The windows of all of these."""
+        fields = ([getattr(w, name) for w in several] for name in ("start", "recording", "line"))
+        return cls(*map(np.concatenate, fields))
 
     def take(self, index: np.ndarray) -> Windows:
         """The windows at `index` (integers or a mask)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -131,16 +130,6 @@ def test_a_student_becomes_a_bundle_with_its_share_of_the_gain(
     assert verdict(figures)
     again = build(results, Options(k=9, name="again"), created="now").bundle
     assert {member.study for member in again.members} == {"tiny"}  # students enter only by name
-
-
-def test_a_student_is_twice_as_wide_as_the_best_member_up_to_a_limit(
-    built: Built, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = json.loads((built.folder / built.bundle.members[0].path / "config.json").read_text())["d_model"]
-    assert student_config(built.bundle, built.folder, {}).d_model == 2 * own
-    assert student_config(built.bundle, built.folder, {"d_model": 4 * own}).d_model == 4 * own
-    monkeypatch.setattr("ensemble.distill.WIDEST", own // 2)
-    assert student_config(built.bundle, built.folder, {}).d_model == own
 
 
 def test_the_teacher_answers_as_the_bundle_does(built: Built, tiny_recordings: Recordings) -> None:

@@ -10,8 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model import train
+from model.config import Config
 from model.recordings import Recordings
+from model.task import prepare
 from model.teacher import soft_loss
+from model.trainer import _Run
 
 
 def test_the_soft_loss_is_the_divergence_from_the_teacher() -> None:
@@ -48,7 +51,6 @@ class Constant:
     """Says the same of every window."""
 
     sizes: dict[str, int]
-    share: float = 1.0
     temperature: float = 1.0
     asked: list[tuple[int, ...]] = field(default_factory=list)
 
@@ -59,9 +61,6 @@ class Constant:
 
 
 def test_a_run_asks_its_teacher_for_every_batch_and_follows_it(tiny_recordings: Recordings) -> None:
-    from model.config import Config
-    from model.task import prepare
-
     config = {"d_model": 8, "heads": 2, "encoder_layers": 1, "window": 16, "epochs": 1, "mixup_alpha": 0.4}
     task = prepare(tiny_recordings.folder, Config.from_dict(config))
     teacher = Constant(task.vocabulary.head_sizes)
@@ -72,5 +71,16 @@ def test_a_run_asks_its_teacher_for_every_batch_and_follows_it(tiny_recordings: 
         data=tiny_recordings.folder,
         teacher=teacher,
     )
-    assert sum(shape[0] for shape in teacher.asked) == 3 * len(task.parts["train"])
+    windows = sum(len(task.parts[part]) for part in ("train", "select", "calibrate"))
+    assert sum(shape[0] for shape in teacher.asked) == 3 * windows, "all but those of test"
     assert losses["2"] < losses["0"]
+
+
+def test_a_student_is_not_told_the_operation_of_recordings_of_other_parts(
+    tiny_recordings: Recordings,
+) -> None:
+    config = Config.from_dict({"d_model": 8, "heads": 2, "encoder_layers": 1, "window": 16})
+    task = prepare(tiny_recordings.folder, config)
+    run = _Run(config, task, lambda *_: None, None, Constant(task.vocabulary.head_sizes))
+    told = {i for i, operation in enumerate(run.operation.tolist()) if operation >= 0}
+    assert told == set(task.parts["train"].recording.tolist())
