@@ -29,12 +29,15 @@ class Quality:
     """The calibration of a head: `ece` with its 95 % interval over recordings, `nll` in nats, `brier`.
 
     `ece_by_chance` is the mean error that a perfectly calibrated head has on as many samples.
+    `ece_fitted_here` is the error with the scaling that is fitted on these very samples: a limit for scalings
+    fitted elsewhere.
     """
 
     ece: float
     ece_low: float
     ece_high: float
     ece_by_chance: float
+    ece_fitted_here: float
     nll: float
     brier: float
     samples: int
@@ -100,8 +103,9 @@ def calibrate(folder: Path, *, report: Sequence[str] = ("calibrate", "test")) ->
     curves: dict[str, dict[str, tuple[Reliability, Reliability]]] = {}
     for part in report:
         samples = fitted if part == "calibrate" else read_samples(folder, part)
-        before[part] = {head: quality(samples[head], Scaling()) for head in HEADS}
-        after[part] = {head: quality(samples[head], scalings[head]) for head in HEADS}
+        own = scalings if part == "calibrate" else {head: fit(samples[head]) for head in HEADS}
+        before[part] = {head: quality(samples[head], Scaling(), own=own[head]) for head in HEADS}
+        after[part] = {head: quality(samples[head], scalings[head], own=own[head]) for head in HEADS}
         curves[part] = {
             head: (
                 reliability(*confidence(samples[head], Scaling())[:2]),
@@ -112,8 +116,8 @@ def calibrate(folder: Path, *, report: Sequence[str] = ("calibrate", "test")) ->
     return Calibration(scalings, before, after, curves)
 
 
-def quality(samples: HeadSamples, scaling: Scaling) -> Quality:
-    """ECE, NLL and Brier score of a head with a scaling."""
+def quality(samples: HeadSamples, scaling: Scaling, *, own: Scaling) -> Quality:
+    """ECE, NLL and Brier score of a head with a scaling; `own` is the one fitted on these samples."""
     sure, right, recording = confidence(samples, scaling)
     low, high = ece_interval(sure, right, recording)
     brier = 0.0
@@ -127,6 +131,7 @@ def quality(samples: HeadSamples, scaling: Scaling) -> Quality:
         ece_low=low,
         ece_high=high,
         ece_by_chance=ece_by_chance(sure),
+        ece_fitted_here=ece(*confidence(samples, own)[:2]),
         nll=samples.nll(scaling),
         brier=brier / count,
         samples=len(samples),

@@ -193,7 +193,16 @@ def write_calibration(calibration: Calibration, out: IO[str]) -> None:
         chosen = "fitted here" if part == "calibrate" else "report only: nothing is chosen by it"
         table = Table(title=f"{part} ({chosen})", title_justify="left")
         table.add_column("head")
-        for name in ("samples", "scaling", "ECE before", "ECE after", "by chance", "NLL", "Brier"):
+        for name in (
+            "samples",
+            "scaling",
+            "ECE before",
+            "ECE after",
+            "fitted here",
+            "by chance",
+            "NLL",
+            "Brier",
+        ):
             table.add_column(name, justify="right")
         for head in HEADS:
             was, now = calibration.before[part][head], after[head]
@@ -203,11 +212,13 @@ def write_calibration(calibration: Calibration, out: IO[str]) -> None:
                 in_words(calibration.scalings[head]),
                 f"{was.ece:.2%} ({was.ece_low:.1%} … {was.ece_high:.1%})",
                 f"{now.ece:.2%} ({now.ece_low:.1%} … {now.ece_high:.1%})",
+                f"{now.ece_fitted_here:.2%}",
                 f"{now.ece_by_chance:.2%}",
                 f"{was.nll:.4f} → {now.nll:.4f}",
                 f"{was.brier:.4f} → {now.brier:.4f}",
             )
         screen.print(table)
+    out.write("fitted here: the ECE with the scaling that is fitted on this part itself\n")
     out.write("by chance: the mean ECE of a perfectly calibrated head on as many samples\n")
 
 

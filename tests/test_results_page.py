@@ -55,7 +55,7 @@ def page(writer: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     study.set_user_attr(CONFIRMED, {**race, "default": False, "gain": gain, "number": winner})
     (results / "evaluations").mkdir()
     told = {"overall_acc": 0.9, "exact_acc": 0.882}
-    quality = {"ece": 0.05, "ece_by_chance": 0.02}
+    quality = {"ece": 0.05, "ece_by_chance": 0.02, "ece_fitted_here": 0.03}
     calibrated = {"type": {"before": quality, "after": {**quality, "ece": 0.01}}}
     names = ("exact_acc", "row_acc", "program_error_rate", "recording_operation_acc")
     whole = {"oracle program": {name: {"mean": 0.9} for name in names}}
@@ -115,5 +115,5 @@ def test_its_figures_are_stored_for_the_other_pages(page: Path) -> None:
         stored["campaign.clock_exact"]["value"] == "88.2"
         and stored["campaign.refit_operation"]["value"] == "97.1"
     )
-    assert "| type | 5.0 | 1.0 | 2.0 |" in stored["campaign.calibration"]["lines"]
+    assert "| type | 5.0 | 1.0 | 3.0 | 2.0 |" in stored["campaign.calibration"]["lines"]
     assert "| 5 of 5 | uniform | 83.0 | 95.0 | 1.20 | 100 |" in stored["campaign.sizes"]["lines"]

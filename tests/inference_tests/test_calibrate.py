@@ -47,7 +47,8 @@ def test_few_samples_stay_near_one_and_none_are_one() -> None:
 
 def test_calibration_lowers_error_and_likelihood_never_rises() -> None:
     samples = drawn(0.4, count=5000)
-    before, after = quality(samples, Scaling()), quality(samples, Scaling(exact_temperature(samples)))
+    best = Scaling(exact_temperature(samples))
+    before, after = (quality(samples, scaling, own=best) for scaling in (Scaling(), best))
     assert after.nll < before.nll
     assert after.brier < before.brier
     assert after.ece < 0.02 < before.ece
@@ -88,7 +89,8 @@ def test_an_exponent_is_found_where_the_samples_have_one() -> None:
     found = fit(bent(1.8, count=4000))
     assert (found.temperature, found.exponent) == pytest.approx((1.0, 1.8), rel=0.1)
     samples = bent(1.8, count=4000)
-    assert quality(samples, found).ece < 0.5 * quality(samples, Scaling(exact_temperature(samples))).ece
+    straight = quality(samples, Scaling(exact_temperature(samples)), own=found)
+    assert straight.ece_fitted_here < 0.5 * straight.ece
 
 
 @pytest.mark.parametrize("samples", [drawn(0.5, count=600), bent(1.8, count=8)], ids=["none", "few samples"])
