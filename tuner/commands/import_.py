@@ -1,4 +1,4 @@
-"""`import`: what was run before, as finished trials of a study."""
+"""`import`: adds runs that were made before to a study, as finished trials."""
 
 from __future__ import annotations
 

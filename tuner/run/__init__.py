@@ -1,1 +1,1 @@
-"""From a request to a told result: plan, supervisor, agents, trials."""
+"""Runs studies: the plan, the supervisor, its agents and their trials."""

@@ -1,4 +1,4 @@
-"""Trials that somebody else's loop runs: `tuner.ask` hands one out, `tuner.tell` takes its result.
+"""Trials that the user's own loop runs: `tuner.ask` hands one out, `tuner.tell` takes its result.
 
 A trial that was asked for is one like an agent's: it is leased to this process, its lease is renewed by a
 thread, it has a run folder, and the study's pruner judges its reports. Any number of processes may ask; the

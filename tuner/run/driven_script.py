@@ -1,4 +1,4 @@
-"""Runs a script whose `wandb.sweep` and `wandb.agent` are answered here: `gcode-tuner run train.py`."""
+"""`gcode-tuner run train.py`: runs a script that makes its own W&B sweeps, and answers its calls here."""
 
 from __future__ import annotations
 

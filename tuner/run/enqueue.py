@@ -1,4 +1,4 @@
-"""Queues a trial of a study that was begun: the configuration that is run next."""
+"""Queues a configuration of a study that was begun: it is run next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study will cost: a measured probe of one trial, times the epochs that its pruner lets through."""
+"""Estimates the cost of a study: a measured probe of one trial, times the epochs that its pruner allows."""
 
 from __future__ import annotations
 

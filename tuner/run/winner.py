@@ -1,4 +1,4 @@
-"""A study's winner, and what the next study takes over from it."""
+"""A study's winner, and the configuration that the next study inherits from it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where to look next and when to stop: samplers, pruners, stopping rules, and which trials are best."""
+"""Samplers, pruners and stopping rules, and the ranking of trials."""

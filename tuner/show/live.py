@@ -1,4 +1,4 @@
-"""What a study looks like while it runs: a table in a notebook or on a terminal, lines in a log."""
+"""Shows a running study: a table on a terminal or in a notebook, lines in a log."""
 
 from __future__ import annotations
 

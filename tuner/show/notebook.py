@@ -1,4 +1,4 @@
-"""A study in a notebook while it runs: one table that is drawn anew in its place."""
+"""Shows a running study in a notebook: one table that is redrawn in place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages about a study to wherever its user is: when it is done, when it fails, when there is a new best.
+"""Sends messages about a study to its user: when it is done, when it fails, when there is a new best.
 
 They are sent by a thread of the process that was started by the user, never by an agent. One that cannot be
 sent is said once, and the study goes on.

@@ -1,4 +1,4 @@
-"""Everything that this project uses of Optuna beyond its public API; no other file of `tuner` may.
+"""All uses of Optuna's private names. No other file of `tuner` may have any.
 
 Optuna has no public API for several writes in one transaction, trials that pass from one agent to another, a
 gRPC channel with keepalive, and a TPE that ranks pruned trials by their progress.

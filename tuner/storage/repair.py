@@ -1,4 +1,4 @@
-"""Makes a whole database of a damaged one: of what SQLite still reads, and of finished run folders."""
+"""Rebuilds a damaged database from what SQLite still reads and from finished run folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the database knows of finished trials, kept a second time in their run folders.
+"""A second copy of what the database knows of finished trials, in their run folders.
 
 A study's settings lie in `runs/STUDY/study.json`, a finished trial in `runs/STUDY/NUMBER/trial.json` under
 `record`. `repair` makes a database of them. Run folders of older versions have no record.

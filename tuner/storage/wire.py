@@ -1,4 +1,4 @@
-"""The messages between `remote` (client) and `serve` (server), besides Optuna's own.
+"""The messages between `remote` (client) and `serve` (server), in addition to Optuna's own.
 
 One gRPC service with two methods; requests and answers are JSON. `Call` executes one method of `TrialQueue`.
 `Hold` takes the storage's lock and keeps it while its stream is open; requests on the stream are executed

@@ -1,1 +1,1 @@
-"""Scripts of the user's as trials: their process, what they log, and the hook that reads it."""
+"""The user's scripts as trials: their process, what they log, and the hook that reads it."""

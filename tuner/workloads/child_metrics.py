@@ -1,4 +1,4 @@
-"""What a script logs, put together into the rows that W&B would show, as it arrives."""
+"""Puts together what a script logs into the rows that W&B would show, as it arrives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A function, or a `Workload` class, that was given in Python: what it is called, and its way to the agents.
+"""A function, or a `Workload` class, that was given in Python: its name, and how agents get it.
 
 It is pickled by value, so it may come from a notebook, a script without `if __name__ == "__main__"`, or be
 a closure. What it refers to in other modules is imported by the agents.

@@ -1,4 +1,4 @@
-"""What a script prints or logs must not carry secrets out: the one place that blanks them.
+"""Blanks secrets in what a script prints or logs. No other file does.
 
 A secret is, of the script's environment,
 

@@ -1,7 +1,4 @@
-"""Trials that run somebody's script, unmodified, as a child process: what `wandb agent` does, with no server.
-
-Which script a study file means, and where; `script_trial` runs it.
-"""
+"""The workload of scripts: finds the script of a study file, and its defaults. `script_trial` runs it."""
 
 from __future__ import annotations
 

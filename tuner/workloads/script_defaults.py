@@ -1,4 +1,4 @@
-"""What a script would do with no arguments, read from its text: nothing of it is run.
+"""Reads from the text of a script what it does without arguments. Nothing of it is run.
 
 Looked at are `add_argument("--lr", default=…)` of argparse, the options of click and typer's decorators
 (`@click.option("--lr", default=…)`), and the dictionary given to `wandb.init(config=…)` or

@@ -1,10 +1,10 @@
-"""Trials that run somebody's script, unmodified, as a child process: what `wandb agent` does, with no server.
+"""Runs an unmodified script as a trial, in a child process, as `wandb agent` does, but without a server.
 
-The script gets its parameters as arguments (`macros`) and through `wandb.config`; its `wandb.log` is
-streamed here as it happens (`child/`), so a trial is pruned in the middle. A script without W&B prints
-JSON lines (`{"val/acc": 0.5}`). Everything lands in the run folder: `config.json`, `metrics.jsonl` (a line
-for each W&B step), `output.log`, `result.json`. The script's own W&B run is offline unless the study's runs
-go online; `tuner sync` uploads it. Nothing that the script says is written with a secret in it (`masking`).
+The script gets its parameters as arguments (`macros`) and through `wandb.config`. Its `wandb.log` calls
+arrive here at once (`child/`), so a trial can be pruned while it runs. A script without W&B prints JSON lines
+(`{"val/acc": 0.5}`). All results are in the run folder: `config.json`, `metrics.jsonl` (one line per W&B
+step), `output.log`, `result.json`. The script's own W&B run is offline unless the study's runs go online;
+`tuner sync` uploads it. Secrets in the script's output are blanked (`masking`).
 """
 
 from __future__ import annotations

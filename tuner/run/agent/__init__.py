@@ -1,1 +1,1 @@
-"""What runs in an agent's process: the loop, one trial, and what an agent is sent."""
+"""What runs in an agent's process: the loop, one trial, and the order that the agent was sent."""

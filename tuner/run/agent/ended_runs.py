@@ -1,4 +1,4 @@
-"""What is left to do when a trial has ended: `trial.json`, the second record, in its run folder."""
+"""Finishes the run folders of ended trials: writes `trial.json`, the second record, into them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an agent is sent: everything that it needs to run trials of one study, on whichever machine."""
+"""The order that an agent is sent: everything that it needs to run trials of one study, on any machine."""
 
 from __future__ import annotations
 

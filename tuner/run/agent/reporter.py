@@ -1,4 +1,4 @@
-"""What a trial reports: judged, kept, and told to the storage and W&B, once an epoch."""
+"""Handles the reports of a trial: judges them, stores them, and sends them to W&B, once per epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process's place in a study: its storage, the trials it may take, and what their ends lead to.
+"""An agent's side of a study: its storage, the trials that it may take, and what happens when they end.
 
 An agent works at a station, and so does a process that asks for trials (`tuner.run.asking`).
 """

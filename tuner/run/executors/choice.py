@@ -1,4 +1,4 @@
-"""Which executor a request means, and opening it; the libraries are imported only when they are asked for."""
+"""Chooses and opens the executor of a request. Its libraries are imported only when they are needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who uses which GPU of this machine, over all studies that this user runs here.
+"""Records which process uses which GPU of this machine, over all studies of this user.
 
 One file names every agent that has GPUs, with its share of each. An agent starts when there is room for its
 share, and its entry goes when it ends. An entry whose process has died does not count, so nothing has to be

@@ -1,4 +1,4 @@
-"""An agent on a worker's machine, kept there for a supervisor that is elsewhere.
+"""An agent on a worker's machine, whose supervisor runs on another one.
 
 A Dask worker or a Ray actor does not run trials itself: it starts an agent as this machine's own executor
 does and passes words on. A trial that crashes or runs out of memory thus takes neither worker nor actor with

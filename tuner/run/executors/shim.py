@@ -1,4 +1,4 @@
-"""What a worker runs first. Sent to it by value, so that one that lacks this package can say so in a line.
+"""The first code that runs on a worker. Sent by value, so a worker without this package can say so in a line.
 
 Everything else is imported inside, on the worker; `order` stays pickled until then.
 """

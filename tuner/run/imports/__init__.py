@@ -1,1 +1,1 @@
-"""What was run before, elsewhere: reads it, and adds it to a study as finished trials."""
+"""Reads runs that other tools made, and adds them to a study as finished trials."""

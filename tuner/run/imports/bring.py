@@ -1,4 +1,4 @@
-"""Adds runs of somewhere else to a study, as finished trials that its sampler learns from."""
+"""Adds imported runs to a study, as finished trials that its sampler learns from."""
 
 from __future__ import annotations
 

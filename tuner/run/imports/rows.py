@@ -1,4 +1,4 @@
-"""A run of somewhere else as a row: its configuration, its metrics, and what they were on the way."""
+"""An imported run as a row: its configuration, its metrics, and their history."""
 
 from __future__ import annotations
 

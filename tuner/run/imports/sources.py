@@ -1,4 +1,4 @@
-"""Reads runs where they lie: W&B's files and exports, tables, Optuna storages, folders of Ray Tune."""
+"""Reads the runs of other tools: W&B's files and exports, tables, Optuna storages, folders of Ray Tune."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an epoch of a configuration takes, learnt from the trials so far."""
+"""Learns from the trials so far what an epoch of a configuration costs."""
 
 from __future__ import annotations
 
