@@ -106,7 +106,7 @@ def standing(found: Sequence[Candidate], file: StudyFile) -> Standing:
     present = sorted({i for i, _, _ in runs})
     means, covariance, noise, freedom = _fit(runs, present, len(found))
     ran = np.array([math.isfinite(mean) for mean in means])
-    allowed = _allowed(found)
+    allowed = _allowed(found, file.matters or 0.0)
     able = [i for i in present if i in allowed]
     leader = min(able, key=lambda i: (-means[i], i)) if able else 0
     chances = np.zeros(len(found))
@@ -130,11 +130,11 @@ def _variance_of_difference(covariance: Floats, one: int, two: int) -> float:
     return float(covariance[one, one] + covariance[two, two] - 2 * covariance[one, two])
 
 
-def _allowed(found: Sequence[Candidate]) -> frozenset[int]:
+def _allowed(found: Sequence[Candidate], matters: float) -> frozenset[int]:
     """The configurations that were not shown to violate the constraints more than the one that does least.
 
     What a constraint bounds has noise, as the score has: by the means alone, luck in it would decide before
-    the score does.
+    the score does. Where every configuration violates them, an excess of up to `matters` counts for nothing.
     """
     from scipy.special import stdtrit
 
@@ -144,11 +144,13 @@ def _allowed(found: Sequence[Candidate]) -> frozenset[int]:
         return frozenset(range(len(found)))
     means, covariance, noise, freedom = _fit(runs, present, len(found))
     least = max(present, key=lambda i: means[i])
-    reach = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * noise if freedom >= 1 else 0.0
+    each = 1 - (1 - LEVEL) / max(1, len(present) - 1)  # all comparisons with the least hold together
+    reach = float(stdtrit(freedom, 0.5 + each / 2)) * noise if freedom >= 1 else 0.0
+    margin = matters if means[least] < 0 else 0.0
 
     def excess_shown(i: int) -> bool:
         variance = max(0.0, _variance_of_difference(covariance, i, least))
-        return means[least] - means[i] > reach * math.sqrt(variance)
+        return means[least] - means[i] > margin + reach * math.sqrt(variance)
 
     return frozenset(i for i in present if i == least or not excess_shown(i))
 

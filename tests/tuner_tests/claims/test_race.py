@@ -116,6 +116,21 @@ def test_luck_in_a_constraint_does_not_decide_a_race(file: StudyFile) -> None:
     assert race.record([other, worse], file, default=1)["number"] == 7, "shown to miss it by more"
 
 
+def test_where_all_miss_a_constraint_a_little_more_decides_nothing(file: StudyFile) -> None:
+    """From a campaign: a configuration that is no better took the place of the default."""
+    file = replace(file, matters=0.005)
+    plain = candidate(0, 0.9324, 0.88998, 0.89376, 0.9031, 0.90877)
+    equal = candidate(27, 0.92918, 0.88998, 0.89195)
+    third = candidate(24, 0.93079, 0.89127, 0.89118, 0.9047, 0.90931)
+    plain = replace(plain, violation_again={0: 0.04396, 1: 0.04436, 2: 0.00135, 3: 0.0})
+    equal = replace(equal, violation_again={0: 0.0424, 1: 0.03965})
+    third = replace(third, violation_again={0: 0.04552, 1: 0.04279, 2: 0.0, 3: 0.0})
+    assert race.record([plain, third, equal], file, default=0)["default"]
+    met = replace(equal, violation_again={0: 0.0, 1: 0.0})
+    least = replace(plain, violation_again={0: 0.004, 1: 0.004, 2: 0.004, 3: 0.004})
+    assert not race.record([least, met], file, default=0)["default"], "the other meets the constraint"
+
+
 def test_less_is_better_where_the_goal_says_so(make_study: Callable[..., StudyFile]) -> None:
     file = make_study(maximize="minimize")
     result = race.record([candidate(0, 0.1, 0.3, 0.31), candidate(1, 0.2, 0.2, 0.21)], file, default=None)
