@@ -216,24 +216,14 @@ def _settled(seed: int, minutes: float, *, alone_first: bool) -> tuple[int, int,
             rows = [np.eye(CLAIMS)[i] for i in undecided]
         else:
             alone = [i for i in undecided if large[i]] * rounds.ALONE
-            together = [i for i in undecided if not large[i]]
-            groups = [[place] for place in range(len(together))]
-            count = design.rows_of(groups, first) if together else 0
-            table = np.zeros((count, CLAIMS))
-            if together and alone_first:
-                planned = design.turns(
-                    groups,
-                    count,
-                    rng,
-                    pairs=[int(np.count_nonzero(signs[:, i])) for i in together],
-                    costs=COST[together].tolist(),
-                    to_go=[_to_go(signs, y, i) for i in together],
-                )
-                for row, members in zip(table, planned, strict=True):
-                    row[[together[place] for place in members]] = list(members.values())
-            elif together:
-                table[:, together] = design.signs(len(together), count, rng)
-                table[1::2, HUGE : HUGE + SLOW] = 0  # slow ones in every second pair
+            others = [i for i in undecided if not large[i]]
+            quick = [i for i in others if COST[i] <= design.SLOW] if alone_first else others
+            together = quick or others
+            table = np.zeros((design.rows_of([[i] for i in together], first) if together else 0, CLAIMS))
+            if together:
+                table[:, together] = design.signs(len(together), len(table), rng)
+            if not alone_first:  # slow ones in every second pair
+                table[1::2, HUGE : HUGE + SLOW] = 0
             rows = [*(np.eye(CLAIMS)[i] for i in alone), *table]
         left -= AGENTS * BETWEEN
         made = []
@@ -262,16 +252,6 @@ def _settled(seed: int, minutes: float, *, alone_first: bool) -> tuple[int, int,
                 true = {"no difference": abs(truth[claim]) <= MATTERS, "as claimed": truth[claim] > 0}
                 wrong[claim] = not true.get(said, truth[claim] < 0)
     return CLAIMS - len(undecided), int(wrong.sum()), int(missed.sum())
-
-
-def _to_go(signs: np.ndarray, y: np.ndarray, claim: int) -> int:
-    """Further pairs until a claim is decided, as `tuner/claims/rounds.py` foresees it."""
-    found, pairs = anytime.effects(signs, y)[claim], int(np.count_nonzero(signs[:, claim]))
-    alone = y[np.count_nonzero(signs, axis=1) == 1][signs[np.count_nonzero(signs, axis=1) == 1, claim] != 0]
-    mean, noise = (float(alone.mean()), NOISE) if found is None else (found.mean, found.noise)
-    most = pairs + rounds.MOST_PAIRS
-    told = verdict.pairs_until(mean, noise, pairs, gain=None, matters=MATTERS, most=most)
-    return rounds.MOST_PAIRS if told is None else told
 
 
 def read(folder: Path) -> Material:

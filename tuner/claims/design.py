@@ -10,9 +10,6 @@ both. Signs are permuted at random, so that what other claims add is as often fo
 
 Claims about the same parameters cannot be varied together. They form a group and take turns. After some
 pairs each, one of them gets all turns until it is decided: a third of the pairs would decide none of three.
-
-A group whose runs are slow takes part where this decides more claims a second: beside it, every pair takes as
-long. So slow groups wait while many quick ones are close to a verdict, and not for the last stubborn one.
 """
 
 from __future__ import annotations
@@ -28,6 +25,7 @@ WHOLE_ROWS = 24  # pairs of a whole design at once
 FEW = 4  # groups of claims; with fewer, it is not worth the runs to vary each alone first
 TURNS = 4  # pairs of each claim of a group, before one of them gets all turns
 ROWS = 8  # pairs of a small round
+SLOW = 1.4  # a claim whose runs take this much longer on one side counts as slow
 ALONE = (6, 4)  # pairs of a first and of a later round if there is one group
 
 
@@ -64,16 +62,16 @@ def turns(
     *,
     pairs: Sequence[int],
     costs: Sequence[float],
-    to_go: Sequence[float],
 ) -> list[dict[int, int]]:
-    """The claims of each pair with their signs: of every group that takes part one claim.
+    """The claims of each pair with their signs: of every group one claim.
 
     Args:
         pairs: pairs that each claim has had.
-        costs: how much longer a run takes on the slower side of each claim.
-        to_go: pairs until each claim is decided, as far as that is known.
+        costs: how much longer a run takes on the slower side of each claim. Groups with slow runs wait until
+            no other group is left: beside them, every pair would take as long.
     """
-    groups = _worthwhile(groups, costs, to_go)
+    quick = [group for group in groups if min(costs[i] for i in group) <= SLOW]
+    groups = quick or groups
     table = signs(len(groups), rows, rng)
     had = list(pairs)
     found: list[dict[int, int]] = []
@@ -87,28 +85,3 @@ def turns(
             members[index] = int(table[row, column])
         found.append(members)
     return found
-
-
-def _worthwhile(
-    groups: Sequence[Sequence[int]], costs: Sequence[float], to_go: Sequence[float]
-) -> list[Sequence[int]]:
-    """The groups with which pairs decide most claims a second.
-
-    A pair brings each group that takes part 1 / `to_go` of a verdict, and takes longer by half of what its
-    slower side does. The best set for such a ratio consists of those that bring most for the time they add.
-    """
-
-    def brings(group: Sequence[int]) -> float:
-        return max(1 / to_go[i] for i in group)
-
-    def adds(group: Sequence[int]) -> float:
-        return max(0.0, min(costs[i] for i in group) - 1) / 2
-
-    verdicts, time = 0.0, 1.0
-    found: list[Sequence[int]] = []
-    for group in sorted(groups, key=lambda g: adds(g) / brings(g)):
-        if found and brings(group) * time < verdicts * adds(group):
-            break
-        found.append(group)
-        verdicts, time = verdicts + brings(group), time + adds(group)
-    return sorted(found, key=list)

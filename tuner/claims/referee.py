@@ -174,19 +174,7 @@ def _answer(side: _Side, other: _Side, material: Material) -> Answer:
     chosen = side.study.winner is not None and side.number == side.study.winner.number
     if single and chosen and not side.runs and not side.study.workload.deterministic:
         verdict = "open"  # its score is the best of many
-    more = (
-        0
-        if verdict != "open"
-        else judgement.pairs_until(
-            found.mean,
-            found.noise,
-            len(shared),
-            gain=None,
-            matters=matters,
-            most=MOST_RUNS,
-            prior=anytime.FEW,
-        )
-    )
+    more = 0 if verdict != "open" else _more(found, matters, len(shared))
     data = f"{len(shared)} pairs of runs" if len(shared) >= 2 else "single runs and the noise between seeds"
     if side.study.workload.deterministic:
         data = "the recorded scores, which repeated runs would give again"
@@ -224,6 +212,15 @@ def _unpaired(
     error = noise / math.sqrt(information)
     half = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * error
     return anytime.Effect(gap, gap - half, gap + half, error, freedom, noise * math.sqrt(2))
+
+
+def _more(found: anytime.Effect, matters: float, pairs: int) -> int | None:
+    """Further runs of each until the interval excludes 0, or lies within what does not matter."""
+    for count in range(max(3, pairs + 1), MOST_RUNS):
+        half = anytime.critical(count, count - 1, prior=anytime.FEW) * found.noise / math.sqrt(count)
+        if half < abs(found.mean) or half <= matters - abs(found.mean):
+            return count - pairs
+    return None
 
 
 def _made(

@@ -8,7 +8,6 @@ Two consecutive points are a pair (`tuner/claims/design.py`), so a round that wa
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from tuner.base.errors import InputError
-from tuner.claims import design, verdict
+from tuner.claims import design
 from tuner.claims.evidence import Evidence
 from tuner.claims.material import PAIRED, Material, Study
 from tuner.claims.retrain import RUNS, parameter_of
 from tuner.claims.sides import NoPairs, Sides, drawn_sides, sides_of, with_values
-from tuner.claims.verdicts import Finding, judge, more_is_better
+from tuner.claims.verdicts import Finding, judge
 from tuner.definition import expressions
 from tuner.definition.constraints import Hypothesis
 from tuner.definition.loading import from_plain
@@ -158,13 +157,12 @@ def _round(
     wanted = open_claims(replace(material, studies=tuple(studies)), evidence)
     start, shorter = start_of(studies, overrides)
     notes = "" if shorter is None else shorter.words
-    claims, left_out, had, to_go = [], [], [], []
+    claims, left_out, had = [], [], []
     large: list[int] = []  # places in `claims`
     for study, finding in wanted:
         try:
             claims.append(_sides(study, finding, start, evidence, fixed=overrides))
             had.append(evidence.tried(study, _hypothesis(study, finding)))
-            to_go.append(_to_go(study, finding, evidence, had[-1]))
             if _is_large(study, finding, evidence):
                 large.append(len(claims) - 1)
         except NoPairs as reason:
@@ -199,12 +197,7 @@ def _round(
             rows = max(rows, design.WHOLE_ROWS)
         costs = _costs(evidence, claims, name)
         planned = design.turns(
-            groups,
-            rows,
-            rng,
-            pairs=[had[i] for i in together],
-            costs=[costs[i] for i in together],
-            to_go=[to_go[i] for i in together],
+            groups, rows, rng, pairs=[had[i] for i in together], costs=[costs[i] for i in together]
         )
         turns += [{together[place]: sign for place, sign in members.items()} for members in planned]
     seed, each = _next_seed(material, studies), studies[0].file.repeats.seeds
@@ -224,28 +217,6 @@ def _round(
 
 def _hypothesis(study: Study, finding: Finding) -> Hypothesis:
     return next(h for h in study.file.hypotheses if h.claim == finding.claim)
-
-
-def _to_go(study: Study, finding: Finding, evidence: Evidence, pairs: int) -> int:
-    """Further pairs until a claim is decided, about; as many as it may have if it cannot be foreseen."""
-    hypothesis = _hypothesis(study, finding)
-    run = evidence.effect(study, hypothesis, finding.metric)
-    if run is not None:
-        mean, noise = run.effect.mean, run.effect.noise
-    else:
-        gap, one = evidence.alone(study, hypothesis, finding.metric), evidence.noise(study, finding.metric)
-        if gap is None or one is None:
-            return MOST_PAIRS
-        mean, noise = gap, one * math.sqrt(2)
-    found = verdict.pairs_until(
-        mean if more_is_better(finding.metric, study) else -mean,
-        noise,
-        pairs,
-        gain=hypothesis.gain,
-        matters=finding.matters,
-        most=pairs + MOST_PAIRS,
-    )
-    return MOST_PAIRS if found is None else found
 
 
 def _is_large(study: Study, finding: Finding, evidence: Evidence) -> bool:

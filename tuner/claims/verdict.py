@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from tuner.base import anytime
-
 Verdict = Literal["larger", "as claimed", "smaller", "no difference", "opposite", "open"]
 Gain = tuple[float, float]  # smallest and largest claimed improvement
 
@@ -48,33 +46,6 @@ def decide(low: float, high: float, *, gain: Gain | None, matters: float) -> Ver
     if gain is not None and low > 0 and high < gain[0]:
         return "smaller"
     return "opposite" if high < 0 else "open"
-
-
-def pairs_until(
-    mean: float,
-    noise: float,
-    pairs: int,
-    *,
-    gain: Gain | None,
-    matters: float,
-    most: int,
-    prior: float = anytime.PRIOR,
-) -> int | None:
-    """Further pairs until `decide` finds a verdict, if the estimate stays as it is.
-
-    Args:
-        mean: the effect (positive: an improvement). noise: standard deviation of one pair.
-        pairs: pairs so far. most: the largest number of pairs in all.
-        prior: see `anytime.critical`.
-
-    Returns:
-        at least 1; None where more than `most` are needed.
-    """
-    for count in range(max(3, pairs + 1), most + 1):
-        half = anytime.critical(count, count - 1, prior=prior) * noise / math.sqrt(count)
-        if decide(mean - half, mean + half, gain=gain, matters=matters) != "open":
-            return count - pairs
-    return None
 
 
 def _of_nothing_gained(low: float, high: float, gain: Gain, matters: float) -> Verdict:

@@ -109,7 +109,7 @@ def judge(study: Study, hypothesis: Hypothesis, evidence: Evidence | None = None
     """Judges a claim by pairs run for it, else by its study's matched pairs, else by a surrogate."""
     evidence = evidence or Evidence()
     metric = hypothesis.metric or study.metric
-    sign = 1.0 if more_is_better(metric, study) else -1.0
+    sign = 1.0 if _more_is_better(metric, study) else -1.0
     matters = matters_of(hypothesis, evidence.noise(study, metric))
     points = points_of(study, hypothesis, metric)
     complete = [p for p in points if p.trial.complete]
@@ -287,8 +287,7 @@ def _verify(study: Study) -> str:
     return f"python -m tuner verify {study.name} --top 1 --seeds 5"
 
 
-def more_is_better(metric: str, study: Study) -> bool:
-    """Whether larger values of a metric are better: the study says it of its own, the name of others."""
+def _more_is_better(metric: str, study: Study) -> bool:
     if metric == study.metric:
         return study.maximize
     return not metric.rpartition("/")[2].startswith(LESS_IS_BETTER) and not metric.endswith(LESS_IS_BETTER)
