@@ -162,9 +162,6 @@ def _read(folder: Path, skipped: Skipped) -> Candidate | None:
         if result.get("fit_on", "train") != "train":
             skipped.add(name, "was fitted on the recordings that members and weights are chosen by")
             return None
-        if result.get("validate_on", "select") != "select":
-            skipped.add(name, "its best epoch was chosen with the recordings that weights are learnt from")
-            return None
         missing = [file for file in NEEDED if not (folder / file).is_file()]
         if missing:
             kept = " (weights are kept for a study's best runs only)" if missing[0] == WEIGHTS else ""

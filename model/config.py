@@ -35,7 +35,6 @@ class Config:
     context_before: int = 0  # rows before the window that the network sees too
     context_after: int = 64  # rows after the window; sensors lag by some 20 rows
     fit_on: Literal["train", "all_but_test", "all"] = "train"  # others: a final fit, once all is chosen
-    validate_on: Literal["select", "select_and_calibrate"] = "select"  # the latter to compare configs only
     split_seed: int = 42  # seed of the split into parts
     reshuffle: int = 0  # another number: another split of the recordings that are not in test
 

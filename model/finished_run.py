@@ -36,7 +36,6 @@ def described(network: Network, task: Task, config: Config) -> dict[str, Any]:
         "split_hash": task.split_hash,
         "track": config.track,
         "fit_on": config.fit_on,
-        "validate_on": config.validate_on,
         "seed": config.seed,
         "unknown_token_rate": {part: task.unknown_rate(part) for part in PARTS},
         "code_version": code_version(),

@@ -98,7 +98,6 @@ DATA_FIELDS = (
     "track", "window", "stride", "normalization", "prefix_rows", "machine_position", "vocab_bucket_digits",
     "vocabulary_file",
     "registration", "context_before", "context_after", "split_seed", "reshuffle", "fit_on",
-    "validate_on",
 )  # fmt: skip
 
 
@@ -114,8 +113,6 @@ def _prepare(folder: Path, config: Config) -> Task:
         raise InputError(f"{folder}: has rows without a line; training needs the line of every row")
     labels = dense_labels(data, window=config.window)
     parts, fitted = _parts(data, config)
-    if config.validate_on == "select_and_calibrate":
-        parts["select"] = Windows.joined(parts["select"], parts["calibrate"])
     for part in PARTS:
         if len(parts[part]) == 0:
             raise InputError(

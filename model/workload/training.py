@@ -29,9 +29,6 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 ORDER_HOLDS = 0.98  # Spearman's, from benchmarks/data/curves.json; test_workload.py computes it
 DURATIONS = frozenset({"warmup_epochs", "lr_step_epochs", "plateau_patience", "early_stopping"})  # in epochs
 SHORTEST = 4  # epochs; shorter runs say little about long ones
-# Runs that are only compared need no calibration, so its recordings help to tell them apart: two seeds differ
-# by 0.0044 val/overall_acc instead of 0.0057 (16 runs of the default configuration with 9 epochs).
-COMPARED: Mapping[str, Any] = {"validate_on": "select_and_calibrate"}
 RUNS = Runs()  # of this process
 MEMORY = 700 * 2**20  # bytes that an agent with torch and a training run needs beside the shared data
 
@@ -46,7 +43,7 @@ class Training(OfRecordings):
     saves_when_paused = True
     measures = ("parameters", "ms_per_window")
     weights = (WEIGHTS,)
-    not_inherited = frozenset({"epochs", "seed", "split_seed", "reshuffle", "validate_on", "device", "track"})
+    not_inherited = frozenset({"epochs", "seed", "split_seed", "reshuffle", "device", "track"})
 
     def check(self) -> None:
         """Checks names and values of the space against the options of the network."""
@@ -118,7 +115,7 @@ class Training(OfRecordings):
         return {self.length: epochs}
 
     def shorter(self, epochs: int) -> Shorter | None:
-        """Half of the epochs, with a schedule that fits them, validated on more recordings.
+        """Half of the epochs, with a schedule that fits them.
 
         `ORDER_HOLDS`: how well the order holds within runs of full length.
         """
@@ -129,9 +126,9 @@ class Training(OfRecordings):
             f"runs of {half} epochs instead of {epochs}, with a schedule of that length and other durations "
             "in epochs shortened alike (within 150 recorded runs of 18 epochs, the orders at half and at the "
             f"end have a rank correlation of {ORDER_HOLDS}; that shorter schedules keep the order was not "
-            "measured), validated on the recordings of select and calibrate"
+            "measured)"
         )
-        return Shorter({self.length: half, **COMPARED}, words, half / epochs, DURATIONS)
+        return Shorter({self.length: half}, words, half / epochs, DURATIONS)
 
     def resources(self, overrides: Mapping[str, Any]) -> Resources:
         """A GPU each where there are some, unless `--set device=cpu`."""
@@ -162,12 +159,12 @@ class Training(OfRecordings):
         return train(config, report, data=inputs, run_folder=run_folder, checkpoint=checkpoint)
 
     def reseeded(self, config: Mapping[str, Any], number: int) -> dict[str, Any]:
-        """Another split of the recordings as well, so that the score rests on others, and on more.
+        """Another split of the recordings as well, so that the score rests on other `select` recordings.
 
         Those of `test` stay where they are: nothing may be chosen with them.
         """
         again = int(config.get("reshuffle", 0)) + number
-        return {**super().reseeded(config, number), "reshuffle": again, **COMPARED}
+        return {**super().reseeded(config, number), "reshuffle": again}
 
     def command_line(self, config: Mapping[str, Any]) -> str:
         changed = {name: value for name, value in config.items() if self.defaults().get(name) != value}

@@ -123,10 +123,6 @@ def break_final_fit(folder: Path) -> None:
     edit(folder / "result.json", fit_on="all")
 
 
-def break_validated_on_more(folder: Path) -> None:
-    edit(folder / "result.json", validate_on="select_and_calibrate")
-
-
 def break_torn_trial(folder: Path) -> None:
     (folder / "trial.json").write_text("{")
 
@@ -152,7 +148,6 @@ def break_vocabulary(folder: Path) -> None:
         (break_foreign_result, "not one of ours"),
         (break_pruned, "pruned"),
         (break_final_fit, "was fitted on the recordings that"),
-        (break_validated_on_more, "its best epoch was chosen with the recordings that weights"),
         (break_torn_trial, "cut off"),
         (break_no_weights, "weights are kept for a study's best runs only"),
         (break_torn_predictions, "cut off"),

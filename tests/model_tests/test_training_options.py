@@ -261,15 +261,3 @@ def test_out_of_memory_in_halves_fails_with_advice_and_a_result(
         train(SMALL, lambda epoch, metrics: None, data=tiny_recordings.folder, run_folder=tmp_path / "run")
     result = read_json(tmp_path / "run" / RESULT)
     assert result["state"] == "failed" and "out of memory" in result["error"]
-
-
-def test_runs_that_are_only_compared_are_validated_on_more_recordings(tiny_recordings: Recordings) -> None:
-    assert tiny_recordings.folder is not None
-    usual, more = (
-        prepare(tiny_recordings.folder, Config.from_dict({**SMALL, "validate_on": where}))
-        for where in ("select", "select_and_calibrate")
-    )
-    both = np.concatenate([usual.parts["select"].start, usual.parts["calibrate"].start])
-    assert more.parts["select"].start.tolist() == both.tolist()
-    assert all((more.parts[p].start == usual.parts[p].start).all() for p in ("train", "calibrate", "test"))
-    assert more.split_hash != usual.split_hash, "such a run belongs to no bundle of usual ones"

@@ -96,8 +96,7 @@ def test_trial_0_is_a_plain_run_of_the_studys_length(load: Load) -> None:
 
 def test_a_repetition_changes_the_seed_and_the_split(load: Load) -> None:
     workload = load("dropout: {min: 0.0, max: 0.5}")
-    again = {"seed": 2002, "reshuffle": 3, "validate_on": "select_and_calibrate"}
-    assert workload.reseeded({"reshuffle": 1}, 2) == again
+    assert workload.reseeded({"reshuffle": 1}, 2) == {"seed": 2002, "reshuffle": 3}
     assert workload.seeded({}, 5) == {"seed": 5}
 
 
@@ -124,7 +123,7 @@ def test_the_order_of_runs_holds_after_half_of_their_epochs() -> None:
 def test_pairs_for_claims_train_half_of_the_epochs() -> None:
     workload = workload_of(load_study_file("loss_weighting"))
     shorter = workload.shorter(18)
-    assert shorter is not None and shorter.values == {"epochs": 9, "validate_on": "select_and_calibrate"}
+    assert shorter is not None and shorter.values == {"epochs": 9}
     assert shorter.words.startswith("runs of 9 epochs instead of 18, with a schedule of that length")
     whole = {"warmup_epochs": 5, "lr_step_epochs": 1, "early_stopping": 0, "batch_size": 64}
     assert shorter.fitted(whole) == {**whole, "warmup_epochs": 2}
