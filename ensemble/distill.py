@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ensemble.bundle import Bundle
 from ensemble.candidates import DISTILLED
 from ensemble.latency import WINDOWS, fastest
 from ensemble.library import check_data
-from ensemble.predictor import BundlePredictor
+from ensemble.predictor import BundleMemory, BundlePredictor
 from ensemble.show import percent, plain_table
 from model.config import Config
 from model.predictor import Memory
@@ -54,6 +54,7 @@ class BundleTeacher:
         self.predictor, self.sources = predictor, sources
         self.temperature = temperature
         self._known: dict[int, dict[str, Tensor]] = {}  # by first row: as long as the batch that asked
+        self._operation: dict[int, Tensor] = {}  # by first row
 
     def answers(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
         """Head → (B, L, classes) pooled log-probabilities."""
@@ -71,11 +72,26 @@ class BundleTeacher:
         }
 
     @torch.no_grad()
-    def _asked(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
-        logits = []
+    def operation(self, start: Tensor, recording: Tensor) -> Tensor:
+        """(B, operations) pooled log-probabilities."""
+        rows = start.tolist()
+        new = torch.tensor([i for i, row in enumerate(rows) if row not in self._operation], dtype=torch.int64)
+        if len(new):
+            memory = BundleMemory(tuple(self._encoded(start[new], recording[new])))
+            found = self.predictor.operation_logits(memory).cpu()
+            self._operation |= {rows[i]: found[place] for place, i in enumerate(new.tolist())}
+        return torch.stack([self._operation[row] for row in rows])
+
+    def _encoded(self, start: Tensor, recording: Tensor) -> Iterator[Memory]:
+        """The windows as each member encodes them."""
         for member, loaded in zip(self.predictor.members, self.sources, strict=True):
             x, _ = loaded.source.batch(start, recording)
-            memory = Memory(member.network.encode(x.to(member.device)))
+            yield Memory(member.network.encode(x.to(member.device)))
+
+    @torch.no_grad()
+    def _asked(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        logits = []
+        for member, memory in zip(self.predictor.members, self._encoded(start, recording), strict=True):
             heads = member.network.decoder(memory.encoded, inputs.to(member.device))
             logits.append({head: values.flatten(0, 1) for head, values in heads.items() if head in HEADS})
         pooled = self.predictor.pooled(logits, inputs.flatten())

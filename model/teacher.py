@@ -35,6 +35,10 @@ class Teacher(Protocol):
         """
         ...
 
+    def operation(self, start: Tensor, recording: Tensor) -> Tensor:
+        """(B, operations) logits of the operation of each window."""
+        ...
+
 
 def soft_loss(
     logits: Tensor,

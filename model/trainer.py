@@ -31,7 +31,7 @@ from model.optimizers import WeightAverage, clip_gradients, make_optimizer, set_
 from model.schedules import Schedule
 from model.task import Task, prepare
 from model.teacher import PARTS as STUDENT_PARTS
-from model.teacher import Teacher
+from model.teacher import Teacher, soft_loss
 from model.tokens import PARAM_VALUE
 from model.windows import Windows
 from tuner.base.errors import InputError, Paused, Pruned, TrainingFailed
@@ -125,9 +125,7 @@ class _Run:
         self.epoch_windows = len(self.windows)
         self.schedule = Schedule(config, steps_per_epoch=math.ceil(self.epoch_windows / config.batch_size))
         self.operation = torch.from_numpy(task.operation).to(self.device)
-        if teacher is not None:  # which operation a recording of another part is, a student is not told
-            known = np.isin(np.arange(len(self.operation)), task.parts["train"].recording)
-            self.operation[torch.from_numpy(~known).to(self.device)] = losses.IGNORED
+        self.teacher = teacher
         self.identity = "" if teacher else identity(config, task.data.content_hash)
         self.checkpoint: Path | None = None
         self.next_save = self.began + checkpoints.SECONDS
@@ -251,9 +249,7 @@ class _Run:
             "reconstruction": lambda: losses.reconstruction_loss(
                 self.network.reconstruct(memory, x.shape[1]), x, _given(hidden), present
             ),
-            "fingerprint": lambda: losses.classification_loss(
-                self.network.operation_logits(memory), self.operation[owner]
-            ),
+            "fingerprint": lambda: self._operation_loss(memory, start, recording),
             "invariance": lambda: losses.classification_loss(
                 _given(self.network.recording)(losses.reverse_gradient(self.network.embedding(memory))), owner
             ),
@@ -264,6 +260,14 @@ class _Run:
             ),
         }
         return losses.combine(terms, self.weights)[0]
+
+    def _operation_loss(self, memory: Tensor, start: np.ndarray, recording: np.ndarray) -> Tensor:
+        logits, owner = self.network.operation_logits(memory), torch.from_numpy(recording)
+        target = self.operation[owner.to(self.device)]
+        if self.teacher is None:
+            return losses.classification_loss(logits, target)
+        answers = self.teacher.operation(torch.from_numpy(start), owner).to(self.device)
+        return soft_loss(logits, answers, target.clamp(min=0), temperature=self.teacher.temperature)
 
     def _moved(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Start, recording and label of the training windows `index`, moved by up to `jitter_rows`."""

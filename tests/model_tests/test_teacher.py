@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -53,17 +54,21 @@ class Constant:
     sizes: dict[str, int]
     temperature: float = 1.0
     asked: list[tuple[int, ...]] = field(default_factory=list)
+    operations: int = 1
 
     def answers(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
         assert len(start) == len(recording) == len(inputs)
         self.asked.append(tuple(inputs.shape))
         return {head: torch.zeros(*inputs.shape, n) for head, n in self.sizes.items()}
 
+    def operation(self, start: Tensor, recording: Tensor) -> Tensor:
+        return torch.zeros(len(start), self.operations)
+
 
 def test_a_run_asks_its_teacher_for_every_batch_and_follows_it(tiny_recordings: Recordings) -> None:
     config = {"d_model": 8, "heads": 2, "encoder_layers": 1, "window": 16, "epochs": 1, "mixup_alpha": 0.4}
     task = prepare(tiny_recordings.folder, Config.from_dict(config))
-    teacher = Constant(task.vocabulary.head_sizes)
+    teacher = Constant(task.vocabulary.head_sizes, operations=len(task.scaler.operations))
     losses: dict[str, float] = {}
     train(
         {**config, "batch_size": 64, "learning_rate": 1e-2, "epochs": 3},
@@ -76,11 +81,19 @@ def test_a_run_asks_its_teacher_for_every_batch_and_follows_it(tiny_recordings: 
     assert losses["2"] < losses["0"]
 
 
-def test_a_student_is_not_told_the_operation_of_recordings_of_other_parts(
-    tiny_recordings: Recordings,
-) -> None:
-    config = Config.from_dict({"d_model": 8, "heads": 2, "encoder_layers": 1, "window": 16})
+def test_a_student_learns_the_operation_from_its_teacher(tiny_recordings: Recordings) -> None:
+    config = Config.from_dict(
+        {"d_model": 8, "heads": 2, "encoder_layers": 1, "window": 16, "fingerprint_weight": 1.0}
+    )
     task = prepare(tiny_recordings.folder, config)
-    run = _Run(config, task, lambda *_: None, None, Constant(task.vocabulary.head_sizes))
-    told = {i for i, operation in enumerate(run.operation.tolist()) if operation >= 0}
-    assert told == set(task.parts["train"].recording.tolist())
+    teacher = Constant(task.vocabulary.head_sizes, operations=len(task.scaler.operations))
+    run = _Run(config, task, lambda *_: None, None, teacher)
+    windows = run.windows.take(np.arange(4))
+    memory = run.network.encode(task.source.windows(windows, np.arange(4))[0])
+    loss = run._operation_loss(memory, windows.start, windows.recording)
+    expected = F.kl_div(
+        F.log_softmax(run.network.operation_logits(memory), -1),
+        torch.full((4, teacher.operations), 1 / teacher.operations),
+        reduction="batchmean",
+    )
+    torch.testing.assert_close(loss, expected)
