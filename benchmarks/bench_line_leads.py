@@ -20,6 +20,7 @@ from model.evaluate import evaluate
 from model.predictor import RunPredictor
 from model.task import prepare
 from tuner.base.files import read_json
+from tuner.base.run_folder import CONFIG
 
 LEADS = ((0, 0), (1, 2), (3, 7), (8, 64))  # rows by which a line leads, both included
 CLOSE = 3  # rows; with fewer the next line is as good
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the data set that it was trained on")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    config = Config.from_dict(read_json(options.run / "config.json"))
+    config = Config.from_dict(read_json(options.run / CONFIG))
     task = prepare(options.data, config)
     run = RunPredictor.load(options.run)
     outcome = evaluate(run.network, task, "test", device=run.device)

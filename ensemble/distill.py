@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from tuner.base.run_folder import CONFIG, RESULT, Report
 # What a student needs to settle; it is told no lines of the recordings that it has no labels for.
 STUDENT = {"epochs": 40, "ema": 0.998, "scheduler": "cosine", "contrastive_weight": 0.0}
 CELLS = ("exact", "overall")
+T = TypeVar("T")
 
 
 class BundleTeacher:
@@ -58,13 +59,12 @@ class BundleTeacher:
 
     def answers(self, start: Tensor, recording: Tensor, inputs: Tensor) -> dict[str, Tensor]:
         """Head → (B, L, classes) pooled log-probabilities."""
-        rows = start.tolist()
-        new = torch.tensor([i for i, row in enumerate(rows) if row not in self._known], dtype=torch.int64)
-        if len(new):
+
+        def ask(new: Tensor) -> Iterable[dict[str, Tensor]]:
             found = self._asked(start[new], recording[new], inputs[new.to(inputs.device)])
-            for place, i in enumerate(new.tolist()):
-                self._known[rows[i]] = {head: v[place].half().cpu() for head, v in found.items()}
-        known = [self._known[row] for row in rows]
+            return ({head: v[place].half().cpu() for head, v in found.items()} for place in range(len(new)))
+
+        known = _remembered(self._known, start, ask)
         width = inputs.shape[1]
         return {
             head: torch.stack([_as_wide(each[head], width) for each in known]).float().to(inputs.device)
@@ -74,13 +74,12 @@ class BundleTeacher:
     @torch.no_grad()
     def operation(self, start: Tensor, recording: Tensor) -> Tensor:
         """(B, operations) pooled log-probabilities."""
-        rows = start.tolist()
-        new = torch.tensor([i for i, row in enumerate(rows) if row not in self._operation], dtype=torch.int64)
-        if len(new):
+
+        def ask(new: Tensor) -> Iterable[Tensor]:
             memory = BundleMemory(tuple(self._encoded(start[new], recording[new])))
-            found = self.predictor.operation_logits(memory).cpu()
-            self._operation |= {rows[i]: found[place] for place, i in enumerate(new.tolist())}
-        return torch.stack([self._operation[row] for row in rows])
+            return self.predictor.operation_logits(memory).cpu()
+
+        return torch.stack(_remembered(self._operation, start, ask))
 
     def _encoded(self, start: Tensor, recording: Tensor) -> Iterator[Memory]:
         """The windows as each member encodes them."""
@@ -96,6 +95,15 @@ class BundleTeacher:
             logits.append({head: values.flatten(0, 1) for head, values in heads.items() if head in HEADS})
         pooled = self.predictor.pooled(logits, inputs.flatten())
         return {head: values.view(*inputs.shape, -1).to(inputs.device) for head, values in pooled.items()}
+
+
+def _remembered(known: dict[int, T], start: Tensor, ask: Callable[[Tensor], Iterable[T]]) -> list[T]:
+    """What is `known` of the windows that begin at `start`; asks for those that are new, by their places."""
+    rows = start.tolist()
+    new = [i for i, row in enumerate(rows) if row not in known]
+    if new:
+        known.update(zip((rows[i] for i in new), ask(torch.tensor(new)), strict=True))
+    return [known[row] for row in rows]
 
 
 def _as_wide(answer: Tensor, width: int) -> Tensor:

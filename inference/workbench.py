@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from ensemble.bundle import Bundle
 from ensemble.choose import Interval, over_recordings
 from ensemble.library import data_of
+from inference.layout import part_of
 from inference.options import DecodingOptions
 from inference.pipeline import Decoder, choose
 from inference.steps import CachedSteps, NetworkSteps
 from model.metrics import exact_matches
 from model.recordings import Recordings
-from model.windows import split
 from tuner.base.errors import InputError
 
 
@@ -46,7 +46,7 @@ class Workbench:
         if config.track != "recordings":
             raise InputError(f"{folder}: decoding is tuned on track 'recordings', this is '{config.track}'")
         self.loaded = self.decoder.predictor.windows(
-            self.data, split(self.data, seed=config.split_seed, reshuffle=config.reshuffle)[part]
+            self.data, part_of(self.data, part, config=config, folder=folder)
         )
         self.truth = [self.data.lines[line] for line in self.loaded.windows.line]
         self.recording: NDArray[np.int64] = np.asarray(self.loaded.windows.recording)

@@ -122,10 +122,8 @@ class _Run:
         heads = losses.HeadLosses(config, counts=counts)
         self.lines = LineLosses(self.network.decoder, task, heads, teacher, device=self.device)
         self.index = self._train_index()
-        self.epoch_windows = len(self.windows)
-        self.schedule = Schedule(config, steps_per_epoch=math.ceil(self.epoch_windows / config.batch_size))
+        self.schedule = Schedule(config, steps_per_epoch=math.ceil(len(self.windows) / config.batch_size))
         self.operation = torch.from_numpy(task.operation).to(self.device)
-        self.teacher = teacher
         self.identity = "" if teacher else identity(config, task.data.content_hash)
         self.checkpoint: Path | None = None
         self.next_save = self.began + checkpoints.SECONDS
@@ -172,7 +170,7 @@ class _Run:
             self.next_save = now + max(checkpoints.SECONDS, taken / checkpoints.SHARE)
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Trains on as many windows as train has, then returns the metrics on `select`.
+        """Trains on as many windows as there are to train on, then returns the metrics on `select`.
 
         Oversampling repeats rare windows in the set that is drawn from. The number of windows per epoch does
         not change, so that runs with different factors have equal steps and cost.
@@ -180,7 +178,7 @@ class _Run:
         began = time.monotonic()
         self.network.train()
         total = torch.zeros((), device=self.device)
-        permutation = self.rng.permutation(self.index)[: self.epoch_windows]
+        permutation = self.rng.permutation(self.index)[: len(self.windows)]
         for step, first in enumerate(range(0, len(permutation), self.config.batch_size)):
             total += self.train_step(epoch, step, permutation[first : first + self.config.batch_size])
         with self._averaged():
@@ -263,11 +261,12 @@ class _Run:
 
     def _operation_loss(self, memory: Tensor, start: np.ndarray, recording: np.ndarray) -> Tensor:
         logits, owner = self.network.operation_logits(memory), torch.from_numpy(recording)
-        target = self.operation[owner.to(self.device)]
-        if self.teacher is None:
-            return losses.classification_loss(logits, target)
-        answers = self.teacher.operation(torch.from_numpy(start), owner).to(self.device)
-        return soft_loss(logits, answers, target.clamp(min=0), temperature=self.teacher.temperature)
+        teacher = self.lines.teacher
+        if teacher is None:
+            return losses.classification_loss(logits, self.operation[owner.to(self.device)])
+        answers = teacher.operation(torch.from_numpy(start), owner).to(self.device)
+        everywhere = torch.zeros(len(answers), dtype=torch.int64, device=self.device)
+        return soft_loss(logits, answers, everywhere, temperature=teacher.temperature)
 
     def _moved(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Start, recording and label of the training windows `index`, moved by up to `jitter_rows`."""
