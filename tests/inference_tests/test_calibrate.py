@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from inference.calibrate import confidence, ece, ece_by_chance, ece_interval, quality
-from inference.scaling import HeadSamples, Scaling, exact_temperature, fit, with_exponent
+from inference.scaling import COLDEST, HOTTEST, HeadSamples, Scaling, exact_temperature, fit, with_exponent
 
 
 def drawn(temperature: float, *, count: int, classes: int = 6, seed: int = 0) -> HeadSamples:
@@ -26,6 +26,7 @@ def test_finds_the_temperature_that_the_samples_were_drawn_with(temperature: flo
 
 
 @given(st.integers(0, 1000), st.floats(0.3, 3.0), st.integers(20, 300))
+@example(16, 3.0, 20)  # its minimum is hotter than HOTTEST
 @settings(max_examples=25, deadline=None)
 def test_is_the_minimum_that_scipy_finds(seed: int, temperature: float, count: int) -> None:
     samples = drawn(temperature, count=count, seed=seed)
@@ -35,7 +36,8 @@ def test_is_the_minimum_that_scipy_finds(seed: int, temperature: float, count: i
         beta = np.exp(log_beta)
         return count * samples.nll(Scaling(1 / beta)) + (beta - 1) ** 2
 
-    oracle = minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-9})
+    within = (-np.log(HOTTEST), -np.log(COLDEST))
+    oracle = minimize_scalar(loss, bounds=within, method="bounded", options={"xatol": 1e-9})
     assert found == pytest.approx(np.exp(-oracle.x), rel=1e-3)
 
 
