@@ -112,7 +112,7 @@ def _prepare(folder: Path, config: Config) -> Task:
     if (np.asarray(data.line_ids) == NO_LINE).any():
         raise InputError(f"{folder}: has rows without a line; training needs the line of every row")
     labels = dense_labels(data, window=config.window)
-    parts, fitted = _parts(data, config)
+    parts, fitted = _parts(data, labels, config)
     for part in PARTS:
         if len(parts[part]) == 0:
             raise InputError(
@@ -141,10 +141,12 @@ def _prepare(folder: Path, config: Config) -> Task:
     )
 
 
-def _parts(data: Recordings, config: Config) -> tuple[dict[str, Windows], tuple[int, ...]]:
+def _parts(
+    data: Recordings, labels: np.ndarray, config: Config
+) -> tuple[dict[str, Windows], tuple[int, ...]]:
     """The windows of each part, and the recordings for fitting scaling and registration."""
     if config.track == "windows":
-        windows = find_windows(data, window=config.window, stride=config.stride)
+        windows = find_windows(data, window=config.window, stride=config.stride, labels=labels)
         index = split_windows(data, windows)
         return {part: windows.take(index[part]) for part in PARTS}, tuple(range(len(data.recordings)))
     which = split(data, seed=config.split_seed, reshuffle=config.reshuffle)
@@ -158,6 +160,7 @@ def _parts(data: Recordings, config: Config) -> tuple[dict[str, Windows], tuple[
             stride=config.stride,
             which=which[part],
             live_only=part == "train",
+            labels=labels,
         )
         for part in PARTS
     }

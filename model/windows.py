@@ -78,13 +78,14 @@ def find_windows(
     stride: int,
     which: Iterable[int] | None = None,
     live_only: bool = False,
+    labels: np.ndarray | None = None,
 ) -> Windows:
-    """All windows of the recordings `which` (default: all), labelled by `dense_labels`.
+    """All windows of the recordings `which` (default: all), with their labels (default: `dense_labels`).
 
     A recording shorter than a window has one window, which repeats its last row. `live_only` drops windows
     that reach into the frozen rows at the end of a recording: nothing can be learnt there.
     """
-    labels = dense_labels(data, window=window)
+    labels = dense_labels(data, window=window) if labels is None else labels
     starts, owners = [], []
     for i in range(len(data.recordings)) if which is None else which:
         recording = data.recordings[i]
@@ -117,12 +118,18 @@ def labels_of(lines: np.ndarray, *, window: int) -> np.ndarray:
     """(rows,) int64: `dense_labels` of one recording, from the line ids of its rows."""
     # Rows past the end have different ids, so that they are never the most frequent line.
     beyond = -2 - np.arange(window - 1, dtype=np.int64)
-    views = sliding_window_view(np.concatenate([lines, beyond]), window)
-    out = np.empty(len(views), dtype=np.int64)
-    for chunk in range(0, len(views), 1024):  # 4 MB of comparisons at a time
-        view = views[chunk : chunk + 1024]
-        count = (view[:, :, None] == view[:, None, :]).sum(2, dtype=np.int16)
-        out[chunk : chunk + len(view)] = view[np.arange(len(view)), count.argmax(1)]
+    padded = np.concatenate([lines, beyond])
+    out = np.empty(len(lines), dtype=np.int64)
+    for first in range(0, len(lines), 1024):  # bounds the counts: as many columns as there are lines in it
+        part = padded[first : first + 1024 + window - 1]
+        found, which = np.unique(part, return_inverse=True)
+        before = np.zeros((len(part) + 1, len(found)), dtype=np.int32)
+        before[np.arange(1, len(part) + 1), which] = 1
+        np.cumsum(before, axis=0, out=before)
+        count = before[window:] - before[:-window]  # (rows, lines) of the window that starts at a row
+        view = sliding_window_view(which, window)
+        most = np.take_along_axis(count, view, axis=1).argmax(1)
+        out[first : first + len(view)] = found[view[np.arange(len(view)), most]]
     return out
 
 

@@ -55,6 +55,15 @@ def test_labels_equal_counting_by_hand(lines: list[int], window: int) -> None:
         assert labels[start] == max(counts, key=lambda line: counts[line])
 
 
+def test_labels_of_a_long_recording_equal_counting_by_hand() -> None:
+    """Counted in parts of 1,024 rows; past the end there are no rows."""
+    lines = np.repeat(np.random.default_rng(0).integers(0, 300, 900), 3)[:2_100].tolist()
+    labels = dense_labels(data_of(lines), window=16)
+    for start in range(len(lines)):
+        counts = Counter(lines[start : start + 16])
+        assert labels[start] == max(counts, key=lambda line: counts[line])
+
+
 def test_windows_start_at_every_stride_and_stay_inside_their_recording() -> None:
     windows = find_windows(data_of([0] * 10, [0] * 7), window=4, stride=3)
     assert windows.start.tolist() == [0, 3, 6, 10, 13]

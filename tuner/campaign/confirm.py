@@ -35,6 +35,22 @@ def runs(file: StudyFile) -> int:
     return (race.TOP + 1) * max(race.FIRST_ROUNDS, len(file.seeds)) + 2 * (race.ROUNDS - race.FIRST_ROUNDS)
 
 
+def known_noise(file: StudyFile, records: Records) -> race.Noise:
+    """The noise of a run by the races of the studies that this one builds on, where their metric is the same.
+
+    A race without any noise counts for nothing: a metric that was at its limit may not stay there.
+    """
+    names, measured, metric = set(optuna.get_all_study_names(records)), [], file.metric
+    while file.base.winner_of in names:
+        names.remove(file.base.winner_of)
+        study = load_study(records, file.base.winner_of)
+        file = stored_file(study)
+        noise = race.noise_of(study.user_attrs.get(CONFIRMED) or {})
+        if file.metric == metric and noise.deviation > 0:
+            measured.append(noise)
+    return race.pooled(measured)
+
+
 def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str], None]) -> None:
     """Retrains the best configurations and the default on other seeds, and stores which of them won.
 
@@ -44,14 +60,17 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
     """
     file, workload = request.study_file, workload_of(request.study_file)
 
-    def candidates() -> tuple[list[Candidate], int | None] | None:
-        study = load_study(open_records(request.url), file.name)
-        return None if study.user_attrs.get(CONFIRMED) else _candidates(study, request, workload)
+    def candidates() -> tuple[list[Candidate], int | None, race.Noise] | None:
+        records = open_records(request.url)
+        study = load_study(records, file.name)
+        if study.user_attrs.get(CONFIRMED):
+            return None
+        return *_candidates(study, request, workload), known_noise(file, records)
 
     entered = waiting(request.url, candidates, say)
     if entered is None:
         return
-    found, default = entered
+    found, default, known = entered
     if not found:
         raise WorkFailed(f"{file.name}: no trial completed, so there is no winner to continue from")
     if len(found) == 1 and len(found[0].scores) > 1:  # nothing was chosen: its runs are the retrainings
@@ -59,7 +78,7 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
         _store(request, race.record(found, file, default=default), say)
         return
     seeds = [*file.seeds, *range(max(file.seeds) + 1, max(file.seeds) + 1 + race.ROUNDS)]
-    first = max(race.FIRST_ROUNDS, len(file.seeds))
+    first = max(known.first_rounds, len(file.seeds))
     most = max(race.ROUNDS, first)
     if not workload.reseeded(found[0].config, 1):  # nothing would differ in a second round
         first = most = 1
@@ -74,13 +93,13 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
 
     while True:
         found, tried = waiting(request.url, so_far, say)
-        entries = race.entries(found, file, default=default, first=first, most=most, tried=tried)
+        entries = race.entries(found, file, default=default, first=first, most=most, tried=tried, known=known)
         if set(entries) <= tried:
             break
         again = retrain.study_at(file, [points[entry] for entry in entries], suffix=SUFFIX)
         asked = replace(request, study_file=again, base={}, trials=None, fresh=False)
         launch.run(asked, make_view()).check(again.name)
-    _store(request, race.record(found, file, default=default), say)
+    _store(request, race.record(found, file, default=default, known=known), say)
 
 
 def _store(request: Request, result: Mapping[str, Any], say: Callable[[str], None]) -> None:

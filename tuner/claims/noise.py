@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 
+from tuner.claims import race
 from tuner.claims.material import Study
 from tuner.definition.constraints import Hypothesis
 from tuner.storage.stored import CONFIRMED
@@ -40,10 +41,8 @@ def _parts(study: Study, metric: str) -> Iterable[tuple[float, int]]:
     """Sums of squares with their degrees of freedom, of runs that differ in nothing but the seed."""
     raced = study.attrs.get(CONFIRMED) or {}
     if metric == study.metric:
-        if raced.get("noise") is not None:  # without what each round adds to all of its runs
-            runs = [len(candidate["again"]) for candidate in raced["candidates"]]
-            freedom = sum(runs) - sum(count > 0 for count in runs) - max(runs) + 1
-            yield raced["noise"] ** 2 * freedom, freedom
+        if (own := race.noise_of(raced)).freedom:
+            yield own.deviation**2 * own.freedom, own.freedom
         for record in ({} if "noise" in raced else raced, study.attrs.get("verified") or {}):
             yield from (_spread(candidate["again"]) for candidate in record.get("candidates", ()))
     seed = study.file.seed or "seed"

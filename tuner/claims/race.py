@@ -2,19 +2,22 @@
 
 In a round every configuration that is still in the race runs once, all with the same seed and (where the
 workload has such) the same new split of the data outside test. So the differences between configurations are
-free of what a round adds to all of them. After two rounds, those that are almost surely not the best leave,
-and at each look at least half of the others (sequential halving; Karnin et al., 2013). The default
-configuration stays to the end, because the question is whether anything was gained over it.
+free of what a round adds to all of them. After the first rounds, those leave that are almost surely not the
+best, or that will hardly be shown to be better than the default, and at each look at least half of the others
+(sequential halving; Karnin et al., 2013). The default stays to the end, because the question is whether
+anything was gained over it. Where no gain is likely to be shown any more, the race ends (stochastic
+curtailment; Lan, Simon and Halperin, 1982).
 
 Model: score = configuration + round + noise, fitted by least squares. The scores that the configurations had
-in the study are not used: they were chosen for being high.
+in the study are not used: they were chosen for being high. The noise that earlier races of the campaign
+measured counts as well, up to a weight.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,13 +28,16 @@ from tuner.claims.retrain import Candidate
 from tuner.definition.study_file import StudyFile
 
 TOP = 4  # configurations beside the default
-FIRST_ROUNDS = 2  # that all of them run
+FIRST_ROUNDS = 2  # that all of them run; one tells nothing about noise
 ROUNDS = 6  # of the leader and the default
+WEIGHT_OF_KNOWN = 12  # degrees of freedom that the noise of earlier races counts for at most
+ENOUGH_KNOWN = 6  # with as many, one first round is enough
 FEW, ROUNDS_OF_FEW = 2, 2  # so few run two rounds at once: a known run of the default leaves an agent idle
 LEAST_CHANCE = 0.05  # of being the best; with less a configuration leaves
 LEAST_GAIN = 0.15  # … or with a smaller expected gain over the leader, in standard deviations of a run
-CLEAR = 0.95  # the race ends when the default (or, without one, any leader) is the best with this probability
-DECIDED = 0.995  # … or when the leader is better than the default at this level; it is looked at each round
+LEAST_SHOWN = 0.1  # chance of a gain over the default that is shown at the end; with less it leaves, too
+CLEAR = 0.95  # without a default, the race ends when the leader is the best with this probability
+DECIDED = 0.98  # with one, also when the leader is better at this level, which is looked at each round
 DRAWS = 20_000
 
 Floats = NDArray[np.float64]
@@ -50,6 +56,22 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """Standard deviation of a run around its configuration and round, as earlier races measured it."""
+
+    deviation: float
+    freedom: int
+
+    @property
+    def first_rounds(self) -> int:
+        """How many rounds all configurations run."""
+        return 1 if self.freedom >= ENOUGH_KNOWN else FIRST_ROUNDS
+
+
+UNKNOWN = Noise(math.nan, 0)
+
+
+@dataclass(frozen=True)
 class Standing:
     """The state of a race.
 
@@ -58,12 +80,14 @@ class Standing:
         allowed: those that were not shown to violate the constraints more than another does.
         chances: probability of each configuration to be the best.
         noise: standard deviation of a run around its configuration and round; nan if unknown.
+        measured: the same from this race alone.
     """
 
     leader: int
     allowed: frozenset[int]
     chances: tuple[float, ...]
     noise: float
+    measured: float
     _means: tuple[float, ...]
     _covariance: Floats
     _freedom: int
@@ -92,6 +116,22 @@ class Standing:
         z = (self._means[index] - self._means[leader]) / self.noise / spread
         return spread * (math.exp(-z * z / 2) / math.sqrt(2 * math.pi) + z * float(ndtr(z)))
 
+    def chance_to_show(self, index: int, default: int, rounds: int) -> float:
+        """The chance that the configuration is shown to be better than the default after so many rounds of
+        both, by what is known now; 1 where the noise is not known.
+        """
+        from scipy.special import stdtr, stdtrit
+
+        if index not in self.allowed:
+            return 0.0
+        variance = _variance_of_difference(self._covariance, index, default)
+        at_end = 2 / rounds
+        if self._freedom < 1 or self.noise == 0 or not variance > at_end:
+            return 1.0
+        gain = (self._means[index] - self._means[default]) / self.noise
+        needed = float(stdtrit(self._freedom + rounds, 0.5 + LEVEL / 2)) * math.sqrt(at_end)
+        return float(stdtr(self._freedom, (gain - needed) / math.sqrt(variance - at_end)))
+
     @property
     def runner_up(self) -> int | None:
         """The next best chance, or None if nobody else ran."""
@@ -99,12 +139,14 @@ class Standing:
         return max(others, key=lambda i: (self.chances[i], self._means[i]), default=None)
 
 
-def standing(found: Sequence[Candidate], file: StudyFile) -> Standing:
+def standing(found: Sequence[Candidate], file: StudyFile, known: Noise = UNKNOWN) -> Standing:
     """The state of the race after the retrainings of `found`."""
     sign = 1.0 if file.metric.goal == "maximize" else -1.0
     runs = [(i, k, sign * score) for i, c in enumerate(found) for k, score in c.again.items()]
     present = sorted({i for i, _, _ in runs})
-    means, covariance, noise, freedom = _fit(runs, present, len(found))
+    means, covariance, measured, own = _fit(runs, present, len(found))
+    both = [Noise(measured, own), replace(known, freedom=min(known.freedom, WEIGHT_OF_KNOWN))]
+    noise, freedom = (measured, own) if measured == 0 else astuple(pooled(both))
     ran = np.array([math.isfinite(mean) for mean in means])
     allowed = _allowed(found, file.matters or 0.0)
     able = [i for i in present if i in allowed]
@@ -122,7 +164,9 @@ def standing(found: Sequence[Candidate], file: StudyFile) -> Standing:
         chances[leader] = 1.0
     else:
         chances[able] = 1 / max(1, len(able))
-    return Standing(leader, allowed, tuple(map(float, chances)), noise, tuple(means), covariance, freedom)
+    return Standing(
+        leader, allowed, tuple(map(float, chances)), noise, measured, tuple(means), covariance, freedom
+    )
 
 
 def _variance_of_difference(covariance: Floats, one: int, two: int) -> float:
@@ -146,7 +190,8 @@ def _allowed(found: Sequence[Candidate], matters: float) -> frozenset[int]:
     least = max(present, key=lambda i: means[i])
     each = 1 - (1 - LEVEL) / max(1, len(present) - 1)  # all comparisons with the least hold together
     reach = float(stdtrit(freedom, 0.5 + each / 2)) * noise if freedom >= 1 else 0.0
-    margin = matters if means[least] < 0 else 0.0
+    rounding = 1e-9 * max(abs(amount) for _, _, amount in runs)  # of the fit: 0 may come out as -1e-19
+    margin = matters if means[least] < -rounding else 0.0
 
     def excess_shown(i: int) -> bool:
         variance = max(0.0, _variance_of_difference(covariance, i, least))
@@ -190,6 +235,7 @@ def entries(
     first: int,
     most: int,
     tried: Collection[tuple[int, int]],
+    known: Noise = UNKNOWN,
 ) -> list[tuple[int, int]]:
     """The runs of the race so far and of its next round, as `(configuration, round)`.
 
@@ -202,6 +248,7 @@ def entries(
         first: rounds that all run.
         most: rounds of the leader and the default.
         tried: the runs that have ended, failed ones included.
+        known: the noise of a run by earlier races.
     """
     inside = list(range(len(found)))
     made: list[tuple[int, int]] = []
@@ -209,10 +256,10 @@ def entries(
     while number < most:
         if number >= first:
             so_far = [_until(candidate, number) for candidate in found]
-            place = standing(so_far, file)
+            place = standing(so_far, file, known)
             if over(place, default=default):
                 break
-            inside = staying(place, inside, default=default)
+            inside = staying(place, inside, default=default, most=most)
             if len(inside) < 2:
                 break
         together = 1 if number < first or len(inside) > FEW else ROUNDS_OF_FEW
@@ -228,22 +275,25 @@ def over(place: Standing, *, default: int | None) -> bool:
     """Whether further rounds would tell little: no noise, a clear leader, a clear gain over the default."""
     if place.noise == 0:
         return True
-    if default in (None, place.leader):
+    if default is None or default not in place.allowed:
         return place.chances[place.leader] >= CLEAR
-    return place.lead(place.leader, default, DECIDED).low > 0
+    return place.leader != default and place.lead(place.leader, default, DECIDED).low > 0
 
 
-def staying(place: Standing, inside: Sequence[int], *, default: int | None) -> list[int]:
-    """Those that go on: the leader, the default, and half of the others that may be better by enough."""
+def staying(place: Standing, inside: Sequence[int], *, default: int | None, most: int) -> list[int]:
+    """Those that go on: the leader, the default, and half of the others that may be better by enough. Only
+    the default, if none of them is likely to be shown to be better after `most` rounds.
+    """
+    able = [i for i in inside if i != default]
+    if default is not None and default in place.allowed:
+        able = [i for i in able if place.chance_to_show(i, default, most) >= LEAST_SHOWN]
     others = [
         i
-        for i in inside
-        if i not in (place.leader, default)
-        and place.chances[i] >= LEAST_CHANCE
-        and place.expected_gain(i) >= LEAST_GAIN
+        for i in able
+        if i != place.leader and place.chances[i] >= LEAST_CHANCE and place.expected_gain(i) >= LEAST_GAIN
     ]
     others.sort(key=lambda i: -place.chances[i])
-    kept = {place.leader, default, *others[: max(1, (len(inside) - 1) // 2)]}
+    kept = {default, *(i for i in able if i == place.leader), *others[: max(1, (len(inside) - 1) // 2)]}
     return [i for i in inside if i in kept]
 
 
@@ -255,19 +305,21 @@ def _until(candidate: Candidate, number: int) -> Candidate:
     )
 
 
-def record(found: Sequence[Candidate], file: StudyFile, *, default: int | None) -> dict[str, Any]:
+def record(
+    found: Sequence[Candidate], file: StudyFile, *, default: int | None, known: Noise = UNKNOWN
+) -> dict[str, Any]:
     """The result of a race, as it is stored with the study.
 
     `number` is the trial that won. `default`: no gain over the default configuration was shown, so the next
     study starts from the default.
     """
-    place = standing(found, file)
+    place = standing(found, file, known)
     chosen, gain = place.leader, None
     inherits_default = False
     if default is not None and found[default].again and place.leader != default:
         gain = place.lead(place.leader, default)
-        known = not math.isnan(place.noise)
-        inherits_default = default in place.allowed and (gain.low if known else gain.mean) <= 0
+        shown = gain.mean if math.isnan(place.noise) else gain.low
+        inherits_default = default in place.allowed and shown <= 0
     elif default is not None and place.leader == default:
         inherits_default = True
     if inherits_default and default is not None and found[default].number >= 0:
@@ -282,7 +334,7 @@ def record(found: Sequence[Candidate], file: StudyFile, *, default: int | None) 
         "default": inherits_default,
         "leader": leader.number,
         "chance": place.chances[place.leader],
-        "noise": None if math.isnan(place.noise) else place.noise,
+        "noise": None if math.isnan(place.measured) else place.measured,
         "gain": None if gain is None else gain.to_dict(),
         "lead": None if second is None else place.lead(place.leader, second).to_dict(),
         "runner_up": None if second is None else found[second].number,
@@ -294,6 +346,23 @@ def record(found: Sequence[Candidate], file: StudyFile, *, default: int | None) 
             for i, (c, chance) in enumerate(zip(found, place.chances, strict=True))
         ],
     }  # fmt: skip
+
+
+def noise_of(record: Mapping[str, Any]) -> Noise:
+    """The noise of a run as a stored race measured it alone, without what each round adds to all its runs."""
+    if record.get("noise") is None:
+        return UNKNOWN
+    runs = [len(candidate["again"]) for candidate in record["candidates"]]
+    return Noise(record["noise"], sum(runs) - sum(count > 0 for count in runs) - max(runs) + 1)
+
+
+def pooled(several: Sequence[Noise]) -> Noise:
+    """The noise of a run by several races together."""
+    measured = [noise for noise in several if noise.freedom > 0]
+    freedom = sum(noise.freedom for noise in measured)
+    if not freedom:
+        return UNKNOWN
+    return Noise(math.sqrt(sum(n.freedom * n.deviation**2 for n in measured) / freedom), freedom)
 
 
 def _best_trial(found: Sequence[Candidate]) -> int:

@@ -14,8 +14,10 @@ from tuner.__main__ import main
 from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base.errors import InputError, WorkFailed
 from tuner.campaign.campaign import Campaign
+from tuner.campaign.confirm import known_noise
 from tuner.claims import retrain, verify
 from tuner.claims.hypotheses import Prepared, Settling
+from tuner.claims.race import Noise
 from tuner.claims.retrain import Candidate
 from tuner.definition.campaign_file import read_campaign
 from tuner.definition.study_file import StudyFile
@@ -142,6 +144,18 @@ def test_each_study_starts_from_the_confirmed_winner_before_it(
     results = ["--storage", url, "--results", str(tmp_path / "results")]
     assert main(["export", "first", *results]) == 0
     assert "# confirmed winner of first (trial 2, 0.7)" in capsys.readouterr().out
+
+
+def test_a_race_knows_the_noise_of_those_before_it(campaign_of: Run, make_study: MakeStudy, url: str) -> None:
+    campaign_of(*BOTH).run()
+    records = open_records(url)
+    second = make_study(SECOND, "second.yaml")
+    assert known_noise(second, records).freedom == 0, "races without any noise tell nothing"
+    first = load_study(records, "first")
+    first.set_user_attr(CONFIRMED, {**first.user_attrs[CONFIRMED], "noise": 0.5})
+    assert known_noise(second, records) == Noise(0.5, 2)  # three configurations in two rounds
+    other = make_study(SECOND.replace("name: score", "name: other"), "second.yaml")
+    assert known_noise(other, records).freedom == 0, "of another metric"
 
 
 def test_the_runs_of_a_single_configuration_are_its_retrainings(

@@ -22,14 +22,29 @@ def candidate(number: int, score: float, *again: float, violation: float = 0.0) 
     return Candidate(number, {"x": score}, (score,), violation, dict(enumerate(again)), violations)
 
 
-def run(truth: Sequence[float], file: StudyFile, rng: np.random.Generator, *, noise: float = 0.005,
-        default: int | None = None) -> tuple[list[Candidate], int]:  # fmt: skip
+def run(
+    truth: Sequence[float],
+    file: StudyFile,
+    rng: np.random.Generator,
+    *,
+    noise: float = 0.005,
+    default: int | None = None,
+    known: race.Noise = race.UNKNOWN,
+) -> tuple[list[Candidate], int]:
     """Runs a whole race with noise, and an offset that each round adds to all."""
     found = [candidate(i, value) for i, value in enumerate(truth)]
     offsets = rng.normal(0, 0.02, race.ROUNDS)
     tried: set[tuple[int, int]] = set()
     while True:
-        entries = race.entries(found, file, default=default, first=2, most=race.ROUNDS, tried=tried)
+        entries = race.entries(
+            found,
+            file,
+            default=default,
+            first=known.first_rounds,
+            most=race.ROUNDS,
+            tried=tried,
+            known=known,
+        )
         new = [entry for entry in entries if entry not in tried]
         if not new:
             return found, len(tried)
@@ -62,7 +77,7 @@ def test_hopeless_ones_leave_after_two_rounds_and_the_default_stays(file: StudyF
     rng = np.random.default_rng(0)
     found, runs = run([0.90, 0.895, 0.80, 0.81, 0.89], file, rng, default=4)
     assert [len(c.again) for c in found][2:4] == [2, 2]
-    assert len(found[4].again) == race.ROUNDS
+    assert len(found[4].again) == max(len(c.again) for c in found) > 2
     assert runs < 5 * race.ROUNDS
 
 
@@ -76,6 +91,64 @@ def test_a_clear_gain_or_a_clearly_best_default_ends_the_race_early(file: StudyF
     for truth in ([0.6, 0.7], [0.7, 0.6]):
         assert run(truth, file, np.random.default_rng(1), noise=0.001, default=0)[1] < most
     assert run([0.7, 0.702], file, np.random.default_rng(1), default=0)[1] == most
+
+
+def test_where_no_gain_is_likely_to_be_shown_the_race_ends(file: StudyFile) -> None:
+    """Two runs of each were equal: the other four would have to differ by luck."""
+    equal, known = [candidate(0, 0.9, 0.900, 0.910), candidate(1, 0.9, 0.905, 0.905)], race.Noise(0.005, 12)
+    tried = {(i, k) for i in range(2) for k in range(2)}
+
+    def goes_on(found: list[Candidate], default: int | None) -> bool:
+        wanted = race.entries(found, file, default=default, first=2, most=6, tried=tried, known=known)
+        return set(wanted) > tried
+
+    assert race.standing(equal, file, known).chance_to_show(1, 0, 6) < race.LEAST_SHOWN
+    assert not goes_on(equal, 0) and goes_on(equal, None)
+    better = [equal[0], candidate(1, 0.9, 0.902, 0.914)]
+    assert race.standing(better, file, known).chance_to_show(1, 0, 6) > race.LEAST_SHOWN
+    assert goes_on(better, 0)
+
+
+def test_the_chance_to_show_a_gain_is_how_often_it_is_shown(file: StudyFile) -> None:
+    """After two rounds, with a noise that is known well; the rest of the race is drawn."""
+    known, rng = race.Noise(0.01, 1000), np.random.default_rng(3)
+    for lead in (0.0, 0.008, 0.02):
+        two = [candidate(0, 0.9, 0.90, 0.90), candidate(1, 0.9, 0.90 + lead, 0.90 + lead)]
+        place = race.standing(two, file, known)
+        place = replace(place, noise=0.01, _freedom=1000)
+        gain = rng.normal(lead, 0.01, 20_000)  # what two runs of each leave open, without more knowledge
+        rest = rng.normal(gain, 0.01 * math.sqrt(2 / 4))
+        shown = (2 * lead + 4 * rest) / 6 > 1.96 * 0.01 * math.sqrt(2 / 6)
+        assert math.isclose(place.chance_to_show(1, 0, 6), shown.mean(), abs_tol=0.01)
+
+
+def test_a_race_with_known_noise_needs_fewer_runs_and_finds_as_many_gains(file: StudyFile) -> None:
+    known, rng = race.Noise(0.005, 12), np.random.default_rng(4)
+    runs, found = {True: 0, False: 0}, {True: 0, False: 0}
+    for _ in range(60):
+        truth = [0.915, 0.9, 0.902, 0.898, 0.9]
+        for informed in (True, False):
+            end, taken = run(truth, file, rng, default=4, known=known if informed else race.UNKNOWN)
+            runs[informed] += taken
+            noise = known if informed else race.UNKNOWN
+            found[informed] += race.record(end, file, default=4, known=noise)["number"] == 0
+    assert runs[True] < 0.8 * runs[False]
+    assert found[True] >= 55 and found[False] >= 55
+
+
+def test_the_noise_of_earlier_races_counts_up_to_a_weight(file: StudyFile) -> None:
+    noisy = [candidate(0, 0.9, 0.80, 0.90, 0.85), candidate(1, 0.9, 0.85, 0.85, 0.85)]
+    alone = race.standing(noisy, file)
+    assert alone.noise == alone.measured == pytest.approx(0.0354, abs=1e-4)
+    for freedom, weight in ((4, 4), (500, race.WEIGHT_OF_KNOWN)):
+        place = race.standing(noisy, file, race.Noise(0.005, freedom))
+        squares = 2 * alone.noise**2 + weight * 0.005**2
+        assert place.noise == pytest.approx(math.sqrt(squares / (2 + weight)))
+    record = race.record(noisy, file, default=0, known=race.Noise(0.005, 4))
+    assert race.noise_of(record) == race.Noise(pytest.approx(alone.noise), 2), "its own alone is handed on"
+    both = race.pooled([race.noise_of(record), race.Noise(0.005, 4), race.UNKNOWN])
+    assert both.freedom == 6 and 0.005 < both.deviation < alone.noise
+    assert race.pooled([race.noise_of({}), race.UNKNOWN]).freedom == 0
 
 
 def test_no_gain_over_the_default_hands_on_the_default(file: StudyFile) -> None:
@@ -167,7 +240,7 @@ def test_a_configuration_that_can_only_be_a_little_better_leaves(file: StudyFile
     place = race.standing(noisy, file)
     assert place.leader == 1 and place.expected_gain(0) < 0.01 < place.expected_gain(2)
     assert place.expected_gain(1) == math.inf  # the leader itself is not asked
-    stay = race.staying(place, [0, 1, 2], default=None)
+    stay = race.staying(place, [0, 1, 2], default=None, most=6)
     assert 0 not in stay and (2 in stay) is (place.expected_gain(2) >= race.LEAST_GAIN)
 
 
