@@ -100,6 +100,24 @@ def test_a_resumed_trial_goes_on_where_it_paused(world):
     assert trace == pytest.approx([0.4, 0.5, 0.6])
 
 
+def test_with_foresight_only_what_ends_best_goes_on_after_the_first_rung(monkeypatch):
+    folder = Path(__file__).parents[2] / "benchmarks" / "anytime"
+    monkeypatch.syspath_prepend(str(folder))
+    world = importlib.import_module("worlds").World.of("curves", "report", 0, trees=1)
+    foresight = importlib.import_module("ours").Foresight(world, 0)
+    best, rung = -np.inf, world.study.pruner.min_resource
+    for _ in range(30):
+        trial, params = foresight.ask()
+        curve = world.curve(params)
+        reached = next(
+            (epoch for epoch, value in enumerate(curve, 1) if foresight.report(trial, epoch, value)),
+            world.epochs,
+        )
+        assert reached == (world.epochs if max(curve) > best else rung)
+        foresight.finish(trial, curve[reached - 1], stopped=reached == rung)
+        best = max(best, *curve)
+
+
 def test_halves_are_random_disjoint_and_the_same_each_time():
     runs = [{"params": {"number": number}} for number in range(20)]
     half_of = module("surrogate").half_of
