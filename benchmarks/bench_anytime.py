@@ -190,9 +190,13 @@ def comparison_tables(rows: dict[str, list[Comparison]], ours: Sequence[str], si
     return lines
 
 
-def range_of(rows: dict[str, list[Comparison]], column: int) -> str:
-    """The lowest and highest of the peers' ratios in a column; the control is no peer."""
-    ratios = [cells[column].ratio.value for other, cells in rows.items() if other != CONTROL]
+def ratios_of(rows: dict[str, list[Comparison]], column: int) -> list[float]:
+    """The ratios in a column of the peers; the control is no peer."""
+    return [cells[column].ratio.value for other, cells in rows.items() if other != CONTROL]
+
+
+def range_of(ratios: Sequence[float]) -> str:
+    """The lowest and the highest."""
     return f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else "–"
 
 
@@ -224,6 +228,7 @@ def main() -> None:
     stored: dict[str, figures.Value] = {}
     summary = [SUMMARY, "| --- | --- | --- |"]
     priors: list[str] = []
+    every: list[float] = []
     for name in options.worlds:
         study = worlds.World.of(name, options.half, 0, trees=1).study
         sign = 1.0 if study.metric.goal == "maximize" else -1.0
@@ -241,14 +246,16 @@ def main() -> None:
         print("\n".join(lines), flush=True)
         priors += value_rows(found, sign, worlds.NAMES[name])
         if not options.priors:
-            summary.append(f"| {worlds.NAMES[name]} | {range_of(rows, 0)} | {range_of(rows, 1)} |")
+            known, without = ratios_of(rows, 0), ratios_of(rows, 1)
+            every += without
+            summary.append(f"| {worlds.NAMES[name]} | {range_of(known)} | {range_of(without)} |")
             stored[f"anytime.{name}"] = lines
     if options.write:
         command = ["benchmarks/bench_anytime.py", *(word for word in sys.argv[1:] if word != "--write")]
         shown = (
             {"anytime.priors": values_table(priors)}
             if options.priors
-            else stored | {"anytime.summary": summary}
+            else stored | {"anytime.summary": summary, "anytime.range": range_of(every)}
         )
         figures.record(shown, command="python " + shlex.join(command))
 

@@ -58,8 +58,8 @@ class Ours(replay.Tuner):
 class Foresight(Ours):
     """Random draws, of which all that will not end best stop after the first rung: a bound, no tuner.
 
-    Nothing that draws at random and stops at rungs can be faster. What reaches the same values in fewer
-    epochs has to propose better configurations from the start.
+    Hardly any rule of stopping can be faster with random draws. What reaches the same values in fewer epochs
+    has to propose better configurations.
     """
 
     def __init__(self, world: World, seed: int) -> None:
