@@ -32,17 +32,15 @@ def noise_and_freedom(
     """
     several = [studies] if isinstance(studies, Study) else list(studies)
     name = metric or (several[0].metric if several else "")
-    parts = [part for study in several for part in _parts(study, name) if part[1] > 0]
-    freedom = sum(own for _, own in parts)
-    return (math.sqrt(sum(squares for squares, _ in parts) / freedom), freedom) if freedom else None
+    found = race.pooled([part for study in several for part in _parts(study, name)])
+    return (found.deviation, found.freedom) if found.freedom else None
 
 
-def _parts(study: Study, metric: str) -> Iterable[tuple[float, int]]:
-    """Sums of squares with their degrees of freedom, of runs that differ in nothing but the seed."""
+def _parts(study: Study, metric: str) -> Iterable[race.Noise]:
+    """The noise of each group of runs that differ in nothing but the seed."""
     raced = study.attrs.get(CONFIRMED) or {}
     if metric == study.metric:
-        if (own := race.noise_of(raced)).freedom:
-            yield own.deviation**2 * own.freedom, own.freedom
+        yield race.noise_of(raced)
         for record in ({} if "noise" in raced else raced, study.attrs.get("verified") or {}):
             yield from (_spread(candidate["again"]) for candidate in record.get("candidates", ()))
     seed = study.file.seed or "seed"
@@ -56,10 +54,8 @@ def _parts(study: Study, metric: str) -> Iterable[tuple[float, int]]:
         yield from map(_spread, by_rest.values())
 
 
-def _spread(values: Sequence[float]) -> tuple[float, int]:
-    if len(values) < 2:
-        return 0.0, 0
-    return (len(values) - 1) * statistics.variance(values), len(values) - 1
+def _spread(values: Sequence[float]) -> race.Noise:
+    return race.Noise(statistics.stdev(values), len(values) - 1) if len(values) > 1 else race.UNKNOWN
 
 
 def matters_of(hypothesis: Hypothesis, noise: float | None) -> float:

@@ -39,6 +39,7 @@ LEAST_SHOWN = 0.1  # chance of a gain over the default that is shown at the end;
 CLEAR = 0.95  # without a default, the race ends when the leader is the best with this probability
 DECIDED = 0.98  # with one, also when the leader is better at this level, which is looked at each round
 DRAWS = 20_000
+ROUNDING = 1e-9  # of a fit, relative to the largest value: an exact 0 may come out as -1e-19
 
 Floats = NDArray[np.float64]
 
@@ -190,8 +191,8 @@ def _allowed(found: Sequence[Candidate], matters: float) -> frozenset[int]:
     least = max(present, key=lambda i: means[i])
     each = 1 - (1 - LEVEL) / max(1, len(present) - 1)  # all comparisons with the least hold together
     reach = float(stdtrit(freedom, 0.5 + each / 2)) * noise if freedom >= 1 else 0.0
-    rounding = 1e-9 * max(abs(amount) for _, _, amount in runs)  # of the fit: 0 may come out as -1e-19
-    margin = matters if means[least] < -rounding else 0.0
+    rounding = ROUNDING * max(abs(amount) for _, _, amount in runs)
+    margin = rounding + (matters if means[least] < -rounding else 0.0)
 
     def excess_shown(i: int) -> bool:
         variance = max(0.0, _variance_of_difference(covariance, i, least))
@@ -219,7 +220,7 @@ def _fit(
     rest = y - design @ fitted
     freedom = len(runs) - int(np.linalg.matrix_rank(design))
     noise = math.sqrt(float(rest @ rest) / freedom) if freedom > 0 else math.nan
-    if freedom > 0 and noise < 1e-9 * max(1e-12, float(np.abs(y).max())):
+    if freedom > 0 and noise < ROUNDING * max(1e-12, float(np.abs(y).max())):
         noise = 0.0
     for place, i in enumerate(present):
         means[i] = float(fitted[place])
