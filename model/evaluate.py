@@ -16,6 +16,7 @@ from model.task import Task
 from model.tokens import BOS, COMMAND, EOS, HEADS, PARAM_TYPE, PARAM_VALUE, UNK, Vocabulary
 
 EVALUATION_BATCH = 256
+KEPT = 32 << 20  # bytes of features of a part, up to which they are kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +48,7 @@ def evaluate(network: Network, task: Task, part: str, *, device: torch.device) -
     rules = GreedyRules(vocabulary, device)
     for first in range(0, len(windows), EVALUATION_BATCH):
         index = np.arange(first, min(first + EVALUATION_BATCH, len(windows)))
-        x, _ = task.source.windows(windows, index)
-        memory = network.encode(x.to(device))
+        memory = network.encoder(_features(network, task, part, index, device))
         lines = windows.line[index]
         length = table.length[lines]
         real = np.arange(length.max()) < length[:, None]
@@ -66,6 +66,21 @@ def evaluate(network: Network, task: Task, part: str, *, device: torch.device) -
     outcome = Outcome(all_logits, *arrays, torch.cat(operation).numpy(), decoded, {})
     outcome.metrics.update(measure(outcome, task, part))
     return outcome
+
+
+def _features(network: Network, task: Task, part: str, index: np.ndarray, device: torch.device) -> Tensor:
+    """What the encoder reads of one batch of windows. All networks of a task read the same: of a small part
+    it is computed once.
+    """
+    kept = task.features.setdefault(part, [])
+    batch = int(index[0]) // EVALUATION_BATCH
+    if batch < len(kept):
+        return kept[batch].to(device)
+    x, _ = task.source.windows(task.parts[part], index)
+    features = network.encoder.features(x.to(device))
+    if len(task.parts[part]) * features[0].nbytes <= KEPT and batch == len(kept):
+        kept.append(features)
+    return features
 
 
 def measure(outcome: Outcome, task: Task, part: str) -> dict[str, float]:

@@ -192,9 +192,12 @@ class Encoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, T, C) → memory (B, S, D), S = SUMMARY_TOKENS."""
-        features = torch.cat([self.statistics(x), row_means(x, SEGMENT_ROWS).flatten(1)], dim=1)
+    def features(self, x: Tensor) -> Tensor:
+        """x (B, T, C) → what the first layer reads, (B, features). No weight has a part in it."""
+        return torch.cat([self.statistics(x), row_means(x, SEGMENT_ROWS).flatten(1)], dim=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The features of windows (B, features) → memory (B, S, D), S = SUMMARY_TOKENS."""
         memory = self.summary(features).unflatten(1, (SUMMARY_TOKENS, -1))
         for layer in self.layers:
             if self.config.gradient_checkpointing and self.training:
@@ -314,7 +317,7 @@ class Network(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """x (B, T, C) → memory (B, S, D)."""
-        return self.encoder(x)
+        return self.encoder(self.encoder.features(x))
 
     def embedding(self, memory: Tensor) -> Tensor:
         """(B, S, D) → (B, D): one vector per window, for the auxiliary losses."""

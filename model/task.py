@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from model.config import Config
 from model.recordings import NO_LINE, Recordings
@@ -71,6 +72,7 @@ class Task:
     source: RowSource
     split_hash: str
     unknown_is_token: bool = False  # with a published vocabulary: UNK is right if the target is UNK
+    features: dict[str, list[Tensor]] = field(default_factory=dict)  # what `evaluate` keeps of the parts
 
     @property
     def operation(self) -> np.ndarray:

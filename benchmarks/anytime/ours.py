@@ -88,6 +88,7 @@ class _Trial:
     until: int
     state: str = "running"
     values: dict[int, float] = dataclasses.field(default_factory=dict)
+    seconds: float | None = None
 
 
 class FreezeThaw(replay.Tuner):

@@ -21,9 +21,10 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.base import two_way
 from tuner.base.statistics import LEVEL
+from tuner.base.two_way import TwoWay
 from tuner.claims.retrain import Candidate
 from tuner.definition.study_file import StudyFile
 
@@ -39,9 +40,6 @@ LEAST_SHOWN = 0.1  # chance of a gain over the default that is shown at the end;
 CLEAR = 0.95  # without a default, the race ends when the leader is the best with this probability
 DECIDED = 0.98  # with one, also when the leader is better at this level, which is looked at each round
 DRAWS = 20_000
-ROUNDING = 1e-9  # of a fit, relative to the largest value: an exact 0 may come out as -1e-19
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -89,14 +87,13 @@ class Standing:
     chances: tuple[float, ...]
     noise: float
     measured: float
-    _means: tuple[float, ...]
-    _covariance: Floats
+    _fit: TwoWay
     _freedom: int
 
     def lead(self, index: int, over: int, level: float = LEVEL) -> Difference:
         """The lead of one configuration over another, with an interval of this level."""
-        mean = self._means[index] - self._means[over]
-        variance = _variance_of_difference(self._covariance, index, over) * self.noise**2
+        mean = self._fit.means[index] - self._fit.means[over]
+        variance = self._fit.variance_of_difference(index, over) * self.noise**2
         if self._freedom < 1 or math.isnan(variance):
             return Difference(mean, -math.inf, math.inf)
         from scipy.special import stdtrit
@@ -111,10 +108,10 @@ class Standing:
         from scipy.special import ndtr
 
         leader = self.leader
-        spread = math.sqrt(max(0.0, _variance_of_difference(self._covariance, index, leader)))
+        spread = math.sqrt(max(0.0, self._fit.variance_of_difference(index, leader)))
         if math.isnan(self.noise) or self.noise == 0 or spread == 0:
             return math.inf
-        z = (self._means[index] - self._means[leader]) / self.noise / spread
+        z = (self._fit.means[index] - self._fit.means[leader]) / self.noise / spread
         return spread * (math.exp(-z * z / 2) / math.sqrt(2 * math.pi) + z * float(ndtr(z)))
 
     def chance_to_show(self, index: int, default: int, rounds: int) -> float:
@@ -125,54 +122,47 @@ class Standing:
 
         if index not in self.allowed:
             return 0.0
-        variance = _variance_of_difference(self._covariance, index, default)
+        variance = self._fit.variance_of_difference(index, default)
         at_end = 2 / rounds
         if self._freedom < 1 or self.noise == 0 or not variance > at_end:
             return 1.0
-        gain = (self._means[index] - self._means[default]) / self.noise
+        gain = (self._fit.means[index] - self._fit.means[default]) / self.noise
         needed = float(stdtrit(self._freedom + rounds, 0.5 + LEVEL / 2)) * math.sqrt(at_end)
         return float(stdtr(self._freedom, (gain - needed) / math.sqrt(variance - at_end)))
 
     @property
     def runner_up(self) -> int | None:
         """The next best chance, or None if nobody else ran."""
-        others = [i for i in range(len(self.chances)) if i != self.leader and not math.isinf(self._means[i])]
-        return max(others, key=lambda i: (self.chances[i], self._means[i]), default=None)
+        means = self._fit.means
+        others = [i for i in range(len(self.chances)) if i != self.leader and not math.isinf(means[i])]
+        return max(others, key=lambda i: (self.chances[i], means[i]), default=None)
 
 
 def standing(found: Sequence[Candidate], file: StudyFile, known: Noise = UNKNOWN) -> Standing:
     """The state of the race after the retrainings of `found`."""
     sign = 1.0 if file.metric.goal == "maximize" else -1.0
     runs = [(i, k, sign * score) for i, c in enumerate(found) for k, score in c.again.items()]
-    present = sorted({i for i, _, _ in runs})
-    means, covariance, measured, own = _fit(runs, present, len(found))
+    fit = two_way.fit(runs, len(found))
+    measured, own = fit.noise, fit.freedom
     both = [Noise(measured, own), replace(known, freedom=min(known.freedom, WEIGHT_OF_KNOWN))]
     noise, freedom = (measured, own) if measured == 0 else astuple(pooled(both))
-    ran = np.array([math.isfinite(mean) for mean in means])
     allowed = _allowed(found, file.matters or 0.0)
-    able = [i for i in present if i in allowed]
-    leader = min(able, key=lambda i: (-means[i], i)) if able else 0
+    able = sorted(allowed & {i for i, _, _ in runs})
+    leader = min(able, key=lambda i: (-fit.means[i], i)) if able else 0
     chances = np.zeros(len(found))
     if freedom >= 1 and noise > 0:
         rng = np.random.default_rng(0)
-        block = covariance[np.ix_(able, able)]
+        block = fit.covariance[np.ix_(able, able)]
         spread = np.sqrt(freedom / rng.chisquare(freedom, DRAWS))[:, None]
-        draws = np.array(means)[able] + spread * rng.multivariate_normal(
+        draws = np.array(fit.means)[able] + spread * rng.multivariate_normal(
             np.zeros(len(able)), noise**2 * block, DRAWS, method="eigh"
         )
         chances[able] = np.bincount(draws.argmax(axis=1), minlength=len(able)) / DRAWS
-    elif ran.any() and noise == 0:
+    elif runs and noise == 0:
         chances[leader] = 1.0
     else:
         chances[able] = 1 / max(1, len(able))
-    return Standing(
-        leader, allowed, tuple(map(float, chances)), noise, measured, tuple(means), covariance, freedom
-    )
-
-
-def _variance_of_difference(covariance: Floats, one: int, two: int) -> float:
-    """Of two means, in units of the variance of a run."""
-    return float(covariance[one, one] + covariance[two, two] - 2 * covariance[one, two])
+    return Standing(leader, allowed, tuple(map(float, chances)), noise, measured, fit, freedom)
 
 
 def _allowed(found: Sequence[Candidate], matters: float) -> frozenset[int]:
@@ -187,45 +177,19 @@ def _allowed(found: Sequence[Candidate], matters: float) -> frozenset[int]:
     present = sorted({i for i, _, _ in runs})
     if not present:
         return frozenset(range(len(found)))
-    means, covariance, noise, freedom = _fit(runs, present, len(found))
+    fit = two_way.fit(runs, len(found))
+    means, freedom = fit.means, fit.freedom
     least = max(present, key=lambda i: means[i])
     each = 1 - (1 - LEVEL) / max(1, len(present) - 1)  # all comparisons with the least hold together
-    reach = float(stdtrit(freedom, 0.5 + each / 2)) * noise if freedom >= 1 else 0.0
-    rounding = ROUNDING * max(abs(amount) for _, _, amount in runs)
+    reach = float(stdtrit(freedom, 0.5 + each / 2)) * fit.noise if freedom >= 1 else 0.0
+    rounding = two_way.ROUNDING * max(abs(amount) for _, _, amount in runs)
     margin = rounding + (matters if means[least] < -rounding else 0.0)
 
     def excess_shown(i: int) -> bool:
-        variance = max(0.0, _variance_of_difference(covariance, i, least))
+        variance = max(0.0, fit.variance_of_difference(i, least))
         return means[least] - means[i] > margin + reach * math.sqrt(variance)
 
     return frozenset(i for i in present if i == least or not excess_shown(i))
-
-
-def _fit(
-    runs: Sequence[tuple[int, int, float]], present: Sequence[int], count: int
-) -> tuple[list[float], Floats, float, int]:
-    """Means of the configurations, their covariance in units of σ², σ, and its degrees of freedom."""
-    rounds = sorted({k for _, k, _ in runs})
-    means, covariance = [-math.inf] * count, np.full((count, count), math.nan)
-    if not runs:
-        return means, covariance, math.nan, 0
-    design = np.zeros((len(runs), len(present) + len(rounds) - 1))
-    for row, (i, k, _) in enumerate(runs):
-        design[row, present.index(i)] = 1
-        if k != rounds[0]:
-            design[row, len(present) + rounds.index(k) - 1] = 1
-    y = np.array([score for _, _, score in runs])
-    inverse = np.linalg.pinv(design.T @ design)
-    fitted = inverse @ design.T @ y
-    rest = y - design @ fitted
-    freedom = len(runs) - int(np.linalg.matrix_rank(design))
-    noise = math.sqrt(float(rest @ rest) / freedom) if freedom > 0 else math.nan
-    if freedom > 0 and noise < ROUNDING * max(1e-12, float(np.abs(y).max())):
-        noise = 0.0
-    for place, i in enumerate(present):
-        means[i] = float(fitted[place])
-    covariance[np.ix_(present, present)] = inverse[: len(present), : len(present)]
-    return means, covariance, noise, freedom
 
 
 def entries(

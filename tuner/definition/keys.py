@@ -185,7 +185,7 @@ TUNER_KEYS: dict[str, Key] = {
         "above 0 with 95 % confidence, after at least 10 finished trials. This needs [`seeds` or "
         "`folds`](study_files.md#several-seeds-or-folds-as-one-trial): trials are compared seed by seed and "
         "fold by fold (a paired t interval). `{levels: {digits: 0.99}}`, for a grid: if a value of `digits` "
-        "is worse than another one at three or more equal points, and its next point would be worse with "
+        "is worse than another one at two equal points or more, and its next point would be worse with "
         "99 % confidence (a prediction interval), its further points are pruned before they run. You can "
         "change `stop` later, and the study continues",
         "–",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.base.statistics import t_interval
+from tuner.base import two_way
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 
-LEAST = 3  # equal points; the spread of two is a lottery
+LEAST = 3  # equal points; the spread of two is a lottery …
+FEW, FREEDOM = 2, 3  # … unless all values of the parameter measure it, with so many degrees of freedom
 Others = tuple[tuple[str, str], ...]  # the values of all other parameters of a point
 
 
@@ -21,12 +23,15 @@ def beaten(trials: Sequence[FrozenTrial], params: Mapping[str, Any], study_file:
 
     Two values of the parameter are compared at the points that both have finished and that are equal
     otherwise (same seed, for example). The value is beaten where the prediction interval for the gap at one
-    more point is above 0: the gap is larger than what varies between points.
+    more point is above 0: the gap is larger than what varies between points. That is measured with all values
+    of the parameter (value + point + noise), and with the two alone: the larger counts.
     """
     for name, confidence in study_file.levels.items():
         if name not in params:
             continue
         finished = _finished(trials, name, study_file)
+        noise, freedom = _noise(finished)
+        least = FEW if freedom >= FREEDOM else LEAST
         own = finished.pop(repr(params[name]), {})
         gaps = {
             level: [value - own[others][0] for others, (value, misses) in points.items()
@@ -34,9 +39,9 @@ def beaten(trials: Sequence[FrozenTrial], params: Mapping[str, Any], study_file:
             for level, points in finished.items()
         }  # fmt: skip
         behind = [
-            (*_prediction(values, confidence), level, len(values))
+            (*_prediction(values, confidence, noise, freedom), level, len(values))
             for level, values in gaps.items()
-            if len(values) >= LEAST
+            if len(values) >= least
         ]
         if behind:
             mean, low, level, count = max(behind, key=lambda found: found[1])
@@ -63,7 +68,23 @@ def _finished(
     return found
 
 
-def _prediction(values: Sequence[float], level: float) -> tuple[float, float]:
-    """Mean of `values`, and the lower bound of the t prediction interval for one more value."""
-    mean, low, _ = t_interval(values, level)
-    return mean, mean - (mean - low) * math.sqrt(len(values) + 1)
+def _noise(finished: Mapping[str, Mapping[Others, tuple[float, float]]]) -> tuple[float, int]:
+    """Standard deviation of a value around its level and point, and its degrees of freedom."""
+    order = {
+        others: place for place, others in enumerate({o: 0 for points in finished.values() for o in points})
+    }
+    values = [
+        (level, order[others], value)
+        for level, points in enumerate(finished.values())
+        for others, (value, _) in points.items()
+    ]
+    fit = two_way.fit(values, len(finished))
+    return fit.noise, fit.freedom
+
+
+def _prediction(gaps: Sequence[float], level: float, noise: float, freedom: int) -> tuple[float, float]:
+    """Mean of `gaps`, and the lower bound of the t prediction interval for one more of them."""
+    from scipy.special import stdtrit
+
+    mean, spread = statistics.fmean(gaps), max(statistics.stdev(gaps), math.sqrt(2) * noise)
+    return mean, mean - float(stdtrit(freedom, 0.5 + level / 2)) * spread * math.sqrt(1 + 1 / len(gaps))

@@ -9,10 +9,12 @@ import math
 import random
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
@@ -22,10 +24,14 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.definition import expressions
 from tuner.definition.space import Space
+from tuner.search.cost import POWER, Cost
+from tuner.search.cube import Cube
 from tuner.storage import optuna_private
 
 if TYPE_CHECKING:
     from tuner.definition.study_file import StudyFile
+
+Array = NDArray[np.float64]
 
 STARTUP_TRIALS = 10  # random configurations before a model of them is trusted
 # TPE's, measured with benchmarks/bench_anytime.py. With 10, 2 of 40 studies on one half of the curves tuned a
@@ -130,6 +136,29 @@ class TPE(optuna_private.TPESampler):
 
     def weighed(self, others: list[FrozenTrial]) -> list[FrozenTrial]:
         return thinned(others)
+
+    def prices(
+        self, trials: list[FrozenTrial], space: dict[str, BaseDistribution]
+    ) -> Callable[[str, Array], Array | float]:
+        cube = Cube(space)
+        known = [trial for trial in trials if space.keys() & trial.params.keys()][-MOST_WEIGHED:]
+        cost = Cost(cube.encode([t.params for t in known]), cube.choices, [seconds_of(t) for t in known])
+        places = {name: place for place, name in enumerate(cube.axes)}
+
+        def price(name: str, values: Array) -> Array | float:
+            if name not in places:
+                return 0.0
+            return POWER * cost.part(places[name], cube.column(name, values))
+
+        return price
+
+
+def seconds_of(trial: FrozenTrial) -> float | None:
+    """What an epoch of the trial took, or the trial where it reported none; None if not measured."""
+    seconds = trial.user_attrs.get("seconds")
+    if not isinstance(seconds, int | float):
+        return None
+    return seconds / max(trial.intermediate_values, default=1)
 
 
 def by_progress(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:

@@ -16,8 +16,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import optuna
 import sqlalchemy
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma, default_gamma_multiobjective
@@ -285,6 +287,14 @@ class TPESampler(optuna.samplers.TPESampler):
         """Those of the other trials whose density TPE estimates."""
         return others
 
+    def prices(
+        self, trials: list[FrozenTrial], space: dict[str, BaseDistribution]
+    ) -> Callable[[str, NDArray[np.float64]], NDArray[np.float64] | float]:
+        """What is taken from the logarithm of how promising values of a parameter are, as a function of its
+        name and the values in Optuna's internal form.
+        """
+        return lambda name, values: 0.0
+
     def _sample(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
@@ -296,12 +306,14 @@ class TPESampler(optuna.samplers.TPESampler):
         gamma = default_gamma if len(study.directions) == 1 else default_gamma_multiobjective
         better, others = _split_trials(study, self.learned_from(study, trials), gamma(ended))
         others = self.weighed(others)
+        price = self.prices(trials, search_space)
         params = {}
         for name, distribution in search_space.items():
             space = {name: distribution}
             good = self._build_parzen_estimator(study, space, better, handle_below=True)
             bad = self._build_parzen_estimator(study, space, others, handle_below=False)
             candidates = good.sample(self._rng.rng, self._n_ei_candidates)
-            chosen = self._compare(candidates, self._compute_acquisition_func(candidates, good, bad))
+            worth = self._compute_acquisition_func(candidates, good, bad) - price(name, candidates[name])
+            chosen = self._compare(candidates, worth)
             params[name] = distribution.to_external_repr(chosen[name])
         return params

@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 
 from tuner.definition.loading import load_study_file
 from tuner.search import gaussian_process, samplers
-from tuner.search.freeze_thaw.cube import Cube
+from tuner.search.cube import Cube
 from tuner.search.freeze_thaw.process import Hyperparameters, Pairs, Points, Process, fit
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -61,6 +61,22 @@ def test_a_value_far_behind_at_equal_points_is_beaten(grid: Callable[..., StudyF
     assert "0.468 or more at the next one (95% sure)" in found  # scipy.stats.t: 0.4967 − 4.303·0.00577·√(4/3)
 
 
+def test_the_noise_is_measured_with_all_values_of_the_parameter(grid: Callable[..., StudyFile]) -> None:
+    values = {(3, 0): 0.8, (3, 1): 0.82, (1, 0): 0.3, (1, 1): 0.33, (2, 0): 0.6, (2, 1): 0.61}
+    assert beaten(trials_of(values), {"digits": 1, "seed": 3}, grid()) is None  # two degrees of freedom
+    found = beaten(trials_of({**values, (0, 0): 0.1, (0, 1): 0.12}), {"digits": 1, "seed": 3}, grid())
+    # numpy.linalg.lstsq: noise 0.00577 with 3 degrees of freedom; that of the pair is 0.00707 a gap
+    assert found is not None and "worse than 3 by 0.495 at 2 equal points, and by 0.463 or more" in found
+
+
+def test_a_pair_that_varies_more_than_the_others_is_judged_by_itself(grid: Callable[..., StudyFile]) -> None:
+    quiet = {(0, seed): 0.01 * seed for seed in range(3)} | {
+        (2, seed): 0.1 + 0.01 * seed for seed in range(3)
+    }
+    noisy = {(3, 0): 0.8, (3, 1): 0.7, (3, 2): 0.75, (1, 0): 0.6, (1, 1): 0.65, (1, 2): 0.55}
+    assert beaten(trials_of({**quiet, **noisy}), {"digits": 1, "seed": 3}, grid()) is None
+
+
 @pytest.mark.parametrize(
     ("values", "digits"),
     [
@@ -110,6 +126,6 @@ def test_a_study_counts_points_that_were_not_run(tmp_path: Path, capfd: pytest.C
     for _ in range(2):  # it is done when it is called again
         assert main(words) == 0
         end = json.loads(capfd.readouterr().out)
-        assert (end["complete"], end["pruned"], end["reason"]) == (10, 2, "all 12 points tried")
+        assert (end["complete"], end["pruned"], end["reason"]) == (9, 3, "all 12 points tried")
     assert main(["status", "--json", *results]) == 0
-    assert '"pruned": 2' in capfd.readouterr().out
+    assert '"pruned": 3' in capfd.readouterr().out

@@ -39,6 +39,11 @@ class Cube:
         ]
         return np.array(rows, dtype=float).reshape(len(configs), len(self.axes))
 
+    def column(self, name: str, values: Array) -> Array:
+        """`encode` of values of one parameter that are in Optuna's internal form."""
+        axis = self.axes[name]
+        return np.array([_to_unit(axis, axis.to_external_repr(value)) for value in values])
+
     def distances(self, ones: Array, others: Array) -> Array:
         """Squared distance along each parameter, (parameter, one, other).
 

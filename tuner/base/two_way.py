@@ -1,0 +1,65 @@
+"""Values of levels at points, of configurations in rounds, say: value = level + point + noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROUNDING = 1e-9  # of a fit, relative to the largest value: an exact 0 may come out as -1e-19
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TwoWay:
+    """A least-squares fit. A level without values has the mean -inf.
+
+    Attributes:
+        covariance: of the means, in units of the variance of a value; NaN where a level has no values.
+        noise: standard deviation of a value around its level and point; NaN if unknown.
+        freedom: degrees of freedom of the noise.
+    """
+
+    means: tuple[float, ...]
+    covariance: Floats
+    noise: float
+    freedom: int
+
+    def variance_of_difference(self, one: int, two: int) -> float:
+        """Of two means, in units of the variance of a value."""
+        covariance = self.covariance
+        return float(covariance[one, one] + covariance[two, two] - 2 * covariance[one, two])
+
+
+def fit(values: Sequence[tuple[int, int, float]], levels: int) -> TwoWay:
+    """The fit of (level, point, value); some levels may be missing at some points.
+
+    Args:
+        levels: how many there are, counted from 0.
+    """
+    means, covariance = [-math.inf] * levels, np.full((levels, levels), math.nan)
+    if not values:
+        return TwoWay(tuple(means), covariance, math.nan, 0)
+    present = sorted({level for level, _, _ in values})
+    points = sorted({point for _, point, _ in values})
+    design = np.zeros((len(values), len(present) + len(points) - 1))
+    for row, (level, point, _) in enumerate(values):
+        design[row, present.index(level)] = 1
+        if point != points[0]:
+            design[row, len(present) + points.index(point) - 1] = 1
+    y = np.array([value for _, _, value in values])
+    inverse = np.linalg.pinv(design.T @ design)
+    fitted = inverse @ design.T @ y
+    rest = y - design @ fitted
+    freedom = len(values) - int(np.linalg.matrix_rank(design))
+    noise = math.sqrt(float(rest @ rest) / freedom) if freedom > 0 else math.nan
+    if freedom > 0 and noise < ROUNDING * max(1e-12, float(np.abs(y).max())):
+        noise = 0.0
+    for place, level in enumerate(present):
+        means[level] = float(fitted[place])
+    covariance[np.ix_(present, present)] = inverse[: len(present), : len(present)]
+    return TwoWay(tuple(means), covariance, noise, freedom)

@@ -1,0 +1,67 @@
+"""Learns from the trials so far what an epoch of a configuration costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+FEWEST = 5  # trials whose seconds are known, before anything is learnt from them
+RIDGE = 0.3  # how strongly a parameter's effect is drawn towards none, in trials that say so
+POWER = 0.5  # of an epoch's seconds, by which what a configuration promises is divided
+
+Array = NDArray[np.float64]
+
+
+class Cost:
+    """The logarithm of an epoch's seconds: a sum over parameters, 0 while little is known.
+
+    A ridge regression: a parabola for each number, a level for each choice.
+
+    Args:
+        rows: (configuration, parameter), as `Cube.encode` makes them.
+        choices: which parameters are choices.
+        seconds: of an epoch of each configuration; None: not measured.
+    """
+
+    def __init__(self, rows: Array, choices: NDArray[np.bool_], seconds: Sequence[float | None]) -> None:
+        measured = np.array([value is not None and value > 0 for value in seconds], dtype=bool)
+        known = rows[measured]
+        if measured.sum() < FEWEST:
+            known, logs = rows[:0], np.zeros(1)
+        else:
+            logs = np.log([value for value in seconds if value is not None and value > 0])
+        self._mean, self._low, self._high = logs.mean(), logs.min(), logs.max()
+        self._levels = [
+            np.unique(known[:, place]) if choice else None for place, choice in enumerate(choices)
+        ]
+        parts = [_features(column, levels) for column, levels in zip(known.T, self._levels, strict=True)]
+        self._centers = [part.sum(0) / max(1, len(part)) for part in parts]
+        x = np.concatenate(
+            [part - c for part, c in zip(parts, self._centers, strict=True)] or [known], axis=1
+        )
+        weights = np.zeros(x.shape[1])
+        if len(known):
+            weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (logs - self._mean))
+        self._weights = np.split(weights, np.cumsum([part.shape[1] for part in parts])[:-1])
+
+    def logs(self, rows: Array) -> Array:
+        """At the points `rows` (configuration, parameter), within what was measured: (configuration,)."""
+        found = np.full(len(rows), self._mean)
+        for place, column in enumerate(rows.T):
+            found += self.part(place, column)
+        return np.clip(found, self._low, self._high)
+
+    def part(self, place: int, column: Array) -> Array:
+        """The addend of the parameter at `place`, of mean 0: column (n,) → (n,)."""
+        features = _features(column, self._levels[place]) - self._centers[place]
+        found: Array = features @ self._weights[place]
+        return found
+
+
+def _features(column: Array, levels: Array | None) -> Array:
+    if levels is None:
+        filled = np.nan_to_num(column, nan=0.5)
+        return np.stack([filled, filled**2], axis=1)
+    return np.equal.outer(column, levels).astype(float)
