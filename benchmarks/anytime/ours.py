@@ -48,6 +48,10 @@ class Ours(replay.Tuner):
         trial.report(self.sign * value, epoch)
         return epoch < (self.file.max_epochs or 0) and self.pruner.should_prune(self.study, trial)
 
+    def took(self, trial: optuna.Trial, epochs: int, each: float) -> None:
+        """Tells what the epochs of a trial have taken so far, as an agent does at its end."""
+        trial.set_user_attr("seconds", epochs * each)
+
     def finish(self, trial: optuna.Trial, value: float, *, stopped: bool) -> None:
         if stopped:
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -131,6 +135,10 @@ class FreezeThaw(replay.Tuner):
     def report(self, trial: _Trial, epoch: int, value: float) -> bool:
         trial.values[epoch] = self.sign * value
         return epoch >= trial.until
+
+    def took(self, trial: _Trial, epochs: int, each: float) -> None:
+        """Tells what an epoch of a trial takes."""
+        trial.seconds = each
 
     def finish(self, trial: _Trial, value: float, *, stopped: bool) -> None:
         trial.state = "paused" if stopped else "ended"

@@ -37,7 +37,10 @@ class Surrogate:
         self.epochs = len(runs[0]["values"])
         self.space = [axis(name, distribution) for name, distribution in distributions.items()]
         forest = ExtraTreesRegressor(trees, random_state=0)
-        forest.fit([self._features(run["params"]) for run in runs], [run["values"] for run in runs])
+        values = np.array([run["values"] for run in runs])
+        forest.fit(
+            [self._features(run["params"]) for run in runs], values if self.epochs > 1 else values[:, 0]
+        )
         self._forest = Forest(forest)
         self._known: dict[str, list[float]] = {}
         self.best = max(max(run["values"]) for run in runs)

@@ -33,7 +33,7 @@ class World:
 
     Attributes:
         default: the Optuna parameters of a configuration that people take who have tuned nothing.
-        others: the runs on the other side.
+        runs: on this side. others: the runs on the other side.
         sign: -1 where the metric is a loss. Tuners are compared on values of which larger ones are better.
     """
 
@@ -41,6 +41,7 @@ class World:
     study: StudyFile
     default: dict[str, Any]
     surrogate: Surrogate
+    runs: list[dict[str, Any]]
     others: list[dict[str, Any]]
     sign: float
 
@@ -57,6 +58,7 @@ class World:
             study,
             study.space.params_for(config, nearest=True),
             Surrogate(study.space.distributions(), runs, trees=trees),
+            runs,
             others,
             1.0 if study.metric.goal == "maximize" else -1.0,
         )

@@ -159,6 +159,27 @@ def test_augmentation_is_for_training_alone(
     assert not torch.equal(run.generator.get_state(), step_generator)
 
 
+def test_what_the_encoder_reads_of_a_part_is_kept_while_it_is_small(
+    tiny_recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(tiny_recordings)
+
+    def found() -> dict[str, float]:
+        return evaluate(run.network, run.task, "select", device=run.device).metrics
+
+    monkeypatch.setattr("model.evaluate.EVALUATION_BATCH", 7)  # several batches, the last one smaller
+    run.task.features.clear()
+    monkeypatch.setattr("model.evaluate.KEPT", 0)
+    once = found()
+    assert run.task.features == {"select": []}
+    monkeypatch.setattr("model.evaluate.KEPT", 1 << 30)
+    assert found() == once
+    assert sum(map(len, run.task.features["select"])) == len(run.task.parts["select"])
+    monkeypatch.setattr(run.task.source, "windows", None)  # not asked again
+    assert found() == once
+    run.task.features.clear()  # equal tasks of other tests are this one
+
+
 def test_oversampling_draws_rare_windows_oftener_and_leaves_an_epoch_as_long(
     tiny_recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,10 +19,12 @@ from tuner.storage.outage import (
     PATIENCE_SECONDS,
     Patience,
     StorageFailed,
+    StorageUnreachable,
     cause_of,
     hide_password,
     is_damage,
     is_storage_error,
+    is_unreachable,
 )
 from tuner.storage.records import Records
 from tuner.storage.sql_queue import SqlQueue
@@ -132,15 +134,16 @@ def find_records(url: str) -> Records | None:
 
 @contextmanager
 def storage_errors(where: str) -> Iterator[None]:
-    """Turns the errors of SQLAlchemy, Optuna and the drivers into `StorageFailed`, with one line."""
+    """Turns the errors of SQLAlchemy, Optuna and the drivers into `StorageFailed`, with one line; those of a
+    storage that may answer later into `StorageUnreachable`.
+    """
     try:
         yield
     except Exception as error:
         if not is_storage_error(error) or type(error) is StorageFailed:
             raise
-        raise StorageFailed(
-            f"storage {hide_password(where)}: {cause_of(error)}; {_advice(where, error)}"
-        ) from error
+        kind = StorageUnreachable if is_unreachable(error) else StorageFailed
+        raise kind(f"storage {hide_password(where)}: {cause_of(error)}; {_advice(where, error)}") from error
 
 
 def _advice(where: str, error: Exception) -> str:

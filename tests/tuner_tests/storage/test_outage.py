@@ -299,6 +299,47 @@ def test_two_parents_that_start_while_the_database_comes_and_goes_finish_the_stu
     assert states(open_records(url)).count("COMPLETE") == 6
 
 
+LEAVING = """
+import sqlite3
+from multiprocessing import Pipe
+from types import SimpleNamespace
+from tuner.run.agent import agent
+from tuner.storage.access import storage_errors
+from tuner.storage.outage import StorageUnreachable
+
+class Reading:
+    def __init__(self, order, link):
+        pass
+
+    def run(self):
+        with storage_errors("postgresql://host/db"), storage_errors("small"):
+            raise {error}
+
+agent.Agent, agent.arrival.settle = Reading, lambda order: None
+ours, its = Pipe()
+agent.main(SimpleNamespace(log=None), its)
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (
+            "StorageUnreachable('refused')",
+            1,
+            "the storage does not answer (refused)\n",
+        ),  # another starts, and waits
+        ("sqlite3.OperationalError('database or disk is full')", 0, ""),  # it ends the study
+    ],
+)
+def test_an_agent_that_reads_while_the_storage_is_away_leaves_its_place_to_another(
+    error: str, code: int, said: str
+) -> None:
+    script = [sys.executable, "-c", LEAVING.format(error=error)]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, said, "")
+
+
 def _trials(records: Records) -> list[optuna.trial.FrozenTrial]:
     records.refresh()
     if "small" not in optuna.get_all_study_names(records):

@@ -48,17 +48,23 @@ def main(order: Order, connection: Connection) -> None:
     except arrival.Unsuited as error:
         link.send(event="refused", reason=str(error))
         link.leave()
+    except outage.StorageUnreachable as error:
+        _leave_to_another(error)
     except (WorkFailed, InputError, OSError) as error:
         reason, fine = " ".join(str(error).split()), False
     except Exception as error:
         if not outage.is_unreachable(error):
             raise
-        # the storage went away where nothing waits for it: the supervisor starts another agent, which does
-        sys.stdout.write(f"the storage does not answer ({outage.cause_of(error)})\n")
-        sys.stdout.flush()
-        os._exit(1)
+        _leave_to_another(error)
     link.send(event="leave", reason=reason, fine=fine)
     link.leave()
+
+
+def _leave_to_another(error: Exception) -> NoReturn:
+    """The storage went away where nothing waits for it: the supervisor starts another agent, which does."""
+    sys.stdout.write(f"the storage does not answer ({outage.cause_of(error)})\n")
+    sys.stdout.flush()
+    os._exit(1)
 
 
 class Link:
