@@ -224,4 +224,4 @@ class Allocator:
         return self._records.claim(self._study_id, user_attrs=self._lease())
 
     def _lease(self) -> dict[str, Any]:
-        return {LEASE: self._owner.lease(0)}
+        return {LEASE: self._owner.lease()}

@@ -12,6 +12,7 @@ process is only looked for if its boot and its process namespace are those of th
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import socket
@@ -27,6 +28,8 @@ from tuner.base.left_over import LeftOver
 
 TERM_SECONDS = 60.0  # an owner without a new beat for this long is taken for dead
 BEATS_PER_TERM = 5
+
+_beats = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,13 @@ class Owner:
         pid, started = os.getpid(), process_start(os.getpid()) or ""
         return cls(socket.gethostname(), boot_id(), pid, started, machine_id(), process_space(), mark)
 
-    def lease(self, beat: int) -> dict[str, Any]:
-        """What is stored with the trial."""
-        return {**asdict(self), "beat": beat}
+    def lease(self, beat: int | None = None) -> dict[str, Any]:
+        """What is stored with the trial; without `beat` it has one that no lease of this process had before.
+
+        So a trial that its owner pauses and resumes has another lease than before: an observer that last
+        looked at the first one does not take the second for as old.
+        """
+        return {**asdict(self), "beat": next(_beats) if beat is None else beat}
 
 
 @cache
@@ -180,7 +187,6 @@ class Heartbeat:
         self._renew = renew
         self._pause = term / BEATS_PER_TERM
         self._trial_id: int | None = None
-        self._beat = 0
         self._wake = threading.Condition()
         self.lost = False
         self.error: Exception | None = None
@@ -189,7 +195,7 @@ class Heartbeat:
     def watch(self, trial_id: int | None) -> None:
         """Beats for `trial_id` from now on; None: stops."""
         with self._wake:
-            self._trial_id, self._beat, self.lost, self.error = trial_id, 0, False, None
+            self._trial_id, self.lost, self.error = trial_id, False, None
             self._wake.notify()
 
     def _run(self) -> None:
@@ -201,8 +207,7 @@ class Heartbeat:
                 self._wake.wait(self._pause)
                 if watched is None or self._trial_id != watched:
                     continue
-                self._beat += 1
-                lease = self._owner.lease(self._beat)
+                lease = self._owner.lease()
             try:
                 alive = self._renew(watched, lease)
             except Exception as error:

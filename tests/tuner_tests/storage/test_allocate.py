@@ -60,6 +60,31 @@ def test_running_trials_hold_a_place_and_failed_ones_give_it_back(
     assert last == Done("3 trials finished")
 
 
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_trial_that_its_owner_takes_up_again_is_not_taken_for_silent(
+    records: Records, study: optuna.Study, allocator: Callable[..., Allocator], paused: bool
+) -> None:
+    now = 0.0
+    give = allocator(total=3)
+    observer = Observer(term=60, clock=lambda: now)
+    other = Allocator(records, study._study_id, owner=Owner.this_process(), observer=observer, total=3)
+    first = give.next()
+    assert isinstance(first, FrozenTrial) and other.reap() == []
+    if paused:
+        records.pause(first._trial_id)
+        now += 50
+        again = records.resume(first._trial_id, user_attrs={LEASE: Owner.this_process().lease()})
+    else:
+        records.release(first._trial_id)
+        now += 50
+        again = give.next()
+    assert isinstance(again, FrozenTrial) and again.number == first.number
+    now += 50  # since the other one saw it last: 100
+    assert other.reap() == []
+    now += 61
+    assert len(other.reap()) == 1
+
+
 def test_each_grid_point_is_handed_out_once_even_where_it_fails(
     study: optuna.Study, allocator: Callable[..., Allocator]
 ) -> None:

@@ -128,7 +128,8 @@ def test_the_heartbeat_raises_the_beat_and_notices_when_the_trial_is_lost() -> N
     deadline = time.monotonic() + 5
     while not heartbeat.lost and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert beats == [(5, 1), (5, 2), (5, 3)]
+    assert [trial for trial, _ in beats] == [5, 5, 5]
+    assert beats == sorted(set(beats))
     heartbeat.watch(6)
     assert not heartbeat.lost
     heartbeat.watch(None)
