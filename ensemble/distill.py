@@ -24,6 +24,7 @@ from model.config import Config
 from model.predictor import Memory
 from model.recordings import Recordings
 from model.task import prepare
+from model.teacher import PARTS
 from model.tokens import BOS, HEADS
 from model.trainer import train
 from tuner.base.errors import InputError
@@ -171,6 +172,7 @@ def distill(
     built = build(results, student, created=created)
     figures = survey(bundle, folder, built.bundle, options)
     figures |= latencies(folder, built.folder, task.data)
+    figures["trained_on"] = list(PARTS)
     updated = built.bundle.with_report(distilled=figures)
     updated.save(built.folder)
     return Built(updated, built.folder, built.skipped)

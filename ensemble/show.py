@@ -39,6 +39,11 @@ def differences(bundle: Bundle, folder: Path) -> dict[str, list[Any]]:
     return {key: row for key, row in values.items() if any(value != row[0] for value in row)}
 
 
+def trained_on(bundle: Bundle) -> Sequence[str]:
+    """Parts beside test that a distilled network was trained on; its scores there say nothing."""
+    return (bundle.report.get("distilled") or {}).get("trained_on") or ()
+
+
 def notes(bundle: Bundle) -> list[str]:
     """How the bundle was chosen and its scores, one sentence per line."""
     lines = []
@@ -55,14 +60,16 @@ def notes(bundle: Bundle) -> list[str]:
     if "refit" in bundle.chosen_by:
         lines.append(f"refit: {bundle.chosen_by['refit']['how']}")
     pooled = bundle.report.get("pooled") or {}
+    learnt = trained_on(bundle)
     for part, scores in pooled.items():
         here = ", where the weights were fitted" if part == "calibrate" else ""
+        here = ", which the network was trained on" if part in learnt else here
         lines.append(
             f"{part}: lines exact {percent(scores['exact'])}, tokens {percent(scores['overall'])}, "
             f"{scores['nll']:.3f} nats a line{here}"
         )
     optimism = (bundle.report.get("optimism") or {}).get("pooled_exact")
-    if optimism is not None:
+    if optimism is not None and not learnt:
         lines.append(f"optimism (select − test): {100 * optimism:+.1f} points of exact lines")
     temperatures = ", ".join(f"{head} {value:.2f}" for head, value in bundle.temperatures.items())
     lines.append(f"calibration temperatures: {temperatures}")
@@ -109,11 +116,16 @@ def _members_table(bundle: Bundle) -> Table:
         "Δ lines (points), Δ nats: what the pool loses on calibrate without the member. "
         "optimism: select − test. *: misses a constraint of its study."
     )
+    if trained_on(bundle):
+        table.caption = (
+            "a student: it was trained on select and calibrate, too, so only its scores on test count"
+        )
     table.caption_justify = "left"
     for column in ("", "run", objective, "size", "ms", "Δ lines", "Δ nats", "optimism"):
         table.add_column(column, justify="left" if column in ("", "run") else "right")
     contributions = bundle.report.get("contributions") or [{}] * len(bundle.members)
-    optimism = (bundle.report.get("optimism") or {}).get("members") or [None] * len(bundle.members)
+    optimism = (bundle.report.get("optimism") or {}).get("members")
+    optimism = [None] * len(bundle.members) if not optimism or trained_on(bundle) else optimism
     for i, member in enumerate(bundle.members):
         table.add_row(
             str(i),

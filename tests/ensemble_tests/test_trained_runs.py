@@ -14,6 +14,7 @@ from ensemble.bundle import Bundle
 from ensemble.compare import compare
 from ensemble.distill import DistillOptions, distill, student_config, teacher_of, verdict
 from ensemble.predictor import BundlePredictor
+from ensemble.show import notes
 from model import train
 from model.data_sets import synthesize
 from model.recordings import Recordings
@@ -128,6 +129,9 @@ def test_a_student_becomes_a_bundle_with_its_share_of_the_gain(
     assert [row["name"].split()[0] for row in figures["rows"]] == ["best", "bundle", "student"]
     assert figures["latency"] is not None and "test" in figures["rows"][2]
     assert verdict(figures)
+    said = "\n".join(notes(student.bundle))
+    assert said.count(", which the network was trained on") == 2 and "optimism" not in said
+    assert "optimism" in "\n".join(notes(built.bundle))
     again = build(results, Options(k=9, name="again"), created="now").bundle
     assert {member.study for member in again.members} == {"tiny"}  # students enter only by name
 
