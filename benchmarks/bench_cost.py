@@ -92,12 +92,13 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="store the table for the docs")
     options = parser.parse_args()
     lengths = " | ".join(map(str, LENGTHS))
-    lines = [
-        f"| best value after the time of so many full runs | {lengths} | gain of the last | epochs |",
-        "| --- |" + " --: |" * (len(LENGTHS) + 2),
-    ]
-    print("\n".join(lines))
+    stored: dict[str, figures.Value] = {}
     for name in options.worlds:
+        lines = [
+            f"| {worlds.NAMES[name]}: best after the time of so many full runs | {lengths} | gain | epochs |",
+            "| --- |" + " --: |" * (len(LENGTHS) + 2),
+        ]
+        print("", *lines, sep="\n", flush=True)
         halves = [World.of(name, options.half, split) for split in range(options.splits)]
         costs = [Seconds(world) for world in halves]
         for label in SEARCHES:
@@ -113,13 +114,14 @@ def main() -> None:
             for told in (False, True):
                 mean = np.concatenate(found[told]).mean(0)
                 values = [halves[0].sign * mean[POINTS * n // worlds.LENGTHS - 1] for n in LENGTHS]
-                row = f"{worlds.NAMES[name]}: {label}" + ", seconds known" * told
+                row = label + ", seconds known" * told
                 cells = [*(f"{value:.4f}" for value in values), gain if told else "", f"{epochs[told]:.0f}"]
                 lines.append(f"| {row} | " + " | ".join(cells) + " |")
                 print(lines[-1], flush=True)
+        stored[f"cost.{name}"] = lines
     if options.write:
         command = ["benchmarks/bench_cost.py", *(word for word in sys.argv[1:] if word != "--write")]
-        figures.record({"anytime.seconds": lines}, command="python " + shlex.join(command))
+        figures.record(stored, command="python " + shlex.join(command))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 FEWEST = 5  # trials whose seconds are known, before anything is learnt from them
 RIDGE = 0.3  # how strongly a parameter's effect is drawn towards none, in trials that say so
-POWER = 0.5  # of an epoch's seconds, by which what a configuration promises is divided
 
 Array = NDArray[np.float64]
 

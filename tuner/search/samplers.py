@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.definition import expressions
 from tuner.definition.space import Space
-from tuner.search.cost import POWER, Cost
+from tuner.search.cost import Cost
 from tuner.search.cube import Cube
 from tuner.storage import optuna_private
 
@@ -122,9 +122,9 @@ class TPE(optuna_private.TPESampler):
     A pruned trial stands behind the complete ones, by how far it came, whatever it has of the study's
     constraints (`by_progress`).
 
-    Of equally promising values the cheaper is taken: the ratio of densities is divided by a power of what a
-    value adds to the seconds of an epoch, learnt from the trials so far (expected improvement a second;
-    Snoek et al., 2012).
+    Of equally promising values the cheaper is taken: the ratio of densities is divided by what a value adds
+    to the seconds of an epoch, learnt from the trials so far (expected improvement a second; Snoek et al.,
+    2012).
 
     In a study of more than some 200 trials a suggestion costs little. TPE compares the density of the best
     trials (25 at most) with that of all others. The density of one parameter needs no 5,000 points, evenly
@@ -152,7 +152,7 @@ class TPE(optuna_private.TPESampler):
         def price(name: str, values: Array) -> Array | float:
             if name not in places:
                 return 0.0
-            return POWER * cost.part(places[name], cube.column(name, values))
+            return cost.part(places[name], cube.column(name, values))
 
         return price
 

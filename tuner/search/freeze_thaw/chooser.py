@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from scipy.special import log_ndtr, ndtr
 
-from tuner.search.cost import POWER, Cost
+from tuner.search.cost import Cost
 from tuner.search.cube import Cube
 from tuner.search.freeze_thaw.candidates import Candidate, Candidates
 from tuner.search.freeze_thaw.curves import Choice, Curve, next_rung
@@ -34,6 +34,7 @@ MOST_OF_PRIOR = 100  # values of earlier studies
 ENOUGH = 40  # values of this study, from which on it does without earlier ones
 MOST_VALUES = 240  # that the model holds, so that a choice stays fast: the best trials' and the latest
 REFIT = 1.25  # growth of the values after which the hyperparameters are fitted anew
+COST_POWER = 0.5  # of an epoch's seconds, by which the chance to win is divided
 FEWEST = 3  # values, before a model is made
 
 Params = dict[str, Any]
@@ -170,7 +171,7 @@ class FreezeThaw:
         likely = (mean - threshold) / deviation
         seconds = [curve.seconds for curve in data.curves]
         cost = Cost(rows[: len(data.curves)], self._cube.choices, seconds).logs(asked)
-        taken = int(np.argmax(log_ndtr(likely) - POWER * cost))
+        taken = int(np.argmax(log_ndtr(likely) - COST_POWER * cost))
         if taken < len(resumable):
             choice = self._resumed(resumable[taken])
         else:
