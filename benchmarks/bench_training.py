@@ -24,10 +24,11 @@ from plain_loop import PlainLoop
 
 from model.config import Config
 from model.data_sets import default_data
+from model.devices import place
 from model.evaluate import evaluate
+from model.learner import Learner
 from model.network import parameter_count
 from model.task import Task, prepare
-from model.trainer import _Run
 
 STATUS = Path("/proc/self/status")  # Linux; elsewhere memory is not measured
 # The default run with every augmentation on.
@@ -47,25 +48,25 @@ class Meter:
         self.processor += time.process_time() - began
 
 
-def our_steps(run: _Run, steps: int) -> Callable[[], int]:
+def our_steps(learner: Learner, steps: int) -> Callable[[], int]:
     """A function that trains `steps` whole batches and returns their windows."""
-    size = run.config.batch_size
+    size = learner.config.batch_size
 
     def work() -> int:
-        run.network.train()
-        permutation = run.rng.permutation(run.index)
+        learner.network.train()
+        permutation = learner.rng.permutation(learner.index)
         for step in range(steps):
-            run.train_step(0, step, permutation[step * size : (step + 1) * size])
+            learner.train_step(0, step, permutation[step * size : (step + 1) * size])
         return steps * size
 
     return work
 
 
-def evaluation(run: _Run, task: Task) -> Callable[[], int]:
+def evaluation(learner: Learner, task: Task) -> Callable[[], int]:
     """A function that measures every metric of `select`, greedy lines included."""
 
     def work() -> int:
-        evaluate(run.network, task, "select", device=run.device)
+        evaluate(learner.network, task, "select", device=learner.device)
         return len(task.parts["select"])
 
     return work
@@ -74,8 +75,8 @@ def evaluation(run: _Run, task: Task) -> Callable[[], int]:
 def speeds(folder: Path, *, rounds: int, steps: int) -> list[str]:
     """Trains and evaluates in turns; returns the rates as the lines of a table."""
     full, wide = EVERYTHING, {"d_model": 256}
-    runs = {
-        (name, precision): _Run(config, prepare(folder, config), _ignore, None)
+    learners = {
+        (name, precision): Learner(config, prepare(folder, config), place(config))
         for name, options in (
             ("every augmentation", full),
             ("default configuration", {}),
@@ -84,12 +85,12 @@ def speeds(folder: Path, *, rounds: int, steps: int) -> list[str]:
         for precision in ("float32", "auto")
         for config in [Config.from_dict({**options, "precision": precision})]
     }
-    run = runs["every augmentation", "auto"]
-    task, size = run.task, run.config.batch_size
-    plain = PlainLoop(task.data, task.parts["train"], task.vocabulary, run.config)
-    steps = min(steps, len(run.index) // size)
-    work = {key: our_steps(one, steps) for key, one in runs.items()}
-    work["evaluation, every metric", "float32"] = evaluation(run, task)
+    learner = learners["every augmentation", "auto"]
+    task, size = learner.task, learner.config.batch_size
+    plain = PlainLoop(task.data, task.parts["train"], task.vocabulary, learner.config)
+    steps = min(steps, len(learner.index) // size)
+    work = {key: our_steps(one, steps) for key, one in learners.items()}
+    work["evaluation, every metric", "float32"] = evaluation(learner, task)
     for warm_up in work.values():
         warm_up()
     plain.run(1)
@@ -99,7 +100,7 @@ def speeds(folder: Path, *, rounds: int, steps: int) -> list[str]:
         for key, measured in work.items():
             meters[key].measure(measured)
     print(f"{folder}: {len(task.parts['train'])} training windows, {task.source.channels} channels")
-    print(f"auto is {run.placement.reason}; {parameter_count(run.network):,} parameters")
+    print(f"auto is {learner.placement.reason}; {parameter_count(learner.network):,} parameters")
     rates = {key: meter.windows / meter.processor for key, meter in meters.items()}
     lines = [
         "| windows a second of one core | float32 | `precision: auto` here | ratio |",
@@ -142,9 +143,9 @@ def memory(folder: Path, *, agents: int) -> None:
 def as_agent(folder: Path) -> None:
     """A training process: trains a few steps, waits to be asked, prints its memory in MB."""
     task = prepare(folder, Config())
-    run = _Run(Config(), task, _ignore, None)
-    our_steps(run, min(5, len(run.index) // run.config.batch_size))()
-    evaluate(run.network, task, "select", device=run.device)
+    learner = Learner(Config(), task, place(Config()))
+    our_steps(learner, min(5, len(learner.index) // learner.config.batch_size))()
+    evaluate(learner.network, task, "select", device=learner.device)
     print("trained", flush=True)
     sys.stdin.readline()
     names = {"peak": "VmHWM", "own": "RssAnon", "mapped": "RssFile"}
@@ -157,10 +158,6 @@ def _megabytes(field: str) -> int:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) // 1024
     raise RuntimeError(f"{STATUS} has no {field}")
-
-
-def _ignore(epoch: int, metrics: dict[str, float]) -> None:
-    pass
 
 
 def main() -> None:

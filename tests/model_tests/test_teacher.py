@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from model import train
 from model.config import Config
+from model.devices import place
+from model.learner import Learner
 from model.recordings import Recordings
 from model.task import prepare
 from model.teacher import soft_loss
-from model.trainer import _Run
 
 
 def test_the_soft_loss_is_the_divergence_from_the_teacher() -> None:
@@ -87,12 +88,12 @@ def test_a_student_learns_the_operation_from_its_teacher(tiny_recordings: Record
     )
     task = prepare(tiny_recordings.folder, config)
     teacher = Constant(task.vocabulary.head_sizes, operations=len(task.scaler.operations))
-    run = _Run(config, task, lambda *_: None, None, teacher)
-    windows = run.windows.take(np.arange(4))
-    memory = run.network.encode(task.source.windows(windows, np.arange(4))[0])
-    loss = run._operation_loss(memory, windows.start, windows.recording)
+    learner = Learner(config, task, place(config), teacher)
+    windows = learner.windows.take(np.arange(4))
+    memory = learner.network.encode(task.source.windows(windows, np.arange(4))[0])
+    loss = learner._operation_loss(memory, windows.start, windows.recording)
     expected = F.kl_div(
-        F.log_softmax(run.network.operation_logits(memory), -1),
+        F.log_softmax(learner.network.operation_logits(memory), -1),
         torch.full((4, teacher.operations), 1 / teacher.operations),
         reduction="batchmean",
     )

@@ -44,7 +44,7 @@ def start(data: Recordings, **keys: Any) -> _Run:
     assert data.folder is not None
     config = Config.from_dict({**SMALL, **keys})
     run = _Run(config, prepare(data.folder, config), lambda epoch, metrics: None, None)
-    run.network.train()
+    run.learner.network.train()
     return run
 
 
@@ -57,7 +57,7 @@ def reports(data: Recordings, **keys: Any) -> list[dict[str, float]]:
 
 
 def step(run: _Run) -> Tensor:
-    return run.train_step(0, 0, run.index[:16])
+    return run.learner.train_step(0, 0, run.learner.index[:16])
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_an_auxiliary_without_a_weight_is_never_computed(
 
 
 def test_an_auxiliary_without_a_weight_has_no_parameters(tiny_recordings: Recordings) -> None:
-    bare = start(tiny_recordings).network
-    full = start(tiny_recordings, reconstruction_weight=1.0, invariant_fingerprint=True).network
+    bare = start(tiny_recordings).learner.network
+    full = start(tiny_recordings, reconstruction_weight=1.0, invariant_fingerprint=True).learner.network
     assert bare.rows is None and bare.recording is None
     assert full.rows is not None and full.recording is not None
 
@@ -127,7 +127,7 @@ def test_checkpointing_changes_no_gradient(tiny_recordings: Recordings) -> None:
     for on in (False, True):
         run = start(tiny_recordings, gradient_checkpointing=on, encoder_layers=2, grad_clip=0.0)
         step(run)
-        gradients.append([p.grad for p in run.network.parameters()])
+        gradients.append([p.grad for p in run.learner.network.parameters()])
     for plain, twice in zip(*gradients, strict=True):
         assert (plain is None) == (twice is None)
         assert plain is None or torch.allclose(plain, twice, atol=1e-6)
@@ -139,7 +139,7 @@ def test_clipping_bounds_the_gradients_norm(tiny_recordings: Recordings) -> None
         run = start(tiny_recordings, grad_clip=clip)
         step(run)
         norms[clip] = torch.cat(
-            [p.grad.flatten() for p in run.network.parameters() if p.grad is not None]
+            [p.grad.flatten() for p in run.learner.network.parameters() if p.grad is not None]
         ).norm()
     assert norms[0.1] <= 0.1001 < norms[0.0]
 
@@ -148,15 +148,15 @@ def test_augmentation_is_for_training_alone(
     tiny_recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = start(tiny_recordings)
-    before = run.generator.get_state()
-    once = evaluate(run.network, run.task, "select", device=run.device)
-    twice = evaluate(run.network, run.task, "select", device=run.device)
-    assert torch.equal(run.generator.get_state(), before)
+    before = run.learner.generator.get_state()
+    once = evaluate(run.learner.network, run.task, "select", device=run.device)
+    twice = evaluate(run.learner.network, run.task, "select", device=run.device)
+    assert torch.equal(run.learner.generator.get_state(), before)
     assert once.metrics == twice.metrics
-    step_generator = run.generator.get_state()
-    run.network.train()
+    step_generator = run.learner.generator.get_state()
+    run.learner.network.train()
     step(run)
-    assert not torch.equal(run.generator.get_state(), step_generator)
+    assert not torch.equal(run.learner.generator.get_state(), step_generator)
 
 
 def test_what_the_encoder_reads_of_a_part_is_kept_while_it_is_small(
@@ -165,7 +165,7 @@ def test_what_the_encoder_reads_of_a_part_is_kept_while_it_is_small(
     run = start(tiny_recordings)
 
     def found() -> dict[str, float]:
-        return evaluate(run.network, run.task, "select", device=run.device).metrics
+        return evaluate(run.learner.network, run.task, "select", device=run.device).metrics
 
     monkeypatch.setattr("model.evaluate.EVALUATION_BATCH", 7)  # several batches, the last one smaller
     run.task.features.clear()
@@ -185,19 +185,21 @@ def test_oversampling_draws_rare_windows_oftener_and_leaves_an_epoch_as_long(
 ) -> None:
     seen: list[np.ndarray] = []
     run = start(tiny_recordings, oversampling_factor=3)
-    monkeypatch.setattr(run, "train_step", lambda epoch, step, index: seen.append(index) or torch.zeros(()))
+    monkeypatch.setattr(
+        run.learner, "train_step", lambda epoch, step, index: seen.append(index) or torch.zeros(())
+    )
     windows = len(run.task.parts["train"])
     for epoch in range(30):
         run.run_epoch(epoch)
-    assert len(seen) == 30 * run.schedule.steps_per_epoch
+    assert len(seen) == 30 * run.learner.schedule.steps_per_epoch
     drawn = np.bincount(np.concatenate(seen), minlength=windows)
     assert drawn.sum() == 30 * windows
-    rare = np.bincount(run.index, minlength=windows) == 3
+    rare = np.bincount(run.learner.index, minlength=windows) == 3
     assert 2.5 < drawn[rare].mean() / drawn[~rare].mean() < 3.5
 
 
 def test_oversampling_repeats_the_rare_windows(tiny_recordings: Recordings) -> None:
-    once, thrice = (start(tiny_recordings, oversampling_factor=n).index for n in (1, 3))
+    once, thrice = (start(tiny_recordings, oversampling_factor=n).learner.index for n in (1, 3))
     more = np.bincount(thrice, minlength=len(once))
     assert len(np.unique(once)) == len(once) == len(more)
     assert set(more.tolist()) == {1, 3}
@@ -234,24 +236,24 @@ def test_the_best_epoch_is_what_a_run_returns(tiny_recordings: Recordings) -> No
 def test_the_averaged_weights_are_the_ones_that_are_kept(tiny_recordings: Recordings) -> None:
     run = start(tiny_recordings, ema=0.99)
     run.run_epoch(0)
-    assert run.average is not None
-    live = dict(run.network.named_parameters())
+    assert run.learner.average is not None
+    live = dict(run.learner.network.named_parameters())
     assert any(not torch.equal(live[name], kept) for name, kept in run.best_weights.items() if name in live)
-    with run.average.applied():
+    with run.learner.average.applied():
         assert all(torch.equal(live[name], kept) for name, kept in run.best_weights.items() if name in live)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_place(tiny_recordings: Recordings) -> None:
     run = start(tiny_recordings)
     with torch.no_grad():
-        next(run.network.parameters()).fill_(torch.nan)
+        next(run.learner.network.parameters()).fill_(torch.nan)
     with pytest.raises(TrainingFailed, match="nan at epoch 4, step 2"):
-        run.train_step(4, 2, run.index[:16])
+        run.learner.train_step(4, 2, run.learner.index[:16])
 
 
 def fails_above(run: _Run, windows: int) -> list[int]:
     """Makes the encoder run out of memory for more windows than that; collects the sizes it is asked for."""
-    encode, sizes = run.network.encode, []
+    encode, sizes = run.learner.network.encode, []
 
     def limited(x: Tensor) -> Tensor:
         sizes.append(len(x))
@@ -259,7 +261,7 @@ def fails_above(run: _Run, windows: int) -> list[int]:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
         return encode(x)
 
-    run.network.encode = limited  # type: ignore[method-assign]
+    run.learner.network.encode = limited  # type: ignore[method-assign]
     return sizes
 
 
