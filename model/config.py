@@ -47,7 +47,7 @@ class Config:
     feature_dropout: float = 0.5  # probability that an input channel is zero for a whole window
     feature_dropout_rescale: bool = True  # multiplies the kept channels by 1 / (1 - feature_dropout)
 
-    # -- training (model/trainer.py, model/schedules.py)
+    # -- training (model/learner.py, model/schedules.py)
     seed: int = 0  # seed of initial weights, order of windows and augmentation
     epochs: int = 40  # passes over the windows of train
     batch_size: int = 64  # windows per step
