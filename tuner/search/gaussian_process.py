@@ -24,11 +24,11 @@ from scipy.optimize import minimize
 from scipy.special import erfcx, log_ndtr
 
 from tuner.definition.space import Space
-from tuner.search.cube import Cube
 from tuner.search.freeze_thaw import draws_of, mends_of
 from tuner.search.freeze_thaw.candidates import Candidate, Candidates
 from tuner.search.freeze_thaw.process import ROOT5, Hyperparameters, Pairs, Points, Process, fit
 from tuner.search.freeze_thaw.targets import Targets
+from tuner.search.points.cube import Cube
 from tuner.storage import optuna_private
 
 MOST_MODELLED = 100  # complete trials that the model holds: half are the best, half the latest

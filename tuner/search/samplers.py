@@ -24,8 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.definition import expressions
 from tuner.definition.space import Space
-from tuner.search.cost import Cost
-from tuner.search.cube import Cube
+from tuner.search.points.cost import Cost
+from tuner.search.points.cube import Cube
 from tuner.storage import optuna_private
 
 if TYPE_CHECKING:

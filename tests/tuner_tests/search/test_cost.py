@@ -9,7 +9,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from tuner.search import samplers
-from tuner.search.cost import FEWEST, Cost
+from tuner.search.points.cost import FEWEST, Cost
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 SPACE = {

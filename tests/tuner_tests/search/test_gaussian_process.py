@@ -15,8 +15,8 @@ from optuna.trial import TrialState, create_trial
 
 from tuner.definition.loading import load_study_file
 from tuner.search import gaussian_process, samplers
-from tuner.search.cube import Cube
 from tuner.search.freeze_thaw.process import Hyperparameters, Pairs, Points, Process, fit
+from tuner.search.points.cube import Cube
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 SQUARE = "{x: {min: 0.0, max: 1.0}, y: {min: 0.0, max: 1.0}}"

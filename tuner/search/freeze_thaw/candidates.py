@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.search.cube import Cube
+from tuner.search.points.cube import Cube
 
 DRAWN = 100  # configurations anywhere in the space
 FRESH = 25  # of which so many are drawn anew each time

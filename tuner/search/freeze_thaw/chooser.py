@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from scipy.special import log_ndtr, ndtr
 
-from tuner.search.cost import Cost
-from tuner.search.cube import Cube
 from tuner.search.freeze_thaw.candidates import Candidate, Candidates
 from tuner.search.freeze_thaw.curves import Choice, Curve, next_rung
 from tuner.search.freeze_thaw.process import Hyperparameters, Pairs, Points, Process, fit
 from tuner.search.freeze_thaw.targets import Targets
+from tuner.search.points.cost import Cost
+from tuner.search.points.cube import Cube
 
 GAINS = (
     -4.0,

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 
 from tuner.definition.space import Space
-from tuner.search.cube import drawn
+from tuner.search.points.cube import drawn
 
 TRIES = 1000  # draws before a configuration that breaks `requires` is handed on, for the agent to refuse
 
