@@ -70,9 +70,8 @@ def _finished(
 
 def _noise(finished: Mapping[str, Mapping[Others, tuple[float, float]]]) -> tuple[float, int]:
     """Standard deviation of a value around its level and point, and its degrees of freedom."""
-    order = {
-        others: place for place, others in enumerate({o: 0 for points in finished.values() for o in points})
-    }
+    met = {others for points in finished.values() for others in points}
+    order = {others: place for place, others in enumerate(sorted(met))}
     values = [
         (level, order[others], value)
         for level, points in enumerate(finished.values())

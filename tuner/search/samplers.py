@@ -162,7 +162,7 @@ def seconds_of(trial: FrozenTrial) -> float | None:
     seconds = trial.user_attrs.get("seconds")
     if not isinstance(seconds, int | float):
         return None
-    return seconds / max(trial.intermediate_values, default=1)
+    return seconds / max([1, *trial.intermediate_values])
 
 
 def by_progress(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:

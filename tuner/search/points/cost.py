@@ -37,9 +37,8 @@ class Cost:
         ]
         parts = [_features(column, levels) for column, levels in zip(known.T, self._levels, strict=True)]
         self._centers = [part.sum(0) / max(1, len(part)) for part in parts]
-        x = np.concatenate(
-            [part - c for part, c in zip(parts, self._centers, strict=True)] or [known], axis=1
-        )
+        centered = [part - center for part, center in zip(parts, self._centers, strict=True)]
+        x = np.concatenate([known[:, :0], *centered], axis=1)
         weights = np.zeros(x.shape[1])
         if len(known):
             weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (logs - self._mean))
