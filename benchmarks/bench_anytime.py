@@ -25,7 +25,6 @@ import argparse
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: two threads take longer for small matrices
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -251,13 +250,12 @@ def main() -> None:
             summary.append(f"| {worlds.NAMES[name]} | {range_of(known)} | {range_of(without)} |")
             stored[f"anytime.{name}"] = lines
     if options.write:
-        command = ["benchmarks/bench_anytime.py", *(word for word in sys.argv[1:] if word != "--write")]
         shown = (
             {"anytime.priors": values_table(priors)}
             if options.priors
             else stored | {"anytime.summary": summary, "anytime.range": range_of(every)}
         )
-        figures.record(shown, command="python " + shlex.join(command))
+        figures.record(shown, command=figures.own_command())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import math
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: two threads take longer for small matrices
-import shlex
 import statistics
 import sys
 from pathlib import Path
@@ -120,8 +119,7 @@ def main() -> None:
                 print(lines[-1], flush=True)
         stored[f"cost.{name}"] = lines
     if options.write:
-        command = ["benchmarks/bench_cost.py", *(word for word in sys.argv[1:] if word != "--write")]
-        figures.record(stored, command="python " + shlex.join(command))
+        figures.record(stored, command=figures.own_command())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import json
 import os
 import platform
 import re
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -26,6 +28,12 @@ FILE = ROOT / "docs" / "figures.json"
 MARK = re.compile(r"<!--=(?P<key>[\w.]+)(?: (?P<unit>[^>\n]+?))?-->(?P<value>.*?)<!--/-->", re.DOTALL)
 
 Value = str | Sequence[str]  # a figure as it is shown, or the lines of a table
+
+
+def own_command() -> str:
+    """The command line of the benchmark that runs, without `--write`."""
+    script = Path(sys.argv[0]).name
+    return "python " + shlex.join([f"benchmarks/{script}", *(w for w in sys.argv[1:] if w != "--write")])
 
 
 def record(

@@ -112,20 +112,19 @@ def _headline(bundle: Bundle) -> str:
 def _members_table(bundle: Bundle) -> Table:
     objective = str(bundle.members[0].objective["name"])
     table = plain_table("members, best on select first")
+    learnt = trained_on(bundle)
     table.caption = (
-        "Δ lines (points), Δ nats: what the pool loses on calibrate without the member. "
+        "a student: it was trained on select and calibrate, too, so only its scores on test count"
+        if learnt
+        else "Δ lines (points), Δ nats: what the pool loses on calibrate without the member. "
         "optimism: select − test. *: misses a constraint of its study."
     )
-    if trained_on(bundle):
-        table.caption = (
-            "a student: it was trained on select and calibrate, too, so only its scores on test count"
-        )
     table.caption_justify = "left"
     for column in ("", "run", objective, "size", "ms", "Δ lines", "Δ nats", "optimism"):
         table.add_column(column, justify="left" if column in ("", "run") else "right")
     contributions = bundle.report.get("contributions") or [{}] * len(bundle.members)
-    optimism = (bundle.report.get("optimism") or {}).get("members")
-    optimism = [None] * len(bundle.members) if not optimism or trained_on(bundle) else optimism
+    optimism = {} if learnt else bundle.report.get("optimism") or {}
+    optimisms = optimism.get("members") or [None] * len(bundle.members)
     for i, member in enumerate(bundle.members):
         table.add_row(
             str(i),
@@ -135,7 +134,7 @@ def _members_table(bundle: Bundle) -> Table:
             "–" if member.ms_per_window is None else f"{member.ms_per_window:.2f}",
             _signed(contributions[i].get("exact"), scale=-100, digits=2),
             _signed(contributions[i].get("nll"), scale=1, digits=3),
-            "–" if optimism[i] is None else f"{optimism[i]:+.3f}",
+            "–" if optimisms[i] is None else f"{optimisms[i]:+.3f}",
         )
     return table
 

@@ -79,9 +79,7 @@ class _Run:
     ) -> None:
         self.config, self.task, self.report, self.folder = config, task, report, folder
         self.began = time.monotonic()
-        self.placement = place(config)
-        self.device = self.placement.device
-        self.learner = Learner(config, task, self.placement, teacher)
+        self.learner = Learner(config, task, place(config), teacher)
         # with `select` among what is trained on, no epoch can be shown to be better than the last
         self.last_is_best = config.fit_on != "train" or teacher is not None
         self.identity = "" if teacher else identity(config, task.data.content_hash)
@@ -134,7 +132,7 @@ class _Run:
         began, learner = time.monotonic(), self.learner
         loss = learner.train_epoch(epoch)
         with learner.averaged():
-            outcome = evaluate(learner.network, self.task, "select", device=self.device)
+            outcome = evaluate(learner.network, self.task, "select", device=learner.device)
             self._keep_if_best(epoch, outcome)
         learner.schedule.observe(outcome.metrics["overall_acc"])
         return {
@@ -171,7 +169,7 @@ class _Run:
             raise InputError(f"{folder}: a checkpoint of another configuration or data set; remove it")
         values = state.values
         self.learner.take(state)
-        self.best_weights = {name: t.to(self.device) for name, t in state.take("best").items()}
+        self.best_weights = {name: t.to(self.learner.device) for name, t in state.take("best").items()}
         self.best, self.best_epoch = values["best"], values["best_epoch"]
         self.epochs_done = values["epochs_done"]
         if values.get("identity") != self.identity:
@@ -205,15 +203,14 @@ class _Run:
         """Writes the run folder: config, metrics and result; if complete, also network and predictions."""
         if self.folder is None:
             return
-        result = described(self.learner.network, self.task, self.config)
+        learner = self.learner
+        result = described(learner.network, self.task, self.config)
         result.update(state=state, metrics=self.best, best_epoch=self.best_epoch)
-        if self.identity and self.learner.microbatches.parts == 1:  # halves of a batch round otherwise
+        if self.identity and learner.microbatches.parts == 1:  # halves of a batch round otherwise
             result["identity"] = self.identity
-        result.update(device=self.placement.reason, **more)
+        result.update(device=learner.placement.reason, **more)
         write_json(self.folder.path / CONFIG, self.config.to_dict())
         if state == "complete":
-            result.update(
-                write_network(self.folder.path, self.learner.network, self.task, device=self.device)
-            )
+            result.update(write_network(self.folder.path, learner.network, self.task, device=learner.device))
         result["seconds"] = round(time.monotonic() - self.began, 3)
         self.folder.finish(result)

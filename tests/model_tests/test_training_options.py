@@ -149,8 +149,8 @@ def test_augmentation_is_for_training_alone(
 ) -> None:
     run = start(tiny_recordings)
     before = run.learner.generator.get_state()
-    once = evaluate(run.learner.network, run.task, "select", device=run.device)
-    twice = evaluate(run.learner.network, run.task, "select", device=run.device)
+    once = evaluate(run.learner.network, run.task, "select", device=run.learner.device)
+    twice = evaluate(run.learner.network, run.task, "select", device=run.learner.device)
     assert torch.equal(run.learner.generator.get_state(), before)
     assert once.metrics == twice.metrics
     step_generator = run.learner.generator.get_state()
@@ -165,7 +165,7 @@ def test_what_the_encoder_reads_of_a_part_is_kept_while_it_is_small(
     run = start(tiny_recordings)
 
     def found() -> dict[str, float]:
-        return evaluate(run.learner.network, run.task, "select", device=run.device).metrics
+        return evaluate(run.learner.network, run.task, "select", device=run.learner.device).metrics
 
     monkeypatch.setattr("model.evaluate.EVALUATION_BATCH", 7)  # several batches, the last one smaller
     run.task.features.clear()

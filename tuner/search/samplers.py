@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.definition import expressions
 from tuner.definition.space import Space
-from tuner.search.points.cost import Cost
+from tuner.search.points.cost import Cost, epoch_seconds
 from tuner.search.points.cube import Cube
 from tuner.storage import optuna_private
 
@@ -145,8 +145,10 @@ class TPE(optuna_private.TPESampler):
         self, trials: list[FrozenTrial], space: dict[str, BaseDistribution]
     ) -> Callable[[str, Array], Array | float]:
         cube = Cube(space)
-        known = [trial for trial in trials if space.keys() & trial.params.keys()][-MOST_WEIGHED:]
-        cost = Cost(cube.encode([t.params for t in known]), cube.choices, [seconds_of(t) for t in known])
+        latest = [trial for trial in trials if space.keys() & trial.params.keys()][-MOST_WEIGHED:]
+        seconds = {trial.number: each for trial in latest if (each := epoch_seconds(trial)) is not None}
+        measured = [trial.params for trial in latest if trial.number in seconds]
+        cost = Cost(cube.encode(measured), cube.choices, list(seconds.values()))
         places = {name: place for place, name in enumerate(cube.axes)}
 
         def price(name: str, values: Array) -> Array | float:
@@ -155,14 +157,6 @@ class TPE(optuna_private.TPESampler):
             return cost.part(places[name], cube.column(name, values))
 
         return price
-
-
-def seconds_of(trial: FrozenTrial) -> float | None:
-    """What an epoch of the trial took, or the trial where it reported none; None if not measured."""
-    seconds = trial.user_attrs.get("seconds")
-    if not isinstance(seconds, int | float):
-        return None
-    return seconds / max([1, *trial.intermediate_values])
 
 
 def by_progress(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
 from tuner.search.freeze_thaw import Curve, FreezeThaw, draws_of, mends_of, rungs_of
+from tuner.search.points.cost import epoch_seconds
 from tuner.storage import optuna_private
 from tuner.storage.allocate import Choice, is_paused
 from tuner.storage.queue import UNTIL
@@ -163,8 +164,7 @@ class Thawing:
             state, until = "paused" if affordable else "ended", None
         shift = self._shifts.get(trial.number, 0.0)
         values = {step: value + shift for step, value in trial.intermediate_values.items()}
-        seconds = trial.user_attrs.get("seconds")
-        each = seconds / done if isinstance(seconds, int | float) and done else None
+        each = epoch_seconds(trial) if done else None
         return Curve(trial.number, trial.params, values, state, until, each)  # type: ignore[arg-type]
 
     def _shifted(self, trials: Sequence[FrozenTrial]) -> dict[int, float]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
 
 FEWEST = 5  # trials whose seconds are known, before anything is learnt from them
 RIDGE = 0.3  # how strongly a parameter's effect is drawn towards none, in trials that say so
@@ -25,12 +26,10 @@ class Cost:
     """
 
     def __init__(self, rows: Array, choices: NDArray[np.bool_], seconds: Sequence[float | None]) -> None:
-        measured = np.array([value is not None and value > 0 for value in seconds], dtype=bool)
-        known = rows[measured]
-        if measured.sum() < FEWEST:
+        given = np.array(seconds, dtype=float)  # None becomes NaN
+        known, logs = rows[given > 0], np.log(given[given > 0])
+        if len(known) < FEWEST:
             known, logs = rows[:0], np.zeros(1)
-        else:
-            logs = np.log([value for value in seconds if value is not None and value > 0])
         self._mean, self._low, self._high = logs.mean(), logs.min(), logs.max()
         self._levels = [
             np.unique(known[:, place]) if choice else None for place, choice in enumerate(choices)
@@ -56,6 +55,14 @@ class Cost:
         features = _features(column, self._levels[place]) - self._centers[place]
         found: Array = features @ self._weights[place]
         return found
+
+
+def epoch_seconds(trial: FrozenTrial) -> float | None:
+    """What an epoch of a trial took, or the trial where it reported none; None if not measured."""
+    seconds = trial.user_attrs.get("seconds")
+    if not isinstance(seconds, int | float):
+        return None
+    return seconds / max([1, *trial.intermediate_values])
 
 
 def _features(column: Array, levels: Array | None) -> Array:
