@@ -300,8 +300,8 @@ def test_two_parents_that_start_while_the_database_comes_and_goes_finish_the_stu
 
 
 LEAVING = """
-import sqlite3
-from multiprocessing import Pipe
+import os, sqlite3, time
+from multiprocessing import Pipe, connection
 from types import SimpleNamespace
 from tuner.run.agent import agent
 from tuner.storage.access import storage_errors
@@ -315,9 +315,19 @@ class Reading:
         with storage_errors("postgresql://host/db"), storage_errors("small"):
             raise {error}
 
+class Late(connection.Connection):  # the agent leaves while its listener begins to read
+    def _recv_bytes(self, maxsize=None):
+        time.sleep(0.1)
+        return super()._recv_bytes(maxsize)
+
+def exit_late(code, now=os._exit):
+    time.sleep(0.3)
+    now(code)
+
+os._exit = exit_late
 agent.Agent, agent.arrival.settle = Reading, lambda order: None
 ours, its = Pipe()
-agent.main(SimpleNamespace(log=None), its)
+agent.main(SimpleNamespace(log=None), Late(os.dup(its.fileno())))
 """
 
 

@@ -94,8 +94,7 @@ class Link:
 
     def leave(self) -> NoReturn:
         """Ends this process: what still runs are daemon threads, and waiting for a database that is gone
-        would hold up the supervisor."""
-        self._connection.close()
+        would hold up the supervisor. The pipe ends with it: a thread still reads from it."""
         sys.stdout.flush()
         if self.log is not None:
             self.log.close()
