@@ -12,6 +12,10 @@ from model.config import Config
 from model.linear import Linear
 from tuner.base.errors import InputError
 
+LEAST_WEIGHTS = (
+    100_000  # of a layer in bfloat16 on a CPU: conversions of smaller ones cost more than it saves
+)
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -49,10 +53,11 @@ class Placement:
         return torch.autocast(self.device.type, dtype=self.precision)
 
     def prepare(self, network: nn.Module) -> None:
-        """On a CPU, bfloat16 is for the training of linear layers only, where it is faster."""
+        """On a CPU, bfloat16 is for the training of large linear layers only, where it is faster."""
+        here = self.device.type == "cpu" and self.precision == torch.bfloat16
         for module in network.modules():
             if isinstance(module, Linear):
-                module.in_bfloat16 = self.device.type == "cpu" and self.precision == torch.bfloat16
+                module.in_bfloat16 = here and module.weight.numel() >= LEAST_WEIGHTS
 
     def grad_scaler(self) -> torch.amp.GradScaler:
         """Scales the loss so that float16 gradients do not vanish; does nothing in other precisions."""

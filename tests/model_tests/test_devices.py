@@ -52,10 +52,10 @@ def test_float16_is_for_cuda_and_scales_its_loss() -> None:
     assert placement.precision == torch.float16
 
 
-def test_a_network_in_bfloat16_trains_its_linear_layers_in_it_and_evaluates_in_float32() -> None:
+def test_a_network_in_bfloat16_trains_its_large_linear_layers_in_it_and_evaluates_in_float32() -> None:
     torch.manual_seed(0)
-    layer = Linear(40, 30)
-    x = torch.randn(2, 5, 40, requires_grad=True)
+    layer, small = Linear(500, 200), Linear(500, 199)
+    x = torch.randn(2, 5, 500, requires_grad=True)
 
     def answer_and_gradients() -> list[torch.Tensor]:
         y = layer(x)
@@ -64,7 +64,8 @@ def test_a_network_in_bfloat16_trains_its_linear_layers_in_it_and_evaluates_in_f
 
     exact = answer_and_gradients()
     placement = place(Config(precision="bfloat16"), Machine(cuda=None, mps=False, cpu_bfloat16=True))
-    placement.prepare(nn.Sequential(layer))
+    placement.prepare(nn.Sequential(layer, small))
+    assert not small.in_bfloat16
     rounded = answer_and_gradients()
     for found, expected in zip(rounded, exact, strict=True):
         assert found.dtype == torch.float32
