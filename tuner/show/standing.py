@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.words import duration, sparkline, value_words
+from tuner.definition.sampler import FREEZE_THAW
 from tuner.run.events import AgentState, Event, StudyRun
 from tuner.search import ranking
 from tuner.storage import optuna_private
@@ -65,8 +66,10 @@ class Standing:
         self._clock, self._started = clock, clock()
         self._curves: dict[int, _Curve] = {}  # by agent
         self._longest = 0
+        self._budget = _epoch_budget(run)
         self.count()
         self.at_start = self.finished
+        self._trained_at_start = sum(self._trained.values())
 
     def count(self) -> None:
         """Reads the storage."""
@@ -79,6 +82,7 @@ class Standing:
         self.best = ranked[0] if ranked else None
         self._running = {t.number: t for t in trials if t.state is TrialState.RUNNING}
         self._paused = sum(map(is_paused, trials))
+        self._trained = {t.number: max(t.intermediate_values, default=0) for t in trials}
         whole = (t for t in trials if t.state is TrialState.COMPLETE)
         self._longest = max((max(t.intermediate_values, default=0) for t in whole), default=0)
 
@@ -119,13 +123,22 @@ class Standing:
         return [spent] if left is None else [spent, f"about {duration(left)} left"]
 
     def left(self, agents: Sequence[AgentState]) -> float | None:
-        """Seconds left at the pace so far; a running trial counts by its epochs. None: not known."""
+        """Seconds left at the pace so far; a running trial counts by its epochs. None: not known.
+
+        A study that pauses its trials is done when it has used its epochs, or before: most of its trials
+        end together.
+        """
         if self.total is None or self.finished >= self.total:
             return None
-        done = self.finished - self.at_start + sum(map(self._share, agents))
+        if self._budget is not None:
+            running = {a.number: a.epoch + 1 for a in agents if a.number is not None and a.epoch is not None}
+            done: float = sum((self._trained | running).values()) - self._trained_at_start
+            wanted = self._budget - self._trained_at_start
+        else:
+            done = self.finished - self.at_start + sum(map(self._share, agents))
+            wanted = self.total - self.at_start
         if done <= 0:
             return None
-        wanted = self.total - self.at_start
         return (self._clock() - self._started) * max(0.0, wanted / done - 1)
 
     def _share(self, agent: AgentState) -> float:
@@ -183,6 +196,15 @@ class Standing:
             return ""
         now, whole = agent.epoch + 1, self.epochs
         return f"{now}/{whole}" if whole and now <= whole else str(now)
+
+
+def _epoch_budget(run: StudyRun) -> int | None:
+    """The epochs that all trials of a study may use together, where it has such a limit."""
+    if run.file.sampler != FREEZE_THAW or run.epochs is None:
+        return None
+    from tuner.search.thawing import budget_of  # scipy.optimize, for these studies alone
+
+    return budget_of(run.file, run.epochs, run.total)
 
 
 def fitted(parts: Sequence[str], width: int, *, between: str = " ") -> str:

@@ -10,6 +10,7 @@ from optuna.trial import Trial
 from rich.console import Console
 
 from tuner.base.words import duration
+from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.study_file import StudyFile
 from tuner.run.events import AgentState, Event, StudyRun
 from tuner.show.colours import STATES
@@ -99,6 +100,19 @@ def test_the_time_left_is_estimated_from_the_first_epoch_on(run: StudyRun) -> No
     assert standing.left([agent(doing="running", number=0)]) is None
     at_work = [agent(doing="running", number=0, epoch=8), agent(doing="running", number=1, epoch=8)]
     assert standing.left(at_work) == pytest.approx(150)  # one of six trials is done, in halves
+
+
+def test_a_study_that_pauses_trials_is_done_when_its_epochs_are_used(run: StudyRun) -> None:
+    clock = Clock()
+    paused = replace(run.file, sampler=FREEZE_THAW, epoch_budget=60, run_cap=6, max_epochs=18)
+    standing = Standing(replace(run, file=paused), clock)
+    trial = Trial(run.study, run.records.claim(run.study._study_id, user_attrs={})._trial_id)
+    trial.report(0.5, 2)
+    standing.count()
+    clock.now = 30
+    assert standing.left([]) == pytest.approx(30 * 58 / 2)  # the trial has paused
+    at_work = [agent(number=trial.number, epoch=5), agent(number=1, epoch=8)]
+    assert standing.left(at_work) == pytest.approx(30 * 45 / 15)
 
 
 def test_without_a_known_length_the_longest_trial_gives_it(run: StudyRun) -> None:
