@@ -52,7 +52,9 @@ LENGTHS = (1, 2, 4, 8, 16, worlds.LENGTHS)  # full runs, after which the best va
 CONTROL = "random search, same rungs"
 BOUND = "random draws, stopped with foresight"
 OURS: dict[str, Callable[[World, int], replay.Tuner]] = {
-    "freeze-thaw, default known": lambda world, seed: FreezeThaw(world.study, seed, default=world.default),
+    "freeze-thaw, default known": lambda world, seed: FreezeThaw(
+        world.study, seed, default=world.default, budget=world.budget
+    ),
     "freeze-thaw": lambda world, seed: FreezeThaw(world.study, seed),
     "TPE, default known": lambda world, seed: Ours(world.study, seed, sampler="tpe", default=world.default),
     "TPE": lambda world, seed: Ours(world.study, seed, sampler="tpe"),

@@ -93,22 +93,36 @@ class _Trial:
     state: str = "running"
     values: dict[int, float] = dataclasses.field(default_factory=dict)
     seconds: float | None = None
+    trusted: bool = False
 
 
 class FreezeThaw(replay.Tuner):
-    """Searches with freeze-thaw: trials pause at rungs. A known default runs to its end."""
+    """Searches with freeze-thaw: trials pause at rungs.
+
+    Args:
+        default: the first trial's parameters, where such are known. It is run to its end at last.
+        budget: epochs of the whole study.
+    """
 
     def __init__(
-        self, study: StudyFile, seed: int, *, default: dict[str, Any] | None = None, **options: Any
+        self,
+        study: StudyFile,
+        seed: int,
+        *,
+        default: dict[str, Any] | None = None,
+        budget: int = 0,
+        **options: Any,
     ) -> None:
         self.space, self.length, self.sign = study.space, study.max_epochs or 1, sign_of(study)
         self.trials: list[_Trial] = []
-        self.default = default
+        self.default, self.budget = default, budget
+        self.rungs = list(options.pop("rungs", freeze_thaw.rungs_of(self.length)))
         self.search = freeze_thaw.FreezeThaw(
             study.space.distributions(),
             maximize=study.metric.goal == "maximize",
             length=self.length,
-            **{"rungs": freeze_thaw.rungs_of(self.length), **options},
+            rungs=self.rungs,
+            **options,
             draw=freeze_thaw.draws_of(study.space, seed),
             mend=freeze_thaw.mends_of(study.space),
             seed=seed,
@@ -116,18 +130,28 @@ class FreezeThaw(replay.Tuner):
 
     def ask(self) -> tuple[_Trial, dict[str, Any]]:
         if self.default is not None and not self.trials:
-            choice = freeze_thaw.Choice(None, self.default, self.length)
+            choice = freeze_thaw.Choice(None, self.default, self.rungs[0])
+        elif self._default_is_due():
+            choice = freeze_thaw.Choice(0, None, self.length)
         else:
             found = self.search.choose([freeze_thaw.Curve(**vars(trial)) for trial in self.trials])
             assert found is not None  # a new trial may always start
             choice = found
         if choice.number is None:
-            self.trials.append(_Trial(len(self.trials), choice.params or {}, choice.until))
-            trial = self.trials[-1]
+            trial = _Trial(len(self.trials), choice.params or {}, choice.until)
+            trial.trusted = self.default is not None and not self.trials
+            self.trials.append(trial)
         else:
             trial = self.trials[choice.number]
             trial.until, trial.state = choice.until, "running"
         return trial, self.space.config_of(trial.params)
+
+    def _default_is_due(self) -> bool:
+        """Whether the epochs that are left are those to the end of the default."""
+        if self.default is None or self.trials[0].state != "paused":
+            return False
+        spent = sum(trial.until if trial.state == "running" else self.done(trial) for trial in self.trials)
+        return spent + self.length - self.done(self.trials[0]) + self.rungs[0] > self.budget
 
     def done(self, trial: _Trial) -> int:
         return max(trial.values, default=0)

@@ -12,7 +12,6 @@ from optuna.trial import TrialState
 
 from tuner.base.errors import InputError, WorkFailed
 from tuner.claims import race, retrain
-from tuner.claims.material import DEFAULT
 from tuner.claims.retrain import Candidate
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
@@ -20,6 +19,7 @@ from tuner.run.events import View
 from tuner.run.request import Request
 from tuner.search import ranking
 from tuner.storage.access import open_records, waiting
+from tuner.storage.queue import DEFAULT, WHY
 from tuner.storage.records import Records
 from tuner.storage.stored import CONFIRMED, load_study, stored_file
 from tuner.storage.study_store import ORIGIN
@@ -121,7 +121,7 @@ def _candidates(
     known = retrain.candidates(study, file, request.results)
     found = known[: race.TOP]
     trials = study.get_trials(deepcopy=False)
-    tried = next((t.number for t in trials if t.user_attrs.get("why") == DEFAULT), None)
+    tried = next((t.number for t in trials if t.user_attrs.get(WHY) == DEFAULT), None)
     with_default = [i for i, c in enumerate(known) if c.number == tried]
     plain = _plain(study, file, workload)
     if not with_default and plain is not None:

@@ -24,7 +24,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 from tuner.storage import study_store
 from tuner.storage.allocate import STOPPED, is_paused
-from tuner.storage.queue import CHOSEN, IMPORTED, LEASE, NOT_COUNTED, OUTSIDE, RAN_WITH
+from tuner.storage.queue import CHOSEN, DEFAULT, IMPORTED, LEASE, NOT_COUNTED, OUTSIDE, RAN_WITH, WHY
 from tuner.storage.records import Records
 from tuner.storage.stored import CONFIRMED, load_study, stored_file
 from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
@@ -33,8 +33,7 @@ from tuner.workloads.workload import Workload
 
 PAIRED = HYPOTHESES  # the study of pairs of runs for the claims of other studies
 SHOWN_ONLY = "shown only"  # the state of a trial that does not fit since the study was changed
-NOTES = (OUTSIDE, "error", "pruned_because", "why", CHOSEN)  # attributes of which the first is a trial's note
-DEFAULT = "default configuration"
+NOTES = (OUTSIDE, "error", "pruned_because", WHY, CHOSEN)  # attributes of which the first is a trial's note
 STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",

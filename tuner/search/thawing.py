@@ -20,7 +20,7 @@ from tuner.search.freeze_thaw import Curve, FreezeThaw, draws_of, mends_of, rung
 from tuner.search.points.cost import epoch_seconds
 from tuner.storage import optuna_private
 from tuner.storage.allocate import Choice, is_paused
-from tuner.storage.queue import UNTIL
+from tuner.storage.queue import DEFAULT, UNTIL, WHY
 
 UNLIKELY = 0.02  # once all trials are started: no other is resumed than one that may win so probably
 BUDGET = 0.25  # of the epochs of whole trials, where the study file names no `epoch_budget`, …
@@ -94,11 +94,17 @@ class Thawing:
             self._seen, self._last = seen, self._choose(trials, unstarted)
         return self._last
 
+    def until(self, trial: FrozenTrial) -> int | None:
+        """The default configuration is paused as all others are: it may be poor."""
+        first = self._rungs[0]
+        pauses = _is_default(trial) and UNTIL not in trial.user_attrs and first < self._length
+        return first if pauses else None
+
     def _choose(self, trials: Sequence[FrozenTrial], unstarted: int | None) -> Choice | str:
         first = self._rungs[0]
         spent = sum(self._epochs(trial) for trial in trials)
         left = math.inf if self._budget is None else self._budget - spent
-        for_resumes = left - first * (unstarted or 0)
+        for_resumes = left - first * (unstarted or 0) - sum(map(self._owed, trials))
         self._shifts = self._shifted(trials)
         curves = [
             self._curve(trial, for_resumes)
@@ -117,7 +123,10 @@ class Thawing:
         return self._ended(trials, spent)
 
     def _ended(self, trials: Sequence[FrozenTrial], spent: int) -> Choice | str:
-        """Why nothing is chosen; but a paused trial that leads those that have ended is run to its end."""
+        """Why nothing is chosen; but a paused trial that leads those that have ended is run to its end.
+
+        So is the default configuration, because others are compared with it.
+        """
         sign = 1.0 if self._maximize else -1.0
         paused = [trial for trial in trials if is_paused(trial)]
         lead = max(paused, key=lambda trial: _order(sign * self._placed(trial)), default=None)
@@ -126,6 +135,10 @@ class Thawing:
         if lead is not None and (not ended or _order(sign * self._placed(lead)) > best):
             why = f"resumed trial {lead.number}: to its end: it is better than all that have ended"
             return Choice(optuna_private.trial_id(lead), None, None, why)
+        for trial in paused:
+            if _is_default(trial):
+                why = f"resumed trial {trial.number}: to its end: others are compared with the default"
+                return Choice(optuna_private.trial_id(trial), None, None, why)
         return f"the study ended after {spent} epochs; other trials promised more"
 
     def _earlier(self, trials: Sequence[FrozenTrial]) -> list[Curve]:
@@ -154,18 +167,23 @@ class Thawing:
             return max(done, int(trial.user_attrs.get(UNTIL, self._length)))
         return done
 
+    def _owed(self, trial: FrozenTrial) -> int:
+        """The epochs that are kept for a trial: those to the end of the default configuration."""
+        return self._length - self._epochs(trial) if is_paused(trial) and _is_default(trial) else 0
+
     def _curve(self, trial: FrozenTrial, for_resumes: float) -> Curve:
         done = max(trial.intermediate_values, default=0)
         if trial.state is TrialState.RUNNING:
             state, until = "running", self._epochs(trial)
         else:
             following = next((rung for rung in self._rungs if rung > done), self._length)
-            affordable = is_paused(trial) and following - done <= for_resumes
+            affordable = is_paused(trial) and following - done <= for_resumes + self._owed(trial)
             state, until = "paused" if affordable else "ended", None
         shift = self._shifts.get(trial.number, 0.0)
         values = {step: value + shift for step, value in trial.intermediate_values.items()}
         each = epoch_seconds(trial) if done else None
-        return Curve(trial.number, trial.params, values, state, until, each)  # type: ignore[arg-type]
+        trusted = _is_default(trial)
+        return Curve(trial.number, trial.params, values, state, until, each, trusted)  # type: ignore[arg-type]
 
     def _shifted(self, trials: Sequence[FrozenTrial]) -> dict[int, float]:
         """By how much trials are placed lower because they miss the study's constraints.
@@ -180,6 +198,10 @@ class Thawing:
             return {}
         unit = statistics.pstdev(ends) / statistics.median(positive) * (-1.0 if self._maximize else 1.0)
         return {number: amount * unit for number, amount in missed.items() if amount > 0}
+
+
+def _is_default(trial: FrozenTrial) -> bool:
+    return trial.user_attrs.get(WHY) == DEFAULT
 
 
 def _latest(trial: FrozenTrial) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.storage import optuna_private
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.queue import CHOSEN, GRID_POINT, LEASE, PAUSED, UNCOUNTED, UNTIL
 from tuner.storage.records import Records
@@ -83,6 +84,9 @@ class Chooser(Protocol):
             trials: all trials of the study.
             unstarted: how many more trials the study wants; None: any number.
         """
+
+    def until(self, trial: FrozenTrial) -> int | None:
+        """The epochs after which a trial is paused that was queued; None: it runs to its end."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,7 @@ class Allocator:
         started = done + counts[TrialState.RUNNING] + paused
         unstarted = None if self._total is None else max(0, self._total - started)
         if unstarted != 0 and counts[TrialState.WAITING] > paused:
-            return self._claim()
+            return self._queued(chooser)
         found = chooser.choose(trials, unstarted=unstarted)
         if isinstance(found, Choice):
             attrs = {**self._lease(), CHOSEN: found.why}
@@ -213,6 +217,14 @@ class Allocator:
             return Wait()  # what it reaches may be worth more
         closed = self._closed(found)
         return Done(f"{done + len(closed)} trials finished", closed=closed)
+
+    def _queued(self, chooser: Chooser) -> FrozenTrial:
+        trial = self._claim()
+        until = chooser.until(trial)
+        if until is not None:
+            self._records.set_trial_user_attr(optuna_private.trial_id(trial), UNTIL, until)
+            trial.user_attrs[UNTIL] = until
+        return trial
 
     def _closed(self, because: str) -> tuple[int, ...]:
         """Ends the paused trials with the study; their numbers."""

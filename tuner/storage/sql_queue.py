@@ -33,12 +33,14 @@ from tuner.storage.optuna_private import (
 )
 from tuner.storage.queue import (
     CHECKPOINT,
+    DEFAULT,
     GRID_POINT,
     LEASE,
     PAUSED,
     RETRIES,
     RETRY_OF,
     UNTIL,
+    WHY,
     Amendment,
     Pending,
     Told,
@@ -80,9 +82,9 @@ class SqlQueue:
                 for key, value in attributes.items():
                     session.add(table(study_id=study.study_id, key=key, value_json=json.dumps(value)))
             if first is not None:
-                rows.enqueue(cast(int, study.study_id), first, {"why": "default configuration"})
+                rows.enqueue(cast(int, study.study_id), first, {WHY: DEFAULT})
             for fixed in then:
-                rows.enqueue(cast(int, study.study_id), fixed, {"why": "first of the study file"})
+                rows.enqueue(cast(int, study.study_id), fixed, {WHY: "first of the study file"})
 
     def rename_study(self, study_id: int, old: str, new: str) -> None:
         attributes = models.TrialUserAttributeModel
@@ -235,7 +237,7 @@ class SqlQueue:
                 return None
             kept = {
                 key: trial.user_attrs[key]
-                for key in (GRID_POINT, CHECKPOINT, UNTIL)
+                for key in (GRID_POINT, CHECKPOINT, UNTIL, WHY)
                 if key in trial.user_attrs
             }
             attrs = {**kept, RETRY_OF: trial.number, RETRIES: tried + 1}

@@ -107,7 +107,13 @@ def test_a_study_ends_with_exactly_its_trials_and_each_goes_on_where_it_was(run:
     epochs = sum(max(trial.intermediate_values) for trial in trials)
     assert epochs <= 12 * 2 + 3 * 18 + 36  # the budget; what leads then is run to its end
     assert list((results / "checkpoints" / "thaw").iterdir()) == []
-    assert study.best_value > 0.5  # not the known start's, which ends at 0.098
+    assert study.best_value > 0.5
+    poor = trials[0]  # the default configuration: it is paused as others are, and run to its end at last
+    assert poor.state is TrialState.COMPLETE and poor.value < 0.1
+    assert (
+        max(t.datetime_complete for t in trials if t.state is TrialState.COMPLETE) == poor.datetime_complete
+    )
+    assert "others are compared with the default" in poor.user_attrs["chosen"]
 
 
 def test_a_killed_agent_costs_no_epoch_and_no_trial(run: Run) -> None:

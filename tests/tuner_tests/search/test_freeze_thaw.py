@@ -90,10 +90,21 @@ def test_the_leader_of_the_first_trials_runs_to_its_end():
     chooser = search(lead_after=4)
     choice = chooser.choose([*paused, best])
     assert (choice.number, choice.until, choice.chance) == (3, 4, None)
-    said = "resumed trial 3: predicted to end best, and no trial has run to its end yet"
+    said = "resumed trial 3: expected to end best, and no trial has run to its end yet"
     assert chooser.explain(choice) == said
     assert chooser.choose([*paused, replace(best, values={2: 0.4, 4: 0.5})]).until == 9
     assert chooser.choose(paused).number is None  # too few are started
+
+
+def test_a_trusted_trial_leads_unless_another_is_clearly_ahead():
+    others = [Curve(n, c.params, {2: 0.1}, "paused") for n, c in enumerate(curves(3, accuracy))]
+    default = Curve(3, others[0].params | {"kind": "b"}, {2: 0.3}, "paused", trusted=True)
+    chooser = search(lead_after=4)
+    ahead = [replace(others[0], values={2: 0.31}), *others[1:]]
+    assert chooser.choose([*ahead, default]).number == 3
+    assert chooser.choose([*ahead, replace(default, trusted=False)]).number == 0
+    far_ahead = [replace(others[0], values={2: 0.8}), *others[1:]]
+    assert chooser.choose([*far_ahead, default]).number == 0
 
 
 @pytest.mark.parametrize("leader", [("running", {2: 0.4}, 4), ("ended", {2: 0.4, 18: 0.5}, None)])

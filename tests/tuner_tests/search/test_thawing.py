@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tuner.definition.loading import load_study_file
 from tuner.search.thawing import Thawing, budget_of
 from tuner.storage.allocate import Choice
-from tuner.storage.queue import PAUSED, UNTIL
+from tuner.storage.queue import DEFAULT, PAUSED, UNTIL, WHY
 
 STUDY = """
 method: bayes
@@ -71,6 +71,24 @@ def test_the_leader_is_run_to_its_end_before_a_study_ends(thawing: Make) -> None
     ended = trial(3, *[0.4] * 18, state=TrialState.COMPLETE)
     found = chooser.choose([done, *paused[:2], ended], unstarted=0)
     assert found == "the study ended after 40 epochs; other trials promised more"
+
+
+def test_the_default_is_paused_as_others_are_and_the_epochs_to_its_end_are_kept(thawing: Make) -> None:
+    chooser = thawing("  epoch_budget: 60\n")
+    queued = create_trial(state=TrialState.WAITING, user_attrs={WHY: DEFAULT})
+    assert chooser.until(queued) == 2
+    assert chooser.until(create_trial(state=TrialState.WAITING, user_attrs={WHY: "by hand"})) is None
+
+    poor = trial(0, 0.1, 0.1, **{WHY: DEFAULT})
+    done = trial(1, *[0.5 + n / 100 for n in range(18)], state=TrialState.COMPLETE)
+    good = [trial(n, 0.4, 0.5 + n / 100) for n in range(2, 6)]
+    at_most = [trial(9, *[0.1] * 8, state=TrialState.PRUNED)]  # 36 of 60 epochs are used, 16 are kept
+    wanted = [chooser._choose([poor, done, *good, *at_most], 0) for _ in range(8)]
+    assert all(isinstance(choice, Choice) and choice.trial_id != 0 for choice in wanted)
+    used = [trial(9, *[0.1] * 16, state=TrialState.PRUNED)]  # none of them is left for others
+    found = chooser._choose([poor, done, *good, *used], 0)
+    assert isinstance(found, Choice) and (found.trial_id, found.until) == (0, None)
+    assert "compared with the default" in found.why
 
 
 def test_a_running_trial_counts_with_the_epochs_it_was_sent_to(thawing: Make) -> None:

@@ -146,6 +146,9 @@ class Fickle:
             return Choice(None, {"x": 0.5}, 2, "new")
         return "enough"
 
+    def until(self, trial: FrozenTrial) -> int | None:
+        return 2 if trial.number % 2 else None
+
 
 class PausingAllocation(Allocation):
     """The same with trials that are paused and resumed."""

@@ -34,6 +34,7 @@ MOST_OF_PRIOR = 100  # values of earlier studies
 ENOUGH = 40  # values of this study, from which on it does without earlier ones
 MOST_VALUES = 240  # that the model holds, so that a choice stays fast: the best trials' and the latest
 REFIT = 1.25  # growth of the values after which the hyperparameters are fitted anew
+TRUST = 0.7  # standard deviations that are added to the predicted end of a trusted trial
 COST_POWER = 0.5  # of an epoch's seconds, by which the chance to win is divided
 FEWEST = 3  # values, before a model is made
 
@@ -106,7 +107,7 @@ class FreezeThaw:
         """The choice in words, without the number of a new trial."""
         subject = "new trial" if choice.number is None else f"resumed trial {choice.number}"
         if choice.leads:
-            return f"{subject}: predicted to end best, and no trial has run to its end yet"
+            return f"{subject}: expected to end best, and no trial has run to its end yet"
         if choice.chance is None:
             start = f"one of the first {self._starts}, drawn at random"
             return f"{subject}: {start}" if choice.number is None else f"{subject}: no model yet"
@@ -138,6 +139,7 @@ class FreezeThaw:
     def _leader(self, curves: Sequence[Curve], data: _Data) -> Choice | None:
         """The paused trial whose end is predicted to be best, while no trial is on its way to its end.
 
+        A trusted one goes first unless another is predicted to end clearly better, as beginnings mislead.
         None before enough trials are started, and once one has ended or goes on.
         """
         first, whole = self._rungs[0], self._rungs[-1]
@@ -147,8 +149,10 @@ class FreezeThaw:
             return None
         process, rows = self._process(data)
         ends = Points(np.arange(len(places)), np.full(len(places), math.log(whole)))
-        mean, _ = process.predict(ends, self._pairs(rows[places], rows, places, len(data.curves)))
-        return replace(self._resumed(data.curves[places[int(np.argmax(mean))]]), leads=True)
+        mean, deviation = process.predict(ends, self._pairs(rows[places], rows, places, len(data.curves)))
+        trusted = np.array([data.curves[place].trusted for place in places])
+        best = int(np.argmax(mean + TRUST * deviation * trusted))
+        return replace(self._resumed(data.curves[places[best]]), leads=True)
 
     def _resumed(self, curve: Curve) -> Choice:
         return Choice(curve.number, None, next_rung(self._rungs, curve.done))

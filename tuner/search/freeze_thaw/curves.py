@@ -20,6 +20,7 @@ class Curve:
         state: `ended` means complete, pruned or failed: the trial cannot be resumed.
         until: of a running trial: the epoch to which it was sent.
         seconds: what an epoch took; None: not measured.
+        trusted: a configuration that is expected to be good, such as the default.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Curve:
     state: Literal["running", "paused", "ended"]
     until: int | None = None
     seconds: float | None = None
+    trusted: bool = False
 
     @property
     def done(self) -> int:
