@@ -23,7 +23,7 @@ from model.task import Task, prepare
 from model.teacher import Teacher
 from tuner.base.errors import InputError, Paused, Pruned, TrainingFailed
 from tuner.base.files import write_json
-from tuner.base.run_folder import CONFIG, Report, RunFolder
+from tuner.base.run_folder import CONFIG, Report, RunFolder, due
 
 
 def train(
@@ -80,8 +80,9 @@ class _Run:
         self.config, self.task, self.report, self.folder = config, task, report, folder
         self.began = time.monotonic()
         self.learner = Learner(config, task, place(config), teacher)
-        # with `select` among what is trained on, no epoch can be shown to be better than the last
-        self.last_is_best = config.fit_on != "train" or teacher is not None
+        # with `select` among what is trained on, no epoch can be shown to be better than the last; and where
+        # few epochs are evaluated, which one is kept must not depend on when a study asked
+        self.last_is_best = config.fit_on != "train" or teacher is not None or config.evaluate == "due"
         self.identity = "" if teacher else identity(config, task.data.content_hash)
         self.checkpoint: Path | None = None
         self.next_save = self.began + checkpoints.SECONDS
@@ -128,19 +129,21 @@ class _Run:
             self.next_save = now + max(checkpoints.SECONDS, taken / checkpoints.SHARE)
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Trains an epoch, then returns the metrics on `select`."""
+        """Trains an epoch, then returns its metrics: those on `select` as well, if it is evaluated."""
         began, learner = time.monotonic(), self.learner
-        loss = learner.train_epoch(epoch)
-        with learner.averaged():
-            outcome = evaluate(learner.network, self.task, "select", device=learner.device)
-            self._keep_if_best(epoch, outcome)
-        learner.schedule.observe(outcome.metrics["overall_acc"])
-        return {
-            "train/loss": loss,
-            **{f"val/{name}": value for name, value in outcome.metrics.items()},
-            "lr": learner.optimizer.param_groups[0]["lr"],
-            "epoch_seconds": time.monotonic() - began,
-        }
+        found = {"train/loss": learner.train_epoch(epoch)}
+        if self._is_evaluated(epoch):
+            with learner.averaged():
+                outcome = evaluate(learner.network, self.task, "select", device=learner.device)
+                self._keep_if_best(epoch, outcome)
+            learner.schedule.observe(outcome.metrics["overall_acc"])
+            found |= {f"val/{name}": value for name, value in outcome.metrics.items()}
+        found["lr"] = learner.optimizer.param_groups[0]["lr"]
+        return {**found, "epoch_seconds": time.monotonic() - began}
+
+    def _is_evaluated(self, epoch: int) -> bool:
+        config = self.config
+        return config.evaluates_each or epoch + 1 == config.epochs or due(self.report, epoch)
 
     def _keep_if_best(self, epoch: int, outcome: Outcome) -> None:
         value = outcome.metrics["overall_acc"]

@@ -16,7 +16,7 @@ from typing import Any
 from model.run_files import PARTS, PREDICTIONS, SCALER, VOCABULARY, WEIGHTS
 from tuner.base.errors import InputError, Paused, Pruned
 from tuner.base.files import read_json, write_json
-from tuner.base.run_folder import CONFIG, METRICS, RESULT, Report, RunFolder, read_metrics
+from tuner.base.run_folder import CONFIG, METRICS, RESULT, Report, RunFolder, due, read_metrics
 
 SHARED = (WEIGHTS, VOCABULARY, SCALER, *(f"{PREDICTIONS}/{part}.npz" for part in PARTS))
 JUDGED_BY = "val/overall_acc"  # as `model.trainer` chooses the best epoch
@@ -63,7 +63,8 @@ def replay(
     """Reports the epochs of the run `source` again and writes `run_folder` as training would.
 
     Returns:
-        its metrics; None, before anything was reported, where the run's files were removed meanwhile.
+        its metrics; None, before anything was reported, where the run's files were removed meanwhile or an
+        epoch was not evaluated whose metrics `report` needs.
 
     Raises:
         Pruned, Paused: raised by `report`; the result in the run folder says so. A paused trial that is
@@ -76,6 +77,8 @@ def replay(
                 _share(source / name, folder.path / name)
             result, epochs = read_json(source / RESULT), read_metrics(source / METRICS)
         except (InputError, OSError):
+            return None
+        if any(JUDGED_BY not in line and due(report, line["epoch"]) for line in epochs):
             return None
         original = result.get("reused", f"runs/{source.parent.name}/{source.name}")
         result |= {"reused": original, "notes": [f"reused: {original}"]}
@@ -92,7 +95,7 @@ def replay(
             for name in SHARED:
                 (folder.path / name).unlink()
             (folder.path / PREDICTIONS).rmdir()
-            ended = _until(told, result, fit_on=str(config["fit_on"]))
+            ended = _until(told, result, config)
             state = "pruned" if isinstance(error, Pruned) else "paused"
             folder.finish({**ended, "state": state, "seconds": round(time.monotonic() - began, 3)})
             raise
@@ -100,9 +103,13 @@ def replay(
     return dict(result["metrics"])
 
 
-def _until(told: list[dict[str, Any]], result: Mapping[str, Any], *, fit_on: str) -> dict[str, Any]:
+def _until(
+    told: list[dict[str, Any]], result: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, Any]:
     """The result of the run had it ended after the epochs `told`."""
-    best = max(told, key=lambda line: line[JUDGED_BY]) if fit_on == "train" else told[-1]
+    judged = [line for line in told if JUDGED_BY in line]
+    last_is_best = config["fit_on"] != "train" or config["evaluate"] == "due"
+    best = judged[-1] if last_is_best else max(judged, key=lambda line: line[JUDGED_BY])
     return {
         **{name: value for name, value in result.items() if name != "ms_per_window"},
         "metrics": {name: value for name, value in best.items() if name.startswith("val/")},

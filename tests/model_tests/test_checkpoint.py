@@ -51,8 +51,10 @@ from model.trainer import train
 torch.set_num_threads(1)
 config, data, run, checkpoint, first = json.loads(sys.argv[1])
 epochs = []
-train(config, lambda epoch, metrics: epochs.append(epoch), data=Path(data), run_folder=Path(run),
-      checkpoint=Path(checkpoint))
+def report(epoch, metrics):
+    epochs.append(epoch)
+report.due = lambda epoch: False
+train(config, report, data=Path(data), run_folder=Path(run), checkpoint=Path(checkpoint))
 assert epochs == list(range(first, config["epochs"])), epochs
 """
 
@@ -66,6 +68,7 @@ def stopping_after(epochs: int, error: Exception | None = None) -> Callable[[int
         if epoch + 1 == epochs:
             raise error or Stop
 
+    report.due = lambda epoch: False  # type: ignore[attr-defined]
     return report
 
 
@@ -89,19 +92,26 @@ def checkpoint(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("optimizer", "stop"), [("adamw", Stop()), ("sgd", Paused(2))])
+@pytest.mark.parametrize(
+    ("options", "stop"),
+    [
+        ({"optimizer": "adamw"}, Stop()),
+        ({"optimizer": "sgd"}, Paused(2)),
+        ({"evaluate": "due", "scheduler": "cosine"}, Stop()),  # nothing was evaluated before it
+    ],
+)
 def test_a_run_that_goes_on_equals_one_that_was_never_stopped(
     tiny_recordings: Recordings,
     tmp_path: Path,
     checkpoint: Path,
-    optimizer: str,
+    options: Mapping[str, Any],
     stop: Exception,
     one_thread: None,
 ) -> None:
     assert tiny_recordings.folder is not None
-    config, data = {**SMALL, **RANDOM, "optimizer": optimizer}, tiny_recordings.folder
+    config, data = {**SMALL, **RANDOM, **options}, tiny_recordings.folder
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    train(config, lambda epoch, metrics: None, data=data, run_folder=straight)
+    train(config, stopping_after(99), data=data, run_folder=straight)
     with pytest.raises(type(stop)):
         train(config, stopping_after(2, stop), data=data, run_folder=stopped, checkpoint=checkpoint)
     if isinstance(stop, Paused):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,12 @@ def run(tmp_path: Path, tiny_recordings: Recordings, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(training, "RUNS", Runs())
 
     def one(
-        place: str, *, end_at: int | None = None, ends: Exception | None = None, **changes: Any
+        place: str,
+        *,
+        end_at: int | None = None,
+        ends: Exception | None = None,
+        due: Collection[int] = (),
+        **changes: Any,
     ) -> tuple[Path, Epochs, Mapping[str, float]]:
         epochs: Epochs = {}
 
@@ -43,6 +48,7 @@ def run(tmp_path: Path, tiny_recordings: Recordings, monkeypatch: pytest.MonkeyP
             if epoch == end_at:
                 raise ends or Pruned("too weak")
 
+        report.due = lambda epoch: epoch in due  # type: ignore[attr-defined]
         folder = tmp_path / "results" / "runs" / place
         data = tiny_recordings.folder
         configuration = {**CONFIGURATION, **changes}
@@ -106,6 +112,18 @@ def test_anything_else_is_trained(run: RunIt, difference: str, monkeypatch: pyte
         monkeypatch.setattr("model.identity._code", lambda: "changed")
     second, epochs, _ = run("loss/0", **changes)
     assert "reused" not in result_of(second) and len(epochs) == 3
+
+
+def test_a_run_is_reused_if_it_was_evaluated_whenever_that_is_due_now(run: RunIt) -> None:
+    sparse = {"evaluate": "due"}
+    _, epochs, metrics = run("architecture/15", due=[1], **sparse)
+    assert ["val/overall_acc" in epochs[epoch] for epoch in range(3)] == [False, True, True]
+    second, again, found = run("loss/0", **sparse)  # by a study that compares only at the end
+    assert (again, found) == (epochs, metrics) and "reused" in result_of(second)
+    pruned, _, _ = run("loss/1", due=[1], end_at=1, **sparse)
+    assert result_of(pruned)["metrics"]["val/overall_acc"] == epochs[1]["val/overall_acc"]
+    third, again, found = run("loss/2", due=[0], **sparse)
+    assert "reused" not in result_of(third) and "val/overall_acc" in again[0] and found == metrics
 
 
 def test_a_run_whose_weights_vanish_in_between_is_trained(

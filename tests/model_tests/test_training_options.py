@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -231,6 +231,41 @@ def test_the_best_epoch_is_what_a_run_returns(tiny_recordings: Recordings) -> No
         data=tiny_recordings.folder,
     )
     assert best["val/overall_acc"] == max(seen)
+
+
+class Due:
+    """A `report` that needs the metrics of some epochs alone."""
+
+    def __init__(self, *epochs: int) -> None:
+        self.epochs = epochs
+        self.found: list[Mapping[str, float]] = []
+
+    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.found.append(metrics)
+
+    def due(self, epoch: int) -> bool:
+        return epoch in self.epochs
+
+
+def test_evaluation_may_wait_until_it_is_due(tiny_recordings: Recordings) -> None:
+    assert tiny_recordings.folder is not None
+    results = []
+    for keys, due in (({}, ()), ({"evaluate": "due"}, (1,)), ({"evaluate": "due"}, ())):
+        report = Due(*due)
+        config = {**SMALL, "epochs": 4, "learning_rate": 0.05, **keys}
+        result = train(config, report, data=tiny_recordings.folder)
+        evaluated = [epoch for epoch, m in enumerate(report.found) if "val/overall_acc" in m]
+        assert evaluated == (sorted({*due, 3}) if keys else [0, 1, 2, 3])
+        last = {name: value for name, value in report.found[-1].items() if name.startswith("val/")}
+        results.append((last, result))
+    assert (
+        results[0][0] == results[1][0] == results[2][0]
+    )  # how often is evaluated does not change the training
+    assert results[1] == results[2] and results[1][0] == results[1][1]  # the last epoch is what counts
+    plateau = Due()
+    config = {**SMALL, "epochs": 2, "evaluate": "due", "scheduler": "plateau"}
+    train(config, plateau, data=tiny_recordings.folder)
+    assert all("val/overall_acc" in metrics for metrics in plateau.found)
 
 
 def test_the_averaged_weights_are_the_ones_that_are_kept(tiny_recordings: Recordings) -> None:

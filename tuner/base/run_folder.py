@@ -43,6 +43,12 @@ def check(report: Report) -> None:
         ask()
 
 
+def due(report: Report, epoch: int) -> bool:
+    """Whether `report` needs the metric of this epoch (from 0). One that does not say needs all."""
+    ask = getattr(report, "due", None)
+    return ask is None or bool(ask(epoch))
+
+
 class RunFolder:
     """Collects a run's files in `<final>.partial-<pid>` and renames the folder to `final` at the end.
 

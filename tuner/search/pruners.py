@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tuner.definition.pruner_settings import PrunerSettings, bracket_budgets, wandb_bands
+from tuner.definition.pruner_settings import PrunerSettings, bracket_budgets, rung_steps, wandb_bands
 from tuner.search.summaries import Summaries
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ class Pruner(Protocol):
 
     def explain(self, study: optuna.Study, trial: optuna.trial.BaseTrial | FrozenTrial) -> str:
         """The rule's view of the trial, in words: what it reached and what was asked of it."""
+        ...
+
+    def judges(self, number: int, step: int) -> bool:
+        """Whether the rule reads what trial `number` reaches at `step`."""
         ...
 
 
@@ -62,6 +66,9 @@ class Never:
 
     def explain(self, study: optuna.Study, trial: Any) -> str:
         return "this study stops no trial early"
+
+    def judges(self, number: int, step: int) -> bool:
+        return False
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,9 @@ class Rungs(_ByVerdict):
                 return bracket
         raise AssertionError("place is below the sum of the budgets")
 
+    def judges(self, number: int, step: int) -> bool:
+        return step in rung_steps(self.settings, self.bracket(number), up_to=step)
+
     def _verdict(self, study: optuna.Study, trial: FrozenTrial) -> _Verdict | None:
         own = self._reached.after_report(trial)
         if not own.steps or own.steps[-1] != own.last:
@@ -189,6 +199,9 @@ class Median(_ByVerdict):
         self.settings = settings
         self._own = Summaries(lambda number: _Extremes())
 
+    def judges(self, number: int, step: int) -> bool:
+        return True  # a trial is compared by its best value so far
+
     def _verdict(self, study: optuna.Study, trial: FrozenTrial) -> _Verdict | None:
         from optuna.trial import TrialState
 
@@ -244,6 +257,9 @@ class WandbHyperband(_ByVerdict):
         self._trials = Summaries(lambda number: _AtBands(self.bands))
         # by band, the values there of trials that have ended; ascending, smaller is better
         self._ended: list[list[float]] = [[] for _ in self.bands]
+
+    def judges(self, number: int, step: int) -> bool:
+        return True  # bands count reports
 
     def _verdict(self, study: optuna.Study, trial: FrozenTrial) -> _Verdict | None:
         own = self._trials.after_report(trial)
@@ -310,6 +326,9 @@ class Patience:
         value, epoch = own.best(_sign(study))
         best = f" (best: {value:.4g} at epoch {epoch})" if epoch else ""
         return f"epoch {own.last}: no better value for {self.patience} epochs{best}"
+
+    def judges(self, number: int, step: int) -> bool:
+        return True
 
     def _stalled(self, study: optuna.Study, trial: Any) -> int:
         """Epochs since the best value."""

@@ -6,6 +6,7 @@ The function takes the configuration and, where it names them, more:
 | --- | --- |
 | `config` (the first) | the configuration, a nested dictionary |
 | `report` (the second) | `report(epoch from 0, metrics or a number)`, called once an epoch; it may end it |
+| `report.due` | `report.due(epoch)`: whether the study needs this epoch's metric |
 | `run_folder` | a folder for the trial's files, kept with it |
 | `checkpoint` | a folder from which an interrupted trial goes on; the same as `report.checkpoint` |
 
@@ -44,7 +45,7 @@ import yaml
 from tuner.base.environment import in_environment
 from tuner.base.errors import InputError, Paused, Pruned
 from tuner.base.files import make_folder, read_json, scratch_folder, write_json, writing
-from tuner.base.run_folder import CONFIG, Report, RunFolder
+from tuner.base.run_folder import CONFIG, Report, RunFolder, due
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
 from tuner.workloads.child_metrics import flatten
 from tuner.workloads.given import source_digest, unpacked
@@ -180,6 +181,12 @@ class FunctionReport:
         self.last.update(found)
         self._folder.log(epoch, found)
         self._report(epoch, found)
+
+    def due(self, epoch: int) -> bool:
+        """Whether the study needs the metric of this epoch (from 0): after it, a trial may be stopped, is
+        paused, or ends. True where the study file does not say how long a trial is (`max_epochs`).
+        """
+        return due(self._report, epoch)
 
 
 def reported(given: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[int, Any]:

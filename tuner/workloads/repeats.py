@@ -41,6 +41,9 @@ class TrialReport(Protocol):
     def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch of the first run."""
 
+    def due(self, epoch: int) -> bool:
+        """Whether the metric of an epoch of the first run is needed."""
+
     def check(self) -> None:
         """Asked between reports."""
 
@@ -213,7 +216,7 @@ class _Trial:
     def _run(self, part: Part) -> None:
         began = time.monotonic()
         first = not self.done
-        told = _Epochs(self.report, self.folder if first else None, before=self._epochs)
+        told = _Epochs(self.report, self.folder if first else None, before=self._epochs, length=self.length)
         label = f"{self.folder.final.name}-{part.folder}"  # W&B's name of it ends so
         for older in (self.checkpoint / FOLDERS).glob(f"*-{part.folder}*"):  # of an agent that died
             shutil.rmtree(older)
@@ -342,10 +345,13 @@ class _Epochs:
     Args:
         folder: takes the epochs of the first run; None: this is a later one.
         before: epochs of the runs before.
+        length: epochs of one run, where that is known.
     """
 
-    def __init__(self, report: TrialReport, folder: RunFolder | None, *, before: int) -> None:
-        self._report, self._folder, self._before = report, folder, before
+    def __init__(
+        self, report: TrialReport, folder: RunFolder | None, *, before: int, length: int | None
+    ) -> None:
+        self._report, self._folder, self._before, self._length = report, folder, before, length
         self.epochs = 0
 
     def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -355,6 +361,11 @@ class _Epochs:
             return
         self._folder.log(epoch, metrics)
         self._report(epoch, metrics)
+
+    def due(self, epoch: int) -> bool:
+        if self._length is None or epoch + 1 >= self._length:
+            return True
+        return self._folder is not None and self._report.due(epoch)
 
     def check(self) -> None:
         self._report.check()

@@ -20,6 +20,7 @@ from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run.request import Request
+from tuner.search import thawing
 from tuner.show.lines import SilentView
 from tuner.show.status.summary import state_of, states_table
 from tuner.storage.access import open_records
@@ -62,8 +63,8 @@ Run = Callable[..., optuna.Study]
 def run(tmp_path: Path) -> Run:
     """`run("keeps: {value: false}", count=2)`: runs the study in agents, or goes on with it."""
 
-    def run(more: str = "", *, count: int | None = None, agents: int = 2) -> optuna.Study:
-        (tmp_path / "train.py").write_text(TRAIN)
+    def run(more: str = "", *, count: int | None = None, agents: int = 2, train: str = TRAIN) -> optuna.Study:
+        (tmp_path / "train.py").write_text(train)
         (tmp_path / "thaw.yaml").write_text(STUDY.replace("MORE", more))
         request = Request(
             study_file=file_of(tmp_path),
@@ -114,6 +115,22 @@ def test_a_study_ends_with_exactly_its_trials_and_each_goes_on_where_it_was(run:
         max(t.datetime_complete for t in trials if t.state is TrialState.COMPLETE) == poor.datetime_complete
     )
     assert "others are compared with the default" in poor.user_attrs["chosen"]
+
+
+def test_a_trial_that_evaluates_when_it_is_due_reaches_the_same_rungs(run: Run, tmp_path: Path) -> None:
+    whole = 'report(epoch, {"score": config["x"] * (1 - 0.8 ** (epoch + 1)), "began": begin})'
+    sparse = f"({whole}) if report.due(epoch) else report(epoch, {{'loss': 0.5}})"
+    assert whole in TRAIN
+    study = run(train=TRAIN.replace(whole, sparse))
+    trials = study.get_trials()
+    assert len(trials) == 12 and {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    rungs = set(thawing.rungs_for(file_of(tmp_path), 18))
+    assert all(trial.intermediate_values.keys() <= rungs for trial in trials)
+    assert any(len(trial.intermediate_values) > 1 for trial in trials)
+    folder = tmp_path / "results" / "runs" / "thaw"
+    for trial in trials:
+        lines = read_metrics(folder / str(trial.number) / METRICS)
+        assert [line["epoch"] for line in lines] == list(range(max(trial.intermediate_values)))
 
 
 def test_a_killed_agent_costs_no_epoch_and_no_trial(run: Run) -> None:

@@ -89,6 +89,41 @@ def test_decisions_are_optunas(settings, seed):
     assert reports > 100 and stopped > 5
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_reports_that_a_rule_does_not_judge_change_no_decision(kind):
+    settings = PrunerSettings(kind, min_resource=2, max_resource=30, min_iter=2, startup_trials=4, warmup=3)
+    whole, sparse = (optuna.create_study(study_name="study") for _ in range(2))
+    rule, sparse_rule = (pruners.make(settings, "study") for _ in range(2))
+    mirrored, left_out, stopped = [], 0, 0
+    run = interleaved(whole, random.Random(1))
+    trial, last = next(run)
+    while True:
+        while len(mirrored) <= trial.number:
+            mirrored.append(sparse.ask())
+        step, value = max(whole._storage.get_trial(trial._trial_id).intermediate_values.items())
+        stops = rule.should_prune(whole, trial)
+        if rule.judges(trial.number, step):
+            mirrored[trial.number].report(value, step)
+            assert sparse_rule.should_prune(sparse, mirrored[trial.number]) == stops
+        else:
+            left_out += 1
+            assert not stops
+        stopped += stops
+        if stops or last:
+            for study, one in ((whole, trial), (sparse, mirrored[trial.number])):
+                ended = study._storage.get_trial(one._trial_id).intermediate_values
+                value = next((v for v in reversed(ended.values()) if not math.isnan(v)), None)
+                complete = last and not stops and value is not None
+                state = optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.PRUNED
+                study.tell(one, value if complete else None, state=state)
+        try:
+            trial, last = run.send(stops or last)
+        except StopIteration:
+            break
+    assert (stopped > 5) == (kind != "none")
+    assert (left_out > 100) == (kind in ("hyperband", "successive_halving", "none"))
+
+
 def test_brackets_are_counted_in_whole_numbers():
     """Optuna takes log(243, 3) = 4.99… and loses a bracket."""
     assert brackets(PrunerSettings("hyperband", min_resource=1, max_resource=243, eta=3)) == 6

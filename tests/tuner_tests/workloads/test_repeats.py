@@ -123,6 +123,29 @@ def test_a_configuration_with_three_seeds_is_one_trial_with_their_mean(
     assert list((tmp_path / "results" / "checkpoints" / "several").iterdir()) == []
 
 
+def test_only_epochs_after_which_a_trial_may_end_are_due(run: Run, make: Callable[..., StudyFile]) -> None:
+    """Rungs are for the first run of a trial; a later one is read at its end."""
+    halving = "max_epochs: 9, pruner: {type: successive_halving, min_resource: 2, max_resource: 9}, OPTIONS"
+    function = """
+from pathlib import Path
+
+def train(config, report):
+    due = [epoch for epoch in range(9) if report.due(epoch)]
+    Path("due.txt").open("a").write(f"{due} ")
+    for epoch in due:
+        report(epoch, {"loss": 1.0})
+    return {"loss": 1.0}
+"""
+    text = STUDY.replace("max_epochs: 2, OPTIONS", halving)
+    ended, trial = run(make("seeds: 1", text=text, train=function))
+    assert ended.outcome == "complete" and sorted(trial.intermediate_values) == [2, 6, 9]
+    run(make("seeds: 2", text=text.replace("several", "twice"), train=function))
+    assert Path("due.txt").read_text() == "[1, 5, 8] [1, 5, 8] [8] "
+    (Path("due.txt")).unlink()
+    run(make("seeds: 1", text=text.replace("several", "open").replace("max_epochs: 9, ", ""), train=function))
+    assert Path("due.txt").read_text() == f"{list(range(9))} "  # the length of a trial is not known
+
+
 def test_the_reports_are_the_first_seeds_epochs_and_then_means_at_the_epochs_spent(
     run: Run, make: Callable[..., StudyFile], tmp_path: Path
 ) -> None:

@@ -89,6 +89,17 @@ class Reporter:
             self.raised = error
             raise
 
+    def due(self, epoch: int) -> bool:
+        """Whether the study needs this epoch's metric: after it, a trial may be stopped, is paused, or ends.
+
+        True where the length of a trial is not known.
+        """
+        runner, step = self._runner, epoch + 1
+        if runner.length is None or step >= runner.length or step == self._until:
+            return True
+        pauses = runner.pauses and self._resumable()
+        return not pauses and runner.pruner.judges(self._trial.number, step)
+
     def check(self) -> None:
         """Asked between reports; a trial that should stop has the grace time for its next report."""
         try:
