@@ -62,9 +62,7 @@ class Config:
     lr_step_epochs: int = 5  # epochs between two decays, for scheduler "step"
     plateau_patience: int = 2  # epochs without improvement before a decay, for scheduler "plateau"
     early_stopping: int = 0  # epochs without a better `val/overall_acc` before the run stops; 0: off
-    evaluate: Literal["every", "due"] = (
-        "every"  # epochs; due: when the study compares or pauses, and the last
-    )
+    evaluate: Literal["every", "due"] = "every"  # every epoch, or those that a study needs, and the last
     ema: float = 0.0  # decay of the moving average of weights that is evaluated and kept; 0: no average
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: CUDA, then MPS, then CPU
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: bfloat16 if in hardware

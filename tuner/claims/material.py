@@ -24,7 +24,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 from tuner.storage import study_store
 from tuner.storage.allocate import STOPPED, is_paused
-from tuner.storage.queue import CHOSEN, DEFAULT, IMPORTED, LEASE, NOT_COUNTED, OUTSIDE, RAN_WITH, WHY
+from tuner.storage.queue import CHOSEN, DEFAULT, IMPORTED, LEASE, NOT_COUNTED, OUTSIDE, RAN_WITH, STINTS, WHY
 from tuner.storage.records import Records
 from tuner.storage.stored import CONFIRMED, load_study, stored_file
 from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
@@ -44,6 +44,19 @@ STATES = {
 
 
 @dataclass(frozen=True)
+class Stint:
+    """A time that a trial ran without a pause; `agent` is "" where it is not known."""
+
+    agent: str
+    started: datetime
+    ended: datetime
+
+    @property
+    def minutes(self) -> float:
+        return max(0.0, (self.ended - self.started).total_seconds()) / 60
+
+
+@dataclass(frozen=True)
 class Trial:
     """One trial, as the report shows it.
 
@@ -55,6 +68,7 @@ class Trial:
         test: the `test/…` metrics, only to be shown.
         curve: `(epoch from 1, objective)`.
         seconds: training time; if unknown, wall time.
+        stints: when it ran; several, if it was paused.
     """
 
     number: int
@@ -69,7 +83,7 @@ class Trial:
     seconds: float
     started: datetime | None
     ended: datetime | None
-    agent: str
+    stints: tuple[Stint, ...]
     note: str
     folder: str
     frozen: FrozenTrial = field(repr=False)
@@ -258,7 +272,6 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str,
         if trial.datetime_complete and trial.datetime_start
         else 0.0
     )
-    lease = attrs.get(LEASE) or {}
     return Trial(
         number=trial.number,
         state=_state(trial),
@@ -272,7 +285,7 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str,
         seconds=float(attrs.get("seconds", took)),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
-        agent=f"{lease['host']} {lease['pid']}" if "pid" in lease and "host" in lease else "",
+        stints=_stints(trial),
         note=str(next((attrs[key] for key in NOTES if attrs.get(key)), "")),
         folder=str(attrs.get("run_folder") or ""),
         size=ranking.measured(trial, "parameters"),
@@ -280,6 +293,18 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str,
         frozen=trial,
         result={k: v for k, v in result.items() if k not in ("metrics", "test_metrics")},
     )
+
+
+def _stints(trial: FrozenTrial) -> tuple[Stint, ...]:
+    """When a trial ran; of one that is not done, as far as it is known."""
+    found = trial.user_attrs.get(STINTS)
+    if found:
+        return tuple(Stint(a, datetime.fromisoformat(b), datetime.fromisoformat(e)) for a, b, e in found)
+    if trial.datetime_start is None or trial.datetime_complete is None:
+        return ()
+    lease = trial.user_attrs.get(LEASE) or {}
+    agent = f"{lease['host']} {lease['pid']}" if "pid" in lease and "host" in lease else ""
+    return (Stint(agent, trial.datetime_start, trial.datetime_complete),)
 
 
 def _state(trial: FrozenTrial) -> str:

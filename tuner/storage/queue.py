@@ -25,6 +25,7 @@ UNTIL = "until"  # user attribute: the epochs after which the trial is paused; a
 PAUSED = "paused"  # user attribute of a trial that waits to be resumed: the epochs that it has had
 WHY = "why"  # user attribute: what a queued trial is, in words
 DEFAULT = "default configuration"  # WHY of the trial that has what a run without the study would have
+STINTS = "stints"  # user attribute of a trial that was paused: [agent, begin, end] of each time that it ran
 CHOSEN = "chosen"  # user attribute: why the trial was started or resumed, in words
 OUTSIDE = "outside"  # user attribute: why the trial does not fit the study since the study was changed
 RAN_WITH = "ran_with"  # user attribute of such a trial: its configuration, in the terms of the study file

@@ -15,7 +15,7 @@ import optuna
 from tuner.base.errors import InputError, nearest
 from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
-from tuner.storage.queue import LEASE, WHY
+from tuner.storage.queue import LEASE, STINTS, WHY
 from tuner.storage.records import Records
 from tuner.storage.study_store import CONFIRMED as CONFIRMED
 from tuner.storage.study_store import FILE, ORIGIN, PATH, TOTAL
@@ -40,6 +40,7 @@ TRIAL: Mapping[str, tuple[type, ...]] = {
     "error": (str,),
     "pruned_because": (str,),
     WHY: (str,),
+    STINTS: (list,),
 }
 
 

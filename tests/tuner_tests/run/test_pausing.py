@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import optuna
@@ -16,12 +18,15 @@ from tuner.artifacts.run_results import load
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import METRICS, RESULT, TRIAL, read_metrics
+from tuner.claims import material
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run.request import Request
 from tuner.search import thawing
 from tuner.show.lines import SilentView
+from tuner.show.report import over_time
+from tuner.show.report.charts import Chart
 from tuner.show.status.summary import state_of, states_table
 from tuner.storage.access import open_records
 from tuner.storage.queue import CHECKPOINT, PAUSED
@@ -115,6 +120,23 @@ def test_a_study_ends_with_exactly_its_trials_and_each_goes_on_where_it_was(run:
         max(t.datetime_complete for t in trials if t.state is TrialState.COMPLETE) == poor.datetime_complete
     )
     assert "others are compared with the default" in poor.user_attrs["chosen"]
+
+
+def test_a_report_shows_when_each_agent_ran_trials_and_not_their_pauses(run: Run, tmp_path: Path) -> None:
+    run()
+    results = tmp_path / "results"
+    records = open_records(f"sqlite:///{results}/studies.db")
+    study = material.load(records, [], results, made=datetime.now()).studies[0]
+    stints = [stint for trial in study.trials for stint in trial.stints]
+    assert len(stints) > len(study.trials) == 12  # some were resumed
+    agents = {stint.agent for stint in stints}
+    for agent in agents:
+        own = sorted((s for s in stints if s.agent == agent), key=lambda stint: stint.started)
+        assert all(one.ended <= after.started for one, after in itertools.pairwise(own))
+    chart = over_time.timeline(study)
+    assert isinstance(chart, Chart) and chart.caption.startswith(f"{len(agents)} agent")
+    assert len(agents) <= 2
+    assert len(chart.plots[0].start) == len(stints)
 
 
 def test_a_trial_that_evaluates_when_it_is_due_reaches_the_same_rungs(run: Run, tmp_path: Path) -> None:

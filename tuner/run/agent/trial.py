@@ -7,10 +7,12 @@ import hashlib
 import json
 import math
 import os
+import socket
 import time
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +33,7 @@ from tuner.storage import optuna_private
 from tuner.storage.access import storage_errors
 from tuner.storage.buffered import GivenAway
 from tuner.storage.outage import is_storage_error, is_unreachable
-from tuner.storage.queue import CHECKPOINT, PAUSED, UNTIL
+from tuner.storage.queue import CHECKPOINT, PAUSED, STINTS, UNTIL
 from tuner.storage.records import Records
 from tuner.tracking.tracker import RunTracker, Tracker
 from tuner.workloads import repeats
@@ -273,6 +275,8 @@ class TrialRunner:
         if state is TrialState.PRUNED:
             trial.set_user_attr("pruned_because", message)
         self._describe(trial, metrics, failed=state is TrialState.FAIL)
+        if self.pauses and STINTS in trial.user_attrs:
+            self._note_stint(running)
         told = self.study.tell(trial, values, state=state)
         outcome = ended_runs.OUTCOMES[state]
         value = told.values[0] if told.values else None
@@ -287,6 +291,7 @@ class TrialRunner:
         """Lets a trial wait with its checkpoint; its W&B run reads as pruned unless it is resumed."""
         trial, last = running.trial, running.report.last
         trial.set_user_attr(PAUSED, paused.epochs)
+        self._note_stint(running)
         self._describe(trial, last)
         seconds = time.monotonic() - running.started
         running.run.finish("pruned", {**last, "trial": trial.number, "seconds": seconds})
@@ -294,6 +299,13 @@ class TrialRunner:
         if not self.records.pause(optuna_private.trial_id(trial)):
             raise GivenAway(f"trial {trial.number} was given to another agent")
         return Ended(trial.number, "paused", last.get(self.study_file.metric.name), str(paused))
+
+    def _note_stint(self, running: Running) -> None:
+        """Adds by which agent, from when and until when the trial was run this time."""
+        end = datetime.now()
+        begin = end - timedelta(seconds=time.monotonic() - running.started)
+        stint = [f"{socket.gethostname()} {os.getpid()}", begin.isoformat(), end.isoformat()]
+        running.trial.set_user_attr(STINTS, [*running.trial.user_attrs.get(STINTS, []), stint])
 
     def close_paused(self, numbers: Collection[int]) -> None:
         """What is left to do for paused trials that the storage has ended as pruned."""

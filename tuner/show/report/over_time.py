@@ -86,13 +86,13 @@ def pruning(study: Study) -> Made | None:
 
 def timeline(study: Study) -> Made:
     """The trials of each agent over time."""
-    shown = sorted((t for t in study.trials if t.started and t.ended), key=lambda t: t.started)  # type: ignore[arg-type, return-value]
-    if not shown:
+    ran = [(stint, t) for t in study.trials if t.ended for stint in t.stints]
+    if not ran:
         return "No timeline: no trial has ended."
-    first = shown[0].started
-    start = [(t.started - first).total_seconds() / 60 for t in shown]  # type: ignore[operator]
-    length = [max(0.0, (t.ended - t.started).total_seconds()) / 60 for t in shown]  # type: ignore[operator]
-    names = [t.agent for t in shown]
+    stints, shown = zip(*sorted(ran, key=lambda pair: pair[0].started), strict=True)
+    start = [(stint.started - stints[0].started).total_seconds() / 60 for stint in stints]
+    length = [stint.minutes for stint in stints]
+    names = [stint.agent for stint in stints]
     lanes = list(dict.fromkeys(names))
     lane = [lanes.index(n) for n in names] if all(names) else _packed(start, length)
     count = max(lane) + 1

@@ -62,17 +62,14 @@ def campaign_chart(studies: Sequence[Study], cards: Sequence[Card]) -> Chart:
         plots.append(
             Bars(labels, {"": means}, "gain over the default, in units of the metric", {"": low}, {"": high})
         )
-    ran = [(i, t) for i, s in enumerate(studies) for t in s.trials if t.started and t.ended]
+    ran = [(i, t, stint) for i, s in enumerate(studies) for t in s.trials if t.ended for stint in t.stints]
     if ran:
-        first = min(t.started for _, t in ran)  # type: ignore[type-var]
-        start = [(t.started - first).total_seconds() / 60 for _, t in ran]  # type: ignore[operator]
-        length = [max(0.0, (t.ended - t.started).total_seconds()) / 60 for _, t in ran]  # type: ignore[operator]
-        text = [f"{studies[i].name}, trial {t.number} ({t.state})" for i, t in ran]
-        plots.append(
-            Spans(
-                [s.name for s in studies], [i for i, _ in ran], start, length, [t.state for _, t in ran], text
-            )
-        )
+        first = min(stint.started for _, _, stint in ran)
+        start = [(stint.started - first).total_seconds() / 60 for _, _, stint in ran]
+        length = [stint.minutes for _, _, stint in ran]
+        text = [f"{studies[i].name}, trial {t.number} ({t.state})" for i, t, _ in ran]
+        states = [t.state for _, t, _ in ran]
+        plots.append(Spans([s.name for s in studies], [i for i, _, _ in ran], start, length, states, text))
     caption = (
         "Gain of each study's winner over the default configuration, with a 95 % interval where the noise "
         "between runs is known; and when its trials ran. Gains without an interval may be luck."
