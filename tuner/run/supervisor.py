@@ -133,7 +133,9 @@ class Supervisor:
                 state.doing, state.number, state.epoch, state.value = "running", message["number"], None, None
                 state.since = self._clock()
             case "epoch":
-                state.epoch, state.value = message["epoch"], message["value"]
+                state.epoch = message["epoch"]
+                if message["value"] is not None:  # else that of the epoch that was last evaluated
+                    state.value = message["value"]
             case "end":
                 state.doing, state.number, state.epoch = "ready", None, None
                 self._deaths = 0

@@ -73,7 +73,15 @@ Supervise = Callable[[Places, int | None], tuple[Supervisor, list[Event]]]
 
 
 @pytest.fixture
-def supervise(make_study: Callable[..., StudyFile], tmp_path: Path) -> Supervise:
+def shown() -> list[tuple[int | None, float | None]]:
+    """What agents are shown to have reached, after each of their epochs."""
+    return []
+
+
+@pytest.fixture
+def supervise(
+    make_study: Callable[..., StudyFile], tmp_path: Path, shown: list[tuple[int | None, float | None]]
+) -> Supervise:
     """Runs the loop over some places; returns the supervisor and what the view was told."""
     file = make_study()
     order = Order(
@@ -90,7 +98,12 @@ def supervise(make_study: Callable[..., StudyFile], tmp_path: Path) -> Supervise
 
     def run(places: Places, agents: int | None) -> tuple[Supervisor, list[Event]]:
         events: list[Event] = []
-        supervisor = Supervisor(order, places, agents=agents, on_event=events.append)
+
+        def on_event(event: Event) -> None:
+            shown.extend((agent.epoch, agent.value) for agent in supervisor.agents if event.kind == "epoch")
+            events.append(event)
+
+        supervisor = Supervisor(order, places, agents=agents, on_event=on_event)
         supervisor.run()
         return supervisor, events
 
@@ -104,6 +117,15 @@ def test_an_agent_whose_place_does_not_serve_is_left_out_while_others_work(super
     assert supervisor.reason == DONE["reason"]
     assert [event.content["reason"] for event in events if event.kind == "refused"] == [REFUSED["reason"]]
     assert len(places.started) == 2  # it is not started again
+
+
+def test_an_epoch_that_was_not_evaluated_is_shown_with_the_value_before_it(
+    supervise: Supervise, shown: list[tuple[int | None, float | None]]
+) -> None:
+    said = [(0, 0.5), (1, None), (2, 0.7)]
+    epochs = [{"event": "epoch", "number": 0, "epoch": epoch, "value": value} for epoch, value in said]
+    supervise(Places([Script(READY, {"event": "start", "number": 0}, *epochs, DONE)]), 1)
+    assert shown == [(0, 0.5), (1, 0.5), (2, 0.7)]
 
 
 @pytest.mark.parametrize("agents", [1, 3])
