@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import heapq
 import importlib.util
+import itertools
 import math
 import random
 import warnings
@@ -145,7 +146,8 @@ class TPE(optuna_private.TPESampler):
         self, trials: list[FrozenTrial], space: dict[str, BaseDistribution]
     ) -> Callable[[str, Array], Array | float]:
         cube = Cube(space)
-        latest = [trial for trial in trials if space.keys() & trial.params.keys()][-MOST_WEIGHED:]
+        drawn = (trial for trial in reversed(trials) if space.keys() & trial.params.keys())
+        latest = list(itertools.islice(drawn, MOST_WEIGHED))[::-1]
         seconds = {trial.number: each for trial in latest if (each := epoch_seconds(trial)) is not None}
         measured = [trial.params for trial in latest if trial.number in seconds]
         cost = Cost(cube.encode(measured), cube.choices, list(seconds.values()))
@@ -195,7 +197,7 @@ def thinned(trials: list[FrozenTrial]) -> list[FrozenTrial]:
         return trials
     older, newest = trials[:-NEWEST], trials[-NEWEST:]
     running = [trial for trial in older if trial.state is TrialState.RUNNING]
-    ended = [trial for trial in older if trial.state is not TrialState.RUNNING]
+    ended = [trial for trial in older if trial.state is not TrialState.RUNNING] if running else older
     places = min(MOST_WEIGHED - NEWEST, len(ended))
     kept = [ended[place * len(ended) // places] for place in range(places)]
     return sorted([*kept, *running, *newest], key=lambda trial: trial.number)
