@@ -118,6 +118,15 @@ class Config:
         """Whether every epoch is evaluated: asked for, or needed by what happens next."""
         return self.evaluate == "every" or self.scheduler == "plateau" or self.early_stopping > 0
 
+    @property
+    def last_is_best(self) -> bool:
+        """Whether the last evaluated epoch is the result, and not the best one.
+
+        With `select` among what is trained on, no epoch can be shown to be better than the last. Where few
+        epochs are evaluated, which one is kept must not depend on when a study asked.
+        """
+        return self.fit_on != "train" or self.evaluate == "due"
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
         """Checks names and types of `values` (missing keys take their default).

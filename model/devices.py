@@ -12,9 +12,8 @@ from model.config import Config
 from model.linear import Linear
 from tuner.base.errors import InputError
 
-LEAST_WEIGHTS = (
-    100_000  # of a layer in bfloat16 on a CPU: conversions of smaller ones cost more than it saves
-)
+# of a layer in bfloat16 on a CPU: to convert smaller ones takes longer than the product saves
+LEAST_WEIGHTS = 100_000
 
 
 @dataclass(frozen=True)

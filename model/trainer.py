@@ -80,9 +80,7 @@ class _Run:
         self.config, self.task, self.report, self.folder = config, task, report, folder
         self.began = time.monotonic()
         self.learner = Learner(config, task, place(config), teacher)
-        # with `select` among what is trained on, no epoch can be shown to be better than the last; and where
-        # few epochs are evaluated, which one is kept must not depend on when a study asked
-        self.last_is_best = config.fit_on != "train" or teacher is not None or config.evaluate == "due"
+        self.last_is_best = config.last_is_best or teacher is not None  # a student reads `select`, too
         self.identity = "" if teacher else identity(config, task.data.content_hash)
         self.checkpoint: Path | None = None
         self.next_save = self.began + checkpoints.SECONDS

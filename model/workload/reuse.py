@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from model.config import Config
 from model.run_files import PARTS, PREDICTIONS, SCALER, VOCABULARY, WEIGHTS
 from tuner.base.errors import InputError, Paused, Pruned
 from tuner.base.files import read_json, write_json
@@ -58,7 +59,7 @@ def _whole(folder: Path, identity: str) -> bool:
 
 
 def replay(
-    source: Path, config: Mapping[str, Any], report: Report, *, run_folder: Path, checkpoint: Path | None
+    source: Path, config: Config, report: Report, *, run_folder: Path, checkpoint: Path | None
 ) -> dict[str, float] | None:
     """Reports the epochs of the run `source` again and writes `run_folder` as training would.
 
@@ -82,7 +83,7 @@ def replay(
             return None
         original = result.get("reused", f"runs/{source.parent.name}/{source.name}")
         result |= {"reused": original, "notes": [f"reused: {original}"]}
-        write_json(folder.path / CONFIG, dict(config))
+        write_json(folder.path / CONFIG, config.to_dict())
         first = max((line["epoch"] for line in folder.before), default=-1) + 1  # of a resumed trial
         told = epochs[:first]
         try:
@@ -103,13 +104,10 @@ def replay(
     return dict(result["metrics"])
 
 
-def _until(
-    told: list[dict[str, Any]], result: Mapping[str, Any], config: Mapping[str, Any]
-) -> dict[str, Any]:
+def _until(told: list[dict[str, Any]], result: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """The result of the run had it ended after the epochs `told`."""
     judged = [line for line in told if JUDGED_BY in line]
-    last_is_best = config["fit_on"] != "train" or config["evaluate"] == "due"
-    best = judged[-1] if last_is_best else max(judged, key=lambda line: line[JUDGED_BY])
+    best = judged[-1] if config.last_is_best else max(judged, key=lambda line: line[JUDGED_BY])
     return {
         **{name: value for name, value in result.items() if name != "ms_per_window"},
         "metrics": {name: value for name, value in best.items() if name.startswith("val/")},

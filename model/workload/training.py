@@ -153,7 +153,7 @@ class Training(OfRecordings):
         checked = Config.from_dict(config)
         same = RUNS.find(identity(checked, self.digest_of(inputs)), self.results_of(run_folder))
         if same is not None and same != run_folder:
-            found = replay(same, checked.to_dict(), report, run_folder=run_folder, checkpoint=checkpoint)
+            found = replay(same, checked, report, run_folder=run_folder, checkpoint=checkpoint)
             if found is not None:
                 return found
         return train(config, report, data=inputs, run_folder=run_folder, checkpoint=checkpoint)

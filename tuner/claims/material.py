@@ -24,6 +24,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 from tuner.storage import study_store
 from tuner.storage.allocate import STOPPED, is_paused
+from tuner.storage.leases import agent_of
 from tuner.storage.queue import CHOSEN, DEFAULT, IMPORTED, LEASE, NOT_COUNTED, OUTSIDE, RAN_WITH, STINTS, WHY
 from tuner.storage.records import Records
 from tuner.storage.stored import CONFIRMED, load_study, stored_file
@@ -302,9 +303,7 @@ def _stints(trial: FrozenTrial) -> tuple[Stint, ...]:
         return tuple(Stint(a, datetime.fromisoformat(b), datetime.fromisoformat(e)) for a, b, e in found)
     if trial.datetime_start is None or trial.datetime_complete is None:
         return ()
-    lease = trial.user_attrs.get(LEASE) or {}
-    agent = f"{lease['host']} {lease['pid']}" if "pid" in lease and "host" in lease else ""
-    return (Stint(agent, trial.datetime_start, trial.datetime_complete),)
+    return (Stint(agent_of(trial.user_attrs.get(LEASE)), trial.datetime_start, trial.datetime_complete),)
 
 
 def _state(trial: FrozenTrial) -> str:

@@ -197,7 +197,7 @@ def thinned(trials: list[FrozenTrial]) -> list[FrozenTrial]:
         return trials
     older, newest = trials[:-NEWEST], trials[-NEWEST:]
     running = [trial for trial in older if trial.state is TrialState.RUNNING]
-    ended = [trial for trial in older if trial.state is not TrialState.RUNNING] if running else older
+    ended = [trial for trial in older if trial.state is not TrialState.RUNNING]
     places = min(MOST_WEIGHED - NEWEST, len(ended))
     kept = [ended[place * len(ended) // places] for place in range(places)]
     return sorted([*kept, *running, *newest], key=lambda trial: trial.number)

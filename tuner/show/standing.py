@@ -84,7 +84,7 @@ class Standing:
         self._paused = sum(map(is_paused, trials))
         self._trained = {t.number: max(t.intermediate_values, default=0) for t in trials}
         whole = (t for t in trials if t.state is TrialState.COMPLETE)
-        self._longest = max((max(t.intermediate_values, default=0) for t in whole), default=0)
+        self._longest = max((self._trained[t.number] for t in whole), default=0)
 
     def note(self, event: Event) -> None:
         """Remembers what an agent said of its trial."""

@@ -223,7 +223,6 @@ class Allocator:
         until = chooser.until(trial)
         if until is not None:
             self._records.set_trial_user_attr(optuna_private.trial_id(trial), UNTIL, until)
-            trial.user_attrs[UNTIL] = until
         return trial
 
     def _closed(self, because: str) -> tuple[int, ...]:

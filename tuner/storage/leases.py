@@ -88,6 +88,11 @@ def process_space() -> str:
         return ""
 
 
+def agent_of(lease: Mapping[str, Any] | None) -> str:
+    """The process that holds a lease, as `host pid`; "" where that is not known."""
+    return f"{lease['host']} {lease['pid']}" if lease and {"host", "pid"} <= lease.keys() else ""
+
+
 def is_here(lease: Mapping[str, Any]) -> bool:
     """Whether this process could see the owner of the lease, if the owner is alive."""
     return (

@@ -302,7 +302,7 @@ class TPESampler(optuna.samplers.TPESampler):
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         trials = study._get_trials(deepcopy=False, states=states)
         trials = [t for t in trials if t._trial_id != trial._trial_id]
-        ended = len(trials) - len([t for t in trials if t.state is TrialState.RUNNING])
+        ended = sum(t.state is not TrialState.RUNNING for t in trials)
         gamma = default_gamma if len(study.directions) == 1 else default_gamma_multiobjective
         better, others = _split_trials(study, self.learned_from(study, trials), gamma(ended))
         others = self.weighed(others)

@@ -141,7 +141,7 @@ def train(config, report):
     assert ended.outcome == "complete" and sorted(trial.intermediate_values) == [2, 6, 9]
     run(make("seeds: 2", text=text.replace("several", "twice"), train=function))
     assert Path("due.txt").read_text() == "[1, 5, 8] [1, 5, 8] [8] "
-    (Path("due.txt")).unlink()
+    Path("due.txt").unlink()
     run(make("seeds: 1", text=text.replace("several", "open").replace("max_epochs: 9, ", ""), train=function))
     assert Path("due.txt").read_text() == f"{list(range(9))} "  # the length of a trial is not known
 

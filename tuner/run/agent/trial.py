@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import os
-import socket
 import time
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,8 +31,9 @@ from tuner.search.pruners import Pruner
 from tuner.storage import optuna_private
 from tuner.storage.access import storage_errors
 from tuner.storage.buffered import GivenAway
+from tuner.storage.leases import agent_of
 from tuner.storage.outage import is_storage_error, is_unreachable
-from tuner.storage.queue import CHECKPOINT, PAUSED, STINTS, UNTIL
+from tuner.storage.queue import CHECKPOINT, LEASE, PAUSED, STINTS, UNTIL
 from tuner.storage.records import Records
 from tuner.tracking.tracker import RunTracker, Tracker
 from tuner.workloads import repeats
@@ -275,7 +275,7 @@ class TrialRunner:
         if state is TrialState.PRUNED:
             trial.set_user_attr("pruned_because", message)
         self._describe(trial, metrics, failed=state is TrialState.FAIL)
-        if self.pauses and STINTS in trial.user_attrs:
+        if self.pauses:
             self._note_stint(running)
         told = self.study.tell(trial, values, state=state)
         outcome = ended_runs.OUTCOMES[state]
@@ -304,8 +304,9 @@ class TrialRunner:
         """Adds by which agent, from when and until when the trial was run this time."""
         end = datetime.now()
         begin = end - timedelta(seconds=time.monotonic() - running.started)
-        stint = [f"{socket.gethostname()} {os.getpid()}", begin.isoformat(), end.isoformat()]
-        running.trial.set_user_attr(STINTS, [*running.trial.user_attrs.get(STINTS, []), stint])
+        attrs = running.trial.user_attrs
+        stint = [agent_of(attrs.get(LEASE)), begin.isoformat(), end.isoformat()]
+        running.trial.set_user_attr(STINTS, [*attrs.get(STINTS, []), stint])
 
     def close_paused(self, numbers: Collection[int]) -> None:
         """What is left to do for paused trials that the storage has ended as pruned."""
