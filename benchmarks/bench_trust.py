@@ -20,8 +20,8 @@ from pathlib import Path
 
 import figures
 import numpy as np
-
 from tuner.base.statistics import t_interval
+
 from tuner.claims import race
 from tuner.claims.retrain import Candidate
 from tuner.definition.loading import from_plain

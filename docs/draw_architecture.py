@@ -20,7 +20,8 @@ ROOMS = {  # from left to right: each imports those to its left
     "inference": "decoder",
 }
 FLOORS = {  # from the ground: each imports those below it
-    "base": "errors, files, run folder, statistics, words",
+    "base": "errors, files, run folder, words",
+    "stats": "is A better than B: one comparison",
     "definition": "study and campaign files",
     "storage": "who runs which trial",
     "search": "samplers, pruners, ranking",

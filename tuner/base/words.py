@@ -53,6 +53,21 @@ def value_words(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def number(value: float, *, sign: bool = False) -> str:
+    """A score or a difference: four decimals, or four digits where these would show too few or too many."""
+    shown = f"{value:+.4f}" if sign else f"{value:.4f}"
+    if value == 0 or 0.01 <= abs(value) < 1e5 or not math.isfinite(value):
+        return shown
+    if abs(value) >= 1e-3 and sign:
+        return shown
+    return f"{value:+.4g}" if sign else f"{value:.4g}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def finite(content: Any) -> Any:
     """`content` with null in place of infinite and undefined numbers, which JSON does not have."""
     if isinstance(content, Mapping):

@@ -11,13 +11,15 @@ import optuna
 from optuna.trial import TrialState
 
 from tuner.base.errors import InputError, WorkFailed
-from tuner.claims import race, retrain
+from tuner.claims import judge, race, retrain
+from tuner.claims import material as materials
 from tuner.claims.retrain import Candidate
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run.events import View
 from tuner.run.request import Request
 from tuner.search import ranking
+from tuner.stats.noise import Noise, pooled
 from tuner.storage.access import open_records, waiting
 from tuner.storage.queue import DEFAULT, WHY
 from tuner.storage.records import Records
@@ -35,7 +37,7 @@ def runs(file: StudyFile) -> int:
     return (race.TOP + 1) * max(race.FIRST_ROUNDS, len(file.seeds)) + 2 * (race.ROUNDS - race.FIRST_ROUNDS)
 
 
-def known_noise(file: StudyFile, records: Records) -> race.Noise:
+def known_noise(file: StudyFile, records: Records) -> Noise:
     """The noise of a run by the races of the studies that this one builds on, where their metric is the same.
 
     A race without any noise counts for nothing: a metric that was at its limit may not stay there.
@@ -48,7 +50,7 @@ def known_noise(file: StudyFile, records: Records) -> race.Noise:
         noise = race.noise_of(study.user_attrs.get(CONFIRMED) or {})
         if file.metric == metric and noise.deviation > 0:
             measured.append(noise)
-    return race.pooled(measured)
+    return pooled(measured)
 
 
 def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str], None]) -> None:
@@ -60,7 +62,7 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
     """
     file, workload = request.study_file, workload_of(request.study_file)
 
-    def candidates() -> tuple[list[Candidate], int | None, race.Noise] | None:
+    def candidates() -> tuple[list[Candidate], int | None, Noise] | None:
         records = open_records(request.url)
         study = load_study(records, file.name)
         if study.user_attrs.get(CONFIRMED):
@@ -78,7 +80,7 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
         _store(request, race.record(found, file, default=default), say)
         return
     seeds = [*file.seeds, *range(max(file.seeds) + 1, max(file.seeds) + 1 + race.ROUNDS)]
-    first = max(known.first_rounds, len(file.seeds))
+    first = max(race.first_rounds(known), len(file.seeds))
     most = max(race.ROUNDS, first)
     if not workload.reseeded(found[0].config, 1):  # nothing would differ in a second round
         first = most = 1
@@ -106,11 +108,13 @@ def _store(request: Request, result: Mapping[str, Any], say: Callable[[str], Non
     """Stores the result of a race with the study, and says it."""
     file = request.study_file
 
-    def store() -> None:
-        load_study(open_records(request.url), file.name).set_user_attr(CONFIRMED, result)
+    def store() -> materials.Study:
+        study = load_study(open_records(request.url), file.name)
+        study.set_user_attr(CONFIRMED, result)
+        return materials.read_study(study, request.results)
 
-    waiting(request.url, store, say)
-    say(race.in_words(file.name, result, file))
+    study = waiting(request.url, store, say)
+    say(" ".join([f"{file.name}: {judge.of_study(study).sentence}", *judge.after_race(study)]))
 
 
 def _candidates(

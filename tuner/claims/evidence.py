@@ -17,12 +17,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.base import anytime
-from tuner.base.anytime import Effect
 from tuner.claims.matching import claim_names, pairs_run
 from tuner.claims.material import PAIRED, Material, Study, Trial
 from tuner.claims.noise import seed_noise
 from tuner.definition.constraints import Hypothesis
+from tuner.stats import anytime
+from tuner.stats.comparison import Comparison
 from tuner.storage.queue import GRID_POINT
 from tuner.storage.study_store import ORIGIN
 
@@ -41,7 +41,7 @@ def label(study: str, claim: str) -> str:
 class Paired:
     """The effect of a claim (where − against) from pairs of runs that were made for it."""
 
-    effect: Effect
+    effect: Comparison
     pairs: int
     shared: int
     runs: str
@@ -155,7 +155,7 @@ class Evidence:
         signs = np.array([[row.signs.get(name, 0) for name in names] for row, _, _ in used], dtype=float)
         y = np.array([math.log(first / second) for _, first, second in used])
         effects = zip(names, anytime.effects(signs, y), strict=True)
-        found = {name: math.exp(abs(effect.mean)) for name, effect in effects if effect is not None}
+        found = {name: math.exp(abs(effect.difference)) for name, effect in effects if effect is not None}
         alone = {name: max(first, second) for row, first, second in used for name in row.alone}
         usual = statistics.median(alone.values()) if alone else 1.0
         return found | {name: max(found.get(name, 1.0), took / usual) for name, took in alone.items()}
@@ -212,7 +212,7 @@ def _gap(row: _Row, metric: str) -> float | None:
     return first - second
 
 
-def _estimated(names: Sequence[str], signs: Floats, y: Floats) -> dict[str, Effect]:
+def _estimated(names: Sequence[str], signs: Floats, y: Floats) -> dict[str, Comparison]:
     """The effect of each claim. Claims with the same two sides share a column."""
     columns, place = np.unique(signs, axis=1, return_inverse=True)
     found = anytime.effects(columns, y)

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
-from tuner.base.run_folder import METRICS, RESULT, read_metrics
+from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
 from tuner.definition.campaign_file import HYPOTHESES, CampaignFile
 from tuner.definition.loading import shipped_campaign
 from tuner.definition.study_file import StudyFile
@@ -27,7 +27,7 @@ from tuner.storage.allocate import STOPPED, is_paused
 from tuner.storage.leases import agent_of
 from tuner.storage.queue import CHOSEN, DEFAULT, IMPORTED, LEASE, NOT_COUNTED, OUTSIDE, RAN_WITH, STINTS, WHY
 from tuner.storage.records import Records
-from tuner.storage.stored import CONFIRMED, load_study, stored_file
+from tuner.storage.stored import CONFIRMED, VERIFIED, load_study, stored_file
 from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
@@ -148,9 +148,20 @@ class Study:
 
     @cached_property
     def winner(self) -> Trial | None:
-        """The confirmed winner. If there is none: the best complete trial."""
-        number = (self.attrs.get(CONFIRMED) or {}).get("number")
-        return next((t for t in self.ranked if t.number == number), self.ranked[0] if self.ranked else None)
+        """The trial that the study hands on (`ranking.winner`); None if no trial is feasible."""
+        found = ranking.winner([t.frozen for t in self.ranked], self.attrs, self.file)
+        return next((t for t in self.ranked if found is not None and t.number == found.number), None)
+
+    @property
+    def feasible(self) -> tuple[Trial, ...]:
+        """The complete trials that meet the constraints, best first."""
+        return tuple(t for t in self.ranked if t.violation <= 0)
+
+    @property
+    def best_score(self) -> Trial | None:
+        """The complete trial with the best objective, whether it meets the constraints or not."""
+        sign = 1.0 if self.maximize else -1.0
+        return max(self.ranked, key=lambda t: sign * (t.value or 0.0), default=None)
 
     @property
     def default(self) -> Trial | None:
@@ -182,7 +193,7 @@ class Study:
     def retrained(self, number: int) -> list[float]:
         """The objective of every retraining of a trial's configuration (by `study all` and `verify`)."""
         found: list[float] = []
-        for key in (CONFIRMED, "verified"):
+        for key in (CONFIRMED, VERIFIED):
             for candidate in (self.attrs.get(key) or {}).get("candidates", ()):
                 if candidate["number"] == number:
                     found += candidate["again"]
@@ -235,13 +246,17 @@ def is_paired(name: str) -> bool:
     return name.partition("@")[0].partition(".")[0] == PAIRED
 
 
-def read_study(source: optuna.Study, results: Path) -> Study:
-    """A study with its trials, as the storage and the run folders in `results` tell them."""
+def read_study(source: optuna.Study, results: Path | None) -> Study:
+    """A study with its trials, as the storage and the run folders in `results` (None: not read) tell them."""
     file = stored_file(source)
     frozen = source.get_trials(deepcopy=False)
     base = (source.user_attrs.get(ORIGIN) or {}).get("base") or {}
-    folder = results / "runs" / source.study_name
-    trials = {t.number: _trial(t, file, folder / str(t.number), base) for t in frozen}
+
+    def read(trial: FrozenTrial) -> Trial:
+        folder = None if results is None else results / "runs" / source.study_name / str(trial.number)
+        return _trial(trial, file, folder, base)
+
+    trials = {t.number: read(t) for t in frozen}
     return Study(
         name=source.study_name,
         file=file,
@@ -250,21 +265,24 @@ def read_study(source: optuna.Study, results: Path) -> Study:
         front=tuple(trials[t.number] for t in ranking.front(frozen, file)),
         attrs=dict(source.user_attrs),
         source=source,
-        outside=tuple(_trial(t, file, folder / str(t.number), base) for t in study_store.shown_only(source)),
+        outside=tuple(map(read, study_store.shown_only(source))),
     )
 
 
-def _trial(trial: FrozenTrial, file: StudyFile, folder: Path, base: Mapping[str, Any]) -> Trial:
+def _trial(trial: FrozenTrial, file: StudyFile, folder: Path | None, base: Mapping[str, Any]) -> Trial:
     attrs = trial.user_attrs
-    result = read_json(folder / RESULT) if (folder / RESULT).exists() else {}
-    config_file = folder / "config.json"
+    result: dict[str, Any] = {}
+    found: dict[str, Any] | None = None
+    if folder is not None:
+        result = read_json(folder / RESULT) if (folder / RESULT).exists() else {}
+        found = read_json(folder / CONFIG) if (folder / CONFIG).exists() else None
     own = attrs.get(RAN_WITH)  # of a trial outside the study, whose parameters are those of another space
     if own is None:
         own = file.space.config_of(trial.params)
-    config = read_json(config_file) if config_file.exists() else {**base, **own}
+    config = {**base, **own} if found is None else found
     name = file.metric.name
     curve = tuple((int(k), float(v)) for k, v in sorted(trial.intermediate_values.items()))
-    if not curve and (folder / METRICS).exists():
+    if not curve and folder is not None and (folder / METRICS).exists():
         lines = read_metrics(folder / METRICS)
         curve = tuple((int(row["epoch"]) + 1, float(row[name])) for row in lines if name in row)
     value = trial.values[0] if trial.values else (curve[-1][1] if curve else None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 
 from tuner.claims import race
 from tuner.claims.material import Study
 from tuner.definition.constraints import Hypothesis
-from tuner.storage.stored import CONFIRMED
+from tuner.stats.noise import Noise, pooled, spread
+from tuner.storage.stored import CONFIRMED, VERIFIED
 
 
 def seed_noise(studies: Study | Sequence[Study], metric: str | None = None) -> float | None:
@@ -32,17 +32,17 @@ def noise_and_freedom(
     """
     several = [studies] if isinstance(studies, Study) else list(studies)
     name = metric or (several[0].metric if several else "")
-    found = race.pooled([part for study in several for part in _parts(study, name)])
+    found = pooled([part for study in several for part in _parts(study, name)])
     return (found.deviation, found.freedom) if found.freedom else None
 
 
-def _parts(study: Study, metric: str) -> Iterable[race.Noise]:
+def _parts(study: Study, metric: str) -> Iterable[Noise]:
     """The noise of each group of runs that differ in nothing but the seed."""
     raced = study.attrs.get(CONFIRMED) or {}
     if metric == study.metric:
         yield race.noise_of(raced)
-        for record in ({} if "noise" in raced else raced, study.attrs.get("verified") or {}):
-            yield from (_spread(candidate["again"]) for candidate in record.get("candidates", ()))
+        for record in ({} if "noise" in raced else raced, study.attrs.get(VERIFIED) or {}):
+            yield from (spread(candidate["again"]) for candidate in record.get("candidates", ()))
     seed = study.file.seed or "seed"
     if seed in study.searched:
         by_rest: dict[str, list[float]] = {}
@@ -51,11 +51,7 @@ def _parts(study: Study, metric: str) -> Iterable[race.Noise]:
             rest = repr(sorted((n, repr(v)) for n, v in trial.params.items() if n != seed))
             if value is not None and math.isfinite(value):
                 by_rest.setdefault(rest, []).append(value)
-        yield from map(_spread, by_rest.values())
-
-
-def _spread(values: Sequence[float]) -> race.Noise:
-    return race.Noise(statistics.stdev(values), len(values) - 1) if len(values) > 1 else race.UNKNOWN
+        yield from map(spread, by_rest.values())
 
 
 def matters_of(hypothesis: Hypothesis, noise: float | None) -> float:

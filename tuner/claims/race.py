@@ -17,16 +17,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from tuner.base import two_way
-from tuner.base.statistics import LEVEL
-from tuner.base.two_way import TwoWay
 from tuner.claims.retrain import Candidate
 from tuner.definition.study_file import StudyFile
+from tuner.stats import two_way
+from tuner.stats.anytime import RUNS, critical
+from tuner.stats.comparison import Comparison
+from tuner.stats.intervals import LEVEL, student
+from tuner.stats.noise import UNKNOWN, Noise, pooled
+from tuner.stats.two_way import TwoWay
 
 TOP = 4  # configurations beside the default
 FIRST_ROUNDS = 2  # that all of them run; one tells nothing about noise
@@ -37,37 +40,14 @@ FEW, ROUNDS_OF_FEW = 2, 2  # so few run two rounds at once: a known run of the d
 LEAST_CHANCE = 0.05  # of being the best; with less a configuration leaves
 LEAST_GAIN = 0.15  # … or with a smaller expected gain over the leader, in standard deviations of a run
 LEAST_SHOWN = 0.1  # chance of a gain over the default that is shown at the end; with less it leaves, too
+UNDECIDED = ("open", "too few runs")
 CLEAR = 0.95  # without a default, the race ends when the leader is the best with this probability
-DECIDED = 0.98  # with one, also when the leader is better at this level, which is looked at each round
 DRAWS = 20_000
 
 
-@dataclass(frozen=True)
-class Difference:
-    """By how much one configuration is better than another, with a 95 % interval; infinite if unknown."""
-
-    mean: float
-    low: float
-    high: float
-
-    def to_dict(self) -> dict[str, float]:
-        return {"mean": self.mean, "low": self.low, "high": self.high}
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Standard deviation of a run around its configuration and round, as earlier races measured it."""
-
-    deviation: float
-    freedom: int
-
-    @property
-    def first_rounds(self) -> int:
-        """How many rounds all configurations run."""
-        return 1 if self.freedom >= ENOUGH_KNOWN else FIRST_ROUNDS
-
-
-UNKNOWN = Noise(math.nan, 0)
+def first_rounds(known: Noise) -> int:
+    """How many rounds all configurations run."""
+    return 1 if known.freedom >= ENOUGH_KNOWN else FIRST_ROUNDS
 
 
 @dataclass(frozen=True)
@@ -88,18 +68,13 @@ class Standing:
     noise: float
     measured: float
     _fit: TwoWay
+    _known: Noise
     _freedom: int
 
-    def lead(self, index: int, over: int, level: float = LEVEL) -> Difference:
-        """The lead of one configuration over another, with an interval of this level."""
-        mean = self._fit.means[index] - self._fit.means[over]
-        variance = self._fit.variance_of_difference(index, over) * self.noise**2
-        if self._freedom < 1 or math.isnan(variance):
-            return Difference(mean, -math.inf, math.inf)
-        from scipy.special import stdtrit
-
-        half = float(stdtrit(self._freedom, 0.5 + level / 2)) * math.sqrt(max(0.0, variance))
-        return Difference(mean, mean - half, mean + half)
+    def lead(self, index: int, over: int) -> Comparison:
+        """The lead of one configuration over another."""
+        found = self._fit.compare(index, over, known=self._known)
+        return Comparison(0.0, -math.inf, math.inf) if found is None else found
 
     def expected_gain(self, index: int) -> float:
         """By how much the configuration is expected to be better than the leader, 0 where it is worse, in
@@ -118,7 +93,7 @@ class Standing:
         """The chance that the configuration is shown to be better than the default after so many rounds of
         both, by what is known now; 1 where the noise is not known.
         """
-        from scipy.special import stdtr, stdtrit
+        from scipy.special import stdtr
 
         if index not in self.allowed:
             return 0.0
@@ -127,7 +102,7 @@ class Standing:
         if self._freedom < 1 or self.noise == 0 or not variance > at_end:
             return 1.0
         gain = (self._fit.means[index] - self._fit.means[default]) / self.noise
-        needed = float(stdtrit(self._freedom + rounds, 0.5 + LEVEL / 2)) * math.sqrt(at_end)
+        needed = critical(rounds, self._freedom + rounds, looks=RUNS) * math.sqrt(at_end)
         return float(stdtr(self._freedom, (gain - needed) / math.sqrt(variance - at_end)))
 
     @property
@@ -143,9 +118,10 @@ def standing(found: Sequence[Candidate], file: StudyFile, known: Noise = UNKNOWN
     sign = 1.0 if file.metric.goal == "maximize" else -1.0
     runs = [(i, k, sign * score) for i, c in enumerate(found) for k, score in c.again.items()]
     fit = two_way.fit(runs, len(found))
-    measured, own = fit.noise, fit.freedom
-    both = [Noise(measured, own), replace(known, freedom=min(known.freedom, WEIGHT_OF_KNOWN))]
-    noise, freedom = (measured, own) if measured == 0 else astuple(pooled(both))
+    known = replace(known, freedom=min(known.freedom, WEIGHT_OF_KNOWN))
+    own = Noise(fit.noise, fit.freedom)
+    both = own if own.deviation == 0 else pooled([own, known])
+    noise, freedom = both.deviation, both.freedom
     allowed = _allowed(found, file.matters or 0.0)
     able = sorted(allowed & {i for i, _, _ in runs})
     leader = min(able, key=lambda i: (-fit.means[i], i)) if able else 0
@@ -162,7 +138,7 @@ def standing(found: Sequence[Candidate], file: StudyFile, known: Noise = UNKNOWN
         chances[leader] = 1.0
     else:
         chances[able] = 1 / max(1, len(able))
-    return Standing(leader, allowed, tuple(map(float, chances)), noise, measured, fit, freedom)
+    return Standing(leader, allowed, tuple(map(float, chances)), noise, fit.noise, fit, known, freedom)
 
 
 def _allowed(found: Sequence[Candidate], matters: float) -> frozenset[int]:
@@ -171,8 +147,6 @@ def _allowed(found: Sequence[Candidate], matters: float) -> frozenset[int]:
     What a constraint bounds has noise, as the score has: by the means alone, luck in it would decide before
     the score does. Where every configuration violates them, an excess of up to `matters` counts for nothing.
     """
-    from scipy.special import stdtrit
-
     runs = [(i, k, -amount) for i, c in enumerate(found) for k, amount in c.violation_again.items()]
     present = sorted({i for i, _, _ in runs})
     if not present:
@@ -181,7 +155,7 @@ def _allowed(found: Sequence[Candidate], matters: float) -> frozenset[int]:
     means, freedom = fit.means, fit.freedom
     least = max(present, key=lambda i: means[i])
     each = 1 - (1 - LEVEL) / max(1, len(present) - 1)  # all comparisons with the least hold together
-    reach = float(stdtrit(freedom, 0.5 + each / 2)) * fit.noise if freedom >= 1 else 0.0
+    reach = student(freedom, each) * fit.noise if freedom >= 1 else 0.0
     rounding = two_way.ROUNDING * max(abs(amount) for _, _, amount in runs)
     margin = rounding + (matters if means[least] < -rounding else 0.0)
 
@@ -222,7 +196,7 @@ def entries(
         if number >= first:
             so_far = [_until(candidate, number) for candidate in found]
             place = standing(so_far, file, known)
-            if over(place, default=default):
+            if over(place, file, default=default):
                 break
             inside = staying(place, inside, default=default, most=most)
             if len(inside) < 2:
@@ -236,13 +210,19 @@ def entries(
     return made
 
 
-def over(place: Standing, *, default: int | None) -> bool:
-    """Whether further rounds would tell little: no noise, a clear leader, a clear gain over the default."""
+def over(place: Standing, file: StudyFile, *, default: int | None) -> bool:
+    """Whether further rounds would tell little: no noise, a clear leader, a decided gain over the default."""
     if place.noise == 0:
         return True
     if default is None or default not in place.allowed:
         return place.chances[place.leader] >= CLEAR
-    return place.leader != default and place.lead(place.leader, default, DECIDED).low > 0
+    found = place.lead(place.leader, default)
+    return place.leader != default and found.verdict(matters(file, place.noise)) not in UNDECIDED
+
+
+def matters(file: StudyFile, noise: float | None) -> float:
+    """The largest difference that does not matter: as the study file says, else the noise of a run."""
+    return file.matters if file.matters is not None else noise if noise and noise > 0 else 0.0
 
 
 def staying(place: Standing, inside: Sequence[int], *, default: int | None, most: int) -> list[int]:
@@ -280,14 +260,15 @@ def record(
     """
     place = standing(found, file, known)
     chosen, gain = place.leader, None
-    inherits_default = False
-    if default is not None and found[default].again and place.leader != default:
+    keeps = default is not None and place.leader == default
+    if default is not None and found[default].again and not keeps:
         gain = place.lead(place.leader, default)
-        shown = gain.mean if math.isnan(place.noise) else gain.low
-        inherits_default = default in place.allowed and shown <= 0
-    elif default is not None and place.leader == default:
-        inherits_default = True
-    if inherits_default and default is not None and found[default].number >= 0:
+        if not place.noise > 0:  # one run each, or equal ones: there is nothing but the scores
+            better = gain.difference > 0
+        else:
+            better = gain.verdict(matters(file, place.noise)) == "better"
+        keeps = default in place.allowed and not better
+    if keeps and default is not None and found[default].number >= 0:
         chosen = default
     second = place.runner_up
     leader = found[place.leader]
@@ -296,12 +277,13 @@ def record(
     return {
         "number": found[chosen].number if found[chosen].number >= 0 else _best_trial(found),
         "mean": found[chosen].again_mean,
-        "default": inherits_default,
+        "default": keeps,
         "leader": leader.number,
-        "chance": place.chances[place.leader],
+        "chance": place.chances[place.leader] if place.noise > 0 else None,
         "noise": None if math.isnan(place.measured) else place.measured,
-        "gain": None if gain is None else gain.to_dict(),
-        "lead": None if second is None else place.lead(place.leader, second).to_dict(),
+        "known": [known.deviation, min(known.freedom, WEIGHT_OF_KNOWN)] if known.freedom else None,
+        "gain": None if gain is None else _stored(gain),
+        "lead": None if second is None else _stored(place.lead(place.leader, second)),
         "runner_up": None if second is None else found[second].number,
         "drop": None if math.isnan(score) or not leader.again else sign * (score - leader.again_mean),
         "candidates": [
@@ -313,6 +295,11 @@ def record(
     }  # fmt: skip
 
 
+def _stored(found: Comparison) -> dict[str, float | None]:
+    low, high = found.interval or (None, None)
+    return {"mean": found.difference, "low": low, "high": high}
+
+
 def noise_of(record: Mapping[str, Any]) -> Noise:
     """The noise of a run as a stored race measured it alone, without what each round adds to all its runs."""
     if record.get("noise") is None:
@@ -321,30 +308,5 @@ def noise_of(record: Mapping[str, Any]) -> Noise:
     return Noise(record["noise"], sum(runs) - sum(count > 0 for count in runs) - max(runs) + 1)
 
 
-def pooled(several: Sequence[Noise]) -> Noise:
-    """The noise of a run by several races together."""
-    measured = [noise for noise in several if noise.freedom > 0]
-    freedom = sum(noise.freedom for noise in measured)
-    if not freedom:
-        return UNKNOWN
-    return Noise(math.sqrt(sum(n.freedom * n.deviation**2 for n in measured) / freedom), freedom)
-
-
 def _best_trial(found: Sequence[Candidate]) -> int:
     return next(c.number for c in found if c.number >= 0)
-
-
-def in_words(name: str, result: Mapping[str, Any], file: StudyFile) -> str:
-    """The result of a race as one sentence."""
-    runs = sum(len(c["again"]) for c in result["candidates"])
-    gain, metric = result["gain"], file.metric.name
-    if gain is not None:
-        found = f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
-    if len(result["candidates"]) == 1:
-        return f"{name}: one configuration, {metric} {result['mean']:.4f} on average in {runs} runs"
-    if result["default"]:
-        best = f" (best: trial {result['leader']}, {found})" if gain is not None else ""
-        return f"{name}: no gain over the default configuration found in {runs} retrainings{best}"
-    text = f"confirmed winner of {name}: trial {result['number']}, {metric} {result['mean']:.4f} on average"
-    text += f" in {runs} retrainings; the best with a probability of {result['chance']:.0%}"
-    return text + (f"; gain over the default {found}" if gain is not None else "")

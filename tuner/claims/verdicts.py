@@ -3,7 +3,7 @@
 The effect is estimated in one of three ways. A finding says which one was used:
 
 - *matched pairs* run for the claim by the studies `hypotheses…`: pairs of runs on its opposite sides. Their
-  interval holds however often one looks (`tuner/base/anytime.py`).
+  interval holds however often one looks (`tuner/stats/anytime.py`).
 - *matched pairs* of the study itself: trials that differ only in the claim's parameters (and in parameters
   that exist only on one side). The effect is the mean difference, with a t interval over pairs.
 - *surrogate*: a ridge regression of the metric on the side and all other parameters, with a t interval from a
@@ -20,9 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
-from tuner.base.statistics import LEVEL, t_interval
 from tuner.claims import verdict as judgement
 from tuner.claims.encoding import encode
 from tuner.claims.evidence import Evidence
@@ -32,6 +30,8 @@ from tuner.claims.noise import matters_of
 from tuner.claims.verdict import Gain, Verdict
 from tuner.definition.campaign_file import Claim
 from tuner.definition.constraints import Hypothesis
+from tuner.stats.intervals import student, t_interval
+from tuner.stats.runs import paired
 
 CAMPAIGN = "campaign"  # the study name in findings about the campaign
 MIN_PAIRS = 3  # with fewer, the interval is too wide to be useful
@@ -115,15 +115,16 @@ def judge(study: Study, hypothesis: Hypothesis, evidence: Evidence | None = None
     complete = [p for p in points if p.trial.complete]
     own = matched(study, hypothesis, complete)
     run = evidence.effect(study, hypothesis, metric)
-    if run is not None and (run.pairs >= MIN_PAIRS or run.effect.noise == 0):
+    if run is not None and (run.pairs >= MIN_PAIRS or run.effect.exact):
         ends = sorted((sign * run.effect.low, sign * run.effect.high))
-        estimate = (sign * run.effect.mean, ends[0], ends[1])
+        estimate = (sign * run.effect.difference, ends[0], ends[1])
         return _finding(study, hypothesis, metric, matters, "matched pairs", run.in_words(), estimate, (),
                         run=run.pairs, pairs=run.pairs)  # fmt: skip
     if len(own) >= MIN_PAIRS:
         used = tuple(sorted({n for _, numbers in own for n in numbers}))
         basis = f"{len(own)} matched pairs of {len(used)} trials"
-        estimate = t_interval([sign * gap for gap, _ in own])
+        found = paired([sign * gap for gap, _ in own], once=True)
+        estimate = (found.difference, found.low, found.high)
         return _finding(study, hypothesis, metric, matters, "matched pairs", basis, estimate, used,
                         pairs=len(own))  # fmt: skip
     used_points = complete if min(_sides(complete)) >= ENOUGH else points
@@ -179,7 +180,7 @@ def surrogate(
     draws = _resample(side, np.random.default_rng(0))
     effects = _solve(design[draws], y[draws], penalty)[:, 1]
     freedom = max(1, len(points) - design.shape[1])
-    half = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * float(effects.std(ddof=1))
+    half = student(freedom) * float(effects.std(ddof=1))
     return float(whole), float(whole) - half, float(whole) + half
 
 

@@ -4,70 +4,58 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from tuner.base.errors import InputError
-from tuner.base.statistics import t_interval
-from tuner.claims import retrain
+from tuner.claims import judge, retrain
+from tuner.claims import material as materials
+from tuner.claims.answer import Answer
 from tuner.claims.retrain import Candidate
 from tuner.definition.study_file import StudyFile
 from tuner.run.events import View
 from tuner.run.launch import run
 from tuner.run.request import Request
 from tuner.storage.access import open_records, storage_errors
-from tuner.storage.stored import load_study, stored_file
+from tuner.storage.stored import VERIFIED, load_study, stored_file
 from tuner.workloads.registry import workload_of
 
 SUFFIX = "verify"
 
 
 @dataclass(frozen=True)
-class Lead:
-    """The first candidate's lead over another on the same seeds. Positive: the first is better.
-
-    `low` and `high`: paired t interval, infinite for a single seed.
-    """
-
-    over: int
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def verdict(self) -> str:
-        if self.low > 0:
-            return "holds"
-        return "reversed" if self.high < 0 else "not decided"
-
-
-@dataclass(frozen=True)
 class Verified:
-    """The result of the retrainings, in the order of the study."""
+    """The result of the retrainings.
+
+    Attributes:
+        candidates: in the order of the study. leads: the first one's comparison with each other one.
+        answer: what the study's result is now.
+    """
 
     metric: str
     goal: str
     candidates: tuple[Candidate, ...]
-    leads: tuple[Lead, ...]
+    leads: tuple[Answer, ...]
+    answer: Answer
 
     @property
     def curse(self) -> float:
         """Winner's curse: how much better the candidates were in the study than retrained, on average."""
-        sign = 1.0 if self.goal == "maximize" else -1.0
-        gaps = [sign * (c.score - statistics.fmean(c.again.values())) for c in self.candidates if c.again]
-        return statistics.fmean(gaps) if gaps else math.nan
+        return curse(self.candidates, self.goal)
 
     def to_dict(self) -> dict[str, Any]:
-        """For `--json` and reports."""
+        """For `--json`."""
+        leads = [(lead, lead.to_dict()) for lead in self.leads]
         return {
-            "metric": self.metric,
-            "curse": self.curse,
-            "candidates": [
-                {"number": c.number, "score": c.score, "again": list(c.again.values())}
-                for c in self.candidates
+            **_record(self.candidates, self.metric, self.curse),
+            "leads": [
+                {"over": lead.other.number, "mean": told["difference"], **told}
+                for lead, told in leads
+                if lead.other is not None
             ],
-            "leads": [{**vars(lead), "verdict": lead.verdict} for lead in self.leads],
+            "answer": self.answer.to_dict(),
         }
 
 
@@ -100,9 +88,38 @@ def verify(
     with storage_errors(request.url):
         records = open_records(request.url)
         found = retrain.with_results(best, seeds, load_study(records, again.name), file)
-        verified = Verified(file.metric.name, file.metric.goal, tuple(found), tuple(leads(found, file)))
-        load_study(records, file.name).set_user_attr("verified", verified.to_dict())
-    return verified
+        study = load_study(records, file.name)
+        study.set_user_attr(VERIFIED, _merged(study.user_attrs.get(VERIFIED), found, file))
+        material = materials.load(records, (), request.results, made=datetime.now())
+        known = next((s for s in material.studies if s.name == file.name), None)
+        if known is None:  # `load` leaves studies of retrainings out
+            known = materials.read_study(load_study(records, file.name), request.results)
+            material = replace(material, studies=(known,))
+    names = [f"{file.name}/{candidate.number}" for candidate in found]
+    leads = [judge.between(material, names[0], name) for name in names[1:]]
+    answer = judge.of_study(known, material)
+    return Verified(file.metric.name, file.metric.goal, tuple(found), tuple(leads), answer)
+
+
+def _record(candidates: Sequence[Candidate], metric: str, curse: float) -> dict[str, Any]:
+    rows = [
+        {"number": c.number, "score": c.score, "again": list(c.again.values()), "rounds": list(c.again)}
+        for c in candidates
+    ]
+    return {"metric": metric, "curse": curse, "candidates": rows}
+
+
+def _merged(before: Mapping[str, Any] | None, found: Sequence[Candidate], file: StudyFile) -> dict[str, Any]:
+    """What is stored with the study: the runs of this call beside those of earlier ones on the same seeds."""
+    kept = {c["number"]: c for c in (before or {}).get("candidates", ())}
+    merged = []
+    for candidate in found:
+        old = kept.pop(candidate.number, None) or {"again": []}
+        rounds = old.get("rounds") or range(len(old["again"]))
+        earlier = {int(k): v for k, v in zip(rounds, old["again"], strict=True)}
+        merged.append(replace(candidate, again=dict(sorted({**earlier, **candidate.again}.items()))))
+    told = _record(merged, file.metric.name, curse(merged, file.metric.goal))
+    return {**told, "candidates": [*told["candidates"], *kept.values()]}
 
 
 def _chosen(known: Sequence[Candidate], numbers: Sequence[int], study: str) -> list[Candidate]:
@@ -117,14 +134,8 @@ def _chosen(known: Sequence[Candidate], numbers: Sequence[int], study: str) -> l
     return [by_number[n] for n in dict.fromkeys(numbers)]
 
 
-def leads(found: Sequence[Candidate], study_file: StudyFile) -> list[Lead]:
-    """The first candidate's lead over each other one, paired by the seeds that both finished."""
-    sign = 1.0 if study_file.metric.goal == "maximize" else -1.0
-    first, results = found[0], []
-    for other in found[1:]:
-        shared = sorted(set(first.again) & set(other.again))
-        gaps = [sign * (first.again[k] - other.again[k]) for k in shared]
-        if not gaps:
-            continue
-        results.append(Lead(other.number, *t_interval(gaps)))
-    return results
+def curse(candidates: Sequence[Candidate], goal: str) -> float:
+    """How much better candidates were in their study than retrained, on average; NaN without retrainings."""
+    sign = 1.0 if goal == "maximize" else -1.0
+    gaps = [sign * (c.score - statistics.fmean(c.again.values())) for c in candidates if c.again]
+    return statistics.fmean(gaps) if gaps else math.nan

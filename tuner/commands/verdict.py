@@ -12,7 +12,8 @@ DESCRIPTION = """\
 Says whether a configuration is better than another, by how much, how sure this is, and how many more runs
 would decide it. The 95 % interval stays valid however often you ask. TRIAL is STUDY/NUMBER; STUDY alone means
 its winner. Without 'against' the winner is compared with the default configuration. Exit status: 0 better,
-3 not better (no difference that matters, or worse), 4 open, 2 wrong input."""
+3 not better (no difference that matters, or worse), 4 not decided (open, too few runs, no winner), 2 wrong
+input."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -36,9 +37,10 @@ def run(options: argparse.Namespace) -> int:
     from datetime import datetime
 
     from tuner.base.errors import InputError
+    from tuner.claims import judge
     from tuner.claims import material as materials
-    from tuner.claims import referee
     from tuner.commands.fetch import fetched
+    from tuner.show.status.answer import show_answer
 
     words = options.against
     if words and (len(words) != 2 or words[0] != "against"):
@@ -47,23 +49,9 @@ def run(options: argparse.Namespace) -> int:
     with opt.records(options) as records:
         fetched(records, (), options.results)
         material = materials.load(records, (), options.results, made=datetime.now())
-    answer = referee.verdict(material, options.what, words[1] if words else None)
+    answer = judge.between(material, options.what, words[1] if words else None)
     if options.json:
         opt.write_json(answer.to_dict())
     else:
-        console = opt.console()
-        console.print(answer.sentence, markup=False, soft_wrap=True)
-        if answer.sure is not None:
-            console.print(f"better with a probability of {answer.sure:.0%}", markup=False)
-        if answer.better is None:
-            runs = (
-                ""
-                if answer.more_runs is None
-                else f"about {answer.more_runs} more runs of each would decide it"
-            )
-            console.print(
-                runs or "it is not possible to say how many more runs would decide it", markup=False
-            )
-        if answer.next_run:
-            console.print(answer.next_run, markup=False, soft_wrap=True)
+        show_answer(answer, opt.console())
     return OPEN if answer.better is None else 0 if answer.better else NOT_BETTER

@@ -63,10 +63,10 @@ def inherited(records: Records, name: str, results: Path) -> Winner | None:
 
 
 def winning_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The confirmed winner where the campaign confirmed one, else the best complete trial."""
-    best = ranking.ranked(study.get_trials(deepcopy=False), stored_file(study))
-    confirmed = study.user_attrs.get(CONFIRMED)
-    return next((t for t in best if confirmed and t.number == confirmed["number"]), best[0] if best else None)
+    """The trial that the study hands on (`ranking.winner`); None if no trial is feasible."""
+    file = stored_file(study)
+    best = ranking.ranked(study.get_trials(deepcopy=False), file)
+    return ranking.winner(best, study.user_attrs, file)
 
 
 def config_of(study: optuna.Study, trial: FrozenTrial, results: Path) -> dict[str, Any]:

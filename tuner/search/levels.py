@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.base import two_way
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
+from tuner.stats import two_way
+from tuner.stats.noise import Noise
+from tuner.stats.runs import next_pair
 
 LEAST = 3  # equal points; the spread of two is a lottery …
 FEW, FREEDOM = 2, 3  # … unless all values of the parameter measure it, with so many degrees of freedom
 Others = tuple[tuple[str, str], ...]  # the values of all other parameters of a point
 
 
-def beaten(trials: Sequence[FrozenTrial], params: Mapping[str, Any], study_file: StudyFile) -> str | None:
+def cannot_win(trials: Sequence[FrozenTrial], params: Mapping[str, Any], study_file: StudyFile) -> str | None:
     """Why a point with these `params` cannot win, by `stop: {levels: {NAME: 0.99}}`; None: it may.
 
     Two values of the parameter are compared at the points that both have finished and that are equal
-    otherwise (same seed, for example). The value is beaten where the prediction interval for the gap at one
+    otherwise (same seed, for example). The value cannot win where the prediction interval for the gap at one
     more point is above 0: the gap is larger than what varies between points. That is measured with all values
     of the parameter (value + point + noise), and with the two alone: the larger counts.
     """
@@ -30,8 +30,8 @@ def beaten(trials: Sequence[FrozenTrial], params: Mapping[str, Any], study_file:
         if name not in params:
             continue
         finished = _finished(trials, name, study_file)
-        noise, freedom = _noise(finished)
-        least = FEW if freedom >= FREEDOM else LEAST
+        noise = _noise(finished)
+        least = FEW if noise.freedom >= FREEDOM else LEAST
         own = finished.pop(repr(params[name]), {})
         gaps = {
             level: [value - own[others][0] for others, (value, misses) in points.items()
@@ -39,16 +39,17 @@ def beaten(trials: Sequence[FrozenTrial], params: Mapping[str, Any], study_file:
             for level, points in finished.items()
         }  # fmt: skip
         behind = [
-            (*_prediction(values, confidence, noise, freedom), level, len(values))
+            (next_pair(values, noise, level=confidence), level)
             for level, values in gaps.items()
             if len(values) >= least
         ]
         if behind:
-            mean, low, level, count = max(behind, key=lambda found: found[1])
-            if low > 0:
+            gap, level = max(behind, key=lambda found: found[0].low)
+            if gap.low > 0:
                 return (
-                    f"not run: {name} {params[name]!r} is worse than {level} by {mean:.3g} at {count} equal "
-                    f"points, and by {low:.3g} or more at the next one ({confidence:.0%} sure)"
+                    f"not run: {name} {params[name]!r} is worse than {level} by {gap.difference:.3g} at "
+                    f"{gap.pairs} equal points, and by {gap.low:.3g} or more at the next one "
+                    f"({confidence:.0%} sure)"
                 )
     return None
 
@@ -68,8 +69,8 @@ def _finished(
     return found
 
 
-def _noise(finished: Mapping[str, Mapping[Others, tuple[float, float]]]) -> tuple[float, int]:
-    """Standard deviation of a value around its level and point, and its degrees of freedom."""
+def _noise(finished: Mapping[str, Mapping[Others, tuple[float, float]]]) -> Noise:
+    """The noise of a value around its level and point."""
     met = {others for points in finished.values() for others in points}
     order = {others: place for place, others in enumerate(sorted(met))}
     values = [
@@ -78,12 +79,4 @@ def _noise(finished: Mapping[str, Mapping[Others, tuple[float, float]]]) -> tupl
         for others, (value, _) in points.items()
     ]
     fit = two_way.fit(values, len(finished))
-    return fit.noise, fit.freedom
-
-
-def _prediction(gaps: Sequence[float], level: float, noise: float, freedom: int) -> tuple[float, float]:
-    """Mean of `gaps`, and the lower bound of the t prediction interval for one more of them."""
-    from scipy.special import stdtrit
-
-    mean, spread = statistics.fmean(gaps), max(statistics.stdev(gaps), math.sqrt(2) * noise)
-    return mean, mean - float(stdtrit(freedom, 0.5 + level / 2)) * spread * math.sqrt(1 + 1 / len(gaps))
+    return Noise(fit.noise, fit.freedom)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.definition.study_file import StudyFile
+from tuner.stats.comparison import LEAST_PAIRS
 from tuner.storage.optuna_private import CONSTRAINT
+from tuner.storage.study_store import CONFIRMED, VERIFIED
 
 
 def violation(trial: FrozenTrial) -> float:
@@ -28,10 +33,44 @@ def ranked(trials: Sequence[FrozenTrial], study_file: StudyFile) -> list[FrozenT
 
 
 def best_so_far(results: Iterable[tuple[float, float]], *, maximize: bool) -> list[float]:
-    """The best value after each of `(violation, value)`: among feasible ones as soon as there is one."""
-    sign = -1.0 if maximize else 1.0
-    ranks = ((violation, sign * value) for violation, value in results)
-    return [sign * value for _, value in itertools.accumulate(ranks, min)]
+    """The best feasible value after each of `(violation, value)`; NaN before there is one.
+
+    Where none of them is feasible: the best value. So it never gets worse.
+    """
+    found, sign = list(results), -1.0 if maximize else 1.0
+    none = all(violation > 0 for violation, _ in found)
+    costs = (sign * value if none or violation <= 0 else math.inf for violation, value in found)
+    return [sign * cost if math.isfinite(cost) else math.nan for cost in itertools.accumulate(costs, min)]
+
+
+def feasible(best_first: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those of the `ranked` trials that meet their constraints."""
+    return [trial for trial in best_first if violation(trial) <= 0]
+
+
+def winner(
+    best_first: Sequence[FrozenTrial], attrs: Mapping[str, Any], study_file: StudyFile
+) -> FrozenTrial | None:
+    """The trial that a study hands on; None if no trial is feasible.
+
+    That is the one that a race confirmed, else the best mean of retrainings (`verify`) if the best trial was
+    among the retrained, else the best feasible trial.
+
+    Args:
+        best_first: the `ranked` trials. attrs: the study's user attributes.
+    """
+    confirmed = (attrs.get(CONFIRMED) or {}).get("number")
+    able = feasible(best_first)
+    known = next((t for t in best_first if t.number == confirmed), None)
+    if known is not None or not able:
+        return known
+    candidates = (attrs.get(VERIFIED) or {}).get("candidates", ())
+    means = {c["number"]: statistics.fmean(c["again"]) for c in candidates if len(c["again"]) >= LEAST_PAIRS}
+    retrained = [trial for trial in able if trial.number in means]
+    if able[0] not in retrained:
+        return able[0]
+    sign = -1.0 if study_file.metric.goal == "maximize" else 1.0
+    return min(retrained, key=lambda t: sign * means[t.number])
 
 
 def front(trials: Sequence[FrozenTrial], study_file: StudyFile) -> list[FrozenTrial]:
@@ -41,8 +80,7 @@ def front(trials: Sequence[FrozenTrial], study_file: StudyFile) -> list[FrozenTr
     is one trial. Infeasible trials are on it only where none is feasible.
     """
     best_first = ranked(trials, study_file)
-    if best_first and violation(best_first[0]) == 0:
-        best_first = [trial for trial in best_first if violation(trial) == 0]
+    best_first = feasible(best_first) or best_first
     kept: list[tuple[float, ...]] = []
     members = []
     for trial in best_first:

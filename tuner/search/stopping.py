@@ -10,10 +10,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import TrialTooLong
-from tuner.base.statistics import t_interval
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
+from tuner.stats.runs import paired
 from tuner.storage import optuna_private
 from tuner.storage.allocate import LEAD, NO_GAIN, STOPPED, TARGET
 from tuner.storage.records import Records
@@ -63,7 +63,7 @@ def clear_lead(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | No
     """Why the best trial is the best: its lead over each other one is not luck (`stop: {lead: 0.95}`).
 
     Trials of several runs are compared run by run, on the same seed and fold, which takes away what is harder
-    on one of them for every trial. The interval is that of a paired t-test.
+    on one of them for every trial. Their number is fixed before, so a t interval holds.
     """
     ranked = ranking.ranked(trials, study_file)
     finished = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
@@ -77,17 +77,18 @@ def clear_lead(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | No
     for other in others:
         theirs = _runs(other, metric.name)
         gaps = [sign * (value - theirs[name]) for name, value in own.items() if name in theirs]
-        if len(gaps) < 2 or ranking.violation(best) < ranking.violation(other):
+        if not gaps or ranking.violation(best) < ranking.violation(other):
             continue  # nothing to compare, or it is behind by the constraints
-        leads.append((*t_interval(gaps, level), other.number, len(gaps)))
+        leads.append((paired(gaps, level=level, once=True), other.number))
     if not leads:
         return None
-    mean, low, high, number, count = min(leads, key=lambda lead: lead[1])
-    if low <= 0:
+    closest, number = min(leads, key=lambda lead: lead[0].low)
+    if closest.verdict() != "better":
         return None
     return (
-        f"{LEAD}: trial {best.number} leads every other; closest is trial {number}, by {mean:.3g} "
-        f"({level:.0%} interval {low:.3g} to {high:.3g} over {count} runs each)"
+        f"{LEAD}: trial {best.number} leads every other; closest is trial {number}, by "
+        f"{closest.difference:.3g} ({level:.0%} interval {closest.low:.3g} to {closest.high:.3g} over "
+        f"{closest.pairs} runs each)"
     )
 
 

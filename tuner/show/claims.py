@@ -10,9 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tuner.base.anytime import critical
-from tuner.base.statistics import LEVEL
-from tuner.base.words import duration, in_words
+from tuner.base.words import duration, in_words, number
 from tuner.claims import design, hypotheses
 from tuner.claims.evidence import Evidence
 from tuner.claims.hypotheses import Prepared
@@ -23,38 +21,37 @@ from tuner.run import probe
 from tuner.run.executors.local import share
 from tuner.run.plan import Plan
 from tuner.show.report import terminal
+from tuner.show.status.answer import show_answer
+from tuner.stats.anytime import critical
 
 
 def show_verified(verified: Verified, console: Console) -> None:
-    """Prints the result of `verify`: a table and its summary."""
+    """Prints the result of `verify`: a table, and what it says of the study."""
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for heading in ("trial", "in the study", "retrained", "spread", "first's lead", ""):
         table.add_column(heading, justify="left" if heading in ("", "first's lead") else "right")
-    by_number = {lead.over: lead for lead in verified.leads}
+    by_number = {lead.other.number: lead for lead in verified.leads if lead.other is not None}
     for candidate in verified.candidates:
         again = list(candidate.again.values())
         lead = by_number.get(candidate.number)
         table.add_row(
             str(candidate.number),
-            f"{candidate.score:.4f}",
-            f"{statistics.fmean(again):.4f}" if again else "failed",
-            f"{statistics.stdev(again):.4f}" if len(again) > 1 else "",
-            "" if lead is None else f"{lead.mean:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]",
+            number(candidate.score),
+            number(statistics.fmean(again)) if again else "failed",
+            number(statistics.stdev(again)) if len(again) > 1 else "",
+            "" if lead is None else lead.interval_words,
             "" if lead is None else lead.verdict,
         )
     console.print(table)
     curse = verified.curse
     if not math.isnan(curse):
         console.print(
-            f"winner's curse: on average the study overrated them by {curse:+.4f} {verified.metric}",
-            markup=False,
-        )
-    holding = sum(lead.verdict == "holds" for lead in verified.leads)
-    if verified.leads:
-        console.print(
-            f"the first one's lead holds against {holding} of {len(verified.leads)} ({LEVEL:.0%} intervals)",
-            markup=False,
-        )
+            f"winner's curse: retrained, their {verified.metric} is worse than in the study by "
+            f"{number(curse)} on average" if curse > 0 else
+            f"no winner's curse: retrained, their {verified.metric} is as good as in the study or better",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+    show_answer(verified.answer, console)
 
 
 def show_plan(prepared: Prepared, console: Console) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 from tuner.base import extras
 from tuner.base.errors import InputError
 from tuner.base.words import finite
+from tuner.claims import judge, verdicts
 from tuner.claims import material as materials
-from tuner.claims import referee, verdicts
 from tuner.claims.material import Material
 from tuner.run import enqueue as queueing
 from tuner.show.report import words
@@ -27,8 +27,8 @@ from tuner.storage.records import Records
 from tuner.storage.stored import load_study, stored_file
 
 INSTRUCTIONS = """\
-Hyperparameter studies of this folder. `verdict` is the referee: ask it before you call one configuration
-better than another, and run what it names in next_run while it says open. A score in a study is the best of
+Hyperparameter studies of this folder. Ask `verdict` before you call one configuration better than another,
+and run what it names in next_run as long as it is not decided. A score in a study is the best of
 many and so too good; `report` says what was shown."""
 
 
@@ -69,7 +69,7 @@ class Tools:
 
         `what` and `against` are STUDY (its winner) or STUDY/NUMBER (a trial). Without `against`: the default.
         """
-        return dict(finite(referee.verdict(self._material(), what, against).to_dict()))
+        return dict(finite(judge.between(self._material(), what, against).to_dict()))
 
     def enqueue(self, study: str, values: dict[str, Any]) -> dict[str, Any]:
         """Queues a trial of a study with these values by dotted name; what they leave out is drawn."""
@@ -78,12 +78,13 @@ class Tools:
         return {"study": study, **asdict(queued)}
 
     def report(self, study: str | None = None) -> dict[str, Any]:
-        """What is known: each study with its gain, interval and cost, and the verdict on each claim."""
+        """What is known: each study with its answer and cost in sentences, and the verdict on each claim."""
         material = self._material([study] if study else [])
         return dict(
             finite(
                 {
-                    "studies": {s.name: words.study_sentences(s) for s in material.studies},
+                    "studies": {s.name: words.study_sentences(s, material) for s in material.studies},
+                    "answers": {s.name: judge.of_study(s, material).to_dict() for s in material.studies},
                     "claims": [asdict(finding) for finding in verdicts.findings(material)],
                 }
             )

@@ -14,7 +14,8 @@ import optuna
 
 from tuner.artifacts import run_results
 from tuner.base.errors import InputError
-from tuner.claims import material
+from tuner.claims import judge, material
+from tuner.claims.answer import Answer
 from tuner.show.status.summary import Rank, best_rows, best_table, best_trials
 from tuner.storage.access import open_records, storage_errors
 from tuner.storage.records import Records
@@ -63,18 +64,22 @@ class StudyResult:
 
     @property
     def best(self) -> Best:
-        """The confirmed winner where there is one, else the best complete trial.
+        """The confirmed winner where there is one, else the best complete trial that meets the constraints.
 
         Raises:
-            InputError: no trial has completed.
+            InputError: no trial has completed, or none meets the constraints.
         """
         trial = self._read().winner
         if trial is None or trial.value is None:
-            raise InputError(f"study '{self.name}': no trial has completed yet")
+            raise InputError(f"study '{self.name}': {judge.of_study(self._read()).headline}")
         folder = self.results / "runs" / self.name / str(trial.number)
         return Best(
             trial.number, trial.value, trial.config, trial.metrics, folder if folder.is_dir() else None
         )
+
+    def verdict(self) -> Answer:
+        """Whether the best configuration is better than the default: what `tuner verdict` says."""
+        return judge.of_study(self._read())
 
     @property
     def trials(self) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from tuner.storage.queue import LEASE, STINTS, WHY
 from tuner.storage.records import Records
 from tuner.storage.study_store import CONFIRMED as CONFIRMED
 from tuner.storage.study_store import FILE, ORIGIN, PATH, TOTAL
+from tuner.storage.study_store import VERIFIED as VERIFIED
 
 NUMBER = (int, float)
 STUDY: Mapping[str, tuple[type, ...]] = {
@@ -27,6 +28,7 @@ STUDY: Mapping[str, tuple[type, ...]] = {
     ORIGIN: (dict,),
     TOTAL: (int, type(None)),
     CONFIRMED: (dict, type(None)),
+    VERIFIED: (dict, type(None)),
 }
 TRIAL: Mapping[str, tuple[type, ...]] = {
     "metrics": (dict,),

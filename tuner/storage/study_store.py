@@ -28,6 +28,7 @@ ORIGIN = "origin"  # base values, overrides, data set: must be the same when the
 TOTAL = "run_cap"
 PRUNER = "pruner"
 CONFIRMED = "confirmed"  # the trial that won on retraining, and its means
+VERIFIED = "verified"  # the retrainings of `verify`
 PATH = "path"
 FROM_RESULTS = "path_from_results"
 RETRAINED = (".confirm", ".verify")  # name suffixes of the studies that train a study's best trials again

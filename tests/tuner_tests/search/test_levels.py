@@ -15,7 +15,7 @@ from tuner.__main__ import main
 from tuner.base.errors import InputError
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
-from tuner.search.levels import beaten
+from tuner.search.levels import cannot_win
 from tuner.storage.optuna_private import CONSTRAINT
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -53,8 +53,8 @@ def trials_of(values: Mapping[Point, float], *, infeasible: int | None = None) -
 CLEAR = {(3, 0): 0.8, (3, 1): 0.82, (3, 2): 0.81, (1, 0): 0.3, (1, 1): 0.33, (1, 2): 0.31}
 
 
-def test_a_value_far_behind_at_equal_points_is_beaten(grid: Callable[..., StudyFile]) -> None:
-    found = beaten(trials_of(CLEAR), {"digits": 1, "seed": 3}, grid())
+def test_a_value_far_behind_at_equal_points_is_cannot_win(grid: Callable[..., StudyFile]) -> None:
+    found = cannot_win(trials_of(CLEAR), {"digits": 1, "seed": 3}, grid())
     assert found is not None and found.startswith(
         "not run: digits 1 is worse than 3 by 0.497 at 3 equal points"
     )
@@ -63,8 +63,8 @@ def test_a_value_far_behind_at_equal_points_is_beaten(grid: Callable[..., StudyF
 
 def test_the_noise_is_measured_with_all_values_of_the_parameter(grid: Callable[..., StudyFile]) -> None:
     values = {(3, 0): 0.8, (3, 1): 0.82, (1, 0): 0.3, (1, 1): 0.33, (2, 0): 0.6, (2, 1): 0.61}
-    assert beaten(trials_of(values), {"digits": 1, "seed": 3}, grid()) is None  # two degrees of freedom
-    found = beaten(trials_of({**values, (0, 0): 0.1, (0, 1): 0.12}), {"digits": 1, "seed": 3}, grid())
+    assert cannot_win(trials_of(values), {"digits": 1, "seed": 3}, grid()) is None  # two degrees of freedom
+    found = cannot_win(trials_of({**values, (0, 0): 0.1, (0, 1): 0.12}), {"digits": 1, "seed": 3}, grid())
     # numpy.linalg.lstsq: noise 0.00577 with 3 degrees of freedom; that of the pair is 0.00707 a gap
     assert found is not None and "worse than 3 by 0.495 at 2 equal points, and by 0.463 or more" in found
 
@@ -74,7 +74,7 @@ def test_a_pair_that_varies_more_than_the_others_is_judged_by_itself(grid: Calla
         (2, seed): 0.1 + 0.01 * seed for seed in range(3)
     }
     noisy = {(3, 0): 0.8, (3, 1): 0.7, (3, 2): 0.75, (1, 0): 0.6, (1, 1): 0.65, (1, 2): 0.55}
-    assert beaten(trials_of({**quiet, **noisy}), {"digits": 1, "seed": 3}, grid()) is None
+    assert cannot_win(trials_of({**quiet, **noisy}), {"digits": 1, "seed": 3}, grid()) is None
 
 
 @pytest.mark.parametrize(
@@ -90,16 +90,16 @@ def test_a_pair_that_varies_more_than_the_others_is_judged_by_itself(grid: Calla
 def test_everything_else_may_win(
     grid: Callable[..., StudyFile], values: dict[Point, float], digits: int
 ) -> None:
-    assert beaten(trials_of(values), {"digits": digits, "seed": 3}, grid()) is None
+    assert cannot_win(trials_of(values), {"digits": digits, "seed": 3}, grid()) is None
 
 
-def test_of_a_loss_the_larger_value_is_beaten(grid: Callable[..., StudyFile]) -> None:
-    assert beaten(trials_of(CLEAR), {"digits": 3, "seed": 3}, grid("minimize")) is not None
-    assert beaten(trials_of(CLEAR), {"digits": 1, "seed": 3}, grid("minimize")) is None
+def test_of_a_loss_the_larger_value_is_cannot_win(grid: Callable[..., StudyFile]) -> None:
+    assert cannot_win(trials_of(CLEAR), {"digits": 3, "seed": 3}, grid("minimize")) is not None
+    assert cannot_win(trials_of(CLEAR), {"digits": 1, "seed": 3}, grid("minimize")) is None
 
 
 def test_a_value_that_misses_constraints_beats_none_that_meets_them(grid: Callable[..., StudyFile]) -> None:
-    assert beaten(trials_of(CLEAR, infeasible=3), {"digits": 1, "seed": 3}, grid()) is None
+    assert cannot_win(trials_of(CLEAR, infeasible=3), {"digits": 1, "seed": 3}, grid()) is None
 
 
 @pytest.mark.parametrize(

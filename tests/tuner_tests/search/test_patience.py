@@ -98,9 +98,9 @@ def with_runs(*trials: tuple[float, ...]) -> list[optuna.trial.FrozenTrial]:
 def test_a_study_stops_when_its_best_trial_clearly_leads(make_study: MakeStudy) -> None:
     file = make_study(**{"max_epochs: 4": "max_epochs: 4\n  seeds: 3\n  stop: {lead: 0.95, after: 3}"})
     noisy = (0.5, 0.9, 0.7)
-    assert stopping.clear_lead(with_runs(noisy, (0.4, 0.8, 0.9), (0.1, 0.5, 0.3)), file) is None
+    assert stopping.clear_lead(with_runs(noisy, (0.4, 0.8, 0.9), (0.1, 0.51, 0.3)), file) is None
     assert stopping.clear_lead(with_runs(noisy, (0.4, 0.8, 0.61)), file) is None  # too few trials
-    reason = stopping.clear_lead(with_runs(noisy, (0.4, 0.81, 0.6), (0.1, 0.5, 0.3)), file)
+    reason = stopping.clear_lead(with_runs(noisy, (0.4, 0.81, 0.6), (0.1, 0.51, 0.3)), file)
     assert reason == (  # seed by seed it leads by 0.1, 0.09 and 0.1: scipy.stats.ttest_rel agrees
         "clear lead: trial 0 leads every other; closest is trial 1, by 0.0967 "
         "(95% interval 0.0823 to 0.111 over 3 runs each)"
@@ -118,7 +118,7 @@ def test_a_study_whose_best_trial_leads_is_done_and_says_so(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "objective.py").write_text(
-        "def train(config):\n    return {'score': config['x'] + 0.01 * config['seed']}\n"
+        "def train(config):\n    return {'score': config['x'] + 0.01 * config['seed'] * (1 + config['x'])}\n"
     )
     (tmp_path / "lead.yaml").write_text(
         "name: lead\nmethod: grid\nmetric: {name: score, goal: maximize}\n"
@@ -130,8 +130,10 @@ def test_a_study_whose_best_trial_leads_is_done_and_says_so(
     for _ in range(2):  # it is done when it is called again
         assert main(words) == 0
         end = json.loads(capfd.readouterr().out)
-        assert (end["complete"], end["best"][0]["score"]) == (3, pytest.approx(0.92))
-        assert end["reason"].startswith("clear lead: trial 0 leads every other; closest is trial 2, by 0.7 ")
+        assert (end["complete"], end["best"][0]["score"]) == (3, pytest.approx(0.938))
+        assert end["reason"].startswith(
+            "clear lead: trial 0 leads every other; closest is trial 2, by 0.714 "
+        )
 
 
 STUDY = """

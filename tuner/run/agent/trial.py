@@ -116,7 +116,7 @@ class TrialRunner:
             try:
                 running = self.begin(trial)
                 try:
-                    self._prune_beaten(trial)
+                    self._prune_hopeless(trial)
                     found = repeats.run(
                         self.workload,
                         running.config,
@@ -134,11 +134,11 @@ class TrialRunner:
             except GivenAway as error:
                 return Ended(trial.number, "given away", message=str(error))
 
-    def _prune_beaten(self, trial: Trial) -> None:
+    def _prune_hopeless(self, trial: Trial) -> None:
         """Raises Pruned where a value of the trial's point cannot win any more."""
         if self.study_file.levels:
             trials = self.study.get_trials(deepcopy=False)
-            reason = levels.beaten(trials, trial.params, self.study_file)
+            reason = levels.cannot_win(trials, trial.params, self.study_file)
             if reason is not None:
                 raise Pruned(reason)
 

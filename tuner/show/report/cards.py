@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuner.base.errors import InputError
 from tuner.base.nested import leaves
-from tuner.base.words import slug
-from tuner.claims import referee
+from tuner.base.words import number, slug
+from tuner.claims import judge
 from tuner.claims.encoding import word
 from tuner.claims.material import Material, Study, Trial
 from tuner.definition import export
 from tuner.definition.loading import FOLDER
 from tuner.show.report import words
-from tuner.show.report.blocks import Card, Interval, Setting
-from tuner.storage.stored import CONFIRMED
+from tuner.show.report.blocks import Card, Setting
+from tuner.stats.comparison import Verdict
 from tuner.storage.study_store import ORIGIN, PATH
 from tuner.workloads.masking import BLANK, SURE_NAME
 
-BADGES = {
-    "as claimed": ("real gain", "good"),
+BADGES: dict[Verdict, tuple[str, str]] = {  # two words, and good, bad or open
+    "better": ("real gain", "good"),
     "no difference": ("no gain that matters", "bad"),
-    "opposite": ("worse than the default", "bad"),
+    "worse": ("worse than the default", "bad"),
     "open": ("not decided yet", "open"),
+    "too few runs": ("too few runs", "open"),
+    "no winner": ("no winner", "open"),
 }
 
 
@@ -37,30 +38,35 @@ def anchor(study: Study) -> str:
 
 def card(study: Study, material: Material) -> Card:
     """The card of one study."""
-    winner = study.winner
+    winner, answer = study.winner, judge.of_study(study, material)
     state = words.progress(study)
+    badge, tone = BADGES[answer.verdict]
+    if study.default is None and answer.verdict in ("better", "worse"):
+        badge = "real lead" if answer.verdict == "better" else "not the best"
     if winner is None:
-        reason = words.state_of_trials(study) or ""
-        return Card(study.name, anchor(study), state, None, "", study.metric, "no result", "open", reason,
+        reason = words.state_of_trials(study) or answer.sentence
+        return Card(study.name, anchor(study), state, None, "", study.metric, badge, tone, reason,
                     None, (), "", "", _cost(study), _resume(study))  # fmt: skip
-    found = _real(study, material)
     config = without_secrets(winner.config)
+    side = next((s for s in (answer.one, answer.other) if s and s.number == winner.number), None)
+    score = winner.value if side is None or side.score is None else side.score
+    found = answer.found
     return Card(
         title=study.name,
         anchor=anchor(study),
         state=state,
         number=winner.number,
-        score=f"{winner.value:.4f}",
+        score="" if score is None else number(score),
         metric=study.metric,
-        verdict=found.badge,
-        tone=found.tone,
-        real=" ".join(filter(None, [found.sentence, words.constraints_sentence(study, winner)])),
-        gain=found.gain,
+        verdict=badge,
+        tone=tone,
+        real=" ".join([answer.sentence, *judge.after_race(study)]),
+        gain=None if found is None else (found.difference, *(found.interval or (None, None))),
         settings=settings(study, winner),
         yaml=export.config_yaml(config),
         command=study.workload.command_line(config),
         cost=_cost(study),
-        next=_next(study, found.next),
+        next=_next(study, f"To decide: {answer.decide}" if answer.decide else ""),
     )
 
 
@@ -103,43 +109,6 @@ def default_config(study: Study) -> dict[str, Any]:
     except InputError:  # the code that ran is not here any more
         plain = {}
     return {**plain, **((study.attrs.get(ORIGIN) or {}).get("base") or {})}
-
-
-@dataclass(frozen=True)
-class _Answer:
-    badge: str
-    tone: str
-    sentence: str
-    gain: Interval | None = None
-    next: str = ""
-
-
-def _real(study: Study, material: Material) -> _Answer:
-    """Is the winner better than the default, by how much, and which command would settle it."""
-    raced = study.attrs.get(CONFIRMED) or {}
-    if raced.get("default"):
-        badge, tone = ("no gain", "bad") if len(raced["candidates"]) > 1 else ("one configuration", "open")
-        return _Answer(badge, tone, words.no_gain_sentence(study))
-    if study.winner is study.default:
-        return _Answer(
-            "the default is best", "open", "No other complete trial beat the default configuration."
-        )
-    try:
-        answer = referee.verdict(material, study.name, None)
-    except InputError:
-        return _Answer("nothing to compare", "open", "Only one trial is complete.")
-    badge, tone = BADGES[answer.verdict]
-    gain = None
-    if answer.difference is not None:
-        gain = (answer.difference, answer.low, answer.high)
-        sentence = f"Over {answer.against}: {answer.sentence.partition(': ')[2]}"
-    else:
-        sentence = answer.sentence
-    if study.default is None and answer.verdict == "as claimed":
-        badge = "real lead"
-    if answer.sure is not None and answer.pairs:
-        sentence += f" Better with a probability of {answer.sure:.0%}."
-    return _Answer(badge, tone, sentence, gain, answer.next_run)
 
 
 def _next(study: Study, settles: str) -> str:

@@ -12,6 +12,7 @@ from statistics import fmean
 
 from tuner.base import plugins
 from tuner.base.words import duration, in_words, slug
+from tuner.claims import judge
 from tuner.claims.encoding import word
 from tuner.claims.material import Material, Study, Trial
 from tuner.claims.verdict import WORDS
@@ -32,14 +33,14 @@ def document(material: Material) -> Document:
     """
     alone = len(material.studies) == 1
     cards = [made.card(study, material) for study in material.studies]
-    summary: list[Block] = [Text(words.campaign_sentences(material.studies)[:1]), Cards(cards)]
+    summary: list[Block] = [Text(words.campaign_sentences(material.studies, material)[:1]), Cards(cards)]
     if not alone:
         summary += [campaign_chart(material.studies, cards), overview(material)]
     sections = [Section("summary", "Summary", summary)]
     found = findings(material)
     if found:
         sections.append(Section("hypotheses", "Hypotheses", hypotheses(found)))
-    sections += [study_section(study) for study in material.studies]
+    sections += [study_section(study, material) for study in material.studies]
     sections += [section for added in plugins.hooks("sections") for section in added(material)]
     for study in material.studies:
         blocks = study.workload.sections(study, material.results)
@@ -87,9 +88,9 @@ def _joined(sections: Sequence[Section]) -> list[Section]:
     return list(found.values())
 
 
-def study_section(study: Study) -> Section:
+def study_section(study: Study, material: Material) -> Section:
     """The section of one study: text, best trials, charts and all trials."""
-    blocks: list[Block] = [Text(words.study_sentences(study))]
+    blocks: list[Block] = [Text(words.study_sentences(study, material))]
     if study.ranked:
         blocks.append(best_table(study))
     for drawn in figures.charts(study) if study.trials else ():
@@ -179,7 +180,7 @@ def overview(material: Material) -> Table:
     rows = []
     for study in material.studies:
         winner, spent = study.winner, words.cost(study)
-        lead = words.gain(study)
+        answer = judge.of_study(study, material)
         rows.append(
             [
                 study.name,
@@ -187,25 +188,14 @@ def overview(material: Material) -> Table:
                 + (f"/{study.attrs['run_cap']}" if study.attrs.get("run_cap") else ""),
                 str(study.count("pruned")),
                 str(study.count("failed")),
-                "–" if winner is None else f"{study.metric} {winner.value:.4f}",
                 "–" if winner is None else f"trial {winner.number}",
-                "–" if lead is None else f"{lead.mean:+.4f}",
-                _verified(study),
+                answer.headline,
                 duration(spent.seconds),
                 duration(spent.saved_seconds) if spent.saved_epochs else "–",
             ]
         )
-    headings = ["study", "finished", "pruned", "failed", "best", "winner", "over default", "verified",
-                "spent", "saved by pruning"]  # fmt: skip
+    headings = ["study", "finished", "pruned", "failed", "winner", "result", "spent", "saved by pruning"]
     return Table(headings, rows)
-
-
-def _verified(study: Study) -> str:
-    if study.workload.deterministic:
-        return "–"  # nothing to retrain
-    if study.attrs.get("verified"):
-        return "yes"
-    return "confirmed" if study.attrs.get("confirmed") else "no"
 
 
 def verdict_counts(found: Sequence[Finding]) -> str:

@@ -27,7 +27,7 @@ STYLES: dict[Verdict, str] = {
 
 def show(material: Material, console: Console) -> None:
     """Prints the campaign, each study, and the verdicts."""
-    for line in words.campaign_sentences(material.studies):
+    for line in words.campaign_sentences(material.studies, material):
         console.print(line, markup=False, soft_wrap=True)
     found = findings(material)
     if found:
@@ -36,15 +36,15 @@ def show(material: Material, console: Console) -> None:
     console.print(_table(sections.overview(material)))
     for study in material.studies:
         console.print()
-        show_study(study, console)
+        show_study(study, material, console)
     console.print()
     show_findings(found, console)
 
 
-def show_study(study: Study, console: Console) -> None:
+def show_study(study: Study, material: Material, console: Console) -> None:
     """Prints one study: text, best values, top 10, importances, pruned trials by epoch."""
     console.print(f"[bold]{escape(study.name)}[/]")
-    for line in words.study_sentences(study):
+    for line in words.study_sentences(study, material):
         console.print(line, markup=False, soft_wrap=True)
     if not study.ranked:
         return

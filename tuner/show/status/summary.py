@@ -14,12 +14,16 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from tuner.base.words import duration, sparkline
+from tuner.base.words import duration, number, sparkline
+from tuner.claims import judge
+from tuner.claims import material as materials
+from tuner.claims.answer import Answer
 from tuner.definition.study_file import StudyFile
 from tuner.run.launch import Result
 from tuner.run.plan import Plan
 from tuner.run.winner import config_of
 from tuner.search import ranking
+from tuner.show.status.answer import show_answer
 from tuner.show.status.cost import Cost, cost_of
 from tuner.storage import allocate, optuna_private, study_store
 from tuner.storage.access import open_records, waiting
@@ -91,7 +95,7 @@ def state_of(records: Records, study: optuna.Study) -> StudyState:
     if study_store.FILE in attrs:
         study_file = stored_file(study)
         ranked = ranking.ranked(trials, study_file)
-        best, metric = (ranked[0] if ranked else None), study_file.metric.name
+        best, metric = ranking.winner(ranked, attrs, study_file), study_file.metric.name
         complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values]
         results = ((ranking.violation(trial), trial.values[0]) for trial in complete)
         so_far = ranking.best_so_far(results, maximize=study_file.metric.goal == "maximize")
@@ -149,7 +153,7 @@ def states_table(states: Sequence[StudyState], *, width: int = WIDE) -> Table:
         best = (
             ""
             if state.best is None
-            else f"{state.metric} {state.best.values[0]:.4f} (trial {state.best.number})"
+            else f"{state.metric} {number(state.best.values[0])} (trial {state.best.number})"
         )
         table.add_row(
             state.name,
@@ -269,27 +273,37 @@ def end_of(plan: Plan, result: Result) -> dict[str, Any]:
     """How a study was left and what it found, for `--json`."""
     request, file = plan.request, plan.file
 
-    def look() -> tuple[StudyState, list[Rank]]:
+    def look() -> tuple[StudyState, list[Rank], Answer]:
         records = open_records(request.url)
         study = load_study(records, file.name)
-        return state_of(records, study), best_trials(study, file, request.results, top=3)
+        return state_of(records, study), *_best_and_answer(study, file, request.results)
 
-    state, ranks = waiting(request.url, look)
+    state, ranks, answer = waiting(request.url, look)
     left = {name: getattr(result, name) for name in ("reason", "fine", "interrupted", "timed_out", "stopped")}
-    return {**state.to_dict(), **left, "best": [rank.to_dict(file.metric.name) for rank in ranks]}
+    best = [rank.to_dict(file.metric.name) for rank in ranks]
+    return {**state.to_dict(), **left, "best": best, "verdict": answer.to_dict()}
+
+
+def _best_and_answer(study: optuna.Study, file: StudyFile, results: Path) -> tuple[list[Rank], Answer]:
+    return best_trials(study, file, results, top=3), answer_of(study)
+
+
+def answer_of(study: optuna.Study) -> Answer:
+    """What a study found, without the files of its runs."""
+    return judge.of_study(materials.read_study(study, None))
 
 
 def show_end(plan: Plan, result: Result, console: Console) -> None:
     """Prints the result of a finished study and the next command."""
     request, file = plan.request, plan.file
 
-    def look() -> tuple[list[Rank], Mapping[TrialState, int]]:
+    def look() -> tuple[list[Rank], Answer, Mapping[TrialState, int]]:
         records = open_records(request.url)
         study = load_study(records, file.name)
-        ranks = best_trials(study, file, request.results, top=3)
-        return ranks, records.queue.counts(optuna_private.study_id(study))
+        counts = records.queue.counts(optuna_private.study_id(study))
+        return *_best_and_answer(study, file, request.results), counts
 
-    ranks, counts = waiting(request.url, look, lambda line: console.print(line, markup=False))
+    ranks, answer, counts = waiting(request.url, look, lambda line: console.print(line, markup=False))
     console.print(
         f"{file.name}: {result.reason}; {counts[TrialState.PRUNED]} of {result.finished} pruned, "
         f"{counts[TrialState.FAIL]} failed",
@@ -299,10 +313,7 @@ def show_end(plan: Plan, result: Result, console: Console) -> None:
         console.print("no trial completed", markup=False)
         return
     console.print(best_table(ranks, file, width=console.width))
-    miss = ranking.violation(ranks[0].trial)
-    if miss:
-        wanted = ", ".join(map(str, file.constraints))
-        console.print(f"no trial meets {wanted}; the closest trial misses by {miss:.3g}", markup=False)
+    show_answer(answer, console)
     console.print(f"more: python -m tuner best {file.name}", markup=False)
 
 

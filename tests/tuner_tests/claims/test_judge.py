@@ -12,8 +12,8 @@ from rich.console import Console
 
 from tuner.__main__ import main
 from tuner.base.errors import InputError
+from tuner.claims import judge
 from tuner.claims import material as materials
-from tuner.claims import referee
 from tuner.claims.material import Material
 from tuner.commands.verdict import NOT_BETTER, OPEN
 from tuner.definition.study_file import StudyFile
@@ -58,50 +58,57 @@ def material(url: str, results: Path) -> Material:
 
 
 def test_a_score_that_was_never_repeated_decides_nothing(results: Path, url: str) -> None:
-    answer = referee.verdict(material(url, results), "small", None)
-    assert answer.verdict == "open" and answer.better is None
-    assert "the noise between seeds is not known" in answer.sentence
-    assert answer.next_run == "python -m tuner verify small --trial 1 --trial 2 --seeds 5"
+    answer = judge.between(material(url, results), "small", None)
+    assert answer.verdict == "too few runs" and answer.better is None
+    assert answer.sentence.startswith(
+        "There are too few runs to say whether trial 1 is better than trial 2: score"
+    )
+    assert "∞" not in answer.sentence and "%" not in answer.sentence
+    assert answer.decide == "python -m tuner verify small --trial 1 --trial 2 --seeds 3"
 
 
 def test_paired_runs_decide(results: Path, url: str) -> None:
     retrained(url, [0.50, 0.52, 0.48, 0.51], [0.88, 0.91, 0.87, 0.89])
-    answer = referee.verdict(material(url, results), "small/1", "small/0")
-    assert (answer.verdict, answer.better, answer.pairs, answer.more_runs) == ("as claimed", True, 4, 0)
-    assert answer.sure is not None and answer.sure > 0.99
-    assert answer.low is not None and answer.low > 0.3
-    assert answer.sentence.startswith("Trial 1 of small is better than trial 0 of small: +0.3850 score [")
-    turned = referee.verdict(material(url, results), "small/0", "small/1")
-    assert (turned.verdict, turned.better) == ("opposite", False)
+    answer = judge.between(material(url, results), "small/1", "small/0")
+    assert (answer.verdict, answer.better, answer.more_runs) == ("better", True, 0)
+    assert answer.found is not None and answer.found.pairs == 4 and answer.found.low > 0.3
+    assert answer.sentence.startswith(
+        "Trial 1 is better than trial 0: score 0.8875 (mean of 4) against 0.5025 (mean of 4), a difference "
+        "of +0.3850 ["
+    )
+    assert answer.sentence.endswith("] (4 pairs of runs, better with a probability of over 99 %).")
+    turned = judge.between(material(url, results), "small/0", "small/1")
+    assert (turned.verdict, turned.better) == ("worse", False)
 
 
 def test_what_is_equal_for_all_that_matters_is_not_better(results: Path, url: str) -> None:
     base = [0.80, 0.90, 0.85, 0.82, 0.88, 0.84]
     retrained(url, base, [b + d for b, d in zip(base, [0.001, -0.001, 0.002, 0, -0.002, 0.001], strict=True)])
-    answer = referee.verdict(material(url, results), "small/1", "small/0")
+    answer = judge.between(material(url, results), "small/1", "small/0")
     assert (answer.verdict, answer.better) == ("no difference", False)
-    assert "differences up to 0.01 do not matter" in answer.sentence
+    assert "Differences up to 0.01 do not matter." in answer.sentence
 
 
 def test_an_open_question_says_how_many_runs_would_settle_it(results: Path, url: str) -> None:
     retrained(url, [0.80, 0.83, 0.79], [0.81, 0.88, 0.79])
-    answer = referee.verdict(material(url, results), "small/1", "small/0")
+    answer = judge.between(material(url, results), "small/1", "small/0")
     assert answer.verdict == "open"
     assert answer.more_runs is not None and 5 < answer.more_runs < 100
-    assert "--trial 1 --trial 0" in answer.next_run
+    assert "--trial 1 --trial 0" in answer.decide
 
 
 def test_single_runs_are_compared_by_the_noise_of_others(results: Path, url: str) -> None:
     retrained(url, [0.50, 0.51, 0.49], [0.9, 0.91, 0.89])
-    answer = referee.verdict(material(url, results), "small/2", "small/0")
-    assert answer.pairs == 0 and answer.better is True  # 0.7 against 0.5, with a noise of 0.01
-    assert "single runs and the noise between seeds" in answer.sentence
+    answer = judge.between(material(url, results), "small/2", "small/0")
+    assert answer.found is not None and answer.found.interval is not None  # 0.7 against 0.5, noise 0.01
+    assert (answer.verdict, answer.found.pairs) == ("too few runs", 0), "a verdict needs pairs"
+    assert "(unpaired runs)" in answer.sentence
 
 
 def test_the_best_of_many_is_open_until_it_is_run_again(results: Path, url: str) -> None:
     retrained(url, [0.50, 0.51, 0.49], [])
-    answer = referee.verdict(material(url, results), "small", "small/0")
-    assert answer.verdict == "open"
+    answer = judge.between(material(url, results), "small", "small/0")
+    assert answer.verdict == "too few runs"
     assert "the best of many" in answer.sentence
 
 
@@ -116,15 +123,16 @@ def test_the_best_of_many_is_open_until_it_is_run_again(results: Path, url: str)
 )
 def test_wrong_names(results: Path, url: str, what: str, against: str | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        referee.verdict(material(url, results), what, against)
+        judge.between(material(url, results), what, against)
 
 
 def test_a_deterministic_workload_needs_no_second_run(results: Path, url: str) -> None:
     known = material(url, results)
     study = known.studies[0]
     study.workload.deterministic = True
-    answer = referee.verdict(replace(known, studies=(study,)), "small/1", "small/0")
-    assert answer.better is True and answer.low == answer.high
+    answer = judge.between(replace(known, studies=(study,)), "small/1", "small/0")
+    assert answer.better is True and answer.found is not None and answer.found.exact
+    assert "one run of each is the truth" in answer.sentence
 
 
 def test_the_exit_status_tells_the_answer(

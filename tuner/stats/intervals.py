@@ -1,4 +1,4 @@
-"""Confidence intervals that several packages use."""
+"""Ordinary intervals of means."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, fl
     mean = statistics.fmean(values)
     if len(values) == 1:
         return mean, -math.inf, math.inf
+    half = student(len(values) - 1, level) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+def student(freedom: float, level: float = LEVEL) -> float:
+    """How many standard errors a t interval reaches to each side."""
     from scipy.special import stdtrit
 
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * error
-    return mean, mean - half, mean + half
+    return float(stdtrit(freedom, 0.5 + level / 2))

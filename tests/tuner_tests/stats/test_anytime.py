@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from tuner.base import anytime
 from tuner.claims import design
 from tuner.claims.rounds import MOST_PAIRS
+from tuner.stats import anytime
 
 MATTERS = 0.7  # in units of the noise of a pair
 
@@ -83,9 +83,9 @@ def test_the_interval_of_one_claim_is_that_of_the_mean() -> None:
     y = np.array([0.3, 0.1, 0.2, 0.25, 0.15, 0.2])
     (effect,) = anytime.effects(np.ones((6, 1)), y)
     assert effect is not None
-    assert math.isclose(effect.mean, 0.2) and math.isclose(effect.error, y.std(ddof=1) / math.sqrt(6))
+    assert math.isclose(effect.difference, 0.2) and math.isclose(effect.error, y.std(ddof=1) / math.sqrt(6))
     half = anytime.critical(6, 5) * effect.error
-    assert math.isclose(effect.high - effect.mean, half)
+    assert math.isclose(effect.high - effect.difference, half)
 
 
 def test_the_critical_value_is_the_root_of_the_e_value() -> None:
@@ -111,12 +111,12 @@ def test_at_the_number_of_pairs_at_which_claims_are_given_up_the_interval_is_a_f
 
 
 def test_a_huge_effect_is_seen_as_early_as_by_the_ratio_of_likelihoods_alone() -> None:
-    assert anytime.critical(5, 4) <= anytime.mixture(5, 4, level=1 - 0.05 * (1 - anytime.AT_HORIZON))
+    assert anytime.critical(5, 4) <= anytime.mixture(5, 4, level=1 - 0.05 * anytime.CLAIMS.rest)
 
 
 def test_normal_sums_leave_the_interval_for_a_horizon_no_more_often_than_promised() -> None:
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(2000, int(anytime.HORIZON)))
+    x = rng.normal(size=(2000, int(anytime.CLAIMS.horizons[0][0])))
     n = np.arange(1, x.shape[1] + 1)
     sums = x.cumsum(axis=1)
     noise = np.sqrt(((x**2).cumsum(axis=1) - sums**2 / n)[:, 3:] / (n[3:] - 1))
@@ -148,7 +148,7 @@ def test_noisy_pairs_of_another_effect_alone_do_not_widen_an_interval() -> None:
 
 def test_runs_without_noise_leave_no_doubt() -> None:
     (effect,) = anytime.effects(np.ones((4, 1)), np.full(4, 0.25))
-    assert effect is not None and effect.low == effect.mean == effect.high
+    assert effect is not None and effect.low == effect.difference == effect.high
 
 
 @pytest.mark.parametrize("others", [0, 1])

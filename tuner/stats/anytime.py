@@ -17,16 +17,16 @@ regression Lindon, Ham, Tingley, Bojinov, "Anytime-valid linear models" (arXiv 2
 
 That interval is good at every number of runs, so it is not the narrowest at any. Most claims are decided, or
 given up, at about the same number of pairs, because the difference that matters is small. So most of α goes
-to an interval for a number of pairs T that is set before (`HORIZON`): the sum of normal increments leaves
+to an interval for a number of pairs T that is set before (`Looks`): the sum of normal increments leaves
 ±b √T before T with a probability of at most 4 (1 − Φ(b)), by the reflection principle. At T it is a fourth
 narrower than the other, which saves four runs in ten. With noise of unknown size, Student's t takes the place
-of Φ. The narrower of the two counts, and they share α.
+of Φ. The narrowest counts, and they share α.
 
 In a screening design every run speaks for several effects. `effects` estimates each in two ways, and takes
 the narrower interval (they share α). Alone: the others have random signs, so what they add is noise. In a
 mixed model: large effects are fitted, the others are draws from N(0, τ²), where τ/σ maximises the restricted
 likelihood. The first finds huge effects early, the second small ones. The tests
-(`tests/tuner_tests/base/test_anytime.py`) count how often such intervals miss, looked at after every round.
+(`tests/tuner_tests/stats/test_anytime.py`) count how often such intervals miss, looked at after every round.
 """
 
 from __future__ import annotations
@@ -38,57 +38,62 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from tuner.base.statistics import LEVEL
+from tuner.stats.comparison import REPEATS, Comparison
+from tuner.stats.intervals import LEVEL
 
 Floats = NDArray[np.float64]
-PRIOR = 1.0  # g: the effects that are looked for are about as large as the noise of one pair of runs
-FEW = 4.0  # g where a handful of pairs is to decide: twice as large
-HORIZON = 72.0  # T: pairs after which a claim is decided or given up (`tuner/claims/rounds.py`)
-AT_HORIZON = 0.85  # share of α for the interval that is narrow at T; the other one has the rest
 ALONE = 0.1  # share of α for an effect's interval that leaves the others out of account
 LEAST_ALONE = 8  # pairs that it needs: with fewer, signs may agree with those of a large effect by chance
-EXACT = 1e-9  # relative noise below which runs repeat exactly
 RATIOS = np.array([0.0, *np.geomspace(0.05, 200.0, 28)])  # τ²/σ² that are tried
 
 
 @dataclass(frozen=True)
-class Effect:
-    """An effect with its interval.
+class Looks:
+    """How α is shared between intervals, to be chosen before the data are seen.
 
     Attributes:
-        error: standard error.
-        freedom: degrees of freedom of the noise.
-        noise: standard deviation of one observation.
+        prior: g. A larger one needs fewer runs to begin with, and gives somewhat wider intervals in the end.
+        horizons: numbers of pairs T at which an interval is narrow, each with its share of α. The interval
+            that is good at every number has the rest.
     """
 
-    mean: float
-    low: float
-    high: float
-    error: float
-    freedom: float
-    noise: float
+    prior: float
+    horizons: tuple[tuple[float, float], ...]
+
+    @property
+    def rest(self) -> float:
+        """The share of α of the interval that is good at every number of pairs."""
+        return 1 - sum(share for _, share in self.horizons)
 
 
-def critical(information: float, freedom: float, *, level: float = LEVEL, prior: float = PRIOR) -> float:
+# The effects of claims are about as large as the noise of a pair; a claim is decided or given up at 72 pairs
+# (`tuner/claims/rounds.py`). Two configurations are compared by a handful of pairs, and by more if need be.
+CLAIMS = Looks(1.0, ((72.0, 0.85),))
+RUNS = Looks(4.0, ((6.0, 0.45), (12.0, 0.2), (24.0, 0.15), (48.0, 0.1)))
+
+
+def critical(information: float, freedom: float, *, level: float = LEVEL, looks: Looks = CLAIMS) -> float:
     """How many standard errors the interval reaches to each side; infinite where there is too little data.
 
     Args:
         information: variance of one observation over that of the estimate (the number of observations, for a
             mean).
         freedom: degrees of freedom of the standard error.
-        prior: g, to be chosen before the data are seen. A larger one needs fewer runs to begin with, and
-            gives somewhat wider intervals in the end.
     """
     if freedom <= 0 or information <= 0:
         return math.inf
-    early = mixture(information, freedom, level=1 - (1 - AT_HORIZON) * (1 - level), prior=prior)
-    if information > HORIZON:
-        return early
-    bound = float(stdtrit(freedom, 1 - AT_HORIZON * (1 - level) / 4))
-    return min(early, bound * math.sqrt(HORIZON / information))
+    alpha = 1 - level
+    found = mixture(information, freedom, level=1 - looks.rest * alpha, prior=looks.prior)
+    for horizon, share in looks.horizons:
+        if information <= horizon * (1 + 1e-9):  # of a fit, it is rounded
+            bound = float(stdtrit(freedom, 1 - share * alpha / 4))
+            found = min(found, bound * math.sqrt(horizon / information))
+    return found
 
 
-def mixture(information: float, freedom: float, *, level: float = LEVEL, prior: float = PRIOR) -> float:
+def mixture(
+    information: float, freedom: float, *, level: float = LEVEL, prior: float = CLAIMS.prior
+) -> float:
     """Like `critical`, from the ratio of likelihoods alone."""
     if freedom <= 0 or information <= 0:
         return math.inf
@@ -99,7 +104,7 @@ def mixture(information: float, freedom: float, *, level: float = LEVEL, prior: 
     return math.sqrt(freedom * (bound - 1) / (1 - bound / spread))
 
 
-def effects(signs: Floats, y: Floats, *, level: float = LEVEL, prior: float = PRIOR) -> list[Effect | None]:
+def effects(signs: Floats, y: Floats, *, level: float = LEVEL) -> list[Comparison | None]:
     """The effect of each column of `signs` on `y`, with an interval that holds at every look.
 
     Args:
@@ -110,17 +115,17 @@ def effects(signs: Floats, y: Floats, *, level: float = LEVEL, prior: float = PR
         None for an effect that no observation speaks for, or that cannot be told from another.
     """
     if signs.shape[1] == 1:
-        return [_alone(signs[:, 0], y, level, prior, early=False)]
+        return [_alone(signs[:, 0], y, level, early=False)]
     first, second = 1 - ALONE * (1 - level), 1 - (1 - ALONE) * (1 - level)  # they hold together
     enough = np.count_nonzero(signs, axis=0) >= LEAST_ALONE
     columns = range(signs.shape[1])
-    alone = [_alone(signs[:, j], y, first, FEW, early=True) if enough[j] else None for j in columns]
+    alone = [_alone(signs[:, j], y, first, early=True) if enough[j] else None for j in columns]
     sure = [j for j, e in enumerate(alone) if e is not None and not e.low <= 0 <= e.high]
     found = []
     for column, one in enumerate(alone):
         known = [j for j in sure if j != column]
         told = _speaks(signs, column)
-        found.append(_narrower(one, _among(signs[told], y[told], column, known, second, prior)))
+        found.append(_narrower(one, _among(signs[told], y[told], column, known, second)))
     return found
 
 
@@ -134,37 +139,40 @@ def _speaks(signs: Floats, column: int) -> NDArray[np.bool_]:
     return own | several if (own & several).any() else own
 
 
-def _alone(own: Floats, y: Floats, level: float, prior: float, *, early: bool) -> Effect | None:
+def _alone(own: Floats, y: Floats, level: float, *, early: bool) -> Comparison | None:
     """The mean over the pairs for an effect; what other effects add is noise of either sign."""
     x = (own * y)[own != 0]
     if len(x) < 2:
         return None
     mean, noise = float(x.mean()), float(x.std(ddof=1))
     error = noise / math.sqrt(len(x))
-    reach = (mixture if early else critical)(len(x), len(x) - 1, level=level, prior=prior)
-    return _effect(mean, noise, error, len(x) - 1, reach)
+    if early:
+        reach = mixture(len(x), len(x) - 1, level=level, prior=RUNS.prior)
+    else:
+        reach = critical(len(x), len(x) - 1, level=level)
+    return _effect(mean, noise, error, len(x) - 1, reach, len(x))
 
 
-def _effect(mean: float, noise: float, error: float, freedom: float, reach: float) -> Effect:
+def _effect(mean: float, noise: float, error: float, freedom: float, reach: float, pairs: int) -> Comparison:
     """An effect with the interval that `reach` standard errors give.
 
     Runs that repeat exactly give an exact effect, but two pairs can agree by chance.
     """
     exact = 0.0 if freedom >= 2 else math.inf
-    half = exact if noise <= EXACT * max(abs(mean), 1e-12) else reach * error
-    return Effect(mean, mean - half, mean + half, error, freedom, noise)
+    repeat = noise <= REPEATS * max(abs(mean), 1e-12)
+    half = exact if repeat else reach * error
+    certain = repeat and freedom >= 2
+    return Comparison(mean, mean - half, mean + half, error, freedom, noise, pairs, exact=certain)
 
 
-def _narrower(first: Effect | None, second: Effect | None) -> Effect | None:
+def _narrower(first: Comparison | None, second: Comparison | None) -> Comparison | None:
     """The narrower of two intervals. Both hold at once, so the choice costs nothing."""
     if first is None or second is None:
         return first or second
     return first if first.high - first.low < second.high - second.low else second
 
 
-def _among(
-    signs: Floats, y: Floats, column: int, known: list[int], level: float, prior: float
-) -> Effect | None:
+def _among(signs: Floats, y: Floats, column: int, known: list[int], level: float) -> Comparison | None:
     """One effect in a mixed model: `known` ones are fitted as they are, the others as draws from N(0, τ²)."""
     own = signs[:, column]
     if not own.any() or len(y) < 2:
@@ -192,7 +200,8 @@ def _among(
     # E[remains'remains] is (n − 1) σ² where the model holds; the random effects take part of it up
     noise = math.sqrt(float(remains @ remains) / (count - 1))
     error = noise / math.sqrt(information)
-    return _effect(mean, noise, error, freedom, critical(information, freedom, level=level, prior=prior))
+    reach = critical(information, freedom, level=level)
+    return _effect(mean, noise, error, freedom, reach, int(np.count_nonzero(signs[:, column])))
 
 
 def _ratio(own: Floats, others: Floats, y: Floats) -> float:

@@ -1,0 +1,275 @@
+"""Is one configuration better than another: the one answer that every command, page and program shows.
+
+The answer rests on retrainings (`verify`, the campaign's races): runs on other seeds, in rounds that share a
+seed. The score of the best trial in its study does not count, because it was chosen for being high. Where
+both configurations ran only once, the noise between other runs says how much the difference may be luck.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+
+from tuner.base.errors import InputError
+from tuner.base.words import counted, number
+from tuner.claims import race
+from tuner.claims.answer import BETTER, Answer, Side, chance
+from tuner.claims.material import Material, Study, Trial
+from tuner.claims.noise import noise_and_freedom
+from tuner.stats import runs as compare
+from tuner.stats.comparison import LEAST_PAIRS, Comparison, Verdict, exactly
+from tuner.stats.noise import UNKNOWN, Noise, seed_is_ignored
+from tuner.storage.stored import CONFIRMED, VERIFIED
+
+IGNORED = (
+    "Runs on different seeds gave exactly the same score, so the work seems to ignore its seed. Name the "
+    "parameter that takes it (tuner: {seed: NAME}), or say that one run is the truth (tuner: "
+    "{deterministic: true})."
+)
+
+
+def of_study(study: Study, material: Material | None = None) -> Answer:
+    """The study's result: is the best configuration better than the default, or else than the next best?
+
+    Args:
+        material: other studies, whose noise counts where this one's is not known.
+    """
+    if not study.ranked:
+        return Answer(study.name, study.metric, "no winner", None, notes=("No trial has completed yet.",))
+    if study.winner is None:
+        return _infeasible(study)
+    best, other = _question(study)
+    if best is None or other is None:
+        return Answer(
+            study.name, study.metric, "too few runs", study.winner.number, _side(study, study.winner),
+            notes=("Only one trial is complete, so there is nothing to compare.",),
+        )  # fmt: skip
+    return _answer(study, best, study, other, material)
+
+
+def after_race(study: Study) -> list[str]:
+    """What a race hands on to the next study, and how sure its leader is the best; empty without a race."""
+    raced = study.attrs.get(CONFIRMED) or {}
+    runs = sum(len(c["again"]) for c in raced.get("candidates", ()))
+    if not raced:
+        return []
+    if raced.get("default"):
+        said = f"No gain over the default configuration was shown in {counted(runs, 'retraining')}, so the "
+        lines = [f"{said}next study starts from the default."]
+    else:
+        lines = [f"The next study starts from trial {raced['number']} ({counted(runs, 'retraining')})."]
+    if raced.get("chance") is not None and len(raced["candidates"]) > 1:
+        leader = f"Trial {raced['leader']}" if raced.get("leader", -1) >= 0 else "The default"
+        lines.append(
+            f"{leader} is the best of {len(raced['candidates'])} retrained configurations with a probability "
+            f"of {chance(raced['chance'])}."
+        )
+    return lines
+
+
+def between(material: Material, what: str, against: str | None) -> Answer:
+    """Compares two configurations.
+
+    Args:
+        what: `STUDY` (its result) or `STUDY/NUMBER` (a trial).
+        against: the same; None: the default configuration of the study, else its best other trial.
+
+    Raises:
+        InputError: there is no such study or trial, or they cannot be compared.
+    """
+    study, one = _named(material, what)
+    if against is None and one is None:
+        if not study.ranked:
+            raise InputError(f"study '{study.name}': no trial has completed yet")
+        return of_study(study, material)
+    if against is None:
+        second, other = study, _reference(study, one)
+        if other is None:
+            raise InputError(f"{what}: there is no other complete trial to compare it with")
+    else:
+        second, other = _named(material, against)
+    one, other = (_winner(s) if t is None else t for s, t in ((study, one), (second, other)))
+    if study.metric != second.metric or study.maximize != second.maximize:
+        raise InputError(
+            f"{what} and {against} have different metrics ({study.metric}, {second.metric}): they cannot be "
+            "compared"
+        )
+    if (study.name, one) == (second.name, other):
+        raise InputError(f"{what} is compared with itself: name another trial after 'against'")
+    return _answer(study, one, second, other, material)
+
+
+def _named(material: Material, what: str) -> tuple[Study, int | None]:
+    """The study and, for `STUDY/NUMBER`, the trial's number."""
+    study = next((s for s in material.studies if s.name == what), None)
+    if study is not None:
+        return study, None
+    name, _, text = what.rpartition("/")
+    study = next((s for s in material.studies if s.name == name), None)
+    if study is None:
+        known = ", ".join(s.name for s in material.studies)
+        raise InputError(f"no study named '{name or what}' (studies here: {known})")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InputError(f"'{what}': expected STUDY or STUDY/NUMBER")
+    trial = next((t for t in study.trials if t.number == int(text)), None)
+    if trial is None or not trial.complete:
+        state = "there is no such trial" if trial is None else f"trial {text} is {trial.state}, not complete"
+        raise InputError(f"study '{name}': {state}")
+    return study, trial.number
+
+
+def _winner(study: Study) -> int:
+    if study.winner is None:
+        raise InputError(f"study '{study.name}': {of_study(study).headline}")
+    return study.winner.number
+
+
+def _question(study: Study) -> tuple[int | None, int | None]:
+    """The two configurations that a study's result compares: the best, and what it has to beat."""
+    raced = study.attrs.get(CONFIRMED) or {}
+    winner = study.winner
+    best = None if winner is None else winner.number
+    default = default_number(study)
+    if raced.get("default") and raced.get("leader", default) != default:
+        best = int(raced["leader"])  # nothing was handed on, but it came closest
+    if best == default:
+        others = [t.number for t in study.feasible if t.number != default]
+        return (others[0], default) if others else (None, None)
+    return best, _reference(study, best)
+
+
+def _reference(study: Study, one: int | None) -> int | None:
+    """What a configuration is compared with: the default, else the best other trial; None: nothing."""
+    default = default_number(study)
+    if default is not None and default != one:
+        return default
+    ranked = study.feasible or study.ranked
+    return next((t.number for t in ranked if t.number != one), None)
+
+
+def default_number(study: Study) -> int | None:
+    """The trial of the default configuration; -1: no trial, but in the race; None: not known."""
+    if study.default is not None:
+        return study.default.number
+    raced = (study.attrs.get(CONFIRMED) or {}).get("candidates", ())
+    return next((int(c["number"]) for c in raced if c.get("default")), None)
+
+
+def _infeasible(study: Study) -> Answer:
+    """No trial meets the constraints: the best score and the closest trial, and no winner."""
+    wanted = ", ".join(map(str, study.file.constraints))
+    best, closest = study.best_score, study.ranked[0]
+    assert best is not None
+    text = f"No trial meets {wanted}, so there is no winner."
+    shown = f" Best score: {_missed(best)}."
+    if closest.number != best.number and closest.violation < best.violation - (study.file.matters or 0.0):
+        shown += f" Closest to the constraint: {_missed(closest)}."
+    return Answer(study.name, study.metric, "no winner", None, notes=(text + shown,))
+
+
+def _missed(trial: Trial) -> str:
+    assert trial.value is not None
+    return f"trial {trial.number} ({number(trial.value)}, misses by {trial.violation:.3g})"
+
+
+def _runs(study: Study) -> dict[int, dict[int, float]]:
+    """The retrainings of all configurations of a study by round. Rounds share a seed and a split."""
+    found: dict[int, dict[int, float]] = {}
+    rounds: dict[tuple[str, int], int] = {}
+    for key in (CONFIRMED, VERIFIED):
+        for candidate in (study.attrs.get(key) or {}).get("candidates", ()):
+            own = found.setdefault(int(candidate["number"]), {})
+            numbers = candidate.get("rounds") or range(len(candidate["again"]))
+            for k, value in zip(numbers, candidate["again"], strict=True):
+                own[rounds.setdefault((key, int(k)), len(rounds))] = value
+    return found
+
+
+def _side(study: Study, trial: Trial | int, runs: Mapping[int, float] | None = None) -> Side:
+    numbered = trial if isinstance(trial, int) else trial.number
+    own = _runs(study).get(numbered, {}) if runs is None else runs
+    known = next((t for t in study.ranked if t.number == numbered), None)
+    name = f"trial {numbered}"
+    if numbered == default_number(study):
+        name = "the default configuration" + (f" (trial {numbered})" if numbered >= 0 else "")
+    score = statistics.fmean(own.values()) if own else None if known is None else known.value
+    return Side(name, numbered, score, len(own))
+
+
+def _answer(study: Study, one: int, second: Study, other: int, material: Material | None) -> Answer:
+    sign = 1.0 if study.maximize else -1.0
+    all_runs = _runs(study)
+    same = study is second or study.name == second.name
+    ours, theirs = all_runs.get(one, {}), (all_runs if same else _runs(second)).get(other, {})
+    sides = _side(study, one, ours), _side(second, other, theirs)
+    if not same:
+        sides = tuple(  # type: ignore[assignment]
+            Side(f"{s.name} of {name}", s.number, s.score, s.runs)
+            for s, name in zip(sides, (study.name, second.name), strict=True)
+        )
+    noise = _noise(study, material)
+    found = _compared(study, sides, sign, ours if same else {}, theirs if same else {}, all_runs, noise)
+    matters = race.matters(study.file, noise.deviation)
+    verdict: Verdict = "too few runs" if found is None else found.verdict(matters)
+    notes = []
+    ignored = not study.workload.deterministic and seed_is_ignored(
+        [list(r.values()) for r in all_runs.values()]
+    )
+    if ignored:
+        notes.append(IGNORED)
+    elif verdict == "too few runs" and not ours and study.winner is not None and one == study.winner.number:
+        notes.append("The best score of a study is too good on average, because it is the best of many.")
+    if verdict == "no difference":
+        notes.append(f"Differences up to {matters:.3g} do not matter.")
+    decided = verdict in BETTER or ignored
+    more = None if decided or found is None else compare.more_pairs(found, matters)
+    if found is None and not decided:
+        more = LEAST_PAIRS
+    pairs = 0 if found is None else found.pairs
+    command = (
+        "" if decided or not same or min(one, other) < 0 else _decide(study.name, one, other, pairs, more)
+    )
+    winner = None if study.winner is None else study.winner.number
+    return Answer(
+        study.name, study.metric, verdict, winner, *sides, found, matters,
+        0 if verdict in BETTER else more, command, tuple(notes),
+    )  # fmt: skip
+
+
+def _compared(
+    study: Study, sides: tuple[Side, ...], sign: float, ours: Mapping[int, float],
+    theirs: Mapping[int, float], all_runs: Mapping[int, Mapping[int, float]], noise: Noise,
+) -> Comparison | None:  # fmt: skip
+    """The comparison that the runs allow: the truth, runs in rounds, or single ones."""
+    one, other = sides
+    if study.workload.deterministic and one.score is not None and other.score is not None:
+        return exactly(sign * (one.score - other.score))
+    if ours.keys() & theirs.keys():
+        signed = {i: {k: sign * v for k, v in runs.items()} for i, runs in all_runs.items()}
+        others = [runs for i, runs in signed.items() if i not in (one.number, other.number)]
+        return compare.in_rounds(signed[one.number], signed[other.number], others, _known(study))
+    if one.score is None or other.score is None:
+        return None
+    first = [sign * v for v in ours.values()] or [sign * one.score]
+    second = [sign * v for v in theirs.values()] or [sign * other.score]
+    return compare.single(first, second, noise)
+
+
+def _known(study: Study) -> Noise:
+    """The noise of a run by the races before this study's, as its own race took it into account."""
+    stored = (study.attrs.get(CONFIRMED) or {}).get("known")
+    return Noise(*stored) if stored else UNKNOWN
+
+
+def _noise(study: Study, material: Material | None) -> Noise:
+    """The noise of a run of this study; where it is not known, of other studies with the same metric."""
+    found = noise_and_freedom(study)
+    if found is None and material is not None:
+        found = noise_and_freedom(material.studies, study.metric)
+    return UNKNOWN if found is None else Noise(*found)
+
+
+def _decide(study: str, one: int, other: int, pairs: int, more: int | None) -> str:
+    """The command that runs both on further seeds."""
+    seeds = min(pairs + (more or LEAST_PAIRS), 20)
+    return f"python -m tuner verify {study} --trial {one} --trial {other} --seeds {max(LEAST_PAIRS, seeds)}"
