@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tuner.claims.matching import claim_names, pairs_run
 from tuner.claims.material import PAIRED, Material, Study, Trial
-from tuner.claims.noise import seed_noise
+from tuner.claims.noise import noise_between_seeds
 from tuner.definition.constraints import Hypothesis
 from tuner.stats import anytime
 from tuner.stats.comparison import Comparison
@@ -123,9 +123,10 @@ class Evidence:
 
         From repeated runs of the study, then of other studies with the metric, then from the spread of pairs.
         """
-        found = seed_noise(study, metric) or seed_noise(self.studies, metric)
-        if found is not None:
-            return found
+        for studies in (study, self.studies):
+            found = noise_between_seeds(studies, metric)
+            if found.deviation > 0:
+                return found.deviation
         for family in sorted({row.family for row in self.rows}):
             if (family, metric) not in self._found:
                 self._found[family, metric] = _effects([r for r in self.rows if r.family == family], metric)

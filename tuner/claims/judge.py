@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from typing import Any
 
 from tuner.base.errors import InputError
 from tuner.base.words import counted, number
 from tuner.claims import race
 from tuner.claims.answer import BETTER, Answer, Side, chance
 from tuner.claims.material import Material, Study, Trial
-from tuner.claims.noise import noise_and_freedom
+from tuner.claims.noise import noise_between_seeds, repeated
 from tuner.stats import runs as compare
 from tuner.stats.comparison import LEAST_PAIRS, Comparison, Verdict, exactly
 from tuner.stats.noise import UNKNOWN, Noise, seed_is_ignored
 from tuner.storage.stored import CONFIRMED, VERIFIED
+from tuner.workloads.repeats import REPEATS
 
 IGNORED = (
     "Runs on different seeds gave exactly the same score, so the work seems to ignore its seed. Name the "
@@ -173,15 +175,23 @@ def _missed(trial: Trial) -> str:
 
 
 def _runs(study: Study) -> dict[int, dict[int, float]]:
-    """The retrainings of all configurations of a study by round. Rounds share a seed and a split."""
+    """The runs of a study's configurations on several seeds by round. Rounds share a seed and a split.
+
+    Retrainings count. For a study whose trials have several runs (`seeds`, `folds`), these count for trials
+    that were not retrained.
+    """
     found: dict[int, dict[int, float]] = {}
-    rounds: dict[tuple[str, int], int] = {}
+    rounds: dict[tuple[str, Any], int] = {}
     for key in (CONFIRMED, VERIFIED):
         for candidate in (study.attrs.get(key) or {}).get("candidates", ()):
             own = found.setdefault(int(candidate["number"]), {})
             numbers = candidate.get("rounds") or range(len(candidate["again"]))
             for k, value in zip(numbers, candidate["again"], strict=True):
                 own[rounds.setdefault((key, int(k)), len(rounds))] = value
+    for trial in study.ranked if study.file.repeats.count > 1 else ():
+        if not found.get(trial.number):
+            runs = repeated(trial, study.metric).items()
+            found[trial.number] = {rounds.setdefault((REPEATS, k), len(rounds)): v for k, v in runs}
     return found
 
 
@@ -215,10 +225,13 @@ def _answer(study: Study, one: int, second: Study, other: int, material: Materia
     ignored = not study.workload.deterministic and seed_is_ignored(
         [list(r.values()) for r in all_runs.values()]
     )
+    best = None if study.winner is None else study.winner.number
+    chosen = one == best and not study.retrained(one) and not study.workload.deterministic
     if ignored:
         notes.append(IGNORED)
-    elif verdict == "too few runs" and not ours and study.winner is not None and one == study.winner.number:
+    elif chosen:
         notes.append("The best score of a study is too good on average, because it is the best of many.")
+        verdict = verdict if verdict == "too few runs" else "open"
     if verdict == "no difference":
         notes.append(f"Differences up to {matters:.3g} do not matter.")
     decided = verdict in BETTER or ignored
@@ -229,9 +242,8 @@ def _answer(study: Study, one: int, second: Study, other: int, material: Materia
     command = (
         "" if decided or not same or min(one, other) < 0 else _decide(study.name, one, other, pairs, more)
     )
-    winner = None if study.winner is None else study.winner.number
     return Answer(
-        study.name, study.metric, verdict, winner, *sides, found, matters,
+        study.name, study.metric, verdict, best, *sides, found, matters,
         0 if verdict in BETTER else more, command, tuple(notes),
     )  # fmt: skip
 
@@ -263,10 +275,8 @@ def _known(study: Study) -> Noise:
 
 def _noise(study: Study, material: Material | None) -> Noise:
     """The noise of a run of this study; where it is not known, of other studies with the same metric."""
-    found = noise_and_freedom(study)
-    if found is None and material is not None:
-        found = noise_and_freedom(material.studies, study.metric)
-    return UNKNOWN if found is None else Noise(*found)
+    found = noise_between_seeds(study)
+    return found if found.freedom or material is None else noise_between_seeds(material.studies, study.metric)
 
 
 def _decide(study: str, one: int, other: int, pairs: int, more: int | None) -> str:

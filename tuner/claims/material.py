@@ -27,7 +27,7 @@ from tuner.storage.allocate import STOPPED, is_paused
 from tuner.storage.leases import agent_of
 from tuner.storage.queue import CHOSEN, DEFAULT, IMPORTED, LEASE, NOT_COUNTED, OUTSIDE, RAN_WITH, STINTS, WHY
 from tuner.storage.records import Records
-from tuner.storage.stored import CONFIRMED, VERIFIED, load_study, stored_file
+from tuner.storage.stored import load_study, stored_file
 from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
@@ -192,12 +192,7 @@ class Study:
 
     def retrained(self, number: int) -> list[float]:
         """The objective of every retraining of a trial's configuration (by `study all` and `verify`)."""
-        found: list[float] = []
-        for key in (CONFIRMED, VERIFIED):
-            for candidate in (self.attrs.get(key) or {}).get("candidates", ()):
-                if candidate["number"] == number:
-                    found += candidate["again"]
-        return found
+        return list(ranking.retrained(self.attrs, number))
 
 
 @dataclass(frozen=True)

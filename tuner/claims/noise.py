@@ -6,34 +6,21 @@ import math
 from collections.abc import Iterable, Sequence
 
 from tuner.claims import race
-from tuner.claims.material import Study
+from tuner.claims.material import Study, Trial
 from tuner.definition.constraints import Hypothesis
 from tuner.stats.noise import Noise, pooled, spread
 from tuner.storage.stored import CONFIRMED, VERIFIED
 
 
-def seed_noise(studies: Study | Sequence[Study], metric: str | None = None) -> float | None:
-    """Pooled standard deviation of a metric between seeds, as `noise_and_freedom` finds it."""
-    found = noise_and_freedom(studies, metric)
-    return None if found is None else found[0]
-
-
-def noise_and_freedom(
-    studies: Study | Sequence[Study], metric: str | None = None
-) -> tuple[float, int] | None:
-    """Pooled standard deviation of `metric` between runs of one configuration on different seeds, and its
-    degrees of freedom.
+def noise_between_seeds(studies: Study | Sequence[Study], metric: str | None = None) -> Noise:
+    """Pooled noise of `metric` between runs of one configuration on different seeds.
 
     Args:
         metric: None: the metric of the (first) study. Retrainings count for the study's own metric alone.
-
-    Returns:
-        None if no configuration was run twice.
     """
     several = [studies] if isinstance(studies, Study) else list(studies)
     name = metric or (several[0].metric if several else "")
-    found = pooled([part for study in several for part in _parts(study, name)])
-    return (found.deviation, found.freedom) if found.freedom else None
+    return pooled([part for study in several for part in _parts(study, name)])
 
 
 def _parts(study: Study, metric: str) -> Iterable[Noise]:
@@ -43,6 +30,8 @@ def _parts(study: Study, metric: str) -> Iterable[Noise]:
         yield race.noise_of(raced)
         for record in ({} if "noise" in raced else raced, study.attrs.get(VERIFIED) or {}):
             yield from (spread(candidate["again"]) for candidate in record.get("candidates", ()))
+    if study.file.repeats.count > 1:
+        yield from (spread(list(repeated(trial, metric).values())) for trial in study.ranked)
     seed = study.file.seed or "seed"
     if seed in study.searched:
         by_rest: dict[str, list[float]] = {}
@@ -52,6 +41,12 @@ def _parts(study: Study, metric: str) -> Iterable[Noise]:
             if value is not None and math.isfinite(value):
                 by_rest.setdefault(rest, []).append(value)
         yield from map(spread, by_rest.values())
+
+
+def repeated(trial: Trial, metric: str) -> dict[str, float]:
+    """The runs of a trial of several runs, by seed and fold."""
+    runs = trial.frozen.user_attrs.get("repeats") or ()
+    return {run["name"]: run["metrics"][metric] for run in runs if metric in run["metrics"]}
 
 
 def matters_of(hypothesis: Hypothesis, noise: float | None) -> float:

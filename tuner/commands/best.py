@@ -13,7 +13,7 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "best",
         summary="the best trials of a study",
-        description="Prints the best complete trials. Trials that meet the constraints come first.",
+        description="Prints the best complete trials (feasible ones first) and the verdict.",
         example="python -m tuner best loss_weighting --top 3 --format yaml",
     )
     parser.add_argument("study", nargs="?", metavar="NAME", help="study (default: the only one)")
@@ -30,22 +30,28 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from tuner.show.status import summary
+    from tuner.show.status.answer import show_answer
     from tuner.storage.stored import load_study, stored_file
 
     with opt.records(options) as records:
         study = load_study(records, options.study or _only_study(records))
         study_file = stored_file(study)
         ranks = summary.best_trials(study, study_file, options.results, top=options.top)
+        answer = summary.answer_of(study)
     if options.format == "table":
         console = opt.console()
         if ranks:
             console.print(summary.best_table(ranks, study_file, width=console.width))
+            show_answer(answer, console)
         else:
             console.print(f"{study.study_name}: no trial is complete yet", markup=False)
         for line in summary.shown_only_words(study, study_file):
             console.print(line, markup=False, soft_wrap=True)
         return
     found = [rank.to_dict(study_file.metric.name) for rank in ranks]
+    for rank in found:
+        if rank["number"] == answer.winner:
+            rank["verdict"] = answer.to_dict()
     if options.format == "json":
         opt.write_json(found)
         return

@@ -1,4 +1,4 @@
-"""`list`: the shipped studies with question, cost and progress."""
+"""`list`: studies of this folder with their results, and the shipped studies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from tuner.commands import options as opt
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
-        subparsers, "list", summary="list the shipped studies", example="python -m tuner list"
+        subparsers,
+        "list",
+        summary="list the studies here with their results, and the shipped ones",
+        example="python -m tuner list",
     )
     opt.add_json(parser)
     opt.add_storage(parser)

@@ -259,6 +259,11 @@ TUNER_KEYS: dict[str, Key] = {
         "the largest difference of the metric that does not matter to you, for verdicts on claims",
         "the noise between seeds, where runs were repeated",
     ),
+    "deterministic": Key(
+        "`true`: repeated runs of a configuration give the same score, so one run is the truth, and "
+        "`verdict` compares single runs",
+        "runs differ by their seed",
+    ),
     "hypotheses": Key(
         "claims about the result, see below",
         "–",

@@ -98,6 +98,7 @@ def parse_study(path: Path) -> StudyFile:
         shuffled=_shuffled(own, method),
         hypotheses=read_hypotheses(own),
         matters=read_matters(own),
+        deterministic=own.get("deterministic", bool, "true or false", False),
         seeds=seeds,
         repeats=repeats,
         max_epochs=max_epochs,

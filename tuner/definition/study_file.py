@@ -100,6 +100,7 @@ class StudyFile:
         defaults: what trials had of a parameter before the file named it.
         first: configurations that a new study tries first, in order, before those that the sampler draws.
         shuffled: whether the points of a grid are tried in a random order, which the name decides.
+        deterministic: repeated runs of a configuration give the same score.
         matters: the largest difference of the metric that does not matter; None: the noise between seeds.
         seeds: on which the campaign and `verify` retrain the best configurations.
         repeats: the runs that one trial consists of.
@@ -144,6 +145,7 @@ class StudyFile:
     shuffled: bool = False
     hypotheses: tuple[Hypothesis, ...] = ()
     matters: float | None = None
+    deterministic: bool = False
     seeds: tuple[int, ...] = (1,)
     repeats: Repeats = field(default_factory=Repeats)
     max_epochs: int | None = None

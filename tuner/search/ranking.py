@@ -73,6 +73,17 @@ def winner(
     return min(retrained, key=lambda t: sign * means[t.number])
 
 
+def retrained(attrs: Mapping[str, Any], number: int) -> tuple[float, ...]:
+    """The objective of every retraining of a trial's configuration (races, `verify`).
+
+    Args:
+        attrs: the study's user attributes.
+    """
+    records = (attrs.get(key) or {} for key in (CONFIRMED, VERIFIED))
+    candidates = (c for record in records for c in record.get("candidates", ()) if c["number"] == number)
+    return tuple(value for candidate in candidates for value in candidate["again"])
+
+
 def front(trials: Sequence[FrozenTrial], study_file: StudyFile) -> list[FrozenTrial]:
     """The complete trials that no other beats in every respect, the first objective's best first.
 

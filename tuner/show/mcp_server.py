@@ -45,7 +45,7 @@ class Tools:
                 "enqueue": self.enqueue, "report": self.report}  # fmt: skip
 
     def studies(self) -> list[dict[str, Any]]:
-        """The studies that come with the program: question, cost and progress."""
+        """The studies here with progress and result, then those that come with the program."""
         return [row.to_dict() for row in listing.rows(self.url)]
 
     def status(self, study: str | None = None) -> list[dict[str, Any]]:

@@ -242,4 +242,4 @@ class NotifyingView:
             if not is_unreachable(error):
                 raise
             return None
-        return ranked[0] if ranked else None
+        return ranking.winner(ranked, self._study.user_attrs, self._file)

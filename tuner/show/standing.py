@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.base.words import duration, sparkline, value_words
+from tuner.base.words import duration, number, sparkline, value_words
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.run.events import AgentState, Event, StudyRun
 from tuner.search import ranking
@@ -79,7 +79,8 @@ class Standing:
         self.run.records.refresh()
         trials = study.get_trials(deepcopy=False)
         ranked = ranking.ranked(trials, self.run.file)
-        self.best = ranked[0] if ranked else None
+        self.best = ranking.winner(ranked, study.user_attrs, self.run.file)
+        self._closest = ranked[0] if ranked and self.best is None else None
         self._running = {t.number: t for t in trials if t.state is TrialState.RUNNING}
         self._paused = sum(map(is_paused, trials))
         self._trained = {t.number: max(t.intermediate_values, default=0) for t in trials}
@@ -155,11 +156,12 @@ class Standing:
 
     def best_words(self) -> str:
         """`best score 0.9312 (trial 7)`."""
+        if self._closest is not None:
+            miss = ranking.violation(self._closest)
+            return f"no trial meets the constraints yet (trial {self._closest.number} misses by {miss:.3g})"
         if self.best is None:
             return "no complete trial yet"
-        miss = ranking.violation(self.best)
-        missed = f", misses its constraints by {miss:.3g}" if miss else ""
-        return f"best {self.metric} {self.best.values[0]:.4f} (trial {self.best.number}{missed})"
+        return f"best {self.metric} {number(self.best.values[0])} (trial {self.best.number})"
 
     def best_params(self) -> tuple[str, ...]:
         """The searched parameters of the best trial, as `name=value`."""
@@ -184,7 +186,7 @@ class Standing:
             agent.doing,
             str(agent.number),
             self.epoch_words(agent),
-            "" if agent.value is None else f"{agent.value:.4f}",
+            "" if agent.value is None else number(agent.value),
             "" if curve is None else sparkline(curve.values, width=CURVE),
             "" if curve is None else duration(self._clock() - curve.began),
             () if trial is None else self._params(trial),

@@ -15,7 +15,8 @@ BINDING_OWN = ("objective", "workload", "on", "base", "objectives", "max_epochs"
 SAID_BY_PARAMETER = ("parameters", "tuner.when", "tuner.defaults")
 # keys in which running agents and a changed file do not contradict each other
 QUIET = ("run_cap", "name", "description", "project", "entity", "tuner.purpose", "tuner.cost",
-         "tuner.expectation", "tuner.hypotheses", "tuner.matters", "tuner.seeds", "tuner.front")  # fmt: skip
+         "tuner.expectation", "tuner.hypotheses", "tuner.matters", "tuner.seeds", "tuner.front",
+         "tuner.deterministic")  # fmt: skip
 LONGEST = 60  # characters of a value in a line
 
 

@@ -113,6 +113,7 @@ class Workload:
 
     def __init__(self, file: StudyFile) -> None:
         self.file = file
+        self.deterministic = self.deterministic or file.deterministic
         if file.weights is not None:
             self.weights = file.weights
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
+from tuner.claims import judge
+from tuner.claims import material as materials
 from tuner.definition.study_file import StudyFile
 from tuner.storage import optuna_private
 from tuner.storage.stored import stored_file
@@ -16,6 +20,7 @@ from tuner.storage.study_store import FILE
 CONSTRAINT = "constraints:"  # Optuna's trial attribute for the value of a constraint; > 0 if it is missed
 ARTIFACT = "artifacts:"  # Optuna's trial attribute for a file
 NOT_MEASURED = 1e9  # the value of a constraint whose metric was not logged (see tuner.run.agent.trial)
+STUDY_NOTE = "dashboard:note_str:"  # the dashboard's attributes for the note of a study, in parts
 NOTED = "dashboard_note"  # study attribute: the last note that we wrote, to recognise notes of users
 
 
@@ -40,6 +45,23 @@ def write_notes(storage: BaseStorage) -> int:
             study.set_user_attr(NOTED, text)
             written += 1
     return written
+
+
+def with_result(storage: BaseStorage, study_id: int, attrs: Mapping[str, Any]) -> dict[str, str]:
+    """The study's note with its result below; empty if it is none of ours, or if a user has edited it.
+
+    Args:
+        attrs: the study's system attributes, which have its note in numbered parts.
+    """
+    own = str(storage.get_study_user_attrs(study_id).get(NOTED) or "")
+    parts = sorted((k for k in attrs if k.startswith(STUDY_NOTE)), key=lambda k: int(k.rpartition(":")[2]))
+    if not own or "".join(attrs[key] for key in parts) != own:
+        return {}
+    study = optuna.load_study(study_name=storage.get_study_name_from_id(study_id), storage=storage)
+    answer = judge.of_study(materials.read_study(study, None))
+    last = parts[-1]
+    decide = f"\n\n**To decide:** `{answer.decide}`" if answer.decide else ""
+    return {last: f"{attrs[last]}\n\n**Result:** {plain(answer.sentence)}{decide}"}
 
 
 def trial_note(trial: FrozenTrial, study_id: int) -> str:
@@ -70,7 +92,7 @@ def trial_note(trial: FrozenTrial, study_id: int) -> str:
 def note(file: StudyFile) -> str:
     """The note of a study in Markdown."""
     lines = [f"## {plain(file.name)}"]
-    for heading, text in (("Asks", file.purpose), ("Expects", file.expectation), ("Costs", file.cost)):
+    for heading, text in (("Question", file.purpose), ("Expected", file.expectation), ("Cost", file.cost)):
         if text:
             lines.append(f"**{heading}:** {plain(text)}")
     aim = "maximise" if file.metric.goal == "maximize" else "minimise"

@@ -125,9 +125,9 @@ class DashboardStorage(BaseStorage):
         return shown
 
     def _with_notes(self, study_id: int, attrs: Mapping[str, Any]) -> dict[str, Any]:
-        """Adds a note to each finished trial without one."""
+        """Adds the result to the study's note, and a note to each finished trial without one."""
         trials = self.get_all_trials(study_id, deepcopy=False)
-        found = dict(attrs)
+        found = {**attrs, **notes.with_result(self._storage, study_id, attrs)}
         if len(trials) > MOST_NOTED:
             return found
         for trial in trials:

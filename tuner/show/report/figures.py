@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from tuner.show.report.trial_series import (
     Made,
     best_so_far,
     by_importance,
+    by_state,
     chart_name,
     groups_of,
     importances_known,
@@ -46,18 +48,17 @@ def history(study: Study) -> Made:
     if not shown:
         return "No history: no trial has reported a value yet."
     series = [
-        points_of(state, some, [t.number for t in some], [t.value for t in some])
-        for state in ("running", "paused", "pruned", "complete")
-        if (some := [t for t in shown if t.state == state])
-    ]  # fmt: skip
+        points_of(name, some, [t.number for t in some], [t.value for t in some])
+        for name, some in by_state(shown)
+    ]
     complete = [t for t in shown if t.complete]
     if complete:
-        series.append(
-            Series("best so far", [t.number for t in complete], best_so_far(study, complete), "step")
-        )
+        best = zip(complete, best_so_far(study, complete), strict=True)
+        known = [(trial.number, value) for trial, value in best if not math.isnan(value)]
+        series.append(Series("best so far", [n for n, _ in known], [v for _, v in known], "step"))
     caption = (
         "The objective of each trial; for pruned trials the last reported value. The line is the best "
-        "complete trial so far."
+        "complete trial so far that meets the constraints, or of all as long as none does."
     )
     return Chart(chart_name(study, "history"), "Optimisation history", caption,
                  [Panel([*series, *winner_at(study, {t.number: (t.number, t.value) for t in shown})], "trial",

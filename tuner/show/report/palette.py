@@ -20,7 +20,14 @@ DARK = {
 RAMP = ("#dbe7f1", "#b9d3e8", "#93bcdc", "#68a2cd", "#3f88bd", "#1f6da6", "#0d5086", "#083660")  # to the best
 SERIES = tuple(LIGHT[f"s{i}"] for i in range(5))
 FAINT, INK, QUIET = LIGHT["faint"], LIGHT["ink"], LIGHT["quiet"]
-STATES = {"complete": "s0", "winner": "s1", "best so far": "s1", "failed": "s3", "running": "s2"}
+STATES = {
+    "complete": "s0",
+    "winner": "s1",
+    "best so far": "s1",
+    "failed": "s3",
+    "running": "s2",
+    "misses a constraint": "s4",
+}
 GREY = ("pruned", "before", "dominated", "waiting", "paused")  # names of series that stay in the background
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from tuner.base.words import sparkline
+from tuner.base.words import number, sparkline
 from tuner.claims.material import Material, Study
 from tuner.claims.verdict import Verdict
 from tuner.claims.verdicts import Finding, findings
@@ -50,7 +51,8 @@ def show_study(study: Study, material: Material, console: Console) -> None:
         return
     complete = [t for t in study.trials if t.complete and t.value is not None]
     best = trial_series.best_so_far(study, complete)
-    spark = f"best so far  {sparkline(best)}  {best[0]:.4f} → {best[-1]:.4f}"
+    known = [value for value in best if not math.isnan(value)]
+    spark = f"best so far  {sparkline(known)}  {number(known[0])} → {number(known[-1])}"
     console.print(f"{spark}, {len(best)} complete trials", markup=False, soft_wrap=True)
     ranks = [summary.Rank(i, t.frozen, t.params, t.config) for i, t in enumerate(study.ranked[:TOP], 1)]
     console.print(summary.best_table(ranks, study.file, width=console.width))

@@ -16,6 +16,7 @@ from tuner.show.report import palette
 from tuner.show.report.charts import Chart, Mode, Series
 from tuner.show.report.importance import importances
 
+MISSES = "misses a constraint"  # complete trials that do, as a series
 TOP_SLICES = 4
 MOST_LINES = 120  # number of curves and parallel lines to draw; the best are always drawn
 MIN_DISTRIBUTION = 4  # complete trials that a distribution, or a median by parameter, needs
@@ -80,6 +81,16 @@ def best_so_far(study: Study, trials: Sequence[Trial]) -> list[float]:
     """The best value after each of these trials."""
     results = ((trial.violation, trial.value or 0.0) for trial in trials)
     return ranking.best_so_far(results, maximize=study.maximize)
+
+
+def by_state(trials: Sequence[Trial]) -> list[tuple[str, list[Trial]]]:
+    """Trials in groups with a symbol each; complete ones that miss a constraint are a group."""
+
+    def group(trial: Trial) -> str:
+        return MISSES if trial.complete and trial.violation > 0 else trial.state
+
+    names = ("running", "paused", "pruned", MISSES, "complete")
+    return [(name, some) for name in names if (some := [t for t in trials if group(t) == name])]
 
 
 def shades(study: Study, trials: Sequence[Trial]) -> list[float]:
