@@ -76,7 +76,7 @@ class Answer:
     def headline(self) -> str:
         """`trial 5: score 0.9312, better than trial 0, the default: +0.0194 [+0.0101, +0.0287]`."""
         if self.one is None:
-            return self.notes[0] if self.notes else "no result yet"
+            return " ".join(self.notes).rstrip(".")
         text = f"{self.one.name}: {self.metric} {_score(self.one)}"
         if self.other is None:
             return text
@@ -85,8 +85,10 @@ class Answer:
     @property
     def sentence(self) -> str:
         """The whole answer: verdict, both scores, the difference with its interval, the data behind it."""
-        if self.one is None or self.other is None:
-            return " ".join(self.notes) or f"{self.headline}."
+        if self.one is None:
+            return " ".join(self.notes)
+        if self.other is None:
+            return " ".join([f"{self.headline[0].upper()}{self.headline[1:]}.", *self.notes])
         said = LONG[self.verdict].format(one=self.one.name, other=self.other.name)
         scores = f"{self.metric} {_score(self.one)} against {_score(self.other)}"
         text = f"{said[0].upper()}{said[1:]}: {scores}{self._data()}."

@@ -44,23 +44,23 @@ def of_study(study: Study, material: Material | None = None) -> Answer:
     if best is None or other is None:
         return Answer(
             study.name, study.metric, "too few runs", study.winner.number, _side(study, study.winner),
-            notes=("Only one trial is complete, so there is nothing to compare.",),
+            notes=("There is only one configuration, so there is nothing to compare.",),
         )  # fmt: skip
     return _answer(study, best, study, other, material)
 
 
 def after_race(study: Study) -> list[str]:
-    """What a race hands on to the next study, and how sure its leader is the best; empty without a race."""
+    """What a race hands on to the next study, and how likely its leader is the best; empty without one."""
     raced = study.attrs.get(CONFIRMED) or {}
     runs = sum(len(c["again"]) for c in raced.get("candidates", ()))
-    if not raced:
+    if len(raced.get("candidates", ())) < 2:
         return []
     if raced.get("default"):
         said = f"No gain over the default configuration was shown in {counted(runs, 'retraining')}, so the "
         lines = [f"{said}next study starts from the default."]
     else:
         lines = [f"The next study starts from trial {raced['number']} ({counted(runs, 'retraining')})."]
-    if raced.get("chance") is not None and len(raced["candidates"]) > 1:
+    if raced.get("chance") is not None:
         leader = f"Trial {raced['leader']}" if raced.get("leader", -1) >= 0 else "The default"
         lines.append(
             f"{leader} is the best of {len(raced['candidates'])} retrained configurations with a probability "
@@ -128,8 +128,9 @@ def _winner(study: Study) -> int:
 
 def _question(study: Study) -> tuple[int | None, int | None]:
     """The two configurations that a study's result compares: the best, and what it has to beat."""
-    raced = study.attrs.get(CONFIRMED) or {}
-    winner = study.winner
+    raced, winner = study.attrs.get(CONFIRMED) or {}, study.winner
+    if len(raced.get("candidates", ())) == 1:  # its trials differ in the seed alone
+        return None, None
     best = None if winner is None else winner.number
     default = default_number(study)
     if raced.get("default") and raced.get("leader", default) != default:

@@ -243,7 +243,7 @@ def test_time_that_is_up_leaves_a_result() -> None:
 
     found = tuner.study(slow, {"x": (0.0, 1.0)}, trials=5, timeout=2, **QUIET)
     assert found.reason == "time is up"
-    with pytest.raises(tuner.InputError, match="study 'slow': no trial has completed yet"):
+    with pytest.raises(tuner.InputError, match="study 'slow': No trial has completed yet"):
         _ = found.best
 
 

@@ -68,7 +68,9 @@ def test_an_agent_lists_the_tools_and_asks_the_referee(folder: Path) -> None:
     tools, best, (verdict,), (report,) = talk(folder, conversation)
     assert tools == {"list", "status", "best", "verdict", "enqueue", "report"}
     assert len(best) == 2 and best[0]["score"] >= best[1]["score"]
-    assert verdict["verdict"] == "open" and verdict["next_run"].startswith("python -m tuner verify small")
+    assert verdict["verdict"] == "too few runs" and verdict["next_run"].startswith(
+        "python -m tuner verify small"
+    )
     assert "small" in report["studies"]
 
 

@@ -23,8 +23,8 @@ import pytest
 from rich.console import Console
 
 from tuner.base.words import slug
+from tuner.claims import judge, verdicts
 from tuner.claims import material as data
-from tuner.claims import verdicts
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.show.dashboard import notes
@@ -244,17 +244,19 @@ def test_a_surrogate_says_that_it_is_one(material: data.Material) -> None:
 
 def test_a_gain_without_repeats_has_no_interval(material: data.Material) -> None:
     (study,) = material.studies
-    lead = words.gain(study)
-    assert lead is None or lead.low is None
+    answer = judge.of_study(study)
+    assert answer.verdict == "too few runs" and answer.found is not None and answer.found.interval is None
+    assert "∞" not in answer.sentence
 
 
 def test_a_default_that_wins_has_no_gain_over_itself(material: data.Material) -> None:
     (study,) = material.studies
     assert study.default is not None
-    confirmed = {CONFIRMED: {"number": study.default.number, "candidates": []}}
-    won = replace(study, attrs={**study.attrs, **confirmed})
-    assert words.gain(won) is None
-    assert "The default configuration itself is the winner." in words.study_sentences(won)
+    confirmed = {CONFIRMED: {"number": study.default.number, "default": True, "candidates": []}}
+    answer = judge.of_study(replace(study, attrs={**study.attrs, **confirmed}))
+    assert answer.winner == study.default.number
+    assert answer.one is not None and answer.other is not None
+    assert answer.one.number != answer.other.number == study.default.number, "the next best against it"
 
 
 def test_the_pdf_embeds_its_fonts_and_has_no_bitmap(material: data.Material, tmp_path: Path) -> None:
@@ -415,29 +417,31 @@ def test_the_dashboard_gets_notes_once(material: data.Material) -> None:
 def test_a_race_says_how_sure_the_winner_is(material: data.Material) -> None:
     (study,) = material.studies
     best = study.ranked[0]
+    mine, default = [0.70, 0.71, 0.72, 0.70], [0.68, 0.69, 0.699, 0.681]
     raced = {
-        "number": best.number, "mean": 0.7, "default": False, "chance": 0.83, "noise": 0.005, "drop": 0.011,
-        "gain": {"mean": 0.02, "low": 0.01, "high": 0.03},
-        "lead": {"mean": 0.004, "low": -0.002, "high": 0.01},
-        "candidates": [{"number": best.number, "again": [0.70, 0.71]}, {"number": -1, "again": [0.68, 0.69]}],
+        "number": best.number, "leader": best.number, "mean": 0.7075, "default": False, "chance": 0.83,
+        "candidates": [
+            {"number": best.number, "again": mine}, {"number": -1, "again": default, "default": True},
+        ],
     }  # fmt: skip
+    study = replace(study, trials=tuple(t for t in study.trials if t is not study.default),
+                    ranked=tuple(t for t in study.ranked if t is not study.default))  # fmt: skip
     said = words.study_sentences(replace(study, attrs={**study.attrs, CONFIRMED: raced}))
-    gain = "+0.0200 [+0.0100, +0.0300] (4 retrainings, paired by seed)"
-    assert f"Gain over the default configuration: {gain}." in said
-    assert (
-        "The best of 2 retrained configurations with a probability of 83%; lead over the runner-up +0.0040 "
-        "[-0.0020, +0.0100]; the study overrated it by +0.0110."
-    ) in said
+    (answer,) = [line for line in said if "the default configuration: " in line]
+    assert answer.startswith(f"Trial {best.number} is better than the default configuration: ")
+    assert "0.7075 (mean of 4) against 0.6875 (mean of 4), a difference of +0.0200 [" in answer
+    assert "(4 pairs of runs, better with a probability of over 99 %)" in answer
+    assert f"The next study starts from trial {best.number} (8 retrainings)." in said
+    chance = f"Trial {best.number} is the best of 2 retrained configurations with a probability of 83 %."
+    assert chance in said
     none = words.study_sentences(replace(study, attrs={**study.attrs, CONFIRMED: {**raced, "default": True}}))
-    assert any(line.startswith("No gain over the default configuration found: ") for line in none)
-    alone = {
-        **raced,
-        "default": True,
-        "gain": None,
-        "candidates": [{**raced["candidates"][0], "mean": 0.705}],
-    }
+    assert any(line.startswith("No gain over the default configuration was shown in 8 retr") for line in none)
+    alone = {**raced, "default": True, "candidates": raced["candidates"][:1]}
     only = words.study_sentences(replace(study, attrs={**study.attrs, CONFIRMED: alone}))
-    assert f"One configuration: {study.metric} 0.7050 on average in 2 runs." in only
+    assert (
+        f"Trial {best.number}: {study.metric} 0.7075 (mean of 4). There is only one configuration"
+        in " ".join(only)
+    )
     assert not any("retrained configurations" in line for line in only)
 
 

@@ -58,7 +58,7 @@ class Card:
         gain: over the default configuration; None if that is not known.
         settings: the winner's configuration, searched and changed values first.
         yaml, command: the same as a file, and as the command that runs it ("" if there is none).
-        next: the command to run next.
+        next: the command to run next. todo: what it does, in two words.
     """
 
     title: str
@@ -76,6 +76,7 @@ class Card:
     command: str
     cost: str
     next: str
+    todo: str = "Next"
 
 
 @dataclass(frozen=True)

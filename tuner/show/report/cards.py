@@ -66,7 +66,8 @@ def card(study: Study, material: Material) -> Card:
         yaml=export.config_yaml(config),
         command=study.workload.command_line(config),
         cost=_cost(study),
-        next=_next(study, f"To decide: {answer.decide}" if answer.decide else ""),
+        next=_next(study, answer.decide),
+        todo="To decide" if answer.decide and study.done and study.file.function is None else "Next",
     )
 
 

@@ -108,7 +108,7 @@ class Pages:
             " ".join(filter(None, [f"{card.state[0].upper()}{card.state[1:]}.", card.cost])), colour="0.3"
         )
         if card.next:
-            self._text(f"Next: {card.next}")
+            self._text(f"{card.todo}: {card.next}")
 
     def _chart(self, chart: Chart) -> None:
         height = matplotlib_charts.height(chart)
