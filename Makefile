@@ -24,7 +24,7 @@ $(DEV): | .venv/bin/python
 	@touch $@ $(RUN)
 
 run: $(RUN)
-	$(BIN)/python -m tuner tour
+	$(BIN)/tuner tour
 
 # All tests. Compiled before: they start a thousand processes, and where PYTHONDONTWRITEBYTECODE is set each would
 # compile for itself
@@ -55,7 +55,7 @@ pictures: $(DEV)
 # Writes the versions that are installed now: after an update of packages and a `make test` that passed
 constraints: $(DEV)
 	@( echo '# The versions, direct and transitive, that the tests passed with. Made by: make constraints'; \
-	  $(BIN)/pip freeze --exclude-editable --exclude gcode-tuner | grep '^[A-Za-z0-9._-]*==' | \
+	  $(BIN)/pip freeze --exclude-editable --exclude optuna-sweeps | grep '^[A-Za-z0-9._-]*==' | \
 	  sed 's/+.*//' | LC_ALL=C sort -f ) > constraints.new && mv constraints.new constraints.txt
 
 # The same versions with the hashes of their files on PyPI, for all systems: what `.[model,dashboard]` needs

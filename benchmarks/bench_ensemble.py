@@ -1,4 +1,4 @@
-"""`python -m ensemble build` from 300 run folders at full size: target under 10 s and under 1 GiB.
+"""`tuner ensemble build` from 300 run folders at full size: target under 10 s and under 1 GiB.
 
     python benchmarks/bench_ensemble.py [--runs 300] [--k 10,20] [--keep DIR]
 

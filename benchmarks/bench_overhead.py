@@ -69,7 +69,7 @@ def write_study(folder: Path, trials: int) -> Path:
 
 
 def ours(folder: Path, agents: int) -> float:
-    """Seconds a trial of `python -m tuner study`, from the start of the command to its end."""
+    """Seconds a trial of `tuner study`, from the start of the command to its end."""
     write_study(folder, TRIALS)
     command = [sys.executable, "-m", "tuner", "study", "overhead.yaml", "--agents", str(agents)]
     began = time.perf_counter()

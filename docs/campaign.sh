@@ -21,17 +21,17 @@ once() {  # once NAME COMMAND…: stores the output of the command, unless it wa
 
 # Studies, ensemble, decoder, and at most 15 minutes for the claims that are still open.
 # only once: the next commands calibrate the bundle, and with a changed bundle the decoder's studies would start again
-[ -e "$answers/studies.done" ] || $python -m tuner study all --data "$data" --agents 2
+[ -e "$answers/studies.done" ] || $tuner study all --data "$data" --agents 2
 touch "$answers/studies.done"
-$python -m tuner export loss_weighting --output "$TUNER_RESULTS/winner.yaml"
+$tuner export loss_weighting --output "$TUNER_RESULTS/winner.yaml"
 
 # The baselines, and single networks with 40 epochs: default and winner, on both tracks.
-once baseline $python -m model baseline --data "$data" --json
-once baseline_windows $python -m model baseline --data "$data" --track windows --json
+once baseline $tuner model baseline --data "$data" --json
+once baseline_windows $tuner model baseline --data "$data" --track windows --json
 # the position tells most of the line, so fewer inputs are dropped (chosen on select and calibrate)
 windows=(--set track=windows --set machine_position=true --set "vocabulary_file=$vocabulary"
   --set feature_dropout=0.2 --set context_before=64)
-train() { once "$1" env OMP_NUM_THREADS=1 $python -m model train --data "$data" --json "${@:2}" --set epochs=40; }
+train() { once "$1" env OMP_NUM_THREADS=1 $tuner model train --data "$data" --json "${@:2}" --set epochs=40; }
 seed_of_all() {
   train "default_seed$1" --seed "$1"
   train "winner_seed$1" --config "$TUNER_RESULTS/winner.yaml" --seed "$1"
@@ -42,22 +42,22 @@ seed_of_all 1 && train winner_seed2 --config "$TUNER_RESULTS/winner.yaml" --seed
 wait "$first"
 
 # The campaign's ensemble, one network distilled from it, and its networks refitted on all recordings but test.
-once calibration $python -m inference calibrate --bundle campaign --json
+once calibration $tuner inference calibrate --bundle campaign --json
 trained=(vocabulary_bucketing augmentation_optimization warmup_optimization architecture_sweep loss_weighting
   ensemble_members)
-once compare $python -m ensemble compare --k 1,5,10,20 --study "${trained[@]}" --json
-evaluate() { once "$1" $python -m inference evaluate "$data" --part test --json "${@:2}"; }
+once compare $tuner ensemble compare --k 1,5,10,20 --study "${trained[@]}" --json
+evaluate() { once "$1" $tuner inference evaluate "$data" --part test --json "${@:2}"; }
 evaluate ensemble --bundle campaign
 evaluate ensemble_joint --bundle campaign --joint
-once distillation $python -m ensemble distill campaign --data "$data" --json
+once distillation $tuner ensemble distill campaign --data "$data" --json
 evaluate distilled --bundle campaign-distilled
 [ -e "$TUNER_RESULTS/ensembles/campaign-refit-but-test/bundle.json" ] ||
-  $python -m ensemble refit campaign --but-test --data "$data"
+  $tuner ensemble refit campaign --but-test --data "$data"
 evaluate refit --bundle campaign-refit-but-test
 evaluate refit_joint --bundle campaign-refit-but-test --joint
 
 windows_run=$($python -c "import json, sys; print(json.load(open(sys.argv[1]))['run'])" "$answers/winner_windows_seed0.json")
 once leads env PYTHONPATH=. $python benchmarks/bench_line_leads.py "$windows_run" --data "$data" --json
 
-$python -m tuner report --output "$TUNER_RESULTS/sweep_summary.pdf" --output "$TUNER_RESULTS/sweep_summary.html"
+$tuner report --output "$TUNER_RESULTS/sweep_summary.pdf" --output "$TUNER_RESULTS/sweep_summary.html"
 $python docs/write_results.py "$TUNER_RESULTS"

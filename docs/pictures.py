@@ -160,7 +160,7 @@ def animated(shown: Sequence[Sequence[Text]]) -> str:
     width, height = size.groups()
     return (
         f'<svg viewBox="-12 -12 {float(width) + 24:g} {float(height) + 24:g}" xmlns="http://www.w3.org/2000/svg">\n'
-        f"<title>python -m tuner tour</title>\n<style>{' '.join(rules)} {still}</style>\n"
+        f"<title>tuner tour</title>\n<style>{' '.join(rules)} {still}</style>\n"
         f'<rect x="-12" y="-12" width="100%" height="100%" rx="10" fill="#292929"/>\n{screens}\n</svg>\n'
     )
 

@@ -26,7 +26,7 @@ INTRODUCTION = """\
 
 <!-- written by docs/write_config.py from model/config.py; edit the comments there -->
 
-A run's config is flat: `python -m model train --set d_model=192 --set loss_type=focal` sets keys by name,
+A run's config is flat: `tuner model train --set d_model=192 --set loss_type=focal` sets keys by name,
 a study varies them by name, and `config.json` in a run's folder has every value that was used, defaults
 included. An unknown key, a value of the wrong type or out of range, and a `d_model` that is not a multiple
 of `heads` are errors. The message has the key, the value, what was expected and the nearest valid name.

@@ -25,7 +25,7 @@ COMMAND_LINE = f"""\
 # Commands
 
 {WRITTEN}
-`gcode-tuner` is the same program as `python -m tuner`, and `gcode-tuner model` the same as `python -m model`.
+`tuner` is the same program as `python -m tuner`, and `tuner model` the same as `python -m model`.
 The same holds for `ensemble` and `inference`. Exit status: 0 done, 1 the work failed, 2 wrong input (one line
 says what is wrong).
 
@@ -48,7 +48,7 @@ examples and says how keys work together.
 def command_line() -> str:
     """The page of all commands."""
     parts = [COMMAND_LINE]
-    with mock.patch.object(sys, "argv", ["gcode-tuner"]):
+    with mock.patch.object(sys, "argv", ["tuner"]):
         for name in PROGRAMS:
             parser = importlib.import_module(f"{name}.__main__").build_parser()
             parts.append(f"## {parser.prog}\n\n{_sentences(parser.description)}")
@@ -58,7 +58,7 @@ def command_line() -> str:
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """The subcommands with their summaries; not the programs that `gcode-tuner` passes on to."""
+    """The subcommands with their summaries; not the programs that `tuner` passes on to."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for choice in action._choices_actions:

@@ -1,4 +1,4 @@
-"""`python -m ensemble`: builds, shows and compares bundles of finished runs."""
+"""`tuner ensemble`: builds, shows and compares bundles of finished runs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from ensemble.build import Built
 
 OVERVIEW = """\
-Combines the best runs of studies into one bundle, for decoding with `python -m inference`.
+Combines the best runs of studies into one bundle, for decoding with `tuner inference`.
 
 examples:
-  python -m ensemble build --k 10                     # the ten best runs of all studies
-  python -m ensemble build --k 5 --study loss_weighting --name loss5
-  python -m ensemble show loss5
-  python -m ensemble compare --k 1,5,10,20            # accuracy against latency
-  python -m ensemble refit loss5                      # at the end: a last fit on all recordings
+  tuner ensemble build --k 10                     # the ten best runs of all studies
+  tuner ensemble build --k 5 --study loss_weighting --name loss5
+  tuner ensemble show loss5
+  tuner ensemble compare --k 1,5,10,20            # accuracy against latency
+  tuner ensemble refit loss5                      # at the end: a last fit on all recordings
 """
 BUILD = """\
 Takes the K best finished runs on `select` (feasible runs first, near-duplicates dropped), chooses their
@@ -36,16 +36,16 @@ weights on `calibrate`, and writes results/ensembles/NAME. Runs must have the sa
 other windows or another vocabulary than most are left out and listed.
 
 examples:
-  python -m ensemble build --k 10
-  python -m ensemble build --k 5 --study loss_weighting architecture_sweep --weights learned --name mill5
-  python -m ensemble build --k 10 --json | jq .folder
+  tuner ensemble build --k 10
+  tuner ensemble build --k 5 --study loss_weighting architecture_sweep --weights learned --name mill5
+  tuner ensemble build --k 10 --json | jq .folder
 """
 SHOW = """\
 Prints the members, how their configs differ, weights per head, leave-one-out losses, and the optimism.
 
 examples:
-  python -m ensemble show            # the newest bundle
-  python -m ensemble show mill5 --json
+  tuner ensemble show            # the newest bundle
+  tuner ensemble show mill5 --json
 """
 COMPARE = """\
 Pools the 1, 5, 10, 20 best runs and prints gain and cost of each size: exact lines on calibrate
@@ -53,8 +53,8 @@ Pools the 1, 5, 10, 20 best runs and prints gain and cost of each size: exact li
 Pareto front, compare.png, to results/ensembles.
 
 examples:
-  python -m ensemble compare
-  python -m ensemble compare --k 1,3,5 --study loss_weighting --json
+  tuner ensemble compare
+  tuner ensemble compare --k 1,3,5 --study loss_weighting --json
 """
 DISTILL = """\
 Trains one network (the student) on the outputs of the bundle, for the recordings of train, select and
@@ -62,8 +62,8 @@ calibrate. Prints how much of the gain the student keeps on test, and its share 
 student as the bundle NAME-distilled.
 
 examples:
-  python -m ensemble distill mill5
-  python -m ensemble distill mill5 --data data/mill --set epochs=30 --set d_model=128
+  tuner ensemble distill mill5
+  tuner ensemble distill mill5 --data data/mill --set epochs=30 --set d_model=128
 """
 
 
@@ -219,7 +219,7 @@ def _build(options: argparse.Namespace) -> None:
         return
     console = Console()
     show(console, built.bundle, built.folder)
-    console.print(f"wrote {built.folder}; next: python -m inference calibrate", highlight=False)
+    console.print(f"wrote {built.folder}; next: tuner inference calibrate", highlight=False)
 
 
 def _store_library(built: Built, data: Path | None) -> None:

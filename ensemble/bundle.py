@@ -187,7 +187,7 @@ class Bundle:
         """
         path = folder / BUNDLE
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such bundle; build one with `python -m ensemble build`")
+            raise InputError(f"{folder}: no such bundle; build one with `tuner ensemble build`")
         bundle = cls.from_json(read_json(path), where=str(path))
         paths = [member.path for member in bundle.members]
         _require_inside(folder, paths)
@@ -210,7 +210,7 @@ def find_bundle(results: Path, name: str | None = None) -> Path:
     known = {path.parent.name: path for path in found if not path.parent.name.startswith(".")}
     if name is None:
         if not known:
-            raise InputError(f"{root}: no bundle yet; build one with `python -m ensemble build`")
+            raise InputError(f"{root}: no bundle yet; build one with `tuner ensemble build`")
         return max(known.values(), key=lambda path: path.stat().st_mtime).parent
     if name in known:
         return known[name].parent

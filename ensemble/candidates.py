@@ -124,7 +124,7 @@ def find(
 
 def _nothing_usable(root: Path, skipped: Skipped) -> str:
     if not skipped.reasons:
-        return f"{root}: no runs yet; make some with `python -m tuner study loss_weighting`"
+        return f"{root}: no runs yet; make some with `tuner study loss_weighting`"
     return f"{root}: no usable run. {'; '.join(skipped.lines())}"
 
 
@@ -135,7 +135,7 @@ def _run_folders(root: Path, studies: Sequence[str]) -> list[Path]:
             have = f"there are: {', '.join(known)}" if known else "there are none yet"
             raise InputError(f"no runs of a study '{study}' in {root} ({have}){nearest(study, known)}")
     if not known:
-        raise InputError(f"{root}: no runs yet; make some with `python -m tuner study loss_weighting`")
+        raise InputError(f"{root}: no runs yet; make some with `tuner study loss_weighting`")
     chosen = studies or [s for s in known if not s.startswith(DISTILLED) and not _is_of_other_splits(s)]
     folders = [path for study in chosen for path in (root / study).iterdir() if path.is_dir()]
     return sorted(folders, key=lambda path: (path.parent.name, len(path.name), path.name))

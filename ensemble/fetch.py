@@ -14,7 +14,7 @@ SHARED = ("TUNER_ARTIFACTS", "TUNER_STORAGE")  # set if several machines work on
 
 
 def fetch_runs(results: Path, studies: Sequence[str] = ()) -> None:
-    """Runs `python -m tuner fetch` if the results folder or the environment names a store.
+    """Runs `tuner fetch` if the results folder or the environment names a store.
 
     A failure is reported on stderr and is not an error: the local runs may be enough.
     """

@@ -1,4 +1,4 @@
-"""`python -m ensemble library`: stores the library of known programs in a bundle that has none."""
+"""`tuner ensemble library`: stores the library of known programs in a bundle that has none."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ sensors. `build` and `refit` do it if the data set is there; this command is
 for bundles that were built before, or to add the recordings of `test`. It takes seconds and trains nothing.
 
 examples:
-  python -m ensemble library mill10                     # all recordings but those of test
-  python -m ensemble library mill10 --data data/mill --all
+  tuner ensemble library mill10                     # all recordings but those of test
+  tuner ensemble library mill10 --data data/mill --all
 """
 
 

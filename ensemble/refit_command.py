@@ -1,4 +1,4 @@
-"""`python -m ensemble refit`: options and progress."""
+"""`tuner ensemble refit`: options and progress."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ NAME-refit. Weights, temperatures and decoding are kept; the recordings held out
 training data. Use --but-test, which leaves `test` out, to measure the gain.
 
 examples:
-  python -m ensemble refit                       # the newest bundle, for use
-  python -m ensemble refit mill10 --but-test     # to measure, with inference evaluate data/mill --part test
+  tuner ensemble refit                       # the newest bundle, for use
+  tuner ensemble refit mill10 --but-test     # to measure, with inference evaluate data/mill --part test
 """
 
 

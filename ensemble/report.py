@@ -37,7 +37,7 @@ def sections(material: Material) -> list[Section]:
         return []
     bundles = bundles_in(material.results)
     if not bundles:
-        none = "No ensemble yet: python -m ensemble build --k 10 takes the best runs of these studies."
+        none = "No ensemble yet: tuner ensemble build --k 10 takes the best runs of these studies."
         return [Section("ensembles", "Ensembles", [Text([none], aside=True)])]
     found = [Section(anchor(bundle), title(bundle), blocks(bundle)) for bundle in bundles]
     side_by_side = frontier(bundles) if len(bundles) > 1 else []
@@ -178,13 +178,9 @@ def sizes(results: Path) -> list[Block]:
         cells = [_size_cells(row) for row in rows]
         charts = _size_charts(rows, content.get("singles") or [])
     except InputError:
-        return [
-            Text(["The gain by number of members is not measured: python -m ensemble compare"], aside=True)
-        ]
+        return [Text(["The gain by number of members is not measured: tuner ensemble compare"], aside=True)]
     except (KeyError, TypeError, ValueError) as error:
-        return [
-            Text([f"{path.name} is not of this version ({error}): python -m ensemble compare"], aside=True)
-        ]
+        return [Text([f"{path.name} is not of this version ({error}): tuner ensemble compare"], aside=True)]
     headings = ["K", "weights", "exact, calibrate", "exact, test", "tokens, test", "nats a line, test",
                 "parameters", "ms a window"]  # fmt: skip
     note = (

@@ -19,7 +19,7 @@ __all__ = ["Decoder", "Reader", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the pipeline on first use, so that `python -m inference --help` needs no torch."""
+    """Imports the pipeline on first use, so that `tuner inference --help` needs no torch."""
     if name in __all__:
         from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""`python -m inference`: decodes recordings; evaluates, calibrates and tunes decoders."""
+"""`tuner inference`: decodes recordings; evaluates, calibrates and tunes decoders."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ OVERVIEW = """\
 Decodes sensor recordings into programs of G-code.
 
 examples:
-  python -m inference decode face_012_aligned.csv.gz           # with the newest bundle
-  python -m inference decode face_012.csv --bundle mill5 --format gcode > program.nc
-  python -m inference check NEW.csv --like face_012
-  python -m inference evaluate data/mill --part test --joint
-  python -m inference calibrate --bundle mill5
-  python -m inference tune --bundle mill5 --trials 50
+  tuner inference decode face_012_aligned.csv.gz           # with the newest bundle
+  tuner inference decode face_012.csv --bundle mill5 --format gcode > program.nc
+  tuner inference check NEW.csv --like face_012
+  tuner inference evaluate data/mill --part test --joint
+  tuner inference calibrate --bundle mill5
+  tuner inference tune --bundle mill5 --trials 50
 """
 EVALUATE = """\
 Decodes recordings with known lines and prints all metrics with intervals over recordings, metrics per
@@ -37,12 +37,12 @@ operation, confused commands and the most frequent errors. DIR is a folder of CS
 set. With a data set, --part selects a part of the split that the runs were trained on. If the bundle has a
 library of known programs, recordings are also read as a whole: rows, programs, operations. --joint takes the
 lines of windows from these rows. Results of a bundle with its own parameters are stored in its folder, in
-evaluations/, for `python -m tuner report`.
+evaluations/, for `tuner report`.
 
 examples:
-  python -m inference evaluate data/mill --part test
-  python -m inference evaluate data/mill --part test --joint
-  python -m inference evaluate my_recordings/ --bundle mill5 --json | jq .exact_acc
+  tuner inference evaluate data/mill --part test
+  tuner inference evaluate data/mill --part test --joint
+  tuner inference evaluate my_recordings/ --bundle mill5 --json | jq .exact_acc
 """
 CALIBRATE = """\
 Finds one temperature per head on `calibrate`, so that the bundle gives calibrated probabilities, and stores
@@ -51,8 +51,8 @@ Brier score before and after, on `calibrate` and (report only) on `test`. Draws 
 data set.
 
 examples:
-  python -m inference calibrate
-  python -m inference calibrate --bundle mill5 --json
+  tuner inference calibrate
+  tuner inference calibrate --bundle mill5 --json
 """
 TUNE = """\
 Searches decoding parameters on `calibrate` with a study. The networks run once, and all trials use their
@@ -61,8 +61,8 @@ that change nothing, and stores the best in the bundle if it is significantly be
 `--study head_temperatures` searches temperatures and compares them with the exact ones.
 
 examples:
-  python -m inference tune --bundle mill5 --trials 50
-  python -m inference tune --study head_temperatures --trials 40
+  tuner inference tune --bundle mill5 --trials 50
+  tuner inference tune --study head_temperatures --trials 40
 """
 
 
@@ -212,7 +212,7 @@ def _calibrate(options: argparse.Namespace) -> None:
         return
     write_calibration(found, sys.stdout)
     if diagram is not None:
-        sys.stdout.write(f"stored in {folder}; diagrams: {diagram}; next: python -m inference tune\n")
+        sys.stdout.write(f"stored in {folder}; diagrams: {diagram}; next: tuner inference tune\n")
 
 
 def _tune(options: argparse.Namespace) -> None:
@@ -234,7 +234,7 @@ def _tune(options: argparse.Namespace) -> None:
     file = load_study_file(options.study)
     if not isinstance(workload_of(file), Decoding):
         raise InputError(
-            f"study '{options.study}' tunes no decoder: run it with `python -m tuner study {options.study}`"
+            f"study '{options.study}' tunes no decoder: run it with `tuner study {options.study}`"
         )
     folder = find_bundle(options.results, options.bundle)
     request = Request(

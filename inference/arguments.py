@@ -1,4 +1,4 @@
-"""Arguments that several commands of `python -m inference` share, and what they ask for."""
+"""Arguments that several commands of `tuner inference` share, and what they ask for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m inference check`: is a recording of the expected program? Exit status as diff(1)."""
+"""`tuner inference check`: is a recording of the expected program? Exit status as diff(1)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ program is called otherwise with a probability of at most --alarm. Prints the fi
 the line expected there. Exit status: 0 all are the same, 1 at least one is not, 2 trouble.
 
 examples:
-  python -m inference check NEW.csv --like face_012
-  python -m inference check NEW.csv --program face.nc --alarm 0.01
-  python -m inference check NEW.csv --known data/mill        # of any known program? no networks needed
+  tuner inference check NEW.csv --like face_012
+  tuner inference check NEW.csv --program face.nc --alarm 0.01
+  tuner inference check NEW.csv --known data/mill        # of any known program? no networks needed
 """
 
 

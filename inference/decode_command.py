@@ -1,4 +1,4 @@
-"""`python -m inference decode`: the programs that recordings were made by, or lines window by window."""
+"""`tuner inference decode`: the programs that recordings were made by, or lines window by window."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ program, with arcs, feeds and the words in force; lines of low probability carry
 rows of CSV (with a header) from standard input and writes the line of each window as soon as it is full.
 
 examples:
-  python -m inference decode face_012_aligned.csv.gz
-  python -m inference decode face_012.csv --format gcode > program.nc
-  python -m inference decode recordings/ --format jsonl > lines.jsonl
-  python -m inference decode face_012.csv --known data/mill    # no networks needed
-  python -m inference decode face_012.csv --html face.html --plot face.svg
-  tail -f live.csv | python -m inference decode - --format jsonl
+  tuner inference decode face_012_aligned.csv.gz
+  tuner inference decode face_012.csv --format gcode > program.nc
+  tuner inference decode recordings/ --format jsonl > lines.jsonl
+  tuner inference decode face_012.csv --known data/mill    # no networks needed
+  tuner inference decode face_012.csv --html face.html --plot face.svg
+  tail -f live.csv | tuner inference decode - --format jsonl
 """
 FORMATS = ("table", "jsonl", "gcode")
 

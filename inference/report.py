@@ -96,7 +96,7 @@ def calibration(bundle: Bundle, folder: Path) -> list[Block]:
     note = (bundle.content.get("chosen_by") or {}).get("temperatures") or {}
     quality, name = note.get("quality") or {}, slug(bundle.name)
     if not quality:
-        return [Text(["Not calibrated yet: python -m inference calibrate"], aside=True)]
+        return [Text(["Not calibrated yet: tuner inference calibrate"], aside=True)]
     plots = [
         Bars(
             (names := [h for h in HEADS if h in heads]),
@@ -140,9 +140,9 @@ def _reliability(name: str, folder: Path) -> list[Block]:
             for head in HEADS if head in curves[part]
         ]  # fmt: skip
     except InputError:
-        return [Text(["No reliability curves: python -m inference calibrate stores them."], aside=True)]
+        return [Text(["No reliability curves: tuner inference calibrate stores them."], aside=True)]
     except (KeyError, TypeError, StopIteration):
-        return [Text([f"{RELIABILITY} is not of this version: python -m inference calibrate"], aside=True)]
+        return [Text([f"{RELIABILITY} is not of this version: tuner inference calibrate"], aside=True)]
     caption = (
         f"On the part {part}: bins of as many positions each, most confident to the right. On the dotted "
         "line a head is right as often as it says; below it, it is too sure. Grey: before calibration."
@@ -162,14 +162,14 @@ def decoding(bundle: Bundle, folder: Path) -> list[Block]:
                       [label for label, _ in gains], [gain for _, gain in gains], "points", scale=100)
         )  # fmt: skip
     else:
-        found.append(Text(["The decoder is not tuned yet: python -m inference tune"], aside=True))
+        found.append(Text(["The decoder is not tuned yet: tuner inference tune"], aside=True))
     inert = note.get("inert") or {}
     if inert:
         rows = [[name, str(why)] for name, why in inert.items()]
         found.append(Table(["inert parameter", "why"], rows, "Parameters that change no line."))
     measured = evaluations(folder)
     if not measured:
-        wanted = "python -m inference evaluate data/NAME --part test --joint"
+        wanted = "tuner inference evaluate data/NAME --part test --joint"
         return [*found, Text([f"No errors to show: {wanted} measures and keeps them."], aside=True)]
     found.append(_measured(measured))
     drawn: list[Any] = []  # how windows are joined changes no head: its confusion is shown once

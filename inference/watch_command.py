@@ -1,4 +1,4 @@
-"""`python -m inference watch`: follows a recording while it is being made."""
+"""`tuner inference watch`: follows a recording while it is being made."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ known recording did. Rows are CSV with a header, from standard input (-) or a fi
 objects from MQTT (mqtt://HOST/TOPIC, extra `mqtt`). Exit status: 0, or 1 after an alarm.
 
 examples:
-  tail -n +1 -f live.csv | python -m inference watch - --like face_012
-  python -m inference watch live.csv --idle 10 --format jsonl
-  python -m inference watch mqtt://mill.local/sensors --known data/mill
+  tail -n +1 -f live.csv | tuner inference watch - --like face_012
+  tuner inference watch live.csv --idle 10 --format jsonl
+  tuner inference watch mqtt://mill.local/sensors --known data/mill
 """
 
 

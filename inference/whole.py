@@ -109,7 +109,7 @@ class Reader:
         if decoder.library is None:
             raise InputError(
                 f"{decoder.name or 'this decoder'}: has no library of known programs, so it decodes window "
-                "by window; `python -m ensemble library NAME --data DIR` stores one in a bundle"
+                "by window; `tuner ensemble library NAME --data DIR` stores one in a bundle"
             )
         return cls(decoder.library, decoder, leave_out_itself=leave_out_itself)
 

@@ -13,7 +13,7 @@ __all__ = ["InputError", "Pruned", "TrainingFailed", "WorkFailed", "train"]
 
 def __getattr__(name: str) -> Any:
     # torch takes a second to import; `import model` does not pay for it, `model.train` does. `tuner` waits,
-    # as `python -m model` runs this file while the user's folder, with a `tuner.py` of its own, comes first.
+    # as `tuner model` runs this file while the user's folder, with a `tuner.py` of its own, comes first.
     if name == "train":
         from model.trainer import train
 

@@ -1,4 +1,4 @@
-"""`python -m model`: imports recordings, trains a network on them, and scores baselines."""
+"""`tuner model`: imports recordings, trains a network on them, and scores baselines."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         "import",
         help="import recordings (.csv, .csv.gz) as a data set",
         description="Imports recordings as a compact data set and reports what was found and dropped.",
-        epilog="example:\n  python -m model import ~/recordings --to data/mill",
+        epilog="example:\n  tuner model import ~/recordings --to data/mill",
         formatter_class=Help,
     )
     command.add_argument("sources", nargs="+", metavar="DIR", help="folders or files with recordings")
@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         "synthesize",
         help="simulate recordings",
         description="Simulates recordings of a mill: six operations, each run several times.",
-        epilog="example:\n  python -m model synthesize --csv recordings --recordings 2",
+        epilog="example:\n  tuner model synthesize --csv recordings --recordings 2",
         formatter_class=Help,
     )
     command.add_argument(
@@ -89,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
         "baseline",
         help="score simple predictors that need no network",
         description="Scores simple predictors on the same split and labels as training.",
-        epilog="example:\n  python -m model baseline --data data/mill --track recordings",
+        epilog="example:\n  tuner model baseline --data data/mill --track recordings",
         formatter_class=Help,
     )
     _add_data(command)
@@ -110,8 +110,8 @@ def build_parser() -> argparse.ArgumentParser:
         "train",
         help="train one network",
         description="Trains one network and keeps it in a run folder.",
-        epilog="examples:\n  python -m model train --data data/mill --set epochs=5 --set d_model=96\n"
-        "  python -m model train --data data/mill --config winner.yaml   # from tuner export NAME",
+        epilog="examples:\n  tuner model train --data data/mill --set epochs=5 --set d_model=96\n"
+        "  tuner model train --data data/mill --config winner.yaml   # from tuner export NAME",
         formatter_class=Help,
     )
     _add_data(command)

@@ -1,4 +1,4 @@
-"""`python -m model import | synthesize | baseline`: runs the command and prints its result."""
+"""`tuner model import | synthesize | baseline`: runs the command and prints its result."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHOWN_ROWS = {
     "recording_operation_acc": "operation",
 }
 PLAIN_SECONDS = 5.0  # between two lines of progress without a terminal
-NEXT = "next: python -m tuner study loss_weighting --data {}"
+NEXT = "next: tuner study loss_weighting --data {}"
 
 
 def chosen_data(named: Path | None) -> Recordings:
@@ -76,7 +76,7 @@ def run_synthesize(options: argparse.Namespace) -> None:
     if options.csv:
         written = synthesize_csv(options.csv, simulation)
         sys.stdout.write(f"{len(written)} simulated recordings written to {options.csv}\n")
-        sys.stdout.write(f"next: python -m model import {options.csv}\n")
+        sys.stdout.write(f"next: tuner model import {options.csv}\n")
         return
     data = synthesize(options.to, simulation)
     sys.stdout.write(

@@ -86,6 +86,6 @@ def milliseconds_per_window(network: Network, task: Task, *, device: torch.devic
 def code_version() -> str:
     """The version of this package."""
     try:
-        return version("gcode-tuner")
+        return version("optuna-sweeps")
     except PackageNotFoundError:
         return "unknown"

@@ -62,7 +62,7 @@ class Recordings:
         folder = Path(folder)
         if not (folder / MANIFEST).is_file():
             raise InputError(
-                f"{folder}: no data set here; make one with `python -m model import DIR --to {folder}`"
+                f"{folder}: no data set here; make one with `tuner model import DIR --to {folder}`"
             )
         manifest = read_object(folder / MANIFEST)
         if manifest.get("format") != FORMAT:

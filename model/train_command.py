@@ -1,4 +1,4 @@
-"""`python -m model train`: one run, with progress and final metrics."""
+"""`tuner model train`: one run, with progress and final metrics."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_the_readme_begins_with_what_it_is_and_the_two_commands() -> None:
 
 def test_the_comparison_with_sources_is_that_of_the_readme() -> None:
     tables = [
-        re.search(r"^\| \| gcode-tuner .*?\n\n", path.read_text(), re.MULTILINE | re.DOTALL)
+        re.search(r"^\| \| tuner .*?\n\n", path.read_text(), re.MULTILINE | re.DOTALL)
         for path in (ROOT / "README.md", DOCS / "comparison.md")
     ]
     assert tables[0] and tables[1] and tables[0][0] == tables[1][0]

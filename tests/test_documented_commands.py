@@ -137,6 +137,14 @@ class Command(NamedTuple):
         ends = [i for i, word in enumerate(words) if word in (">", "|", "&", "&&", "2>&1")]
         return words[: ends[0]] if ends else words
 
+    @property
+    def ours(self) -> list[str]:
+        """Program and arguments: `tuner best …`, `model train …` of `tuner model train …`; else empty."""
+        first, *rest = self.words
+        if first != "tuner":
+            return []
+        return rest if rest[0] in ROOMS else ["tuner", *rest]
+
 
 def code_lines(page: str) -> Iterator[tuple[int, str]]:
     """Lines of the shell blocks, and of the indented ones, that stand between fences or outside any."""
@@ -155,7 +163,7 @@ def commands(page: str) -> list[Command]:
     for number, line in code_lines(page):
         if going_on:
             found[-1] = found[-1]._replace(text=found[-1].text.removesuffix("\\") + line)
-        elif line.startswith(("python -m ", "make ")):
+        elif line.startswith(("tuner ", "make ")):
             found.append(Command(page, number, line))
         else:
             continue
@@ -205,7 +213,7 @@ def place(
 
 def shortened(command: Command, place: Path) -> list[str]:
     """A command's arguments as they are run here: those of the page with this test's around them."""
-    words = [STANDS_FOR.get(word, word).replace("///mnt", f"//{place}") for word in command.words[2:]]
+    words = [STANDS_FOR.get(word, word).replace("///mnt", f"//{place}") for word in command.ours]
     text = " ".join(words)
     instead = next((what for part, (what, _) in NOT_RUN.items() if part in text), None)
     if instead == "-h" and "--dry-run" not in words:
@@ -228,12 +236,12 @@ def shortened(command: Command, place: Path) -> list[str]:
 
 def says(command: Command) -> str:
     """What its output must hold."""
-    text = " ".join(command.words[2:])
+    text = " ".join(command.ours)
     return next((what for part, what in SAYS.items() if part in text and "--dry-run" not in text), "")
 
 
 def run(room: str, arguments: list[str]) -> Any:
-    """`python -m room arguments` in this process; returns its exit status."""
+    """`tuner room arguments` in this process; returns its exit status."""
     main = importlib.import_module(f"{room}.__main__").main
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [f"{room}/__main__.py", *arguments])
@@ -254,7 +262,7 @@ def test_a_command_of_the_pages_runs(
     assert room in ROOMS, f"{command.page}:{command.line}: no room '{room}'"
     status = run(room, arguments)
     said = capsys.readouterr()
-    shown = f"$ python -m {room} {shlex.join(arguments)}\n{said.out}{said.err}"
+    shown = f"$ {command.text}\n$ {room} {shlex.join(arguments)}\n{said.out}{said.err}"
     allowed = ANSWERS.get(f"{room} {arguments[0]}", (0, None))
     assert status in allowed, f"{command.page}:{command.line} ended with {status}\n{shown}"
     assert says(command) in said.out, shown
@@ -266,7 +274,7 @@ def mentioned() -> list[Command]:
     found = []
     for page in PAGES:
         for number, line in enumerate((ROOT / page).read_text(encoding="utf-8").splitlines(), 1):
-            found += [Command(page, number, text) for text in re.findall(r"`(python -m [^`]+)`", line)]
+            found += [Command(page, number, text) for text in re.findall(r"`(tuner [a-z][^`]+)`", line)]
     return found
 
 
@@ -274,8 +282,8 @@ def mentioned() -> list[Command]:
 def test_every_option_of_the_pages_is_on_its_help_page(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     helps: dict[tuple[str, ...], str] = {}
     unknown = []
-    for command in [c for c in COMMANDS + mentioned() if c.page == page and c.words[0] == "python"]:
-        room, *rest = command.words[2:]
+    for command in [c for c in COMMANDS + mentioned() if c.page == page and c.ours]:
+        room, *rest = command.ours
         sub = tuple(rest[:1])
         if (room, *sub) not in helps:
             assert run(room, [*sub, "-h"]) == 0, f"{page}:{command.line}: {command.text}"
@@ -292,7 +300,7 @@ def test_every_option_of_the_pages_is_on_its_help_page(page: str, capsys: pytest
 OTHERS = sorted(
     {f"docs/{path.name}" for path in ROOT.glob("docs/*.md")} - {*PAGES, "docs/results_template.md"}
 )
-STARTS = re.compile(r"\$? ?(?:python -m (?P<room>model|tuner|ensemble|inference)|gcode-tuner) ")
+STARTS = re.compile(r"\$? ?tuner ")
 
 
 def arguments_of(line: str) -> tuple[str, list[str]] | None:
@@ -300,9 +308,7 @@ def arguments_of(line: str) -> tuple[str, list[str]] | None:
     start = STARTS.match(line)
     if start is None or "…" in line:
         return None
-    room, words = start["room"], Command("", 0, line[start.end() :]).words
-    if room is None:
-        room = words.pop(0) if words[0] in ROOMS else "tuner"
+    room, *words = Command("", 0, line[start.start() :].lstrip("$ ")).ours
     return room, words
 
 
@@ -324,10 +330,10 @@ def parts_of(room: str, words: list[str]) -> set[str]:
 
 def test_each_command_of_the_other_pages_is_run_by_a_test() -> None:
     here: set[str] = set()
-    for command in (c for c in COMMANDS if c.words[0] == "python"):
-        text = " ".join(command.words[2:])
+    for command in (c for c in COMMANDS if c.ours):
+        text = " ".join(command.ours)
         if "--dry-run" in text or not any(part in text for part in NOT_RUN):
-            here |= parts_of(command.words[2], command.words[3:])
+            here |= parts_of(command.ours[0], command.ours[1:])
     wanted: set[str] = set()
     for room, words in of_other_pages():
         command, *_ = sorted(parts_of(room, words), key=len)
@@ -368,7 +374,7 @@ def test_the_parsers_take_every_command_of_the_other_pages(page: str) -> None:
 
 
 def test_what_is_not_run_is_on_the_pages() -> None:
-    texts = [" ".join(command.words[2:]) for command in COMMANDS]
+    texts = [" ".join(command.ours) for command in COMMANDS]
     assert [part for part in NOT_RUN if not any(part in text for text in texts)] == []
 
 

@@ -44,6 +44,6 @@ def test_excerpts_of_examples_are_lines_of_their_files_in_order() -> None:
 def test_the_page_runs_every_example_and_names_its_study() -> None:
     page = text_of(OWN_SCRIPT)
     files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("examples/*/*.yaml")}
-    assert set(re.findall(r"^    gcode-tuner study (\S+)", page, re.MULTILINE)) == files
+    assert set(re.findall(r"^    tuner study (\S+)", page, re.MULTILINE)) == files
     studies = {load_study_file(ROOT / file).name for file in files}
-    assert set(re.findall(r"^    gcode-tuner (?:best|export) ([\w-]+)", page, re.MULTILINE)) <= studies
+    assert set(re.findall(r"^    tuner (?:best|export) ([\w-]+)", page, re.MULTILINE)) <= studies

@@ -23,7 +23,7 @@ from reliability.clusters import cluster
 pytestmark = pytest.mark.usefixtures("unmeasured")
 
 ROOT = Path(__file__).parent.parent
-CONSOLE_SCRIPT = str(Path(sysconfig.get_path("scripts")) / "gcode-tuner")
+CONSOLE_SCRIPT = str(Path(sysconfig.get_path("scripts")) / "tuner")
 PROGRAMS = ("tuner", "model", "ensemble", "inference")
 
 MODULES = {
@@ -75,7 +75,7 @@ FILES = {
     "function.yaml": STUDY + 'tuner: {objective: "train.py:train", max_epochs: 1}\n',
     "imported.yaml": STUDY + 'tuner: {objective: "train:train", max_epochs: 1}\n',
     "script.yaml": STUDY + "program: main.py\n",
-    "steps.yaml": "steps:\n- study: function.yaml\n- study: script.yaml\n- run: gcode-tuner status\n",
+    "steps.yaml": "steps:\n- study: function.yaml\n- study: script.yaml\n- run: tuner status\n",
 }
 SHORT = ("--agents", "1", "--wandb", "off")
 Run = Callable[..., str]
@@ -108,7 +108,7 @@ def run_in(folder: Path, *words: str, status: int = 0, **variables: str) -> str:
 
 @pytest.fixture(scope="module", params=["", "1"], ids=["", "safe path"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """`gcode-tuner arguments` in a stranger's folder, where both studies were run."""
+    """`tuner arguments` in a stranger's folder, where both studies were run."""
     folder = stranger(tmp_path_factory.mktemp("stranger"))
     variables = {"PYTHONSAFEPATH": request.param} if request.param else {}
 
@@ -145,8 +145,8 @@ def test_a_function_is_found_as_a_module_too(run: Run) -> None:
     ("arguments", "said"),
     [
         ("-h", "commands:"),
-        ("--version", "gcode-tuner"),
-        ("completion bash", "_gcode_tuner"),
+        ("--version", "tuner"),
+        ("completion bash", "_tuner"),
         ("list", "loss_weighting"),
         ("status", "script"),
         ("best function --top 2", "score"),
@@ -158,17 +158,17 @@ def test_a_function_is_found_as_a_module_too(run: Run) -> None:
         ("report --output report.html --output report.pdf", "wrote report.html"),
         ("gc --dry-run", "nothing to remove"),
         ("doctor", "python"),
-        ("sync -h", "usage: gcode-tuner sync"),
+        ("sync -h", "usage: tuner sync"),
         ("study function.yaml --dry-run --wandb off", "trial 0: x=0.5"),
         ("study script.yaml --dry-run --probe --wandb off", "cost: "),
         ("study studies/function.yaml --dry-run --wandb off", "trial 0"),
-        ("model -h", "usage: gcode-tuner model"),
+        ("model -h", "usage: tuner model"),
         (
             "model synthesize --csv recordings --recordings 1 --operations face --scale 0.2",
             "recordings written",
         ),
-        ("ensemble -h", "usage: gcode-tuner ensemble"),
-        ("inference -h", "usage: gcode-tuner inference"),
+        ("ensemble -h", "usage: tuner ensemble"),
+        ("inference -h", "usage: tuner inference"),
     ],
 )
 def test_every_command_works(run: Run, arguments: str, said: str) -> None:

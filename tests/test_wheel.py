@@ -48,7 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of `python` and `gcode-tuner` of a new environment that holds the wheel.
+    """The folder of `python` and `tuner` of a new environment that holds the wheel.
 
     Its other packages are those of this environment, through a path of theirs. Python reads no `.pth` file
     there, so that a checkout which is installed as editable does not come in with them.
@@ -110,7 +110,7 @@ def test_the_wheels_own_modules_are_used(scripts: Path, place: Path) -> None:
 
 def test_the_tour_runs_from_an_empty_folder(scripts: Path, place: Path) -> None:
     def run(*arguments: str) -> str:
-        return _run([str(scripts / "gcode-tuner"), *arguments], place)
+        return _run([str(scripts / "tuner"), *arguments], place)
 
     settings = [part for value in SMALL for part in ("--set", value)]
     assert "loss_weighting" in run("list")
@@ -187,7 +187,7 @@ def test_what_is_tested_is_what_the_constraints_name() -> None:
     wrong = []
     for requirement in map(Requirement, asked):
         name = canonicalize_name(requirement.name)
-        if name not in ("gcode-tuner", "setuptools") and (
+        if name not in ("optuna-sweeps", "setuptools") and (
             name not in pinned or not requirement.specifier.contains(pinned[name], prereleases=True)
         ):
             wrong.append(f"{requirement}: pinned {pinned.get(name)}")

@@ -1,4 +1,4 @@
-"""`python -m tuner`, `gcode-tuner`: studies, from their list to their winner."""
+"""`tuner`, the same as `python -m tuner`: studies, from their list to their winner."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command of the tuner, or a program that is installed beside it (`gcode-tuner ensemble …`)."""
+    """Runs a command of the tuner, or a program that is installed beside it (`tuner ensemble …`)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         other = plugins.program(words[0]) if words else None

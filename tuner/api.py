@@ -229,7 +229,7 @@ def wandb_sweeps(
 ) -> None:
     """After this call, `wandb.sweep` and `wandb.agent` of this script run studies here, without a server.
 
-    Each trial starts the script again and ends it after the function of its agent. Under `gcode-tuner run`
+    Each trial starts the script again and ends it after the function of its agent. Under `tuner run`
     and in a trial the call does nothing, because both are replaced already. The other arguments are those of
     `tuner.study`.
 

@@ -77,7 +77,7 @@ def cluster(kind: str, folder: Path, *, places: int) -> Iterator[str]:
 
 
 class Server:
-    """`python -m tuner serve` for an SQLite file; it can be killed, and starts again on the same port."""
+    """`tuner serve` for an SQLite file; it can be killed, and starts again on the same port."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What `python -m tuner study` does, with a lease term of its own and no wish for free disk."""
+"""What `tuner study` does, with a lease term of its own and no wish for free disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def drive(arguments: list[str]) -> int:
-    """What `python -m tuner study` does, with a lease term of its own and no wish for free disk."""
+    """What `tuner study` does, with a lease term of its own and no wish for free disk."""
     from rich.console import Console
 
     from tuner.base.command_line import run_command

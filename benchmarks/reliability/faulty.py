@@ -54,7 +54,7 @@ class Faulty:
         (folder / "faulty.yaml").write_text(STUDY)
 
     def run(self, faults: Faults | None = None) -> int:
-        """`gcode-tuner study`; its exit status. `said` is what it wrote to the terminal."""
+        """`tuner study`; its exit status. `said` is what it wrote to the terminal."""
         command = ["study", str(self.folder / "faulty.yaml"), "--wandb", "off", "--agents", "1"]
         return self.command(command, faults)
 

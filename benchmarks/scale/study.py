@@ -75,7 +75,7 @@ class Scale:
 
 
 def run_study(url: str, storage: str, folder: Path, *, trials: int, agents: int) -> Scale:
-    """Runs `python -m tuner study` to its end."""
+    """Runs `tuner study` to its end."""
     write_study(folder, trials)
     finished = folder / "finished.txt"
     command = [

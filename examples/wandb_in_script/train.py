@@ -1,6 +1,6 @@
 """A sweep in a script, as W&B's documentation teaches it. Here it needs no server:
 
-    python -m tuner run --agents 2 examples/wandb_in_script/train.py
+    tuner run --agents 2 examples/wandb_in_script/train.py
 
 About 2 s a trial, most of it the import of wandb.
 """

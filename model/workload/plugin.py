@@ -52,7 +52,7 @@ def _data() -> tuple[bool, str]:
         content = read_json(manifest)
         found.append(f"{manifest.parent} ({len(content['recordings'])} recordings, {content['rows']:,} rows)")
     if not found:
-        return True, "none imported: studies use the simulator's (python -m model import DIR takes yours)"
+        return True, "none imported: studies use the simulator's (tuner model import DIR takes yours)"
     return True, ", ".join(found)
 
 

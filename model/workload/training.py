@@ -85,14 +85,14 @@ class Training(OfRecordings):
             imported = any(root.glob(f"*/{MANIFEST}"))
             folder = default_data(root)
             if not imported:
-                say("no data set imported: using simulated recordings (yours: python -m model import DIR)")
+                say("no data set imported: using simulated recordings (yours: tuner model import DIR)")
                 return self._found(folder)
         if not (folder / MANIFEST).exists():
             raise InputError(
-                f"{folder}: no data set there; make one with: python -m model import DIR --to {folder}"
+                f"{folder}: no data set there; make one with: tuner model import DIR --to {folder}"
             )
         if read_json(folder / MANIFEST).get("kind") == SIMULATOR:
-            say(f"data: {folder} (simulated; yours: python -m model import DIR)")
+            say(f"data: {folder} (simulated; yours: tuner model import DIR)")
         return self._found(folder)
 
     def _found(self, folder: Path) -> Inputs:

@@ -96,7 +96,7 @@ def test_retrainings_on_other_splits_are_taken_only_by_name(make_runs: MakeRuns,
 
 
 def test_nothing_there_is_an_error_that_says_what_to_do(results: Path) -> None:
-    with pytest.raises(InputError, match="python -m tuner study"):
+    with pytest.raises(InputError, match="tuner study"):
         find(results)
 
 

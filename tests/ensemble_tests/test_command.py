@@ -1,4 +1,4 @@
-"""`python -m ensemble`: pages, exit statuses, one-line errors, JSON."""
+"""`tuner ensemble`: pages, exit statuses, one-line errors, JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MakeRuns = Callable[..., list[Path]]
 def command(
     monkeypatch: pytest.MonkeyPatch, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
-    """Runs `python -m ensemble …` in this process: (status, stdout, stderr)."""
+    """Runs `tuner ensemble …` in this process: (status, stdout, stderr)."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["ensemble", *arguments, "--results", str(results)])
@@ -41,7 +41,7 @@ def test_every_page_of_help_has_an_example(
         main()
     assert ended.value.code == 0
     page = capsys.readouterr().out
-    assert "examples:" in page and "  python -m ensemble" in page
+    assert "examples:" in page and "  tuner ensemble" in page
 
 
 def test_build_then_show(command: Command, make_runs: MakeRuns) -> None:

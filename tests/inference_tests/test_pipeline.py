@@ -62,7 +62,7 @@ def file(tiny_csv: Path) -> Path:
 def run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
-    """Runs `python -m inference …`; returns status, stdout, stderr."""
+    """Runs `tuner inference …`; returns status, stdout, stderr."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["inference", *map(str, arguments)])

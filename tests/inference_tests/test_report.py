@@ -50,8 +50,8 @@ def test_everything_measured_of_a_bundle_is_shown(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("gone", "command"),
     [
-        ("reliability.json", "python -m inference calibrate"),
-        ("evaluations/made_up-test-joint.json", "python -m inference evaluate"),
+        ("reliability.json", "tuner inference calibrate"),
+        ("evaluations/made_up-test-joint.json", "tuner inference evaluate"),
     ],
 )
 def test_what_was_not_measured_names_the_command_that_does(folder: Path, gone: str, command: str) -> None:
@@ -64,8 +64,8 @@ def test_torn_files_are_a_sentence_and_no_trace(folder: Path, content: str) -> N
     (folder / "reliability.json").write_text(content)
     (folder / "evaluations" / "made_up-test-joint.json").write_text(content)
     (folder.parent / "compare.json").write_text(content)
-    assert "python -m inference calibrate" in sentences(shown(folder))
-    assert "python -m ensemble compare" in sentences(ensembles.sizes(folder.parents[1]))
+    assert "tuner inference calibrate" in sentences(shown(folder))
+    assert "tuner ensemble compare" in sentences(ensembles.sizes(folder.parents[1]))
 
 
 def test_sizes_show_accuracy_and_time(folder: Path) -> None:

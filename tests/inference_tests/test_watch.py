@@ -103,7 +103,7 @@ def test_messages_become_rows() -> None:
 def test_a_missing_mqtt_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("paho", "paho.mqtt", "paho.mqtt.client"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(InputError, match=r"gcode-tuner\[mqtt\]"):
+    with pytest.raises(InputError, match=r"optuna-sweeps\[mqtt\]"):
         next(mqtt_messages("mqtt://localhost/topic"))
 
 

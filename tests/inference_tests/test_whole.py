@@ -41,7 +41,7 @@ def face(reader: Reader, tiny_csv: Path) -> WholeRecording:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs `python -m inference …`; returns status, stdout, stderr."""
+    """Runs `tuner inference …`; returns status, stdout, stderr."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         status = main(list(map(str, arguments)))

@@ -1,4 +1,4 @@
-"""`python -m model`: what a user types, what comes back, and with which exit status."""
+"""`tuner model`: what a user types, what comes back, and with which exit status."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def test_import_writes_a_data_set_and_says_what_it_found(tiny_csv, tmp_path, cap
     assert main(["import", str(tiny_csv), "--to", str(tmp_path / "mill")]) == 0
     out = capsys.readouterr().out
     assert out.startswith("12 recordings of 3 operations")
-    assert "next: python -m tuner study loss_weighting --data" in out
+    assert "next: tuner study loss_weighting --data" in out
     assert len(Recordings.load(tmp_path / "mill").recordings) == 12
 
 
@@ -109,7 +109,7 @@ def test_every_subcommand_has_a_help_page_with_an_example(command, capsys):
         main([command, "-h"])
     assert stopped.value.code == 0
     examples = re.split("examples?:", capsys.readouterr().out)[1]
-    assert f"python -m model {command}" in examples
+    assert f"tuner model {command}" in examples
 
 
 def test_help_answers_without_loading_anything_heavy():

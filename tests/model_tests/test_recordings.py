@@ -334,7 +334,7 @@ def test_a_torn_data_set_is_named(csv, part):
 
 
 def test_no_data_set_says_how_to_make_one(tmp_path):
-    with pytest.raises(InputError, match="python -m model import"):
+    with pytest.raises(InputError, match="tuner model import"):
         Recordings.load(tmp_path)
 
 

@@ -90,7 +90,7 @@ def origin() -> study_store.Origin:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Any]:
     """A PostgreSQL server of the tests' own (benchmarks/temporary_postgres.py); skips where there is none."""
-    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'gcode-tuner[postgresql]'")
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'optuna-sweeps[postgresql]'")
     if temporary_postgres.binaries() is None:
         pytest.skip("needs PostgreSQL's programs (apt install postgresql)")
     with temporary_postgres.TemporaryPostgres() as server:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CONSOLE_SCRIPT = Path(sysconfig.get_path("scripts")) / "gcode-tuner"
+CONSOLE_SCRIPT = Path(sysconfig.get_path("scripts")) / "tuner"
 PACKAGES = ("cmaes", "torch", "polars", "safetensors", "sklearn", "pandas", "optuna_dashboard")
 ROOMS = ("model", "ensemble", "inference")  # in the wheel, but nothing of the engine may need them
 MISSING = (*PACKAGES, *ROOMS)
@@ -86,7 +86,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(place: Path) -> Run:
     def run(*arguments: str, status: int = 0, rooms: bool = False) -> str:
-        """`gcode-tuner arguments`, with or without the other rooms: what it printed, errors included."""
+        """`tuner arguments`, with or without the other rooms: what it printed, errors included."""
         without = {} if rooms else {"WITHOUT_ROOMS": "1"}
         path = os.pathsep.join([str(place / "site"), str(ROOT)])
         done = subprocess.run(
@@ -160,10 +160,10 @@ def test_a_report_is_written_without_what_needs_a_forest(studies: Run, place: Pa
             ("study", "cmaes.yaml", "--agents", "1", "--wandb", "off"),
             "sampler cmaes needs a package: pip install cmaes",
         ),
-        (("study", "loss_weighting"), "pip install 'gcode-tuner[model]'"),
-        (("dashboard",), "pip install 'gcode-tuner[dashboard]'"),
-        (("model", "-h"), "pip install 'gcode-tuner[model]'"),
-        (("ensemble", "build"), "pip install 'gcode-tuner[model]'"),
+        (("study", "loss_weighting"), "pip install 'optuna-sweeps[model]'"),
+        (("dashboard",), "pip install 'optuna-sweeps[dashboard]'"),
+        (("model", "-h"), "pip install 'optuna-sweeps[model]'"),
+        (("ensemble", "build"), "pip install 'optuna-sweeps[model]'"),
     ],
 )
 def test_what_cannot_work_says_in_a_line_what_to_install(
@@ -186,12 +186,12 @@ def test_what_cannot_work_says_in_a_line_what_to_install(
 def test_the_other_programs_say_which_extra_they_need(run: Run, arguments: tuple[str, ...]) -> None:
     """`pip install .` brings their modules, which then lack the packages of the extra `model`."""
     status = 1 if arguments == ("tour",) else 2  # the tour ends as its first step does, and says which
-    assert "pip install 'gcode-tuner[model]'" in run(*arguments, status=status, rooms=True)
+    assert "pip install 'optuna-sweeps[model]'" in run(*arguments, status=status, rooms=True)
 
 
 @pytest.mark.parametrize("arguments", [("-h",), ("model", "-h"), ("ensemble", "-h"), ("inference", "-h")])
 def test_help_needs_none_of_their_packages(run: Run, arguments: tuple[str, ...]) -> None:
-    assert "usage: gcode-tuner" in run(*arguments, rooms=True)
+    assert "usage: tuner" in run(*arguments, rooms=True)
 
 
 def _error(said: str) -> str:

@@ -277,7 +277,7 @@ def download_archive(store: ArtifactStore, manifest: Any, to: Path, *, name: str
         ours = False
     if not ours:
         raise StoreFailed(
-            f"{where} is not a valid manifest; remove it, then `python -m tuner gc` lists unused archives"
+            f"{where} is not a valid manifest; remove it, then `tuner gc` lists unused archives"
         )
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:

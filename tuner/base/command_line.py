@@ -17,24 +17,22 @@ from tuner.base.errors import InputError, WorkFailed
 RESULTS_VARIABLE = "TUNER_RESULTS"
 STORAGE_VARIABLE = "TUNER_STORAGE"
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
-CONSOLE_SCRIPT = "gcode-tuner"
+CONSOLE_SCRIPT = "tuner"
 
 
 def program_name(room: str) -> str:
-    """The command that started this program: `gcode-tuner`, `gcode-tuner model` or `python -m model`."""
-    if Path(sys.argv[0]).stem != CONSOLE_SCRIPT:
-        return f"python -m {room}"
-    return CONSOLE_SCRIPT if room == "tuner" else f"{CONSOLE_SCRIPT} {room}"
+    """What help pages call a program: `tuner`, `tuner model`, however it was started."""
+    return CONSOLE_SCRIPT if room == CONSOLE_SCRIPT else f"{CONSOLE_SCRIPT} {room}"
 
 
 class Version(argparse.Action):
-    """Prints `gcode-tuner 0.2.0`; which version it is, is looked up only then."""
+    """Prints `tuner 0.2.0`; which version it is, is looked up only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib import metadata
 
         try:
-            found = metadata.version(CONSOLE_SCRIPT)
+            found = metadata.version(extras.PROJECT)
         except metadata.PackageNotFoundError:
             found = "of a checkout that is not installed"
         sys.stdout.write(f"{CONSOLE_SCRIPT} {found}\n")

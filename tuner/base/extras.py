@@ -1,4 +1,4 @@
-"""Imports optional packages. Each belongs to an extra of this project (`pip install 'gcode-tuner[dask]'`)."""
+"""Imports optional packages; each belongs to an extra of this project (`optuna-sweeps[dask]`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.base.errors import InputError
 
-PROJECT = "gcode-tuner"
+PROJECT = "optuna-sweeps"
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # import name → name on the index
 ALL = ("all", "dev")  # extras that only name the others
 # extra → the module that is imported from it, and what it is called
@@ -50,7 +50,7 @@ def remedy(extra: str) -> str:
 
 
 def remedy_of(error: ModuleNotFoundError) -> str | None:
-    """`pip install 'gcode-tuner[model]'` for the package that `error` is about; None: no extra has it."""
+    """`pip install 'optuna-sweeps[model]'` for the package that `error` is about; None: no extra has it."""
     package = (error.name or "").partition(".")[0]
     wanted = DISTRIBUTIONS.get(package, package.replace("_", "-"))
     try:

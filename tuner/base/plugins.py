@@ -2,9 +2,9 @@
 
 | group | each entry is |
 | --- | --- |
-| `gcode_tuner.workloads` | a `Workload` class, under the name that study files use |
-| `gcode_tuner.plugins` | a module with one or more of the functions in `HOOKS` |
-| `gcode_tuner.programs` | `main(arguments)` of a program: `gcode-tuner NAME …` |
+| `optuna_sweeps.workloads` | a `Workload` class, under the name that study files use |
+| `optuna_sweeps.plugins` | a module with one or more of the functions in `HOOKS` |
+| `optuna_sweeps.programs` | `main(arguments)` of a program: `tuner NAME …` |
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from tuner.base.errors import InputError
 
-WORKLOADS, PLUGINS, PROGRAMS = "gcode_tuner.workloads", "gcode_tuner.plugins", "gcode_tuner.programs"
+WORKLOADS, PLUGINS, PROGRAMS = "optuna_sweeps.workloads", "optuna_sweeps.plugins", "optuna_sweeps.programs"
 HOOKS = {
     "sections": "(material) -> list of report sections about the results folder",
     "needed_runs": "(results) -> study name → numbers of trials whose run folders are in use elsewhere",
@@ -41,7 +41,7 @@ def program(name: str) -> Callable[[list[str]], int] | None:
     try:
         found: Callable[[list[str]], int] = installed(PROGRAMS)[name].load()
     except ModuleNotFoundError as error:
-        raise InputError(f"{name}: {error}; install it: pip install 'gcode-tuner[model]'") from None
+        raise InputError(f"{name}: {error}; install it: pip install 'optuna-sweeps[model]'") from None
     return found
 
 

@@ -32,7 +32,7 @@ from tuner.storage.access import find_records, waiting
 from tuner.storage.stored import load_study
 from tuner.workloads.registry import workload_of
 
-PROGRAM = "gcode-tuner"  # a command that starts with this word runs this program
+PROGRAMS = ("tuner", "gcode-tuner")  # a command that starts with one of these words runs this program
 ENGINE = str(Path(__file__).resolve().parents[2])  # added to `sys.path` of such commands
 
 
@@ -189,8 +189,8 @@ def _left(deadline: float | None) -> float | None:
 
 
 def _started(words: Sequence[str]) -> list[str]:
-    """The arguments of a process. Replaces `gcode-tuner` and `python` by those that run now."""
-    if words[0] == PROGRAM:
+    """The arguments of a process. Replaces `tuner` and `python` by those that run now."""
+    if words[0] in PROGRAMS:
         start = f"import sys; sys.path.append({ENGINE!r}); from tuner.__main__ import main; sys.exit(main())"
         return [sys.executable, "-P", "-c", start, *words[1:]]
     return [sys.executable, *words[1:]] if words[0] == "python" else list(words)

@@ -268,7 +268,7 @@ def _sides(
         NoPairs: it cannot be tested by pairs, or was often enough.
     """
     if not study.done:
-        raise NoPairs(f"the study is not finished: python -m tuner study {study.name}")
+        raise NoPairs(f"the study is not finished: tuner study {study.name}")
     if finding.pairs_run >= MOST_PAIRS:
         raise NoPairs(
             f"{finding.pairs_run} pairs have not decided it: its effect is close to the difference that "

@@ -281,11 +281,11 @@ def _finding(
 
 def _decide(study: Study) -> str:
     """The command that would decide an open claim of `study`."""
-    return f"python -m tuner study {PAIRED if study.done else study.name}"
+    return f"tuner study {PAIRED if study.done else study.name}"
 
 
 def _verify(study: Study) -> str:
-    return f"python -m tuner verify {study.name} --top 1 --seeds 5"
+    return f"tuner verify {study.name} --top 1 --seeds 5"
 
 
 def _more_is_better(metric: str, study: Study) -> bool:

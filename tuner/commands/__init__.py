@@ -1,4 +1,4 @@
-"""The subcommands of `python -m tuner`. Each has `add(subparsers)` and imports heavy modules in `run`."""
+"""The subcommands of `tuner`. Each has `add(subparsers)` and imports heavy modules in `run`."""
 
 from tuner.commands import (
     agent,

@@ -22,7 +22,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "agent",
         summary="run one agent of a study",
         description=DESCRIPTION,
-        example="python -m tuner agent digits-sgd --count 5",
+        example="tuner agent digits-sgd --count 5",
     )
     parser.add_argument("study", metavar="NAME", help="a study in the storage")
     parser.add_argument(

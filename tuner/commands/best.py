@@ -14,7 +14,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "best",
         summary="the best trials of a study",
         description="Prints the best complete trials (feasible ones first) and the verdict.",
-        example="python -m tuner best loss_weighting --top 3 --format yaml",
+        example="tuner best loss_weighting --top 3 --format yaml",
     )
     parser.add_argument("study", nargs="?", metavar="NAME", help="study (default: the only one)")
     parser.add_argument("--top", type=opt.positive, default=10, metavar="K", help="how many (default: 10)")

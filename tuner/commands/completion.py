@@ -10,10 +10,10 @@ from tuner.commands import options as opt
 
 SHELLS = ("bash", "zsh", "tcsh")
 DESCRIPTION = """\
-Prints a script for the shell. With it the tab key completes commands, options and files of gcode-tuner.
-  bash: eval "$(gcode-tuner completion bash)" in ~/.bashrc
-  zsh:  gcode-tuner completion zsh > _gcode-tuner, in a folder of $fpath
-  tcsh: gcode-tuner completion tcsh > FILE, and `source FILE` in ~/.tcshrc"""
+Prints a script for the shell. With it the tab key completes commands, options and files of tuner.
+  bash: eval "$(tuner completion bash)" in ~/.bashrc
+  zsh:  tuner completion zsh > _tuner, in a folder of $fpath
+  tcsh: tuner completion tcsh > FILE, and `source FILE` in ~/.tcshrc"""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -22,7 +22,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "completion",
         summary="completion for bash, zsh or tcsh",
         description=DESCRIPTION,
-        example='eval "$(python -m tuner completion bash)"',
+        example='eval "$(tuner completion bash)"',
     )
     parser.add_argument("shell", choices=SHELLS, help="your shell")
     parser.set_defaults(run=run)
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     import shtab
 
     parser: argparse.ArgumentParser = options.parser
-    parser.prog = "gcode-tuner"
+    parser.prog = "tuner"
     _files(parser, {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY})
     sys.stdout.write(shtab.complete(parser, shell=options.shell) + "\n")
 

@@ -17,7 +17,7 @@ def add(subparsers: opt.Subparsers) -> None:
             "constraints, the files of its run folder and its learning curve. The dashboard has no password "
             "and can delete studies."
         ),
-        example="python -m tuner dashboard --port 8080",
+        example="tuner dashboard --port 8080",
     )
     parser.add_argument("--port", type=opt.positive, default=8080, metavar="N", help="port (default: 8080)")
     opt.add_storage(parser)

@@ -12,7 +12,7 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "doctor",
         summary="check this machine: data, disk, device, W&B, storage",
-        example="python -m tuner doctor",
+        example="tuner doctor",
     )
     opt.add_json(parser)
     opt.add_storage(parser)

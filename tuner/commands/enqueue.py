@@ -16,7 +16,7 @@ def add(subparsers: opt.Subparsers) -> None:
         summary="queue the next trial of a study",
         description="The next trial gets these values. The sampler draws all other values. "
         "Queued trials run in order, and count as trials of the study.",
-        example="python -m tuner enqueue loss_weighting gamma=2.5 loss_type=focal",
+        example="tuner enqueue loss_weighting gamma=2.5 loss_type=focal",
     )
     parser.add_argument("study", metavar="NAME|FILE.yaml", help="a study that exists")
     parser.add_argument("values", nargs="+", metavar="KEY=VALUE", help="a parameter and its value")

@@ -16,7 +16,7 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "export",
         summary="export a winner's configuration, or a study as a W&B sweep file",
-        example="python -m tuner export loss_weighting --wandb > sweep.yaml",
+        example="tuner export loss_weighting --wandb > sweep.yaml",
     )
     parser.add_argument("study", metavar="NAME|FILE.yaml", help="the study")
     parser.add_argument("--wandb", action="store_true", help="export the study as a file for `wandb sweep`")

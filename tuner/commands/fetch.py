@@ -25,7 +25,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "fetch",
         summary="download run folders of other machines from the artefact store",
         description=DESCRIPTION,
-        example="python -m tuner fetch loss_weighting",
+        example="tuner fetch loss_weighting",
     )
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
     opt.add_json(parser)

@@ -20,7 +20,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "gc",
         summary="remove weights and temporary files that are no longer needed",
         description=DESCRIPTION,
-        example="python -m tuner gc --dry-run",
+        example="tuner gc --dry-run",
     )
     parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     opt.add_json(parser)

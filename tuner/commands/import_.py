@@ -29,7 +29,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "import",
         summary="add existing runs to a study",
         description=DESCRIPTION,
-        example="python -m tuner import wandb/ --study sweep.yaml --map lr=learning_rate",
+        example="tuner import wandb/ --study sweep.yaml --map lr=learning_rate",
     )
     parser.add_argument("source", metavar="SOURCE", help="a folder, a file or the URL of an Optuna storage")
     parser.add_argument("--study", required=True, metavar="NAME|FILE.yaml", help="the study to add them to")

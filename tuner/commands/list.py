@@ -12,7 +12,7 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "list",
         summary="list the studies here with their results, and the shipped ones",
-        example="python -m tuner list",
+        example="tuner list",
     )
     opt.add_json(parser)
     opt.add_storage(parser)

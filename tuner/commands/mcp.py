@@ -18,7 +18,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "mcp",
         summary="serve the studies to coding agents as MCP tools",
         description=DESCRIPTION,
-        example="python -m tuner mcp --results results",
+        example="tuner mcp --results results",
     )
     opt.add_storage(parser)
     parser.set_defaults(run=run)

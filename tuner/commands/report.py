@@ -24,7 +24,7 @@ def add(subparsers: opt.Subparsers) -> None:
             "calibrate`, `tune` and `evaluate`. --live serves the page on 127.0.0.1: it follows running "
             "studies, and its buttons pause and stop them and queue trials."
         ),
-        example="python -m tuner report --output results/sweep_summary.html",
+        example="tuner report --output results/sweep_summary.html",
     )
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
     parser.add_argument(

@@ -25,7 +25,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "run",
         summary="run a script that makes its own sweeps (wandb.sweep, wandb.agent)",
         description=DESCRIPTION,
-        example="python -m tuner run --agents 2 examples/wandb_in_script/train.py",
+        example="tuner run --agents 2 examples/wandb_in_script/train.py",
     )
     parser.add_argument(
         "-m", dest="module", action="store_true", help="SCRIPT is a module, as with python -m"

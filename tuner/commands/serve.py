@@ -22,9 +22,9 @@ def add(subparsers: opt.Subparsers) -> None:
         summary="serve the storage to agents on other machines",
         description=DESCRIPTION,
         example=(
-            "python -m tuner serve\n"
+            "tuner serve\n"
             "  on another machine: ssh -N -L 13000:127.0.0.1:13000 THIS_MACHINE &\n"
-            "                      python -m tuner study loss_weighting --storage grpc://127.0.0.1:13000"
+            "                      tuner study loss_weighting --storage grpc://127.0.0.1:13000"
         ),
     )
     parser.add_argument(

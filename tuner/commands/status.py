@@ -13,7 +13,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "status",
         summary="show the state of studies",
         description="Shows trials by state, the best value over time, time spent, and time saved by pruning.",
-        example="python -m tuner status loss_weighting",
+        example="tuner status loss_weighting",
     )
     parser.add_argument("study", nargs="?", metavar="NAME", help="one study (default: all)")
     opt.add_json(parser)
@@ -40,4 +40,4 @@ def run(options: argparse.Namespace) -> None:
         console.print(f"cost: {state.cost}", markup=False)
         if state.pruned_at:
             console.print(f"pruned: {summary.pruned_words(state.pruned_at)}", markup=False)
-        console.print(f"more: python -m tuner report {state.name}", markup=False)
+        console.print(f"more: tuner report {state.name}", markup=False)

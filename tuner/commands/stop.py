@@ -24,7 +24,7 @@ def add_verb(subparsers: opt.Subparsers, verb: Literal["stop", "pause"], *, summ
         verb,
         summary=summary,
         description=DESCRIPTION,
-        example=f"python -m tuner {verb} loss_weighting",
+        example=f"tuner {verb} loss_weighting",
     )
     parser.add_argument("study", metavar="NAME", help="a study in the storage")
     parser.add_argument(
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
         study = load_study(records, opt.study_name(options.study))
         asked = Stop(options.verb, options.now)
         running = study_store.ask_to_stop(records, optuna_private.study_id(study), asked)
-    go_on = shlex.join(["gcode-tuner", "agent", study.study_name, *opt.places(options)])
+    go_on = shlex.join(["tuner", "agent", study.study_name, *opt.places(options)])
     if options.json:
         opt.write_json({"study": study.study_name, "running": running, "now": options.now, "go_on": go_on})
         return

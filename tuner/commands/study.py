@@ -30,7 +30,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "study",
         summary="run or resume a study",
         description=DESCRIPTION,
-        example="python -m tuner study loss_weighting --data data/mill --trials 12 --agents 2",
+        example="tuner study loss_weighting --data data/mill --trials 12 --agents 2",
     )
     parser.add_argument(
         "study",

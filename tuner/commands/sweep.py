@@ -19,7 +19,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "sweep",
         summary="make a study and print the command that runs it",
         description=DESCRIPTION,
-        example="python -m tuner sweep examples/wandb_sklearn/sweep.yaml",
+        example="tuner sweep examples/wandb_sklearn/sweep.yaml",
     )
     parser.add_argument("study", metavar="NAME|FILE.yaml", help="a sweep file, or a shipped study")
     parser.add_argument("--trials", type=opt.positive, metavar="N", help="total number of finished trials")
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     made = plan.make(request, view.say)
     records, study, total = launch.register(made, view.say)
     records.queue.close()
-    command = shlex.join(["gcode-tuner", "agent", study.study_name, *opt.places(options)])
+    command = shlex.join(["tuner", "agent", study.study_name, *opt.places(options)])
     if options.json:
         opt.write_json({"study": study.study_name, "wanted": total, "command": command})
         return

@@ -13,7 +13,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "sync",
         summary="upload offline W&B runs",
         description="Uploads runs that the W&B server does not have. Nothing is uploaded twice.",
-        example="python -m tuner sync loss_weighting",
+        example="tuner sync loss_weighting",
     )
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
     opt.add_json(parser)

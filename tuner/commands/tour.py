@@ -8,9 +8,9 @@ from tuner.commands import options as opt
 
 NEXT = """
 Next, with your own recordings:
-   python -m model import DIR --to data/mill       DIR has .csv or .csv.gz files
-   python -m tuner study loss_weighting            one study; 'study all' runs the whole campaign
-   python -m ensemble build --k 10                 then: python -m inference decode FILE.csv"""
+   tuner model import DIR --to data/mill       DIR has .csv or .csv.gz files
+   tuner study loss_weighting            one study; 'study all' runs the whole campaign
+   tuner ensemble build --k 10                 then: tuner inference decode FILE.csv"""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -19,7 +19,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "tour",
         summary="a guided demo on simulated recordings (a few minutes)",
         description="Runs a small study on simulated recordings, builds an ensemble and decodes a recording.",
-        example="python -m tuner tour",
+        example="tuner tour",
     )
     parser.add_argument("--agents", type=opt.positive, metavar="N", help="processes (default: one per core)")
     parser.set_defaults(run=run)

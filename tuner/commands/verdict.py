@@ -22,7 +22,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "verdict",
         summary="is a configuration better than another, how sure is that, what would decide it",
         description=DESCRIPTION,
-        example="python -m tuner verdict loss_weighting/7 against loss_weighting/0 --json",
+        example="tuner verdict loss_weighting/7 against loss_weighting/0 --json",
     )
     parser.add_argument("what", metavar="STUDY|TRIAL", help="the winner of a study, or a trial STUDY/NUMBER")
     parser.add_argument(

@@ -17,7 +17,7 @@ def add(subparsers: opt.Subparsers) -> None:
             "Retrains the best configurations on new seeds and other select recordings. Can be stopped and "
             "resumed."
         ),
-        example="python -m tuner verify loss_weighting --top 5 --seeds 3",
+        example="tuner verify loss_weighting --top 5 --seeds 3",
     )
     parser.add_argument("study", metavar="NAME", help="the study")
     parser.add_argument(

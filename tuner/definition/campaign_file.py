@@ -3,7 +3,7 @@
 steps:
   - study: vocabulary            # a shipped study, or a file next to this one
   - study: warmup.yaml           # starts from the previous winner (`tuner: base: {winner of: vocabulary}`)
-  - run: gcode-tuner ensemble build --name best --study ${studies} --results ${results}
+  - run: tuner ensemble build --name best --study ${studies} --results ${results}
     creates: ensembles/best      # in the results folder; the step is done once this exists
   - study: decoding
     data: ${results}/ensembles/best

@@ -1,4 +1,4 @@
-"""`gcode-tuner run train.py`: runs a script that makes its own W&B sweeps, and answers its calls here."""
+"""`tuner run train.py`: runs a script that makes its own W&B sweeps, and answers its calls here."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Result:
 
     Attributes:
         fine: False after an error. interrupted: the user stopped it here.
-        stopped: somebody stopped it with `gcode-tuner stop` or `pause`.
+        stopped: somebody stopped it with `tuner stop` or `pause`.
     """
 
     reason: str

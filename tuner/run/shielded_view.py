@@ -48,5 +48,5 @@ class ShieldedView:
                 self._view.end()  # gives the terminal back
             self._view.say(
                 f"the study is not shown any more ({type(error).__name__}: {error}), but it goes on; "
-                "look at it with: python -m tuner status"
+                "look at it with: tuner status"
             )

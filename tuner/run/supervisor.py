@@ -203,7 +203,7 @@ class Supervisor:
         self._interrupts += 1
 
     def _look_for_stop(self) -> None:
-        """Does what `gcode-tuner stop` asked for, in whichever terminal."""
+        """Does what `tuner stop` asked for, in whichever terminal."""
         if self._asked == 2 or self._clock() < self._look_at:
             return
         self._look_at = self._clock() + LOOK_SECONDS

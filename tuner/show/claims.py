@@ -117,8 +117,6 @@ def show_verdicts(found: Sequence[Finding], console: Console) -> None:
     """Prints the findings that rest on pairs that were run for them."""
     shown = [finding for finding in found if finding.pairs_run]
     if not shown:
-        console.print(
-            f"no claim has two pairs yet: python -m tuner study {PAIRED} runs the rest", markup=False
-        )
+        console.print(f"no claim has two pairs yet: tuner study {PAIRED} runs the rest", markup=False)
         return
     terminal.show_findings(shown, console)

@@ -108,7 +108,7 @@ def server(url: str, results: Path) -> Any:
     from mcp.server.mcpserver import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
 
-    made = MCPServer("gcode-tuner", instructions=INSTRUCTIONS, version=version("gcode-tuner"))
+    made = MCPServer("tuner", instructions=INSTRUCTIONS, version=version("optuna-sweeps"))
     for name, function in Tools(url, results).all().items():
         made.add_tool(_with_errors(function, ToolError), name=name, structured_output=False)
     return made

@@ -150,7 +150,7 @@ def _advice(where: str, error: Exception) -> str:
     """What to do about an error, and what is known of the finished trials."""
     if is_damage(error):
         return (
-            "the file is damaged: python -m tuner doctor --repair keeps a copy of it, saves what can be read "
+            "the file is damaged: tuner doctor --repair keeps a copy of it, saves what can be read "
             "and takes the other finished trials from their run folders"
         )
     path = sqlite_path(where)

@@ -38,7 +38,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Stop:
-    """What `gcode-tuner stop` and `pause` ask the agents of a study to do: to leave it.
+    """What `tuner stop` and `pause` ask the agents of a study to do: to leave it.
 
     Attributes:
         verb: stop or pause. now: running trials are ended at once, not after their epoch.
@@ -48,7 +48,7 @@ class Stop:
     now: bool = False
 
     def __str__(self) -> str:
-        return f"{'paused' if self.verb == 'pause' else 'stopped'} by gcode-tuner {self.verb}"
+        return f"{'paused' if self.verb == 'pause' else 'stopped'} by tuner {self.verb}"
 
 
 def stop_asked(attrs: Mapping[str, Any]) -> Stop | None:

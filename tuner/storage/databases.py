@@ -32,7 +32,7 @@ from tuner.storage.outage import StorageFailed
 DRIVER = "postgresql+psycopg"
 POSTGRESQL = ("postgresql", "postgres", DRIVER)
 SUPPORTED = "sqlite:///FILE, postgresql://USER@HOST/DATABASE or grpc://HOST:PORT"
-BEGIN = "start one with: python -m tuner study loss_weighting"
+BEGIN = "start one with: tuner study loss_weighting"
 
 
 class NoStudiesYet(InputError):
@@ -126,7 +126,7 @@ class Sqlite(Database):
             raise StorageFailed(
                 f"{self.path} was {'removed' if found is None else 'replaced'} while this process ran; "
                 "trials that finished since are in their run folders: "
-                "put the file back, or run python -m tuner doctor --repair, then run the same command again"
+                "put the file back, or run tuner doctor --repair, then run the same command again"
             )
         return transaction(storage.scoped_session)
 

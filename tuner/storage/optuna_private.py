@@ -187,7 +187,7 @@ def _checked(name: str) -> Callable[..., Any]:
         except (ValueError, LookupError) as error:
             raise StorageFailed(
                 f"a row of the database cannot be read ({error}); something else has written to it: "
-                "python -m tuner doctor --repair keeps a copy and saves the others"
+                "tuner doctor --repair keeps a copy and saves the others"
             ) from error
 
     return checked

@@ -1,7 +1,7 @@
 """The queue of trials: which trial waits, which agent runs it, and what happens when that agent dies.
 
 Optuna has no calls for this. `sql_queue` implements `TrialQueue` in a database, `remote` through a server
-(`python -m tuner serve`). A trial is written only while it is RUNNING. So an agent that was taken for dead
+(`tuner serve`). A trial is written only while it is RUNNING. So an agent that was taken for dead
 and wakes up cannot overwrite the trial.
 """
 

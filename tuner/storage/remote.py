@@ -1,4 +1,4 @@
-"""The storage behind a server (`python -m tuner serve`): Optuna's gRPC proxy, and the queue of trials."""
+"""The storage behind a server (`tuner serve`): Optuna's gRPC proxy, and the queue of trials."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def connect(url: str) -> tuple[GrpcStorage, RemoteQueue]:
         channel.close()
         raise StorageUnreachable(
             f"storage grpc://{address}: nothing answers; start it where the studies are with: "
-            "python -m tuner serve (and is the tunnel up?)"
+            "tuner serve (and is the tunnel up?)"
         ) from None
     secret = token.of_environment()
     if secret is not None:
@@ -79,7 +79,7 @@ def connect(url: str) -> tuple[GrpcStorage, RemoteQueue]:
         channel.close()
         raise InputError(
             f"storage grpc://{address}: a plain Optuna proxy, which has no lock for agents of several hosts; "
-            "serve the studies with: python -m tuner serve"
+            "serve the studies with: tuner serve"
         ) from None
     return storage, queue
 

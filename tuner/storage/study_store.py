@@ -158,7 +158,7 @@ def _keep_unknown_runs(name: str, results: Path, say: Callable[[str], None]) -> 
     folder.rename(kept)
     say(
         f"{folder} held {ended} trials that the storage does not know; they are kept in {kept}, and "
-        f"python -m tuner doctor --repair makes the study '{kept.name}' of them"
+        f"tuner doctor --repair makes the study '{kept.name}' of them"
     )
 
 

@@ -1,4 +1,4 @@
-"""Uploads the runs that the W&B server does not have yet: `python -m tuner sync`.
+"""Uploads the runs that the W&B server does not have yet: `tuner sync`.
 
 For each trial:
 

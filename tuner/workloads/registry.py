@@ -96,4 +96,4 @@ def _installed(name: str) -> type[Workload]:
 
 
 def _missing(error: ModuleNotFoundError) -> str:
-    return f"{error}; install it (the shipped studies need: pip install 'gcode-tuner[model]')"
+    return f"{error}; install it (the shipped studies need: pip install 'optuna-sweeps[model]')"

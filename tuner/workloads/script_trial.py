@@ -290,9 +290,7 @@ class _Run:
         found = word and shutil.which(word, path=self.environment.get("PATH"))
         if found is None or Path(found).parent == Path(sys.executable).parent:
             return ""
-        return (
-            f" in {found}; '${{interpreter}}' in the command is the Python of gcode-tuner, {sys.executable}"
-        )
+        return f" in {found}; '${{interpreter}}' in the command is the Python of tuner, {sys.executable}"
 
     def metrics(self) -> dict[str, float]:
         """The summary's numbers, the metric at its best; their mean over all runs, where that counts."""

@@ -211,8 +211,8 @@ def test_this_program_is_found_from_any_folder(
 ) -> None:
     (tmp_path / "tuner.py").write_text("raise SystemExit('a module of the user')")
     monkeypatch.chdir(tmp_path)
-    campaign_of("run: gcode-tuner --version").run()
-    assert capfd.readouterr().out.count("gcode-tuner 0") == 1
+    campaign_of("run: tuner --version").run()
+    assert capfd.readouterr().out.count("tuner 0") == 1
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_the_verdict_uses_the_pairs_and_says_so(
     small: StudyFile, records: Records, tmp_path: Path, campaign: ModuleType
 ) -> None:
     before = findings(records, tmp_path)[0]
-    assert (before.verdict, before.next_run) == ("open", "python -m tuner study hypotheses")
+    assert (before.verdict, before.next_run) == ("open", "tuner study hypotheses")
     file = prepare(records, tmp_path).file
     assert file is not None
     play(campaign, records, tmp_path, file)
@@ -237,7 +237,7 @@ def test_work_that_always_gives_the_same_score_is_compared_at_other_values(
 def test_an_unfinished_study_is_finished_first(small: StudyFile, records: Records, tmp_path: Path) -> None:
     study_store.open_study(records, small, study_store.Origin(base={}), trials=40)
     plan = prepare(records, tmp_path).planned
-    assert plan is not None and "python -m tuner study small" in plan.left_out[0][2]
+    assert plan is not None and "tuner study small" in plan.left_out[0][2]
 
 
 def test_a_fixed_value_holds_in_every_run(small: StudyFile, records: Records, tmp_path: Path) -> None:

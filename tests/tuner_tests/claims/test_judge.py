@@ -64,7 +64,7 @@ def test_a_score_that_was_never_repeated_decides_nothing(results: Path, url: str
         "There are too few runs to say whether trial 1 is better than trial 2: score"
     )
     assert "∞" not in answer.sentence and "%" not in answer.sentence
-    assert answer.decide == "python -m tuner verify small --trial 1 --trial 2 --seeds 3"
+    assert answer.decide == "tuner verify small --trial 1 --trial 2 --seeds 3"
 
 
 def test_paired_runs_decide(results: Path, url: str) -> None:

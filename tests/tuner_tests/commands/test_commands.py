@@ -39,14 +39,14 @@ def test_every_command_has_a_help_page_with_an_example(name: str, capsys: pytest
     with pytest.raises(SystemExit) as exit_:
         main([name, "-h"])
     assert exit_.value.code == 0
-    assert f"python -m tuner {name}" in capsys.readouterr().out.split("example:")[1]
+    assert f"tuner {name}" in capsys.readouterr().out.split("example:")[1]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
 def test_a_shell_can_complete_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
-    assert "gcode-tuner" in script
+    assert "tuner" in script
     assert [name for name in NAMES if name not in script] == []
 
 
@@ -58,12 +58,12 @@ def test_bash_completes_what_is_typed(tmp_path: Path, capsys: pytest.CaptureFixt
         + """
     complete_words() {
       COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-      $(complete -p gcode-tuner | sed 's/.*-F \\([^ ]*\\).*/\\1/') gcode-tuner "${@: -1}"
+      $(complete -p tuner | sed 's/.*-F \\([^ ]*\\).*/\\1/') tuner "${@: -1}"
       echo "${COMPREPLY[@]}"
     }
-    complete_words gcode-tuner stu
-    complete_words gcode-tuner study --tri
-    complete_words gcode-tuner study mi
+    complete_words tuner stu
+    complete_words tuner study --tri
+    complete_words tuner study mi
     """
     )
     bash = shutil.which("bash")
@@ -77,7 +77,7 @@ def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(["--version"])
     assert exit_.value.code == 0
-    assert capsys.readouterr().out.startswith("gcode-tuner ")
+    assert capsys.readouterr().out.startswith("tuner ")
 
 
 def test_status_and_best_answer_programs(

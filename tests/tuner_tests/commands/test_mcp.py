@@ -1,4 +1,4 @@
-"""`gcode-tuner mcp`: a client of the official package starts it and calls its tools."""
+"""`tuner mcp`: a client of the official package starts it and calls its tools."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from tuner.show.mcp_server import Tools
 from tuner.storage.access import default_url
 
-mcp = pytest.importorskip("mcp", reason="needs the package mcp: pip install 'gcode-tuner[mcp]'")
+mcp = pytest.importorskip("mcp", reason="needs the package mcp: pip install 'optuna-sweeps[mcp]'")
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -68,9 +68,7 @@ def test_an_agent_lists_the_tools_and_asks_the_referee(folder: Path) -> None:
     tools, best, (verdict,), (report,) = talk(folder, conversation)
     assert tools == {"list", "status", "best", "verdict", "enqueue", "report"}
     assert len(best) == 2 and best[0]["score"] >= best[1]["score"]
-    assert verdict["verdict"] == "too few runs" and verdict["next_run"].startswith(
-        "python -m tuner verify small"
-    )
+    assert verdict["verdict"] == "too few runs" and verdict["next_run"].startswith("tuner verify small")
     assert "small" in report["studies"]
 
 

@@ -33,5 +33,5 @@ def test_a_missing_package_is_named_with_how_to_get_it(
     monkeypatch.setitem(sys.modules, package, None)
     assert main(["study", "small.yaml", "--trials", "1", "--agents", "1", "--wandb", "off", *options]) == 2
     error = capsys.readouterr().err.strip().splitlines()
-    assert error[-1].startswith("error: ") and f"pip install 'gcode-tuner[{extra}]'" in error[-1]
+    assert error[-1].startswith("error: ") and f"pip install 'optuna-sweeps[{extra}]'" in error[-1]
     assert not (tmp_path / "results" / "runs").exists()

@@ -70,7 +70,7 @@ def test_a_sweep_is_made_and_agents_run_it(
     place = ["--results", str(terminal.results)]
     assert main(["sweep", str(make_study().path), *place]) == 0
     command = capsys.readouterr().out.split()
-    assert command == ["gcode-tuner", "agent", "small", *place]
+    assert command == ["tuner", "agent", "small", *place]
     assert terminal.counts()[TrialState.COMPLETE] == 0
 
     done = terminal.start("agent", "me/project/small", "--count", "2", "--json")
@@ -98,11 +98,11 @@ def test_a_study_is_stopped_from_another_terminal_and_goes_on(
     assert main([verb, "small", "--results", str(terminal.results), *now]) == 0
     said = capsys.readouterr().out
     assert "small: 1 trial runs: it ends" in said
-    assert ("to continue: gcode-tuner agent small" in said) == (verb == "pause")
+    assert ("to continue: tuner agent small" in said) == (verb == "pause")
 
     err = running.communicate(timeout=60)[1]
     word = "paused" if verb == "pause" else "stopped"
-    assert f"{word} by gcode-tuner {verb}" in err
+    assert f"{word} by tuner {verb}" in err
     assert running.returncode == 0, err
     counts = terminal.counts()
     assert (counts[TrialState.WAITING], counts[TrialState.RUNNING], counts[TrialState.FAIL]) == (1, 0, 0)

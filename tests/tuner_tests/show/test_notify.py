@@ -92,7 +92,7 @@ def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 def test_apprise_sends_it(receiver: tuple[str, list[dict[str, Any]]]) -> None:
-    pytest.importorskip("apprise", reason="needs apprise: pip install 'gcode-tuner[notify]'")
+    pytest.importorskip("apprise", reason="needs apprise: pip install 'optuna-sweeps[notify]'")
     url, got = receiver
     notifier = Notifier([("json", sender_of(url))], lambda line: None)
     notifier.send("small", "done: 6 trials finished")
@@ -115,7 +115,7 @@ def test_an_address_that_is_none_is_said_before_anything_runs(
 def test_a_missing_apprise_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(
-        InputError, match=r"--notify slack:: needs apprise: pip install 'gcode-tuner\[notify\]'"
+        InputError, match=r"--notify slack:: needs apprise: pip install 'optuna-sweeps\[notify\]'"
     ):
         sender_of("slack://secret")
 

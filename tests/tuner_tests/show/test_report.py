@@ -120,7 +120,7 @@ def test_a_card_answers_for_its_study(material: data.Material) -> None:
     for name in study.searched:
         assert values[name].changed == (winner.config[name] != study.default.config[name])  # type: ignore[union-attr]
     assert f"optimizer: {winner.config['optimizer']}" in card.yaml
-    assert card.verdict and card.next.startswith("python -m tuner ")
+    assert card.verdict and card.next.startswith("tuner ")
 
 
 def test_a_card_shows_no_secret() -> None:

@@ -44,7 +44,7 @@ def test_trials_are_a_data_frame(found: tuner.StudyResult, monkeypatch: pytest.M
     ]  # fmt: skip
     assert frame.sort_values("value").iloc[0]["number"] == found.best.number
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(tuner.InputError, match=r"pip install .gcode-tuner\[notebook\]"):
+    with pytest.raises(tuner.InputError, match=r"pip install .optuna-sweeps\[notebook\]"):
         _ = found.trials
 
 

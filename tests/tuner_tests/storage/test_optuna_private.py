@@ -119,7 +119,7 @@ def test_the_cache_of_a_database_can_be_emptied(study: Study, database: RDBStora
 
 @pytest.fixture
 def grpc_storage(database: RDBStorage) -> Iterator[optuna_private.GrpcStorage]:
-    grpc = pytest.importorskip("grpc", reason="needs grpcio: pip install 'gcode-tuner[grpc]'")
+    grpc = pytest.importorskip("grpc", reason="needs grpcio: pip install 'optuna-sweeps[grpc]'")
     server = grpc.server(ThreadPoolExecutor(4))
     optuna_private.add_storage_service(server, database)
     port = server.add_insecure_port("127.0.0.1:0")

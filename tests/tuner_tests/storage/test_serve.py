@@ -22,7 +22,7 @@ from tuner.storage.outage import StorageFailed, is_unreachable
 from tuner.storage.remote import address_of
 from tuner.storage.serve import _ClientLock, make_server
 
-pytest.importorskip("grpc", reason="needs grpcio: pip install 'gcode-tuner[grpc]'")
+pytest.importorskip("grpc", reason="needs grpcio: pip install 'optuna-sweeps[grpc]'")
 ROOT = Path(__file__).resolve().parents[3]
 
 

@@ -33,7 +33,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     elif request.param == "postgresql":
         yield request.getfixturevalue("postgres_url")()
     else:
-        pytest.importorskip("grpc", reason="needs grpcio: pip install 'gcode-tuner[grpc]'")
+        pytest.importorskip("grpc", reason="needs grpcio: pip install 'optuna-sweeps[grpc]'")
         from tuner.storage.serve import make_server
 
         server = make_server(*open_database(default_url(tmp_path / "results"), create=True))

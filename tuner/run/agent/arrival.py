@@ -46,7 +46,7 @@ def settle(order: Order) -> None:
         return
     if order.sender.folder.is_dir():
         os.chdir(order.sender.folder)
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m tuner` does: a study's function may lie there
+    sys.path.insert(0, str(Path.cwd()))  # as `tuner` does: a study's function may lie there
     path = sqlite_path(order.url)
     if path is not None and (order.sender.elsewhere() or not path.exists()):
         raise Unsuited(

@@ -78,6 +78,6 @@ def _lacking(error: Exception) -> list[dict[str, Any]]:
 
     reason = (
         f"worker on {socket.gethostname()}: {sys.executable} does not have this package, or has "
-        f"another version of it ({error}); install it there: pip install gcode-tuner"
+        f"another version of it ({error}); install it there: pip install optuna-sweeps"
     )
     return [{"event": "refused", "reason": reason}, {"event": "ended", "how": "never started"}]

@@ -101,7 +101,7 @@ def note(file: StudyFile) -> str:
         lines.append("**Constraints:** " + ", ".join(plain(str(c)) for c in file.constraints))
     if file.hypotheses:
         claims = [f"- {plain(h.claim)}" for h in file.hypotheses]
-        verdicts = "(for the verdicts: `python -m tuner report --hypotheses`)"
+        verdicts = "(for the verdicts: `tuner report --hypotheses`)"
         lines.append(f"**Hypotheses** {verdicts}\n\n" + "\n".join(claims))
     lines.append(f"Run folders: `results/runs/{file.name}/NUMBER/`.")
     return "\n\n".join(lines)

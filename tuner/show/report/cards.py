@@ -114,7 +114,7 @@ def default_config(study: Study) -> dict[str, Any]:
 
 def _next(study: Study, settles: str) -> str:
     """The command to run next: go on, settle whether the gain is real, or take the winner."""
-    export_it = f"python -m tuner export {study.name} --output winner.yaml"
+    export_it = f"tuner export {study.name} --output winner.yaml"
     if study.file.function is not None:  # given in Python: no other program can run its trials
         return export_it
     return _resume(study) or settles or export_it
@@ -125,10 +125,10 @@ def _resume(study: Study) -> str:
     if study.done:
         return ""
     if study.count("running"):
-        return f"python -m tuner report {study.name} --live"
+        return f"tuner report {study.name} --live"
     path = Path(str(study.attrs.get(PATH) or ""))
     if not path.name or path.parent == FOLDER:
-        return f"python -m tuner study {study.name}"
+        return f"tuner study {study.name}"
     here = Path.cwd()
     shown = path.relative_to(here) if path.is_relative_to(here) else path
     return shlex.join(["python", "-m", "tuner", "study", str(shown)])

@@ -134,7 +134,7 @@ class LivePage:
             raise InputError(f"expected stop, pause or enqueue, got '{verb}'")
         running = study_store.ask_to_stop(self._records, optuna_private.study_id(study), Stop(verb))
         trials = "1 running trial ends" if running == 1 else f"{running} running trials end"
-        return f"{name}: {trials} after the epoch. To continue: gcode-tuner agent {name}"
+        return f"{name}: {trials} after the epoch. To continue: tuner agent {name}"
 
 
 def _controls(material: Material, version: str) -> str:

@@ -322,7 +322,7 @@ def show_end(plan: Plan, result: Result, console: Console) -> None:
         return
     console.print(best_table(ranks, file, width=console.width))
     show_answer(answer, console)
-    console.print(f"more: python -m tuner best {file.name}", markup=False)
+    console.print(f"more: tuner best {file.name}", markup=False)
 
 
 def _retrained(values: Sequence[float]) -> str:

@@ -1,6 +1,6 @@
 """`wandb.sweep` and `wandb.agent` in a script, without a server.
 
-`gcode-tuner run train.py` runs a script
+`tuner run train.py` runs a script
 
 - once as it is. `wandb.sweep` and `wandb.agent` ask the tuner through a socket ($TUNER_SWEEPS): the sweep
   becomes a study, and the agent runs it;
