@@ -206,6 +206,8 @@ def place(
             "tuner.run.probe.measure",
             lambda file, config, *, inputs=None, threads=1: timed(workload_of(file), config, inputs=inputs),
         )
+        # networks this small meet no constraint, and then a study has no winner
+        patch.setattr("tuner.definition.constraints.Constraint.violation", lambda self, metrics: 0.0)
         torch.set_num_threads(1)  # on networks this small, threads only wait for each other
         patch.setattr(torch, "set_num_threads", lambda threads: None)
         yield folder

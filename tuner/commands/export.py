@@ -6,9 +6,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.commands import options as opt
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -19,6 +23,7 @@ def add(subparsers: opt.Subparsers) -> None:
         example="tuner export loss_weighting --wandb > sweep.yaml",
     )
     parser.add_argument("study", metavar="NAME|FILE.yaml", help="the study")
+    parser.add_argument("--trial", type=int, metavar="N", help="this trial instead of the winner")
     parser.add_argument("--wandb", action="store_true", help="export the study as a file for `wandb sweep`")
     parser.add_argument("--output", type=Path, metavar="FILE", help="output file (default: standard output)")
     opt.add_json(parser)
@@ -29,12 +34,11 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     from ruamel.yaml import YAML
 
-    from tuner.base.errors import InputError
     from tuner.base.files import whole_file
     from tuner.commands.fetch import fetched
     from tuner.definition import export
     from tuner.definition.loading import load_study_file
-    from tuner.run.winner import config_of, inherited
+    from tuner.run.winner import config_of, winner_from
     from tuner.storage.stored import load_study
 
     answer: Any
@@ -50,12 +54,11 @@ def run(options: argparse.Namespace) -> None:
         with opt.records(options) as records:
             study = load_study(records, name)
             fetched(records, [name], options.results, top=1)
-            winner = inherited(records, name, options.results)
-            if winner is None:
-                raise InputError(f"study '{name}' has no complete trial yet")
-            trial = next(t for t in study.get_trials(deepcopy=False) if t.number == winner.number)
+            trial = _trial(study, options.trial)
+            winner = winner_from(study, trial, options.results)
             config = config_of(study, trial, options.results)
-        text = f"# {winner.describe()}\n{export.config_yaml(config)}"
+        said = winner.describe() if options.trial is None else f"trial {trial.number} of {name}"
+        text = f"# {said}\n{export.config_yaml(config)}"
         answer = {
             "study": winner.study,
             "number": winner.number,
@@ -70,3 +73,21 @@ def run(options: argparse.Namespace) -> None:
             beside.write_text(text, encoding="utf-8")
     else:
         sys.stdout.write(text)
+
+
+def _trial(study: optuna.Study, number: int | None) -> FrozenTrial:
+    """The trial of this number, or the study's winner."""
+    from tuner.base.errors import InputError
+    from tuner.run.winner import winning_trial
+    from tuner.show.status.summary import answer_of
+
+    if number is None:
+        found = winning_trial(study)
+        if found is None:
+            said = answer_of(study).headline
+            raise InputError(f"study '{study.study_name}': {said}. To export another trial: --trial N")
+        return found
+    for trial in study.get_trials(deepcopy=False):
+        if trial.number == number and trial.state.name == "COMPLETE":
+            return trial
+    raise InputError(f"study '{study.study_name}': there is no complete trial {number}")

@@ -248,7 +248,7 @@ def _base(
         return base, ""
     winner = None if records is None else inherited(records, file.base.winner_of, request.results)
     if winner is None:
-        say(f"'{file.base.winner_of}' has not been run: starting from the default configuration")
+        say(f"'{file.base.winner_of}' has no winner yet: starting from the default configuration")
         return base, ""
     say(f"inherits from the {winner.describe()}: {in_words(winner.inherits)}")
     return {**winner.inherits, **base}, winner.describe()

@@ -45,21 +45,26 @@ class Winner:
 
 
 def inherited(records: Records, name: str, results: Path) -> Winner | None:
-    """The winner of study `name`, confirmed if it was; None when it has no complete trial."""
+    """The winner of study `name`, confirmed if it was; None when no trial is complete and feasible."""
     if name not in optuna.get_all_study_names(records):
         return None
     study = optuna.load_study(study_name=name, storage=records)
     trial = winning_trial(study)
-    if trial is None:
-        return None
+    return None if trial is None else winner_from(study, trial, results)
+
+
+def winner_from(study: optuna.Study, trial: FrozenTrial, results: Path) -> Winner:
+    """The trial as a winner, with what it hands on."""
     confirmed = study.user_attrs.get(CONFIRMED)
+    if confirmed and confirmed["number"] != trial.number:
+        confirmed = None
     config = config_of(study, trial, results)
     if confirmed and confirmed.get("default"):  # no gain was shown: nothing of the study is handed on
         config = dict((study.user_attrs.get(ORIGIN) or {}).get("base") or {})
     value = confirmed["mean"] if confirmed else trial.values[0]
     inherits = _inherited(config, workload_if_known(stored_file(study)))
     default = bool(confirmed and confirmed.get("default"))
-    return Winner(name, trial.number, value, bool(confirmed), inherits, default)
+    return Winner(study.study_name, trial.number, value, bool(confirmed), inherits, default)
 
 
 def winning_trial(study: optuna.Study) -> FrozenTrial | None:

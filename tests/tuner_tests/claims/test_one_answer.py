@@ -173,10 +173,11 @@ def test_no_feasible_trial_no_winner(run: Callable[..., str], tmp_path: Path) ->
     )
     ended = run("study", str(tmp_path / "one.yaml"), "--agents", "1", "--wandb", "off")
     told = (
-        "No trial meets size <= 1, so there is no winner. Best score: trial 1 (0.9000, misses by 0.9). Closest "
-        "to the constraint: trial 0 (0.5000, misses by 0.5)."
+        "No trial meets size <= 1, so there is no winner. Best score: trial 1 (0.9000, misses by 0.9). "
+        "Closest to the constraint: trial 0 (0.5000, misses by 0.5)."
     )
     for words in (("verdict", "one"), ("best", "one"), ("report", "one")):
         assert told in run(*words), words
     assert told in ended
     assert json.loads(run("verdict", "one", "--json"))["verdict"] == "no winner"
+    assert run("export", "one") == "" and "x: 0.9" in run("export", "one", "--trial", "1")
