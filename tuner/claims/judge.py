@@ -136,18 +136,25 @@ def _question(study: Study) -> tuple[int | None, int | None]:
     if raced.get("default") and raced.get("leader", default) != default:
         best = int(raced["leader"])  # nothing was handed on, but it came closest
     if best == default:
-        others = [t.number for t in study.feasible if t.number != default]
-        return (others[0], default) if others else (None, None)
+        other = _next_best(study, default)
+        return (other, default) if other is not None else (None, None)
     return best, _reference(study, best)
 
 
 def _reference(study: Study, one: int | None) -> int | None:
     """What a configuration is compared with: the default, else the best other trial; None: nothing."""
     default = default_number(study)
-    if default is not None and default != one:
-        return default
-    ranked = study.feasible or study.ranked
-    return next((t.number for t in ranked if t.number != one), None)
+    return default if default is not None and default != one else _next_best(study, one)
+
+
+def _next_best(study: Study, but: int | None) -> int | None:
+    """The best other trial: of those that were retrained, if there are any (a score alone is partly luck)."""
+    others = [t for t in study.feasible or study.ranked if t.number != but]
+    again = {t.number: statistics.fmean(runs) for t in others if (runs := study.retrained(t.number))}
+    sign = 1.0 if study.maximize else -1.0
+    if again:
+        return max(again, key=lambda number: sign * again[number])
+    return others[0].number if others else None
 
 
 def default_number(study: Study) -> int | None:
