@@ -764,7 +764,7 @@ def test_a_study_file_that_is_no_file(make: Callable[[Path], None], judge: Judge
 def test_a_study_file_of_50_megabytes(judge: Judge) -> None:
     (judge.folder / "large.yaml").write_bytes(b"# " + b"x" * 50_000_000)
 
-    case = Case(lambda path: None, "has 48 MiB; expected at most 4")
+    case = Case(lambda path: None, "has 48,828 KiB; expected at most 512")
     judge.refuses(case, "large.yaml", "tuner", "study", judge.folder / "large.yaml", "--dry-run")
 
 

@@ -129,7 +129,7 @@ def read_text(path: Path, largest: int) -> str:
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise InputError(f"{path}: expected a file; it is a device or a pipe")
     if found.st_size > largest:
-        raise InputError(f"{path}: has {found.st_size / 2**20:.0f} MiB; expected at most {largest >> 20}")
+        raise InputError(f"{path}: has {found.st_size >> 10:,} KiB; expected at most {largest >> 10:,}")
     return path.read_text(encoding="utf-8")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.base import words
 from tuner.base.command_line import STORAGE_VARIABLE, Help, add_common_options, default_results
 from tuner.base.command_line import settings as settings
+from tuner.base.sqlite_url import sqlite_url
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -128,7 +129,7 @@ def places(options: argparse.Namespace) -> list[str]:
 
 def storage_url(options: argparse.Namespace) -> str:
     """The storage in the options, or the one in the results folder."""
-    return options.storage or f"sqlite:///{options.results / 'studies.db'}"
+    return options.storage or sqlite_url(options.results / "studies.db")
 
 
 @contextlib.contextmanager

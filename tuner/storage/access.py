@@ -11,9 +11,9 @@ from typing import TypeVar
 import optuna
 
 from tuner.base.errors import InputError
+from tuner.base.sqlite_url import sqlite_path, sqlite_url
 from tuner.storage import remote, sqlite_file
 from tuner.storage.databases import NoStudiesYet, WalConnection, database_for
-from tuner.storage.locks import sqlite_path
 from tuner.storage.optuna_private import CachedStorage, DatabaseStorage, other_schema
 from tuner.storage.outage import (
     PATIENCE_SECONDS,
@@ -53,7 +53,7 @@ _OTHER_SCHEMA = {
 
 def default_url(results: Path) -> str:
     """The storage of a results folder."""
-    return f"sqlite:///{results / DATABASE}"
+    return sqlite_url(results / DATABASE)
 
 
 def open_records(

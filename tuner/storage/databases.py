@@ -24,8 +24,9 @@ from sqlalchemy.pool import NullPool
 from tuner.base import extras
 from tuner.base.errors import InputError
 from tuner.base.files import make_folder
+from tuner.base.sqlite_url import sqlite_path, sqlite_url
 from tuner.storage import sqlite_file
-from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock, StorageLock, sqlite_path
+from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock, StorageLock
 from tuner.storage.optuna_private import transaction
 from tuner.storage.outage import StorageFailed
 
@@ -107,7 +108,7 @@ class Sqlite(Database):
         return {"connect_args": {"timeout": 60, "factory": WalConnection}}
 
     def optuna_url(self) -> str:
-        return f"sqlite:///{self.path}"
+        return sqlite_url(self.path)
 
     def prepare(self, say: Callable[[str], None]) -> None:
         make_folder(self.path.parent)

@@ -224,9 +224,3 @@ class AdvisoryLock(Reentrant):
 def advisory_key(schema: str) -> int:
     """The key of a schema's lock, 63 bits (PostgreSQL's keys are signed). Each database has its own locks."""
     return int.from_bytes(hashlib.sha256(f"{APPLICATION} {schema}".encode()).digest()[:8], "big") >> 1
-
-
-def sqlite_path(url: str) -> Path | None:
-    """The database file of a `sqlite:///FILE` URL; None for other URLs."""
-    prefix = "sqlite:///"
-    return Path(url[len(prefix) :]) if url.startswith(prefix) and len(url) > len(prefix) else None

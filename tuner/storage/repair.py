@@ -20,9 +20,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.base.errors import InputError
+from tuner.base.sqlite_url import sqlite_path, sqlite_url
 from tuner.storage import second_record, sqlite_file
 from tuner.storage.databases import Sqlite
-from tuner.storage.locks import sqlite_path
 from tuner.storage.optuna_private import TABLES, DatabaseStorage, study_id
 from tuner.storage.queue import AGENTS_STARTED
 from tuner.storage.sql_queue import SqlQueue
@@ -123,7 +123,7 @@ def _read(copy: Path) -> tuple[dict[str, _Study], bool]:
                     marks, names = ", ".join("?" * len(row)), ", ".join(columns)
                     saved.execute(f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})", row)
         saved.commit()
-    storage = DatabaseStorage(f"sqlite:///{scratch}")
+    storage = DatabaseStorage(sqlite_url(scratch))
     try:
         found = {}
         for study in storage.get_all_studies():

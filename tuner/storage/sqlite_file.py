@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tuner.base.sqlite_url import sqlite_url
 from tuner.storage.optuna_private import TABLES, DatabaseStorage
 
 SECONDS = 60.0  # to wait for another process that writes
@@ -62,7 +63,7 @@ class _Unsynced(sqlite3.Connection):
 
 def create(path: Path) -> DatabaseStorage:
     """A new database; `put` gives it its place."""
-    return DatabaseStorage(f"sqlite:///{path}", {"connect_args": {"factory": _Unsynced}}, create=True)
+    return DatabaseStorage(sqlite_url(path), {"connect_args": {"factory": _Unsynced}}, create=True)
 
 
 def put(beside: Path, path: Path) -> None:

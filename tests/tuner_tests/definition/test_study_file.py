@@ -3,11 +3,15 @@
 import pickle
 import re
 import textwrap
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
 from model.config import Config
 from tuner.base.errors import InputError
+from tuner.definition import yaml_source
 from tuner.definition.constraints import Constraint
 from tuner.definition.distributions import KINDS
 from tuner.definition.loading import FOLDER, load_study_file, shipped, shipped_campaign
@@ -222,3 +226,51 @@ def test_the_documented_example_is_a_study(load):
 def test_every_distribution_is_documented():
     rows = " ".join(line.split("|")[1] for line in DOCS.splitlines() if line.startswith("| `"))
     assert set(re.findall(r"`(\w+)`", rows)) == set(KINDS)
+
+
+def of_values(count: int) -> str:
+    """A study file of `count` values in all; 18 are not those of the list."""
+    values = ", ".join(map(str, range(count - 18)))
+    head = "method: random\nmetric: {name: score}\nprogram: train.py\n"
+    return f"{head}parameters: {{x: {{values: [{values}]}}}}\n"
+
+
+def test_a_study_file_of_the_most_values_is_read_and_of_one_more_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    base = of_values(18 + 2)
+    events = [e for e in yaml.parse(base) if isinstance(e, yaml.ScalarEvent | yaml.CollectionStartEvent)]
+    spare = yaml_source.MOST_VALUES - len(events)
+    for more, fine in ((0, True), (1, False)):
+        text = of_values(18 + 2 + spare + more)
+        if fine:
+            yaml_source.check_measure(text, path)
+        else:
+            with pytest.raises(InputError, match="more than 10,000 values, aliases expanded"):
+                yaml_source.check_measure(text, path)
+
+
+@pytest.mark.parametrize("head", ["", "tuner:\n"])
+def test_aliases_count_as_what_they_expand_to(tmp_path: Path, head: str) -> None:
+    """Before they are expanded: a kilobyte can stand for millions of values."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 7)]
+    indent = "  " if head else ""
+    text = head + "".join(f"{indent}{line}\n" for line in lines)
+    read = 0
+
+    def counted(events: Iterator[yaml.Event]) -> Iterator[yaml.Event]:
+        nonlocal read
+        for event in events:
+            read += 1
+            yield event
+
+    with pytest.raises(InputError, match="aliases expanded"):
+        yaml_source._check_events(counted(yaml.parse(text)), tmp_path / "bomb.yaml")
+    assert read < 100, "it stops at the first alias that goes too far"
+
+
+def test_a_file_of_too_many_bytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(of_values(30) + "#" * yaml_source.MOST_BYTES)
+    with pytest.raises(InputError, match="KiB; expected at most 512"):
+        load_study_file(path)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tuner.artifacts import shipping
 from tuner.base.errors import InputError, WorkFailed
+from tuner.base.sqlite_url import sqlite_path, sqlite_url
 from tuner.run.agent.order import Order, Sender
-from tuner.storage.locks import sqlite_path
 from tuner.workloads.workload import Workload
 
 
@@ -28,7 +28,7 @@ def addressed(order: Order) -> Order:
     return replace(
         order,
         sender=Sender.this_process(),
-        url=order.url if path is None else f"sqlite:///{path.resolve()}",
+        url=order.url if path is None else sqlite_url(path.resolve()),
         study_file=replace(order.study_file, path=order.study_file.path.resolve()),
         results=order.results.resolve(),
         inputs=replace(order.inputs, folder=order.inputs.folder and order.inputs.folder.resolve()),

@@ -82,9 +82,13 @@ def unwrapped(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def number(value: Any) -> float | None:
     """A finite number, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    return found if math.isfinite(found) else None
 
 
 def reports(history: Sequence[Mapping[str, Any]], name: str) -> dict[int, float]:

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from optuna.study import Study
-from optuna.trial import TrialState
-
-from tuner.base.errors import InputError, nearest
+from tuner.base.errors import InputError, in_short
 from tuner.base.nested import leaves
+from tuner.base.sqlite_url import sqlite_path
 from tuner.definition.study_file import StudyFile
+from tuner.run.imports import optuna_source, ray_source
 from tuner.run.imports.rows import Row, row_of, unwrapped
+from tuner.storage.outage import hide_password
 from tuner.tracking import wandb_file
 
 KINDS = (
@@ -24,24 +24,35 @@ KINDS = (
     "or an Optuna storage (URL or SQLite file)"
 )
 SQLITE = b"SQLite format 3\0"
+LONGEST_CELL = 1 << 16  # characters of a cell that is read as Python's
 _WORDS = {"True": True, "False": False, "None": None, "": None, "nan": None, "NaN": None}
 
 
 def read(source: str, file: StudyFile, *, study: str | None = None) -> list[Row]:
-    """The runs at `source`.
+    """The runs at `source`. Nothing is written there.
 
     Args:
         file: the study that they are for: its goals are those of an Optuna study.
         study: which study of an Optuna storage.
 
     Raises:
-        InputError: there is nothing at `source`, or nothing that is known.
+        InputError: there is nothing at `source`, nothing that is known, or it cannot be read.
     """
-    if "://" in source:
-        return _optuna(source, source, file, study)
-    path = Path(source)
+    try:
+        return _read(source, file, study)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a parser says of content that nobody foresaw
+        raise InputError(f"{hide_password(source)}: cannot be read: {in_short(error)}") from None
+
+
+def _read(source: str, file: StudyFile, study: str | None) -> list[Row]:
+    local = sqlite_path(source)
+    if local is None and "://" in source:
+        return optuna_source.read(source, file, study)
+    path = Path(source) if local is None else local
     if path.is_dir():
-        found = _wandb(path) or _ray(path)
+        found = _wandb(path) or ray_source.read(path)
         if not found:
             raise InputError(f"{source}: no runs of W&B (*.wandb) or Ray Tune (params.json) there")
         return found
@@ -51,7 +62,7 @@ def read(source: str, file: StudyFile, *, study: str | None = None) -> list[Row]
         return [_wandb_run(path)]
     with path.open("rb") as opened:
         if opened.read(len(SQLITE)) == SQLITE:
-            return _optuna(f"sqlite:///{path}", source, file, study)
+            return optuna_source.read_file(path, file, study)
     match path.suffix.lower():
         case ".csv":
             return _csv(path)
@@ -106,26 +117,26 @@ def _cell(text: str) -> Any:
         return _WORDS[text]
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
-    if text[:1] in "{[":
+    if text[:1] in "{[" and len(text) <= LONGEST_CELL:
         try:
             return ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             return text
     return text
 
 
 def _json(path: Path) -> list[Row]:
     """A list of runs, one run a line, or `{"runs": [...]}`."""
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file in UTF-8: {error}") from None
     try:
         content = json.loads(text)
     except ValueError:
-        try:
-            content = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError as error:
-            raise InputError(f"{path}: not JSON: {error}") from None
+        content = list(json_lines(text, path))
     if isinstance(content, Mapping):
         content = content.get("runs", [content])
     if not isinstance(content, list) or not all(isinstance(each, Mapping) for each in content):
@@ -134,6 +145,20 @@ def _json(path: Path) -> list[Row]:
         row_of(_name(path, n, each), {k: _told(v) for k, v in each.items()})
         for n, each in enumerate(content, 1)
     ]
+
+
+def json_lines(text: str, path: Path) -> Iterator[Any]:
+    """The values of a text with one a line.
+
+    Raises:
+        InputError: a line is not JSON.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"{path}:{number}: not JSON: {in_short(error)}") from None
 
 
 def _name(path: Path, number: int, run: Mapping[str, Any]) -> str:
@@ -155,100 +180,15 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
         except ImportError:
             continue
         if name == "polars":
-            rows: list[dict[str, Any]] = module.read_parquet(path).to_dicts()
+            try:
+                rows: list[dict[str, Any]] = module.read_parquet(path).to_dicts()
+            except BaseException as error:  # polars' panics are no Exception
+                if isinstance(error, KeyboardInterrupt | SystemExit):
+                    raise
+                raise InputError(f"{path}: not a parquet file: {in_short(error)}") from None
             return rows
         frame = module.read_parquet(path)
         return [dict(row) for row in frame.astype(object).where(frame.notna(), None).to_dict("records")]
     raise InputError(
         f"{path}: parquet needs polars (pip install polars) or pandas with pyarrow; a .csv needs none"
     )
-
-
-# -- Optuna
-
-
-def _optuna(url: str, shown: str, file: StudyFile, name: str | None) -> list[Row]:
-    import optuna
-
-    from tuner.storage.access import storage_errors
-    from tuner.storage.outage import hide_password
-
-    shown = hide_password(shown)
-    with storage_errors(url):
-        storage = optuna.storages.get_storage(url)
-        names = optuna.get_all_study_names(storage)
-        if name is None and len(names) == 1:
-            name = names[0]
-        if name not in names:
-            hint = "" if name is None else nearest(name, names)
-            known = ", ".join(sorted(names)) or "none"
-            raise InputError(f"{shown}: which study? --from-study NAME{hint} (there are: {known})")
-        study = optuna.load_study(study_name=name, storage=storage)
-        goals = [direction.name.lower() for direction in study.directions]
-        wanted = [metric.goal for metric in file.objectives]
-        if goals != wanted:
-            theirs, ours = " and ".join(goals), " and ".join(wanted)
-            raise InputError(
-                f"{shown}: the goal of study '{name}' there is to {theirs}, that of '{file.name}' to {ours}"
-            )
-        return list(_optuna_rows(study))
-
-
-def _optuna_rows(study: Study) -> Iterator[Row]:
-    for trial in study.get_trials(deepcopy=False):
-        if not trial.state.is_finished():
-            continue
-        attrs = trial.user_attrs
-        metrics = attrs.get("metrics") if isinstance(attrs.get("metrics"), Mapping) else attrs
-        complete = trial.state is TrialState.COMPLETE
-        yield Row(
-            f"{study.study_name} trial {trial.number}",
-            dict(leaves(trial.params)),
-            dict(metrics or {}),
-            [{"": value} for _, value in sorted(trial.intermediate_values.items())],
-            trial.values if complete else (),
-            "" if complete else f"the trial is {'pruned' if trial.state is TrialState.PRUNED else 'failed'}",
-        )
-
-
-# -- Ray Tune
-
-
-def _ray(folder: Path) -> list[Row]:
-    found = []
-    status = {name: state for path in _states(folder) for name, state in _statuses(path).items()}
-    for params in sorted(folder.rglob("params.json")):
-        results = params.with_name("result.json")
-        text = results.read_text(encoding="utf-8") if results.is_file() else ""
-        lines = [json.loads(line) for line in text.splitlines() if line.strip()]
-        history = [dict(leaves({k: v for k, v in line.items() if k != "config"})) for line in lines]
-        config = dict(leaves(json.loads(params.read_text(encoding="utf-8"))))
-        name = str(lines[-1].get("trial_id")) if lines else ""
-        ended = status.get(name, "ERROR" if params.with_name("error.txt").is_file() else "TERMINATED")
-        problem = _NOT_ENDED.get(ended, "") if lines else "the trial reported nothing"
-        found.append(
-            Row(params.parent.name, config, history[-1] if history else {}, history, problem=problem)
-        )
-    return found
-
-
-# a trial that failed once and was tried again keeps its error.txt: only the experiment says how it ended
-_NOT_ENDED = {
-    "ERROR": "the trial failed",
-    **dict.fromkeys(("RUNNING", "PENDING", "PAUSED"), "the trial did not end"),
-}
-
-
-def _states(folder: Path) -> list[Path]:
-    """The files that say how trials ended, oldest first: of the experiments below `folder`, or around it."""
-    return sorted([*folder.rglob("experiment_state-*.json"), *folder.parent.glob("experiment_state-*.json")])
-
-
-def _statuses(path: Path) -> dict[str, str]:
-    """By trial, how it ended. An experiment that was killed may leave the file torn."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        trials = [json.loads(trial) for trial, *_ in content.get("trial_data", ())]
-        return {str(trial["trial_id"]): str(trial["status"]) for trial in trials}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}
