@@ -26,6 +26,8 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
     from tuner.definition.loading import load_study_file
     from tuner.run.enqueue import enqueue
 
@@ -35,14 +37,14 @@ def run(options: argparse.Namespace) -> None:
     with opt.records(options) as records:
         queued = enqueue(records, name, opt.settings(options.values, what="enqueue"))
     if options.json:
-        sys.stdout.write(json.dumps({"study": name, "number": queued.number, "ahead": queued.ahead}) + "\n")
+        sys.stdout.write(json.dumps({"study": name, **asdict(queued)}) + "\n")
         return
     behind = f", after {queued.ahead} that were queued before" if queued.ahead else ""
     console = opt.console()
     console.print(f"{name}: trial {queued.number} is queued{behind}", markup=False)
     if queued.total is not None:
         console.print(
-            f"the study has its {queued.total} trials already: run it with "
-            f"--trials {queued.total + queued.ahead + 1}",
+            f"{queued.total} trials of the study are finished, running or queued already, and it wants no "
+            f"more: this one is run by 'tuner study … --trials {queued.needs}'",
             markup=False,
         )

@@ -58,7 +58,7 @@ def study_from_python(
     if not isinstance(space, Mapping):
         raise InputError(f"study '{name}': expected a dictionary as space, got {space!r}")
     raw = {
-        "name": slug(name),
+        "name": name,
         "method": method,
         "metric": {"name": metric, "goal": goal},
         "parameters": _parameters(space, ()),

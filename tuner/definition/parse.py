@@ -58,6 +58,8 @@ def parse_study(path: Path) -> StudyFile:
         key = "job" if "job" in top else "image_uri"
         top.fail(key, "needs W&B's servers; to run the script here, name it under 'program'")
 
+    called = str(top.text("name", path.stem))
+    name = slug(called)
     space = parse_space(top, own)
     objectives = _objectives(top, own, method)
     run_cap = top.integer("run_cap", least=1)
@@ -72,7 +74,7 @@ def parse_study(path: Path) -> StudyFile:
     sampler = read_sampler(own, method, space, objectives, run_cap, scheduler.sampler, pauses=pauses)
     check_freeze_thaw(own, sampler, objectives, repeats, max_epochs)
     return StudyFile(
-        name=slug(top.text("name", path.stem)),
+        name=name,
         path=path,
         method=method,
         metric=objectives[0],
@@ -108,7 +110,7 @@ def parse_study(path: Path) -> StudyFile:
         seed=own.text("seed"),
         trial_timeout=_seconds(own, "trial_timeout", None),
         grace=_seconds(own, "grace", GRACE_SECONDS),
-        notes=top.notes,
+        notes=(*top.notes, *_name_notes(called, name)),
         run=own.choice("run", RUNS, "first"),
         lines=lines_of(top),
         description=top.text("description", ""),
@@ -116,6 +118,11 @@ def parse_study(path: Path) -> StudyFile:
         cost=own.text("cost", "").strip(),
         expectation=own.text("expectation", "").strip(),
     )
+
+
+def _name_notes(called: str, name: str) -> tuple[str, ...]:
+    """That a study has another name than its file says, because names are those of folders too."""
+    return () if called == name else (f"name {called!r}: the study is called '{name}'",)
 
 
 def _checked(section: Section, key: str, convert: Callable[[str], Any]) -> Any:

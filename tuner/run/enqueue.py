@@ -24,11 +24,18 @@ BY_HAND = "queued by hand"
 
 @dataclass(frozen=True)
 class Queued:
-    """A trial that waits. `ahead`: trials that wait before it; `total`: reached, so that nothing runs it."""
+    """A trial that waits.
+
+    Attributes:
+        ahead: trials that wait before it.
+        total: the number of trials that the study wants, if that many are finished, running or waiting
+            already, so that nothing runs this one. needs: the number with which it is run.
+    """
 
     number: int
     ahead: int
-    total: int | None
+    total: int | None = None
+    needs: int | None = None
 
 
 def enqueue(records: Records, name: str, values: Mapping[str, Any]) -> Queued:
@@ -50,11 +57,13 @@ def enqueue(records: Records, name: str, values: Mapping[str, Any]) -> Queued:
                 raise InputError(
                     f"study '{name}': this point of the grid has been tried or is queued: {in_words(values)}"
                 )
-            return Queued(records.enqueue(id_, fixed, {**attrs, GRID_POINT: point}), 0, None)
+            return Queued(records.enqueue(id_, fixed, {**attrs, GRID_POINT: point}), 0)
         number = records.enqueue(id_, fixed, attrs)
-    total = study.user_attrs.get(TOTAL)
-    done = finished(counts, study.user_attrs)
-    return Queued(number, counts[TrialState.WAITING], total if total is not None and done >= total else None)
+    total, ahead = study.user_attrs.get(TOTAL), counts[TrialState.WAITING]
+    taken = finished(counts, study.user_attrs) + counts[TrialState.RUNNING] + ahead
+    if total is None or taken < total:
+        return Queued(number, ahead)
+    return Queued(number, ahead, total, taken + 1)
 
 
 def _params(file: StudyFile, values: Mapping[str, Any], origin: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import InputError
+from tuner.base.words import slug
 from tuner.definition.loading import FOLDER, from_plain
 from tuner.definition.study_file import StudyFile
 from tuner.storage import changes, file_changes, optuna_private, second_record
@@ -91,6 +92,7 @@ def open_study(
         if study_file.name in optuna.get_all_study_names(records):
             study = optuna.load_study(study_name=study_file.name, storage=records)
             _check_file(study, here)
+            _check_name(study, study_file)
             change = change_of(study, study_file, origin, default)
             if change is not None:
                 before = study.user_attrs[FILE]
@@ -145,6 +147,16 @@ def _check_file(study: optuna.Study, here: Mapping[str, str]) -> None:
         raise InputError(
             f"{before} and {here[PATH]} are both named '{study.study_name}': give one of them a 'name:' of "
             "its own, or another results folder (--results)"
+        )
+
+
+def _check_name(study: optuna.Study, study_file: StudyFile) -> None:
+    """Raises InputError if the study was begun under another name that is written the same way in folders."""
+    before, now = (study.user_attrs.get(FILE) or {}).get("name"), study_file.raw.get("name")
+    if before != now and isinstance(before, str) and isinstance(now, str) and slug(before) == slug(now):
+        raise InputError(
+            f"'{now}' and '{before}' would both be the study '{study.study_name}': give one of them another "
+            f"name, or write '{before}' to continue that study"
         )
 
 

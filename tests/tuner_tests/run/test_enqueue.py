@@ -122,6 +122,25 @@ def test_the_command_says_which_trial_is_queued(
     assert main(["enqueue", "small", "x=0.5", "y=b", *results]) == 0
     assert capsys.readouterr().out == "small: trial 0 is queued\n"
     assert main(["enqueue", str(make_study().path), "x=0.5", "--json", *results]) == 0
-    assert json.loads(capsys.readouterr().out) == {"study": "small", "number": 1, "ahead": 1}
+    assert json.loads(capsys.readouterr().out) == {
+        "study": "small", "number": 1, "ahead": 1, "total": None, "needs": None,
+    }  # fmt: skip
     assert main(["enqueue", "small", "x", *results]) == 2
     assert capsys.readouterr().err == "error: enqueue: expected KEY=VALUE, got 'x'\n"
+
+
+def test_a_trial_that_nothing_would_run_is_said_to_need_a_larger_study(
+    records: Records,
+    make_study: MakeStudy,
+    origin: Origin,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Running trials count: when they end, the study has all that it wants."""
+    study, _ = study_store.open_study(records, make_study(), origin, trials=3)
+    for _ in range(2):
+        study.ask()
+    assert enqueue(records, "small", {"x": 0.5, "y": "b"}) == Queued(2, 0)
+    assert enqueue(records, "small", {"x": 0.6, "y": "b"}) == Queued(3, 1, 3, 4)
+    assert main(["enqueue", "small", "x=0.5", "y=b", "--results", str(tmp_path / "results")]) == 0
+    assert "'tuner study … --trials 5'" in capsys.readouterr().out

@@ -225,3 +225,16 @@ def test_a_study_from_before_workloads_were_named_goes_on(
     older = {**file.raw, "tuner": {k: v for k, v in file.raw["tuner"].items() if k != "workload"}}
     study_store.open_study(records, replace(file, raw=older), origin)
     study_store.open_study(records, file, origin)
+
+
+@pytest.mark.parametrize("names", [("a/b", "a;b"), ("a b", "a-b"), (".", " . "), ("a\\nb", "a b")])
+def test_two_names_never_share_a_study(
+    records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    files = [make_study(**{"name: small": f'name: "{name}"'}) for name in names]
+    assert files[0].name == files[1].name
+    study_store.open_study(records, files[0], origin)
+    study_store.open_study(records, files[0], origin)
+    with pytest.raises(InputError, match="would both be the study"):
+        study_store.open_study(records, files[1], origin)
+    assert any("the study is called" in note for note in files[0].notes)
