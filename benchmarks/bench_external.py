@@ -19,6 +19,7 @@ from pathlib import Path
 
 import figures
 
+from tuner.definition.study_file import Metric
 from tuner.workloads.script_trial import Script
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "wandb_sklearn"
@@ -36,8 +37,7 @@ def main() -> None:
             program="train.py",
             command=None,
             folder=EXAMPLE,
-            metric="val/accuracy",
-            goal="maximize",
+            metric=Metric("val/accuracy", "maximize"),
         )
         variables = {**os.environ, "WANDB_MODE": "offline", "WANDB_DIR": folder, "WANDB_SILENT": "true"}
 

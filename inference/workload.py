@@ -72,7 +72,7 @@ class Decoding(OfRecordings):
         def scored(config: Mapping[str, Any], report: Report) -> dict[str, float]:
             return score(config, report, bundle=folder)
 
-        metric = self.file.metric.name
+        metric = self.file.metric
         return call(scored, config, report, run_folder=run_folder, metric=metric, checkpoint=checkpoint)
 
     def conclude(self, study: optuna.Study, inputs: Inputs, results: Path, say: Say) -> None:

@@ -15,7 +15,7 @@ from model.data_sets import default_data
 from model.recordings import MANIFEST, SIMULATOR, Recordings
 from model.run_files import WEIGHTS
 from model.workload.base import OfRecordings
-from model.workload.reuse import Runs, replay
+from model.workload.reuse import JUDGED_BY, Runs, replay
 from tuner.base.errors import InputError, nearest
 from tuner.base.files import read_json
 from tuner.base.run_folder import Report
@@ -64,6 +64,12 @@ class Training(OfRecordings):
                 Config.from_dict(point)
             except InputError as error:
                 raise InputError(f"{self.file.path}: point {dict(point)}: {error}") from None
+
+    def score_in_words(self, config: Mapping[str, Any]) -> str:
+        """The network that a run keeps is that of the epoch whose metrics it returns."""
+        told = Config.from_dict({n: config[n] for n in ("evaluate", "fit_on") if n in config})
+        epoch = "the last epoch" if told.last_is_best else f"the epoch with the best {JUDGED_BY}"
+        return f"{self.file.metric.name} of {epoch}, whose weights the run keeps"
 
     def check_overrides(self, overrides: Mapping[str, Any]) -> None:
         valid = Config().to_dict()

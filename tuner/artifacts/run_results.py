@@ -43,7 +43,7 @@ class Run:
         name: `<study>-<number>`, as in W&B.
         state: complete, pruned, failed, paused or running.
         config: the complete configuration.
-        summary: its metrics. For a complete trial: those of the best epoch.
+        summary: its metrics. For a complete trial: those at its end, and its score.
         folder: its run folder; None if it has none yet.
     """
 

@@ -110,7 +110,12 @@ def study_at(study_file: StudyFile, points: Sequence[Mapping[str, Any]], *, suff
         "method": "grid",
         "metric": {"name": study_file.metric.name, "goal": study_file.metric.goal},
         "parameters": {name: parameter_of([p[name] for p in points if name in p], points) for name in names},
-        "tuner": {**own, "points": points, "purpose": f"retrains the best trials of {study_file.name}"},
+        "tuner": {
+            **own,
+            "score": study_file.metric.scored,
+            "points": points,
+            "purpose": f"retrains the best trials of {study_file.name}",
+        },
     }
     return replace(
         from_plain(raw, name=f"{study_file.name}.{suffix}", path=study_file.path),

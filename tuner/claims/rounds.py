@@ -84,6 +84,7 @@ class Round:
                     key: told[key] for key in RUNS if key in told and key not in ("max_epochs", "constraints")
                 },
                 **({"max_epochs": longest or file.max_epochs} if longest or file.max_epochs else {}),
+                "score": file.metric.scored,
                 "purpose": f"Decide {len(self.claims)} claims with {len(self.points) // 2} pairs of runs.",
                 "base": shared,
                 **({"when": when} if when else {}),

@@ -151,6 +151,11 @@ TUNER_KEYS: dict[str, Key] = {
         " `mean` of all (then nothing is pruned)",
         "`first`",
     ),
+    "score": Key(
+        "which value of a run is its [score](study_files.md#the-score-of-a-run): `last`, the value at its "
+        "end, or `best`, the best of all epochs, as W&B's search takes it. It cannot change later",
+        "`last`",
+    ),
     "sampler": Key(
         "`tpe`, [`freeze_thaw`](search.md) (trials are paused and resumed), `random`, `grid`, `gp`, `cmaes`, "
         "`nsgaii`, `qmc`, or `auto`: freeze_thaw with a pruner, `max_epochs` and one objective without "

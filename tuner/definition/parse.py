@@ -28,6 +28,7 @@ METRIC_KEYS = ("name", "goal", "target", "impute", "impute_while_running")
 OLDER_KEYS = ("on",)  # in files written before 0.2
 METHODS = ("bayes", "random", "grid", "custom")
 RUNS = ("first", "last", "mean")
+SCORES = ("last", "best")
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<prefix>[kKMGT])(?P<binary>i)?)?B?")
 _NO_PRUNER_KEYS = ("kind", "patience")
 _PRUNER_KEYS = tuple(f.name for f in dataclasses.fields(PrunerSettings) if f.name not in _NO_PRUNER_KEYS)
@@ -61,7 +62,8 @@ def parse_study(path: Path) -> StudyFile:
     called = str(top.text("name", path.stem))
     name = slug(called)
     space = parse_space(top, own)
-    objectives = _objectives(top, own, method)
+    metric, *others = _objectives(top, own, method)
+    objectives = (dataclasses.replace(metric, scored=own.choice("score", SCORES, "last")), *others)
     run_cap = top.integer("run_cap", least=1)
     scheduler = read_scheduler(top)
     if method == "grid":

@@ -7,7 +7,7 @@ import json
 import random
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -18,6 +18,7 @@ from tuner.definition.repeats import Repeats
 from tuner.definition.space import Space
 
 GRACE_SECONDS = 30.0
+Scored = Literal["last", "best"]
 NO_CONSTRAINT_VALUE = 1e9  # stored in place of infinity, which JSON does not have
 
 
@@ -29,17 +30,45 @@ class Metric:
         target: the study stops once a trial reaches this value.
         declared: False if the file names no metric (W&B allows that for grid and random). A trial then also
             completes without logging this metric.
+        scored: which value of a run is its score, see `score`.
     """
 
     name: str
     goal: Literal["minimize", "maximize"] = "minimize"
     target: float | None = None
     declared: bool = True
+    scored: Scored = "last"
 
-    def best(self, values: Iterable[float], last: float | None) -> float | None:
-        """The best of `values` and `last`; None where there is none."""
-        known = [*values, *(() if last is None else (last,))]
+    def score(self, reported: Iterable[float], told: float | None = None) -> float | None:
+        """The value of a run, by the one rule for scripts, functions, trials that are asked for, and imports.
+
+        `last`: what the run itself says (`told`), else the last value that it reported. `best`: the best of
+        all these, which W&B's Bayes search takes (`SweepRun.metric_extremum` of its package `sweeps`).
+
+        Args:
+            reported: the finite values on the way, in order.
+            told: what the run returned or wrote into its summary; None: nothing finite.
+
+        Returns:
+            None where there is no value.
+        """
+        known = [*reported, *(() if told is None else (told,))]
+        if self.scored == "last":
+            return known[-1] if known else None
         return (max if self.goal == "maximize" else min)(known, default=None)
+
+    def summary_kind(self, kinds: Iterable[str]) -> str | None:
+        """Which of the summaries that a script defines for the metric (`define_metric`) is its value: the
+        best of all epochs, else the first that is not the worst."""
+        best, worst = ("max", "min") if self.goal == "maximize" else ("min", "max")
+        found = [kind for kind in kinds if kind != worst]
+        return best if best in found else next(iter(found), None)
+
+    def score_in_words(self) -> str:
+        """The rule of `score`."""
+        if self.scored == "best":
+            return f"the best {self.name} of all epochs, as W&B's search takes it"
+        return f"{self.name} at its end: what it returns or puts into its W&B summary, else the last value"
 
     def reached(self, value: float) -> bool:
         """Whether `value` meets the target."""
@@ -197,6 +226,11 @@ class StudyFile:
     def violations(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         """By how much metrics miss each constraint, as it is stored."""
         return {str(c): min(c.violation(metrics), NO_CONSTRAINT_VALUE) for c in self.constraints}
+
+    def scored_by(self, scored: Scored) -> StudyFile:
+        """The same study, whose runs are scored so."""
+        metric = replace(self.metric, scored=scored)
+        return replace(self, metric=metric, objectives=(metric, *self.objectives[1:]))
 
     def fail(self, parameter: str, message: str) -> NoReturn:
         """Raises InputError: one line with the file, the line, the parameter and the message."""

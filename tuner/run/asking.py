@@ -37,7 +37,7 @@ from tuner.storage.access import open_records, storage_errors, waiting
 from tuner.storage.allocate import Done, Wait
 from tuner.storage.buffered import GivenAway
 from tuner.storage.leases import Heartbeat
-from tuner.workloads.function import as_metrics
+from tuner.workloads.function import FunctionReport
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
@@ -71,6 +71,9 @@ class AskedTrial:
         self._running = running
         self.heart = heart
         self._files = RunFolder(runner.folder(self.number), checkpoint=running.checkpoint.files).__enter__()
+        self._report = FunctionReport(
+            running.report, self._files, runner.study_file.metric, running.checkpoint.files
+        )
         write_json(self._files.path / CONFIG, self.config)
 
     @property
@@ -91,10 +94,8 @@ class AskedTrial:
             InputError: the trial has ended already, or these are not metrics.
         """
         self._check_running()
-        found = as_metrics(metrics, self._runner.study_file.metric.name)
-        self._files.log(epoch, found)
         try:
-            self._running.report(epoch, found)
+            self._report(epoch, metrics)
         except Pruned as error:
             self._stop(error)
             raise
@@ -135,8 +136,7 @@ class AskedTrial:
 
     def _complete(self, result: Any) -> str:
         file, runner = self._runner.study_file, self._runner
-        told = as_metrics(result, file.metric.name)
-        metrics = {**self._running.report.last, **told}
+        metrics = self._report.with_result(result)
         missing = [m.name for m in file.objectives if m.declared and m.name not in metrics]
         if missing:
             known = ", ".join(sorted(metrics)) or "nothing"

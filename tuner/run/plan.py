@@ -26,7 +26,7 @@ from tuner.run.winner import inherited
 from tuner.search import samplers
 from tuner.storage.access import find_records, waiting
 from tuner.storage.records import Records
-from tuner.storage.study_store import ORIGIN, Origin
+from tuner.storage.study_store import ORIGIN, Origin, score_of
 from tuner.workloads import repeats
 from tuner.workloads.registry import workload_of
 from tuner.workloads.workload import Inputs, Workload
@@ -73,8 +73,8 @@ _Before = tuple[Request, Inputs, dict[str, Any], bool, Mapping[str, Any], str]
 
 
 def _before(request: Request, workload: Workload, say: Callable[[str], None]) -> _Before:
-    """What the storage says of a study: request (fresh if its inputs are others), inputs, overrides, whether
-    it is begun, base and where that comes from."""
+    """What the storage says of a study: request (fresh if its inputs are others; scored as the study was
+    begun), inputs, overrides, whether it is begun, base and where that comes from."""
     file, records = request.study_file, find_records(request.url)
     try:
         before = None if records is None or request.fresh else _origin_of(records, file.name)
@@ -87,6 +87,8 @@ def _before(request: Request, workload: Workload, say: Callable[[str], None]) ->
             say(f"'{file.name}' was started with another {inputs.name}: starting again")
             request, before = replace(request, fresh=True), None
         overrides = _overrides(request, inputs, before, say)
+        if records is not None and before is not None:
+            request = replace(request, study_file=_scored(records, file, say))
         return (request, inputs, overrides, before is not None, *_base(request, records, before, say))
     finally:
         if records is not None:
@@ -107,12 +109,20 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
         say(note)
     workload = workload_of(file)
     workload.check()
+    if file.metric.scored != "last" and not workload.scores:
+        raise InputError(
+            f"{file.path}: 'tuner.score': a workload's class says itself what its trials reached; "
+            "the key is for scripts and functions"
+        )
     _check_packages(request)
     if request.executor.kind == "local":  # another machine may have packages that this one lacks
         samplers.check(file)
     request, inputs, overrides, begun, base, base_from = waiting(
         request.url, lambda: _before(request, workload, say), say
     )
+    if request.study_file is not file:
+        file = request.study_file
+        workload = workload_of(file)
     defaults = workload.defaults()
     workload.check_overrides(overrides)
     _check_names(file, {*(defaults or {}), *base, *overrides})
@@ -185,6 +195,16 @@ def _origin_of(records: Records, name: str) -> Mapping[str, Any] | None:
         return None
     found = records.get_study_user_attrs(records.get_study_id_from_name(name)).get(ORIGIN)
     return found if isinstance(found, Mapping) else {}
+
+
+def _scored(records: Records, file: StudyFile, say: Callable[[str], None]) -> StudyFile:
+    """The file of a study that was begun, which keeps its `score` where the file does not say it."""
+    scored = score_of(records.get_study_user_attrs(records.get_study_id_from_name(file.name)), file)
+    if scored == file.metric.scored or "score" in (file.raw.get("tuner") or {}):
+        return file
+    file = file.scored_by(scored)
+    say(f"score as when the study was begun: {file.metric.score_in_words()}")
+    return file
 
 
 def _check_names(file: StudyFile, known: set[str]) -> None:

@@ -77,6 +77,7 @@ class DryRun:
             "pruner": self.plan.pruner.describe(),
             "trials": total,
             "agents": self.plan.agents(total),
+            "score": _score(self.plan),
             "objectives": [{"name": metric.name, "goal": metric.goal} for metric in file.objectives],
             "parameters": [
                 {"name": name, "values": values, "when": when or None}
@@ -206,6 +207,7 @@ def _heading(plan: Plan, console: Console) -> None:
         f"{file.name}: {file.method} ({file.sampler}), {total or 'unlimited'} trials, {aims}",
         markup=False,
     )
+    console.print(f"score: {_score(plan)}", markup=False)
     console.print(_ends(plan, total), markup=False)
     if plan.file.no_gain is not None:
         console.print(f"stops: after {plan.file.no_gain} finished trials without a better one", markup=False)
@@ -232,6 +234,11 @@ def _heading(plan: Plan, console: Console) -> None:
         console.print(f"reads: {plan.inputs.in_words()}", markup=False)
     if file.base.winner_of:
         console.print(f"starts from the winner of {file.base.winner_of}", markup=False)
+
+
+def _score(plan: Plan) -> str:
+    """Which value of a run counts."""
+    return plan.workload.score_in_words({**plan.base, **plan.overrides})
 
 
 def _ends(plan: Plan, total: int | None) -> str:

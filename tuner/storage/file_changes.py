@@ -11,7 +11,8 @@ from tuner.base.nested import leaves
 
 # keys of a study file that say what a result is: with another one, old results could not be compared
 BINDING = ("metric.name", "metric.goal", "metrics", "program", "command", "job", "image_uri")
-BINDING_OWN = ("objective", "workload", "on", "base", "objectives", "max_epochs", "run", "folds", "aggregate")
+BINDING_OWN = ("objective", "workload", "on", "base", "objectives", "max_epochs", "run", "score", "folds",
+               "aggregate")  # fmt: skip
 SAID_BY_PARAMETER = ("parameters", "tuner.when", "tuner.defaults")
 # keys in which running agents and a changed file do not contradict each other
 QUIET = ("run_cap", "name", "description", "project", "entity", "tuner.purpose", "tuner.cost",

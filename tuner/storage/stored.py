@@ -18,13 +18,14 @@ from tuner.definition.study_file import StudyFile
 from tuner.storage.queue import LEASE, STINTS, WHY
 from tuner.storage.records import Records
 from tuner.storage.study_store import CONFIRMED as CONFIRMED
-from tuner.storage.study_store import FILE, ORIGIN, PATH, TOTAL
+from tuner.storage.study_store import FILE, ORIGIN, PATH, SCORE, TOTAL, score_of
 from tuner.storage.study_store import VERIFIED as VERIFIED
 
 NUMBER = (int, float)
 STUDY: Mapping[str, tuple[type, ...]] = {
     FILE: (dict,),
     PATH: (str,),
+    SCORE: (str,),
     ORIGIN: (dict,),
     TOTAL: (int, type(None)),
     CONFIRMED: (dict, type(None)),
@@ -91,7 +92,8 @@ def stored_file(study: optuna.Study) -> StudyFile:
     check(study)
     path = Path(study.user_attrs.get(PATH, f"{study.study_name}.yaml"))
     try:
-        return from_plain(raw, name=study.study_name, path=path)
+        file = from_plain(raw, name=study.study_name, path=path)
+        return file.scored_by(score_of(study.user_attrs, file))
     except InputError as error:
         reason = str(error).partition(".yaml:")[2] or str(error)
         raise InputError(

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.base.words import slug
 from tuner.definition.loading import FOLDER, from_plain
-from tuner.definition.study_file import StudyFile
+from tuner.definition.study_file import Scored, StudyFile
 from tuner.storage import changes, file_changes, optuna_private, second_record
 from tuner.storage.allocate import ASKED, CHANGES, LEAD, NO_GAIN, STOPPED, TARGET, Allocator, Stop
 from tuner.storage.changes import Change, Settings
@@ -32,6 +32,7 @@ CONFIRMED = "confirmed"  # the trial that won on retraining, and its means
 VERIFIED = "verified"  # the retrainings of `verify`
 PATH = "path"
 FROM_RESULTS = "path_from_results"
+SCORE = "score"  # which value of a run is its score, `Metric.scored`
 RETRAINED = (".confirm", ".verify")  # name suffixes of the studies that train a study's best trials again
 
 
@@ -107,7 +108,7 @@ def open_study(
                 _keep_unknown_runs(study_file.name, results, say)
             study = _create(records, study_file, origin, default)
         stored = study.user_attrs
-        for name, value in here.items():
+        for name, value in {**here, SCORE: study_file.metric.scored}.items():
             if stored.get(name) != value:
                 study.set_user_attr(name, value)
         total = _total(study_file, stored, trials, before)
@@ -126,6 +127,12 @@ def open_study(
         if stored.get(ASKED):
             study.set_user_attr(ASKED, None)  # or after it was stopped from another terminal
     return study, total
+
+
+def score_of(attrs: Mapping[str, Any], study_file: StudyFile) -> Scored:
+    """Which value of a run is its score in a study that was begun; a script's best before studies said so."""
+    scored: Scored = "best" if study_file.program or study_file.command else "last"
+    return attrs.get(SCORE, scored)
 
 
 def _places(path: Path, results: Path | None) -> dict[str, str]:
@@ -197,6 +204,7 @@ def _create(
             PATH: str(study_file.path.resolve()),
             ORIGIN: origin.to_dict(),
             PRUNER: study_file.pruner.to_dict(),
+            SCORE: study_file.metric.scored,
         },
         first=fixed,
         then=[params for params in map(study_file.space.params_for, study_file.first) if params != fixed],
@@ -228,6 +236,8 @@ def change_of(
     names = [parameter.name for parameter in study_file.space.parameters]
     differences = file_changes.refused(before, after, names)
     differences += file_changes.diff(stored.get(ORIGIN, {}), origin.to_dict())
+    scores = score_of(stored, study_file), study_file.metric.scored
+    differences += file_changes.diff(*({"file": {"tuner": {"score": score}}} for score in scores))
     if before == after and not differences:
         return None
     try:
@@ -308,11 +318,12 @@ def _total(
 def _comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two study files to be compared. Files made before 0.2 name no workload: the name alone is no change.
 
-    When a study stops may be changed as well: its trials are the same.
+    When a study stops may be changed as well: its trials are the same. `score` is an attribute of the study.
     """
     files = [{**file, "tuner": dict(file.get("tuner") or {})} for file in (before, after)]
     for file in files:
-        file["tuner"].pop("stop", None)
+        for key in ("stop", "score"):
+            file["tuner"].pop(key, None)
     if "workload" not in files[0]["tuner"]:
         for file in files:
             for key in ("workload", "on"):

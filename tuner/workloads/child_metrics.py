@@ -8,13 +8,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal, TypeGuard
+
+from tuner.definition.study_file import Metric
 
 Counts = Literal["first", "last", "mean"]  # which of several W&B runs of a trial
 Value = float | int | str | bool
 CHUNK = 1 << 20  # bytes of output read at once
 SUMMARIES = ("first", "last", "min", "max", "mean")  # of W&B's define_metric
+_BY_KIND: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "first": itemgetter(0), "last": itemgetter(-1), "min": min, "max": max, "mean": fmean
+}  # fmt: skip
 LONGEST_LINE = 1 << 20  # a longer line (a progress bar without ends of line) is no JSON of metrics
 SAFE_DIGITS = 18  # of a whole number that fits into 64 bits
 DEEPEST = 16  # levels of nested values
@@ -77,12 +84,13 @@ class History:
     counts). `log` says at once when a row first holds one; the row is complete when its step is over.
     """
 
-    def __init__(self, objective: str) -> None:
-        self.objective = objective
+    def __init__(self, metric: Metric) -> None:
+        self.metric, self.objective = metric, metric.name
         self.summary: dict[str, Value] = {}
         self.values: list[float] = []  # the objective's, one an iteration
         self.complete: list[Row] = []  # rows not taken yet
         self.defined = Defined()
+        self._written: Value | None = None  # into the summary, since the objective was last logged
         self._open: dict[str, Row] = {}
         self._next_step: dict[str, int] = {}
 
@@ -98,6 +106,8 @@ class History:
         row = self._open.setdefault(run, Row(now))
         values = flatten(data)
         values |= self.defined.after(values)
+        if self.objective in values:
+            self._written = None
         row.data.update(values)
         self.summary.update(values)
         new = self._count(row)
@@ -105,6 +115,12 @@ class History:
             self._close(run)
             self._next_step[run] = now + 1
         return new
+
+    def write_summary(self, data: Mapping[str, Any]) -> None:
+        """What the script writes into the run's summary itself."""
+        values = flatten(data)
+        self.summary.update(values)
+        self._written = values.get(self.objective, self._written)
 
     def take_complete(self, *, all_of_it: bool = False) -> list[Row]:
         """The rows completed since the last call; `all_of_it` closes the open ones first."""
@@ -150,9 +166,13 @@ class History:
         return len(self.values)
 
     @property
-    def has_values(self) -> bool:
-        """Whether the objective ever had a value that can be compared."""
-        return bool(self.values) or is_finite(self.summary.get(self.objective))
+    def score(self) -> float | None:
+        """The objective's value for the study; None: it never had one that can be compared."""
+        told = self._written if is_finite(self._written) else None
+        kind = self.metric.summary_kind(self.defined.kinds_of(self.objective))
+        if told is None and kind is not None and self.values:
+            told = _BY_KIND[kind](self.values)
+        return self.metric.score(self.values, told)
 
     def _count(self, row: Row) -> bool:
         value = row.data.get(self.objective)
@@ -177,6 +197,10 @@ class Defined:
         self._patterns: list[tuple[str, tuple[str, ...]]] = []
         self._seen: dict[str, list[float]] = {}  # by name: first, last, lowest, highest, sum, count
 
+    def kinds_of(self, name: str) -> list[str]:
+        """The summaries that are defined for a name, in order."""
+        return [kind for pattern, kinds in self._patterns if _fits(name, pattern) for kind in kinds]
+
     def define(self, name: str, summary: str) -> None:
         """`name` may end in `*`; `summary` is a list in a text, such as "min,last"."""
         kinds = tuple(kind for kind in summary.lower().replace(" ", "").split(",") if kind in SUMMARIES)
@@ -186,7 +210,7 @@ class Defined:
         """The summaries of what was logged just now."""
         found: dict[str, Value] = {}
         for name, value in values.items():
-            kinds = {kind for pattern, of in self._patterns if _fits(name, pattern) for kind in of}
+            kinds = set(self.kinds_of(name))
             if not kinds or not is_finite(value):
                 continue
             first, _, low, high, total, count = self._seen.get(name, [value, value, value, value, 0.0, 0])
@@ -236,12 +260,12 @@ class Stream:
         self,
         events: Path,
         output: Path,
-        objective: str,
+        metric: Metric,
         *,
         counts: Counts = "first",
         mask: Callable[[bytes], bytes] = bytes,
     ) -> None:
-        self.history = History(objective)  # of the run that counts
+        self.history = History(metric)  # of the run that counts
         self.runs: dict[str, LoggedRun] = {}  # by W&B id, in the order in which they began
         self.counted: LoggedRun | None = None
         self._counts = counts
@@ -268,13 +292,13 @@ class Stream:
 
     def settle(self) -> LoggedRun | None:
         """Decides which run counts, once the script has ended; returns it if that is another than so far."""
-        if not self.runs or (self.counted is not None and self.history.has_values):
+        if not self.runs or (self.counted is not None and self.history.score is not None):
             return None
         runs = list(self.runs.values())
         if self._counts == "last":
             runs.reverse()
         runs.sort(key=lambda run: run.rank)
-        chosen = next((run for run in runs if run.history.has_values), self.counted or runs[0])
+        chosen = next((run for run in runs if run.history.score is not None), self.counted or runs[0])
         if chosen is self.counted:
             return None
         self.counted, self.history = chosen, chosen.history
@@ -296,7 +320,7 @@ class Stream:
             return self._returned(event["data"])
         elif run := self.runs.get(event["run"]):
             if kind == "summary":
-                run.history.summary.update(flatten(event["data"]))
+                run.history.write_summary(event["data"])
             elif kind == "define":
                 run.history.defined.define(event["name"], event["summary"])
             elif kind == "log":
@@ -347,7 +371,7 @@ class Stream:
             self.runs[key].history.begin_again(key)
             return
         leads = self.counted is None and rank == 0 and self._counts == "first"
-        history = self.history if leads else History(self.history.objective)
+        history = self.history if leads else History(self.history.metric)
         self.runs[key] = LoggedRun(key, len(self.runs), rank, event["folder"], history)
         if leads:
             self.counted = self.runs[key]

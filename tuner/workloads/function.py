@@ -47,7 +47,8 @@ from tuner.base.errors import InputError, Paused, Pruned
 from tuner.base.files import make_folder, read_json, scratch_folder, write_json, writing
 from tuner.base.run_folder import CONFIG, Report, RunFolder, due
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
-from tuner.workloads.child_metrics import flatten
+from tuner.definition.study_file import Metric
+from tuner.workloads.child_metrics import flatten, is_finite
 from tuner.workloads.given import source_digest, unpacked
 from tuner.workloads.ray_report import rays_reports
 from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first
@@ -56,6 +57,8 @@ from tuner.workloads.workload import Inputs, Say, Workload
 
 class FunctionWorkload(Workload):
     """Calls a function that the study file names, or one that was given in Python."""
+
+    scores = True
 
     @property
     def folder(self) -> Path:
@@ -89,13 +92,17 @@ class FunctionWorkload(Workload):
         if self.wandb != "off":
             make_folder(folder)  # where there is none, W&B takes another
         variables = {"WANDB_MODE": MODES[self.wandb], "WANDB_RUN_GROUP": self.file.name, **places(folder)}
-        metric = self.file.metric.name
         with (
             _sweep_parameters(config) as parameters,
             in_environment({**variables, **parameters}, without=INHERITED),
         ):
             return call(
-                self.function, config, report, run_folder=run_folder, checkpoint=checkpoint, metric=metric
+                self.function,
+                config,
+                report,
+                run_folder=run_folder,
+                checkpoint=checkpoint,
+                metric=self.file.metric,
             )
 
     @cached_property
@@ -120,7 +127,7 @@ def call(
     report: Report,
     *,
     run_folder: Path,
-    metric: str,
+    metric: Metric,
     checkpoint: Path | None = None,
 ) -> dict[str, float]:
     """Calls a function for one trial, writes its run folder and returns its metrics.
@@ -141,7 +148,7 @@ def call(
             state = "pruned" if isinstance(error, Pruned) else "paused"
             folder.finish({"state": state, "metrics": logged.last})
             raise
-        found = {**logged.last, **as_metrics(returned, metric)}
+        found = logged.with_result(returned)
         folder.finish({"state": "complete", "metrics": found})
     return found
 
@@ -165,10 +172,11 @@ class FunctionReport:
         checkpoint: the trial's checkpoint folder.
     """
 
-    def __init__(self, report: Report, folder: RunFolder, metric: str, checkpoint: Path | None) -> None:
+    def __init__(self, report: Report, folder: RunFolder, metric: Metric, checkpoint: Path | None) -> None:
         self.checkpoint = checkpoint
         self.last: dict[str, float] = {}
         self._report, self._folder, self._metric = report, folder, metric
+        self._values: list[float] = []  # finite ones of the metric, also of a run that was interrupted
 
     def __call__(self, *given: Any, **named: Any) -> None:
         """`report(epoch from 0, metrics or a number)`.
@@ -177,10 +185,21 @@ class FunctionReport:
             InputError: it was called in another way.
         """
         epoch, metrics = reported(given, named)
-        found = as_metrics(metrics, self._metric)
+        found, name = as_metrics(metrics, self._metric.name), self._metric.name
         self.last.update(found)
+        earlier = [line for line in self._folder.before if line.get("epoch", epoch) < epoch]
+        self._values += [line[name] for line in (*earlier, found) if is_finite(line.get(name))]
         self._folder.log(epoch, found)
         self._report(epoch, found)
+
+    def with_result(self, returned: Any) -> dict[str, float]:
+        """The metrics of the run: those of its last report, those that it `returned`, and its score."""
+        name, told = self._metric.name, as_metrics(returned, self._metric.name)
+        found = {**self.last, **told}
+        if name in told and not is_finite(told[name]):
+            return found  # it says so itself
+        score = self._metric.score(self._values, told.get(name))
+        return found if score is None else {**found, name: score}
 
     def due(self, epoch: int) -> bool:
         """Whether the study needs the metric of this epoch (from 0): after it, a trial may be stopped, is

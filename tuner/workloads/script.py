@@ -24,6 +24,7 @@ class ScriptWorkload(Workload):
     """Runs the script of a study file with `program:` or `command:`, once a trial."""
 
     own_tracking = True
+    scores = True
 
     def inputs(self, chosen: Path | None, results: Path, say: Say) -> Inputs:
         program = self._program
@@ -110,9 +111,7 @@ def script_of(
         program=study_file.program,
         command=tuple(study_file.command) if study_file.command else None,
         folder=folder_of(study_file),
-        metric=study_file.metric.name,
-        goal=study_file.metric.goal,
-        required=study_file.metric.declared,
+        metric=study_file.metric,
         project=study_file.raw.get("project"),
         entity=study_file.raw.get("entity"),
         results=results,

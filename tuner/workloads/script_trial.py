@@ -26,8 +26,9 @@ from tuner.base.errors import Paused, Pruned, TrainingFailed, TrialTooLong, near
 from tuner.base.files import read_json, scratch_folder, write_json, writing
 from tuner.base.run_folder import CONFIG, RESULT, Report, RunFolder, check, read_metrics
 from tuner.base.wandb_files import wandb_folder
+from tuner.definition.study_file import Metric
 from tuner.workloads import child_process, macros
-from tuner.workloads.child_metrics import Counts, History, LoggedRun, Stream, is_finite
+from tuner.workloads.child_metrics import Counts, History, LoggedRun, Stream
 from tuner.workloads.child_process import ChildProcess
 from tuner.workloads.masking import Mask
 from tuner.workloads.script_environment import EVENTS, WandbSession, script_environment
@@ -60,9 +61,7 @@ class Script:
     program: str | None
     command: tuple[Any, ...] | None
     folder: Path
-    metric: str
-    goal: Literal["minimize", "maximize"] = "minimize"
-    required: bool = True
+    metric: Metric
     project: str | None = None
     entity: str | None = None
     results: Path | None = None
@@ -88,7 +87,7 @@ class Script:
             checkpoint: the trial's checkpoint, `$TUNER_CHECKPOINT_DIR`.
 
         Returns:
-            The last value of everything logged; of the metric the best, which W&B's Bayes search takes too.
+            The last value of everything logged; of the metric its score (`Metric.score`).
 
         Raises:
             Pruned: from `report`; the folder is kept, its state "pruned".
@@ -274,8 +273,8 @@ class _Run:
                 last += f"\nits last lines:\n{output}"
             other = self._other_python() if "ModuleNotFoundError" in last else ""
             return f"the script {child_process.describe_exit(status)}{other}{last}"
-        metric, summary = self.script.metric, self.stream.history.summary
-        if not self.script.required or self.stream.history.has_values:
+        metric, summary = self.script.metric.name, self.stream.history.summary
+        if not self.script.metric.declared or self.stream.history.score is not None:
             return None
         if metric in summary:
             return f"the script logged '{metric}' only as {summary[metric]!r}: no finite value to compare"
@@ -293,35 +292,19 @@ class _Run:
         return f" in {found}; '${{interpreter}}' in the command is the Python of tuner, {sys.executable}"
 
     def metrics(self) -> dict[str, float]:
-        """The summary's numbers, the metric at its best; their mean over all runs, where that counts."""
+        """The summary's numbers, and the metric's score; their mean over all runs, where that counts."""
         if self.script.counts != "mean":
             return self._metrics_of(self.stream.history)
         found = [self._metrics_of(run.history) for run in self.stream.runs.values()]
-        found = [metrics for metrics in found if self.script.metric in metrics]
+        found = [metrics for metrics in found if self.script.metric.name in metrics]
         if not found:
             return self._metrics_of(self.stream.history)
         names = [name for name in found[0] if all(name in metrics for metrics in found)]
         return {name: sum(metrics[name] for metrics in found) / len(found) for name in names}
 
     def _metrics_of(self, history: History) -> dict[str, float]:
-        found = _numbers(history.summary)
-        best = self._best(history)
-        if best is not None:
-            found[self.script.metric] = best[0]
-        return found
-
-    def _best(self, history: History) -> tuple[float, int] | None:
-        """The metric's best value, and its iteration."""
-        sign = 1 if self.script.goal == "minimize" else -1
-        values = history.values
-        candidates = [(sign * value, step) for step, value in enumerate(values)]
-        last = history.summary.get(self.script.metric)
-        if is_finite(last):
-            candidates.append((sign * last, max(0, len(values) - 1)))
-        if not candidates:
-            return None
-        value, step = min(candidates)
-        return sign * value, step
+        score = history.score
+        return _numbers(history.summary) | ({} if score is None else {self.script.metric.name: score})
 
     def notes(self) -> list[str]:
         """What one should know of the trial, a line each."""
@@ -338,7 +321,6 @@ class _Run:
         """Writes the result and moves the folder to its place, without what served the script alone."""
         for name in (PARAMETERS, ARGUMENTS):
             (self.path / name).unlink(missing_ok=True)
-        best = self._best(self.stream.history)
         folders = dict.fromkeys(run.folder for run in self.stream.runs.values() if run.folder)
         if self.before:
             folders = {}  # they lack what came before: `tuner sync` makes one run of all rows
@@ -346,7 +328,6 @@ class _Run:
             "state": state,
             "metrics": self.metrics(),
             "summary": self.stream.history.summary,
-            "best_epoch": best[1] if best else None,
             "iterations": self.stream.history.iterations,
             "seconds": round(time.monotonic() - self.started, 3),
             "exit_status": self.status,

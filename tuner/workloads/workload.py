@@ -171,6 +171,15 @@ class Workload:
             memory=SMALL_MEMORY if own.memory is None else own.memory,
         )
 
+    @property
+    def scores(self) -> bool:
+        """Whether a run is scored by `tuner: {score: …}`; else by what `run` returns."""
+        return type(self).run is Workload.run  # the trials are asked for
+
+    def score_in_words(self, config: Mapping[str, Any]) -> str:
+        """Which value of a run is its score. `config`: the values that all trials have."""
+        return self.file.metric.score_in_words() if self.scores else "as the run returns it"
+
     # -- the trial, in an agent
 
     def run(

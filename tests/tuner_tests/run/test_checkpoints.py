@@ -15,7 +15,7 @@ from tuner.artifacts import gc
 from tuner.artifacts.checkpoints import STORED, Checkpoints, store_location
 from tuner.artifacts.run_store import RunStore, StoreLocation, location_for
 from tuner.base.run_folder import METRICS, read_metrics
-from tuner.definition.study_file import StudyFile
+from tuner.definition.study_file import Metric, StudyFile
 from tuner.run.agent.trial import Ended, TrialRunner
 from tuner.search import pruners
 from tuner.storage import study_store
@@ -239,7 +239,9 @@ def test_a_function_may_be_called_without_a_checkpoint(tmp_path: Path) -> None:
         assert report.checkpoint is None
         return 1.0
 
-    assert call(train, {}, lambda *_: None, run_folder=tmp_path / "0", metric="score") == {"score": 1.0}
+    assert call(train, {}, lambda *_: None, run_folder=tmp_path / "0", metric=Metric("score")) == {
+        "score": 1.0
+    }
 
 
 SCRIPT = """
@@ -275,9 +277,8 @@ def test_a_script_goes_on_and_its_rows_are_counted_on(kind: dict[str, str], tmp_
         pytest.importorskip("wandb")
     code = SCRIPT.replace("{init}", kind["init"]).replace("{log}", kind["log"])
     (tmp_path / "train.py").write_text(code)
-    script = Script(
-        study="study", program="train.py", command=None, folder=tmp_path, metric="score", goal="maximize"
-    )
+    metric = Metric("score", "maximize")
+    script = Script(study="study", program="train.py", command=None, folder=tmp_path, metric=metric)
     folder = tmp_path / "results" / "runs" / "study" / "3"
     checkpoint = tmp_path / "checkpoint" / "files"
     checkpoint.mkdir(parents=True)

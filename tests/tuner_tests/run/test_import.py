@@ -17,7 +17,6 @@ from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
 from tuner.run.imports import sources
 from tuner.run.imports.bring import Brought, bring
-from tuner.run.imports.rows import Row
 from tuner.search import ranking
 from tuner.storage import study_store
 from tuner.storage.allocate import finished
@@ -337,16 +336,6 @@ def test_constraints_are_judged_by_what_the_runs_logged(
     source = table(tmp_path / "runs.csv", *rows)
     bring(records, study, sources.read(str(source), file), mapped={})
     assert [trial.number for trial in ranking.ranked(study.get_trials(), file)] == [1, 0]
-
-
-def test_the_result_of_a_script_is_the_best_value_on_the_way(
-    records: Records, make_study: MakeStudy, origin: Origin
-) -> None:
-    file = make_study(**{"metric:": "program: train.py\nmetric:", '  objective: "objective.py:train"\n': ""})
-    study, _ = study_store.open_study(records, file, origin)
-    history = [{"score": 0.1}, {"score": 0.9}, {"score": 0.3}]
-    bring(records, study, [Row("a run", {"x": 0.5, "y": "a"}, history[-1], history)], mapped={})
-    assert told(study) == [({"x": 0.5, "y": "a"}, 0.9)]
 
 
 @pytest.mark.parametrize("name", ["nothing.csv", "notes.txt", "empty"])

@@ -20,6 +20,7 @@ from tuner.base.errors import InputError, WorkFailed
 from tuner.base.files import write_json
 from tuner.base.run_folder import RunFolder
 from tuner.base.wandb_files import identity, wandb_folder
+from tuner.definition.study_file import Metric
 from tuner.tracking import mode as tracking_mode
 from tuner.tracking import wandb_file
 from tuner.tracking.sync import Synced, sync
@@ -274,7 +275,7 @@ def test_the_run_of_a_script_reaches_the_server_once(server: FakeWandb, tmp_path
         "    assert run.sweep_id == 'study'\n"
         "    run.log({'acc': run.config.lr})\n"
     )
-    script = Script("study", "train.py", None, tmp_path, "acc", wandb=mode)
+    script = Script("study", "train.py", None, tmp_path, Metric("acc"), wandb=mode)
 
     script({"lr": 0.5}, lambda epoch, metrics: None, run_folder=tmp_path / "runs" / "study" / "3")
 

@@ -15,6 +15,7 @@ import pytest
 
 from tuner.base.files import read_json
 from tuner.base.run_folder import Report, read_metrics
+from tuner.definition.study_file import Metric
 from tuner.workloads.script_trial import Script
 
 
@@ -44,8 +45,7 @@ class Sandbox:
         defaults: dict[str, Any] = {
             "program": "train.py",
             "command": None,
-            "metric": "acc",
-            "goal": "maximize",
+            "metric": Metric("acc", "maximize"),
         }
         objective = Script(study="study", folder=self.folder, **(defaults | options))
         return objective(config or {}, report or self.report, run_folder=self.run_folder)

@@ -19,6 +19,7 @@ import torch
 import tuner
 from tuner.api import StudyResult
 from tuner.base.errors import InputError
+from tuner.definition.study_file import Metric
 from tuner.workloads.function import as_metrics, call
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,7 +31,9 @@ ROOT = Path(__file__).resolve().parents[3]
     ids=lambda value: type(value).__name__,
 )
 def test_a_function_may_return_any_number(returned: Any, tmp_path: Path) -> None:
-    found = call(lambda config: returned, {}, lambda *_: None, run_folder=tmp_path / "0", metric="loss")
+    found = call(
+        lambda config: returned, {}, lambda *_: None, run_folder=tmp_path / "0", metric=Metric("loss")
+    )
     assert found == {"loss": 0.5} and type(found["loss"]) is float
 
 
@@ -59,7 +62,7 @@ def test_a_wrong_call_of_report_is_told_the_right_one(
             {},
             lambda *_: None,
             run_folder=tmp_path / "0",
-            metric="loss",
+            metric=Metric("loss"),
         )
     assert str(told.value) == (
         f"expected report(epoch, metrics), for example report(0, {{'loss': 0.31}}), got {shown}"
@@ -179,7 +182,7 @@ def test_a_function_of_ray_tunes_reports_to_the_study(
         {"lr": 0.5},
         lambda epoch, metrics: reported.append((epoch, dict(metrics))),
         run_folder=tmp_path / "0",
-        metric="loss",
+        metric=Metric("loss"),
     )
     assert (found, reported) == ({"loss": 0.25}, [(0, {"loss": 0.5}), (1, {"loss": 0.25})])
     with pytest.raises(pytest.fail.Exception):

@@ -99,9 +99,10 @@ def test_a_killed_agent_leaves_no_secrets(sandbox: Any, wait_until: Callable[...
     """)
     agent = f"""
 from pathlib import Path
+from tuner.definition.study_file import Metric
 from tuner.workloads.script_trial import Script
 folder = Path({str(sandbox.folder)!r})
-run = Script(study="s", program="train.py", command=None, folder=folder, metric="acc")
+run = Script(study="s", program="train.py", command=None, folder=folder, metric=Metric("acc"))
 run({{}}, lambda *_: None, run_folder=Path({str(sandbox.run_folder)!r}))
 """
     scratch = sandbox.folder / "scratch"

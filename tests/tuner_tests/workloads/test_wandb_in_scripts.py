@@ -158,7 +158,7 @@ def test_a_disabled_run_has_the_summaries_that_the_script_defines(sandbox: Any) 
 
     assert metrics == {
         "epoch": 2,
-        "acc": 3,  # the objective: its best value
+        "acc": 3,  # the objective: the summary that the script defines is its score
         "acc.max": 3,
         "loss/val": 2.0,
         "loss/val.min": 2.0,

@@ -283,7 +283,7 @@ class TrialRunner:
         self._note_end(told)
         running.checkpoint.remove()
         seconds = time.monotonic() - running.started
-        last = {**running.report.last, "state": outcome, "trial": trial.number, "seconds": seconds}
+        last = {**running.report.last, **metrics, "state": outcome, "trial": trial.number, "seconds": seconds}
         running.run.finish(outcome, last)
         return Ended(trial.number, outcome, value, message)
 

@@ -11,13 +11,14 @@ import optuna
 
 from tuner.base.errors import ALIASES, InputError, nearest
 from tuner.definition.distributions import Constant
-from tuner.definition.study_file import StudyFile
+from tuner.definition.study_file import Metric, StudyFile
 from tuner.run.imports.rows import Row, number, reports
 from tuner.storage import changes, optuna_private
 from tuner.storage.queue import GRID_POINT, IMPORTED, NOT_COUNTED, Told
 from tuner.storage.records import Records
 from tuner.storage.stored import stored_file
 from tuner.storage.study_store import ORIGIN, everything
+from tuner.workloads.child_metrics import SUMMARIES
 
 DIGEST = "import_digest"  # user attribute of an imported trial: of the run that it was
 
@@ -68,6 +69,15 @@ class Names:
         """What it reported of a metric."""
         theirs = name if row.history and name in row.history[-1] else self.used.get(name, name)
         return reports(row.history, theirs) or (reports(row.history, "") if row.values else {})
+
+    def summary(self, row: Row, metric: Metric, last: float | None) -> float | None:
+        """A metric's value in the run's summary: `acc.max`, say, where the script defined it; else `last`."""
+        theirs = f"{self.used.get(metric.name, metric.name)}."
+        defined = {
+            kind: value for kind in SUMMARIES if (value := number(row.metrics.get(theirs + kind))) is not None
+        }
+        kind = metric.summary_kind(defined)
+        return last if kind is None else defined[kind]
 
     def _of(self, content: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
         found = {}
@@ -163,8 +173,10 @@ class _Reader:
         judged = [*wanted, *(constraint.metric for constraint in file.constraints)]
         metrics = names.metrics(row, judged)
         told: list[float | None] = list(row.values) or [number(metrics.get(name)) for name in wanted]
-        if (file.program or file.command) and not row.values:  # a script's result is the best of its metric
-            told[0] = file.metric.best(names.history(row, wanted[0]).values(), told[0])
+        history = names.history(row, wanted[0])
+        if not row.values:
+            told[0] = names.summary(row, file.metric, told[0])
+        told[0] = file.metric.score(history.values(), told[0])
         values = [value for value in told if value is not None]
         if len(values) < len(wanted):
             return f"no value of '{wanted[told.index(None)]}'"
@@ -198,7 +210,7 @@ class _Reader:
             {n: (self._distributions[n].to_internal_repr(v), self._distributions[n]) for n, v in own.items()},
             attrs,
             {f"{optuna_private.CONSTRAINT}{name}": value for name, value in missed.items()},
-            names.history(row, wanted[0]),
+            history,
         )
 
     def _reason(self, name: str, config: Mapping[str, Any]) -> str:
