@@ -22,8 +22,10 @@ DECODE = """\
 Decodes recordings into the programs that they were made by: operation, and the line of each row with its
 probability, from known recordings that the bundle (or --known) holds. Where no known program fits, and with
 --windows, the networks decode each window alone. --format gcode writes a file for a viewer: the whole
-program, with arcs, feeds and the words in force; lines of low probability carry it as a comment. `-` reads
-rows of CSV (with a header) from standard input and writes the line of each window as soon as it is full.
+program, with arcs, feeds and the words in force; lines of low probability carry it as a comment. --format
+summary prints one line a recording. Where a file has the true lines, table and summary say how many rows
+are right. `-` reads rows of CSV (with a header) from standard input and writes the line of each window as
+soon as it is full.
 
 examples:
   tuner inference decode face_012_aligned.csv.gz
@@ -33,7 +35,7 @@ examples:
   tuner inference decode face_012.csv --html face.html --plot face.svg
   tail -f live.csv | tuner inference decode - --format jsonl
 """
-FORMATS = ("table", "jsonl", "gcode")
+FORMATS = ("table", "summary", "jsonl", "gcode")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -79,7 +81,7 @@ def _decode(options: argparse.Namespace) -> None:
         return
     from inference.gcode_file import write_programs
     from inference.layout import recordings_of
-    from inference.whole_output import write_json_lines, write_tables
+    from inference.whole_output import write_json_lines, write_summary, write_tables
 
     data = recordings_of([Path(name) for name in options.files], channels=reader.library.channels)
     drawn = check_pictures(options, len(data.recordings))
@@ -87,8 +89,10 @@ def _decode(options: argparse.Namespace) -> None:
     for one in found:
         for note in one.notes:
             sys.stderr.write(f"{note}\n")
-    write = {"table": write_tables, "jsonl": write_json_lines, "gcode": write_programs}[options.format]
-    write(found, sys.stdout)
+    write = {
+        "table": write_tables, "summary": write_summary, "jsonl": write_json_lines, "gcode": write_programs
+    }  # fmt: skip
+    write[options.format](found, sys.stdout)
     if drawn:
         from inference.pictures import picture_of, write_pictures
 
@@ -96,7 +100,7 @@ def _decode(options: argparse.Namespace) -> None:
 
 
 def _decode_windows(options: argparse.Namespace) -> None:
-    from inference.output import write_gcode, write_jsonl, write_table
+    from inference.output import write_gcode, write_jsonl, write_summary, write_table
 
     decoded = decoder_of(options).decode(
         [Path(name) for name in options.files],
@@ -105,5 +109,5 @@ def _decode_windows(options: argparse.Namespace) -> None:
     )
     for note in decoded.notes:
         sys.stderr.write(f"{note}\n")
-    write = {"table": write_table, "jsonl": write_jsonl, "gcode": write_gcode}[options.format]
-    write(decoded, sys.stdout)
+    write = {"table": write_table, "summary": write_summary, "jsonl": write_jsonl, "gcode": write_gcode}
+    write[options.format](decoded, sys.stdout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
@@ -37,12 +37,8 @@ def write_table(decoded: Decoded, out: IO[str]) -> None:
 
     screen = console(out)
     known = any(window.truth is not None for window in decoded.windows)
-    by_recording: dict[str, list[DecodedWindow]] = {}
-    for window in decoded.windows:
-        by_recording.setdefault(window.recording, []).append(window)
-    for name, windows in by_recording.items():
-        operation, share = decoded.operation[name]
-        table = Table(title=f"{name} · looks like {operation} ({share:.0%})", title_justify="left")
+    for title, windows in _by_recording(decoded):
+        table = Table(title=title, title_justify="left")
         table.add_column("rows", justify="right")
         table.add_column("line")
         table.add_column("probability", justify="right")
@@ -59,13 +55,31 @@ def write_table(decoded: Decoded, out: IO[str]) -> None:
         screen.print(table)
 
 
-def _beside(window: DecodedWindow) -> str:
+def write_summary(decoded: Decoded, out: IO[str]) -> None:
+    """One line for each recording: its operation, and how many windows are right if that is known."""
+    for title, _ in _by_recording(decoded):
+        out.write(f"{title}\n")
+
+
+def _by_recording(decoded: Decoded) -> Iterator[tuple[str, list[DecodedWindow]]]:
+    """What is said of each recording, and its windows."""
+    for name, (operation, share) in decoded.operation.items():
+        windows = [window for window in decoded.windows if window.recording == name]
+        known = [window for window in windows if window.truth is not None]
+        right = f" · {sum(map(_right, known))} of {len(known)} windows right" if known else ""
+        yield f"{name} · looks like {operation} ({share:.0%}){right}", windows
+
+
+def _right(window: DecodedWindow) -> bool:
     from model.metrics import exact_matches
 
+    return window.truth is not None and bool(exact_matches([window.line], [window.truth])[0])
+
+
+def _beside(window: DecodedWindow) -> str:
     if window.truth is None:
         return ""
-    right = bool(exact_matches([window.line], [window.truth])[0])
-    return f"[{GREEN if right else VERMILLION}]{window.truth}[/]"
+    return f"[{GREEN if _right(window) else VERMILLION}]{window.truth}[/]"
 
 
 def write_jsonl(decoded: Decoded, out: IO[str]) -> None:

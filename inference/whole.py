@@ -63,6 +63,7 @@ class WholeRecording:
             anything.
         number: `(rows,)` line numbers in the program, or UNKNOWN.
         program: the merged program, None if unknown or without line numbers.
+        right: rows with the right line; known: rows whose true line is known.
         notes: what a reader should know.
     """
 
@@ -77,6 +78,8 @@ class WholeRecording:
     probability: np.ndarray
     number: np.ndarray
     program: MergedProgram | None
+    right: int = 0
+    known: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -184,6 +187,7 @@ class Reader:
             probability=probability,
             number=number,
             program=merged(self.library, k) if self.library.numbered else None,
+            **rows_right(data, recording, lines),
             notes=tuple(said),
         )
 
@@ -213,6 +217,7 @@ class Reader:
             probability=probability,
             number=number,
             program=None,
+            **rows_right(data, recording, lines),
             notes=tuple(notes),
         )
 
@@ -228,6 +233,14 @@ def rows_of_windows(
         np.array([windows[w].probability for w in nearest]),
         [windows[w].alternatives for w in nearest],
     )
+
+
+def rows_right(data: Recordings, recording: int, lines: Sequence[str]) -> dict[str, int]:
+    """How many rows have the `right` line, and of how many the true line is `known`."""
+    meta = data.recordings[recording]
+    true = np.asarray(data.line_ids[meta.start : meta.start + meta.rows])
+    known = np.flatnonzero(true != NO_LINE).tolist()
+    return {"right": sum(lines[k] == data.lines[true[k]] for k in known), "known": len(known)}
 
 
 def runs_of(

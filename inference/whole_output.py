@@ -20,17 +20,39 @@ def write_tables(recordings: Sequence[WholeRecording], out: IO[str]) -> None:
     screen = console(out)
     for one in recordings:
         known = any(run.truth is not None for run in one.runs)
+        others = any(run.alternatives for run in one.runs)
         table = Table(title=escape(headline(one)), title_justify="left")
         for name in ("rows", "seconds"):
             table.add_column(name, justify="right")
         table.add_column("line")
         table.add_column("probability", justify="right")
-        table.add_column("alternatives", style="dim")
+        if others:
+            table.add_column("alternatives", style="dim")
         if known:
             table.add_column("true line")
         for run in one.runs:
-            table.add_row(*_cells(run), *([_beside(run)] if known else []))
+            cells = [*_cells(run), *([_alternatives(run)] if others else [])]
+            table.add_row(*cells, *([_beside(run)] if known else []))
         screen.print(table)
+    _write_right(recordings, out)
+
+
+def write_summary(recordings: Sequence[WholeRecording], out: IO[str]) -> None:
+    """One line for each recording: its program, and the rows that are right where that is known."""
+    for one in recordings:
+        right = f"{one.right} of {one.known} rows right, " if one.known else ""
+        program = one.operation or "no known program fits"
+        out.write(f"{one.name}: {program}, {right}{one.expected:.0%} expected\n")
+    if len(recordings) > 1:
+        _write_right(recordings, out)
+
+
+def _write_right(recordings: Sequence[WholeRecording], out: IO[str]) -> None:
+    """How many rows are right in all, where the true lines are known."""
+    right, known = sum(one.right for one in recordings), sum(one.known for one in recordings)
+    if known:
+        of = f" of {len(recordings)} recordings" if len(recordings) > 1 else ""
+        out.write(f"{right:,} of {known:,} rows{of} right ({right / known:.0%})\n")
 
 
 def headline(one: WholeRecording) -> str:
@@ -63,8 +85,11 @@ def _cells(run: LineRun) -> list[str]:
     rows = f"{run.start}–{run.start + run.rows - 1}" if run.rows > 1 else str(run.start)
     seconds = f"{run.seconds[0]:.1f}–{run.seconds[1]:.1f}" if run.seconds is not None else ""
     sure = "–" if run.probability is None else f"{run.probability:.1%}"
-    others = ", ".join(f"{line} {share:.0%}" for line, share in run.alternatives if share >= 0.005)
-    return [rows, seconds, run.line, sure, others]
+    return [rows, seconds, run.line, sure]
+
+
+def _alternatives(run: LineRun) -> str:
+    return ", ".join(f"{line} {share:.0%}" for line, share in run.alternatives if share >= 0.005)
 
 
 def _beside(run: LineRun) -> str:

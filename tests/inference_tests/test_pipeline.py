@@ -189,6 +189,10 @@ def test_formats_of_windows(run, bundle: Path, file: Path) -> None:
     status, table, _ = run("decode", file, "--bundle", bundle, "--windows")
     assert status == 0
     assert "probability" in table
+    status, summary, _ = run("decode", file, "--bundle", bundle, "--windows", "--format", "summary")
+    right = sum(w["line"] == w["truth"] for w in windows)
+    assert (status, summary.count("\n")) == (0, 1)
+    assert f" · {right} of {len(windows)} windows right" in summary
 
 
 def test_evaluate_writes_one_object(run, bundle: Path, tiny_recordings: Recordings) -> None:

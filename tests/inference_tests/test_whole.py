@@ -14,7 +14,7 @@ import pytest
 from inference.__main__ import main
 from inference.gcode_file import UNSURE, confidence, last_number, program_lines
 from inference.whole import Reader, WholeRecording
-from inference.whole_output import headline, write_json_lines, write_tables
+from inference.whole_output import headline, write_json_lines, write_summary, write_tables
 from model.controller_log import unknown_log
 from model.library import Library
 from model.library_fit import build
@@ -131,6 +131,21 @@ def test_tables_and_json_lines_say_the_same(face: WholeRecording) -> None:
     assert {"recording", "start", "rows", "seconds", "line", "number", "probability"} <= set(runs[0])
     assert runs[0]["operation"] == "face"
     assert all(run["line"] in table.getvalue() for run in runs)
+
+
+def test_rows_that_are_right_are_counted_where_the_true_lines_are_known(face: WholeRecording) -> None:
+    table, summary, unknown = io.StringIO(), io.StringIO(), io.StringIO()
+    write_tables([face], table)
+    write_summary([face, face], summary)
+    write_summary([replace(face, right=0, known=0)], unknown)
+
+    rows = face.known
+    assert 0.7 * rows < face.right <= rows <= len(face.lines)
+    assert table.getvalue().splitlines()[-1] == f"{face.right} of {rows} rows right ({face.right / rows:.0%})"
+    first, _, both = summary.getvalue().splitlines()
+    assert first.startswith(f"face_002: face, {face.right} of {rows} rows right, ")
+    assert both.startswith(f"{2 * face.right} of {2 * rows} rows of 2 recordings right")
+    assert "right" not in unknown.getvalue()
 
 
 def test_known_recordings_are_enough_to_decode(run, tiny_recordings: Recordings, tiny_csv: Path) -> None:
