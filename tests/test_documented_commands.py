@@ -57,7 +57,7 @@ RUN_BY = {
     "tuner serve": _TUNER + "storage/test_serve.py",
     "tuner mcp": _TUNER + "commands/test_mcp.py",
     "tuner sync": _TUNER + "commands/test_json.py",
-    "tuner tour": "a demo of minutes, whose steps are commands that run here; CI runs it as `make run`",
+    "tuner tour": "commands/test_tour.py looks at its commands; CI runs it as `make run`",
     "tuner study --trials": _TUNER + "commands/test_commands.py",
     "tuner study --storage": _TUNER + "campaign/test_campaign.py",
     "tuner best --format": _TUNER + "commands/test_json.py",
@@ -88,6 +88,7 @@ STANDS_FOR = {
     "NAME": "loss_weighting",
     "face_012": "face_002",
     "results/tour": "results",
+    "digits": "loss_weighting",
 }
 SMALL = ("d_model=16", "heads=2", "window=16", "context_after=16", "stride=8", "epochs=1", "device=cpu")
 # options put behind a command's own, which they overrule

@@ -31,7 +31,7 @@ PAGE = ROOT / "docs" / "own_script.md"
 TRIALS = 2
 ELSEWHERE = {  # tested by other tests
     *("own_function", "function_checkpoint", "pytorch_checkpoint", "lightning_checkpoint"),
-    "hf_trainer_checkpoint",
+    *("hf_trainer_checkpoint", "mill"),
 }
 
 
@@ -76,6 +76,7 @@ TORCH = {"torch": "torch", "wandb": "wandb"}
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "train.py")
 EXAMPLES = (
     Example("json_lines", "json-lines", "val/loss", 9, {}),
+    Example("digits", "digits", "accuracy", 1, {"sklearn": "scikit-learn"}),
     Example("pytorch", "pytorch-spirals", "val/accuracy", 9, TORCH),
     Example("torchrun", "torchrun-two-ranks", "val/loss", 6, TORCH, command=TORCHRUN),
     Example("wandb_sklearn", "digits-sgd", "val/accuracy", 9, {"sklearn": "scikit-learn", "wandb": "wandb"}),

@@ -28,6 +28,7 @@ NOT_CODE = (
     "tuner/show/report/live.js",
     "tuner/workloads/child/sitecustomize.py",
 )
+EXAMPLES = "from tuner.definition.loading import EXAMPLES; print(EXAMPLES)"
 SMALL = ("d_model=16", "heads=2", "window=16", "stride=8", "epochs=1", "batch_size=32", "device=cpu")
 
 
@@ -36,7 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy: the build leaves folders behind, and takes what an earlier one left."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    for name in (*ROOMS, "studies"):
+    for name in (*ROOMS, "studies", "examples"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -96,6 +97,9 @@ def test_every_module_and_file_of_the_checkout_is_in_the_wheel(wheel: Path) -> N
         held = set(archive.namelist())
     code = {path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py")}
     studies = {f"tuner/studies/{path.name}" for path in (ROOT / "studies").glob("*.yaml")}
+    studies |= {
+        f"tuner/examples/{name}" for name in ("digits/train.py", "digits/sweep.yaml", "mill/study.yaml")
+    }
     assert sorted((code | studies | set(NOT_CODE)) - held) == []
     others = {name for name in held if ".dist-info/" not in name}
     assert sorted(others - code - studies - set(NOT_CODE)) == []
@@ -113,23 +117,25 @@ def test_the_tour_runs_from_an_empty_folder(scripts: Path, place: Path) -> None:
         return _run([str(scripts / "tuner"), *arguments], place)
 
     settings = [part for value in SMALL for part in ("--set", value)]
+    examples = Path(_run([str(scripts / "python"), "-c", EXAMPLES], place).strip())
+    assert examples.is_relative_to(scripts.parent)
+    run("study", str(examples / "digits" / "sweep.yaml"), "--trials", "1", "--wandb", "off")
     assert "loss_weighting" in run("list")
     small = ("--operations", "adaptive", "face", "pocket", "--scale", "0.5")
     run("model", "synthesize", "--to", "data/simulator", "--recordings", "4", *small)
-    run("study", "loss_weighting", "--data", "data/simulator", "--trials", "2", "--agents", "1",
-        "--wandb", "offline", *settings)  # fmt: skip
-    run("ensemble", "build", "--k", "2", "--study", "loss_weighting", "--name", "tour")
+    run("study", str(examples / "mill" / "study.yaml"), "--data", "data/simulator", "--trials", "2",
+        "--agents", "1", "--wandb", "offline", *settings)  # fmt: skip
+    run("ensemble", "build", "--k", "2", "--study", "mill", "--name", "mill")
     run("model", "synthesize", "--csv", "recordings", "--recordings", "1", *small)
     recording = next((place / "recordings").glob("face_*"))
-    lines = run("inference", "decode", str(recording), "--bundle", "tour", "--format", "jsonl").splitlines()
+    lines = run("inference", "decode", str(recording), "--bundle", "mill", "--format", "jsonl").splitlines()
     assert lines and all(0 <= json.loads(line)["probability"] <= 1 for line in lines)
 
 
-def test_the_tour_and_the_campaign_are_found_from_any_folder(scripts: Path, place: Path) -> None:
+def test_the_campaign_is_found_from_any_folder(scripts: Path, place: Path) -> None:
     code = "from tuner.definition import loading as l; print(l.FOLDER); print(*l.shipped_campaign().studies)"
     folder, studies = _run([str(scripts / "python"), "-c", code], place).splitlines()
     assert Path(folder).is_relative_to(scripts.parent)
-    assert (Path(folder) / "tour.yaml").is_file()
     assert "loss_weighting" in studies.split()
 
 

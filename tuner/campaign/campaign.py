@@ -159,7 +159,7 @@ class Campaign:
         words = self._expanded(step.run)
         shown = " ".join(words)
         self.say(f"{position} {step.why}\n   $ {shown}" if step.why else f"{position} $ {shown}")
-        status = subprocess.run(_started(words), check=False).returncode
+        status = subprocess.run(started(words), check=False).returncode
         if status == 130:
             raise KeyboardInterrupt
         if status:
@@ -188,8 +188,8 @@ def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
-def _started(words: Sequence[str]) -> list[str]:
-    """The arguments of a process. Replaces `tuner` and `python` by those that run now."""
+def started(words: Sequence[str]) -> list[str]:
+    """The arguments of a command's process. Replaces `tuner` and `python` by those that run now."""
     if words[0] in PROGRAMS:
         start = f"import sys; sys.path.append({ENGINE!r}); from tuner.__main__ import main; sys.exit(main())"
         return [sys.executable, "-P", "-c", start, *words[1:]]

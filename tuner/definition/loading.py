@@ -14,11 +14,14 @@ from tuner.definition.campaign_file import CampaignFile, is_campaign, read_campa
 from tuner.definition.parse import parse_study
 from tuner.definition.study_file import StudyFile
 
-_ENGINE = Path(__file__).parent.parent
-# next to the package in a checkout, inside the package if installed from a wheel
-FOLDER = next(
-    (f for f in (_ENGINE / "studies", _ENGINE.parent / "studies") if f.is_dir()), _ENGINE / "studies"
-)
+
+def _shipped(name: str) -> Path:
+    """A folder next to the package in a checkout, and inside the package if installed from a wheel."""
+    engine = Path(__file__).parent.parent
+    return next((f for f in (engine / name, engine.parent / name) if f.is_dir()), engine / name)
+
+
+FOLDER, EXAMPLES = _shipped("studies"), _shipped("examples")
 CAMPAIGN = "campaign"  # the shipped campaign
 
 
