@@ -3,7 +3,8 @@
     python docs/pictures.py            # all
     python docs/pictures.py RESULTS    # of a demo that was run already: the terminal's picture stays
 
-Everything shown is made from the built-in simulator. Needs chromium for the picture of the report.
+Everything shown is made from data that comes with scikit-learn and the built-in simulator. Needs chromium for
+the picture of the report.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,26 +27,28 @@ from rich.text import Text
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
-WIDTH, HEIGHT = 100, 30  # characters
-FRAMES = 16  # of the terminal's picture
-SECONDS = 1.2  # that a frame is shown; the last one three times as long
+WIDTH, HEIGHT = 100, 35  # characters
 REPORT = (1400, 1000)  # pixels
-BUNDLE, RECORDING = "tour", "recordings/pocket_007_aligned.csv.gz"
+STUDY, BUNDLE, RECORDING = "digits", "mill", "recordings/pocket_007_aligned.csv.gz"
 _CONTROL = re.compile(rb"\x1b\[([?\d;]*)([A-Za-z])|\r|\n|\x1b[=>]")
 # a screen; rich's own form fetches a font from another server
 SVG = """\
-<g data-size="{terminal_width} {terminal_height}"><style>{styles} .{unique_id}-matrix {{ font-family: Menlo,
-Consolas, "DejaVu Sans Mono", monospace; font-size: {char_height}px; }}</style><defs>{lines}</defs>
-<rect width="{terminal_width}" height="{terminal_height}" fill="#292929"/>{backgrounds}
-<g class="{unique_id}-matrix">{matrix}</g></g>"""
+<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>.{unique_id}-matrix, .{unique_id}-title {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace;
+font-size: {char_height}px; }} {styles}</style>
+<defs>{lines}</defs>{chrome}
+<g transform="translate({terminal_x}, {terminal_y})">{backgrounds}
+<g class="{unique_id}-matrix">{matrix}</g></g>
+</svg>
+"""
 
 
 def main(results: Path | None) -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         if results is None:
-            shown = record(["-m", "tuner", "tour"], Path(scratch))
-            (PICTURES / "terminal.svg").write_text(animated(shown))
+            screen = end_of(["-m", "tuner", "tour"], Path(scratch))
+            (PICTURES / "terminal.svg").write_text(drawn(screen, "tuner tour"))
             results = Path(scratch) / "results" / "tour"
         toolpath(results, PICTURES / "toolpath.svg")
         report(results, Path(scratch), PICTURES / "report.png")
@@ -98,8 +100,8 @@ class Screen:
         return lines[-HEIGHT:]
 
 
-def record(command: Sequence[str], folder: Path) -> list[list[Text]]:
-    """Runs a command of Python in a terminal; returns the screens that it showed, one for each change."""
+def end_of(command: Sequence[str], folder: Path) -> list[Text]:
+    """Runs a command of Python in a terminal; returns the screen at its end."""
     leader, follower = pty.openpty()
     environment = {
         **os.environ, "COLUMNS": str(WIDTH), "LINES": str(HEIGHT), "TERM": "xterm-256color",
@@ -110,69 +112,29 @@ def record(command: Sequence[str], folder: Path) -> list[list[Text]]:
         stderr=follower,
     )  # fmt: skip
     os.close(follower)
-    screen, shown = Screen(), []
+    screen = Screen()
     while data := _read(leader):
         screen.feed(data)
-        if not shown or shown[-1] != screen.shown():
-            shown.append(screen.shown())
     if running.wait():
         sys.exit("\n".join(["the demo failed:", *(line.plain for line in screen.shown())]))
-    return shown
+    return screen.shown()
 
 
 def _read(leader: int) -> bytes:
-    """What comes within a moment, so that no half-drawn screen is kept."""
     try:
-        data = os.read(leader, 1 << 16)
-        time.sleep(0.05)
-        os.set_blocking(leader, False)
-        data += os.read(leader, 1 << 16)
-    except BlockingIOError:
-        pass
+        return os.read(leader, 1 << 16)
     except OSError:  # the program has ended
         return b""
-    finally:
-        os.set_blocking(leader, True)
-    return data
 
 
-def animated(shown: Sequence[Sequence[Text]]) -> str:
-    """The screens as one SVG that shows them in turn; the last one where nothing should move."""
-    count = min(FRAMES, len(shown))
-    chosen = [shown[round(place * (len(shown) - 1) / max(1, count - 1))] for place in range(count)]
-    total = (count + 2) * SECONDS
-    frames = [drawn(lines, f"f{place}") for place, lines in enumerate(chosen)]
-    size = re.search(r'data-size="([\d.]+) ([\d.]+)"', frames[0])
-    assert size is not None
-    rules = []
-    for place in range(count):
-        begin, end = (100 * at * SECONDS / total for at in (place, place + 1))
-        end = 100 if place == count - 1 else end
-        hidden = f"0%, {begin - 0.01:.2f}% {{ opacity: 0 }} " if place else ""
-        after = f"{end + 0.01:.2f}%, 100% {{ opacity: 0 }}" if end < 100 else ""
-        rules.append(
-            f"@keyframes k{place} {{ {hidden}{begin:.2f}%, {end:.2f}% {{ opacity: 1 }} {after} }} "
-            f"#s{place} {{ animation: k{place} {total:.1f}s step-end infinite }}"
-        )
-    still = "@media (prefers-reduced-motion) { .screen { animation: none !important; opacity: 0 } "
-    still += f"#s{count - 1} {{ opacity: 1 !important }} }}"
-    screens = "\n".join(f'<g class="screen" id="s{place}">{frame}</g>' for place, frame in enumerate(frames))
-    width, height = size.groups()
-    return (
-        f'<svg viewBox="-12 -12 {float(width) + 24:g} {float(height) + 24:g}" xmlns="http://www.w3.org/2000/svg">\n'
-        f"<title>tuner tour</title>\n<style>{' '.join(rules)} {still}</style>\n"
-        f'<rect x="-12" y="-12" width="100%" height="100%" rx="10" fill="#292929"/>\n{screens}\n</svg>\n'
-    )
-
-
-def drawn(lines: Sequence[Text], name: str) -> str:
+def drawn(lines: Sequence[Text], title: str) -> str:
     """A screen as SVG, by rich."""
     console = Console(
         record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
-    for line in [*lines, *[Text()] * (HEIGHT - len(lines))]:
+    for line in lines:
         console.print(line, no_wrap=True, highlight=False)
-    return console.export_svg(title="", code_format=SVG, unique_id=name)
+    return console.export_svg(title=title, code_format=SVG, unique_id="t")
 
 
 # -- the tool path and the report
@@ -180,14 +142,24 @@ def drawn(lines: Sequence[Text], name: str) -> str:
 
 def toolpath(results: Path, target: Path) -> None:
     """The tool path that is decoded from the sensors of a simulated recording."""
-    command = ["-m", "inference", "decode", results / RECORDING, "--bundle", BUNDLE, "--results", results]
+    command = [
+        "-m",
+        "tuner",
+        "inference",
+        "decode",
+        results / RECORDING,
+        "--bundle",
+        BUNDLE,
+        "--results",
+        results,
+    ]
     _python([*command, "--plot", target])
 
 
 def report(results: Path, scratch: Path, target: Path) -> None:
-    """The top of the report about a study, in a browser."""
+    """The top of the report about the script's study, in a browser."""
     page = scratch / "report.html"
-    _python(["-m", "tuner", "report", "--results", results, "--output", page])
+    _python(["-m", "tuner", "report", STUDY, "--results", results, "--output", page])
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         sys.exit("the picture of the report needs chromium: apt install chromium")
