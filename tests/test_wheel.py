@@ -29,7 +29,7 @@ NOT_CODE = (
     "tuner/workloads/child/sitecustomize.py",
 )
 EXAMPLES = "from tuner.definition.loading import EXAMPLES; print(EXAMPLES)"
-SMALL = ("d_model=16", "heads=2", "window=16", "stride=8", "epochs=1", "batch_size=32", "device=cpu")
+SMALL = ("d_model=16", "heads=2", "window=16", "stride=8", "epochs=1", "device=cpu")
 
 
 @pytest.fixture(scope="module")
