@@ -93,12 +93,13 @@ def test_the_page_leads_with_what_is_known(page: Path) -> None:
     first = text.partition("## What is known")[2].partition("\n## ")[0]
     known = {line.partition("**: ")[0]: line for line in first.splitlines() if line.startswith("- **")}
     assert known["- **augmentation_optimization"].startswith(
-        "- **augmentation_optimization**: It is open whether trial 3 is better than the default configuration "
-        "(trial 0): val/overall_acc 0.7037 (mean of 3) against 0.7010 (mean of 3), a difference of +0.0027 ["
+        "- **augmentation_optimization**: It is open whether trial 3 is better than the default "
+        "configuration (trial 0): val/overall_acc 0.7037 (mean of 3) against 0.7010 (mean of 3), a "
+        "difference of +0.0027 ["
     )
     assert (
-        "No gain over the default configuration was shown in 6 retrainings, so the next study starts from the "
-        "default. Cost: "
+        "No gain over the default configuration was shown in 6 retrainings, so the next study starts from "
+        "the default. Cost: "
     ) in known["- **augmentation_optimization"]
     assert " is better than the default configuration (trial 0): " in known["- **loss_weighting"]
 
