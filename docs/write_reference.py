@@ -1,4 +1,4 @@
-"""Writes docs/command_line.md (from the parsers) and the keys in docs/study_files.md (from definition/keys.py).
+"""Writes docs/command_line.md (from the parsers) and the tables of keys in docs/study_files.md.
 
 python docs/write_reference.py            # writes both
 python docs/write_reference.py --check    # exit 1 when one is stale

@@ -17,6 +17,16 @@ import tuner
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+BANNED = (  # words that readers did not understand, or had to read twice
+    *(
+        "0 doubled",
+        "says in the morning",
+        "these are those of",
+        "programs that they were made by",
+        "put back",
+    ),
+    *("is not shown to differ", "about 1 more runs", "smaller but real", "matters from"),
+)
 MEASURED = (
     *("benchmarks", "ensemble", "model_card", "programs", "reliability"),
     *("results", "search", "search_measured", "trust"),
@@ -91,7 +101,7 @@ def test_measured_pages_have_no_table_of_figures_of_their_own() -> None:
 def test_no_line_begins_with_a_figure() -> None:
     """Markdown takes a line that begins with a comment for HTML, and shows its `**` as they are."""
     for path in script("write_figures").pages():
-        assert not re.search(r"^(?:\s*[-*] )?<!--=[^>]*-->.", path.read_text(), re.MULTILINE), path.name
+        assert not re.search(r"^\s*(?:[-*>] )?<!--=[^>]*-->.", path.read_text(), re.MULTILINE), path.name
 
 
 def test_a_page_without_its_figure_is_an_error() -> None:
@@ -121,7 +131,9 @@ def test_the_readme_begins_with_what_it_is_and_the_two_commands() -> None:
 
 def test_the_comparison_with_sources_is_that_of_the_readme() -> None:
     lists = [
-        re.search(r"^- \*\*Your W&B sweep file and script\*\*.*?\n\n", path.read_text(), re.MULTILINE | re.DOTALL)
+        re.search(
+            r"^- \*\*Your W&B sweep file and script\*\*.*?\n\n", path.read_text(), re.MULTILINE | re.DOTALL
+        )
         for path in (ROOT / "README.md", DOCS / "from_wandb_sweeps.md")
     ]
     assert lists[0] and lists[1] and lists[0][0] == lists[1][0]
@@ -139,6 +151,12 @@ def test_the_sweep_file_of_the_readme_is_a_part_of_the_example() -> None:
 def test_tables_of_the_readme_fit_on_a_phone() -> None:
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|")]
     assert rows and max(line.count("|") for line in rows) <= 3
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *DOCS.glob("*.md")], ids=lambda path: path.name)
+def test_pages_are_in_plain_words(path: Path) -> None:
+    text = " ".join(figures.MARK.sub(lambda mark: mark["value"], path.read_text()).split()).lower()
+    assert [phrase for phrase in BANNED if phrase in text] == []
 
 
 def test_pictures_fetch_nothing_from_elsewhere() -> None:
