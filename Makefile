@@ -77,7 +77,7 @@ bench: $(DEV)
 	@for f in $(filter-out %/bench_scale.py,$(wildcard benchmarks/bench_*.py)); do \
 		echo "== $$f"; $(BIN)/python $$f || exit 1; done
 
-# 5,000 trials on PostgreSQL, 32 hosts that come and go: prints the tables of docs/scaling.md
+# 5,000 trials on PostgreSQL, 32 hosts that come and go: prints the tables of docs/benchmarks.md
 bench-scale: $(DEV)
 	$(BIN)/python benchmarks/bench_scale.py
 

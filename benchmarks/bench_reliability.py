@@ -63,7 +63,7 @@ SCENARIOS: dict[str, Callable[..., Outcome]] = {
     "large_recording": large_recording,
 }
 OTHERS: dict[str, Callable[..., Outcome]] = {"optuna": optuna, "ray_tune": ray_tune}
-IN_README = ("kills", "trials", "lost", "doubled", "orphans")
+ALONE = ("kills", "trials", "lost", "duplicated", "orphans")
 
 
 def main() -> int:
@@ -96,10 +96,10 @@ def main() -> int:
 
 
 def stored(scenario: str, command: str, line: str) -> dict[str, figures.Value]:
-    """The command and line of a scenario; of `kills` also the counts that the README shows, each alone."""
+    """The command and line of a scenario; of `kills` also its counts, each alone."""
     shown = ["```text", f"$ {command}", *textwrap.wrap(line, 110, subsequent_indent="  "), "```"]
     pairs = re.findall(r"(\d+) (\w+)", line)
-    alone = IN_README if scenario == "kills" else ()
+    alone = ALONE if scenario == "kills" else ()
     numbers = {f"reliability.{scenario}_{word}": number for number, word in pairs if word in alone}
     return {f"reliability.{scenario}": shown, **numbers}
 

@@ -1,19 +1,19 @@
 r"""How far one study scales: thousands of trials, many agents, hosts that come and go.
 
-    make bench-scale                                        the sizes of docs/scaling.md
+    make bench-scale                                        the sizes of docs/benchmarks.md
     python benchmarks/bench_scale.py --trials 300 --agents 4 --sqlite-trials 200 --sqlite-agents 4 \
         --hosts 6 --host-trials 60                          a small try
 
 A trivial objective (8 parameters, 4 reports), so that everything measured is the tuner's own. It prints the
-tables of docs/scaling.md, and `--write` stores them for that page:
+tables of docs/benchmarks.md, and `--write` stores them for that page:
 
-1. PostgreSQL (a server of its own on this machine) and SQLite: trials lost and doubled, and what a trial
+1. PostgreSQL (a server of its own on this machine) and SQLite: trials lost and duplicated, and what a trial
    costs around trial 100 and around the last.
 2. The parts of that cost, each alone in one process, with 100 and with all trials finished.
-3. Simulated hosts (names and boots of their own) that join, leave in order, or are killed: lost, doubled.
+3. Simulated hosts (names and boots of their own) that join, leave in order, or are killed: lost, duplicated.
 
-A trial is doubled where its configuration was finished twice, or one more than wanted is finished; it is lost
-where one is missing, or RUNNING or WAITING after the end.
+A trial is duplicated where its configuration was finished twice, or one more than wanted is finished. It is
+lost where one is missing, or RUNNING or WAITING after the end.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ data=${1:?a data set, such as data/mill}
 export TUNER_RESULTS=${2:-results}
 vocabulary=${3:-vocabulary_4digit_hybrid.json}  # published with the recordings; for the windows track
 python=${PYTHON:-.venv/bin/python}
+tuner="$python -m tuner"
 answers=$TUNER_RESULTS/evaluations
 mkdir -p "$answers"
 

@@ -1,4 +1,4 @@
-"""Writes docs/command_line.md (from the parsers) and docs/study_keys.md (from tuner/definition/keys.py).
+"""Writes docs/command_line.md (from the parsers) and the tables of keys in docs/study_files.md.
 
 python docs/write_reference.py            # writes both
 python docs/write_reference.py --check    # exit 1 when one is stale
@@ -36,13 +36,7 @@ says what is wrong).
 | `--storage URL` | storage of the studies, a URL of SQLite, PostgreSQL or gRPC (default: `$TUNER_STORAGE`) |
 | `--debug` | show the full traceback of an error |
 """
-STUDY_KEYS = f"""\
-# Keys of a study file
-
-{WRITTEN}
-A study file is a W&B sweep file with our own keys under `tuner:`. [study_files.md](study_files.md) has
-examples and says how keys work together.
-"""
+KEYS = "<!-- from here on written by docs/write_reference.py from tuner/definition/keys.py -->\n"
 
 
 def command_line() -> str:
@@ -108,13 +102,14 @@ def _examples(text: str) -> list[str]:
     return ["```sh", *lines, "```", ""] if lines else []
 
 
-def study_keys() -> str:
-    """The page of the keys of a study file."""
-    return "\n".join([
-        STUDY_KEYS,
-        "## Under `tuner:`\n", *_key_table(TUNER_KEYS),
-        "## At the top\n", "As W&B defines them.\n", *_key_table(WANDB_KEYS),
-    ])  # fmt: skip
+def study_files() -> str:
+    """The page of study files, with the tables of all keys at its end."""
+    text, mark, _ = (DOCS / "study_files.md").read_text(encoding="utf-8").partition(KEYS)
+    tables = [
+        "### Under `tuner:`\n", *_key_table(TUNER_KEYS),
+        "### At the top\n", "As W&B defines them.\n", *_key_table(WANDB_KEYS),
+    ]  # fmt: skip
+    return f"{text}{mark}\n" + "\n".join(tables)
 
 
 def _key_table(keys: Mapping[str, Key]) -> list[str]:
@@ -122,7 +117,7 @@ def _key_table(keys: Mapping[str, Key]) -> list[str]:
     return ["| key | meaning | default |", "| --- | --- | --- |", *rows, ""]
 
 
-PAGES = {"command_line.md": command_line, "study_keys.md": study_keys}
+PAGES = {"command_line.md": command_line, "study_files.md": study_files}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

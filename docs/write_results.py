@@ -1,7 +1,6 @@
 """Writes docs/results.md and its plots from the results folder of a campaign. All figures are computed.
 
     python docs/write_results.py RESULTS          # also stores the figures and puts them into the other pages
-    python docs/write_results.py RESULTS "NOTE"   # NOTE: what a reader must know of how this campaign ran
 
 RESULTS holds the campaign (studies.db, runs/, ensembles/) and `evaluations/`, where the commands of
 docs/campaign.sh have written their answers. The template holds the words. The figures between its marks go to
@@ -24,11 +23,10 @@ import jinja2
 import matplotlib
 from matplotlib.figure import Figure
 
-from model.config import Config
 from tuner.base.words import duration, in_words
+from tuner.claims import judge, verdicts
 from tuner.claims import material as data
-from tuner.claims import verdicts
-from tuner.claims.material import Study, Trial
+from tuner.claims.material import Material, Study, Trial
 from tuner.claims.verdicts import Finding
 from tuner.definition.loading import shipped_campaign
 from tuner.show.report import claim_chart, sections, words
@@ -46,9 +44,7 @@ DOCS = Path(__file__).parent
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "results", "font.size": 9})
 
 
-def main(
-    results: Path, page: Path = DOCS / "results.md", stored: Path = figures.FILE, note: str = ""
-) -> None:
+def main(results: Path, page: Path = DOCS / "results.md", stored: Path = figures.FILE) -> None:
     """Reads `results`, writes the page, its plots beside it, and its figures to `stored`."""
     plots = page.parent / "results"
     material = data.load(open_records(default_url(results)), [], results, made=datetime.now())
@@ -66,17 +62,13 @@ def main(
     template = environment.from_string((DOCS / "results_template.md").read_text())
     text = template.render(
         studies=[
-            row(study, _trials_of(study.name + CONFIRM, confirmations.studies)) for study in material.studies
+            row(study, _trials_of(study.name + CONFIRM, confirmations.studies), material)
+            for study in material.studies
         ],
         cost=campaign_cost(material.studies, confirmations.studies, material.pairs),
         findings=found,
         claim_counts=sections.verdict_counts(found),
-        confirmed=[study for study in material.studies if study.winner and not study.workload.deterministic],
-        sentences=words.verified_sentence,
-        gain=words.gain,
-        default_config=Config().to_dict(),
         evaluations=answers,
-        note=note,
     )
     page.write_text(text, encoding="utf-8")
     values, units = figures.found_in(text)
@@ -109,10 +101,12 @@ def shares(answers: dict[str, Any]) -> dict[str, figures.Value]:
     return found
 
 
-def row(study: Study, confirmed: Sequence[Trial]) -> dict[str, Any]:
+def row(study: Study, confirmed: Sequence[Trial], material: Material) -> dict[str, Any]:
     """A study as one row of the table of studies. `confirmed`: the trials that retrained its best."""
     spent = words.cost(study)
     winner = study.winner
+    answer = judge.of_study(study, material)
+    found = answer.found
     return {
         "name": study.name,
         "finished": len(study.finished),
@@ -127,25 +121,11 @@ def row(study: Study, confirmed: Sequence[Trial]) -> dict[str, Any]:
         "metric": study.metric,
         "default": study.default.value if study.default else None,
         "best": winner.value if winner else None,
-        "gain": words.gain(study),
-        "known": known(study),
+        "gain": answer.interval_words if found and (found.pairs or found.exact) else "",
+        "known": " ".join([answer.sentence, *judge.after_race(study)[:1]]),
         "cost": str(spent),
         "winner": in_words(winner.params) if winner else "",
     }
-
-
-def known(study: Study) -> str:
-    """What was shown of a study's gain, in one sentence."""
-    gain = words.gain(study)
-    if (study.attrs.get("confirmed") or {}).get("default"):
-        return words.no_gain_sentence(study)
-    if study.winner is not None and study.winner is study.default:
-        return "The default configuration is the winner."
-    if gain is None:
-        return "No default to compare with." if study.winner is not None else "No trial completed."
-    if gain.low is None:
-        return f"Gain over the default {gain.mean:+.4f}, from one run each: part of it may be luck."
-    return f"Gain over the default {gain}."
 
 
 def campaign_cost(
@@ -304,7 +284,7 @@ def _all_names(results: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
+    if len(sys.argv) != 2:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]), note="".join(sys.argv[2:]))
+    main(Path(sys.argv[1]))
     subprocess.run([sys.executable, DOCS / "write_figures.py"], check=True)

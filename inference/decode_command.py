@@ -19,7 +19,7 @@ from tuner.base.command_line import Help, add_common_options
 from tuner.base.errors import InputError
 
 DECODE = """\
-Decodes recordings into the programs that they were made by: operation, and the line of each row with its
+Names the program of each recording: its operation, and the line of each row with its
 probability, from known recordings that the bundle (or --known) holds. Where no known program fits, and with
 --windows, the networks decode each window alone. --format gcode writes a file for a viewer: the whole
 program, with arcs, feeds and the words in force; lines of low probability carry it as a comment. --format

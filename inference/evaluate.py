@@ -33,7 +33,7 @@ class Evaluation:
     """Metrics and errors on W windows.
 
     Attributes:
-        metrics: names as in data.md, teacher-forced unless data.md says free-running; also
+        metrics: names as in `model.metrics`; also
             `unknown_token_rate`, `unknown_line_rate` (lines with such a token cannot be decoded), `nll` (nats
             per line, over known tokens), and `exact_acc_window`. With a library of known programs also
             those of `model.row_metrics`, of whole recordings, where a recording that is in the library is

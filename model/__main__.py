@@ -97,7 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--track",
         choices=("recordings", "windows"),
         default="recordings",
-        help="how to split, see docs/data.md",
+        help="how to split, see docs/recordings.md",
     )
     command.add_argument("--split-seed", type=int, default=42, help="seed of the split (default: 42)")
     command.add_argument("--seed", type=int, default=0, help="seed of the trees (default: 0)")

@@ -35,7 +35,7 @@ class Forced:
 def head_accuracies(
     forced: Forced, vocabulary: Vocabulary, *, unknown_is_token: bool = False
 ) -> dict[str, float]:
-    """type_acc, command_acc, param_type_acc, param_value_acc, overall_acc and composite (see data.md).
+    """type_acc, command_acc, param_type_acc, param_value_acc, overall_acc and composite.
 
     An unknown target token is never right. With `unknown_is_token`, "special" is right for it, as in the
     published evaluation. A head that never applies counts as 1.

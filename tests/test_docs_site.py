@@ -6,7 +6,7 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import figures
@@ -17,9 +17,19 @@ import tuner
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+BANNED = (  # words that readers did not understand, or had to read twice
+    *(
+        "0 doubled",
+        "says in the morning",
+        "these are those of",
+        "programs that they were made by",
+        "put back",
+    ),
+    *("is not shown to differ", "about 1 more runs", "smaller but real", "matters from"),
+)
 MEASURED = (
     *("benchmarks", "ensemble", "model_card", "programs", "reliability"),
-    *("results", "scaling", "search", "trust"),
+    *("results", "search", "search_measured", "trust"),
 )
 
 
@@ -31,7 +41,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["command_line.md", "study_keys.md"])
+@pytest.mark.parametrize("page", ["command_line.md", "study_files.md"])
 def test_the_reference_is_what_the_code_says(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNER_RESULTS", raising=False)
     assert script("write_reference").PAGES[page]() == (DOCS / page).read_text(), "run docs/write_reference.py"
@@ -48,17 +58,25 @@ def pages_of(menu: Any) -> Iterator[str]:
 
 def test_the_menu_has_every_page_once() -> None:
     found = sorted(pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
-    assert found == sorted(path.name for path in DOCS.glob("*.md") if path.name != "results_template.md")
+    written = {path.name for path in DOCS.glob("*.md")} - {"results_template.md"}
+    assert found == sorted(written | set(script("site_hook").PAGES))
 
 
-def test_the_changelog_is_a_page_with_links_that_hold_there() -> None:
-    page = SimpleNamespace(file=SimpleNamespace(src_uri="changelog.md"))
-    text = script("site_hook").on_page_markdown("", page=page)
-    assert text.startswith("# Changelog") and "](programs.md)" in text and "](docs/" not in text
+@pytest.mark.parametrize(
+    ("page", "begins", "link"),
+    [
+        ("index.md", "# tuner", "](contributing.md)"),
+        ("changelog.md", "# Changelog", "](programs.md)"),
+        ("contributing.md", "# Contributing", ""),
+    ],
+)
+def test_pages_from_outside_docs_have_links_that_hold_on_the_site(page: str, begins: str, link: str) -> None:
+    text = script("site_hook").text_of(page)
+    assert text.startswith(begins) and link in text and "](docs/" not in text
 
 
 def test_every_public_name_is_in_the_reference() -> None:
-    text = (DOCS / "api.md").read_text()
+    text = (DOCS / "python.md").read_text()
     assert [name for name in tuner.__all__ if f"::: tuner.{name}\n" not in text] == []
 
 
@@ -83,7 +101,7 @@ def test_measured_pages_have_no_table_of_figures_of_their_own() -> None:
 def test_no_line_begins_with_a_figure() -> None:
     """Markdown takes a line that begins with a comment for HTML, and shows its `**` as they are."""
     for path in script("write_figures").pages():
-        assert not re.search(r"^(?:\s*[-*] )?<!--=[^>]*-->.", path.read_text(), re.MULTILINE), path.name
+        assert not re.search(r"^\s*(?:[-*>] )?<!--=[^>]*-->.", path.read_text(), re.MULTILINE), path.name
 
 
 def test_a_page_without_its_figure_is_an_error() -> None:
@@ -112,11 +130,33 @@ def test_the_readme_begins_with_what_it_is_and_the_two_commands() -> None:
 
 
 def test_the_comparison_with_sources_is_that_of_the_readme() -> None:
-    tables = [
-        re.search(r"^\| \| tuner .*?\n\n", path.read_text(), re.MULTILINE | re.DOTALL)
-        for path in (ROOT / "README.md", DOCS / "comparison.md")
+    lists = [
+        re.search(
+            r"^- \*\*Your W&B sweep file and script\*\*.*?\n\n", path.read_text(), re.MULTILINE | re.DOTALL
+        )
+        for path in (ROOT / "README.md", DOCS / "from_wandb_sweeps.md")
     ]
-    assert tables[0] and tables[1] and tables[0][0] == tables[1][0]
+    assert lists[0] and lists[1] and lists[0][0] == lists[1][0]
+
+
+def test_the_sweep_file_of_the_readme_is_a_part_of_the_example() -> None:
+    block = re.search(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert block is not None
+    shown = yaml.safe_load(block[1])
+    whole = yaml.safe_load((ROOT / "examples" / "digits" / "sweep.yaml").read_text())
+    whole["parameters"] = {name: whole["parameters"][name] for name in shown["parameters"]}
+    assert {key: whole[key] for key in shown} == shown
+
+
+def test_tables_of_the_readme_fit_on_a_phone() -> None:
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|")]
+    assert rows and max(line.count("|") for line in rows) <= 3
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *DOCS.glob("*.md")], ids=lambda path: path.name)
+def test_pages_are_in_plain_words(path: Path) -> None:
+    text = " ".join(figures.MARK.sub(lambda mark: mark["value"], path.read_text()).split()).lower()
+    assert [phrase for phrase in BANNED if phrase in text] == []
 
 
 def test_pictures_fetch_nothing_from_elsewhere() -> None:

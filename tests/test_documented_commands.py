@@ -27,7 +27,7 @@ from tuner.run.probe import timed
 from tuner.workloads.registry import workload_of
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/tuning_guide.md", "docs/index.md", "docs/ten_minutes.md", "docs/programs.md")
+PAGES = ("README.md", "docs/recordings.md", "docs/ten_minutes.md", "docs/programs.md")
 ROOMS = ("model", "tuner", "ensemble", "inference")
 
 # a part of a command → what is done in its place, and why
@@ -36,12 +36,7 @@ NOT_RUN = {
     "--program": ("-h", "needs a file of a known program; test_check.py has one"),
     "watch mqtt:": ("-h", "needs a broker; test_watch.py has a stand-in"),
     "tuner dashboard": ("-h", "never ends; started and stopped in test_dashboard.py"),
-    "tuner report loss_weighting --live": ("-h", "never ends; test_live.py asks it"),
     "tuner sync": ("-h", "needs W&B's server; test_sync.py has one"),
-    "tuner serve": ("-h", "never ends; started and stopped in test_serve.py"),
-    "--storage grpc://": ("-h", "needs a server; test_storage_contract.py has one"),
-    "--executor dask": ("-h", "needs a cluster; test_executors.py has one"),
-    "--storage postgresql://": ("-h", "needs a server; test_storage_contract.py has one"),
 }
 # of other pages: a command, or an option of one that runs here → the test that runs it, or why none does
 _TUNER = "tuner_tests/"
@@ -60,6 +55,11 @@ RUN_BY = {
     "tuner tour": "commands/test_tour.py looks at its commands; CI runs it as `make run`",
     "tuner study --trials": _TUNER + "commands/test_commands.py",
     "tuner study --storage": _TUNER + "campaign/test_campaign.py",
+    "tuner study --timeout": _TUNER + "run/test_time_limits.py",
+    "tuner study --notify": _TUNER + "show/test_notify.py",
+    "tuner study --artifacts": _TUNER + "artifacts/test_artifacts.py",
+    "tuner fetch": _TUNER + "commands/test_json.py",
+    "tuner report --live": _TUNER + "show/test_live.py",
     "tuner best --format": _TUNER + "commands/test_json.py",
     "tuner verdict --json": _TUNER + "commands/test_json.py",
     "model synthesize": "model_tests/test_commands.py",
@@ -85,10 +85,9 @@ RUN_BY = {
 STANDS_FOR = {
     "DIR": "csv",
     "NEW.csv": "csv/face_001_aligned.csv.gz",
-    "NAME": "loss_weighting",
+    "NAME": "digits",
+    "15": "1",  # the trial that won where the page was written
     "face_012": "face_002",
-    "results/tour": "results",
-    "digits": "loss_weighting",
 }
 SMALL = ("d_model=16", "heads=2", "window=16", "context_after=16", "stride=8", "epochs=1", "device=cpu")
 # options put behind a command's own, which they overrule
@@ -148,13 +147,15 @@ class Command(NamedTuple):
 
 
 def code_lines(page: str) -> Iterator[tuple[int, str]]:
-    """Lines of the shell blocks, and of the indented ones, that stand between fences or outside any."""
+    """Lines of the shell blocks, of the indented ones outside of any, and after `$ ` of a console."""
     language: str | None = None
     for number, line in enumerate((ROOT / page).read_text(encoding="utf-8").splitlines(), 1):
         if line.startswith("```"):
             language = line[3:] if language is None else None
         elif language in ("sh", "bash") or (language is None and line.startswith("    ")):
             yield number, line.strip()
+        elif language == "console" and line.startswith("$ "):
+            yield number, line[2:].strip()
 
 
 def commands(page: str) -> list[Command]:
@@ -384,4 +385,4 @@ def test_what_is_not_run_is_on_the_pages() -> None:
 def test_the_pages_have_the_commands_that_this_test_looks_for() -> None:
     assert {page: len(commands(page)) > 20 for page in PAGES[:2]} == dict.fromkeys(PAGES[:2], True)
     assert {page: len(commands(page)) > 3 for page in PAGES[2:]} == dict.fromkeys(PAGES[2:], True)
-    assert set(files_of("docs/tuning_guide.md")) == {"my_study/train.py", "my_study/study.yaml"}
+    assert set(files_of("docs/ten_minutes.md")) == {"my_script/train.py", "my_script/sweep.yaml"}

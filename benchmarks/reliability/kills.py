@@ -82,7 +82,7 @@ class Tally:
     trials: int = 0
     retried: int = 0
     lost: int = 0
-    doubled: int = 0
+    duplicated: int = 0
     orphans: int = 0
     blocked: int = 0
 
@@ -91,7 +91,7 @@ class Tally:
             f"{self.studies} studies, {self.kills} kills ({self.starting} while starting, {self.parents} of "
             f"supervisors, {self.others} of workers, servers or scripts), {self.stops} stops, "
             f"{self.trials} trials finished, {self.retried} failed or retried: {self.lost} lost, "
-            f"{self.doubled} doubled, {self.orphans} orphans, {self.blocked} blocked"
+            f"{self.duplicated} duplicated, {self.orphans} orphans, {self.blocked} blocked"
         )
 
 
@@ -149,7 +149,7 @@ def _killed(bench: Bench, kills: int, dice: random.Random, total: Tally, server:
     total.trials += len(finished)
     total.retried += bench.states()["FAIL"]
     total.lost += sum(finished.get(number) != what for number, what in seen.items())
-    total.doubled += len(values) - len(set(values))
+    total.duplicated += len(values) - len(set(values))
     total.orphans += len(orphans)
     total.blocked += status != 0
     if orphans:

@@ -110,7 +110,7 @@ def _killed(folder: Path, peer: Peer, *, kills: int, processes: int) -> Outcome:
         [],
         f"{peer.name}: {done} kills ({started} while starting), {finished} of {wanted} trials finished, "
         f"{states['FAIL']} failed or retried, {states['RUNNING'] + states['WAITING']} left unfinished, "
-        f"{twice} doubled, {len(orphans)} orphans, {blocked} blocked, {time.monotonic() - began:.0f} s",
+        f"{twice} duplicated, {len(orphans)} orphans, {blocked} blocked, {time.monotonic() - began:.0f} s",
     )
 
 

@@ -28,7 +28,7 @@ def add_verb(subparsers: opt.Subparsers, verb: Literal["stop", "pause"], *, summ
     )
     parser.add_argument("study", metavar="NAME", help="a study in the storage")
     parser.add_argument(
-        "--now", action="store_true", help="stop running trials at once; they are put back into the queue"
+        "--now", action="store_true", help="stop running trials at once; they return to the queue"
     )
     opt.add_json(parser)
     opt.add_storage(parser)

@@ -1,4 +1,4 @@
-"""The keys of a study file, with what they mean. docs/study_keys.md is written from here."""
+"""The keys of a study file, with what they mean. The tables in docs/study_files.md are written from here."""
 
 from __future__ import annotations
 
@@ -142,8 +142,8 @@ TUNER_KEYS: dict[str, Key] = {
     ),
     "grace": Key(
         "how long a trial has for its next report when the study stops (`--timeout`, Ctrl-C, SIGTERM). A "
-        "trial that does not report in this time is ended and put back; it loses what it did since its "
-        "last [checkpoint](checkpoints.md)",
+        "trial that does not report in this time is ended and returns to the queue; it loses what it did "
+        "since its last [checkpoint](checkpoints.md)",
         "`30s`",
     ),
     "run": Key(
@@ -270,7 +270,7 @@ TUNER_KEYS: dict[str, Key] = {
         "runs differ by their seed",
     ),
     "hypotheses": Key(
-        "claims about the result, see below",
+        "[claims](study_files.md#claims) about the result",
         "–",
     ),
 }
