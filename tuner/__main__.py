@@ -15,7 +15,7 @@ import argparse
 
 from tuner import commands
 from tuner.base import plugins
-from tuner.base.command_line import Help, Version, program_name, run_command, write_error
+from tuner.base.command_line import Help, Parser, Version, program_name, run_command, write_error
 from tuner.base.errors import InputError
 
 EXAMPLES = """\
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; nothing heavy is imported before one of them runs."""
     program = program_name("tuner")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program,
         description=__doc__,
         epilog=EXAMPLES.format(program=program),

@@ -16,7 +16,7 @@ Gain = tuple[float, float]  # smallest and largest claimed improvement
 WORDS: dict[Verdict, str] = {
     "larger": "larger than claimed",
     "as claimed": "as claimed",
-    "smaller": "smaller but real",
+    "smaller": "smaller than claimed",
     "no difference": "no difference that matters",
     "opposite": "the opposite",
     "open": "open",
@@ -83,7 +83,7 @@ def sentence(
             more = " or more" if gain is not None and high > gain[1] + matters else ""
             return f"As claimed{more}: {found}" + (f"; {claimed}." if claimed else ".")
         case "smaller":
-            return f"Smaller but real: {found}; {claimed}."
+            return f"Smaller than claimed: {found}; {claimed}."
         case "no difference":
             return f"No difference that matters: {found}{_margin(matters)}."
         case "opposite":

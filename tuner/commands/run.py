@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             ends.append(summary.end_of(made, result))
         else:
-            summary.show_end(made, result, opt.console())
+            summary.show_end(made, result, opt.console(), opt.places(options))
         return result
 
     program = Program(options.script, tuple(options.arguments), Path.cwd(), module=options.module)

@@ -9,8 +9,8 @@ from typing import Literal
 from tuner.commands import options as opt
 
 DESCRIPTION = """\
-Stops the agents of a study, in any terminal and on any machine. They finish their epoch and put their trials
-back into the queue. The study is kept; 'agent' or 'study' continues it."""
+Stops the agents of a study, in any terminal and on any machine. They finish their epoch and return their
+trials to the queue. The study is kept; 'agent' or 'study' continues it."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -28,7 +28,7 @@ def add_verb(subparsers: opt.Subparsers, verb: Literal["stop", "pause"], *, summ
     )
     parser.add_argument("study", metavar="NAME", help="a study in the storage")
     parser.add_argument(
-        "--now", action="store_true", help="stop running trials at once; they are put back into the queue"
+        "--now", action="store_true", help="stop running trials at once; they return to the queue"
     )
     opt.add_json(parser)
     opt.add_storage(parser)
@@ -50,7 +50,9 @@ def run(options: argparse.Namespace) -> None:
         return
     console = opt.console()
     if not running:
-        console.print(f"{study.study_name}: no trial of it runs; agents that wait will leave", markup=False)
+        console.print(
+            f"{study.study_name}: none of its trials runs; agents that wait will leave", markup=False
+        )
     else:
         trials = "1 trial runs: it ends" if running == 1 else f"{running} trials run: they end"
         when = "at once" if options.now else "after this epoch"

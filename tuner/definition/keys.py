@@ -92,7 +92,7 @@ WANDB_KEYS: dict[str, Key] = {
 # under `tuner:`
 TUNER_KEYS: dict[str, Key] = {
     "purpose": Key(
-        "what the study asks, in a sentence, for `list`, `--dry-run` and reports",
+        "the question of the study, in a sentence, for `list`, `--dry-run` and reports",
         "–",
     ),
     "cost": Key(
@@ -142,8 +142,8 @@ TUNER_KEYS: dict[str, Key] = {
     ),
     "grace": Key(
         "how long a trial has for its next report when the study stops (`--timeout`, Ctrl-C, SIGTERM). A "
-        "trial that does not report in this time is ended and put back; it loses what it did since its "
-        "last [checkpoint](checkpoints.md)",
+        "trial that does not report in this time is ended and returned to the queue; it loses what it did "
+        "since its last [checkpoint](checkpoints.md)",
         "`30s`",
     ),
     "run": Key(

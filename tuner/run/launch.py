@@ -31,6 +31,7 @@ from tuner.storage.records import Records
 from tuner.tracking.tracker import open_tracker
 from tuner.workloads.workload import Say
 
+CONTINUE = "to continue: the same command"
 CONCLUDED = "concluded"  # study attribute: what follows from its winner was done, after how many changes
 PROGRAM = "program"  # study attribute: what its trials ran when it was begun, where that does not bind it
 
@@ -52,10 +53,15 @@ class Result:
     timed_out: bool = False
     stopped: bool = False
 
+    @property
+    def left(self) -> bool:
+        """Whether the same command would continue the study."""
+        return self.interrupted or self.timed_out or self.stopped
+
     def check(self, name: str) -> None:
         """Returns when the study is done; else raises KeyboardInterrupt, LeftEarly or WorkFailed."""
         if self.interrupted:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(CONTINUE)
         if not self.fine:
             raise WorkFailed(f"{name}: {self.reason}")
         if self.timed_out:

@@ -164,7 +164,7 @@ def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], Non
         if probed or plan.workload.quick_probe:
             measured = _probe(plan, dict(plan.default or {}), plan.agents(None))
     table = Table(box=None, padding=(0, 2), header_style="bold")
-    for heading in ("", "study", "runs", "epochs a run", "estimate", "asks"):
+    for heading in ("", "study", "runs", "epochs a run", "estimate", "question"):
         table.add_column(heading)
     for number, step in enumerate(campaign.file.steps, 1):
         if step.study is None:

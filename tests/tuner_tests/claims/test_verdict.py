@@ -64,7 +64,7 @@ def test_without_a_difference_that_matters_nothing_is_equal() -> None:
         (0.01, 0.03, None, "As claimed: +0.0200 acc [+0.0100, +0.0300] from 6 pairs."),
         (0.06, 0.2, RANGE, "As claimed or more: +0.1300 acc [+0.0600, +0.2000] from 6 pairs; "
                            "+0.05 to +0.12 was claimed."),
-        (0.01, 0.04, RANGE, "Smaller but real: +0.0250 acc [+0.0100, +0.0400] from 6 pairs; "
+        (0.01, 0.04, RANGE, "Smaller than claimed: +0.0250 acc [+0.0100, +0.0400] from 6 pairs; "
                             "+0.05 to +0.12 was claimed."),
         (-0.004, 0.004, None, "No difference that matters: +0.0000 acc [-0.0040, +0.0040] from 6 pairs; "
                               "differences up to 0.005 do not matter."),

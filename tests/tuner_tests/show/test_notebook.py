@@ -63,7 +63,7 @@ def test_a_cell_that_runs_a_study_updates_one_table(kernel: Any, tmp_path: Path)
     last = shown[-1][0]
     assert '<progress value="3" max="3">' in last
     assert "3/3 trials" in last
-    assert "trial 2 complete value" in last
+    assert "trial 2 complete: value" in last
 
 
 def test_a_study_that_is_done_says_so(kernel: Any, tmp_path: Path) -> None:
