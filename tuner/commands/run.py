@@ -76,8 +76,6 @@ def run(options: argparse.Namespace) -> int:
             made = plan.make(request, view.say)
             result = launch.launch(made, view)
             view.tell_end(result)
-            if not result.fine:
-                notifier.send(file.name, f"failed: {result.reason}")
         if options.json:
             ends.append(summary.end_of(made, result))
         else:

@@ -139,12 +139,12 @@ def run_and_show(request: Request, options: argparse.Namespace) -> None:
         view.tell_end(result)
         if options.json:
             opt.write_json(waiting(request.url, lambda: summary.end_of(made, result), shown.say))
-        if not result.fine:
-            brief = shown.brief(result.reason)
-            remedy = "" if brief == result.reason else "; repair it, then run the same command again"
-            raise WorkFailed(f"{name}: {brief}{remedy}")
-        if result.interrupted:
-            raise KeyboardInterrupt(launch.CONTINUE + (" without --fresh" if request.fresh else ""))
+    if not result.fine:
+        brief = shown.brief(result.reason)
+        remedy = "" if brief == result.reason else "; repair the cause, then run the same command again"
+        raise WorkFailed(f"{name}: {brief}{remedy}")
+    if result.interrupted:
+        raise KeyboardInterrupt(launch.CONTINUE + (" without --fresh" if request.fresh else ""))
     if not options.json:
         places = opt.places(options)
         waiting(request.url, lambda: summary.show_end(made, result, opt.console(), places), shown.say)

@@ -12,6 +12,7 @@ from tuner.artifacts import run_store, shipping
 from tuner.base.errors import WorkFailed
 from tuner.base.files import make_folder, write_json
 from tuner.base.run_folder import STORED
+from tuner.base.words import counted
 from tuner.definition.study_file import StudyFile
 from tuner.run import plan as plans
 from tuner.run.agent import ended_runs
@@ -295,7 +296,7 @@ def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: i
         taken = len(records.queue.grid_points_taken(optuna_private.study_id(study)))
         return f"all {points} points tried" if taken >= points else None
     count = allocate.finished(counts, attrs)
-    return f"{count} trials finished" if total is not None and count >= total else None
+    return f"{counted(count, 'trial')} finished" if total is not None and count >= total else None
 
 
 def _give_up(records: Records, study: optuna.Study, file: StudyFile, number: int, reason: str) -> None:

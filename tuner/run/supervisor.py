@@ -139,8 +139,6 @@ class Supervisor:
             case "end":
                 state.doing, state.number, state.epoch = "ready", None, None
                 self._deaths = 0
-                if message["outcome"] == "failed" and self._order.log:
-                    message["log"] = self._log(state.index)
             case "leave":
                 state.doing = "left"
                 if not self.reason:

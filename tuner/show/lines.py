@@ -116,7 +116,8 @@ class PlainView:
             said = "the same error"
         elif content["outcome"] == "failed" and message:
             self._failures.add(message)
-            said = f"{message} (see {content['log']})" if content.get("log") else message
+            said = message.partition(" its last lines: ")[0]
+            said = f"{said} (see {content['log']})" if content.get("log") else message
         return ended_words({**content, "message": said}, self.standing.metric)
 
     # -- what a log shows; other views draw instead

@@ -29,6 +29,7 @@ from tuner.storage import optuna_private, outage
 from tuner.storage.allocate import Done, Wait
 from tuner.storage.queue import CHOSEN
 from tuner.workloads.child_process import Log
+from tuner.workloads.script_trial import OUTPUT
 
 
 def main(order: Order, connection: Connection) -> None:
@@ -162,10 +163,23 @@ class Agent:
             ended = self._station.runner.run(trial)
         finally:
             self._heartbeat.watch(None)
-        if ended.outcome == "failed" and self._link.log is not None:
-            sys.stdout.write(str(trial.user_attrs.get("traceback", "")))  # into the log
         self._link.send(
-            event="end", number=ended.number, outcome=ended.outcome, value=ended.value, message=ended.message
+            event="end",
+            number=ended.number,
+            outcome=ended.outcome,
+            value=ended.value,
+            message=ended.message,
+            log=self._log_of(trial) if ended.outcome == "failed" else None,
         )
         self._station.tidy_up(ended)
         return ended.outcome in ("complete", "pruned", "failed")
+
+    def _log_of(self, trial: Trial) -> str | None:
+        """The file with the output of a failed trial: a script's own, or the agent's log."""
+        output = self._station.runner.folder(trial.number) / OUTPUT
+        if output.exists():
+            return str(output)
+        if self._link.log is None:
+            return None
+        sys.stdout.write(str(trial.user_attrs.get("traceback", "")))  # into the log
+        return str(self._order.log)

@@ -38,7 +38,7 @@ from tuner.workloads.repeats import REPEATS, SPREAD
 SPARK = 12  # width of the line of best values over time
 NEXT = {  # commands after a study, and what each is for
     "verdict": "is the best really better?",
-    "report": "what was found; --output FILE.html: with charts",
+    "report": "what was found (a page: --output FILE.html)",
     "export": "the configuration of the best, as a file",
 }
 COUNTED = {"pruned": TrialState.PRUNED, "failed": TrialState.FAIL, "running": TrialState.RUNNING}
