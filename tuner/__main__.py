@@ -1,4 +1,4 @@
-"""`tuner`, the same as `python -m tuner`: studies, from their list to their winner."""
+"""Runs studies of your training script, and says whether their winners are really better."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tuner.base.errors import InputError
 
 EXAMPLES = """\
 examples:
-  {program} list                                   all studies: question, cost and state
-  {program} study loss_weighting --agents 2        run a study, or continue it
-  {program} best loss_weighting                    its best trials
+  {program} study sweep.yaml --agents 2      run a study of your script, or continue it
+  {program} list                             the studies of this folder, and what they found
+  {program} verdict NAME                     is the best configuration of a study really better?
 """
 
 

@@ -142,7 +142,7 @@ TUNER_KEYS: dict[str, Key] = {
     ),
     "grace": Key(
         "how long a trial has for its next report when the study stops (`--timeout`, Ctrl-C, SIGTERM). A "
-        "trial that does not report in this time is ended and returned to the queue; it loses what it did "
+        "trial that does not report in this time is ended and returns to the queue; it loses what it did "
         "since its last [checkpoint](checkpoints.md)",
         "`30s`",
     ),

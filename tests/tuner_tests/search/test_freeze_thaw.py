@@ -212,7 +212,7 @@ def test_any_reports_give_a_valid_choice(maximize, value, may_start, lead_after)
         *curves(9, value),
         Curve(9, draw(), {}, "ended"),  # failed before its first report
         Curve(10, draw(), {}, "running", 2),
-        Curve(11, draw(), {}, "paused"),  # put back before its first report
+        Curve(11, draw(), {}, "paused"),  # returned to the queue before its first report
     ]
     choice = search(maximize=maximize, lead_after=lead_after).choose(started, may_start=may_start)
     assert choice.until in RUNGS
