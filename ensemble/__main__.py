@@ -14,7 +14,7 @@ if sys.path[:1] in ([""], [str(Path.cwd())]) and Path(__file__).resolve().parent
     del sys.path[0]
 
 from ensemble import library_command, refit_command
-from tuner.base.command_line import Help, add_common_options, program_name, run_command, settings
+from tuner.base.command_line import Help, Parser, add_common_options, program_name, run_command, settings
 from tuner.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; nothing heavy is imported before one of them runs."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog=program_name("ensemble"), description=OVERVIEW, formatter_class=Help
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

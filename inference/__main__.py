@@ -14,7 +14,7 @@ if sys.path[:1] in ([""], [str(Path.cwd())]) and Path(__file__).resolve().parent
 
 from inference import check_command, decode_command, watch_command
 from inference.arguments import PARAMETERS, add_model, add_options, decoder_of
-from tuner.base.command_line import Help, add_common_options, program_name, run_command
+from tuner.base.command_line import Help, Parser, add_common_options, program_name, run_command
 from tuner.base.errors import InputError, WorkFailed
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; nothing heavy is imported before one of them runs."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog=program_name("inference"), description=OVERVIEW, formatter_class=Help
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

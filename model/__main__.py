@@ -11,7 +11,7 @@ from pathlib import Path
 if sys.path[:1] in ([""], [str(Path.cwd())]) and Path(__file__).resolve().parents[1] != Path.cwd():
     del sys.path[0]
 
-from tuner.base.command_line import Help, add_common_options, program_name, run_command
+from tuner.base.command_line import Help, Parser, add_common_options, program_name, run_command
 
 
 def _import(options: argparse.Namespace) -> None:
@@ -40,7 +40,9 @@ def _train(options: argparse.Namespace) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all four subcommands; nothing heavy is imported before one of them runs."""
-    parser = argparse.ArgumentParser(prog=program_name("model"), description=__doc__, formatter_class=Help)
+    parser: argparse.ArgumentParser = Parser(
+        prog=program_name("model"), description=__doc__, formatter_class=Help
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser(

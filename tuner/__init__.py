@@ -10,6 +10,7 @@ What follows is imported when it is first used: `import tuner` alone costs nothi
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,11 +42,13 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'tuner' has no attribute '{name}'")
-    from tuner import api
+    with warnings.catch_warnings():  # tqdm, which Optuna imports, misses ipywidgets in a notebook
+        warnings.filterwarnings("ignore", "IProgress not found")
+        from tuner import api
 
     found = globals()[name] = getattr(api, name)
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*(name for name in globals() if name.startswith("__")), *__all__])

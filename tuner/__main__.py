@@ -1,4 +1,4 @@
-"""`tuner`, the same as `python -m tuner`: studies, from their list to their winner."""
+"""Runs studies of your training script, and says whether their winners are really better."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import argparse
 
 from tuner import commands
 from tuner.base import plugins
-from tuner.base.command_line import Help, Version, program_name, run_command, write_error
+from tuner.base.command_line import Help, Parser, Version, program_name, run_command, write_error
 from tuner.base.errors import InputError
 
 EXAMPLES = """\
 examples:
-  {program} list                                   all studies: question, cost and state
-  {program} study loss_weighting --agents 2        run a study, or continue it
-  {program} best loss_weighting                    its best trials
+  {program} study sweep.yaml --agents 2      run a study of your script, or continue it
+  {program} list                             the studies of this folder, and what they found
+  {program} verdict NAME                     is the best configuration of a study really better?
 """
 
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; nothing heavy is imported before one of them runs."""
     program = program_name("tuner")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program,
         description=__doc__,
         epilog=EXAMPLES.format(program=program),

@@ -32,6 +32,8 @@ class InThisProcess:
 class Ended:
     """The agent's worker, and its end of the pipe."""
 
+    log = None
+
     def __init__(self, order: Order) -> None:
         self._said: list[dict[str, Any]] = []
         try:

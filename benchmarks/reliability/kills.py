@@ -321,7 +321,7 @@ def silent(trial: Any) -> bool:
 
 
 def sigterm(folder: Path) -> Outcome:
-    """SIGTERM in the middle: trials are put back, the next start runs them."""
+    """SIGTERM in the middle: trials return to the queue, the next start runs them."""
     bench = Bench(folder, trials=12, pause=0.3)
     process = bench.start()
     try:
@@ -336,4 +336,6 @@ def sigterm(folder: Path) -> Outcome:
     if states["RUNNING"] or not states["WAITING"]:
         found.append(f"after SIGTERM: {dict(states)}")
     bench.finish()
-    return Outcome(found + bench.problems(), f"left after {took:.1f} s, {states['WAITING']} trials put back")
+    return Outcome(
+        found + bench.problems(), f"left after {took:.1f} s, {states['WAITING']} trials in the queue"
+    )

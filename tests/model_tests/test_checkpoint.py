@@ -60,7 +60,7 @@ assert epochs == list(range(first, config["epochs"])), epochs
 
 
 class Stop(Exception):
-    """What the engine raises to put a trial back."""
+    """What the engine raises to return a trial to the queue."""
 
 
 def stopping_after(epochs: int, error: Exception | None = None) -> Callable[[int, Mapping[str, float]], None]:

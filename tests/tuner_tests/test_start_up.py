@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import tuner
+
 pytestmark = pytest.mark.usefixtures("unmeasured")
 
 HEAVY = (
@@ -51,3 +53,8 @@ def test_a_page_of_help_imports_nothing_heavy(command: str) -> None:
 
 def test_a_package_that_is_imported_would_be_seen() -> None:
     assert imported("import numpy") == {"numpy"}
+
+
+def test_the_names_of_the_package_are_those_for_users() -> None:
+    names = [name for name in dir(tuner) if not name.startswith("__")]
+    assert names == sorted(tuner.__all__)

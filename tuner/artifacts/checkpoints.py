@@ -8,7 +8,7 @@ a study of the same name in another storage finds the folder. It holds
 - `reports.jsonl`, what the trial has reported so far, and `metrics.jsonl`, the lines of its run folder.
 
 The folder is removed when the trial has ended. Where the study has an artefact store, the folder is uploaded
-when the trial is put back, and now and then while it runs.
+when the trial is returned to the queue, and now and then while it runs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from uuid import uuid4
 
 from tuner.artifacts.artifact_store import NotInStore, StoreFailed
 from tuner.artifacts.run_store import RunStore, StoreLocation, download_archive
-from tuner.base.errors import InputError
+from tuner.base.errors import InputError, reason_of
 from tuner.base.files import make_folder, whole_file, writing
 from tuner.base.run_folder import read_metrics
 
@@ -103,7 +103,7 @@ class Checkpoint:
             try:
                 self._fetch(self._store)
             except (StoreFailed, InputError, OSError) as error:
-                self._say(f"checkpoint {self.folder.name}: {error}")
+                self._say(f"checkpoint {self.folder.name}: {reason_of(error)}")
         make_folder(self.files)
         if not self.goes_on():
             for path in self.folder.glob("*.jsonl"):
@@ -145,7 +145,7 @@ class Checkpoint:
                 self._write(self._store)
                 self._uploaded = state
             except (StoreFailed, OSError) as error:  # OSError: a file was renamed while it was read
-                self._say(f"checkpoint {self.folder.name}: {error}")
+                self._say(f"checkpoint {self.folder.name}: {reason_of(error)}")
         ended = self._clock()
         self._next_upload = ended + max(UPLOAD_SECONDS, (ended - began) / UPLOAD_SHARE)
 

@@ -21,7 +21,7 @@ from tuner.artifacts import checkpoints, weights
 from tuner.artifacts.artifact_store import StoreFailed
 from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base import plugins
-from tuner.base.errors import InputError
+from tuner.base.errors import InputError, reason_of
 from tuner.base.files import read_json
 from tuner.base.run_folder import TRIAL
 from tuner.storage import optuna_private, study_store
@@ -105,7 +105,7 @@ def remove(found: Found) -> list[str]:
             elif item.store is not None and item.key is not None:
                 item.store.store.remove(item.key)
         except (OSError, StoreFailed) as error:
-            failed.append(f"{item.path or item.key}: {error}")
+            failed.append(f"{item.path or item.key}: {reason_of(error)}")
     return failed
 
 
@@ -151,7 +151,7 @@ def _is_of(folder: Path, trial: FrozenTrial) -> bool:
         value = None if told is None else told["objective"]["value"]
     except (InputError, KeyError, TypeError):
         return False
-    if told is None:  # its result was not reported: the trial was put back, or another agent took it
+    if told is None:  # its result was not reported: the trial returned to the queue, or to another agent
         return trial.state in (TrialState.WAITING, TrialState.FAIL)
     return value == (trial.values[0] if trial.values else None)
 

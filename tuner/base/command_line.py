@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tuner.base import extras
-from tuner.base.errors import InputError, WorkFailed
+from tuner.base.errors import InputError, WorkFailed, nearest, reason_of
 
 RESULTS_VARIABLE = "TUNER_RESULTS"
 STORAGE_VARIABLE = "TUNER_STORAGE"
@@ -41,6 +43,36 @@ class Version(argparse.Action):
 
 class Help(argparse.RawDescriptionHelpFormatter):
     """Keeps the line breaks of examples on help pages."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line, with the nearest name of a misspelt one."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, rest = super().parse_known_args(args, namespace)
+        if rest and rest[0].startswith("-"):
+            name = rest[0].partition("=")[0]
+            self.error(f"no option {name}{nearest(name, self._option_string_actions)}")
+        if rest:
+            self.error(f"'{rest[0]}' is one word too many")
+        return found, rest
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        names = [str(choice) for choice in action.choices]
+        if action.nargs == argparse.PARSER:
+            raise argparse.ArgumentError(None, f"no command '{value}'{nearest(str(value), names)}")
+        message = (
+            f"expected {', '.join(names[:-1])} or {names[-1]}, got '{value}'{nearest(str(value), names)}"
+        )
+        raise argparse.ArgumentError(action, message)
+
+    def error(self, message: str) -> NoReturn:
+        message = message.removeprefix("argument ")
+        message = message.replace("the following arguments are required:", "expected")
+        write_error(f"{self.prog}: {message} (help: {self.prog} -h)")
+        sys.exit(2)
 
 
 def default_results() -> Path:
@@ -88,17 +120,20 @@ def settings(pairs: Iterable[str], *, what: str = "--set") -> dict[str, Any]:
 
 
 def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
-    """Parses `arguments` and calls the subcommand's `run(options) -> int | None`.
+    """Parses `arguments` and calls the subcommand's `run(options) -> int | None`; without any, prints help.
 
     Returns:
         0: done. 1: the work failed. 2: wrong usage or input. 130: Ctrl-C.
     """
+    if not (sys.argv[1:] if arguments is None else arguments):
+        parser.print_help(sys.stderr)
+        return 2
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int | None] = options.run
     try:
         return run(options) or 0
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; everything that was finished is kept\n")
+    except KeyboardInterrupt as stop:
+        sys.stderr.write(f"{stop or chr(10) + 'stopped; what was finished is kept'}\n")
         return 130
     except BrokenPipeError:  # the reader of our output closed the pipe (`… | head`): not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,7 +142,7 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
         if options.debug:
             traceback.print_exc()
         else:
-            write_error(error)
+            write_error(reason_of(error, where=True))
         return 2 if isinstance(error, InputError) else 1
     except ModuleNotFoundError as error:
         remedy = extras.remedy_of(error)
@@ -118,5 +153,9 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
 
 
 def write_error(error: object) -> None:
-    """Writes `error: …` in one line to standard error."""
-    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    """Writes `error: …` to standard error: in one line, or in as many as a terminal needs for whole words."""
+    text = f"error: {' '.join(str(error).split())}"
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    sys.stderr.write(f"{text}\n")

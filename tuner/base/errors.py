@@ -62,6 +62,13 @@ def in_short(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def reason_of(error: BaseException, *, where: bool = False) -> str:
+    """The message of an error. One of the system has no number, and a path only if `where`."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if where and error.filename else error.strerror
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint for a misspelt name: `"; did you mean 'x'?"`, or an empty string when nothing is close."""
     valid = list(valid)

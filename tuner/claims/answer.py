@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,6 +94,14 @@ class Answer:
         scores = f"{self.metric} {_score(self.one)} against {_score(self.other)}"
         text = f"{said[0].upper()}{said[1:]}: {scores}{self._data()}."
         return " ".join([text, *self.notes])
+
+    def __str__(self) -> str:
+        """The sentence, and the command that would decide it."""
+        return f"{self.sentence} To decide: {self.decide}" if self.decide else self.sentence
+
+    def _repr_html_(self) -> str:
+        command = f"<div>To decide: <code>{html.escape(self.decide)}</code></div>" if self.decide else ""
+        return f"<div>{html.escape(self.sentence)}</div>{command}"
 
     @property
     def interval_words(self) -> str:

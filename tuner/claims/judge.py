@@ -247,9 +247,8 @@ def _answer(study: Study, one: int, second: Study, other: int, material: Materia
     if found is None and not decided:
         more = LEAST_PAIRS
     pairs = 0 if found is None else found.pairs
-    command = (
-        "" if decided or not same or min(one, other) < 0 else _decide(study.name, one, other, pairs, more)
-    )
+    runs_here = same and min(one, other) >= 0 and not study.file.only_in_python
+    command = _decide(study.name, one, other, pairs, more) if runs_here and not decided else ""
     return Answer(
         study.name, study.metric, verdict, best, *sides, found, matters,
         0 if verdict in BETTER else more, command, tuple(notes),

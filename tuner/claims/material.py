@@ -27,7 +27,7 @@ from tuner.storage.allocate import STOPPED, is_paused
 from tuner.storage.leases import agent_of
 from tuner.storage.queue import CHOSEN, DEFAULT, IMPORTED, LEASE, NOT_COUNTED, OUTSIDE, RAN_WITH, STINTS, WHY
 from tuner.storage.records import Records
-from tuner.storage.stored import load_study, stored_file
+from tuner.storage.stored import load_study, stored_file, training_seconds
 from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
@@ -281,11 +281,6 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path | None, base: Mappi
         lines = read_metrics(folder / METRICS)
         curve = tuple((int(row["epoch"]) + 1, float(row[name])) for row in lines if name in row)
     value = trial.values[0] if trial.values else (curve[-1][1] if curve else None)
-    took = (
-        max(0.0, (trial.datetime_complete - trial.datetime_start).total_seconds())  # a clock set back
-        if trial.datetime_complete and trial.datetime_start
-        else 0.0
-    )
     return Trial(
         number=trial.number,
         state=_state(trial),
@@ -296,7 +291,7 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path | None, base: Mappi
         metrics={**attrs.get("metrics", {}), **(result.get("metrics") or {})},
         test=dict(result.get("test_metrics") or {}),
         curve=curve,
-        seconds=float(attrs.get("seconds", took)),
+        seconds=training_seconds(trial),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
         stints=_stints(trial),

@@ -37,6 +37,7 @@ def add(subparsers: opt.Subparsers) -> None:
     opt.add_wandb(parser)
     opt.add_notify(parser)
     opt.add_json(parser)
+    opt.add_verbose(parser)
     opt.add_storage(parser)
     parser.set_defaults(run=run)
 

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
         console = opt.console()
         if ranks:
             console.print(summary.best_table(ranks, study_file, width=console.width))
-            show_answer(answer, console)
+            show_answer(answer, console, opt.places(options))
         else:
             console.print(f"{study.study_name}: no trial is complete yet", markup=False)
         for line in summary.shown_only_words(study, study_file):

@@ -26,4 +26,5 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         opt.write_json([row.to_dict() for row in rows])
         return
-    opt.console().print(listing.table(rows))
+    console = opt.console()
+    console.print(listing.table(rows, width=console.width))

@@ -66,6 +66,12 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
+def add_verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="also say how likely each chosen trial is to win"
+    )
+
+
 def add_wandb(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wandb",

@@ -76,12 +76,10 @@ def run(options: argparse.Namespace) -> int:
             made = plan.make(request, view.say)
             result = launch.launch(made, view)
             view.tell_end(result)
-            if not result.fine:
-                notifier.send(file.name, f"failed: {result.reason}")
         if options.json:
             ends.append(summary.end_of(made, result))
         else:
-            summary.show_end(made, result, opt.console())
+            summary.show_end(made, result, opt.console(), opt.places(options))
         return result
 
     program = Program(options.script, tuple(options.arguments), Path.cwd(), module=options.module)

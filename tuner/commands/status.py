@@ -12,7 +12,8 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "status",
         summary="show the state of studies",
-        description="Shows trials by state, the best value over time, time spent, and time saved by pruning.",
+        description="Shows trials by state, the best value over time, and the time of training: spent, and "
+        "saved by pruning.",
         example="tuner status loss_weighting",
     )
     parser.add_argument("study", nargs="?", metavar="NAME", help="one study (default: all)")
@@ -25,6 +26,7 @@ def run(options: argparse.Namespace) -> None:
     import optuna
 
     from tuner.show.status import summary
+    from tuner.show.status.answer import say
     from tuner.storage.stored import load_study
 
     with opt.records(options) as records:
@@ -35,9 +37,12 @@ def run(options: argparse.Namespace) -> None:
         return
     console = opt.console()
     console.print(summary.states_table(states, width=console.width))
+    for state in states:
+        if state.stopped:
+            say(f"{state.name} stopped: {state.stopped}", console)
     if options.study:
         (state,) = states
-        console.print(f"cost: {state.cost}", markup=False)
+        say(f"cost: {state.cost}", console)
         if state.pruned_at:
-            console.print(f"pruned: {summary.pruned_words(state.pruned_at)}", markup=False)
-        console.print(f"more: tuner report {state.name}", markup=False)
+            say(f"pruned: {summary.pruned_words(state.pruned_at)}", console)
+        say(f"more: tuner report {state.name}", console)

@@ -9,8 +9,8 @@ from typing import Literal
 from tuner.commands import options as opt
 
 DESCRIPTION = """\
-Stops the agents of a study, in any terminal and on any machine. They finish their epoch and put their trials
-back into the queue. The study is kept; 'agent' or 'study' continues it."""
+Stops the agents of a study, in any terminal and on any machine. They finish their epoch and return their
+trials to the queue. The study is kept; 'agent' or 'study' continues it."""
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -50,7 +50,9 @@ def run(options: argparse.Namespace) -> None:
         return
     console = opt.console()
     if not running:
-        console.print(f"{study.study_name}: no trial of it runs; agents that wait will leave", markup=False)
+        console.print(
+            f"{study.study_name}: none of its trials runs; agents that wait will leave", markup=False
+        )
     else:
         trials = "1 trial runs: it ends" if running == 1 else f"{running} trials run: they end"
         when = "at once" if options.now else "after this epoch"

@@ -13,13 +13,12 @@ if TYPE_CHECKING:
     from tuner.claims.hypotheses import Prepared, Settling
     from tuner.definition.campaign_file import CampaignFile
     from tuner.definition.study_file import StudyFile
-    from tuner.run.launch import Result
     from tuner.run.request import Request
 
 DESCRIPTION = """\
 Runs a study until it has its number of finished trials. The same command continues a study that was stopped,
 and a second terminal can join with it. Ctrl-C once: agents finish their epoch (for at most the study's grace
-time, 30 s) and put their trials back into the queue. Ctrl-C twice: they stop at once. 'all' runs the shipped
+time, 30 s) and return their trials to the queue. Ctrl-C twice: they stop at once. 'all' runs the shipped
 campaign; a file with `steps` is a campaign of your own. 'hypotheses' runs pairs that test the claims which
 finished studies left open: first one design for all claims, then more pairs for those that are still open."""
 
@@ -83,6 +82,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="start again; the old study is kept under another name"
     )
+    opt.add_verbose(parser)
     opt.add_notify(parser)
     opt.add_json(parser)
     opt.add_artifacts(parser)
@@ -124,13 +124,14 @@ def run(options: argparse.Namespace) -> int:
 
 def run_and_show(request: Request, options: argparse.Namespace) -> None:
     """Runs a study and shows what it found."""
+    from tuner.base.errors import WorkFailed
     from tuner.run import launch, plan
     from tuner.show.live import make_view
     from tuner.show.notify import NotifyingView, notifying
     from tuner.show.status import summary
     from tuner.storage.access import waiting
 
-    shown, name = make_view(opt.error_console()), request.study_file.name
+    shown, name = make_view(opt.error_console(), verbose=options.verbose), request.study_file.name
     with notifying(options.notify, name, shown.say) as notifier:
         view = NotifyingView(shown, notifier, name)
         made = plan.make(request, view.say)
@@ -138,19 +139,15 @@ def run_and_show(request: Request, options: argparse.Namespace) -> None:
         view.tell_end(result)
         if options.json:
             opt.write_json(waiting(request.url, lambda: summary.end_of(made, result), shown.say))
-        _stop_if_left(result)
-    if not options.json:
-        waiting(request.url, lambda: summary.show_end(made, result, opt.console()), shown.say)
-
-
-def _stop_if_left(result: Result) -> None:
-    """Raises what a study that was not finished ends the command with."""
-    from tuner.base.errors import WorkFailed
-
     if not result.fine:
-        raise WorkFailed(result.reason)
+        brief = shown.brief(result.reason)
+        remedy = "" if brief == result.reason else "; repair the cause, then run the same command again"
+        raise WorkFailed(f"{name}: {brief}{remedy}")
     if result.interrupted:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(launch.CONTINUE + (" without --fresh" if request.fresh else ""))
+    if not options.json:
+        places = opt.places(options)
+        waiting(request.url, lambda: summary.show_end(made, result, opt.console(), places), shown.say)
 
 
 def _campaign_file(name: str) -> CampaignFile | None:
@@ -183,7 +180,7 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
         file,
         options.results,
         lambda study: request_for(options, study),
-        lambda: make_view(opt.error_console()),
+        lambda: make_view(opt.error_console(), verbose=options.verbose),
         say,
         timeout=options.timeout,
     )

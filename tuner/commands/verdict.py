@@ -53,5 +53,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         opt.write_json(answer.to_dict())
     else:
-        show_answer(answer, opt.console())
+        show_answer(answer, opt.console(), opt.places(options))
     return OPEN if answer.better is None else 0 if answer.better else NOT_BETTER

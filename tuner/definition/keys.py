@@ -92,7 +92,7 @@ WANDB_KEYS: dict[str, Key] = {
 # under `tuner:`
 TUNER_KEYS: dict[str, Key] = {
     "purpose": Key(
-        "what the study asks, in a sentence, for `list`, `--dry-run` and reports",
+        "the question of the study, in a sentence, for `list`, `--dry-run` and reports",
         "–",
     ),
     "cost": Key(

@@ -48,9 +48,10 @@ def find(name_or_path: str | Path) -> Path:
     if (FOLDER / f"{name_or_path}.yaml").is_file():
         return FOLDER / f"{name_or_path}.yaml"
     names = shipped()
+    hint = nearest(str(name_or_path), [*names, *map(str, Path().glob("*.y*ml"))])
     raise InputError(
-        f"no study named '{name_or_path}'{nearest(str(name_or_path), names)} "
-        f"(shipped: {', '.join(names)}). For your own study give a .yaml file"
+        f"no study named '{name_or_path}'{hint} (shipped: {', '.join(names)}). "
+        "For your own study give a .yaml file"
     )
 
 

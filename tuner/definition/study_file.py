@@ -204,6 +204,11 @@ class StudyFile:
         return self.metric.target is not None or self.no_gain is not None or self.lead is not None
 
     @property
+    def only_in_python(self) -> bool:
+        """Whether trials run a function of a script or notebook, so that no command can run them."""
+        return (self.objective or self.workload or "").startswith("__main__:")
+
+    @property
     def requires(self) -> tuple[str, ...]:
         """Expressions that every configuration must fulfil."""
         return self.space.requires

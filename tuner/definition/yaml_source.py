@@ -31,12 +31,19 @@ def read(path: Path) -> Section:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    if path.suffix == ".py" and path.is_file():
+        raise InputError(
+            f"{path}: expected a sweep file in YAML, which names the script under 'program'; a script that "
+            "calls wandb.sweep itself is for: tuner run"
+        )
     try:
         text = read_text(path, MOST_BYTES)
         check_measure(text, path)
         content = YAML(typ="rt").load(text)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        beside = {found.name: str(found) for found in path.parent.glob("*.y*ml")}
+        hint = nearest(path.name, beside)
+        raise InputError(f"{path}: no such file{hint}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; expected a sweep file in YAML") from None
     except UnicodeDecodeError:

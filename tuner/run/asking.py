@@ -53,7 +53,7 @@ class AskedTrial:
     Attributes:
         number: its number in the study.
         config: the configuration to run, a nested dictionary.
-        outcome: None while it runs; then complete, pruned, failed, put back or given away.
+        outcome: None while it runs; then complete, pruned, failed, returned to the queue or given away.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class AskedTrial:
         return self._asking.end(self, lambda: runner.complete(self._running, metrics, values))
 
     def _stop(self, cause: Exception) -> str:
-        """Ends the trial as `cause` says: pruned, put back, given away or failed."""
+        """Ends the trial as `cause` says: pruned, returned to the queue, given away or failed."""
         if isinstance(cause, Pruned):
             self._keep_files("pruned", self._running.report.last)
         return self._asking.end(self, lambda: self._runner.stop(self._running, cause))

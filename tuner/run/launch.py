@@ -12,6 +12,7 @@ from tuner.artifacts import run_store, shipping
 from tuner.base.errors import WorkFailed
 from tuner.base.files import make_folder, write_json
 from tuner.base.run_folder import STORED
+from tuner.base.words import counted
 from tuner.definition.study_file import StudyFile
 from tuner.run import plan as plans
 from tuner.run.agent import ended_runs
@@ -31,6 +32,7 @@ from tuner.storage.records import Records
 from tuner.tracking.tracker import open_tracker
 from tuner.workloads.workload import Say
 
+CONTINUE = "to continue: the same command"
 CONCLUDED = "concluded"  # study attribute: what follows from its winner was done, after how many changes
 PROGRAM = "program"  # study attribute: what its trials ran when it was begun, where that does not bind it
 
@@ -52,10 +54,15 @@ class Result:
     timed_out: bool = False
     stopped: bool = False
 
+    @property
+    def left(self) -> bool:
+        """Whether the same command would continue the study."""
+        return self.interrupted or self.timed_out or self.stopped
+
     def check(self, name: str) -> None:
         """Returns when the study is done; else raises KeyboardInterrupt, LeftEarly or WorkFailed."""
         if self.interrupted:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(CONTINUE)
         if not self.fine:
             raise WorkFailed(f"{name}: {self.reason}")
         if self.timed_out:
@@ -289,7 +296,7 @@ def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: i
         taken = len(records.queue.grid_points_taken(optuna_private.study_id(study)))
         return f"all {points} points tried" if taken >= points else None
     count = allocate.finished(counts, attrs)
-    return f"{count} trials finished" if total is not None and count >= total else None
+    return f"{counted(count, 'trial')} finished" if total is not None and count >= total else None
 
 
 def _give_up(records: Records, study: optuna.Study, file: StudyFile, number: int, reason: str) -> None:

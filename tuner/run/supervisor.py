@@ -90,7 +90,7 @@ class Supervisor:
                 self._fill()
                 while self._unfinished():
                     self._turn()
-        finally:  # an error of our own must not leave agents behind: one that is let go of leaves
+        finally:  # an error of our own must not leave agents behind: an agent without a link leaves
             for state in self.agents:
                 state.worker.close()
         return self.reason
@@ -215,12 +215,13 @@ class Supervisor:
             self._kill()
 
     def _stop(self, reason: str) -> None:
-        """Asks every agent to finish its epoch, put its trial back and leave; after a time ends it."""
+        """Asks every agent to finish its epoch, return its trial and leave; after a time ends it."""
         if self._asked:
             return
         self._asked, self._asked_at = 1, self._clock()
         self.reason = self.reason or reason
-        self._on_event(Event("stopping", -1, {"reason": reason, "grace": self._order.study_file.grace}))
+        content = {"reason": reason, "fine": self.fine, "interrupted": self.interrupted}
+        self._on_event(Event("stopping", -1, {**content, "grace": self._order.study_file.grace}))
         for state in self.agents:
             state.worker.stop()
 

@@ -83,10 +83,8 @@ class _Verdict:
     worse: bool
 
     def __str__(self) -> str:
-        reached = "reached" if not self.worse else "only reached"
         return (
-            f"epoch {self.step}: {reached} {self.value:.4g}; {self.rule} of {self.among} "
-            f"had {self.needed:.4g} or better there"
+            f"epoch {self.step}: {self.value:.4g}; {self.rule} of {self.among}: {self.needed:.4g} or better"
         )
 
 
@@ -146,7 +144,7 @@ class Rungs(_ByVerdict):
             return None
         rung, step = len(own.steps) - 1, own.last
         value = trial.intermediate_values[step]
-        best_in = f"the best {_fraction(self.settings.eta)}"
+        best_in = f"best {_fraction(self.settings.eta)}"
         if math.isnan(value):
             return _Verdict(step, value, math.nan, _count(0), best_in, worse=True)
         others = []
@@ -220,7 +218,7 @@ class Median(_ByVerdict):
         best = own.best(sign)
         middle = (there[(len(there) - 1) // 2] + there[len(there) // 2]) / 2
         worse = math.isnan(best) or sign * best > sign * middle
-        return _Verdict(step, best, middle, _count(len(there)), "the better half", worse=worse)
+        return _Verdict(step, best, middle, _count(len(there)), "better half", worse=worse)
 
 
 class _Extremes:
@@ -276,7 +274,7 @@ class WandbHyperband(_ByVerdict):
         at_band = sorted([*self._ended[last], *(sign * value for value in (own.values[last], *others))])
         threshold = at_band[int(1.0 / self.settings.eta * len(at_band))]
         value = sign * (own.values[last] if self.settings.strict else own.finite.best(sign))
-        rule = f"the best {_fraction(self.settings.eta)}"
+        rule = f"best {_fraction(self.settings.eta)}"
         return _Verdict(
             self.bands[last],
             sign * value,

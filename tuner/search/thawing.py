@@ -133,11 +133,11 @@ class Thawing:
         ended = [self._placed(trial) for trial in trials if trial.state is TrialState.COMPLETE]
         best = max((_order(sign * value) for value in ended), default=-math.inf)
         if lead is not None and (not ended or _order(sign * self._placed(lead)) > best):
-            why = f"resumed trial {lead.number}: to its end: it is better than all that have ended"
+            why = "to its end, because it is better than all that have ended"
             return Choice(optuna_private.trial_id(lead), None, None, why)
         for trial in paused:
             if _is_default(trial):
-                why = f"resumed trial {trial.number}: to its end: others are compared with the default"
+                why = "to its end, because others are compared with the default"
                 return Choice(optuna_private.trial_id(trial), None, None, why)
         return f"the study ended after {spent} epochs; other trials promised more"
 

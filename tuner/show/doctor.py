@@ -90,4 +90,5 @@ def _storage(url: str) -> tuple[bool, str]:
         with records.lock:
             names = [study.study_name for study in records.get_all_studies()]
     milliseconds = 1000 * (time.perf_counter() - began)
-    return True, f"{shown}: {len(names)} studies, locked and read in {milliseconds:.0f} ms"
+    count = f"{len(names)} {'study' if len(names) == 1 else 'studies'}"
+    return True, f"{shown}: {count}, locked and read in {milliseconds:.0f} ms"

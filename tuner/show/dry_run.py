@@ -11,7 +11,7 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from tuner.base.words import duration, in_words
+from tuner.base.words import duration, in_words, short_duration
 from tuner.campaign import confirm
 from tuner.campaign.campaign import Campaign
 from tuner.definition.campaign_file import HYPOTHESES
@@ -163,15 +163,17 @@ def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], Non
         plan = plans.make(replace(request, base={}), say)
         if probed or plan.workload.quick_probe:
             measured = _probe(plan, dict(plan.default or {}), plan.agents(None))
-    table = Table(box=None, padding=(0, 2), header_style="bold")
-    for heading in ("", "study", "runs", "epochs a run", "estimate", "asks"):
-        table.add_column(heading)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("", "study", "runs", "epochs a run", "estimate", "question"):
+        table.add_column(heading, no_wrap=heading in ("study", "runs", "estimate"))
     for number, step in enumerate(campaign.file.steps, 1):
         if step.study is None:
-            table.add_row(str(number), " ".join(step.run[:3]), "", "", "", step.why)
+            table.add_row(str(number), " ".join(step.run[:3]), "", "", "", step.why or "a command")
             continue
         if step.study == HYPOTHESES:
-            limit = "until all are decided" if step.budget is None else f"at most {duration(step.budget)}"
+            limit = (
+                "until all are decided" if step.budget is None else f"at most {short_duration(step.budget)}"
+            )
             hours += (step.budget or 0) / 3600
             table.add_row(str(number), step.study, "", "", limit, step.why or "decides open claims")
             continue

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tuner.base.words import duration, short_duration
+from tuner.base.words import counted, duration, number, short_duration
 from tuner.run.events import AgentState, Event, StudyRun
 from tuner.show.standing import Standing
 from tuner.storage.outage import cause_of, is_unreachable
@@ -22,13 +22,20 @@ class PlainView:
 
     interval = QUIET_SECONDS
 
-    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, console: Console, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """
+        Args:
+            verbose: also says how probable it was that a chosen trial wins.
+        """
         self.console = console
+        self._verbose = verbose
         self._clock = clock
+        self._failures: set[str] = set()  # what failed trials said
         self._agents: Sequence[AgentState] = ()
         self._ended: list[dict[str, Any]] = []  # trials that ended since the last look at the storage
         self._best: int | None = None  # the best trial that was said
-        self._estimated = False
         self._reached = True
         self._unstored_said = False
         self._drawn = self._counted = -1e9
@@ -41,17 +48,17 @@ class PlainView:
         self.standing = standing = Standing(run, self._clock)
         self._counted = self._drawn = self._clock()
         self._best = None if standing.best is None else standing.best.number
-        wanted = "until stopped" if run.total is None else f"of {run.total} trials"
-        resumed = f"{standing.finished} {wanted} are done" if standing.finished else f"0 {wanted}"
-        agents = run.agents
-        crew = "an agent on every worker" if agents is None else f"{agents} agent{'s'[: agents != 1]}"
-        self.say(f"study {run.study.study_name}: {resumed}, {crew}")
+        wanted = "trials until it is stopped" if run.total is None else counted(run.total, "trial")
+        if standing.finished:
+            wanted += f", {standing.finished} of them are done"
+        crew = "an agent on every worker" if run.agents is None else counted(run.agents, "agent")
+        self.say(f"study {run.study.study_name}: {wanted}, {crew}")
 
     def event(self, event: Event) -> None:
         content = event.content
         self.standing.note(event)
         if event.kind == "end" and content["outcome"] == "paused":
-            return  # why it is resumed, or how it ends, is said then
+            return  # why it continues, or how it ends, is said then
         if event.kind == "end":
             self._counted = -1e9
             self._trial_ended(content)
@@ -63,7 +70,7 @@ class PlainView:
         content = event.content
         match event.kind:
             case "start":
-                return str(content.get("why") or "")
+                return started_words(content, verbose=self._verbose)
             case "died":
                 trial = "" if content["number"] is None else f" with trial {content['number']}"
                 return f"agent {event.agent} died{trial} ({content['how']}); a new agent replaces it"
@@ -75,12 +82,16 @@ class PlainView:
                 self._unstored_said = True
                 return f"a run folder could not be uploaded yet: {content['reason']}"
             case "stopping":
+                why = content["reason"] if content["fine"] else "the study stops"
+                again = "; Ctrl-C again ends them at once" if content["interrupted"] else ""
                 grace = short_duration(content["grace"])
-                return (
-                    f"{content['reason']}: agents finish their epoch if it takes no more than {grace}; "
-                    "the next Ctrl-C ends them at once"
-                )
+                return f"{why}: agents finish their epoch, for at most {grace}{again}"
         return ""
+
+    def brief(self, reason: str) -> str:
+        """`reason` without the error at its end if a line about a failed trial has it."""
+        said = (f": {text}" for text in self._failures)
+        return reason.removesuffix(next((end for end in said if reason.endswith(end)), ""))
 
     def tick(self, agents: Sequence[AgentState]) -> None:
         self._agents = agents
@@ -88,7 +99,7 @@ class PlainView:
         if now - self._counted > COUNT_SECONDS:
             self._count_if_reached()
         self._say_ended()
-        if now - self._drawn > self.interval or self._first_estimate():
+        if now - self._drawn > self.interval:
             self._drawn = now
             self._draw()
 
@@ -98,6 +109,17 @@ class PlainView:
         self._agents = ()
         self._say_standing()
 
+    def _ended_words(self, content: dict[str, Any]) -> str:
+        """How a trial ended. An error that was said before is not repeated."""
+        said = message = content["message"]
+        if content["outcome"] == "failed" and message in self._failures:
+            said = "the same error"
+        elif content["outcome"] == "failed" and message:
+            self._failures.add(message)
+            said = message.partition(" its last lines: ")[0]
+            said = f"{said} (see {content['log']})" if content.get("log") else message
+        return ended_words({**content, "message": said}, self.standing.metric)
+
     # -- what a log shows; other views draw instead
 
     def _trial_ended(self, content: dict[str, Any]) -> None:
@@ -106,12 +128,11 @@ class PlainView:
     def _say_ended(self) -> None:
         """A line for each trial that has ended; the last one says where the study stands."""
         ended, self._ended = self._ended, []
-        for content in ended[:-1]:
-            self.say(ended_words(content, self.standing.metric))
-        if ended:
-            standing = self.standing
-            parts = [ended_words(ended[-1], standing.metric), standing.trials, *standing.times(self._agents)]
-            self.say(" · ".join(parts))
+        lines = [self._ended_words(content) for content in ended]
+        for line in lines[:-1]:
+            self.say(line)
+        if lines:
+            self.say(" · ".join([lines[-1], self.standing.trials, *self.standing.times(self._agents)]))
             self._drawn = self._clock()
         self._say_best()
 
@@ -121,28 +142,21 @@ class PlainView:
             self._best = best.number
             self.say(" ".join([f"  {self.standing.best_words()}:", *self.standing.best_params()]))
 
-    def _first_estimate(self) -> bool:
-        """Whether the time left can be estimated for the first time, which is worth a line."""
-        if self._estimated or self.standing.left(self._agents) is None:
-            return False
-        self._estimated = True
-        return self.standing.finished == self.standing.at_start
-
     def _draw(self) -> None:
         running = [
             f"trial {agent.number} epoch {self.standing.epoch_words(agent)}"
             for agent in self._agents
             if agent.number is not None and agent.epoch is not None
         ]
-        self.say(" · ".join([*self._parts(), *running]))
+        self.say(" · ".join([*self._parts(), *self.standing.times(self._agents), *running]))
 
     def _say_standing(self) -> None:
-        self.say(" · ".join(self._parts()))
+        self.say(" · ".join([*self._parts(), self.standing.cost]))
 
     def _parts(self) -> list[str]:
         standing = self.standing
         states = [f"{count} {state}" for state, count in standing.states() if state in ("pruned", "failed")]
-        return [standing.trials, *states, standing.best_words(), *standing.times(self._agents)]
+        return [standing.trials, *states, standing.best_words()]
 
     def _count_if_reached(self) -> None:
         """Counts; while the storage does not answer, says so once: agents go on without it for a while."""
@@ -164,12 +178,27 @@ class PlainView:
         self._reached = True
 
 
+def started_words(content: dict[str, Any], *, verbose: bool) -> str:
+    """`continuing trial 3, paused at epoch 2: best of those that wait`; "" where no choice was made."""
+    why, done = str(content.get("why") or ""), content.get("done")
+    if not why:
+        return ""
+    what = (
+        f"continuing trial {content['number']}, paused at epoch {done}"
+        if done
+        else f"starting trial {content['number']}"
+    )
+    return f"{what}: {why if verbose else why.partition(' (')[0]}"
+
+
 def ended_words(content: dict[str, Any], metric: str) -> str:
-    """`trial 7 complete score 0.9312`."""
-    value = content["value"]
-    shown = f" {metric} {value:.4f}" if isinstance(value, float) else ""
-    because = f" ({content['message']})" if content["message"] else ""
-    return f"trial {content['number']} {content['outcome']}{shown}{because}"
+    """`trial 7 complete: score 0.9312`, `trial 8 pruned at epoch 3: …`, `trial 9 failed: …`."""
+    value, message = content["value"], content["message"]
+    if content["outcome"] == "pruned" and message.startswith("epoch "):  # which has the value
+        return f"trial {content['number']} pruned at {message}"
+    shown = f"{metric} {number(value)}" if isinstance(value, float) else ""
+    parts = f"{shown} ({message})" if shown and message else shown or message
+    return f"trial {content['number']} {content['outcome']}" + (f": {parts}" if parts else "")
 
 
 class SilentView(PlainView):

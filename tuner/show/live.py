@@ -9,10 +9,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tuner.run.events import StudyRun, View
+from tuner.run.events import StudyRun
 from tuner.show import notebook
 from tuner.show.colours import GREY, STATES
-from tuner.show.lines import PlainView, ended_words
+from tuner.show.lines import PlainView
 from tuner.show.standing import AgentRow, fitted
 
 __all__ = ["LiveView", "PlainView", "make_view"]
@@ -25,11 +25,10 @@ GAP = 2  # between columns
 LEFT = ("agent", "curve", "parameters")
 
 
-def make_view(console: Console) -> View:
-    """The view that suits where the output goes."""
-    if notebook.is_here():
-        return notebook.NotebookView(console)
-    return LiveView(console) if console.is_terminal else PlainView(console)
+def make_view(console: Console, *, verbose: bool = False) -> PlainView:
+    """The view that suits where the output goes. `verbose`: with the probabilities of its choices."""
+    kind = LiveView if console.is_terminal else PlainView
+    return (notebook.NotebookView if notebook.is_here() else kind)(console, verbose=verbose)
 
 
 class LiveView(PlainView):
@@ -51,20 +50,18 @@ class LiveView(PlainView):
         super().end()
 
     def _say_standing(self) -> None:
-        for line in in_lines([Text(part) for part in self._parts()], self.console.width):
+        parts = [*self._parts(), self.standing.cost]
+        for line in in_lines([Text(part) for part in parts], self.console.width):
             self.console.print(line, highlight=False)
 
     def _trial_ended(self, content: dict[str, Any]) -> None:
         outcome = str(content["outcome"])
-        line = Text(ended_words(content, self.standing.metric))
+        line = Text(self._ended_words(content))
         line.highlight_words([outcome], STATES.get(outcome, GREY))
         self.console.print(line, highlight=False)
 
     def _say_best(self) -> None:
         """It stands below the bar."""
-
-    def _first_estimate(self) -> bool:
-        return False
 
     def _draw(self) -> None:
         self._live.update(self._picture(), refresh=True)

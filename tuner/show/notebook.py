@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.run.events import StudyRun
 from tuner.show.colours import STATES
-from tuner.show.lines import PlainView, ended_words
+from tuner.show.lines import PlainView
 
 LINES = 6  # the last things that were said, below the table
 DRAW_SECONDS = 0.5
@@ -27,7 +27,7 @@ class NotebookView(PlainView):
 
     interval = DRAW_SECONDS
     _handle: Any = None
-    _begun = False
+    _begun = _over = False
     _shown = ""
 
     @property
@@ -48,17 +48,14 @@ class NotebookView(PlainView):
     def end(self) -> None:
         self._count_if_reached()
         self._say_ended()
-        self._agents = ()
+        self._agents, self._over = (), True
         self._draw()
 
     def _trial_ended(self, content: dict[str, Any]) -> None:
-        self.say(ended_words(content, self.standing.metric))
+        self.say(self._ended_words(content))
 
     def _say_best(self) -> None:
         """It stands below the bar."""
-
-    def _first_estimate(self) -> bool:
-        return False
 
     def _draw(self) -> None:
         content = self._html()
@@ -80,7 +77,8 @@ class NotebookView(PlainView):
         standing = self.standing
         total = standing.total or max(standing.finished, 1)
         bar = f'<progress value="{min(standing.finished, total)}" max="{total}"></progress>'
-        times = " · ".join([standing.trials, *standing.times(self._agents)])
+        spent = [standing.cost] if self._over else standing.times(self._agents)
+        times = " · ".join([standing.trials, *spent])
         states = " · ".join(
             f'<span style="color:{STATES[state]}">{count} {state}</span>'
             for state, count in standing.states()

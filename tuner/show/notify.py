@@ -222,10 +222,10 @@ class NotifyingView:
 
     def tell_end(self, result: Result) -> None:
         """The message about how a study was left; none after Ctrl-C, as its user is there."""
-        if result.interrupted or not result.fine:
+        if result.interrupted:
             return
-        word = "left" if result.stopped or result.timed_out else "done"
-        best = self._best_trial()
+        word = "failed" if not result.fine else "left" if result.left else "done"
+        best = self._best_trial() if result.fine else None
         found = "" if best is None else f"; best {self._words(best)}"
         self._notifier.send(self.name, f"{word}: {result.reason}{found}")
 

@@ -163,10 +163,12 @@ class StudyResult:
         study, ranks = self._best()
         if not ranks:
             return f"{self._line(study)}\nno trial has completed"
-        console = Console(file=io.StringIO(), width=120, highlight=False)
+        console = Console(
+            file=io.StringIO(), width=100_000, highlight=False, force_jupyter=False
+        )  # nothing is cut off, or shown at once
         console.print(best_table(ranks, study.file, width=100))
         lines = console.file.getvalue().rstrip().splitlines()  # type: ignore[attr-defined]
-        return "\n".join([self._line(study), *(line.rstrip() for line in lines)])
+        return "\n".join([self._line(study), *(line.rstrip() for line in lines), str(judge.of_study(study))])
 
     def _repr_html_(self) -> str:
         from tuner.show.notebook import table
@@ -176,4 +178,4 @@ class StudyResult:
         if not ranks:
             return f"{line}<div>no trial has completed</div>"
         heading, *rows = best_rows(ranks, study.file)
-        return line + table(heading, rows)
+        return line + table(heading, rows) + judge.of_study(study)._repr_html_()

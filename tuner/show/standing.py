@@ -9,10 +9,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.words import duration, number, sparkline, value_words
 from tuner.definition.sampler import FREEZE_THAW
+from tuner.run import probe
 from tuner.run.events import AgentState, Event, StudyRun
 from tuner.search import ranking
 from tuner.storage import optuna_private
 from tuner.storage.allocate import finished, is_paused
+from tuner.storage.stored import training_seconds
 
 CURVE = 12  # characters of a trial's curve
 POINTS = 2000  # of a trial's curve that are kept
@@ -64,12 +66,13 @@ class Standing:
         self.total = run.total
         self.best: FrozenTrial | None = None
         self._clock, self._started = clock, clock()
+        self._first: float | None = None  # when the first trial began
         self._curves: dict[int, _Curve] = {}  # by agent
         self._longest = 0
         self._budget = _epoch_budget(run)
         self.count()
         self.at_start = self.finished
-        self._trained_at_start = sum(self._trained.values())
+        self._trained_at_start, self._seconds_at_start = dict(self._trained), self._seconds
 
     def count(self) -> None:
         """Reads the storage."""
@@ -84,6 +87,8 @@ class Standing:
         self._running = {t.number: t for t in trials if t.state is TrialState.RUNNING}
         self._paused = sum(map(is_paused, trials))
         self._trained = {t.number: max(t.intermediate_values, default=0) for t in trials}
+        self._ended = [t.number for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        self._seconds = sum(map(training_seconds, trials))
         whole = (t for t in trials if t.state is TrialState.COMPLETE)
         self._longest = max((self._trained[t.number] for t in whole), default=0)
 
@@ -91,6 +96,8 @@ class Standing:
         """Remembers what an agent said of its trial."""
         content = event.content
         if event.kind == "start":
+            if self._first is None:
+                self._first = self._clock()
             self._curves[event.agent] = _Curve(content["number"], self._clock())
         elif event.kind == "epoch":
             curve = self._curves.get(event.agent)
@@ -118,36 +125,42 @@ class Standing:
         return f"{self.finished}{'' if self.total is None else f'/{self.total}'} trials"
 
     def times(self, agents: Sequence[AgentState]) -> list[str]:
-        """The time spent and, as soon as it can be estimated, the time left."""
-        spent = f"{duration(self._clock() - self._started)} spent"
-        left = self.left(agents)
-        return [spent] if left is None else [spent, f"about {duration(left)} left"]
+        """`wall 3 min 2 s` since the start and, as soon as it can be estimated, the time left."""
+        wall, left = f"wall {duration(self._clock() - self._started)}", self.left(agents)
+        return [wall] if left is None else [wall, f"about {duration(left)} left"]
+
+    @property
+    def cost(self) -> str:
+        """`wall 3 min 2 s, training 6 min 0 s`: since the start, and what its trials took together."""
+        training = duration(self._seconds - self._seconds_at_start)
+        return f"{self.times(())[0]}, training {training}"
 
     def left(self, agents: Sequence[AgentState]) -> float | None:
-        """Seconds left at the pace so far; a running trial counts by its epochs. None: not known.
+        """Seconds left at the pace since the first trial began. None before a trial has ended.
 
-        A study that pauses its trials is done when it has used its epochs, or before: most of its trials
-        end together.
+        The pace is that of epochs where trials report any: most trials of a study may be stopped early. A
+        study that pauses its trials is done when it has used its epochs, or before.
         """
-        if self.total is None or self.finished >= self.total:
+        if self.total is None or not self.at_start < self.finished < self.total:
             return None
+        running = {a.number: a.epoch + 1 for a in agents if a.number is not None and a.epoch is not None}
+        trained = self._trained | running
+        before = self._trained_at_start
+        done: float = sum(trained.values()) - sum(before.values())
         if self._budget is not None:
-            running = {a.number: a.epoch + 1 for a in agents if a.number is not None and a.epoch is not None}
-            done: float = sum((self._trained | running).values()) - self._trained_at_start
-            wanted = self._budget - self._trained_at_start
+            rest: float = self._budget - sum(trained.values())
+        elif done and self.epochs:
+            ended = [trained[number] for number in self._ended]
+            a_trial = (probe.expected_epochs(self.run.file.pruner, self.epochs) + sum(ended)) / (
+                1 + len(ended)
+            )
+            rest = (self.total - self.finished) * a_trial - sum(running.values())
         else:
-            done = self.finished - self.at_start + sum(map(self._share, agents))
-            wanted = self.total - self.at_start
+            done, rest = self.finished - self.at_start, self.total - self.finished
         if done <= 0:
             return None
-        return (self._clock() - self._started) * max(0.0, wanted / done - 1)
-
-    def _share(self, agent: AgentState) -> float:
-        """How much of its trial an agent has run, from 0 to 1."""
-        whole = self.epochs
-        if agent.number is None or agent.epoch is None or not whole:
-            return 0.0
-        return min(1.0, (agent.epoch + 1) / whole)
+        since = self._started if self._first is None else self._first
+        return (self._clock() - since) * max(0.0, rest) / done
 
     @property
     def epochs(self) -> int | None:

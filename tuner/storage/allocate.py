@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.base.words import counted
 from tuner.storage import optuna_private
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.queue import CHOSEN, GRID_POINT, LEASE, PAUSED, UNCOUNTED, UNTIL
@@ -164,7 +165,7 @@ class Allocator:
             if self._chooser is not None:
                 return self._chosen(self._chooser, counts, done)
             if self._total is not None and done >= self._total:
-                return Done(f"{done} trials finished")
+                return Done(f"{counted(done, 'trial')} finished")
             if self._total is not None and done + counts[TrialState.RUNNING] >= self._total:
                 return Wait()
             return self._claim()
@@ -216,7 +217,7 @@ class Allocator:
         if counts[TrialState.RUNNING]:
             return Wait()  # what it reaches may be worth more
         closed = self._closed(found)
-        return Done(f"{done + len(closed)} trials finished", closed=closed)
+        return Done(f"{counted(done + len(closed), 'trial')} finished", closed=closed)
 
     def _queued(self, chooser: Chooser) -> FrozenTrial:
         trial = self._claim()

@@ -118,7 +118,7 @@ class Patience:
                 )
             if self.stopping():
                 raise StorageFailed(
-                    f"storage {self.where} cannot be reached, so nothing could be put back: "
+                    f"storage {self.where} cannot be reached, so no trial could be returned to the queue: "
                     "run the same command again to continue"
                 )
             self._sleep(min(RETRY_SECONDS, self.limit / 4))
@@ -132,7 +132,7 @@ class Patience:
         if now - self._unreachable_since > self.limit:
             raise StorageFailed(
                 f"storage {self.where} has not answered for {now - self._unreachable_since:.0f} s "
-                f"({self._cause}); what ran is taken up again when the study is resumed: "
+                f"({self._cause}); its trials continue when the study does: "
                 "run the same command again"
             ) from error
 

@@ -145,7 +145,7 @@ class TrialQueue(Protocol):
         """
 
     def release(self, trial_id: int) -> bool:
-        """Puts a RUNNING trial back into the queue, as if it had never started; False: it is no longer ours.
+        """Returns a RUNNING trial to the queue, as if it had never started; False: it is no longer ours.
 
         It keeps its parameters, so that the next agent runs the same configuration.
         """

@@ -7,10 +7,12 @@ line here, not an exception later.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from tuner.base.errors import InputError, nearest
 from tuner.definition.loading import from_plain
@@ -69,6 +71,17 @@ def _fail(where: str, name: str, expected: str, value: Any) -> None:
         f"{where}: attribute '{name}': expected {expected}, got {str(value)[:60]!r}; something else has "
         "written to this storage: restore a copy, or begin the study anew with --fresh"
     )
+
+
+def training_seconds(trial: FrozenTrial) -> float:
+    """What a trial has trained, as it says; else the time that it ran, without its pauses; 0 at first."""
+    told = trial.user_attrs.get("seconds")
+    if isinstance(told, int | float):
+        return float(told)
+    stints = [tuple(map(datetime.fromisoformat, stint[1:])) for stint in trial.user_attrs.get(STINTS, ())]
+    if not stints and trial.datetime_start and trial.datetime_complete:
+        stints = [(trial.datetime_start, trial.datetime_complete)]
+    return sum(max(0.0, (end - begin).total_seconds()) for begin, end in stints)  # a clock may be set back
 
 
 def load_study(records: Records, name: str) -> optuna.Study:

@@ -205,7 +205,9 @@ class _Trial:
                 self._finish("pruned")
                 raise
             except Exception as error:
-                if getattr(self.report, "raised", None) is not None:  # put back, or too long, or given away
+                if (
+                    getattr(self.report, "raised", None) is not None
+                ):  # to be returned, or too long, or given away
                     raise
                 where = f"{part.name}, run {len(self.done) + 1} of {len(self.parts)}"
                 self._finish("failed", error=f"{where}: {in_short(error)}")

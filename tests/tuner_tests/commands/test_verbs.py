@@ -119,6 +119,6 @@ def test_stop_of_a_study_that_nobody_runs_or_that_is_not_there(
     assert main(["sweep", str(make_study().path), *place, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["study"] == "small"
     assert main(["stop", "small", *place]) == 0
-    assert "no trial of it runs" in capsys.readouterr().out
+    assert "none of its trials runs" in capsys.readouterr().out
     assert main(["stop", "smal", *place]) == 2
     assert "did you mean 'small'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A trial that was interrupted goes on from its checkpoint: put back, retried, and on another machine."""
+"""An interrupted trial goes on from its checkpoint: returned, retried, and on another machine."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def run(records: Records, study: optuna.Study, make_study: MakeStudy, tmp_path: 
 
 def test_a_trial_that_was_put_back_goes_on_and_has_all_its_reports(run: Run, tmp_path: Path) -> None:
     ended, trial = run(stop=2)
-    assert ended.outcome == "put back"
+    assert ended.outcome == "returned to the queue"
     assert trial.intermediate_values == {}
     ended, trial = run()
     x = trial.params["x"]
@@ -160,7 +160,7 @@ def test_a_trial_that_went_on_is_pruned_by_what_it_reported_before(run: Run, mak
     assert (ended.outcome, sorted(trial.intermediate_values)) == ("complete", [1, 2, 3, 4])
     ended, trial = run(lambda config, report: train({"x": -2.0}, report, report.checkpoint), file=file)
     assert ended.outcome == "pruned"
-    assert ended.message.startswith("epoch 2: only reached -4")
+    assert ended.message.startswith("epoch 2: -4;")
 
 
 def test_a_trial_that_was_given_away_leaves_its_checkpoint(run: Run, tmp_path: Path) -> None:

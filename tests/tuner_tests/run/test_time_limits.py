@@ -223,7 +223,7 @@ def test_an_agent_that_cannot_end_its_trial_is_ended_and_another_takes_its_place
     assert stuck.killed
     assert given_up == [(4, "longer than 2 h, the study's trial_timeout")]
     assert supervisor.fine
-    assert supervisor.killed == []  # its trial is not put back
+    assert supervisor.killed == []  # its trial does not return to the queue
 
 
 def test_an_agent_that_does_not_stop_in_time_is_ended_and_its_trial_put_back(

@@ -116,7 +116,7 @@ def test_a_metric_that_was_never_logged_is_named_with_the_nearest(
 
 def test_a_trial_that_is_asked_to_stop_goes_back_into_the_queue(run_one: RunOne, tmp_path: Path) -> None:
     ended, trial = run_one(stopping=lambda: True)
-    assert (ended.outcome, trial.state) == ("put back", TrialState.WAITING)
+    assert (ended.outcome, trial.state) == ("returned to the queue", TrialState.WAITING)
     assert not (tmp_path / "results" / "runs" / "small" / "0").exists()
 
 
@@ -244,4 +244,4 @@ def test_what_report_raises_counts_even_where_the_objective_wraps_it(run_one: Ru
             raise RuntimeError("training stopped") from error
 
     ended, trial = run_one(stopping=lambda: True, run_objective=wrapping)
-    assert (ended.outcome, trial.state) == ("put back", TrialState.WAITING)
+    assert (ended.outcome, trial.state) == ("returned to the queue", TrialState.WAITING)

@@ -67,7 +67,7 @@ def test_the_first_trials_are_random_and_run_to_the_first_rung():
         2,
         None,
     ) and choice.params.keys() == SPACE.keys()
-    assert chooser.explain(choice) == "new trial: one of the first 3, drawn at random"
+    assert chooser.explain(choice) == "drawn at random, as the first 3 are"
     assert search(starts=3).choose(curves(9, accuracy)).chance is not None
 
 
@@ -80,8 +80,8 @@ def test_a_clearly_better_paused_trial_goes_on_to_its_next_rung():
     choice = found[0]
     assert 0.8 < choice.threshold < 1 and choice.horizon > 4
     odds = f"31 % likely to beat {choice.threshold:.4g} by epoch {choice.horizon}"
-    assert chooser.explain(replace(choice, chance=0.314)) == f"resumed trial 8: {odds}"
-    assert chooser.explain(replace(choice, chance=0.004)).startswith("resumed trial 8: under 1 % likely")
+    assert chooser.explain(replace(choice, chance=0.314)) == f"the most promising ({odds})"
+    assert chooser.explain(replace(choice, chance=0.004)).startswith("the most promising (under 1 % likely")
 
 
 def test_the_leader_of_the_first_trials_runs_to_its_end():
@@ -90,7 +90,7 @@ def test_the_leader_of_the_first_trials_runs_to_its_end():
     chooser = search(lead_after=4)
     choice = chooser.choose([*paused, best])
     assert (choice.number, choice.until, choice.chance) == (3, 4, None)
-    said = "resumed trial 3: expected to end best, and no trial has run to its end yet"
+    said = "expected to end best; none has ended yet"
     assert chooser.explain(choice) == said
     assert chooser.choose([*paused, replace(best, values={2: 0.4, 4: 0.5})]).until == 9
     assert chooser.choose(paused).number is None  # too few are started
@@ -212,7 +212,7 @@ def test_any_reports_give_a_valid_choice(maximize, value, may_start, lead_after)
         *curves(9, value),
         Curve(9, draw(), {}, "ended"),  # failed before its first report
         Curve(10, draw(), {}, "running", 2),
-        Curve(11, draw(), {}, "paused"),  # put back before its first report
+        Curve(11, draw(), {}, "paused"),  # returned to the queue before its first report
     ]
     choice = search(maximize=maximize, lead_after=lead_after).choose(started, may_start=may_start)
     assert choice.until in RUNGS

@@ -55,7 +55,7 @@ def test_patience_comes_besides_another_rule() -> None:
     rule, trial = pruners.make(settings, "a study"), study.ask()
     trial.report(2.0, 1)
     assert rule.should_prune(study, trial)
-    assert rule.explain(study, trial).startswith("epoch 1: only reached 2; the better half")
+    assert rule.explain(study, trial).startswith("epoch 1: 2; better half")
 
 
 def test_the_keys_are_checked(make_study: MakeStudy) -> None:

@@ -121,7 +121,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("report"), st.integers(0, 5), STEPS_AHEAD, VALUES),
     st.tuples(st.just("report at"), st.integers(0, 5), st.integers(1, 12), VALUES),
     st.tuples(st.just("read again"), st.integers(0, 5)),
-    st.tuples(st.just("put back"), st.integers(0, 5)),
+    st.tuples(st.just("returned"), st.integers(0, 5)),
     st.tuples(st.just("end"), st.integers(0, 5), st.sampled_from(["COMPLETE", "PRUNED", "FAIL"])),
 )
 
@@ -146,7 +146,7 @@ def test_decisions_are_those_of_a_rule_that_reads_everything_again(rule_settings
                 study.trials[number].intermediate_values[step] = value
             case ("read again",):
                 study.read_again(number)
-            case ("put back",):
+            case ("returned",):
                 study.read_again(number, intermediate_values={})
             case "end", state:
                 study.read_again(number, state=TrialState[state])

@@ -63,7 +63,7 @@ def test_a_cell_that_runs_a_study_updates_one_table(kernel: Any, tmp_path: Path)
     last = shown[-1][0]
     assert '<progress value="3" max="3">' in last
     assert "3/3 trials" in last
-    assert "trial 2 complete value" in last
+    assert "trial 2 complete: value" in last
 
 
 def test_a_study_that_is_done_says_so(kernel: Any, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_study_that_is_done_says_so(kernel: Any, tmp_path: Path) -> None:
             lambda config: 1.0, {"x": (0, 1)}, trials=1, agents=1, name="<i>", results=tmp_path
         )  # fmt: skip
     assert [page for page, _ in kernel.shown] == [
-        '<div class="tuner"><small><div>study i is done: 1 trials finished</div></small></div>'
+        '<div class="tuner"><small><div>study i is done: 1 trial finished</div></small></div>'
     ]
 
 

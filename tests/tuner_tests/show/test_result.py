@@ -92,3 +92,32 @@ def test_it_prints_as_text_and_in_a_notebook_as_a_table(found: tuner.StudyResult
     page = found._repr_html_()
     assert "<table>" in page and f"<td>{found.best.number}</td>" in page
     assert "<b>" not in page, "texts of the study are escaped"
+
+
+@pytest.mark.usefixtures("agents_in_this_process")
+def test_nothing_of_it_is_cut_off(tmp_path: Path) -> None:
+    words = ["a" * 90, "b" * 90]
+    found = tuner.study(
+        lambda config: len(config["word"]), {"word": words}, name="long", method="grid", agents=1,
+        results=tmp_path, quiet=True,
+    )  # fmt: skip
+    assert "…" not in str(found) and all(word in str(found) for word in words)
+
+
+def test_a_verdict_prints_as_its_sentence(found: tuner.StudyResult) -> None:
+    verdict = found.verdict()
+    assert str(verdict).startswith(verdict.sentence)
+    page = verdict._repr_html_()
+    assert page.startswith("<div>There are too few runs to say whether")
+    assert str(found).endswith(str(verdict)) and found._repr_html_().endswith(page)
+
+
+@pytest.mark.usefixtures("agents_in_this_process")
+def test_no_command_is_named_that_cannot_run_a_function_of_this_process(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    exec("def of_a_notebook(config):\n    return config['x']\n", {"__name__": "__main__"}, names)
+    found = tuner.study(
+        names["of_a_notebook"], {"x": (0.0, 1.0)}, trials=3, agents=1, results=tmp_path, quiet=True
+    )
+    verdict = found.verdict()
+    assert verdict.verdict == "too few runs" and verdict.decide == ""

@@ -10,6 +10,7 @@ from optuna.trial import Trial
 from rich.console import Console
 
 from tuner.base.words import duration
+from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.study_file import StudyFile
 from tuner.run.events import AgentState, Event, StudyRun
@@ -42,10 +43,12 @@ def run(records: Records, make_study: MakeStudy) -> StudyRun:
     return StudyRun(study, records, study_file, total, 2, 18)
 
 
-def ended(run: StudyRun, value: float) -> Event:
-    """A trial that has just ended, and the event that tells of it."""
+def ended(run: StudyRun, value: float, *, epochs: int = 0) -> Event:
+    """A trial that has just ended after some reports, and the event that tells of it."""
     trial = Trial(run.study, run.records.claim(run.study._study_id, user_attrs={})._trial_id)
     run.file.space.suggest(trial)
+    for epoch in range(1, epochs + 1):
+        trial.report(value, epoch)
     run.study.tell(trial, value)
     return Event("end", 0, {"number": trial.number, "outcome": "complete", "value": value, "message": ""})
 
@@ -72,34 +75,94 @@ def test_a_log_has_a_line_when_something_ends_else_every_few_minutes(run: StudyR
     lines = output.getvalue().splitlines()
     best = lines[-2]
     assert lines == [
-        "study small: 0 of 6 trials, 2 agents",
-        "0/6 trials · no complete trial yet · 10 s spent · about 5 min 50 s left · trial 0 epoch 3/18",
-        "0/6 trials · no complete trial yet · 3 min 11 s spent · about 1 h 51 min left · trial 0 epoch 3/18",
-        "0/6 trials · no complete trial yet · 6 min 12 s spent · about 3 h 37 min left · trial 0 epoch 3/18",
-        "trial 0 complete score 0.5000 · 1/6 trials · 6 min 40 s spent · about 33 min 20 s left",
+        "study small: 6 trials, 2 agents",
+        "0/6 trials · no complete trial yet · wall 3 min 1 s · trial 0 epoch 3/18",
+        "0/6 trials · no complete trial yet · wall 6 min 2 s · trial 0 epoch 3/18",
+        "trial 0 complete: score 0.5000 · 1/6 trials · wall 6 min 40 s · about 33 min 20 s left",
         best,
         "agent 0 died with trial 1 (killed by SIGKILL); a new agent replaces it",
     ]
     assert best.startswith("  best score 0.5000 (trial 0): x=")
 
 
-def test_a_paused_trial_is_no_line_and_a_resumed_one_says_why(run: StudyRun) -> None:
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_paused_trial_is_no_line_and_a_choice_says_why(run: StudyRun, verbose: bool) -> None:
+    output = io.StringIO()
+    view = PlainView(Console(file=output, width=60), verbose=verbose, clock=Clock())
+    view.begin(run)
+    why = "the most promising (31 % likely to beat 0.9 by epoch 12)"
+    view.event(Event("end", 0, {"number": 0, "outcome": "paused", "value": 0.5, "message": ""}))
+    view.event(Event("start", 0, {"number": 0, "why": why, "done": 2}))
+    view.event(Event("start", 0, {"number": 4, "why": why, "done": 0}))
+    view.event(Event("start", 0, {"number": 5, "why": "", "done": 0}))
+    view.tick([])
+    said = why if verbose else "the most promising"
+    assert output.getvalue().splitlines()[1:] == [
+        f"continuing trial 0, paused at epoch 2: {said}",
+        f"starting trial 4: {said}",
+    ]
+
+
+def test_an_error_is_said_once(run: StudyRun) -> None:
     output = io.StringIO()
     view = PlainView(Console(file=output, width=60), clock=Clock())
     view.begin(run)
-    view.event(Event("end", 0, {"number": 0, "outcome": "paused", "value": 0.5, "message": ""}))
-    view.event(Event("start", 0, {"number": 0, "why": "trial 0 resumes: most likely to win"}))
-    view.tick([])
-    assert output.getvalue().splitlines()[1:] == ["trial 0 resumes: most likely to win"]
+    for number in range(3):
+        content = {"number": number, "outcome": "failed", "value": None, "message": "KeyError: 'x'"}
+        view.event(Event("end", 0, {**content, "log": "results/logs/small.log"}))
+    reason = "3 trials in a row failed with the same error: KeyError: 'x'"
+    view.event(Event("stopping", -1, {"reason": reason, "fine": False, "interrupted": False, "grace": 30}))
+    assert output.getvalue().splitlines()[1:] == [
+        "trial 0 failed: KeyError: 'x' (see results/logs/small.log)",
+        "trial 1 failed: the same error",
+        "trial 2 failed: the same error · 0/6 trials · wall 0 s",
+        "the study stops: agents finish their epoch, for at most 30 s",
+    ]
+    assert view.brief(reason) == "3 trials in a row failed with the same error"
+    assert view.brief("the disk is full") == "the disk is full"
 
 
-def test_the_time_left_is_estimated_from_the_first_epoch_on(run: StudyRun) -> None:
+@pytest.mark.parametrize(
+    ("reason", "interrupted", "again"),
+    [("stopped by you", True, "; Ctrl-C again ends them at once"), ("time is up", False, "")],
+)
+def test_only_after_ctrl_c_another_one_is_offered(
+    run: StudyRun, reason: str, interrupted: bool, again: str
+) -> None:
+    output = io.StringIO()
+    view = PlainView(Console(file=output, width=60), clock=Clock())
+    view.begin(run)
+    content = {"reason": reason, "fine": True, "interrupted": interrupted, "grace": 30}
+    view.event(Event("stopping", -1, content))
+    assert output.getvalue().splitlines()[1:] == [
+        f"{reason}: agents finish their epoch, for at most 30 s{again}"
+    ]
+
+
+def test_the_time_left_is_estimated_once_a_trial_has_ended_and_since_the_first_began(run: StudyRun) -> None:
     clock = Clock()
     standing = Standing(run, clock)
-    clock.now = 30
-    assert standing.left([agent(doing="running", number=0)]) is None
+    clock.now = 10  # seconds that the agents take to start
+    standing.note(Event("start", 0, {"number": 0}))
+    clock.now = 40
     at_work = [agent(doing="running", number=0, epoch=8), agent(doing="running", number=1, epoch=8)]
-    assert standing.left(at_work) == pytest.approx(150)  # one of six trials is done, in halves
+    assert standing.left(at_work) is None
+    ended(run, 0.5)
+    standing.count()
+    assert standing.left([]) == pytest.approx(150)  # one of six trials took 30 s
+    assert standing.times([]) == ["wall 40 s", "about 2 min 30 s left"]
+
+
+def test_the_time_left_counts_epochs_and_what_the_pruner_stops(run: StudyRun) -> None:
+    clock = Clock()
+    pruner = PrunerSettings("successive_halving", min_resource=6, max_resource=18, eta=3)
+    standing = Standing(replace(run, file=replace(run.file, pruner=pruner)), clock)
+    ended(run, 0.5, epochs=18)
+    standing.count()
+    clock.now = 36
+    # 10 epochs a trial are expected, and the one that has ended had 18: five more of 14 are left
+    assert standing.left([]) == pytest.approx(5 * 14 * 2)
+    assert standing.left([agent(number=1, epoch=13)]) == pytest.approx((5 * 14 - 14) * 36 / 32)
 
 
 def test_a_study_that_pauses_trials_is_done_when_its_epochs_are_used(run: StudyRun) -> None:
@@ -108,11 +171,12 @@ def test_a_study_that_pauses_trials_is_done_when_its_epochs_are_used(run: StudyR
     standing = Standing(replace(run, file=paused), clock)
     trial = Trial(run.study, run.records.claim(run.study._study_id, user_attrs={})._trial_id)
     trial.report(0.5, 2)
+    ended(run, 0.5, epochs=18)
     standing.count()
     clock.now = 30
-    assert standing.left([]) == pytest.approx(30 * 58 / 2)  # the trial has paused
-    at_work = [agent(number=trial.number, epoch=5), agent(number=1, epoch=8)]
-    assert standing.left(at_work) == pytest.approx(30 * 45 / 15)
+    assert standing.left([]) == pytest.approx(30 * 40 / 20)  # the trial has paused
+    at_work = [agent(number=trial.number, epoch=5), agent(number=2, epoch=8)]
+    assert standing.left(at_work) == pytest.approx(30 * 27 / 33)
 
 
 def test_without_a_known_length_the_longest_trial_gives_it(run: StudyRun) -> None:
@@ -154,7 +218,7 @@ def test_narrow_terminals_get_fewer_columns_and_whole_words(run: StudyRun, width
     assert "1 complete" in lines[heading - 2]
     assert lines[heading - 1].startswith("best score 0.5000 (trial 0):")
     assert max(map(len, lines)) <= width
-    assert "trial 0 complete score 0.5000" in output.getvalue()
+    assert "trial 0 complete: score 0.5000" in output.getvalue()
 
 
 def test_a_study_whose_agents_have_all_left_is_still_drawn(run: StudyRun) -> None:

@@ -24,7 +24,7 @@ POINT = {"x": (0.5, optuna.distributions.FloatDistribution(0.0, 1.0))}
 
 
 class Allocation(RuleBasedStateMachine):
-    """Agents that take, finish, put back and lose trials of one study, in any order."""
+    """Agents that take, finish, return and lose trials of one study, in any order."""
 
     chooser: Chooser | None = None
 

@@ -2,8 +2,8 @@
 
 It is started by an executor (`tuner.executors`) with an `Order` and one end of a pipe. Up the pipe go
 dictionaries (what it is doing, for the live view); down come "stop" and, when the supervisor is killed, the
-end of the file: both make it finish the epoch, put the trial back and leave. Torch and its like are imported
-once an agent.
+end of the file: both make it finish the epoch, return the trial to the queue and leave. Torch and its like
+are imported once an agent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
 from tuner.base import left_over
 from tuner.base.errors import InputError, WorkFailed
@@ -29,6 +29,7 @@ from tuner.storage import optuna_private, outage
 from tuner.storage.allocate import Done, Wait
 from tuner.storage.queue import CHOSEN
 from tuner.workloads.child_process import Log
+from tuner.workloads.script_trial import OUTPUT
 
 
 def main(order: Order, connection: Connection) -> None:
@@ -82,7 +83,7 @@ class Link:
             self._connection.send(message)
 
     def stop(self) -> None:
-        """Asks the agent to put its trial back and leave."""
+        """Tells the agent to return its trial to the queue and leave."""
         self._stopping.set()
 
     def stopping(self) -> bool:
@@ -142,7 +143,7 @@ class Agent:
                     self._link.send(event="idle")
                     self._link.wait(IDLE_SECONDS)
                     continue
-                ended += self._run(self._begun(optuna_private.trial_id(found)))
+                ended += self._run(found)
             return Done("asked to stop")
         finally:
             self._order.tracker.close()
@@ -152,17 +153,33 @@ class Agent:
         study = self._station.study
         return self._station.records.patience.insist(lambda: Trial(study, trial_id))
 
-    def _run(self, trial: Trial) -> bool:
+    def _run(self, found: FrozenTrial) -> bool:
         """Runs a trial; whether it ended here, well or not."""
-        why = trial.user_attrs.get(CHOSEN, "")
-        self._link.send(event="start", number=trial.number, why=why)
+        trial = self._begun(optuna_private.trial_id(found))
+        done = max(found.intermediate_values, default=0)
+        self._link.send(event="start", number=trial.number, why=trial.user_attrs.get(CHOSEN, ""), done=done)
         self._heartbeat.watch(optuna_private.trial_id(trial))
         try:
             ended = self._station.runner.run(trial)
         finally:
             self._heartbeat.watch(None)
         self._link.send(
-            event="end", number=ended.number, outcome=ended.outcome, value=ended.value, message=ended.message
+            event="end",
+            number=ended.number,
+            outcome=ended.outcome,
+            value=ended.value,
+            message=ended.message,
+            log=self._log_of(trial) if ended.outcome == "failed" else None,
         )
         self._station.tidy_up(ended)
         return ended.outcome in ("complete", "pruned", "failed")
+
+    def _log_of(self, trial: Trial) -> str | None:
+        """The file with the output of a failed trial: a script's own, or the agent's log."""
+        output = self._station.runner.folder(trial.number) / OUTPUT
+        if output.exists():
+            return str(output)
+        if self._link.log is None:
+            return None
+        sys.stdout.write(str(trial.user_attrs.get("traceback", "")))  # into the log
+        return str(self._order.log)

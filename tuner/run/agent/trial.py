@@ -43,7 +43,7 @@ from tuner.workloads.workload import Workload
 TRACEBACK_LIMIT = 8_000  # characters kept of a failure's trace, from its end
 MAX_DRAWS = 50  # configurations drawn for one trial before `requires` is said to rule out everything
 
-Outcome = Literal["complete", "pruned", "failed", "paused", "put back", "given away"]
+Outcome = Literal["complete", "pruned", "failed", "paused", "returned to the queue", "given away"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TrialRunner:
         checkpoints: the study's checkpoints.
         base: values that hold where the space does not say otherwise.
         overrides: values that hold whatever the space says (`--set`).
-        stopping: asked at each report; True puts the trial back.
+        stopping: asked at each report; True returns the trial to the queue.
         lost: asked at each report; True when the trial was given to another agent.
         on_epoch: told `(number, epoch, value or None)` at each report.
         inputs: where what the trials read lies on this machine.
@@ -175,11 +175,11 @@ class TrialRunner:
         return self._end(running, TrialState.COMPLETE, metrics, values, None)
 
     def stop(self, running: Running, error: Exception) -> Ended:
-        """Ends a trial that raised `error`: paused, pruned, put back or failed.
+        """Ends a trial that raised `error`: paused, pruned, returned to the queue or failed.
 
         Raises:
             GivenAway: it is another agent's by now.
-            CannotWrite, WorkFailed: the disk failed or is full; the trial is put back.
+            CannotWrite, WorkFailed: the disk failed or is full; the trial is returned to the queue.
             Exception: the storage's own error; the trial stays RUNNING and is reaped later.
         """
         report, run, trial = running.report, running.run, running.trial
@@ -190,7 +190,7 @@ class TrialRunner:
             self._put_back(running)
             if isinstance(cause, CannotWrite):
                 raise cause from None
-            return Ended(trial.number, "put back")
+            return Ended(trial.number, "returned to the queue")
         if isinstance(cause, GivenAway):
             run.finish("failed", {"given_away": True})
             raise cause from None
@@ -199,7 +199,9 @@ class TrialRunner:
         state = TrialState.PRUNED if isinstance(cause, Pruned) else TrialState.FAIL
         if state is TrialState.FAIL and (full := self.disk_full()):
             self._put_back(running)
-            raise WorkFailed(f"trial {trial.number} was put back ({in_short(cause)}): {full}") from None
+            raise WorkFailed(
+                f"trial {trial.number} was returned to the queue ({in_short(cause)}): {full}"
+            ) from None
         ended = self._end(running, state, report.last, None, cause)
         # The traceback's frames hold the network and its optimiser, in a ring through `report` that the
         # garbage collector comes to late: some 80 MB a pruned trial.

@@ -221,7 +221,7 @@ class DaskExecutor:
         except (OSError, RuntimeError, TimeoutError) as error:
             raise WorkFailed(
                 f"the Dask scheduler at {self._address} is gone ({_line(error)}); agents finish their epoch "
-                "and put their trials back; run the same command to continue"
+                "and return their trials to the queue; run the same command to continue"
             ) from None
         self._looked = time.monotonic()
 

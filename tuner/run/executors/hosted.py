@@ -3,7 +3,7 @@
 A Dask worker or a Ray actor does not run trials itself: it starts an agent as this machine's own executor
 does and passes words on. A trial that crashes or runs out of memory thus takes neither worker nor actor with
 it, an epoch of any length can be ended at once, and an agent whose worker is gone finds its pipe closed,
-finishes the epoch and puts its trial back.
+finishes the epoch and returns its trial to the queue.
 """
 
 from __future__ import annotations

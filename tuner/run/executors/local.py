@@ -67,7 +67,7 @@ class LocalWorker:
         self.process.kill()
 
     def close(self) -> None:
-        """Lets go of the agent; one that has ended takes everything with it that it started."""
+        """Ends the link to the agent; what an agent that has ended leaves running is ended too."""
         self.connection.close()
         if self._left_over is not None and not self.process.is_alive():
             self._left_over.end()

@@ -22,13 +22,13 @@ class Worker(Protocol):
         """How the agent ended, in words; None while it lives. What it said last may still have to be read."""
 
     def stop(self) -> None:
-        """Asks it to finish its epoch, put its trial back and leave."""
+        """Tells it to finish its epoch, return its trial to the queue and leave."""
 
     def kill(self) -> None:
         """Ends it at once, with the programs that it may have started."""
 
     def close(self) -> None:
-        """Lets go of it; an agent that still lives finishes its epoch, puts its trial back and leaves."""
+        """Ends the link; an agent that still lives finishes its epoch, returns its trial and leaves."""
 
 
 class Executor(Protocol):
@@ -53,4 +53,4 @@ class Executor(Protocol):
         """Waits until an agent has said something or ended, `seconds` at most."""
 
     def close(self) -> None:
-        """Lets go of the place; called once, after the last agent has left."""
+        """Gives up the place; called once, after the last agent has left."""

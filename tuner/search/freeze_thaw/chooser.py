@@ -104,17 +104,15 @@ class FreezeThaw:
         return self._by_model(data, paused, may_start=may_start)
 
     def explain(self, choice: Choice) -> str:
-        """The choice in words, without the number of a new trial."""
-        subject = "new trial" if choice.number is None else f"resumed trial {choice.number}"
+        """Why this trial, in words; in brackets how probable it is to win."""
         if choice.leads:
-            return f"{subject}: expected to end best, and no trial has run to its end yet"
+            return "expected to end best; none has ended yet"
+        if choice.chance is None and choice.number is None:
+            return f"drawn at random, as the first {self._starts} are"
         if choice.chance is None:
-            start = f"one of the first {self._starts}, drawn at random"
-            return f"{subject}: {start}" if choice.number is None else f"{subject}: no model yet"
-        return (
-            f"{subject}: {_percent(choice.chance)} likely to beat {choice.threshold:.4g} "
-            f"by epoch {choice.horizon}"
-        )
+            return "too few values to choose by"
+        odds = f"{_percent(choice.chance)} likely to beat {choice.threshold:.4g} by epoch {choice.horizon}"
+        return f"the most promising ({odds})"
 
     def likeliest(self, curves: Sequence[Curve], *, gain: float = 0.0) -> float:
         """How probable it is that a paused trial ends better than the best by `gain`: that of the likeliest.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import optuna
+from rich.markup import escape
 from rich.table import Table
 
 from tuner.base.errors import InputError
@@ -14,15 +15,24 @@ from tuner.definition.study_file import StudyFile
 from tuner.show.status.summary import answer_of
 from tuner.storage import optuna_private
 from tuner.storage.access import find_records, storage_errors
-from tuner.storage.allocate import finished
+from tuner.storage.allocate import LEAD, NO_GAIN, STOPPED, TARGET, finished
 from tuner.storage.records import Records
 from tuner.storage.stored import load_study, stored_file
 from tuner.storage.study_store import FILE, RETRAINED, TOTAL
 
+WIDE = 140  # smallest width of a terminal for all columns
+GOOD_ENDS = (TARGET, NO_GAIN, LEAD)  # how reasons begin to stop a study that has found what it looked for
+
 
 @dataclass(frozen=True)
 class Row:
-    """A study. `done`: number of finished trials; None if it was not started. `result`: what it found."""
+    """A study.
+
+    Attributes:
+        done: number of finished trials; None if it was not started.
+        result: what it found.
+        stopped: why it ended before it had all trials; "" if it did not.
+    """
 
     name: str
     method: str
@@ -32,6 +42,7 @@ class Row:
     done: int | None
     wanted: int | None
     result: str = ""
+    stopped: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -40,7 +51,7 @@ class Row:
     def state(self) -> str:
         if self.done is None:
             return "not started"
-        if self.wanted is not None and self.done >= self.wanted:
+        if (self.wanted is not None and self.done >= self.wanted) or self.stopped.startswith(GOOD_ENDS):
             return "done"
         return f"{self.done} of {self.wanted if self.wanted is not None else '?'}"
 
@@ -71,22 +82,38 @@ def _begun(records: Records, name: str) -> Row | None:
     if FILE not in attrs or name.endswith(RETRAINED):
         return None
     done = finished(records.queue.counts(optuna_private.study_id(study)), attrs)
-    return _row(stored_file(study), done, attrs.get(TOTAL), answer_of(study).headline)
+    stopped = str(attrs.get(STOPPED) or "")
+    result = answer_of(study).headline
+    if stopped and not stopped.startswith(GOOD_ENDS):
+        result = f"{result}; {stopped}"
+    return replace(
+        _row(stored_file(study)), done=done, wanted=attrs.get(TOTAL), result=result, stopped=stopped
+    )
 
 
-def _row(file: StudyFile, done: int | None = None, wanted: int | None = None, result: str = "") -> Row:
-    return Row(file.name, file.method, file.run_cap, file.purpose, file.cost, done, wanted, result)
+def _row(file: StudyFile) -> Row:
+    return Row(file.name, file.method, file.run_cap, file.purpose, file.cost, None, None)
 
 
-def table(found: list[Row]) -> Table:
-    """The rows as a table for the terminal."""
-    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("study", "method", "trials", "state"):
-        shown.add_column(heading, justify="right" if heading == "trials" else "left", no_wrap=True)
-    for heading in ("result, or question", "cost"):
-        shown.add_column(heading, overflow="fold", ratio=1)
-    for row in found:
-        shown.add_row(
-            row.name, row.method, str(row.runs or ""), row.state, row.result or row.purpose, row.cost
-        )
+def table(found: list[Row], *, width: int = WIDE) -> Table:
+    """The rows as a table: the studies that were begun, a blank line, the others.
+
+    A narrow terminal gets no columns for method, trials and cost.
+    """
+    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_header=True)
+    columns = {"study": [r.name for r in found], "state": [r.state for r in found]}
+    if width >= WIDE:
+        columns |= {"method": [r.method for r in found], "trials": [str(r.runs or "") for r in found]}
+    columns["result, or question"] = [r.result or r.purpose for r in found]
+    if width >= WIDE:
+        columns["cost"] = [r.cost for r in found]
+    for heading in columns:
+        long = heading in ("result, or question", "cost")
+        justify: Literal["left", "right"] = "right" if heading == "trials" else "left"
+        shown.add_column(heading, justify=justify, no_wrap=not long, ratio=1 if long else None)
+    begun = sum(row.done is not None for row in found)
+    for place, cells in enumerate(zip(*columns.values(), strict=True), 1):
+        shown.add_row(*map(escape, cells))
+        if place == begun < len(found):
+            shown.add_row()
     return shown

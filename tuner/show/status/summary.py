@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,29 @@ from tuner.claims import judge
 from tuner.claims import material as materials
 from tuner.claims.answer import Answer
 from tuner.definition.study_file import StudyFile
-from tuner.run.launch import Result
+from tuner.run.launch import CONTINUE, Result
 from tuner.run.plan import Plan
 from tuner.run.winner import config_of
 from tuner.search import ranking
-from tuner.show.status.answer import show_answer
+from tuner.show.status.answer import say, say_command, show_answer
 from tuner.show.status.cost import Cost, cost_of
 from tuner.storage import allocate, optuna_private, study_store
 from tuner.storage.access import open_records, waiting
 from tuner.storage.allocate import finished
 from tuner.storage.queue import IMPORTED, OUTSIDE
 from tuner.storage.records import Records
-from tuner.storage.stored import load_study, stored_file
+from tuner.storage.stored import load_study, stored_file, training_seconds
 from tuner.workloads.repeats import REPEATS, SPREAD
 
 SPARK = 12  # width of the line of best values over time
+NEXT = {  # commands after a study, and what each is for
+    "verdict": "is the best really better?",
+    "report": "what was found (a page: --output FILE.html)",
+    "export": "the configuration of the best, as a file",
+}
+COUNTED = {"pruned": TrialState.PRUNED, "failed": TrialState.FAIL, "running": TrialState.RUNNING}
+ALWAYS = ("study", "finished", "pruned", "failed")  # columns of `status` that are there even if all are 0
+COSTS = ("over time", "training", "saved")
 WIDE = 130  # smallest width of a terminal for all columns
 
 
@@ -103,7 +111,7 @@ def state_of(records: Records, study: optuna.Study) -> StudyState:
         so_far = ranking.best_so_far(results, maximize=study_file.metric.goal == "maximize")
         whole = study_file.trial_epochs
     ends = [
-        (t.state is TrialState.PRUNED, max(t.intermediate_values, default=0), _seconds(t))
+        (t.state is TrialState.PRUNED, max(t.intermediate_values, default=0), training_seconds(t))
         for t in (*trials, *outside)
     ]
     return StudyState(
@@ -128,55 +136,35 @@ def pruned_words(pruned_at: Mapping[int, int]) -> str:
     return ", ".join(f"{count} after epoch {epoch}" for epoch, count in pruned_at.items())
 
 
-def _seconds(trial: FrozenTrial) -> float:
-    """Training time of a trial. If it is not recorded: wall time. 0 while the trial runs."""
-    told = trial.user_attrs.get("seconds")
-    if isinstance(told, int | float):
-        return float(told)
-    if trial.datetime_start is None or trial.datetime_complete is None:
-        return 0.0
-    return max(0.0, (trial.datetime_complete - trial.datetime_start).total_seconds())  # a clock set back
-
-
 def states_table(states: Sequence[StudyState], *, width: int = WIDE) -> Table:
     """One row per study. A narrow terminal gets no columns for progress over time and cost."""
+    columns: dict[str, list[str]] = {
+        "study": [state.name for state in states],
+        "finished": [str(s.finished) if s.total is None else f"{s.finished}/{s.total}" for s in states],
+        **{name: [str(s.counts[kind]) for s in states] for name, kind in COUNTED.items()},
+        "waiting": [str(s.counts[TrialState.WAITING] - s.paused) for s in states],
+        "paused": [str(s.paused) for s in states],
+        "imported": [str(s.imported) for s in states],
+        "shown only": [str(s.shown_only) for s in states],
+    }
+    columns = {name: cells for name, cells in columns.items() if name in ALWAYS or set(cells) != {"0"}}
+    columns["best"] = [_best_words(state) for state in states]
+    if width >= WIDE:
+        costs = zip(*map(_costs, states), strict=True)
+        columns |= {name: list(cells) for name, cells in zip(COSTS, costs, strict=False)}
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    costs = (("over time", "left"), ("spent", "right"), ("saved", "right")) if width >= WIDE else ()
-    for heading, justify in (
-        ("study", "left"), ("finished", "right"), ("pruned", "right"), ("failed", "right"),
-        ("running", "right"), ("waiting", "right"), ("best", "left"), *costs, ("", "left"),
-    ):  # fmt: skip
-        table.add_column(
-            heading, justify="right" if justify == "right" else "left", no_wrap=heading in ("study", "best")
-        )
-    for state in states:
-        counts = state.counts
-        done = state.finished
-        best = (
-            ""
-            if state.best is None
-            else f"{state.metric} {number(state.best.values[0])} (trial {state.best.number})"
-        )
-        table.add_row(
-            state.name,
-            str(done) if state.total is None else f"{done}/{state.total}",
-            *(str(counts[s]) for s in (TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)),
-            str(counts[TrialState.WAITING] - state.paused),
-            best,
-            *(_costs(state) if costs else ()),
-            "; ".join(filter(None, (state.stopped, *_apart(state)))),
-        )
+    for heading in columns:
+        left = heading in ("study", "best", "over time")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "best")
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     return table
 
 
-def _apart(state: StudyState) -> Iterator[str]:
-    """Trials that are not counted among the finished ones, in words."""
-    if state.paused:
-        yield f"{state.paused} paused"
-    if state.imported:
-        yield f"{state.imported} imported"
-    if state.shown_only:
-        yield f"{state.shown_only} shown only"
+def _best_words(state: StudyState) -> str:
+    if state.best is None:
+        return ""
+    return f"{state.metric} {number(state.best.values[0])} (trial {state.best.number})"
 
 
 def shown_only_words(study: optuna.Study, study_file: StudyFile, *, top: int = 3) -> list[str]:
@@ -301,28 +289,30 @@ def answer_of(study: optuna.Study) -> Answer:
     return judge.of_study(materials.read_study(study, None))
 
 
-def show_end(plan: Plan, result: Result, console: Console) -> None:
-    """Prints the result of a finished study and the next command."""
+def show_end(plan: Plan, result: Result, console: Console, places: Sequence[str] = ()) -> None:
+    """Prints what a study found, and the commands that may follow.
+
+    Args:
+        places: options of these commands, which name the storage and the results folder.
+    """
     request, file = plan.request, plan.file
 
-    def look() -> tuple[list[Rank], Answer, Mapping[TrialState, int]]:
-        records = open_records(request.url)
-        study = load_study(records, file.name)
-        counts = records.queue.counts(optuna_private.study_id(study))
-        return *_best_and_answer(study, file, request.results), counts
+    def look() -> tuple[list[Rank], Answer]:
+        study = load_study(open_records(request.url), file.name)
+        return _best_and_answer(study, file, request.results)
 
-    ranks, answer, counts = waiting(request.url, look, lambda line: console.print(line, markup=False))
-    console.print(
-        f"{file.name}: {result.reason}; {counts[TrialState.PRUNED]} of {result.finished} pruned, "
-        f"{counts[TrialState.FAIL]} failed",
-        markup=False,
-    )
+    ranks, answer = waiting(request.url, look, lambda line: console.print(line, markup=False))
+    console.print(f"{file.name}: {result.reason}", markup=False)
+    if ranks:
+        console.print(best_table(ranks, file, width=console.width))
+    show_answer(answer, console, places)
+    if result.left or request.count is not None:
+        say(CONTINUE, console)
     if not ranks:
-        console.print("no trial completed", markup=False)
         return
-    console.print(best_table(ranks, file, width=console.width))
-    show_answer(answer, console)
-    console.print(f"more: tuner best {file.name}", markup=False)
+    say("Next:", console)
+    for verb, what in NEXT.items():
+        say_command(["tuner", verb, file.name], places, console, what)
 
 
 def _retrained(values: Sequence[float]) -> str:
