@@ -21,15 +21,16 @@ from tuner.run import probe
 from tuner.run.executors.local import share
 from tuner.run.plan import Plan
 from tuner.show.report import terminal
-from tuner.show.status.answer import show_answer
+from tuner.show.status.answer import say, show_answer
 from tuner.stats.anytime import critical
 
 
 def show_verified(verified: Verified, console: Console) -> None:
     """Prints the result of `verify`: a table, and what it says of the study."""
-    table = Table(box=None, padding=(0, 2), header_style="bold")
-    for heading in ("trial", "in the study", "retrained", "spread", "first's lead", ""):
-        table.add_column(heading, justify="left" if heading in ("", "first's lead") else "right")
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for heading in ("trial", "in study", "retrained", "spread", "lead of the first", ""):
+        left = heading in ("", "lead of the first")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
     by_number = {lead.other.number: lead for lead in verified.leads if lead.other is not None}
     for candidate in verified.candidates:
         again = list(candidate.again.values())
@@ -45,12 +46,9 @@ def show_verified(verified: Verified, console: Console) -> None:
     console.print(table)
     curse = verified.curse
     if not math.isnan(curse):
-        console.print(
-            f"winner's curse: retrained, their {verified.metric} is worse than in the study by "
-            f"{number(curse)} on average" if curse > 0 else
-            f"no winner's curse: retrained, their {verified.metric} is as good as in the study or better",
-            markup=False, soft_wrap=True,
-        )  # fmt: skip
+        again = f"Retrained, their {verified.metric} is"
+        worse = f"{again} worse than in the study by {number(curse)} on average: the winner's curse."
+        say(worse if curse > 0 else f"{again} as good as in the study or better: no winner's curse.", console)
     show_answer(verified.answer, console)
 
 

@@ -94,6 +94,12 @@ def test_it_prints_as_text_and_in_a_notebook_as_a_table(found: tuner.StudyResult
     assert "<b>" not in page, "texts of the study are escaped"
 
 
+def test_in_a_notebook_it_is_text_too(found: tuner.StudyResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = str(found)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)  # where rich displays what it is to print
+    assert str(found) == before
+
+
 @pytest.mark.usefixtures("agents_in_this_process")
 def test_nothing_of_it_is_cut_off(tmp_path: Path) -> None:
     words = ["a" * 90, "b" * 90]

@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tuner.base.words import duration, number, sparkline
@@ -38,7 +39,7 @@ from tuner.workloads.repeats import REPEATS, SPREAD
 SPARK = 12  # width of the line of best values over time
 NEXT = {  # commands after a study, and what each is for
     "verdict": "is the best really better?",
-    "report": "what was found (a page: --output FILE.html)",
+    "report": "what was found, in full",
     "export": "the configuration of the best, as a file",
 }
 COUNTED = {"pruned": TrialState.PRUNED, "failed": TrialState.FAIL, "running": TrialState.RUNNING}
@@ -157,7 +158,7 @@ def states_table(states: Sequence[StudyState], *, width: int = WIDE) -> Table:
         left = heading in ("study", "best", "over time")
         table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "best")
     for cells in zip(*columns.values(), strict=True):
-        table.add_row(*cells)
+        table.add_row(*map(escape, cells))
     return table
 
 
@@ -251,18 +252,24 @@ def best_rows(ranks: Sequence[Rank], study_file: StudyFile) -> list[list[str]]:
 
 
 def best_table(ranks: Sequence[Rank], study_file: StudyFile, *, width: int = 100) -> Table:
-    """The best trials as `best_rows`; turned on its side where there is room."""
-    rows = best_rows(ranks, study_file)
-    if sum(max(map(len, row)) + 2 for row in rows) <= width:
-        rows = [list(column) for column in zip(*rows, strict=True)]
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    for index, heading in enumerate(rows[0]):
-        table.add_column(
-            heading, justify="left" if index == 0 else "right", no_wrap=True, min_width=len(heading)
-        )
-    for row in rows[1:]:
-        table.add_row(*row)
-    return table
+    """The best trials: one a row or, where that is too wide, one a column, or else one a paragraph."""
+    columns = best_rows(ranks, study_file)
+    across = [list(row) for row in zip(*columns, strict=True)]
+    for shape in (columns, across):
+        if sum(max(map(len, cells)) + 2 for cells in shape) > width:
+            continue
+        table = Table(box=None, padding=(0, 1), header_style="bold")
+        for index, cells in enumerate(shape):
+            table.add_column(escape(cells[0]), justify="left" if index == 0 else "right", no_wrap=True)
+        for row in list(zip(*shape, strict=True))[1:]:
+            table.add_row(*map(escape, row))
+        return table
+    grid = Table.grid(padding=(0, 1))
+    names = across[0][1:]
+    for place, *cells in across[1:]:
+        words = ", ".join(f"{name} {value}" for name, value in zip(names, cells, strict=True))
+        grid.add_row(place, escape(words))
+    return grid
 
 
 def end_of(plan: Plan, result: Result) -> dict[str, Any]:
@@ -306,13 +313,12 @@ def show_end(plan: Plan, result: Result, console: Console, places: Sequence[str]
     if ranks:
         console.print(best_table(ranks, file, width=console.width))
     show_answer(answer, console, places)
-    if result.left or request.count is not None:
+    if result.left or (request.count is not None and result.finished != result.total):
         say(CONTINUE, console)
-    if not ranks:
-        return
-    say("Next:", console)
-    for verb, what in NEXT.items():
-        say_command(["tuner", verb, file.name], places, console, what)
+    elif ranks:
+        say("Next:", console)
+        for verb, what in NEXT.items():
+            say_command(["tuner", verb, file.name], places, console, what)
 
 
 def _retrained(values: Sequence[float]) -> str:
