@@ -86,7 +86,7 @@ STANDS_FOR = {
     "DIR": "csv",
     "NEW.csv": "csv/face_001_aligned.csv.gz",
     "NAME": "digits",
-    "15": "1",  # the trial that won where the page was written
+    "15": "1",  # the trial that won where ten_minutes.md was written
     "face_012": "face_002",
 }
 SMALL = ("d_model=16", "heads=2", "window=16", "context_after=16", "stride=8", "epochs=1", "device=cpu")
