@@ -46,9 +46,9 @@ def show_verified(verified: Verified, console: Console) -> None:
     console.print(table)
     curse = verified.curse
     if not math.isnan(curse):
-        again = f"Retrained, their {verified.metric} is"
-        worse = f"{again} worse than in the study by {number(curse)} on average: the winner's curse."
-        say(worse if curse > 0 else f"{again} as good as in the study or better: no winner's curse.", console)
+        said = f"Retrained, their {verified.metric} is"
+        worse = f"{said} worse than in the study by {number(curse)} on average: the winner's curse."
+        say(worse if curse > 0 else f"{said} as good as in the study or better: no winner's curse.", console)
     show_answer(verified.answer, console)
 
 
