@@ -30,8 +30,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
-import figures
-from trust import simulation, tables, tasks
+import figures  # noqa: E402
+from trust import simulation, tables, tasks  # noqa: E402
 
 CURVES = Path(__file__).resolve().parents[2] / "shared" / "data" / "curves"
 STUDIES = 100
@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="store the figures for the docs")
     options = parser.parse_args(arguments)
     if not options.curves.is_dir():
-        print(f"{options.curves}: no outside curves there, so nothing is measured. --curves names their folder")
+        print(
+            f"{options.curves}: no outside curves there, so nothing is measured. --curves names their folder"
+        )
         return
     groups = {"kept": tasks.KEPT, "choosing": tasks.CHOOSING}
     if options.tasks:

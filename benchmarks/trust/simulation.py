@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from trust import ways
 from trust.tasks import Floats, Task
-from trust.ways import Choice, World
+from trust.ways import EQUAL, Choice, World
 
 BEST = "best score of the study"
 MORE = "best three once more, mean of both"
@@ -20,10 +19,10 @@ WILCOXON = "best four and the default, Optuna's Wilcoxon rule"
 NAIVE = "keep if better, each beside the one that was kept"
 RACE = "race with the default"
 LATER = "race, the noise known from two earlier races"
-WAYS = (BEST, MORE, CROSS, WILCOXON, NAIVE, RACE, LATER)
+PROPOSAL = "proposal of the race: its best estimate"
+WAYS = (BEST, MORE, CROSS, WILCOXON, NAIVE, RACE, LATER, PROPOSAL)
 RACES = (RACE, LATER)
 TEAM, PUBLISHED = "team's default", "published baseline"
-EQUAL = 1e-9  # truths that differ by less are the same
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,7 @@ def _choices(world: World, records: list[Mapping[str, Any]]) -> dict[str, Choice
         NAIVE: ways.keep_if_better(world),
         RACE: raced,
         LATER: later,
+        PROPOSAL: ways.proposed(raced),
     }
 
 

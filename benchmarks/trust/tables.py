@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import figures
 import numpy as np
+from trust.simulation import RACES, WAYS, Result, Simulated
 
-from trust.simulation import CROSS, BEST, RACE, RACES, WAYS, Result, Simulated
 from tuner.stats.intervals import t_interval
 
 Reading = Callable[[Simulated, Result], float]
@@ -43,9 +43,7 @@ def task_lines(of: Simulated) -> list[str]:
     unit = of.task.deviation
     lines = [f"\n{of.task.name}, {of.default} ({of.task.metric}; a standard deviation is {unit:.2g})"]
     for way, result in of.ways.items():
-        told = "  ".join(
-            f"{name} {READINGS[name][1](of, result):{READINGS[name][2]}}" for name in READINGS
-        )
+        told = "  ".join(f"{name} {READINGS[name][1](of, result):{READINGS[name][2]}}" for name in READINGS)
         lines.append(f"  {way:52} {told}  lost in units {result.lost.mean():.2g}")
     return lines
 
@@ -59,9 +57,7 @@ def over_tasks(results: Sequence[Simulated], way: str, name: str) -> str:
         return "–"
     mean, low, high = t_interval(told)
     interval = f" [{low:{form}}, {high:{form}}]" if len(told) > 1 else ""
-    return (
-        f"{np.median(told):{form}} ({min(told):{form}} to {max(told):{form}}); {mean:{form}}{interval}"
-    )
+    return f"{np.median(told):{form}} ({min(told):{form}} to {max(told):{form}}); {mean:{form}}{interval}"
 
 
 def ways(results: Sequence[Simulated]) -> list[str]:

@@ -108,7 +108,9 @@ class Task:
 
 def load(folder: Path, names: tuple[str, ...] = CHOOSING + KEPT) -> list[Task]:
     """The tasks of these names (`source/task`) in the folder of outside curves."""
-    return [_algoperf(folder, name) if name.startswith("algoperf") else _final(folder, name) for name in names]
+    return [
+        _algoperf(folder, name) if name.startswith("algoperf") else _final(folder, name) for name in names
+    ]
 
 
 def available(folder: Path) -> tuple[str, ...]:

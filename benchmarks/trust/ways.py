@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wilcoxon
-
+from scipy.stats import rankdata
 from trust.tasks import Floats, Task
+
 from tuner.claims import race
 from tuner.claims.retrain import Candidate
 from tuner.definition.loading import from_plain
@@ -21,6 +21,8 @@ from tuner.stats.noise import UNKNOWN, Noise, pooled
 
 TRIALS = 40
 P_THRESHOLD, STARTUP = 0.1, 2  # of optuna.pruners.WilcoxonPruner, its defaults
+SEEDS = 6  # that a configuration has under its rule
+EQUAL = 1e-9  # truths, or sums of ranks, that differ by less are the same
 FILE = from_plain(
     {"method": "random", "program": "train.py", "metric": {"name": "score", "goal": "maximize"},
      "parameters": {"x": {"min": 0.0, "max": 1.0}}},
@@ -121,30 +123,37 @@ def wilcoxon_rule(world: World) -> Choice:
     """
     kept: int | None = None
     total = 0
-    for i in entrants(world):
-        rounds = race.ROUNDS
+    for i in dict.fromkeys([*world.best[:4], 0]):
+        rounds = SEEDS
         if kept is not None:
-            rounds = _until_pruned(world.runs[i, :rounds], world.runs[kept, :rounds])
+            rounds = _until_pruned(world.runs[i, :SEEDS], world.runs[kept, :SEEDS])
         total += rounds
-        if rounds == race.ROUNDS and (
-            kept is None or world.runs[i, :rounds].mean() > world.runs[kept, :rounds].mean()
+        if rounds == SEEDS and (
+            kept is None or world.runs[i, :SEEDS].mean() > world.runs[kept, :SEEDS].mean()
         ):
             kept = i
     assert kept is not None
-    return Choice(kept, float(world.runs[kept, : race.ROUNDS].mean()), total)
+    return Choice(kept, float(world.runs[kept, :SEEDS].mean()), total)
 
 
 def _until_pruned(own: Floats, best: Floats) -> int:
-    for rounds in range(max(2, STARTUP), len(own)):
-        gaps = own[:rounds] - best[:rounds]
-        p = wilcoxon(gaps, alternative="less", zero_method="zsplit").pvalue
-        if p < P_THRESHOLD and own[:rounds].mean() < best.mean():
+    for rounds in range(STARTUP, len(own)):
+        if signed_rank(own[:rounds] - best[:rounds]) < P_THRESHOLD and own[:rounds].mean() < best.mean():
             return rounds
     return len(own)
 
 
+def signed_rank(gaps: Floats) -> float:
+    """The p value of Wilcoxon's test that gaps are below 0, over all signs; a gap of 0 counts for half."""
+    ranks = rankdata(np.abs(gaps))
+    signs = np.array(list(itertools.product([0.0, 1.0], repeat=len(gaps))))
+    signs[:, gaps == 0] = 0.5
+    positive = np.where(gaps == 0, 0.5, gaps > 0) @ ranks
+    return float(np.mean(signs @ ranks <= positive + EQUAL))
+
+
 def entrants(world: World) -> list[int]:
-    """The best four and the default, as they enter a race."""
+    """The best few and the default, as they enter a race."""
     first = world.best[: race.TOP]
     return first if 0 in first else [*first, 0]
 
@@ -157,7 +166,13 @@ def raced(world: World, known: Noise = UNKNOWN) -> Choice:
     tried: set[tuple[int, int]] = set()
     while True:
         wanted = race.entries(
-            found, FILE, default=default, first=race.first_rounds(known), most=race.ROUNDS, tried=tried, known=known
+            found,
+            FILE,
+            default=default,
+            first=race.first_rounds(known),
+            most=race.ROUNDS,
+            tried=tried,
+            known=known,
         )
         new = [entry for entry in wanted if entry not in tried]
         if not new:
@@ -170,6 +185,14 @@ def raced(world: World, known: Noise = UNKNOWN) -> Choice:
     return Choice(int(record["number"]), float(record["mean"]), len(tried), record)
 
 
+def proposed(raced: Choice) -> Choice:
+    """The best estimate of a race, whether it was handed on or not."""
+    assert raced.record is not None
+    proposal = raced.record["proposal"]["number"]
+    mean = next(c["mean"] for c in raced.record["candidates"] if c["number"] == proposal)
+    return Choice(int(proposal), float(mean), raced.runs)
+
+
 def _highest(means: Mapping[int, float], runs: int) -> Choice:
     chosen = max(means, key=means.__getitem__)
     return Choice(chosen, means[chosen], runs)
@@ -178,7 +201,3 @@ def _highest(means: Mapping[int, float], runs: int) -> Choice:
 def known_noise(records: list[Mapping[str, Any]]) -> Noise:
     """What races measured together, as a campaign hands it on. A race without any noise counts for nothing."""
     return pooled([noise for noise in map(race.noise_of, records) if noise.deviation > 0])
-
-
-def mean(values: list[float]) -> float:
-    return statistics.fmean(values) if values else float("nan")
