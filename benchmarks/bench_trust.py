@@ -54,13 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         groups = {"named": tuple(options.tasks)}
     stored: dict[str, figures.Value] = {"trust.studies": str(options.studies)}
     for group, names in groups.items():
-        results = []
-        for task in tasks.load(options.curves, names):
-            for kind in simulation.defaults(task):
-                results.append(simulation.simulate(task, kind, options.studies))
-                print("\n".join(tables.task_lines(results[-1])), flush=True)
-        print(f"\n{len(results)} of the group '{group}'")
-        print("\n".join([*tables.ways(results), "", *tables.intervals(results), ""]), flush=True)
+        results = [
+            simulation.simulate(task, default, options.studies)
+            for task in tasks.load(options.curves, names)
+            for default in simulation.defaults(task)
+        ]
+        print(f"\nTasks of the group '{group}', {options.studies} studies each\n")
+        for table in (tables.by_task, tables.ways, tables.intervals):
+            print("\n".join([*table(results), ""]), flush=True)
+        for way in (simulation.RACE, simulation.PROPOSAL):
+            fewer = tables.no_more_lost(results, way)
+            print(f"{way}: loses at most as much as cross-validation in {fewer} of {len(results)}")
         stored |= tables.stored(group, results)
     if options.write and not options.tasks:
         figures.record(stored, command="python benchmarks/bench_trust.py", units=tables.units(stored))

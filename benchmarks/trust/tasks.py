@@ -3,9 +3,9 @@
 Four sources: HPOBench-MLP (balanced accuracy, 5 seeds), HPOLib (mean squared error, 4 seeds), NAS-Bench-201
 (validation accuracy, 3 seeds) and the AlgoPerf logs (5 seeds). Losses change their sign; nothing else is
 scaled. A run that diverged counts as a model that has learnt nothing: a mean squared error of 1 (the targets
-are standardised), a word error rate of 1, a log loss of ln 2, an accuracy of 0. In AlgoPerf a value is that of
-the last evaluation. These runs stop once they reach the target of their workload, so many good configurations
-differ only in how far they overshoot it.
+are standardised), a word error rate of 1, a log loss of ln 2, an accuracy of 0. Configurations without a run
+on each seed are left out. In AlgoPerf a value is that of the last evaluation. These runs stop once they reach
+the target of their workload, so many good configurations differ only in how far they overshoot it.
 """
 
 from __future__ import annotations
@@ -63,15 +63,15 @@ class Task:
 
     @cached_property
     def residuals(self) -> Floats:
-        """`(configuration, seed)`: what a seed does, with the variance that it has around the unknown mean."""
+        """`(configuration, seed)`: what a seed does, with the variance that runs have around their mean."""
         seeds = self.values.shape[1]
         scaled: Floats = (self.values - self.truth[:, None]) * math.sqrt(seeds / (seeds - 1))
         return scaled
 
     @cached_property
     def pools(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """`(configuration, 5)`: itself and those next to it by truth whose seeds spread about as much, from the
-        left; and how many these are.
+        """`(configuration, 5)`: from the left itself and those next to it by truth whose seeds spread alike,
+        and how many these are.
         """
         count, width = len(self.values), 2 * NEIGHBOURS + 1
         first = np.clip(np.arange(count) - NEIGHBOURS, 0, count - width)
@@ -84,8 +84,7 @@ class Task:
         """`(member, round)`: runs of these configurations. In each round all have the same seed.
 
         A run is the configuration's truth and a residual that this seed left in its pool. It is never better
-        than the best real run of the pool: where one seed of five diverged, the others are no better than they
-        were.
+        than the best real run of the pool: where one seed of five diverged, the others are not better for it.
         """
         pools, sizes = (part[members] for part in self.pools)
         drawn = rng.integers(sizes[:, None], size=(len(members), len(seeds)))

@@ -199,5 +199,5 @@ def _highest(means: Mapping[int, float], runs: int) -> Choice:
 
 
 def known_noise(records: list[Mapping[str, Any]]) -> Noise:
-    """What races measured together, as a campaign hands it on. A race without any noise counts for nothing."""
+    """What races measured together, as in a campaign. A race without any noise counts for nothing."""
     return pooled([noise for noise in map(race.noise_of, records) if noise.deviation > 0])
