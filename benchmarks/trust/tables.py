@@ -117,15 +117,15 @@ def by_task(results: Sequence[Simulated]) -> list[str]:
     shown = {"best score": BEST, "cross-validated": CROSS, "race": RACE}
     heads = [f"{name}: worse, %; lost" for name in shown]
     lines = [
-        f"| task, default | a deviation | {' | '.join(heads)} | intervals that hold, % |",
+        f"| task, default | a deviation | {' | '.join(heads)} | intervals that hold |",
         "| --- | --: |" + " --- |" * len(shown) + " --: |",
     ]
     for of in results:
         cells = [f"{WORSE.of(of, way):.0f}; {_mean(of.ways[way].lost):.2g}" for way in shown.values()]
-        holds = 100 * _mean(of.ways[RACE].covers)
+        told = of.ways[RACE].covers[~np.isnan(of.ways[RACE].covers)]
         lines.append(
             f"| {of.task.name}, {of.default} ({of.task.metric}) | {of.task.deviation:.2g} | "
-            f"{' | '.join(cells)} | {'–' if np.isnan(holds) else f'{holds:.0f}'} |"
+            f"{' | '.join(cells)} | {told.sum():.0f} of {len(told)} |"
         )
     return lines
 
