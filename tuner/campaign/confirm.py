@@ -34,7 +34,7 @@ SUFFIX = "confirm"
 
 def runs(file: StudyFile) -> int:
     """How many retrainings a race has, about."""
-    return (race.TOP + 1) * max(race.FIRST_ROUNDS, len(file.seeds)) + 2 * (race.ROUNDS - race.FIRST_ROUNDS)
+    return (race.TOP + 1) * max(race.FIRST_ROUNDS, len(file.seeds)) + race.ROUNDS - race.FIRST_ROUNDS
 
 
 def known_noise(file: StudyFile, records: Records) -> Noise:

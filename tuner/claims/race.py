@@ -2,15 +2,15 @@
 
 In a round every configuration that is still in the race runs once, all with the same seed and (where the
 workload has such) the same new split of the data outside test. So the differences between configurations are
-free of what a round adds to all of them. After the first rounds, those leave that are almost surely not the
-best, or that will hardly be shown to be better than the default, and at each look at least half of the others
-(sequential halving; Karnin et al., 2013). The default stays to the end, because the question is whether
-anything was gained over it. Where no gain is likely to be shown any more, the race ends (stochastic
-curtailment; Lan, Simon and Halperin, 1982).
+free of what a round adds to all of them. After the first rounds, those leave that are more likely worse than
+the default, or hardly the best of the others, and at each look at least half of the others (sequential
+halving; Karnin et al., 2013). The default stays to the end, because the question is whether anything was
+gained over it. The race ends when that is sure, or when nothing is left beside the default.
 
-Model: score = configuration + round + noise, fitted by least squares. The scores that the configurations had
-in the study are not used: they were chosen for being high. The noise that earlier races of the campaign
-measured counts as well, up to a weight.
+Configurations are compared as draws from one population (`tuner/stats/population.py`), because the best of
+several looks better than it is. The scores that they had in the study are not used: they were chosen for
+being high. The noise that earlier races of the campaign measured counts as well, up to a weight. The numbers
+below were chosen on one half of the tasks of `benchmarks/bench_trust.py`.
 """
 
 from __future__ import annotations
@@ -18,31 +18,28 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
-
-import numpy as np
 
 from tuner.claims.retrain import Candidate
 from tuner.definition.study_file import StudyFile
-from tuner.stats import two_way
-from tuner.stats.anytime import RUNS, critical
+from tuner.stats import population, two_way
 from tuner.stats.comparison import Comparison
 from tuner.stats.intervals import LEVEL, student
-from tuner.stats.noise import UNKNOWN, Noise, pooled
-from tuner.stats.two_way import TwoWay
+from tuner.stats.noise import UNKNOWN, Noise
+from tuner.stats.population import Population
 
-TOP = 4  # configurations beside the default
+TOP = 3  # configurations beside the default
 FIRST_ROUNDS = 2  # that all of them run; one tells nothing about noise
-ROUNDS = 6  # of the leader and the default
+ROUNDS = 10  # of the leader and the default
 WEIGHT_OF_KNOWN = 12  # degrees of freedom that the noise of earlier races counts for at most
 ENOUGH_KNOWN = 6  # with as many, one first round is enough
 FEW, ROUNDS_OF_FEW = 2, 2  # so few run two rounds at once: a known run of the default leaves an agent idle
-LEAST_CHANCE = 0.05  # of being the best; with less a configuration leaves
-LEAST_GAIN = 0.15  # … or with a smaller expected gain over the leader, in standard deviations of a run
-LEAST_SHOWN = 0.1  # chance of a gain over the default that is shown at the end; with less it leaves, too
-UNDECIDED = ("open", "too few runs")
+LEAST_HOPE = 0.5  # of being better than the default; with less a configuration leaves
+LEAST_RIVAL = 0.2  # … or with less of being better than the best of the others
 CLEAR = 0.95  # without a default, the race ends when the leader is the best with this probability
-DRAWS = 20_000
+SURE = 0.99  # with one, when the leader is better with this probability
+HANDED_ON = 0.9  # what is better than the default with this probability takes its place at the end
 
 
 def first_rounds(known: Noise) -> int:
@@ -55,61 +52,46 @@ class Standing:
     """The state of a race.
 
     Attributes:
-        leader: index of the configuration with the best mean of those that are `allowed`.
+        leader: index of the configuration with the best estimate of those that are `allowed`.
         allowed: those that were not shown to violate the constraints more than another does.
-        chances: probability of each configuration to be the best.
         noise: standard deviation of a run around its configuration and round; nan if unknown.
         measured: the same from this race alone.
     """
 
     leader: int
     allowed: frozenset[int]
-    chances: tuple[float, ...]
     noise: float
     measured: float
-    _fit: TwoWay
-    _known: Noise
-    _freedom: int
+    _fit: Population
+
+    @cached_property
+    def chances(self) -> tuple[float, ...]:
+        """The probability of each configuration to be the best."""
+        count = len(self._fit.means)
+        if self.noise == 0:
+            return tuple(float(i == self.leader) for i in range(count))
+        found = self._fit.best(self.allowed)
+        return tuple(found.get(i, 0.0) for i in range(count))
+
+    @property
+    def means(self) -> tuple[float, ...]:
+        """The estimate of each configuration, up to a constant; larger is better."""
+        return self._fit.means
 
     def lead(self, index: int, over: int) -> Comparison:
         """The lead of one configuration over another."""
-        found = self._fit.compare(index, over, known=self._known)
+        found = self._fit.compare(index, over)
         return Comparison(0.0, -math.inf, math.inf) if found is None else found
 
-    def expected_gain(self, index: int) -> float:
-        """By how much the configuration is expected to be better than the leader, 0 where it is worse, in
-        standard deviations of a run: what it can be worth at most to run it again.
-        """
-        from scipy.special import ndtr
-
-        leader = self.leader
-        spread = math.sqrt(max(0.0, self._fit.variance_of_difference(index, leader)))
-        if math.isnan(self.noise) or self.noise == 0 or spread == 0:
-            return math.inf
-        z = (self._fit.means[index] - self._fit.means[leader]) / self.noise / spread
-        return spread * (math.exp(-z * z / 2) / math.sqrt(2 * math.pi) + z * float(ndtr(z)))
-
-    def chance_to_show(self, index: int, default: int, rounds: int) -> float:
-        """The chance that the configuration is shown to be better than the default after so many rounds of
-        both, by what is known now; 1 where the noise is not known.
-        """
-        from scipy.special import stdtr
-
-        if index not in self.allowed:
-            return 0.0
-        variance = self._fit.variance_of_difference(index, default)
-        at_end = 2 / rounds
-        if self._freedom < 1 or self.noise == 0 or not variance > at_end:
-            return 1.0
-        gain = (self._fit.means[index] - self._fit.means[default]) / self.noise
-        needed = critical(rounds, self._freedom + rounds, looks=RUNS) * math.sqrt(at_end)
-        return float(stdtr(self._freedom, (gain - needed) / math.sqrt(variance - at_end)))
+    def better(self, index: int, over: int) -> float | None:
+        """The probability that one configuration is better than another; None: nothing is known."""
+        return self._fit.better(index, over)
 
     @property
     def runner_up(self) -> int | None:
         """The next best chance, or None if nobody else ran."""
-        means = self._fit.means
-        others = [i for i in range(len(self.chances)) if i != self.leader and not math.isinf(means[i])]
+        means = self.means
+        others = [i for i in range(len(means)) if i != self.leader and not math.isinf(means[i])]
         return max(others, key=lambda i: (self.chances[i], means[i]), default=None)
 
 
@@ -117,28 +99,12 @@ def standing(found: Sequence[Candidate], file: StudyFile, known: Noise = UNKNOWN
     """The state of the race after the retrainings of `found`."""
     sign = 1.0 if file.metric.goal == "maximize" else -1.0
     runs = [(i, k, sign * score) for i, c in enumerate(found) for k, score in c.again.items()]
-    fit = two_way.fit(runs, len(found))
-    known = replace(known, freedom=min(known.freedom, WEIGHT_OF_KNOWN))
-    own = Noise(fit.noise, fit.freedom)
-    both = own if own.deviation == 0 else pooled([own, known])
-    noise, freedom = both.deviation, both.freedom
+    fit = population.fit(runs, len(found), replace(known, freedom=min(known.freedom, WEIGHT_OF_KNOWN)))
     allowed = _allowed(found, file.matters or 0.0)
     able = sorted(allowed & {i for i, _, _ in runs})
-    leader = min(able, key=lambda i: (-fit.means[i], i)) if able else 0
-    chances = np.zeros(len(found))
-    if freedom >= 1 and noise > 0:
-        rng = np.random.default_rng(0)
-        block = fit.covariance[np.ix_(able, able)]
-        spread = np.sqrt(freedom / rng.chisquare(freedom, DRAWS))[:, None]
-        draws = np.array(fit.means)[able] + spread * rng.multivariate_normal(
-            np.zeros(len(able)), noise**2 * block, DRAWS, method="eigh"
-        )
-        chances[able] = np.bincount(draws.argmax(axis=1), minlength=len(able)) / DRAWS
-    elif runs and noise == 0:
-        chances[leader] = 1.0
-    else:
-        chances[able] = 1 / max(1, len(able))
-    return Standing(leader, allowed, tuple(map(float, chances)), noise, fit.noise, fit, known, freedom)
+    means = fit.means
+    leader = min(able, key=lambda i: (-means[i], i)) if able else 0
+    return Standing(leader, allowed, fit.noise.deviation, fit.fit.noise, fit)
 
 
 def _allowed(found: Sequence[Candidate], matters: float) -> frozenset[int]:
@@ -198,7 +164,7 @@ def entries(
             place = standing(so_far, file, known)
             if over(place, file, default=default):
                 break
-            inside = staying(place, inside, default=default, most=most)
+            inside = staying(place, inside, default=default)
             if len(inside) < 2:
                 break
         together = 1 if number < first or len(inside) > FEW else ROUNDS_OF_FEW
@@ -216,8 +182,13 @@ def over(place: Standing, file: StudyFile, *, default: int | None) -> bool:
         return True
     if default is None or default not in place.allowed:
         return place.chances[place.leader] >= CLEAR
+    if place.leader == default:
+        return False
+    sure = (place.better(place.leader, default) or 0.0) >= SURE
+    if not sure and file.matters is None:
+        return False
     found = place.lead(place.leader, default)
-    return place.leader != default and found.verdict(matters(file, place.noise)) not in UNDECIDED
+    return found.enough and (sure or found.verdict(file.matters or 0.0) == "no difference")
 
 
 def matters(file: StudyFile, noise: float | None) -> float:
@@ -225,21 +196,22 @@ def matters(file: StudyFile, noise: float | None) -> float:
     return file.matters if file.matters is not None else noise if noise and noise > 0 else 0.0
 
 
-def staying(place: Standing, inside: Sequence[int], *, default: int | None, most: int) -> list[int]:
-    """Those that go on: the leader, the default, and half of the others that may be better by enough. Only
-    the default, if none of them is likely to be shown to be better after `most` rounds.
+def staying(place: Standing, inside: Sequence[int], *, default: int | None) -> list[int]:
+    """Those that go on: the default, the best of the others, and half of the rest that may be better than it.
+    Only the default, if all others are more likely worse than it.
     """
     able = [i for i in inside if i != default]
     if default is not None and default in place.allowed:
-        able = [i for i in able if place.chance_to_show(i, default, most) >= LEAST_SHOWN]
-    others = [
-        i
-        for i in able
-        if i != place.leader and place.chances[i] >= LEAST_CHANCE and place.expected_gain(i) >= LEAST_GAIN
-    ]
-    others.sort(key=lambda i: -place.chances[i])
-    kept = {default, *(i for i in able if i == place.leader), *others[: max(1, (len(inside) - 1) // 2)]}
+        able = [i for i in able if i in place.allowed and _may_be(place, i, default, LEAST_HOPE)]
+    able.sort(key=lambda i: (i not in place.allowed, -place.means[i]))
+    others = [i for i in able[1:] if i in place.allowed and _may_be(place, i, able[0], LEAST_RIVAL)]
+    kept = {default, *able[:1], *others[: max(1, (len(inside) - 1) // 2)]}
     return [i for i in inside if i in kept]
+
+
+def _may_be(place: Standing, index: int, over: int, least: float) -> bool:
+    better = place.better(index, over)
+    return better is None or better >= least
 
 
 def _until(candidate: Candidate, number: int) -> Candidate:
@@ -255,19 +227,20 @@ def record(
 ) -> dict[str, Any]:
     """The result of a race, as it is stored with the study.
 
-    `number` is the trial that won. `default`: no gain over the default configuration was shown, so the next
-    study starts from the default.
+    `number` is the trial that won. `default`: nothing was better than the default with enough probability, so
+    the next study starts from the default. `proposal`: the best estimate all the same, with the probability
+    that it is better than the default and the gain to be expected (None where that is the default, or nothing
+    is known).
     """
     place = standing(found, file, known)
-    chosen, gain = place.leader, None
+    chosen, gain, better = place.leader, None, None
     keeps = default is not None and place.leader == default
     if default is not None and found[default].again and not keeps:
         gain = place.lead(place.leader, default)
-        if not place.noise > 0:  # one run each, or equal ones: there is nothing but the scores
-            better = gain.difference > 0
-        else:
-            better = gain.verdict(matters(file, place.noise)) == "better"
-        keeps = default in place.allowed and not better
+        better = place.better(place.leader, default) if place.noise > 0 else None
+        # one run each, or equal ones: there is nothing but the scores
+        handed_on = gain.difference > 0 if better is None else better >= HANDED_ON
+        keeps = default in place.allowed and not handed_on
     if keeps and default is not None and found[default].number >= 0:
         chosen = default
     second = place.runner_up
@@ -283,6 +256,9 @@ def record(
         "noise": None if math.isnan(place.measured) else place.measured,
         "known": [known.deviation, min(known.freedom, WEIGHT_OF_KNOWN)] if known.freedom else None,
         "gain": None if gain is None else _stored(gain),
+        "proposal": {
+            "number": leader.number, "better": better, "gain": None if gain is None else gain.difference
+        },
         "lead": None if second is None else _stored(place.lead(place.leader, second)),
         "runner_up": None if second is None else found[second].number,
         "drop": None if math.isnan(score) or not leader.again else sign * (score - leader.again_mean),

@@ -24,6 +24,7 @@ class Comparison:
         noise: standard deviation of the difference of one pair of runs; NaN if unknown.
         pairs: pairs of runs (one seed, one split of the data) behind it; 0: single runs.
         exact: repeated runs would give the same scores, so one run of each is the truth.
+        better: probability that A is better at all, where others tell it too (`stats/population.py`).
     """
 
     difference: float
@@ -34,6 +35,7 @@ class Comparison:
     noise: float = math.nan
     pairs: int = 0
     exact: bool = False
+    better: float | None = None
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -50,6 +52,8 @@ class Comparison:
         """Probability that A is better at all, before a look at other knowledge; None: too few runs."""
         if not self.enough or self.exact or not self.error > 0:
             return None
+        if self.better is not None:
+            return self.better
         from scipy.special import stdtr
 
         return float(stdtr(min(self.freedom, 1e6), self.difference / self.error))

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from tuner.stats import two_way
+from tuner.stats import population
 from tuner.stats.anytime import RUNS, critical
 from tuner.stats.comparison import LEAST_PAIRS, REPEATS, Comparison
 from tuner.stats.intervals import LEVEL, student
@@ -39,8 +39,8 @@ def in_rounds(
 ) -> Comparison | None:
     """A against B by runs in rounds (round → score), in which other configurations took part.
 
-    With A and B alone in complete rounds it is `paired`. Others tell what a round adds to all, and how much
-    runs vary.
+    With A and B alone in complete rounds it is `paired`. Others tell what a round adds to all, how much runs
+    vary, and how far apart configurations are.
 
     Args:
         known: the noise of a run by other measurements.
@@ -49,8 +49,8 @@ def in_rounds(
         None if the two cannot be compared: no chain of rounds connects them.
     """
     all_runs = [one, two, *others]
-    fit = two_way.fit([(i, k, v) for i, runs in enumerate(all_runs) for k, v in runs.items()], len(all_runs))
-    return fit.compare(0, 1, known=known)
+    values = [(i, k, v) for i, runs in enumerate(all_runs) for k, v in runs.items()]
+    return population.fit(values, len(all_runs), known).compare(0, 1)
 
 
 def single(ours: Sequence[float], theirs: Sequence[float], known: Noise) -> Comparison | None:
@@ -88,7 +88,10 @@ def more_pairs(found: Comparison, matters: float) -> int | None:
         return max(1, LEAST_PAIRS - found.pairs)
     extra = max(0.0, found.freedom - (found.pairs - 1)) if found.pairs else 0.0  # what others add
     for count in range(max(LEAST_PAIRS, found.pairs + 1), MOST_RUNS):
-        half = critical(count, count - 1 + extra, looks=RUNS) * found.noise / math.sqrt(count)
+        if found.better is not None:
+            half = (found.high - found.low) / 2 * math.sqrt(found.pairs / count)
+        else:
+            half = critical(count, count - 1 + extra, looks=RUNS) * found.noise / math.sqrt(count)
         if half < abs(found.difference) or half <= matters - abs(found.difference):
             return count - found.pairs
     return None
