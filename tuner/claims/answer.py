@@ -120,6 +120,8 @@ class Answer:
             data = (
                 "one run of each" if max(s.runs for s in (self.one, self.other) if s) < 2 else "unpaired runs"
             )
+        if found.better is not None:
+            data += ", allowing for the choice of the best among several"
         probability = found.probability
         sure = "" if probability is None else f", better with a probability of {chance(probability)}"
         return f", a difference of{_difference(found)[1:]} ({data}{sure})"
