@@ -13,7 +13,7 @@ BETTER: dict[Verdict, bool] = {"better": True, "no difference": False, "worse": 
 SHORT: dict[Verdict, str] = {
     "better": "better than {other}",
     "worse": "worse than {other}",
-    "no difference": "no difference that matters to {other}",
+    "no difference": "no difference from {other} that matters",
     "open": "open whether it is better than {other}",
     "too few runs": "too few runs to compare it with {other}",
 }

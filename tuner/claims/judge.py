@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from tuner.base.errors import InputError
+from tuner.base.errors import InputError, nearest
 from tuner.base.words import counted, number
 from tuner.claims import race
 from tuner.claims.answer import BETTER, Answer, Side, chance
@@ -109,8 +109,9 @@ def _named(material: Material, what: str) -> tuple[Study, int | None]:
     name, _, text = what.rpartition("/")
     study = next((s for s in material.studies if s.name == name), None)
     if study is None:
-        known = ", ".join(s.name for s in material.studies)
-        raise InputError(f"no study named '{name or what}' (studies here: {known})")
+        known, wanted = [s.name for s in material.studies], name or what
+        hint = nearest(wanted, known)
+        raise InputError(f"no study named '{wanted}'{hint} (studies here: {', '.join(known)})")
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise InputError(f"'{what}': expected STUDY or STUDY/NUMBER")
     trial = next((t for t in study.trials if t.number == int(text)), None)

@@ -229,7 +229,7 @@ def load(
         order = {name: place for place, name in enumerate(campaign.studies)}
         names = sorted(names, key=lambda n: (order.get(n, len(order)), n))
     if not names:
-        raise InputError("no studies to report on; start one with: tuner study loss_weighting")
+        raise InputError("no studies to report on; start one with: tuner study FILE.yaml")
     studies = tuple(read_study(load_study(records, name), results) for name in names)
     paired = [n for n in known if is_paired(n)]  # earlier rounds, set aside, count as well
     pairs = tuple(read_study(load_study(records, name), results) for name in paired)

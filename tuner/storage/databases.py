@@ -33,7 +33,7 @@ from tuner.storage.outage import StorageFailed
 DRIVER = "postgresql+psycopg"
 POSTGRESQL = ("postgresql", "postgres", DRIVER)
 SUPPORTED = "sqlite:///FILE, postgresql://USER@HOST/DATABASE or grpc://HOST:PORT"
-BEGIN = "start one with: tuner study loss_weighting"
+BEGIN = "start one with: tuner study FILE.yaml"
 
 
 class NoStudiesYet(InputError):

@@ -45,7 +45,7 @@ def words_of(key: str, old: Any, new: Any) -> str:
     if shown in ("purpose", "cost", "expectation", "description"):
         return f"{shown}: reworded"
     if shown == "first":
-        return "first: changed, which concerns new studies; 'enqueue' queues a trial of this one"
+        return "first: changed, for new studies only; 'enqueue' queues a trial of this one"
     if isinstance(old, list) and isinstance(new, list) and any(isinstance(v, Mapping) for v in (*old, *new)):
         return f"{shown}: {len(new)} (were {len(old)}), changed"
     return f"{shown}: now {_or_none(new)} (was {_or_none(old)})"
