@@ -3,50 +3,34 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
-import pytest
+import figures
 
 ROOT = Path(__file__).parents[1]
-HERE = Path(__file__).name
+ROOMS = ("benchmarks", "docs", "ensemble", "examples", "inference", "model", "tests", "tuner")
 BANNED = (
-    r"\b0 doubled\b",
-    r"says in the morning",
-    r"these are those of",
-    r"programs that they were made by",
-    r"is not shown to differ",
-    r"\babout 1 more runs\b",
-    r"smaller but real",
-    r"matters from",
-    r"\blets? go of\b",
-    r"\bput back\b",  # of a trial: returned to the queue
-    r"\bputs? (?:it|its trial|their trials|the trial|a trial|trials) back\b",
+    "0 doubled",
+    "says in the morning",
+    "these are those of",
+    "programs that they were made by",
+    "is not shown to differ",
+    "about 1 more runs",
+    "smaller but real",
+    "matters from",
+    r"lets? go of",
+    r"put back|puts? (?:it|its trial|their trials|the trial|a trial|trials) back",  # returned to the queue
     r"""["'|] ?asks ?["'|]""",  # a column; the word for it is question
 )
 
 
-def files() -> list[Path]:
-    """The sources and pages of the project; a wheel has no such list."""
-    try:
-        names = subprocess.run(
-            ["git", "ls-files", "*.py", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.splitlines()
-    except (OSError, subprocess.CalledProcessError):
-        names = [str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if path.suffix in (".py", ".md")]
-    hidden = ("CHANGELOG.md", HERE)
-    return [ROOT / name for name in names if Path(name).name not in hidden and not name.startswith(".")]
-
-
-@pytest.mark.parametrize("phrase", BANNED)
-def test_a_phrase_that_readers_stumbled_over_is_nowhere(phrase: str) -> None:
+def test_phrases_that_readers_stumbled_over_are_nowhere() -> None:
+    pattern = re.compile("|".join(BANNED), re.IGNORECASE)
+    paths = [*ROOT.glob("*.md"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.[pm][yd]"))]
     found = []
-    for path in files():
-        space = r"\s+" if path.suffix == ".md" else " "  # pages wrap their lines
-        pattern = re.compile(phrase.replace(" ", space), re.IGNORECASE)
+    for path in set(paths) - {ROOT / "CHANGELOG.md", Path(__file__)}:
         text = path.read_text(encoding="utf-8")
-        found += [
-            f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]!r}"
-            for match in pattern.finditer(text)
-        ]
-    assert found == []
+        if path.suffix == ".md":  # its lines are wrapped, and its figures stand between marks
+            text = " ".join(figures.MARK.sub(lambda mark: mark["value"], text).split())
+        found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in pattern.finditer(text)]
+    assert len(paths) > 500 and sorted(found) == []
