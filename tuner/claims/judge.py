@@ -289,5 +289,5 @@ def _noise(study: Study, material: Material | None) -> Noise:
 
 def _decide(study: str, one: int, other: int, pairs: int, more: int | None) -> str:
     """The command that runs both on further seeds."""
-    seeds = min(pairs + (more or LEAST_PAIRS), 20)
+    seeds = pairs + (more or LEAST_PAIRS)
     return f"tuner verify {study} --trial {one} --trial {other} --seeds {max(LEAST_PAIRS, seeds)}"

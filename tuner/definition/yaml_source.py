@@ -71,7 +71,7 @@ def _as_wandb_reads(content: Any, text: str, notes: list[str]) -> None:
     import yaml
 
     try:
-        theirs = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        theirs = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text).get_single_data()
     except (yaml.YAMLError, ValueError):
         return
     numbers: list[str] = []
