@@ -18,6 +18,7 @@ from tuner.show.report.charts import Bars, Chart, Panel, Series, intervals
 
 HEADS = ("type", "command", "param_type", "param_value")
 COMPARISON = "compare.json"
+ENSEMBLES = "ensembles"  # where a report has what concerns all bundles
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,13 @@ def sections(material: Material) -> list[Section]:
     bundles = bundles_in(material.results)
     if not bundles:
         none = "No ensemble yet: tuner ensemble build --k 10 takes the best runs of these studies."
-        return [Section("ensembles", "Ensembles", [Text([none], aside=True)])]
+        return [Section(ENSEMBLES, "Ensembles", [Text([none], aside=True)])]
     found = [Section(anchor(bundle), title(bundle), blocks(bundle)) for bundle in bundles]
     side_by_side = frontier(bundles) if len(bundles) > 1 else []
     compared = sizes(material.results)
     first = [block for block in compared if isinstance(block, Chart)] or weightings(bundles[-1])
     rest = [*side_by_side, *(block for block in compared if block not in first)]
-    return [
-        Section("summary", "Summary", first),
-        *found,
-        Section("frontier", "Ensembles compared", rest),
-    ]
+    return [Section(ENSEMBLES, "Ensembles", [*first, *rest]), *found]
 
 
 def weightings(bundle: Bundle) -> list[Chart]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ensemble.report import Bundle, anchor, bundles_in, title
+from ensemble.report import ENSEMBLES, Bundle, anchor, bundles_in, title
 from model.workload.base import are_in
 from model.workload.samples import differences
 from tuner.base.errors import InputError
@@ -35,14 +35,14 @@ FIGURES = ("exact_acc", "overall_acc", "command_acc", "row_acc", "program_error_
 def sections(material: Material) -> list[Section]:
     """Calibration and decoding of every bundle, below what `ensemble.report` says about it.
 
-    Whole programs are on the first page. Nothing in a report without studies of recordings.
+    Nothing in a report without studies of recordings.
     """
     if not are_in(material):
         return []
     bundles = bundles_in(material.results)
     first = [chart for bundle in bundles[-1:] for chart in programs(bundle, material.results / "ensembles")]
     return [
-        Section("summary", "Summary", first),
+        Section(ENSEMBLES, "Ensembles", first),
         *(Section(anchor(bundle), title(bundle), blocks(bundle, material.results / "ensembles" / bundle.name))
           for bundle in bundles),
     ]  # fmt: skip

@@ -74,6 +74,11 @@ class Answer:
         return BETTER.get(self.verdict)
 
     @property
+    def best(self) -> Side | None:
+        """The side of the winner; None if there is no winner."""
+        return next((s for s in (self.one, self.other) if s is not None and s.number == self.winner), None)
+
+    @property
     def headline(self) -> str:
         """`trial 5: score 0.9312, better than trial 0, the default: +0.0194 [+0.0101, +0.0287]`."""
         if self.one is None:

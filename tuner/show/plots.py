@@ -78,7 +78,7 @@ def _series(series: Series, place: int, named: set[str]) -> dict[str, Any]:
         "mode": "lines" if line and len(series.x) > 1 else "markers",
         "line": {"color": colour, "width": 3 if series.name == "winner" else 1.5,
                  "shape": "hv" if series.mode == "step" else "linear"},
-        "marker": {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]},
+        "marker": {"color": colour, "size": 8, "symbol": SYMBOLS[palette.mark(series.name, place)]},
     }  # fmt: skip
     if series.name == "winner":
         trace["marker"] |= {"symbol": "star", "size": 14}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import shutil
@@ -26,7 +27,7 @@ from model.workload.samples import sample_lines
 from tuner.base.errors import InputError
 from tuner.definition.loading import load_study_file
 from tuner.show.dashboard import trial_files
-from tuner.show.dashboard.server import no_renames, serve
+from tuner.show.dashboard.server import serve
 from tuner.show.dashboard.storage import DashboardStorage, TrialFiles, artifact_id, parse_artifact_id
 from tuner.show.dashboard.trial_files import CURVE, FILES, curve_svg
 from tuner.show.web.local_server import Quiet, Server, local_only
@@ -117,14 +118,27 @@ def test_a_study_and_its_trials_are_explained(address: str) -> None:
     assert [trial["constraints"] for trial in study["trials"]] == [[0.2], [-0.1], [-0.1]]
     assert [trial["number"] for trial in study["best_trials"]] == [1], "0 is better but misses its constraint"
     missed, met, pruned = (trial["note"]["body"] for trial in study["trials"])
-    assert "missed by 0.2" in missed and "holds" in met
+    assert "missed by 0.2" in missed and "command\\_acc &gt;= 0.9: met" in met
     assert "slow" in pruned and "<b>" not in pruned
 
 
 def test_the_first_page_has_no_settings_of_the_tuner(address: str) -> None:
     study = ask(f"{address}/api/studies/1")
-    assert {attr["key"] for attr in study["user_attrs"]} == {"trials wanted"}
-    assert {attr["key"] for attr in study["union_user_attrs"]} == {"run_folder", "pruned_because"}
+    assert {attr["key"]: attr["value"] for attr in study["user_attrs"]} == {
+        "state": "3 trials, done",
+        "result": "trial 1: val/exact_acc 0.5000",
+        "feasibility": "1 of 2 complete trials meet command_acc >= 0.9",
+    }
+    assert {attr["key"] for attr in study["union_user_attrs"]} == {"run_folder", "pruned_because", "feasible"}
+    feasible = [
+        attr["value"] for t in study["trials"] for attr in t["user_attrs"] if attr["key"] == "feasible"
+    ]
+    assert feasible == ["no: command_acc >= 0.9 missed by 0.2", "yes", "yes"]
+
+
+def test_the_list_of_studies_shows_state_and_best_value(address: str) -> None:
+    (study,) = ask(f"{address}/api/studies")["study_summaries"]
+    assert study["study_name"] == "shown: done, val/exact_acc 0.5000"
 
 
 def test_a_study_whose_constraint_is_never_met_is_drawn(results: Path) -> None:
@@ -132,27 +146,27 @@ def test_a_study_whose_constraint_is_never_met_is_drawn(results: Path) -> None:
     records = open_records(default_url(results))
     shown = DashboardStorage(records, results)
     assert all(t.system_attrs["constraints"] for t in shown.get_all_trials(1))
-    study = optuna.create_study(storage=open_records(default_url(results)), study_name="never")
-    study.set_user_attr("study_file", {})
+    file = load_study_file(results.parent / "shown.yaml")
+    named = dataclasses.replace(file, name="never")
+    study, _ = study_store.open_study(open_records(default_url(results)), named, study_store.Origin(base={}))
     for miss in (0.3, 0.1):
-        study.add_trial(optuna.trial.create_trial(value=miss, constraints={"accuracy >= 1": miss}))
+        study.add_trial(optuna.trial.create_trial(value=miss, constraints={"command_acc >= 0.9": miss}))
     records.refresh()
     assert not [t for t in shown.get_all_trials(study._study_id) if "constraints" in t.system_attrs]
-    said = next(s.user_attrs for s in shown.get_all_studies() if s.study_name == "never")
-    assert said == {
-        "constraints": "no trial meets them, so no trial is grey; trial 1 is the closest and misses by 0.1"
-    }
+    said = next(s for s in shown.get_all_studies() if s.study_name == "never: 2 of 3 trials, none feasible")
+    feasibility = "0 of 2 complete trials meet command_acc >= 0.9, so no trial is drawn grey"
+    assert said.user_attrs["feasibility"] == feasibility
     optuna.delete_study(storage=open_records(default_url(results)), study_name="never")
 
 
-def test_a_study_is_not_renamed() -> None:
+@pytest.mark.parametrize("path", ["rename", "rename/", "rename//"])
+def test_a_study_is_not_renamed(address: str, path: str) -> None:
     """The dashboard would copy what it shows and delete the rest."""
-    said: list[str] = []
-    app = no_renames(lambda environ, start: [b"yes"])
-    asked = {"REQUEST_METHOD": "POST", "PATH_INFO": "/api/studies/1/rename"}
-    assert b"keeps its name" in next(iter(app(asked, lambda status, headers: said.append(status))))
-    assert said == ["409 Conflict"]
-    assert list(app({**asked, "PATH_INFO": "/api/studies"}, lambda *arguments: None)) == [b"yes"]
+    asked = Request(f"{address}/api/studies/1/{path}", data=b'{"study_name": "other"}')
+    asked.add_header("Content-Type", "application/json")
+    with pytest.raises(HTTPError, match="409") as refused:
+        urlopen(asked, timeout=60)
+    assert b"keeps its name" in refused.value.read()
 
 
 def test_every_trial_has_its_files_and_they_open(address: str) -> None:

@@ -1,6 +1,7 @@
 """The charts of a study as numbers: what is drawn, and a sentence where there is nothing to draw."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from optuna.trial import TrialState, create_trial
 
 from tuner.claims.material import Study, read_study
 from tuner.definition.study_file import StudyFile
-from tuner.show.report import figures, over_time
-from tuner.show.report.charts import Chart, Panel
+from tuner.show.report import figures, over_time, palette
+from tuner.show.report.charts import Chart, Panel, Parallel
+from tuner.show.report.importance import Importances
 from tuner.storage import study_store
 from tuner.storage.records import Records
 
@@ -56,6 +58,37 @@ def test_a_study_without_trials_has_sentences_for_charts(study: Callable[..., St
     made = figures.charts(study(0))
     assert all(isinstance(each, str) and each.startswith("No ") for each in made)
     assert "No history: no trial has reported a value yet." in made
+    assert "No charts of parameters: they need 4 complete trials." in made
+
+
+def test_a_trial_that_misses_a_constraint_has_a_symbol_of_its_own(study: Callable[..., Study]) -> None:
+    found = study(12)
+    odd = tuple(replace(t, violation=0.5 * (t.number % 2)) for t in found.ranked)
+    found = replace(found, ranked=odd, trials=odd)
+    for draw in (figures.history, figures.slices, figures.distribution):
+        chart = draw(found)
+        assert isinstance(chart, Chart) and isinstance(chart.plots[0], Panel)
+        (missing,) = [s for s in chart.plots[0].series if s.name == palette.MISSES]
+        assert sorted(missing.trials) == [1, 3, 5, 7, 9, 11], chart.title
+    assert palette.mark(palette.MISSES, 0) != palette.mark("complete", 0)
+
+
+def test_lines_are_coloured_by_the_metric(study: Callable[..., Study]) -> None:
+    chart = figures.parallel(study(9))
+    assert isinstance(chart, Chart) and isinstance(chart.plots[0], Parallel)
+    plot = chart.plots[0]
+    value = dict(zip(plot.trials, plot.shade, strict=True))
+    assert [value[i] for i in range(9)] == pytest.approx([0, 0, 0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+    assert plot.ends == ("0.2778 or worse", "0.9444")
+
+
+def test_importances_are_one_measure_and_what_the_other_says() -> None:
+    found = Importances({"rate": 0.64, "size": 0.36}, {"rate": 0.30, "size": 0.35})
+    assert (found.first[0], found.names) == ("PED-ANOVA", ["rate", "size"])
+    assert found.compared.endswith("disagrees: rate 0.30 in place of 0.64.")
+    assert "agrees within 0.2" in Importances({"rate": 0.64}, {"rate": 0.50}).compared
+    assert Importances({"rate": 1.0}, {}).compared == ""
+    assert Importances({}, {"rate": 1.0}).first[0] == "fANOVA"
 
 
 def test_the_front_shows_each_metric_that_was_measured(study: Callable[..., Study]) -> None:

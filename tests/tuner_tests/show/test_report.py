@@ -10,6 +10,7 @@ import math
 import re
 import shutil
 import subprocess
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -96,15 +97,21 @@ def test_every_section_and_chart_of_the_page_is_there(material: data.Material, t
     assert written[0].stat().st_size < 2e6 and "plotly" not in page.lower()
 
 
-def test_ensembles_and_programs_are_on_the_first_page_of_studies_of_recordings(
+def test_ensembles_and_programs_stand_after_studies_of_recordings(
     campaign: ModuleType, tmp_path: Path
 ) -> None:
     campaign.make_campaign(tmp_path, trials={"loss_weighting": 6}, files=[load_study_file("loss_weighting")])
     document = sections.document(load(tmp_path))
-    first, *others = document.sections
-    slugs = [block.slug for block in first.blocks if isinstance(block, Chart)]
+    anchors = [section.anchor for section in document.sections]
+    assert anchors[anchors.index("study-loss_weighting") + 1 :][-4:] == [
+        "ensembles",
+        "bundle-campaign",
+        "data",
+        "environment",
+    ]
+    ensembles = document.sections[anchors.index("ensembles")]
+    slugs = [block.slug for block in ensembles.blocks if isinstance(block, Chart)]
     assert slugs == ["ensemble_sizes", "programs_campaign", "paths_campaign"]
-    assert {"bundle-campaign", "frontier"} <= {section.anchor for section in others}
     kinds = {chart.slug.rpartition("_")[2] for chart in document.charts()}
     assert kinds >= {"weights", "contributions", "calibration", "reliability", "decoding", "confusion"}
 
@@ -119,6 +126,16 @@ def test_a_card_answers_for_its_study(material: data.Material) -> None:
     assert set(values) >= set(winner.config), "the whole configuration, constant values too"
     for name in study.searched:
         assert values[name].changed == (winner.config[name] != study.default.config[name])  # type: ignore[union-attr]
+    assert [fact.title for fact in card.facts] == [
+        f"Winner: trial {winner.number}",
+        "Default: trial 0",
+        "Gain",
+        "Cost",
+    ]
+    assert card.facts[0].value == card.score and card.facts[3].note.startswith("of training: 12 trials, ")
+    shown = card.values
+    assert shown is not None and list(shown.headings) == ["parameter", "winner", "default"]
+    assert {row[0] for row in shown.rows} == set(study.searched)
     assert f"optimizer: {winner.config['optimizer']}" in card.yaml
     assert card.verdict and card.next.startswith("tuner ")
 
@@ -138,13 +155,49 @@ def test_the_winner_is_marked_and_it_is_said_why_others_scored_better(material: 
         f"Trial {second.number} is the winner, although trial {best.number} scored better."
     )
     assert "0.6600 on average there" in said and f"trial {best.number} 0.6100" in said
-    table = sections.best_table(raced)
-    assert table.rows[1][0] == f"{second.number} ★ winner" and table.marked == {1}
+    table = sections.trials_table(raced)
+    assert table.rows[0][0] == f"{second.number} ★ winner" and table.marked == {0}
+    assert table.rows[1][0] == str(best.number) and table.rows[1][2] == "0.6100 (2)", "then by rank"
 
     missed = replace(best, violation=0.1)
     infeasible = replace(study, ranked=(second, missed, *study.ranked[2:]))
     assert f"trial {best.number} misses the constraint" in words.why_not_higher(infeasible)
     assert words.why_not_higher(study) == ""
+
+
+def test_the_headline_is_the_retrained_mean(material: data.Material) -> None:
+    (study,) = material.studies
+    best = study.ranked[0]
+    raced = {"number": best.number, "candidates": [{"number": best.number, "again": [0.60, 0.61, 0.65]}]}
+    card = cards.card(replace(study, attrs={**study.attrs, CONFIRMED: raced}), material)
+    assert card.score == card.facts[0].value == "0.6200"
+    assert card.facts[0].note == f"{study.metric}, mean of 3 runs, {best.value:.4f} in the search"
+
+
+def test_a_study_that_no_trial_of_meets_the_constraint_shows_the_closest(material: data.Material) -> None:
+    (study,) = material.studies
+    missed = []
+    for miss, trial in enumerate(reversed(study.ranked), 1):
+        frozen = copy(trial.frozen)
+        frozen.system_attrs = {"constraints:ms <= 1": float(miss)}
+        missed.append(replace(trial, violation=float(miss), frozen=frozen))
+    card = cards.card(replace(study, ranked=tuple(missed)), material)
+    assert [fact.title for fact in card.facts] == [
+        f"Best score: trial {missed[-1].number}",
+        f"Closest: trial {missed[0].number}",
+        "Cost",
+    ]
+    assert (card.verdict, card.score, card.values) == ("no winner", "", None)
+    assert card.todo == "Loosen the constraint, or run more trials" and card.next.endswith("--trials 24")
+
+
+def test_a_parameter_may_be_called_like_a_column(campaign: ModuleType, tmp_path: Path) -> None:
+    parameters = {"epochs": {"values": [1, 2]}, "state": {"values": ["on", "off"]}}
+    file = write_study(tmp_path, parameters=parameters, tuner={"objective": "objective.py:train"})
+    campaign.make_campaign(tmp_path / "results", files=[file])
+    (study,) = load(tmp_path / "results").studies
+    headings = list(sections.trials_table(study).headings)
+    assert headings.count("epochs") == headings.count("state") == 2
 
 
 @pytest.mark.parametrize("theme", [palette.LIGHT, palette.DARK], ids=["light", "dark"])
@@ -187,7 +240,7 @@ def test_no_cell_of_a_csv_file_is_a_formula(material: data.Material, tmp_path: P
 
 @pytest.mark.parametrize(
     ("trials", "sentence"),
-    [(0, "no trial yet"), (1, "Only one trial is complete"), (-3, "trials were pruned")],
+    [(0, "no trial yet"), (1, "There is only one configuration"), (-3, "trials were pruned")],
     ids=["no trial", "one trial", "only pruned ones"],
 )
 def test_thin_studies_get_a_sentence(
@@ -331,6 +384,7 @@ CHECK = """<script>addEventListener("load", () => setTimeout(async () => {
   const order = () => [heading.closest("th").ariaSort, find(".trials tbody td").textContent];
   const sorted = [order()];
   for (let i = 0; i < 2; i++) { heading.click(); sorted.push(order()); }
+  const before = find(".trials").compareDocumentPosition(find("figure")) === Node.DOCUMENT_POSITION_FOLLOWING;
   const marks = all("svg [data-t]").length;
   find(".pruned").click();
   const more = all("svg [data-t]").length;
@@ -343,8 +397,8 @@ CHECK = """<script>addEventListener("load", () => setTimeout(async () => {
   document.body.style.width = "390px"; dispatchEvent(new Event("resize"));
   await new Promise((done) => setTimeout(done, 300));
   const phone = Math.max(...page("section, header").map((s) => s.scrollWidth));
-  const answer = { errors, hidden, dark, phone, undrawn, left, wrong, dimmed, brushed, sorted, marks, more,
-    title: document.title, wide: document.documentElement.scrollWidth - innerWidth };
+  const answer = { errors, hidden, dark, phone, undrawn, left, wrong, dimmed, brushed, sorted, before,
+    marks, more, title: document.title, wide: document.documentElement.scrollWidth - innerWidth };
   document.body.innerHTML = ""; const out = document.createElement("pre");
   out.id = "answer"; out.textContent = JSON.stringify(answer); document.body.append(out);
 }, 200));</script>"""
@@ -392,6 +446,7 @@ def test_the_page_in_a_browser(material: data.Material, tmp_path: Path) -> None:
     assert expression and 0 < rows <= 12, "the table follows the brush"
     assert [kind for kind, _ in answer["sorted"]] == ["none", "ascending", "descending"]
     assert answer["sorted"][1][1].startswith("0") and answer["sorted"][2][1].startswith("11")
+    assert answer["before"], "the table stands before the charts"
     assert answer["more"] > answer["marks"], "the switch shows pruned trials"
     assert answer["title"] == "small" and answer["wide"] <= 0 and answer["phone"] <= 390
     assert answer["dark"] == "rgb(20, 24, 29)", "the button turns it dark"

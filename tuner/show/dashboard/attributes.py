@@ -8,45 +8,68 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
+from tuner.base.words import number
+from tuner.claims.answer import Answer
+from tuner.claims.material import Study
+from tuner.show.report import words
 from tuner.storage.allocate import STOPPED
-from tuner.storage.study_store import CONFIRMED, FILE, TOTAL
+from tuner.storage.optuna_private import CONSTRAINT
+from tuner.storage.study_store import FILE, RETRAINED, TOTAL
 
 LONGEST = 300  # letters of a text
+NOT_MEASURED = 1e9  # the value of a constraint whose metric was not logged (see tuner.run.agent.trial)
 OF_STUDY = frozenset({
     "digest", "path", "path_from_results", "program", "agents_started", "changes", "concluded", "uncounted",
-    "dashboard_note", TOTAL, STOPPED,
+    "dashboard_note", FILE, TOTAL, STOPPED,
 })  # fmt: skip
-OF_TRIAL = frozenset({"config_hash", "checkpoint", "traceback"})
+OF_TRIAL = frozenset({"config_hash", "checkpoint", "traceback", "violation"})
 
 
-def of_study(attrs: Mapping[str, Any], closest: tuple[int, float] | None) -> dict[str, Any]:
-    """The attributes of a study.
+def title(study: Study, answer: Answer) -> str:
+    """The line of a study in the dashboard's list, which is short: name, state, best value."""
+    if study.name.endswith(RETRAINED):
+        return f"{study.name}: retrainings"
+    text = f"{study.name}: {'done' if study.done else words.progress(study)}"
+    if answer.best is not None and answer.best.score is not None:
+        return f"{text}, {study.metric} {number(answer.best.score)}"
+    return f"{text}, none feasible" if study.ranked else text
 
-    Args:
-        closest: the trial closest to the constraints, and by how much it misses them, if none meets them.
-    """
-    if FILE not in attrs:  # not a study of this tuner
-        return dict(attrs)
-    found: dict[str, Any] = {}
-    if attrs.get(TOTAL):
-        found["trials wanted"] = attrs[TOTAL]
-    confirmed = attrs.get(CONFIRMED)
-    if confirmed:
-        found["confirmed winner"] = f"trial {confirmed['number']}, {confirmed['mean']:.4f} on other seeds"
-    if attrs.get(STOPPED):
-        found["stopped"] = attrs[STOPPED]
-    if closest is not None:
-        found["constraints"] = (
-            f"no trial meets them, so no trial is grey; trial {closest[0]} is the closest and misses by "
-            f"{closest[1]:.3g}"
+
+def of_study(study: Study, answer: Answer) -> dict[str, Any]:
+    """The attributes of a study."""
+    found = {"state": words.progress(study), "result": answer.headline}
+    if study.file.constraints and study.ranked:
+        met = len(study.feasible)
+        found["feasibility"] = (
+            f"{met} of {len(study.ranked)} complete trials meet {', '.join(map(str, study.file.constraints))}"
+            + ("" if met else ", so no trial is drawn grey")
         )
-    return {**found, **_readable(attrs, OF_STUDY)}
+    if study.attrs.get(STOPPED):
+        found["stopped"] = study.attrs[STOPPED]
+    return {**found, **_readable(study.attrs, OF_STUDY)}
 
 
-def of_trial(attrs: Mapping[str, Any]) -> dict[str, Any]:
+def of_trial(trial: FrozenTrial) -> dict[str, Any]:
     """The attributes of a trial; its metrics are numbers that the dashboard can sort by and draw."""
-    metrics = attrs.get("metrics")
-    return {**(metrics if isinstance(metrics, Mapping) else {}), **_readable(attrs, OF_TRIAL)}
+    metrics = trial.user_attrs.get("metrics")
+    found: dict[str, Any] = {**metrics} if isinstance(metrics, Mapping) else {}
+    constraints = constraints_of(trial)
+    if constraints:
+        missed = [f"{name} {said}" for name, said in constraints.items() if said != "met"]
+        found["feasible"] = f"no: {', '.join(missed)}" if missed else "yes"
+    return {**found, **_readable(trial.user_attrs, OF_TRIAL)}
+
+
+def constraints_of(trial: FrozenTrial) -> dict[str, str]:
+    """Constraint → `met`, `missed by 0.2` or `not measured`."""
+    found = {}
+    for key, value in trial.system_attrs.items():
+        if key.startswith(CONSTRAINT):
+            missed = f"missed by {value:.3g}" if value < NOT_MEASURED else "not measured"
+            found[key.removeprefix(CONSTRAINT)] = "met" if value <= 0 else missed
+    return found
 
 
 def _readable(attrs: Mapping[str, Any], hidden: frozenset[str]) -> dict[str, Any]:

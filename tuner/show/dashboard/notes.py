@@ -10,16 +10,14 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from tuner.claims import judge
-from tuner.claims import material as materials
+from tuner.claims.answer import Answer
 from tuner.definition.study_file import StudyFile
+from tuner.show.dashboard import attributes
 from tuner.storage import optuna_private
 from tuner.storage.stored import stored_file
 from tuner.storage.study_store import FILE
 
-CONSTRAINT = "constraints:"  # Optuna's trial attribute for the value of a constraint; > 0 if it is missed
 ARTIFACT = "artifacts:"  # Optuna's trial attribute for a file
-NOT_MEASURED = 1e9  # the value of a constraint whose metric was not logged (see tuner.run.agent.trial)
 STUDY_NOTE = "dashboard:note_str:"  # the dashboard's attributes for the note of a study, in parts
 NOTED = "dashboard_note"  # study attribute: the last note that we wrote, to recognise notes of users
 
@@ -47,18 +45,16 @@ def write_notes(storage: BaseStorage) -> int:
     return written
 
 
-def with_result(storage: BaseStorage, study_id: int, attrs: Mapping[str, Any]) -> dict[str, str]:
-    """The study's note with its result below; empty if it is none of ours, or if a user has edited it.
+def with_result(answer: Answer, own: str, attrs: Mapping[str, Any]) -> dict[str, str]:
+    """The study's note with its result below; empty if there is none, or if a user has edited it.
 
     Args:
+        own: the note that `write_notes` wrote.
         attrs: the study's system attributes, which have its note in numbered parts.
     """
-    own = str(storage.get_study_user_attrs(study_id).get(NOTED) or "")
     parts = sorted((k for k in attrs if k.startswith(STUDY_NOTE)), key=lambda k: int(k.rpartition(":")[2]))
     if not own or "".join(attrs[key] for key in parts) != own:
         return {}
-    study = optuna.load_study(study_name=storage.get_study_name_from_id(study_id), storage=storage)
-    answer = judge.of_study(materials.read_study(study, None))
     last = parts[-1]
     decide = f"\n\n**To decide:** `{answer.decide}`" if answer.decide else ""
     return {last: f"{attrs[last]}\n\n**Result:** {plain(answer.sentence)}{decide}"}
@@ -66,12 +62,7 @@ def with_result(storage: BaseStorage, study_id: int, attrs: Mapping[str, Any]) -
 
 def trial_note(trial: FrozenTrial, study_id: int) -> str:
     """The note of a trial in Markdown: missed constraints, why it ended, and links to its files."""
-    lines = []
-    for key, value in trial.system_attrs.items():
-        if key.startswith(CONSTRAINT):
-            missed = f"missed by {value:.3g}" if value < NOT_MEASURED else "not measured"
-            said = "holds" if value <= 0 else missed
-            lines.append(f"- {plain(key.removeprefix(CONSTRAINT))}: {said}")
+    lines = [f"- {plain(name)}: {said}" for name, said in attributes.constraints_of(trial).items()]
     why = trial.user_attrs.get("pruned_because") or trial.user_attrs.get("error")
     if why:
         lines.append(f"- {trial.state.name.lower()}: {plain(str(why))}")

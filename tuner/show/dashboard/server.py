@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from tuner.base import extras
 from tuner.show.dashboard import notes
 from tuner.show.dashboard.storage import DashboardStorage, TrialFiles
 from tuner.show.web import local_server
-from tuner.show.web.local_server import HOST, Application, Start, local_only
+from tuner.show.web.local_server import HOST, Application, local_only
 from tuner.storage.access import open_records, storage_errors
 
 UPLOADS = "artifacts"
@@ -30,23 +29,24 @@ def application(url: str, results: Path) -> Application:
         records = open_records(url)
         notes.write_notes(records)
     storage = DashboardStorage(records, results)
-    return local_only(no_renames(wsgi(storage, artifact_store=TrialFiles(storage, results / UPLOADS))))
+    app = wsgi(storage, artifact_store=TrialFiles(storage, results / UPLOADS))
+    refuse_renames(app)
+    return local_only(app)
 
 
-def no_renames(app: Any) -> Application:
-    """Wraps `app` so that it refuses to rename studies.
+def refuse_renames(app: Any) -> None:
+    """Replaces the endpoint of the dashboard that renames studies.
 
     The dashboard would copy what it shows to a new study and delete the old one. What it does not show
     (leases of trials) would be lost, and the run folders lie under the old name.
     """
+    from bottle import HTTPResponse
 
-    def guarded(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
-        if environ.get("REQUEST_METHOD") == "POST" and str(environ.get("PATH_INFO")).endswith("/rename"):
-            start("409 Conflict", [("Content-Type", "application/json")])
-            return [b'{"reason": "a study keeps its name, because its run folders have it"}']
-        return app(environ, start)  # type: ignore[no-any-return]
+    def refuse(study_id: int) -> HTTPResponse:
+        return HTTPResponse({"reason": "a study keeps its name, because its run folders have it"}, 409)
 
-    return guarded
+    (route,) = (route for route in app.routes if route.rule.endswith("/rename"))
+    route.callback = refuse
 
 
 def serve(url: str, *, results: Path, port: int, console: Console) -> None:
@@ -56,7 +56,7 @@ def serve(url: str, *, results: Path, port: int, console: Console) -> None:
         InputError: the port is taken, or there is no storage yet.
     """
     lines = [
-        f"optuna-dashboard on http://{HOST}:{port}/dashboard/ (Ctrl-C stops it)",
+        f"optuna-dashboard on {local_server.dashboard_address(port)} (Ctrl-C stops it)",
         "it has no password and can change and delete studies, so only this machine can reach it. "
         f"From another machine: ssh -L {port}:{HOST}:{port} THIS_MACHINE",
     ]

@@ -21,11 +21,16 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.claims import judge
+from tuner.claims import material as materials
+from tuner.claims.answer import Answer
+from tuner.claims.material import Study
 from tuner.search import ranking
 from tuner.show.dashboard import attributes, notes, trial_files
 from tuner.storage import optuna_private
 from tuner.storage.optuna_private import FrozenStudy
 from tuner.storage.stored import stored_file
+from tuner.storage.study_store import FILE
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
@@ -79,7 +84,7 @@ class DashboardStorage(BaseStorage):
     ) -> list[FrozenTrial]:
         trials = self._storage.get_all_trials(study_id, deepcopy=False, states=states)
         shown = [self._with_files(trial) for trial in trials]
-        if closest_miss(self._storage, study_id) is None:
+        if not infeasible(self._storage, study_id):
             shown = [_with_constraints(trial) for trial in shown]
         return copy.deepcopy(shown) if deepcopy else shown
 
@@ -94,17 +99,28 @@ class DashboardStorage(BaseStorage):
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         attrs = self._storage.get_study_system_attrs(study_id)
-        return self._with_notes(study_id, attrs)
+        return self._with_notes(study_id, attrs, self._found(study_id))
 
     def get_all_studies(self) -> list[FrozenStudy]:
         studies = []
         for study in self._storage.get_all_studies():
-            shown = copy.copy(study)
-            closest = closest_miss(self._storage, optuna_private.study_id(study))
-            shown.user_attrs = attributes.of_study(study.user_attrs, closest)
-            shown.system_attrs = self._with_notes(optuna_private.study_id(study), study.system_attrs)
+            shown, study_id = copy.copy(study), optuna_private.study_id(study)
+            found = self._found(study_id)
+            if found is not None:
+                shown.study_name = attributes.title(*found)
+                shown.user_attrs = attributes.of_study(*found)
+            shown.system_attrs = self._with_notes(study_id, study.system_attrs, found)
             studies.append(shown)
         return sorted(studies, key=lambda study: optuna_private.study_id(study))
+
+    def _found(self, study_id: int) -> tuple[Study, Answer] | None:
+        """A study and what it found; None if it is not of this tuner."""
+        name = self._storage.get_study_name_from_id(study_id)
+        source = optuna.load_study(study_name=name, storage=self._storage)
+        if FILE not in source.user_attrs:
+            return None
+        study = materials.read_study(source, None)
+        return study, judge.of_study(study)
 
     def _with_files(self, trial: FrozenTrial) -> FrozenTrial:
         before, known = self._shown.get(optuna_private.trial_id(trial), ({}, None))
@@ -119,15 +135,19 @@ class DashboardStorage(BaseStorage):
             meta = {"artifact_id": key, "filename": name, "mimetype": trial_files.media_type(name)}
             attrs[ARTIFACT + key] = json.dumps({**meta, "encoding": None})
         shown.system_attrs = attrs
-        shown.user_attrs = attributes.of_trial(trial.user_attrs)
+        shown.user_attrs = attributes.of_trial(trial)
         if trial.state.is_finished():
             self._shown[optuna_private.trial_id(trial)] = (trial.user_attrs, shown)
         return shown
 
-    def _with_notes(self, study_id: int, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    def _with_notes(
+        self, study_id: int, attrs: Mapping[str, Any], known: tuple[Study, Answer] | None
+    ) -> dict[str, Any]:
         """Adds the result to the study's note, and a note to each finished trial without one."""
         trials = self.get_all_trials(study_id, deepcopy=False)
-        found = {**attrs, **notes.with_result(self._storage, study_id, attrs)}
+        found = {**attrs}
+        if known is not None:
+            found |= notes.with_result(known[1], str(known[0].attrs.get(notes.NOTED) or ""), attrs)
         if len(trials) > MOST_NOTED:
             return found
         for trial in trials:
@@ -191,18 +211,14 @@ class DashboardStorage(BaseStorage):
         self._storage.set_trial_user_attr(trial_id, key, value)
 
 
-def closest_miss(storage: BaseStorage, study_id: int) -> tuple[int, float] | None:
-    """The complete trial that misses the constraints by the least, and by how much; None if one meets them.
+def infeasible(storage: BaseStorage, study_id: int) -> bool:
+    """Whether all complete trials of a study miss its constraints.
 
-    The dashboard draws trials that miss a constraint grey. A study in which all of them do would be all grey,
-    so there they are drawn as if there was no constraint.
+    The dashboard draws trials that miss a constraint grey. Such a study would be all grey, so its trials are
+    drawn as if there was no constraint.
     """
     complete = storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
-    missed = [(ranking.violation(trial), trial.number) for trial in complete]
-    if not missed or min(missed)[0] <= 0:
-        return None
-    miss, number = min(missed)
-    return number, miss
+    return bool(complete) and all(ranking.violation(trial) > 0 for trial in complete)
 
 
 def _with_constraints(trial: FrozenTrial) -> FrozenTrial:

@@ -1,4 +1,4 @@
-"""The cards on the report's first page: what each study found, whether it is real, and what to do next."""
+"""A card for each study: the winner, the default, the gain, if it is real, the cost, and what to do next."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 
 from tuner.base.errors import InputError
 from tuner.base.nested import leaves
-from tuner.base.words import number, slug
+from tuner.base.words import counted, duration, number, slug
 from tuner.claims import judge
+from tuner.claims.answer import Answer, Side
 from tuner.claims.encoding import word
 from tuner.claims.material import Material, Study, Trial
 from tuner.definition import export
 from tuner.definition.loading import FOLDER
 from tuner.show.report import words
-from tuner.show.report.blocks import Card, Setting
+from tuner.show.report.blocks import Card, Fact, Setting
 from tuner.stats.comparison import Verdict
 from tuner.storage.study_store import ORIGIN, PATH
 from tuner.workloads.masking import BLANK, SURE_NAME
@@ -26,7 +27,7 @@ BADGES: dict[Verdict, tuple[str, str]] = {  # two words, and good, bad or open
     "no difference": ("no gain that matters", "bad"),
     "worse": ("worse than the default", "bad"),
     "open": ("not decided yet", "open"),
-    "too few runs": ("too few runs", "open"),
+    "too few runs": ("too few runs to say", "open"),
     "no winner": ("no winner", "open"),
 }
 
@@ -39,36 +40,79 @@ def anchor(study: Study) -> str:
 def card(study: Study, material: Material) -> Card:
     """The card of one study."""
     winner, answer = study.winner, judge.of_study(study, material)
-    state = words.progress(study)
     badge, tone = BADGES[answer.verdict]
-    if study.default is None and answer.verdict in ("better", "worse"):
+    if judge.default_number(study) is None and answer.verdict in ("better", "worse"):
         badge = "real lead" if answer.verdict == "better" else "not the best"
-    if winner is None:
-        reason = words.state_of_trials(study) or answer.sentence
-        return Card(study.name, anchor(study), state, None, "", study.metric, badge, tone, reason,
-                    None, (), "", "", _cost(study), _resume(study))  # fmt: skip
-    config = without_secrets(winner.config)
-    side = next((s for s in (answer.one, answer.other) if s and s.number == winner.number), None)
-    score = winner.value if side is None or side.score is None else side.score
-    found = answer.found
+    config = {} if winner is None else without_secrets(winner.config)
+    side, found = answer.best, answer.found
+    score = side.score if side is not None else None if winner is None else winner.value
+    command, todo = _next(study, answer)
+    whose = _gaining(answer)
     return Card(
         title=study.name,
         anchor=anchor(study),
-        state=state,
-        number=winner.number,
+        state=words.progress(study),
+        number=None if winner is None else winner.number,
         score="" if score is None else number(score),
         metric=study.metric,
         verdict=badge,
         tone=tone,
-        real=" ".join([answer.sentence, *judge.after_race(study)]),
+        real=" ".join([words.state_of_trials(study) or answer.sentence, *judge.after_race(study)]),
+        facts=facts(study, answer),
         gain=None if found is None else (found.difference, *(found.interval or (None, None))),
-        settings=settings(study, winner),
-        yaml=export.config_yaml(config),
-        command=study.workload.command_line(config),
-        cost=_cost(study),
-        next=_next(study, answer.decide),
-        todo="To decide" if answer.decide and study.done and study.file.function is None else "Next",
+        interval=f"{whose}: {answer.interval_words}" if whose else answer.interval_words,
+        settings=() if winner is None else settings(study, winner),
+        yaml=export.config_yaml(config) if config else "",
+        command=study.workload.command_line(config) if config else "",
+        next=command,
+        todo=todo,
     )
+
+
+def facts(study: Study, answer: Answer) -> list[Fact]:
+    """The winner, what it is compared with, the gain and the cost. Without a winner: the closest trials."""
+    found = []
+    if study.ranked and study.winner is None:
+        best, closest = study.best_score, study.ranked[0]
+        for label, trial in {"Best score": best, "Closest": closest}.items():
+            if trial is not None and trial.value is not None and (label == "Best score" or trial is not best):
+                missed = f"{study.metric}; misses by {trial.violation:.3g}"
+                found.append(Fact(label, f"trial {trial.number}", number(trial.value), missed))
+    sides = [side for side in (answer.one, answer.other) if side is not None]
+    for side in sorted(sides, key=lambda side: side.number != answer.winner):
+        found.append(_side(study, side, answer))
+    difference, _, interval = answer.interval_words.partition(" ")
+    if difference:
+        exact = answer.found is not None and answer.found.exact
+        known = "exact: a repeated run gives the same score" if exact else "interval not known yet"
+        found.append(
+            Fact("Gain", _gaining(answer), difference, f"95 % interval {interval}" if interval else known)
+        )
+    spent = words.cost(study)
+    if study.trials:
+        trials = counted(len(study.finished), "trial")
+        saved = f", {spent.saved_epochs} saved by pruning" if spent.saved_epochs else ""
+        note = f"of training: {trials}, {counted(spent.epochs, 'epoch')}{saved}"
+        found.append(Fact("Cost", "", duration(spent.seconds), note))
+    return found
+
+
+def _gaining(answer: Answer) -> str:
+    """Whose gain it is; "" if it is the winner's."""
+    return "" if answer.one is None or answer.one.number == answer.winner else answer.one.name
+
+
+def _side(study: Study, side: Side, answer: Answer) -> Fact:
+    is_default, is_winner = side.number == judge.default_number(study), side.number == answer.winner
+    label = "Winner" if is_winner else "Default" if is_default else "Next best"
+    name = "" if side.number < 0 else f"trial {side.number}"
+    if is_winner and is_default:
+        name = f"the default ({name})" if name else "the default"
+    notes = [study.metric, f"mean of {side.runs} runs" if side.runs > 1 else "one run"]
+    trial = next((t for t in study.ranked if t.number == side.number), None)
+    if study.retrained(side.number) and trial is not None and trial.value is not None:
+        notes.append(f"{number(trial.value)} in the search")
+    return Fact(label, name, "unknown" if side.score is None else number(side.score), ", ".join(notes))
 
 
 def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,18 +131,13 @@ def settings(study: Study, winner: Trial) -> list[Setting]:
     config, default = (
         dict(leaves(without_secrets(values))) for values in (winner.config, default_config(study))
     )
-    found = [
-        Setting(
-            name, word(value), _default_word(default.get(name)), name in default and default[name] != value
-        )
-        for name, value in config.items()
-    ]
     searched = set(study.searched)
-    return sorted(found, key=lambda s: (not s.changed, s.name not in searched))
-
-
-def _default_word(value: Any) -> str:
-    return "none" if value is None else word(value)
+    found = []
+    for name, value in config.items():
+        plain = "" if name not in default else "none" if default[name] is None else word(default[name])
+        changed = name in default and default[name] != value
+        found.append(Setting(name, word(value), plain, changed, name in searched))
+    return sorted(found, key=lambda s: (not s.changed, not s.searched))
 
 
 def default_config(study: Study) -> dict[str, Any]:
@@ -112,27 +151,26 @@ def default_config(study: Study) -> dict[str, Any]:
     return {**plain, **((study.attrs.get(ORIGIN) or {}).get("base") or {})}
 
 
-def _next(study: Study, settles: str) -> str:
-    """The command to run next: go on, settle whether the gain is real, or take the winner."""
-    export_it = f"tuner export {study.name} --output winner.yaml"
+def _next(study: Study, answer: Answer) -> tuple[str, str]:
+    """The command to run next, and what for: go on, settle whether the gain is real, or take the winner."""
     if study.file.function is not None:  # given in Python: no other program can run its trials
-        return export_it
-    return _resume(study) or settles or export_it
-
-
-def _resume(study: Study) -> str:
-    """The command that goes on with a study, or follows it; "" if it is done."""
-    if study.done:
-        return ""
+        return f"tuner export {study.name} --output winner.yaml", "Take the winner"
     if study.count("running"):
-        return f"tuner report {study.name} --live"
+        return f"tuner report {study.name} --live", "Follow it"
+    if not study.done:
+        return _run(study), "Continue"
+    if answer.decide:
+        return answer.decide, f"To decide ({answer.to_decide})" if answer.to_decide else "To decide"
+    if answer.verdict in ("no winner", "no difference", "worse"):
+        change = "Loosen the constraint" if study.ranked and study.winner is None else "Change the space"
+        return f"{_run(study)} --trials {2 * len(study.finished)}", f"{change}, or run more trials"
+    return f"tuner export {study.name} --output winner.yaml", "Take the winner"
+
+
+def _run(study: Study) -> str:
+    """The command that runs a study."""
     path = Path(str(study.attrs.get(PATH) or ""))
     if not path.name or path.parent == FOLDER:
         return f"tuner study {study.name}"
     here = Path.cwd()
-    shown = path.relative_to(here) if path.is_relative_to(here) else path
-    return shlex.join(["python", "-m", "tuner", "study", str(shown)])
-
-
-def _cost(study: Study) -> str:
-    return f"Cost: {words.cost(study)}." if study.trials else ""
+    return shlex.join(["tuner", "study", str(path.relative_to(here) if path.is_relative_to(here) else path)])

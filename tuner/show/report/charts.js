@@ -3,7 +3,7 @@
 // pointers. Colours are classes, so that another theme or a printer needs no new drawing.
 const Charts = (() => {
   const LETTER = 6.3, TICK = 11; // width of a letter and height of a line of tick labels, in pixels
-  const { STATES, GREY, MINOR } = JSON.parse(document.getElementById("names").textContent); // palette.py
+  const { STATES, GREY, MINOR, MARKS } = JSON.parse(document.getElementById("names").textContent); // palette.py
   const DASHES = ["", "6 4", "2 3", "8 3 2 3"];
   const colourOf = (name, place) => GREY.includes(name) ? "faint" : STATES[name] || `s${place % 5}`;
   const rampOf = (shade) => `r${Math.min(7, Math.max(0, Math.floor(shade * 8)))}`;
@@ -94,11 +94,11 @@ const Charts = (() => {
   // -- marks
 
   const STAR = "M0-8L2.1-2.6L7.6-2.5L3.3 1.1L4.9 6.5L0 3.4L-4.9 6.5L-3.3 1.1L-7.6-2.5L-2.1-2.6Z";
-  const SHAPES = ["M-4 0A4 4 0 1 0 4 0A4 4 0 1 0-4 0Z", "M0-5L5 0L0 5L-5 0Z", "M-3.8-3.8H3.8V3.8H-3.8Z", "M0-5L5 4H-5Z", "M-4-4L4 4M-4 4L4-4"];
+  const SHAPES = ["M-4 0A4 4 0 1 0 4 0A4 4 0 1 0-4 0Z", "M0-5L5 0L0 5L-5 0Z", "M-3.8-3.8H3.8V3.8H-3.8Z", "M0-5L5 4H-5Z", "M0-1.4L3.4-4.8L4.8-3.4L1.4 0L4.8 3.4L3.4 4.8L0 1.4L-3.4 4.8L-4.8 3.4L-1.4 0L-4.8-3.4L-3.4-4.8Z"];
   const symbol = (series, place, colour) => {
     if (series.name === "winner") return { d: STAR, class: `${colour} star` };
     if (series.mode === "faint") return { d: SHAPES[0], class: `${colour} ring` };
-    return { d: SHAPES[place % 5], class: `${colour} ${place % 5 === 4 ? "ring" : "dot"}` };
+    return { d: SHAPES[MARKS[series.name] ?? place % 5], class: `${colour} dot` };
   };
 
   const draw = (plot, width, options) => {
@@ -123,7 +123,7 @@ const Charts = (() => {
     for (const one of series) {
       const fresh = !(one.name in places), place = places[one.name] ??= Object.keys(places).length;
       const colour = colourOf(one.name, place), line = one.mode.endsWith("line") || one.mode === "step";
-      const many = one.name in STATES || GREY.includes(one.name), dash = many ? "" : DASHES[place % 4];
+      const many = one.name in STATES || GREY.includes(one.name), dash = MARKS[one.name] === 4 ? "2 3" : many ? "" : DASHES[place % 4];
       const points = one.x.map((v, i) => [box.xs.at(v), typeof one.y[i] === "number" ? box.ys.at(one.y[i]) : null, i]);
       const mark = symbol(one, place, colour);
       if (fresh) found.legend.push({ name: one.name, ...(line ? { line: true, class: `${colour} line ${one.mode === "faint line" ? "thin" : ""}`, dash } : mark) });
@@ -235,6 +235,8 @@ const Charts = (() => {
       svg.append(range, touch);
     });
     svg.append(text);
+    found.legend = plot.ends.map((name, i) => ({ name: i ? name : `${plot.axes.at(-1).name} ${name}`, line: true, class: `r${i ? 7 : 0} line strong` }));
+    if (plot.trials.includes(options.winner)) found.legend.push({ name: "winner", line: true, class: "s1 line strong" });
     return height;
   };
 

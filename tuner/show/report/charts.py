@@ -111,7 +111,7 @@ class Parallel:
 
     Attributes:
         values: the values as text. text, trials: of each line.
-        shade: 0 … 1 for each line; 1 is the best.
+        shade: 0 … 1 for each line; 1 is the best. ends: what the colours of 0 and 1 mean.
     """
 
     axes: Sequence[Axis]
@@ -120,6 +120,7 @@ class Parallel:
     shade: Sequence[float]
     text: Sequence[str]
     trials: Sequence[int]
+    ends: tuple[str, str]
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from tuner.base.words import number
 from tuner.claims.encoding import Encoded, Floats, encode, word
 from tuner.claims.material import Study, Trial
 from tuner.show.report import importance, over_time
 from tuner.show.report.charts import Axis, Bars, Chart, Panel, Parallel, Series, Surface
+from tuner.show.report.palette import MISSES
 from tuner.show.report.trial_series import (
     MIN_DISTRIBUTION,
     MOST_LINES,
@@ -24,6 +26,7 @@ from tuner.show.report.trial_series import (
     groups_of,
     importances_known,
     label,
+    metric_shades,
     points_of,
     real_value,
     shades,
@@ -34,12 +37,19 @@ from tuner.show.report.trial_series import (
 
 def charts(study: Study) -> list[Made]:
     """Every chart of a study in reading order."""
+    complete = sum(t.value is not None for t in study.ranked)
     makers: list[Callable[[Study], Made | None]] = [
         history, front, parallel, over_time.curves, importances, slices, over_time.parameter_curves, pairs,
         rank, distribution, over_time.pruning, over_time.timeline,
     ]  # fmt: skip
+    if complete < importance.MIN_TRIALS:
+        makers = [history, front, over_time.curves, _few, over_time.pruning, over_time.timeline]
     found = [maker(study) for maker in makers]
     return [made for made in found if made is not None]
+
+
+def _few(study: Study) -> str:
+    return f"No charts of parameters: they need {importance.MIN_TRIALS} complete trials."
 
 
 def history(study: Study) -> Made:
@@ -70,12 +80,15 @@ def distribution(study: Study) -> Made | None:
     trials = sorted((t for t in study.ranked if t.value is not None), key=lambda t: t.value or 0.0)
     if len(trials) < MIN_DISTRIBUTION:
         return None
-    share = [(i + 1) / len(trials) for i in range(len(trials))]
+    share = {t.number: (i + 1) / len(trials) for i, t in enumerate(trials)}
     series = [
-        Series("complete", [t.value for t in trials], share, "step"),
-        points_of("complete", trials, [t.value for t in trials], share),
-        *winner_at(study, {t.number: (t.value, y) for t, y in zip(trials, share, strict=True)}),
-    ]  # fmt: skip
+        Series("complete", [t.value for t in trials], list(share.values()), "step"),
+        *(
+            points_of(name, some, [t.value for t in some], [share[t.number] for t in some])
+            for name, some in by_state(trials)
+        ),
+        *winner_at(study, {t.number: (t.value, share[t.number]) for t in trials}),
+    ]
     caption = (
         "Share of the complete trials with this objective or a smaller one. A steep part: many trials are "
         "similar. A long tail on the good side: few configurations are good."
@@ -92,15 +105,22 @@ def rank(study: Study) -> Made | None:
     others = [n for n in names[1:] if n not in coded.words][:2]  # only the horizontal axis can have words
     if len(trials) < 2 or not others:
         return None
-    shade, first = shades(study, trials), names[0]
+    shade = dict(zip((t.number for t in trials), shades(study, trials), strict=True))
+    first = names[0]
     xs = [shown_value(t, first, coded) for t in trials]
     panels = []
     for other in others:
         ys = [real_value(v, other, coded) for v in coded.x[:, coded.names.index(other)]]
         places = dict(zip((t.number for t in trials), zip(xs, ys, strict=True), strict=True))
-        points = replace(points_of("complete", trials, xs, ys), shade=shade)
+        series = [
+            replace(
+                points_of(name, some, *zip(*(places[t.number] for t in some), strict=True)),
+                shade=[shade[t.number] for t in some],
+            )
+            for name, some in by_state(trials)
+        ]
         panels.append(
-            Panel([points, *winner_at(study, places)], first, other, logx=first in coded.log,
+            Panel([*series, *winner_at(study, places)], first, other, logx=first in coded.log,
                   logy=other in coded.log, words=coded.words.get(first, ()))
         )  # fmt: skip
     caption = "Complete trials by two parameters. The stronger the colour, the better the rank of the trial."
@@ -122,11 +142,14 @@ def front(study: Study) -> Made | None:
             continue
         on = sorted((p for p in pairs if p[1].number in best), key=lambda p: p[0])
         off = [p for p in pairs if p[1].number not in best]
+        missing = [p for p in off if p[1].violation > 0]
+        off = [p for p in off if p[1].violation <= 0]
         panels.append(
             Panel(
                 [
                     points_of(kind, [t for _, t in some], [x for x, _ in some], [t.value for _, t in some])
-                    for kind, some in (("dominated", off), ("on the front", on))
+                    for kind, some in (("dominated", off), (MISSES, missing), ("on the front", on))
+                    if some
                 ],
                 name, study.metric, logx=min(x for x, _ in pairs) > 0,
             )
@@ -147,7 +170,7 @@ def parallel(study: Study) -> Made:
     if len(trials) < 2 or not coded.names:
         return "No parallel coordinates: they need two finished trials that differ."
     names = by_importance(study, coded)
-    shade = shades(study, trials)
+    shade, low, high = metric_shades(study, trials)
     keep = sorted(sorted(range(len(trials)), key=lambda i: -shade[i])[:MOST_LINES], key=lambda i: shade[i])
     columns = [coded.x[:, coded.names.index(n)] for n in names]
     columns.append(np.array([t.value for t in trials], dtype=float))
@@ -163,15 +186,16 @@ def parallel(study: Study) -> Made:
     ]  # fmt: skip
     cells = [[*(word(trials[i].params.get(n)) for n in names), f"{trials[i].value:.6g}"] for i in keep]
     plot = Parallel(axes, heights, cells, [shade[i] for i in keep], [label(trials[i]) for i in keep],
-                    [trials[i].number for i in keep])  # fmt: skip
+                    [trials[i].number for i in keep], (f"{number(low)} or worse", number(high)))  # fmt: skip
     first = (
         "the most important parameter is first"
         if importances_known(study)
         else "parameters are in the file's order"
     )
     caption = (
-        f"One line per trial; {first}. Strong lines are better trials. Gaps mean unused parameters. Drag "
-        "along an axis of the page to choose trials: the other charts and the table follow."
+        f"One line per trial; {first}. The colour is {study.metric}: faint at {number(low)} or worse, strong "
+        f"at {number(high)}. Gaps mean unused parameters. Drag along an axis of the page to choose trials: "
+        "the other charts and the table follow."
     )
     return Chart(chart_name(study, "parallel"), "Parallel coordinates", caption, [plot])
 
@@ -185,23 +209,17 @@ def _axis(name: str, column: Floats, coded: Encoded) -> Axis:
 
 
 def importances(study: Study) -> Made:
-    """PED-ANOVA and fANOVA side by side."""
+    """One measure of importance, and a sentence about the other."""
     found = importance.importances(study)
     if found.reason:
         return f"No importances: {found.reason}."
-    names = found.names
-    groups = {"PED-ANOVA": [found.ped_anova.get(n, 0.0) for n in names]}
-    if found.fanova:
-        groups["fANOVA"] = [found.fanova.get(n, 0.0) for n in names]
-    second = "fANOVA: which parameters explain the variance over the whole space. " if found.fanova else ""
+    names, (measure, shares) = found.names, found.first
     caption = (
-        f"PED-ANOVA: which parameters distinguish the best trials from the rest. {second}"
-        f"From {len(study.ranked)} complete trials; parameters that some trials lack are left out."
-        f"{_sentence(found.left_out)}"
+        f"{measure}: {importance.MEANING[measure]}, from {len(study.ranked)} complete trials. "
+        f"{found.compared or _sentence(found.left_out)} Parameters that some trials lack are left out."
     )
-    return Chart(
-        chart_name(study, "importances"), "Parameter importances", caption, [Bars(names, groups, "share")]
-    )
+    bars = Bars(names, {measure: [shares.get(n, 0.0) for n in names]}, f"share ({measure})")
+    return Chart(chart_name(study, "importances"), "Parameter importances", caption, [bars])
 
 
 def slices(study: Study) -> Made:
@@ -215,8 +233,7 @@ def slices(study: Study) -> Made:
         here = {t.number: (shown_value(t, name, coded), t.value) for t in trials if name in t.params}
         series = [
             points_of(state, some, [here[t.number][0] for t in some], [t.value for t in some])
-            for state in ("pruned", "complete")
-            if (some := [t for t in trials if t.state == state and t.number in here])
+            for state, some in by_state([t for t in trials if t.number in here])
         ]
         panels.append(
             Panel([*series, *winner_at(study, here)], name, study.metric, logx=name in coded.log,
@@ -271,7 +288,7 @@ def _respect(trial: Trial, name: str) -> float | None:
 
 
 def _sentence(text: str) -> str:
-    return f" {text}." if text else ""
+    return f"{text}." if text else ""
 
 
 def sensitivity(study: Study) -> list[list[str]]:

@@ -53,7 +53,7 @@ def render(document: Document, *, data: str, controls: str = "", script: str = "
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; img-src data:; "
         f"connect-src '{'self' if controls else 'none'}'; base-uri 'none'; form-action 'none'"
     )
-    names = {"STATES": palette.STATES, "GREY": palette.GREY, "MINOR": MINOR}
+    names = {"STATES": palette.STATES, "GREY": palette.GREY, "MINOR": MINOR, "MARKS": palette.MARKS}
     return _template().render(
         document=document,
         data=data,

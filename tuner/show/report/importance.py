@@ -18,6 +18,12 @@ from tuner.claims.material import Study
 TREES = 32  # in a forest; more trees change only the second digit
 MIN_TRIALS = 4
 GRID = 16  # points a side of a surface
+DIFFER = 0.2  # shares further apart are a disagreement
+PED_ANOVA, FANOVA = "PED-ANOVA", "fANOVA"
+MEANING = {
+    PED_ANOVA: "what distinguishes the best trials from the rest",
+    FANOVA: "what explains the variance over the whole space",
+}
 NO_FOREST = "needs scikit-learn, which is not installed: pip install scikit-learn"
 
 
@@ -36,10 +42,28 @@ class Importances:
     left_out: str = ""
 
     @property
+    def first(self) -> tuple[str, Mapping[str, float]]:
+        """The measure to go by, which is Optuna's default too, and its shares."""
+        return (PED_ANOVA, self.ped_anova) if self.ped_anova else (FANOVA, self.fanova)
+
+    @property
     def names(self) -> list[str]:
-        """The parameters, the most important first (by the mean of both importances)."""
+        """The parameters, the most important first."""
+        shares = self.first[1]
         found = {*self.ped_anova, *self.fanova}
-        return sorted(found, key=lambda n: (-self.ped_anova.get(n, 0) - self.fanova.get(n, 0), n))
+        return sorted(found, key=lambda n: (-shares.get(n, 0), -self.fanova.get(n, 0), n))
+
+    @property
+    def compared(self) -> str:
+        """A sentence about whether both measures agree; "" if there is only one."""
+        if not (self.ped_anova and self.fanova):
+            return ""
+        both = [(n, self.ped_anova.get(n, 0.0), self.fanova.get(n, 0.0)) for n in self.names]
+        other = f"{FANOVA} ({MEANING[FANOVA]})"
+        apart = [f"{n} {b:.2f} in place of {a:.2f}" for n, a, b in both if abs(a - b) > DIFFER]
+        if not apart:
+            return f"{other} agrees within {DIFFER:g}."
+        return f"{other} disagrees: {', '.join(apart)}."
 
 
 def has_forest() -> bool:

@@ -14,7 +14,7 @@ from tuner.show.report.charts import Bars, Chart, Matrix, Panel, Parallel, Plot,
 from tuner.show.report.palette import FAINT, INK, ramp
 
 HATCHES = ("", "///", "...", "xxx", "---")
-MARKERS = ("o", "D", "s", "x", "^")
+MARKERS = ("o", "D", "s", "^", "X")
 DASHES = ("-", "--", ":", "-.")
 MANY = 60  # so many bars of a timeline have no edges
 FEW = 20  # lines with at most this many points get markers
@@ -164,18 +164,18 @@ def _panel(panel: Panel, axes: Any) -> None:
             elif not log:
                 limits(low - 0.04 * (high - low), high + 0.04 * (high - low))
     _named(axes, panel.x, panel.y, panel.title)
-    if len(named) > 1:
+    if len(named) > 1 or palette.MISSES in named:
         columns = _legend_columns(panel)
         axes.legend(fontsize=6, frameon=False, ncols=columns, loc="lower right", bbox_to_anchor=(1, 0.99))
 
 
 def _series(series: Series, xs: list[Any], axes: Any, label: str | None, *, place: int) -> None:
     colour = palette.LIGHT[palette.of_series(series.name, place)]
-    marker = "*" if series.name == "winner" else MARKERS[place % len(MARKERS)]
+    marker = "*" if series.name == "winner" else MARKERS[palette.mark(series.name, place)]
     ys = [np.nan if y is None else y for y in series.y]
     told = series.name in palette.STATES or series.name in palette.GREY  # many lines of one kind
     dot = marker if len(xs) == 1 or (len(xs) <= FEW and not told) else None
-    dash = "-" if told else DASHES[place % len(DASHES)]
+    dash = ":" if series.name == palette.MISSES else "-" if told else DASHES[place % len(DASHES)]
     if series.mode == "line":
         width = 1.8 if series.name == "winner" else 0.9
         axes.plot(xs, ys, marker=dot, color=colour, ls=dash, lw=width, ms=2.5, label=label)
@@ -187,7 +187,7 @@ def _series(series: Series, xs: list[Any], axes: Any, label: str | None, *, plac
         axes.plot(xs, ys, "o", mfc="none", mec=colour, mew=0.6, ms=3, label=label, zorder=1)
     elif series.shade:
         colours = [ramp(at(series.shade, i, 1.0)) for i in range(len(xs))]
-        axes.scatter(xs, ys, c=colours, s=14, edgecolors="0.4", linewidths=0.3, label=label)
+        axes.scatter(xs, ys, c=colours, s=14, marker=marker, edgecolors="0.4", linewidths=0.3, label=label)
     elif series.name == "winner":
         axes.plot(xs, ys, "*", color=colour, mec=INK, mew=0.5, ms=9, label=label, zorder=4)
     else:

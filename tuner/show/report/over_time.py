@@ -18,6 +18,7 @@ from tuner.show.report.trial_series import (
     by_importance,
     chart_name,
     groups_of,
+    kind,
     label,
 )
 
@@ -32,9 +33,9 @@ def curves(study: Study) -> Made:
     series = []
     shown.sort(key=lambda t: (t.state not in palette.GREY, t.state == "running", t is best))
     for trial in shown[-MOST_LINES:]:
-        kind = "winner" if trial is best else trial.state
+        name = "winner" if trial is best else kind(trial)
         mode: Mode = "faint line" if trial.state in palette.GREY else "line"
-        series.append(Series(kind, [e for e, _ in trial.curve], [v for _, v in trial.curve], mode,
+        series.append(Series(name, [e for e, _ in trial.curve], [v for _, v in trial.curve], mode,
                              [label(trial)], [trial.number]))  # fmt: skip
     caption = "The objective after each epoch. Grey curves end where the trial was pruned or paused."
     if len(shown) > MOST_LINES:

@@ -64,7 +64,7 @@ const Page = (() => {
       const drawn = Charts.draw(plot.content, width, { pruned: state.pruned, winner, brushes: state.brushes, brush });
       const legend = document.createElement("p");
       legend.className = "legend";
-      if (drawn.legend.length > 1)
+      if (drawn.legend.length > 1 || drawn.legend[0]?.name === "misses a constraint")
         for (const one of drawn.legend) { const item = document.createElement("span"); item.append(Charts.swatch(one), one.name); legend.append(item); }
       plot.element.replaceChildren(...(legend.childNodes.length ? [legend] : []), drawn.svg);
       Object.assign(plot, { width, stale: false, hits: drawn.hits, svg: drawn.svg });
@@ -185,7 +185,7 @@ const Page = (() => {
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button.copy");
     if (!button) return;
-    await copied(button.closest("article, p").querySelector(button.dataset.of).textContent);
+    await copied(button.dataset.text ?? button.closest("article").querySelector(button.dataset.of).textContent);
     const label = button.textContent;
     button.textContent = "copied";
     setTimeout(() => { button.textContent = label; }, 1500);

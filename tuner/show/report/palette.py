@@ -17,23 +17,30 @@ DARK = {
     "link": "#7db4ec", "good": "#5ec99b", "bad": "#f0a070",
     "s0": "#56b4e9", "s1": "#f0924a", "s2": "#2fc39b", "s3": "#e3a0c8", "s4": "#f0e442", "faint": "#7b8692",
 }  # fmt: skip
-RAMP = ("#dbe7f1", "#b9d3e8", "#93bcdc", "#68a2cd", "#3f88bd", "#1f6da6", "#0d5086", "#083660")  # to the best
+RAMP = ("#d5e8a8", "#a9dcae", "#7fcdbb", "#4fb9c3", "#2f9fc4", "#2279b5", "#22559e", "#0c2c84")  # to the best
 SERIES = tuple(LIGHT[f"s{i}"] for i in range(5))
 FAINT, INK, QUIET = LIGHT["faint"], LIGHT["ink"], LIGHT["quiet"]
+MISSES = "misses a constraint"  # complete trials that do, as a series
 STATES = {
     "complete": "s0",
     "winner": "s1",
     "best so far": "s1",
     "failed": "s3",
     "running": "s2",
-    "misses a constraint": "s4",
+    MISSES: "s4",
 }
+MARKS = {"complete": 0, "running": 1, MISSES: 4}  # symbols of states; other series get the next one
 GREY = ("pruned", "before", "dominated", "waiting", "paused")  # names of series that stay in the background
 
 
 def of_series(name: str, place: int) -> str:
     """The name of a series' colour: that of its state, else the next one."""
     return "faint" if name in GREY else STATES.get(name, f"s{place % len(SERIES)}")
+
+
+def mark(name: str, place: int) -> int:
+    """The number of a series' symbol: circle, diamond, square, triangle, cross."""
+    return MARKS.get(name, place % 5)
 
 
 def ramp(shade: float) -> str:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from tuner.base.files import make_folder, whole_file
 from tuner.show.report import matplotlib_charts
-from tuner.show.report.blocks import Card, Cards, Document, Section, Table, Text
+from tuner.show.report.blocks import Card, Cards, Document, Fact, Section, Table, Text
 from tuner.show.report.charts import Chart, Surface, write_csv
 from tuner.show.report.html import data_folder
 from tuner.show.report.palette import LIGHT, short
@@ -91,24 +91,36 @@ class Pages:
                 self._chart(block)
 
     def _card(self, card: Card) -> None:
-        if self.y < BOTTOM + 1.6:
+        if self.y < BOTTOM + 2.5:
             self._turn()
-        score = f": {card.score} {card.metric} (trial {card.number})" if card.score else ""
-        self._text(f"{card.title}{score}", size=10, weight="bold", before=0.1)
-        colour = LIGHT.get(card.tone, "black")
-        self._text(f"{card.verdict[0].upper()}{card.verdict[1:]}", weight="bold", colour=colour)
+        verdict = f"{card.verdict[0].upper()}{card.verdict[1:]}"
+        self._text(verdict, size=12, weight="bold", colour=LIGHT.get(card.tone, "black"), before=0.05)
+        self._text(card.state, colour="0.35")
+        self._facts(card.facts)
         self._text(card.real)
-        changed = [f"{s.name} {s.value} (default {s.default})" for s in card.settings if s.changed]
-        others = [f"{s.name} {s.value}" for s in card.settings if not s.changed]
-        if changed:
-            self._text(", ".join(changed), weight="bold", size=7.5)
-        if others:
-            self._text(f"{'As the default: ' if changed else ''}{', '.join(others)}", size=6.5, colour="0.3")
-        self._text(
-            " ".join(filter(None, [f"{card.state[0].upper()}{card.state[1:]}.", card.cost])), colour="0.3"
-        )
         if card.next:
-            self._text(f"{card.todo}: {card.next}")
+            self._text(f"{card.todo}: {card.next}", weight="bold")
+        if card.values:
+            self._table(card.values)
+        others = [f"{s.name} {s.value}" for s in card.settings if not (s.changed or s.searched)]
+        if others:
+            self._text(f"Not searched: {', '.join(others)}", size=6.5, colour="0.3")
+
+    def _facts(self, facts: Sequence[Fact]) -> None:
+        """The figures of a card, side by side."""
+        self.y -= 0.08
+        wide = WIDTH / max(4, len(facts))
+        letters = int(wide / (7 * 0.58 * POINT))
+        deepest = 1
+        for i, fact in enumerate(facts):
+            x, top, note = LEFT + i * wide, self.y, textwrap.wrap(fact.note, letters)
+            self._put(x, fact.title, size=7, weight="normal", colour="0.35")
+            self.y -= 0.14
+            self._put(x, fact.value, size=15, weight="bold")
+            self.y -= 0.26
+            self._put(x, "\n".join(note), size=7, weight="normal", colour="0.35")
+            self.y, deepest = top, max(deepest, len(note))
+        self.y -= 0.5 + deepest * 7 * 1.2 * POINT
 
     def _chart(self, chart: Chart) -> None:
         height = matplotlib_charts.height(chart)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 from collections import Counter
 from collections.abc import Sequence
@@ -11,44 +12,51 @@ from importlib.metadata import PackageNotFoundError, version
 from statistics import fmean
 
 from tuner.base import plugins
-from tuner.base.words import duration, in_words, slug
-from tuner.claims import judge
+from tuner.base.words import number, slug
 from tuner.claims.encoding import word
 from tuner.claims.material import Material, Study, Trial
 from tuner.claims.verdict import WORDS
 from tuner.claims.verdicts import Finding, findings
 from tuner.show.report import cards as made
 from tuner.show.report import claim_chart, figures, words
-from tuner.show.report.blocks import Block, Card, Cards, Document, Section, Table, Text
+from tuner.show.report.blocks import Block, Card, Cards, Document, Fact, Section, Table, Text
 from tuner.show.report.charts import MINOR, Bars, Chart, Plot, Spans
 
-TOP = 10
 ENVIRONMENT = ("optuna", "torch", "numpy", "scikit-learn", "matplotlib")
 
 
 def document(material: Material) -> Document:
-    """Builds the report: the answers first (a card for each study, verdicts on claims), then the studies.
+    """Builds the report: the answers first (one study: its card; several: a table), then verdicts on claims.
 
-    What a workload and the installed plugins add comes last. Plugins answer only for studies of their own.
+    Then the studies, and what their workloads and the installed plugins add about them. Plugins answer only
+    for studies of their own.
     """
-    alone = len(material.studies) == 1
-    cards = [made.card(study, material) for study in material.studies]
-    summary: list[Block] = [Text(words.campaign_sentences(material.studies, material)[:1]), Cards(cards)]
-    if not alone:
-        summary += [campaign_chart(material.studies, cards), overview(material)]
-    sections = [Section("summary", "Summary", summary)]
+    studies = material.studies
+    cards = [made.card(study, material) for study in studies]
+    if len(studies) == 1:
+        title, first = studies[0].name, Section("summary", "Result", [_purpose(studies[0]), Cards(cards)])
+    else:
+        title = "Sweep summary"
+        size = Text(words.campaign_sentences(studies, material)[:1])
+        first = Section("summary", "Results", [size, overview(cards), campaign_chart(studies, cards)])
+    sections = [first]
     found = findings(material)
     if found:
         sections.append(Section("hypotheses", "Hypotheses", hypotheses(found)))
-    sections += [study_section(study, material) for study in material.studies]
-    sections += [section for added in plugins.hooks("sections") for section in added(material)]
-    for study in material.studies:
+    for study, card in zip(studies, cards, strict=True):
+        alone = len(studies) == 1
+        head: list[Block] = [] if alone else [_purpose(study), Cards([card])]
+        sections.append(study_section(study, "Trials and charts" if alone else study.name, head))
         blocks = study.workload.sections(study, material.results)
         if blocks:
             sections.append(Section(f"errors-{slug(study.name)}", f"Errors of {study.name}'s winner", blocks))
-    sections.append(Section("environment", "Environment", environment()))
-    title = material.studies[0].name if alone else "Sweep summary"
+    sections += [section for added in plugins.hooks("sections") for section in added(material)]
+    sections.append(Section("environment", "Environment", environment(), folded=True))
     return Document(title, f"made {material.made:%Y-%m-%d %H:%M}", _joined(sections))
+
+
+def _purpose(study: Study) -> Text:
+    return Text([study.file.purpose] if study.file.purpose else [])
 
 
 def campaign_chart(studies: Sequence[Study], cards: Sequence[Card]) -> Chart:
@@ -61,7 +69,7 @@ def campaign_chart(studies: Sequence[Study], cards: Sequence[Card]) -> Chart:
         high = [mean if high is None else high for _, (mean, _, high) in gains]
         labels = [label for label, _ in gains]
         plots.append(
-            Bars(labels, {"": means}, "gain over the default, in units of the metric", {"": low}, {"": high})
+            Bars(labels, {"": means}, "gain, in units of the metric", {"": low}, {"": high})
         )
     ran = [(i, t, stint) for i, s in enumerate(studies) for t in s.trials if t.ended for stint in t.stints]
     if ran:
@@ -72,8 +80,8 @@ def campaign_chart(studies: Sequence[Study], cards: Sequence[Card]) -> Chart:
         states = [t.state for _, t, _ in ran]
         plots.append(Spans([s.name for s in studies], [i for i, _, _ in ran], start, length, states, text))
     caption = (
-        "Gain of each study's winner over the default configuration, with a 95 % interval where the noise "
-        "between runs is known; and when its trials ran. Gains without an interval may be luck."
+        "The gain of each study, as in the table, with a 95 % interval where the noise between runs is known; "
+        "and when its trials ran. Gains without an interval may be luck."
     )
     return Chart("campaign", "The campaign", caption, plots)
 
@@ -85,16 +93,16 @@ def _joined(sections: Sequence[Section]) -> list[Section]:
         before = found.get(section.anchor)
         blocks = [*(before.blocks if before else ()), *section.blocks]
         found[section.anchor] = replace(before or section, blocks=blocks)
-    return list(found.values())
+    return [section for section in found.values() if section.blocks]
 
 
-def study_section(study: Study, material: Material) -> Section:
-    """The section of one study: text, best trials, charts and all trials."""
-    blocks: list[Block] = [Text(words.study_sentences(study, material))]
-    if study.ranked:
-        blocks.append(best_table(study))
-    for drawn in figures.charts(study) if study.trials else ():
-        blocks.append(Text([drawn], aside=True) if isinstance(drawn, str) else drawn)
+def study_section(study: Study, heading: str, head: Sequence[Block] = ()) -> Section:
+    """The section of one study: `head`, what explains its result, all trials, charts."""
+    blocks: list[Block] = [*head, Text(words.background(study))]
+    if study.trials or study.outside:
+        blocks.append(trials_table(study))
+    charts = figures.charts(study) if study.trials else []
+    blocks += [chart for chart in charts if not isinstance(chart, str)]
     if study.file.front and len(study.ranked) > 3:
         blocks.append(
             Table(
@@ -103,99 +111,82 @@ def study_section(study: Study, material: Material) -> Section:
                 "Sensitivity: medians over complete trials. The other parameters differ too.",
             )
         )
-    if study.trials:
-        blocks.append(trials_table(study))
+    reasons = [chart for chart in charts if isinstance(chart, str)]
+    if reasons:
+        blocks.append(Text(reasons, aside=True))
     minor = sum(t.state in MINOR and t.value is not None for t in study.trials) if study.ranked else 0
     winner = None if study.winner is None else study.winner.number
-    return Section(made.anchor(study), study.name, blocks, minor, winner)
-
-
-def best_table(study: Study) -> Table:
-    """The best trials with all searched parameters, the winner marked; what they share is in the caption."""
-    best = list(study.ranked[:TOP])
-    if study.winner is not None and study.winner not in best:
-        best.append(study.winner)
-    names = [n for n in study.searched if len({word(t.params.get(n)) for t in best}) > 1]
-    names = names or study.searched
-    same = {n: best[0].params.get(n) for n in study.searched if n not in names}
-    constrained = any(t.violation for t in best)
-    test = study.metric.replace("val/", "test/", 1)
-    tested = test != study.metric and any(test in t.test for t in best)
-    again = {t.number: found for t in best if (found := study.retrained(t.number))}
-    headings = [
-        "trial", study.metric,
-        *(["on other seeds"] if again else []),
-        *(["misses by"] if constrained else []),
-        *([test] if tested else []),
-        *names,
-    ]  # fmt: skip
-    rows = [
-        [
-            f"{t.number} ★ winner" if t is study.winner else str(t.number),
-            f"{t.value:.4f}",
-            *([_retrained(again.get(t.number, []))] if again else []),
-            *([f"{t.violation:.3g}"] if constrained else []),
-            *([f"{t.test[test]:.4f}" if test in t.test else "–"] if tested else []),
-            *(word(t.params.get(n)) for n in names),
-        ]
-        for t in best
-    ]
-    note = "The best complete trials and the parameters in which they differ."
-    if same:
-        note += f" All of them have {in_words(same)}."
-    if tested:
-        note += " Metrics on the held-out test part are only shown; nothing is chosen by them."
-    marked = frozenset(i for i, t in enumerate(best) if t is study.winner)
-    return Table(headings, rows, note, trials=[t.number for t in best], marked=marked)
-
-
-def _retrained(values: Sequence[float]) -> str:
-    return f"{fmean(values):.4f} ({len(values)})" if values else "–"
+    return Section(made.anchor(study), heading, blocks, minor, winner)
 
 
 def trials_table(study: Study) -> Table:
-    """All trials, with parameters, folder and reason."""
-    headings = ["trial", "state", study.metric, "epochs", "seconds", *study.searched, "folder", "note"]
-    trials = sorted((*study.trials, *study.outside), key=lambda trial: trial.number)
-    rows = [_trial_row(study, trial) for trial in trials]
-    marked = frozenset(i for i, t in enumerate(trials) if t is study.winner)
-    return Table(headings, rows, "All trials", [t.state for t in trials], [t.number for t in trials], marked)
-
-
-def _trial_row(study: Study, trial: Trial) -> list[str]:
-    return [
-        str(trial.number),
-        trial.state,
-        "–" if trial.value is None else f"{trial.value:.4f}",
-        str(trial.epochs),
-        f"{trial.seconds:.1f}",
-        *(word(trial.params.get(name)) for name in study.searched),
-        trial.folder,
-        trial.note,
+    """All trials, the winner first, then the other complete ones by rank, then the rest by value."""
+    sign, place = (-1.0 if study.maximize else 1.0), {t.number: i for i, t in enumerate(study.ranked)}
+    trials = sorted(
+        (*study.trials, *study.outside),
+        key=lambda t: (
+            t is not study.winner,
+            place.get(t.number, len(place)),
+            math.inf if t.value is None else sign * t.value,
+            t.number,
+        ),
+    )
+    test = study.metric.replace("val/", "test/", 1)
+    columns = [
+        ("trial", [_number(study, t) for t in trials]),
+        (study.metric, ["–" if t.value is None else number(t.value) for t in trials]),
+        ("state", [t.state for t in trials]),
+        *((name, [word(t.params.get(name)) for t in trials]) for name in study.searched),
+        ("epochs", [str(t.epochs) for t in trials]),
+        ("seconds", [f"{t.seconds:.1f}" for t in trials]),
     ]
+    optional = {
+        "retrained": [_mean(study.retrained(t.number)) for t in trials],
+        "misses by": [f"{t.violation:.3g}" if t.violation else "–" for t in trials],
+        test: [number(t.test[test]) if test != study.metric and test in t.test else "–" for t in trials],
+    }
+    columns[2:2] = [(name, cells) for name, cells in optional.items() if set(cells) != {"–"}]
+    last = {"note": [t.note for t in trials], "folder": [t.folder for t in trials]}
+    columns += [(name, cells) for name, cells in last.items() if any(cells)]
+    names, cells = zip(*columns, strict=True)
+    rows = list(zip(*cells, strict=True))
+    marked = frozenset(i for i, t in enumerate(trials) if t is study.winner)
+    states, numbers = [t.state for t in trials], [t.number for t in trials]
+    return Table(names, rows, "All trials, the best first", states, numbers, marked)
 
 
-def overview(material: Material) -> Table:
+def _number(study: Study, trial: Trial) -> str:
+    name = "winner" if trial is study.winner else "default" if trial is study.default else ""
+    return f"{trial.number} {'★ ' if name == 'winner' else ''}{name}".strip()
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{number(fmean(values))} ({len(values)})" if values else "–"
+
+
+def overview(cards: Sequence[Card]) -> Table:
     """A table with one row per study."""
+    headings = ["study", "verdict", "winner", "against", "gain [95 % interval]", "cost", "next"]
     rows = []
-    for study in material.studies:
-        winner, spent = study.winner, words.cost(study)
-        answer = judge.of_study(study, material)
+    for card in cards:
+        facts = {fact.label: fact for fact in card.facts}
+        against = facts.get("Default", facts.get("Next best"))
         rows.append(
             [
-                study.name,
-                f"{len(study.finished)}"
-                + (f"/{study.attrs['run_cap']}" if study.attrs.get("run_cap") else ""),
-                str(study.count("pruned")),
-                str(study.count("failed")),
-                "–" if winner is None else f"trial {winner.number}",
-                answer.headline,
-                duration(spent.seconds),
-                duration(spent.saved_seconds) if spent.saved_epochs else "–",
+                card.title,
+                card.verdict,
+                f"{card.metric} {_cell(facts['Winner'])}" if "Winner" in facts else "–",
+                _cell(against),
+                card.interval or "–",
+                f"{card.state}; {facts['Cost'].value}" if "Cost" in facts else card.state,
+                card.next,
             ]
         )
-    headings = ["study", "finished", "pruned", "failed", "winner", "result", "spent", "saved by pruning"]
-    return Table(headings, rows)
+    return Table(headings, rows, links=[card.anchor for card in cards])
+
+
+def _cell(fact: Fact | None) -> str:
+    return "–" if fact is None else f"{fact.value} ({fact.name})".replace("trial ", "trial\N{NO-BREAK SPACE}")
 
 
 def verdict_counts(found: Sequence[Finding]) -> str:
@@ -220,7 +211,7 @@ def hypotheses(found: Sequence[Finding]) -> list[Block]:
         [f.study, f.claim, f.words, f.sentence, str(f.pairs or "–"), f"{f.matters:g}", f.next_run or "–"]
         for f in found
     ]
-    headings = ["study", "claim", "verdict", "in words", "pairs", "matters from", "would decide"]
+    headings = ["study", "claim", "verdict", "in words", "pairs", "difference that matters", "next run"]
     chart = claim_chart.chart(found)
     return [Text([intro]), *([chart] if chart is not None else []), Table(headings, rows)]
 

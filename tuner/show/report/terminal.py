@@ -14,6 +14,7 @@ from tuner.base.words import number, sparkline
 from tuner.claims.material import Material, Study
 from tuner.claims.verdict import Verdict
 from tuner.claims.verdicts import Finding, findings
+from tuner.show.report import cards as made
 from tuner.show.report import importance, sections, trial_series, words
 from tuner.show.report.blocks import Table
 from tuner.show.status import summary
@@ -34,7 +35,8 @@ def show(material: Material, console: Console) -> None:
     if found:
         console.print(f"claims: {sections.verdict_counts(found)}", markup=False, soft_wrap=True)
     console.print()
-    console.print(_table(sections.overview(material)))
+    cards = [made.card(study, material) for study in material.studies]
+    console.print(_table(sections.overview(cards)))
     for study in material.studies:
         console.print()
         show_study(study, material, console)

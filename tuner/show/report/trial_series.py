@@ -16,7 +16,6 @@ from tuner.show.report import palette
 from tuner.show.report.charts import Chart, Mode, Series
 from tuner.show.report.importance import importances
 
-MISSES = "misses a constraint"  # complete trials that do, as a series
 TOP_SLICES = 4
 MOST_LINES = 120  # number of curves and parallel lines to draw; the best are always drawn
 MIN_DISTRIBUTION = 4  # complete trials that a distribution, or a median by parameter, needs
@@ -85,12 +84,13 @@ def best_so_far(study: Study, trials: Sequence[Trial]) -> list[float]:
 
 def by_state(trials: Sequence[Trial]) -> list[tuple[str, list[Trial]]]:
     """Trials in groups with a symbol each; complete ones that miss a constraint are a group."""
+    names = ("running", "paused", "pruned", palette.MISSES, "complete")
+    return [(name, some) for name in names if (some := [t for t in trials if kind(t) == name])]
 
-    def group(trial: Trial) -> str:
-        return MISSES if trial.complete and trial.violation > 0 else trial.state
 
-    names = ("running", "paused", "pruned", MISSES, "complete")
-    return [(name, some) for name in names if (some := [t for t in trials if group(t) == name])]
+def kind(trial: Trial) -> str:
+    """The state of a trial; of a complete one, whether it misses a constraint."""
+    return palette.MISSES if trial.complete and trial.violation > 0 else trial.state
 
 
 def shades(study: Study, trials: Sequence[Trial]) -> list[float]:
@@ -103,10 +103,20 @@ def shades(study: Study, trials: Sequence[Trial]) -> list[float]:
     return ranks
 
 
+def metric_shades(study: Study, trials: Sequence[Trial]) -> tuple[list[float], float, float]:
+    """Each trial's metric as 0 (the lower quartile, and all that is worse) to 1 (the best), and both ends."""
+    sign = 1.0 if study.maximize else -1.0
+    values = np.array([sign * (t.value or 0.0) for t in trials])
+    low, best = float(np.quantile(values, 0.25)), float(values.max())
+    shade = np.clip((values - low) / (best - low), 0, 1) if best > low else np.ones(len(values))
+    return shade.tolist(), sign * low, sign * best
+
+
 def label(trial: Trial) -> str:
     """A trial in a few words."""
     value = "" if trial.value is None else f": {trial.value:.4f}"
-    return f"trial {trial.number} ({trial.state}){value}"
+    missed = f", misses a constraint by {trial.violation:.3g}" if trial.violation > 0 else ""
+    return f"trial {trial.number} ({trial.state}{missed}){value}"
 
 
 def chart_name(study: Study, kind: str) -> str:

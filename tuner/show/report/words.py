@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from tuner.base.words import number
+from tuner.base.words import counted, number
 from tuner.claims import judge
 from tuner.claims.material import Material, Study
 from tuner.show.status.cost import Cost, cost_of, total
@@ -37,45 +37,46 @@ def counts_sentence(study: Study) -> str:
 
 
 def state_of_trials(study: Study) -> str | None:
-    """A sentence if there are too few trials for a result, otherwise None."""
+    """A sentence if no trial is complete, otherwise None."""
     if not study.trials:
         return "This study has no trial yet."
     if not study.finished:
         return "No trial of this study has finished yet."
     if not study.ranked:
         return f"All {len(study.finished)} finished trials were pruned, so there is no winner."
-    if len(study.ranked) == 1:
-        return "Only one trial is complete, so there is nothing to compare yet."
     return None
 
 
 def study_sentences(study: Study, material: Material | None = None) -> list[str]:
-    """The result of a study as sentences."""
-    lines = []
-    if study.file.purpose:
-        lines.append(study.file.purpose)
-    lines.append(counts_sentence(study) + ".")
-    thin = state_of_trials(study)
-    if thin:
-        lines.append(thin)
+    """The result of a study as sentences: the answer, what explains it, and the cost."""
+    lines = [state_of_trials(study) or ""]
     if study.ranked:
         answer = judge.of_study(study, material)
-        lines += [answer.sentence, *judge.after_race(study), why_not_higher(study), test_sentence(study)]
+        lines = [answer.sentence, *judge.after_race(study)]
         lines += [f"To decide: {answer.decide}"] if answer.decide else []
+    spent = f"Cost: {cost(study)}." if study.trials else ""
+    return [line for line in (study.file.purpose, *lines, *background(study), spent) if line]
+
+
+def background(study: Study) -> list[str]:
+    """What explains the result of a study."""
     origin = (study.attrs.get("origin") or {}).get("base_from")
-    if origin:
-        lines.append(f"It started from the {origin}.")
-    if study.trials:
-        lines.append(f"Cost: {cost(study)}.")
-    if study.attrs.get("stopped"):
-        lines.append(f"It stopped: {study.attrs['stopped']}.")
+    lines = [
+        f"{counts_sentence(study)}.",
+        why_not_higher(study),
+        test_sentence(study),
+        f"It started from the {origin}." if origin else "",
+        f"It stopped: {study.attrs['stopped']}." if study.attrs.get("stopped") else "",
+    ]
     return [line for line in lines if line]
 
 
 def test_sentence(study: Study) -> str:
     """The winner's score on held-out `test`; "" if there is none."""
     test = None if study.winner is None else study.winner.test.get(study.metric.replace("val/", "test/", 1))
-    return "" if test is None else f"The winner's score on held-out test: {number(test)}."
+    if test is None:
+        return ""
+    return f"The winner's score on held-out test: {number(test)}. Nothing is chosen by metrics on test."
 
 
 def why_not_higher(study: Study) -> str:
@@ -122,7 +123,7 @@ def _numbers(numbers: Sequence[int]) -> str:
 def progress(study: Study) -> str:
     """`24 trials, done` or `7 of 24 trials, 2 running`."""
     wanted, done, running = study.attrs.get(TOTAL), len(study.finished), study.count("running")
-    text = f"{done} of {wanted} trials" if wanted and not study.done else f"{done} trials"
+    text = f"{done} of {wanted} trials" if wanted and not study.done else counted(done, "trial")
     if running:
         return f"{text}, {running} running"
     return f"{text}, done" if study.done else text

@@ -20,6 +20,11 @@ Start = Callable[..., Any]
 Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
 
 
+def dashboard_address(port: int = 8080) -> str:
+    """Where `tuner dashboard` serves optuna-dashboard. The end of a study names it too."""
+    return f"http://{HOST}:{port}/dashboard/"
+
+
 class Server(ThreadingMixIn, WSGIServer):
     """One thread per request, so that an open connection does not block other requests."""
 
