@@ -68,9 +68,7 @@ def campaign_chart(studies: Sequence[Study], cards: Sequence[Card]) -> Chart:
         low = [mean if low is None else low for _, (mean, low, _) in gains]
         high = [mean if high is None else high for _, (mean, _, high) in gains]
         labels = [label for label, _ in gains]
-        plots.append(
-            Bars(labels, {"": means}, "gain, in units of the metric", {"": low}, {"": high})
-        )
+        plots.append(Bars(labels, {"": means}, "gain, in units of the metric", {"": low}, {"": high}))
     ran = [(i, t, stint) for i, s in enumerate(studies) for t in s.trials if t.ended for stint in t.stints]
     if ran:
         first = min(stint.started for _, _, stint in ran)
@@ -80,7 +78,7 @@ def campaign_chart(studies: Sequence[Study], cards: Sequence[Card]) -> Chart:
         states = [t.state for _, t, _ in ran]
         plots.append(Spans([s.name for s in studies], [i for i, _, _ in ran], start, length, states, text))
     caption = (
-        "The gain of each study, as in the table, with a 95 % interval where the noise between runs is known; "
+        "The gain of each study as in the table, with a 95 % interval where the noise between runs is known, "
         "and when its trials ran. Gains without an interval may be luck."
     )
     return Chart("campaign", "The campaign", caption, plots)
