@@ -78,7 +78,7 @@ def campaign_chart(studies: Sequence[Study], cards: Sequence[Card]) -> Chart:
         states = [t.state for _, t, _ in ran]
         plots.append(Spans([s.name for s in studies], [i for i, _, _ in ran], start, length, states, text))
     caption = (
-        "The gain of each study, as in the table, with a 95 % interval where noise is known; "
+        "The gain of each study as in the table, with a 95 % interval where the noise between runs is known, "
         "and when its trials ran. Gains without an interval may be luck."
     )
     return Chart("campaign", "The campaign", caption, plots)
