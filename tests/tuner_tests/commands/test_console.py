@@ -96,9 +96,8 @@ def test_a_study_ends_with_what_to_do_next(
     assert found.out.startswith("small: 3 trials finished\n")
     lines = found.out[found.out.index("Next:") :].splitlines()
     commands = [line.split("  ")[1] for line in lines[1:]]
-    assert commands == [
-        f"tuner {verb} small --results '{results}'" for verb in ("verdict", "report", "export")
-    ]
+    asked = ("verdict small", "report small", "export small", "dashboard")
+    assert commands == [f"tuner {verb} --results '{results}'" for verb in asked]
     assert "3/3 trials" in found.err and " wall " in found.err and ", training " in found.err
 
 

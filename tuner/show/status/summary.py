@@ -28,6 +28,7 @@ from tuner.run.winner import config_of
 from tuner.search import ranking
 from tuner.show.status.answer import say, say_command, show_answer
 from tuner.show.status.cost import Cost, cost_of
+from tuner.show.web.local_server import dashboard_address
 from tuner.storage import allocate, optuna_private, study_store
 from tuner.storage.access import open_records, waiting
 from tuner.storage.allocate import finished
@@ -319,6 +320,7 @@ def show_end(plan: Plan, result: Result, console: Console, places: Sequence[str]
         say("Next:", console)
         for verb, what in NEXT.items():
             say_command(["tuner", verb, file.name], places, console, what)
+        say_command(["tuner", "dashboard"], places, console, f"in a browser: {dashboard_address()}")
 
 
 def _retrained(values: Sequence[float]) -> str:
