@@ -15,18 +15,18 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c co
 .PHONY: run test coverage check docs pictures constraints lock bench bench-scale clean
 .DEFAULT_GOAL := run
 
-# A new pip chooses the versions in a third of the time of the pip that comes with Python 3.11
+# A new pip chooses the versions in a third of the time of the one that comes with Python 3.11
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
-	$(PIP) --upgrade pip setuptools
+	$(PIP) --upgrade pip
 
 $(RUN): | .venv/bin/python
-	PYTHONWARNINGS=ignore $(PIP) --no-build-isolation -e '.[model,dashboard]'
+	PYTHONWARNINGS=ignore $(PIP) -e '.[model,dashboard]'
 	@touch $@
 
 # Compiled on all cores: tests start a thousand processes
 $(DEV): | .venv/bin/python
-	PYTHONWARNINGS=ignore $(PIP) --no-build-isolation -e '.[dev,docs]'
+	PYTHONWARNINGS=ignore $(PIP) -e '.[dev,docs]'
 	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # some packages have templates of code
 	@touch $@ $(RUN)
 
