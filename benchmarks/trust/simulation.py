@@ -12,6 +12,9 @@ from trust import ways
 from trust.tasks import Floats, Task
 from trust.ways import EQUAL, Choice, World
 
+from tuner.stats import two_way
+from tuner.stats.intervals import student
+
 BEST = "best score of the study"
 MORE = "best three once more, mean of both"
 CROSS = "best five cross-validated, as many runs as the race"
@@ -21,7 +24,6 @@ RACE = "race with the default"
 LATER = "race, the noise known from two earlier races"
 PROPOSAL = "proposal of the race: its best estimate"
 WAYS = (BEST, MORE, CROSS, WILCOXON, NAIVE, RACE, LATER, PROPOSAL)
-RACES = (RACE, LATER)
 TEAM, PUBLISHED = "team's default", "published baseline"
 
 
@@ -36,6 +38,7 @@ class Result:
         over: by how much the reported score is above the truth.
         covers: 1 where the interval of the gain over the default contains the true gain; `won`: the same
             where the race chose something else than the default.
+        plain_covers, plain_won: the same of an ordinary t interval from the same runs.
     """
 
     worse: Floats
@@ -45,6 +48,8 @@ class Result:
     runs: Floats
     covers: Floats
     won: Floats
+    plain_covers: Floats
+    plain_won: Floats
 
 
 @dataclass(frozen=True)
@@ -99,23 +104,43 @@ def _row(world: World, choice: Choice) -> tuple[float, ...]:
     if world.task.test is not None:
         on_test = world.task.test.mean(axis=1)[world.members]
         test = float(on_test[chosen] < on_test[0] - EQUAL)
-    covers, won = _covers(world, choice)
     return (
         float(truth[chosen] < truth[0] - EQUAL),
         test,
         float(truth.max() - truth[chosen]),
         float(choice.reported - truth[chosen]),
         float(choice.runs),
-        covers,
-        won,
+        *_covers(world, choice),
     )
 
 
-def _covers(world: World, choice: Choice) -> tuple[float, float]:
-    if choice.record is None or choice.record["gain"] is None:
-        return math.nan, math.nan
-    gain = choice.record["gain"]
-    low, high = (gain[b] if gain[b] is not None else s * math.inf for b, s in (("low", -1), ("high", 1)))
-    true = float(world.truth[choice.record["leader"]] - world.truth[0])
-    covers = float(low - EQUAL <= true <= high + EQUAL)
-    return covers, math.nan if choice.record["default"] else covers
+def _covers(world: World, choice: Choice) -> tuple[float, float, float, float]:
+    """Whether the gain over the default lies in the interval of the race, and in an ordinary one; each for
+    all studies and for winners.
+    """
+    record = choice.record
+    if record is None or record["gain"] is None:
+        return (math.nan,) * 4
+    leader, low, high = record["leader"], record["gain"]["low"], record["gain"]["high"]
+    true = float(world.truth[leader] - world.truth[0])
+    stated = (-math.inf, math.inf) if low is None else (low, high)
+    found = [float(a - EQUAL <= true <= b + EQUAL) for a, b in (stated, _ordinary(record))]
+    won = [math.nan if record["default"] else holds for holds in found]
+    return found[0], won[0], found[1], won[1]
+
+
+def _ordinary(record: Mapping[str, Any]) -> tuple[float, float]:
+    """The 95 % t interval of the leader's gain by least squares, as if it had been named before the race."""
+    runs = [
+        (i, k, score)
+        for i, candidate in enumerate(record["candidates"])
+        for k, score in zip(candidate["rounds"], candidate["again"], strict=True)
+    ]
+    numbers = [candidate["number"] for candidate in record["candidates"]]
+    one, two = numbers.index(record["leader"]), numbers.index(0)
+    fit = two_way.fit(runs, len(numbers))
+    if not fit.freedom:
+        return -math.inf, math.inf
+    mean = fit.means[one] - fit.means[two]
+    half = student(fit.freedom) * fit.noise * math.sqrt(fit.variance_of_difference(one, two))
+    return mean - half, mean + half
