@@ -118,7 +118,8 @@ def test_a_study_that_only_fails_stops_with_the_reason(
     process = tuner("study", "small.yaml", "--agents", "1", "--set", "mode=error")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "3 trials in a row failed with the same error: ValueError: no good" in output.splitlines()[-1]
+    assert "3 trials in a row failed with the same error" in output.splitlines()[-1]
+    assert "ValueError: no good" in output
     assert states(url) == ["FAIL"] * 3
 
 

@@ -94,7 +94,7 @@ def test_a_script_that_never_reports_is_ended_after_the_grace_time_and_put_back(
     process.send_signal(how)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130, output
-    assert "no more than 0.5 s" in output
+    assert "for at most 0.5 s" in output
     assert [trial.state.name for trial in trials(url)] == ["WAITING"]
 
 

@@ -16,13 +16,13 @@ from tuner.claims.material import Study
 from tuner.show.report import words
 from tuner.storage.allocate import STOPPED
 from tuner.storage.optuna_private import CONSTRAINT
-from tuner.storage.study_store import FILE, RETRAINED, TOTAL
+from tuner.storage.study_store import FILE, RETRAINED, SCORE, TOTAL
 
 LONGEST = 300  # letters of a text
 NOT_MEASURED = 1e9  # the value of a constraint whose metric was not logged (see tuner.run.agent.trial)
 OF_STUDY = frozenset({
     "digest", "path", "path_from_results", "program", "agents_started", "changes", "concluded", "uncounted",
-    "dashboard_note", FILE, TOTAL, STOPPED,
+    "dashboard_note", FILE, TOTAL, STOPPED, SCORE,
 })  # fmt: skip
 OF_TRIAL = frozenset({"config_hash", "checkpoint", "traceback", "violation"})
 
