@@ -45,7 +45,7 @@ def test_from_a_study_to_its_report(
 
     answer = b"".join(application(url, results)(_get("/api/studies"), lambda *_: None))
     names = {study["study_name"] for study in json.loads(answer)["study_summaries"]}
-    assert names == {"small", "small.verify"}
+    assert {name.partition(":")[0] for name in names} == {"small", "small.verify"}
     assert not list(results.glob("*.db"))  # nothing went to the default storage on the side
 
 
