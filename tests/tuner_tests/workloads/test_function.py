@@ -93,7 +93,7 @@ def test_a_function_that_uses_wandb_is_offline_and_sees_its_values(tmp_path: Pat
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "trial 1 complete loss 2.0000" in done.stderr
+    assert "trial 1 complete: loss 2.0000" in done.stderr
     runs = list((tmp_path / "results" / "wandb" / "study" / "wandb").glob("offline-run-*"))
     assert len(runs) == 4  # one a trial is the tuner's own, one the function's
 
