@@ -153,7 +153,7 @@ def test_a_pruned_trial_says_which_rule_stopped_it(
     pruned = [trial for trial in found if trial.state is TrialState.PRUNED]
     assert pruned
     for trial in pruned:
-        assert "the best half of" in trial.user_attrs["pruned_because"]
+        assert "best half of" in trial.user_attrs["pruned_because"]
         assert trial.value == trial.intermediate_values[max(trial.intermediate_values)]
 
 
