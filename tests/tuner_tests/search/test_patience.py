@@ -163,7 +163,7 @@ def test_both_in_a_study_that_is_resumed(tmp_path: Path, capfd: pytest.CaptureFi
 
     assert main(words) == 0
     said = capfd.readouterr()
-    assert "no better value for 3 epochs (best: 0.3 at epoch 1)" in said.err
+    assert "pruned at epoch 4: no better value for 3 epochs (best: 0.3 at epoch 1)" in said.err
     end = json.loads(said.out)
     assert (end["complete"], end["pruned"]) == (1, 3)
     assert end["reason"] == "no gain: none of the latest 3 trials beat trial 0 (score 0.9)"
