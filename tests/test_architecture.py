@@ -223,7 +223,7 @@ def test_help_imports_nothing_heavy(room: str) -> None:
 
 
 CLUSTER = (
-    "tuner/run/executors/"  # orders and messages between workers of Dask or Ray, which pickle all they send
+    "tuner/plugins/pools/"  # orders and messages between workers of Dask or Ray, which pickle all they send
 )
 GIVEN = "tuner/workloads/given.py"  # what this process was given in Python, for the agents that it starts
 UNSAFE = {

@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=Version, nargs=0, help="print the version and leave")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in commands.ALL:
+    for module in (*commands.ALL, *plugins.modules(plugins.COMMANDS)):
         module.add(subparsers)
     for name in plugins.installed(plugins.PROGRAMS):
         subparsers.add_parser(name, add_help=False, help=f"another program: {program} {name} -h")

@@ -22,7 +22,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.run import asking, launch
 from tuner.run.asking import AskedTrial as Trial
 from tuner.run.asking import Told
-from tuner.run.executors.choice import ExecutorChoice, Kind
+from tuner.run.executors.choice import ExecutorChoice
 from tuner.run.request import Request
 from tuner.run.script_sweeps import Program, ScriptSweeps
 from tuner.show.lines import SilentView
@@ -73,7 +73,7 @@ def study(
     fresh: bool = False,
     settings: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
-    executor: Kind = "local",
+    executor: str = "local",
     address: str | None = None,
     artifacts: str | None = None,
     quiet: bool = False,

@@ -5,18 +5,22 @@
 | `optuna_sweeps.workloads` | a `Workload` class, under the name that study files use |
 | `optuna_sweeps.plugins` | a module with one or more of the functions in `HOOKS` |
 | `optuna_sweeps.programs` | `main(arguments)` of a program: `tuner NAME …` |
+| `optuna_sweeps.commands` | a module with `add(subparsers)`, which adds a command of `tuner` |
+| `optuna_sweeps.executors` | a module like `tuner.plugins.pools.dask_workers` |
+| `optuna_sweeps.storages` | `connect(url)` for URLs with this scheme: Optuna's storage, the queue of trials |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions
 from typing import Any
 
 from tuner.base.errors import InputError
 
 WORKLOADS, PLUGINS, PROGRAMS = "optuna_sweeps.workloads", "optuna_sweeps.plugins", "optuna_sweeps.programs"
+COMMANDS, EXECUTORS, STORAGES = "optuna_sweeps.commands", "optuna_sweeps.executors", "optuna_sweeps.storages"
 HOOKS = {
     "sections": "(material) -> list of report sections about the results folder",
     "needed_runs": "(results) -> study name → numbers of trials whose run folders are in use elsewhere",
@@ -25,9 +29,17 @@ HOOKS = {
 
 
 @cache
+def _groups() -> dict[str, dict[str, EntryPoint]]:
+    """All entry points by group and name; of two with one name, the first on the path."""
+    groups: dict[str, dict[str, EntryPoint]] = {}
+    for point in (point for package in distributions() for point in package.entry_points):
+        groups.setdefault(point.group, {}).setdefault(point.name, point)
+    return groups
+
+
 def installed(group: str) -> dict[str, EntryPoint]:
     """The entry points of a group, by name."""
-    return {point.name: point for point in entry_points(group=group)}
+    return _groups().get(group, {})
 
 
 def program(name: str) -> Callable[[list[str]], int] | None:
@@ -53,12 +65,13 @@ def hooks(name: str) -> list[Callable[..., Any]]:
     """
     if name not in HOOKS:
         raise ValueError(f"no hook '{name}' (there are: {', '.join(HOOKS)})")
-    found = []
-    for point in installed(PLUGINS).values():
+    return [getattr(module, name) for module in modules(PLUGINS) if hasattr(module, name)]
+
+
+def modules(group: str) -> Iterator[Any]:
+    """The modules of a group. Skips those whose packages are not installed."""
+    for point in installed(group).values():
         try:
-            module = point.load()
+            yield point.load()
         except ImportError:
             continue
-        if hasattr(module, name):
-            found.append(getattr(module, name))
-    return found

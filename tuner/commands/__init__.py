@@ -1,22 +1,21 @@
-"""The subcommands of `tuner`. Each has `add(subparsers)` and imports heavy modules in `run`."""
+"""The subcommands of `tuner`. Each has `add(subparsers)` and imports heavy modules in `run`.
+
+Those that the engine can do without are in `tuner/plugins/`.
+"""
 
 from tuner.commands import (
     agent,
     best,
     completion,
-    dashboard,
     doctor,
     enqueue,
     export,
     fetch,
     gc,
-    import_,
     list,
-    mcp,
     pause,
     report,
     run,
-    serve,
     status,
     stop,
     study,
@@ -28,7 +27,6 @@ from tuner.commands import (
 )
 
 ALL = (
-    *(list, study, sweep, agent, stop, pause, run, enqueue, import_, status, best, verify, verdict),
-    *(export, report, fetch, gc),
-    *(dashboard, serve, mcp, sync, doctor, tour, completion),
+    *(list, study, sweep, agent, stop, pause, run, enqueue, status, best, verify, verdict),
+    *(export, report, fetch, gc, sync, doctor, tour, completion),
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.base import plugins
 from tuner.commands import options as opt
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def add(subparsers: opt.Subparsers) -> None:
     )
     parser.add_argument(
         "--executor",
-        choices=("local", "dask", "ray"),
+        choices=("local", *plugins.installed(plugins.EXECUTORS)),
         default="local",
         help="where agents run: processes of this machine, or a Dask or Ray cluster (default: local)",
     )

@@ -155,9 +155,7 @@ def _check_packages(request: Request) -> None:
     Raises:
         InputError: it is not.
     """
-    kind = request.executor.kind
-    if kind != "local":
-        extras.need(kind, f"--executor {kind}")
+    request.executor.check()
     if (request.artifacts or "").startswith("s3://"):
         extras.need("s3", "--artifacts s3://")
 

@@ -10,9 +10,10 @@ from typing import TypeVar
 
 import optuna
 
+from tuner.base import plugins
 from tuner.base.errors import InputError
 from tuner.base.sqlite_url import sqlite_path, sqlite_url
-from tuner.storage import remote, sqlite_file
+from tuner.storage import sqlite_file
 from tuner.storage.databases import NoStudiesYet, WalConnection, database_for
 from tuner.storage.optuna_private import CachedStorage, DatabaseStorage, other_schema
 from tuner.storage.outage import (
@@ -43,7 +44,6 @@ __all__ = [
 T = TypeVar("T")
 DATABASE = "studies.db"
 PATIENCE_VARIABLE = "TUNER_STORAGE_PATIENCE"
-GRPC = "grpc://"
 _OTHER_SCHEMA = {
     "older": "an older Optuna made its tables; keep a copy of it, then run: "
     "optuna storage upgrade --storage URL",
@@ -72,8 +72,10 @@ def open_records(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     patience = patience_with(url)
-    if url.startswith(GRPC):
-        return Records(*remote.connect(url), patience)
+    scheme, _, _ = url.partition("://")
+    if scheme in plugins.installed(plugins.STORAGES):
+        storage, queue = plugins.installed(plugins.STORAGES)[scheme].load()(url)
+        return Records(storage, queue, patience)
     return Records(*open_database(url, create=create, say=say), patience)
 
 

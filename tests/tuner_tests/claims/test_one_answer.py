@@ -14,7 +14,7 @@ from tuner.__main__ import main
 from tuner.claims import judge
 from tuner.claims import material as materials
 from tuner.claims.answer import Answer
-from tuner.show.mcp_server import Tools
+from tuner.plugins.mcp.tools import Tools
 from tuner.show.report import html as page
 from tuner.show.report import pdf, sections
 from tuner.show.result import StudyResult
@@ -140,8 +140,8 @@ def note(url: str, results: Path) -> str:
     pytest.importorskip("optuna_dashboard")
     from optuna_dashboard import get_note
 
-    from tuner.show.dashboard.notes import write_notes
-    from tuner.show.dashboard.storage import DashboardStorage
+    from tuner.plugins.dashboard.notes import write_notes
+    from tuner.plugins.dashboard.storage import DashboardStorage
 
     records = open_records(url)
     write_notes(records)

@@ -11,7 +11,7 @@ import pytest
 
 from tuner.__main__ import main
 from tuner.definition.study_file import StudyFile
-from tuner.show.dashboard.server import application
+from tuner.plugins.dashboard.server import application
 
 
 def test_from_a_study_to_its_report(

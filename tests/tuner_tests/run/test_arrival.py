@@ -92,7 +92,7 @@ def test_a_missing_data_set_is_named_with_its_host(order: Order, tmp_path: Path)
 
 def test_a_worker_without_the_package_says_so() -> None:
     cloudpickle = pytest.importorskip("cloudpickle", reason="neither Dask nor Ray is installed")
-    from tuner.run.executors import shim
+    from tuner.plugins.pools import shim
 
     cloudpickle.register_pickle_by_value(shim)
     code = (

@@ -28,7 +28,7 @@ from tuner.claims import judge, verdicts
 from tuner.claims import material as data
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
-from tuner.show.dashboard import notes
+from tuner.plugins.dashboard import notes
 from tuner.show.report import cards, claim_chart, html, palette, sections, terminal, words
 from tuner.show.report.blocks import Cards
 from tuner.show.report.charts import Bars, Chart, Panel, Series

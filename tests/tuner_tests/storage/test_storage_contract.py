@@ -34,7 +34,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield request.getfixturevalue("postgres_url")()
     else:
         pytest.importorskip("grpc", reason="needs grpcio: pip install 'optuna-sweeps[grpc]'")
-        from tuner.storage.serve import make_server
+        from tuner.plugins.server.serve import make_server
 
         server = make_server(*open_database(default_url(tmp_path / "results"), create=True))
         port = server.add_insecure_port("127.0.0.1:0")

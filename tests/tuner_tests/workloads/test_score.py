@@ -17,9 +17,9 @@ from tuner.__main__ import main
 from tuner.base.run_folder import Report
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import Metric, StudyFile
+from tuner.plugins.imports.bring import bring
+from tuner.plugins.imports.rows import Row
 from tuner.run import plan
-from tuner.run.imports.bring import bring
-from tuner.run.imports.rows import Row
 from tuner.run.request import Request
 from tuner.storage import study_store
 from tuner.storage.records import Records

@@ -4,38 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
-from tuner.base.errors import InputError
+from tuner.base import plugins
+from tuner.base.errors import InputError, nearest
 from tuner.definition.study_file import Resources
 from tuner.run.executors.gpu_leases import GpuLeases
 from tuner.run.executors.gpus import APPLE
 from tuner.run.executors.local import LocalExecutor, share
 from tuner.run.executors.protocol import Executor
 
-Kind = Literal["local", "dask", "ray"]
-KINDS: tuple[Kind, ...] = ("local", "dask", "ray")
+LOCAL = "local"
 
 
 @dataclass(frozen=True)
 class ExecutorChoice:
-    """Where agents run. `address`: of a Dask scheduler or a Ray cluster.
+    """Where agents run: `local`, or the name of an installed executor. `address`: of its cluster.
 
     Raises:
-        InputError: the address is missing, or means nothing here.
+        InputError: there is no such executor, or the address is missing, or means nothing here.
     """
 
-    kind: Kind = "local"
+    kind: str = LOCAL
     address: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind == "local" and self.address is not None:
+        known = (LOCAL, *plugins.installed(plugins.EXECUTORS))
+        if self.kind not in known:
+            hint = nearest(self.kind, known)
+            raise InputError(f"executor: expected one of {', '.join(known)}, got {self.kind!r}{hint}")
+        if self.kind == LOCAL and self.address is not None:
             raise InputError("--address: only for --executor dask or ray")
-        if self.kind == "dask" and self.address is None:
-            raise InputError(
-                "--executor dask: --address is missing: a scheduler's tcp://HOST:8786 or its scheduler file "
-                "(on this machine alone, --executor local does the same)"
-            )
+        if self.kind != LOCAL:
+            self.load().check_address(self.address)
+
+    def check(self) -> None:
+        """Raises InputError where the executor's packages are not installed."""
+        if self.kind != LOCAL:
+            self.load().check_packages()
+
+    def load(self) -> Any:
+        """The module of an executor that is not local."""
+        return plugins.installed(plugins.EXECUTORS)[self.kind].load()
 
 
 def open_executor(
@@ -60,14 +70,9 @@ def open_executor(
     Raises:
         InputError: its library is missing, or nothing answers at the address.
     """
-    if choice.kind == "dask":
-        from tuner.run.executors import dask_workers
-
-        return dask_workers.open_cluster(choice.address or "", say, total=total)
-    if choice.kind == "ray":
-        from tuner.run.executors import ray_actors
-
-        return ray_actors.open_cluster(choice.address, say)
+    if choice.kind != LOCAL:
+        cluster: Executor = choice.load().open_cluster(choice.address, say, total=total)
+        return cluster
     leased = [name for name in gpus if name != APPLE]
     own = share(agents)
     return LocalExecutor(

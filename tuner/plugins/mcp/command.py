@@ -25,6 +25,6 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner.show import mcp_server
+    from tuner.plugins.mcp import tools
 
-    mcp_server.server(opt.storage_url(options), options.results).run("stdio")
+    tools.server(opt.storage_url(options), options.results).run("stdio")

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
-from tuner.storage import token, wire
+from tuner.plugins.server import token, wire
 from tuner.storage.locks import LOCK_SECONDS, Reentrant
 from tuner.storage.optuna_private import GrpcStorage
 from tuner.storage.outage import StorageUnreachable

@@ -25,7 +25,7 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner.show.dashboard import server as dashboard
+    from tuner.plugins.dashboard import server as dashboard
 
     dashboard.serve(
         opt.storage_url(options), results=options.results, port=options.port, console=opt.error_console()

@@ -15,8 +15,8 @@ import pytest
 from tuner.__main__ import main
 from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
-from tuner.run.imports import sources
-from tuner.run.imports.bring import Brought, bring
+from tuner.plugins.imports import sources
+from tuner.plugins.imports.bring import Brought, bring
 from tuner.search import ranking
 from tuner.storage import study_store
 from tuner.storage.allocate import finished

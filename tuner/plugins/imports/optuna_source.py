@@ -20,7 +20,7 @@ from tuner.base.errors import InputError, in_short, nearest
 from tuner.base.nested import leaves
 from tuner.base.sqlite_url import sqlite_url
 from tuner.definition.study_file import StudyFile
-from tuner.run.imports.rows import Row
+from tuner.plugins.imports.rows import Row
 from tuner.storage.access import storage_errors
 from tuner.storage.outage import hide_password
 

@@ -12,7 +12,7 @@ import optuna
 from tuner.base.errors import ALIASES, InputError, nearest
 from tuner.definition.distributions import Constant
 from tuner.definition.study_file import Metric, StudyFile
-from tuner.run.imports.rows import Row, number, reports
+from tuner.plugins.imports.rows import Row, number, reports
 from tuner.storage import changes, optuna_private
 from tuner.storage.queue import GRID_POINT, IMPORTED, NOT_COUNTED, Told
 from tuner.storage.records import Records

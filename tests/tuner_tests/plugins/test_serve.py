@@ -15,12 +15,12 @@ import pytest
 
 from tuner.__main__ import main
 from tuner.base.errors import InputError, WorkFailed
-from tuner.storage import token, wire
+from tuner.plugins.server import token, wire
+from tuner.plugins.server.remote import address_of
+from tuner.plugins.server.serve import _ClientLock, make_server
 from tuner.storage.access import default_url, open_database, open_records, storage_errors
 from tuner.storage.optuna_private import GrpcStorage
 from tuner.storage.outage import StorageFailed, is_unreachable
-from tuner.storage.remote import address_of
-from tuner.storage.serve import _ClientLock, make_server
 
 pytest.importorskip("grpc", reason="needs grpcio: pip install 'optuna-sweeps[grpc]'")
 ROOT = Path(__file__).resolve().parents[3]
@@ -70,7 +70,7 @@ def test_addresses() -> None:
 
 
 def test_nothing_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.storage.remote.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("tuner.plugins.server.remote.CONNECT_SECONDS", 0.2)
     with pytest.raises(StorageFailed, match="nothing answers; start it where the studies are"):
         open_records(f"grpc://127.0.0.1:{free_port()}")
 
@@ -113,7 +113,7 @@ def test_a_client_without_the_server_waits_and_goes_on_with_the_next_one(tmp_pat
 
 
 def test_the_client_whose_turn_it_is_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.storage.serve.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("tuner.plugins.server.serve.LOCK_SECONDS", 0.05)
     client_lock = _ClientLock()
     inside, leave = threading.Event(), threading.Event()
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
+from tuner.plugins.pools import shim
+from tuner.plugins.pools.pool import PoolWorker, in_line
 from tuner.run.agent.arrival import addressed
 from tuner.run.agent.order import Order
-from tuner.run.executors import shim
-from tuner.run.executors.hosted import ENDED
 
 LOCAL = "local"  # Ray's word for a cluster of its own on this machine, gone with this command
 OBJECT_STORE = 80 * 2**20  # bytes; the least that Ray takes is 75 MiB, and nothing but words passes through
@@ -28,20 +28,30 @@ POLL_SECONDS = 2.0  # that an actor waits for its agent's next word
 CPUS = 1
 
 
-def open_cluster(address: str | None, say: Callable[[str], None]) -> RayExecutor:
+def check_address(address: str | None) -> None:
+    """Ray starts a cluster of its own where none is named."""
+
+
+def check_packages() -> Any:
+    """Ray's package; raises InputError where it is not installed."""
+    # before the import, which reads them: nothing is sent to Ray's makers, and warnings are not for our user
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    return extras.need("ray", "--executor ray")
+
+
+def open_cluster(address: str | None, say: Callable[[str], None], *, total: int | None) -> RayExecutor:
     """Connects to a Ray cluster, or starts one on this machine.
 
     Args:
         address: `HOST:6379` or `auto`; None: `$RAY_ADDRESS`, else a Ray of this machine's own.
+        total: of no use here: agents that have no place yet wait in Ray for one.
 
     Raises:
         InputError: Ray is not installed, or no cluster answers.
         WorkFailed: Ray of this machine's own does not start.
     """
-    # before the import, which reads them: nothing is sent to Ray's makers, and warnings are not for our user
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    ray = extras.need("ray", "--executor ray")
+    ray = check_packages()
     import cloudpickle
     from ray import cloudpickle as rays_own
 
@@ -54,7 +64,7 @@ def open_cluster(address: str | None, say: Callable[[str], None]) -> RayExecutor
     try:
         ray.init(address=address, **options)
     except Exception as error:  # Ray raises that class itself where its start takes too long
-        line = " ".join(str(error).split())[:200]
+        line = in_line(error)
         if address == LOCAL:
             raise WorkFailed(f"Ray did not start on this machine: {line}") from None
         raise InputError(
@@ -66,32 +76,15 @@ def open_cluster(address: str | None, say: Callable[[str], None]) -> RayExecutor
     return executor
 
 
-class RayWorker:
+class RayWorker(PoolWorker):
     """The supervisor's side of an agent in an actor."""
 
     def __init__(self, ray: Any, actor: Any) -> None:
+        super().__init__()
         self._ray = ray
         self._actor = actor
         self.answer = actor.poll.remote(POLL_SECONDS)
-        self.begun = False
         self.over = False
-        self._how: str | None = None
-        self._said: list[dict[str, Any]] = []
-
-    def messages(self) -> list[dict[str, Any]]:
-        self._read()
-        said, self._said = self._said, []
-        return said
-
-    def ended(self) -> str | None:
-        self._read()
-        return self._how
-
-    def stop(self) -> None:
-        self._tell("stop")
-
-    def kill(self) -> None:
-        self._tell("kill")
 
     def close(self) -> None:
         if not self.over:
@@ -101,31 +94,23 @@ class RayWorker:
             else:
                 self._ray.kill(self._actor)
 
-    def _tell(self, word: str) -> None:
-        if self.begun:
-            self._actor.tell.remote(word)
-        else:  # it waits for a place in the cluster
-            self._ray.kill(self._actor)
-            self._how = "never started"
-            self._said.append({"event": "leave", "reason": "asked to stop", "fine": True})
-
     def _read(self) -> None:
-        """Takes the actor's answer, if it has come, and asks again."""
+        """Takes the actor's answer, if it has come, and polls it again."""
         if self._how is not None or not self._ray.wait([self.answer], timeout=0)[0]:
             return
         try:
-            found = self._ray.get(self.answer)
+            self.hear(self._ray.get(self.answer))
         except self._ray.exceptions.RayError as error:
             self._how = f"its Ray actor is gone: {str(error).strip().splitlines()[0]}"
             return
-        self.begun = True
-        for message in found:
-            if message["event"] == ENDED:
-                self._how = message["how"]
-            else:
-                self._said.append(message)
         if self._how is None:
             self.answer = self._actor.poll.remote(POLL_SECONDS)
+
+    def _pass_on(self, word: str) -> None:
+        self._actor.tell.remote(word)
+
+    def _call_off(self) -> None:
+        self._ray.kill(self._actor)
 
 
 class RayExecutor:
@@ -134,7 +119,7 @@ class RayExecutor:
     def __init__(self, ray: Any) -> None:
         self._ray = ray
         self._resources: dict[str, float] = ray.cluster_resources()
-        self._actor = ray.remote(_agent_class())
+        self._actor = ray.remote(shim.RayAgent)
         self._workers: list[RayWorker] = []
 
     def describe(self, where: str) -> str:
@@ -171,7 +156,3 @@ class RayExecutor:
 
     def close(self) -> None:
         self._ray.shutdown()
-
-
-def _agent_class() -> type:
-    return shim.RayAgent

@@ -19,16 +19,31 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
+from tuner.plugins.pools import shim
+from tuner.plugins.pools.hosted import HOSTED
+from tuner.plugins.pools.pool import PoolWorker, in_line
 from tuner.run.agent.arrival import addressed
 from tuner.run.agent.order import Order
-from tuner.run.executors import shim
-from tuner.run.executors.hosted import ENDED
 
 if TYPE_CHECKING:
     import distributed
 
 CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 1.0  # between looks at which workers there are
+
+
+def check_address(address: str | None) -> None:
+    """Raises InputError where no scheduler is named."""
+    if address is None:
+        raise InputError(
+            "--executor dask: --address is missing: a scheduler's tcp://HOST:8786 or its scheduler file "
+            "(on this machine alone, --executor local does the same)"
+        )
+
+
+def check_packages() -> Any:
+    """Dask's package; raises InputError where it is not installed."""
+    return extras.need("dask", "--executor dask")
 
 
 def open_cluster(address: str, say: Callable[[str], None], *, total: int | None) -> DaskExecutor:
@@ -41,7 +56,7 @@ def open_cluster(address: str, say: Callable[[str], None], *, total: int | None)
     Raises:
         InputError: Dask is not installed, or no scheduler answers.
     """
-    distributed = extras.need("dask", "--executor dask")
+    distributed = check_packages()
     import cloudpickle  # comes with Dask
 
     cloudpickle.register_pickle_by_value(shim)
@@ -49,59 +64,41 @@ def open_cluster(address: str, say: Callable[[str], None], *, total: int | None)
     try:
         client = distributed.Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"--address {address}: no Dask scheduler answers there ({_line(error)})") from None
+        raise InputError(f"--address {address}: no Dask scheduler answers there ({in_line(error)})") from None
     executor = DaskExecutor(client, address, total=total)
     say(executor.describe())
     return executor
 
 
-class DaskWorker:
+class DaskWorker(PoolWorker):
     """The supervisor's side of an agent on a worker."""
 
     def __init__(self, executor: DaskExecutor, key: str, address: str) -> None:
+        super().__init__()
         self.key = key
         self.address = address
         self.future: distributed.Future | None = None
-        self.heard: list[dict[str, Any]] = []
-        self.begun = False
         self._executor = executor
-        self._how: str | None = None
-
-    def messages(self) -> list[dict[str, Any]]:
-        self._executor.hear()
-        found, self.heard = self.heard, []
-        for message in [m for m in found if m["event"] == ENDED]:
-            self._how = message["how"]
-            found.remove(message)
-        return found
-
-    def ended(self) -> str | None:
-        if self._how is None and self.future is not None:
-            if not self._executor.has(self.address):
-                self._how = f"Dask worker {self.address} is gone"
-            elif self.future.status in ("error", "cancelled", "lost"):
-                error = self.future.exception() if self.future.status == "error" else self.future.status
-                self._how = f"its task on Dask worker {self.address} ended: {_line(error)}"
-        return self._how
-
-    def stop(self) -> None:
-        self._tell("stop")
-
-    def kill(self) -> None:
-        self._tell("kill")
 
     def close(self) -> None:
         if self.future is not None and not self.future.done():
             self.future.cancel()
         self._executor.forget(self)
 
-    def _tell(self, word: str) -> None:
-        if self.begun:
-            self._executor.tell(self, word)
-        else:  # it waits for a thread of its worker
-            self.close()
-            self._how = "never started"
-            self.heard.append({"event": "leave", "reason": "asked to stop", "fine": True})
+    def _read(self) -> None:
+        self._executor.hear()
+        if self._how is None and self.future is not None:
+            if not self._executor.has(self.address):
+                self._how = f"Dask worker {self.address} is gone"
+            elif self.future.status in ("error", "cancelled", "lost"):
+                error = self.future.exception() if self.future.status == "error" else self.future.status
+                self._how = f"its task on Dask worker {self.address} ended: {in_line(error)}"
+
+    def _pass_on(self, word: str) -> None:
+        self._executor.tell(self, word)
+
+    def _call_off(self) -> None:
+        self.close()
 
 
 class DaskExecutor:
@@ -195,11 +192,9 @@ class DaskExecutor:
         worker = self._running.get(event["key"])
         if worker is not None:
             message = pickle.loads(event["message"])
-            worker.begun = True
             if message["event"] == "refused":
                 self._unsuited.add(worker.address)
-            if message["event"] != "hosted":
-                worker.heard.append(message)
+            worker.hear([message] if message["event"] != HOSTED else [])
 
     def _free(self) -> list[str]:
         taken = {worker.address for worker in self._running.values()}
@@ -220,8 +215,8 @@ class DaskExecutor:
             self._workers = dict(self._client.sync(scheduler.identity)["workers"])
         except (OSError, RuntimeError, TimeoutError) as error:
             raise WorkFailed(
-                f"the Dask scheduler at {self._address} is gone ({_line(error)}); agents finish their epoch "
-                "and return their trials to the queue; run the same command to continue"
+                f"the Dask scheduler at {self._address} is gone ({in_line(error)}); agents finish their "
+                "epoch and return their trials to the queue; run the same command to continue"
             ) from None
         self._looked = time.monotonic()
 
@@ -230,7 +225,3 @@ def _resources(declared: dict[str, float]) -> dict[str, float]:
     """What an agent takes of what its worker declares: all cores and one GPU."""
     taken = {"cores": declared.get("cores", 0), "GPU": min(1, declared.get("GPU", 0))}
     return {name: amount for name, amount in taken.items() if amount}
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())[:200]

@@ -13,7 +13,7 @@ from tuner.commands import options as opt
 if TYPE_CHECKING:
     import optuna
 
-    from tuner.run.imports.bring import Brought
+    from tuner.plugins.imports.bring import Brought
     from tuner.storage.records import Records
 
 DESCRIPTION = """\
@@ -50,7 +50,7 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from tuner.base.errors import InputError
-    from tuner.run.imports import bring, sources
+    from tuner.plugins.imports import bring, sources
     from tuner.storage.access import open_records, storage_errors
     from tuner.storage.stored import stored_file
 

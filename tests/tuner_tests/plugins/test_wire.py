@@ -8,7 +8,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError
 
 from tuner.base.errors import InputError, WorkFailed
-from tuner.storage import wire
+from tuner.plugins.server import wire
 from tuner.storage.outage import StorageFailed, StorageUnreachable
 from tuner.storage.queue import Amendment, Pending, Told
 

@@ -25,8 +25,8 @@ from tuner.claims import judge
 from tuner.claims import material as materials
 from tuner.claims.answer import Answer
 from tuner.claims.material import Study
+from tuner.plugins.dashboard import attributes, notes, trial_files
 from tuner.search import ranking
-from tuner.show.dashboard import attributes, notes, trial_files
 from tuner.storage import optuna_private
 from tuner.storage.optuna_private import FrozenStudy
 from tuner.storage.stored import stored_file

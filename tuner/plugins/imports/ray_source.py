@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.base.errors import in_short
 from tuner.base.nested import leaves
-from tuner.run.imports.rows import Row
+from tuner.plugins.imports.rows import Row
 
 
 def read(folder: Path) -> list[Row]:

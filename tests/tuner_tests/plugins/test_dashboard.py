@@ -26,10 +26,10 @@ from synthetic_runs import Size, make_run
 from model.workload.samples import sample_lines
 from tuner.base.errors import InputError
 from tuner.definition.loading import load_study_file
-from tuner.show.dashboard import trial_files
-from tuner.show.dashboard.server import serve
-from tuner.show.dashboard.storage import DashboardStorage, TrialFiles, artifact_id, parse_artifact_id
-from tuner.show.dashboard.trial_files import CURVE, FILES, curve_svg
+from tuner.plugins.dashboard import trial_files
+from tuner.plugins.dashboard.server import serve
+from tuner.plugins.dashboard.storage import DashboardStorage, TrialFiles, artifact_id, parse_artifact_id
+from tuner.plugins.dashboard.trial_files import CURVE, FILES, curve_svg
 from tuner.show.web.local_server import Quiet, Server, local_only
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tuner.base.errors import InputError
 from tuner.base.sqlite_url import sqlite_path, sqlite_url
 from tuner.definition.study_file import StudyFile
-from tuner.run.imports import sources
+from tuner.plugins.imports import sources
 
 MakeStudy = Callable[..., StudyFile]
 

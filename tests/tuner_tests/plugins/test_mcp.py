@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tuner.show.mcp_server import Tools
+from tuner.plugins.mcp.tools import Tools
 from tuner.storage.access import default_url
 
 mcp = pytest.importorskip("mcp", reason="needs the package mcp: pip install 'optuna-sweeps[mcp]'")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tuner.run.executors import shim
+from tuner.plugins.pools import shim
 
 ORDER = pickle.dumps({"study": "small"})
 OTHER_VERSION = b"ctuner.run.agent.order\nno_longer_there\n."  # a pickle that names what this version lacks
@@ -24,13 +24,10 @@ class Module(ModuleType):
 def test_a_dask_worker_serves_the_order_and_passes_words_on(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
     served: list[Any] = []
-    host = Module(
-        "tuner.run.executors.dask_host",
-        serve=lambda *order, **where: served.append((order, where)),
-        tell=lambda *word: served.append(word),
+    monkeypatch.setattr(
+        "tuner.plugins.pools.hosted.serve_dask", lambda *order, **where: served.append((order, where))
     )
-    monkeypatch.setitem(sys.modules, "tuner.run.executors.dask_host", host)
-    monkeypatch.setattr("tuner.run.executors.dask_host", host, raising=False)
+    monkeypatch.setattr("tuner.plugins.pools.hosted.tell_dask", lambda *word: served.append(word))
     shim.host_on_dask(ORDER, 1, "key", "topic")
     asyncio.run(shim.tell_on_dask("key", "stop"))
     assert served == [(({"study": "small"}, 1), {"key": "key", "topic": "topic"}), ("key", "stop")]
@@ -63,7 +60,7 @@ def test_a_ray_actor_passes_on_what_its_agent_says_and_is_told(
         def tell(self, word: str) -> None:
             told.append(word)
 
-    monkeypatch.setattr("tuner.run.executors.hosted.Hosted", Hosted)
+    monkeypatch.setattr("tuner.plugins.pools.hosted.Hosted", Hosted)
     actor = shim.RayAgent(ORDER, 2, 3, str(tmp_path))
     assert actor.poll(0.1) == [{"event": "ready"}]
     actor.tell("stop")

@@ -14,8 +14,8 @@ from tuner.base.errors import InputError, in_short
 from tuner.base.nested import leaves
 from tuner.base.sqlite_url import sqlite_path
 from tuner.definition.study_file import StudyFile
-from tuner.run.imports import optuna_source, ray_source
-from tuner.run.imports.rows import Row, row_of, unwrapped
+from tuner.plugins.imports import optuna_source, ray_source
+from tuner.plugins.imports.rows import Row, row_of, unwrapped
 from tuner.storage.outage import hide_password
 from tuner.tracking import wandb_file
 

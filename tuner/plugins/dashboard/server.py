@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from tuner.base import extras
-from tuner.show.dashboard import notes
-from tuner.show.dashboard.storage import DashboardStorage, TrialFiles
+from tuner.plugins.dashboard import notes
+from tuner.plugins.dashboard.storage import DashboardStorage, TrialFiles
 from tuner.show.web import local_server
 from tuner.show.web.local_server import HOST, Application, local_only
 from tuner.storage.access import open_records, storage_errors

@@ -15,21 +15,21 @@ def host_on_dask(order: bytes, index: int, key: str, topic: str) -> None:
     from distributed import get_worker
 
     try:
-        from tuner.run.executors import dask_host
+        from tuner.plugins.pools import hosted
 
         unpacked = pickle.loads(order)
     except (ImportError, AttributeError) as error:
         for message in _lacking(error):
             get_worker().log_event(topic, {"key": key, "message": pickle.dumps(message)})
         return
-    dask_host.serve(unpacked, index, key=key, topic=topic)
+    hosted.serve_dask(unpacked, index, key=key, topic=topic)
 
 
 async def tell_on_dask(key: str, word: str) -> None:
     """Passes a word on to the agent of a task. A coroutine, as Dask waits for anything else to return."""
-    from tuner.run.executors import dask_host
+    from tuner.plugins.pools import hosted
 
-    dask_host.tell(key, word)
+    hosted.tell_dask(key, word)
 
 
 class RayAgent:
@@ -42,7 +42,7 @@ class RayAgent:
         self._said: list[dict[str, Any]] = []
         self._hosted = None
         try:
-            from tuner.run.executors.hosted import Hosted
+            from tuner.plugins.pools.hosted import Hosted
 
             self._hosted = Hosted(pickle.loads(order), index, threads=threads)
         except (ImportError, AttributeError) as error:
@@ -68,7 +68,7 @@ def _not_first(folder: str) -> None:
     import sys
     from pathlib import Path
 
-    if not Path(folder, "tuner", "run", "executors", "shim.py").exists():
+    if not Path(folder, "tuner", "plugins", "pools", "shim.py").exists():
         sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(folder).resolve()]
 
 

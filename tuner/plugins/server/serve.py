@@ -20,13 +20,13 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from tuner.base.errors import InputError, WorkFailed
-from tuner.storage import token, wire
-from tuner.storage.access import GRPC, open_database
+from tuner.plugins.server import token, wire
+from tuner.plugins.server.remote import import_grpc
+from tuner.storage.access import open_database
 from tuner.storage.locks import LOCK_SECONDS
 from tuner.storage.optuna_private import CachedStorage, add_storage_service, trial_id
 from tuner.storage.outage import StorageFailed, cause_of, hide_password, is_storage_error, is_unreachable
 from tuner.storage.queue import TrialQueue
-from tuner.storage.remote import import_grpc
 
 if TYPE_CHECKING:
     import grpc
@@ -48,7 +48,7 @@ def serve(url: str, *, host: str, port: int, console: Console, token_file: Path 
         StorageFailed: the storage cannot be opened.
     """
     import_grpc()
-    if url.startswith(GRPC):
+    if url.startswith("grpc://"):
         raise InputError(
             f"--storage {url}: that is a server already; serve a sqlite:/// or postgresql:// URL"
         )

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from tuner.claims.answer import Answer
 from tuner.definition.study_file import StudyFile
-from tuner.show.dashboard import attributes
+from tuner.plugins.dashboard import attributes
 from tuner.storage import optuna_private
 from tuner.storage.stored import stored_file
 from tuner.storage.study_store import FILE

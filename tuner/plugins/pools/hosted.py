@@ -9,12 +9,17 @@ finishes the epoch and returns its trial to the queue.
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 from typing import Any
 
 from tuner.run.agent.order import Order
 from tuner.run.executors.local import LocalExecutor
 
 ENDED = "ended"  # event of the last message, with `how`
+HOSTED = "hosted"  # of the first one from a Dask worker
+POLL_SECONDS = 0.2  # between looks of a Dask task at whether it is still wanted
+
+_on_dask: dict[str, Hosted] = {}  # by key of the task
 
 
 class Hosted:
@@ -48,3 +53,38 @@ class Hosted:
         """`stop` or `kill`."""
         if not self.over:
             self._worker.kill() if word == "kill" else self._worker.stop()
+
+
+def serve_dask(order: Order, index: int, *, key: str, topic: str) -> None:
+    """Hosts an agent until it ends; the body of a Dask task.
+
+    It also ends when nobody wants the task any more (the client is gone) or the worker is asked to close.
+    """
+    from distributed import Status, get_worker
+
+    worker = get_worker()
+
+    def send(message: dict[str, Any]) -> None:
+        worker.log_event(topic, {"key": key, "message": pickle.dumps(message)})
+
+    hosted = _on_dask[key] = Hosted(order, index, threads=worker.state.nthreads)
+    send({"event": HOSTED})
+    left = False
+    try:
+        while not hosted.over:
+            for message in hosted.poll(POLL_SECONDS):
+                send(message)
+            task = worker.state.tasks.get(key)
+            called_off = task is None or task.state == "cancelled" or worker.status != Status.running
+            if called_off and not left:
+                left = True
+                hosted.tell("stop")
+    finally:
+        del _on_dask[key]
+
+
+def tell_dask(key: str, word: str) -> None:
+    """Passes a word to the agent of a Dask task, if it is still here."""
+    hosted = _on_dask.get(key)
+    if hosted is not None:
+        hosted.tell(word)

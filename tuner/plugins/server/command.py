@@ -44,7 +44,7 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner.storage import serve
+    from tuner.plugins.server import serve
 
     serve.serve(
         opt.storage_url(options),

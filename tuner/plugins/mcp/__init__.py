@@ -1,0 +1,1 @@
+"""Serves studies to coding agents as tools of the Model Context Protocol (MCP)."""

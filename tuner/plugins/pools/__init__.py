@@ -1,0 +1,1 @@
+"""Agents on the workers of a Dask or Ray cluster."""

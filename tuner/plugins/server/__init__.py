@@ -1,0 +1,1 @@
+"""Serves a storage to agents on other hosts over gRPC, and connects to such a server."""
