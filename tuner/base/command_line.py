@@ -10,6 +10,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,8 +42,15 @@ class Version(argparse.Action):
         parser.exit()
 
 
-class Help(argparse.RawDescriptionHelpFormatter):
-    """Keeps the line breaks of examples on help pages."""
+class Help(argparse.HelpFormatter):
+    """Fills the paragraphs of a help page to the terminal's width, and keeps the lines of examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        blocks = groupby(text.strip().splitlines(), lambda line: line[:1] in ("", " "))
+        return "\n".join(
+            "\n".join(lines) if as_it_is else textwrap.fill(" ".join(lines), width)
+            for as_it_is, lines in blocks
+        )
 
 
 class Parser(argparse.ArgumentParser):

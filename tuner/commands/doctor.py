@@ -12,6 +12,7 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "doctor",
         summary="check this machine: data, disk, device, W&B, storage",
+        description="Checks this machine: data, disk, device, W&B, storage.",
         example="tuner doctor",
     )
     opt.add_json(parser)

@@ -20,6 +20,7 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "export",
         summary="export a winner's configuration, or a study as a W&B sweep file",
+        description="Exports a winner's configuration, or a study as a W&B sweep file.",
         example="tuner export loss_weighting --wandb > sweep.yaml",
     )
     parser.add_argument("study", metavar="NAME|FILE.yaml", help="the study")

@@ -12,6 +12,7 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "list",
         summary="list the studies here with their results, and the shipped ones",
+        description="Lists the studies here with their results, and the shipped ones.",
         example="tuner list",
     )
     opt.add_json(parser)

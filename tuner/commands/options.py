@@ -26,13 +26,13 @@ ARTIFACTS_VARIABLE = "TUNER_ARTIFACTS"
 
 
 def subcommand(
-    subparsers: Subparsers, name: str, *, summary: str, example: str, description: str = ""
+    subparsers: Subparsers, name: str, *, summary: str, description: str, example: str
 ) -> argparse.ArgumentParser:
     """Adds a subcommand. Returns its parser, which has an example and the common options."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name,
         help=summary,
-        description=description or summary,
+        description=description,
         epilog=f"example:\n  {example}",
         formatter_class=Help,
     )

@@ -74,4 +74,4 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         opt.write_json(found.to_dict())
     else:
-        show_verified(found, opt.console())
+        show_verified(found, opt.console(), opt.places(options))

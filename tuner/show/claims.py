@@ -25,8 +25,12 @@ from tuner.show.status.answer import say, show_answer
 from tuner.stats.anytime import critical
 
 
-def show_verified(verified: Verified, console: Console) -> None:
-    """Prints the result of `verify`: a table, and what it says of the study."""
+def show_verified(verified: Verified, console: Console, places: Sequence[str] = ()) -> None:
+    """Prints the result of `verify`: a table, and what it says of the study.
+
+    Args:
+        places: options of the command that would decide it, which name the storage and the results folder.
+    """
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for heading in ("trial", "in study", "retrained", "spread", "lead of the first", ""):
         left = heading in ("", "lead of the first")
@@ -49,7 +53,7 @@ def show_verified(verified: Verified, console: Console) -> None:
         said = f"Retrained, their {verified.metric} is"
         worse = f"{said} worse than in the study by {number(curse)} on average: the winner's curse."
         say(worse if curse > 0 else f"{said} as good as in the study or better: no winner's curse.", console)
-    show_answer(verified.answer, console)
+    show_answer(verified.answer, console, places)
 
 
 def show_plan(prepared: Prepared, console: Console) -> None:

@@ -105,8 +105,8 @@ class PlainView:
 
     def end(self) -> None:
         self._count_if_reached()
-        self._say_ended()
         self._agents = ()
+        self._say_ended()
         self._say_standing()
 
     def _ended_words(self, content: dict[str, Any]) -> str:
@@ -127,18 +127,20 @@ class PlainView:
 
     def _say_ended(self) -> None:
         """A line for each trial that has ended; the last one says where the study stands."""
-        ended, self._ended = self._ended, []
-        lines = [self._ended_words(content) for content in ended]
+        lines = [self._ended_words(content) for content in self._ended]
         for line in lines[:-1]:
             self.say(line)
         if lines:
             self.say(" · ".join([lines[-1], self.standing.trials, *self.standing.times(self._agents)]))
             self._drawn = self._clock()
         self._say_best()
+        self._ended = []
 
     def _say_best(self) -> None:
-        best = self.standing.best
-        if best is not None and best.number != self._best:
+        """A line about the best trial, not before the line that says that it ended."""
+        best, running = self.standing.best, {agent.number for agent in self._agents}
+        unsaid = running - {content["number"] for content in self._ended}
+        if best is not None and best.number not in {self._best, *unsaid}:
             self._best = best.number
             self.say(" ".join([f"  {self.standing.best_words()}:", *self.standing.best_params()]))
 

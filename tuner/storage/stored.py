@@ -89,7 +89,7 @@ def load_study(records: Records, name: str) -> optuna.Study:
     names = optuna.get_all_study_names(records)
     if name not in names:
         known = ", ".join(sorted(names)) or "none"
-        raise InputError(f"no study '{name}' in the storage{nearest(name, names)} (there are: {known})")
+        raise InputError(f"no study named '{name}'{nearest(name, names)} (studies here: {known})")
     return optuna.load_study(study_name=name, storage=records)
 
 

@@ -42,6 +42,17 @@ def test_every_command_has_a_help_page_with_an_example(name: str, capsys: pytest
     assert f"tuner {name}" in capsys.readouterr().out.split("example:")[1]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_help_page_fits_the_terminal(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([name, "-h"])
+    page = capsys.readouterr().out.split("example:")[0]
+    assert [line for line in page.splitlines() if len(line) > 80] == []
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
 def test_a_shell_can_complete_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0

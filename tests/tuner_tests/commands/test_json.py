@@ -113,9 +113,13 @@ def test_best_and_format_json_are_the_same(done: Path, capsys: pytest.CaptureFix
 
 
 def test_the_verified_winner(done: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = ["verify", "small", "--top", "1", "--seeds", "1", "--agents", "1", "--wandb", "off", "--json"]
-    assert main([*words, "--results", str(done / "results")]) == 0
+    words = ["verify", "small", "--top", "1", "--seeds", "1", "--agents", "1", "--wandb", "off"]
+    words += ["--results", str(done / "results")]
+    assert main([*words, "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["candidates"]
+    assert main(words) == 0
+    next_command = capfd.readouterr().out.splitlines()[-1]
+    assert next_command.startswith("  tuner verify small") and f"--results {done / 'results'}" in next_command
 
 
 def test_what_was_uploaded(

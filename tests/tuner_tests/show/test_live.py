@@ -98,7 +98,7 @@ def test_its_buttons_stop_and_pause_a_study_and_queue_a_trial(ask: Ask, records:
         ("enqueue", {"values": "y=1"}, "no parameter 'y'"),
         ("enqueue", {"values": "x"}, "expected KEY=VALUE"),
         ("delete", {}, "expected stop, pause or enqueue"),
-        ("stop", {"study": "nobody"}, "no study 'nobody'"),
+        ("stop", {"study": "nobody"}, "no study named 'nobody'"),
     ],
 )
 def test_a_wrong_request_is_one_line(ask: Ask, verb: str, body: dict[str, str], says: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import io
 import json
 import math
 import re
@@ -402,6 +403,15 @@ CHECK = """<script>addEventListener("load", () => setTimeout(async () => {
   document.body.innerHTML = ""; const out = document.createElement("pre");
   out.id = "answer"; out.textContent = JSON.stringify(answer); document.body.append(out);
 }, 200));</script>"""
+
+
+def test_a_terminal_shows_claims_only_where_a_study_has_some(campaign: ModuleType, tmp_path: Path) -> None:
+    for name, tuner in (("with", STUDY["tuner"]), ("without", {"max_epochs": 9})):
+        file = write_study(tmp_path, tuner=tuner)
+        campaign.make_campaign(tmp_path / name, files=[file])
+        console = Console(width=120, record=True, file=io.StringIO())
+        terminal.show(load(tmp_path / name), console)
+        assert ("hypotheses" in console.export_text()) == (name == "with")
 
 
 def test_the_page_in_a_browser(material: data.Material, tmp_path: Path) -> None:

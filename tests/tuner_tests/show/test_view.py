@@ -85,6 +85,19 @@ def test_a_log_has_a_line_when_something_ends_else_every_few_minutes(run: StudyR
     assert best.startswith("  best score 0.5000 (trial 0): x=")
 
 
+def test_that_a_trial_ended_is_said_before_that_it_is_the_best(run: StudyRun) -> None:
+    output, clock = io.StringIO(), Clock()
+    view = PlainView(Console(file=output, width=60), clock=clock)
+    view.begin(run)
+    end = ended(run, 0.5)
+    clock.now = 2
+    view.tick([agent(doing="running", number=0)])  # the storage has its value, its agent has not told yet
+    view.event(end)
+    view.tick([])
+    said = [line.split()[:2] for line in output.getvalue().splitlines()[1:]]
+    assert said == [["trial", "0"], ["best", "score"]]
+
+
 @pytest.mark.parametrize("verbose", [False, True])
 def test_a_paused_trial_is_no_line_and_a_choice_says_why(run: StudyRun, verbose: bool) -> None:
     output = io.StringIO()

@@ -211,7 +211,7 @@ const Charts = (() => {
       svg.append(make("path", { d, "data-t": plot.trials[i], class: `line ${winner ? "s1 strong" : rampOf(plot.shade[i])}` }));
     });
     const text = make("g", { class: "ticks" }), room = Math.floor(2 * (right - left) / Math.max(1, count - 1) / LETTER) - 1;
-    const end = (v, j) => plot.axes[j].words.length ? short(plot.axes[j].words.at(v ? -1 : 0), 12) : number(v ? plot.axes[j].high : plot.axes[j].low);
+    const end = (v, j) => plot.axes[j].words.length ? short(plot.axes[j].words.at(v ? -1 : 0), Math.min(12, Math.max(6, room >> 1))) : number(v ? plot.axes[j].high : plot.axes[j].low);
     plot.axes.forEach((axis, j) => {
       const anchor = j === 0 ? "start" : j === count - 1 ? "end" : "middle", x = j === 0 ? at(0) - 40 : j === count - 1 ? at(j) + 40 : at(j);
       svg.append(make("path", { d: `M${at(j)} ${top}V${bottom}`, class: "axis" }));
@@ -307,7 +307,7 @@ const Charts = (() => {
   const makers = { Panel: panel, Bars: bars, Parallel: parallel, Spans: spans, Surface: surface, Matrix: matrix };
 
   // The smallest width of a plot; a narrower page scrolls.
-  const least = (plot) => plot.type === "Parallel" ? 90 + 74 * plot.axes.length : plot.type === "Matrix" ? 120 + 26 * plot.columns.length : 0;
+  const least = (plot) => plot.type === "Parallel" ? 90 + 52 * plot.axes.length : plot.type === "Matrix" ? 120 + 26 * plot.columns.length : 0;
   const swatch = (one) => make("svg", { viewBox: "-12 -8 24 16", width: 24, height: 16, class: "chart" },
     make("path", { d: one.line ? "M-11 0H11" : one.d, class: one.class, "stroke-dasharray": one.dash }));
   return { draw, least, swatch, SHAPES };

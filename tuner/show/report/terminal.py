@@ -18,6 +18,7 @@ from tuner.show.report import cards as made
 from tuner.show.report import importance, sections, trial_series, words
 from tuner.show.report.blocks import Table
 from tuner.show.status import summary
+from tuner.show.status.answer import say
 
 TOP = 10
 BAR = 24  # width of a full bar
@@ -30,7 +31,7 @@ STYLES: dict[Verdict, str] = {
 def show(material: Material, console: Console) -> None:
     """Prints the campaign, each study, and the verdicts."""
     for line in words.campaign_sentences(material.studies, material):
-        console.print(line, markup=False, soft_wrap=True)
+        say(line, console)
     found = findings(material)
     if found:
         console.print(f"claims: {sections.verdict_counts(found)}", markup=False, soft_wrap=True)
@@ -40,15 +41,16 @@ def show(material: Material, console: Console) -> None:
     for study in material.studies:
         console.print()
         show_study(study, material, console)
-    console.print()
-    show_findings(found, console)
+    if found:
+        console.print()
+        show_findings(found, console)
 
 
 def show_study(study: Study, material: Material, console: Console) -> None:
     """Prints one study: text, best values, top 10, importances, pruned trials by epoch."""
     console.print(f"[bold]{escape(study.name)}[/]")
     for line in words.study_sentences(study, material):
-        console.print(line, markup=False, soft_wrap=True)
+        say(line, console)
     if not study.ranked:
         return
     complete = [t for t in study.trials if t.complete and t.value is not None]

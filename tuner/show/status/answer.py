@@ -9,8 +9,6 @@ from rich.console import Console
 
 from tuner.claims.answer import Answer
 
-COMMAND = 34  # characters of a command, before what it is for
-
 
 def show_answer(answer: Answer, console: Console, places: Sequence[str] = ()) -> None:
     """Prints an answer and the command that would decide it.
@@ -22,7 +20,7 @@ def show_answer(answer: Answer, console: Console, places: Sequence[str] = ()) ->
     if answer.decide:
         runs = f" ({answer.to_decide})" if answer.to_decide else ""
         say(f"To decide{runs}:", console)
-        say_command(shlex.split(answer.decide), places, console)
+        say_commands([shlex.split(answer.decide)], [""], places, console)
 
 
 def say(text: str, console: Console) -> None:
@@ -30,7 +28,11 @@ def say(text: str, console: Console) -> None:
     console.print(text, markup=False, soft_wrap=not console.is_terminal)
 
 
-def say_command(words: Sequence[str], places: Sequence[str], console: Console, what: str = "") -> None:
-    """Prints a command in one line, so that it can be copied, and `what` it is for."""
-    command = shlex.join([*words, *places])
-    console.print(f"  {command:<{COMMAND}}  {what}".rstrip(), markup=False, soft_wrap=True)
+def say_commands(
+    commands: Sequence[Sequence[str]], purposes: Sequence[str], places: Sequence[str], console: Console
+) -> None:
+    """Prints each command in one line, so that it can be copied, and beside it what it is for."""
+    lines = [shlex.join([*words, *places]) for words in commands]
+    width = max(map(len, lines))
+    for line, purpose in zip(lines, purposes, strict=True):
+        console.print(f"  {line:<{width}}  {purpose}".rstrip(), markup=False, soft_wrap=True)

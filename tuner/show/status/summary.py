@@ -26,7 +26,7 @@ from tuner.run.launch import CONTINUE, Result
 from tuner.run.plan import Plan
 from tuner.run.winner import config_of
 from tuner.search import ranking
-from tuner.show.status.answer import say, say_command, show_answer
+from tuner.show.status.answer import say, say_commands, show_answer
 from tuner.show.status.cost import Cost, cost_of
 from tuner.show.web.local_server import dashboard_address
 from tuner.storage import allocate, optuna_private, study_store
@@ -318,9 +318,9 @@ def show_end(plan: Plan, result: Result, console: Console, places: Sequence[str]
         say(CONTINUE, console)
     elif ranks:
         say("Next:", console)
-        for verb, what in NEXT.items():
-            say_command(["tuner", verb, file.name], places, console, what)
-        say_command(["tuner", "dashboard"], places, console, f"in a browser: {dashboard_address()}")
+        commands = [*(["tuner", verb, file.name] for verb in NEXT), ["tuner", "dashboard"]]
+        purposes = [*NEXT.values(), f"in a browser: {dashboard_address()}"]
+        say_commands(commands, purposes, places, console)
 
 
 def _retrained(values: Sequence[float]) -> str:
