@@ -10,7 +10,7 @@ takes over those that are there; `--write` stores the figures of the docs.
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -99,8 +99,9 @@ def compared(lines: Sequence[Mapping[str, Any]]) -> tuple[list[str], int]:
         s for s in sorted({s for *_, s in found}) if all((n, k, s) in found for n in PAIRS for k in (0, 1))
     ]
     draws = np.random.default_rng(0).integers(0, len(seeds), (4000, len(seeds)))
-    head = " | ".join(f"{name}: difference | deviation | … over that of the first row" for name in PAIRS)
-    table = [f"| scored on | {head} |", "| --- |" + " --: |" * 3 * len(PAIRS)]
+    table = figures.Lines()
+    heads = [(f"{name}: difference", "deviation", "… over that of the first row") for name in PAIRS]
+    table.head("scored on", *itertools.chain(*heads))
     first, *_ = ways = list(found["together", 0, seeds[0]])
     for way in ways:
         cells = []
@@ -111,17 +112,16 @@ def compared(lines: Sequence[Mapping[str, Any]]) -> tuple[list[str], int]:
             ratios = gap[draws].std(1, ddof=1) / np.maximum(today[draws].std(1, ddof=1), 1e-9)
             low, high = np.quantile(ratios, (0.025, 0.975))
             ratio = f"{gap.std(ddof=1) / today.std(ddof=1):.2f} [{low:.2f}, {high:.2f}]"
-            cells.append(f"{gap.mean():+.4f} | {gap.std(ddof=1):.4f} | {'' if way == first else ratio}")
-        table.append(f"| {way} | {' | '.join(cells)} |")
+            cells += [f"{gap.mean():+.4f}", f"{gap.std(ddof=1):.4f}", "" if way == first else ratio]
+        table.row(way, *cells)
     return table, len(seeds)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = figures.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--keep", type=Path, help="file of scores, one run a line")
-    parser.add_argument("--write", action="store_true", help="store the figures of the docs")
     options = parser.parse_args()
     torch.set_num_threads(1)
     evaluation.KEPT = 1 << 30  # the features of the dense part are computed once
@@ -137,7 +137,6 @@ def main() -> None:
                     with options.keep.open("a") as file:
                         file.write(json.dumps(lines[-1]) + "\n")
     table, pairs = compared(lines)
-    print("\n".join(table))
     if options.write:
         values = {"pairs.count": str(pairs)}
         for key, row in (("end", table[2]), ("dense", table[3])):

@@ -12,12 +12,9 @@ docs.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import figures
@@ -27,13 +24,10 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from tuner.definition.pruner_settings import PrunerSettings  # noqa: E402
-from tuner.search import pruners  # noqa: E402
-from tuner.storage.access import open_records, patience_with  # noqa: E402
-from tuner.storage.records import Records  # noqa: E402
+from tuner.definition.pruner_settings import PrunerSettings
+from tuner.search import pruners
+from tuner.storage.access import open_records, patience_with
+from tuner.storage.records import Records
 
 SIZES = ((100, 100), (100, 1_000), (100, 10_000), (1_000, 100), (1_000, 1_000))
 RULES = {
@@ -117,25 +111,19 @@ def reading_ms(values: int) -> float:
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = figures.parser(__doc__)
     parser.add_argument("--reports", type=int, default=50, help="reports that are timed in each cell")
-    parser.add_argument("--write", action="store_true", help="store the figures for the docs")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    table = [f"| trials x values | {' | '.join(RULES)} |", "| --- |" + " --: |" * len(RULES)]
-    print("\n".join(table))
+    table = figures.Lines()
+    table.head("trials x values", *RULES)
     firsts = []
     for trials, values in SIZES:
         costs = [
             report_ms(rule, trials, values, min(options.reports, values // 2)) for rule in RULES.values()
         ]
         firsts.append(costs[0][0])
-        table.append(
-            f"| {trials:,} x {values:,} | " + " | ".join(f"{later:.3f}" for _, later in costs) + " |"
-        )
-        print(table[-1], flush=True)
+        table.row(f"{trials:,} x {values:,}", *(f"{later:.3f}" for _, later in costs))
     values = max(values for _, values in SIZES)
     found = {
         "pruning.first_seconds": f"{max(firsts) / 1000:.1f}",
@@ -145,8 +133,7 @@ def main() -> None:
     print(f"reading a running trial of {values:,} values: {found['pruning.reading_ms']} ms")
     if options.write:
         units = {"pruning.first_seconds": "s of CPU", "pruning.reading_ms": "ms of CPU"}
-        command = "python benchmarks/bench_pruning.py"
-        figures.record({"pruning.reports": table, **found}, command=command, units=units)
+        figures.record({"pruning.reports": table, **found}, units=units)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """Does a study survive what machines do to it? Real processes, a fast objective, random kills.
 
     python benchmarks/bench_reliability.py                 every scenario, 60 SIGKILLs in each that kills
-    python benchmarks/bench_reliability.py --kills 20 kills two_studies
+    python benchmarks/bench_reliability.py --kills 20 kills stopped_agent
 
-Each scenario prints one line: passed or not, and its figures. Exit status 1 when one did not pass. Scenarios
-that need a small file system mount a tmpfs and are skipped where that is not allowed. `--write` stores the
-lines for the docs.
+Each scenario prints one line: passed or not, and its figures. Exit status 1 when one did not pass. `--write`
+stores the lines for the docs.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from reliability.bench import Outcome
 from reliability.faulty import faults
 from reliability.kills import (
     fresh_database,
-    grid,
     kill_many,
     kills_dask,
     kills_paused,
@@ -31,12 +29,9 @@ from reliability.kills import (
     kills_ray,
     kills_remote,
     kills_scripts,
-    sigterm,
     stopped_agent,
-    two_studies,
 )
-from reliability.large import large_recording, many_trials
-from reliability.machine import clock_jump, disk_full, read_only, torn_metrics
+from reliability.large import many_trials
 from reliability.other_tuners import optuna, ray_tune
 from reliability.wandb_away import wandb_away
 
@@ -48,19 +43,11 @@ SCENARIOS: dict[str, Callable[..., Outcome]] = {
     "kills_remote": kills_remote,
     "kills_dask": kills_dask,
     "kills_ray": kills_ray,
-    "grid": grid,
     "fresh_database": fresh_database,
-    "two_studies": two_studies,
     "stopped_agent": stopped_agent,
-    "sigterm": sigterm,
-    "torn_metrics": torn_metrics,
-    "disk_full": disk_full,
-    "read_only": read_only,
-    "clock_jump": clock_jump,
     "faults": faults,
     "wandb_away": wandb_away,
     "many_trials": many_trials,
-    "large_recording": large_recording,
 }
 OTHERS: dict[str, Callable[..., Outcome]] = {"optuna": optuna, "ray_tune": ray_tune}
 ALONE = ("kills", "trials", "lost", "duplicated", "orphans")

@@ -12,13 +12,14 @@ and `python docs/write_figures.py` puts it there:
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,31 @@ MARK = re.compile(r"<!--=(?P<key>[\w.]+)(?: (?P<unit>[^>\n]+?))?-->(?P<value>.*?
 Value = str | Sequence[str]  # a figure as it is shown, or the lines of a table
 
 
+class Lines(list[str]):
+    """Lines of Markdown, printed as they come."""
+
+    def say(self, *lines: str) -> None:
+        """Adds lines as they are."""
+        self += lines
+        print(*lines, sep="\n", flush=True)
+
+    def row(self, *cells: object) -> None:
+        """Adds a row of a table."""
+        self.say(f"| {' | '.join(map(str, cells))} |")
+
+    def head(self, *columns: str, words: Collection[int] = (0,)) -> None:
+        """Begins a table; `words` are the places of the columns that are no numbers."""
+        self.row(*columns)
+        self.row(*("---" if place in words else "--:" for place in range(len(columns))))
+
+
+def parser(about: str | None) -> argparse.ArgumentParser:
+    """The arguments that all benchmarks have; `about` is the text of `--help`."""
+    found = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--write", action="store_true", help="store the figures for the docs")
+    return found
+
+
 def own_command() -> str:
     """The command line of the benchmark that runs, without `--write`."""
     script = Path(sys.argv[0]).name
@@ -39,7 +65,7 @@ def own_command() -> str:
 def record(
     values: Mapping[str, Value],
     *,
-    command: str,
+    command: str = "",
     units: Mapping[str, str] | None = None,
     machine: str = "",
     measured: date | None = None,
@@ -49,12 +75,12 @@ def record(
 
     Args:
         values: by key (`scale.hosts`: part before the dot for the benchmark): what a page shows.
-        command: what prints them. units: by key.
+        command: what prints them; default: the one that runs. units: by key.
         machine: what it ran on; default: this machine. measured: default: today.
     """
     stored = load(file)
     about = {
-        "command": command,
+        "command": command or own_command(),
         "date": (measured or date.today()).isoformat(),
         "machine": machine or this_machine(),
     }

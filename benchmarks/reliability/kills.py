@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import temporary_postgres
-from reliability.bench import Bench, Outcome, children, descendants, end, parent, runs, send, wait_for
+from reliability.bench import Bench, Outcome, descendants, end, parent, runs, send, wait_for
 from reliability.clusters import Server, cluster
 
 KILLS_A_STUDY = 25
@@ -230,31 +230,6 @@ def wait_until_busy(bench: Bench, process: subprocess.Popen[str], *, seconds: fl
         time.sleep(0.1)
 
 
-def grid(folder: Path, *, kills: int = 6, agents: int = 8) -> Outcome:
-    """A grid on eight agents, some of them killed: each point is finished once and once only."""
-    bench = Bench(folder, agents=agents, trials=40, pause=0.05, method="grid")
-    dice = random.Random(1)
-    done = 0
-    process = bench.start()
-    try:
-        while done < kills and process.poll() is None:
-            time.sleep(dice.uniform(0.5, 1.5))
-            victims = children(process.pid)
-            if victims and bench.states():
-                send(dice.choice(victims), signal.SIGKILL)
-                done += 1
-        status = process.wait(300)
-    finally:
-        end(process)
-    found = bench.problems()
-    points = sorted(round(100 * x) for _, _, x in bench.finished().values())
-    if points != list(range(1, 41)):
-        found.append(f"points finished: {points}")
-    if status:
-        found.append(f"exit status {status} {bench.error()}")
-    return Outcome(found, f"40 points, {agents} agents, {done} killed, {bench.states()['FAIL']} retried")
-
-
 def fresh_database(folder: Path, *, starters: int = 8) -> Outcome:
     """Eight supervisors, an agent each, open a database that does not exist yet, at the same moment."""
     bench = Bench(folder, trials=40)
@@ -264,17 +239,6 @@ def fresh_database(folder: Path, *, starters: int = 8) -> Outcome:
     if any(statuses):
         found.append(f"exit statuses {statuses} {bench.error()}")
     return Outcome(found, f"{starters} at once, {bench.states()['FAIL']} failed")
-
-
-def two_studies(folder: Path) -> Outcome:
-    """Two studies at once in one database."""
-    one, other = Bench(folder, name="one", trials=15), Bench(folder, name="other", trials=15)
-    processes = [one.start(), other.start()]
-    statuses = [process.wait(300) for process in processes]
-    found = one.problems() + other.problems()
-    if any(statuses):
-        found.append(f"exit statuses {statuses}")
-    return Outcome(found, f"{one.trials} + {other.trials} trials, 2 agents each")
 
 
 def stopped_in_a_trial(bench: Bench) -> tuple[int, list[int]] | None:
@@ -318,24 +282,3 @@ def stopped_agent(folder: Path) -> Outcome:
 def silent(trial: Any) -> bool:
     """Whether the trial was given to another agent because its agent gave no sign of life."""
     return "no sign of life" in trial.user_attrs.get("error", "")
-
-
-def sigterm(folder: Path) -> Outcome:
-    """SIGTERM in the middle: trials return to the queue, the next start runs them."""
-    bench = Bench(folder, trials=12, pause=0.3)
-    process = bench.start()
-    try:
-        wait_for(lambda: bench.states()["RUNNING"] > 0)
-        began = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        status = process.wait(60)
-    finally:
-        end(process)
-    took, states = time.monotonic() - began, bench.states()
-    found = [] if status == 130 else [f"exit status {status} instead of 130"]
-    if states["RUNNING"] or not states["WAITING"]:
-        found.append(f"after SIGTERM: {dict(states)}")
-    bench.finish()
-    return Outcome(
-        found + bench.problems(), f"left after {took:.1f} s, {states['WAITING']} trials in the queue"
-    )

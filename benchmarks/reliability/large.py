@@ -1,4 +1,4 @@
-"""Scenarios of size: 10,000 trials in a storage, a recording of 200 MB."""
+"""The scenario of size: 10,000 trials in a storage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from reliability.bench import ROOT, Bench, Outcome
 SIZES = (2_500, 10_000)
 QUADRATIC = 8.0  # times the processor time at four times the trials; in proportion it is 4
 MOST_MEMORY = 2_000  # MiB of one command
-MEGABYTES = 200
 MEASURE = """
 import json, resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
@@ -126,29 +125,3 @@ def fill(bench: Bench, size: int) -> None:
             ((i, "metrics", json.dumps({"score": xs[i - 1]})) for i in ids),
         )
         connection.commit()
-
-
-def large_recording(folder: Path, *, megabytes: int = MEGABYTES) -> Outcome:
-    """`model import` of a folder with one recording of 200 MB: it works in bounded memory, or is one line."""
-    from model.simulator import Simulation, synthesize_csv
-
-    recordings = folder / "recordings"
-    simulation = Simulation(
-        operations=("face",), recordings_per_operation=2, boards=("frame_r2", "y_bed__3"), scale=0.5
-    )
-    small = synthesize_csv(recordings, simulation, compress=False)[0]
-    head, _, body = small.read_text().partition("\n")
-    with small.open("w") as file:
-        file.write(f"{head}\n")
-        while file.tell() < megabytes * 10**6:
-            file.write(body)
-    status, seconds, memory, said = run_measured(
-        ["model", "import", "recordings", "--to", "imported"], folder
-    )
-    problems = []
-    if "Traceback" in said or (status and said.count("error:") != 1):
-        problems.append(f"exit status {status}: {said[-500:]}")
-    if memory > MOST_MEMORY:
-        problems.append(f"{memory:.0f} MiB")
-    how = "imported" if status == 0 else said.strip().splitlines()[-1]
-    return Outcome(problems, f"{megabytes} MB: {how}, {seconds:.0f} s of processor time, {memory:.0f} MiB")
