@@ -20,54 +20,39 @@ second half is reported apart. Both are printed. `--write` stores the figures fo
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: two threads take longer for small matrices
-from collections.abc import Sequence
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1])]
-
-import figures  # noqa: E402
-from trust import simulation, tables, tasks  # noqa: E402
-
-CURVES = Path(__file__).resolve().parents[2] / "shared" / "data" / "curves"
-STUDIES = 100
+import figures
+from arena.outside import CURVES
+from threadpoolctl import threadpool_limits
+from trust import simulation, tables, tasks
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--studies", type=int, default=STUDIES, help="of each task")
+def main() -> None:
+    parser = figures.parser(__doc__)
+    parser.add_argument("--studies", type=int, default=100, help="of each task")
     parser.add_argument("--tasks", nargs="+", metavar="SOURCE/TASK", help="some tasks; default: all")
     parser.add_argument("--curves", type=Path, default=CURVES, metavar="DIR", help="the outside curves")
-    parser.add_argument("--write", action="store_true", help="store the figures for the docs")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     if not options.curves.is_dir():
-        print(
-            f"{options.curves}: no outside curves there, so nothing is measured. --curves names their folder"
-        )
+        print(f"no outside curves in {options.curves}, so nothing is measured. --curves names their folder")
         return
-    groups = {"kept": tasks.KEPT, "choosing": tasks.CHOOSING}
-    if options.tasks:
-        groups = {"named": tuple(options.tasks)}
+    threadpool_limits(1)  # two threads take longer for small matrices
+    groups = {"named": options.tasks} if options.tasks else {"kept": tasks.KEPT, "choosing": tasks.CHOOSING}
     stored: dict[str, figures.Value] = {"trust.studies": str(options.studies)}
     for group, names in groups.items():
+        print(f"\nTasks of the group '{group}', {options.studies} studies each\n")
         results = [
             simulation.simulate(task, default, options.studies)
             for task in tasks.load(options.curves, names)
             for default in simulation.defaults(task)
         ]
-        print(f"\nTasks of the group '{group}', {options.studies} studies each\n")
-        for table in (tables.by_task, tables.ways, tables.intervals):
-            print("\n".join([*table(results), ""]), flush=True)
+        stored |= tables.stored(group, results)
         for way in (simulation.RACE, simulation.PROPOSAL):
             fewer = tables.no_more_lost(results, way)
             print(f"{way}: loses at most as much as cross-validation in {fewer} of {len(results)}")
-        stored |= tables.stored(group, results)
     if options.write and not options.tasks:
-        figures.record(stored, command="python benchmarks/bench_trust.py", units=tables.units(stored))
+        figures.record(stored, units=tables.units(stored))
 
 
 if __name__ == "__main__":

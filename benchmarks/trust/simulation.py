@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from arena.summary import Floats
 from trust import ways
-from trust.tasks import Floats, Task
+from trust.tasks import Task
 from trust.ways import EQUAL, Choice, World
 
 from tuner.stats import two_way
@@ -23,13 +24,11 @@ NAIVE = "keep if better, each beside the one that was kept"
 RACE = "race with the default"
 LATER = "race, the noise known from two earlier races"
 PROPOSAL = "proposal of the race: its best estimate"
-WAYS = (BEST, MORE, CROSS, WILCOXON, NAIVE, RACE, LATER, PROPOSAL)
 TEAM, PUBLISHED = "team's default", "published baseline"
 
 
-@dataclass(frozen=True)
-class Result:
-    """What one way of choosing ends with in each study; NaN where it says nothing.
+class Result(NamedTuple):
+    """What one way of choosing ends with in each study, `(study,)`; NaN where it says nothing.
 
     Attributes:
         worse: 1 where the chosen configuration is worse than the default by truth; `test`: by the truth on
@@ -68,7 +67,7 @@ def defaults(task: Task) -> tuple[str, ...]:
 
 def simulate(task: Task, default: str, studies: int) -> Simulated:
     """Runs all ways of choosing on the same studies."""
-    rows: dict[str, list[tuple[float, ...]]] = {way: [] for way in WAYS}
+    rows: dict[str, list[tuple[float, ...]]] = {}
     records: list[Mapping[str, Any]] = []
     for number in range(studies):
         rng = np.random.default_rng([number, len(default)])
@@ -76,8 +75,8 @@ def simulate(task: Task, default: str, studies: int) -> Simulated:
         assert place is not None
         world = ways.study(task, place, rng)
         for way, choice in _choices(world, records).items():
-            rows[way].append(_row(world, choice))
-    return Simulated(task, default, {w: Result(*np.array(found).T) for w, found in rows.items()})
+            rows.setdefault(way, []).append(_row(world, choice))
+    return Simulated(task, default, {way: Result(*np.array(found).T) for way, found in rows.items()})
 
 
 def _choices(world: World, records: list[Mapping[str, Any]]) -> dict[str, Choice]:
@@ -99,19 +98,14 @@ def _choices(world: World, records: list[Mapping[str, Any]]) -> dict[str, Choice
 
 
 def _row(world: World, choice: Choice) -> tuple[float, ...]:
+    """The fields of `Result` for one study."""
     truth, chosen = world.truth, choice.chosen
     test = math.nan
     if world.task.test is not None:
         on_test = world.task.test.mean(axis=1)[world.members]
         test = float(on_test[chosen] < on_test[0] - EQUAL)
-    return (
-        float(truth[chosen] < truth[0] - EQUAL),
-        test,
-        float(truth.max() - truth[chosen]),
-        float(choice.reported - truth[chosen]),
-        float(choice.runs),
-        *_covers(world, choice),
-    )
+    worse, lost = truth[chosen] < truth[0] - EQUAL, truth.max() - truth[chosen]
+    return (worse, test, lost, choice.reported - truth[chosen], choice.runs, *_covers(world, choice))
 
 
 def _covers(world: World, choice: Choice) -> tuple[float, float, float, float]:
@@ -122,7 +116,7 @@ def _covers(world: World, choice: Choice) -> tuple[float, float, float, float]:
     if record is None or record["gain"] is None:
         return (math.nan,) * 4
     leader, low, high = record["leader"], record["gain"]["low"], record["gain"]["high"]
-    true = float(world.truth[leader] - world.truth[0])
+    true = world.truth[leader] - world.truth[0]
     stated = (-math.inf, math.inf) if low is None else (low, high)
     found = [float(a - EQUAL <= true <= b + EQUAL) for a, b in (stated, _ordinary(record))]
     won = [math.nan if record["default"] else holds for holds in found]

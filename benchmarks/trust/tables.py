@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import figures
 import numpy as np
-from trust.simulation import BEST, CROSS, LATER, PROPOSAL, RACE, WAYS, Simulated
-from trust.tasks import Floats
-
-RESAMPLES = 2000
-INTERVAL = (2.5, 97.5)  # percentiles of the resampled tasks
+from arena.summary import Floats, over_tasks
+from trust.simulation import BEST, CROSS, LATER, PROPOSAL, RACE, Simulated
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A number of each task, and how tasks are summed up.
 
     Attributes:
@@ -34,104 +30,82 @@ class Column:
         values = values[~np.isnan(values)]
         if not len(values):
             return "–"
-        rng = np.random.default_rng(0)
-        again = [self.middle(rng.choice(values, len(values))) for _ in range(RESAMPLES)]
-        low, high = np.percentile(again, INTERVAL)
-        middle, form = self.middle(values), self.form
-        return (
-            f"{middle:{form}} [{low:{form}}, {high:{form}}], {values.min():{form}} to {values.max():{form}}"
-        )
+        together = over_tasks(values[:, None], self.middle)
+        return f"{together:{self.form}}, {values.min():{self.form}} to {values.max():{self.form}}"
 
 
-def _share(name: str) -> Callable[[Simulated, str], float]:
-    return lambda of, way: 100 * _mean(getattr(of.ways[way], name))
-
-
-def _deviations(name: str) -> Callable[[Simulated, str], float]:
-    return lambda of, way: _mean(getattr(of.ways[way], name)) / of.task.deviation
+def _told(values: Floats) -> Floats:
+    return values[~np.isnan(values)]
 
 
 def _mean(values: Floats) -> float:
-    told = values[~np.isnan(values)]
+    told = _told(values)
     return float(told.mean()) if len(told) else float("nan")
 
 
-def _average(values: Floats) -> float:
-    return float(np.mean(values))
+def _percent(values: Floats) -> float:
+    return 100 * _mean(values)
 
 
-def _median(values: Floats) -> float:
-    return float(np.median(values))
+WORSE = Column("worse than the default, %", lambda of, way: _percent(of.ways[way].worse), ".0f", np.mean)
+COLUMNS = (
+    Column("extra runs", lambda of, way: _mean(of.ways[way].runs), ".0f", np.mean),
+    WORSE,
+    Column(
+        "lost to the best, in standard deviations",
+        lambda of, way: _mean(of.ways[way].lost) / of.task.deviation,
+        ".2f",
+        np.median,
+    ),
+    Column(
+        "score above the truth",
+        lambda of, way: _mean(of.ways[way].over) / of.task.deviation,
+        ".2f",
+        np.median,
+    ),
+    Column("worse on test data, %", lambda of, way: _percent(of.ways[way].test), ".0f", np.mean),
+)
 
 
-RUNS = Column("extra runs", lambda of, way: _mean(of.ways[way].runs), ".0f", _average)
-WORSE = Column("worse than the default, %", _share("worse"), ".0f", _average)
-LOST = Column("lost to the best, in standard deviations", _deviations("lost"), ".2f", _median)
-OVER = Column("score above the truth", _deviations("over"), ".2f", _median)
-TEST = Column("worse on test data, %", _share("test"), ".0f", _average)
-COLUMNS = (RUNS, WORSE, LOST, OVER, TEST)
-
-
-def ways(results: Sequence[Simulated]) -> list[str]:
+def ways(results: Sequence[Simulated]) -> figures.Lines:
     """All ways of choosing over tasks."""
-    lines = [
-        f"| chosen by | {' | '.join(column.title for column in COLUMNS)} |",
-        f"| --- |{' --- |' * len(COLUMNS)}",
-    ]
-    return lines + [
-        f"| {way} | {' | '.join(column.cell(results, way) for column in COLUMNS)} |" for way in WAYS
-    ]
+    lines = figures.Lines()
+    lines.head("chosen by", *(column.title for column in COLUMNS), words=range(len(COLUMNS) + 1))
+    for way in results[0].ways:
+        lines.row(way, *(column.cell(results, way) for column in COLUMNS))
+    return lines
 
 
-def intervals(results: Sequence[Simulated]) -> list[str]:
+def intervals(results: Sequence[Simulated]) -> figures.Lines:
     """How often the intervals of the gain over the default hold, over the studies of all tasks."""
-    lines = [
-        "| | intervals | hold, % | of winners | hold, % |",
-        "| --- | --: | --- | --: | --- |",
-    ]
+    lines = figures.Lines()
+    lines.head("", "intervals", "hold, %", "of winners", "hold, %", words=(0, 2, 4))
     rows = {
         RACE: (RACE, ""),
         LATER: (LATER, ""),
         "an ordinary t interval from the runs of the race": (RACE, "plain_"),
     }
     for title, (way, kind) in rows.items():
-        cells = []
+        cells: list[object] = []
         for name in ("covers", "won"):
-            told = [getattr(of.ways[way], kind + name) for of in results]
-            told = [values[~np.isnan(values)] for values in told]
-            cells += [str(sum(map(len, told))), _pooled(told)]
-        lines.append(f"| {title} | {' | '.join(cells)} |")
+            told = [_told(getattr(of.ways[way], kind + name)) for of in results]
+            count = sum(map(len, told))
+            cells += [count, f"{over_tasks(told, _percent):.1f}" if count else "–"]
+        lines.row(title, *cells)
     return lines
 
 
-def _pooled(told: Sequence[Floats]) -> str:
-    """The share over all studies, with an interval over tasks."""
-    if not sum(map(len, told)):
-        return "–"
-    rng = np.random.default_rng(0)
-    again = []
-    for _ in range(RESAMPLES):
-        drawn = np.concatenate([told[i] for i in rng.integers(len(told), size=len(told))])
-        again.append(100 * _mean(drawn))
-    low, high = np.nanpercentile(again, INTERVAL)
-    return f"{100 * np.concatenate(told).mean():.1f} [{low:.1f}, {high:.1f}]"
-
-
-def by_task(results: Sequence[Simulated]) -> list[str]:
+def by_task(results: Sequence[Simulated]) -> figures.Lines:
     """The best score, five cross-validated and the race, for each task."""
     shown = {"best score": BEST, "cross-validated": CROSS, "race": RACE}
+    lines = figures.Lines()
     heads = [f"{name}: worse, %; lost" for name in shown]
-    lines = [
-        f"| task, default | a deviation | {' | '.join(heads)} | intervals that hold |",
-        "| --- | --: |" + " --- |" * len(shown) + " --: |",
-    ]
+    lines.head("task, default", "a deviation", *heads, "intervals that hold", words=(0, 2, 3, 4))
     for of in results:
         cells = [f"{WORSE.of(of, way):.0f}; {_mean(of.ways[way].lost):.2g}" for way in shown.values()]
-        told = of.ways[RACE].covers[~np.isnan(of.ways[RACE].covers)]
-        lines.append(
-            f"| {of.task.name}, {of.default} ({of.task.metric}) | {of.task.deviation:.2g} | "
-            f"{' | '.join(cells)} | {told.sum():.0f} of {len(told)} |"
-        )
+        told = _told(of.ways[RACE].covers)
+        name = f"{of.task.name}, {of.default} ({of.task.metric})"
+        lines.row(name, f"{of.task.deviation:.2g}", *cells, f"{told.sum():.0f} of {len(told)}")
     return lines
 
 
@@ -142,6 +116,7 @@ def no_more_lost(results: Sequence[Simulated], way: str) -> int:
 
 def stored(group: str, results: Sequence[Simulated]) -> dict[str, figures.Value]:
     """The figures of a group of tasks; those of the kept ones are also in sentences of README and docs."""
+    tasks = by_task(results)
     found: dict[str, figures.Value] = {
         f"trust.{group}": ways(results),
         f"trust.{group}_intervals": intervals(results),
@@ -155,7 +130,7 @@ def stored(group: str, results: Sequence[Simulated]) -> dict[str, figures.Value]
         shares = [WORSE.of(of, way) for of in results]
         found[f"trust.worse_{key}"] = f"{np.mean(shares):.0f}"
         found[f"trust.most_worse_{key}"] = f"{max(shares):.0f}"
-    return found | {"trust.by_task": by_task(results)}
+    return found | {"trust.by_task": tasks}
 
 
 def units(values: Mapping[str, figures.Value]) -> dict[str, str]:

@@ -10,16 +10,16 @@ the target of their workload, so many good configurations differ only in how far
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from arena.outside import arrays, filled_by_run, index, runs
+from arena.summary import Floats
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
 LEAST_CONFIGURATIONS = 40
 NEIGHBOURS = 2  # on each side, whose residuals a fresh run may have …
 ALIKE = 3.0  # … if the standard deviations of their seeds differ by at most this factor
@@ -114,43 +114,32 @@ def load(folder: Path, names: tuple[str, ...] = CHOOSING + KEPT) -> list[Task]:
 
 def available(folder: Path) -> tuple[str, ...]:
     """All tasks in the folder that have enough configurations with all seeds."""
-    found = []
-    for source in ("hpobench", "hpolib", "nas201"):
-        found += [f"{source}/{task}" for task in _index(folder, source)["tasks"]]
-    for workload, about in _index(folder, "algoperf")["workloads"].items():
+    found = [f"{source}/{task}" for source in METRICS for task in index(folder, source)["tasks"]]
+    for workload, about in index(folder, "algoperf")["workloads"].items():
         if about["configurations_with_5_studies"] >= LEAST_CONFIGURATIONS:
             found.append(f"algoperf/{workload}")
     return tuple(name for name in found if (folder / f"{name}.npz").exists())
 
 
-def _index(folder: Path, source: str) -> dict:
-    found: dict = json.loads((folder / source / "index.json").read_text(encoding="utf-8"))
-    return found
-
-
 def _final(folder: Path, name: str) -> Task:
     source = name.split("/")[0]
-    with np.load(folder / f"{name}.npz") as stored:
-        values = stored["values"].astype(float)
+    values = arrays(folder, name)["values"].astype(float)
     values = values[~np.isnan(values).any(axis=1)]
-    return _sorted(name, METRICS[source], values, _index(folder, source)["goal"])
+    return _sorted(name, METRICS[source], values, index(folder, source)["goal"])
 
 
 def _algoperf(folder: Path, name: str) -> Task:
-    about = _index(folder, "algoperf")["workloads"][name.split("/")[1]]
-    with np.load(folder / f"{name}.npz") as stored:
-        arrays = {key: stored[key] for key in stored.files}
-    teams, seeds = arrays["config_team"], int(arrays["run_study"].max()) + 1
-    final = np.full((2, len(teams), seeds), np.nan)
-    ran = np.zeros((len(teams), seeds), dtype=bool)
-    for run, (first, end) in enumerate(zip(arrays["run_start"][:-1], arrays["run_start"][1:], strict=True)):
-        place = arrays["run_config"][run], arrays["run_study"][run]
-        ran[place] = end > first
-        if ran[place]:
-            final[:, *place] = arrays["valid"][end - 1], arrays["test"][end - 1]
+    about = index(folder, "algoperf")["workloads"][name.split("/")[1]]
+    content = arrays(folder, name)
+    final = filled_by_run(content, 2)
+    ran = np.zeros(final.shape[1:], dtype=bool)
+    for config, seed, rows in runs(content):
+        ran[config, seed] = rows.stop > rows.start
+        if ran[config, seed]:
+            final[:, config, seed] = content["valid"][rows.stop - 1], content["test"][rows.stop - 1]
     complete = ran.all(axis=1)
     valid, test = final[:, complete]
-    own = teams[complete] == "baseline"
+    own = content["config_team"][: len(complete)][complete] == "baseline"
     return _sorted(name, about["metric"], valid, about["goal"], test, own)
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arena.summary import Floats
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from trust.tasks import Floats, Task
+from trust.tasks import Task
 
 from tuner.claims import race
 from tuner.claims.retrain import Candidate

@@ -1,11 +1,11 @@
 """The world in which benchmarks/bench_anytime.py compares tuners: fair bookkeeping of epochs."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from arena.methods import Foresight
+from arena.replay import replay
+from arena.summary import compare
+from arena.worlds import Forest, Surrogate, World, half_of
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from sklearn.ensemble import ExtraTreesRegressor
 
@@ -17,19 +17,9 @@ RUNS = [
 ]
 
 
-def module(name):
-    """A module under `benchmarks/anytime`."""
-    path = Path(__file__).parents[2] / "benchmarks" / "anytime" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"anytime_{name}", path)
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = loaded  # dataclasses look their module up
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
 @pytest.fixture(scope="module")
 def world():
-    return module("surrogate").Surrogate(SPACE, RUNS)
+    return Surrogate(SPACE, RUNS)
 
 
 class Script:
@@ -68,14 +58,14 @@ def test_the_forest_predicts_what_scikit_learn_does():
     rng = np.random.default_rng(0)
     rows, curves = rng.random((30, 4)), rng.random((30, 3))
     fitted = ExtraTreesRegressor(10, random_state=0).fit(rows, curves)
-    forest = module("surrogate").Forest(fitted)
+    forest = Forest(fitted)
     others = rng.random((20, 4))
     assert np.array([forest.predict(row) for row in others]) == pytest.approx(fitted.predict(others))
 
 
 def test_every_epoch_of_every_worker_is_counted(world):
     script = Script([RUNS[0]["params"], RUNS[2]["params"], RUNS[1]["params"], RUNS[0]["params"]])
-    trace = module("replay").replay(script, world, budget=6, workers=2)
+    trace = replay(script, world, budget=6, workers=2)
     assert trace == pytest.approx([0.1, 0.7, 0.7, 0.8, 0.8, 0.9])
     assert [(pytest.approx(value), stopped) for value, stopped in script.ended] == [
         (0.1, True), (0.4, True), (0.1, True), (0.9, False)
@@ -96,15 +86,13 @@ class Pausing(Script):
 
 
 def test_a_resumed_trial_goes_on_where_it_paused(world):
-    trace = module("replay").replay(Pausing([RUNS[1]["params"]]), world, budget=3, workers=1)
+    trace = replay(Pausing([RUNS[1]["params"]]), world, budget=3, workers=1)
     assert trace == pytest.approx([0.4, 0.5, 0.6])
 
 
-def test_with_foresight_only_what_ends_best_goes_on_after_the_first_rung(monkeypatch):
-    folder = Path(__file__).parents[2] / "benchmarks" / "anytime"
-    monkeypatch.syspath_prepend(str(folder))
-    world = importlib.import_module("worlds").World.of("curves", "report", 0, trees=1)
-    foresight = importlib.import_module("ours").Foresight(world, 0)
+def test_with_foresight_only_what_ends_best_goes_on_after_the_first_rung():
+    world = World("curves", "report", 0, trees=1)
+    foresight = Foresight(world, 0)
     best, rung = -np.inf, world.study.pruner.min_resource
     for _ in range(30):
         trial, params = foresight.ask()
@@ -120,7 +108,6 @@ def test_with_foresight_only_what_ends_best_goes_on_after_the_first_rung(monkeyp
 
 def test_halves_are_random_disjoint_and_the_same_each_time():
     runs = [{"params": {"number": number}} for number in range(20)]
-    half_of = module("surrogate").half_of
     sides = [half_of(runs, side, split=0) for side in ("choose", "report")]
     numbers = [{run["params"]["number"] for run in side} for side in sides]
     assert [len(side) for side in numbers] == [10, 10] and not numbers[0] & numbers[1]
@@ -134,7 +121,7 @@ def traces(*finals_at):
 
 def test_every_study_is_compared_with_every_one_of_the_peer():
     ours, theirs = [traces((0.9, 2), (0.7, 4))], [traces((0.8, 5), (0.6, 5))]
-    found = module("comparison").compare(ours, theirs)
+    found = compare(ours, theirs)
     # ours to 0.8 and 0.6: epochs 2 and 2, whole budget and 4
     assert found.ratio.value == pytest.approx((2 + 2 + 10 + 4) / 4 / 5)
     assert found.share.value == pytest.approx((2 + 2 + 10 + 4) / 4 / 10)
@@ -148,7 +135,6 @@ def test_intervals_hold_the_value_and_shrink_with_the_studies():
     def studies(count):
         return [traces(*((round(rng.normal(0.8, 0.1), 3), int(rng.integers(1, 11))) for _ in range(count)))]
 
-    compare = module("comparison").compare
     few, many = compare(studies(8), studies(8)), compare(studies(80), studies(80))
     for found in (few, many):
         assert all(r.low <= r.value <= r.high for r in (found.ratio, found.share, found.gain))

@@ -1,4 +1,4 @@
-"""Recorded learning curves as a world in which tuners can be compared in seconds.
+"""What tuners search: a space, and a learning curve for each of its configurations.
 
 Between some 75 recorded runs, extremely randomised trees (Geurts et al., 2006) interpolate: grown without
 bootstrap to their ends they give at a recorded configuration the recorded curve itself, and between two the
@@ -9,12 +9,51 @@ on which a search model proposes the same run again and again.)
 from __future__ import annotations
 
 import json
+import math
+import statistics
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from sklearn.ensemble import ExtraTreesRegressor
+
+from model.config import Config
+from tuner.definition.loading import load_study_file
+from tuner.search.freeze_thaw import Curve
+
+FOLDER = Path(__file__).parents[1] / "data"
+NAMES = {
+    "curves": "our model, accuracy",
+    "digits": "a small network on digits, accuracy",
+    "boosting": "gradient boosting, log loss",
+}
+DEFAULTS: dict[str, dict[str, Any]] = {  # what people take who have tuned nothing: ours, scikit-learn's
+    "curves": Config().to_dict(),
+    "digits": {
+        "learning_rate": 1e-3,
+        "log2_width": 7,
+        "layers": 1,
+        "batch_size": 128,
+        "optimizer": "adam",
+        "activation": "relu",
+        "dropout": 0.0,
+        "weight_decay": 1e-4,
+    },
+    "boosting": {
+        "learning_rate": 0.1,
+        "log2_leaves": 5,
+        "min_samples_leaf": 20,
+        "l2_regularization": 1e-3,
+        "max_features": 1.0,
+        "max_bins": 255,
+    },
+}
+EARLIER = 30  # runs of an earlier study
+LENGTHS = 24  # full runs that a study may spend
+SIDES = ("choose", "report")  # settings are chosen on one, results reported of the other
 
 
 class Surrogate:
@@ -29,21 +68,21 @@ class Surrogate:
     def __init__(
         self,
         distributions: Mapping[str, BaseDistribution],
-        runs: Sequence[dict[str, Any]],
+        runs: Sequence[Mapping[str, Any]],
         *,
         trees: int = 200,
     ) -> None:
         self._distributions = distributions
         self.epochs = len(runs[0]["values"])
         self.space = [axis(name, distribution) for name, distribution in distributions.items()]
-        forest = ExtraTreesRegressor(trees, random_state=0)
         values = np.array([run["values"] for run in runs])
+        forest = ExtraTreesRegressor(trees, random_state=0)
         forest.fit(
-            [self._features(run["params"]) for run in runs], values if self.epochs > 1 else values[:, 0]
+            [self._features(run["params"]) for run in runs],
+            values.squeeze(axis=1) if self.epochs == 1 else values,
         )
         self._forest = Forest(forest)
         self._known: dict[str, list[float]] = {}
-        self.best = max(max(run["values"]) for run in runs)
 
     def curve(self, params: Mapping[str, Any]) -> list[float]:
         """The values after each epoch."""
@@ -102,3 +141,58 @@ def axis(name: str, distribution: Any) -> dict[str, Any]:
     whole = isinstance(distribution, IntDistribution)
     bounds = {"low": distribution.low, "high": distribution.high, "log": distribution.log}
     return {"name": name, **bounds, "integer": whole}
+
+
+class World:
+    """One side of a random split of a world's recorded runs.
+
+    Attributes:
+        default: the Optuna parameters of a configuration that people take who have tuned nothing.
+        runs: on this side. others: the runs on the other side.
+        sign: -1 where the metric is a loss. Tuners are compared on values of which larger ones are better.
+        budget: epochs of a study.
+    """
+
+    def __init__(self, name: str, side: str, split: int, *, trees: int = 200) -> None:
+        self.name = name
+        self.study = load_study_file(FOLDER / f"{name}.yaml")
+        recorded = json.loads((FOLDER / f"{name}.json").read_text())
+        self.runs = half_of(recorded, side, split)
+        self.others = half_of(recorded, SIDES[side == SIDES[0]], split)
+        self.default = self.study.space.params_for(DEFAULTS[name], nearest=True)
+        self._distributions = self.study.space.distributions()
+        self._surrogate = Surrogate(self._distributions, self.runs, trees=trees)
+        self.sign = 1.0 if self.study.metric.goal == "maximize" else -1.0
+        self.space, self.epochs = self._surrogate.space, self._surrogate.epochs
+        self.budget = LENGTHS * self.epochs
+
+    def curve(self, params: Mapping[str, Any]) -> list[float]:
+        """Values after each epoch, larger is better."""
+        return [self.sign * value for value in self._surrogate.curve(params)]
+
+    @cached_property
+    def _logs_of_seconds(self) -> Surrogate:
+        runs = [{"params": run["params"], "values": [math.log(run["seconds"])]} for run in self.runs]
+        return Surrogate(self._distributions, runs)
+
+    def seconds(self, params: Mapping[str, Any]) -> float:
+        """What an epoch of a configuration took when the runs were recorded."""
+        return math.exp(self._logs_of_seconds.curve(params)[0])
+
+    @property
+    def median_seconds(self) -> float:
+        """What an epoch of the median run took."""
+        return statistics.median(run["seconds"] for run in self.runs)
+
+    def earlier(self, seed: int, *, misleading: bool = False) -> list[Curve]:
+        """EARLIER runs of the other side. A misleading study calls the best values the worst."""
+        picked = np.random.default_rng(seed).choice(len(self.others), EARLIER, replace=False)
+        runs = [self.others[place] for place in picked]
+        values = np.array([run["values"] for run in runs])
+        if misleading:
+            values = values.max() + values.min() - values
+        found = []
+        for number, (run, row) in enumerate(zip(runs, values, strict=True)):
+            params = {name: run["params"][name] for name in self._distributions}
+            found.append(Curve(number, params, dict(enumerate(row.tolist(), start=1)), "ended"))
+        return found
