@@ -206,7 +206,7 @@ class Bench:
             return []
         running = [trial for trial in self.trials_in_storage() if trial.state.name == "RUNNING"]
         held = {int(trial.user_attrs["lease"]["pid"]) for trial in running if "lease" in trial.user_attrs}
-        return sorted(pid for pid in held if _is_agent(Path(f"/proc/{pid}/cmdline")))
+        return sorted(pid for pid in held if _is_agent(pid))
 
     def states(self) -> Counter[str]:
         """How many trials are in each state; empty before the study is made. Asks SQLite, which is quick."""
@@ -273,12 +273,24 @@ def _has(environment: Path, marks: list[bytes]) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """Process ids of a supervisor's agents."""
+    """Process ids of a supervisor's agents: its server's children, or its own where it has none."""
+    own = [child for child in _children(pid) if _is_agent(child)]
+    servers = [child for child in own if b"forkserver" in _command(child)]
+    return [agent for server in servers for agent in _children(server)] if servers else own
+
+
+def _children(pid: int) -> list[int]:
     try:
-        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
-    return [int(child) for child in listed if _is_agent(Path(f"/proc/{child}/cmdline"))]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has just ended
+        return b""
 
 
 def parent(pid: int) -> int | None:
@@ -293,11 +305,7 @@ def descendants(pid: int) -> list[int]:
     """The processes that come from another."""
     found, new = list[int](), [pid]
     while new:
-        try:
-            text = Path(f"/proc/{new[0]}/task/{new[0]}/children").read_text()
-        except OSError:
-            text = ""
-        more = [int(child) for child in text.split()]
+        more = _children(new[0])
         found, new = [*found, *more], [*new[1:], *more]
     return found
 
@@ -311,11 +319,8 @@ def runs(pid: int, file: str) -> bool:
     return b"-I" not in words and any(word.endswith(file.encode()) for word in words[:4])
 
 
-def _is_agent(command: Path) -> bool:
-    try:
-        return b"spawn_main" in command.read_bytes()
-    except OSError:  # it has just ended
-        return False
+def _is_agent(pid: int) -> bool:
+    return any(word in _command(pid) for word in (b"spawn_main", b"forkserver"))
 
 
 def end(process: subprocess.Popen[str]) -> None:

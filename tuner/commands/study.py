@@ -94,10 +94,13 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     from tuner.base.errors import InputError
     from tuner.run import plan
+    from tuner.run.executors import processes
     from tuner.show.live import make_view
 
     if options.budget is not None and options.study != "hypotheses":
         raise InputError("--budget is for 'study hypotheses'; use --timeout")
+    if options.executor == "local" and not options.dry_run:
+        processes.preload()
     campaign = _campaign_file(options.study)
     if options.json and options.dry_run and (campaign or options.study == "hypotheses"):
         raise InputError("--json --dry-run: expected one study; the plan of several is a table for people")

@@ -48,11 +48,13 @@ def run(options: argparse.Namespace) -> None:
     from tuner.artifacts.run_store import StoreLocation
     from tuner.claims import verify
     from tuner.commands.fetch import fetched
+    from tuner.run.executors import processes
     from tuner.run.request import Request
     from tuner.show.claims import show_verified
     from tuner.show.live import make_view
     from tuner.storage.stored import load_study, stored_file
 
+    processes.preload()
     url = opt.storage_url(options)
     with opt.records(options) as records:
         study = load_study(records, options.study)

@@ -15,7 +15,7 @@ from typing import Any
 from tuner.base.errors import Pruned, WorkFailed
 from tuner.definition.pruner_settings import PrunerSettings, bracket_budgets, rung_steps
 from tuner.definition.study_file import StudyFile
-from tuner.run.executors.local import clean_main, threads_in_environment
+from tuner.run.executors import processes
 from tuner.workloads.registry import workload_of
 from tuner.workloads.user_code import named
 from tuner.workloads.workload import Workload
@@ -46,11 +46,8 @@ def measure(
     Raises:
         WorkFailed: the trial failed before its first report.
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    with threads_in_environment(threads), clean_main():
-        process = context.Process(target=_measure, args=(file, dict(config), inputs, theirs), daemon=False)
-        process.start()
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    process, _ = processes.start(_measure, (file, dict(config), inputs, theirs), threads=threads)
     theirs.close()
     try:
         found: Probe | str = ours.recv()

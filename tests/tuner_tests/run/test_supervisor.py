@@ -124,9 +124,10 @@ def test_a_study_that_only_fails_stops_with_the_reason(
 
 
 def children(pid: int) -> list[int]:
-    """Process ids of the agents of a supervisor."""
+    """Process ids of the agents of a supervisor, and of the server that they are forked from."""
     listed = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in listed.read_text().split()]
+    direct = [int(child) for child in listed.read_text().split()]
+    return [*direct, *(forked for child in direct for forked in children(child))]
 
 
 def with_signal(pid: int, number: int) -> None:

@@ -1,9 +1,8 @@
 """Agents as processes of this machine.
 
-Plain spawned processes rather than a joblib (loky) pool: one killed worker breaks a whole loky pool
-(TerminatedWorkerError), while here it costs its own trial alone, and each agent has a pipe of its own through
-which it is asked to stop. Spawned, not forked: neither torch's threads nor database connections survive a
-fork.
+Plain processes (`tuner.run.executors.processes`) rather than a joblib (loky) pool: one killed worker breaks a
+whole loky pool (TerminatedWorkerError), while here it costs its own trial alone, and each agent has a pipe of
+its own through which it is asked to stop.
 """
 
 from __future__ import annotations
@@ -12,24 +11,19 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import resource_tracker
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from tuner.base import left_over
-from tuner.base.environment import in_environment
 from tuner.base.left_over import LeftOver
 from tuner.run.agent import agent
 from tuner.run.agent.order import Order
 from tuner.run.executors import gpus as gpu
+from tuner.run.executors import processes
 from tuner.run.executors.gpu_leases import GpuLeases, Lease
-
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
 class LocalWorker:
@@ -37,7 +31,7 @@ class LocalWorker:
 
     def __init__(
         self,
-        process: SpawnProcess,
+        process: BaseProcess,
         connection: Connection,
         on_close: Callable[[], None] = lambda: None,
         left_over: LeftOver | None = None,
@@ -122,17 +116,16 @@ class LocalExecutor:
         return f"no GPU is free: {holders} (trials that use none: `resources: {{gpus: 0}}`)"
 
     def start(self, order: Order, index: int) -> LocalWorker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=agent.main, args=(order, theirs), name=f"agent-{index}", daemon=False
-        )
-        threads = threads_in_environment(self._threads, overrule=self._overrule)
+        ours, theirs = multiprocessing.Pipe()
         lease, self._lease = self._lease, None
-        mark = left_over.new_mark()
-        variables = {**self._visible(lease), left_over.VARIABLE: mark}
-        with threads, _sigint_held(), in_environment(variables), clean_main():
-            process.start()
+        process, mark = processes.start(
+            agent.main,
+            (order, theirs),
+            threads=self._threads,
+            name=f"agent-{index}",
+            variables=self._visible(lease),
+            overrule=self._overrule,
+        )
         theirs.close()
         worker = LocalWorker(process, ours, lambda: self._give_back(lease), left_over.LeftOver(mark))
         self._workers.append(worker)
@@ -157,39 +150,6 @@ class LocalExecutor:
         if lease is None or (len(set(self._gpus)) == 1 and "," not in lease.gpus):
             return {}
         return gpu.variables(lease.gpus)
-
-
-@contextlib.contextmanager
-def _sigint_held() -> Iterator[None]:
-    """Ctrl-C waits meanwhile, and does not reach a process started here before it can ignore it itself."""
-    resource_tracker.ensure_running()  # starting it lifts the mask, so it must run before
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def clean_main() -> Iterator[None]:
-    """A process started meanwhile does not run the main program's file again.
-
-    `spawn` imports that file in each new process, under another name. A script that calls `tuner.study`
-    without an `if __name__ == "__main__"` would start itself over and over.
-    """
-    before = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = before
-
-
-def threads_in_environment(
-    threads: int, *, overrule: bool = False
-) -> contextlib.AbstractContextManager[None]:
-    """Threads of a process, in the variables that libraries read when loaded; set ones may stay."""
-    return in_environment({n: str(threads) for n in _THREADS if overrule or n not in os.environ})
 
 
 def suited(total: int | None, gpus: Sequence[str] = (), *, cpus: int | None = None) -> int:
