@@ -16,7 +16,7 @@ import figures
 import numpy as np
 from measure import Spent, spent
 
-from tuner.definition.study_file import Metric
+from tuner.definition.metric import Metric
 from tuner.workloads.script_trial import Script
 
 EXAMPLE = figures.ROOT / "examples" / "wandb_sklearn"

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from unittest import mock
 
-from tuner.definition.keys import TUNER_KEYS, WANDB_KEYS, Key
+from tuner.definition.keys import Key
+from tuner.definition.study_file import TUNER_KEYS, WANDB_KEYS
 
 DOCS = Path(__file__).parent
 PROGRAMS = ("tuner", "model", "ensemble", "inference")
@@ -36,7 +37,7 @@ says what is wrong).
 | `--storage URL` | storage of the studies, a URL of SQLite, PostgreSQL or gRPC (default: `$TUNER_STORAGE`) |
 | `--debug` | show the full traceback of an error |
 """
-KEYS = "<!-- from here on written by docs/write_reference.py from tuner/definition/keys.py -->\n"
+KEYS = "<!-- from here on written by docs/write_reference.py from tuner/definition/study_file.py -->\n"
 
 
 def command_line() -> str:
@@ -113,7 +114,7 @@ def study_files() -> str:
 
 
 def _key_table(keys: Mapping[str, Key]) -> list[str]:
-    rows = [f"| `{name}` | {key.meaning} | {key.default} |" for name, key in keys.items()]
+    rows = [f"| `{name}` | {key.meaning} | {key.without} |" for name, key in keys.items() if key.meaning]
     return ["| key | meaning | default |", "| --- | --- | --- |", *rows, ""]
 
 

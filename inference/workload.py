@@ -14,7 +14,7 @@ from inference.scores import TEMPERATURES, score
 from inference.workbench import identity
 from model.workload.base import OfRecordings
 from tuner.base.run_folder import Report
-from tuner.definition.study_file import Resources
+from tuner.definition.values import Resources
 from tuner.run.winner import config_of, winning_trial
 from tuner.workloads.function import call
 from tuner.workloads.workload import Inputs, Say

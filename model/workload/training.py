@@ -21,7 +21,7 @@ from tuner.base.files import read_json
 from tuner.base.run_folder import Report
 from tuner.definition import expressions
 from tuner.definition.distributions import Choice, Constant, Distribution, Numeric, WeightedChoice
-from tuner.definition.study_file import Resources
+from tuner.definition.values import Resources
 from tuner.workloads.workload import Inputs, Say, Shorter
 
 TOGETHER = ("d_model", "heads")  # one is valid for some values of the other

@@ -19,8 +19,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.definition.keys import OF_RUNS
 from tuner.definition.loading import from_plain
-from tuner.definition.study_file import StudyFile
+from tuner.definition.study_file import TUNER_KEYS, StudyFile
 from tuner.run.winner import config_of
 from tuner.search import ranking
 from tuner.storage.queue import GRID_POINT
@@ -78,10 +79,7 @@ def candidates(
     return sorted(found, key=lambda c: (c.violation, sign * c.score, c.number))[:top]
 
 
-RUNS = (
-    *("objective", "workload", "on", "max_epochs", "constraints", "resources", "weights", "seed"),
-    *("seeds", "folds", "aggregate", "run", "folder", "trial_timeout", "grace"),
-)
+RUNS = tuple(name for name, key in TUNER_KEYS.items() if OF_RUNS in key.rules)
 
 
 def study_of(

@@ -19,7 +19,6 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.base.words import seconds
 from tuner.definition import yaml_source
 from tuner.definition.yaml_source import Section
 
@@ -104,21 +103,10 @@ def _step(section: Section) -> Step:
         words = tuple(shlex.split(command or ""))
     except ValueError as error:
         section.fail("run", f"expected a shell command ({error})")
-    budget = _budget(section, study)
-    return Step(study, words, section.text("creates"), section.text("data"), budget, section.text("why", ""))
-
-
-def _budget(section: Section, study: str | None) -> float | None:
-    """`budget: 15m` of the step `hypotheses`, in seconds."""
-    given = section.get("budget", (str, int, float), "a duration such as 15m")
-    if given is None:
-        return None
-    if study != HYPOTHESES:
+    if "budget" in section and study != HYPOTHESES:
         section.fail("budget", f"is only allowed in the step 'study: {HYPOTHESES}'")
-    try:
-        return seconds(str(given))
-    except ValueError as error:
-        section.fail("budget", str(error))
+    budget = section.duration("budget", "15m")
+    return Step(study, words, section.text("creates"), section.text("data"), budget, section.text("why", ""))
 
 
 def _claim(section: Section) -> Claim:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tuner.base.errors import InputError, nearest
+from tuner.definition.scheduler import Scheduler
+from tuner.definition.yaml_source import Section
 
 KINDS = ("hyperband", "successive_halving", "median", "wandb_hyperband", "none")
 
@@ -49,15 +50,13 @@ class PrunerSettings:
         if self.kind not in KINDS:
             hint = nearest(self.kind, KINDS)
             raise InputError(f"pruner: expected one of {', '.join(KINDS)}, got {self.kind!r}{hint}")
-        if (
-            self.kind in ("hyperband", "successive_halving")
-            and not 1 <= self.min_resource <= self.max_resource
-        ):
+        halves = self.kind in ("hyperband", "successive_halving")
+        if halves and not 1 <= self.min_resource <= self.max_resource:
             raise InputError(
                 "pruner: expected 1 <= min_resource <= max_resource, "
                 f"got {self.min_resource} and {self.max_resource}"
             )
-        if self.kind in ("hyperband", "successive_halving") and (self.eta < 2 or self.eta != int(self.eta)):
+        if halves and (self.eta < 2 or self.eta != int(self.eta)):
             raise InputError(f"pruner: expected eta to be a whole number from 2, got {self.eta!r}")
         if self.recent is not None and self.recent < self.eta:
             raise InputError(f"pruner: expected recent to be eta ({self.eta:g}) or more, got {self.recent}")
@@ -65,15 +64,6 @@ class PrunerSettings:
             raise InputError(
                 "early_terminate: no epoch to stop at; expected min_iter >= 1, or max_iter >= eta and s >= 1"
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """All values as plain data, for `from_dict`."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> PrunerSettings:
-        """The inverse of `to_dict`."""
-        return cls(**values)
 
     def describe(self) -> str:
         """The rule as text, for `--dry-run`."""
@@ -102,6 +92,66 @@ class PrunerSettings:
                 more = ", …" if len(wandb_bands(self)) > 5 else ""
                 return f"W&B hyperband: best 1 in {self.eta:g} continues after epochs {bands}{more}"
         return "none: every trial runs to its end"
+
+
+def read_pruner(top: Section, own: Section, max_epochs: int | None, scheduler: Scheduler) -> PrunerSettings:
+    """`tuner.pruner` if given, else the scheduler's, else W&B's early_terminate exactly, else none.
+
+    Args:
+        max_epochs: of a whole trial, all its runs together; None: the file does not say.
+    """
+    patience = own.integer("patience", least=1)
+    section, key = top, "scheduler"
+    if "pruner" in own:
+        section, key, values = _own_pruner(own)
+    elif scheduler.pruner is not None:
+        values = scheduler.pruner
+    elif "early_terminate" in top:
+        section, key = top.section("early_terminate"), "type"
+        values = _early_terminate(section)
+    else:
+        return PrunerSettings(patience=patience)
+    longest = max_epochs or values.get("min_resource", 1)
+    try:
+        return PrunerSettings(**{"max_resource": longest, **values}, patience=patience)
+    except InputError as error:
+        section.fail(key, str(error))
+
+
+def _own_pruner(own: Section) -> tuple[Section, str, dict[str, Any]]:
+    """`pruner: hyperband`, or `{type: hyperband, …}`: the section and key that name it, and all settings."""
+    if isinstance(own.plain()["pruner"], str):
+        return own, "pruner", {"kind": own.choice("pruner", KINDS)}
+    section = own.section("pruner")
+    names = [f.name for f in dataclasses.fields(PrunerSettings) if f.name not in ("kind", "patience")]
+    section.only(("type", *names), "key")
+    for name in section:
+        if name == "strict":
+            section.flag(name)
+        elif name == "eta":
+            section.number(name)
+        elif name != "type":
+            section.integer(name, least=0 if name in ("startup_trials", "warmup") else 1)
+    kind = section.choice("type", KINDS)
+    if kind is None:
+        section.fail("type", f"missing; expected one of {', '.join(KINDS)}")
+    values = section.plain()
+    del values["type"]
+    return section, "type", {**values, "kind": kind}
+
+
+def _early_terminate(section: Section) -> dict[str, Any]:
+    """W&B's `early_terminate: {type: hyperband, …}`."""
+    section.choice("type", ("hyperband",))
+    if "type" not in section or not ("min_iter" in section or {"max_iter", "s"} <= set(section)):
+        section.fail("type", "expected type hyperband with min_iter, or with max_iter and s")
+    section.only(("type", "min_iter", "max_iter", "s", "eta", "strict"), "key")
+    eta = section.number("eta", 3)
+    if eta <= 1:
+        section.fail("eta", f"expected a number above 1, got {eta}")
+    counts = {name: section.integer(name, least=1) for name in ("min_iter", "max_iter", "s")}
+    strict = section.flag("strict", default=True)
+    return {**counts, "kind": "wandb_hyperband", "eta": eta, "strict": strict, "max_resource": 1}
 
 
 def wandb_bands(settings: PrunerSettings) -> list[int]:

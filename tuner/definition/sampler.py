@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tuner.definition.metric import Metric
 from tuner.definition.repeats import Repeats
 from tuner.definition.space import Space
-from tuner.definition.study_file import Metric
 from tuner.definition.yaml_source import Section
 
 FREEZE_THAW = "freeze_thaw"  # trials are paused and resumed (`tuner.search.freeze_thaw`)

@@ -1,197 +1,345 @@
-"""A checked study: a W&B sweep file with our own keys under `tuner:`."""
+"""A checked study: a W&B sweep file with our own keys under `tuner:`.
+
+The fields of `StudyFile` are the table of keys: they say what a key means, how it is read, what holds without
+it, and what a change of it means. Parsing (`parse.py`), the check of names and the tables in
+docs/study_files.md follow from them.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import random
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from tuner.base.errors import InputError
-from tuner.definition.constraints import Constraint, Hypothesis
+from tuner.definition.constraints import Constraint, Hypothesis, read_hypotheses, read_matters
+from tuner.definition.keys import BINDS, OF_RUNS, QUIET, REQUIRED, TOP, Key, key, made_by
+from tuner.definition.metric import Metric, Scored, read_metrics
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.repeats import Repeats
 from tuner.definition.space import Space
+from tuner.definition.values import (
+    Base,
+    Resources,
+    StopRules,
+    count,
+    one_of,
+    read_command,
+    read_constraints,
+    read_function,
+    read_older_workload,
+    read_patterns,
+    read_time_limit,
+    read_workload,
+    sentence,
+    texts,
+)
+from tuner.definition.yaml_source import Section
 
-GRACE_SECONDS = 30.0
-Scored = Literal["last", "best"]
+METHODS = ("bayes", "random", "grid", "custom")
 NO_CONSTRAINT_VALUE = 1e9  # stored in place of infinity, which JSON does not have
 
 
-@dataclass(frozen=True)
-class Metric:
-    """The metric to optimise.
-
-    Attributes:
-        target: the study stops once a trial reaches this value.
-        declared: False if the file names no metric (W&B allows that for grid and random). A trial then also
-            completes without logging this metric.
-        scored: which value of a run is its score, see `score`.
-    """
-
-    name: str
-    goal: Literal["minimize", "maximize"] = "minimize"
-    target: float | None = None
-    declared: bool = True
-    scored: Scored = "last"
-
-    def score(self, reported: Iterable[float], told: float | None = None) -> float | None:
-        """The value of a run, by the one rule for scripts, functions, trials that are asked for, and imports.
-
-        `last`: what the run itself says (`told`), else the last value that it reported. `best`: the best of
-        all these, which W&B's Bayes search takes (`SweepRun.metric_extremum` of its package `sweeps`).
-
-        Args:
-            reported: the finite values on the way, in order.
-            told: what the run returned or wrote into its summary; None: nothing finite.
-
-        Returns:
-            None where there is no value.
-        """
-        known = [*reported, *(() if told is None else (told,))]
-        if self.scored == "last":
-            return known[-1] if known else None
-        return (max if self.goal == "maximize" else min)(known, default=None)
-
-    def summary_kind(self, kinds: Iterable[str]) -> str | None:
-        """Which of the summaries that a script defines for the metric (`define_metric`) is its value: the
-        best of all epochs, else the first that is not the worst."""
-        best, worst = ("max", "min") if self.goal == "maximize" else ("min", "max")
-        found = [kind for kind in kinds if kind != worst]
-        return best if best in found else next(iter(found), None)
-
-    def score_in_words(self) -> str:
-        """The rule of `score`."""
-        if self.scored == "best":
-            return f"the best {self.name} of all epochs, as W&B's search takes it"
-        return f"{self.name} at its end: what it returns or puts into its W&B summary, else the last value"
-
-    def reached(self, value: float) -> bool:
-        """Whether `value` meets the target."""
-        if self.target is None:
-            return False
-        return value >= self.target if self.goal == "maximize" else value <= self.target
-
-
-@dataclass(frozen=True)
-class Resources:
-    """The resources of one trial. None: the workload decides.
-
-    Attributes:
-        gpus: number of GPUs; a fraction (0.5) is a share of one GPU.
-        cpus: number of cores.
-        memory: bytes.
-    """
-
-    gpus: float | None = None
-    cpus: int | None = None
-    memory: int | None = None
-
-
-@dataclass(frozen=True)
-class Base:
-    """The values below those of the space: first the confirmed winner of a study, then `config`."""
-
-    winner_of: str | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StudyFile:
-    """A checked study file.
+    """A checked study file."""
 
-    Attributes:
-        name: the file's `name`, or the file name without its ending. Safe as a folder name.
-        run_cap: number of finished trials after which the study is complete; None: it runs until stopped.
-            For a grid: the size of the grid.
-        objectives: the metrics that Optuna optimises, `metric` first. Several only if the file lists several.
-        front: metrics such as `parameters` or `ms_per_window`. The report draws a Pareto front of them and
-            the objective. Optuna does not optimise them, so pruning still works.
-        learn_from: studies of the same parameters whose trials `freeze_thaw` learns from.
-        no_gain: the study stops after this many finished trials without a better best trial; None: never.
-        lead: the study stops when the best trial leads every other at this level of confidence; None: never.
-        lead_after: finished trials before the lead is looked at.
-        levels: parameters of a grid, and how sure it must be that a value of one cannot win for its other
-            points to be pruned before they run.
-        program, command: an external script, as in W&B.
-        folder: where the script runs, relative to the study file; None: where the program is found.
-        objective: a Python function, `package.module:function` or `file.py:function`.
-        function: the function (or workload class) itself, pickled, where it was given in Python.
-        workload: a class that runs the trials, `package.module:Class`, or the name of an installed one.
-        sampler: resolved name (tpe, freeze_thaw, random, grid, gp, cmaes, nsgaii, qmc).
-        epoch_budget: epochs that a study with `freeze_thaw` may use for all its trials; None: a quarter of
-            those of `run_cap` whole trials.
-        base: values below those of the space: a configuration is base, then `epochs`, then the space's.
-        defaults: what trials had of a parameter before the file named it.
-        first: configurations that a new study tries first, in order, before those that the sampler draws.
-        shuffled: whether the points of a grid are tried in a random order, which the name decides.
-        deterministic: repeated runs of a configuration give the same score.
-        matters: the largest difference of the metric that does not matter; None: the noise between seeds.
-        seeds: on which the campaign and `verify` retrain the best configurations.
-        repeats: the runs that one trial consists of.
-        max_epochs: epochs of a whole run (`epochs` of the configuration), or None where that is the file's.
-        resources: what a trial needs.
-        weights: patterns of the files in a run folder that only the best trials keep; None: the workload's.
-        seed: the parameter that seeds a run, where it has another name than `seed`.
-        trial_timeout: seconds after which a trial is ended and has failed; None: no limit.
-        grace: seconds that a trial has for its next report when the study is to stop.
-        notes: what the user should know of how the file was read.
-        run: which W&B run counts where a script makes several in one trial.
-        lines: line of each parameter in the file, for messages.
-        raw: the file as plain Python.
-    """
-
-    name: str
     path: Path
-    method: str
-    metric: Metric
-    space: Space
-    sampler: str
-    pruner: PrunerSettings
-    objectives: tuple[Metric, ...]
-    raw: Mapping[str, Any]
-    run_cap: int | None = None
-    epoch_budget: int | None = None
-    learn_from: tuple[str, ...] = ()
-    no_gain: int | None = None
-    lead: float | None = None
-    lead_after: int = 10
-    levels: Mapping[str, float] = field(default_factory=dict)
-    early_terminate: Mapping[str, Any] | None = None
-    program: str | None = None
-    command: tuple[str, ...] | None = None
-    folder: str | None = None
-    objective: str | None = None
-    constraints: tuple[Constraint, ...] = ()
-    front: tuple[Metric, ...] = ()
-    base: Base = Base()
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    first: tuple[Mapping[str, Any], ...] = ()
-    shuffled: bool = False
-    hypotheses: tuple[Hypothesis, ...] = ()
-    matters: float | None = None
-    deterministic: bool = False
-    seeds: tuple[int, ...] = (1,)
-    repeats: Repeats = field(default_factory=Repeats)
-    max_epochs: int | None = None
-    function: bytes | None = field(default=None, compare=False, repr=False)
-    workload: str | None = None
-    resources: Resources = Resources()
-    weights: tuple[str, ...] | None = None
-    seed: str | None = None
-    trial_timeout: float | None = None
-    grace: float = GRACE_SECONDS
-    notes: tuple[str, ...] = field(default=(), compare=False)
-    run: Literal["first", "last", "mean"] = "first"
+    raw: Mapping[str, Any]  # the file as plain Python
+    # of each parameter, for messages
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
-    description: str = ""
-    purpose: str = ""
-    cost: str = ""
-    expectation: str = ""
+    # what the user should know of how the file was read
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    purpose: str = key(
+        "the question of the study, in a sentence, for `list`, `--dry-run` and reports",
+        rules=QUIET,
+        read=sentence,
+        value="",
+    )
+    cost: str = key("what it costs, in words, for the same places", rules=QUIET, read=sentence, value="")
+    expectation: str = key(
+        "what you expect to come out, in words, for the same places", rules=QUIET, read=sentence, value=""
+    )
+    objective: str | None = key(
+        "a function `package.module:function` (or `file.py:function` next to the study file): "
+        "`train(config, report) -> metrics`, or an objective of Optuna's, `objective(trial)`",
+        rules=BINDS | OF_RUNS,
+        read=read_function,
+    )
+    workload: str | None = made_by(
+        on=Key(rules=BINDS | OF_RUNS, read=read_older_workload),
+        workload=Key(
+            "a class that runs the trials, `package.module:Class` or `file.py:Class`. It extends "
+            "`tuner.Workload` ([architecture.md](architecture.md)). The shipped studies use "
+            "`model.workload:Training` and `inference.workload:Decoding`",
+            "the installed workload `default` (our network), unless the file names a program or an objective",
+            BINDS | OF_RUNS,
+            read=read_workload,
+        ),
+    )
+    # the function or workload class itself, pickled, where it was given in Python
+    function: bytes | None = field(default=None, compare=False, repr=False)
+    folder: str | None = key(
+        "where `program` or `command` runs, relative to the study file",
+        "the file's folder, or the current folder if only that one has the program",
+        OF_RUNS,
+        read=Section.text,
+    )
+    resources: Resources = key(
+        "resources of one trial: `{gpus: 1, cpus: 4, memory: 8GiB}`. With `gpus: 0.5` two trials share a "
+        "GPU. As many agents run as fit, and each sees only its own GPU. Studies that run at the same time "
+        "share the GPUs of the machine: an agent waits until there is room for its share, and says who has "
+        "the GPUs. If you ask for more `--agents` than fit, they share further",
+        "one GPU if there are any, one core",
+        OF_RUNS,
+        read=Resources.read,
+        value=Resources(),
+    )
+    weights: tuple[str, ...] | None = key(
+        'patterns of files that only the best trials keep in their run folders (`["*.pt"]`)',
+        "the usual endings of weights",
+        OF_RUNS,
+        read=read_patterns,
+    )
+    seed: str | None = key(
+        "the name of the parameter that seeds a run, for retrainings and matched pairs",
+        "`seed`; scripts without this parameter get no seed",
+        OF_RUNS,
+        read=Section.text,
+    )
+    # seconds
+    trial_timeout: float | None = key(
+        "how long a trial may take (`90s`, `30m`, `2h`), counted again when it continues from a "
+        "checkpoint. A trial that takes longer fails with that reason and is not tried again. A script is "
+        "ended at once, a function at its next report; one that never reports is ended with its agent, "
+        "`grace` and 15 seconds later",
+        "no limit",
+        OF_RUNS,
+        read=read_time_limit,
+    )
+    # seconds
+    grace: float = key(
+        "how long a trial has for its next report when the study stops (`--timeout`, Ctrl-C, SIGTERM). A "
+        "trial that does not report in this time is ended and returns to the queue; it loses what it did "
+        "since its last [checkpoint](checkpoints.md)",
+        "`30s`",
+        OF_RUNS,
+        read=Section.duration,
+        value=30.0,
+    )
+    run: Literal["first", "last", "mean"] = key(
+        "which W&B run counts if a script makes several in one trial: `first` (of rank 0), `last`, or the "
+        "`mean` of all (then nothing is pruned)",
+        "`first`",
+        BINDS | OF_RUNS,
+        read=one_of("first", "last", "mean"),
+        value="first",
+    )
+    program: str | None = key(
+        "the script that a trial runs, relative to the file's folder", rules=TOP | BINDS, read=Section.text
+    )
+    command: tuple[str, ...] | None = key(
+        "the words of the command that starts it, with W&B's macros (`${env}`, `${interpreter}`, "
+        "`${program}`, `${args}` …)",
+        "W&B's",
+        TOP | BINDS,
+        read=read_command,
+    )
+    method: str = key(
+        "`bayes`, `random`, `grid`; `custom` with `metrics` or a `scheduler`",
+        "required",
+        TOP,
+        read=one_of(*METHODS),
+        value=REQUIRED,
+    )
+    space: Space = made_by(
+        REQUIRED,
+        parameters=Key("the [parameters](study_files.md#parameters) to search, by name", "required", TOP),
+        when=Key(
+            "for a parameter: it exists only if this expression over other parameters is true", "always"
+        ),
+        requires=Key("expressions that every configuration must fulfil"),
+        points=Key(
+            "for a grid: the configurations to run instead of the full product (a design)", "the product"
+        ),
+    )
+    metric: Metric = made_by(
+        REQUIRED,
+        metric=Key(
+            "`{name: …, goal: minimize or maximize, target: …}`; the study stops once a trial reaches the "
+            "target",
+            "required for `bayes` and for early stopping",
+            TOP,
+        ),
+        score=Key(
+            "which value of a run is its [score](study_files.md#the-score-of-a-run): `last`, the value at "
+            "its end, or `best`, the best of all epochs, as W&B's search takes it. It cannot change later",
+            "`last`",
+            BINDS,
+        ),
+    )
+    # what Optuna optimises, `metric` first
+    objectives: tuple[Metric, ...] = made_by(
+        REQUIRED,
+        metrics=Key("several metrics, for `method: custom`", rules=TOP | BINDS),
+        objectives=Key(
+            "several objectives for the sampler, the metric first. Trials are pruned by the first",
+            "the metric",
+            BINDS,
+        ),
+    )
+    # None: until it is stopped; of a grid: its size at most
+    run_cap: int | None = key(
+        "how many finished trials make the study complete",
+        "until it is stopped; a grid: all points",
+        TOP | QUIET,
+        read=count,
+    )
+    pruner: PrunerSettings = made_by(
+        REQUIRED,
+        early_terminate=Key(
+            "W&B's Hyperband: `{type: hyperband, min_iter: 3, eta: 3}`; `tuner: {pruner: …}` has more kinds",
+            "no trial is stopped",
+            TOP,
+        ),
+        pruner=Key(
+            "`hyperband`, `successive_halving`, `median`, `wandb_hyperband` or `none`; or a mapping with "
+            "`type` and settings",
+            "`early_terminate`; without it `none`",
+        ),
+        patience=Key(
+            "epochs without a better value after which a trial is pruned, in addition to `pruner`. A pruned "
+            "trial cannot become the best trial, so leave room: with 5, a curve may stand still for four "
+            "epochs"
+        ),
+    )
+    # safe as the name of a folder
+    name: str = key("the name of the study", "the file's name", TOP | QUIET, value=REQUIRED)
+    description: str = key("a description, kept for reports", rules=TOP | QUIET, read=Section.text, value="")
+    # `auto` is resolved
+    sampler: str = made_by(
+        REQUIRED,
+        scheduler=Key(
+            "`{engine: optuna, …}`: its sampler and pruner "
+            "([what is understood](from_wandb_sweeps.md#limits))",
+            rules=TOP,
+        ),
+        sampler=Key(
+            "`tpe`, [`freeze_thaw`](search.md) (trials are paused and resumed), `random`, `grid`, `gp`, "
+            "`cmaes`, `nsgaii`, `qmc`, or `auto`: freeze_thaw with a pruner, `max_epochs` and one objective "
+            "without constraints; else a Gaussian process for up to 250 trials of numbers, NSGA-II for long "
+            "studies of several objectives, else TPE",
+            "by `method`",
+        ),
+    )
+    epoch_budget: int | None = key(
+        "with `freeze_thaw`: the epochs that all `run_cap` trials may use together; more or fewer with "
+        "`--trials`",
+        "a quarter of whole runs",
+        read=count,
+    )
+    learn_from: tuple[str, ...] = key(
+        "with `freeze_thaw`: names of studies in the same storage with the same parameters. The search "
+        "starts from what their trials reached, and trusts it as far as its own trials agree",
+        read=texts,
+        value=(),
+    )
+    stop: StopRules = key(
+        "`{no_gain: 20}`: the study stops when none of the latest 20 finished trials was better than the "
+        "best before. `{lead: 0.95, after: 10}`: it stops when the best trial's lead over every other "
+        "trial is above 0 with 95 % confidence, after at least 10 finished trials. This needs [`seeds` or "
+        "`folds`](study_files.md#several-seeds-or-folds-as-one-trial): trials are compared seed by seed "
+        "and fold by fold (a paired t interval). `{levels: {digits: 0.99}}`, for a grid: if a value of "
+        "`digits` is worse than another one at two equal points or more, and its next point would be worse "
+        "with 99 % confidence (a prediction interval), its further points are pruned before they run. You "
+        "can change `stop` later, and the study continues",
+        value=StopRules(),
+    )
+    max_epochs: int | None = key(
+        "epochs of a full run (`epochs` of the model)", "the model's", BINDS | OF_RUNS, read=count
+    )
+    # of retrainings
+    seeds: tuple[int, ...] = key(
+        "a number: how many seeds each configuration is run with, [as one "
+        "trial](study_files.md#several-seeds-or-folds-as-one-trial). A list: seeds of the first rounds in "
+        "which the best are retrained; a race continues with the next ones",
+        "`[1]`",
+        QUIET | OF_RUNS,
+        value=(1,),
+    )
+    repeats: Repeats = made_by(
+        Repeats(),
+        folds=Key(
+            "how many folds each configuration is run on, as one trial; `{split: 5}` if the parameter is not "
+            "called `fold`",
+            rules=BINDS | OF_RUNS,
+        ),
+        aggregate=Key(
+            "the value of a trial of several runs: `mean`, `median` or `worst`", "`mean`", BINDS | OF_RUNS
+        ),
+    )
+    base: Base = key(
+        "values below those of the space: options of the model, and `winner of: STUDY`",
+        "the defaults",
+        BINDS,
+        read=Base.read,
+        value=Base(),
+    )
+    shuffle: bool = key(
+        "for a grid: true runs its points in a random order. The study's name decides the order, so it is "
+        "the same for all agents and after every restart",
+        "false: W&B's order",
+        value=False,
+    )
+    first: tuple[Mapping[str, Any], ...] = key(
+        "configurations that a new study runs first, in order: `[{lr: 0.1}, {lr: 0.01, layers: 2}]`. The "
+        "sampler draws what one leaves out. If the defaults are known, they are trial 0 all the same",
+        value=(),
+    )
+    defaults: Mapping[str, Any] = key(
+        "the value that earlier trials had of a parameter that is new in the file: `{layers: 2}` ([a study "
+        "that changes](study_files.md#a-study-that-changes))",
+        "`base`, then the program's defaults",
+        value=dict,
+    )
+    constraints: tuple[Constraint, ...] = key(
+        "bounds on logged metrics, `metric >= number`; the prefix `val/` is optional. Trials that meet "
+        "them rank first, then those that miss them least. For TPE this holds for complete trials. Pruned "
+        "trials are ranked by the epoch they reached (Optuna would use the constraint after, say, two "
+        "epochs)",
+        rules=OF_RUNS,
+        read=read_constraints,
+        value=(),
+    )
+    front: tuple[Metric, ...] = key(
+        "further metrics. The report draws a Pareto front of them and the objective. Pruning still works",
+        rules=QUIET,
+        read=read_metrics,
+        value=(),
+    )
+    matters: float | None = key(
+        "the largest difference of the metric that does not matter to you, for verdicts on claims",
+        "the noise between seeds, where runs were repeated",
+        QUIET,
+        read=read_matters,
+    )
+    deterministic: bool = key(
+        "`true`: repeated runs of a configuration give the same score, so one run is the truth, and "
+        "`verdict` compares single runs",
+        "runs differ by their seed",
+        QUIET,
+        read=Section.flag,
+        value=False,
+    )
+    hypotheses: tuple[Hypothesis, ...] = key(
+        "[claims](study_files.md#claims) about the result", rules=QUIET, read=read_hypotheses, value=()
+    )
 
     @property
     def trial_epochs(self) -> int | None:
@@ -201,7 +349,7 @@ class StudyFile:
     @property
     def may_stop(self) -> bool:
         """Whether the study may be done before its last trial."""
-        return self.metric.target is not None or self.no_gain is not None or self.lead is not None
+        return self.metric.target is not None or self.stop.no_gain is not None or self.stop.lead is not None
 
     @property
     def only_in_python(self) -> bool:
@@ -224,7 +372,7 @@ class StudyFile:
         A shuffled order is decided by the study's name: it is the same for every agent and every start.
         """
         points = self.space.grid()
-        if self.shuffled:
+        if self.shuffle:
             random.Random(zlib.crc32(self.name.encode())).shuffle(points)
         return points
 
@@ -246,3 +394,23 @@ class StudyFile:
     def digest(self) -> str:
         """A hash of the file's content, without comments and layout."""
         return hashlib.sha256(json.dumps(self.raw, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# keys that make no field
+NO_FIELD = {
+    "project": Key("project of the W&B runs", "W&B's", TOP | QUIET),
+    "entity": Key("entity of the W&B runs", "W&B's", TOP | QUIET),
+    "apiVersion": Key("accepted, has no effect", rules=TOP),
+    "kind": Key("`sweep`; has no effect", rules=TOP),
+    "controller": Key("accepted, has no effect: there is no server", rules=TOP),
+    "job": Key("W&B Launch: refused without a `program` or `command`", rules=TOP | BINDS),
+    "image_uri": Key("as `job`", rules=TOP | BINDS),
+}
+
+BY_FIELD: Mapping[str, Mapping[str, Key]] = {
+    each.name: {name or each.name: key for name, key in each.metadata.items()}
+    for each in dataclasses.fields(StudyFile)
+}
+KEYS = {name: key for keys in (*BY_FIELD.values(), NO_FIELD) for name, key in keys.items()}
+WANDB_KEYS = {name: key for name, key in KEYS.items() if TOP in key.rules}
+TUNER_KEYS = {name: key for name, key in KEYS.items() if TOP not in key.rules}

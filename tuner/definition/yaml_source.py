@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from tuner.base.errors import InputError, nearest
 from tuner.base.files import read_text
+from tuner.base.words import seconds
 
 DEEPEST, MOST_VALUES = 50, 10_000  # levels and values; our own studies have 4 and about 200
 MOST_BYTES = 1 << 19  # a study file has a few thousand; what is larger takes seconds to read
@@ -223,6 +224,18 @@ class Section:
         if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
             self.fail(key, f"expected a number up to {LARGEST_NUMBER:,}, got a much larger number")
         return value
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        """True or false."""
+        return bool(self.get(key, bool, "true or false", default))
+
+    def duration(self, key: str, example: str = "90s, 30m or 2h") -> Any:
+        """A duration in seconds: a number, or words such as 2h; None if the key is absent."""
+        given = self.get(key, (str, int, float), f"a duration such as {example}")
+        try:
+            return None if given is None else seconds(str(given))
+        except ValueError as error:
+            self.fail(key, str(error))
 
     def text(self, key: str, default: Any = None) -> Any:
         """A word or a sentence."""

@@ -18,7 +18,8 @@ from tuner.base.errors import InputError, nearest
 from tuner.base.words import in_words
 from tuner.definition import expressions
 from tuner.definition.pruner_settings import PrunerSettings
-from tuner.definition.study_file import Resources, StudyFile
+from tuner.definition.study_file import StudyFile
+from tuner.definition.values import Resources
 from tuner.run.executors import gpus
 from tuner.run.executors.local import suited
 from tuner.run.request import Request

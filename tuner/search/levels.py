@@ -26,7 +26,7 @@ def cannot_win(trials: Sequence[FrozenTrial], params: Mapping[str, Any], study_f
     more point is above 0: the gap is larger than what varies between points. That is measured with all values
     of the parameter (value + point + noise), and with the two alone: the larger counts.
     """
-    for name, confidence in study_file.levels.items():
+    for name, confidence in study_file.stop.levels.items():
         if name not in params:
             continue
         finished = _finished(trials, name, study_file)

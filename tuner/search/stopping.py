@@ -46,7 +46,7 @@ def _target(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
 
 def no_gain(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
     """Why further trials are not expected to gain: none of the latest `stop: {no_gain: N}` did."""
-    wanted, best = study_file.no_gain, ranking.ranked(trials, study_file)[:1]
+    wanted, best = study_file.stop.no_gain, ranking.ranked(trials, study_file)[:1]
     if wanted is None or not best:
         return None
     finished = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
@@ -67,10 +67,10 @@ def clear_lead(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | No
     """
     ranked = ranking.ranked(trials, study_file)
     finished = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    if study_file.lead is None or len(ranked) < 2 or len(finished) < study_file.lead_after:
+    if study_file.stop.lead is None or len(ranked) < 2 or len(finished) < study_file.stop.after:
         return None
     best, *others = ranked
-    metric, level = study_file.metric, study_file.lead
+    metric, level = study_file.metric, study_file.stop.lead
     sign = 1.0 if metric.goal == "maximize" else -1.0
     own = _runs(best, metric.name)
     leads = []

@@ -211,17 +211,18 @@ def _heading(plan: Plan, console: Console) -> None:
     )
     console.print(f"score: {_score(plan)}", markup=False)
     console.print(_ends(plan, total), markup=False)
-    if plan.file.no_gain is not None:
-        console.print(f"stops: after {plan.file.no_gain} finished trials without a better one", markup=False)
-    for name, confidence in plan.file.levels.items():
+    if plan.file.stop.no_gain is not None:
+        text = f"stops: after {plan.file.stop.no_gain} finished trials without a better one"
+        console.print(text, markup=False)
+    for name, confidence in plan.file.stop.levels.items():
         console.print(
             f"stops: further points of a value of {name} when it is {confidence:.0%} sure that it cannot win",
             markup=False,
         )
-    if plan.file.lead is not None:
+    if plan.file.stop.lead is not None:
         console.print(
-            f"stops: when the best trial leads every other with {plan.file.lead:.0%} confidence, after "
-            f"{plan.file.lead_after} finished trials",
+            f"stops: when the best trial leads every other with {plan.file.stop.lead:.0%} confidence, after "
+            f"{plan.file.stop.after} finished trials",
             markup=False,
         )
     if file.repeats.count > 1:

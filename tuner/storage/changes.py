@@ -22,7 +22,7 @@ from tuner.definition.distributions import Constant, NotInDistribution
 from tuner.definition.space import Parameter, Space
 from tuner.definition.study_file import StudyFile
 from tuner.storage import optuna_private
-from tuner.storage.file_changes import QUIET, changed_keys, key_of, short, words_of
+from tuner.storage.file_changes import QUIET_KEYS, changed_keys, key_of, short, words_of
 from tuner.storage.queue import GRID_POINT, OUTSIDE, PAUSED, RAN_WITH, Amendment
 
 NO_POINT = "it is not a point of the grid"
@@ -78,7 +78,7 @@ def find(trials: Sequence[FrozenTrial], before: StudyFile, after: StudyFile, set
         left = {number for number, fitted in found.items() if fitted.reasons}
     if before.constraints != after.constraints:
         amendments += [_judged(trial, before, after) for trial in trials if _finished(trial)]
-    quiet = all(key.startswith(QUIET) for key in keys)
+    quiet = all(key.startswith(QUIET_KEYS) for key in keys)
     return Change(tuple(lines), tuple(amendments), not quiet, frozenset(left))
 
 
@@ -281,7 +281,7 @@ def _kept_words(count: int, missed: int, method: str) -> str:
 def _searches(file: StudyFile) -> tuple[Any, ...]:
     """What decides which trials fit."""
     space = file.space
-    grid = (file.shuffled, key_of(list(space.points))) if file.method == "grid" else None
+    grid = (file.shuffle, key_of(list(space.points))) if file.method == "grid" else None
     return space.parameters, space.requires, key_of(file.defaults), grid
 
 

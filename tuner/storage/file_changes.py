@@ -8,16 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tuner.base.nested import leaves
+from tuner.definition.keys import BINDS, QUIET, TOP
+from tuner.definition.study_file import KEYS, TUNER_KEYS, WANDB_KEYS
 
-# keys of a study file that say what a result is: with another one, old results could not be compared
-BINDING = ("metric.name", "metric.goal", "metrics", "program", "command", "job", "image_uri")
-BINDING_OWN = ("objective", "workload", "on", "base", "objectives", "max_epochs", "run", "score", "folds",
-               "aggregate")  # fmt: skip
+# keys of a study file that say what a result is
+BINDING = ("metric.name", "metric.goal", *(name for name, key in WANDB_KEYS.items() if BINDS in key.rules))
+BINDING_OWN = tuple(name for name, key in TUNER_KEYS.items() if BINDS in key.rules)
 SAID_BY_PARAMETER = ("parameters", "tuner.when", "tuner.defaults")
 # keys in which running agents and a changed file do not contradict each other
-QUIET = ("run_cap", "name", "description", "project", "entity", "tuner.purpose", "tuner.cost",
-         "tuner.expectation", "tuner.hypotheses", "tuner.matters", "tuner.seeds", "tuner.front",
-         "tuner.deterministic")  # fmt: skip
+QUIET_KEYS = tuple(
+    name if TOP in key.rules else f"tuner.{name}" for name, key in KEYS.items() if QUIET in key.rules
+)
 LONGEST = 60  # characters of a value in a line
 
 

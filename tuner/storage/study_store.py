@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.base.words import slug
 from tuner.definition.loading import FOLDER, from_plain
-from tuner.definition.study_file import Scored, StudyFile
+from tuner.definition.metric import Scored
+from tuner.definition.study_file import StudyFile
 from tuner.storage import changes, file_changes, optuna_private, second_record
 from tuner.storage.allocate import ASKED, CHANGES, LEAD, NO_GAIN, STOPPED, TARGET, Allocator, Stop
 from tuner.storage.changes import Change, Settings
@@ -203,7 +204,7 @@ def _create(
             DIGEST: study_file.digest(),
             PATH: str(study_file.path.resolve()),
             ORIGIN: origin.to_dict(),
-            PRUNER: study_file.pruner.to_dict(),
+            PRUNER: asdict(study_file.pruner),
             SCORE: study_file.metric.scored,
         },
         first=fixed,
@@ -275,7 +276,7 @@ def _take_over(records: Records, study: optuna.Study, study_file: StudyFile, cha
     attrs: dict[str, Any] = {
         FILE: dict(study_file.raw),
         DIGEST: study_file.digest(),
-        PRUNER: study_file.pruner.to_dict(),
+        PRUNER: asdict(study_file.pruner),
     }
     if change.disturbs:
         attrs[CHANGES] = int(stored.get(CHANGES, 0)) + 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal, TypeGuard
 
-from tuner.definition.study_file import Metric
+from tuner.definition.metric import Metric
 
 Counts = Literal["first", "last", "mean"]  # which of several W&B runs of a trial
 Value = float | int | str | bool

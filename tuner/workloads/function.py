@@ -47,7 +47,7 @@ from tuner.base.errors import InputError, Paused, Pruned
 from tuner.base.files import make_folder, read_json, scratch_folder, write_json, writing
 from tuner.base.run_folder import CONFIG, Report, RunFolder, due
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
-from tuner.definition.study_file import Metric
+from tuner.definition.metric import Metric
 from tuner.workloads.child_metrics import flatten, is_finite
 from tuner.workloads.given import source_digest, unpacked
 from tuner.workloads.ray_report import rays_reports

@@ -26,7 +26,7 @@ from tuner.base.errors import Paused, Pruned, TrainingFailed, TrialTooLong, near
 from tuner.base.files import read_json, scratch_folder, write_json, writing
 from tuner.base.run_folder import CONFIG, RESULT, Report, RunFolder, check, read_metrics
 from tuner.base.wandb_files import wandb_folder
-from tuner.definition.study_file import Metric
+from tuner.definition.metric import Metric
 from tuner.workloads import child_process, macros
 from tuner.workloads.child_metrics import Counts, History, LoggedRun, Stream
 from tuner.workloads.child_process import ChildProcess

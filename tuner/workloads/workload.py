@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.base.errors import InputError
 from tuner.base.run_folder import Report
-from tuner.definition.study_file import Resources, StudyFile
+from tuner.definition.study_file import StudyFile
+from tuner.definition.values import Resources
 
 if TYPE_CHECKING:
     import optuna

@@ -15,7 +15,7 @@ from tuner.definition import yaml_source
 from tuner.definition.constraints import Constraint
 from tuner.definition.distributions import KINDS
 from tuner.definition.loading import FOLDER, load_study_file, shipped, shipped_campaign
-from tuner.definition.study_file import Metric
+from tuner.definition.metric import Metric
 
 CAMPAIGN = shipped_campaign().studies
 

@@ -15,7 +15,8 @@ from tuner.artifacts import gc
 from tuner.artifacts.checkpoints import STORED, Checkpoints, store_location
 from tuner.artifacts.run_store import RunStore, StoreLocation, location_for
 from tuner.base.run_folder import METRICS, read_metrics
-from tuner.definition.study_file import Metric, StudyFile
+from tuner.definition.metric import Metric
+from tuner.definition.study_file import StudyFile
 from tuner.run.agent.trial import Ended, TrialRunner
 from tuner.search import pruners
 from tuner.storage import study_store

@@ -14,7 +14,8 @@ import pytest
 from reliability.clusters import cluster
 from rich.console import Console
 
-from tuner.definition.study_file import Resources, StudyFile
+from tuner.definition.study_file import StudyFile
+from tuner.definition.values import Resources
 from tuner.run.executors import choice
 from tuner.run.executors.choice import ExecutorChoice
 from tuner.run.launch import Result

@@ -60,7 +60,7 @@ def test_patience_comes_besides_another_rule() -> None:
 
 def test_the_keys_are_checked(make_study: MakeStudy) -> None:
     file = make_study(**{"max_epochs: 4": "max_epochs: 4\n  patience: 2\n  stop: {no_gain: 3}"})
-    assert (file.pruner.patience, file.no_gain) == (2, 3)
+    assert (file.pruner.patience, file.stop.no_gain) == (2, 3)
     with pytest.raises(InputError, match="did you mean 'no_gain'"):
         make_study(**{"max_epochs: 4": "stop: {nogain: 3}"})
     with pytest.raises(InputError, match="patience"):

@@ -1,5 +1,6 @@
 """Stopping rules decide as Optuna's do (W&B's: test_sweeps_oracle), and say why in words."""
 
+import dataclasses
 import math
 import random
 from types import SimpleNamespace
@@ -219,7 +220,7 @@ def test_a_retried_trial_does_not_skip_rungs():
 
 def test_settings_survive_storage():
     settings = PrunerSettings("wandb_hyperband", max_iter=27, s=2, eta=2.5, strict=False)
-    assert PrunerSettings.from_dict(settings.to_dict()) == settings
+    assert PrunerSettings(**dataclasses.asdict(settings)) == settings
 
 
 @pytest.mark.parametrize(

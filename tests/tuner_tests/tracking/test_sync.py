@@ -20,7 +20,7 @@ from tuner.base.errors import InputError, WorkFailed
 from tuner.base.files import write_json
 from tuner.base.run_folder import RunFolder
 from tuner.base.wandb_files import identity, wandb_folder
-from tuner.definition.study_file import Metric
+from tuner.definition.metric import Metric
 from tuner.tracking import mode as tracking_mode
 from tuner.tracking import wandb_file
 from tuner.tracking.sync import Synced, sync

@@ -15,7 +15,7 @@ import pytest
 
 from tuner.base.files import read_json
 from tuner.base.run_folder import Report, read_metrics
-from tuner.definition.study_file import Metric
+from tuner.definition.metric import Metric
 from tuner.workloads.script_trial import Script
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tuner.base.errors import InputError, Pruned, TrainingFailed
 from tuner.base.files import read_json
-from tuner.definition.study_file import Metric
+from tuner.definition.metric import Metric
 from tuner.workloads.script import working_folder
 
 # -- what a script may do with W&B
@@ -306,7 +306,7 @@ def test_a_killed_agent_takes_its_script_along(
 import signal
 from pathlib import Path
 signal.signal(signal.SIGHUP, signal.{hang_up})
-from tuner.definition.study_file import Metric
+from tuner.definition.metric import Metric
 from tuner.workloads.script_trial import Script
 folder = Path({str(sandbox.folder)!r})
 run = Script(study="s", program="train.py", command=None, folder=folder, metric=Metric("acc"))

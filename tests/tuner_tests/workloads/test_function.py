@@ -19,7 +19,7 @@ import torch
 import tuner
 from tuner.api import StudyResult
 from tuner.base.errors import InputError
-from tuner.definition.study_file import Metric
+from tuner.definition.metric import Metric
 from tuner.workloads.function import as_metrics, call
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -50,7 +50,7 @@ def test_a_killed_agent_leaves_nothing(
     sandbox.script(STUBBORN.replace("EPOCH", "300"))
     agent = f"""
 from pathlib import Path
-from tuner.definition.study_file import Metric
+from tuner.definition.metric import Metric
 from tuner.workloads.script_trial import Script
 folder = Path({str(sandbox.folder)!r})
 run = Script(study="s", program="train.py", command=None, folder=folder, metric=Metric("acc"))

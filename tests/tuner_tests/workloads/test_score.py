@@ -16,7 +16,8 @@ import tuner
 from tuner.__main__ import main
 from tuner.base.run_folder import Report
 from tuner.definition.loading import load_study_file
-from tuner.definition.study_file import Metric, StudyFile
+from tuner.definition.metric import Metric
+from tuner.definition.study_file import StudyFile
 from tuner.plugins.imports.bring import bring
 from tuner.plugins.imports.rows import Row
 from tuner.run import plan

@@ -136,7 +136,7 @@ class TrialRunner:
 
     def _prune_hopeless(self, trial: Trial) -> None:
         """Raises Pruned where a value of the trial's point cannot win any more."""
-        if self.study_file.levels:
+        if self.study_file.stop.levels:
             trials = self.study.get_trials(deepcopy=False)
             reason = levels.cannot_win(trials, trial.params, self.study_file)
             if reason is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tuner.base import plugins
 from tuner.base.errors import InputError, nearest
-from tuner.definition.study_file import Resources
+from tuner.definition.values import Resources
 from tuner.run.executors.gpu_leases import GpuLeases
 from tuner.run.executors.gpus import APPLE
 from tuner.run.executors.local import LocalExecutor, share
