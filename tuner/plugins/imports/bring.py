@@ -11,15 +11,9 @@ import optuna
 
 from tuner.base.errors import ALIASES, InputError, nearest
 from tuner.definition.distributions import Constant
-<<<<<<< HEAD:tuner/plugins/imports/bring.py
 from tuner.definition.metric import Metric
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.imports.rows import Row, number, reports
-=======
-from tuner.definition.metric import Metric
-from tuner.definition.study_file import StudyFile
-from tuner.run.imports.rows import Row, number, reports
->>>>>>> d8f133b (The fields of StudyFile are the one table of keys: parsing, checks, reference and rules of change follow from it):tuner/run/imports/bring.py
 from tuner.storage import changes, optuna_private
 from tuner.storage.queue import GRID_POINT, IMPORTED, NOT_COUNTED, Told
 from tuner.storage.records import Records
