@@ -12,7 +12,7 @@ DEV := .venv/.dev-$(SUM)
 # Packages are not compiled when they are installed, which would be half of the time: Python compiles what it imports
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: run test coverage check docs pictures constraints lock bench bench-scale clean
+.PHONY: run test test-all test-slow coverage check docs pictures constraints lock bench bench-scale clean
 .DEFAULT_GOAL := run
 
 # A new pip chooses the versions in a third of the time of the one that comes with Python 3.11
@@ -35,15 +35,19 @@ run: export PYTHONDONTWRITEBYTECODE =
 run: $(RUN)
 	$(BIN)/tuner tour
 
-# All tests. Compiled before: they start a thousand processes, and where PYTHONDONTWRITEBYTECODE is set each would
-# compile for itself
-test: $(DEV)
+# The tests that end in five minutes on two idle cores: all but those that are marked slow. Compiled before: they start
+# a thousand processes, and where PYTHONDONTWRITEBYTECODE is set each would compile for itself
+test: CHOSEN = -m 'not slow'
+test test-all test-slow: $(DEV)
 	@$(BIN)/python -m compileall -q tuner model ensemble inference
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(MEASURED)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(CHOSEN) $(MEASURED)
 
-# The same in half as much time again; then the share of the engine's lines that ran, and its files below 85 %
+# The slow ones, a third of their files by the day of the year: three days cover all
+test-slow: CHOSEN = -m slow --part $(shell echo $$(( $$(date +%-j) % 3 + 1 )))/3
+
+# All tests in half as much time again; then the share of the engine's lines that ran, and its files below 85 %
 coverage: MEASURED = --cov --cov-report=
-coverage: test
+coverage: test-all
 	@$(BIN)/coverage report | awk '/^tuner/ && $$NF + 0 < 85 { print "below 85 %:", $$1, $$NF } \
 	  /^TOTAL/ { print "coverage of tuner/:", $$NF }'
 

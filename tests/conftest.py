@@ -22,10 +22,25 @@ os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), R
 os.environ["WANDB_MODE"] = "disabled"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part",
+        metavar="K/N",
+        help="of the files with slow tests only each N-th, from the K-th on: N runs in turn cover all",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files whose tests start processes come first: workers get files in order, short ones fill the end."""
     starts = functools.cache(lambda path: "sys.executable" in path.read_text(encoding="utf-8"))
     items.sort(key=lambda item: not starts(item.path))
+    if config.option.part is not None:
+        first, number = map(int, config.option.part.split("/"))
+        files = sorted({item.path for item in items if item.get_closest_marker("slow")})
+        chosen = set(files[(first - 1) % number :: number])
+        left_out = [item for item in items if item.path not in chosen]
+        items[:] = [item for item in items if item.path in chosen]
+        config.hook.pytest_deselected(items=left_out)
 
 
 TINY = Simulation(
