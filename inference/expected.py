@@ -16,9 +16,11 @@ from model.library import Library
 from model.merged_program import MergedProgram, merged
 from model.tokens import canonical
 from tuner.base.errors import InputError
+from tuner.base.files import check_file
 
 AXES = "XYZIJKR"
-_WORD = re.compile(r"([A-Z])([+-]?[\d.]+)")
+LARGEST = 16 * 2**20  # bytes of a program
+_WORD = re.compile(r"([A-Z])([+-]?(?:\d+\.?\d*|\.\d+))")
 Move = tuple[str, tuple[tuple[str, float], ...]]
 
 
@@ -38,7 +40,7 @@ def read_program(path: Path) -> list[str]:
         InputError: it cannot be read, or has no move.
     """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = check_file(path, LARGEST).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"--program {path}: {error.strerror or error}") from None
     lines = [line for line in map(canonical, text.splitlines()) if line]

@@ -21,6 +21,7 @@ import polars as pl
 from model.controller_log import read_log, read_setup
 from model.tokens import canonical
 from tuner.base.errors import InputError
+from tuner.base.files import check_file
 
 MOTORS = tuple(name + twin for name in ("spindle", "x_motor", "y_motor", "z_motor") for twin in ("", "_A"))
 POSITION = ("mpox", "mpoy", "mpoz")
@@ -32,10 +33,9 @@ _NUMBERED = re.compile(r"(?P<operation>.+)_\d+")
 _DUPLICATED = re.compile(r"(?P<column>.+)_duplicated_\d+")
 _ENDLESS = re.compile(r"\d{41,}")
 LONGEST_LINE = 1000  # characters; controllers take 256
-LARGEST_RATIO, UNSUSPICIOUS = (
-    200,
-    64 * 2**20,
-)  # a CSV compresses to a fifth; a zip bomb, to 1/1000
+LARGEST_RATIO, UNSUSPICIOUS = 200, 64 * 2**20  # a CSV compresses to a fifth; a zip bomb, to 1/1000
+LARGEST = 256 * 2**20  # bytes of a recording: some twelve hours
+LONGEST_ROW = 2**20  # bytes
 FROZEN_ROWS = 20  # last rows without any change in any channel: the boards had stopped sending
 
 
@@ -209,6 +209,7 @@ def _looks_like_recording(path: Path) -> bool:
 def _read_table(path: Path) -> pl.DataFrame:
     """Sensors and position as float32, the rest as text; any error becomes an InputError of one line."""
     content = _content(path)
+    _check_shape(content, path)
     try:
         header = content[: content.find(b"\n") + 1] or content
         columns = pl.read_csv(header, infer_schema=False).columns
@@ -228,6 +229,7 @@ def _read_table(path: Path) -> pl.DataFrame:
 
 def _content(path: Path) -> bytes:
     try:
+        check_file(path, LARGEST)
         return _unzipped(path) if path.suffix == ".gz" else path.read_bytes()
     except EOFError:
         raise InputError(f"{path}: the .gz is cut off; copy or download it again") from None
@@ -239,15 +241,38 @@ def _content(path: Path) -> bytes:
 
 def _unzipped(path: Path) -> bytes:
     """The content of a .gz; InputError as soon as it is suspiciously large."""
-    limit = max(UNSUSPICIOUS, LARGEST_RATIO * path.stat().st_size)
+    limit = min(max(UNSUSPICIOUS, LARGEST_RATIO * path.stat().st_size), LARGEST)
     parts, size = [], 0
     with gzip.open(path) as file:
         while part := file.read(2**22):
             parts.append(part)
             size += len(part)
             if size > limit:
-                raise InputError(f"{path}: expands to more than {LARGEST_RATIO} times its size: no recording")
+                much = f"{LARGEST // 2**20} MiB" if limit == LARGEST else f"{LARGEST_RATIO} times its size"
+                raise InputError(f"{path}: expands to more than {much}: no recording")
     return b"".join(parts)
+
+
+def _check_shape(content: bytes, path: Path) -> None:
+    """InputError for what is no table of text: zeros, endless rows, rows with other cells than the header."""
+    if b"\0" in content:
+        raise InputError(f"{path}: not a readable CSV (it holds bytes of zero)")
+    if b'"' in content:  # commas and ends of lines between quotes are text
+        content = re.sub(rb'"[^"]*"', b"", content)
+    letters = np.frombuffer(content if content.endswith(b"\n") else content + b"\n", dtype=np.uint8)
+    ends = np.flatnonzero(letters == ord("\n"))
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    longest = int((ends - starts).argmax())
+    if ends[longest] - starts[longest] > LONGEST_ROW:
+        name = f"row {longest}" if longest else "the header"
+        raise InputError(f"{path}: not a recording: {name} is longer than {LONGEST_ROW // 2**20} MiB")
+    commas = np.add.reduceat(letters == ord(","), starts, dtype=np.int32)
+    blank = ends - starts <= (letters[ends - 1] == ord("\r"))
+    if (wrong := np.flatnonzero((commas != commas[0]) & ~blank)).size:
+        row = int(wrong[0])
+        raise InputError(
+            f"{path}: not a readable CSV: row {row} has {commas[row] + 1} cells, the header {commas[0] + 1}"
+        )
 
 
 def _name_bad_cell(text: pl.DataFrame, numeric: Iterable[str], path: Path) -> None:

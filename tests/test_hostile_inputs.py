@@ -215,6 +215,19 @@ RECORDINGS: dict[str, Case] = {
     "not_a_number.csv": Case(text(HEADER + "nan,inf,G1 X1\n-inf,nan,G1 X2\n"), "no sensor column has a"),
     "twice.csv": Case(text("frame_r2.Ax,frame_r2.Ax,gcode_string\n1,2,G1\n"), "two columns are named"),
     "open_quote.csv": Case(text(HEADER + '1,2,"G1 X1\n' + "3,4,G1 X2\n" * 3), "not a readable CSV"),
+    "short_row.csv": Case(text(HEADER + "1,2,G1 X1\n1,2\n"), "row 2 has 2 cells, the header 3"),
+    "quoted_short_row.csv": Case(
+        text(HEADER + '1,2,"G1, X1\n"\n1,"2,3"\n'), "row 2 has 2 cells, the header 3"
+    ),
+    "nul.csv": Case(text(HEADER + "1,2,G1\0 X1\n"), "not a readable CSV (it holds bytes of zero)"),
+    "pipe.csv": Case(os.mkfifo, "expected a file"),
+    "device.csv": Case(lambda path: path.symlink_to("/dev/zero"), "expected a file"),
+    "device.csv.gz": Case(lambda path: path.symlink_to("/dev/zero"), "expected a file"),
+    "columns.csv": Case(
+        text(",".join(f"b.C{i}" for i in range(10**6)) + "\n"), "the header is longer than 1 MiB"
+    ),
+    "long_line.csv": Case(text(HEADER + "1" * 200_000_000), "row 1 is longer than 1 MiB"),
+    "sparse.csv": Case(lambda path: path.touch() or os.truncate(path, 2**40), "expected at most 262,144"),
     "huge_field.csv": Case(text(HEADER + "1,2," + "G1 X1" * 200_000 + "\n"), "longer than"),
     "huge_number.csv": Case(text(HEADER + "1,2,G1 X" + "9" * 500 + "\n"), "expected a number"),
     "folder.csv": Case(lambda path: path.mkdir(), ""),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,3 +143,27 @@ def _nothing():
     from contextlib import nullcontext
 
     return nullcontext()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (os.mkfifo, "a device or a pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device or a pipe"),
+        (lambda path: path.touch() or os.truncate(path, 2**40), "expected at most 16,384"),
+        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.write_bytes(bytes(range(256))), "no move in it"),
+    ],
+)
+def test_a_program_that_is_no_file_of_text_is_refused(
+    make: Callable[[Path], None], says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "program.nc"
+    make(path)
+    with pytest.raises(InputError, match=says) as error:
+        read_program(path)
+    assert "program.nc" in str(error.value)
+
+
+def test_a_number_with_two_points_is_read_up_to_the_second() -> None:
+    assert moves_of(["G1 X1.2.3 Y.5"]) == [(("G1", (("X", 1.2), ("Y", 0.5))), "G1 X1.2.3 Y.5")]

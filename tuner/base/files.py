@@ -21,6 +21,7 @@ ADVICE = {
     errno.EROFS: "its file system is read-only: choose another folder",
     errno.EIO: "the disk does not take it (input/output error): check it, or choose another folder",
 }
+MOST_JSON = 2**30  # bytes of a JSON file
 
 
 class CannotWrite(OSError):
@@ -118,19 +119,19 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def read_text(path: Path, largest: int) -> str:
-    """Reads a text file of `largest` bytes at most.
+def check_file(path: Path, largest: int) -> Path:
+    """Returns `path` if reading it ends, with `largest` bytes at most.
 
     Raises:
         InputError: it is larger, or no file that ends (a device, a pipe).
-        OSError, UnicodeDecodeError: it cannot be read, or is no text.
+        OSError: there is nothing, or it cannot be looked at.
     """
     found = path.stat()
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise InputError(f"{path}: expected a file; it is a device or a pipe")
     if found.st_size > largest:
         raise InputError(f"{path}: has {found.st_size >> 10:,} KiB; expected at most {largest >> 10:,}")
-    return path.read_text(encoding="utf-8")
+    return path
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -146,7 +147,7 @@ def read_json(path: Path) -> Any:
     digits. It raises RecursionError if the text is nested too deeply.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(check_file(path, MOST_JSON).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (IsADirectoryError, NotADirectoryError):

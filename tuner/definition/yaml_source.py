@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tuner.base.errors import InputError, nearest
-from tuner.base.files import read_text
+from tuner.base.files import check_file
 from tuner.base.words import seconds
 
 DEEPEST, MOST_VALUES = 50, 10_000  # levels and values; our own studies have 4 and about 200
@@ -38,7 +38,7 @@ def read(path: Path) -> Section:
             "calls wandb.sweep itself is for: tuner run"
         )
     try:
-        text = read_text(path, MOST_BYTES)
+        text = check_file(path, MOST_BYTES).read_text(encoding="utf-8")
         check_measure(text, path)
         content = YAML(typ="rt").load(text)
     except FileNotFoundError:
