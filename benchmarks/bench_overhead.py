@@ -185,7 +185,7 @@ def suggestions(folder: Path, finished: int) -> dict[str, tuple[float, float]]:
 
     file = load_study_file(write_study(folder, finished))
     records = open_records(default_url(folder), create=True)
-    study, _ = study_store.open_study(records, file, study_store.Origin({}))
+    study = study_store.open_study(records, file, study_store.Origin({}))
     draw = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(finished):
         params = file.space.suggest(draw.ask())

@@ -6,7 +6,7 @@ A study has so many finished trials of so many logged values each, two running t
 of this process, whose reports are timed from the middle of its run. Trials are held in memory, so that the
 table shows the work of this process. After the table: what the first report of W&B's rule takes, which reads
 all that finished before, and one reading of another agent's running trial from SQLite (done twice a second at
-most, and less often where it takes long: tuner/storage/buffered.py). `--write` stores the figures for the
+most, and less often where it takes long: tuner/storage/records.py). `--write` stores the figures for the
 docs.
 """
 

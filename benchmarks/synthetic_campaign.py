@@ -67,7 +67,7 @@ def make_study(
     Args:
         prune: share of trials stopped at the first or second rung, where the file prunes at all.
     """
-    study, _ = study_store.open_study(records, file, study_store.Origin(base={}), trials=count)
+    study = study_store.open_study(records, file, study_store.Origin(base={}), trials=count)
     clocks = [start, start + timedelta(seconds=2)]
     made = []
     for number, (params, distributions, searched) in enumerate(

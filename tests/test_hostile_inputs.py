@@ -704,7 +704,7 @@ def make_study(judge: Judge, records: Records, trial_attrs: dict[str, Any], **at
 
     path = judge.folder / "hostile.yaml"
     path.write_text(study(own=", front: [{name: parameters, goal: minimize}]"))
-    made, _ = study_store.open_study(records, load_study_file(path), study_store.Origin({}))
+    made = study_store.open_study(records, load_study_file(path), study_store.Origin({}))
     for key, value in attrs.items():
         made.set_user_attr(key, value)
     distribution = optuna.distributions.FloatDistribution(0, 1)
@@ -745,7 +745,7 @@ def test_names_are_escaped_in_reports(judge: Judge, records: Records) -> None:
     )
     from tuner.definition.loading import load_study_file
 
-    made, _ = study_store.open_study(records, load_study_file(path), study_store.Origin({}, base_from=script))
+    made = study_store.open_study(records, load_study_file(path), study_store.Origin({}, base_from=script))
     choices = optuna.distributions.CategoricalDistribution((script, f"</script>{script}"))
     for number, choice in enumerate(choices.choices * 4):
         state = TrialState.FAIL if number == 7 else TrialState.COMPLETE

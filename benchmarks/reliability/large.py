@@ -88,7 +88,7 @@ def fill(bench: Bench, size: int) -> None:
     from tuner.storage.access import open_records
     from tuner.storage.optuna_private import study_id
 
-    study, _ = study_store.open_study(
+    study = study_store.open_study(
         open_records(bench.url, create=True),
         load_study_file(bench.folder / f"{bench.name}.yaml"),
         study_store.Origin({}),

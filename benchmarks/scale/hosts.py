@@ -33,6 +33,7 @@ def host(url: str, folder: Path, name: str, seed: int) -> None:
     from tuner.storage import leases
     from tuner.storage.access import open_records
     from tuner.storage.allocate import Allocator, Done
+    from tuner.storage.study import OpenStudy
 
     socket.gethostname = lambda: name  # type: ignore[assignment]
     leases.boot_id = lambda: f"boot of {name}"  # type: ignore[assignment]
@@ -43,8 +44,7 @@ def host(url: str, folder: Path, name: str, seed: int) -> None:
     study = optuna.load_study(study_name="scale", storage=records, sampler=samplers.make(file, seed))
     heartbeat = leases.Heartbeat(leases.Owner.this_process(), records.renew, term=TERM)
     allocator = Allocator(
-        records,
-        study._study_id,
+        OpenStudy(records, study.study_name),
         owner=leases.Owner.this_process(),
         observer=leases.Observer(term=TERM, since=records.patience.back_at),
         total=int(file.run_cap or 0),
@@ -99,7 +99,7 @@ def run_hosts(url: str, folder: Path, *, hosts: int, trials: int) -> Hosts:
 
     file = load_study_file(write_study(folder, trials))
     records = open_records(url, create=True)
-    study, _ = study_store.open_study(records, file, study_store.Origin({}))
+    study = study_store.open_study(records, file, study_store.Origin({}))
     finished = folder / "finished.txt"
     numbers = random.Random(0)
     running: list[subprocess.Popen[bytes]] = []

@@ -47,13 +47,11 @@ def parts(url: str, folder: Path, *, finished: int, repeats: int = 12) -> Cost:
 
     file = load_study_file(write_study(folder, finished + 1000))
     records, other = open_records(url, create=True), open_records(url)
-    study, _ = study_store.open_study(records, file, study_store.Origin({}))
+    study = study_store.open_study(records, file, study_store.Origin({}))
     fill(records, study, file, finished)
     study.sampler = samplers.make(file, 0)
     theirs = optuna.load_study(study_name=study.study_name, storage=other)
-    allocator = Allocator(
-        records, study._study_id, owner=Owner.this_process(), observer=Observer(), total=None
-    )
+    allocator = Allocator(study, owner=Owner.this_process(), observer=Observer(), total=None)
     began = time.perf_counter()
     study.get_trials(deepcopy=False)
     first = 1000 * (time.perf_counter() - began)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tuner.commands import options as opt
-
-if TYPE_CHECKING:
-    from tuner.definition.study_file import StudyFile
 
 DESCRIPTION = """\
 Runs trials of a study that 'sweep' or 'study' made, one at a time, until the study is done. You can start
@@ -45,18 +43,13 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     from tuner.commands.study import run_and_show
     from tuner.run.request import Request
-    from tuner.storage.access import open_records, waiting
-    from tuner.storage.stored import load_study, stored_file
+    from tuner.storage.access import open_records
+    from tuner.storage.study import load_study
 
     url = opt.storage_url(options)
-
-    def stored() -> StudyFile:
-        records = open_records(url)
-        file = stored_file(load_study(records, opt.study_name(options.study)))
-        records.queue.close()
-        return file
-
-    file = waiting(url, stored, lambda line: opt.error_console().print(line, markup=False))
+    say = functools.partial(opt.error_console().print, markup=False)
+    with contextlib.closing(open_records(url, waits=True, say=say)) as records:
+        file = load_study(records, opt.study_name(options.study)).file
     request = Request(
         file,
         url,

@@ -56,8 +56,9 @@ def run(options: argparse.Namespace) -> None:
     )
     view = make_view(opt.error_console())
     made = plan.make(request, view.say)
-    records, study, total = launch.register(made, view.say)
-    records.queue.close()
+    study = launch.register(made, view.say)
+    total = study.total
+    study.records.close()
     command = shlex.join(["tuner", "agent", study.study_name, *opt.places(options)])
     if options.json:
         opt.write_json({"study": study.study_name, "wanted": total, "command": command})

@@ -26,17 +26,15 @@ from tuner.base.run_folder import CONFIG, RunFolder
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run import plan as plans
-from tuner.run.agent.order import Order
 from tuner.run.agent.reporter import PutBack
 from tuner.run.agent.station import IDLE_SECONDS, Station
 from tuner.run.agent.trial import Ended, Running, TrialRunner
-from tuner.run.plan import Plan
 from tuner.run.request import Request
 from tuner.storage import optuna_private, study_store
-from tuner.storage.access import open_records, storage_errors, waiting
+from tuner.storage.access import open_records
 from tuner.storage.allocate import Done, Wait
-from tuner.storage.buffered import GivenAway
 from tuner.storage.leases import Heartbeat
+from tuner.storage.records import GivenAway
 from tuner.workloads.function import FunctionReport
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
@@ -206,27 +204,25 @@ class Asking:
 
     def __init__(self, request: Request, say: Callable[[str], None]) -> None:
         self._say = say
-        self._plan, self._order = waiting(request.url, lambda: self._registered(request), say)
-        with storage_errors(request.url):
-            self._station = Station(self._order, unstored=say)
+        self._plan = plans.make(replace(request, study_file=outside(request.study_file)), say)
+        make_folder(request.results)
+        records = open_records(request.url, create=True, waits=True, say=say)
+        study = study_store.open_study(
+            records,
+            self._plan.file,
+            self._plan.origin,
+            trials=request.trials,
+            default=self._plan.default,
+            say=say,
+        )
+        self._order = launch.order_of(self._plan, study, say)
+        records.close()
+        self._station = Station(self._order, unstored=say)
         self._running: set[AskedTrial] = set()
         self._idle: list[Heartbeat] = []
         self._lock = threading.RLock()
         self._process = os.getpid()
         atexit.register(self._leave)
-
-    def _registered(self, request: Request) -> tuple[Plan, Order]:
-        """The plan of the study, which is in the storage then."""
-        say = self._say
-        plan = plans.make(replace(request, study_file=outside(request.study_file)), say)
-        make_folder(request.results)
-        records = open_records(request.url, create=True, say=say)
-        study, total = study_store.open_study(
-            records, plan.file, plan.origin, trials=request.trials, default=plan.default, say=say
-        )
-        order = launch.order_of(plan, study, total, say)
-        records.queue.close()
-        return plan, order
 
     def ask(self) -> AskedTrial | None:
         """The next trial; waits while other processes run all that are left, as one may come back.
@@ -255,8 +251,7 @@ class Asking:
         runner = replace(self._station.runner, lost=lambda: heart.lost, pauses=False, disk_full=lambda: None)
         heart.watch(optuna_private.trial_id(trial))
         try:
-            with storage_errors(self._order.url):
-                asked = AskedTrial(self, runner, runner.begin(trial), heart)
+            asked = AskedTrial(self, runner, runner.begin(trial), heart)
         except BaseException:
             heart.watch(None)
             raise
@@ -266,11 +261,10 @@ class Asking:
     def end(self, asked: AskedTrial, end: Callable[[], Ended]) -> str:
         """Ends a trial in the storage by `end`, with what follows from it for the study; its outcome."""
         with self._lock:
-            with storage_errors(self._order.url):
-                try:
-                    ended = end()
-                except GivenAway as error:
-                    ended = Ended(asked.number, "given away", message=str(error))
+            try:
+                ended = end()
+            except GivenAway as error:
+                ended = Ended(asked.number, "given away", message=str(error))
             asked.ended(ended.outcome)
             self._running.discard(asked)
             self._idle.append(asked.heart)
@@ -281,8 +275,7 @@ class Asking:
         """What follows from the study's end; WorkFailed where it is not a good one."""
         if not done.fine:
             raise WorkFailed(f"{self._plan.file.name}: {done.reason}")
-        with storage_errors(self._order.url):
-            launch.conclude(self._station.study, self._plan, self._say)
+        launch.conclude(self._station.study, self._plan, self._say)
 
     def _leave(self) -> None:
         """At the end of this process: its trials go back to the queue."""

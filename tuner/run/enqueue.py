@@ -12,12 +12,9 @@ from tuner.base.errors import InputError, nearest
 from tuner.base.words import in_words
 from tuner.definition.distributions import Constant
 from tuner.definition.study_file import StudyFile
-from tuner.storage import optuna_private
-from tuner.storage.allocate import finished
-from tuner.storage.queue import GRID_POINT
+from tuner.storage.queue import GRID_POINT, WHY
 from tuner.storage.records import Records
-from tuner.storage.stored import load_study, stored_file
-from tuner.storage.study_store import ORIGIN, TOTAL
+from tuner.storage.study import finished, load_study
 
 BY_HAND = "queued by hand"
 
@@ -46,21 +43,20 @@ def enqueue(records: Records, name: str, values: Mapping[str, Any]) -> Queued:
             ruled out. The message says what was expected.
     """
     study = load_study(records, name)
-    file = stored_file(study)
-    fixed = _params(file, values, study.user_attrs.get(ORIGIN) or {})
-    id_ = optuna_private.study_id(study)
+    file = study.file
+    fixed = _params(file, values, study.origin)
     with records.lock:
-        counts, attrs = records.queue.counts(id_), {"why": BY_HAND}
+        counts, attrs = study.counts(), {WHY: BY_HAND}
         if file.method == "grid":
             point = _point(file, fixed)
-            if point in records.queue.grid_points_taken(id_):
+            if point in study.points_taken():
                 raise InputError(
                     f"study '{name}': this point of the grid has been tried or is queued: {in_words(values)}"
                 )
-            return Queued(records.enqueue(id_, fixed, {**attrs, GRID_POINT: point}), 0)
-        number = records.enqueue(id_, fixed, attrs)
-    total, ahead = study.user_attrs.get(TOTAL), counts[TrialState.WAITING]
-    taken = finished(counts, study.user_attrs) + counts[TrialState.RUNNING] + ahead
+            return Queued(records.enqueue(study.id, fixed, {**attrs, GRID_POINT: point}), 0)
+        number = records.enqueue(study.id, fixed, attrs)
+    total, ahead = study.total, counts[TrialState.WAITING]
+    taken = finished(counts, study.attrs) + counts[TrialState.RUNNING] + ahead
     if total is None or taken < total:
         return Queued(number, ahead)
     return Queued(number, ahead, total, taken + 1)

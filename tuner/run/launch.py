@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-import optuna
 from optuna.trial import TrialState
 
 from tuner.artifacts import run_store, shipping
 from tuner.base.errors import WorkFailed
 from tuner.base.files import make_folder, write_json
 from tuner.base.run_folder import STORED
-from tuner.base.words import counted
-from tuner.definition.study_file import StudyFile
 from tuner.run import plan as plans
 from tuner.run.agent import ended_runs
 from tuner.run.agent.order import Order
@@ -24,17 +20,13 @@ from tuner.run.request import Request
 from tuner.run.shielded_view import ShieldedView
 from tuner.run.supervisor import Supervisor
 from tuner.search import stopping
-from tuner.storage import allocate, optuna_private, second_record, study_store
-from tuner.storage.access import open_records, storage_errors, waiting
-from tuner.storage.allocate import Stop
-from tuner.storage.outage import is_unreachable
-from tuner.storage.records import Records
+from tuner.storage import second_record, study_store
+from tuner.storage.access import open_records
+from tuner.storage.study import CHANGES, CONCLUDED, PROGRAM, OpenStudy, finished
 from tuner.tracking.tracker import open_tracker
 from tuner.workloads.workload import Say
 
 CONTINUE = "to continue: the same command"
-CONCLUDED = "concluded"  # study attribute: what follows from its winner was done, after how many changes
-PROGRAM = "program"  # study attribute: what its trials ran when it was begun, where that does not bind it
 
 
 @dataclass(frozen=True)
@@ -92,54 +84,48 @@ def launch(plan: Plan, view: View) -> Result:
         InputError: the study was started with other settings.
         StorageFailed: the storage cannot be used.
     """
-    request, file, view = plan.request, plan.file, ShieldedView(view)
-    records, study, total = waiting(request.url, lambda: register(plan, view.say), view.say)
-    insist = records.patience.insist  # the database may go away at any point, and come back
-    records.patience.say = view.say
-    with storage_errors(request.url):
-        insist(lambda: ended_runs.settle(study, file, request.results))
-        done = insist(lambda: _done(records, study, file, total))
-        if done:
-            view.say(f"study {file.name} is done: {done}")
-            insist(lambda: conclude(study, plan, view.say))
-            return insist(lambda: _checked(Result(done, True, False, 0, total), records, study))
-        order = insist(lambda: order_of(plan, study, total, view.say))
-        result = _supervise(plan, order, view, records, study)
-        going = result.fine and not result.interrupted
-        if going and insist(lambda: _done(records, study, file, total)):
-            insist(lambda: conclude(study, plan, view.say))
-            return replace(result, stopped=False)
-        return result
+    view = ShieldedView(view)
+    study = register(plan, view.say)
+    ended_runs.settle(study, plan.file, plan.request.results)
+    done = study.done()
+    if done:
+        view.say(f"study {plan.file.name} is done: {done}")
+        conclude(study, plan, view.say)
+        return _checked(Result(done, True, False, 0, study.total), study)
+    result = _supervise(plan, order_of(plan, study, view.say), view, study)
+    if result.fine and not result.interrupted and study.done():
+        conclude(study, plan, view.say)
+        return replace(result, stopped=False)
+    return result
 
 
-def register(plan: Plan, say: Say) -> tuple[Records, optuna.Study, int | None]:
-    """The study in the storage, made if it is not there, and how many finished trials it wants.
+def register(plan: Plan, say: Say) -> OpenStudy:
+    """The study in the storage, which waits for its database; made if it is not there.
 
     Raises:
         InputError: the study was started with other settings.
         StorageFailed: the storage cannot be used.
     """
     request, file = plan.request, plan.file
-    records = open_records(request.url, create=True, say=say)
-    with storage_errors(request.url):
-        if request.fresh:
-            kept = study_store.set_aside(records, file.name, request.results)
-            if kept:
-                say(f"the old study is kept as '{kept}'")
-        study, total = study_store.open_study(
-            records,
-            file,
-            plan.origin,
-            trials=request.trials,
-            default=plan.default,
-            results=request.results,
-            say=say,
-        )
-        _note_program(study, plan, say)
-    return records, study, total
+    records = open_records(request.url, create=True, waits=True, say=say)
+    if request.fresh:
+        kept = study_store.set_aside(records, file.name, request.results)
+        if kept:
+            say(f"the old study is kept as '{kept}'")
+    study = study_store.open_study(
+        records,
+        file,
+        plan.origin,
+        trials=request.trials,
+        default=plan.default,
+        results=request.results,
+        say=say,
+    )
+    _note_program(study, plan, say)
+    return study
 
 
-def order_of(plan: Plan, study: optuna.Study, total: int | None, say: Say) -> Order:
+def order_of(plan: Plan, study: OpenStudy, say: Say) -> Order:
     """What the agents are sent; the artefact store and the tracker are opened for it."""
     request, file = plan.request, plan.file
     second_record.write_study(study, request.results)
@@ -164,7 +150,7 @@ def order_of(plan: Plan, study: optuna.Study, total: int | None, say: Say) -> Or
         url=request.url,
         study_file=file,
         results=request.results,
-        total=total,
+        total=study.total,
         count=request.count,
         seed=request.seed,
         tracker=tracker,
@@ -179,11 +165,11 @@ def order_of(plan: Plan, study: optuna.Study, total: int | None, say: Say) -> Or
         term=request.term,
         keep_weights=request.keep_weights,
         log=request.results / "logs" / file.name,
-        changes=int(study.user_attrs.get(allocate.CHANGES, 0)),
+        changes=int(study.attrs.get(CHANGES, 0)),
     )
 
 
-def _supervise(plan: Plan, order: Order, view: View, records: Records, study: optuna.Study) -> Result:
+def _supervise(plan: Plan, order: Order, view: ShieldedView, study: OpenStudy) -> Result:
     request, total = plan.request, order.total
     executor = open_executor(
         request.executor,
@@ -195,8 +181,12 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
         say=view.say,
     )
     agents = request.agents or executor.agents(total)
-    insist = records.patience.insist
-    insist(lambda: view.begin(StudyRun(study, records, order.study_file, total, agents, plan.length)))
+    view.begin(StudyRun(study, study.records, order.study_file, total, agents, plan.length))
+
+    def give_up(number: int, reason: str) -> None:
+        study.give_up(number, reason)
+        stopping.check(study, study.records, order.study_file)
+
     supervisor = Supervisor(
         order,
         executor,
@@ -204,31 +194,29 @@ def _supervise(plan: Plan, order: Order, view: View, records: Records, study: op
         on_event=view.event,
         on_tick=lambda: view.tick(supervisor.agents),
         timeout=request.timeout,
-        give_up=lambda number, reason: insist(
-            lambda: _give_up(records, study, order.study_file, number, reason)
-        ),
-        stop_asked=lambda: _stop_asked(records, study),
+        give_up=give_up,
+        stop_asked=study.stop_asked,
     )
     try:
         reason = supervisor.run()
-        insist(lambda: _put_back(records, optuna_private.study_id(study), supervisor.killed))
+        study.put_back(supervisor.killed)
         if order.artifacts is not None and not supervisor.interrupted:
             _store_rest(order, order.artifacts, study, view)
     finally:
         executor.close()
         order.tracker.close()
         view.end()
-    stopped = _stop_asked(records, study) is not None
+    stopped = study.stop_asked() is not None
     left = Result(reason, supervisor.fine, supervisor.interrupted, 0, total, supervisor.timed_out, stopped)
-    return insist(lambda: _checked(left, records, study))
+    return _checked(left, study)
 
 
-def _checked(left: Result, records: Records, study: optuna.Study) -> Result:
+def _checked(left: Result, study: OpenStudy) -> Result:
     """How a study was left, with its count of finished trials; one whose every trial failed is not fine."""
-    counts = records.queue.counts(optuna_private.study_id(study))
-    finished = allocate.finished(counts, study.user_attrs)
-    if left.fine and not left.interrupted and not finished and counts[TrialState.FAIL]:
-        records.refresh()
+    counts = study.counts()
+    count = finished(counts, study.attrs)
+    if left.fine and not left.interrupted and not count and counts[TrialState.FAIL]:
+        study.records.refresh()
         failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
         error = (
             failed[-1].user_attrs.get("error", "no reason was recorded")
@@ -236,22 +224,22 @@ def _checked(left: Result, records: Records, study: optuna.Study) -> Result:
             else "before it was changed"
         )
         return replace(left, fine=False, reason=f"all {counts[TrialState.FAIL]} trials failed: {error}")
-    return replace(left, finished=finished)
+    return replace(left, finished=count)
 
 
-def conclude(study: optuna.Study, plan: Plan, say: Say) -> None:
+def conclude(study: OpenStudy, plan: Plan, say: Say) -> None:
     """What the workload makes of a finished study, once; once more after the study was changed."""
-    attrs = study.user_attrs
-    state = 1 + int(attrs.get(allocate.CHANGES, 0))  # 1 is what True was in studies before 0.3
+    attrs = study.attrs
+    state = 1 + int(attrs.get(CHANGES, 0))  # 1 is what True was in studies before 0.3
     if plan.request.conclude and int(attrs.get(CONCLUDED) or 0) != state:
         plan.workload.conclude(study, plan.inputs, plan.request.results, say)
         study.set_user_attr(CONCLUDED, state)
 
 
-def _note_program(study: optuna.Study, plan: Plan, say: Say) -> None:
+def _note_program(study: OpenStudy, plan: Plan, say: Say) -> None:
     """Says when the program is another than the one that the study was begun with; the study continues."""
     now = "" if plan.inputs.binding else plan.inputs.in_words()
-    before = study.user_attrs.get(PROGRAM)
+    before = study.attrs.get(PROGRAM)
     if now and before and before != now:
         name = plan.inputs.name
         say(f"{name} has changed since the study began: earlier trials ran the old version")
@@ -259,17 +247,7 @@ def _note_program(study: optuna.Study, plan: Plan, say: Say) -> None:
         study.set_user_attr(PROGRAM, now)
 
 
-def _stop_asked(records: Records, study: optuna.Study) -> Stop | None:
-    """What was asked for in another terminal; None also while the storage does not answer."""
-    try:
-        return allocate.stop_asked(records.get_study_user_attrs(optuna_private.study_id(study)))
-    except Exception as error:
-        if not is_unreachable(error):
-            raise
-        return None
-
-
-def _store_rest(order: Order, store: run_store.StoreLocation, study: optuna.Study, view: View) -> None:
+def _store_rest(order: Order, store: run_store.StoreLocation, study: OpenStudy, view: View) -> None:
     """Stores what agents could not: of a store that was away, or of one that the study did not have."""
     mirror = run_store.Mirror(
         store,
@@ -280,35 +258,3 @@ def _store_rest(order: Order, store: run_store.StoreLocation, study: optuna.Stud
         say=lambda reason: view.say(f"some run folders are only on this machine: {reason}"),
     )
     mirror.finish()
-
-
-def _done(records: Records, study: optuna.Study, study_file: StudyFile, total: int | None) -> str | None:
-    """Why no trial is left to run, found without starting an agent; None when one may be."""
-    counts = records.queue.counts(optuna_private.study_id(study))
-    if counts[TrialState.RUNNING] or (counts[TrialState.WAITING] and study_file.method == "grid"):
-        return None
-    attrs = records.get_study_user_attrs(optuna_private.study_id(study))
-    stopped = attrs.get(allocate.STOPPED)
-    if stopped:
-        return str(stopped)
-    if study_file.method == "grid":
-        points = len(study_file.grid()[:total])
-        taken = len(records.queue.grid_points_taken(optuna_private.study_id(study)))
-        return f"all {points} points tried" if taken >= points else None
-    count = allocate.finished(counts, attrs)
-    return f"{counted(count, 'trial')} finished" if total is not None and count >= total else None
-
-
-def _give_up(records: Records, study: optuna.Study, file: StudyFile, number: int, reason: str) -> None:
-    """Ends a running trial as failed, without another try."""
-    for trial_id, running, _ in records.queue.running(optuna_private.study_id(study)):
-        if running == number:
-            records.give_up(trial_id, {"error": reason})
-    stopping.check(study, records, file)
-
-
-def _put_back(records: Records, study_id: int, killed: list[dict[str, Any]]) -> None:
-    """Returns the trials of agents that were stopped at once to the queue: they did not fail."""
-    for trial_id, _, lease in records.queue.running(study_id):
-        if lease is not None and {k: v for k, v in lease.items() if k != "beat"} in killed:
-            records.release(trial_id)

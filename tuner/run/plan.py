@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import optuna
-
 from tuner.base import extras
 from tuner.base.errors import InputError, nearest
 from tuner.base.words import in_words
@@ -25,9 +23,10 @@ from tuner.run.executors.local import suited
 from tuner.run.request import Request
 from tuner.run.winner import inherited
 from tuner.search import samplers
-from tuner.storage.access import find_records, waiting
+from tuner.storage.access import find_records
 from tuner.storage.records import Records
-from tuner.storage.study_store import ORIGIN, Origin, score_of
+from tuner.storage.study import OpenStudy, find_study, score_of
+from tuner.storage.study_store import Origin
 from tuner.workloads import repeats
 from tuner.workloads.registry import workload_of
 from tuner.workloads.workload import Inputs, Workload
@@ -48,7 +47,6 @@ class Plan:
     """
 
     request: Request
-    file: StudyFile
     workload: Workload
     inputs: Inputs
     origin: Origin
@@ -61,6 +59,11 @@ class Plan:
     begun: bool
 
     @property
+    def file(self) -> StudyFile:
+        """The study file as it will be run."""
+        return self.request.study_file
+
+    @property
     def overrides(self) -> Mapping[str, Any]:
         """Values that hold in every trial, whatever the space says."""
         return self.origin.overrides or {}
@@ -68,32 +71,6 @@ class Plan:
     def agents(self, total: int | None) -> int:
         """How many agents will run a study of `total` trials on this machine."""
         return self.request.agents or suited(total, self.gpus, cpus=self.resources.cpus)
-
-
-_Before = tuple[Request, Inputs, dict[str, Any], bool, Mapping[str, Any], str]
-
-
-def _before(request: Request, workload: Workload, say: Callable[[str], None]) -> _Before:
-    """What the storage says of a study: request (fresh if its inputs are others; scored as the study was
-    begun), inputs, overrides, whether it is begun, base and where that comes from."""
-    file, records = request.study_file, find_records(request.url)
-    try:
-        before = None if records is None or request.fresh else _origin_of(records, file.name)
-        inputs = workload.inputs(request.data or _inputs_of(before), request.results, say)
-        names = [] if records is None else optuna.get_all_study_names(records)
-        for name in file.learn_from:
-            if name not in names:
-                say(f"'{name}' has not been run: there is nothing to learn from it")
-        if before is not None and inputs.renews and _others(before, inputs):
-            say(f"'{file.name}' was started with another {inputs.name}: starting again")
-            request, before = replace(request, fresh=True), None
-        overrides = _overrides(request, inputs, before, say)
-        if records is not None and before is not None:
-            request = replace(request, study_file=_scored(records, file, say))
-        return (request, inputs, overrides, before is not None, *_base(request, records, before, say))
-    finally:
-        if records is not None:
-            records.queue.close()
 
 
 def make(request: Request, say: Callable[[str], None]) -> Plan:
@@ -105,60 +82,71 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
     """
     if request.executor.kind != "local":  # what is named there must not depend on the worker's folder
         request = replace(request, results=request.results.resolve())
-    file = request.study_file
-    for note in file.notes:
+    for note in request.study_file.notes:
         say(note)
-    workload = workload_of(file)
+    workload = workload_of(request.study_file)
+    _check(request, workload)
+    records = find_records(request.url, waits=True, say=say)
+    try:
+        return _planned(request, workload, records, say)
+    finally:
+        if records is not None:
+            records.close()
+
+
+def _planned(
+    request: Request, workload: Workload, records: Records | None, say: Callable[[str], None]
+) -> Plan:
+    file = request.study_file
+    study = None if request.fresh else find_study(records, file.name)
+    inputs = workload.inputs(request.data or _inputs_of(study), request.results, say)
+    for name in file.learn_from:
+        if find_study(records, name) is None:
+            say(f"'{name}' has not been run: there is nothing to learn from it")
+    if study is not None and inputs.renews and _others(study, inputs):
+        say(f"'{file.name}' was started with another {inputs.name}: starting again")
+        request, study = replace(request, fresh=True), None
+    overrides = _overrides(request, inputs, study, say)
+    base, base_from = _base(request, records, study, say)
+    if study is not None and (scored := _scored(study, file, say)) is not file:
+        file, workload = scored, workload_of(scored)
+    defaults = workload.defaults() or {}
+    workload.check_overrides(overrides)
+    _check_names(file, {*defaults, *base, *overrides})
+    repeats.check(workload, {**defaults, **base, **overrides})
+    length = int(overrides.get(workload.length, 0)) or file.max_epochs
+    length = None if length is None else length * file.repeats.count
+    whole = {} if file.max_epochs is None else workload.whole_trial(file.max_epochs)
+    resources = workload.resources(overrides)
+    return Plan(
+        request=replace(request, study_file=file),
+        workload=workload,
+        inputs=inputs,
+        origin=Origin(base, base_from, overrides, inputs.in_words() if inputs.binding else ""),
+        base={**base, **whole},
+        default={**defaults, **base, **whole} or None,
+        length=length,
+        pruner=_fitted(file.pruner, length),
+        resources=resources,
+        gpus=_gpus(request, resources, say),
+        begun=study is not None,
+    )
+
+
+def _check(request: Request, workload: Workload) -> None:
+    """Before anything is read or written: the study file is fine, and what the options need is installed."""
+    file, kind = request.study_file, request.executor.kind
     workload.check()
     if file.metric.scored != "last" and not workload.scores:
         raise InputError(
             f"{file.path}: 'tuner.score': a workload's class says itself what its trials reached; "
             "the key is for scripts and functions"
         )
-    _check_packages(request)
-    if request.executor.kind == "local":  # another machine may have packages that this one lacks
-        samplers.check(file)
-    request, inputs, overrides, begun, base, base_from = waiting(
-        request.url, lambda: _before(request, workload, say), say
-    )
-    if request.study_file is not file:
-        file = request.study_file
-        workload = workload_of(file)
-    defaults = workload.defaults()
-    workload.check_overrides(overrides)
-    _check_names(file, {*(defaults or {}), *base, *overrides})
-    repeats.check(workload, {**(defaults or {}), **base, **overrides})
-    length = int(overrides.get(workload.length, 0)) or file.max_epochs
-    length = None if length is None else length * file.repeats.count
-    whole = {} if file.max_epochs is None else workload.whole_trial(file.max_epochs)
-    trial_base = {**base, **whole}
-    resources = workload.resources(overrides)
-    slots = _gpus(request, resources, say)
-    return Plan(
-        request=request,
-        file=file,
-        workload=workload,
-        inputs=inputs,
-        origin=Origin(base, base_from, overrides, inputs.in_words() if inputs.binding else ""),
-        base=trial_base,
-        default={**(defaults or {}), **trial_base} or None,
-        length=length,
-        pruner=_fitted(file.pruner, length),
-        resources=resources,
-        gpus=slots,
-        begun=begun,
-    )
-
-
-def _check_packages(request: Request) -> None:
-    """Before anything is written: what the request's options need is installed.
-
-    Raises:
-        InputError: it is not.
-    """
     request.executor.check()
     if (request.artifacts or "").startswith("s3://"):
         extras.need("s3", "--artifacts s3://")
+    if kind == "local":  # another machine may have packages that this one lacks
+        samplers.check(file)
 
 
 def _gpus(request: Request, resources: Resources, say: Callable[[str], None]) -> tuple[str, ...]:
@@ -184,21 +172,14 @@ def _gpus(request: Request, resources: Resources, say: Callable[[str], None]) ->
 
 def begun_with(records: Records, name: str) -> Mapping[str, Any]:
     """The `--set` values and the inputs (`data`) that a study was begun with; empty where it was not."""
-    before = _origin_of(records, name) or {}
-    return {"overrides": dict(before.get("overrides") or {}), "data": _inputs_of(before)}
+    study = find_study(records, name)
+    overrides = {} if study is None else study.origin.get("overrides") or {}
+    return {"overrides": dict(overrides), "data": _inputs_of(study)}
 
 
-def _origin_of(records: Records, name: str) -> Mapping[str, Any] | None:
-    """What a study that was begun rests on; None where there is no such study."""
-    if name not in optuna.get_all_study_names(records):
-        return None
-    found = records.get_study_user_attrs(records.get_study_id_from_name(name)).get(ORIGIN)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _scored(records: Records, file: StudyFile, say: Callable[[str], None]) -> StudyFile:
+def _scored(study: OpenStudy, file: StudyFile, say: Callable[[str], None]) -> StudyFile:
     """The file of a study that was begun, which keeps its `score` where the file does not say it."""
-    scored = score_of(records.get_study_user_attrs(records.get_study_id_from_name(file.name)), file)
+    scored = score_of(study.attrs, file)
     if scored == file.metric.scored or "score" in (file.raw.get("tuner") or {}):
         return file
     file = file.scored_by(scored)
@@ -219,13 +200,13 @@ def _check_names(file: StudyFile, known: set[str]) -> None:
                 )
 
 
-def _others(before: Mapping[str, Any], inputs: Inputs) -> bool:
-    stored = before.get("overrides") or {}
+def _others(study: OpenStudy, inputs: Inputs) -> bool:
+    stored = study.origin.get("overrides") or {}
     return any(stored.get(name) != value for name, value in inputs.fixed.items())
 
 
 def _overrides(
-    request: Request, inputs: Inputs, before: Mapping[str, Any] | None, say: Callable[[str], None]
+    request: Request, inputs: Inputs, study: OpenStudy | None, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """The `--set` values, else those that the study was begun with: `tuner study NAME` alone goes on."""
     searched = {parameter.name for parameter in request.study_file.space.searched}
@@ -233,8 +214,8 @@ def _overrides(
         if name in searched:
             raise InputError(f"--set {name}: the study searches this parameter; change it in the study file")
     told = dict(request.overrides)
-    if not told:
-        stored = (before or {}).get("overrides") or {}
+    if not told and study is not None:
+        stored = study.origin.get("overrides") or {}
         told = {name: value for name, value in stored.items() if name not in inputs.fixed}
         for name in sorted(told.keys() & searched):
             raise InputError(
@@ -246,20 +227,20 @@ def _overrides(
     return {**told, **inputs.fixed}
 
 
-def _inputs_of(before: Mapping[str, Any] | None) -> Path | None:
+def _inputs_of(study: OpenStudy | None) -> Path | None:
     """The data set that a study was begun with, where it is still there."""
-    name = str((before or {}).get("data") or "").partition(" ")[0]
+    name = str((study.origin if study else {}).get("data") or "").partition(" ")[0]
     folder = Path("data") / name
     return folder if name and folder.is_dir() else None
 
 
 def _base(
-    request: Request, records: Records | None, before: Mapping[str, Any] | None, say: Callable[[str], None]
+    request: Request, records: Records | None, study: OpenStudy | None, say: Callable[[str], None]
 ) -> tuple[dict[str, Any], str]:
     """Values below those of the study, and where they come from; a study that was begun keeps its own."""
     file = request.study_file
-    if before is not None:
-        return dict(before.get("base") or {}), str(before.get("base_from") or "")
+    if study is not None:
+        return dict(study.origin.get("base") or {}), str(study.origin.get("base_from") or "")
     if request.base is not None:
         return dict(request.base), ""
     base = dict(file.base.config)

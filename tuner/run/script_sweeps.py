@@ -16,16 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
-
 from tuner.base.errors import InputError, nearest
 from tuner.base.files import read_object, write_json
 from tuner.base.words import slug
 from tuner.definition.loading import from_plain, load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.run.launch import Result
-from tuner.storage.access import find_records, storage_errors
-from tuner.storage.allocate import finished
+from tuner.storage.access import find_records
+from tuner.storage.study import find_study
 
 FOLDER = "sweeps"  # in the results folder
 
@@ -201,9 +199,5 @@ class ScriptSweeps:
 
 def _finished(url: str, name: str) -> int:
     """How many trials of the study of this name are finished."""
-    with storage_errors(url):
-        records = find_records(url)
-        if records is None or name not in optuna.get_all_study_names(records):
-            return 0
-        study = records.get_study_id_from_name(name)
-        return finished(records.queue.counts(study), records.get_study_user_attrs(study))
+    study = find_study(find_records(url), name)
+    return 0 if study is None else study.finished()

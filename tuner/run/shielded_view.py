@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from tuner.run.events import AgentState, Event, StudyRun, View
 from tuner.storage.outage import StorageFailed, is_unreachable
@@ -12,19 +12,21 @@ from tuner.storage.outage import StorageFailed, is_unreachable
 class ShieldedView:
     """Passes everything on to a view until that fails; then says so once, and shows the study no more.
 
-    Errors of the storage are raised: the caller waits for it. So is an OSError: the terminal or pipe on which
-    the study is watched is gone.
+    Once the study has begun, its view does not wait for the storage. Errors of the storage are raised, and so
+    is an OSError: the terminal or pipe on which the study is watched is gone.
     """
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._failed = False
+        self._at_once: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def say(self, line: str) -> None:
         self._view.say(line)
 
     def begin(self, run: StudyRun) -> None:
         self._show(lambda: self._view.begin(run))
+        self._at_once = run.records.at_once
 
     def event(self, event: Event) -> None:
         self._show(lambda: self._view.event(event))
@@ -39,7 +41,8 @@ class ShieldedView:
         if self._failed:
             return
         try:
-            call()
+            with self._at_once():
+                call()
         except Exception as error:
             if isinstance(error, (OSError, StorageFailed)) or is_unreachable(error):
                 raise

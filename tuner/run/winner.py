@@ -15,8 +15,7 @@ from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG
 from tuner.search import ranking
 from tuner.storage.records import Records
-from tuner.storage.stored import CONFIRMED, stored_file
-from tuner.storage.study_store import ORIGIN
+from tuner.storage.study import CONFIRMED, ORIGIN, find_study, stored_file
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
@@ -46,11 +45,9 @@ class Winner:
 
 def inherited(records: Records, name: str, results: Path) -> Winner | None:
     """The winner of study `name`, confirmed if it was; None when no trial is complete and feasible."""
-    if name not in optuna.get_all_study_names(records):
-        return None
-    study = optuna.load_study(study_name=name, storage=records)
-    trial = winning_trial(study)
-    return None if trial is None else winner_from(study, trial, results)
+    study = find_study(records, name)
+    trial = None if study is None else winning_trial(study)
+    return None if study is None or trial is None else winner_from(study, trial, results)
 
 
 def winner_from(study: optuna.Study, trial: FrozenTrial, results: Path) -> Winner:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,21 +12,12 @@ import optuna
 
 from tuner.base import plugins
 from tuner.base.errors import InputError
-from tuner.base.sqlite_url import sqlite_path, sqlite_url
-from tuner.storage import sqlite_file
+from tuner.base.sqlite_url import sqlite_url
 from tuner.storage.databases import NoStudiesYet, WalConnection, database_for
-from tuner.storage.optuna_private import CachedStorage, DatabaseStorage, other_schema
-from tuner.storage.outage import (
-    PATIENCE_SECONDS,
-    Patience,
-    StorageFailed,
-    StorageUnreachable,
-    cause_of,
-    hide_password,
-    is_damage,
-    is_storage_error,
-    is_unreachable,
-)
+from tuner.storage.errors import storage_errors
+from tuner.storage.optuna_private import CachedStorage, DatabaseStorage, GrpcStorage, other_schema
+from tuner.storage.outage import PATIENCE_SECONDS, Patience, StorageFailed, hide_password
+from tuner.storage.queue import TrialQueue
 from tuner.storage.records import Records
 from tuner.storage.sql_queue import SqlQueue
 
@@ -38,7 +29,6 @@ __all__ = [
     "hide_password",
     "open_records",
     "storage_errors",
-    "waiting",
 ]
 
 T = TypeVar("T")
@@ -57,14 +47,21 @@ def default_url(results: Path) -> str:
 
 
 def open_records(
-    url: str, *, create: bool = False, say: Callable[[str], None] = lambda line: None
+    url: str,
+    *,
+    create: bool = False,
+    waits: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Records:
     """Opens the storage at `url`.
 
     Args:
         url: `sqlite:///FILE`, `postgresql://USER@HOST/DATABASE` or `grpc://HOST:PORT`.
         create: makes the folder and the tables when they are missing. A server does this itself.
-        say: told in a line what was wrong with a database that is made anew.
+        waits: while the storage does not answer, this call and each later one waits for it, up to a limit.
+        say: told in a line what was wrong with a database that is made anew, and that it waits.
+        stopping: called while waiting; True: give up now.
 
     Raises:
         InputError: the storage does not exist and `create` is false, or the URL is not supported.
@@ -72,11 +69,17 @@ def open_records(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     patience = patience_with(url)
+    patience.say, patience.stopping = say, stopping
     scheme, _, _ = url.partition("://")
-    if scheme in plugins.installed(plugins.STORAGES):
-        storage, queue = plugins.installed(plugins.STORAGES)[scheme].load()(url)
-        return Records(storage, queue, patience)
-    return Records(*open_database(url, create=create, say=say), patience)
+
+    def opened() -> tuple[CachedStorage | GrpcStorage, TrialQueue]:
+        with storage_errors(url):
+            if scheme in plugins.installed(plugins.STORAGES):
+                return plugins.installed(plugins.STORAGES)[scheme].load()(url)  # type: ignore[no-any-return]
+            return open_database(url, create=create, say=say)
+
+    backend, queue = patience.insist(opened) if waits else opened()
+    return Records(backend, queue, patience, waits=waits)  # type: ignore[abstract]
 
 
 def patience_with(url: str) -> Patience:
@@ -126,37 +129,11 @@ def open_database(
     return CachedStorage(backend), SqlQueue(backend, database)
 
 
-def find_records(url: str) -> Records | None:
+def find_records(
+    url: str, *, waits: bool = False, say: Callable[[str], None] = lambda line: None
+) -> Records | None:
     """The storage at `url`; None if it has no study yet."""
     try:
-        return open_records(url)
+        return open_records(url, waits=waits, say=say)
     except NoStudiesYet:
         return None
-
-
-@contextmanager
-def storage_errors(where: str) -> Iterator[None]:
-    """Turns the errors of SQLAlchemy, Optuna and the drivers into `StorageFailed`, with one line; those of a
-    storage that may answer later into `StorageUnreachable`.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not is_storage_error(error) or type(error) is StorageFailed:
-            raise
-        kind = StorageUnreachable if is_unreachable(error) else StorageFailed
-        raise kind(f"storage {hide_password(where)}: {cause_of(error)}; {_advice(where, error)}") from error
-
-
-def _advice(where: str, error: Exception) -> str:
-    """What to do about an error, and what is known of the finished trials."""
-    if is_damage(error):
-        return (
-            "the file is damaged: tuner doctor --repair keeps a copy of it, saves what can be read "
-            "and takes the other finished trials from their run folders"
-        )
-    path = sqlite_path(where)
-    checked = path is not None and path.exists() and sqlite_file.is_sound(path)
-    return (
-        "nothing finished is lost (the file was checked), " * checked
-    ) + "run the same command again to continue"

@@ -16,16 +16,12 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.words import counted
 from tuner.storage import optuna_private
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.queue import CHOSEN, GRID_POINT, LEASE, PAUSED, UNCOUNTED, UNTIL
-from tuner.storage.records import Records
+from tuner.storage.queue import CHOSEN, GRID_POINT, LEASE, PAUSED, UNTIL
+from tuner.storage.study import ASKED as ASKED
+from tuner.storage.study import CHANGES, LEAD, NO_GAIN, STOPPED, TARGET, OpenStudy, finished, stop_asked
+from tuner.storage.study import Stop as Stop
 
 MAX_RETRIES = 2  # of a configuration whose agent died; after a third death it is not queued again
-STOPPED = "stopped"  # study attribute: why no further trial may start
-CHANGES = "changes"  # study attribute: how often the study was changed since it was begun
-ASKED = "stop_asked"  # study attribute: a `Stop` that somebody asked for; the next start clears it
-TARGET = "target reached"  # such a reason starts with this; it still holds when the study is resumed
-NO_GAIN = "no gain"  # as TARGET; a changed study file clears it
-LEAD = "clear lead"  # as NO_GAIN
 
 
 @dataclass(frozen=True)
@@ -35,27 +31,6 @@ class Done:
     reason: str
     fine: bool = True
     closed: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Stop:
-    """What `tuner stop` and `pause` ask the agents of a study to do: to leave it.
-
-    Attributes:
-        verb: stop or pause. now: running trials are ended at once, not after their epoch.
-    """
-
-    verb: str
-    now: bool = False
-
-    def __str__(self) -> str:
-        return f"{'paused' if self.verb == 'pause' else 'stopped'} by tuner {self.verb}"
-
-
-def stop_asked(attrs: Mapping[str, Any]) -> Stop | None:
-    """What was asked for, from a study's attributes."""
-    asked = attrs.get(ASKED)
-    return Stop(str(asked.get("verb")), bool(asked.get("now"))) if isinstance(asked, Mapping) else None
 
 
 @dataclass(frozen=True)
@@ -95,17 +70,6 @@ class Wait:
     """Enough trials are running. One of them is queued again if its agent dies."""
 
 
-def finished(counts: Mapping[TrialState, int], attrs: Mapping[str, Any]) -> int:
-    """How many trials count towards the number that the study wants: complete and pruned ones.
-
-    Those that do not fit since the study was changed do not count, nor those that were only imported.
-
-    Args:
-        attrs: the study's attributes.
-    """
-    return counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] - int(attrs.get(UNCOUNTED) or 0)
-
-
 def is_paused(trial: FrozenTrial) -> bool:
     """Whether a trial waits to be resumed."""
     return trial.state is TrialState.WAITING and PAUSED in trial.user_attrs
@@ -124,8 +88,7 @@ class Allocator:
 
     def __init__(
         self,
-        records: Records,
-        study_id: int,
+        study: OpenStudy,
         *,
         owner: Owner,
         observer: Observer,
@@ -134,8 +97,7 @@ class Allocator:
         changes: int | None = None,
         chooser: Chooser | None = None,
     ) -> None:
-        self._records = records
-        self._study_id = study_id
+        self._study, self._records, self._study_id = study, study.records, study.id
         self._owner = owner
         self._observer = observer
         self._total = total
@@ -145,35 +107,37 @@ class Allocator:
 
     def next(self) -> FrozenTrial | Wait | Done:
         """Claims the next trial, which is RUNNING then; or says why there is none."""
-        with self._records.lock:
-            self.reap()
-            attrs = self._records.get_study_user_attrs(self._study_id)
-            if self._changes is not None and self._changes != attrs.get(CHANGES, 0):
-                reason = "the study was changed in another terminal: start again with the new file"
-                return Done(reason, fine=False)
-            stopped = attrs.get(STOPPED)
-            if stopped:
-                fine = str(stopped).startswith((TARGET, NO_GAIN, LEAD))
-                return Done(str(stopped), fine, self._closed(str(stopped)) if fine else ())
-            asked = stop_asked(attrs)
-            if asked:
-                return Done(str(asked))
-            counts = self._records.queue.counts(self._study_id)
-            if self._grid is not None:
-                return self._next_point(self._grid, counts)
-            done = finished(counts, attrs)
-            if self._chooser is not None:
-                return self._chosen(self._chooser, counts, done)
-            if self._total is not None and done >= self._total:
-                return Done(f"{counted(done, 'trial')} finished")
-            if self._total is not None and done + counts[TrialState.RUNNING] >= self._total:
-                return Wait()
-            return self._claim()
+        return self._records.together(self._next)
+
+    def _next(self) -> FrozenTrial | Wait | Done:
+        self.reap()
+        attrs = self._study.attrs
+        if self._changes is not None and self._changes != attrs.get(CHANGES, 0):
+            reason = "the study was changed in another terminal: start again with the new file"
+            return Done(reason, fine=False)
+        stopped = attrs.get(STOPPED)
+        if stopped:
+            fine = str(stopped).startswith((TARGET, NO_GAIN, LEAD))
+            return Done(str(stopped), fine, self._closed(str(stopped)) if fine else ())
+        asked = stop_asked(attrs)
+        if asked:
+            return Done(str(asked))
+        counts = self._study.counts()
+        if self._grid is not None:
+            return self._next_point(self._grid, counts)
+        done = finished(counts, attrs)
+        if self._chooser is not None:
+            return self._chosen(self._chooser, counts, done)
+        if self._total is not None and done >= self._total:
+            return Done(f"{counted(done, 'trial')} finished")
+        if self._total is not None and done + counts[TrialState.RUNNING] >= self._total:
+            return Wait()
+        return self._claim()
 
     def reap(self) -> list[str]:
         """Ends the trials of dead owners and queues them again; returns a line about each."""
         lines = []
-        for trial_id, number, lease in self._records.queue.running(self._study_id):
+        for trial_id, number, lease in self._records.running(self._study_id):
             reason = None if lease is None else self._observer.gone(trial_id, lease)
             if reason is None:
                 continue
@@ -187,7 +151,7 @@ class Allocator:
     ) -> FrozenTrial | Wait | Done:
         if counts[TrialState.WAITING]:
             return self._claim()
-        taken = self._records.queue.grid_points_taken(self._study_id)
+        taken = self._study.points_taken()
         free = next((index for index in range(len(grid)) if index not in taken), None)
         if free is not None:
             return self._records.claim(

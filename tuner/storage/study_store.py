@@ -11,29 +11,39 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from tuner.base.errors import InputError
 from tuner.base.words import slug
 from tuner.definition.loading import FOLDER, from_plain
-from tuner.definition.metric import Scored
 from tuner.definition.study_file import StudyFile
 from tuner.storage import changes, file_changes, optuna_private, second_record
-from tuner.storage.allocate import ASKED, CHANGES, LEAD, NO_GAIN, STOPPED, TARGET, Allocator, Stop
+from tuner.storage.allocate import Allocator
 from tuner.storage.changes import Change, Settings
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.records import Records
+from tuner.storage.study import (
+    ASKED,
+    CHANGES,
+    CONFIRMED,
+    DIGEST,
+    FILE,
+    FROM_RESULTS,
+    LEAD,
+    NO_GAIN,
+    ORIGIN,
+    PATH,
+    PRUNER,
+    SCORE,
+    STOPPED,
+    TARGET,
+    TOTAL,
+    OpenStudy,
+    find_study,
+    score_of,
+)
+from tuner.storage.study import VERIFIED as VERIFIED
 
-FILE = "study_file"  # study attribute: the study file as plain values
-DIGEST = "digest"
-ORIGIN = "origin"  # base values, overrides, data set: must be the same when the study is resumed
-TOTAL = "run_cap"
-PRUNER = "pruner"
-CONFIRMED = "confirmed"  # the trial that won on retraining, and its means
-VERIFIED = "verified"  # the retrainings of `verify`
-PATH = "path"
-FROM_RESULTS = "path_from_results"
-SCORE = "score"  # which value of a run is its score, `Metric.scored`
 RETRAINED = (".confirm", ".verify")  # name suffixes of the studies that train a study's best trials again
 
 
@@ -71,7 +81,7 @@ def open_study(
     default: Mapping[str, Any] | None = None,
     results: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> tuple[optuna.Study, int | None]:
+) -> OpenStudy:
     """Opens the study of `study_file`; makes it if it does not exist, and changes it if the file has changed.
 
     Args:
@@ -81,59 +91,52 @@ def open_study(
         results: the results folder; where the study file lies from there tells it from others of its name.
         say: told in lines what has changed, and what becomes of old trials.
 
-    Returns:
-        The study, and how many finished trials are wanted (None: no end).
-
     Raises:
         InputError: the study was made from another file of the same name, or agents run it as it was.
         ChangedStudy: old results and new ones could not be compared.
     """
     here = _places(study_file.path, results)
-    before: Mapping[str, Any] | None = None
-    with records.lock:
-        if study_file.name in optuna.get_all_study_names(records):
-            study = optuna.load_study(study_name=study_file.name, storage=records)
+
+    def opened() -> OpenStudy:
+        before: Mapping[str, Any] | None = None
+        study = find_study(records, study_file.name)
+        if study is None:
+            if results is not None:
+                _keep_unknown_runs(study_file.name, results, say)
+            study = _create(records, study_file, origin, default)
+        else:
             _check_file(study, here)
             _check_name(study, study_file)
             change = change_of(study, study_file, origin, default)
             if change is not None:
                 before = study.user_attrs[FILE]
                 if change.disturbs:
-                    _check_unattended(records, study)
+                    _check_unattended(study)
                     change = change_of(study, study_file, origin, default) or change
-                _take_over(records, study, study_file, change)
+                _take_over(study, study_file, change)
                 for line in change.lines:
                     say(line)
-        else:
-            if results is not None:
-                _keep_unknown_runs(study_file.name, results, say)
-            study = _create(records, study_file, origin, default)
+            study.file = study_file
         stored = study.user_attrs
-        for name, value in {**here, SCORE: study_file.metric.scored}.items():
-            if stored.get(name) != value:
-                study.set_user_attr(name, value)
-        total = _total(study_file, stored, trials, before)
-        if stored.get(TOTAL) != total:
-            study.set_user_attr(TOTAL, total)
+        wanted: dict[str, Any] = {
+            **here,
+            SCORE: study_file.metric.scored,
+            TOTAL: _total(study_file, stored, trials, before),
+        }
         changed = before is not None
         if stored.get(DIGEST) != study_file.digest():
             changed = True
-            study.set_user_attr(FILE, dict(study_file.raw))
-            study.set_user_attr(DIGEST, study_file.digest())
+            wanted |= {FILE: dict(study_file.raw), DIGEST: study_file.digest()}
         stopped = str(stored.get(STOPPED) or "")
-        if stopped and not (
-            stopped.startswith(TARGET) or (stopped.startswith((NO_GAIN, LEAD)) and not changed)
-        ):
-            study.set_user_attr(STOPPED, None)  # the user starts it again in spite of the failures
-        if stored.get(ASKED):
-            study.set_user_attr(ASKED, None)  # or after it was stopped from another terminal
-    return study, total
+        if not (stopped.startswith(TARGET) or (stopped.startswith((NO_GAIN, LEAD)) and not changed)):
+            wanted[STOPPED] = None  # the user starts it again in spite of the failures
+        wanted[ASKED] = None  # or after it was stopped from another terminal
+        for name, value in wanted.items():
+            if stored.get(name) != value:
+                study.set_user_attr(name, value)
+        return study
 
-
-def score_of(attrs: Mapping[str, Any], study_file: StudyFile) -> Scored:
-    """Which value of a run is its score in a study that was begun; a script's best before studies said so."""
-    scored: Scored = "best" if study_file.program or study_file.command else "last"
-    return attrs.get(SCORE, scored)
+    return records.together(opened)
 
 
 def _places(path: Path, results: Path | None) -> dict[str, str]:
@@ -144,7 +147,7 @@ def _places(path: Path, results: Path | None) -> dict[str, str]:
     return here
 
 
-def _check_file(study: optuna.Study, here: Mapping[str, str]) -> None:
+def _check_file(study: OpenStudy, here: Mapping[str, str]) -> None:
     """Raises InputError if the study was made from another file, which is still there.
 
     A file that was moved, or copied together with the results folder, is the same study.
@@ -158,7 +161,7 @@ def _check_file(study: optuna.Study, here: Mapping[str, str]) -> None:
         )
 
 
-def _check_name(study: optuna.Study, study_file: StudyFile) -> None:
+def _check_name(study: OpenStudy, study_file: StudyFile) -> None:
     """Raises InputError if the study was begun under another name that is written the same way in folders."""
     before, now = (study.user_attrs.get(FILE) or {}).get("name"), study_file.raw.get("name")
     if before != now and isinstance(before, str) and isinstance(now, str) and slug(before) == slug(now):
@@ -190,13 +193,13 @@ def _marks(now: datetime | None = None) -> Iterator[str]:
 
 def _create(
     records: Records, study_file: StudyFile, origin: Origin, default: Mapping[str, Any] | None
-) -> optuna.Study:
+) -> OpenStudy:
     fixed = None
     if default is not None and study_file.method != "grid":
         params = study_file.space.params_for(default, nearest=True)
         if params and not study_file.space.violated({**default, **study_file.space.config_of(params)}):
             fixed = params
-    records.queue.make_study(
+    records.make_study(
         study_file.name,
         objectives=[(metric.name, metric.goal) for metric in study_file.objectives],
         user_attrs={
@@ -210,11 +213,11 @@ def _create(
         first=fixed,
         then=[params for params in map(study_file.space.params_for, study_file.first) if params != fixed],
     )
-    return optuna.load_study(study_name=study_file.name, storage=records)
+    return OpenStudy(records, study_file.name, study_file)
 
 
 def change_of(
-    study: optuna.Study, study_file: StudyFile, origin: Origin, default: Mapping[str, Any] | None
+    study: OpenStudy, study_file: StudyFile, origin: Origin, default: Mapping[str, Any] | None
 ) -> Change | None:
     """How the study file differs from the one that the study was begun with; None: it does not.
 
@@ -250,12 +253,7 @@ def change_of(
         done = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
         raise ChangedStudy(study.study_name, done, differences)
     known = {**(default or {}), **study_file.base.config, **origin.base, **study_file.defaults}
-    return changes.find(everything(study), old, study_file, Settings(known, dict(origin.overrides or {})))
-
-
-def everything(study: optuna.Study) -> list[FrozenTrial]:
-    """All trials of a study by number, those included that do not fit it since it was changed."""
-    return sorted([*study.get_trials(deepcopy=False), *shown_only(study)], key=lambda trial: trial.number)
+    return changes.find(study.everything(), old, study_file, Settings(known, dict(origin.overrides or {})))
 
 
 def shown_only(study: optuna.Study) -> list[FrozenTrial]:
@@ -266,13 +264,14 @@ def shown_only(study: optuna.Study) -> list[FrozenTrial]:
     return storage.trials_outside(optuna_private.study_id(study))
 
 
-def _take_over(records: Records, study: optuna.Study, study_file: StudyFile, change: Change) -> None:
-    """Writes a change into the storage, whole or not at all.
+def everything(study: optuna.Study) -> list[FrozenTrial]:
+    """All trials of a study by number, those included that do not fit it since it was changed."""
+    return sorted([*study.get_trials(deepcopy=False), *shown_only(study)], key=lambda trial: trial.number)
 
-    Raises:
-        InputError: agents run trials with the old settings.
-    """
-    study_id, stored = optuna_private.study_id(study), study.user_attrs
+
+def _take_over(study: OpenStudy, study_file: StudyFile, change: Change) -> None:
+    """Writes a change into the storage, whole or not at all."""
+    stored = study.attrs
     attrs: dict[str, Any] = {
         FILE: dict(study_file.raw),
         DIGEST: study_file.digest(),
@@ -282,14 +281,13 @@ def _take_over(records: Records, study: optuna.Study, study_file: StudyFile, cha
         attrs[CHANGES] = int(stored.get(CHANGES, 0)) + 1
     if (stored.get(CONFIRMED) or {}).get("number") in change.left:
         attrs[CONFIRMED] = None
-    records.amend(study_id, change.amendments, attrs)
+    study.records.amend(study.id, change.amendments, attrs)
 
 
-def _check_unattended(records: Records, study: optuna.Study) -> None:
+def _check_unattended(study: OpenStudy) -> None:
     """Raises InputError where agents run trials; queues those of agents that died."""
-    study_id = optuna_private.study_id(study)
-    Allocator(records, study_id, owner=Owner.this_process(), observer=Observer(), total=None).reap()
-    if records.queue.counts(study_id)[TrialState.RUNNING] and _someone_is_there(records, study_id):
+    Allocator(study, owner=Owner.this_process(), observer=Observer(), total=None).reap()
+    if study.running():
         raise InputError(
             f"study '{study.study_name}' is being run at this moment with the file as it was; "
             "stop its agents, then change it"
@@ -360,40 +358,32 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
     Raises:
         InputError: agents are running its trials.
     """
-    names = optuna.get_all_study_names(records)
-    if name not in names:
+    studies = [
+        study for each in (name, *(name + s for s in RETRAINED)) if (study := find_study(records, each))
+    ]
+    if not studies or studies[0].study_name != name:
         return None
-    ids = {n: records.get_study_id_from_name(n) for n in (name, *(name + s for s in RETRAINED)) if n in names}
-    mark = next(mark for mark in _marks(now) if not any(f"{each}@{mark}" in names for each in ids))
-    with records.lock:
-        for each, study_id in ids.items():
-            counts = records.queue.counts(study_id)
-            if counts[TrialState.RUNNING] and _someone_is_there(records, study_id):
+    known = optuna.get_all_study_names(records)
+    mark = next(mark for mark in _marks(now) if not any(f"{s.study_name}@{mark}" in known for s in studies))
+
+    def renamed() -> str:
+        for study in studies:
+            if study.running():
                 raise InputError(
-                    f"study '{each}' is being run at this moment; stop its agents before --fresh"
+                    f"study '{study.study_name}' is being run at this moment; stop its agents before --fresh"
                 )
-        for each, study_id in ids.items():
-            kept = f"{each}@{mark}"
+        for study in studies:
+            kept = f"{study.study_name}@{mark}"
             for kind in ("runs", "wandb", "checkpoints"):
-                folder = results / kind / each
+                folder = results / kind / study.study_name
                 if folder.exists():
                     folder.rename(results / kind / kept)
-            records.rename_study(study_id, each, kept)
-    return f"{name}@{mark}"
+            records.rename_study(study.id, study.study_name, kept)
+        return f"{name}@{mark}"
+
+    return records.together(renamed)
 
 
-def ask_to_stop(records: Records, study_id: int, stop: Stop) -> int:
+def ask_to_stop(records: Records, study_id: int, stop: Any) -> int:
     """Asks the agents of a study to leave it; returns how many of its trials run at the moment."""
-    records.set_study_user_attr(study_id, ASKED, {"verb": stop.verb, "now": stop.now})
-    return _running(records, study_id)
-
-
-def _someone_is_there(records: Records, study_id: int) -> bool:
-    return _running(records, study_id) > 0
-
-
-def _running(records: Records, study_id: int) -> int:
-    """How many trials run whose process is not known to be gone."""
-    observer = Observer()
-    leases = [(trial_id, lease) for trial_id, _, lease in records.queue.running(study_id) if lease]
-    return sum(observer.gone(trial_id, lease) is None for trial_id, lease in leases)
+    return OpenStudy(records, records.get_study_name_from_id(study_id)).ask_to_stop(stop)

@@ -82,7 +82,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def told(records: Records, study_file: StudyFile, values: list[float]) -> optuna.Study:
     """A study with a complete trial of each value."""
-    study, _ = study_store.open_study(records, study_file, study_store.Origin({}))
+    study = study_store.open_study(records, study_file, study_store.Origin({}))
     for x in values:
         records.enqueue(study._study_id, {"x": x, "y": "a"}, {})
         trial = Trial(study, records.claim(study._study_id, user_attrs={})._trial_id)
@@ -244,7 +244,8 @@ def test_an_agent_stores_its_runs_and_the_command_brings_them_back(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     study_file, results = make_study(run_cap="run_cap"), tmp_path / "results"
-    study, total = study_store.open_study(records, study_file, study_store.Origin({}), trials=2)
+    study = study_store.open_study(records, study_file, study_store.Origin({}), trials=2)
+    total = study.total
     order = Order(
         url=url,
         study_file=study_file,

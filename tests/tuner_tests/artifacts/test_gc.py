@@ -33,7 +33,7 @@ def results(tmp_path: Path) -> Path:
 def study(records: Records, make_study: MakeStudy, results: Path) -> optuna.Study:
     """Three complete trials with run folders, x = 0.1, 0.9, 0.5, and one that was given back."""
     study_file = make_study()
-    study, _ = study_store.open_study(records, study_file, study_store.Origin({}))
+    study = study_store.open_study(records, study_file, study_store.Origin({}))
     for number, x in enumerate((0.1, 0.9, 0.5)):
         records.enqueue(study._study_id, {"x": x, "y": "a"}, {})
         trial = Trial(study, records.claim(study._study_id, user_attrs={})._trial_id)

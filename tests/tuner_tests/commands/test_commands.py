@@ -25,7 +25,7 @@ NAMES = [module.__name__.rpartition(".")[2].rstrip("_") for module in commands.A
 def small(records: Records, make_study: MakeStudy) -> StudyFile:
     """A study of three finished trials, x = 0.2, 0.8, 0.5."""
     study_file = make_study()
-    study, _ = study_store.open_study(records, study_file, study_store.Origin({}))
+    study = study_store.open_study(records, study_file, study_store.Origin({}))
     for x in (0.2, 0.8, 0.5):
         records.enqueue(study._study_id, {"x": x, "y": "a"}, {})
         trial = Trial(study, records.claim(study._study_id, user_attrs={})._trial_id)

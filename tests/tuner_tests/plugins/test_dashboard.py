@@ -58,7 +58,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "shown.yaml").write_text(STUDY)
     file, results = load_study_file(folder / "shown.yaml"), folder / "results"
     records = open_records(default_url(results), create=True)
-    study, _ = study_store.open_study(records, file, study_store.Origin(base={}))
+    study = study_store.open_study(records, file, study_store.Origin(base={}))
     for number, (value, miss, state) in enumerate(
         ((0.9, 0.2, "COMPLETE"), (0.5, -0.1, "COMPLETE"), (0.3, -0.1, "PRUNED"))
     ):
@@ -148,7 +148,7 @@ def test_a_study_whose_constraint_is_never_met_is_drawn(results: Path) -> None:
     assert all(t.system_attrs["constraints"] for t in shown.get_all_trials(1))
     file = load_study_file(results.parent / "shown.yaml")
     named = dataclasses.replace(file, name="never")
-    study, _ = study_store.open_study(open_records(default_url(results)), named, study_store.Origin(base={}))
+    study = study_store.open_study(open_records(default_url(results)), named, study_store.Origin(base={}))
     for miss in (0.3, 0.1):
         study.add_trial(optuna.trial.create_trial(value=miss, constraints={"command_acc >= 0.9": miss}))
     records.refresh()

@@ -30,7 +30,7 @@ MakeStudy = Callable[..., StudyFile]
 
 @pytest.fixture
 def study(records: Records, make_study: MakeStudy, origin: Origin) -> optuna.Study:
-    return study_store.open_study(records, make_study(), origin)[0]
+    return study_store.open_study(records, make_study(), origin)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_names_are_mapped_by_prefix_alias_spelling_and_by_the_user(
         "name: score": "name: val/score",
     }
     file = make_study(**more)
-    study, _ = study_store.open_study(records, file, origin)
+    study = study_store.open_study(records, file, origin)
     source = table(
         tmp_path / "runs.csv", {"config.width": 0.5, "config/lr": 0.1, "config/opt/n": 3, "val_score": 0.7}
     )
@@ -319,7 +319,7 @@ def test_points_of_a_grid_are_tried_when_they_count(
 ) -> None:
     grid = {"method: bayes\nrun_cap: 6": "method: grid", "{min: 0.0, max: 1.0}": "{values: [1, 2]}"}
     file = make_study(**grid)
-    study, _ = study_store.open_study(records, file, origin)
+    study = study_store.open_study(records, file, origin)
     source = table(tmp_path / "runs.csv", {"x": 2, "y": "b", "score": 1}, {"x": 1, "y": "a", "score": 2})
     rows = sources.read(str(source), file)
     bring(records, study, rows[:1], mapped={})
@@ -331,7 +331,7 @@ def test_constraints_are_judged_by_what_the_runs_logged(
     records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
 ) -> None:
     file = make_study(**{"max_epochs: 4": "max_epochs: 4\n  constraints: ['extra >= 3']"})
-    study, _ = study_store.open_study(records, file, origin)
+    study = study_store.open_study(records, file, origin)
     rows = [{"x": 0.5, "y": "a", "score": 0.9, "extra": 1}, {"x": 0.4, "y": "a", "score": 0.1, "extra": 4}]
     source = table(tmp_path / "runs.csv", *rows)
     bring(records, study, sources.read(str(source), file), mapped={})

@@ -56,7 +56,7 @@ class Calls(FunctionWorkload):
 
 @pytest.fixture
 def study(records: Records, make_study: MakeStudy, origin: study_store.Origin) -> optuna.Study:
-    study, _ = study_store.open_study(records, make_study(), origin)
+    study = study_store.open_study(records, make_study(), origin)
     study.sampler = optuna.samplers.RandomSampler(seed=1)
     return study
 

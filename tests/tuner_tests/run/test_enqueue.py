@@ -33,7 +33,7 @@ def waiting(records: Records, name: str = "small") -> list[dict[str, Any]]:
 def test_a_queued_trial_is_the_next_to_run_and_its_other_values_are_drawn(
     records: Records, make_study: MakeStudy, origin: Origin
 ) -> None:
-    study, _ = study_store.open_study(records, make_study(), origin)
+    study = study_store.open_study(records, make_study(), origin)
     assert enqueue(records, "small", {"x": 0.25}) == Queued(0, 0, None)
     assert enqueue(records, "small", {"x": 0.5, "y": "b"}) == Queued(1, 1, None)
     trial = study.ask()
@@ -137,7 +137,7 @@ def test_a_trial_that_nothing_would_run_is_said_to_need_a_larger_study(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Running trials count: when they end, the study has all that it wants."""
-    study, _ = study_store.open_study(records, make_study(), origin, trials=3)
+    study = study_store.open_study(records, make_study(), origin, trials=3)
     for _ in range(2):
         study.ask()
     assert enqueue(records, "small", {"x": 0.5, "y": "b"}) == Queued(2, 0)

@@ -52,7 +52,7 @@ def run_one(
         **overrides: Any,
     ) -> tuple[Ended, optuna.trial.FrozenTrial]:
         study_file = study_file or make_study()
-        study, _ = study_store.open_study(records, study_file, origin)
+        study = study_store.open_study(records, study_file, origin)
         study.sampler = optuna.samplers.RandomSampler(seed=len(study.get_trials()))
         runner = TrialRunner(
             study=study,

@@ -37,7 +37,7 @@ def study(records: Records, make_study: MakeStudy, tmp_path: Path) -> Callable[.
 
     def make(count: int, text: str = STUDY, state: TrialState = TrialState.COMPLETE) -> Study:
         file = make_study(text)
-        found, _ = study_store.open_study(records, file, study_store.Origin({}))
+        found = study_store.open_study(records, file, study_store.Origin({}))
         for i in range(count):
             x = (i + 0.5) / count
             found.add_trial(

@@ -36,7 +36,7 @@ Ask = Callable[..., tuple[str, str]]
 def ask(records: Records, make_study: Callable[..., StudyFile], tmp_path: Path) -> Ask:
     """`ask(path, method, body, headers)`: status and text of the page of a study with one trial."""
     file = make_study(STUDY)
-    study, _ = study_store.open_study(records, file, study_store.Origin({}))
+    study = study_store.open_study(records, file, study_store.Origin({}))
     _add(study, file, 0.5)
     page = LivePage(records, [file.name], tmp_path, token=TOKEN, cookie="c")
 

@@ -122,7 +122,7 @@ def test_a_missing_apprise_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_more_than_one_new_best_a_minute(records: Records, make_study: MakeStudy) -> None:
     file = make_study()
-    found, _ = study_store.open_study(records, file, study_store.Origin({}))
+    found = study_store.open_study(records, file, study_store.Origin({}))
     sent: list[str] = []
     now = [1000.0]
     view = NotifyingView(Nothing(), Recorder(sent), "small", clock=lambda: now[0])  # type: ignore[arg-type]

@@ -253,7 +253,7 @@ def test_thin_studies_get_a_sentence(
     if trials > 0:
         campaign.make_study(records, file, results, count=trials, rng=np.random.default_rng(0), prune=0)
     else:
-        study, _ = study_store.open_study(records, file, study_store.Origin(base={}))
+        study = study_store.open_study(records, file, study_store.Origin(base={}))
         for _ in range(-trials):
             frozen = optuna.trial.create_trial(
                 state=optuna.trial.TrialState.PRUNED,

@@ -39,7 +39,8 @@ MakeStudy = Callable[..., StudyFile]
 def run(records: Records, make_study: MakeStudy) -> StudyRun:
     """A study of six trials, of 18 epochs each, and two agents."""
     study_file = make_study()
-    study, total = study_store.open_study(records, study_file, study_store.Origin({}))
+    study = study_store.open_study(records, study_file, study_store.Origin({}))
+    total = study.total
     return StudyRun(study, records, study_file, total, 2, 18)
 
 

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, Trial
 from tuner.storage.access import open_records
 from tuner.storage.allocate import Allocator, Done
 from tuner.storage.leases import Observer, Owner
+from tuner.storage.study import OpenStudy
 
 URL = os.environ["STORAGE"]
 HELD = os.pipe()  # a byte for each process once the first, which is to die, holds a trial
@@ -42,8 +43,7 @@ def run_studies(index: int) -> None:
             study_name=name, storage=records, sampler=optuna.samplers.RandomSampler(seed=index)
         )
         allocator = Allocator(
-            records,
-            study._study_id,
+            OpenStudy(records, study.study_name),
             owner=Owner.this_process(),
             observer=Observer(),
             total=total,

@@ -11,6 +11,7 @@ from tuner.storage.allocate import STOPPED, Allocator, Done, Wait
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.queue import LEASE
 from tuner.storage.records import Records
+from tuner.storage.study import OpenStudy
 
 DEAD = replace(Owner.this_process(), pid=2**22 + 1, started="1")  # above the highest process id
 
@@ -26,8 +27,7 @@ def study(records: Records) -> optuna.Study:
 def allocator(records: Records, study: optuna.Study) -> Callable[..., Allocator]:
     def make(total: int | None = None, grid: list[dict[str, float]] | None = None) -> Allocator:
         return Allocator(
-            records,
-            study._study_id,
+            OpenStudy(records, study.study_name),
             owner=Owner.this_process(),
             observer=Observer(),
             total=total,
@@ -67,7 +67,9 @@ def test_a_trial_that_its_owner_takes_up_again_is_not_taken_for_silent(
     now = 0.0
     give = allocator(total=3)
     observer = Observer(term=60, clock=lambda: now)
-    other = Allocator(records, study._study_id, owner=Owner.this_process(), observer=observer, total=3)
+    other = Allocator(
+        OpenStudy(records, study.study_name), owner=Owner.this_process(), observer=observer, total=3
+    )
     first = give.next()
     assert isinstance(first, FrozenTrial) and other.reap() == []
     if paused:

@@ -18,6 +18,7 @@ from tuner.storage.access import default_url, open_records
 from tuner.storage.allocate import MAX_RETRIES, Allocator, Choice, Chooser, Done, Wait, is_paused
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.queue import PAUSED, RETRIES, Pending
+from tuner.storage.study import OpenStudy
 
 TOTAL = 5
 POINT = {"x": (0.5, optuna.distributions.FloatDistribution(0.0, 1.0))}
@@ -48,8 +49,7 @@ class Allocation(RuleBasedStateMachine):
 
     def allocator(self, owner: Owner) -> Allocator:
         return Allocator(
-            self.records,
-            self.identity,
+            OpenStudy(self.records, "s"),
             owner=owner,
             observer=Observer(),
             total=TOTAL,

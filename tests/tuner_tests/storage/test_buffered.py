@@ -5,7 +5,7 @@ import time
 import pytest
 from optuna.study import StudyDirection
 
-from tuner.storage import buffered
+from tuner.storage import records as buffered
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tuner.storage.leases import Observer, Owner
 from tuner.storage.optuna_private import study_id
 from tuner.storage.queue import GRID_POINT, LEASE, OUTSIDE
 from tuner.storage.records import Records
+from tuner.storage.study import OpenStudy
 from tuner.storage.study_store import Origin
 from tuner.storage.trial_rows import TrialRows
 
@@ -58,11 +59,12 @@ class Opened:
         self.records: Records = open_records(url, create=True)
         self.said: list[str] = []
 
-    def open(self, file: StudyFile, origin: Origin | None = None, **default: object) -> optuna.Study:
+    def open(self, file: StudyFile, origin: Origin | None = None, **default: object) -> OpenStudy:
         self.said = []
-        study, self.total = study_store.open_study(
+        study = study_store.open_study(
             self.records, file, origin or Origin({}), default=default or None, say=self.said.append
         )
+        self.total = study.total
         study.sampler = samplers.make(file, 0)
         return study
 
@@ -273,9 +275,7 @@ def test_a_change_is_refused_while_agents_run_and_more_trials_are_not(
 
 def test_an_agent_of_the_old_file_leaves(opened: Opened, make_study: MakeStudy) -> None:
     study = opened.open(make_study())
-    agent = Allocator(
-        opened.records, study_id(study), owner=Owner.this_process(), observer=Observer(), total=6, changes=0
-    )
+    agent = Allocator(study, owner=Owner.this_process(), observer=Observer(), total=6, changes=0)
     opened.open(make_study(**{X: "x: {min: 0.0, max: 0.5}"}))
     found = agent.next()
     assert isinstance(found, Done)
@@ -331,8 +331,7 @@ def run_next(opened: Opened, study: optuna.Study, file: StudyFile) -> object:
     """Runs the next trial of a grid; its x, or None where none is left."""
     grid = [file.space.params_for(config) for config in file.grid()]
     allocator = Allocator(
-        opened.records,
-        study_id(study),
+        study,
         owner=Owner.this_process(),
         observer=Observer(),
         total=len(grid),

@@ -7,9 +7,8 @@ import pytest
 from optuna.trial import Trial, TrialState
 
 from tuner.storage.access import open_records
-from tuner.storage.buffered import GivenAway
 from tuner.storage.queue import LEASE
-from tuner.storage.records import Records
+from tuner.storage.records import GivenAway, Records
 
 
 def fill(trial: Trial) -> None:

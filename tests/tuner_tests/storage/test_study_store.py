@@ -40,7 +40,7 @@ def test_a_study_is_made_whole_or_not_at_all(
         study_store.open_study(records, make_study(), origin, default={"x": 0.5, "y": "a"})
     assert optuna.get_all_study_names(records) == []
     monkeypatch.undo()
-    study, _ = study_store.open_study(records, make_study(), origin, default={"x": 0.5, "y": "a"})
+    study = study_store.open_study(records, make_study(), origin, default={"x": 0.5, "y": "a"})
     assert study.metric_names == ["score"]
     assert study.direction.name == "MAXIMIZE"
     assert len(study.get_trials()) == 1
@@ -49,9 +49,9 @@ def test_a_study_is_made_whole_or_not_at_all(
 def test_a_study_is_resumed_with_the_number_it_wants(
     records: Records, make_study: MakeStudy, origin: Origin
 ) -> None:
-    assert study_store.open_study(records, make_study(), origin)[1] == 6
-    assert study_store.open_study(records, make_study(), origin, trials=9)[1] == 9
-    assert study_store.open_study(records, make_study(), origin)[1] == 9
+    assert study_store.open_study(records, make_study(), origin).total == 6
+    assert study_store.open_study(records, make_study(), origin, trials=9).total == 9
+    assert study_store.open_study(records, make_study(), origin).total == 9
 
 
 def test_the_files_number_of_trials_may_change(
@@ -60,7 +60,7 @@ def test_the_files_number_of_trials_may_change(
     study_store.open_study(records, make_study(), origin)
     for number in (8, 4):
         file = make_study(**{"run_cap: 6": f"run_cap: {number}"})
-        assert study_store.open_study(records, file, origin)[1] == number
+        assert study_store.open_study(records, file, origin).total == number
 
 
 def test_a_change_that_makes_results_incomparable_is_refused_with_a_diff(
@@ -94,7 +94,7 @@ def test_a_second_start_without_options_goes_on_as_the_study_was_begun(
 def test_the_default_configuration_is_trial_0(
     records: Records, make_study: MakeStudy, origin: Origin
 ) -> None:
-    study, _ = study_store.open_study(records, make_study(), origin, default={"x": 0.25, "y": "b", "z": 1})
+    study = study_store.open_study(records, make_study(), origin, default={"x": 0.25, "y": "b", "z": 1})
     (waiting,) = study.get_trials()
     assert waiting.state is TrialState.WAITING
     assert make_study().space.config_of(waiting.system_attrs["fixed_params"]) == {"x": 0.25, "y": "b"}
@@ -103,7 +103,7 @@ def test_the_default_configuration_is_trial_0(
 def test_fresh_sets_the_old_study_and_its_run_folders_aside(
     records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
 ) -> None:
-    study, _ = study_store.open_study(records, make_study(), origin)
+    study = study_store.open_study(records, make_study(), origin)
     trial = study.ask()
     folder = tmp_path / "runs" / "small" / "0"
     folder.mkdir(parents=True)
@@ -117,7 +117,7 @@ def test_fresh_sets_the_old_study_and_its_run_folders_aside(
     old = optuna.load_study(study_name=kept, storage=records).get_trials()[0]
     assert old.value == 1.0
     assert (tmp_path / old.user_attrs["run_folder"] / "trial.json").exists()
-    fresh, _ = study_store.open_study(records, make_study(), origin)
+    fresh = study_store.open_study(records, make_study(), origin)
     assert fresh.get_trials() == []
     assert study_store.set_aside(records, "another", tmp_path) is None
 
@@ -149,7 +149,7 @@ def test_retrainings_are_set_aside_with_their_study(
 def test_fresh_is_refused_while_agents_are_running(
     records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
 ) -> None:
-    study, _ = study_store.open_study(records, make_study(), origin)
+    study = study_store.open_study(records, make_study(), origin)
     records.claim(study._study_id, user_attrs={LEASE: Owner.this_process().lease(0)})
     with pytest.raises(InputError, match="is being run at this moment"):
         study_store.set_aside(records, "small", tmp_path)
@@ -162,16 +162,16 @@ def test_a_study_that_stopped_for_failures_may_be_started_again(
         ("3 trials in a row failed with the same error: x", None),
         ("target reached: trial 3", "target"),
     ):
-        study, _ = study_store.open_study(records, make_study(), origin)
+        study = study_store.open_study(records, make_study(), origin)
         study.set_user_attr(STOPPED, reason)
-        study, _ = study_store.open_study(records, make_study(), origin)
+        study = study_store.open_study(records, make_study(), origin)
         assert (study.user_attrs[STOPPED] or "").startswith(kept or "")
 
 
 def test_the_study_file_comes_back_from_the_storage(
     records: Records, make_study: MakeStudy, origin: Origin
 ) -> None:
-    study, _ = study_store.open_study(records, make_study(), origin)
+    study = study_store.open_study(records, make_study(), origin)
     stored = stored_file(study)
     assert (stored.digest(), stored.name, stored.path) == (
         make_study().digest(),

@@ -72,7 +72,7 @@ def run(records: Records, origin: study_store.Origin, tmp_path: Path) -> Iterato
     """`run(file, lr=2.0)`: runs the next trial; `stop` asks it to stop after as many reports."""
 
     def run(file: StudyFile, *, stop: int = 99, **overrides: Any) -> tuple[Ended, FrozenTrial]:
-        study, _ = study_store.open_study(records, file, origin)
+        study = study_store.open_study(records, file, origin)
         study.sampler = optuna.samplers.RandomSampler(seed=1)
         reports: list[int] = []
         workload = workload_of(file)

@@ -150,7 +150,7 @@ def test_each_run_of_several_seeds_trials_that_are_asked_for_and_imported_runs(
     trial.tell()
     assert tuner.results("asked", results=tmp_path / "results")[0].summary["acc"] == expected
 
-    study, _ = study_store.open_study(records, make("", score=score), origin)
+    study = study_store.open_study(records, make("", score=score), origin)
     history = [{"acc": 1}, {"acc": 5}, {"acc": 2}]
     rows = [
         Row("logged", {"x": 0.5}, {"acc": 2}, history),
@@ -195,7 +195,7 @@ def test_a_study_that_an_older_version_began_keeps_the_best_of_its_scripts(
     file = make("")
     with monkeypatch.context() as older:
         older.setattr(study_store, "SCORE", "not written")
-        study, _ = study_store.open_study(records, file, origin)
+        study = study_store.open_study(records, file, origin)
     assert stored_file(study).metric.scored == "best"
 
     lines: list[str] = []

@@ -89,7 +89,7 @@ def _study(options: argparse.Namespace, records: Records, url: str) -> optuna.St
     say = make_view(opt.error_console()).say
     file = load_study_file(options.study)
     plan = plans.make(Request(file, url, options.results, data=options.data), say)
-    study, _ = study_store.open_study(
+    study = study_store.open_study(
         records, plan.file, plan.origin, default=plan.default, results=options.results, say=say
     )
     return study

@@ -148,14 +148,9 @@ class Agent:
         finally:
             self._order.tracker.close()
 
-    def _begun(self, trial_id: int) -> Trial:
-        """The trial; its sampler reads the study, so it waits for a storage that has just gone away."""
-        study = self._station.study
-        return self._station.records.patience.insist(lambda: Trial(study, trial_id))
-
     def _run(self, found: FrozenTrial) -> bool:
         """Runs a trial; whether it ended here, well or not."""
-        trial = self._begun(optuna_private.trial_id(found))
+        trial = Trial(self._station.study, optuna_private.trial_id(found))
         done = max(found.intermediate_values, default=0)
         self._link.send(event="start", number=trial.number, why=trial.user_attrs.get(CHOSEN, ""), done=done)
         self._heartbeat.watch(optuna_private.trial_id(trial))

@@ -14,9 +14,7 @@ from tuner.base.errors import Paused, Pruned, TrialTooLong
 from tuner.definition.study_file import StudyFile
 from tuner.search.pruners import Patience, Pruner
 from tuner.storage import optuna_private
-from tuner.storage.access import storage_errors
-from tuner.storage.buffered import GivenAway
-from tuner.storage.records import Records
+from tuner.storage.records import GivenAway, Records
 from tuner.tracking.tracker import RunTracker
 from tuner.workloads.workload import Workload
 
@@ -155,8 +153,7 @@ class Reporter:
             raise PutBack
         self._check_time()
         if time.monotonic() - self._written > WRITE_SECONDS:
-            with storage_errors(runner.study.study_name):
-                runner.records.flush(optuna_private.trial_id(trial))
+            runner.records.flush(optuna_private.trial_id(trial))
             self._written = time.monotonic()
         if runner.pauses and self._resumable():
             if self._until is not None and epoch + 1 >= self._until:

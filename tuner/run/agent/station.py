@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import optuna
 from optuna.trial import FrozenTrial
 
 from tuner.artifacts import checkpoints, run_store, weights
@@ -20,11 +19,12 @@ from tuner.run.agent import arrival
 from tuner.run.agent.order import Order
 from tuner.run.agent.trial import Ended, TrialRunner
 from tuner.search import pruners, samplers, stopping
-from tuner.storage import leases, optuna_private
-from tuner.storage.access import open_records, patience_with, storage_errors
+from tuner.storage import leases
+from tuner.storage.access import open_records
 from tuner.storage.allocate import Allocator, Chooser, Done, Wait
 from tuner.storage.queue import AGENTS_STARTED
 from tuner.storage.records import Records
+from tuner.storage.study import OpenStudy, find_study
 from tuner.workloads.registry import workload_of
 
 SMALLEST_FREE = 64 << 10  # bytes; with less, a disk is full whatever the study wants
@@ -54,15 +54,17 @@ class Station:
     ) -> None:
         self.order = order
         self.owner = leases.Owner.this_process(mark=mark)
-        self.records, self.study, seed = _connected(order, stopping)
+        self.records = open_records(order.url, waits=True, stopping=stopping)
+        self.study = OpenStudy(self.records, order.study_file.name, order.study_file)
+        seed = _seed(order, self.study)
+        self.study.sampler = samplers.make(order.study_file, seed, known_start=order.known_start)
         study_file = order.study_file
         grid = None
         if study_file.method == "grid":
             grid = [study_file.space.params_for(config) for config in study_file.grid()]
             grid = grid[: order.total]
         self._allocator = Allocator(
-            self.records,
-            optuna_private.study_id(self.study),
+            self.study,
             owner=self.owner,
             observer=leases.Observer(term=order.term, since=self.records.patience.back_at),
             total=order.total,
@@ -118,18 +120,13 @@ class Station:
         """
         if full := disk_full(self.order.results, self.order.min_free):
             raise WorkFailed(full)
-        with storage_errors(self.order.url):
-            found = self.records.patience.insist(self._allocator.next)
-            if isinstance(found, Done) and found.closed:
-                self.runner.close_paused(found.closed)
-            return found
+        found = self._allocator.next()
+        if isinstance(found, Done) and found.closed:
+            self.runner.close_paused(found.closed)
+        return found
 
     def tidy_up(self, ended: Ended) -> None:
         """What a trial's end may mean for the study and for the disk."""
-        with storage_errors(self.order.url):
-            self.records.patience.insist(lambda: self._tidy_up(ended))
-
-    def _tidy_up(self, ended: Ended) -> None:
         file = self.order.study_file
         if ended.outcome == "failed" or file.may_stop:
             stopping.check(self.study, self.records, self.order.study_file)
@@ -143,26 +140,6 @@ class Station:
             )
             if self._mirror is not None:
                 self._mirror.after(ended.number)
-
-
-def _connected(order: Order, stopping: Callable[[], bool]) -> tuple[Records, optuna.Study, int]:
-    """The storage, the study in it and this process's seed.
-
-    An agent that starts while the storage is away waits for it.
-    """
-
-    def connect() -> tuple[Records, optuna.Study, int]:
-        records = open_records(order.url)
-        records.patience.stopping = stopping
-        with storage_errors(order.url):
-            study = optuna.load_study(study_name=order.study_file.name, storage=records)
-            seed = _seed(order, records, optuna_private.study_id(study))
-            study.sampler = samplers.make(order.study_file, seed, known_start=order.known_start)
-        return records, study, seed
-
-    patience = patience_with(order.url)
-    patience.stopping = stopping
-    return patience.insist(connect)
 
 
 def _chooser(order: Order, seed: int, records: Records) -> Chooser | None:
@@ -180,18 +157,21 @@ def _chooser(order: Order, seed: int, records: Records) -> Chooser | None:
         earlier=[
             trial
             for name in order.study_file.learn_from
-            if name in optuna.get_all_study_names(records)
-            for trial in optuna.load_study(study_name=name, storage=records).get_trials(deepcopy=False)
+            if (study := find_study(records, name))
+            for trial in study.get_trials(deepcopy=False)
         ],
     )
 
 
-def _seed(order: Order, records: Records, study_id: int) -> int:
+def _seed(order: Order, study: OpenStudy) -> int:
     """Differs by agent and restart, as equal seeds draw equal start-up trials."""
-    with records.lock:
-        serial = int(records.get_study_user_attrs(study_id).get(AGENTS_STARTED, 0))
-        records.set_study_user_attr(study_id, AGENTS_STARTED, serial + 1)
-    return seed_of(order.study_file.name, order.seed, serial)
+
+    def counted() -> int:
+        serial = int(study.attrs.get(AGENTS_STARTED, 0))
+        study.set_user_attr(AGENTS_STARTED, serial + 1)
+        return serial
+
+    return seed_of(order.study_file.name, order.seed, study.records.together(counted))
 
 
 def disk_full(folder: Path, wanted: int) -> str | None:

@@ -29,12 +29,10 @@ from tuner.run.agent.reporter import PutBack, Reporter
 from tuner.search import levels
 from tuner.search.pruners import Pruner
 from tuner.storage import optuna_private
-from tuner.storage.access import storage_errors
-from tuner.storage.buffered import GivenAway
 from tuner.storage.leases import agent_of
-from tuner.storage.outage import is_storage_error, is_unreachable
+from tuner.storage.outage import is_storage_error
 from tuner.storage.queue import CHECKPOINT, LEASE, PAUSED, STINTS, UNTIL
-from tuner.storage.records import Records
+from tuner.storage.records import GivenAway, Records
 from tuner.tracking.tracker import RunTracker, Tracker
 from tuner.workloads import repeats
 from tuner.workloads.masking import Mask
@@ -112,27 +110,26 @@ class TrialRunner:
             StorageFailed: the storage cannot be written; the trial stays RUNNING and is reaped later.
             CannotWrite: a file cannot be written; the trial is in the queue again, or has ended.
         """
-        with storage_errors(str(self.study.study_name)):
+        try:
+            running = self.begin(trial)
             try:
-                running = self.begin(trial)
-                try:
-                    self._prune_hopeless(trial)
-                    found = repeats.run(
-                        self.workload,
-                        running.config,
-                        running.report,
-                        run_folder=self.folder(trial.number),
-                        inputs=self.inputs,
-                        checkpoint=running.checkpoint.files,
-                        length=self.length,
-                    )
-                    metrics = dict(found)
-                    values = self.values(metrics)
-                except Exception as error:
-                    return self.stop(running, error)
-                return self.complete(running, metrics, values)
-            except GivenAway as error:
-                return Ended(trial.number, "given away", message=str(error))
+                self._prune_hopeless(trial)
+                found = repeats.run(
+                    self.workload,
+                    running.config,
+                    running.report,
+                    run_folder=self.folder(trial.number),
+                    inputs=self.inputs,
+                    checkpoint=running.checkpoint.files,
+                    length=self.length,
+                )
+                metrics = dict(found)
+                values = self.values(metrics)
+            except Exception as error:
+                return self.stop(running, error)
+            return self.complete(running, metrics, values)
+        except GivenAway as error:
+            return Ended(trial.number, "given away", message=str(error))
 
     def _prune_hopeless(self, trial: Trial) -> None:
         """Raises Pruned where a value of the trial's point cannot win any more."""
@@ -154,12 +151,7 @@ class TrialRunner:
         Raises:
             InputError: `requires` leaves no configuration.
         """
-        try:
-            config = self._configuration(trial)
-        except Exception as error:
-            if not is_unreachable(error):
-                raise
-            config = self.records.patience.insist(lambda: self._configuration(trial))
+        config = self._configuration(trial)
         attributes = self.records.get_trial(optuna_private.trial_id(trial)).user_attrs
         try:
             checkpoint = self.checkpoints.open(attributes[CHECKPOINT])

@@ -1,0 +1,294 @@
+"""A study in its storage: its study file, its trials, what is stored with them, and how far it is.
+
+Other programs and people may have written to a storage. An attribute of the wrong type is an error in one
+line here, not an exception later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.base.errors import InputError, nearest
+from tuner.base.words import counted
+from tuner.definition.loading import from_plain
+from tuner.definition.metric import Scored
+from tuner.definition.study_file import StudyFile
+from tuner.storage import optuna_private
+from tuner.storage.leases import Observer
+from tuner.storage.outage import StorageUnreachable
+from tuner.storage.queue import LEASE, STINTS, UNCOUNTED, WHY
+from tuner.storage.records import Records
+
+# Attributes of a study
+FILE = "study_file"  # the study file as plain values
+DIGEST = "digest"
+ORIGIN = "origin"  # base values, overrides, data set: must be the same when the study is resumed
+TOTAL = "run_cap"
+PRUNER = "pruner"
+CONFIRMED = "confirmed"  # the trial that won on retraining, and its means
+VERIFIED = "verified"  # the retrainings of `verify`
+PATH = "path"
+FROM_RESULTS = "path_from_results"
+SCORE = "score"  # which value of a run is its score, `Metric.scored`
+STOPPED = "stopped"  # why no further trial may start
+CHANGES = "changes"  # how often the study was changed since it was begun
+ASKED = "stop_asked"  # a `Stop` that somebody asked for; the next start clears it
+CONCLUDED = "concluded"  # what follows from its winner was done, after how many changes
+PROGRAM = "program"  # what its trials ran when it was begun, where that does not bind it
+
+# Reasons to stop start with one of these; they still hold when the study is resumed
+TARGET = "target reached"
+NO_GAIN = "no gain"  # a changed study file clears it
+LEAD = "clear lead"  # as NO_GAIN
+
+NUMBER = (int, float)
+STUDY: Mapping[str, tuple[type, ...]] = {
+    FILE: (dict,),
+    PATH: (str,),
+    SCORE: (str,),
+    ORIGIN: (dict,),
+    TOTAL: (int, type(None)),
+    CONFIRMED: (dict, type(None)),
+    VERIFIED: (dict, type(None)),
+}
+TRIAL: Mapping[str, tuple[type, ...]] = {
+    "metrics": (dict,),
+    "parameters": NUMBER,
+    "ms_per_window": NUMBER,
+    "seconds": NUMBER,
+    "violation": NUMBER,
+    "run_folder": (str,),
+    "repeats": (list,),
+    LEASE: (dict, type(None)),
+    "error": (str,),
+    "pruned_because": (str,),
+    WHY: (str,),
+    STINTS: (list,),
+}
+
+
+@dataclass(frozen=True)
+class Stop:
+    """What `tuner stop` and `pause` ask the agents of a study to do: to leave it.
+
+    Attributes:
+        verb: stop or pause. now: running trials are ended at once, not after their epoch.
+    """
+
+    verb: str
+    now: bool = False
+
+    def __str__(self) -> str:
+        return f"{'paused' if self.verb == 'pause' else 'stopped'} by tuner {self.verb}"
+
+
+class OpenStudy(optuna.Study):
+    """A study in its storage. Where its storage waits, so does each call (`open_records`).
+
+    Args:
+        file: its study file, where that is known already.
+    """
+
+    def __init__(self, records: Records, name: str, file: StudyFile | None = None) -> None:
+        super().__init__(name, records)
+        self.records = records
+        self.id = optuna_private.study_id(self)
+        if file is not None:
+            self.file = file
+
+    @functools.cached_property
+    def file(self) -> StudyFile:
+        """The study file that it was made from, from its attributes.
+
+        Raises:
+            InputError: it was not made by this tuner, or its attributes were changed since.
+        """
+        return stored_file(self)
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """Its attributes, not to be changed."""
+        return self.records.get_study_user_attrs(self.id)
+
+    @property
+    def total(self) -> int | None:
+        """How many finished trials are wanted; None: no end."""
+        total: int | None = self.attrs.get(TOTAL)
+        return total
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """What its trials rest on besides its file (`study_store.Origin`), as far as it is stored."""
+        found = self.attrs.get(ORIGIN)
+        return found if isinstance(found, Mapping) else {}
+
+    # -- its trials
+
+    def counts(self) -> dict[TrialState, int]:
+        """How many trials are in each state."""
+        return self.records.counts(self.id)
+
+    def finished(self) -> int:
+        """How many trials count towards the number that it wants."""
+        return finished(self.counts(), self.attrs)
+
+    def outside(self) -> list[FrozenTrial]:
+        """The trials that do not fit it since it was changed; nothing is learned from them."""
+        return self.records.trials_outside(self.id)
+
+    def everything(self) -> list[FrozenTrial]:
+        """All trials by number, those included that do not fit it since it was changed."""
+        return sorted([*self.get_trials(deepcopy=False), *self.outside()], key=lambda trial: trial.number)
+
+    def done(self) -> str | None:
+        """Why no trial is left to run, found without starting an agent; None when one may be."""
+        counts, attrs, grid = self.counts(), self.attrs, self.file.method == "grid"
+        if counts[TrialState.RUNNING] or (counts[TrialState.WAITING] and grid):
+            return None
+        if attrs.get(STOPPED):
+            return str(attrs[STOPPED])
+        if grid:
+            points = len(self.file.grid()[: self.total])
+            return f"all {points} points tried" if len(self.points_taken()) >= points else None
+        count, total = finished(counts, attrs), self.total
+        return f"{counted(count, 'trial')} finished" if total is not None and count >= total else None
+
+    def points_taken(self) -> set[int]:
+        """Indices of the grid points that have a trial, in any state."""
+        return self.records.grid_points_taken(self.id)
+
+    def running(self) -> int:
+        """How many trials run whose process is not known to be gone."""
+        observer = Observer()
+        leases = [(trial_id, lease) for trial_id, _, lease in self.records.running(self.id) if lease]
+        return sum(observer.gone(trial_id, lease) is None for trial_id, lease in leases)
+
+    def give_up(self, number: int, reason: str) -> None:
+        """Ends a running trial as failed, without another try."""
+        for trial_id, running, _ in self.records.running(self.id):
+            if running == number:
+                self.records.give_up(trial_id, {"error": reason})
+
+    def put_back(self, killed: Collection[Mapping[str, Any]]) -> None:
+        """Returns the trials of these owners to the queue: their agents were stopped, they did not fail."""
+        for trial_id, _, lease in self.records.running(self.id):
+            if lease is not None and {k: v for k, v in lease.items() if k != "beat"} in killed:
+                self.records.release(trial_id)
+
+    # -- whether it is to stop
+
+    def ask_to_stop(self, stop: Stop) -> int:
+        """Asks its agents to leave it; returns how many of its trials run at the moment."""
+        self.set_user_attr(ASKED, {"verb": stop.verb, "now": stop.now})
+        return self.running()
+
+    def stop_asked(self) -> Stop | None:
+        """What somebody asked for, in any terminal; None also while the storage does not answer."""
+        with contextlib.suppress(StorageUnreachable), self.records.at_once():
+            return stop_asked(self.attrs)
+        return None
+
+
+def stop_asked(attrs: Mapping[str, Any]) -> Stop | None:
+    """What was asked for, from a study's attributes."""
+    asked = attrs.get(ASKED)
+    return Stop(str(asked.get("verb")), bool(asked.get("now"))) if isinstance(asked, Mapping) else None
+
+
+def finished(counts: Mapping[TrialState, int], attrs: Mapping[str, Any]) -> int:
+    """How many trials count towards the number that the study wants: complete and pruned ones.
+
+    Those that do not fit since the study was changed do not count, nor those that were only imported.
+
+    Args:
+        attrs: the study's attributes.
+    """
+    return counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] - int(attrs.get(UNCOUNTED) or 0)
+
+
+def load_study(records: Records, name: str) -> OpenStudy:
+    """The study `name`; raises InputError with the names of all studies if there is no such study."""
+    names = optuna.get_all_study_names(records)
+    if name not in names:
+        known = ", ".join(sorted(names)) or "none"
+        raise InputError(f"no study named '{name}'{nearest(name, names)} (studies here: {known})")
+    return OpenStudy(records, name)
+
+
+def find_study(records: Records | None, name: str) -> OpenStudy | None:
+    """The study `name`; None if there is no such study, or no storage."""
+    if records is None or name not in optuna.get_all_study_names(records):
+        return None
+    return OpenStudy(records, name)
+
+
+def stored_file(study: optuna.Study) -> StudyFile:
+    """The study file that a study was made from, from the study's attributes.
+
+    Raises:
+        InputError: the study was not made by this tuner, or its attributes were changed since.
+    """
+    attrs = study.user_attrs
+    raw = attrs.get(FILE)
+    if raw is None:
+        raise InputError(f"study '{study.study_name}' was not made by this tuner")
+    check(study)
+    path = Path(attrs.get(PATH, f"{study.study_name}.yaml"))
+    try:
+        file = from_plain(raw, name=study.study_name, path=path)
+        return file.scored_by(score_of(attrs, file))
+    except InputError as error:
+        reason = str(error).partition(".yaml:")[2] or str(error)
+        raise InputError(
+            f"study '{study.study_name}': attribute '{FILE}': no study file of ours (line {reason})"
+        ) from None
+
+
+def score_of(attrs: Mapping[str, Any], study_file: StudyFile) -> Scored:
+    """Which value of a run is its score in a study that was begun; a script's best before studies said so."""
+    scored: Scored = "best" if study_file.program or study_file.command else "last"
+    return attrs.get(SCORE, scored)
+
+
+def check(study: optuna.Study) -> None:
+    """Raises InputError with study, trial and attribute for the first attribute of the wrong type."""
+    _check(f"study '{study.study_name}'", study.user_attrs, STUDY)
+    for trial in study.get_trials(deepcopy=False):
+        where = f"study '{study.study_name}', trial {trial.number}"
+        _check(where, trial.user_attrs, TRIAL)
+        for name, value in trial.user_attrs.get("metrics", {}).items():
+            if not isinstance(value, NUMBER):
+                _fail(where, "metrics", f"a number for {name}", value)
+
+
+def _check(where: str, attributes: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> None:
+    for name, kind in kinds.items():
+        if name in attributes and not isinstance(attributes[name], kind):
+            _fail(where, name, " or ".join(k.__name__ for k in kind), attributes[name])
+
+
+def _fail(where: str, name: str, expected: str, value: Any) -> None:
+    raise InputError(
+        f"{where}: attribute '{name}': expected {expected}, got {str(value)[:60]!r}; something else has "
+        "written to this storage: restore a copy, or begin the study anew with --fresh"
+    )
+
+
+def training_seconds(trial: FrozenTrial) -> float:
+    """What a trial has trained, as it says; else the time that it ran, without its pauses; 0 at first."""
+    told = trial.user_attrs.get("seconds")
+    if isinstance(told, int | float):
+        return float(told)
+    stints = [tuple(map(datetime.fromisoformat, stint[1:])) for stint in trial.user_attrs.get(STINTS, ())]
+    if not stints and trial.datetime_start and trial.datetime_complete:
+        stints = [(trial.datetime_start, trial.datetime_complete)]
+    return sum(max(0.0, (end - begin).total_seconds()) for begin, end in stints)  # a clock may be set back
