@@ -150,13 +150,13 @@ def test_a_lock_lost_with_its_connection_lets_nothing_be_written(
     ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
     with pytest.raises(optuna.exceptions.StorageInternalError) as error, records.lock:
         postgres.execute(ended)
-        records.claim(study._study_id, user_attrs={})
+        records.queue.claim(study._study_id, user_attrs={})
     assert is_unreachable(error.value)
     with pytest.raises(StorageUnreachable), records.lock:
         postgres.execute(ended)
         for _ in range(2):  # the second must not go through a connection made anew
             try:
-                records.claim(study._study_id, user_attrs={})
+                records.queue.claim(study._study_id, user_attrs={})
             except optuna.exceptions.StorageInternalError:
                 continue
     assert study.get_trials() == []
