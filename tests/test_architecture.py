@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tuner.definition.keys import TUNER_KEYS
+
 ROOT = Path(__file__).parent.parent
 SPEC = importlib.util.spec_from_file_location("draw_architecture", ROOT / "docs" / "draw_architecture.py")
 assert SPEC is not None and SPEC.loader is not None
@@ -179,6 +181,35 @@ def test_private_names_of_optuna_are_used_in_one_file() -> None:
 def test_the_search_for_private_names_of_optuna_finds_them(line: str, tmp_path: Path) -> None:
     (tmp_path / "module.py").write_text(line + "\n")
     assert optuna_private_in(tmp_path / "module.py", private_names_of_optuna())
+
+
+def names_in_docstrings(path: Path) -> set[str]:
+    """Dotted names below our packages, and paths of Python files, in backticks."""
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef
+    text = "\n".join(ast.get_docstring(n) or "" for n in ast.walk(tree_of(path)) if isinstance(n, kinds))
+    rooms = "|".join(ROOMS)
+    return set(re.findall(rf"`((?:{rooms})(?:\.\w+)+|(?:\w+/)+\w+\.py)`", text))
+
+
+def is_there(name: str, user: Path) -> bool:
+    """Whether a docstring of `user` names a module, what one defines, a file, or a key of study files."""
+    if name.endswith(".py"):
+        places = [user.parent, ROOT, *(ROOT / room for room in ROOMS)]
+        return name == "tuner.py" or any((place / name).is_file() for place in places)
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        folder = ROOT.joinpath(*parts[:count])
+        file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+        if file.is_file():
+            words = set(re.findall(r"\w+", file.read_text(encoding="utf-8")))
+            return set(parts[count : count + 1]) <= words or (count == 1 and parts[1] in TUNER_KEYS)
+    return False
+
+
+def test_docstrings_name_only_what_is_there() -> None:
+    named = {(name_of(path), name) for path in modules() for name in names_in_docstrings(path)}
+    assert len(named) > 20
+    assert [(file, name) for file, name in sorted(named) if not is_there(name, ROOT / file)] == []
 
 
 def test_only_tracking_knows_wandb() -> None:

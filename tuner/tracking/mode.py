@@ -14,13 +14,14 @@ import urllib.request
 from pathlib import Path
 from typing import Literal
 
-Mode = Literal["online", "offline", "off", "auto"]
+Resolved = Literal["online", "offline", "off"]
+Mode = Literal[Resolved, "auto"]
 
 DEFAULT_SERVER = "https://api.wandb.ai"
 PREFLIGHT_SECONDS = 4.0  # includes the name look-up, which socket timeouts do not limit
 
 
-def resolve(mode: Mode) -> tuple[Literal["online", "offline", "off"], str]:
+def resolve(mode: Mode) -> tuple[Resolved, str]:
     """Returns the mode to use, and the reason.
 
     "online" and "auto" look for a key (WANDB_API_KEY or netrc) and ask the server once whether it knows the

@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ def _sync_study(results: Path, name: str, progress: Progress) -> Synced:
     progress(0, len(waiting))
     for start in range(0, len(waiting), BATCH):
         batch = waiting[start : start + BATCH]
-        _upload(batch, folder, log, partial(_add, progress, start, len(waiting)))
+        _upload(batch, folder, log, lambda done, before=start: progress(before + done, len(waiting)))
     failed = tuple(file for file in waiting if not is_synced(file))
     return Synced(
         uploaded=len(waiting) - len(failed),
@@ -107,10 +106,6 @@ def _sync_study(results: Path, name: str, progress: Progress) -> Synced:
         failed=failed,
         log=log,
     )
-
-
-def _add(progress: Progress, before: int, total: int, done: int) -> None:
-    progress(before + done, total)
 
 
 def is_synced(file: Path) -> bool:
@@ -158,15 +153,15 @@ def _first_whole(candidates: Sequence[Path], run_folder: Path | None) -> list[Pa
     for file in reversed(candidates):
         if is_synced(file):
             return [file]
-        found = wandb_file.content(file)
-        if found.ended and found.rows >= len(steps):
+        found = wandb_file.run_of(file)
+        if found.ended and len(found.history) >= len(steps):
             return [file]
     return []
 
 
 def _whole_together(files: Sequence[Path]) -> Sequence[Path]:
     """All W&B files of a script's trial if every one is complete, otherwise none."""
-    whole = files and all(is_synced(file) or wandb_file.content(file).ended for file in files)
+    whole = files and all(is_synced(file) or wandb_file.run_of(file).ended for file in files)
     return files if whole else []
 
 
@@ -175,7 +170,9 @@ def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
     if not trials:
         return
     own = identity(folder)
-    tracker = WandbTracker("offline", "rebuilt", study_name, folder, own)
+    tracker = WandbTracker(
+        reason="rebuilt", mode="offline", study_name=study_name, folder=folder, identity=own
+    )
     for trial in trials:
         assert trial.folder is not None
         result = read_json(trial.folder / RESULT)
@@ -190,7 +187,7 @@ def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
     missing = [
         trial.number
         for trial in trials
-        if not any(wandb_file.content(file).ended for file in written.get(trial.number, []))
+        if not any(wandb_file.run_of(file).ended for file in written.get(trial.number, []))
     ]
     if missing:
         raise WorkFailed(f"{study_name}: runs {missing} could not be rebuilt; see {folder / 'tracking.log'}")

@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from tuner.base.wandb_files import Identity, identity, wandb_folder
-from tuner.tracking.mode import Mode, resolve
+from tuner.tracking.mode import Mode, Resolved, resolve
 from tuner.tracking.process import WorkerProcess
 
 TrialState = Literal["complete", "pruned", "failed"]
@@ -30,8 +30,8 @@ TrialState = Literal["complete", "pruned", "failed"]
 MAX_WORKERS = 3  # a tracker starts one worker and replaces it at most twice
 
 
-class RunTracker(Protocol):
-    """The run of one trial. No method raises or waits."""
+class RunTracker:
+    """The run of one trial; this one goes nowhere. No method raises or waits."""
 
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         """Adds one epoch's metrics."""
@@ -40,23 +40,24 @@ class RunTracker(Protocol):
         """Ends the run."""
 
 
-class Tracker(Protocol):
-    """Makes the runs of one study. `reason` explains the mode in one line."""
+@dataclass
+class Tracker:
+    """Makes the runs of one study; this one makes none, so that callers need no special case for "no W&B".
 
-    @property
-    def mode(self) -> Literal["online", "offline", "off"]: ...
+    Attributes:
+        reason: explains the mode in one line.
+        inner: the mode of W&B runs that the trials make themselves.
+    """
 
-    @property
-    def reason(self) -> str: ...
-
-    @property
-    def inner(self) -> Literal["online", "offline", "off"]:
-        """The mode of W&B runs that the trials make themselves."""
+    reason: str
+    mode: Resolved = "off"
+    inner: Resolved = "off"
 
     def start(
         self, number: int, config: Mapping[str, Any], name: str, tags: Sequence[str] = ()
     ) -> RunTracker:
         """Starts the run of trial `number`."""
+        return RunTracker()
 
     def close(self, *, timeout: float = 20.0) -> None:
         """Waits for open runs to finish, at most `timeout` seconds."""
@@ -88,57 +89,30 @@ def open_tracker(
         if resolved != "off":
             own = identity(folder, project=project, entity=entity)
     except OSError as error:
-        return NullTracker(f"W&B off: {folder} cannot be written ({error.strerror})")
+        return Tracker(f"W&B off: {folder} cannot be written ({error.strerror})")
     if resolved == "off":
-        return NullTracker(reason)
+        return Tracker(reason)
     if external:
-        return NullTracker(f"the script's own runs: {reason}", inner=resolved)
+        return Tracker(f"the script's own runs: {reason}", inner=resolved)
     runs = results.resolve() / "runs" / study_name if artifacts else None
-    return WandbTracker(resolved, reason, study_name, folder, own, runs)
+    return WandbTracker(
+        reason=reason, mode=resolved, study_name=study_name, folder=folder, identity=own, runs=runs
+    )
 
 
-@dataclass(frozen=True)
-class NullTracker:
-    """A tracker that does nothing, so that callers need no special case for 'no W&B'."""
-
-    reason: str
-    mode: Literal["online", "offline", "off"] = "off"
-    inner: Literal["online", "offline", "off"] = "off"
-
-    def start(
-        self, number: int, config: Mapping[str, Any], name: str, tags: Sequence[str] = ()
-    ) -> RunTracker:
-        return NullRun()
-
-    def close(self, *, timeout: float = 20.0) -> None:
-        return None
-
-
-class NullRun:
-    """The run of a `NullTracker`."""
-
-    def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
-        return None
-
-    def finish(self, state: TrialState, summary: Mapping[str, Any]) -> None:
-        return None
-
-
-@dataclass
-class WandbTracker:
+@dataclass(kw_only=True)
+class WandbTracker(Tracker):
     """Writes runs through a worker process. The first run starts the worker.
 
     Attributes:
         runs: the parent of the run folders if they should be uploaded, otherwise None.
     """
 
-    mode: Literal["online", "offline", "off"]
-    reason: str
     study_name: str
     folder: Path
     identity: Identity
     runs: Path | None = None
-    inner: Literal["online", "offline", "off"] = "offline"  # a run of ours goes online; one is enough
+    inner: Resolved = "offline"  # a run of ours goes online; one is enough
     _worker: WorkerProcess | None = field(default=None, repr=False)
     _started: int = 0
 
@@ -171,7 +145,7 @@ class WandbTracker:
 
 
 @dataclass(frozen=True)
-class WandbRun:
+class WandbRun(RunTracker):
     """The run of one trial. Sends messages to the worker."""
 
     number: int

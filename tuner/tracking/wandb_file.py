@@ -21,26 +21,6 @@ WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
-class Content:
-    """The content of a file: the number of history rows, and whether the run was ended."""
-
-    rows: int
-    ended: bool
-
-
-def content(path: Path) -> Content:
-    """Counts the readable rows. For a file that is cut off, counts the rows before the cut."""
-    from wandb.proto import wandb_internal_pb2
-
-    rows, ended = 0, False
-    for data in records(path.read_bytes()):
-        record = wandb_internal_pb2.Record.FromString(data)  # type: ignore[attr-defined]
-        rows += record.HasField("history")
-        ended |= record.HasField("exit")
-    return Content(rows, ended)
-
-
-@dataclass(frozen=True)
 class OfflineRun:
     """A run as its file has it. `history`: each row that was logged; `exit_code`: None until it ended."""
 

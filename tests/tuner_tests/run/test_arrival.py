@@ -19,7 +19,7 @@ from tuner.run.agent import arrival
 from tuner.run.agent.order import Order
 from tuner.run.executors.choice import ExecutorChoice
 from tuner.storage.access import default_url
-from tuner.tracking.tracker import NullTracker
+from tuner.tracking.tracker import Tracker
 from tuner.workloads.workload import Inputs
 
 HERE = socket.gethostname()
@@ -38,7 +38,7 @@ def order(make_study: Callable[..., StudyFile], tmp_path: Path, monkeypatch: pyt
             results=Path("results"),
             total=6,
             seed=0,
-            tracker=NullTracker("W&B off"),
+            tracker=Tracker("W&B off"),
             pruner=file.pruner,
             base={},
             overrides={},

@@ -11,7 +11,7 @@ import pytest
 from tuner.definition.study_file import StudyFile
 from tuner.run.agent.order import Order
 from tuner.run.supervisor import Event, Supervisor
-from tuner.tracking.tracker import NullTracker
+from tuner.tracking.tracker import Tracker
 
 READY = {"event": "ready", "owner": {"pid": 1}}
 DONE = {"event": "leave", "reason": "6 trials finished", "fine": True}
@@ -90,7 +90,7 @@ def supervise(
         results=tmp_path,
         total=6,
         seed=0,
-        tracker=NullTracker("W&B off"),
+        tracker=Tracker("W&B off"),
         pruner=file.pruner,
         base={},
         overrides={},

@@ -22,7 +22,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.run.agent.order import Order
 from tuner.run.supervisor import Supervisor
 from tuner.storage.access import open_records
-from tuner.tracking.tracker import NullTracker
+from tuner.tracking.tracker import Tracker
 
 MakeStudy = Callable[..., StudyFile]
 ROOT = Path(__file__).resolve().parents[3]
@@ -195,7 +195,7 @@ def supervise(file: StudyFile, tmp_path: Path, *agents: Stuck, timeout: float | 
         results=tmp_path,
         total=1,
         seed=0,
-        tracker=NullTracker("W&B off"),
+        tracker=Tracker("W&B off"),
         pruner=file.pruner,
         base={},
         overrides={},

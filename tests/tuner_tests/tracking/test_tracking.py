@@ -157,7 +157,7 @@ time.sleep(60)
 
     end = time.monotonic() + 60
     while time.monotonic() < end and not any(
-        wandb_file.content(file).ended for file in tmp_path.glob("wandb/study/wandb/offline-run-*/*.wandb")
+        wandb_file.run_of(file).ended for file in tmp_path.glob("wandb/study/wandb/offline-run-*/*.wandb")
     ):
         time.sleep(0.05)
     found = inspect(tmp_path, 0)

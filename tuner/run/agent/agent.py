@@ -1,6 +1,6 @@
 """An agent: a long-lived process that runs one trial after the other until the study is done.
 
-It is started by an executor (`tuner.executors`) with an `Order` and one end of a pipe. Up the pipe go
+It is started by an executor (`tuner.run.executors`) with an `Order` and one end of a pipe. Up the pipe go
 dictionaries (what it is doing, for the live view); down come "stop" and, when the supervisor is killed, the
 end of the file: both make it finish the epoch, return the trial to the queue and leave. Torch and its like
 are imported once an agent.
