@@ -26,6 +26,7 @@ ROOMS = tuple(picture.ROOMS)  # from left to right: each imports those to its le
 FLOORS = tuple(picture.FLOORS)  # of the engine, from the ground: each imports those below it
 HEAVY = ("torch", "optuna", "wandb", "pandas", "sklearn", "matplotlib", "plotly")
 OPTUNA_PRIVATE = "tuner/storage/optuna_private.py"
+WANDB_PRIVATE = "tuner/workloads/child/tuner_wandb_private.py"
 WANDB_FILES = ("tuner/tracking/", "tuner/workloads/child/")
 
 
@@ -216,6 +217,17 @@ def test_only_tracking_knows_wandb() -> None:
     users = [name_of(p) for p in modules() if any(i.split(".")[0] == "wandb" for i in imports_of(p))]
     assert users
     assert [u for u in users if not u.startswith(WANDB_FILES)] == []
+
+
+def test_private_names_of_wandb_are_used_in_one_file() -> None:
+    found = {
+        name_of(path): [ast.unparse(node) for node in ast.walk(tree_of(path))
+                        if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)
+                        and ast.unparse(node.value) not in ("self", "os")]
+        for path in (ROOT / "tuner/workloads/child").glob("*.py")
+    }  # fmt: skip
+    assert found.pop(WANDB_PRIVATE)
+    assert {name: used for name, used in found.items() if used} == {}
 
 
 def test_no_file_imports_itself_through_others() -> None:

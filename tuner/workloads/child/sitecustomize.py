@@ -24,6 +24,7 @@ import os
 import sys
 
 from tuner_hook_events import EVENTS, Events, guarded  # type: ignore[import-not-found]
+from tuner_wandb_private import MODULES  # type: ignore[import-not-found]
 
 TYPE_CHECKING = False  # importing typing would cost every process of the script
 if TYPE_CHECKING:
@@ -31,13 +32,7 @@ if TYPE_CHECKING:
 
 # The modules that are changed, each with the file and the function that change it.
 HOOKS = {
-    "wandb.sdk.wandb_sweep": ("tuner_sweeps", "patch_sweep"),
-    "wandb.wandb_agent": ("tuner_sweeps", "patch_agent"),
-    "wandb.sdk.wandb_run": ("tuner_hook_metrics", "patch_run"),
-    "wandb.sdk.wandb_summary": ("tuner_hook_metrics", "patch_summary"),
-    "wandb.sdk.wandb_init": ("tuner_hook_runs", "patch_init"),
-    "wandb.sdk.wandb_login": ("tuner_hook_runs", "patch_login"),
-    "wandb.sdk.interface.interface": ("tuner_hook_runs", "patch_record"),
+    **MODULES,
     "tensorboardX.writer": ("tuner_hook_metrics", "patch_tensorboard"),
     "torch.utils.tensorboard.writer": ("tuner_hook_metrics", "patch_tensorboard"),
 }

@@ -6,112 +6,89 @@ Only the standard library, and no syntax newer than Python 3.7: the script may r
 from __future__ import annotations
 
 import functools
-import os
 import sys
 
+import tuner_wandb_private as private  # type: ignore[import-not-found]
 from tuner_hook_events import MODE, guarded, guarded_by, plain, run_key  # type: ignore[import-not-found]
 
 TYPE_CHECKING = False  # importing typing would cost every process of the script
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from tuner.workloads.child.tuner_hook_events import Events
 
 
-def patch_run(module: Any, events: Events) -> None:
-    """`Run.log` does what it always did, then tells the tuner."""
-    original = module.Run.log
+def followed_by(tell: Callable[..., Any]) -> Callable[..., Any]:
+    """Changes a function: it does what it always did, then its arguments are told."""
+
+    def change(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            tell(*args, **kwargs)
+            return result
+
+        return call
+
+    return change
+
+
+def tell_log(events: Events) -> Any:
+    """Tells the tuner what `run.log` was given."""
 
     @guarded_by(events)
     def tell(run: Any, data: Any, step: Any = None, commit: Any = None, **_: Any) -> None:
         events.write("log", run=run_key(run), data=plain(dict(data)), step=step, commit=commit)
 
-    @functools.wraps(original)
-    def log(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, *args, **kwargs)
-        tell(self, *args, **kwargs)
-        return result
-
-    module.Run.log = log
-    patch_metric(module, events)
-    if MODE == "online":
-        mark_uploaded(module, events)
+    return tell
 
 
-def patch_metric(module: Any, events: Events) -> None:
-    """`define_metric("loss", summary="min")` gives the run's summary a `loss.min`."""
-    original = module.Run._define_metric
-
-    @functools.wraps(original)
-    def define(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, *args, **kwargs)
-        tell_metric(events, self, *args, **kwargs)
-        return result
-
-    module.Run._define_metric = define
-
-
-def tell_metric(events: Events, run: Any, *args: Any, **kwargs: Any) -> None:
-    """Tells the tuner which summaries a script defines, from the arguments of `define_metric`."""
+def tell_metric(events: Events) -> Any:
+    """Tells the tuner that `define_metric("loss", summary="min")` gives the run's summary a `loss.min`."""
 
     @guarded_by(events)
     def tell(
-        name: str,
-        step: Any = None,
-        sync: Any = None,
-        hidden: Any = None,
-        summary: Any = None,
-        *_: Any,
-        **__: Any,
-    ) -> None:
+        run: Any, name: str, step: Any = None, sync: Any = None, hidden: Any = None, summary: Any = None,
+        *_: Any, **__: Any,
+    ) -> None:  # fmt: skip
         if summary:
             events.write("define", run=run_key(run), name=name, summary=summary)
 
-    tell(*args, **kwargs)
+    return tell
+
+
+def patch_run(module: Any, events: Events) -> None:
+    """What a run logs and defines is told; one that the server has is marked."""
+    module.Run.log = followed_by(tell_log(events))(module.Run.log)
+    private.change_define_metric(module, followed_by(tell_metric(events)))
+    if MODE == "online":
+        private.change_finish(module, followed_by(guarded(events, private.mark_uploaded)))
 
 
 def patch_summary(module: Any, events: Events) -> None:
     """What a script writes into `run.summary` is a metric too."""
-    original = module.Summary._update
 
     @guarded_by(events)
     def tell(summary: Any, record: Any) -> None:
-        run = getattr(getattr(summary, "_update_callback", None), "__self__", None)
-        data = {}
-        for item in record.update:
-            value = plain(item.value)
-            if value is not None:
-                data[".".join(str(key) for key in item.key)] = value
-        events.write("summary", run=run_key(run), data=data)
+        found = {name: plain(value) for name, value in private.written(record).items()}
+        data = {name: value for name, value in found.items() if value is not None}
+        events.write("summary", run=run_key(private.run_of(summary)), data=data)
 
-    @functools.wraps(original)
-    def update(self: Any, record: Any) -> None:
-        original(self, record)
-        tell(self, record)
-
-    module.Summary._update = update
+    private.change_summary(module, followed_by(tell))
 
 
 def listen_to_disabled(run: Any, events: Events) -> None:
     """What a disabled run is given goes nowhere with W&B; the tuner still hears it."""
-    original, original_define, summary = run.log, run.define_metric, run.summary
+    original, summary = run.log, run.summary
 
-    @guarded_by(events)
-    def tell(data: Any, step: Any = None, commit: Any = None, **_: Any) -> None:
-        events.write("log", run=run_key(run), data=plain(dict(data)), step=step, commit=commit)
-
+    @functools.wraps(original)
     def log(*args: Any, **kwargs: Any) -> None:
         events.muted = True  # it writes into the summary
         try:
             original(*args, **kwargs)
         finally:
             events.muted = False
-        tell(*args, **kwargs)
-
-    def define_metric(*args: Any, **kwargs: Any) -> Any:
-        result = original_define(*args, **kwargs)
-        tell_metric(events, run, *args, **kwargs)
-        return result
 
     class Summary(type(summary)):  # type: ignore[misc]
         def __setitem__(self: Any, name: Any, value: Any) -> None:
@@ -125,50 +102,21 @@ def listen_to_disabled(run: Any, events: Events) -> None:
                 self[name] = value
 
     client: Any = sys.modules["wandb"]
-    for of in (run, client):
-        of.log, of.define_metric = log, define_metric
+    run.log = client.log = followed_by(functools.partial(tell_log(events), run))(log)
+    define = followed_by(functools.partial(tell_metric(events), run))(run.define_metric)
+    run.define_metric = client.define_metric = define
     run.summary = client.summary = Summary(summary)
 
 
-def mark_uploaded(module: Any, events: Events) -> Any:
-    """A run that the server has gets the client's own mark, so that `tuner sync` does not send it again."""
-    original = module.Run._on_finish
-
-    @guarded_by(events)
-    def mark(run: Any) -> None:
-        if run.settings.mode == "online" and not run._finish_timed_out:
-            os.close(os.open(run.settings.sync_file + ".synced", os.O_CREAT | os.O_WRONLY, 0o644))
-
-    @functools.wraps(original)
-    def finish(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, *args, **kwargs)
-        mark(self)
-        return result
-
-    module.Run._on_finish = finish
-
-
 def patch_tensorboard(module: Any, events: Events) -> None:
-    """Scalars for TensorBoard are metrics in a run with `sync_tensorboard`: W&B reads them from its files.
-
-    A disabled run does not read them; there, only its settings say that the script asked for it.
-    """
-    original = module.SummaryWriter.add_scalar
+    """Scalars for TensorBoard are metrics in a run with `sync_tensorboard`: W&B reads them from its files."""
 
     @guarded_by(events)
-    def tell(tag: str, value: Any, step: Any = None) -> None:
+    def tell(writer: Any, tag: str, scalar_value: Any, global_step: Any = None, *_: Any, **__: Any) -> None:
         client: Any = sys.modules.get("wandb")
         run = getattr(client, "run", None)
-        if run is not None and (client.patched["tensorboard"] or run.settings.sync_tensorboard):
-            data = plain({tag: value, "global_step": step})
+        if run is not None and private.reads_tensorboard(client, run):
+            step, data = global_step, plain({tag: scalar_value, "global_step": global_step})
             events.write("log", run=run_key(run), stream="/tensorboard", data=data, step=step, commit=None)
 
-    @functools.wraps(original)
-    def add_scalar(
-        self: Any, tag: str, scalar_value: Any, global_step: Any = None, *args: Any, **kwargs: Any
-    ) -> Any:
-        result = original(self, tag, scalar_value, global_step, *args, **kwargs)
-        tell(tag, scalar_value, global_step)
-        return result
-
-    module.SummaryWriter.add_scalar = add_scalar
+    module.SummaryWriter.add_scalar = followed_by(tell)(module.SummaryWriter.add_scalar)

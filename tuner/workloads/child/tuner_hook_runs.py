@@ -12,6 +12,7 @@ import inspect
 import os
 import sys
 
+import tuner_wandb_private as private  # type: ignore[import-not-found]
 from tuner_hook_events import (  # type: ignore[import-not-found]
     EVENTS,
     FOLDER,
@@ -20,6 +21,7 @@ from tuner_hook_events import (  # type: ignore[import-not-found]
     RUN,
     SWEEP,
     TRIAL,
+    guarded,
     guarded_by,
     run_key,
 )
@@ -44,16 +46,15 @@ def patch_init(module: Any, events: Events) -> Any:
         if FOLDER and given.get("dir") is None and "WANDB_DIR" not in os.environ:
             given["dir"] = FOLDER
         if RUN and SWEEP:
-            follow_the_rules(module.wandb_setup.singleton().settings, given)
+            follow_the_rules(private.session_settings(module), given)
 
     @guarded_by(events)
     def tell(run: Any) -> None:
         if any(run is other for other in told):
             return
         told.append(run)
-        settings = getattr(run, "settings", None)
-        folder = str(getattr(settings, "sync_dir", "") or "")
-        disabled = getattr(settings, "mode", None) == "disabled"
+        mode, folder = private.mode_and_folder(run)
+        disabled = mode == "disabled"
         folder = "" if disabled else os.path.abspath(folder)
         events.write("init", run=run_key(run), folder=folder, rank=rank())
         if disabled:
@@ -61,7 +62,7 @@ def patch_init(module: Any, events: Events) -> Any:
         elif TRIAL.isdigit():
             note(events, run, {"number": int(TRIAL)})
         if RESUMED.isdigit() and not disabled and not run.resumed:
-            mark_resumed(run, int(RESUMED))
+            private.mark_resumed(run, int(RESUMED))
         end_in_order(run, events)
 
     @functools.wraps(original)
@@ -82,24 +83,10 @@ def patch_init(module: Any, events: Events) -> Any:
     module.init = init
 
 
-def mark_resumed(run: Any, step: int) -> None:
-    """W&B needs a server to know that a run is resumed; here `resumed` and `starting_step` are set."""
-    run._settings.resumed = True
-    run._starting_step = step
-
-
 def asked_mode(module: Any, given: Any) -> Any:
     """The mode that the script asks for: in the call, its settings, `wandb.setup` or the environment."""
-    settings = given.get("settings")
-    in_settings = None
-    if isinstance(settings, dict):
-        in_settings = settings.get("mode")
-    elif "mode" in getattr(settings, "model_fields_set", ()):
-        in_settings = settings.mode
-    if given.get("mode") or in_settings:
-        return given.get("mode") or in_settings
-    singleton = getattr(module.wandb_setup, "singleton", None)
-    return singleton().settings.mode if singleton else os.environ.get("WANDB_MODE")
+    asked = given.get("mode") or private.asked_in(given.get("settings"))
+    return asked or private.session_mode(module)
 
 
 def mode_for(asked: Any) -> Any:
@@ -118,7 +105,7 @@ def online_or_offline(module: Any, original: Any, given: Any, events: Events) ->
             raise
         events.problem("W&B offline: " + " ".join(str(error).split()))
         if RUN and SWEEP:
-            module.wandb_setup.singleton().settings.run_id = next_id()  # the client holds on to the other
+            private.session_settings(module).run_id = next_id()  # the client holds on to the other
         return original(**dict(given, mode="offline"))
 
 
@@ -133,8 +120,7 @@ def follow_the_rules(settings: Any, given: Any) -> None:
             warn("id", asked)
         asked = next_id()
     given.pop("id", None)
-    settings.run_id = asked
-    settings.sweep_id = SWEEP
+    private.begin_in_sweep(settings, asked, SWEEP)
     for name in ("project", "entity"):
         if given.get(name) and getattr(settings, name) is None:
             setattr(settings, name, given.pop(name))
@@ -202,20 +188,17 @@ def end_in_order(run: Any, events: Events) -> None:
 
 def patch_record(module: Any, events: Events) -> Any:
     """`run.sweep_id` is for the script alone: W&B's server knows no such sweep and would refuse the run."""
-    original = module.InterfaceBase._make_run
 
-    @guarded_by(events)
-    def forget(record: Any) -> None:
-        if SWEEP and record.sweep_id == SWEEP:
-            record.ClearField("sweep_id")
+    def change(original: Any) -> Any:
+        @functools.wraps(original)
+        def make(*args: Any, **kwargs: Any) -> Any:
+            record = original(*args, **kwargs)
+            guarded(events, private.forget_sweep)(record, SWEEP)
+            return record
 
-    @functools.wraps(original)
-    def make(self: Any, *args: Any, **kwargs: Any) -> Any:
-        record = original(self, *args, **kwargs)
-        forget(record)
-        return record
+        return make
 
-    module.InterfaceBase._make_run = make
+    private.change_record(module, change)
 
 
 def patch_login(module: Any, events: Events) -> Any:
