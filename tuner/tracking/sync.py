@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def _sync_study(results: Path, name: str, progress: Progress) -> Synced:
     progress(0, len(waiting))
     for start in range(0, len(waiting), BATCH):
         batch = waiting[start : start + BATCH]
-        _upload(batch, folder, log, lambda done, before=start: progress(before + done, len(waiting)))
+        _upload(batch, folder, log, partial(_add, progress, start, len(waiting)))
     failed = tuple(file for file in waiting if not is_synced(file))
     return Synced(
         uploaded=len(waiting) - len(failed),
@@ -106,6 +107,10 @@ def _sync_study(results: Path, name: str, progress: Progress) -> Synced:
         failed=failed,
         log=log,
     )
+
+
+def _add(progress: Progress, before: int, total: int, done: int) -> None:
+    progress(before + done, total)
 
 
 def is_synced(file: Path) -> bool:
