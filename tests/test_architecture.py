@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.definition.keys import TUNER_KEYS
+from tuner.definition.study_file import TUNER_KEYS
 
 ROOT = Path(__file__).parent.parent
 SPEC = importlib.util.spec_from_file_location("draw_architecture", ROOT / "docs" / "draw_architecture.py")
