@@ -152,7 +152,8 @@ def working_folder(path: Path | None, program: str | None, command: Any) -> Path
     for folder in (beside, Path.cwd()):
         if (folder / program).is_file():
             return folder
-    raise InputError(f"{path}: program '{program}' is neither in {beside} nor in {Path.cwd()}")
+    places = f"not in {beside}" if beside == Path.cwd() else f"neither in {beside} nor in {Path.cwd()}"
+    raise InputError(f"{path}: program '{program}' is {places}")
 
 
 def _has_module(folder: Path, name: str) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from wsgiref.simple_server import make_server
 
 import pytest
 from optuna.trial import TrialState, create_trial
@@ -16,6 +19,7 @@ from tuner.base.errors import InputError
 from tuner.commands import report
 from tuner.definition.study_file import StudyFile
 from tuner.show.report.live import LivePage
+from tuner.show.web import local_server
 from tuner.storage import study_store
 from tuner.storage.allocate import stop_asked
 from tuner.storage.records import Records
@@ -42,7 +46,7 @@ def ask(records: Records, make_study: Callable[..., StudyFile], tmp_path: Path) 
 
     def asked(path: str, body: Any = None, *, cookie: str = f"c={TOKEN}", **headers: str) -> tuple[str, str]:
         said: list[str] = []
-        sent = json.dumps(body).encode()
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         path, _, query = path.partition("?")
         environ = {
             "PATH_INFO": path, "QUERY_STRING": query, "REQUEST_METHOD": "GET" if body is None else "POST",
@@ -105,6 +109,59 @@ def test_a_wrong_request_is_one_line(ask: Ask, verb: str, body: dict[str, str], 
     name = ask("/")[1].partition("<option>")[2].partition("<")[0]
     status, said = ask(f"/{verb}", {"study": name, **body})
     assert status == "400" and says in said and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "says"),
+    [
+        (b"[" * 60_000, {}, "recursion"),
+        (b'"' + b"x" * 10, {}, "Unterminated string"),
+        (b"[1]", {}, "TypeError"),
+        (b"1", {}, "TypeError"),
+        (b'{"study": "\\ud800"}', {}, "no study named '?'"),
+        (b'{"study": "' + b"x" * 60_000 + b'"}', {}, "no study named 'xxx"),
+        (b"{}", {"CONTENT_LENGTH": "-1"}, "the request is larger"),
+        (b"{}", {"CONTENT_LENGTH": "70000"}, "the request is larger"),
+        (b"{}", {"CONTENT_LENGTH": "²"}, "invalid literal"),
+    ],
+)
+def test_a_hostile_request_is_one_short_line(
+    ask: Ask, body: bytes, headers: dict[str, str], says: str
+) -> None:
+    status, said = ask("/stop", body, **headers)
+    assert status == "400" and says in said and "\n" not in said and len(said) < 600
+    assert ask("/version", cookie='c="\\')[0] == "403"
+
+
+class Slow(io.RawIOBase):
+    """A body that does not come before the page was asked for again."""
+
+    def __init__(self, meanwhile: Callable[[], Any]) -> None:
+        self.meanwhile = meanwhile
+
+    def read(self, size: int = -1) -> bytes:
+        self.meanwhile()
+        return b"{}"
+
+
+def test_a_slow_request_holds_up_no_other(ask: Ask) -> None:
+    shown: list[tuple[str, str]] = []
+    ask("/stop", b"{}", **{"wsgi.input": Slow(lambda: shown.append(ask("/version")))})
+    assert [status for status, _ in shown] == ["200"]
+
+
+def test_connections_that_say_nothing_are_closed_and_never_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_server.Quiet, "timeout", 0.3)
+    monkeypatch.setattr(local_server, "MOST_CONNECTIONS", 2)
+    server = make_server(
+        "127.0.0.1", 0, lambda environ, start: [], server_class=local_server.Server,
+        handler_class=local_server.Quiet,
+    )  # fmt: skip
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    silent = [socket.create_connection(server.server_address, timeout=30) for _ in range(3)]
+    assert [connection.recv(1) for connection in silent] == [b""] * 3  # the third at once, the others in time
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_file_is_not_written_while_it_is_served(tmp_path: Path) -> None:

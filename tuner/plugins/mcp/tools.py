@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.base import extras
-from tuner.base.errors import InputError
+from tuner.base.errors import InputError, in_short
 from tuner.base.words import finite
 from tuner.claims import judge, verdicts
 from tuner.claims import material as materials
@@ -58,6 +58,8 @@ class Tools:
 
     def best(self, study: str, top: int = 5) -> list[dict[str, Any]]:
         """The best complete trials of a study with their configurations, best first."""
+        if top < 1:
+            raise InputError(f"top: expected a whole number from 1, got {top}")
         with storage_errors(self.url):
             found = load_study(self._records(), study)
             file = stored_file(found)
@@ -122,6 +124,6 @@ def _with_errors(function: Callable[..., Any], error: type[Exception]) -> Callab
         try:
             return function(*arguments, **named)
         except InputError as wrong:
-            raise error(str(wrong)) from None
+            raise error(in_short(wrong)) from None
 
     return told

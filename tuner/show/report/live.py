@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
-from http.cookies import SimpleCookie
+from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -23,7 +23,7 @@ from urllib.parse import parse_qs
 import optuna
 
 from tuner.base.command_line import settings
-from tuner.base.errors import InputError
+from tuner.base.errors import InputError, in_short
 from tuner.claims import material as materials
 from tuner.claims.material import Material
 from tuner.run.enqueue import enqueue
@@ -74,9 +74,9 @@ class LivePage:
             return _text(
                 start, "403 Forbidden", "open the address that `report --live` printed: it has a token"
             )
+        if method == "POST":
+            return self._do(path.strip("/"), environ, start)
         with self._lock:
-            if method == "POST":
-                return self._do(path.strip("/"), environ, start)
             self._refresh()
             if path == "/version":
                 return _text(start, "200 OK", self._version)
@@ -116,13 +116,14 @@ class LivePage:
     def _do(self, verb: str, environ: Mapping[str, Any], start: Start) -> Iterable[bytes]:
         try:
             size = int(environ.get("CONTENT_LENGTH") or 0)
-            if size > MOST_BODY:
+            if not 0 <= size <= MOST_BODY:
                 raise InputError(f"the request is larger than {MOST_BODY} bytes")
-            asked = json.loads(environ["wsgi.input"].read(size))
-            said = self._ask(verb, str(asked["study"]), str(asked.get("values") or ""))
-        except (InputError, ValueError, KeyError, TypeError) as error:
-            return _text(start, "400 Bad Request", str(error))
-        self._next = 0.0
+            asked = json.loads(environ["wsgi.input"].read(size))  # before the lock: a client may be slow
+            with self._lock:
+                said = self._ask(verb, str(asked["study"]), str(asked.get("values") or ""))
+                self._next = 0.0
+        except (InputError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            return _text(start, "400 Bad Request", in_short(error))
         return _text(start, "200 OK", said)
 
     def _ask(self, verb: str, name: str, values: str) -> str:
@@ -150,12 +151,16 @@ def _script() -> str:
 
 
 def _cookies(environ: Mapping[str, Any]) -> dict[str, str]:
-    return {name: morsel.value for name, morsel in SimpleCookie(environ.get("HTTP_COOKIE", "")).items()}
+    try:
+        found = SimpleCookie(environ.get("HTTP_COOKIE", ""))
+    except CookieError:
+        return {}
+    return {name: morsel.value for name, morsel in found.items()}
 
 
 def _text(start: Start, status: str, text: str) -> Iterable[bytes]:
     start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")])
-    return [text.encode()]
+    return [text.encode(errors="replace")]
 
 
 def lines(port: int, token: str) -> list[str]:

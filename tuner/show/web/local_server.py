@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -14,6 +15,8 @@ from tuner.base.errors import InputError
 
 HOST = "127.0.0.1"
 NAMES = frozenset({HOST, "localhost"})  # allowed host names in requests
+MOST_CONNECTIONS = 64  # a browser opens six
+SILENT_SECONDS = 20.0  # after which a connection that sends nothing is closed
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Start = Callable[..., Any]
@@ -30,14 +33,33 @@ class Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Closes a connection beyond the most that are open at a time."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignores browsers that close the connection early. Reports other errors."""
-        if not isinstance(sys.exception(), ConnectionError):
+        """Ignores browsers that close the connection early, or say nothing. Reports other errors."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
 class Quiet(WSGIRequestHandler):
     """Logs no requests, because the dashboard polls every few seconds."""
+
+    timeout = SILENT_SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
