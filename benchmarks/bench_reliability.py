@@ -9,12 +9,12 @@ stores the lines for the docs.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 import tempfile
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import figures
@@ -23,38 +23,38 @@ from reliability.faulty import faults
 from reliability.kills import (
     fresh_database,
     kill_many,
-    kills_dask,
-    kills_paused,
+    kills_on,
     kills_postgresql,
-    kills_ray,
     kills_remote,
-    kills_scripts,
     stopped_agent,
 )
-from reliability.large import many_trials
-from reliability.other_tuners import optuna, ray_tune
+from reliability.many import many_trials
+from reliability.other_tuners import OPTUNA, RAY, killed
 from reliability.wandb_away import wandb_away
 
 SCENARIOS: dict[str, Callable[..., Outcome]] = {
     "kills": kill_many,
-    "kills_paused": kills_paused,
-    "kills_scripts": kills_scripts,
+    "kills_paused": partial(kill_many, keeps=True),
+    "kills_scripts": partial(kill_many, script=True),
     "kills_postgresql": kills_postgresql,
     "kills_remote": kills_remote,
-    "kills_dask": kills_dask,
-    "kills_ray": kills_ray,
+    "kills_dask": partial(kills_on, executor="dask"),
+    "kills_ray": partial(kills_on, executor="ray"),
     "fresh_database": fresh_database,
     "stopped_agent": stopped_agent,
     "faults": faults,
     "wandb_away": wandb_away,
     "many_trials": many_trials,
 }
-OTHERS: dict[str, Callable[..., Outcome]] = {"optuna": optuna, "ray_tune": ray_tune}
+OTHERS: dict[str, Callable[..., Outcome]] = {
+    "optuna": partial(killed, peer=OPTUNA, processes=4),
+    "ray_tune": partial(killed, peer=RAY, processes=1),
+}
 ALONE = ("kills", "trials", "lost", "duplicated", "orphans")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = figures.parser(__doc__)
     parser.add_argument(
         "scenarios",
         nargs="*",
@@ -63,7 +63,6 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=60, help="in each scenario that kills (default: 60)")
     parser.add_argument("--every", type=int, default=1, help="faults: each N-th write fails (default: all)")
-    parser.add_argument("--write", action="store_true", help="store the figures for the docs")
     options = parser.parse_args()
     bad = 0
     for name in options.scenarios or SCENARIOS:

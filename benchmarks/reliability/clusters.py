@@ -9,11 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from reliability.bench import MARK, ROOT, send
+from reliability.processes import MARK, environment, send, start, wait_for
 
 DASK = """
 import sys
@@ -24,7 +23,6 @@ if __name__ == "__main__":
         print("address", cluster.scheduler_address, flush=True)
         sys.stdin.read()
 """
-
 RAY = """
 import sys, ray
 for attempt in range(4):  # Ray gives itself 30 s to start, which a busy machine may exceed
@@ -57,7 +55,7 @@ def cluster(kind: str, folder: Path, *, places: int) -> Iterator[str]:
     owner = subprocess.Popen(
         [sys.executable, str(program), str(places)],
         cwd=folder,
-        env={**os.environ, **PATIENT, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", MARK: str(folder)},
+        env=environment(**PATIENT, **{MARK: str(folder)}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -86,23 +84,15 @@ class Server:
             self.port = int(free.getsockname()[1])
         self.url = f"grpc://127.0.0.1:{self.port}"
         self._folder = folder
-        self._process = self._start()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def __enter__(self) -> Server:
         command = [sys.executable, "-m", "tuner", "serve", "--port", str(self.port)]
-        with (self._folder / "server.log").open("ab") as log:
-            process = subprocess.Popen(
-                [*command, "--storage", f"sqlite:///{self._folder / 'served.db'}"],
-                cwd=self._folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdout=log,
-                stderr=log,
-            )
-        while not self._answers():
-            if process.poll() is not None:
-                raise RuntimeError((self._folder / "server.log").read_text()[-2000:])
-            time.sleep(0.1)
-        return process
+        command += ["--storage", f"sqlite:///{self._folder / 'served.db'}"]
+        self._process = start(command, self._folder, environment(), log="server.log")
+        wait_for(lambda: self._answers() or self._process.poll() is not None)
+        if self._process.poll() is not None:
+            raise RuntimeError((self._folder / "server.log").read_text()[-2000:])
+        return self
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
@@ -111,9 +101,9 @@ class Server:
 
     def restart(self) -> None:
         """SIGKILL, then the same command again."""
-        self.close()
-        self._process = self._start()
+        self.__exit__()
+        self.__enter__()
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         send(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -29,7 +29,6 @@ Kind = Literal["full", "broken", "torn"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CHANGES = ("INSERT", "UPDATE", "DELETE", "CREATE", "REPLACE", "COMMIT")
 FILES = "files"  # folder of a checkpoint, which the trial itself writes
-MESSAGES = {"full": "database or disk is full", "broken": "disk I/O error", "torn": "disk I/O error"}
 
 
 @dataclass
@@ -57,6 +56,11 @@ class Faults:
         code = errno.EIO if self.kind == "broken" else errno.ENOSPC
         return OSError(code, os.strerror(code), str(path))
 
+    def error_of_sqlite(self) -> sqlite3.OperationalError:
+        return sqlite3.OperationalError(
+            "database or disk is full" if self.kind == "full" else "disk I/O error"
+        )
+
     def place(self, what: str, path: object) -> str | None:
         """The name of a write; None where it is not below the folder."""
         if not isinstance(path, str | os.PathLike):
@@ -66,6 +70,22 @@ class Faults:
             return None
         return f"{what} {absolute.relative_to(self.folder)}"
 
+    @contextlib.contextmanager
+    def active(self) -> Iterator[Faults]:
+        """While it lasts, the writes of this process are counted, and one fails."""
+        opened, connect = _opening(self, builtins.open), _connecting(self, sqlite3.connect)
+        patches = [
+            *((module, "open", opened) for module in (builtins, io)),
+            *((os, name, _counted(self, name, getattr(os, name))) for name in ("mkdir", "replace", "rename")),
+            *((library, "connect", connect) for library in (sqlite3, sqlite3.dbapi2)),
+            (shutil, "_USE_CP_SENDFILE", False),
+            (shutil, "disk_usage", self._usage(shutil.disk_usage)),
+        ]
+        with contextlib.ExitStack() as stack:
+            for module, name, new in patches:
+                stack.enter_context(mock.patch.object(module, name, new))
+            yield self
+
     def _usage(self, real: Any) -> Any:
         def usage(path: Any) -> Any:
             found = real(path)
@@ -73,22 +93,6 @@ class Faults:
             return found._replace(free=0) if full else found
 
         return usage
-
-    @contextlib.contextmanager
-    def active(self) -> Iterator[Faults]:
-        """While it lasts, the writes of this process are counted, and one fails."""
-        with contextlib.ExitStack() as stack:
-            opened = _opening(self, builtins.open)
-            for module in (builtins, io):
-                stack.enter_context(mock.patch.object(module, "open", opened))
-            for module, name in ((os, "mkdir"), (os, "replace"), (os, "rename")):
-                stack.enter_context(mock.patch.object(module, name, _counted(self, name, getattr(os, name))))
-            stack.enter_context(mock.patch.object(shutil, "_USE_CP_SENDFILE", False))
-            stack.enter_context(mock.patch.object(shutil, "disk_usage", self._usage(shutil.disk_usage)))
-            connect = _connecting(self, sqlite3.connect)
-            for library in (sqlite3, sqlite3.dbapi2):
-                stack.enter_context(mock.patch.object(library, "connect", connect))
-            yield self
 
 
 class _Raw(io.FileIO):
@@ -138,7 +142,7 @@ def _opening(faults: Faults, real: Any) -> Any:
 
 def _counted(faults: Faults, name: str, real: Any) -> Any:
     def counted(path: Any, *given: Any, **options: Any) -> Any:
-        target = given[0] if name in ("replace", "rename") and given else path
+        target = given[0] if name != "mkdir" and given else path
         place = faults.place(name, target)
         if place is not None and not (name == "mkdir" and Path(path).is_dir()) and faults.fails(place):
             raise faults.error(target)
@@ -158,34 +162,29 @@ def _connecting(faults: Faults, real: Any) -> Any:
                 return super().cursor(_Cursor)
 
             def commit(self) -> None:
-                if self.in_transaction and faults.fails("COMMIT"):
-                    if faults.kind == "torn":
-                        super().commit()
-                    raise sqlite3.OperationalError(MESSAGES[faults.kind])
-                super().commit()
+                fails = self.in_transaction and faults.fails("COMMIT")
+                if not fails or faults.kind == "torn":
+                    super().commit()
+                if fails:
+                    raise faults.error_of_sqlite()
 
         class _Cursor(sqlite3.Cursor):
             def execute(self, statement: str, *parameters: Any) -> Any:
-                self._count(statement)
+                _count(statement)
                 return super().execute(statement, *parameters)
 
             def executemany(self, statement: str, *parameters: Any) -> Any:
-                self._count(statement)
+                _count(statement)
                 return super().executemany(statement, *parameters)
 
-            def _count(self, statement: str) -> None:
-                place = _statement(statement)
-                if place is not None and faults.fails(place):
-                    raise sqlite3.OperationalError(MESSAGES[faults.kind])
+        def _count(statement: str) -> None:
+            """Counts a statement that changes something: `INSERT trials`, `UPDATE trials`."""
+            words = statement.replace('"', " ").split(None, 3)
+            if words and words[0].upper() in CHANGES:
+                table = words[1 if words[0].upper() == "UPDATE" else 2 :][:1]
+                if faults.fails(" ".join([words[0], *table])):
+                    raise faults.error_of_sqlite()
 
         return real(database, *given, factory=Connection, **options)
 
     return connect
-
-
-def _statement(text: str) -> str | None:
-    """`INSERT trials`, `UPDATE trials`; None for a statement that changes nothing."""
-    words = text.replace('"', " ").split(None, 3)
-    if not words or words[0].upper() not in CHANGES:
-        return None
-    return " ".join([words[0], *words[1 if words[0].upper() == "UPDATE" else 2 :][:1]])

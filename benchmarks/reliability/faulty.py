@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
+import hashlib
 import io
 import itertools
 import json
@@ -66,20 +66,17 @@ class Faulty:
 
         own, life = Owner.this_process, next(LIVES)
         heard = io.StringIO()
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(
-                mock.patch.object(
-                    Owner,
-                    "this_process",
-                    lambda *, mark="": dataclasses.replace(own(mark=mark), started=f"life {life}"),
-                )
-            )
-            stack.enter_context(mock.patch.object(function, "look_at", _looked_at))
-            stack.enter_context(contextlib.redirect_stderr(heard))
-            stack.enter_context(contextlib.redirect_stdout(heard))
-            stack.enter_context(mock.patch.dict("os.environ", {"TUNER_RESULTS": str(self.results)}))
-            if faults is not None:
-                stack.enter_context(faults.active())
+        owner = mock.Mock(
+            side_effect=lambda *, mark="": dataclasses.replace(own(mark=mark), started=f"life {life}")
+        )
+        with (
+            mock.patch.object(Owner, "this_process", owner),
+            mock.patch.object(function, "look_at", _looked_at),
+            mock.patch.dict("os.environ", {"TUNER_RESULTS": str(self.results)}),
+            contextlib.redirect_stderr(heard),
+            contextlib.redirect_stdout(heard),
+            faults.active() if faults is not None else contextlib.nullcontext(),
+        ):
             status = main(list(words))
         self.said = heard.getvalue()
         return status
@@ -168,14 +165,8 @@ def _new(folder: Path) -> Path:
     return folder
 
 
-@functools.cache
-def _digest(text: str) -> str:
-    import hashlib
-
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _looked_at(name: str, *, folder: Path) -> dict[str, Any]:
     """What a process of its own finds out about the function: these need none."""
     file = folder / name.partition(":")[0]
-    return {"file": str(file), "digest": _digest(file.read_text()), "defaults": None}
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return {"file": str(file), "digest": digest, "defaults": None}

@@ -14,137 +14,79 @@ import subprocess
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
+import figures
 from peers import PEERS, Peer
-from reliability.bench import MARK, Outcome, descendants, send
+from reliability.bench import Outcome, doubled
 from reliability.clusters import PATIENT
+from reliability.processes import MARK, descendants, end, marked, send, start, wait_for, words
 
-HERE = Path(__file__).parent
+SCRIPTS = figures.ROOT / "benchmarks" / "reliability"
 OPTUNA = Peer("optuna", "Optuna (database, heartbeat, retries)", ("optuna==5.*",))
 RAY = next(peer for peer in PEERS if peer.key == "ray")
-END_SECONDS = 900.0
 
 
-def optuna(folder: Path, *, kills: int = 20) -> Outcome:
-    """Four processes work on one study; a process that is killed is started again."""
-    return _killed(folder, OPTUNA, kills=kills, processes=4)
-
-
-def ray_tune(folder: Path, *, kills: int = 20) -> Outcome:
-    """One driver and its workers; a driver that is killed restores the experiment."""
-    return _killed(folder, RAY, kills=kills, processes=1)
-
-
-def _killed(folder: Path, peer: Peer, *, kills: int, processes: int) -> Outcome:
+def killed(folder: Path, *, peer: Peer, processes: int, kills: int = 20) -> Outcome:
+    """So many processes of a peer work on one study; one that is killed is started again."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         python = peer.python()
     except subprocess.CalledProcessError:
         return Outcome([], f"{peer.name} cannot be installed here", skipped=True)
     wanted, dice, began = 4 * kills, random.Random(0), time.monotonic()
-    command = [str(python), str(HERE / f"peer_{peer.key}.py")]
-    environment = {
-        **os.environ,
-        **PATIENT,
-        "OMP_NUM_THREADS": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        MARK: str(folder),
-    }
+    script = [python, SCRIPTS / f"peer_{peer.key}.py"]
+    own = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", MARK: str(folder)}
+    environment = {**os.environ, **PATIENT, **own}
 
-    def start() -> subprocess.Popen[bytes]:
-        with (folder / "output.log").open("ab") as log:
-            return subprocess.Popen(
-                [*command, "run", str(wanted)],
-                cwd=folder,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+    def begin() -> subprocess.Popen[bytes]:
+        return start([*script, "run", str(wanted)], folder, environment)
 
-    def count() -> list[Any]:
-        done = subprocess.run(
-            [*command, "count", str(wanted)], cwd=folder, env=environment, capture_output=True, check=True
-        )
-        found: list[Any] = json.loads(done.stdout.splitlines()[-1])
-        return found
+    def helpers() -> list[int]:
+        """The helpers of trials that still run."""
+        return [pid for pid in marked(str(folder)) if b"SIG_IGN" in words(pid)]
 
-    running = [start() for _ in range(processes)]
+    running = [begin() for _ in range(processes)]
     done = started = 0
     try:
         while done < kills and any(process.poll() is None for process in running):
-            starting = dice.random() < 0.25
-            index = dice.randrange(processes)
-            victim = running[index].pid
+            starting, index = dice.random() < 0.25, dice.randrange(processes)
+            process = running[index]
             if starting:
                 time.sleep(dice.expovariate(2.0))
             else:
-                _wait_for_a_trial(running[index])
+                wait_for(lambda process=process: process.poll() is not None or _works(process), seconds=60)
                 time.sleep(dice.uniform(0.0, 1.0))
-            workers = [pid for pid in descendants(victim) if _is_ray_worker(pid)]
-            send(dice.choice(workers) if workers and dice.random() < 0.75 else victim, signal.SIGKILL)
+            workers = [pid for pid in descendants(process.pid) if words(pid).startswith(b"ray::")]
+            victim = dice.choice(workers) if workers and dice.random() < 0.75 else process.pid
+            send(victim, signal.SIGKILL)
             done, started = done + 1, started + starting
             time.sleep(0.1)
-            if running[index].poll() is not None:
-                running[index] = start()
-        deadline = time.monotonic() + END_SECONDS
-        while time.monotonic() < deadline and any(process.poll() is None for process in running):
-            time.sleep(0.5)
+            if process.poll() is not None:
+                running[index] = begin()
+        wait_for(lambda: all(process.poll() is not None for process in running), seconds=900)
         blocked = sum(process.poll() is None for process in running)
     finally:
         for process in running:
-            for pid in (*descendants(process.pid), process.pid):
-                send(pid, signal.SIGKILL)
-            process.wait()
+            end(process)
     time.sleep(3)
-    orphans = _helpers(folder)
-    trials = count()
-    for pid in {*orphans, *_helpers(folder)}:
+    orphans = helpers()
+    counted = subprocess.run(
+        [*script, "count", str(wanted)], cwd=folder, env=environment, capture_output=True, check=True
+    )
+    for pid in {*orphans, *helpers()}:
         send(pid, signal.SIGKILL)
+    trials = json.loads(counted.stdout.splitlines()[-1])
     states = Counter(state for _, state, _, _ in trials)
-    finished = states["COMPLETE"] + states["PRUNED"]
-    points = Counter(x for _, state, _, x in trials if state in ("COMPLETE", "PRUNED"))
-    twice = sum(count - 1 for count in points.values())
+    finished = [x for _, state, _, x in trials if state in ("COMPLETE", "PRUNED")]
     return Outcome(
         [],
-        f"{peer.name}: {done} kills ({started} while starting), {finished} of {wanted} trials finished, "
+        f"{peer.name}: {done} kills ({started} while starting), {len(finished)} of {wanted} trials finished, "
         f"{states['FAIL']} failed or retried, {states['RUNNING'] + states['WAITING']} left unfinished, "
-        f"{twice} duplicated, {len(orphans)} orphans, {blocked} blocked, {time.monotonic() - began:.0f} s",
+        f"{doubled(finished)} duplicated, {len(orphans)} orphans, {blocked} blocked, "
+        f"{time.monotonic() - began:.0f} s",
     )
 
 
-def _wait_for_a_trial(process: subprocess.Popen[bytes], *, seconds: float = 60) -> None:
-    """Waits until a trial of this process has begun: its helper is there."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        if any(_is_helper(Path(f"/proc/{pid}")) for pid in descendants(process.pid)):
-            return
-        time.sleep(0.1)
-
-
-def _is_helper(process: Path) -> bool:
-    try:
-        return b"SIG_IGN" in (process / "cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-def _is_ray_worker(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::")
-    except OSError:
-        return False
-
-
-def _helpers(folder: Path) -> list[int]:
-    """Helper processes of trials that still run."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            mark = f"{MARK}={folder}".encode() in (path / "environ").read_bytes()
-            if mark and _is_helper(path):
-                found.append(int(path.name))
-        except OSError:
-            continue
-    return found
+def _works(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a trial of this process has begun: its helper is there."""
+    return any(b"SIG_IGN" in words(pid) for pid in descendants(process.pid))

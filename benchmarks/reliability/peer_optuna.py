@@ -17,7 +17,6 @@ from optuna.study import MaxTrialsCallback
 from optuna.trial import TrialState
 
 SLEEP = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def objective(trial: optuna.Trial) -> float:
@@ -34,28 +33,24 @@ def objective(trial: optuna.Trial) -> float:
     return x
 
 
-def main(command: str, trials: int) -> None:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = RDBStorage(
+command, trials = sys.argv[1:]
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+study = optuna.create_study(
+    storage=RDBStorage(
         "sqlite:///study.db",
         engine_kwargs={"connect_args": {"timeout": 60}},
         heartbeat_interval=1,
         grace_period=5,
         failed_trial_callback=RetryFailedTrialCallback(max_retry=2),
-    )
-    study = optuna.create_study(
-        storage=storage,
-        study_name="kills",
-        direction="maximize",
-        load_if_exists=True,
-        sampler=optuna.samplers.RandomSampler(),
-        pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=6, reduction_factor=3),
-    )
-    if command == "run":
-        study.optimize(objective, callbacks=[MaxTrialsCallback(trials, states=ENDED)], catch=(ValueError,))
-        return
+    ),
+    study_name="kills",
+    direction="maximize",
+    load_if_exists=True,
+    sampler=optuna.samplers.RandomSampler(),
+    pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=6, reduction_factor=3),
+)
+if command == "run":
+    enough = MaxTrialsCallback(int(trials), states=(TrialState.COMPLETE, TrialState.PRUNED))
+    study.optimize(objective, callbacks=[enough], catch=(ValueError,))
+else:
     print(json.dumps([(t.number, t.state.name, t.value, t.params.get("x")) for t in study.get_trials()]))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))

@@ -18,27 +18,19 @@ TRIALS = 6
 TORN = 7  # bytes of a run's file in which nothing was written
 
 
-class Server(ThreadingHTTPServer):
-    """A server that hangs, answers 500, or knows the key once and then answers 500."""
-
-    daemon_threads = True
-
-    def __init__(self, how: Away) -> None:
-        self.how = how
-        self.asked = 0
-        super().__init__(("127.0.0.1", 0), Handler)
-
-
 class Handler(BaseHTTPRequestHandler):
-    server: Server
+    """Hangs, answers 500, or knows the key once and then answers 500."""
+
+    how: Away
+    asked = 0
 
     def do_POST(self) -> None:
-        self.server.asked += 1
-        if self.server.how == "hangs":
+        type(self).asked += 1
+        if self.how == "hangs":
             time.sleep(60)
             return
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        known = self.server.how == "leaves" and self.server.asked == 1
+        known = self.how == "leaves" and self.asked == 1
         viewer = {"data": {"viewer": {"id": "1", "username": "somebody", "entity": "somebody"}}}
         self.send_response(200 if known else 500)
         self.end_headers()
@@ -52,16 +44,15 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def server(how: Away) -> Iterator[str]:
-    """The address of such a server."""
-    with Server(how) as found:
-        address = f"http://127.0.0.1:{found.server_port}"
+    """The address of such a server; nobody listens there if it refuses."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Own", (Handler,), {"how": how})) as found:
         if how == "refuses":
             found.server_close()
-            yield address
-            return
-        threading.Thread(target=found.serve_forever, daemon=True).start()
-        yield address
-        found.shutdown()
+        else:
+            threading.Thread(target=found.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{found.server_port}"
+        if how != "refuses":
+            found.shutdown()
 
 
 def wandb_away(folder: Path) -> Outcome:
