@@ -31,13 +31,11 @@ from measure import spent
 from optuna.trial import Trial
 from peers import PEERS
 from reliability.processes import environment
-from trivial import PARAMETERS, fill, finished, random_trials, run_study, write_study
+from trivial import PARAMETERS, finished, opened, run_study, write_study
 
-from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.search import freeze_thaw, samplers
-from tuner.storage import study_store
-from tuner.storage.access import default_url, open_records
+from tuner.storage.access import default_url
 
 TRIALS, REPORTS = 60, 20
 AGENTS = (1, 2, 4)
@@ -135,10 +133,7 @@ def suggestion_ms(folder: Path, count: int) -> dict[str, float]:
 
     Freeze-thaw search is asked as an agent asks it, of so many paused curves.
     """
-    file = load_study_file(write_study(folder, count, reports=REPORTS, pruner=PRUNER))
-    records = open_records(default_url(folder), create=True)
-    study = study_store.open_study(records, file, study_store.Origin({}))
-    fill(records, study, random_trials(file.space.distributions(), count, REPORTS))
+    file, records, study = opened(folder, default_url(folder), count, reports=REPORTS)
     search, curves = paused_curves(file, count)
     found = {"freeze_thaw": median_ms([spent(lambda: search.choose(curves)) for _ in range(SUGGESTIONS)])}
     for name in SAMPLERS:

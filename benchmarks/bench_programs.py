@@ -9,13 +9,10 @@ for the docs.
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import figures
 from programs.detection import detection_tables
@@ -25,7 +22,7 @@ from programs.reading import reading_tables
 
 from model.recordings import Recordings
 
-SECTIONS: dict[str, Callable[[Recordings], Iterator[str]]] = {
+SECTIONS: dict[str, Callable[[Recordings, figures.Lines], None]] = {
     "reading": reading_tables,
     "detection": detection_tables,
     "live": live_tables,
@@ -36,20 +33,19 @@ TEST_ROWS = re.compile(  # of the vote, in the table of the part test
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main() -> None:
+    parser = figures.parser(__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/mill"), help="data set of known recordings")
     parser.add_argument("--only", choices=SECTIONS, nargs="+", default=list(SECTIONS), help="some sections")
-    parser.add_argument("--write", action="store_true", help="store the tables for the docs")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="whose networks are tried as evidence")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     data = Recordings.load(options.data)
     sections = {name: SECTIONS[name] for name in options.only}
     if options.bundle is not None:
-        sections["networks"] = lambda data: network_tables(data, options.bundle)
+        sections["networks"] = partial(network_tables, bundle=options.bundle)
     for name, tables in sections.items():
-        lines = list(tables(data))
-        print("\n".join(lines), flush=True)
+        lines = figures.Lines()
+        tables(data, lines)
         if options.write:
             bundle = f" --bundle {options.bundle}" if name == "networks" else ""
             command = f"python benchmarks/bench_programs.py --data {options.data}{bundle}"

@@ -36,11 +36,9 @@ from optuna.trial import Trial
 from reliability.bench import doubled
 from scale.hosts import REPORTS, run_hosts
 from temporary_postgres import TemporaryPostgres, binaries
-from trivial import NAME, fill, finished, random_trials, run_study, write_study
+from trivial import NAME, finished, opened, run_study, write_study
 
-from tuner.definition.loading import load_study_file
 from tuner.search import samplers
-from tuner.storage import study_store
 from tuner.storage.access import open_records
 from tuner.storage.allocate import Allocator
 from tuner.storage.leases import Observer, Owner
@@ -102,10 +100,8 @@ def parts(url: str, folder: Path, done: int, *, repeats: int = 12) -> tuple[np.n
     Returns:
         `(part, clock or processor)`: medians of PARTS, each alone in this process; and a first reading.
     """
-    file = load_study_file(write_study(folder, done + 1000, reports=REPORTS))
-    records, other = open_records(url, create=True), open_records(url)
-    study = study_store.open_study(records, file, study_store.Origin({}))
-    fill(records, study, random_trials(file.space.distributions(), done, REPORTS))
+    file, records, study = opened(folder, url, done, reports=REPORTS)
+    other = open_records(url)
     study.sampler = samplers.make(file, 0)
     theirs = optuna.load_study(study_name=study.study_name, storage=other)
     allocator = Allocator(study, owner=Owner.this_process(), observer=Observer(), total=None)

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import figures
 import torch
@@ -25,8 +26,11 @@ from model.learner import Learner
 from model.network import parameter_count
 from model.task import Task, prepare
 
-# The default run with every augmentation on.
-EVERYTHING = {"oversampling_factor": 2, "cutout_rows": 8, "time_warp": 0.1, "mixup_alpha": 0.2}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "every augmentation": {"oversampling_factor": 2, "cutout_rows": 8, "time_warp": 0.1, "mixup_alpha": 0.2},
+    "default configuration": {},
+    "width 256": {"d_model": 256},
+}
 
 
 def our_steps(learner: Learner, steps: int) -> Callable[[], int]:
@@ -55,17 +59,11 @@ def evaluation(learner: Learner, task: Task) -> Callable[[], int]:
 
 def speeds(folder: Path, *, rounds: int, steps: int) -> list[str]:
     """Trains and evaluates in turns; returns the rates as the lines of a table."""
-    full, wide = EVERYTHING, {"d_model": 256}
-    learners = {
-        (name, precision): Learner(config, prepare(folder, config), place(config))
-        for name, options in (
-            ("every augmentation", full),
-            ("default configuration", {}),
-            ("width 256", wide),
-        )
-        for precision in ("float32", "auto")
-        for config in [Config.from_dict({**options, "precision": precision})]
-    }
+    learners = {}
+    for name, options in CONFIGURATIONS.items():
+        for precision in ("float32", "auto"):
+            config = Config.from_dict({**options, "precision": precision})
+            learners[name, precision] = Learner(config, prepare(folder, config), place(config))
     learner = learners["every augmentation", "auto"]
     task, size = learner.task, learner.config.batch_size
     plain = PlainLoop(task.data, task.parts["train"], task.vocabulary, learner.config)

@@ -7,6 +7,7 @@ probabilities, losses and optimiser as the project's trainer.
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -80,20 +81,18 @@ class PlainNetwork(nn.Module):
     def __init__(self, channels: int, vocabulary: Vocabulary, config: Config, longest: int) -> None:
         super().__init__()
         width = config.d_model
-        options = {
-            "d_model": width,
-            "nhead": config.heads,
-            "dim_feedforward": 4 * width,
-            "dropout": config.dropout,
-            "batch_first": True,
-        }
+        options = (width, config.heads, 4 * width, config.dropout)
         self.stem = nn.Linear(channels, width)
         rows = config.context_before + config.window + config.context_after
         self.row = nn.Parameter(0.02 * torch.randn(rows, width))
-        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(**options), ENCODER_LAYERS)
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(*options, batch_first=True), ENCODER_LAYERS
+        )
         self.token = nn.Embedding(len(vocabulary.tokens), width, padding_idx=0)
         self.step = nn.Parameter(0.02 * torch.randn(longest, width))
-        self.decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**options), config.decoder_layers)
+        self.decoder = nn.TransformerDecoder(
+            nn.TransformerDecoderLayer(*options, batch_first=True), config.decoder_layers
+        )
         self.heads = nn.ModuleList(nn.Linear(width, vocabulary.head_sizes[h]) for h in HEADS)
 
     def forward(self, x: Tensor, ids: Tensor) -> dict[str, Tensor]:
@@ -113,20 +112,16 @@ class PlainLoop:
         torch.manual_seed(config.seed)
         self.config = config
         dataset = WindowDataset(data, windows, vocabulary, config)
-        self.loader = DataLoader(dataset, config.batch_size, shuffle=True, drop_last=True)
+        loader = DataLoader(dataset, config.batch_size, shuffle=True, drop_last=True)
         self.network = PlainNetwork(len(data.channels), vocabulary, config, dataset.longest)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), config.learning_rate)
         self.factors = torch.as_tensor(vocabulary.factor_table)
-        self.batches = iter(self.loader)
+        self.batches = itertools.chain.from_iterable(itertools.repeat(loader))
 
     def run(self, steps: int) -> int:
         """Trains for so many steps; returns the windows they held."""
         done = 0
-        for _ in range(steps):
-            batch = next(self.batches, None)
-            if batch is None:
-                self.batches = iter(self.loader)
-                batch = next(self.batches)
+        for batch in itertools.islice(self.batches, steps):
             self.step(batch)
             done += len(batch["ids"])
         return done

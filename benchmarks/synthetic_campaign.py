@@ -26,7 +26,7 @@ from tuner.storage.records import Records
 
 START = datetime(2026, 1, 5, 9, 0)
 NOISE = 0.006  # of a score, between seeds
-HEADS = ("type", "command", "param_type", "param_value")
+BUNDLE = Path(__file__).parent / "data" / "bundle.json"  # the files of a bundle, by name
 
 
 def make_campaign(
@@ -89,10 +89,9 @@ def _configurations(
 ) -> list[tuple[dict[str, Any], Any, dict[str, Any]]]:
     space, found = file.space, []
     if file.method == "grid":
-        for config in space.grid()[:count]:
-            params = space.params_for(config)
-            found.append((params, {k: space.distributions()[k] for k in params}, config))
-        return found
+        distributions = space.distributions()
+        given = [(space.params_for(config), config) for config in space.grid()[:count]]
+        return [(params, {name: distributions[name] for name in params}, config) for params, config in given]
     drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     while len(found) < count:
         trial = drawn.ask()
@@ -108,11 +107,8 @@ def _trial(
 ) -> tuple[optuna.trial.FrozenTrial, datetime]:  # fmt: skip
     epochs = file.max_epochs or 1
     accuracy = truth(searched) + rng.normal(0, NOISE)
-    prunes = (
-        file.pruner.kind != "none" if hasattr(file.pruner, "kind") else epochs > 1 and file.method != "grid"
-    )
     stop = epochs
-    if prunes and number and rng.random() < prune * (1.4 - accuracy):
+    if file.pruner.kind != "none" and number and rng.random() < prune * (1.4 - accuracy):
         stop = int(rng.choice([1, 3])) if epochs > 3 else 1
     curve = [_metrics(accuracy * (1 - 0.6 * math.exp(-(e + 1) / 3)), rng, file) for e in range(stop)]
     complete = stop == epochs
@@ -206,113 +202,12 @@ def _write_folder(
     (folder / "result.json").write_text(json.dumps(result))
 
 
-def make_bundle(folder: Path, *, members: int = 5) -> None:
-    """Writes a `bundle.json` with every figure that a report shows."""
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def interval(mean: float) -> dict[str, float]:
-        return {"mean": mean, "low": mean - 0.02, "high": mean + 0.02}
-
-    weights = [w / (members * (members + 1) / 2) for w in range(members, 0, -1)]
-    quality = {
-        h: {
-            "before": {
-                "ece": 0.15,
-                "ece_low": 0.12,
-                "ece_high": 0.18,
-                "nll": 0.9,
-                "brier": 0.3,
-                "samples": 400,
-            },
-            "after": {
-                "ece": 0.03,
-                "ece_low": 0.01,
-                "ece_high": 0.05,
-                "nll": 0.7,
-                "brier": 0.25,
-                "samples": 400,
-            },
-        }
-        for h in HEADS
-    }
-    scores = {"exact": 0.71, "overall": 0.88, "nll": 1.1, **dict.fromkeys(HEADS, 0.9)}
-    content = {
-        "format": 1, "name": folder.name, "track": "simulator", "data_hash": "0123456789abcdef",
-        "split_hash": "89abcdef", "vocabulary_digits": 3,
-        "members": [
-            {"path": f"members/{i}", "study": "loss_weighting", "number": i, "source": "", "feasible": True,
-             "objective": {"name": "val/overall_acc", "goal": "maximize", "value": 0.7}, "parameters": 5000,
-             "ms_per_window": 0.2, "seed": i, "metrics": {}}
-            for i in range(members)
-        ],
-        "weights": dict.fromkeys((*HEADS, "operation"), weights),
-        "pooling": "mixture", "temperatures": dict.fromkeys(HEADS, 0.8),
-        "decoding": {"method": "beam", "beam": 5},
-        "chosen_by": {
-            "weights": {
-                "method": "em", "part": "calibrate", "folds": 5,
-                "reason": "is significantly better than uniform",
-                "candidates": [{"method": m, "exact": interval(v)} for m, v in
-                               (("single", 0.66), ("uniform", 0.69), ("em", 0.71))],
-            },
-            "temperatures": {"quality": {"calibrate": quality, "test": quality}},
-            "decoding": {"how": "study inference_parameters, 50 trials", "part": "calibrate",
-                         "margin": interval(0.004), "on_test": interval(0.001),
-                         "inert": {"top_k": "3 values tried, no line differs"}},
-        },
-        "report": {
-            "contributions": [{"exact": interval(0.01 * w), "nll": interval(0.02)} for w in weights],
-            "pooled": dict.fromkeys(("select", "calibrate", "test"), scores),
-            "optimism": {"pooled_exact": 0.02, "members": [0.02] * members},
-        },
-        "created": "2026-01-06T09:00:00+00:00",
-    }  # fmt: skip
-    (folder / "bundle.json").write_text(json.dumps(content, indent=1))
-    _write_measurements(folder, [f"loss_weighting/{i}" for i in range(members)])
-
-
-def _write_measurements(folder: Path, members: Sequence[str]) -> None:
-    """What calibrate, evaluate and compare keep beside a bundle."""
-    sure = [0.3 + 0.045 * i for i in range(15)]
-    curve = {
-        "before": {"confidence": sure, "accuracy": [max(0.0, x - 0.12) for x in sure], "size": [40] * 15},
-        "after": {"confidence": sure, "accuracy": [x - 0.02 for x in sure], "size": [40] * 15},
-    }
-    reliability = {part: dict.fromkeys(HEADS, curve) for part in ("calibrate", "test")}
-    (folder / "reliability.json").write_text(json.dumps(reliability))
-    values = [f"X1.{i:03d}" for i in range(30)]
-    evaluation = {
-        "data": "made up", "part": "test", "joint": True,
-        "metrics": {"exact_acc": 0.78, "row_acc": 0.9, "program_error_rate": 0.2, "overall_acc": 0.9,
-                    "command_acc": 0.99, "value_within_tol": 0.8,
-                    "unknown_line_rate": 0.03, "windows": 700, "recordings": 27},
-        "intervals": {"exact_acc": {"mean": 0.78, "low": 0.7, "high": 0.86}},
-        "heads": {
-            "command": [["G1", "G1", 400], ["G0", "G0", 90], ["G0", "G1", 6], ["M30", "M30", 5]],
-            "param_type": [["X", "X", 500], ["Y", "Y", 450], ["Y", "Z", 20], ["Z", "Z", 60]],
-            "param_value": [*([v, v, 30] for v in values), *([v, values[i - 3], 1 + i % 5]
-                                                             for i, v in enumerate(values))],
-        },
-        "errors": [{"true": "G1 X1.575 Y2", "decoded": "G1 X1.574 Y2", "windows": 9,
-                    "example": "face_003, row 640"},
-                   {"true": "X1.5 Y2.25", "decoded": "G0 X1.5 Y2.25 F20", "windows": 4,
-                    "example": "pocket_001, row 16"}],
-        "paths": {"face_003": {"points": [[i, i % 2 * 3, 0] for i in range(12)], "sure": [0.9, 0.3] * 6}},
-        "kinds_of_error": 31, "ms_per_window": {"networks": 1.9, "joint": 3.2},
-    }  # fmt: skip
-    (folder / "evaluations").mkdir(exist_ok=True)
-    (folder / "evaluations" / "made_up-test-joint.json").write_text(json.dumps(evaluation))
-    rows = [
-        {"k": k, "weights": weights, "members": k, "exact": exact + gain, "exact_low": exact - 0.04,
-         "exact_high": exact + 0.04, "nll": 1.3 - exact, "test": {"exact": exact - 0.01 + gain,
-         "overall": exact + 0.2, "nll": 1.4 - exact}, "parameters": 5000 * k, "megabytes": 0.02 * k,
-         "ms": 0.2 * k}
-        for k, exact in ((1, 0.62), (5, 0.7), (10, 0.72), (20, 0.715))
-        for weights, gain in (("uniform", 0.0), ("em", 0.008)) if k > 1 or weights == "uniform"
-    ]  # fmt: skip
-    singles = [
-        {"name": name, "ms": 0.2, "test": {"exact": 0.6 - 0.01 * i, "overall": 0.8, "nll": 0.9}}
-        for i, name in enumerate(members)
-    ]
-    comparison = {"rows": rows, "singles": singles, "skipped": {}}
-    (folder.parent / "compare.json").write_text(json.dumps(comparison))
+def make_bundle(folder: Path) -> None:
+    """Writes a `bundle.json` with every figure that a report shows, and what calibrate, evaluate and compare
+    keep beside a bundle.
+    """
+    files = json.loads(BUNDLE.read_text())
+    for name, content in files.items():
+        path = (folder.parent if name == "compare.json" else folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({**content, "name": folder.name} if name == "bundle.json" else content))

@@ -17,17 +17,23 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 USER, PASSWORD = "tuner", "s3cret-pw"
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "64MB",
+}
 
 
 def binaries() -> Path | None:
     """The folder of `initdb` and `postgres`, the newest there is; None: PostgreSQL is not installed."""
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
-    found.sort(key=lambda path: float(path.parent.name))
     if found:
-        return found[-1]
+        return max(found, key=lambda path: float(path.parent.name))
     on_path = shutil.which("initdb")
     return Path(on_path).resolve().parent if on_path else None
 
@@ -50,13 +56,11 @@ class TemporaryPostgres:
         password.write_text(PASSWORD)
         password.chmod(0o644)
         options = ["-U", USER, "--pwfile", str(password), "-A", "scram-sha-256", "-E", "UTF8", "--locale=C"]
-        self._run("initdb", "-D", str(self._folder / "data"), "-N", *options)
+        self._run("initdb", "-N", *options)
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -66,42 +70,31 @@ class TemporaryPostgres:
         secret = "" if password is None else f":{password}"
         return f"postgresql://{USER}{secret}@127.0.0.1:{self.port}/{database}"
 
-    def execute(self, statement: str, *, database: str = "postgres", exists_ok: bool = False) -> list[tuple]:
+    def execute(
+        self, statement: Any, *, database: str = "postgres", exists_ok: bool = False
+    ) -> list[tuple[Any, ...]]:
         """Runs one statement as the superuser; returns its rows."""
         import psycopg
 
-        where = {"host": "127.0.0.1", "port": self.port, "user": USER, "password": PASSWORD}
-        with psycopg.connect(**where, dbname=database, autocommit=True) as connection:  # type: ignore[arg-type]
+        url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+        with psycopg.connect(url, autocommit=True) as connection:
             ignored = (psycopg.errors.DuplicateDatabase,) if exists_ok else ()
             with contextlib.suppress(*ignored):
-                cursor = connection.execute(statement)  # type: ignore[call-overload]
+                cursor = connection.execute(statement)
                 return cursor.fetchall() if cursor.description else []
         return []
 
     def start(self) -> None:
         """Starts the server and waits until it answers."""
-        settings = {
-            "port": self.port,
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": "",
-            "fsync": "off",
-            "full_page_writes": "off",
-            "max_connections": self._connections,
-            "shared_buffers": "64MB",
-        }
-        arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        log = (self._folder / "log").open("ab")
-        postgres = self._command("postgres", "-D", str(self._folder / "data"), *arguments)
+        settings = {**SETTINGS, "port": self.port, "max_connections": self._connections}
+        postgres = self._command("postgres", *(f"--{name}={value}" for name, value in settings.items()))
         if shutil.which("setpriv"):  # where this process is killed, the server goes too
             postgres = ["setpriv", "--pdeathsig=INT", *(postgres[1:] if os.geteuid() == 0 else postgres)]
-        self._server = subprocess.Popen(
-            postgres,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            start_new_session=True,  # a Ctrl-C of the tests must not take it away first
-        )
-        log.close()
+        log = self._folder / "log"
+        with log.open("ab") as output:  # in a session of its own: a Ctrl-C must not take it away first
+            self._server = subprocess.Popen(
+                postgres, stdout=output, stderr=output, cwd="/", start_new_session=True
+            )
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -109,27 +102,28 @@ class TemporaryPostgres:
                 return
             except Exception:
                 if self._server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError((self._folder / "log").read_text()[-2000:]) from None
+                    raise RuntimeError(log.read_text()[-2000:]) from None
                 time.sleep(0.05)
 
     def stop(self) -> None:
         """Ends the server at once, with all its connections."""
         if self._server is None:
             return
-        self._run("pg_ctl", "stop", "-D", str(self._folder / "data"), "-m", "immediate")
+        self._run("pg_ctl", "stop", "-m", "immediate")
         self._server.wait()
         self._server = None
 
     def _run(self, name: str, *arguments: str) -> None:
-        done = subprocess.run(
-            self._command(name, *arguments), capture_output=True, text=True, cwd="/", check=False
-        )
+        command = self._command(name, *arguments)
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
         if done.returncode:
             raise RuntimeError(f"{name}: {done.stderr or done.stdout}")
 
     def _command(self, name: str, *arguments: str) -> list[str]:
+        """A program of PostgreSQL on this server's data."""
         folder = binaries()
         if folder is None:
             raise RuntimeError("PostgreSQL is not installed")
         as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        return [*(as_user if os.geteuid() == 0 else []), str(folder / name), *arguments]
+        program = [str(folder / name), "-D", str(self._folder / "data"), *arguments]
+        return [*(as_user if os.geteuid() == 0 else []), *program]

@@ -10,9 +10,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, create_trial
 from reliability.processes import environment
+
+from tuner.definition.loading import load_study_file
+from tuner.definition.study_file import StudyFile
+from tuner.storage import study_store
+from tuner.storage.access import open_records
+from tuner.storage.records import Records
 
 NAME, PARAMETERS = "trivial", 8
 LOG = "finished.txt"  # a line for each trial that ended: process, when it began, x0
@@ -62,7 +69,16 @@ def finished(folder: Path) -> list[tuple[str, float, str]]:
     return [(process, float(began), x) for process, began, x in lines]
 
 
-def random_trials(distributions: dict[str, BaseDistribution], count: int, reports: int) -> list[FrozenTrial]:
+def opened(folder: Path, url: str, count: int, *, reports: int) -> tuple[StudyFile, Records, optuna.Study]:
+    """A study in a database with so many complete trials at random places: its file, storage and study."""
+    file = load_study_file(write_study(folder, count + 1000, reports=reports))
+    records = open_records(url, create=True)
+    study = study_store.open_study(records, file, study_store.Origin({}))
+    fill(records, study, _random_trials(file.space.distributions(), count, reports))
+    return file, records, study
+
+
+def _random_trials(distributions: dict[str, BaseDistribution], count: int, reports: int) -> list[FrozenTrial]:
     """Complete trials at random places."""
     dice, made = random.Random(0), []
     for _ in range(count):

@@ -7,31 +7,17 @@ This is what W&B's server computes; its agents, which need that server, are left
 
 from __future__ import annotations
 
-import random
 import sys
+from types import SimpleNamespace
 
-import numpy as np
-from sweeps import next_run, stop_runs
-from sweeps.run import RunState
+from arena.peers import Sweeps
 
 trials, reports, parameters, _ = map(int, sys.argv[1:])
-random.seed(0)
-np.random.seed(0)
-config = {
-    "method": "bayes",
-    "metric": {"name": "score", "goal": "maximize"},
-    "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3},
-    "parameters": {f"x{i}": {"min": 0.0, "max": 1.0} for i in range(parameters)},
-}
-runs = []
-for number in range(trials):
-    run = next_run(config, runs)
-    run.name, run.state = str(number), RunState.running
-    runs.append(run)
-    total = sum(entry["value"] for entry in run.config.values())
-    for epoch in range(1, reports + 1):
-        run.history.append({"score": total * epoch / reports})
-        run.summary_metrics = run.history[-1]
-        if stop_runs(config, runs):
-            break
-    run.state = RunState.finished
+bounds = {"low": 0.0, "high": 1.0, "log": False, "integer": False}
+world = SimpleNamespace(space=[{"name": f"x{i}", **bounds} for i in range(parameters)], epochs=reports)
+tuner = Sweeps(world, 0)
+for _ in range(trials):
+    run, params = tuner.ask()
+    total = sum(params.values())
+    any(tuner.report(run, epoch, total * epoch / reports) for epoch in range(1, reports + 1))
+    tuner.finish(run, total, stopped=False)

@@ -7,10 +7,11 @@ which the program of a good one cuts. Simulated ones: (c) of the expected progra
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import figures
 import numpy as np
 from programs.reading import programs
 
@@ -37,14 +38,15 @@ CHANGES = {
 EVERYWHERE = ("feed 10 % higher", "cut 0.5 mm deeper")
 
 
-def detection_tables(data: Recordings) -> Iterator[str]:
+def detection_tables(data: Recordings, lines: figures.Lines) -> None:
     """All tables of the section."""
     library = build(data)
     matches = match_each_other(library)
     strange = Strangeness.of(library)
     right = strange.own
-    yield "| not the expected program | recordings | AUROC | found at 1 % alarms | at 5 % | rows late |"
-    yield "| --- | --: | --: | --: | --: | --: |"
+    lines.head(
+        "not the expected program", "recordings", "AUROC", "found at 1 % alarms", "at 5 %", "rows late"
+    )
     same = programs(library)
     other, unseen = [], []
     for k, found in enumerate(matches):
@@ -54,8 +56,8 @@ def detection_tables(data: Recordings) -> Iterator[str]:
         other += scores
         unseen.append(min(scores))
     usual = right[np.isfinite(right)]
-    yield line("(a) another program", usual, np.array(other), len(matches))
-    yield line("(b) a program that no known recording is of, any known one expected", usual, np.array(unseen))
+    add(lines, "(a) another program", usual, np.array(other), len(matches))
+    add(lines, "(b) a program that no known recording is of, any known one expected", usual, np.array(unseen))
     for good in ("adaptive150025", "face150025", "pocket150025"):
         damaged = f"damage{good.removesuffix('150025')}"
         if not {good, damaged} <= set(library.operations):
@@ -63,8 +65,8 @@ def detection_tables(data: Recordings) -> Iterator[str]:
         here = np.flatnonzero(library.operations == damaged)
         scores = [score(strange, matches[k], good) for k in here]
         mine = right[library.operations == good]
-        yield line(f"(d) {damaged}, {good} expected", mine[np.isfinite(mine)], np.array(scores))
-    yield from simulated()
+        add(lines, f"(d) {damaged}, {good} expected", mine[np.isfinite(mine)], np.array(scores))
+    simulated(lines)
 
 
 def score(strange: Strangeness, found: Matches, operation: str) -> float:
@@ -80,18 +82,20 @@ class Changed:
     delay: int | None
 
 
-def simulated() -> Iterator[str]:
+def simulated(lines: figures.Lines) -> None:
     """(c) Lines removed, swapped, another feed or depth."""
     right: list[float] = []
     changed: dict[str, list[Changed]] = {name: [] for name in CHANGES}
     for which, operation in enumerate(OPERATIONS):
-        lines = _program(operation)
-        known = [_recording(f"{operation}_{i:03d}", lines, [1, which, i]) for i in range(KNOWN)]
-        new = [("", 0, _recording(f"{operation}_9{i:02d}", lines, [2, which, i])) for i in range(NEW)]
+        program = _program(operation)
+        known = [_recording(f"{operation}_{i:03d}", program, [1, which, i]) for i in range(KNOWN)]
+        new = [("", 0, _recording(f"{operation}_9{i:02d}", program, [2, which, i])) for i in range(NEW)]
         for name, change in CHANGES.items():
             for i in range(NEW):
-                at = int(np.random.default_rng([3, which, i]).integers(len(lines) // 3, 2 * len(lines) // 3))
-                new.append((name, at, _recording(f"{operation}_8{i:02d}", change(lines, at), [2, which, i])))
+                third = len(program) // 3
+                at = int(np.random.default_rng([3, which, i]).integers(third, 2 * len(program) // 3))
+                changed_program = _recording(f"{operation}_8{i:02d}", change(program, at), [2, which, i])
+                new.append((name, at, changed_program))
         data = Recordings.from_memory([*known, *(file for _, _, file in new)])
         checker = Checker(Reader(fitted(Library.of(data, range(KNOWN)))))
         for i, (name, at, file) in enumerate(new, start=KNOWN):
@@ -104,19 +108,25 @@ def simulated() -> Iterator[str]:
             changed[name].append(Changed(value, None if found is None else found.row - begins))
     for name, found in changed.items():
         delays = [one.delay for one in found if one.delay is not None]
-        yield line(f"(c) simulated: {name}", np.array(right), np.array([one.score for one in found]),
+        add(lines, f"(c) simulated: {name}", np.array(right), np.array([one.score for one in found]),
                    delays=[] if name in EVERYWHERE else delays)  # fmt: skip
 
 
-def line(
-    name: str, right: np.ndarray, wrong: np.ndarray, count: int = 0, *, delays: Sequence[int] = ()
-) -> str:
+def add(
+    lines: figures.Lines,
+    name: str,
+    right: np.ndarray,
+    wrong: np.ndarray,
+    count: int = 0,
+    *,
+    delays: Sequence[int] = (),
+) -> None:
     """AUROC, and the share of wrong recordings above the quantiles of the right ones."""
     above = (wrong[:, None] > right[None]) + 0.5 * (wrong[:, None] == right[None])
     rates = [float((wrong > np.quantile(right, 1 - alarm)).mean()) for alarm in ALARMS]
     late = f"{np.median(delays):.0f} ({np.quantile(delays, 0.9):.0f})" if len(delays) else "–"
-    cells = [f"{above.mean():.3f}", *(f"{100 * rate:.0f} %" for rate in rates), late]
-    return f"| {name} | {count or len(wrong)} | {' | '.join(cells)} |"
+    found = (f"{100 * rate:.0f} %" for rate in rates)
+    lines.row(name, count or len(wrong), f"{above.mean():.3f}", *found, late)
 
 
 def _program(operation: str) -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+import figures
 import numpy as np
 from programs.reading import programs
 
-from model.intervals import Interval, share
+from model.intervals import share
 from model.library_fit import build
 from model.matching import Query
 from model.prefix_match import PrefixMatcher
@@ -18,16 +17,13 @@ ROW_SECONDS = 0.26
 EACH = 2  # every second recording is replayed
 
 
-def live_tables(data: Recordings) -> Iterator[str]:
+def live_tables(data: Recordings, lines: figures.Lines) -> None:
     """Every second recording, left out and replayed, in rows."""
     library = build(data)
     matcher = PrefixMatcher(library)
     same = programs(library)
-    yield (
-        "| seconds seen, % | recordings | operation right | program right | line right | true line in range "
-        "| false alarms | alarms, another program expected |"
-    )
-    yield "| --: | --: | --: | --: | --: | --: | --: | --: |"
+    heads = ("operation right", "program right", "line right", "true line in range", "false alarms")
+    lines.head("seconds seen, %", "recordings", *heads, "alarms, another program expected", words=())
     for seconds in SECONDS:
         rows = round(seconds / ROW_SECONDS)
         found: dict[str, list[float]] = {}
@@ -51,9 +47,5 @@ def live_tables(data: Recordings) -> Iterator[str]:
             }
             for name, value in values.items():
                 found.setdefault(name, []).append(float(value))
-        cells = [str(_interval(values)) for values in found.values()]
-        yield f"| {seconds} | {len(found['line'])} | {' | '.join(cells)} |"
-
-
-def _interval(values: list[float]) -> Interval:
-    return share(np.array(values), np.ones(len(values)))
+        shares = [share(np.array(values), np.ones(len(values))) for values in found.values()]
+        lines.row(seconds, len(found["line"]), *shares)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
+import figures
 import numpy as np
-from programs.tables import header, row
+from programs.reading import COLUMNS, add
 
 from ensemble.library import known_recordings
 from inference.pipeline import Decoder
@@ -25,7 +25,7 @@ LEAST = 1e-3
 WIDE = 12  # lines per window
 
 
-def network_tables(data: Recordings, bundle: Path) -> Iterator[str]:
+def network_tables(data: Recordings, lines: figures.Lines, bundle: Path) -> None:
     """Rows by votes times window probabilities to a power; each window alone."""
     decoder = Decoder.from_bundle(bundle)
     library = Library.of(data, known_recordings(data, seed=Config.split_seed, everything=False))
@@ -36,31 +36,25 @@ def network_tables(data: Recordings, bundle: Path) -> Iterator[str]:
         problem = problem_of(library, data, i)
         live = len(problem.truth)
         windows = decoder.decode_data(data, [i], alternatives=WIDE)
-        lines, probability, others = rows_of_windows(windows, live, decoder)
-        says = [{line: p, **dict(rest)} for line, p, rest in zip(lines, probability, others, strict=True)]
+        read, probability, others = rows_of_windows(windows, live, decoder)
+        says = [{line: p, **dict(rest)} for line, p, rest in zip(read, probability, others, strict=True)]
         reading = read_rows(match(library, Query.of(data, i)), live)
         for power in POWERS:
             answer = []
-            for k in range(live):
-                voted = [(int(a), float(s)) for a, s in zip(reading.line[k], reading.share[k], strict=True)]
-                answer.append(
-                    max(
-                        (
-                            (a, s * (says[k].get(library.lines[a], 0) + LEAST) ** power)
-                            for a, s in voted
-                            if a >= 0
-                        ),
-                        key=lambda pair: pair[1],
-                    )[0]
-                )
+            for voted, shares, said in zip(reading.line, reading.share, says, strict=True):
+                weights = {
+                    int(line): float(share) * (said.get(library.lines[line], 0) + LEAST) ** power
+                    for line, share in zip(voted, shares, strict=True)
+                    if line >= 0
+                }
+                answer.append(max(weights, key=weights.__getitem__))
             name = f"vote · window probability^{power:g}" if power else "vote alone"
             score = scored((np.array(answer), problem.matches.operation), problem, data, i)
             scores.setdefault(name, []).append(score)
-        alone = np.array([ids.get(line, 0) for line in lines])
-        scores.setdefault("each window alone, read at its middle", []).append(
-            scored((alone, ""), problem, data, i)
-        )
+        alone = np.array([ids.get(line, 0) for line in read])
+        name = "each window alone, read at its middle"
+        scores.setdefault(name, []).append(scored((alone, ""), problem, data, i))
     members = len(decoder.predictor.bundle.members)
-    yield from header(f"part test, bundle of {members} networks, %")
+    lines.head(f"part test, bundle of {members} networks, %", *COLUMNS.values())
     for name, found in scores.items():
-        yield row(name, summary(found))
+        add(lines, name, summary(found))

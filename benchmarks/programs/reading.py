@@ -3,14 +3,14 @@ confidence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
+import figures
 import numpy as np
-from programs.tables import header, row
 
 from inference.calibrate import ece
 from model.config import Config
-from model.intervals import figure
+from model.intervals import Interval, figure
 from model.library import Library
 from model.library_fit import build
 from model.matching import Matches, match_each_other
@@ -21,6 +21,15 @@ from model.row_metrics import common_length, merged_neighbours, summary
 from model.row_vote import Votes, read_rows
 from model.windows import split
 
+COLUMNS = {
+    "exact_acc": "windows",
+    "row_acc": "rows",
+    "row_acc_near": "within a row",
+    "program_error_rate": "program error",
+    "line_recall": "lines found",
+    "line_invented": "invented",
+    "recording_operation_acc": "operation",
+}
 ABLATIONS = {
     "correlation, length, levels": Votes(),
     "without correlation": Votes(correlation=0.0),
@@ -32,7 +41,12 @@ ABLATIONS = {
 }
 
 
-def reading_tables(data: Recordings) -> Iterator[str]:
+def add(lines: figures.Lines, name: str, found: Mapping[str, Interval]) -> None:
+    """A row of a table with COLUMNS."""
+    lines.row(name, *(found[key] for key in COLUMNS))
+
+
+def reading_tables(data: Recordings, lines: figures.Lines) -> None:
     """All tables of the section."""
     library = build(data)
     index = {recording.name: i for i, recording in enumerate(data.recordings)}
@@ -40,31 +54,31 @@ def reading_tables(data: Recordings) -> Iterator[str]:
     matches = match_each_other(library)
     problems = [problem(library, k, found) for k, found in enumerate(matches)]
     whole = [k for k, i in enumerate(where) if not data.recordings[i].frozen_rows]
-    yield from header(f"leave-one-out, {len(whole)} recordings, %")
+    lines.head(f"leave-one-out, {len(whole)} recordings, %", *COLUMNS.values())
     for name, (answer, told) in ROW_BASELINES.items():
         scores = [scored(answer(problems[k]), problems[k], data, where[k]) for k in whole]
-        yield row(name + (" (told)" if told else ""), summary(scores))
+        add(lines, name + (" (told)" if told else ""), summary(scores))
     parts = split(data, seed=Config.split_seed)
     rest = [i for i in range(len(data.recordings)) if i not in parts["test"]]
-    yield ""
-    yield from header(f"part test, {len(parts['test'])} recordings, {len(rest)} others known, %")
+    lines.say("")
+    lines.head(f"part test, {len(parts['test'])} recordings, {len(rest)} others known, %", *COLUMNS.values())
     for one in row_baselines(data, known=rest, which=parts["test"]):
-        yield row(one.name + (" (told)" if one.leak else ""), one.figures)
-    yield ""
-    yield from header("vote, leave-one-out, one part left out, %")
+        add(lines, one.name + (" (told)" if one.leak else ""), one.figures)
+    lines.say("")
+    lines.head("vote, leave-one-out, one part left out, %", *COLUMNS.values())
     for name, votes in ABLATIONS.items():
         scores = []
         for k in whole:
             reading = read_rows(matches[k], library.known[k].rows, votes=votes)
             answer = reading.line[:, 0], matches[k].operation
             scores.append(scored(answer, problems[k], data, where[k]))
-        yield row(name, summary(scores))
-    yield ""
-    yield from by_operation(data, library, problems, where, whole)
-    yield ""
-    yield from confidence(library, matches)
-    yield ""
-    yield from facts(library, matches)
+        add(lines, name, summary(scores))
+    lines.say("")
+    by_operation(lines, data, library, problems, where, whole)
+    lines.say("")
+    confidence(lines, library, matches)
+    lines.say("")
+    facts(lines, library, matches)
 
 
 def problem(library: Library, k: int, matches: Matches) -> Problem:
@@ -73,15 +87,16 @@ def problem(library: Library, k: int, matches: Matches) -> Problem:
 
 
 def by_operation(
+    lines: figures.Lines,
     data: Recordings,
     library: Library,
     problems: Sequence[Problem],
     where: Sequence[int],
     which: Sequence[int],
-) -> Iterator[str]:
+) -> None:
     """The vote, by operation."""
-    yield "| vote, leave-one-out, by operation | recordings | windows | rows | program error | oracle rows |"
-    yield "| --- | --: | --: | --: | --: | --: |"
+    heads = ("recordings", "windows", "rows", "program error", "oracle rows")
+    lines.head("vote, leave-one-out, by operation", *heads)
     for operation in sorted(set(library.operations)):
         mine = [k for k in which if library.known[k].operation == operation]
         found = {}
@@ -91,10 +106,10 @@ def by_operation(
             found[name] = summary(scores)
         vote, oracle = found.values()
         cells = [vote["exact_acc"], vote["row_acc"], vote["program_error_rate"], oracle["row_acc"]]
-        yield f"| {operation} | {len(mine)} | {' | '.join(f'{100 * c.mean:.1f}' for c in cells)} |"
+        lines.row(operation, len(mine), *(f"{100 * cell.mean:.1f}" for cell in cells))
 
 
-def confidence(library: Library, matches: Sequence[Matches]) -> Iterator[str]:
+def confidence(lines: figures.Lines, library: Library, matches: Sequence[Matches]) -> None:
     """How far the probability of a row can be trusted, fitted on the other half of the recordings."""
     from sklearn.metrics import roc_auc_score
 
@@ -107,7 +122,7 @@ def confidence(library: Library, matches: Sequence[Matches]) -> Iterator[str]:
     share, right, owner = np.concatenate(share), np.concatenate(right), np.concatenate(owner)
     probability = crossed(share, right, owner)
     sure = probability > 0.99
-    yield (
+    lines.say(
         f"Probability of a row (leave-one-out, its curve fitted on other recordings): AUROC "
         f"{roc_auc_score(right, probability):.3f}, calibration error {100 * ece(probability, right):.1f} %. "
         f"{100 * sure.mean():.0f} % of rows have more than 0.99; {100 * right[sure].mean():.1f} % of "
@@ -127,7 +142,7 @@ def crossed(share: np.ndarray, right: np.ndarray, owner: np.ndarray) -> np.ndarr
     return out
 
 
-def facts(library: Library, matches: Sequence[Matches]) -> Iterator[str]:
+def facts(lines: figures.Lines, library: Library, matches: Sequence[Matches]) -> None:
     """Unknown programs, and what the merged programs hold."""
     known = np.array([found.fit for found in matches])
     operation = np.array([fit_without(library, found, {library.known[k].operation})
@@ -136,7 +151,7 @@ def facts(library: Library, matches: Sequence[Matches]) -> Iterator[str]:
     program = np.array([fit_without(library, found, same[library.known[k].operation])
                         for k, found in enumerate(matches)])  # fmt: skip
     below = (program < known.min()).mean()
-    yield (
+    lines.say(
         f"Unknown programs, by the fit: AUROC {auroc(known, operation)} where the operation was left out, "
         f"{auroc(known, program)} where all recordings of its program were (a damaged part is cut by the "
         f"program of a good one). The lowest fit of a known program is {known.min():.3f}; "
@@ -145,12 +160,12 @@ def facts(library: Library, matches: Sequence[Matches]) -> Iterator[str]:
     found, total = 0, 0
     for k, one in enumerate(library.known):
         sibling = next(int(j) for j in matches[k].which if library.known[j].operation == one.operation)
-        lines = {line: i for i, line in enumerate(library.lines)}
-        program_lines = np.array([lines[line.line] for line in merged(library, sibling, leave_out=[k]).lines])
+        ids = {line: i for i, line in enumerate(library.lines)}
+        program_lines = np.array([ids[line.line] for line in merged(library, sibling, leave_out=[k]).lines])
         true = merged_neighbours(library.place_line[after_queue(library, k)])
         found += common_length(program_lines, true)
         total += len(true)
-    yield (
+    lines.say(
         f"The program merged from the other logs has {100 * found / total:.1f} % of the line changes of a "
         "left-out recording, in order (from the row where its line number falls back to the first moves)."
     )

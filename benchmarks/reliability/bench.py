@@ -16,7 +16,6 @@ from reliability.processes import MARK, agents, end, environment, is_agent, mark
 from tuner.storage.access import open_records, waiting
 from tuner.storage.databases import NoStudiesYet
 
-BLOCKED = -1
 AGENT = b"TUNER_AGENT="  # variable of agents and of all that they start
 SLEEP = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
@@ -145,13 +144,13 @@ class Bench:
         wait_for(lambda: not marked(self.mark, *more), seconds=10)
         return marked(self.mark, *more)
 
-    def finish(self, *, agents: int | None = None, timeout: float = 1800) -> int:
-        """Runs the study to its end; returns the exit status, BLOCKED if it does not come to it."""
-        process = self.start(agents=agents)
+    def finish(self) -> int:
+        """Runs the study to its end; returns the exit status, -1 if that takes half an hour."""
+        process = self.start()
         try:
-            return process.wait(timeout)
+            return process.wait(1800)
         except subprocess.TimeoutExpired:
-            return BLOCKED
+            return -1
         finally:
             end(process)
 

@@ -12,7 +12,7 @@ import synthetic_runs
 
 @pytest.fixture(scope="session")
 def synthetic() -> ModuleType:
-    """The generator that the benchmark uses at full size."""
+    """The generator of run folders."""
     return synthetic_runs
 
 

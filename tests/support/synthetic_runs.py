@@ -1,4 +1,4 @@
-"""Run folders as the trainer writes them, with made-up predictions: small for tests, full size to measure.
+"""Run folders as the trainer writes them, with made-up predictions.
 
 Members are noisy views of the truth: a position is easy or hard for all of them (shared noise) and each errs
 in its own way besides, so that averaging helps as it does with real networks.
@@ -19,15 +19,12 @@ PART_SIZES = {"select": 1.0, "calibrate": 1.0, "test": 1.0}  # windows a part, i
 
 @dataclass(frozen=True)
 class Size:
-    """How large the made-up study is; the defaults are a test's."""
+    """How large the made-up study is."""
 
     windows: int = 60
     recordings: int = 6
     values: int = 12  # distinct numbers a parameter
     weight_bytes: int = 64
-
-
-FULL = Size(windows=700, recordings=27, values=360, weight_bytes=20_000_000)  # the mill, the larger track
 
 
 def make_vocabulary(size: Size, *, digits: int | None = 4) -> Vocabulary:
