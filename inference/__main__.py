@@ -228,7 +228,7 @@ def _tune(options: argparse.Namespace) -> None:
     from tuner.run.winner import config_of, winning_trial
     from tuner.show.live import make_view
     from tuner.storage.access import default_url, open_records
-    from tuner.storage.stored import load_study
+    from tuner.storage.study import load_study
     from tuner.workloads.registry import workload_of
 
     file = load_study_file(options.study)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from model.trainer import train
-    from tuner.base.errors import InputError, Pruned, TrainingFailed, WorkFailed
+    from tuner.base.endings import Pruned
+    from tuner.base.errors import InputError, TrainingFailed, WorkFailed
 
 __all__ = ["InputError", "Pruned", "TrainingFailed", "WorkFailed", "train"]
 

@@ -21,7 +21,8 @@ from model.identity import identity
 from model.learner import Learner
 from model.task import Task, prepare
 from model.teacher import Teacher
-from tuner.base.errors import InputError, Paused, Pruned, TrainingFailed
+from tuner.base.endings import Paused, Pruned
+from tuner.base.errors import InputError, TrainingFailed
 from tuner.base.files import write_json
 from tuner.base.run_folder import CONFIG, Report, RunFolder, due
 

@@ -37,6 +37,7 @@ from tuner.__main__ import main as tuner_main
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
 from tuner.storage.records import Records
+from tuner.storage.study import FILE, ORIGIN, PATH, TOTAL
 
 CONFIG = {"d_model": 16, "heads": 2, "window": 16, "stride": 16, "batch_size": 32, "epochs": 1}
 BESIDE_A_DATABASE = ("studies.db-", "studies.db.lock")  # SQLite's own files, and the lock of whoever opens it
@@ -659,12 +660,12 @@ def records(judge: Judge) -> Records:
 
 
 STUDY_ATTRIBUTES: dict[str, dict[str, Any]] = {
-    "file is a list": {study_store.FILE: [1, 2]},
-    "file is a word": {study_store.FILE: "method"},
-    "file is none of ours": {study_store.FILE: {"method": "magic"}},
-    "path is a number": {study_store.PATH: 7},
-    "origin is a word": {study_store.ORIGIN: "x"},
-    "cap is a word": {study_store.TOTAL: "many"},
+    "file is a list": {FILE: [1, 2]},
+    "file is a word": {FILE: "method"},
+    "file is none of ours": {FILE: {"method": "magic"}},
+    "path is a number": {PATH: 7},
+    "origin is a word": {ORIGIN: "x"},
+    "cap is a word": {TOTAL: "many"},
     "winner is a word": {"confirmed": "yes"},
 }
 

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from tuner.definition.loading import load_study_file, shipped_campaign
 from tuner.storage.access import default_url, open_records
-from tuner.storage.stored import CONFIRMED, load_study
+from tuner.storage.study import CONFIRMED, load_study
 
 ROOT = Path(__file__).parent.parent
 FEW = {

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from tuner.artifacts.run_results import Results, load
 from tuner.base.command_line import RESULTS_VARIABLE, STORAGE_VARIABLE
-from tuner.base.errors import InputError, Pruned, WorkFailed
+from tuner.base.endings import Pruned
+from tuner.base.errors import InputError, WorkFailed
 from tuner.base.run_folder import RunFolder
 from tuner.base.words import slug
 from tuner.definition.in_python import log, normal, steps, study_from_python
@@ -28,8 +29,8 @@ from tuner.run.script_sweeps import Program, ScriptSweeps
 from tuner.show.lines import SilentView
 from tuner.show.live import make_view
 from tuner.show.result import StudyResult
-from tuner.storage.access import default_url, find_records, storage_errors
-from tuner.storage.stored import load_study, stored_file
+from tuner.storage.access import default_url, find_records
+from tuner.storage.study import load_study, stored_file
 from tuner.storage.study_store import ChangedStudy
 from tuner.tracking.mode import Mode
 from tuner.workloads import given
@@ -320,14 +321,13 @@ def _file_to_ask(
         )
     _not_beside_a_file(what, metric=metric, goal=goal, method=method, **own)
     if Path(what).suffix not in (".yaml", ".yml"):
-        with storage_errors(url):
-            records = find_records(url)
-            if records is not None:
-                begun = slug(str(what)) in {found.study_name for found in records.get_all_studies()}
-                file = stored_file(load_study(records, slug(str(what)))) if begun else None
-                records.queue.close()
-                if file is not None:
-                    return file
+        records = find_records(url)
+        if records is not None:
+            begun = slug(str(what)) in {found.study_name for found in records.get_all_studies()}
+            file = stored_file(load_study(records, slug(str(what)))) if begun else None
+            records.queue.close()
+            if file is not None:
+                return file
     return load_study_file(what)
 
 

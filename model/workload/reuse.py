@@ -15,7 +15,8 @@ from typing import Any
 
 from model.config import Config
 from model.run_files import PARTS, PREDICTIONS, SCALER, VOCABULARY, WEIGHTS
-from tuner.base.errors import InputError, Paused, Pruned
+from tuner.base.endings import Paused, Pruned
+from tuner.base.errors import InputError
 from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, Report, RunFolder, due, read_metrics
 

@@ -17,7 +17,8 @@ from model import checkpoint as checkpoints
 from model.recordings import Recordings
 from model.run_files import WEIGHTS
 from model.trainer import train
-from tuner.base.errors import InputError, Paused
+from tuner.base.endings import Paused
+from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import METRICS, RESULT, read_metrics
 

@@ -13,7 +13,7 @@ from model.recordings import Recordings
 from model.run_files import PREDICTIONS, WEIGHTS
 from model.workload import Training, training
 from model.workload.reuse import Runs
-from tuner.base.errors import Paused, Pruned
+from tuner.base.endings import Paused, Pruned
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT
 from tuner.definition.loading import load_study_file

@@ -24,13 +24,12 @@ from tuner.base import plugins
 from tuner.base.errors import InputError, reason_of
 from tuner.base.files import read_json
 from tuner.base.run_folder import TRIAL
-from tuner.storage import optuna_private, study_store
+from tuner.storage import optuna_private
 from tuner.storage.allocate import is_paused
 from tuner.storage.leases import Observer, process_start
 from tuner.storage.queue import CHECKPOINT
 from tuner.storage.records import Records
-from tuner.storage.stored import stored_file
-from tuner.storage.study_store import FILE
+from tuner.storage.study import FILE, OpenStudy, stored_file
 from tuner.workloads.registry import workload_if_known
 
 KINDS = ("weights", "unfinished runs", "checkpoints", "partial files", "runs in the store")
@@ -78,7 +77,7 @@ def find(records: Records | None, results: Path, *, keep: int = weights.KEEP) ->
         members = _needed(results)
         known = set(optuna.get_all_study_names(records))
         for name in sorted(known):
-            study = optuna.load_study(study_name=name, storage=records)
+            study = OpenStudy(records, name)
             if (runner := _runner(records, optuna_private.study_id(study))) is not None:
                 busy.add(name)
                 found.skipped.append(f"{name}: is running now ({runner})")
@@ -109,11 +108,11 @@ def remove(found: Found) -> list[str]:
     return failed
 
 
-def _of_study(study: optuna.Study, results: Path, members: Set[int], keep: int, found: Found) -> None:
+def _of_study(study: OpenStudy, results: Path, members: Set[int], keep: int, found: Found) -> None:
     trials = study.get_trials(deepcopy=False)
     file = stored_file(study)
     kept, patterns = weights.kept(trials, file, keep=keep), workload_if_known(file).weights
-    by_number = {trial.number: trial for trial in study_store.everything(study)}
+    by_number = {trial.number: trial for trial in study.everything()}
     foreign = []
     for folder in _folders(results / "runs" / study.study_name):
         if not folder.name.isdigit():
@@ -207,7 +206,7 @@ def _partial_in(folder: Path, *, old_only: bool) -> Iterator[Item]:
 def _runner(records: Records, study_id: int) -> str | None:
     """A process that runs a trial of the study now, as text; None if there is none."""
     observer = Observer()
-    for trial_id, number, lease in records.queue.running(study_id):
+    for trial_id, number, lease in records.running(study_id):
         if lease is not None and observer.gone(trial_id, lease) is None:
             return f"trial {number} by process {lease.get('pid')} on {lease.get('host')}"
     return None

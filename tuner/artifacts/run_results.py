@@ -119,16 +119,15 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
     Raises:
         InputError: there is no such study.
     """
-    from tuner.storage.access import default_url, open_records, storage_errors
+    from tuner.storage.access import default_url, open_records
     from tuner.storage.allocate import is_paused
-    from tuner.storage.stored import load_study, stored_file
+    from tuner.storage.study import load_study, stored_file
 
     root = Path(results or os.environ.get(RESULTS_VARIABLE, "results"))
     url = storage or os.environ.get(STORAGE_VARIABLE) or default_url(root)
-    with storage_errors(url):
-        found = load_study(open_records(url), study)
-        trials = found.get_trials(deepcopy=False)
-        space = stored_file(found).space
+    found = load_study(open_records(url), study)
+    trials = found.get_trials(deepcopy=False)
+    space = stored_file(found).space
     folder = root / "runs" / study
     states = {trial.number: "paused" if is_paused(trial) else STATES[trial.state.name] for trial in trials}
     runs = (

@@ -234,7 +234,7 @@ def fetch_missing(
         top: only the runs of the `top` best trials; None: all.
     """
     from tuner.search import ranking
-    from tuner.storage.stored import load_study, stored_file
+    from tuner.storage.study import load_study, stored_file
 
     count, size, failed = 0, 0, []
     for name in names:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from tuner.base.words import short_duration
-
 # what people call the usual options
 ALIASES = {
     "lr": "learning_rate",
@@ -28,38 +26,6 @@ class WorkFailed(RuntimeError):
 
 class TrainingFailed(WorkFailed):
     """A run cannot continue (non-finite loss, out of memory). The message names the epoch and the step."""
-
-
-class TrialTooLong(TrainingFailed):
-    """Raised by a `report` callback: the trial has taken longer than the study allows. It is not retried."""
-
-    BEGIN = "longer than"
-
-    def __init__(self, limit: float) -> None:
-        super().__init__(f"{self.BEGIN} {short_duration(limit)}, the study's trial_timeout")
-
-
-class Pruned(Exception):
-    """Raised by a `report` callback to stop a run early. Training saves its state and raises it again."""
-
-
-class Paused(Exception):
-    """Raised by a `report` callback: the run is to keep its state, leave its folder, and raise it again.
-
-    It may be resumed later. `epochs`: how many the run has had.
-    """
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__(f"after epoch {epochs}")
-        self.epochs = epochs
-
-
-def in_short(error: BaseException) -> str:
-    """One line: the kind of error, unless it is ours and speaks for itself, and its message."""
-    text = " ".join(str(error).split())[:500]
-    if isinstance(error, Pruned | InputError) or type(error).__module__ == __name__:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def reason_of(error: BaseException, *, where: bool = False) -> str:

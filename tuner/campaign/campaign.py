@@ -14,8 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import optuna
-
 from tuner.artifacts.run_store import StoreLocation
 from tuner.base.errors import WorkFailed
 from tuner.campaign.confirm import confirm
@@ -28,8 +26,8 @@ from tuner.run.events import View
 from tuner.run.launch import LeftEarly
 from tuner.run.plan import begun_with
 from tuner.run.request import Request
-from tuner.storage.access import find_records, waiting
-from tuner.storage.stored import load_study
+from tuner.storage.access import find_records
+from tuner.storage.study import find_study
 from tuner.workloads.registry import workload_of
 
 PROGRAMS = ("tuner", "gcode-tuner")  # a command that starts with one of these words runs this program
@@ -110,18 +108,13 @@ class Campaign:
         if not shared:
             return {}
         url = self.request_for(shared[0]).url
-
-        def begun() -> dict[str, Any]:
-            records = find_records(url)
-            known = [] if records is None else optuna.get_all_study_names(records)
-            names = [file.name for file in shared if file.name in known]
-            if records is None or not names:
-                return {}
-            before, store = begun_with(records, names[-1]), StoreLocation.of(load_study(records, names[-1]))
-            records.queue.close()
-            return {**before, "artifacts": None if store is None else store.url}
-
-        return waiting(url, begun, self.say)
+        records = find_records(url, waits=True, say=self.say)
+        begun = [study for file in shared if (study := find_study(records, file.name))]
+        if records is None or not begun:
+            return {}
+        before, store = begun_with(begun[-1]), StoreLocation.of(begun[-1])
+        records.close()
+        return {**before, "artifacts": None if store is None else store.url}
 
     def _study(self, request: Request, deadline: float | None) -> None:
         """Runs a study and confirms its winner, unless repeated runs always give the same score."""

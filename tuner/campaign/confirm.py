@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -20,11 +21,10 @@ from tuner.run.events import View
 from tuner.run.request import Request
 from tuner.search import ranking
 from tuner.stats.noise import Noise, pooled
-from tuner.storage.access import open_records, waiting
+from tuner.storage.access import open_records
 from tuner.storage.queue import DEFAULT, WHY
 from tuner.storage.records import Records
-from tuner.storage.stored import CONFIRMED, load_study, stored_file
-from tuner.storage.study_store import ORIGIN
+from tuner.storage.study import CONFIRMED, ORIGIN, OpenStudy, load_study, stored_file
 from tuner.workloads.registry import workload_of
 from tuner.workloads.workload import Workload
 
@@ -61,23 +61,17 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
         WorkFailed: no trial completed, or the retraining failed.
     """
     file, workload = request.study_file, workload_of(request.study_file)
-
-    def candidates() -> tuple[list[Candidate], int | None, Noise] | None:
-        records = open_records(request.url)
-        study = load_study(records, file.name)
-        if study.user_attrs.get(CONFIRMED):
-            return None
-        return *_candidates(study, request, workload), known_noise(file, records)
-
-    entered = waiting(request.url, candidates, say)
-    if entered is None:
+    records = open_records(request.url, waits=True, say=say)
+    study = load_study(records, file.name)
+    if study.attrs.get(CONFIRMED):
         return
-    found, default, known = entered
+    entered, default = _candidates(study, request, workload)
+    found, known = entered, known_noise(file, records)
     if not found:
         raise WorkFailed(f"{file.name}: no trial completed, so there is no winner to continue from")
     if len(found) == 1 and len(found[0].scores) > 1:  # nothing was chosen: its runs are the retrainings
         found = [replace(found[0], again=dict(enumerate(found[0].scores)))]
-        _store(request, race.record(found, file, default=default), say)
+        _store(study, request.results, race.record(found, file, default=default), say)
         return
     seeds = [*file.seeds, *range(max(file.seeds) + 1, max(file.seeds) + 1 + race.ROUNDS)]
     first = max(race.first_rounds(known), len(file.seeds))
@@ -89,32 +83,23 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
         for i, one in enumerate(found)
         for k in range(most)
     }
-
-    def so_far() -> tuple[list[Candidate], set[tuple[int, int]]]:
-        return _with_results(entered[0], points, open_records(request.url), f"{file.name}.{SUFFIX}")
-
     while True:
-        found, tried = waiting(request.url, so_far, say)
+        records.refresh()
+        found, tried = _with_results(entered, points, records, f"{file.name}.{SUFFIX}")
         entries = race.entries(found, file, default=default, first=first, most=most, tried=tried, known=known)
         if set(entries) <= tried:
             break
         again = retrain.study_at(file, [points[entry] for entry in entries], suffix=SUFFIX)
         asked = replace(request, study_file=again, base={}, trials=None, fresh=False)
         launch.run(asked, make_view()).check(again.name)
-    _store(request, race.record(found, file, default=default, known=known), say)
+    _store(study, request.results, race.record(found, file, default=default, known=known), say)
 
 
-def _store(request: Request, result: Mapping[str, Any], say: Callable[[str], None]) -> None:
+def _store(study: OpenStudy, results: Path, result: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Stores the result of a race with the study, and says it."""
-    file = request.study_file
-
-    def store() -> materials.Study:
-        study = load_study(open_records(request.url), file.name)
-        study.set_user_attr(CONFIRMED, result)
-        return materials.read_study(study, request.results)
-
-    study = waiting(request.url, store, say)
-    say(" ".join([f"{file.name}: {judge.of_study(study).sentence}", *judge.after_race(study)]))
+    study.set_user_attr(CONFIRMED, result)
+    read = materials.read_study(study, results)
+    say(" ".join([f"{study.study_name}: {judge.of_study(read).sentence}", *judge.after_race(read)]))
 
 
 def _candidates(

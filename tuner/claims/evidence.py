@@ -24,7 +24,7 @@ from tuner.definition.constraints import Hypothesis
 from tuner.stats import anytime
 from tuner.stats.comparison import Comparison
 from tuner.storage.queue import GRID_POINT
-from tuner.storage.study_store import ORIGIN
+from tuner.storage.study import ORIGIN
 
 Floats = NDArray[np.float64]
 IDENTITY = "identity"  # in the result of a run: another of the same identity is equal digit for digit

@@ -27,12 +27,9 @@ from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run.events import View
 from tuner.run.request import Request
-from tuner.storage import optuna_private
-from tuner.storage.access import open_records, waiting
-from tuner.storage.allocate import finished
+from tuner.storage.access import open_records
 from tuner.storage.records import Records
-from tuner.storage.stored import load_study, stored_file
-from tuner.storage.study_store import ORIGIN
+from tuner.storage.study import ORIGIN, finished, load_study
 from tuner.workloads.registry import workload_if_known
 
 LEAST_SECONDS = 5.0  # with less time left no round is begun
@@ -116,12 +113,8 @@ class Settling:
 
     def prepare(self, *, fresh: bool) -> list[Prepared]:
         """The rounds to run now: unfinished ones, or else the next ones."""
-
-        def work() -> list[Prepared]:
-            records = open_records(self.url)
-            return prepare(records, self.results, chosen=self.chosen, overrides=self.overrides, fresh=fresh)
-
-        return waiting(self.url, work, self.say)
+        records = open_records(self.url, waits=True, say=self.say)
+        return prepare(records, self.results, chosen=self.chosen, overrides=self.overrides, fresh=fresh)
 
     def request(self, prepared: Prepared) -> Request:
         """The request for a round. Nothing follows from its best run: it was not chosen for being good."""
@@ -146,11 +139,9 @@ class Settling:
         return ran, not (result.timed_out or result.stopped or capped)
 
     def _findings(self) -> list[Finding]:
-        def work() -> list[Finding]:
-            material = materials.load(open_records(self.url), (), self.results, made=datetime.now())
-            return [f for f in verdicts.findings(material) if f.study != verdicts.CAMPAIGN]
-
-        return waiting(self.url, work, self.say)
+        records = open_records(self.url, waits=True, say=self.say)
+        material = materials.load(records, (), self.results, made=datetime.now())
+        return [f for f in verdicts.findings(material) if f.study != verdicts.CAMPAIGN]
 
     def _tell(self, before: Sequence[Finding]) -> list[Finding]:
         """Prints the claims that were decided since, and returns the new findings."""
@@ -211,15 +202,12 @@ def in_words(planned: Round) -> str:
 def _begun(records: Records, name: str, chosen: Path | None) -> Prepared:
     """A round that was begun; without a file if it is done."""
     study = load_study(records, name)
-    attrs = study.user_attrs
-    file = stored_file(study)
-    counts = records.queue.counts(optuna_private.study_id(study))
-    done = finished(counts, attrs)
-    tried = max(done, len(records.queue.grid_points_taken(optuna_private.study_id(study))))
+    file, counts = study.file, study.counts()
+    done = finished(counts, study.attrs)
+    tried = max(done, len(study.points_taken()))
     unfinished = tried < len(file.grid()) or counts[optuna.trial.TrialState.RUNNING] > 0
-    origin = attrs.get(ORIGIN) or {}
-    inputs = workload_if_known(file).begun_inputs(origin.get("overrides") or {})
-    data = inputs or chosen or _folder(_data_of(attrs))
+    inputs = workload_if_known(file).begun_inputs(study.origin.get("overrides") or {})
+    data = inputs or chosen or _folder(_data_of(study.attrs))
     return Prepared(file if unfinished else None, None, data, done)
 
 

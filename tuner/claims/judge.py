@@ -20,7 +20,7 @@ from tuner.claims.noise import noise_between_seeds, repeated
 from tuner.stats import runs as compare
 from tuner.stats.comparison import LEAST_PAIRS, Comparison, Verdict, exactly
 from tuner.stats.noise import UNKNOWN, Noise, seed_is_ignored
-from tuner.storage.stored import CONFIRMED, VERIFIED
+from tuner.storage.study import CONFIRMED, VERIFIED
 from tuner.workloads.repeats import REPEATS
 
 IGNORED = (

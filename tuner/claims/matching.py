@@ -12,7 +12,7 @@ from typing import Any, Literal
 from tuner.claims.material import Study, Trial
 from tuner.definition import expressions
 from tuner.definition.constraints import Hypothesis
-from tuner.storage.study_store import ORIGIN
+from tuner.storage.study import ORIGIN
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from tuner.claims import race
 from tuner.claims.material import Study, Trial
 from tuner.definition.constraints import Hypothesis
 from tuner.stats.noise import Noise, pooled, spread
-from tuner.storage.stored import CONFIRMED, VERIFIED
+from tuner.storage.study import CONFIRMED, VERIFIED
 
 
 def noise_between_seeds(studies: Study | Sequence[Study], metric: str | None = None) -> Noise:

@@ -26,7 +26,7 @@ from tuner.definition import expressions
 from tuner.definition.constraints import Hypothesis
 from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
-from tuner.storage.study_store import ORIGIN
+from tuner.storage.study import ORIGIN
 from tuner.workloads.workload import Shorter
 
 FIRST_SEED = 2000  # higher than the seeds of studies and of confirmations

@@ -18,8 +18,8 @@ from tuner.definition.study_file import StudyFile
 from tuner.run.events import View
 from tuner.run.launch import run
 from tuner.run.request import Request
-from tuner.storage.access import open_records, storage_errors
-from tuner.storage.stored import VERIFIED, load_study, stored_file
+from tuner.storage.access import open_records
+from tuner.storage.study import VERIFIED, load_study
 from tuner.workloads.registry import workload_of
 
 SUFFIX = "verify"
@@ -71,12 +71,11 @@ def verify(
         InputError: the study has no complete trial, or repeated runs always give the same score.
         KeyboardInterrupt: the user stopped it. The same command continues.
     """
-    with storage_errors(request.url):
-        study = load_study(open_records(request.url), request.study_file.name)
-        file = stored_file(study)
-        best = retrain.candidates(study, file, request.results, top=None if numbers else top)
-        if numbers:
-            best = _chosen(best, numbers, file.name)
+    study = load_study(open_records(request.url), request.study_file.name)
+    file = study.file
+    best = retrain.candidates(study, file, request.results, top=None if numbers else top)
+    if numbers:
+        best = _chosen(best, numbers, file.name)
     if not best:
         raise InputError(f"study '{file.name}' has no complete trial to verify")
     workload = workload_of(file)
@@ -85,16 +84,15 @@ def verify(
     again = retrain.study_of(file, best, range(1, seeds + 1), workload.reseeded, suffix=SUFFIX)
     result = run(replace(request, study_file=again, base={}, trials=None), view)
     result.check(again.name)
-    with storage_errors(request.url):
-        records = open_records(request.url)
-        found = retrain.with_results(best, seeds, load_study(records, again.name), file)
-        study = load_study(records, file.name)
-        study.set_user_attr(VERIFIED, _merged(study.user_attrs.get(VERIFIED), found, file))
-        material = materials.load(records, (), request.results, made=datetime.now())
-        known = next((s for s in material.studies if s.name == file.name), None)
-        if known is None:  # `load` leaves studies of retrainings out
-            known = materials.read_study(load_study(records, file.name), request.results)
-            material = replace(material, studies=(known,))
+    records = open_records(request.url)
+    found = retrain.with_results(best, seeds, load_study(records, again.name), file)
+    study = load_study(records, file.name)
+    study.set_user_attr(VERIFIED, _merged(study.attrs.get(VERIFIED), found, file))
+    material = materials.load(records, (), request.results, made=datetime.now())
+    known = next((s for s in material.studies if s.name == file.name), None)
+    if known is None:  # `load` leaves studies of retrainings out
+        known = materials.read_study(study, request.results)
+        material = replace(material, studies=(known,))
     names = [f"{file.name}/{candidate.number}" for candidate in found]
     leads = [judge.between(material, names[0], name) for name in names[1:]]
     answer = judge.of_study(known, material)

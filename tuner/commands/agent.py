@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-from pathlib import Path
 
 from tuner.commands import options as opt
 
@@ -29,20 +28,14 @@ def add(subparsers: opt.Subparsers) -> None:
         metavar="N",
         help="stop after N trials of this agent, failed ones included",
     )
-    parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop after this long")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="what trials read (default: as before)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the sampler (default: 0)")
-    opt.add_wandb(parser)
-    opt.add_notify(parser)
-    opt.add_json(parser)
-    opt.add_verbose(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "timeout")
+    opt.add_options(parser, "data", help="what trials read (default: as before)")
+    opt.add_options(parser, "seed", "wandb", "notify", "json", "verbose", "storage")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     from tuner.commands.study import run_and_show
-    from tuner.run.request import Request
     from tuner.storage.access import open_records
     from tuner.storage.study import load_study
 
@@ -50,15 +43,4 @@ def run(options: argparse.Namespace) -> None:
     say = functools.partial(opt.error_console().print, markup=False)
     with contextlib.closing(open_records(url, waits=True, say=say)) as records:
         file = load_study(records, opt.study_name(options.study)).file
-    request = Request(
-        file,
-        url,
-        options.results,
-        agents=1,
-        count=options.count,
-        timeout=options.timeout,
-        data=options.data,
-        seed=options.seed,
-        wandb=options.wandb,
-    )
-    run_and_show(request, options)
+    run_and_show(opt.request_for(options, file, agents=1), options)

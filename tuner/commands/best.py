@@ -24,7 +24,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument(
         "--json", dest="format", action="store_const", const="json", help="the same as --format json"
     )
-    opt.add_storage(parser)
+    opt.add_options(parser, "storage")
     parser.set_defaults(run=run)
 
 

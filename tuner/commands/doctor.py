@@ -15,8 +15,7 @@ def add(subparsers: opt.Subparsers) -> None:
         description="Checks this machine: data, disk, device, W&B, storage.",
         example="tuner doctor",
     )
-    opt.add_json(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "json", "storage")
     parser.add_argument(
         "--repair",
         action="store_true",

@@ -21,7 +21,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("study", metavar="NAME|FILE.yaml", help="a study that exists")
     parser.add_argument("values", nargs="+", metavar="KEY=VALUE", help="a parameter and its value")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    opt.add_storage(parser)
+    opt.add_options(parser, "storage")
     parser.set_defaults(run=run)
 
 

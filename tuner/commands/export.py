@@ -27,8 +27,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("--trial", type=int, metavar="N", help="this trial instead of the winner")
     parser.add_argument("--wandb", action="store_true", help="export the study as a file for `wandb sweep`")
     parser.add_argument("--output", type=Path, metavar="FILE", help="output file (default: standard output)")
-    opt.add_json(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "json", "storage")
     parser.set_defaults(run=run)
 
 

@@ -28,14 +28,13 @@ def add(subparsers: opt.Subparsers) -> None:
         example="tuner fetch loss_weighting",
     )
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
-    opt.add_json(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "json", "storage")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     from tuner.base.errors import WorkFailed
-    from tuner.storage.stored import load_study
+    from tuner.storage.study import load_study
 
     with opt.records(options) as records:
         for name in options.studies:

@@ -23,21 +23,19 @@ def add(subparsers: opt.Subparsers) -> None:
         example="tuner gc --dry-run",
     )
     parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
-    opt.add_json(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "json", "storage")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     from tuner.artifacts import gc
     from tuner.base.errors import InputError, WorkFailed
-    from tuner.storage.access import find_records, storage_errors
+    from tuner.storage.access import find_records
 
     if not options.results.is_dir():
         raise InputError(f"{options.results}: no such results folder; name it with --results")
     url = opt.storage_url(options)
-    with storage_errors(url):
-        found = gc.find(find_records(url), options.results)
+    found = gc.find(find_records(url), options.results)
     failed = [] if options.dry_run else gc.remove(found)
     totals = found.totals()
     if options.json:

@@ -15,8 +15,7 @@ def add(subparsers: opt.Subparsers) -> None:
         description="Lists the studies here with their results, and the shipped ones.",
         example="tuner list",
     )
-    opt.add_json(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "json", "storage")
     parser.set_defaults(run=run)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.base import words
@@ -18,6 +19,8 @@ from tuner.base.sqlite_url import sqlite_url
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tuner.definition.study_file import StudyFile
+    from tuner.run.request import Request
     from tuner.storage.records import Records
 
 Subparsers = Any  # argparse's class for this is private
@@ -40,56 +43,59 @@ def subcommand(
     return parser
 
 
-def add_storage(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--storage",
-        metavar="URL",
-        default=os.environ.get(STORAGE_VARIABLE),
-        help=(
-            "storage of the studies: sqlite:///FILE, postgresql://USER@HOST/DATABASE or grpc://HOST:PORT "
-            f"(default: ${STORAGE_VARIABLE} or sqlite:///RESULTS/studies.db)"
-        ),
-    )
+def _shared() -> dict[str, dict[str, Any]]:
+    """The options that several subcommands have, by name."""
+    return {
+        "agents": {"type": positive, "metavar": "N"},
+        "trials": {"type": positive, "metavar": "N", "help": "total number of finished trials"},
+        "timeout": {"type": seconds, "metavar": "2h", "help": "stop after this long"},
+        "data": {"type": Path, "metavar": "DIR"},
+        "set": {
+            "action": "append",
+            "default": [],
+            "metavar": "KEY=VALUE",
+            "help": "fix a value of the configuration",
+        },
+        "seed": {"type": int, "default": 0, "metavar": "N", "help": "seed of the sampler (default: 0)"},
+        "fresh": {
+            "action": "store_true",
+            "help": "start again; the old study is kept under another name",
+        },
+        "json": {"action": "store_true", "help": "print the result as JSON"},
+        "verbose": {"action": "store_true", "help": "also say how likely each chosen trial is to win"},
+        "wandb": {
+            "choices": ("auto", "online", "offline", "off"),
+            "default": "auto",
+            "help": "W&B runs of the trials (default: online with a key and a server, else offline)",
+        },
+        "notify": {
+            "action": "append",
+            "default": [],
+            "metavar": "URL",
+            "help": "send a message when a study is done, fails or has a new best: desktop:, "
+            "command:PROGRAM, or an address of apprise (ntfy://TOPIC, mailto://…, slack://…); can be "
+            "repeated",
+        },
+        "storage": {
+            "metavar": "URL",
+            "default": os.environ.get(STORAGE_VARIABLE),
+            "help": "storage of the studies: sqlite:///FILE, postgresql://USER@HOST/DATABASE or "
+            f"grpc://HOST:PORT (default: ${STORAGE_VARIABLE} or sqlite:///RESULTS/studies.db)",
+        },
+        "artifacts": {
+            "metavar": "URL",
+            "default": os.environ.get(ARTIFACTS_VARIABLE),
+            "help": "store to share run folders and data sets: file:///DIR or s3://BUCKET/PREFIX "
+            f"(default: ${ARTIFACTS_VARIABLE} or the store that the study was started with)",
+        },
+    }
 
 
-def add_artifacts(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--artifacts",
-        metavar="URL",
-        default=os.environ.get(ARTIFACTS_VARIABLE),
-        help="store to share run folders and data sets: file:///DIR or s3://BUCKET/PREFIX "
-        f"(default: ${ARTIFACTS_VARIABLE} or the store that the study was started with)",
-    )
-
-
-def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-def add_verbose(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="also say how likely each chosen trial is to win"
-    )
-
-
-def add_wandb(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--wandb",
-        choices=("auto", "online", "offline", "off"),
-        default="auto",
-        help="W&B runs of the trials (default: online with a key and a server, else offline)",
-    )
-
-
-def add_notify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--notify",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="send a message when a study is done, fails or has a new best: desktop:, command:PROGRAM, or "
-        "an address of apprise (ntfy://TOPIC, mailto://…, slack://…); can be repeated",
-    )
+def add_options(parser: argparse.ArgumentParser, *names: str, **changed: Any) -> None:
+    """Adds shared options by name. `changed`: arguments of argparse that this subcommand has of its own."""
+    for name in names:
+        flags = ["-v", "--verbose"] if name == "verbose" else [f"--{name}"]
+        parser.add_argument(*flags, **{**_shared()[name], **changed})
 
 
 def write_json(content: Any) -> None:
@@ -138,6 +144,19 @@ def storage_url(options: argparse.Namespace) -> str:
     return options.storage or sqlite_url(options.results / "studies.db")
 
 
+def request_for(options: argparse.Namespace, study: str | StudyFile, **changed: Any) -> Request:
+    """What the options ask for, as a request for `study`. `changed`: what is not as the options say."""
+    from tuner.definition.loading import load_study_file
+    from tuner.run.request import Request
+
+    same = ("trials", "agents", "timeout", "data", "seed", "count", "fresh", "wandb", "wandb_artifacts",
+            "artifacts")  # fmt: skip
+    told = {name: value for name, value in vars(options).items() if name in same}
+    told["overrides"] = settings(getattr(options, "set", []))
+    file = load_study_file(study) if isinstance(study, str) else study
+    return Request(file, **{"url": storage_url(options), "results": options.results, **told, **changed})
+
+
 @contextlib.contextmanager
 def records(options: argparse.Namespace) -> Iterator[Records]:
     """The records in the storage of the options; trouble with it meanwhile becomes one line.
@@ -145,11 +164,10 @@ def records(options: argparse.Namespace) -> Iterator[Records]:
     Raises:
         InputError: there is none, or it can't be used.
     """
-    from tuner.storage.access import open_records, storage_errors
+    from tuner.storage.access import open_records
 
     url = storage_url(options)
-    with storage_errors(url):
-        yield open_records(url)
+    yield open_records(url)
 
 
 def seconds(text: str) -> float:

@@ -42,9 +42,8 @@ def add(subparsers: opt.Subparsers) -> None:
         "--port", type=opt.positive, default=8090, metavar="N", help="port of --live (default: 8090)"
     )
     parser.add_argument("--hypotheses", action="store_true", help="only print the verdicts on claims")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data set to show (default: the only one)")
-    opt.add_json(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "data", help="data set to show (default: the only one)")
+    opt.add_options(parser, "json", "storage")
     parser.set_defaults(run=run)
 
 

@@ -32,24 +32,15 @@ def add(subparsers: opt.Subparsers) -> None:
     )
     parser.add_argument("script", metavar="SCRIPT.py", help="the script, or the module with -m")
     parser.add_argument("arguments", metavar="ARGS", nargs=argparse.REMAINDER, help="arguments of the script")
-    parser.add_argument(
-        "--agents",
-        type=opt.positive,
-        metavar="N",
-        help="largest number of trials at a time (default: one per core)",
-    )
-    parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop a study after this long")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the sampler (default: 0)")
-    opt.add_json(parser)
-    opt.add_notify(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "agents", help="largest number of trials at a time (default: one per core)")
+    opt.add_options(parser, "timeout", help="stop a study after this long")
+    opt.add_options(parser, "seed", "json", "notify", "storage")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     from tuner.base.errors import WorkFailed
     from tuner.run import driven_script
-    from tuner.run.request import Request
     from tuner.run.script_sweeps import Program, ScriptSweeps
     from tuner.show.live import make_view
     from tuner.show.notify import NotifyingView, notifying
@@ -61,15 +52,7 @@ def run(options: argparse.Namespace) -> int:
         from tuner.run import launch, plan
         from tuner.show.status import summary
 
-        request = Request(
-            file,
-            url,
-            results,
-            trials=wanted,
-            agents=options.agents,
-            timeout=options.timeout,
-            seed=options.seed,
-        )
+        request = opt.request_for(options, file, results=results, trials=wanted)
         shown = make_view(opt.error_console())
         with notifying(options.notify, file.name, shown.say) as notifier:
             view = NotifyingView(shown, notifier, file.name)

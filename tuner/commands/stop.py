@@ -30,20 +30,17 @@ def add_verb(subparsers: opt.Subparsers, verb: Literal["stop", "pause"], *, summ
     parser.add_argument(
         "--now", action="store_true", help="stop running trials at once; they return to the queue"
     )
-    opt.add_json(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "json", "storage")
     parser.set_defaults(run=run, verb=verb)
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner.storage import optuna_private, study_store
-    from tuner.storage.allocate import Stop
-    from tuner.storage.stored import load_study
+    from tuner.storage.study import Stop, load_study
 
     with opt.records(options) as records:
         study = load_study(records, opt.study_name(options.study))
         asked = Stop(options.verb, options.now)
-        running = study_store.ask_to_stop(records, optuna_private.study_id(study), asked)
+        running = study.ask_to_stop(asked)
     go_on = shlex.join(["tuner", "agent", study.study_name, *opt.places(options)])
     if options.json:
         opt.write_json({"study": study.study_name, "running": running, "now": options.now, "go_on": go_on})

@@ -37,10 +37,9 @@ def add(subparsers: opt.Subparsers) -> None:
         metavar="NAME|FILE.yaml|all|hypotheses",
         help="a shipped study, a sweep file, a campaign file, or one of the words above",
     )
-    parser.add_argument(
-        "--agents",
-        type=opt.positive,
-        metavar="N",
+    opt.add_options(
+        parser,
+        "agents",
         help="largest number of trials at a time (default: one per core, or per GPU if trials use GPUs; "
         "dask: one per worker; ray: one per CPU)",
     )
@@ -55,22 +54,12 @@ def add(subparsers: opt.Subparsers) -> None:
         metavar="ADDR",
         help="dask: tcp://HOST:8786 or a scheduler file; ray: HOST:6379 (default: start Ray on this machine)",
     )
-    parser.add_argument("--trials", type=opt.positive, metavar="N", help="total number of finished trials")
-    parser.add_argument("--timeout", type=opt.seconds, metavar="2h", help="stop after this long")
+    opt.add_options(parser, "trials", "timeout")
     parser.add_argument(
         "--budget", type=opt.seconds, metavar="15m", help="with 'hypotheses': total time for all claims"
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="what trials read: data set or bundle (default: the only one)",
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="fix a value of the configuration"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the sampler (default: 0)")
-    opt.add_wandb(parser)
+    opt.add_options(parser, "data", help="what trials read: data set or bundle (default: the only one)")
+    opt.add_options(parser, "set", "seed", "wandb")
     parser.add_argument("--wandb-artifacts", action="store_true", help="if online: also upload run folders")
     parser.add_argument(
         "--dry-run", action="store_true", help="show space, cost and first trials, but run nothing"
@@ -80,14 +69,7 @@ def add(subparsers: opt.Subparsers) -> None:
         action="store_true",
         help="with --dry-run: run the first epochs of one trial to measure its cost",
     )
-    parser.add_argument(
-        "--fresh", action="store_true", help="start again; the old study is kept under another name"
-    )
-    opt.add_verbose(parser)
-    opt.add_notify(parser)
-    opt.add_json(parser)
-    opt.add_artifacts(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "fresh", "verbose", "notify", "json", "artifacts", "storage")
     parser.set_defaults(run=run)
 
 
@@ -283,23 +265,6 @@ def settling_of(options: argparse.Namespace, say: Callable[[str], None]) -> Sett
 
 def request_for(options: argparse.Namespace, study: str | StudyFile) -> Request:
     """What the command line asks for, as a request for `study`."""
-    from tuner.definition.loading import load_study_file
     from tuner.run.executors.choice import ExecutorChoice
-    from tuner.run.request import Request
 
-    return Request(
-        study_file=load_study_file(study) if isinstance(study, str) else study,
-        url=opt.storage_url(options),
-        results=options.results,
-        trials=options.trials,
-        agents=options.agents,
-        timeout=options.timeout,
-        data=options.data,
-        overrides=opt.settings(options.set),
-        seed=options.seed,
-        fresh=options.fresh,
-        wandb=options.wandb,
-        wandb_artifacts=options.wandb_artifacts,
-        executor=ExecutorChoice(options.executor, options.address),
-        artifacts=options.artifacts,
-    )
+    return opt.request_for(options, study, executor=ExecutorChoice(options.executor, options.address))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
 
 from tuner.commands import options as opt
 
@@ -22,40 +21,18 @@ def add(subparsers: opt.Subparsers) -> None:
         example="tuner sweep examples/wandb_sklearn/sweep.yaml",
     )
     parser.add_argument("study", metavar="NAME|FILE.yaml", help="a sweep file, or a shipped study")
-    parser.add_argument("--trials", type=opt.positive, metavar="N", help="total number of finished trials")
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="what trials read (default: the only data set)"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="fix a value of the configuration"
-    )
-    parser.add_argument(
-        "--fresh", action="store_true", help="start again; the old study is kept under another name"
-    )
-    opt.add_json(parser)
-    opt.add_artifacts(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "trials")
+    opt.add_options(parser, "data", help="what trials read (default: the only data set)")
+    opt.add_options(parser, "set", "fresh", "json", "artifacts", "storage")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner.definition.loading import load_study_file
     from tuner.run import launch, plan
-    from tuner.run.request import Request
     from tuner.show.live import make_view
 
-    request = Request(
-        load_study_file(options.study),
-        opt.storage_url(options),
-        options.results,
-        trials=options.trials,
-        data=options.data,
-        overrides=opt.settings(options.set),
-        fresh=options.fresh,
-        artifacts=options.artifacts,
-    )
     view = make_view(opt.error_console())
-    made = plan.make(request, view.say)
+    made = plan.make(opt.request_for(options, options.study), view.say)
     study = launch.register(made, view.say)
     total = study.total
     study.records.close()

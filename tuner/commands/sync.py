@@ -16,7 +16,7 @@ def add(subparsers: opt.Subparsers) -> None:
         example="tuner sync loss_weighting",
     )
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
-    opt.add_json(parser)
+    opt.add_options(parser, "json")
     parser.set_defaults(run=run)
 
 

@@ -41,7 +41,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "command. After Ctrl-C the same command continues.",
         example="tuner tour",
     )
-    parser.add_argument("--agents", type=opt.positive, metavar="N", help="processes (default: one per core)")
+    opt.add_options(parser, "agents", help="processes (default: one per core)")
     parser.set_defaults(run=run)
 
 

@@ -28,8 +28,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument(
         "against", nargs="*", metavar="against TRIAL", help="the word 'against' and the trial to compare with"
     )
-    opt.add_json(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "json", "storage")
     parser.set_defaults(run=run)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from tuner.commands import options as opt
 
@@ -33,14 +32,11 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument(
         "--seeds", type=opt.positive, default=3, metavar="N", help="number of seeds (default: 3)"
     )
-    parser.add_argument(
-        "--agents", type=opt.positive, metavar="N", help="processes (default: one per GPU, or per core)"
-    )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data set (default: the only one in data/)")
-    opt.add_wandb(parser)
-    parser.add_argument("--fresh", action="store_true", help="retrain again, even if already verified")
-    opt.add_json(parser)
-    opt.add_storage(parser)
+    opt.add_options(parser, "agents", help="processes (default: one per GPU, or per core)")
+    opt.add_options(parser, "data", help="data set (default: the only one in data/)")
+    opt.add_options(parser, "wandb")
+    opt.add_options(parser, "fresh", help="retrain again, even if already verified")
+    opt.add_options(parser, "json", "storage")
     parser.set_defaults(run=run)
 
 
@@ -49,28 +45,17 @@ def run(options: argparse.Namespace) -> None:
     from tuner.claims import verify
     from tuner.commands.fetch import fetched
     from tuner.run.executors import processes
-    from tuner.run.request import Request
     from tuner.show.claims import show_verified
     from tuner.show.live import make_view
     from tuner.storage.stored import load_study, stored_file
 
     processes.preload()
-    url = opt.storage_url(options)
     with opt.records(options) as records:
         study = load_study(records, options.study)
         file = stored_file(study)
         location = StoreLocation.of(study)
         fetched(records, [options.study], options.results)
-    request = Request(
-        study_file=file,
-        url=url,
-        results=options.results,
-        agents=options.agents,
-        data=options.data,
-        wandb=options.wandb,
-        fresh=options.fresh,
-        artifacts=None if location is None else location.url,
-    )
+    request = opt.request_for(options, file, artifacts=None if location is None else location.url)
     view = make_view(opt.error_console())
     found = verify.verify(request, view, top=options.top, seeds=options.seeds, numbers=options.trial)
     if options.json:

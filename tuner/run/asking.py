@@ -20,13 +20,13 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, Trial
 
-from tuner.base.errors import InputError, Pruned, WorkFailed
+from tuner.base.endings import GivenAway, Pruned, PutBack
+from tuner.base.errors import InputError, WorkFailed
 from tuner.base.files import make_folder, write_json
 from tuner.base.run_folder import CONFIG, RunFolder
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run import plan as plans
-from tuner.run.agent.reporter import PutBack
 from tuner.run.agent.station import IDLE_SECONDS, Station
 from tuner.run.agent.trial import Ended, Running, TrialRunner
 from tuner.run.request import Request
@@ -34,7 +34,6 @@ from tuner.storage import optuna_private, study_store
 from tuner.storage.access import open_records
 from tuner.storage.allocate import Done, Wait
 from tuner.storage.leases import Heartbeat
-from tuner.storage.records import GivenAway
 from tuner.workloads.function import FunctionReport
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
@@ -70,7 +69,7 @@ class AskedTrial:
         self.heart = heart
         self._files = RunFolder(runner.folder(self.number), checkpoint=running.checkpoint.files).__enter__()
         self._report = FunctionReport(
-            running.report, self._files, runner.study_file.metric, running.checkpoint.files
+            running.report, self._files, runner.study.file.metric, running.checkpoint.files
         )
         write_json(self._files.path / CONFIG, self.config)
 
@@ -133,7 +132,7 @@ class AskedTrial:
             self._stop(PutBack())
 
     def _complete(self, result: Any) -> str:
-        file, runner = self._runner.study_file, self._runner
+        file, runner = self._runner.study.file, self._runner
         metrics = self._report.with_result(result)
         missing = [m.name for m in file.objectives if m.declared and m.name not in metrics]
         if missing:

@@ -147,12 +147,8 @@ def order_of(plan: Plan, study: OpenStudy, say: Say) -> Order:
     if tracker.mode != "off" or plan.workload.own_tracking:
         say(tracker.reason)
     return Order(
-        url=request.url,
-        study_file=file,
-        results=request.results,
+        work=request,
         total=study.total,
-        count=request.count,
-        seed=request.seed,
         tracker=tracker,
         pruner=plan.pruner,
         base=plan.base,
@@ -161,9 +157,6 @@ def order_of(plan: Plan, study: OpenStudy, say: Say) -> Order:
         known_start=plan.default is not None,
         artifacts=store,
         length=plan.length,
-        min_free=request.min_free,
-        term=request.term,
-        keep_weights=request.keep_weights,
         log=request.results / "logs" / file.name,
         changes=int(study.attrs.get(CHANGES, 0)),
     )
@@ -176,16 +169,16 @@ def _supervise(plan: Plan, order: Order, view: ShieldedView, study: OpenStudy) -
         agents=plan.agents(total),
         resources=plan.resources,
         gpus=plan.gpus,
-        study=order.study_file.name,
+        study=order.work.study_file.name,
         total=total,
         say=view.say,
     )
     agents = request.agents or executor.agents(total)
-    view.begin(StudyRun(study, study.records, order.study_file, total, agents, plan.length))
+    view.begin(StudyRun(study, study.records, order.work.study_file, total, agents, plan.length))
 
     def give_up(number: int, reason: str) -> None:
         study.give_up(number, reason)
-        stopping.check(study, study.records, order.study_file)
+        stopping.check(study, study.records, order.work.study_file)
 
     supervisor = Supervisor(
         order,
@@ -252,9 +245,9 @@ def _store_rest(order: Order, store: run_store.StoreLocation, study: OpenStudy, 
     mirror = run_store.Mirror(
         store,
         study,
-        order.study_file,
-        results=order.results,
-        keep=order.keep_weights,
+        order.work.study_file,
+        results=order.work.results,
+        keep=order.work.keep_weights,
         say=lambda reason: view.say(f"some run folders are only on this machine: {reason}"),
     )
     mirror.finish()

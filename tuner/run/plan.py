@@ -170,11 +170,9 @@ def _gpus(request: Request, resources: Resources, say: Callable[[str], None]) ->
     return found
 
 
-def begun_with(records: Records, name: str) -> Mapping[str, Any]:
-    """The `--set` values and the inputs (`data`) that a study was begun with; empty where it was not."""
-    study = find_study(records, name)
-    overrides = {} if study is None else study.origin.get("overrides") or {}
-    return {"overrides": dict(overrides), "data": _inputs_of(study)}
+def begun_with(study: OpenStudy) -> Mapping[str, Any]:
+    """The `--set` values and the inputs (`data`) that a study was begun with."""
+    return {"overrides": dict(study.origin.get("overrides") or {}), "data": _inputs_of(study)}
 
 
 def _scored(study: OpenStudy, file: StudyFile, say: Callable[[str], None]) -> StudyFile:

@@ -12,7 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tuner.base.errors import Pruned, WorkFailed
+from tuner.base.endings import Pruned
+from tuner.base.errors import WorkFailed
 from tuner.definition.pruner_settings import PrunerSettings, bracket_budgets, rung_steps
 from tuner.definition.study_file import StudyFile
 from tuner.run.executors import processes

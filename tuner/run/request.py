@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuner.artifacts import weights
-from tuner.definition.study_file import StudyFile
+from tuner.run.agent.order import Work
 from tuner.run.executors.choice import ExecutorChoice
-from tuner.storage import leases
 from tuner.tracking.mode import Mode
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(Work):
     """A study to run, and how.
 
     Attributes:
@@ -23,31 +21,21 @@ class Request:
         agents: None: what the executor says; on this machine one a GPU that trials use, else one a core.
         data: what the trials read (a data set's folder, a bundle); None: the only one there is.
         overrides: values of the configuration that hold whatever the study says.
-        count: trials that each agent runs before it leaves; None: until the study is done.
         base: values below those of the study, in place of those that its file names.
-        min_free: bytes that must be free on the disk before a trial starts.
         executor: where the agents run.
         conclude: let the workload make of the winner what follows from it; False where the caller does.
         artifacts: URL of the artefact store; None: the one that the study was begun with, if any.
     """
 
-    study_file: StudyFile
-    url: str = field(repr=False)  # it may hold a password
-    results: Path
     trials: int | None = None
     agents: int | None = None
-    count: int | None = None
     timeout: float | None = None
     data: Path | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     base: Mapping[str, Any] | None = None
-    seed: int = 0
     fresh: bool = False
     conclude: bool = True
     wandb: Mode = "auto"
     wandb_artifacts: bool = False
     artifacts: str | None = None
-    min_free: int = 200 * 2**20
-    term: float = leases.TERM_SECONDS
-    keep_weights: int = weights.KEEP
     executor: ExecutorChoice = field(default_factory=ExecutorChoice)

@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tuner.base.errors import TrialTooLong
+from tuner.base.endings import TrialTooLong
 from tuner.run.agent.order import Order
 from tuner.run.events import AgentState, Event
 from tuner.run.executors.protocol import Executor
-from tuner.storage.allocate import Stop
+from tuner.storage.study import Stop
 
 POLL_SECONDS = 0.2
 END_SECONDS = 15.0  # that an agent has, beside the grace time, to end its script and say so
@@ -221,18 +221,18 @@ class Supervisor:
         self._asked, self._asked_at = 1, self._clock()
         self.reason = self.reason or reason
         content = {"reason": reason, "fine": self.fine, "interrupted": self.interrupted}
-        self._on_event(Event("stopping", -1, {**content, "grace": self._order.study_file.grace}))
+        self._on_event(Event("stopping", -1, {**content, "grace": self._order.work.study_file.grace}))
         for state in self.agents:
             state.worker.stop()
 
     @property
     def _patience(self) -> float:
         """Seconds for an agent that is to end its trial; most do so at the next report."""
-        return self._order.study_file.grace + END_SECONDS
+        return self._order.work.study_file.grace + END_SECONDS
 
     def _end_overdue(self) -> None:
         """Ends each agent whose trial is past its limit and neither reports nor can be ended by the agent."""
-        limit = self._order.study_file.trial_timeout
+        limit = self._order.work.study_file.trial_timeout
         if limit is None:
             return
         for state in self.agents:

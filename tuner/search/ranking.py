@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.definition.study_file import StudyFile
 from tuner.stats.comparison import LEAST_PAIRS
 from tuner.storage.optuna_private import CONSTRAINT
-from tuner.storage.study_store import CONFIRMED, VERIFIED
+from tuner.storage.study import CONFIRMED, VERIFIED
 
 
 def violation(trial: FrozenTrial) -> float:

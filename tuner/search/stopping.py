@@ -9,14 +9,14 @@ from datetime import datetime
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.base.errors import TrialTooLong
+from tuner.base.endings import TrialTooLong
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 from tuner.stats.runs import paired
 from tuner.storage import optuna_private
-from tuner.storage.allocate import LEAD, NO_GAIN, STOPPED, TARGET
 from tuner.storage.records import Records
+from tuner.storage.study import LEAD, NO_GAIN, STOPPED, TARGET
 
 SAME_FAILURES = 3  # the same error this often in a row: the next would be the same again
 ANY_FAILURES = 20  # different errors this often in a row

@@ -14,9 +14,8 @@ from tuner.base import plugins
 from tuner.base.errors import InputError
 from tuner.base.sqlite_url import sqlite_url
 from tuner.storage.databases import NoStudiesYet, WalConnection, database_for
-from tuner.storage.errors import storage_errors
 from tuner.storage.optuna_private import CachedStorage, DatabaseStorage, GrpcStorage, other_schema
-from tuner.storage.outage import PATIENCE_SECONDS, Patience, StorageFailed, hide_password
+from tuner.storage.outage import PATIENCE_SECONDS, Patience, StorageFailed, hide_password, storage_errors
 from tuner.storage.queue import TrialQueue
 from tuner.storage.records import Records
 from tuner.storage.sql_queue import SqlQueue
@@ -73,12 +72,11 @@ def open_records(
     scheme, _, _ = url.partition("://")
 
     def opened() -> tuple[CachedStorage | GrpcStorage, TrialQueue]:
-        with storage_errors(url):
-            if scheme in plugins.installed(plugins.STORAGES):
-                return plugins.installed(plugins.STORAGES)[scheme].load()(url)  # type: ignore[no-any-return]
-            return open_database(url, create=create, say=say)
+        if scheme in plugins.installed(plugins.STORAGES):
+            return plugins.installed(plugins.STORAGES)[scheme].load()(url)  # type: ignore[no-any-return]
+        return open_database(url, create=create, say=say)
 
-    backend, queue = patience.insist(opened) if waits else opened()
+    backend, queue = patience.insist(opened) if waits else patience.once(opened)
     return Records(backend, queue, patience, waits=waits)  # type: ignore[abstract]
 
 

@@ -1,25 +1,28 @@
 """What happens when the storage fails: a wait while it cannot be reached, or an error in one line.
 
 A trial that trains for hours must survive a database that restarts and a network that drops. Its reports stay
-in memory until the storage answers again (`buffered`), and its end waits for the storage. After
+in memory until the storage answers again (`records`), and its end waits for the storage. After
 `PATIENCE_SECONDS` the agent gives up; the trial runs again when the study is resumed. Errors for which
 waiting does not help (a full disk, a wrong password) are raised at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import optuna
 import sqlalchemy.exc
 
 from tuner.base.errors import WorkFailed
+from tuner.base.sqlite_url import sqlite_path
 from tuner.base.words import short_duration
 
 PATIENCE_SECONDS = 600.0
@@ -79,6 +82,11 @@ class Patience:
         """When the storage last came back or was opened; no other agent could send a beat before then."""
         return self._clock() if self._unreachable_since is not None else self._back_at
 
+    def once(self, work: Callable[[], T]) -> T:
+        """Calls `work`; errors of the storage become `StorageFailed` or `StorageUnreachable`."""
+        with storage_errors(self.where):
+            return work()
+
     def attempt(self, work: Callable[[], T]) -> T | MaybeUnreachable:
         """Calls `work` once; returns `UNREACHABLE` if the storage does not answer.
 
@@ -88,10 +96,8 @@ class Patience:
         if self._unreachable_since is not None and self._clock() < self._try_at:
             return UNREACHABLE
         try:
-            result = work()
-        except Exception as error:
-            if not is_unreachable(error):
-                raise
+            result = self.once(work)
+        except StorageUnreachable as error:
             self._note_failure(error)
             return UNREACHABLE
         self._note_answer()
@@ -222,3 +228,42 @@ def hide_password(text: str) -> str:
 def _code(error: BaseException) -> str:
     code = getattr(error, "code", None)
     return code().name if callable(code) and code() is not None else ""
+
+
+@contextlib.contextmanager
+def storage_errors(where: str) -> Iterator[None]:
+    """Turns the errors of SQLAlchemy, Optuna and the drivers into `StorageFailed`, with one line; those of a
+    storage that may answer later into `StorageUnreachable`.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_storage_error(error) or type(error) is StorageFailed:
+            raise
+        kind = StorageUnreachable if is_unreachable(error) else StorageFailed
+        raise kind(f"storage {hide_password(where)}: {cause_of(error)}; {_advice(where, error)}") from error
+
+
+def _advice(where: str, error: Exception) -> str:
+    """What to do about an error, and what is known of the finished trials."""
+    if is_damage(error):
+        return (
+            "the file is damaged: tuner doctor --repair keeps a copy of it, saves what can be read "
+            "and takes the other finished trials from their run folders"
+        )
+    path = sqlite_path(where)
+    checked = path is not None and path.exists() and is_sound(path)
+    return (
+        "nothing finished is lost (the file was checked), " * checked
+    ) + "run the same command again to continue"
+
+
+def is_sound(path: Path) -> bool:
+    """Whether SQLite can read every page of the file. Changes nothing."""
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        ) as connection:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)])
+    except sqlite3.Error:
+        return False

@@ -188,3 +188,6 @@ class TrialQueue(Protocol):
 
     def close(self) -> None:
         """Closes the connections; the next call opens new ones."""
+
+
+OPERATIONS = frozenset(name for name in vars(TrialQueue) if name[0] != "_") - {"lock"}

@@ -23,12 +23,12 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.storage.errors import storage_errors
+from tuner.base.endings import GivenAway
 from tuner.storage.locks import StorageLock
 from tuner.storage.optuna_private import CachedStorage, GrpcStorage, trial_id
 from tuner.storage.outage import UNREACHABLE, Patience, StorageUnreachable
 from tuner.storage.pass_through import PassThrough, passing
-from tuner.storage.queue import LEASE, OUTSIDE, Amendment, Pending, TrialQueue
+from tuner.storage.queue import LEASE, OPERATIONS, OUTSIDE, Amendment, Pending, TrialQueue
 
 # How old the other agents' trials may be that a pruner sees at a report: reading them takes 5 ms, longer than
 # many reports. They are always read again after a trial was claimed or ended here.
@@ -38,10 +38,6 @@ READING_SHARE = 0.05  # of the time is spent on reading at most, …
 STALE_SECONDS = 10.0  # … as long as that keeps what is seen younger than this
 
 T = TypeVar("T")
-
-
-class GivenAway(Exception):
-    """The trial is no longer ours: its agent was taken for dead, and the trial was queued again."""
 
 
 @dataclass
@@ -106,11 +102,7 @@ class Records(PassThrough, TrialQueue):
     # -- a storage that goes away
 
     def _ask(self, work: Callable[[], T]) -> T:
-        def attempt() -> T:
-            with storage_errors(self.patience.where):
-                return work()
-
-        return self.patience.insist(attempt) if self._waiting() else attempt()
+        return self.patience.insist(work) if self._waiting() else self.patience.once(work)
 
     def _waiting(self) -> bool:
         return self._waits and not getattr(self._this_thread, "at_once", False)
@@ -196,12 +188,11 @@ class Records(PassThrough, TrialQueue):
         mine = self._open[trial_id]
         if not mine.pending:
             return
-        with storage_errors(self.patience.where):
-            written = self.patience.attempt(lambda: self.queue.write(trial_id, mine.pending))
+        written = self.patience.attempt(lambda: self.queue.write(trial_id, mine.pending))
         if written is UNREACHABLE:
             return
         if not written:
-            raise GivenAway(f"trial {mine.trial.number} was given to another agent")
+            raise GivenAway(mine.trial.number)
         mine.pending = Pending()
 
     def set_trial_param(
@@ -246,15 +237,14 @@ class Records(PassThrough, TrialQueue):
             with self.lock:
                 return super().set_trial_state_values(trial_id, state, values)
         numbers = [float(value) for value in values or ()]
-        with storage_errors(self.patience.where):
-            done = self.patience.insist(
-                lambda: self.queue.finish(trial_id, mine.pending, state, numbers, mine.lease)
-            )
+        done = self.patience.insist(
+            lambda: self.queue.finish(trial_id, mine.pending, state, numbers, mine.lease)
+        )
         # not earlier: if the write fails (disk full), the trial stays open
         self._open.pop(trial_id, None)
         self.refresh()
         if not done:
-            raise GivenAway(f"trial {mine.trial.number} was given to another agent")
+            raise GivenAway(mine.trial.number)
         return True
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
@@ -294,8 +284,7 @@ class Records(PassThrough, TrialQueue):
         if read is None or (self._waiting() and not self._open):
             trials = self._ask(lambda: self._backend.get_all_trials(study_id, deepcopy=False))
         else:
-            with storage_errors(self.patience.where):
-                found = self.patience.attempt(lambda: self._backend.get_all_trials(study_id, deepcopy=False))
+            found = self.patience.attempt(lambda: self._backend.get_all_trials(study_id, deepcopy=False))
             if found is UNREACHABLE:
                 if not self._open:
                     raise StorageUnreachable("it does not answer now")
@@ -352,5 +341,5 @@ def _operation(name: str) -> Callable[..., Any]:
     return operation
 
 
-for _name in {name for name in vars(TrialQueue) if name[0] != "_"} - vars(Records).keys():
+for _name in OPERATIONS - vars(Records).keys():
     setattr(Records, _name, _operation(_name))

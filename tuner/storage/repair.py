@@ -16,15 +16,15 @@ from typing import Any
 import optuna
 from optuna.distributions import json_to_distribution
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.base.errors import InputError
 from tuner.base.sqlite_url import sqlite_path, sqlite_url
-from tuner.storage import second_record, sqlite_file
+from tuner.storage import outage, second_record, sqlite_file
 from tuner.storage.databases import Sqlite
 from tuner.storage.optuna_private import TABLES, DatabaseStorage, study_id
 from tuner.storage.queue import AGENTS_STARTED
+from tuner.storage.second_record import StudyRecord
 from tuner.storage.sql_queue import SqlQueue
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -59,14 +59,6 @@ class Repaired:
         return [*found, *self.problems]
 
 
-@dataclass
-class _Study:
-    directions: list[StudyDirection]
-    user_attrs: dict[str, Any]
-    system_attrs: dict[str, Any]
-    trials: dict[int, FrozenTrial] = field(default_factory=dict)
-
-
 def repair(url: str, results: Path) -> Repaired:
     """Repairs the database at `url`, and adds finished trials of `results` that it does not know.
 
@@ -83,7 +75,7 @@ def repair(url: str, results: Path) -> Repaired:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Sqlite(path).lock, tempfile.TemporaryDirectory(dir=path.parent, prefix=".repair-") as scratch:
-        sound = path.exists() and sqlite_file.is_sound(path) and sqlite_file.has_studies(path)
+        sound = path.exists() and outage.is_sound(path) and sqlite_file.has_studies(path)
         there, whole = _read(_copied(path, Path(scratch) / "copy.db")) if path.exists() else ({}, False)
         sound = sound and whole
         done = Repaired(read={name: _finished(study) for name, study in there.items()})
@@ -100,11 +92,11 @@ def repair(url: str, results: Path) -> Repaired:
     return done
 
 
-def _finished(study: _Study) -> int:
+def _finished(study: StudyRecord) -> int:
     return sum(trial.state in FINISHED for trial in study.trials.values())
 
 
-def _read(copy: Path) -> tuple[dict[str, _Study], bool]:
+def _read(copy: Path) -> tuple[dict[str, StudyRecord], bool]:
     """The studies of a database without what cannot be read, and whether that was everything."""
     scratch = copy.with_name("read.db")
     sqlite_file.create(scratch).engine.dispose()
@@ -128,8 +120,8 @@ def _read(copy: Path) -> tuple[dict[str, _Study], bool]:
         found = {}
         for study in storage.get_all_studies():
             trials = dict(_trials(storage, study_id(study)))
-            found[study.study_name] = _Study(
-                list(study.directions), study.user_attrs, study.system_attrs, trials
+            found[study.study_name] = StudyRecord(
+                study.study_name, list(study.directions), study.user_attrs, study.system_attrs, trials
             )
         return found, not broken
     finally:
@@ -189,12 +181,10 @@ def _is_whole(trial: FrozenTrial) -> bool:
     return bool(trial.user_attrs) and not (complete and not trial.values)
 
 
-def _add_records(there: dict[str, _Study], results: Path, done: Repaired, *, trusted: bool) -> None:
+def _add_records(there: dict[str, StudyRecord], results: Path, done: Repaired, *, trusted: bool) -> None:
     """Adds what run folders know; where the database is not `trusted`, finished records overrule it."""
     for record in second_record.studies(results):
-        study = there.setdefault(
-            record.name, _Study(record.directions, record.user_attrs, second_record.system_attrs(record))
-        )
+        study = there.setdefault(record.name, record)
         study.user_attrs = {**record.user_attrs, **study.user_attrs}
         for found in second_record.trials(results, record.name):
             if isinstance(found, InputError):
@@ -218,7 +208,7 @@ def _agrees(known: FrozenTrial, found: FrozenTrial) -> bool:
     return known.state is found.state and known.values == found.values and {*found.params} <= {*known.params}
 
 
-def _fill_gaps(study: _Study) -> int:
+def _fill_gaps(study: StudyRecord) -> int:
     """A trial keeps its number, which its run folder has, too: what is missing between is put in as lost."""
     missing = set(range(max(study.trials, default=-1) + 1)) - set(study.trials)
     for number in missing:
@@ -229,7 +219,7 @@ def _fill_gaps(study: _Study) -> int:
     return len(missing)
 
 
-def _write(path: Path, studies: dict[str, _Study]) -> None:
+def _write(path: Path, studies: dict[str, StudyRecord]) -> None:
     storage = sqlite_file.create(path)
     queue = SqlQueue(storage, Sqlite(path))
     try:

@@ -7,7 +7,7 @@ A study's settings lie in `runs/STUDY/study.json`, a finished trial in `runs/STU
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,15 @@ STUDY = "study.json"
 RECORD = "record"  # key of trial.json
 
 
-@dataclass(frozen=True)
+@dataclass
 class StudyRecord:
-    """A study without its trials."""
+    """A study as it is stored. `trials`: by number."""
 
     name: str
     directions: list[StudyDirection]
-    metric_names: list[str]
     user_attrs: dict[str, Any]
+    system_attrs: dict[str, Any]
+    trials: dict[int, FrozenTrial] = field(default_factory=dict)
 
 
 def write_study(study: optuna.Study, results: Path) -> None:
@@ -65,7 +66,7 @@ def of_trial(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def studies(results: Path) -> list[StudyRecord]:
-    """The studies whose settings lie in the results folder, named as their folders are."""
+    """The studies whose settings lie in the results folder, named as their folders are, without trials."""
     return [_study(path) for path in sorted((results / "runs").glob(f"*/{STUDY}"))]
 
 
@@ -89,9 +90,9 @@ def _study(path: Path) -> StudyRecord:
     content = read_object(path)
     try:
         directions = [StudyDirection[name] for name in content["directions"]]
-        return StudyRecord(
-            path.parent.name, directions, list(content["metric_names"]), dict(content["user_attrs"])
-        )
+        metrics = list(content["metric_names"])
+        own = {METRIC_NAMES: metrics} if metrics else {}
+        return StudyRecord(path.parent.name, directions, dict(content["user_attrs"]), own)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: no settings of a study ({error!r})") from None
 
@@ -117,11 +118,6 @@ def _trial(path: Path) -> FrozenTrial:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: no record of a trial ({error!r})") from None
-
-
-def system_attrs(record: StudyRecord) -> dict[str, Any]:
-    """Optuna's own attributes of the study."""
-    return {METRIC_NAMES: record.metric_names} if record.metric_names else {}
 
 
 def _text(moment: datetime | None) -> str | None:

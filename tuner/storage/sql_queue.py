@@ -256,7 +256,7 @@ class SqlQueue:
 
     def add_told(self, study_id: int, trials: Sequence[Told]) -> list[int]:
         numbers = []
-        with self._writing() as (session, rows):
+        with self._writing() as (_, rows):
             for told in trials:
                 template = create_trial(
                     state=TrialState.COMPLETE,
@@ -265,25 +265,21 @@ class SqlQueue:
                     system_attrs=dict(told.system_attrs),
                     intermediate_values=dict(told.reports),
                 )
-                row = add_trial(self._storage, session, study_id, template)
-                # not in the template: Optuna would compare them with those of trials that are OUTSIDE
-                rows.write(cast(int, row.trial_id), Pending(params=dict(told.params)))
-                numbers.append(int(row.number))
+                numbers.append(rows.add(study_id, template, told.params))
             rows.count_uncounted(study_id)
         return numbers
 
     def restore(self, study_id: int, trials: Sequence[FrozenTrial]) -> None:
         """Adds trials in any state as they are, under the next numbers; to make a database anew."""
-        with self._writing() as (session, rows):
+        with self._writing() as (_, rows):
             for trial in trials:
                 template = copy.copy(trial)
-                template.params, template.distributions = {}, {}  # not in the template: see `add_told`
-                row = add_trial(self._storage, session, study_id, template)
+                template.params, template.distributions = {}, {}
                 internal = {
                     name: (distribution.to_internal_repr(trial.params[name]), distribution)
                     for name, distribution in trial.distributions.items()
                 }
-                rows.write(cast(int, row.trial_id), Pending(params=internal))
+                rows.add(study_id, template, internal)
 
     def renew(self, trial_id: int, lease: Mapping[str, Any]) -> bool:
         with self._writing() as (_, rows):

@@ -73,14 +73,3 @@ def put(beside: Path, path: Path) -> None:
     for suffix in ("-wal", "-shm"):  # of an earlier file: SQLite would write them into the new one
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     beside.replace(path)
-
-
-def is_sound(path: Path) -> bool:
-    """Whether SQLite can read every page of the file. Changes nothing."""
-    try:
-        with contextlib.closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        ) as connection:
-            return bool(connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)])
-    except sqlite3.Error:
-        return False

@@ -264,11 +264,6 @@ def shown_only(study: optuna.Study) -> list[FrozenTrial]:
     return storage.trials_outside(optuna_private.study_id(study))
 
 
-def everything(study: optuna.Study) -> list[FrozenTrial]:
-    """All trials of a study by number, those included that do not fit it since it was changed."""
-    return sorted([*study.get_trials(deepcopy=False), *shown_only(study)], key=lambda trial: trial.number)
-
-
 def _take_over(study: OpenStudy, study_file: StudyFile, change: Change) -> None:
     """Writes a change into the storage, whole or not at all."""
     stored = study.attrs

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy
-from optuna.distributions import distribution_to_json
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.orm import Session
 
 from tuner.storage.optuna_private import FIXED_PARAMS, add_trial, models
@@ -27,11 +27,21 @@ class TrialRows:
     def __init__(self, storage: RDBStorage, session: Session, insert: Callable[[Any], Any]) -> None:
         self._storage, self._session, self._insert = storage, session, insert
 
+    def add(
+        self, study_id: int, trial: FrozenTrial, params: Mapping[str, tuple[float, BaseDistribution]]
+    ) -> int:
+        """Adds a trial; returns its number. `params` are not in it: Optuna would compare them with those of
+        trials that are OUTSIDE.
+        """
+        row = add_trial(self._storage, self._session, study_id, trial)
+        self.write(cast(int, row.trial_id), Pending(params=dict(params)))
+        return int(row.number)
+
     def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
         template = create_trial(
             state=TrialState.WAITING, user_attrs=dict(user_attrs), system_attrs={FIXED_PARAMS: dict(fixed)}
         )
-        return int(add_trial(self._storage, self._session, study_id, template).number)
+        return self.add(study_id, template, {})
 
     def amend(self, amendment: Amendment) -> None:
         row = self._session.get(models.TrialModel, amendment.trial_id)

@@ -42,8 +42,9 @@ from typing import Any
 
 import yaml
 
+from tuner.base.endings import Paused, Pruned
 from tuner.base.environment import in_environment
-from tuner.base.errors import InputError, Paused, Pruned
+from tuner.base.errors import InputError
 from tuner.base.files import make_folder, read_json, scratch_folder, write_json, writing
 from tuner.base.run_folder import CONFIG, Report, RunFolder, due
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder

@@ -7,7 +7,8 @@ from typing import Any
 
 from optuna.trial import FixedTrial
 
-from tuner.base.errors import InputError, Pruned
+from tuner.base.endings import Pruned
+from tuner.base.errors import InputError
 from tuner.base.nested import leaves
 
 

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tuner.base.errors import InputError, Pruned, TrainingFailed, in_short
+from tuner.base.endings import Pruned, in_short
+from tuner.base.errors import InputError, TrainingFailed
 from tuner.base.files import CannotWrite, make_folder, read_json, write_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, RunFolder
 from tuner.definition.distributions import Constant

@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tuner.base.errors import Paused, Pruned, TrainingFailed, TrialTooLong, nearest
+from tuner.base.endings import Paused, Pruned, TrialTooLong
+from tuner.base.errors import TrainingFailed, nearest
 from tuner.base.files import read_json, scratch_folder, write_json, writing
 from tuner.base.run_folder import CONFIG, RESULT, Report, RunFolder, check, read_metrics
 from tuner.base.wandb_files import wandb_folder

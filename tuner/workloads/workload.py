@@ -94,7 +94,7 @@ class Workload:
         own_tracking: the trials make W&B runs themselves.
         wandb, results: how such runs are written, and the results folder; set by the engine.
         quick_probe: `--dry-run` may run a trial for a few seconds without `--probe`.
-        saves_when_paused: a trial that `report` pauses keeps its state (`tuner.base.errors.Paused`). Without
+        saves_when_paused: a trial that `report` pauses keeps its state (`tuner.base.endings.Paused`). Without
             that, a trial is paused only once there is something in its checkpoint.
         measures: names in `result.json` that are kept with the trial, for tables and fronts.
         weights: patterns of files in the run folder that only a study's best trials keep.

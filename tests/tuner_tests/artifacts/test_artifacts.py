@@ -23,7 +23,7 @@ from tuner.base.errors import InputError
 from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
 from tuner.run.agent.agent import Agent, Link
-from tuner.run.agent.order import Order
+from tuner.run.agent.order import Order, Work
 from tuner.run.launch import run
 from tuner.run.request import Request
 from tuner.storage import study_store
@@ -247,11 +247,8 @@ def test_an_agent_stores_its_runs_and_the_command_brings_them_back(
     study = study_store.open_study(records, study_file, study_store.Origin({}), trials=2)
     total = study.total
     order = Order(
-        url=url,
-        study_file=study_file,
-        results=results,
+        Work(study_file, url, results),
         total=total,
-        seed=0,
         tracker=open_tracker("off", study_name="small", results=results),
         pruner=study_file.pruner,
         base={},

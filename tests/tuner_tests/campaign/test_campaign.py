@@ -26,7 +26,7 @@ from tuner.show.live import PlainView
 from tuner.storage import study_store
 from tuner.storage.access import open_records
 from tuner.storage.records import Records
-from tuner.storage.stored import CONFIRMED, load_study
+from tuner.storage.study import CONFIRMED, ORIGIN, load_study
 from tuner.workloads.registry import workload_of
 
 MakeStudy = Callable[..., StudyFile]
@@ -170,7 +170,7 @@ def test_a_resumed_campaign_gives_later_studies_what_it_was_begun_with(
     second = load_study(open_records(url), "second")
     location = StoreLocation.of(second)
     assert location is not None and location.url == store
-    assert second.user_attrs[study_store.ORIGIN]["overrides"] == {"pause": 0.01}
+    assert second.user_attrs[ORIGIN]["overrides"] == {"pause": 0.01}
     assert RunStore(location).numbers() == {0, 1}
 
 

@@ -22,6 +22,7 @@ from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.storage import study_store
 from tuner.storage.records import Records
+from tuner.storage.study import ORIGIN
 from tuner.workloads.workload import Shorter
 
 DIGITS = {
@@ -162,7 +163,7 @@ def test_pairs_on_other_data_decide_nothing(
     assert file is not None
     play(campaign, records, tmp_path, file)
     study = campaign.optuna.load_study(study_name="small", storage=records)
-    study.set_user_attr(study_store.ORIGIN, study_store.Origin(base={}, data="mine 4567").to_dict())
+    study.set_user_attr(ORIGIN, study_store.Origin(base={}, data="mine 4567").to_dict())
     assert [found.pairs_run for found in findings(records, tmp_path)] == [0, 0]
 
 
@@ -329,7 +330,7 @@ def test_studies_of_two_data_sets_need_a_choice(
     run(campaign, records, tmp_path, STUDY, name="second")
     for name in ("small", "second"):
         study = campaign.optuna.load_study(study_name=name, storage=records)
-        study.set_user_attr(study_store.ORIGIN, replace(study_store.Origin({}), data=f"{name} 0").to_dict())
+        study.set_user_attr(ORIGIN, replace(study_store.Origin({}), data=f"{name} 0").to_dict())
     with pytest.raises(InputError, match="--data data/second"):
         prepare(records, tmp_path)
     plan = prepare(records, tmp_path, chosen=Path("data/small")).planned

@@ -21,18 +21,18 @@ PARAMS = {
 
 def test_unwritten_values_arrive_as_they_were() -> None:
     pending = Pending(dict(PARAMS), {"a": [1, "b"]}, {"fixed_params": {"lr": 0.1}}, {1: 0.5, 20: -1.0})
-    assert wire.unpack(json.loads(json.dumps(wire.pack(pending)))) == pending
+    assert wire.unpack(Pending, json.loads(json.dumps(wire.pack(pending)))) == pending
 
 
 @pytest.mark.parametrize("params", [dict(PARAMS), {}, None])
 def test_an_amendment_arrives_as_it_was(params: dict[str, tuple[float, BaseDistribution]] | None) -> None:
     amendment = Amendment(7, params, {"outside": None}, {"x": 1}, withdrawn=True)
-    assert wire.unpack_amendment(json.loads(json.dumps(wire.pack_amendment(amendment)))) == amendment
+    assert wire.unpack(Amendment, json.loads(json.dumps(wire.pack(amendment)))) == amendment
 
 
 def test_a_result_arrives_as_it_was() -> None:
     told = Told((0.25,), dict(PARAMS), {"a": [1]}, {"b": 2}, {1: 0.5})
-    back = wire.unpack_told(json.loads(json.dumps(wire.pack_told(told))))
+    back = wire.unpack(Told, json.loads(json.dumps(wire.pack(told))))
     assert back == Told([0.25], dict(PARAMS), {"a": [1]}, {"b": 2}, {1: 0.5})
 
 

@@ -16,7 +16,7 @@ from tuner.base.errors import InputError
 from tuner.base.files import write_json
 from tuner.definition.study_file import StudyFile
 from tuner.run.agent import arrival
-from tuner.run.agent.order import Order
+from tuner.run.agent.order import Order, Work
 from tuner.run.executors.choice import ExecutorChoice
 from tuner.storage.access import default_url
 from tuner.tracking.tracker import Tracker
@@ -33,11 +33,8 @@ def order(make_study: Callable[..., StudyFile], tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(sys, "path", list(sys.path))
     return arrival.addressed(
         Order(
-            url=default_url(Path("results")),
-            study_file=replace(file, path=Path("small.yaml")),
-            results=Path("results"),
+            Work(replace(file, path=Path("small.yaml")), default_url(Path("results")), Path("results")),
             total=6,
-            seed=0,
             tracker=Tracker("W&B off"),
             pruner=file.pruner,
             base={},
@@ -50,9 +47,9 @@ def order(make_study: Callable[..., StudyFile], tmp_path: Path, monkeypatch: pyt
 def test_an_order_means_the_same_in_any_folder(
     order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert order.url == default_url(tmp_path / "results")
-    assert (order.results, order.inputs.folder) == (tmp_path / "results", tmp_path / "data/mill")
-    assert order.study_file.path == tmp_path / "small.yaml"
+    assert order.work.url == default_url(tmp_path / "results")
+    assert (order.work.results, order.inputs.folder) == (tmp_path / "results", tmp_path / "data/mill")
+    assert order.work.study_file.path == tmp_path / "small.yaml"
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "studies.db").touch()
     monkeypatch.chdir("/")
@@ -76,12 +73,14 @@ def test_sqlite_is_refused_where_the_file_is_another_hosts_or_not_there(
 def test_a_server_serves_every_host_and_the_results_folder_is_made(order: Order, tmp_path: Path) -> None:
     assert order.sender is not None
     sender = replace(order.sender, host="desk", folder=Path("/no/such/folder"))
-    arrival.settle(replace(order, url="postgresql://tuner@db/studies", sender=sender))
+    arrival.settle(
+        replace(order, work=replace(order.work, url="postgresql://tuner@db/studies"), sender=sender)
+    )
     assert (tmp_path / "results").is_dir()
 
 
 def test_a_missing_data_set_is_named_with_its_host(order: Order, tmp_path: Path) -> None:
-    workload = Training(order.study_file)
+    workload = Training(order.work.study_file)
     with pytest.raises(arrival.Unsuited, match=rf"worker on {HERE}: {tmp_path}/data/mill: this host has no"):
         arrival.inputs_folder(order, workload)
     (tmp_path / "data/mill").mkdir(parents=True)

@@ -80,8 +80,6 @@ def run(records: Records, study: optuna.Study, make_study: MakeStudy, tmp_path: 
         workload.function = function
         runner = TrialRunner(
             study=study,
-            records=records,
-            study_file=file,
             workload=workload,
             pruner=pruners.make(file.pruner, file.name),
             tracker=open_tracker("off", study_name=file.name, results=results),

@@ -14,7 +14,7 @@ from tuner.run.enqueue import Queued, enqueue
 from tuner.storage import study_store
 from tuner.storage.queue import GRID_POINT
 from tuner.storage.records import Records
-from tuner.storage.stored import load_study
+from tuner.storage.study import load_study
 from tuner.storage.study_store import Origin
 
 MakeStudy = Callable[..., StudyFile]

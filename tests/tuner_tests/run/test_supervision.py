@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tuner.definition.study_file import StudyFile
-from tuner.run.agent.order import Order
+from tuner.run.agent.order import Order, Work
 from tuner.run.supervisor import Event, Supervisor
 from tuner.tracking.tracker import Tracker
 
@@ -85,11 +85,8 @@ def supervise(
     """Runs the loop over some places; returns the supervisor and what the view was told."""
     file = make_study()
     order = Order(
-        url="",
-        study_file=file,
-        results=tmp_path,
+        Work(file, "", tmp_path),
         total=6,
-        seed=0,
         tracker=Tracker("W&B off"),
         pruner=file.pruner,
         base={},

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 
 from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
-from tuner.run.agent.order import Order
+from tuner.run.agent.order import Order, Work
 from tuner.run.supervisor import Supervisor
 from tuner.storage.access import open_records
 from tuner.tracking.tracker import Tracker
@@ -190,11 +190,8 @@ class Places:
 def supervise(file: StudyFile, tmp_path: Path, *agents: Stuck, timeout: float | None) -> Any:
     """Runs the loop with a clock of ten seconds a look; returns it, and what was given up."""
     order = Order(
-        url="",
-        study_file=file,
-        results=tmp_path,
+        Work(file, "", tmp_path),
         total=1,
-        seed=0,
         tracker=Tracker("W&B off"),
         pruner=file.pruner,
         base={},

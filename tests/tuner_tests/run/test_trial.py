@@ -12,7 +12,8 @@ import pytest
 from optuna.trial import Trial, TrialState
 
 from tuner.artifacts.checkpoints import Checkpoints
-from tuner.base.errors import InputError, Pruned
+from tuner.base.endings import Pruned
+from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
 from tuner.run.agent.trial import Ended, TrialRunner
 from tuner.search import pruners, stopping
@@ -56,8 +57,6 @@ def run_one(
         study.sampler = optuna.samplers.RandomSampler(seed=len(study.get_trials()))
         runner = TrialRunner(
             study=study,
-            records=records,
-            study_file=study_file,
             workload=workload_of(study_file) if run_objective is None else Calls(study_file, run_objective),
             pruner=pruners.make(study_file.pruner, study_file.name),
             tracker=open_tracker("off", study_name=study_file.name, results=tmp_path),

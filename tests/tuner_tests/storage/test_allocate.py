@@ -7,11 +7,11 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from tuner.storage.allocate import STOPPED, Allocator, Done, Wait
+from tuner.storage.allocate import Allocator, Done, Wait
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.queue import LEASE
 from tuner.storage.records import Records
-from tuner.storage.study import OpenStudy
+from tuner.storage.study import STOPPED, OpenStudy
 
 DEAD = replace(Owner.this_process(), pid=2**22 + 1, started="1")  # above the highest process id
 

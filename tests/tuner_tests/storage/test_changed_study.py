@@ -12,12 +12,12 @@ from tuner.definition.study_file import StudyFile
 from tuner.search import samplers
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_database, open_records
-from tuner.storage.allocate import Allocator, Done, finished
+from tuner.storage.allocate import Allocator, Done
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.optuna_private import study_id
 from tuner.storage.queue import GRID_POINT, LEASE, OUTSIDE
 from tuner.storage.records import Records
-from tuner.storage.study import OpenStudy
+from tuner.storage.study import OpenStudy, finished
 from tuner.storage.study_store import Origin
 from tuner.storage.trial_rows import TrialRows
 
@@ -96,7 +96,7 @@ def test_old_trials_that_fit_narrower_bounds_are_kept_and_the_others_shown(
     ]
     assert [trial.params["x"] for trial in study.get_trials()] == [0.1, 0.4]
     assert all(trial.distributions == narrow.space.distributions() for trial in study.get_trials())
-    (outside,) = study_store.shown_only(study)
+    (outside,) = study.outside()
     assert (outside.number, outside.user_attrs[OUTSIDE]) == (2, "x was 0.9")
     counts = opened.records.queue.counts(study_id(study))
     assert (counts[TrialState.COMPLETE], finished(counts, study.user_attrs)) == (3, 2)
@@ -111,7 +111,7 @@ def test_a_trial_comes_back_when_the_space_is_widened_again(opened: Opened, make
     assert opened.said == ["x: now 0 to 2 (was 0 to 0.5); the old trial fits"]
     (trial,) = study.get_trials()
     assert (trial.params, trial.user_attrs["metrics"]["score"]) == ({"x": 0.9, "y": "c"}, 0.9)
-    assert study_store.shown_only(study) == []
+    assert study.outside() == []
     assert finished(opened.records.queue.counts(study_id(study)), study.user_attrs) == 1
 
 
@@ -225,7 +225,7 @@ def test_requirements_and_constraints_judge_old_trials_anew(opened: Opened, make
     )
     (trial,) = study.get_trials()
     assert trial.constraints == {"extra >= 3": 1.0}
-    assert study_store.shown_only(study)[0].user_attrs[OUTSIDE] == "it breaks requires 'x < 0.5'"
+    assert study.outside()[0].user_attrs[OUTSIDE] == "it breaks requires 'x < 0.5'"
 
 
 def test_a_grid_tries_new_points_and_shows_those_that_left(opened: Opened, make_study: MakeStudy) -> None:

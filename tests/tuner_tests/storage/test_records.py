@@ -6,9 +6,10 @@ import optuna
 import pytest
 from optuna.trial import Trial, TrialState
 
+from tuner.base.endings import GivenAway
 from tuner.storage.access import open_records
 from tuner.storage.queue import LEASE
-from tuner.storage.records import GivenAway, Records
+from tuner.storage.records import Records
 
 
 def fill(trial: Trial) -> None:

@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 
 from tuner.__main__ import main
 from tuner.base.errors import InputError
-from tuner.storage import sqlite_file, study_store
+from tuner.storage import sqlite_file
 from tuner.storage.access import (
     StorageFailed,
     WalConnection,
@@ -32,6 +32,7 @@ from tuner.storage.access import (
     storage_errors,
 )
 from tuner.storage.repair import repair
+from tuner.storage.study import FILE
 
 STUDY = """
     name: s
@@ -349,4 +350,4 @@ def test_postgresql_is_not_repaired(tmp_path: Path) -> None:
 def test_the_records_of_a_run_folder_hold_no_lease(folder: Path) -> None:
     text = (folder / "results" / "runs" / "s" / "0" / "trial.json").read_text()
     assert '"lease"' not in text and os.uname().nodename not in text
-    assert study_store.FILE in (folder / "results" / "runs" / "s" / "study.json").read_text()
+    assert FILE in (folder / "results" / "runs" / "s" / "study.json").read_text()

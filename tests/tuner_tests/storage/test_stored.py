@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tuner.storage.stored import training_seconds
+from tuner.storage.study import training_seconds
 
 
 def test_training_time_counts_no_pauses() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tuner.base.errors import InputError, Pruned, TrainingFailed
+from tuner.base.endings import Pruned
+from tuner.base.errors import InputError, TrainingFailed
 from tuner.base.files import read_json
 from tuner.definition.metric import Metric
 from tuner.workloads.script import working_folder

@@ -79,8 +79,6 @@ def run(records: Records, origin: study_store.Origin, tmp_path: Path) -> Iterato
         workload.results = tmp_path / "results"
         runner = TrialRunner(
             study=study,
-            records=records,
-            study_file=file,
             workload=workload,
             pruner=pruners.make(file.pruner, file.name),
             tracker=open_tracker("off", study_name=file.name, results=tmp_path / "results"),

@@ -24,7 +24,7 @@ from tuner.run import plan
 from tuner.run.request import Request
 from tuner.storage import study_store
 from tuner.storage.records import Records
-from tuner.storage.stored import stored_file
+from tuner.storage.study import stored_file
 from tuner.storage.study_store import ChangedStudy, Origin
 from tuner.workloads.registry import workload_of
 

@@ -14,9 +14,9 @@ from tuner.base.words import number
 from tuner.claims.answer import Answer
 from tuner.claims.material import Study
 from tuner.show.report import words
-from tuner.storage.allocate import STOPPED
 from tuner.storage.optuna_private import CONSTRAINT
-from tuner.storage.study_store import FILE, RETRAINED, SCORE, TOTAL
+from tuner.storage.study import FILE, SCORE, STOPPED, TOTAL
+from tuner.storage.study_store import RETRAINED
 
 LONGEST = 300  # letters of a text
 NOT_MEASURED = 1e9  # the value of a constraint whose metric was not logged (see tuner.run.agent.trial)

@@ -14,8 +14,7 @@ from tuner.claims.answer import Answer
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.dashboard import attributes
 from tuner.storage import optuna_private
-from tuner.storage.stored import stored_file
-from tuner.storage.study_store import FILE
+from tuner.storage.study import FILE, stored_file
 
 ARTIFACT = "artifacts:"  # Optuna's trial attribute for a file
 STUDY_NOTE = "dashboard:note_str:"  # the dashboard's attributes for the note of a study, in parts

@@ -12,7 +12,7 @@ from tuner.plugins.dashboard import notes
 from tuner.plugins.dashboard.storage import DashboardStorage, TrialFiles
 from tuner.show.web import local_server
 from tuner.show.web.local_server import HOST, Application, local_only
-from tuner.storage.access import open_records, storage_errors
+from tuner.storage.access import open_records
 
 UPLOADS = "artifacts"
 
@@ -25,9 +25,8 @@ def application(url: str, results: Path) -> Application:
     """
     wsgi = extras.need("dashboard", "tuner dashboard").wsgi
 
-    with storage_errors(url):
-        records = open_records(url)
-        notes.write_notes(records)
+    records = open_records(url)
+    notes.write_notes(records)
     storage = DashboardStorage(records, results)
     app = wsgi(storage, artifact_store=TrialFiles(storage, results / UPLOADS))
     refuse_renames(app)

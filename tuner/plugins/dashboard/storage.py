@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
-from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -29,8 +28,8 @@ from tuner.plugins.dashboard import attributes, notes, trial_files
 from tuner.search import ranking
 from tuner.storage import optuna_private
 from tuner.storage.optuna_private import FrozenStudy
-from tuner.storage.stored import stored_file
-from tuner.storage.study_store import FILE
+from tuner.storage.pass_through import PassThrough
+from tuner.storage.study import FILE, OpenStudy, stored_file
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
@@ -40,7 +39,7 @@ ARTIFACT = "artifacts:"  # Optuna's attribute for an uploaded file
 MOST_NOTED = 500  # trials per study; for each trial the dashboard searches all notes
 
 
-class DashboardStorage(BaseStorage):
+class DashboardStorage(PassThrough):
     """Wraps `storage`. Adds data for the dashboard to reads. Passes writes through.
 
     Args:
@@ -48,7 +47,7 @@ class DashboardStorage(BaseStorage):
     """
 
     def __init__(self, storage: BaseStorage, results: Path) -> None:
-        self._storage = storage
+        super().__init__(storage)
         self._results = results.resolve()
         self._shown: dict[int, tuple[dict[str, Any], FrozenTrial]] = {}  # finished trials, by id
         self._workloads: dict[str, Workload] = {}  # by study
@@ -69,22 +68,21 @@ class DashboardStorage(BaseStorage):
         name = folder.parent.name
         if name not in self._workloads:
             self._workloads[name] = workload_if_known(
-                stored_file(optuna.load_study(study_name=name, storage=self._storage))
+                stored_file(optuna.load_study(study_name=name, storage=self._backend))
             )
         return self._workloads[name].trial_files(folder)
 
     # -- what is added
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        trial = self._storage.get_trial(trial_id)
-        return self._with_files(trial)
+        return self._with_files(super().get_trial(trial_id))
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        trials = self._storage.get_all_trials(study_id, deepcopy=False, states=states)
+        trials = self._backend.get_all_trials(study_id, deepcopy=False, states=states)
         shown = [self._with_files(trial) for trial in trials]
-        if not infeasible(self._storage, study_id):
+        if not infeasible(self._backend, study_id):
             shown = [_with_constraints(trial) for trial in shown]
         return copy.deepcopy(shown) if deepcopy else shown
 
@@ -98,12 +96,12 @@ class DashboardStorage(BaseStorage):
         return min(complete, key=lambda t: (ranking.violation(t), sign * t.values[0], t.number))
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        attrs = self._storage.get_study_system_attrs(study_id)
+        attrs = self._backend.get_study_system_attrs(study_id)
         return self._with_notes(study_id, attrs, self._found(study_id))
 
     def get_all_studies(self) -> list[FrozenStudy]:
         studies = []
-        for study in self._storage.get_all_studies():
+        for study in self._backend.get_all_studies():
             shown, study_id = copy.copy(study), optuna_private.study_id(study)
             found = self._found(study_id)
             if found is not None:
@@ -115,10 +113,9 @@ class DashboardStorage(BaseStorage):
 
     def _found(self, study_id: int) -> tuple[Study, Answer] | None:
         """A study and what it found; None if it is not of this tuner."""
-        name = self._storage.get_study_name_from_id(study_id)
-        source = optuna.load_study(study_name=name, storage=self._storage)
-        if FILE not in source.user_attrs:
+        if FILE not in self._backend.get_study_user_attrs(study_id):
             return None
+        source = OpenStudy(self._backend, self._backend.get_study_name_from_id(study_id))
         study = materials.read_study(source, None)
         return study, judge.of_study(study)
 
@@ -164,51 +161,11 @@ class DashboardStorage(BaseStorage):
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         if key.startswith(ARTIFACT) and parse_artifact_id(key.removeprefix(ARTIFACT)):
             return  # the dashboard deletes a file of the run folder: the file stays
-        self._storage.set_trial_system_attr(trial_id, key, value)
-
-    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
-        return self._storage.create_new_study(directions, study_name)
+        super().set_trial_system_attr(trial_id, key, value)
 
     def delete_study(self, study_id: int) -> None:
         self._shown.clear()
-        self._storage.delete_study(study_id)
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._storage.set_study_user_attr(study_id, key, value)
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._storage.set_study_system_attr(study_id, key, value)
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        return self._storage.get_study_id_from_name(study_name)
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        return self._storage.get_study_name_from_id(study_id)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        return self._storage.get_study_directions(study_id)
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._storage.get_study_user_attrs(study_id)
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        return self._storage.create_new_trial(study_id, template_trial)
-
-    def set_trial_param(
-        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
-    ) -> None:
-        self._storage.set_trial_param(trial_id, param_name, param_value_internal, distribution)
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        return self._storage.set_trial_state_values(trial_id, state, values)
-
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        self._storage.set_trial_intermediate_value(trial_id, step, intermediate_value)
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self._storage.set_trial_user_attr(trial_id, key, value)
+        super().delete_study(study_id)
 
 
 def infeasible(storage: BaseStorage, study_id: int) -> bool:

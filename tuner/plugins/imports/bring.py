@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
-
 from tuner.base.errors import ALIASES, InputError, nearest
 from tuner.definition.distributions import Constant
 from tuner.definition.metric import Metric
@@ -17,8 +15,7 @@ from tuner.plugins.imports.rows import Row, number, reports
 from tuner.storage import changes, optuna_private
 from tuner.storage.queue import GRID_POINT, IMPORTED, NOT_COUNTED, Told
 from tuner.storage.records import Records
-from tuner.storage.stored import stored_file
-from tuner.storage.study_store import ORIGIN, everything
+from tuner.storage.study import ORIGIN, OpenStudy, stored_file
 from tuner.workloads.child_metrics import SUMMARIES
 
 DIGEST = "import_digest"  # user attribute of an imported trial: of the run that it was
@@ -106,7 +103,7 @@ def _plain(name: str) -> str:
 
 def bring(
     records: Records,
-    study: optuna.Study,
+    study: OpenStudy,
     rows: Sequence[Row],
     *,
     mapped: Mapping[str, str],
@@ -129,7 +126,7 @@ def bring(
     new, before = [], 0
     with records.lock:
         records.refresh()
-        there = {trial.user_attrs.get(DIGEST) for trial in everything(study)}
+        there = {trial.user_attrs.get(DIGEST) for trial in study.everything()}
         for row in rows:
             digest = row.digest()
             times[digest] += 1

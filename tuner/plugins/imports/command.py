@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.commands import options as opt
 
 if TYPE_CHECKING:
-    import optuna
-
     from tuner.plugins.imports.bring import Brought
     from tuner.storage.records import Records
+    from tuner.storage.study import OpenStudy
 
 DESCRIPTION = """\
 Adds existing runs to a study: offline W&B runs (a folder), a W&B export (JSON, CSV), a table (CSV, parquet),
@@ -42,17 +40,16 @@ def add(subparsers: opt.Subparsers) -> None:
     )
     parser.add_argument("--from-study", metavar="NAME", help="Optuna storage with several studies: which one")
     parser.add_argument("--count", action="store_true", help="count them as trials of the study")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="new study: the data set of its trials")
+    opt.add_options(parser, "data", help="new study: the data set of its trials")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    opt.add_storage(parser)
+    opt.add_options(parser, "storage")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     from tuner.base.errors import InputError
     from tuner.plugins.imports import bring, sources
-    from tuner.storage.access import open_records, storage_errors
-    from tuner.storage.stored import stored_file
+    from tuner.storage.access import open_records
 
     mapped = {}
     for pair in options.map:
@@ -61,11 +58,10 @@ def run(options: argparse.Namespace) -> None:
             raise InputError(f"--map: expected OLD=NEW, got '{pair}'")
         mapped[old] = new
     url = opt.storage_url(options)
-    with storage_errors(url):
-        records = open_records(url, create=True)
-        study = _study(options, records, url)
-        rows = sources.read(options.source, stored_file(study), study=options.from_study)
-        found = bring.bring(records, study, rows, mapped=mapped, count=options.count)
+    records = open_records(url, create=True)
+    study = _study(options, records, url)
+    rows = sources.read(options.source, study.file, study=options.from_study)
+    found = bring.bring(records, study, rows, mapped=mapped, count=options.count)
     if options.json:
         answer = {"study": study.study_name, "imported": list(found.numbers), "before": found.before,
                   "left_out": dict(found.left_out)}  # fmt: skip
@@ -74,25 +70,24 @@ def run(options: argparse.Namespace) -> None:
     _say(found, study.study_name, len(rows), counted=options.count)
 
 
-def _study(options: argparse.Namespace, records: Records, url: str) -> optuna.Study:
+def _study(options: argparse.Namespace, records: Records, url: str) -> OpenStudy:
     """The study that was begun, or a new one of its file."""
-    import optuna
-
     from tuner.definition.loading import load_study_file
     from tuner.run import plan as plans
     from tuner.run.request import Request
     from tuner.show.live import make_view
     from tuner.storage import study_store
+    from tuner.storage.study import find_study
 
-    if options.study in optuna.get_all_study_names(records):
-        return optuna.load_study(study_name=options.study, storage=records)
+    begun = find_study(records, options.study)
+    if begun is not None:
+        return begun
     say = make_view(opt.error_console()).say
     file = load_study_file(options.study)
     plan = plans.make(Request(file, url, options.results, data=options.data), say)
-    study = study_store.open_study(
+    return study_store.open_study(
         records, plan.file, plan.origin, default=plan.default, results=options.results, say=say
     )
-    return study
 
 
 def _say(found: Brought, name: str, rows: int, *, counted: bool) -> None:

@@ -16,7 +16,8 @@ import sqlalchemy
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from tuner.base.errors import InputError, in_short, nearest
+from tuner.base.endings import in_short
+from tuner.base.errors import InputError, nearest
 from tuner.base.nested import leaves
 from tuner.base.sqlite_url import sqlite_url
 from tuner.definition.study_file import StudyFile

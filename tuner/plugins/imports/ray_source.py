@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tuner.base.errors import in_short
+from tuner.base.endings import in_short
 from tuner.base.nested import leaves
 from tuner.plugins.imports.rows import Row
 

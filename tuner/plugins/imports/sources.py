@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tuner.base.errors import InputError, in_short
+from tuner.base.endings import in_short
+from tuner.base.errors import InputError
 from tuner.base.nested import leaves
 from tuner.base.sqlite_url import sqlite_path
 from tuner.definition.study_file import StudyFile

@@ -20,7 +20,7 @@ def add(subparsers: opt.Subparsers) -> None:
         description=DESCRIPTION,
         example="tuner mcp --results results",
     )
-    opt.add_storage(parser)
+    opt.add_options(parser, "storage")
     parser.set_defaults(run=run)
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tuner.base import extras
-from tuner.base.errors import InputError, in_short
+from tuner.base.endings import in_short
+from tuner.base.errors import InputError
 from tuner.base.words import finite
 from tuner.claims import judge, verdicts
 from tuner.claims import material as materials

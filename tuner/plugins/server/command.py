@@ -39,7 +39,7 @@ def add(subparsers: opt.Subparsers) -> None:
         help="a secret of at least 16 characters that clients must send; needed for a --host other than this "
         "machine (default: $TUNER_TOKEN_FILE)",
     )
-    opt.add_storage(parser)
+    opt.add_options(parser, "storage")
     parser.set_defaults(run=run)
 
 

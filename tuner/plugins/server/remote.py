@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from optuna.storages import BaseStorage
@@ -22,13 +22,10 @@ from tuner.plugins.server import token, wire
 from tuner.storage.locks import LOCK_SECONDS, Reentrant
 from tuner.storage.optuna_private import GrpcStorage
 from tuner.storage.outage import StorageUnreachable
-from tuner.storage.queue import Amendment, Pending, Told, TrialQueue
+from tuner.storage.queue import OPERATIONS, Pending, TrialQueue
 
 if TYPE_CHECKING:
     import grpc
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 PORT = 13000  # Optuna's
 CONNECT_SECONDS = 10.0
@@ -63,7 +60,7 @@ def connect(url: str) -> tuple[GrpcStorage, RemoteQueue]:
     if secret is not None:
         channel = token.sent_by(channel, secret)
     storage = GrpcStorage(channel)
-    queue = RemoteQueue(channel, storage)
+    queue = RemoteQueue(channel, storage)  # type: ignore[abstract]
     try:
         queue.greet()
     except grpc.RpcError as error:
@@ -155,26 +152,7 @@ class RemoteLock(Reentrant):
                 pass
 
 
-def _asked(
-    method: Callable[Concatenate[Any, P], R], read: Callable[[Any], R] = lambda answer: answer
-) -> Callable[Concatenate[RemoteQueue, P], R]:
-    """A method of `TrialQueue` that the server executes with the same arguments.
-
-    Args:
-        read: makes the method's result from the JSON of the answer.
-    """
-    signature = inspect.signature(method)
-
-    def ask(self: RemoteQueue, *args: P.args, **kwargs: P.kwargs) -> R:
-        call = signature.bind(self, *args, **kwargs)
-        call.apply_defaults()
-        _, *given = call.arguments.items()  # without `self`
-        return read(self._ask(method.__name__, **dict(given)))
-
-    return ask
-
-
-class RemoteQueue:
+class RemoteQueue(TrialQueue):
     """The queue of trials on a server; a thread that holds the lock sends requests on its stream."""
 
     def __init__(self, channel: grpc.Channel, storage: BaseStorage) -> None:
@@ -182,59 +160,46 @@ class RemoteQueue:
         self._call = channel.unary_unary(f"/{wire.SERVICE}/{wire.CALL}")
         self._channel = channel
         self._storage = storage
-        self.lock: RemoteLock = RemoteLock(channel, self._metadata)
+        self._lock = RemoteLock(channel, self._metadata)
+
+    @property
+    def lock(self) -> RemoteLock:
+        return self._lock
 
     def greet(self) -> None:
         """Raises if the server has no queue of trials."""
         self._ask("greet")
 
-    make_study = _asked(TrialQueue.make_study)
-    rename_study = _asked(TrialQueue.rename_study)
-    release = _asked(TrialQueue.release)
-    give_up = _asked(TrialQueue.give_up)
-    enqueue = _asked(TrialQueue.enqueue)
-    close_paused = _asked(TrialQueue.close_paused)
-    renew = _asked(TrialQueue.renew)
-    counts = _asked(TrialQueue.counts, lambda found: {TrialState[name]: n for name, n in found.items()})
-    running = _asked(TrialQueue.running, lambda found: [(id_, number, lease) for id_, number, lease in found])
-    grid_points_taken = _asked(TrialQueue.grid_points_taken, set)
-
     def claim(
         self, study_id: int, *, user_attrs: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
     ) -> FrozenTrial:
-        return self._storage.get_trial(
-            self._ask("claim", study_id=study_id, user_attrs=user_attrs, fixed=fixed)
-        )
-
-    def pause(self, trial_id: int, pending: Pending) -> bool:
-        return bool(self._ask("pause", trial_id=trial_id, pending=wire.pack(pending)))
+        claimed = self._ask("claim", study_id=study_id, user_attrs=user_attrs, fixed=fixed)
+        return self._storage.get_trial(claimed)
 
     def resume(self, trial_id: int, *, user_attrs: Mapping[str, Any]) -> FrozenTrial | None:
         resumed = self._ask("resume", trial_id=trial_id, user_attrs=user_attrs)
         return self._storage.get_trial(trial_id) if resumed else None
 
-    def write(self, trial_id: int, pending: Pending) -> bool:
-        return bool(self._ask("write", trial_id=trial_id, pending=wire.pack(pending)))
-
     def finish(
         self, trial_id: int, pending: Pending, state: TrialState, values: Sequence[float], lease: Mapping
     ) -> bool:
-        end = {"state": state.name, "values": list(values), "owner": lease}  # the key of the first version
-        return bool(self._ask("finish", trial_id=trial_id, pending=wire.pack(pending), **end))
+        end = {"pending": pending, "state": state, "values": values, "owner": lease}
+        return bool(self._ask("finish", trial_id=trial_id, **end))  # "owner": the key of the first version
 
-    def amend(self, study_id: int, amendments: Sequence[Amendment], study_attrs: Mapping[str, Any]) -> None:
-        packed = [wire.pack_amendment(amendment) for amendment in amendments]
-        self._ask("amend", study_id=study_id, amendments=packed, study_attrs=dict(study_attrs))
+    def counts(self, study_id: int) -> dict[TrialState, int]:
+        return {TrialState[name]: n for name, n in self._ask("counts", study_id=study_id).items()}
 
-    def add_told(self, study_id: int, trials: Sequence[Told]) -> list[int]:
-        found = self._ask("add_told", study_id=study_id, trials=[wire.pack_told(told) for told in trials])
-        return [int(number) for number in found]
+    def running(self, study_id: int) -> list[tuple[int, int, dict[str, Any] | None]]:
+        return [(id_, number, lease) for id_, number, lease in self._ask("running", study_id=study_id)]
+
+    def grid_points_taken(self, study_id: int) -> set[int]:
+        return set(self._ask("grid_points_taken", study_id=study_id))
 
     def close(self) -> None:
         self._channel.close()
 
     def _ask(self, method: str, **arguments: Any) -> Any:
-        request = wire.request(method, arguments)
+        request = wire.request(method, wire.sent(arguments))
         if self.lock.mine:
             return wire.result(self.lock.ask(request))
         deadline = time.monotonic() + LOCK_SECONDS
@@ -245,3 +210,20 @@ class RemoteQueue:
                 if str(error) != wire.BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
+
+
+def _asked(name: str) -> Callable[..., Any]:
+    """The operation `name`, which the server executes with the same arguments."""
+    signature = inspect.signature(getattr(TrialQueue, name))
+
+    def ask(self: RemoteQueue, *arguments: Any, **options: Any) -> Any:
+        call = signature.bind(self, *arguments, **options)
+        call.apply_defaults()
+        _, *given = call.arguments.items()  # without `self`
+        return self._ask(name, **dict(given))
+
+    return ask
+
+
+for _name in OPERATIONS - vars(RemoteQueue).keys():
+    setattr(RemoteQueue, _name, _asked(_name))

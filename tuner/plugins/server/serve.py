@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna.trial import TrialState
 from rich.console import Console
 
 from tuner.base.errors import InputError, WorkFailed
@@ -26,7 +25,7 @@ from tuner.storage.access import open_database
 from tuner.storage.locks import LOCK_SECONDS
 from tuner.storage.optuna_private import CachedStorage, add_storage_service, trial_id
 from tuner.storage.outage import StorageFailed, cause_of, hide_password, is_storage_error, is_unreachable
-from tuner.storage.queue import TrialQueue
+from tuner.storage.queue import OPERATIONS, TrialQueue
 
 if TYPE_CHECKING:
     import grpc
@@ -179,38 +178,27 @@ class QueueService:
         except Exception as error:
             return wire.failure(error)
 
-    def _do(self, method: str, given: dict[str, Any]) -> Any:
-        queue = self._queue
+    def _do(self, method: str, arguments: dict[str, Any]) -> Any:
+        if method in ("greet", "take"):
+            return None
+        if method not in OPERATIONS:
+            raise StorageFailed(f"the server does not know '{method}': it is of another version")
+        found = wire.received(arguments)
+        if method == "finish":
+            found["lease"] = found.pop("owner")  # the key of the first version
+        result = getattr(self._queue, method)(**found)
         match method:
-            case "greet" | "take":
-                return None
             case "claim":
-                return trial_id(queue.claim(**given))
-            case "write":
-                return queue.write(given["trial_id"], wire.unpack(given["pending"]))
-            case "pause":
-                return queue.pause(given["trial_id"], wire.unpack(given["pending"]))
+                return trial_id(result)
             case "resume":
-                return queue.resume(**given) is not None
-            case "finish":
-                pending, state = wire.unpack(given["pending"]), TrialState[given["state"]]
-                return queue.finish(given["trial_id"], pending, state, given["values"], given["owner"])
+                return result is not None
             case "counts":
-                return {state.name: count for state, count in queue.counts(**given).items()}
+                return {state.name: count for state, count in result.items()}
             case "grid_points_taken":
-                return sorted(queue.grid_points_taken(**given))
-            case "rename_study":
-                queue.rename_study(**given)
-                return self._storage.forget()
-            case "amend":
-                amendments = [wire.unpack_amendment(each) for each in given["amendments"]]
-                queue.amend(given["study_id"], amendments, given["study_attrs"])
-                return self._storage.forget()
-            case "add_told":
-                return queue.add_told(given["study_id"], [wire.unpack_told(each) for each in given["trials"]])
-            case "make_study" | "release" | "close_paused" | "give_up" | "enqueue" | "renew" | "running":
-                return getattr(queue, method)(**given)
-        raise StorageFailed(f"the server does not know '{method}': it is of another version")
+                return sorted(result)
+            case "rename_study" | "amend":
+                self._storage.forget()
+        return result
 
 
 class _ClientLock:

@@ -8,15 +8,17 @@ under the lock. If the client dies or the connection drops, the stream ends and 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.trial import TrialState
 
 from tuner.base.errors import InputError, WorkFailed
 from tuner.storage.outage import StorageFailed, StorageUnreachable, cause_of, is_storage_error, is_unreachable
 from tuner.storage.queue import Amendment, Pending, Told
 
+T = TypeVar("T")
 SERVICE = "gcode_tuner.Ledger"  # the first name of `TrialQueue`; running servers answer to it
 CALL, HOLD = "Call", "Hold"
 PROCESS = "tuner-process"  # metadata: PID@HOST of the client
@@ -64,53 +66,46 @@ def result(reply: bytes) -> Any:
     return content["result"]
 
 
-def pack(pending: Pending) -> dict[str, Any]:
-    return {
-        "params": [[name, value, distribution_to_json(d)] for name, (value, d) in pending.params.items()],
-        "user_attrs": pending.user_attrs,
-        "system_attrs": pending.system_attrs,
-        "reports": list(pending.reports.items()),
-    }
+def pack(change: Pending | Amendment | Told) -> dict[str, Any]:
+    content = dict(vars(change))
+    if content["params"] is not None:
+        content["params"] = [
+            [name, value, distribution_to_json(d)] for name, (value, d) in content["params"].items()
+        ]
+    if "reports" in content:
+        content["reports"] = list(content["reports"].items())
+    return content
 
 
-def pack_amendment(amendment: Amendment) -> dict[str, Any]:
-    return {**vars(amendment), "params": _packed(amendment.params)}
+def unpack(kind: Callable[..., T], content: Mapping[str, Any]) -> T:
+    found = dict(content)
+    if found["params"] is not None:
+        found["params"] = {name: (value, json_to_distribution(text)) for name, value, text in found["params"]}
+    if "reports" in found:
+        found["reports"] = {int(step): float(value) for step, value in found["reports"]}
+    return kind(**found)
 
 
-def unpack_amendment(content: Mapping[str, Any]) -> Amendment:
-    return Amendment(**{**content, "params": _unpacked(content["params"])})
+def sent(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of an operation of the queue, to be sent."""
+    return {name: SENT[name](value) if name in SENT else value for name, value in arguments.items()}
 
 
-def pack_told(told: Told) -> dict[str, Any]:
-    return {
-        **vars(told),
-        "values": list(told.values),
-        "params": _packed(told.params),
-        "reports": list(told.reports.items()),
-    }
+def received(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that `sent` was given."""
+    return {name: RECEIVED[name](value) if name in RECEIVED else value for name, value in arguments.items()}
 
 
-def unpack_told(content: Mapping[str, Any]) -> Told:
-    reports = {int(step): float(value) for step, value in content["reports"]}
-    return Told(**{**content, "params": _unpacked(content["params"]) or {}, "reports": reports})
-
-
-def _packed(params: Mapping[str, tuple[float, BaseDistribution]] | None) -> list[list[Any]] | None:
-    if params is None:
-        return None
-    return [[name, value, distribution_to_json(d)] for name, (value, d) in params.items()]
-
-
-def _unpacked(content: list[list[Any]] | None) -> dict[str, tuple[float, BaseDistribution]] | None:
-    if content is None:
-        return None
-    return {name: (value, json_to_distribution(text)) for name, value, text in content}
-
-
-def unpack(content: Mapping[str, Any]) -> Pending:
-    return Pending(
-        {name: (value, json_to_distribution(text)) for name, value, text in content["params"]},
-        dict(content["user_attrs"]),
-        dict(content["system_attrs"]),
-        {int(step): float(value) for step, value in content["reports"]},
-    )
+SENT: dict[str, Callable[[Any], Any]] = {  # by the argument's name
+    "pending": pack,
+    "amendments": lambda found: [pack(amendment) for amendment in found],
+    "trials": lambda found: [pack(told) for told in found],
+    "state": lambda state: state.name,
+    "values": list,
+}
+RECEIVED: dict[str, Callable[[Any], Any]] = {
+    "pending": lambda content: unpack(Pending, content),
+    "amendments": lambda found: [unpack(Amendment, content) for content in found],
+    "trials": lambda found: [unpack(Told, content) for content in found],
+    "state": lambda name: TrialState[name],
+}

@@ -131,7 +131,7 @@ class Agent:
     def run(self) -> Done:
         """Runs trials until none is left or it is asked to stop; returns why."""
         self._link.send(event="ready", owner=asdict(self._station.owner))
-        count, ended = self._order.count, 0
+        count, ended = self._order.work.count, 0
         try:
             while not self._link.stopping():
                 if count is not None and ended >= count:

@@ -24,13 +24,16 @@ class Unsuited(WorkFailed):
 
 def addressed(order: Order) -> Order:
     """The order with its sender, and with paths that mean the same in any folder."""
-    path = sqlite_path(order.url)
+    work, path = order.work, sqlite_path(order.work.url)
     return replace(
         order,
         sender=Sender.this_process(),
-        url=order.url if path is None else sqlite_url(path.resolve()),
-        study_file=replace(order.study_file, path=order.study_file.path.resolve()),
-        results=order.results.resolve(),
+        work=replace(
+            work,
+            url=work.url if path is None else sqlite_url(path.resolve()),
+            study_file=replace(work.study_file, path=work.study_file.path.resolve()),
+            results=work.results.resolve(),
+        ),
         inputs=replace(order.inputs, folder=order.inputs.folder and order.inputs.folder.resolve()),
         log=order.log and order.log.resolve(),
     )
@@ -47,17 +50,17 @@ def settle(order: Order) -> None:
     if order.sender.folder.is_dir():
         os.chdir(order.sender.folder)
     sys.path.insert(0, str(Path.cwd()))  # as `tuner` does: a study's function may lie there
-    path = sqlite_path(order.url)
+    path = sqlite_path(order.work.url)
     if path is not None and (order.sender.elsewhere() or not path.exists()):
         raise Unsuited(
             f"worker on {socket.gethostname()}: {path} is a file of {order.sender.host}, and SQLite serves "
             "one machine only; for workers on other hosts give --storage postgresql://… or grpc://…"
         )
     try:
-        order.results.mkdir(parents=True, exist_ok=True)
+        order.work.results.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Unsuited(
-            f"worker on {socket.gethostname()}: the results folder {order.results} cannot be made there "
+            f"worker on {socket.gethostname()}: the results folder {order.work.results} cannot be made there "
             f"({error.strerror}); give --results a folder that can be written on every host"
         ) from None
 

@@ -34,38 +34,48 @@ class Sender:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What is to be run, and where: the part of a request that agents need, too.
+
+    Attributes:
+        count: trials that each agent runs before it leaves; None: until the study is done.
+        min_free: bytes that must be free on the disk of `results` before a trial starts.
+        term: seconds that a lease lives without a beat.
+    """
+
+    study_file: StudyFile
+    url: str = field(repr=False)  # it may hold a password
+    results: Path
+    seed: int = 0
+    count: int | None = None
+    min_free: int = 200 * 2**20
+    term: float = leases.TERM_SECONDS
+    keep_weights: int = weights.KEEP
+
+
+@dataclass(frozen=True)
 class Order:
     """Everything an agent needs; pickled to it.
 
     Attributes:
         total: finished trials wanted, None without end.
-        count: trials that the agent runs before it leaves; None: until none is left.
         inputs: what the trials read; a host that lacks it fetches it by its digest.
         known_start: the first trial is a configuration that is known to be good.
         length: epochs of a whole trial.
-        min_free: bytes that must be free on the disk of `results` before a trial starts.
-        term: seconds that a lease lives without a beat.
         sender: where the order comes from, which may be another machine; None: from this process's parent.
         changes: how often the study had been changed; an agent leaves when it is changed once more.
         artifacts: where run folders are stored for other machines; None: nowhere.
     """
 
-    url: str = field(repr=False)  # it may hold a password
-    study_file: StudyFile
-    results: Path
+    work: Work
     total: int | None
-    seed: int
     tracker: Tracker
     pruner: PrunerSettings
     base: Mapping[str, Any]
     overrides: Mapping[str, Any]
     inputs: Inputs = field(default_factory=Inputs)
-    count: int | None = None
     known_start: bool = False
     length: int | None = None
-    min_free: int = 200 * 2**20
-    term: float = leases.TERM_SECONDS
-    keep_weights: int = weights.KEEP
     log: Path | None = None
     sender: Sender | None = None
     changes: int = 0

@@ -2,74 +2,86 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
-import optuna
 from optuna.trial import Trial
 
-from tuner.artifacts.checkpoints import Checkpoint
-from tuner.base.errors import Paused, Pruned, TrialTooLong
-from tuner.definition.study_file import StudyFile
+from tuner.artifacts.checkpoints import Checkpoint, Checkpoints
+from tuner.base.endings import GivenAway, Paused, Pruned, PutBack, TrialTooLong
 from tuner.search.pruners import Patience, Pruner
 from tuner.storage import optuna_private
-from tuner.storage.records import GivenAway, Records
-from tuner.tracking.tracker import RunTracker
+from tuner.storage.study import OpenStudy
+from tuner.tracking.tracker import RunTracker, Tracker
 from tuner.workloads.workload import Workload
 
+P = ParamSpec("P")
+R = TypeVar("R")
 WRITE_SECONDS = 1.0  # reports are written together, at most this often; rungs are judged on every report
 
 
-class PutBack(Exception):
-    """Raised by `report` when the agent is asked to stop: the trial returns to the queue."""
+@dataclass
+class Workplace:
+    """What all trials of a study share in this process.
+
+    Attributes:
+        inputs: where what the trials read lies on this machine.
+        stopping: asked at each report; True returns the trial to the queue.
+        lost: asked at each report; True when the trial was given to another agent.
+        on_epoch: told `(number, epoch, value or None)` at each report.
+        length: epochs of a whole trial, all its runs together.
+        pauses: trials are paused, not pruned, where they can be resumed.
+        disk_full: says so where the disk is full; what fails then is not the trial.
+    """
+
+    study: OpenStudy
+    workload: Workload
+    pruner: Pruner
+    tracker: Tracker
+    runs: Path  # the study's folder of run folders, `results/runs/<study>`
+    checkpoints: Checkpoints
+    base: Mapping[str, Any]  # values that hold where the space does not say otherwise
+    overrides: Mapping[str, Any]  # values that hold whatever the space says (`--set`)
+    stopping: Callable[[], bool]
+    lost: Callable[[], bool]
+    on_epoch: Callable[[int, int, float | None], None]
+    inputs: Path | None = None
+    length: int | None = None
+    pauses: bool = False
+    disk_full: Callable[[], str | None] = lambda: None
 
 
-class Place(Protocol):
-    """Where a trial runs (`tuner.run.agent.trial.TrialRunner`, which describes these)."""
+def _remembered(report: Callable[P, R]) -> Callable[P, R]:
+    """A method of `Reporter` after which `cause` knows what it raised."""
 
-    @property
-    def study(self) -> optuna.Study: ...
+    @functools.wraps(report)
+    def remembering(*arguments: P.args, **options: P.kwargs) -> R:
+        try:
+            return report(*arguments, **options)
+        except Exception as error:
+            reporter: Any = arguments[0]
+            reporter._raised = error
+            raise
 
-    @property
-    def records(self) -> Records: ...
-
-    @property
-    def study_file(self) -> StudyFile: ...
-
-    @property
-    def workload(self) -> Workload: ...
-
-    @property
-    def pruner(self) -> Pruner: ...
-
-    @property
-    def stopping(self) -> Callable[[], bool]: ...
-
-    @property
-    def lost(self) -> Callable[[], bool]: ...
-
-    @property
-    def on_epoch(self) -> Callable[[int, int, float | None], None]: ...
-
-    @property
-    def pauses(self) -> bool: ...
-
-    @property
-    def length(self) -> int | None: ...
+    return remembering
 
 
 class Reporter:
-    """The `report` that an objective calls once an epoch; `raised` remembers why it ended the run.
+    """The `report` that an objective calls once an epoch.
 
     Args:
         until: the trial is paused after this many epochs; None: it is not.
     """
 
     def __init__(
-        self, runner: Place, trial: Trial, run: RunTracker, checkpoint: Checkpoint, until: int | None
+        self, runner: Workplace, trial: Trial, run: RunTracker, checkpoint: Checkpoint, until: int | None
     ) -> None:
         self._runner = runner
+        self._file = runner.study.file
         self._trial = trial
         self._run = run
         self._checkpoint = checkpoint
@@ -78,14 +90,19 @@ class Reporter:
         self._asked: float | None = None  # when `check` first saw that the trial should stop
         self._first = True
         self.last: dict[str, float] = {}
-        self.raised: BaseException | None = None
+        self._raised: Exception | None = None
 
+    @_remembered
     def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        try:
-            self._report(epoch, metrics)
-        except BaseException as error:
-            self.raised = error
-            raise
+        self._report(epoch, metrics)
+
+    def cause(self, error: Exception) -> Exception:
+        """What ended the run that raised `error`: an objective may have wrapped what `report` raised."""
+        return self._raised or error
+
+    def forget(self) -> None:
+        """Forgets what was raised, whose traceback holds all that the trial used."""
+        self._raised = None
 
     def due(self, epoch: int) -> bool:
         """Whether the study needs this epoch's metric: after it, a trial may be stopped, is paused, or ends.
@@ -98,41 +115,32 @@ class Reporter:
         pauses = runner.pauses and self._resumable()
         return not pauses and runner.pruner.judges(self._trial.number, step)
 
+    @_remembered
     def check(self) -> None:
         """Asked between reports; a trial that should stop has the grace time for its next report."""
-        try:
-            self._check_lost()
-            self._check_time()
-            now = time.monotonic()
-            if self._runner.stopping():
-                self._asked = self._asked or now
-                if now - self._asked >= self._runner.study_file.grace:
-                    raise PutBack
-        except BaseException as error:
-            self.raised = error
-            raise
+        self._check_lost()
+        self._check_time()
+        now = time.monotonic()
+        if self._runner.stopping():
+            self._asked = self._asked or now
+            if now - self._asked >= self._file.grace:
+                raise PutBack
 
+    @_remembered
     def between(self, epoch: int) -> None:
         """Told of an epoch that is not judged: one of a later run of the trial (`workloads.repeats`)."""
-        try:
-            self._runner.on_epoch(self._trial.number, epoch, None)
-            self._check_lost()
-            self._checkpoint.keep()
-            if self._runner.stopping():
-                raise PutBack
-            self._check_time()
-        except BaseException as error:
-            self.raised = error
-            raise
+        self._runner.on_epoch(self._trial.number, epoch, None)
+        self._check_lost()
+        self._checkpoint.keep()
+        if self._runner.stopping():
+            raise PutBack
+        self._check_time()
 
+    @_remembered
     def whole(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Told what whole runs of the trial reached together. Patience is about the epochs of one run."""
         rule = self._runner.pruner
-        try:
-            self._report(epoch, metrics, rule.rule if isinstance(rule, Patience) else rule)
-        except BaseException as error:
-            self.raised = error
-            raise
+        self._report(epoch, metrics, rule.rule if isinstance(rule, Patience) else rule)
 
     def final(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Told what all runs of the trial reached together."""
@@ -153,7 +161,7 @@ class Reporter:
             raise PutBack
         self._check_time()
         if time.monotonic() - self._written > WRITE_SECONDS:
-            runner.records.flush(optuna_private.trial_id(trial))
+            runner.study.records.flush(optuna_private.trial_id(trial))
             self._written = time.monotonic()
         if runner.pauses and self._resumable():
             if self._until is not None and epoch + 1 >= self._until:
@@ -176,9 +184,9 @@ class Reporter:
     def _tell(self, epoch: int, metrics: Mapping[str, float]) -> float | None:
         """Tells storage and W&B what an epoch gave; returns the metric."""
         self.last.update(metrics)
-        value = metrics.get(self._runner.study_file.objectives[0].name)
+        value = metrics.get(self._file.objectives[0].name)
         if value is not None:
-            self._runner.records.set_trial_intermediate_value(
+            self._runner.study.records.set_trial_intermediate_value(
                 optuna_private.trial_id(self._trial), epoch + 1, float(value)
             )
         self._run.log(epoch, metrics)
@@ -186,9 +194,9 @@ class Reporter:
 
     def _check_lost(self) -> None:
         if self._runner.lost():
-            raise GivenAway(f"trial {self._trial.number} was given to another agent")
+            raise GivenAway(self._trial.number)
 
     def _check_time(self) -> None:
-        limit = self._runner.study_file.trial_timeout
+        limit = self._file.trial_timeout
         if limit is not None and time.monotonic() - self._began > limit:
             raise TrialTooLong(limit)

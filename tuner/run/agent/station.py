@@ -54,11 +54,11 @@ class Station:
     ) -> None:
         self.order = order
         self.owner = leases.Owner.this_process(mark=mark)
-        self.records = open_records(order.url, waits=True, stopping=stopping)
-        self.study = OpenStudy(self.records, order.study_file.name, order.study_file)
+        self.records = open_records(order.work.url, waits=True, stopping=stopping)
+        self.study = OpenStudy(self.records, order.work.study_file.name, order.work.study_file)
         seed = _seed(order, self.study)
-        self.study.sampler = samplers.make(order.study_file, seed, known_start=order.known_start)
-        study_file = order.study_file
+        self.study.sampler = samplers.make(order.work.study_file, seed, known_start=order.known_start)
+        study_file = order.work.study_file
         grid = None
         if study_file.method == "grid":
             grid = [study_file.space.params_for(config) for config in study_file.grid()]
@@ -66,14 +66,14 @@ class Station:
         self._allocator = Allocator(
             self.study,
             owner=self.owner,
-            observer=leases.Observer(term=order.term, since=self.records.patience.back_at),
+            observer=leases.Observer(term=order.work.term, since=self.records.patience.back_at),
             total=order.total,
             grid=grid,
             changes=order.changes,
             chooser=_chooser(order, seed, self.records),
         )
         workload = workload_of(study_file)
-        workload.wandb, workload.results = order.tracker.inner, order.results
+        workload.wandb, workload.results = order.tracker.inner, order.work.results
         self._weights = workload.weights
         self._mirror = None
         if order.artifacts is not None:
@@ -81,21 +81,19 @@ class Station:
                 order.artifacts,
                 self.study,
                 study_file,
-                results=order.results,
-                keep=order.keep_weights,
+                results=order.work.results,
+                keep=order.work.keep_weights,
                 say=unstored,
             )
         self.runner = TrialRunner(
             study=self.study,
-            records=self.records,
-            study_file=study_file,
             workload=workload,
             inputs=arrival.inputs_folder(order, workload),
             pruner=pruners.make(order.pruner, study_file.name),
             tracker=order.tracker,
-            runs=order.results / "runs" / study_file.name,
+            runs=order.work.results / "runs" / study_file.name,
             checkpoints=checkpoints.Checkpoints(
-                order.results / checkpoints.FOLDER / study_file.name, order.artifacts, unstored
+                order.work.results / checkpoints.FOLDER / study_file.name, order.artifacts, unstored
             ),
             base=order.base,
             overrides=order.overrides,
@@ -104,12 +102,12 @@ class Station:
             on_epoch=on_epoch,
             length=order.length,
             pauses=study_file.sampler == FREEZE_THAW,
-            disk_full=lambda: disk_full(order.results, max(order.min_free, SMALLEST_FREE)),
+            disk_full=lambda: disk_full(order.work.results, max(order.work.min_free, SMALLEST_FREE)),
         )
 
     def heartbeat(self) -> leases.Heartbeat:
         """A heart for the trials that this process runs, one at a time each."""
-        return leases.Heartbeat(self.owner, self.records.renew, term=self.order.term)
+        return leases.Heartbeat(self.owner, self.records.renew, term=self.order.work.term)
 
     def next(self) -> FrozenTrial | Wait | Done:
         """The next trial, claimed and RUNNING; or why there is none.
@@ -118,7 +116,7 @@ class Station:
             WorkFailed: the disk is full.
             StorageFailed: the storage does not answer, for too long already.
         """
-        if full := disk_full(self.order.results, self.order.min_free):
+        if full := disk_full(self.order.work.results, self.order.work.min_free):
             raise WorkFailed(full)
         found = self._allocator.next()
         if isinstance(found, Done) and found.closed:
@@ -127,15 +125,15 @@ class Station:
 
     def tidy_up(self, ended: Ended) -> None:
         """What a trial's end may mean for the study and for the disk."""
-        file = self.order.study_file
+        file = self.order.work.study_file
         if ended.outcome == "failed" or file.may_stop:
-            stopping.check(self.study, self.records, self.order.study_file)
+            stopping.check(self.study, self.records, self.order.work.study_file)
         if ended.outcome == "complete":
             weights.tidy(
                 self.study,
-                self.order.study_file,
-                self.order.results,
-                keep=self.order.keep_weights,
+                self.order.work.study_file,
+                self.order.work.results,
+                keep=self.order.work.keep_weights,
                 patterns=self._weights,
             )
             if self._mirror is not None:
@@ -144,19 +142,19 @@ class Station:
 
 def _chooser(order: Order, seed: int, records: Records) -> Chooser | None:
     """What chooses between paused and new trials; None where the study pauses none."""
-    if order.study_file.sampler != FREEZE_THAW or order.length is None:
+    if order.work.study_file.sampler != FREEZE_THAW or order.length is None:
         return None
     from tuner.search.thawing import Thawing  # scipy, which other studies do not wait for
 
     return Thawing(
-        order.study_file,
+        order.work.study_file,
         given=(order.base, order.overrides),
         length=order.length,
         total=order.total,
         seed=seed,
         earlier=[
             trial
-            for name in order.study_file.learn_from
+            for name in order.work.study_file.learn_from
             if (study := find_study(records, name))
             for trial in study.get_trials(deepcopy=False)
         ],
@@ -171,7 +169,7 @@ def _seed(order: Order, study: OpenStudy) -> int:
         study.set_user_attr(AGENTS_STARTED, serial + 1)
         return serial
 
-    return seed_of(order.study_file.name, order.seed, study.records.together(counted))
+    return seed_of(order.work.study_file.name, order.work.seed, study.records.together(counted))
 
 
 def disk_full(folder: Path, wanted: int) -> str | None:

@@ -9,34 +9,30 @@ import math
 import os
 import time
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from tuner.artifacts.checkpoints import Checkpoint, Checkpoints
-from tuner.base.errors import InputError, Paused, Pruned, WorkFailed, in_short, nearest
+from tuner.artifacts.checkpoints import Checkpoint
+from tuner.base.endings import GivenAway, Paused, Pruned, PutBack, in_short
+from tuner.base.errors import InputError, WorkFailed, nearest
 from tuner.base.files import CannotWrite, read_json
 from tuner.base.run_folder import RESULT
 from tuner.base.words import printable
-from tuner.definition.study_file import StudyFile
 from tuner.run.agent import ended_runs
-from tuner.run.agent.reporter import PutBack, Reporter
+from tuner.run.agent.reporter import Reporter, Workplace
 from tuner.search import levels
-from tuner.search.pruners import Pruner
 from tuner.storage import optuna_private
 from tuner.storage.leases import agent_of
 from tuner.storage.outage import is_storage_error
 from tuner.storage.queue import CHECKPOINT, LEASE, PAUSED, STINTS, UNTIL
-from tuner.storage.records import GivenAway, Records
-from tuner.tracking.tracker import RunTracker, Tracker
+from tuner.tracking.tracker import RunTracker
 from tuner.workloads import repeats
 from tuner.workloads.masking import Mask
-from tuner.workloads.workload import Workload
 
 TRACEBACK_LIMIT = 8_000  # characters kept of a failure's trace, from its end
 MAX_DRAWS = 50  # configurations drawn for one trial before `requires` is said to rule out everything
@@ -67,40 +63,8 @@ class Running:
 
 
 @dataclass
-class TrialRunner:
-    """Runs trials of one study in this process.
-
-    Attributes:
-        runs: the study's folder of run folders, `results/runs/<study>`.
-        checkpoints: the study's checkpoints.
-        base: values that hold where the space does not say otherwise.
-        overrides: values that hold whatever the space says (`--set`).
-        stopping: asked at each report; True returns the trial to the queue.
-        lost: asked at each report; True when the trial was given to another agent.
-        on_epoch: told `(number, epoch, value or None)` at each report.
-        inputs: where what the trials read lies on this machine.
-        length: epochs of a whole trial, all its runs together.
-        pauses: trials are paused, not pruned, where they can be resumed.
-        disk_full: says so where the disk is full; what fails then is not the trial.
-    """
-
-    study: optuna.Study
-    records: Records
-    study_file: StudyFile
-    workload: Workload
-    pruner: Pruner
-    tracker: Tracker
-    runs: Path
-    checkpoints: Checkpoints
-    base: Mapping[str, Any]
-    overrides: Mapping[str, Any]
-    stopping: Callable[[], bool]
-    lost: Callable[[], bool]
-    on_epoch: Callable[[int, int, float | None], None]
-    inputs: Path | None = None
-    length: int | None = None
-    pauses: bool = False
-    disk_full: Callable[[], str | None] = lambda: None
+class TrialRunner(Workplace):
+    """Runs trials of one study in this process."""
 
     def run(self, trial: Trial) -> Ended:
         """Draws the configuration, runs the workload, tells the result.
@@ -133,9 +97,9 @@ class TrialRunner:
 
     def _prune_hopeless(self, trial: Trial) -> None:
         """Raises Pruned where a value of the trial's point cannot win any more."""
-        if self.study_file.stop.levels:
+        if self.study.file.stop.levels:
             trials = self.study.get_trials(deepcopy=False)
-            reason = levels.cannot_win(trials, trial.params, self.study_file)
+            reason = levels.cannot_win(trials, trial.params, self.study.file)
             if reason is not None:
                 raise Pruned(reason)
 
@@ -152,11 +116,11 @@ class TrialRunner:
             InputError: `requires` leaves no configuration.
         """
         config = self._configuration(trial)
-        attributes = self.records.get_trial(optuna_private.trial_id(trial)).user_attrs
+        attributes = self.study.records.get_trial(optuna_private.trial_id(trial)).user_attrs
         try:
             checkpoint = self.checkpoints.open(attributes[CHECKPOINT])
         except CannotWrite:
-            self.records.release(optuna_private.trial_id(trial))
+            self.study.records.release(optuna_private.trial_id(trial))
             raise
         run = self.tracker.start(trial.number, config, f"{self.study.study_name}-{trial.number}")
         report = Reporter(self, trial, run, checkpoint, attributes.get(UNTIL))
@@ -175,7 +139,7 @@ class TrialRunner:
             Exception: the storage's own error; the trial stays RUNNING and is reaped later.
         """
         report, run, trial = running.report, running.run, running.trial
-        cause = report.raised or error  # an objective may have wrapped what `report` raised
+        cause = report.cause(error)
         if isinstance(cause, Paused):
             return self._pause(running, cause)
         if isinstance(cause, PutBack | CannotWrite):
@@ -197,13 +161,14 @@ class TrialRunner:
         ended = self._end(running, state, report.last, None, cause)
         # The traceback's frames hold the network and its optimiser, in a ring through `report` that the
         # garbage collector comes to late: some 80 MB a pruned trial.
-        report.raised = cause.__traceback__ = None
+        report.forget()
+        cause.__traceback__ = None
         return ended
 
     def _put_back(self, running: Running) -> None:
         running.run.finish("failed", {"put_back": True})
         running.checkpoint.upload()  # before another agent may take the trial
-        self.records.release(optuna_private.trial_id(running.trial))
+        self.study.records.release(optuna_private.trial_id(running.trial))
 
     def values(self, metrics: Mapping[str, float]) -> list[float]:
         """The objectives' values among `metrics`.
@@ -212,7 +177,7 @@ class TrialRunner:
             InputError: one is missing or is not finite.
         """
         found = []
-        for metric in self.study_file.objectives:
+        for metric in self.study.file.objectives:
             name = metric.name
             if name not in metrics and not metric.declared:
                 return [0.0]  # W&B lets a grid or random sweep name no metric: each trial is as good as any
@@ -227,7 +192,7 @@ class TrialRunner:
 
     def _configuration(self, trial: Trial) -> dict[str, Any]:
         """Draws until `requires` holds; what was ruled out is never written, so it never counts."""
-        space = self.study_file.space
+        space = self.study.file.space
         for _ in range(MAX_DRAWS):
             config = {**self.base, **space.suggest(trial), **self.overrides}
             violated = space.violated(config)
@@ -235,14 +200,14 @@ class TrialRunner:
                 trial.set_user_attr("config_hash", _hash(config))
                 if CHECKPOINT not in trial.user_attrs:
                     trial.set_user_attr(CHECKPOINT, self.checkpoints.new_name(trial.number))
-                self.records.flush(optuna_private.trial_id(trial))
+                self.study.records.flush(optuna_private.trial_id(trial))
                 return config
-            self.records.discard_params(optuna_private.trial_id(trial))
+            self.study.records.discard_params(optuna_private.trial_id(trial))
             trial = Trial(self.study, optuna_private.trial_id(trial))
             optuna_private.drop_fixed_params(trial)
-        self.records.release(optuna_private.trial_id(trial))
+        self.study.records.release(optuna_private.trial_id(trial))
         raise InputError(
-            f"{self.study_file.name}: {MAX_DRAWS} draws in a row broke requires '{violated[0]}'; "
+            f"{self.study.file.name}: {MAX_DRAWS} draws in a row broke requires '{violated[0]}'; "
             "almost no configuration is left"
         )
 
@@ -290,9 +255,9 @@ class TrialRunner:
         seconds = time.monotonic() - running.started
         running.run.finish("pruned", {**last, "trial": trial.number, "seconds": seconds})
         running.checkpoint.upload()  # before another agent may take the trial
-        if not self.records.pause(optuna_private.trial_id(trial)):
-            raise GivenAway(f"trial {trial.number} was given to another agent")
-        return Ended(trial.number, "paused", last.get(self.study_file.metric.name), str(paused))
+        if not self.study.records.pause(optuna_private.trial_id(trial)):
+            raise GivenAway(trial.number)
+        return Ended(trial.number, "paused", last.get(self.study.file.metric.name), str(paused))
 
     def _note_stint(self, running: Running) -> None:
         """Adds by which agent, from when and until when the trial was run this time."""
@@ -314,7 +279,7 @@ class TrialRunner:
     def _describe(self, trial: Trial, metrics: Mapping[str, Any], *, failed: bool = False) -> None:
         """Writes to the storage what a trial reached and took."""
         folder = self.folder(trial.number)
-        violations = {} if failed else self.study_file.violations(metrics)
+        violations = {} if failed else self.study.file.violations(metrics)
         for name, violation in violations.items():
             trial.set_constraint(name, violation)
         if violations:
@@ -327,7 +292,7 @@ class TrialRunner:
 
     def _note_end(self, told: FrozenTrial) -> None:
         """Writes how a trial ended to its run folder, where there is one."""
-        ended_runs.note(self.folder(told.number), told, self.study_file)
+        ended_runs.note(self.folder(told.number), told, self.study.file)
 
 
 def _measured(folder: Path, names: Sequence[str]) -> dict[str, Any]:

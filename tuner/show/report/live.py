@@ -23,7 +23,8 @@ from urllib.parse import parse_qs
 import optuna
 
 from tuner.base.command_line import settings
-from tuner.base.errors import InputError, in_short
+from tuner.base.endings import in_short
+from tuner.base.errors import InputError
 from tuner.claims import material as materials
 from tuner.claims.material import Material
 from tuner.run.enqueue import enqueue

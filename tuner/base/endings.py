@@ -1,0 +1,50 @@
+"""Every way in which `report` ends a trial; `tuner.run.agent.trial` makes the state of the trial of it."""
+
+from __future__ import annotations
+
+from tuner.base import errors
+from tuner.base.errors import InputError, TrainingFailed
+from tuner.base.words import short_duration
+
+
+class Pruned(Exception):
+    """Raised by a `report` callback to stop a run early. Training saves its state and raises it again."""
+
+
+class Paused(Exception):
+    """Raised by a `report` callback: the run is to keep its state, leave its folder, and raise it again.
+
+    It may be resumed later. `epochs`: how many the run has had.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(f"after epoch {epochs}")
+        self.epochs = epochs
+
+
+class PutBack(Exception):
+    """Raised by a `report` callback when the agent is asked to stop: the trial returns to the queue."""
+
+
+class GivenAway(Exception):
+    """The trial is no longer ours: its agent was taken for dead, and the trial was queued again."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"trial {number} was given to another agent")
+
+
+class TrialTooLong(TrainingFailed):
+    """Raised by a `report` callback: the trial has taken longer than the study allows. It is not retried."""
+
+    BEGIN = "longer than"
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(f"{self.BEGIN} {short_duration(limit)}, the study's trial_timeout")
+
+
+def in_short(error: BaseException) -> str:
+    """One line: the kind of error, unless it is ours and speaks for itself, and its message."""
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, Pruned | InputError) or type(error).__module__ in (__name__, errors.__name__):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
