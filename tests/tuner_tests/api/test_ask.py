@@ -203,7 +203,7 @@ def test_a_process_that_ends_puts_its_trial_back() -> None:
 def test_a_trial_that_was_given_away_ends_at_its_next_report() -> None:
     trial = asked(trials=2)
     running = trial._running.trial
-    trial._runner.records.queue.give_up(running._trial_id, {"agent_lost": True}, retries=2)
+    trial._runner.study.records.queue.give_up(running._trial_id, {"agent_lost": True}, retries=2)
     trial._running.report._written = time.monotonic() - 10  # it is time to write
     with pytest.raises(tuner.Pruned, match="trial 0 was given to another agent: this process sent no sign"):
         trial.report(0, 1.0)

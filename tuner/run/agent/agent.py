@@ -150,7 +150,9 @@ class Agent:
 
     def _run(self, found: FrozenTrial) -> bool:
         """Runs a trial; whether it ended here, well or not."""
-        trial = Trial(self._station.study, optuna_private.trial_id(found))
+        study, id_ = self._station.study, optuna_private.trial_id(found)
+        # a sampler may read the study in a way of its own
+        trial = study.records.patience.insist(lambda: Trial(study, id_))
         done = max(found.intermediate_values, default=0)
         self._link.send(event="start", number=trial.number, why=trial.user_attrs.get(CHOSEN, ""), done=done)
         self._heartbeat.watch(optuna_private.trial_id(trial))

@@ -115,7 +115,8 @@ class TrialRunner(Workplace):
         Raises:
             InputError: `requires` leaves no configuration.
         """
-        config = self._configuration(trial)
+        # a sampler may read the study in a way of its own
+        config = self.study.records.patience.insist(lambda: self._configuration(trial))
         attributes = self.study.records.get_trial(optuna_private.trial_id(trial)).user_attrs
         try:
             checkpoint = self.checkpoints.open(attributes[CHECKPOINT])
