@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -58,46 +57,29 @@ def main(results: Path | None) -> None:
 # -- a terminal
 
 
-@dataclass
-class Screen:
-    """The lines of a terminal, as far as rich's output needs: colours, lines up, clearing a line.
-
-    Attributes:
-        lines: bytes with their colours; those that have scrolled away included.
-    """
-
-    lines: list[bytes] = field(default_factory=lambda: [b""])
-    row: int = 0
-
-    def feed(self, data: bytes) -> None:
-        at = 0
-        for match in _CONTROL.finditer(data):
-            self._write(data[at : match.start()])
-            at = match.end()
-            if match[0] == b"\n":
-                self.row += 1
-                if self.row == len(self.lines):
-                    self.lines.append(b"")
-            elif match[2] == b"A":
-                self.row = max(0, self.row - int(match[1] or 1))
-            elif match[2] in (b"K", b"J"):
-                self.lines[self.row] = b""
-            elif match[2] == b"m":
-                self._write(match[0])
-        self._write(data[at:])
-
-    def _write(self, text: bytes) -> None:
-        self.lines[self.row] += text
-
-    def shown(self) -> list[Text]:
-        """What is on the screen; lines that are too long are broken, as a terminal does."""
-        lines: list[Text] = []
-        for line in self.lines:
-            text = Text.from_ansi(line.decode(errors="replace"))
-            lines += text.divide(range(WIDTH, len(text), WIDTH))
-        while len(lines) > HEIGHT and not lines[-1].plain.strip():
-            lines.pop()
-        return lines[-HEIGHT:]
+def shown(output: bytes) -> list[Text]:
+    """What a terminal shows in the end. Knows what rich writes: colours, lines up, clearing a line."""
+    lines, row, at = [b""], 0, 0
+    for match in _CONTROL.finditer(output):
+        lines[row] += output[at : match.start()]
+        at = match.end()
+        if match[0] == b"\n":
+            row += 1
+            lines += [b""] if row == len(lines) else []
+        elif match[2] == b"A":
+            row = max(0, row - int(match[1] or 1))
+        elif match[2] in (b"K", b"J"):
+            lines[row] = b""
+        elif match[2] == b"m":
+            lines[row] += match[0]
+    lines[row] += output[at:]
+    found: list[Text] = []
+    for line in lines:
+        text = Text.from_ansi(line.decode(errors="replace"))
+        found += text.divide(range(WIDTH, len(text), WIDTH))  # as a terminal breaks long lines
+    while len(found) > HEIGHT and not found[-1].plain.strip():
+        found.pop()
+    return found[-HEIGHT:]
 
 
 def end_of(command: Sequence[str], folder: Path) -> list[Text]:
@@ -112,12 +94,10 @@ def end_of(command: Sequence[str], folder: Path) -> list[Text]:
         stderr=follower,
     )  # fmt: skip
     os.close(follower)
-    screen = Screen()
-    while data := _read(leader):
-        screen.feed(data)
+    screen = shown(b"".join(iter(lambda: _read(leader), b"")))
     if running.wait():
-        sys.exit("\n".join(["the demo failed:", *(line.plain for line in screen.shown())]))
-    return screen.shown()
+        sys.exit("\n".join(["the demo failed:", *(line.plain for line in screen)]))
+    return screen
 
 
 def _read(leader: int) -> bytes:
@@ -142,18 +122,8 @@ def drawn(lines: Sequence[Text], title: str) -> str:
 
 def toolpath(results: Path, target: Path) -> None:
     """The tool path that is decoded from the sensors of a simulated recording."""
-    command = [
-        "-m",
-        "tuner",
-        "inference",
-        "decode",
-        results / RECORDING,
-        "--bundle",
-        BUNDLE,
-        "--results",
-        results,
-    ]
-    _python([*command, "--plot", target])
+    options = ["--bundle", BUNDLE, "--results", results, "--plot", target]
+    _python(["-m", "tuner", "inference", "decode", results / RECORDING, *options])
 
 
 def report(results: Path, scratch: Path, target: Path) -> None:

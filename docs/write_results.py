@@ -29,7 +29,8 @@ from tuner.claims import material as data
 from tuner.claims.material import Material, Study, Trial
 from tuner.claims.verdicts import Finding
 from tuner.definition.loading import shipped_campaign
-from tuner.show.report import claim_chart, sections, words
+from tuner.show.report import figures as charts
+from tuner.show.report import sections, words
 from tuner.show.report.charts import Bars
 from tuner.storage.access import default_url, open_records
 
@@ -103,7 +104,7 @@ def shares(answers: dict[str, Any]) -> dict[str, figures.Value]:
 
 def row(study: Study, confirmed: Sequence[Trial], material: Material) -> dict[str, Any]:
     """A study as one row of the table of studies. `confirmed`: the trials that retrained its best."""
-    spent = words.cost(study)
+    spent = words.spent(study)
     winner = study.winner
     answer = judge.of_study(study, material)
     found = answer.found
@@ -169,15 +170,14 @@ def _seconds(spans: Sequence[tuple[datetime, datetime]]) -> float:
 
 def evaluations(folder: Path) -> dict[str, Any]:
     """The JSON files in `folder`, by name. Runs that differ only in the seed become a list."""
-    found: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
-    grouped: dict[str, Any] = {}
-    for name, answer in sorted(found.items()):
-        stem = name.rpartition("_seed")[0]
-        if stem:
-            grouped.setdefault(stem, []).append(answer)
+    found: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.json")):
+        answer, (stem, of_seed, _) = json.loads(path.read_text()), path.stem.rpartition("_seed")
+        if of_seed:
+            found.setdefault(stem, []).append(answer)
         else:
-            grouped[name] = answer
-    return grouped
+            found[path.stem] = answer
+    return found
 
 
 def percent(values: Any, digits: int = 1) -> str:
@@ -197,40 +197,32 @@ def plot_campaign(studies: Sequence[Study], path: Path) -> None:
     """Plots the objective of every trial over the time of the campaign, and the best so far of each study."""
     trained = [s for s in studies if not s.workload.deterministic]
     at_work = sittings([t for s in trained for t in s.trials])
+
+    def minutes(ended: datetime) -> float:
+        return _seconds([(a, min(b, ended)) for a, b in at_work if a < ended]) / 60
+
     figure = Figure(figsize=(7.5, 2.8), layout="constrained")
     axes = figure.subplots()
     for place, study in enumerate(trained):
-        ended = sorted((t for t in study.finished if t.ended and t.value is not None), key=lambda t: t.ended)  # type: ignore[arg-type, return-value]
-        minutes = [
-            _seconds([(a, min(b, t.ended)) for a, b in at_work if a < t.ended]) / 60  # type: ignore[operator, type-var]
-            for t in ended
-        ]
-        shade = ("black", "0.45")[place % 2]
-        full = [t.complete for t in ended]
-        axes.plot(
-            [m for m, f in zip(minutes, full, strict=True) if not f],
-            [t.value for t in ended if not t.complete], ".", ms=3, color="0.75",
-        )  # fmt: skip
-        axes.plot(
-            [m for m, f in zip(minutes, full, strict=True) if f],
-            [t.value for t in ended if t.complete], "o", ms=3, color=shade,
-        )  # fmt: skip
+        ended = [(t.ended, t.value, t.complete) for t in study.finished if t.ended and t.value is not None]
+        points = sorted((minutes(time), value, whole) for time, value, whole in ended)
+        for complete, mark, colour in ((False, ".", "0.75"), (True, "o", ("black", "0.45")[place % 2])):
+            some = [(x, y) for x, y, whole in points if whole is complete]
+            axes.plot([x for x, _ in some], [y for _, y in some], mark, ms=3, color=colour)
+        first, last = points[0][0], points[-1][0]
         axes.annotate(
-            study.name.replace("_", "\n", 1),
-            (statistics.fmean((minutes[0], minutes[-1])), 0.02),
+            study.name.replace("_", "\n", 1), (statistics.fmean((first, last)), 0.02),
             xycoords=("data", "axes fraction"), ha="center", fontsize=7,
         )  # fmt: skip
-        axes.axvline(minutes[-1], lw=0.5, color="0.85")
+        axes.axvline(last, lw=0.5, color="0.85")
     axes.set(xlabel="minutes of the campaign", ylabel="objective on select")
     axes.set_ylim(bottom=0.5)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
+    _save(figure, path)
 
 
 def plot_claims(found: Sequence[Finding], path: Path) -> None:
     """Plots every claim's effect with its interval, in units of the difference that matters."""
-    chart = claim_chart.chart(found)
+    chart = charts.claims(found)
     figure = Figure(
         figsize=(7.5, 0.4 + 0.22 * (len(chart.plots[0].labels) if chart else 1)), layout="constrained"
     )  # type: ignore[union-attr]
@@ -240,19 +232,17 @@ def plot_claims(found: Sequence[Finding], path: Path) -> None:
     for bars in chart.plots if chart else ():
         assert isinstance(bars, Bars)
         for place, label in enumerate(bars.labels):
-            low, high = bars.low[""][place], bars.high[""][place]
-            is_open = label.endswith("(open)")
-            axes.plot([low, high], [place, place], color="0.6" if is_open else "black", lw=1)
-            axes.plot(bars.groups[""][place], place, "o", ms=3, color="0.6" if is_open else "black")
+            colour = "0.6" if label.endswith("(open)") else "black"
+            axes.plot([bars.low[""][place], bars.high[""][place]], [place, place], color=colour, lw=1)
+            axes.plot(bars.groups[""][place], place, "o", ms=3, color=colour)
         axes.set_yticks(
             range(len(bars.labels)), [textwrap.shorten(t, 70, placeholder=" …") for t in bars.labels]
         )
         axes.tick_params(axis="y", labelsize=6, length=0)
         axes.invert_yaxis()
         axes.set(xlabel=bars.x)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
+    axes.spines["left"].set_visible(False)
+    _save(figure, path)
 
 
 def plot_front(study: Study, path: Path) -> None:
@@ -263,9 +253,12 @@ def plot_front(study: Study, path: Path) -> None:
     for chosen, colour, size in ((False, "0.7", 3), (True, "black", 5)):
         points = [t for t in study.ranked if t.size and (t.number in front) is chosen]
         axes.plot([t.size / 1e6 for t in points], [t.value for t in points], "o", color=colour, ms=size)  # type: ignore[operator]
-    axes.set(xlabel="million parameters", ylabel=f"{study.metric}")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.set(xlabel="million parameters", ylabel=study.metric)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.axes[0].spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
 
 

@@ -13,7 +13,7 @@ from inference.evaluate import Evaluation
 from inference.pipeline import Decoded, DecodedWindow
 from model.intervals import LEAST_RECORDINGS, TOO_FEW, Interval
 from model.tokens import HEADS
-from tuner.show.colours import GREEN, VERMILLION
+from tuner.show.console import GREEN, VERMILLION
 
 if TYPE_CHECKING:
     from inference.tune import Conclusion, Tuned, TunedTemperatures

@@ -8,6 +8,7 @@ from typing import Any
 
 from ensemble.report import ENSEMBLES, Bundle, anchor, bundles_in, title
 from model.workload.base import are_in
+from model.workload.confusion import MOST_CLASSES, confusions
 from model.workload.samples import differences
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
@@ -15,7 +16,6 @@ from tuner.base.words import slug
 from tuner.claims.material import Material
 from tuner.show.report.blocks import Block, Section, Table, Text
 from tuner.show.report.charts import Bars, Chart, Panel, Series, intervals
-from tuner.show.report.confusion import MOST_CLASSES, confusions
 
 HEADS = ("type", "command", "param_type", "param_value")
 NAMES = {"command": "commands", "param_type": "parameter letters", "param_value": "values"}

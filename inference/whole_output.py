@@ -9,7 +9,7 @@ from typing import IO
 
 from inference.output import console
 from inference.whole import LineRun, WholeRecording
-from tuner.show.colours import GREEN, VERMILLION
+from tuner.show.console import GREEN, VERMILLION
 
 
 def write_tables(recordings: Sequence[WholeRecording], out: IO[str]) -> None:

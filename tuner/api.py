@@ -28,7 +28,7 @@ from tuner.run.request import Request
 from tuner.run.script_sweeps import Program, ScriptSweeps
 from tuner.show.lines import SilentView
 from tuner.show.live import make_view
-from tuner.show.result import StudyResult
+from tuner.show.report.result import StudyResult
 from tuner.storage.access import default_url, find_records
 from tuner.storage.study import load_study, stored_file
 from tuner.storage.study_store import ChangedStudy

@@ -10,12 +10,12 @@ import numpy as np
 
 from model.run_files import VOCABULARY
 from model.tokens import Vocabulary
+from model.workload.confusion import confusions
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.words import slug
 from tuner.claims.material import Study
 from tuner.show.report.blocks import Block
-from tuner.show.report.confusion import confusions
 
 PART = "test"  # predictions shown; nothing is chosen by them
 

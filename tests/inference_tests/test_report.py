@@ -13,8 +13,7 @@ from ensemble import report as ensembles
 from ensemble.report import Bundle
 from inference import report as decoding
 from model.tokens import Vocabulary
-from model.workload import mistakes, samples
-from tuner.show.report import confusion
+from model.workload import confusion, mistakes, samples
 from tuner.show.report.blocks import Block, Table, Text
 from tuner.show.report.charts import Chart, Matrix
 

@@ -29,23 +29,25 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner.show.status import summary
-    from tuner.show.status.answer import show_answer
-    from tuner.storage.stored import load_study, stored_file
+    from tuner.show.console import show_answer
+    from tuner.show.status import best_table, best_trials, shown_only_words
+    from tuner.show.summary import Summary
+    from tuner.storage.study import load_study
 
     with opt.records(options) as records:
-        study = load_study(records, options.study or _only_study(records))
-        study_file = stored_file(study)
-        ranks = summary.best_trials(study, study_file, options.results, top=options.top)
-        answer = summary.answer_of(study)
+        source = load_study(records, options.study or _only_study(records))
+        study_file = source.file
+        study = Summary.of(source, study_file)
+        ranks = best_trials(study, options.results, top=options.top)
+        answer = study.answer
     if options.format == "table":
         console = opt.console()
         if ranks:
-            console.print(summary.best_table(ranks, study_file, width=console.width))
+            console.print(best_table(ranks, study_file, width=console.width))
             show_answer(answer, console, opt.places(options))
         else:
-            console.print(f"{study.study_name}: no trial is complete yet", markup=False)
-        for line in summary.shown_only_words(study, study_file):
+            console.print(f"{study.name}: no trial is complete yet", markup=False)
+        for line in shown_only_words(study):
             console.print(line, markup=False, soft_wrap=True)
         return
     found = [rank.to_dict(study_file.metric.name) for rank in ranks]

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         opt.write_json([asdict(check) for check in checks])
     else:
-        opt.console().print(doctor.table(checks))
+        opt.console().print(doctor.check_table(checks))
     return 0 if all(check.fine for check in checks) else 1
 
 

@@ -78,13 +78,14 @@ def run(options: argparse.Namespace) -> None:
 def _trial(study: optuna.Study, number: int | None) -> FrozenTrial:
     """The trial of this number, or the study's winner."""
     from tuner.base.errors import InputError
+    from tuner.claims import judge
+    from tuner.claims.material import read_study
     from tuner.run.winner import winning_trial
-    from tuner.show.status.summary import answer_of
 
     if number is None:
         found = winning_trial(study)
         if found is None:
-            said = answer_of(study).headline
+            said = judge.of_study(read_study(study, None)).headline
             raise InputError(f"study '{study.study_name}': {said}. To export another trial: --trial N")
         return found
     for trial in study.get_trials(deepcopy=False):

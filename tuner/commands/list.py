@@ -20,11 +20,11 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tuner.show.status import listing
+    from tuner.show import status
 
-    rows = listing.rows(opt.storage_url(options))
+    found = status.listed(opt.storage_url(options))
     if options.json:
-        opt.write_json([row.to_dict() for row in rows])
+        opt.write_json(found)
         return
     console = opt.console()
-    console.print(listing.table(rows, width=console.width))
+    console.print(status.list_table(found, width=console.width))

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tuner.commands import options as opt
-
-if TYPE_CHECKING:
-    from tuner.show.report.blocks import Document
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -63,7 +59,13 @@ def run(options: argparse.Namespace) -> None:
     if options.live:
         if options.output or options.json or options.hypotheses:
             raise InputError("--live serves the page: leave out --output, --json and --hypotheses")
-        return _serve(options)
+        from tuner.show.report import live
+
+        with opt.records(options) as records:
+            live.serve(
+                records, options.studies, options.results, port=options.port, console=opt.error_console()
+            )
+        return
     with opt.records(options) as records:
         fetched(records, options.studies, options.results)
         material = materials.load(
@@ -76,34 +78,11 @@ def run(options: argparse.Namespace) -> None:
     elif options.output:
         document = sections.document(material)
         for path in options.output:
-            _write(document, path)
+            if path.suffix == ".html":
+                from tuner.show.report import html as writer
+            else:
+                from tuner.show.report import pdf as writer  # type: ignore[no-redef]
+            writer.write(document, path)
             opt.error_console().print(f"wrote {path}, numbers in {path.stem}_data/", markup=False)
     else:
         terminal.show(material, opt.console())
-
-
-def _serve(options: argparse.Namespace) -> None:
-    import secrets
-
-    from tuner.show.report import live
-    from tuner.show.web import local_server
-
-    token = secrets.token_urlsafe(16)
-    with opt.records(options) as records:
-        page = live.LivePage(
-            records, options.studies, options.results, token=token, cookie=f"tuner_{options.port}"
-        )
-        local_server.serve(
-            page.app, port=options.port, console=opt.error_console(), lines=live.lines(options.port, token)
-        )
-
-
-def _write(document: Document, path: Path) -> None:
-    if path.suffix == ".html":
-        from tuner.show.report import html
-
-        html.write(document, path)
-    else:
-        from tuner.show.report import pdf
-
-        pdf.write(document, path)

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
     def run_study(file: StudyFile, wanted: int | None) -> Result:
         from tuner.run import launch, plan
-        from tuner.show.status import summary
+        from tuner.show.status import StudyEnd
 
         request = opt.request_for(options, file, results=results, trials=wanted)
         shown = make_view(opt.error_console())
@@ -59,10 +59,11 @@ def run(options: argparse.Namespace) -> int:
             made = plan.make(request, view.say)
             result = launch.launch(made, view)
             view.tell_end(result)
+        end = StudyEnd.read(made, result, shown.say)
         if options.json:
-            ends.append(summary.end_of(made, result))
+            ends.append(end.to_dict())
         else:
-            summary.show_end(made, result, opt.console(), opt.places(options))
+            end.show(opt.console(), opt.places(options))
         return result
 
     program = Program(options.script, tuple(options.arguments), Path.cwd(), module=options.module)

@@ -24,24 +24,25 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     import optuna
 
-    from tuner.show.status import summary
-    from tuner.show.status.answer import say
-    from tuner.storage.stored import load_study
+    from tuner.show.console import say
+    from tuner.show.status import status_table
+    from tuner.show.summary import Summary, pruned_words
+    from tuner.storage.study import load_study
 
     with opt.records(options) as records:
         names = [options.study] if options.study else sorted(optuna.get_all_study_names(records))
-        states = [summary.state_of(records, load_study(records, name)) for name in names]
+        found = [Summary.of(load_study(records, name)) for name in names]
     if options.json:
-        opt.write_json([state.to_dict() for state in states])
+        opt.write_json([study.to_dict() for study in found])
         return
     console = opt.console()
-    console.print(summary.states_table(states, width=console.width))
-    for state in states:
-        if state.stopped:
-            say(f"{state.name} stopped: {state.stopped}", console)
+    console.print(status_table(found, width=console.width))
+    for study in found:
+        if study.stopped:
+            say(f"{study.name} stopped: {study.stopped}", console)
     if options.study:
-        (state,) = states
-        say(f"cost: {state.cost}", console)
-        if state.pruned_at:
-            say(f"pruned: {summary.pruned_words(state.pruned_at)}", console)
-        say(f"more: tuner report {state.name}", console)
+        (study,) = found
+        say(f"cost: {study.spent}", console)
+        if study.pruned_at:
+            say(f"pruned: {pruned_words(study.pruned_at)}", console)
+        say(f"more: tuner report {study.name}", console)

@@ -114,8 +114,7 @@ def run_and_show(request: Request, options: argparse.Namespace) -> None:
     from tuner.run import launch, plan
     from tuner.show.live import make_view
     from tuner.show.notify import NotifyingView, notifying
-    from tuner.show.status import summary
-    from tuner.storage.access import waiting
+    from tuner.show.status import StudyEnd
 
     shown, name = make_view(opt.error_console(), verbose=options.verbose), request.study_file.name
     with notifying(options.notify, name, shown.say) as notifier:
@@ -124,7 +123,7 @@ def run_and_show(request: Request, options: argparse.Namespace) -> None:
         result = launch.launch(made, view)
         view.tell_end(result)
         if options.json:
-            opt.write_json(waiting(request.url, lambda: summary.end_of(made, result), shown.say))
+            opt.write_json(StudyEnd.read(made, result, shown.say).to_dict())
     if not result.fine:
         brief = shown.brief(result.reason)
         remedy = "" if brief == result.reason else "; repair the cause, then run the same command again"
@@ -132,8 +131,7 @@ def run_and_show(request: Request, options: argparse.Namespace) -> None:
     if result.interrupted:
         raise KeyboardInterrupt(launch.CONTINUE + (" without --fresh" if request.fresh else ""))
     if not options.json:
-        places = opt.places(options)
-        waiting(request.url, lambda: summary.show_end(made, result, opt.console(), places), shown.say)
+        StudyEnd.read(made, result, shown.say).show(opt.console(), opt.places(options))
 
 
 def _campaign_file(name: str) -> CampaignFile | None:
@@ -186,21 +184,19 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
 
 def _states(options: argparse.Namespace, names: Sequence[str]) -> list[dict[str, Any]]:
     """Where the studies stand that were begun."""
-    from tuner.show.status import summary
+    from tuner.show.summary import Summary
     from tuner.storage.stored import load_study
 
     with opt.records(options) as records:
         begun = {study.study_name for study in records.get_all_studies()}
-        return [
-            summary.state_of(records, load_study(records, name)).to_dict() for name in names if name in begun
-        ]
+        return [Summary.of(load_study(records, n)).to_dict() for n in names if n in begun]
 
 
 def _hypotheses(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from tuner.commands.fetch import fetched
-    from tuner.show import claims
+    from tuner.show.report import claims
 
     console = opt.error_console() if options.json else opt.console()
     with opt.records(options) as records:
@@ -225,8 +221,8 @@ def _show_rounds(settling: Settling, found: Sequence[Prepared], options: argpars
 
     from tuner.claims import material as materials
     from tuner.run import plan
-    from tuner.show import claims
     from tuner.show.live import make_view
+    from tuner.show.report import claims
 
     console = opt.console()
     if not found:

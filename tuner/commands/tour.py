@@ -180,7 +180,7 @@ class Demo:
 
     def end(self) -> None:
         """What both studies found, and what to do next."""
-        from tuner.show.colours import GREEN
+        from tuner.show.console import GREEN
 
         self.console.print("\n[bold]What came out[/]")
         for name, answer in self._answers().items():

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     from tuner.claims import judge
     from tuner.claims import material as materials
     from tuner.commands.fetch import fetched
-    from tuner.show.status.answer import show_answer
+    from tuner.show.console import show_answer
 
     words = options.against
     if words and (len(words) != 2 or words[0] != "against"):

@@ -45,8 +45,8 @@ def run(options: argparse.Namespace) -> None:
     from tuner.claims import verify
     from tuner.commands.fetch import fetched
     from tuner.run.executors import processes
-    from tuner.show.claims import show_verified
     from tuner.show.live import make_view
+    from tuner.show.report.claims import show_verified
     from tuner.storage.stored import load_study, stored_file
 
     processes.preload()

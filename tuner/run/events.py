@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import optuna
-
 from tuner.definition.study_file import StudyFile
 from tuner.run.executors.protocol import Worker
 from tuner.storage.records import Records
+from tuner.storage.study import OpenStudy
 
 
 @dataclass
@@ -49,7 +48,7 @@ class StudyRun:
         epochs: of a whole trial; None: only the trial knows.
     """
 
-    study: optuna.Study
+    study: OpenStudy
     records: Records
     file: StudyFile
     total: int | None

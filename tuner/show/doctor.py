@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from tuner.base import plugins
 from tuner.run.executors.local import available_memory
-from tuner.show.colours import GREEN, VERMILLION
+from tuner.show.console import GREEN, VERMILLION, table
 from tuner.storage.access import find_records, hide_password, storage_errors
 from tuner.tracking import mode as tracking_mode
 from tuner.workloads.workload import SMALL_MEMORY
@@ -35,32 +36,33 @@ class Check:
 def examine(url: str, results: Path) -> list[Check]:
     """Runs all checks, in the order in which a study needs them."""
     looks: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
-        (
-            "python",
-            lambda: (True, f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        ),
+        ("python", _python),
         ("cores, memory", _machine),
         ("results", lambda: _results(results)),
         ("storage", lambda: _storage(url)),
         ("W&B", lambda: (True, tracking_mode.resolve("auto")[1])),
         *(check for checks in plugins.hooks("checks") for check in checks()),
     ]
-    checks = []
-    for name, look in looks:
-        try:
-            fine, found = look()
-        except Exception as error:  # any error is a finding
-            fine, found = False, " ".join(str(error).split()) or type(error).__name__
-        checks.append(Check(name, fine, found))
-    return checks
+    return [_check(name, look) for name, look in looks]
 
 
-def table(checks: list[Check]) -> Table:
+def _check(name: str, look: Callable[[], tuple[bool, str]]) -> Check:
+    try:
+        return Check(name, *look())
+    except Exception as error:  # any error is a finding
+        return Check(name, False, " ".join(str(error).split()) or type(error).__name__)
+
+
+def check_table(checks: list[Check]) -> Table:
     """The checks as a table for the terminal."""
-    shown = Table(box=None, padding=(0, 2), show_header=False)
-    for check in checks:
-        shown.add_row(f"[{GREEN}]ok[/]" if check.fine else f"[{VERMILLION}]no[/]", check.name, check.found)
+    words = {True: Text("ok", GREEN), False: Text("no", VERMILLION)}
+    shown = table(("", "", ""), [(words[c.fine], c.name, c.found) for c in checks], padding=(0, 2))
+    shown.show_header = False
     return shown
+
+
+def _python() -> tuple[bool, str]:
+    return True, f"{platform.python_version()} on {platform.system()} {platform.machine()}"
 
 
 def _machine() -> tuple[bool, str]:
@@ -75,9 +77,8 @@ def _results(results: Path) -> tuple[bool, str]:
     with tempfile.NamedTemporaryFile(dir=folder):
         free = shutil.disk_usage(folder).free
     enough = free >= LEAST_FREE
-    return enough, f"{results}: writable, {free / 2**30:.1f} GiB free" + (
-        "" if enough else "; a study needs 1 GiB"
-    )
+    needs = "" if enough else "; a study needs 1 GiB"
+    return enough, f"{results}: writable, {free / 2**30:.1f} GiB free{needs}"
 
 
 def _storage(url: str) -> tuple[bool, str]:
@@ -90,5 +91,5 @@ def _storage(url: str) -> tuple[bool, str]:
         with records.lock:
             names = [study.study_name for study in records.get_all_studies()]
     milliseconds = 1000 * (time.perf_counter() - began)
-    count = f"{len(names)} {'study' if len(names) == 1 else 'studies'}"
-    return True, f"{shown}: {count}, locked and read in {milliseconds:.0f} ms"
+    studies = "study" if len(names) == 1 else "studies"
+    return True, f"{shown}: {len(names)} {studies}, locked and read in {milliseconds:.0f} ms"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tuner.base.words import counted, duration, number, short_duration
 from tuner.run.events import AgentState, Event, StudyRun
-from tuner.show.standing import Standing
+from tuner.show.progress import Progress
 from tuner.storage.outage import cause_of, is_unreachable
 
 QUIET_SECONDS = 180.0  # after which a log says where the study stands, though nothing has ended
@@ -18,17 +18,18 @@ COUNT_SECONDS = 1.0  # between looks at the storage, where other terminals' tria
 
 
 class PlainView:
-    """Lines for a log file."""
+    """Lines for a log file. Other views draw where the study stands, every `interval` seconds.
+
+    Args:
+        verbose: also says how probable it was that a chosen trial wins.
+    """
 
     interval = QUIET_SECONDS
+    draws = False
 
     def __init__(
         self, console: Console, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """
-        Args:
-            verbose: also says how probable it was that a chosen trial wins.
-        """
         self.console = console
         self._verbose = verbose
         self._clock = clock
@@ -44,19 +45,20 @@ class PlainView:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, run: StudyRun) -> None:
-        self._records = run.records
-        self.standing = standing = Standing(run, self._clock)
-        self._counted = self._drawn = self._clock()
-        self._best = None if standing.best is None else standing.best.number
+        self.progress = Progress(run, self._clock)
+        self._counted = self._clock()
+        self._drawn = -1e9 if self.draws else self._counted
+        now = self.progress.now
+        self._best = None if now.best is None else now.best.number
         wanted = "trials until it is stopped" if run.total is None else counted(run.total, "trial")
-        if standing.finished:
-            wanted += f", {standing.finished} of them are done"
+        if now.finished:
+            wanted += f", {now.finished} of them are done"
         crew = "an agent on every worker" if run.agents is None else counted(run.agents, "agent")
         self.say(f"study {run.study.study_name}: {wanted}, {crew}")
 
     def event(self, event: Event) -> None:
         content = event.content
-        self.standing.note(event)
+        self.progress.note(event)
         if event.kind == "end" and content["outcome"] == "paused":
             return  # why it continues, or how it ends, is said then
         if event.kind == "end":
@@ -107,7 +109,7 @@ class PlainView:
         self._count_if_reached()
         self._agents = ()
         self._say_ended()
-        self._say_standing()
+        self._say_progress()
 
     def _ended_words(self, content: dict[str, Any]) -> str:
         """How a trial ended. An error that was said before is not repeated."""
@@ -118,58 +120,57 @@ class PlainView:
             self._failures.add(message)
             said = message.partition(" its last lines: ")[0]
             said = f"{said} (see {content['log']})" if content.get("log") else message
-        return ended_words({**content, "message": said}, self.standing.metric)
-
-    # -- what a log shows; other views draw instead
+        return ended_words({**content, "message": said}, self.progress.now.metric)
 
     def _trial_ended(self, content: dict[str, Any]) -> None:
-        self._ended.append(content)
+        if self.draws:
+            self.say(self._ended_words(content))
+        else:
+            self._ended.append(content)
 
     def _say_ended(self) -> None:
-        """A line for each trial that has ended; the last one says where the study stands."""
+        """A line for each trial that has ended; the last one says where the study stands. Then a new best."""
+        if self.draws:
+            return
         lines = [self._ended_words(content) for content in self._ended]
         for line in lines[:-1]:
             self.say(line)
         if lines:
-            self.say(" · ".join([lines[-1], self.standing.trials, *self.standing.times(self._agents)]))
+            self.say(" · ".join([lines[-1], self.progress.trials, *self.progress.times(self._agents)]))
             self._drawn = self._clock()
-        self._say_best()
-        self._ended = []
-
-    def _say_best(self) -> None:
-        """A line about the best trial, not before the line that says that it ended."""
-        best, running = self.standing.best, {agent.number for agent in self._agents}
+        best, running = self.progress.now.best, {agent.number for agent in self._agents}
         unsaid = running - {content["number"] for content in self._ended}
+        self._ended = []
         if best is not None and best.number not in {self._best, *unsaid}:
             self._best = best.number
-            self.say(" ".join([f"  {self.standing.best_words()}:", *self.standing.best_params()]))
+            self.say(" ".join([f"  {self.progress.best_words()}:", *self.progress.best_params()]))
 
     def _draw(self) -> None:
         running = [
-            f"trial {agent.number} epoch {self.standing.epoch_words(agent)}"
+            f"trial {agent.number} epoch {self.progress.epoch_words(agent)}"
             for agent in self._agents
             if agent.number is not None and agent.epoch is not None
         ]
-        self.say(" · ".join([*self._parts(), *self.standing.times(self._agents), *running]))
+        self.say(" · ".join([*self._parts(), *self.progress.times(self._agents), *running]))
 
-    def _say_standing(self) -> None:
-        self.say(" · ".join([*self._parts(), self.standing.cost]))
+    def _say_progress(self) -> None:
+        self.say(" · ".join([*self._parts(), self.progress.cost]))
 
     def _parts(self) -> list[str]:
-        standing = self.standing
-        states = [f"{count} {state}" for state, count in standing.states() if state in ("pruned", "failed")]
-        return [standing.trials, *states, standing.best_words()]
+        progress = self.progress
+        states = [f"{count} {state}" for state, count in progress.states() if state in ("pruned", "failed")]
+        return [progress.trials, *states, progress.best_words()]
 
     def _count_if_reached(self) -> None:
         """Counts; while the storage does not answer, says so once: agents go on without it for a while."""
         self._counted = self._clock()
         try:
-            self.standing.count()
+            self.progress.count()
         except Exception as error:
             if not is_unreachable(error):
                 raise
             if self._reached:
-                limit = duration(self._records.patience.limit)
+                limit = duration(self.progress.run.records.patience.limit)
                 self.say(
                     f"the storage does not answer ({cause_of(error)}); trials continue for up to {limit}"
                 )

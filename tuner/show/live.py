@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -10,19 +11,18 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.run.events import StudyRun
+from tuner.show import console as shown
 from tuner.show import notebook
-from tuner.show.colours import GREY, STATES
+from tuner.show.console import GREY, STATES
 from tuner.show.lines import PlainView
-from tuner.show.standing import AgentRow, fitted
+from tuner.show.progress import COLUMNS
 
 __all__ = ["LiveView", "PlainView", "make_view"]
 
 BAR = 30  # characters
-# the smallest width of a terminal that has the column
-COLUMNS = {"agent": 0, "trial": 0, "epoch": 0, "value": 0, "curve": 60, "time": 75}
+LEAST = {"curve": 60, "time": 75}  # the smallest width of a terminal that has the column
 PARAMETERS = 100  # as much, for the parameters of the agents' trials
 GAP = 2  # between columns
-LEFT = ("agent", "curve", "parameters")
 
 
 def make_view(console: Console, *, verbose: bool = False) -> PlainView:
@@ -35,13 +35,13 @@ class LiveView(PlainView):
     """A table that is updated in place; what has ended stands above it."""
 
     interval = 0.25
+    draws = True
 
     def say(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False)
 
     def begin(self, run: StudyRun) -> None:
         super().begin(run)
-        self._drawn = -1e9
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._live.start()
 
@@ -49,8 +49,8 @@ class LiveView(PlainView):
         self._live.stop()
         super().end()
 
-    def _say_standing(self) -> None:
-        parts = [*self._parts(), self.standing.cost]
+    def _say_progress(self) -> None:
+        parts = [*self._parts(), self.progress.cost]
         for line in in_lines([Text(part) for part in parts], self.console.width):
             self.console.print(line, highlight=False)
 
@@ -60,28 +60,25 @@ class LiveView(PlainView):
         line.highlight_words([outcome], STATES.get(outcome, GREY))
         self.console.print(line, highlight=False)
 
-    def _say_best(self) -> None:
-        """It stands below the bar."""
-
     def _draw(self) -> None:
         self._live.update(self._picture(), refresh=True)
 
     def _picture(self) -> RenderableType:
-        standing, width = self.standing, self.console.width
-        parts = [Text(f"{count} {state}", STATES[state]) for state, count in standing.states()]
-        progress = self._bar(min(BAR, max(10, width // 4))).append(f"  {standing.trials}", "default")
-        best = f"{standing.best_words()}:" if standing.best else standing.best_words()
+        progress, width = self.progress, self.console.width
+        parts = [Text(f"{count} {state}", STATES[state]) for state, count in progress.states()]
+        bar = self._bar(min(BAR, max(10, width // 4))).append(f"  {progress.trials}", "default")
+        best = f"{progress.best_words()}:" if progress.now.best else progress.best_words()
         return Group(
-            *in_lines([progress, *map(Text, standing.times(self._agents))], width),
+            *in_lines([bar, *map(Text, progress.times(self._agents))], width),
             *in_lines(parts, width),
-            Text(fitted([best, *standing.best_params()], width)),
+            Text(fitted([best, *progress.best_params()], width)),
             self._agent_table(width),
         )
 
     def _bar(self, width: int) -> Text:
         """Finished trials by state, running ones, and those to come."""
-        counts = self.standing.states()
-        total = max(self.standing.total or 0, sum(count for _, count in counts), 1)
+        counts = self.progress.states()
+        total = max(self.progress.total or 0, sum(count for _, count in counts), 1)
         bar, done = Text(), 0
         for state, count in counts:
             upto = round(width * (done + count) / total)
@@ -90,37 +87,37 @@ class LiveView(PlainView):
         return bar.append("─" * (width - len(bar)), GREY)
 
     def _agent_table(self, width: int) -> Table:
-        rows = self.standing.rows(self._agents)
+        rows = self.progress.rows(self._agents)
         room = max(1, self.console.height - 8)
-        columns = {name: _column(name, rows[:room]) for name, least in COLUMNS.items() if width >= least}
+        names = [name for name in COLUMNS if width >= LEAST.get(name, 0)]
+        headings = {name: self.progress.now.metric if name == "value" else name for name in names}
         taken = sum(
-            GAP + max([len(self._heading(name)), *map(len, cells)]) for name, cells in columns.items()
+            GAP + max([len(heading), *(len(row.cells[name]) for row in rows[:room])])
+            for name, heading in headings.items()
         )
+        lines = []
+        for row in rows[:room]:
+            colours = {"agent": "" if row.doing == "running" else GREY, "curve": STATES.get(row.doing, GREY)}
+            lines.append([Text(row.cells[name], colours.get(name, "")) for name in headings])
+            if width >= PARAMETERS:
+                lines[-1].append(Text(fitted(row.params, width - taken)))
         if width >= PARAMETERS:
-            columns["parameters"] = [Text(fitted(row.params, width - taken)) for row in rows[:room]]
-        table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold", pad_edge=False)
-        for name in columns:
-            justify: Literal["left", "right"] = "left" if name in LEFT else "right"
-            table.add_column(self._heading(name), justify=justify, no_wrap=True)
-        for cells in zip(*columns.values(), strict=True):
-            table.add_row(*cells)
+            headings["parameters"] = "parameters"
+        right = set(headings.values()) - {"agent", "curve", "parameters"}
+        table = shown.table(list(headings.values()), lines, right=right, whole=set(headings.values()))
+        table.pad_edge = False
         if len(rows) > room:
             table.add_row(f"… and {len(rows) - room} more")
         return table
 
-    def _heading(self, column: str) -> str:
-        return self.standing.metric if column == "value" else column
 
-
-def _column(name: str, rows: list[AgentRow]) -> list[Text]:
-    """The cells of a column."""
-    if name == "agent":
-        doing = ["" if row.doing == "running" else f" {row.doing}" for row in rows]
-        return [
-            Text(f"{row.agent}{words}", GREY if words else "") for row, words in zip(rows, doing, strict=True)
-        ]
-    colour = {row: STATES.get(row.doing, GREY) if name == "curve" else "" for row in rows}
-    return [Text(getattr(row, name), colour[row]) for row in rows]
+def fitted(parts: Sequence[str], width: int) -> str:
+    """As many of the parts as fit into `width` characters, none of them cut; "…" stands for the others."""
+    for count in range(len(parts), -1, -1):
+        text = " ".join([*parts[:count], *(["…"] if count < len(parts) else [])])
+        if len(text) <= width:
+            return text
+    return ""
 
 
 def in_lines(parts: list[Text], width: int, *, between: str = " · ") -> list[Text]:

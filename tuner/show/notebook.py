@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import sys
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tuner.run.events import StudyRun
-from tuner.show.colours import STATES
+from tuner.show.console import STATES
 from tuner.show.lines import PlainView
+from tuner.show.progress import COLUMNS
 
 LINES = 6  # the last things that were said, below the table
 DRAW_SECONDS = 0.5
@@ -26,13 +28,14 @@ class NotebookView(PlainView):
     """An HTML table, updated through IPython's display: no widgets, nothing to install."""
 
     interval = DRAW_SECONDS
+    draws = True
+    _begun = False
     _handle: Any = None
-    _begun = _over = False
     _shown = ""
 
-    @property
-    def _lines(self) -> deque[str]:
-        return self.__dict__.setdefault("_said_lines", deque(maxlen=LINES))
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._lines: deque[str] = deque(maxlen=LINES)
 
     def say(self, line: str) -> None:
         self._lines.append(line)
@@ -42,23 +45,17 @@ class NotebookView(PlainView):
     def begin(self, run: StudyRun) -> None:
         super().begin(run)
         self._begun = True
-        self._drawn = -1e9
         self._draw()
 
-    def end(self) -> None:
-        self._count_if_reached()
-        self._say_ended()
-        self._agents, self._over = (), True
-        self._draw()
+    def _say_progress(self) -> None:
+        self._draw(self.progress.cost)
 
-    def _trial_ended(self, content: dict[str, Any]) -> None:
-        self.say(self._ended_words(content))
-
-    def _say_best(self) -> None:
-        """It stands below the bar."""
-
-    def _draw(self) -> None:
-        content = self._html()
+    def _draw(self, cost: str = "") -> None:
+        """Draws what is new. `cost`: of a study that is over."""
+        said = "".join(f"<div>{html.escape(line)}</div>" for line in self._lines)
+        content = (
+            f'<div class="tuner">{self._picture(cost) if self._begun else ""}<small>{said}</small></div>'
+        )
         if content == self._shown:
             return
         self._shown = content
@@ -69,48 +66,28 @@ class NotebookView(PlainView):
         else:
             self._handle.update(HTML(content))
 
-    def _html(self) -> str:
-        said = "".join(f"<div>{html.escape(line)}</div>" for line in self._lines)
-        return f'<div class="tuner">{self._progress() if self._begun else ""}<small>{said}</small></div>'
-
-    def _progress(self) -> str:
-        standing = self.standing
-        total = standing.total or max(standing.finished, 1)
-        bar = f'<progress value="{min(standing.finished, total)}" max="{total}"></progress>'
-        spent = [standing.cost] if self._over else standing.times(self._agents)
-        times = " · ".join([standing.trials, *spent])
+    def _picture(self, cost: str) -> str:
+        progress = self.progress
+        finished, total = progress.now.finished, progress.total or max(progress.now.finished, 1)
+        bar = f'<progress value="{min(finished, total)}" max="{total}"></progress>'
+        times = " · ".join([progress.trials, *([cost] if cost else progress.times(self._agents))])
         states = " · ".join(
             f'<span style="color:{STATES[state]}">{count} {state}</span>'
-            for state, count in standing.states()
+            for state, count in progress.states()
         )
-        best = standing.best_words()
-        params = ", ".join(standing.best_params())
-        lines = [f"{bar} {html.escape(times)}", states, html.escape(f"{best}: {params}" if params else best)]
-        return "".join(f"<div>{line}</div>" for line in lines if line) + self._agent_table()
-
-    def _agent_table(self) -> str:
+        best = ": ".join(filter(None, [progress.best_words(), ", ".join(progress.best_params())]))
+        lines = [f"{bar} {html.escape(times)}", states, html.escape(best)]
+        shown = "".join(f"<div>{line}</div>" for line in lines if line)
         if not self._agents:
-            return ""
-        headings = ("agent", "trial", "epoch", self.standing.metric, "curve", "time", "parameters")
-        rows = [
-            (
-                f"{row.agent} {'' if row.doing == 'running' else row.doing}".strip(),
-                row.trial,
-                row.epoch,
-                row.value,
-                row.curve,
-                row.time,
-                ", ".join(row.params),
-            )
-            for row in self.standing.rows(self._agents)
-        ]
-        return table(headings, rows)
+            return shown
+        rows = [[*row.cells.values(), ", ".join(row.params)] for row in progress.rows(self._agents)]
+        headings = [progress.now.metric if name == "value" else name for name in COLUMNS]
+        return shown + table([*headings, "parameters"], rows)
 
 
-def table(headings: Any, rows: Any) -> str:
+def table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     """An HTML table of texts, which are escaped."""
     head = "".join(f"<th>{html.escape(text)}</th>" for text in headings)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in rows
-    )
+    cells = ("".join(f"<td>{html.escape(text)}</td>" for text in row) for row in rows)
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -7,6 +7,7 @@ sent is said once, and the study goes on.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import queue
 import shlex
@@ -15,66 +16,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
-
-import optuna
 
 from tuner.base import extras
 from tuner.base.errors import InputError
-from tuner.run.events import AgentState, Event, StudyRun, View
+from tuner.run.events import AgentState, Event, StudyRun
 from tuner.run.launch import Result
-from tuner.search import ranking
-from tuner.storage.outage import is_unreachable
+from tuner.show.lines import PlainView
 
 PAUSE_SECONDS = 60.0  # between two messages about a new best
 SEND_SECONDS = 30.0  # for one message; and at the end of a study for those that are not sent yet
 COMMAND, DESKTOP = "command:", "desktop:"
-
-
-class Send(Protocol):
-    """Sends one message; raises whatever goes wrong."""
-
-    def __call__(self, title: str, text: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Command:
-    """Runs a program with the message as its last argument. Nothing goes through a shell."""
-
-    words: tuple[str, ...]
-    titled: bool = False  # title and text are two arguments
-
-    def __call__(self, title: str, text: str) -> None:
-        message = [title, text] if self.titled else [f"{title}: {text}"]
-        done = subprocess.run(
-            [*self.words, *message],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=SEND_SECONDS,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or [""])[-1]
-            raise RuntimeError(f"{self.words[0]} ended with exit status {done.returncode} {last}".strip())
-
-
-@dataclass(frozen=True)
-class Apprise:
-    """Sends through apprise: mail, Slack, Telegram, ntfy and a hundred others."""
-
-    url: str
-
-    def __call__(self, title: str, text: str) -> None:
-        apprise = extras.need("notify", "--notify")
-        sender = apprise.Apprise()
-        sender.add(self.url)
-        logging.getLogger("apprise").addHandler(logging.NullHandler())  # the line about it is ours
-        if not sender.notify(title=title, body=text):
-            raise RuntimeError("apprise could not send it")
+MACOS = "on run {title, text}\ndisplay notification text with title title\nend run"
+Send = Callable[[str, str], None]  # sends a message of title and text; raises whatever goes wrong
 
 
 def sender_of(url: str) -> Send:
@@ -84,27 +37,42 @@ def sender_of(url: str) -> Send:
         InputError: it is nothing that a message can be sent to, or a package for it is missing.
     """
     if url.startswith(COMMAND):
-        words = tuple(shlex.split(url.removeprefix(COMMAND)))
+        words = shlex.split(url.removeprefix(COMMAND))
         if not words or shutil.which(words[0]) is None:
             raise InputError(
                 f"--notify {url}: expected command:PROGRAM [WORDS], with a program that is there"
             )
-        return Command(words)
+        return lambda title, text: _run(words, f"{title}: {text}")
     if url.startswith(DESKTOP):
-        if shutil.which("notify-send"):
-            return Command(("notify-send",), titled=True)
-        if shutil.which("osascript"):
-            script = "on run {title, text}\ndisplay notification text with title title\nend run"
-            return Command(("osascript", "-e", script), titled=True)
+        for program in (["notify-send"], ["osascript", "-e", MACOS]):
+            if shutil.which(program[0]):
+                return functools.partial(_run, program)
         raise InputError("--notify desktop: needs notify-send (apt install libnotify-bin) or macOS")
     scheme = url.partition(":")[0]
     apprise = extras.need("notify", f"--notify {scheme}:")
-    if not apprise.Apprise().add(url):
+    sender = apprise.Apprise()
+    if not sender.add(url):
         raise InputError(
             f"--notify {scheme}:…: apprise knows no such address (https://github.com/caronc/apprise/wiki); "
             "or give command:PROGRAM, or desktop:"
         )
-    return Apprise(url)
+
+    def send(title: str, text: str) -> None:
+        logging.getLogger("apprise").addHandler(logging.NullHandler())  # the line about it is ours
+        if not sender.notify(title=title, body=text):
+            raise RuntimeError("apprise could not send it")
+
+    return send
+
+
+def _run(words: Sequence[str], *message: str) -> None:
+    """Runs a program with the message as its last arguments. Nothing goes through a shell."""
+    command = [*words, *message]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    done = subprocess.run(command, **quiet, timeout=SEND_SECONDS, text=True, errors="replace", check=False)  # type: ignore[call-overload]
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        raise RuntimeError(f"{words[0]} ended with exit status {done.returncode} {last}".strip())
 
 
 class Notifier:
@@ -177,69 +145,52 @@ class NotifyingView:
     """A view that also sends a message when there is a new best, at most one a minute."""
 
     def __init__(
-        self, view: View, notifier: Notifier, name: str, *, clock: Callable[[], float] = time.monotonic
+        self, view: PlainView, notifier: Notifier, name: str, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.name = name
-        self._study: optuna.Study | None = None  # until it is run: a finished one is not
+        self.say, self.end = view.say, view.end
         self._view = view
         self._notifier = notifier
         self._clock = clock
-        self._due: str | None = None
-        self._best: int | None = None
+        self._complete: set[int] = set()  # numbers of the trials that ended here
+        self._begun = False  # a study that is done is not run
+        self._known: tuple[int, str] | None = None  # the best that was there, or that was told
+        self._due = ""
         self._sent = -PAUSE_SECONDS
 
-    def say(self, line: str) -> None:
-        self._view.say(line)
-
     def begin(self, run: StudyRun) -> None:
-        self._study, self._records, self._file = run.study, run.records, run.file
-        best = self._best_trial()
-        self._best = None if best is None else best.number
         self._view.begin(run)
+        self._begun = True
+        self._known = self._best()
 
     def event(self, event: Event) -> None:
         if event.kind == "end" and event.content.get("outcome") == "complete":
-            self._look(int(event.content["number"]))
+            self._complete.add(event.content["number"])
         self._view.event(event)
 
     def tick(self, agents: Sequence[AgentState]) -> None:
-        if self._due is not None and self._clock() - self._sent >= PAUSE_SECONDS:
-            self._notifier.send(self.name, self._due)
-            self._due, self._sent = None, self._clock()
-        self._notifier.say_problems()
         self._view.tick(agents)
-
-    def end(self) -> None:
-        self._view.end()
-
-    def _look(self, ended: int) -> None:
-        """Notes that trial `ended` is the best, for `tick` to send."""
-        best = self._best_trial()
-        if best is None or best.number != ended or best.number == self._best:
-            return
-        self._best = best.number
-        self._due = f"new best: {self._words(best)}"
+        best = self._best()
+        if best is not None and best != self._known and best[0] in self._complete:
+            self._known, self._due = best, f"new best: {best[1]}"
+        if self._due and self._clock() - self._sent >= PAUSE_SECONDS:
+            self._notifier.send(self.name, self._due)
+            self._due, self._sent = "", self._clock()
+        self._notifier.say_problems()
 
     def tell_end(self, result: Result) -> None:
         """The message about how a study was left; none after Ctrl-C, as its user is there."""
         if result.interrupted:
             return
         word = "failed" if not result.fine else "left" if result.left else "done"
-        best = self._best_trial() if result.fine else None
-        found = "" if best is None else f"; best {self._words(best)}"
+        best = self._best() if result.fine else None
+        found = "" if best is None else f"; best {best[1]}"
         self._notifier.send(self.name, f"{word}: {result.reason}{found}")
 
-    def _words(self, trial: optuna.trial.FrozenTrial) -> str:
-        return f"{self._file.metric.name} {trial.values[0]:.4g} (trial {trial.number})"
-
-    def _best_trial(self) -> optuna.trial.FrozenTrial | None:
-        if self._study is None:
+    def _best(self) -> tuple[int, str] | None:
+        """The number of the best trial, and `score 0.93 (trial 7)`."""
+        best = self._view.progress.now.best if self._begun else None
+        if best is None:
             return None
-        self._records.refresh()
-        try:
-            ranked = ranking.ranked(self._study.get_trials(deepcopy=False), self._file)
-        except Exception as error:
-            if not is_unreachable(error):
-                raise
-            return None
-        return ranking.winner(ranked, self._study.user_attrs, self._file)
+        metric = self._view.progress.now.metric
+        return best.number, f"{metric} {best.values[0]:.4g} (trial {best.number})"

@@ -17,7 +17,7 @@ from tuner.claims.answer import Answer
 from tuner.plugins.mcp.tools import Tools
 from tuner.show.report import html as page
 from tuner.show.report import pdf, sections
-from tuner.show.result import StudyResult
+from tuner.show.report.result import StudyResult
 from tuner.storage.access import open_records
 
 pytestmark = pytest.mark.usefixtures("agents_in_this_process")

@@ -12,7 +12,7 @@ from rich.console import Console
 from tuner.__main__ import main
 from tuner.definition.study_file import StudyFile
 from tuner.run.launch import Result
-from tuner.show.status import listing
+from tuner.show import status
 
 pytestmark = pytest.mark.usefixtures("agents_in_this_process")
 MakeStudy = Callable[..., StudyFile]
@@ -82,7 +82,7 @@ def test_an_error_of_the_system_names_its_path_once(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied", str(tmp_path / "x"))
 
-    monkeypatch.setattr("tuner.show.status.listing.rows", refuse)
+    monkeypatch.setattr("tuner.show.status.listed", refuse)
     assert main(["list"]) == 1
     assert capsys.readouterr().err == f"error: {tmp_path}/x: Permission denied\n"
 
@@ -140,9 +140,9 @@ def test_the_list_of_a_narrow_terminal_is_readable(
     path, results = str(make_study().path), str(tmp_path / "results")
     assert main(["study", path, "--wandb", "off", "--trials", "2", "--results", results]) == 0
     capsys.readouterr()
-    rows = listing.rows(f"sqlite:///{results}/studies.db")
+    rows = status.listed(f"sqlite:///{results}/studies.db")
     console = Console(width=80, record=True, file=(tmp_path / "out").open("w"))
-    console.print(listing.table(rows, width=80))
+    console.print(status.list_table(rows, width=80))
     lines = [line.rstrip() for line in console.export_text().splitlines()]
     assert lines[0].split() == ["study", "state", "result,", "or", "question"]
     assert lines[1].startswith("small ") and " done " in lines[1] and "…" not in "".join(lines)

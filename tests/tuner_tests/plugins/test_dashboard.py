@@ -30,7 +30,7 @@ from tuner.plugins.dashboard import trial_files
 from tuner.plugins.dashboard.server import serve
 from tuner.plugins.dashboard.storage import DashboardStorage, TrialFiles, artifact_id, parse_artifact_id
 from tuner.plugins.dashboard.trial_files import CURVE, FILES, curve_svg
-from tuner.show.web.local_server import Quiet, Server, local_only
+from tuner.show.local_server import Quiet, Server, local_only
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
 

@@ -27,9 +27,11 @@ from tuner.search import thawing
 from tuner.show.lines import SilentView
 from tuner.show.report import over_time
 from tuner.show.report.charts import Chart
-from tuner.show.status.summary import state_of, states_table
+from tuner.show.status import status_table
+from tuner.show.summary import Summary
 from tuner.storage.access import open_records
 from tuner.storage.queue import CHECKPOINT, PAUSED
+from tuner.storage.study import OpenStudy
 
 TRAIN = """
 import json, os, signal
@@ -171,12 +173,12 @@ def test_a_killed_agent_costs_no_epoch_and_no_trial(run: Run) -> None:
 def test_paused_trials_are_counted_apart_and_kept_until_the_study_goes_on(run: Run, tmp_path: Path) -> None:
     study = run(count=2, agents=1)  # until two have ended
     records, results = open_records(f"sqlite:///{tmp_path}/results/studies.db"), tmp_path / "results"
-    state = state_of(records, study)
+    state = Summary.of(OpenStudy(records, study.study_name))
     assert state.paused > 0 and state.finished == 2
     assert state.to_dict()["paused"] == state.paused
     states = [run.state for run in load("thaw", results=results)]
     assert states.count("paused") == state.paused and states.count("complete") > 0
-    columns = {str(column.header): list(column.cells) for column in states_table([state]).columns}
+    columns = {str(column.header): list(column.cells) for column in status_table([state]).columns}
     assert columns["paused"] == [str(state.paused)] and "waiting" not in columns
     assert [item for item in gc.find(records, results).items if item.kind != "weights"] == []
     names = {trial.user_attrs[CHECKPOINT] for trial in study.get_trials() if PAUSED in trial.user_attrs}

@@ -14,12 +14,12 @@ from wsgiref.simple_server import make_server
 
 import pytest
 from optuna.trial import TrialState, create_trial
+from tuner.show import local_server
 
 from tuner.base.errors import InputError
 from tuner.commands import report
 from tuner.definition.study_file import StudyFile
 from tuner.show.report.live import LivePage
-from tuner.show.web import local_server
 from tuner.storage import study_store
 from tuner.storage.allocate import stop_asked
 from tuner.storage.records import Records
@@ -176,7 +176,7 @@ def test_the_command_serves_the_page_at_its_port(
     ask: Ask, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served: dict[str, Any] = {}
-    monkeypatch.setattr("tuner.show.web.local_server.serve", lambda app, **how: served.update(how, app=app))
+    monkeypatch.setattr("tuner.show.local_server.serve", lambda app, **how: served.update(how, app=app))
     parser = argparse.ArgumentParser()
     report.add(parser.add_subparsers())
     report.run(parser.parse_args(["report", "--live", "--port", "8123", "--storage", url]))

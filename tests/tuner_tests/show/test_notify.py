@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from typing import Any
 
 import optuna
 import pytest
+from rich.console import Console
 
 from tuner.__main__ import main
 from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
 from tuner.run.events import Event, StudyRun
+from tuner.show.lines import SilentView
 from tuner.show.notify import PAUSE_SECONDS, Notifier, NotifyingView, sender_of
 from tuner.storage import study_store
 from tuner.storage.records import Records
@@ -125,13 +128,13 @@ def test_no_more_than_one_new_best_a_minute(records: Records, make_study: MakeSt
     found = study_store.open_study(records, file, study_store.Origin({}))
     sent: list[str] = []
     now = [1000.0]
-    view = NotifyingView(Nothing(), Recorder(sent), "small", clock=lambda: now[0])  # type: ignore[arg-type]
+    view = NotifyingView(silent(), Recorder(sent), "small", clock=lambda: now[0])  # type: ignore[arg-type]
     view.begin(StudyRun(found, records, file, None, 1))
 
     def ends(value: float) -> None:
         found.add_trial(optuna.trial.create_trial(value=value))
         number = len(found.get_trials()) - 1
-        view.event(Event("end", 0, {"number": number, "outcome": "complete"}))
+        view.event(Event("end", 0, {"number": number, "outcome": "complete", "value": value, "message": ""}))
         view.tick([])
 
     for value in (0.1, 0.2, 0.15, 0.3):
@@ -140,6 +143,10 @@ def test_no_more_than_one_new_best_a_minute(records: Records, make_study: MakeSt
     now[0] += PAUSE_SECONDS
     ends(0.05)
     assert sent == ["new best: score 0.1 (trial 0)", "new best: score 0.3 (trial 3)"]
+
+
+def silent() -> SilentView:
+    return SilentView(Console(file=io.StringIO()))
 
 
 class Recorder:
@@ -153,20 +160,13 @@ class Recorder:
         """There are none."""
 
 
-def test_events_other_than_a_complete_trial_are_no_news() -> None:
+def test_events_other_than_a_complete_trial_are_no_news(records: Records, make_study: MakeStudy) -> None:
+    file = make_study()
+    found = study_store.open_study(records, file, study_store.Origin({}))
     sent: list[str] = []
-    view = NotifyingView(Nothing(), Recorder(sent), "small")  # type: ignore[arg-type]
-    view.event(Event("end", 0, {"number": 1, "outcome": "pruned"}))
+    view = NotifyingView(silent(), Recorder(sent), "small")  # type: ignore[arg-type]
+    view.begin(StudyRun(found, records, file, None, 1))
+    found.add_trial(optuna.trial.create_trial(value=0.5))
+    view.event(Event("end", 0, {"number": 0, "outcome": "pruned", "value": 0.5, "message": ""}))
     view.tick([])
     assert sent == []
-
-
-class Nothing:
-    def begin(self, run: StudyRun) -> None:
-        """Shows nothing."""
-
-    def event(self, event: Event) -> None:
-        """Shows nothing."""
-
-    def tick(self, agents: Any) -> None:
-        """Shows nothing."""

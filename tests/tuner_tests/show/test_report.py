@@ -30,7 +30,7 @@ from tuner.claims import material as data
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.dashboard import notes
-from tuner.show.report import cards, claim_chart, html, palette, sections, terminal, words
+from tuner.show.report import cards, figures, html, palette, sections, terminal, words
 from tuner.show.report.blocks import Cards
 from tuner.show.report.charts import Bars, Chart, Panel, Series
 from tuner.storage import study_store
@@ -521,12 +521,12 @@ def test_the_figure_of_claims_is_in_units_of_what_matters() -> None:
         verdicts.Finding("s", "b", "acc", "open", "surrogate", "", 0.5, -math.inf, math.inf, matters=0.01),
         verdicts.Finding("s", "c", "acc", "open", "none", "", matters=0.01),
     ]
-    chart = claim_chart.chart(found)
+    chart = figures.claims(found)
     assert chart is not None
     (bars,) = chart.plots
     assert isinstance(bars, Bars)
     assert bars.labels == ["s: a (as claimed)", "s: b (open)"]
-    assert bars.groups[""] == [2.0, claim_chart.WIDEST]
+    assert bars.groups[""] == [2.0, figures.WIDEST]
     assert (bars.low[""][0], bars.high[""][0]) == (1.0, 3.0)
-    assert (bars.low[""][1], bars.high[""][1]) == (-claim_chart.WIDEST, claim_chart.WIDEST)
-    assert claim_chart.chart(found[2:]) is None
+    assert (bars.low[""][1], bars.high[""][1]) == (-figures.WIDEST, figures.WIDEST)
+    assert figures.claims(found[2:]) is None

@@ -14,9 +14,9 @@ from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.study_file import StudyFile
 from tuner.run.events import AgentState, Event, StudyRun
-from tuner.show.colours import STATES
-from tuner.show.live import LiveView, PlainView, make_view
-from tuner.show.standing import Standing, fitted
+from tuner.show.console import STATES
+from tuner.show.live import LiveView, PlainView, fitted, make_view
+from tuner.show.progress import Progress
 from tuner.storage import study_store
 from tuner.storage.records import Records
 
@@ -155,49 +155,50 @@ def test_only_after_ctrl_c_another_one_is_offered(
 
 def test_the_time_left_is_estimated_once_a_trial_has_ended_and_since_the_first_began(run: StudyRun) -> None:
     clock = Clock()
-    standing = Standing(run, clock)
+    progress = Progress(run, clock)
     clock.now = 10  # seconds that the agents take to start
-    standing.note(Event("start", 0, {"number": 0}))
+    progress.note(Event("start", 0, {"number": 0}))
     clock.now = 40
     at_work = [agent(doing="running", number=0, epoch=8), agent(doing="running", number=1, epoch=8)]
-    assert standing.left(at_work) is None
+    assert progress.left(at_work) is None
     ended(run, 0.5)
-    standing.count()
-    assert standing.left([]) == pytest.approx(150)  # one of six trials took 30 s
-    assert standing.times([]) == ["wall 40 s", "about 2 min 30 s left"]
+    progress.count()
+    assert progress.left([]) == pytest.approx(150)  # one of six trials took 30 s
+    assert progress.times([]) == ["wall 40 s", "about 2 min 30 s left"]
 
 
 def test_the_time_left_counts_epochs_and_what_the_pruner_stops(run: StudyRun) -> None:
     clock = Clock()
     pruner = PrunerSettings("successive_halving", min_resource=6, max_resource=18, eta=3)
-    standing = Standing(replace(run, file=replace(run.file, pruner=pruner)), clock)
+    progress = Progress(replace(run, file=replace(run.file, pruner=pruner)), clock)
     ended(run, 0.5, epochs=18)
-    standing.count()
+    progress.count()
     clock.now = 36
     # 10 epochs a trial are expected, and the one that has ended had 18: five more of 14 are left
-    assert standing.left([]) == pytest.approx(5 * 14 * 2)
-    assert standing.left([agent(number=1, epoch=13)]) == pytest.approx((5 * 14 - 14) * 36 / 32)
+    assert progress.left([]) == pytest.approx(5 * 14 * 2)
+    assert progress.left([agent(number=1, epoch=13)]) == pytest.approx((5 * 14 - 14) * 36 / 32)
 
 
 def test_a_study_that_pauses_trials_is_done_when_its_epochs_are_used(run: StudyRun) -> None:
     clock = Clock()
     paused = replace(run.file, sampler=FREEZE_THAW, epoch_budget=60, run_cap=6, max_epochs=18)
-    standing = Standing(replace(run, file=paused), clock)
+    progress = Progress(replace(run, file=paused), clock)
     trial = Trial(run.study, run.records.claim(run.study._study_id, user_attrs={})._trial_id)
     trial.report(0.5, 2)
     ended(run, 0.5, epochs=18)
-    standing.count()
+    progress.count()
     clock.now = 30
-    assert standing.left([]) == pytest.approx(30 * 40 / 20)  # the trial has paused
+    assert progress.left([]) == pytest.approx(30 * 40 / 20)  # the trial has paused
     at_work = [agent(number=trial.number, epoch=5), agent(number=2, epoch=8)]
-    assert standing.left(at_work) == pytest.approx(30 * 27 / 33)
+    assert progress.left(at_work) == pytest.approx(30 * 27 / 33)
 
 
 def test_without_a_known_length_the_longest_trial_gives_it(run: StudyRun) -> None:
-    standing = Standing(replace(run, epochs=None), Clock())
-    assert standing.epoch_words(agent(number=0, epoch=2)) == "3"
-    standing._longest = 5
-    assert [standing.epoch_words(agent(number=0, epoch=epoch)) for epoch in (2, 7)] == ["3/5", "8"]
+    progress = Progress(replace(run, epochs=None), Clock())
+    assert progress.epoch_words(agent(number=0, epoch=2)) == "3"
+    ended(run, 0.5, epochs=5)
+    progress.count()
+    assert [progress.epoch_words(agent(number=0, epoch=epoch)) for epoch in (2, 7)] == ["3/5", "8"]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from rich.console import Console
 from tuner.base import extras
 from tuner.plugins.dashboard import notes
 from tuner.plugins.dashboard.storage import DashboardStorage, TrialFiles
-from tuner.show.web import local_server
-from tuner.show.web.local_server import HOST, Application, local_only
+from tuner.show import local_server
+from tuner.show.local_server import HOST, Application, local_only
 from tuner.storage.access import open_records
 
 UPLOADS = "artifacts"

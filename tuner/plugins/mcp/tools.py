@@ -22,10 +22,11 @@ from tuner.claims import material as materials
 from tuner.claims.material import Material
 from tuner.run import enqueue as queueing
 from tuner.show.report import words
-from tuner.show.status import listing, summary
+from tuner.show.status import best_trials, listed
+from tuner.show.summary import Summary
 from tuner.storage.access import open_records, storage_errors
 from tuner.storage.records import Records
-from tuner.storage.stored import load_study, stored_file
+from tuner.storage.study import load_study
 
 INSTRUCTIONS = """\
 Hyperparameter studies of this folder. Ask `verdict` before you call one configuration better than another,
@@ -47,14 +48,14 @@ class Tools:
 
     def studies(self) -> list[dict[str, Any]]:
         """The studies here with progress and result, then those that come with the program."""
-        return [row.to_dict() for row in listing.rows(self.url)]
+        return listed(self.url)
 
     def status(self, study: str | None = None) -> list[dict[str, Any]]:
         """Counts of trials, the best so far and the cost of a study, or of all studies that were begun."""
         with storage_errors(self.url):
             records = self._records()
             names = [study] if study else [s.study_name for s in records.get_all_studies()]
-            states = [summary.state_of(records, load_study(records, name)) for name in names]
+            states = [Summary.of(load_study(records, name)) for name in names]
         return [finite(state.to_dict()) for state in states]
 
     def best(self, study: str, top: int = 5) -> list[dict[str, Any]]:
@@ -62,10 +63,10 @@ class Tools:
         if top < 1:
             raise InputError(f"top: expected a whole number from 1, got {top}")
         with storage_errors(self.url):
-            found = load_study(self._records(), study)
-            file = stored_file(found)
-            ranks = summary.best_trials(found, file, self.results, top=top)
-        return [finite(rank.to_dict(file.metric.name)) for rank in ranks]
+            source = load_study(self._records(), study)
+            found = Summary.of(source, source.file)
+            ranks = best_trials(found, self.results, top=top)
+        return [finite(rank.to_dict(found.metric)) for rank in ranks]
 
     def verdict(self, what: str, against: str | None = None) -> dict[str, Any]:
         """Whether a configuration is better than another: by how much, how sure, and what would settle it.

@@ -88,7 +88,7 @@ def facts(study: Study, answer: Answer) -> list[Fact]:
         found.append(
             Fact("Gain", _gaining(answer), difference, f"95 % interval {interval}" if interval else known)
         )
-    spent = words.cost(study)
+    spent = words.spent(study)
     if study.trials:
         trials = counted(len(study.finished), "trial")
         saved = f", {spent.saved_epochs} saved by pruning" if spent.saved_epochs else ""

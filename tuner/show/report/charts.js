@@ -304,7 +304,7 @@ const Charts = (() => {
     return deep + 20;
   };
 
-  const makers = { Panel: panel, Bars: bars, Parallel: parallel, Spans: spans, Surface: surface, Matrix: matrix };
+  const makers = { Panel: panel, Bars: bars, Parallel: parallel, Spans: spans, Heatmap: surface, Matrix: matrix };
 
   // The smallest width of a plot; a narrower page scrolls.
   const least = (plot) => plot.type === "Parallel" ? 90 + 52 * plot.axes.length : plot.type === "Matrix" ? 120 + 26 * plot.columns.length : 0;

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,11 @@ class Series:
     text: Sequence[str] = ()
     trials: Sequence[int] = ()
     shade: Sequence[float] = ()
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """A text for each point; [] without any."""
+        return list(self.text) * len(self.x) if len(self.text) == 1 else self.text
 
     @property
     def minor(self) -> bool:
@@ -137,7 +143,7 @@ class Spans:
 
 
 @dataclass(frozen=True)
-class Surface:
+class Heatmap:
     """A function of two parameters on a grid, `z[j][i]` at `(xs[i], ys[j])`, with the trials behind it.
 
     Attributes:
@@ -175,7 +181,7 @@ class Matrix:
         return [[n / max(1, sum(line)) for n in line] for line in self.counts]
 
 
-Plot = Panel | Bars | Parallel | Spans | Surface | Matrix
+Plot = Panel | Bars | Parallel | Spans | Heatmap | Matrix
 
 
 @dataclass(frozen=True)
@@ -210,62 +216,53 @@ def safe_cell(value: Any) -> Any:
     return f"'{value}" if text else value
 
 
-def rows(plot: Plot) -> Iterator[list[Any]]:
+def rows(plot: Plot) -> Iterator[Sequence[Any]]:
     """The plot's numbers, after a row of headings."""
-    if isinstance(plot, Panel):
-        yield ["series", plot.x, plot.y, "note"]
-        for series in plot.series:
-            yield from _series_rows(series)
-    elif isinstance(plot, Bars):
-        yield [plot.title or "label", "group", plot.x, "low", "high"]
-        for group, values in plot.groups.items():
-            low, high = plot.low.get(group, ()), plot.high.get(group, ())
-            for i, (label, value) in enumerate(zip(plot.labels, values, strict=True)):
-                yield [label, group, value, low[i] if low else "", high[i] if high else ""]
-    elif isinstance(plot, Parallel):
-        yield ["line", *(axis.name for axis in plot.axes), "shade"]
-        for text, words, shade in zip(plot.text, plot.values, plot.shade, strict=True):
-            yield [text, *words, round(shade, 4)]
-    elif isinstance(plot, Spans):
-        yield ["lane", "start_minutes", "length_minutes", "state", "trial"]
-        for i, lane in enumerate(plot.lane):
-            yield [
-                plot.lanes[lane],
-                round(plot.start[i], 4),
-                round(plot.length[i], 4),
-                plot.kind[i],
-                plot.text[i],
-            ]
-    elif isinstance(plot, Matrix):
-        yield [plot.y, plot.x, "times"]
-        for row, times in zip(plot.rows, plot.counts, strict=True):
-            yield from ([row, column, n] for column, n in zip(plot.columns, times, strict=True) if n)
-    else:
-        yield [plot.x, plot.y, plot.value, "kind"]
-        for y, line in zip(plot.ys, plot.z, strict=True):
-            yield from ([x, y, round(z, 6), "surface"] for x, z in zip(plot.xs, line, strict=True))
-        for i, text in enumerate(plot.points.text):
-            yield [plot.points.x[i], plot.points.y[i], "", text]
+    match plot:
+        case Panel():
+            yield "series", plot.x, plot.y, "note"
+            for series in plot.series:
+                points = zip_longest(series.x, series.y, series.notes, fillvalue="")
+                yield from ((series.name, x, y, note) for x, y, note in points if y is not None)
+        case Bars():
+            yield plot.title or "label", "group", plot.x, "low", "high"
+            for group, values in plot.groups.items():
+                ends = (plot.low.get(group, ()), plot.high.get(group, ()))
+                for label, value, low, high in zip_longest(plot.labels, values, *ends, fillvalue=""):
+                    yield label, group, value, low, high
+        case Parallel():
+            yield "line", *(axis.name for axis in plot.axes), "shade"
+            for text, words, shade in zip(plot.text, plot.values, plot.shade, strict=True):
+                yield text, *words, round(shade, 4)
+        case Spans():
+            yield "lane", "start_minutes", "length_minutes", "state", "trial"
+            for lane, start, length, kind, text in zip(
+                plot.lane, plot.start, plot.length, plot.kind, plot.text, strict=True
+            ):
+                yield plot.lanes[lane], round(start, 4), round(length, 4), kind, text
+        case Matrix():
+            yield plot.y, plot.x, "times"
+            for row, times in zip(plot.rows, plot.counts, strict=True):
+                yield from ((row, column, n) for column, n in zip(plot.columns, times, strict=True) if n)
+        case Heatmap():
+            yield plot.x, plot.y, plot.value, "kind"
+            for y, line in zip(plot.ys, plot.z, strict=True):
+                yield from ((x, y, round(z, 6), "surface") for x, z in zip(plot.xs, line, strict=True))
+            trials = plot.points
+            yield from ((x, y, "", t) for x, y, t in zip(trials.x, trials.y, trials.text, strict=True))
 
 
-def _series_rows(series: Series) -> Iterator[list[Any]]:
-    for i, (x, y) in enumerate(zip(series.x, series.y, strict=True)):
-        if y is None:
-            continue
-        yield [series.name, x, y, at(series.text, i, "")]
-
-
-def at(values: Sequence[Any], place: int, none: Any) -> Any:
-    """The value of a point: its own, or the only one."""
-    return none if not values else values[0] if len(values) == 1 else values[place]
+def interval_bars(labels: Sequence[str], found: Sequence[Sequence[float | None]], x: str) -> Bars:
+    """Means with their intervals, each `(mean, low, high)`; None: it is not known."""
+    mean, low, high = ([one[0] if one[i] is None else one[i] for one in found] for i in range(3))
+    return Bars(labels, {"": mean}, x, {"": low}, {"": high})  # type: ignore[dict-item]
 
 
 def intervals(
-    slug_: str, title: str, caption: str, labels: Sequence[str], found: Sequence[Mapping[str, Any]], x: str,
+    slug: str, title: str, caption: str, labels: Sequence[str], found: Sequence[Mapping[str, Any]], x: str,
     *, scale: float = 1,
 ) -> Chart:  # fmt: skip
-    """Means with their intervals as bars."""
-    means = [scale * f["mean"] for f in found]
-    low = [scale * (f["mean"] if f.get("low") is None else f["low"]) for f in found]
-    high = [scale * (f["mean"] if f.get("high") is None else f["high"]) for f in found]
-    return Chart(slug_, title, caption, [Bars(labels, {"": means}, x, {"": low}, {"": high})])
+    """A chart of means with their intervals, each a mapping with `mean`, `low` and `high`."""
+    known = [[f.get(key) for key in ("mean", "low", "high")] for f in found]
+    scaled = [[None if value is None else scale * value for value in one] for one in known]
+    return Chart(slug, title, caption, [interval_bars(labels, scaled, x)])

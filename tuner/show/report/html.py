@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, Template
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from tuner.base.files import make_folder, whole_file
 from tuner.show.report import palette
 from tuner.show.report.blocks import Cards, Document, Table, Text
-from tuner.show.report.charts import MINOR, Chart, Plot, write_csv
+from tuner.show.report.charts import MINOR, Chart, write_csv
 
 HERE = Path(__file__).parent
 DIGITS = 6  # of the numbers in the page; the CSV files have all
@@ -47,8 +47,8 @@ def render(document: Document, *, data: str, controls: str = "", script: str = "
         data: folder of the CSV files, relative to the page; "" if there are none.
         controls, script: markup below the title, and the script that serves it (of a live page).
     """
-    style = palette.css() + _read("page.css")
-    script = "\n".join([_read("charts.js"), _read("page.js"), script])
+    style = palette.css() + read("page.css")
+    script = "\n".join([read("charts.js"), read("page.js"), script])
     policy = (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; img-src data:; "
         f"connect-src '{'self' if controls else 'none'}'; base-uri 'none'; form-action 'none'"
@@ -62,17 +62,12 @@ def render(document: Document, *, data: str, controls: str = "", script: str = "
         policy=Markup(policy),
         controls=Markup(controls),
         names=_json(names),
-        numbers=lambda plot: _json(plain(plot)),
+        numbers=lambda plot: _json({"type": type(plot).__name__, **asdict(plot)}),
     )
 
 
-def plain(plot: Plot) -> dict[str, object]:
-    """A plot as `charts.js` reads it."""
-    return {"type": type(plot).__name__, **asdict(plot)}
-
-
 @cache
-def _read(name: str) -> str:
+def read(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
@@ -95,10 +90,7 @@ def _digest(text: str) -> str:
 
 def _json(value: object) -> Markup:
     """Compact JSON that can stand in a script. Numbers that are not finite become null: a gap."""
-    text = json.dumps(_finite(value), separators=(",", ":"), ensure_ascii=False)
-    for mark in "<>&":
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    return Markup(text)
+    return htmlsafe_json_dumps(_finite(value), separators=(",", ":"), ensure_ascii=False)
 
 
 def _finite(value: object) -> object:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import optuna
@@ -15,6 +15,7 @@ import optuna
 from tuner.claims.encoding import Encoded, Floats, encode
 from tuner.claims.material import Study
 
+TOP = 4  # parameters that have charts of their own
 TREES = 32  # in a forest; more trees change only the second digit
 MIN_TRIALS = 4
 GRID = 16  # points a side of a surface
@@ -71,58 +72,49 @@ def has_forest() -> bool:
     return importlib.util.find_spec("sklearn") is not None
 
 
-_known: WeakKeyDictionary[Study, Importances] = WeakKeyDictionary()
-
-
+@functools.lru_cache(maxsize=16)
 def importances(study: Study) -> Importances:
-    """`_importances`, computed once for a study that was read."""
-    if study not in _known:
-        _known[study] = _importances(study)
-    return _known[study]
-
-
-def _importances(study: Study) -> Importances:
-    """Both importances of the parameters that all complete trials have.
+    """Both importances of the parameters that all complete trials have; computed once for a study.
 
     PED-ANOVA (Watanabe et al. 2023): parameters that distinguish the best trials from the rest. fANOVA
     (Hutter et al. 2014): parameters that explain the variance over the whole space. A parameter that is
     important only for fANOVA separates bad trials from average ones, but does not help good ones.
     """
-    complete = [t for t in study.ranked if t.value is not None]
-    if len(complete) < MIN_TRIALS:
-        return Importances(
-            {}, {}, f"importances need {MIN_TRIALS} complete trials; there are {len(complete)}"
-        )
-    if len({t.value for t in complete}) == 1:
+    complete = len(study.ranked)
+    if complete < MIN_TRIALS:
+        return Importances({}, {}, f"importances need {MIN_TRIALS} complete trials; there are {complete}")
+    if len({t.value for t in study.ranked}) == 1:
         return Importances({}, {}, "every complete trial has the same value, so no parameter matters")
     forest = has_forest()
-    evaluators: list[optuna.importance.BaseImportanceEvaluator] = [
-        optuna.importance.PedAnovaImportanceEvaluator()
-    ]
-    if forest:
-        evaluators.append(optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=0))
-    found = []
-    for evaluator in evaluators:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                values = optuna.importance.get_param_importances(
-                    study.source, evaluator=evaluator, target=_first_objective
-                )
-            except (ValueError, RuntimeError):
-                values = {}
-        found.append({name: v for name, v in values.items() if math.isfinite(v)})
-    if not any(found):
+    ped_anova = _shares(study, optuna.importance.PedAnovaImportanceEvaluator())
+    fanova = (
+        _shares(study, optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=0)) if forest else {}
+    )
+    if not (ped_anova or fanova):
         return Importances({}, {}, "the complete trials share no parameter that varies")
-    return Importances(found[0], found[1] if forest else {}, left_out="" if forest else f"fANOVA {NO_FOREST}")
+    return Importances(ped_anova, fanova, left_out="" if forest else f"fANOVA {NO_FOREST}")
 
 
-def _first_objective(trial: optuna.trial.FrozenTrial) -> float:
-    return float(trial.values[0])
+def _shares(study: Study, evaluator: optuna.importance.BaseImportanceEvaluator) -> dict[str, float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            values = optuna.importance.get_param_importances(
+                study.source, evaluator=evaluator, target=lambda trial: float(trial.values[0])
+            )
+        except (ValueError, RuntimeError):
+            return {}
+    return {name: v for name, v in values.items() if math.isfinite(v)}
 
 
-def surface(study: Study, pair: tuple[str, str]) -> tuple[Encoded, Floats, Floats, Floats] | None:
-    """The objective over two parameters, averaged over the others (partial dependence of a random forest).
+def by_importance(study: Study, coded: Encoded) -> list[str]:
+    """The parameters that vary, the most important first if that is known."""
+    order = [n for n in importances(study).names if n in coded.names]
+    return order + [n for n in coded.names if n not in order]
+
+
+def surface(study: Study, pair: tuple[str, str]) -> tuple[Encoded, Floats, Floats, Floats]:
+    """The objective over two parameters that vary, as a random forest averages it over the others.
 
     Needs scikit-learn (`has_forest`).
 
@@ -131,11 +123,8 @@ def surface(study: Study, pair: tuple[str, str]) -> tuple[Encoded, Floats, Float
     """
     from sklearn.ensemble import ExtraTreesRegressor
 
-    trials = [t for t in study.ranked if t.value is not None]
-    coded = encode(study, trials)
-    if not set(pair) <= set(coded.names):
-        return None
-    y = np.array([t.value for t in trials])
+    coded = encode(study, study.ranked)
+    y = np.array([t.value for t in study.ranked])
     forest = ExtraTreesRegressor(TREES, min_samples_leaf=2, random_state=0).fit(coded.x, y)
     i, j = (coded.names.index(name) for name in pair)
     xs, ys = (_grid(coded, k) for k in (i, j))

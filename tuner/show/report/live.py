@@ -2,7 +2,7 @@
 
 The page asks every two seconds for the version of what it shows, and takes new content when it changes. So
 the server keeps no connection open. Only this machine can reach it. Its address holds a token, as Jupyter's
-does: other users of the machine cannot open it, and other web pages are refused (`tuner.show.web`).
+does: other users of the machine cannot open it, and other web pages are refused (`tuner.show.local_server`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import secrets
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
 from http.cookies import CookieError, SimpleCookie
@@ -21,6 +23,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import optuna
+from rich.console import Console
 
 from tuner.base.command_line import settings
 from tuner.base.endings import in_short
@@ -28,12 +31,13 @@ from tuner.base.errors import InputError
 from tuner.claims import material as materials
 from tuner.claims.material import Material
 from tuner.run.enqueue import enqueue
+from tuner.show import local_server
+from tuner.show.local_server import HOST, Application, Start, local_only
 from tuner.show.report import html, sections
-from tuner.show.web.local_server import HOST, Start, local_only
 from tuner.storage import optuna_private, study_store
 from tuner.storage.allocate import Stop
 from tuner.storage.records import Records
-from tuner.storage.stored import load_study
+from tuner.storage.study import load_study
 
 REST = 10  # the page is built again after as many times what building took: at most a tenth of a core
 MOST_BODY = 65_536  # bytes of a request
@@ -48,33 +52,49 @@ CONTROLS = """\
 </div>"""
 
 
+def serve(records: Records, names: Sequence[str], results: Path, *, port: int, console: Console) -> None:
+    """Serves the page of the studies `names` (none: all that there are) until Ctrl-C.
+
+    Raises:
+        InputError: the port is taken.
+    """
+    token = secrets.token_urlsafe(16)
+    page = LivePage(records, names, results, token=token, cookie=f"tuner_{port}")
+    lines = [
+        f"the report on http://{HOST}:{port}/?token={token} (Ctrl-C stops the page; studies continue)",
+        f"only this machine can reach it. From another: ssh -L {port}:{HOST}:{port} THIS_MACHINE",
+    ]
+    local_server.serve(page.app, port=port, console=console, lines=lines)
+
+
+@dataclass
 class LivePage:
     """The application. `names`: the studies to show; none: all that there are."""
 
-    def __init__(
-        self, records: Records, names: Sequence[str], results: Path, *, token: str, cookie: str
-    ) -> None:
-        self._records = records
-        self._names = names
-        self._results = results
-        self._token = token
-        self._cookie = cookie
-        self._lock = threading.Lock()
-        self._version, self._page = "", b""
-        self._next = 0.0
-        self.app = local_only(self._answer)
+    records: Records
+    names: Sequence[str]
+    results: Path
+    token: str
+    cookie: str
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _version: str = ""
+    _page: bytes = b""
+    _next: float = 0.0
+
+    @property
+    def app(self) -> Application:
+        return local_only(self._answer)
 
     def _answer(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         path, method = environ.get("PATH_INFO", "/"), environ.get("REQUEST_METHOD")
         given = parse_qs(environ.get("QUERY_STRING", "")).get("token", [""])[0]
         if path == "/" and self._is_token(given):
-            cookie = f"{self._cookie}={self._token}; HttpOnly; SameSite=Strict; Path=/"
+            cookie = f"{self.cookie}={self.token}; HttpOnly; SameSite=Strict; Path=/"
             start("303 See Other", [("Location", "/"), ("Set-Cookie", cookie)])
             return []
-        if not self._is_token(_cookies(environ).get(self._cookie, "")):
-            return _text(
-                start, "403 Forbidden", "open the address that `report --live` printed: it has a token"
-            )
+        if not self._is_token(self._cookie_of(environ)):
+            said = "open the address that `report --live` printed: it has a token"
+            return _text(start, "403 Forbidden", said)
         if method == "POST":
             return self._do(path.strip("/"), environ, start)
         with self._lock:
@@ -86,29 +106,36 @@ class LivePage:
             start("200 OK", [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")])
             return [self._page]
 
+    def _cookie_of(self, environ: Mapping[str, Any]) -> str:
+        try:
+            found = SimpleCookie(environ.get("HTTP_COOKIE", "")).get(self.cookie)
+        except CookieError:
+            return ""
+        return "" if found is None else found.value
+
     def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self._token.encode())
+        return hmac.compare_digest(given.encode(), self.token.encode())
 
     def _refresh(self) -> None:
         """Builds the page again if a study has changed and building it is due."""
         began = time.monotonic()
         if began < self._next:
             return
-        self._records.refresh()
+        self.records.refresh()
         version = self._look()
         if version != self._version:
-            material = materials.load(self._records, self._names, self._results, made=datetime.now())
+            material = materials.load(self.records, self.names, self.results, made=datetime.now())
             controls = _controls(material, version)
-            document = sections.document(material)
-            self._page = html.render(document, data="", controls=controls, script=_script()).encode()
+            document, script = sections.document(material), html.read("live.js")
+            self._page = html.render(document, data="", controls=controls, script=script).encode()
             self._version = version
         self._next = time.monotonic() + REST * (time.monotonic() - began)
 
     def _look(self) -> str:
         """A text that changes with the studies."""
         found = hashlib.sha256()
-        for name in self._names or optuna.get_all_study_names(self._records):
-            study = load_study(self._records, name)
+        for name in self.names or optuna.get_all_study_names(self.records):
+            study = load_study(self.records, name)
             found.update(repr((name, sorted(study.user_attrs.items(), key=lambda item: item[0]))).encode())
             for trial in study.get_trials(deepcopy=False):
                 found.update(repr((trial.state, trial.values, len(trial.intermediate_values))).encode())
@@ -128,13 +155,13 @@ class LivePage:
         return _text(start, "200 OK", said)
 
     def _ask(self, verb: str, name: str, values: str) -> str:
-        study = load_study(self._records, name)
+        study = load_study(self.records, name)
         if verb == "enqueue":
-            queued = enqueue(self._records, name, settings(values.split(), what="enqueue"))
+            queued = enqueue(self.records, name, settings(values.split(), what="enqueue"))
             return f"trial {queued.number} of {name} is queued"
         if verb not in ("stop", "pause"):
             raise InputError(f"expected stop, pause or enqueue, got '{verb}'")
-        running = study_store.ask_to_stop(self._records, optuna_private.study_id(study), Stop(verb))
+        running = study_store.ask_to_stop(self.records, optuna_private.study_id(study), Stop(verb))
         trials = "1 running trial ends" if running == 1 else f"{running} running trials end"
         return f"{name}: {trials} after the epoch. To continue: tuner agent {name}"
 
@@ -147,26 +174,6 @@ def _controls(material: Material, version: str) -> str:
     return CONTROLS.format(version=version, options=options, example=escape(example))
 
 
-def _script() -> str:
-    return (html.HERE / "live.js").read_text(encoding="utf-8")
-
-
-def _cookies(environ: Mapping[str, Any]) -> dict[str, str]:
-    try:
-        found = SimpleCookie(environ.get("HTTP_COOKIE", ""))
-    except CookieError:
-        return {}
-    return {name: morsel.value for name, morsel in found.items()}
-
-
 def _text(start: Start, status: str, text: str) -> Iterable[bytes]:
     start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")])
     return [text.encode(errors="replace")]
-
-
-def lines(port: int, token: str) -> list[str]:
-    """What to print when the page is served."""
-    return [
-        f"the report on http://{HOST}:{port}/?token={token} (Ctrl-C stops the page; studies continue)",
-        f"only this machine can reach it. From another: ssh -L {port}:{HOST}:{port} THIS_MACHINE",
-    ]

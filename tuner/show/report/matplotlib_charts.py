@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from tuner.show.report import palette
-from tuner.show.report.charts import Bars, Chart, Matrix, Panel, Parallel, Plot, Series, Spans, Surface, at
+from tuner.show.report.charts import Bars, Chart, Heatmap, Matrix, Panel, Parallel, Plot, Series, Spans
 from tuner.show.report.palette import FAINT, INK, ramp
 
 HATCHES = ("", "///", "...", "xxx", "---")
@@ -30,8 +31,7 @@ def short(text: str, most: int = 22) -> str:
 
 def height(chart: Chart) -> float:
     """The height of the chart's plots in inches."""
-    rows = -(-len(chart.plots) // min(2, len(chart.plots)))
-    first = chart.plots[0]
+    rows, first = -(-len(chart.plots) // 2), chart.plots[0]
     if isinstance(first, Bars):
         most = max(len(p.labels) * (1 + len(p.groups)) for p in chart.plots if isinstance(p, Bars))
         return rows * min(8.0, max(1.7, 0.85 + 0.075 * most))
@@ -50,29 +50,25 @@ def letters(wide: float) -> int:
 
 def margins(plot: Plot, wide: float) -> tuple[float, float, float]:
     """Margins around the axes in inches: left (more for long labels), bottom, top (title and legend)."""
-    longest = 0
-    if isinstance(plot, Bars):
-        longest = max((len(short(label, letters(wide))) for label in plot.labels), default=0)
-    elif isinstance(plot, Spans):
-        longest = max(len(short(lane)) for lane in plot.lanes)
-    elif isinstance(plot, Surface):
-        longest = max((len(short(w)) for w in plot.y_words), default=0)
-    elif isinstance(plot, Matrix):
-        longest = max((len(short(w)) for w in plot.rows), default=0)
-    slanted = (
-        isinstance(plot, Parallel)
-        or (isinstance(plot, Matrix) and len(plot.columns) > 6)
-        or (isinstance(plot, Panel) and _slanted(plot))
-    )
-    over = 0.32 if isinstance(plot, Panel) and _legend_columns(plot) == 2 else 0.2
-    if plot_title(plot):
-        over += 0.14
+    labels: Sequence[str] = ()
+    slanted, over = False, 0.2
+    match plot:
+        case Bars():
+            labels = plot.labels
+        case Spans():
+            labels = plot.lanes
+        case Heatmap():
+            labels = plot.y_words
+        case Matrix():
+            labels, slanted = plot.rows, len(plot.columns) > 6
+        case Parallel():
+            slanted = True
+        case Panel():
+            slanted, over = _slanted(plot), 0.32 if _legend_columns(plot) == 2 else 0.2
+    most = letters(wide) if isinstance(plot, Bars) else 22
+    longest = max((len(short(label, most)) for label in labels), default=0)
+    over += 0.14 if getattr(plot, "title", "") else 0
     return max(0.0, LETTER * longest - 0.3), 0.72 if slanted else 0.5, over
-
-
-def plot_title(plot: Plot) -> str:
-    """The title of one plot of a chart; "" if it has none."""
-    return getattr(plot, "title", "")
 
 
 def _legend_columns(panel: Panel) -> int:
@@ -90,7 +86,10 @@ def draw(plot: Plot, axes: Any, *, wide: float) -> None:
     axes.tick_params(labelsize=6.5, width=0.5)
     room = axes.get_position().width * axes.figure.get_figwidth()
     axes.xaxis.set_major_locator(MaxNLocator(max(2, int(room / TICK))))
-    _draw(plot, axes, wide)
+    if isinstance(plot, Bars):
+        _bars(plot, axes, wide)
+    else:
+        DRAW[type(plot)](plot, axes)
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log" or isinstance(axis.get_major_locator(), FixedLocator):
             thin(axis)
@@ -112,21 +111,6 @@ def thin(axis: Any) -> None:
             label.set_visible(False)
         else:
             end = high
-
-
-def _draw(plot: Plot, axes: Any, wide: float) -> None:
-    if isinstance(plot, Panel):
-        _panel(plot, axes)
-    elif isinstance(plot, Bars):
-        _bars(plot, axes, wide)
-    elif isinstance(plot, Parallel):
-        _parallel(plot, axes)
-    elif isinstance(plot, Spans):
-        _spans(plot, axes)
-    elif isinstance(plot, Matrix):
-        _matrix(plot, axes)
-    else:
-        _surface(plot, axes)
 
 
 def _panel(panel: Panel, axes: Any) -> None:
@@ -152,21 +136,22 @@ def _panel(panel: Panel, axes: Any) -> None:
         axes.set_ylim(-0.02, 1.02)
     if panel.equal:
         axes.set_aspect("equal", adjustable="datalim")
-    free = not (panel.square or panel.equal)
-    for limits, log, span in (
-        (axes.set_xlim, panel.logx, panel.span("x") if free and not words else None),
-        (axes.set_ylim, panel.logy, panel.span("y") if free else None),
-    ):
-        if span is not None and span[0] < span[1]:
-            low, high = span
-            if log and low > 0:
-                limits(low / (high / low) ** 0.04, high * (high / low) ** 0.04)
-            elif not log:
-                limits(low - 0.04 * (high - low), high + 0.04 * (high - low))
+    if not (panel.square or panel.equal):
+        if not words:
+            _limit(axes.set_xlim, panel.span("x"), log=panel.logx)
+        _limit(axes.set_ylim, panel.span("y"), log=panel.logy)
     _named(axes, panel.x, panel.y, panel.title)
     if len(named) > 1 or palette.MISSES in named:
-        columns = _legend_columns(panel)
-        axes.legend(fontsize=6, frameon=False, ncols=columns, loc="lower right", bbox_to_anchor=(1, 0.99))
+        _legend(axes, _legend_columns(panel))
+
+
+def _limit(limits: Callable[[float, float], object], span: tuple[float, float] | None, *, log: bool) -> None:
+    """Sets the ends of an axis, with a margin."""
+    low, high = span or (0.0, 0.0)
+    if log and 0 < low < high:
+        limits(low / (high / low) ** 0.04, high * (high / low) ** 0.04)
+    elif not log and low < high:
+        limits(low - 0.04 * (high - low), high + 0.04 * (high - low))
 
 
 def _series(series: Series, xs: list[Any], axes: Any, label: str | None, *, place: int) -> None:
@@ -186,7 +171,7 @@ def _series(series: Series, xs: list[Any], axes: Any, label: str | None, *, plac
     elif series.mode == "faint":
         axes.plot(xs, ys, "o", mfc="none", mec=colour, mew=0.6, ms=3, label=label, zorder=1)
     elif series.shade:
-        colours = [ramp(at(series.shade, i, 1.0)) for i in range(len(xs))]
+        colours = [ramp(shade) for shade in series.shade]
         axes.scatter(xs, ys, c=colours, s=14, marker=marker, edgecolors="0.4", linewidths=0.3, label=label)
     elif series.name == "winner":
         axes.plot(xs, ys, "*", color=colour, mec=INK, mew=0.5, ms=9, label=label, zorder=4)
@@ -218,9 +203,7 @@ def _bars(bars: Bars, axes: Any, wide: float) -> None:
     axes.invert_yaxis()
     _named(axes, bars.x, "", bars.title)
     if count > 1:
-        axes.legend(
-            fontsize=6, frameon=False, ncols=min(count, 6), loc="lower right", bbox_to_anchor=(1, 0.99)
-        )
+        _legend(axes, min(count, 6))
 
 
 def _parallel(plot: Parallel, axes: Any) -> None:
@@ -251,10 +234,10 @@ def _spans(plot: Spans, axes: Any) -> None:
     axes.set_yticks(range(len(plot.lanes)), [short(lane) for lane in plot.lanes])
     axes.invert_yaxis()
     _named(axes, "minutes", "", "")
-    axes.legend(fontsize=6, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 0.99))
+    _legend(axes, 3)
 
 
-def _surface(plot: Surface, axes: Any) -> None:
+def _surface(plot: Heatmap, axes: Any) -> None:
     z = np.array(plot.z)
     mesh = axes.pcolormesh if min(z.shape) < 2 or plot.x_words or plot.y_words else axes.contourf
     options = {"shading": "nearest"} if mesh == axes.pcolormesh else {"levels": 10}
@@ -300,9 +283,18 @@ def _log(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def _legend(axes: Any, columns: int) -> None:
+    axes.legend(fontsize=6, frameon=False, ncols=columns, loc="lower right", bbox_to_anchor=(1, 0.99))
+
+
 def _named(axes: Any, x: str, y: str, title: str) -> None:
     axes.set_xlabel(short(x, 60), fontsize=7)
     axes.set_ylabel(short(y, 40), fontsize=7)
     if title:
         pad = 13 if len(axes.get_legend_handles_labels()[1]) > 1 else 4  # above the legend
         axes.set_title(short(title, 60), fontsize=7.5, loc="left", pad=pad)
+
+
+DRAW: dict[type[Plot], Callable[[Any, Any], None]] = {
+    Panel: _panel, Parallel: _parallel, Spans: _spans, Matrix: _matrix, Heatmap: _surface,
+}  # fmt: skip

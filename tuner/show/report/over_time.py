@@ -7,20 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from tuner.claims.encoding import encode
-from tuner.claims.material import Study
-from tuner.show.report import palette
-from tuner.show.report.charts import Bars, Chart, Mode, Panel, Series, Spans
+from tuner.claims.material import Stint, Study
+from tuner.show.report import importance, palette
+from tuner.show.report.charts import Bars, Mode, Panel, Series, Spans
 from tuner.show.report.trial_series import (
     MIN_DISTRIBUTION,
     MOST_LINES,
-    TOP_SLICES,
     Made,
-    by_importance,
-    chart_name,
     groups_of,
     kind,
     label,
-)
+    study_chart,
+)  # fmt: skip
 
 
 def curves(study: Study) -> Made:
@@ -40,9 +38,7 @@ def curves(study: Study) -> Made:
     caption = "The objective after each epoch. Grey curves end where the trial was pruned or paused."
     if len(shown) > MOST_LINES:
         caption += f" {MOST_LINES} of {len(shown)} trials are drawn, complete ones first."
-    return Chart(
-        chart_name(study, "curves"), "Learning curves", caption, [Panel(series, "epoch", study.metric)]
-    )
+    return study_chart(study, "curves", "Learning curves", caption, [Panel(series, "epoch", study.metric)])
 
 
 def parameter_curves(study: Study) -> Made | None:
@@ -52,7 +48,7 @@ def parameter_curves(study: Study) -> Made | None:
     if len(trials) < MIN_DISTRIBUTION or not coded.names:
         return None
     panels = []
-    for name in by_importance(study, coded)[:TOP_SLICES]:
+    for name in importance.by_importance(study, coded)[: importance.TOP]:
         series = []
         for group, mask in groups_of(name, coded):
             some = [dict(t.curve) for t, inside in zip(trials, mask, strict=True) if inside]
@@ -64,7 +60,7 @@ def parameter_curves(study: Study) -> Made | None:
         "Median objective after each epoch of complete trials, by the value of one parameter; in brackets "
         "the number of trials. It shows whether a value is better early, late or always."
     )
-    return Chart(chart_name(study, "parameters"), "Parameters over epochs", caption, panels)
+    return study_chart(study, "parameters", "Parameters over epochs", caption, panels)
 
 
 def pruning(study: Study) -> Made | None:
@@ -75,14 +71,13 @@ def pruning(study: Study) -> Made | None:
     ends = sorted({t.epochs for t in study.finished})
     left = [float(sum(t.epochs >= e for t in study.finished)) for e in ends]
     stopped = [float(sum(t.epochs == e for t in pruned)) for e in ends]
-    groups = {"reached it": left, "pruned": stopped}
+    bars = Bars([f"epoch {e}" for e in ends], {"reached it": left, "pruned": stopped}, "trials")
     share = len(pruned) / max(1, len(study.finished))
     caption = (
         f"{len(pruned)} of {len(study.finished)} finished trials ({share:.0%}) were stopped early. For each "
         "epoch at which trials ended: how many reached it, and how many of these were pruned there."
     )
-    return Chart(chart_name(study, "pruning"), "Survival by rung", caption,
-                 [Bars([f"epoch {e}" for e in ends], groups, "trials")], half=True)  # fmt: skip
+    return study_chart(study, "pruning", "Survival by rung", caption, [bars], half=True)
 
 
 def timeline(study: Study) -> Made:
@@ -91,8 +86,7 @@ def timeline(study: Study) -> Made:
     if not ran:
         return "No timeline: no trial has ended."
     stints, shown = zip(*sorted(ran, key=lambda pair: pair[0].started), strict=True)
-    start = [(stint.started - stints[0].started).total_seconds() / 60 for stint in stints]
-    length = [stint.minutes for stint in stints]
+    start, length = minutes(stints)
     names = [stint.agent for stint in stints]
     lanes = list(dict.fromkeys(names))
     lane = [lanes.index(n) for n in names] if all(names) else _packed(start, length)
@@ -102,7 +96,14 @@ def timeline(study: Study) -> Made:
     busy = sum(length) / max(1e-9, count * (max(s + w for s, w in zip(start, length, strict=True))))
     agents = "1 agent" if count == 1 else f"{count} agents"
     caption = f"{agents}, busy {busy:.0%} of the time between the first trial's start and the last one's end."
-    return Chart(chart_name(study, "timeline"), "Timeline of the agents", caption, [plot])
+    return study_chart(study, "timeline", "Timeline of the agents", caption, [plot])
+
+
+def minutes(stints: Sequence[Stint]) -> tuple[list[float], list[float]]:
+    """When each begins, in minutes after the first, and how long it takes."""
+    first = min(stint.started for stint in stints)
+    starts = [(stint.started - first).total_seconds() / 60 for stint in stints]
+    return starts, [stint.minutes for stint in stints]
 
 
 def _packed(start: Sequence[float], length: Sequence[float]) -> list[int]:

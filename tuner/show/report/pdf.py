@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_pdf import FigureCanvasPdf, PdfPages
 from matplotlib.figure import Figure
 
 from tuner.base.files import make_folder, whole_file
 from tuner.show.report import matplotlib_charts
 from tuner.show.report.blocks import Card, Cards, Document, Fact, Section, Table, Text
-from tuner.show.report.charts import Chart, Surface, write_csv
+from tuner.show.report.charts import Chart, Heatmap, write_csv
 from tuner.show.report.html import data_folder
 from tuner.show.report.palette import LIGHT, short
 
@@ -61,12 +62,11 @@ class Pages:
         self._document = document
         self._data = data
         self._number = 0
-        self._page: Figure | None = None
         self.y = 0.0
+        self._begin()
 
     def write(self) -> None:
         """Writes the whole document."""
-        self._begin()
         self._text(self._document.title, size=18, weight="bold")
         self._text(self._document.subtitle, colour="0.35")
         for section in self._document.sections:
@@ -128,19 +128,16 @@ class Pages:
             self._turn()
         self._text(chart.title, size=9.5, weight="bold", before=0.12)
         self._text(chart.caption, colour="0.3", size=7.5)
-        page = self._open()
-        count = len(chart.plots)
-        columns = min(2, count)
-        rows = -(-count // columns)
-        each = height / rows
+        columns = min(2, len(chart.plots))
+        each = height / -(-len(chart.plots) // columns)
         wide = WIDTH / columns
         for i, plot in enumerate(chart.plots):
             row, column = divmod(i, columns)
             pad, under, over = matplotlib_charts.margins(plot, wide)
             left, bottom = LEFT + column * wide + 0.55, self.y - (row + 1) * each + under
-            scale = 0.3 if isinstance(plot, Surface) else 0.0  # the numbers beside the colours
-            box = (left + pad, bottom, wide - 0.75 - pad - scale, each - under - over)
-            axes = page.add_axes((box[0] / PAPER[0], box[1] / PAPER[1], box[2] / PAPER[0], box[3] / PAPER[1]))
+            scale = 0.3 if isinstance(plot, Heatmap) else 0.0  # the numbers beside the colours
+            box = np.array([left + pad, bottom, wide - 0.75 - pad - scale, each - under - over])
+            axes = self._page.add_axes(tuple(box / (*PAPER, *PAPER)))
             matplotlib_charts.draw(plot, axes, wide=wide)
         self.y -= height
         self._text("numbers (CSV)", size=6.5, colour=LIGHT["link"], url=f"{self._data}/{chart.slug}.csv")
@@ -157,7 +154,7 @@ class Pages:
             if len(rows) > MOST_ROWS:
                 note = f"{table.caption}: the first {MOST_ROWS} of {len(rows)}; the HTML report has all"
                 rows = rows[:MOST_ROWS]
-        elif not _fits(headings, rows) and len(rows) <= len(headings) + TURNED:  # transpose
+        elif sum(_least(headings, rows)) > LETTERS and len(rows) <= len(headings) + TURNED:  # transpose
             headings, *rows = [list(column) for column in zip(headings, *rows, strict=True)]
             marked = frozenset()
         for part in _parts(headings, rows):
@@ -199,19 +196,13 @@ class Pages:
     def _put(
         self, x: float, text: str, *, size: float, weight: str, colour: str = "black", url: str | None = None
     ) -> None:
-        self._open().text(
+        self._page.text(
             x / PAPER[0], self.y / PAPER[1], text, fontsize=size, fontweight=weight, color=colour,
             va="top", linespacing=1.15, url=url, parse_math=False,
         )  # fmt: skip
 
-    def _open(self) -> Figure:
-        if self._page is None:
-            self._begin()
-        assert self._page is not None
-        return self._page
-
     def _begin(self) -> None:
-        self._page = Figure(figsize=PAPER)
+        self._page: Any = Figure(figsize=PAPER)
         FigureCanvasPdf(self._page)
         self._number += 1
         self.y = PAPER[1] - TOP
@@ -221,15 +212,11 @@ class Pages:
         self._begin()
 
     def _end(self) -> None:
-        page: Any = self._page
-        if page is None:
-            return
-        page.text(
-            1 - RIGHT / PAPER[0], 0.35 / PAPER[1], str(self._number), fontsize=7, color="0.4", ha="right"
-        )
-        page.text(LEFT / PAPER[0], 0.35 / PAPER[1], self._document.title, fontsize=7, color="0.4")
-        self._pages.savefig(page)
-        self._page = None
+        foot = {"fontsize": 7, "color": "0.4"}
+        right = 1 - RIGHT / PAPER[0]
+        self._page.text(right, 0.35 / PAPER[1], str(self._number), ha="right", **foot)
+        self._page.text(LEFT / PAPER[0], 0.35 / PAPER[1], self._document.title, **foot)
+        self._pages.savefig(self._page)
 
 
 def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[tuple[float, list[str]]]]:
@@ -237,12 +224,12 @@ def _wrapped(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[lis
     widths = _widths(headings, rows)
     starts = [sum(widths[:j]) * LETTER for j in range(len(widths))]
     found = []
-    for i, row in enumerate([list(headings), *rows]):
-        cells = []
-        for start, width, cell in zip(starts, widths, row, strict=True):
-            text = cell if i else short(cell, 40)
-            cells.append((start, textwrap.wrap(text, _letters(width, heading=i == 0))[:MOST_CELL] or [""]))
-        found.append(cells)
+    for row, bold in [([short(text, 40) for text in headings], BOLD), *((row, 1.0) for row in rows)]:
+        letters = [max(3, int((width - 1) / bold)) for width in widths]
+        lines = [
+            textwrap.wrap(cell, most)[:MOST_CELL] or [""] for cell, most in zip(row, letters, strict=True)
+        ]
+        found.append(list(zip(starts, lines, strict=True)))
     return found
 
 
@@ -257,29 +244,22 @@ def _parts(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[
     return parts
 
 
-def _fits(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether every column is wide enough for its longest word."""
-    return sum(_least(headings, rows)) <= LETTERS
-
-
 def _least(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     """The smallest width of each column in letters: its longest word, or 12 for longer texts."""
     found = []
-    for j, heading in enumerate(headings):
-        words = max((len(word) for row in rows for word in row[j].split()), default=0)
+    for heading, *cells in zip(headings, *rows, strict=True):
+        word = max((len(word) for cell in cells for word in cell.split()), default=0)
         title = max((len(word) for word in heading.split()), default=0)
-        longest = max((len(row[j]) for row in rows), default=0)
-        found.append(min(max(words, round(title * BOLD), min(longest, 12)), 30) + 2)
+        longest = max(map(len, cells), default=0)
+        found.append(min(max(word, round(title * BOLD), min(longest, 12)), 30) + 2)
     return found
 
 
 def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     """The width of each column in letters: its smallest width, plus a share of the rest by its content."""
     least = _least(headings, rows)
-    wanted = [
-        max(least[j], min(max((len(row[j]) for row in [headings, *rows]), default=0), 150) + 2)
-        for j in range(len(headings))
-    ]
+    longest = [max(map(len, cells)) for cells in zip(headings, *rows, strict=True)]
+    wanted = [max(n, min(most, 150) + 2) for n, most in zip(least, longest, strict=True)]
     if sum(wanted) <= LETTERS:
         return wanted
     room = LETTERS - sum(least)
@@ -287,8 +267,3 @@ def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]
         return [max(5, int(n * LETTERS / sum(least))) for n in least]
     more = [w - n for w, n in zip(wanted, least, strict=True)]
     return [n + int(room * m / sum(more)) for n, m in zip(least, more, strict=True)]
-
-
-def _letters(width: int, *, heading: bool) -> int:
-    """The number of letters that fit a column. Headings are bold, so fewer fit."""
-    return max(3, int((width - 1) / (BOLD if heading else 1)))

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from statistics import fmean
 
 from tuner.base import plugins
 from tuner.base.words import number, slug
@@ -18,9 +17,10 @@ from tuner.claims.material import Material, Study, Trial
 from tuner.claims.verdict import WORDS
 from tuner.claims.verdicts import Finding, findings
 from tuner.show.report import cards as made
-from tuner.show.report import claim_chart, figures, words
+from tuner.show.report import figures, over_time, words
 from tuner.show.report.blocks import Block, Card, Cards, Document, Fact, Section, Table, Text
-from tuner.show.report.charts import MINOR, Bars, Chart, Plot, Spans
+from tuner.show.report.charts import MINOR, Chart, Plot, Spans, interval_bars
+from tuner.show.summary import mean_words
 
 ENVIRONMENT = ("optuna", "torch", "numpy", "scikit-learn", "matplotlib")
 
@@ -61,22 +61,16 @@ def _purpose(study: Study) -> Text:
 
 def campaign_chart(studies: Sequence[Study], cards: Sequence[Card]) -> Chart:
     """All studies in one figure: what each gained, and when its trials ran."""
-    gains = [(f"{card.title} ({card.metric})", card.gain) for card in cards if card.gain is not None]
+    gains = {f"{card.title} ({card.metric})": card.gain for card in cards if card.gain is not None}
     plots: list[Plot] = []
     if gains:
-        means = [mean for _, (mean, _, _) in gains]
-        low = [mean if low is None else low for _, (mean, low, _) in gains]
-        high = [mean if high is None else high for _, (mean, _, high) in gains]
-        labels = [label for label, _ in gains]
-        plots.append(Bars(labels, {"": means}, "gain, in units of the metric", {"": low}, {"": high}))
+        plots.append(interval_bars(list(gains), list(gains.values()), "gain, in units of the metric"))
     ran = [(i, t, stint) for i, s in enumerate(studies) for t in s.trials if t.ended for stint in t.stints]
     if ran:
-        first = min(stint.started for _, _, stint in ran)
-        start = [(stint.started - first).total_seconds() / 60 for _, _, stint in ran]
-        length = [stint.minutes for _, _, stint in ran]
+        start, length = over_time.minutes([stint for _, _, stint in ran])
         text = [f"{studies[i].name}, trial {t.number} ({t.state})" for i, t, _ in ran]
-        states = [t.state for _, t, _ in ran]
-        plots.append(Spans([s.name for s in studies], [i for i, _, _ in ran], start, length, states, text))
+        lanes, states = [s.name for s in studies], [t.state for _, t, _ in ran]
+        plots.append(Spans(lanes, [i for i, _, _ in ran], start, length, states, text))
     caption = (
         "The gain of each study as in the table, with a 95 % interval where the noise between runs is known, "
         "and when its trials ran. Gains without an interval may be luck."
@@ -139,7 +133,7 @@ def trials_table(study: Study) -> Table:
         ("seconds", [f"{t.seconds:.1f}" for t in trials]),
     ]
     optional = {
-        "retrained": [_mean(study.retrained(t.number)) for t in trials],
+        "retrained": [mean_words(study.retrained(t.number)) for t in trials],
         "misses by": [f"{t.violation:.3g}" if t.violation else "–" for t in trials],
         test: [number(t.test[test]) if test != study.metric and test in t.test else "–" for t in trials],
     }
@@ -156,10 +150,6 @@ def trials_table(study: Study) -> Table:
 def _number(study: Study, trial: Trial) -> str:
     name = "winner" if trial is study.winner else "default" if trial is study.default else ""
     return f"{trial.number} {'★ ' if name == 'winner' else ''}{name}".strip()
-
-
-def _mean(values: Sequence[float]) -> str:
-    return f"{number(fmean(values))} ({len(values)})" if values else "–"
 
 
 def overview(cards: Sequence[Card]) -> Table:
@@ -210,7 +200,7 @@ def hypotheses(found: Sequence[Finding]) -> list[Block]:
         for f in found
     ]
     headings = ["study", "claim", "verdict", "in words", "pairs", "difference that matters", "next run"]
-    chart = claim_chart.chart(found)
+    chart = figures.claims(found)
     return [Text([intro]), *([chart] if chart is not None else []), Table(headings, rows)]
 
 

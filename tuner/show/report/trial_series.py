@@ -13,37 +13,60 @@ from tuner.claims.encoding import Encoded, word
 from tuner.claims.material import Study, Trial
 from tuner.search import ranking
 from tuner.show.report import palette
-from tuner.show.report.charts import Chart, Mode, Series
-from tuner.show.report.importance import importances
+from tuner.show.report.charts import Chart, Plot, Series
 
-TOP_SLICES = 4
 MOST_LINES = 120  # number of curves and parallel lines to draw; the best are always drawn
 MIN_DISTRIBUTION = 4  # complete trials that a distribution, or a median by parameter, needs
 MOST_GROUPS = 5  # curves in a chart by parameter
+STATES = ("running", "paused", "pruned", palette.MISSES, "complete")  # series of trials, in their order
+Places = Mapping[int, tuple[Any, float | None]]  # number of a trial → its point
 Made = Chart | str
 
 
-def importances_known(study: Study) -> bool:
-    """Whether parameters can be sorted by importance."""
-    return not importances(study).reason
+def study_chart(
+    study: Study, kind: str, title: str, caption: str, plots: Sequence[Plot], *, half: bool = False
+) -> Chart:
+    """A chart of a study; `kind` names its CSV file."""
+    return Chart(f"{slug(study.name)}_{kind}", title, caption, plots, half)
 
 
-def by_importance(study: Study, coded: Encoded) -> list[str]:
-    """The parameters that vary, the most important first if that is known."""
-    order = [n for n in importances(study).names if n in coded.names]
-    return order + [n for n in coded.names if n not in order]
+def scatter(
+    study: Study,
+    trials: Sequence[Trial],
+    places: Places,
+    *,
+    line: Series | None = None,
+    shade: Mapping[int, float] | None = None,
+) -> list[Series]:
+    """Trials as points, a series for each state; then `line`, then the winner as a star."""
+    groups = [(name, [t for t in trials if kind(t) == name]) for name in STATES]
+    series = [points(name, some, places, shade) for name, some in groups if some]
+    series += [] if line is None else [line]
+    if study.winner is not None and study.winner.number in places:
+        series.append(points("winner", [study.winner], places))
+    return series
+
+
+def points(
+    name: str, trials: Sequence[Trial], places: Places, shade: Mapping[int, float] | None = None
+) -> Series:
+    """Trials as points, linked with the table."""
+    xs, ys = zip(*(places[t.number] for t in trials), strict=True)
+    mode = "faint" if name in palette.GREY else "points"
+    shades = [shade[t.number] for t in trials] if shade else ()
+    return Series(name, xs, ys, mode, [label(t) for t in trials], [t.number for t in trials], shades)  # type: ignore[arg-type]
 
 
 def groups_of(name: str, coded: Encoded) -> list[tuple[str, NDArray[np.bool_]]]:
     """Trials in groups of a parameter: one for each word or few numbers, else a lower and an upper half."""
     column = coded.x[:, coded.names.index(name)]
     kinds = np.unique(column)
-    if len(kinds) <= MOST_GROUPS:
-        named = coded.words.get(name)
-        return [(named[int(k)] if named else f"{real_value(k, name, coded):.4g}", column == k) for k in kinds]
     if name in coded.words:
-        often = sorted(kinds, key=lambda k: -np.sum(column == k))[:MOST_GROUPS]
-        return [(coded.words[name][int(k)], column == k) for k in often]
+        if len(kinds) > MOST_GROUPS:
+            kinds = np.array(sorted(kinds, key=lambda k: -np.sum(column == k))[:MOST_GROUPS])
+        return [(coded.words[name][int(k)], column == k) for k in kinds]
+    if len(kinds) <= MOST_GROUPS:
+        return [(f"{real_value(k, name, coded):.4g}", column == k) for k in kinds]
     middle = float(np.median(column))
     shown = f"{real_value(middle, name, coded):.3g}"
     found = [(f"≤ {shown}", column <= middle), (f"> {shown}", column > middle)]
@@ -61,46 +84,15 @@ def shown_value(trial: Trial, name: str, coded: Encoded) -> Any:
     return word(value) if name in coded.words else value
 
 
-def points_of(name: str, trials: Sequence[Trial], xs: Sequence[Any], ys: Sequence[float | None]) -> Series:
-    """Trials as points, linked with the table."""
-    mode: Mode = "faint" if name in palette.GREY else "points"
-    return Series(name, xs, ys, mode, [label(t) for t in trials], [t.number for t in trials])
-
-
-def winner_at(study: Study, places: Mapping[int, tuple[Any, float | None]]) -> list[Series]:
-    """The winner as a series of its own, which is drawn as a star. `places`: trial → its point."""
-    winner = study.winner
-    if winner is None or winner.number not in places:
-        return []
-    x, y = places[winner.number]
-    return [points_of("winner", [winner], [x], [y])]
-
-
 def best_so_far(study: Study, trials: Sequence[Trial]) -> list[float]:
     """The best value after each of these trials."""
     results = ((trial.violation, trial.value or 0.0) for trial in trials)
     return ranking.best_so_far(results, maximize=study.maximize)
 
 
-def by_state(trials: Sequence[Trial]) -> list[tuple[str, list[Trial]]]:
-    """Trials in groups with a symbol each; complete ones that miss a constraint are a group."""
-    names = ("running", "paused", "pruned", palette.MISSES, "complete")
-    return [(name, some) for name in names if (some := [t for t in trials if kind(t) == name])]
-
-
 def kind(trial: Trial) -> str:
     """The state of a trial; of a complete one, whether it misses a constraint."""
     return palette.MISSES if trial.complete and trial.violation > 0 else trial.state
-
-
-def shades(study: Study, trials: Sequence[Trial]) -> list[float]:
-    """Rank of each trial from 0 (worst) to 1 (best). Pruned trials rank below complete ones."""
-    sign = 1.0 if study.maximize else -1.0
-    order = sorted(range(len(trials)), key=lambda i: (trials[i].complete, sign * (trials[i].value or 0.0)))
-    ranks = [0.0] * len(trials)
-    for place, i in enumerate(order):
-        ranks[i] = place / max(1, len(trials) - 1)
-    return ranks
 
 
 def metric_shades(study: Study, trials: Sequence[Trial]) -> tuple[list[float], float, float]:
@@ -117,8 +109,3 @@ def label(trial: Trial) -> str:
     value = "" if trial.value is None else f": {trial.value:.4f}"
     missed = f", misses a constraint by {trial.violation:.3g}" if trial.violation > 0 else ""
     return f"trial {trial.number} ({trial.state}{missed}){value}"
-
-
-def chart_name(study: Study, kind: str) -> str:
-    """The name of a chart's CSV file."""
-    return f"{slug(study.name)}_{kind}"

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from tuner.base.words import counted, number
 from tuner.claims import judge
 from tuner.claims.material import Material, Study
-from tuner.show.status.cost import Cost, cost_of, total
+from tuner.show.summary import Spent
 from tuner.storage.study_store import TOTAL
 
 
-def cost(study: Study) -> Cost:
-    """The cost of a study."""
+def spent(study: Study) -> Spent:
+    """What the trials of a study took."""
     ends = ((t.state == "pruned", t.epochs, t.seconds) for t in study.trials)
-    return cost_of(ends, whole=study.file.trial_epochs)
+    return Spent.by(ends, whole=study.file.trial_epochs)
 
 
 def counts_sentence(study: Study) -> str:
@@ -54,8 +54,8 @@ def study_sentences(study: Study, material: Material | None = None) -> list[str]
         answer = judge.of_study(study, material)
         lines = [answer.sentence, *judge.after_race(study)]
         lines += [f"To decide: {answer.decide}"] if answer.decide else []
-    spent = f"Cost: {cost(study)}." if study.trials else ""
-    return [line for line in (study.file.purpose, *lines, *background(study), spent) if line]
+    cost = f"Cost: {spent(study)}." if study.trials else ""
+    return [line for line in (study.file.purpose, *lines, *background(study), cost) if line]
 
 
 def background(study: Study) -> list[str]:
@@ -133,8 +133,8 @@ def campaign_sentences(studies: Sequence[Study], material: Material | None = Non
     """The result of a campaign: a sentence about its size, then one for each study."""
     trials = sum(len(s.finished) for s in studies)
     complete = sum(s.count("complete") for s in studies)
-    spent = total(cost(s) for s in studies)
+    cost = sum(map(spent, studies), Spent(0.0, 0, 0, 0.0))
     what = "1 study" if len(studies) == 1 else f"{len(studies)} studies"
-    lines = [f"{what}, {trials} finished trials ({complete} complete). Cost: {spent}."]
+    lines = [f"{what}, {trials} finished trials ({complete} complete). Cost: {cost}."]
     lines += [f"{study.name}: {judge.of_study(study, material).headline}." for study in studies]
     return lines

@@ -10,22 +10,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import optuna
+from optuna.trial import TrialState
 
 from tuner.artifacts import run_results
 from tuner.base.errors import InputError
 from tuner.claims import judge, material
 from tuner.claims.answer import Answer
-from tuner.show.status.summary import Rank, best_rows, best_table, best_trials
-from tuner.storage.access import open_records, storage_errors
+from tuner.definition.study_file import StudyFile
+from tuner.show.status import Rank, best_rows, best_table, best_trials
+from tuner.show.summary import Summary
+from tuner.storage.access import open_records
 from tuner.storage.records import Records
-from tuner.storage.stored import load_study
+from tuner.storage.study import OpenStudy, load_study
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from tuner.show.report.charts import Chart
 
 TOP = 3  # trials that are shown when a result is printed
 
@@ -56,11 +57,10 @@ class StudyResult:
     url: str = field(repr=False)
 
     @property
-    def optuna(self) -> optuna.Study:
+    def optuna(self) -> OpenStudy:
         """The study itself: `optuna.visualization`, `optuna.importance` and the like take it."""
-        with storage_errors(self.url):
-            self._records.refresh()
-            return load_study(self._records, self.name)
+        self._records.refresh()
+        return load_study(self._records, self.name)
 
     @property
     def best(self) -> Best:
@@ -124,18 +124,10 @@ class StudyResult:
 
     def _plot(self, kind: str) -> go.Figure:
         """A chart of the report as a figure; InputError says why there is nothing to draw yet."""
-        from tuner.show import plots
-        from tuner.show.report import figures, over_time
+        from tuner.show.report import figures, over_time, plots
 
-        makers = {
-            "history": figures.history,
-            "importances": figures.importances,
-            "parallel": figures.parallel,
-            "slices": figures.slices,
-            "curves": over_time.curves,
-        }
-        chart: Chart | str = makers[kind](self._read())
-        return plots.figure(chart)
+        room = over_time if kind == "curves" else figures
+        return plots.figure(getattr(room, kind)(self._read()))
 
     @cached_property
     def _records(self) -> Records:
@@ -146,36 +138,35 @@ class StudyResult:
         return {name: value for name, value in self.__dict__.items() if name != "_records"}
 
     def _read(self) -> material.Study:
-        with storage_errors(self.url):
-            return material.read_study(self.optuna, self.results)
+        return material.read_study(self.optuna, self.results)
 
-    def _best(self) -> tuple[material.Study, list[Rank]]:
-        study = self._read()
-        return study, best_trials(study.source, study.file, self.results, top=TOP)
-
-    def _line(self, study: material.Study) -> str:
-        counts = f"{study.count('pruned')} of {len(study.finished)} pruned, {study.count('failed')} failed"
-        return f"{self.name}: {self.reason}; {counts}"
+    def _shown(self) -> tuple[str, StudyFile, list[Rank]]:
+        """What is printed of the study: a line, its file, and the best trials."""
+        source = self.optuna
+        study, file = Summary.of(source), source.file
+        pruned, failed = (study.counts[state] for state in (TrialState.PRUNED, TrialState.FAIL))
+        line = f"{self.name}: {self.reason}; {pruned} of {study.finished} pruned, {failed} failed"
+        return line, file, best_trials(study, self.results, top=TOP)
 
     def __str__(self) -> str:
         from rich.console import Console
 
-        study, ranks = self._best()
+        line, file, ranks = self._shown()
         if not ranks:
-            return f"{self._line(study)}\nno trial has completed"
+            return f"{line}\nno trial has completed"
         console = Console(
             file=io.StringIO(), width=100_000, highlight=False, force_jupyter=False
         )  # nothing is cut off, or shown at once
-        console.print(best_table(ranks, study.file, width=100))
+        console.print(best_table(ranks, file, width=100))
         lines = console.file.getvalue().rstrip().splitlines()  # type: ignore[attr-defined]
-        return "\n".join([self._line(study), *(line.rstrip() for line in lines), str(judge.of_study(study))])
+        return "\n".join([line, *(line.rstrip() for line in lines), str(self.verdict())])
 
     def _repr_html_(self) -> str:
         from tuner.show.notebook import table
 
-        study, ranks = self._best()
-        line = f"<div>{html.escape(self._line(study))}</div>"
+        line, file, ranks = self._shown()
+        line = f"<div>{html.escape(line)}</div>"
         if not ranks:
             return f"{line}<div>no trial has completed</div>"
-        heading, *rows = best_rows(ranks, study.file)
-        return line + table(heading, rows) + judge.of_study(study)._repr_html_()
+        heading, *rows = best_rows(ranks, file)
+        return line + table(heading, rows) + self.verdict()._repr_html_()

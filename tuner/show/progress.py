@@ -12,30 +12,24 @@ from tuner.definition.sampler import FREEZE_THAW
 from tuner.run import probe
 from tuner.run.events import AgentState, Event, StudyRun
 from tuner.search import ranking
-from tuner.storage import optuna_private
-from tuner.storage.allocate import finished, is_paused
-from tuner.storage.stored import training_seconds
+from tuner.show.summary import Summary
 
 CURVE = 12  # characters of a trial's curve
-POINTS = 2000  # of a trial's curve that are kept
+COLUMNS = ("agent", "trial", "epoch", "value", "curve", "time")
 
 
 @dataclass(frozen=True)
 class AgentRow:
-    """What a view shows of one agent, as texts.
+    """What a view shows of one agent.
 
     Attributes:
         doing: the state of the agent, or "running".
+        cells: a text for each of COLUMNS; its trial's epoch, value, curve and time are "" where it has none.
         params: the searched parameters of its trial, as `name=value`.
     """
 
-    agent: str
     doing: str
-    trial: str = ""
-    epoch: str = ""
-    value: str = ""
-    curve: str = ""
-    time: str = ""
+    cells: dict[str, str]
     params: tuple[str, ...] = ()
 
 
@@ -47,13 +41,8 @@ class _Curve:
     began: float
     values: list[float] = field(default_factory=list)
 
-    def add(self, value: float) -> None:
-        self.values.append(value)
-        if len(self.values) > POINTS:
-            del self.values[1::2]
 
-
-class Standing:
+class Progress:
     """What is known of a study while it runs.
 
     Args:
@@ -62,35 +51,18 @@ class Standing:
 
     def __init__(self, run: StudyRun, clock: Callable[[], float]) -> None:
         self.run = run
-        self.metric = run.file.metric.name
         self.total = run.total
-        self.best: FrozenTrial | None = None
         self._clock, self._started = clock, clock()
         self._first: float | None = None  # when the first trial began
         self._curves: dict[int, _Curve] = {}  # by agent
-        self._longest = 0
         self._budget = _epoch_budget(run)
         self.count()
-        self.at_start = self.finished
-        self._trained_at_start, self._seconds_at_start = dict(self._trained), self._seconds
+        self._at_start = self.now
 
     def count(self) -> None:
         """Reads the storage."""
-        study = self.run.study
-        self.counts = self.run.records.queue.counts(optuna_private.study_id(study))
-        self.finished = finished(self.counts, study.user_attrs)
         self.run.records.refresh()
-        trials = study.get_trials(deepcopy=False)
-        ranked = ranking.ranked(trials, self.run.file)
-        self.best = ranking.winner(ranked, study.user_attrs, self.run.file)
-        self._closest = ranked[0] if ranked and self.best is None else None
-        self._running = {t.number: t for t in trials if t.state is TrialState.RUNNING}
-        self._paused = sum(map(is_paused, trials))
-        self._trained = {t.number: max(t.intermediate_values, default=0) for t in trials}
-        self._ended = [t.number for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-        self._seconds = sum(map(training_seconds, trials))
-        whole = (t for t in trials if t.state is TrialState.COMPLETE)
-        self._longest = max((self._trained[t.number] for t in whole), default=0)
+        self.now = Summary.of(self.run.study, self.run.file)
 
     def note(self, event: Event) -> None:
         """Remembers what an agent said of its trial."""
@@ -102,7 +74,7 @@ class Standing:
         elif event.kind == "epoch":
             curve = self._curves.get(event.agent)
             if curve is not None and isinstance(content["value"], int | float):
-                curve.add(content["value"])
+                curve.values.append(content["value"])
         elif event.kind in ("end", "died", "idle"):
             self._curves.pop(event.agent, None)
 
@@ -110,19 +82,20 @@ class Standing:
 
     def states(self) -> list[tuple[str, int]]:
         """Numbers of trials by state; only states that some trial is in."""
-        shown = (
-            ("complete", TrialState.COMPLETE),
-            ("pruned", TrialState.PRUNED),
-            ("failed", TrialState.FAIL),
-            ("running", TrialState.RUNNING),
-        )
-        counts = [*((name, self.counts[state]) for name, state in shown), ("paused", self._paused)]
-        return [(name, count) for name, count in counts if count]
+        counts = self.now.counts
+        found = {
+            "complete": counts[TrialState.COMPLETE],
+            "pruned": counts[TrialState.PRUNED],
+            "failed": counts[TrialState.FAIL],
+            "running": counts[TrialState.RUNNING],
+            "paused": self.now.paused,
+        }
+        return [(name, count) for name, count in found.items() if count]
 
     @property
     def trials(self) -> str:
         """`13/40 trials`."""
-        return f"{self.finished}{'' if self.total is None else f'/{self.total}'} trials"
+        return f"{self.now.finished}{'' if self.total is None else f'/{self.total}'} trials"
 
     def times(self, agents: Sequence[AgentState]) -> list[str]:
         """`wall 3 min 2 s` since the start and, as soon as it can be estimated, the time left."""
@@ -132,7 +105,7 @@ class Standing:
     @property
     def cost(self) -> str:
         """`wall 3 min 2 s, training 6 min 0 s`: since the start, and what its trials took together."""
-        training = duration(self._seconds - self._seconds_at_start)
+        training = duration(self.now.spent.seconds - self._at_start.spent.seconds)
         return f"{self.times(())[0]}, training {training}"
 
     def left(self, agents: Sequence[AgentState]) -> float | None:
@@ -141,22 +114,23 @@ class Standing:
         The pace is that of epochs where trials report any: most trials of a study may be stopped early. A
         study that pauses its trials is done when it has used its epochs, or before.
         """
-        if self.total is None or not self.at_start < self.finished < self.total:
+        now, before = self.now, self._at_start
+        if self.total is None or not before.finished < now.finished < self.total:
             return None
         running = {a.number: a.epoch + 1 for a in agents if a.number is not None and a.epoch is not None}
-        trained = self._trained | running
-        before = self._trained_at_start
-        done: float = sum(trained.values()) - sum(before.values())
+        trained = {t.number: now.epochs[t.number] for t in now.trials} | running
+        done: float = sum(trained.values()) - sum(before.epochs[t.number] for t in before.trials)
         if self._budget is not None:
             rest: float = self._budget - sum(trained.values())
         elif done and self.epochs:
-            ended = [trained[number] for number in self._ended]
-            a_trial = (probe.expected_epochs(self.run.file.pruner, self.epochs) + sum(ended)) / (
-                1 + len(ended)
-            )
-            rest = (self.total - self.finished) * a_trial - sum(running.values())
+            ended = [
+                trained[t.number] for t in now.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            ]
+            expected = probe.expected_epochs(self.run.file.pruner, self.epochs)
+            a_trial = (expected + sum(ended)) / (1 + len(ended))
+            rest = (self.total - now.finished) * a_trial - sum(running.values())
         else:
-            done, rest = self.finished - self.at_start, self.total - self.finished
+            done, rest = now.finished - before.finished, self.total - now.finished
         if done <= 0:
             return None
         since = self._started if self._first is None else self._first
@@ -165,22 +139,26 @@ class Standing:
     @property
     def epochs(self) -> int | None:
         """Epochs of a whole trial; of the longest complete one where the study does not say."""
-        return self.run.epochs or self._longest or None
+        complete = (t.number for t in self.now.trials if t.state is TrialState.COMPLETE)
+        return self.run.epochs or max((self.now.epochs[n] for n in complete), default=0) or None
 
     def best_words(self) -> str:
         """`best score 0.9312 (trial 7)`."""
-        if self._closest is not None:
-            miss = ranking.violation(self._closest)
-            return f"no trial meets the constraints yet (trial {self._closest.number} misses by {miss:.3g})"
-        if self.best is None:
+        if self.now.best is not None:
+            return f"best {self.now.best_words}"
+        if not self.now.ranked:
             return "no complete trial yet"
-        return f"best {self.metric} {number(self.best.values[0])} (trial {self.best.number})"
+        closest = self.now.ranked[0]
+        miss = ranking.violation(closest)
+        return f"no trial meets the constraints yet (trial {closest.number} misses by {miss:.3g})"
 
     def best_params(self) -> tuple[str, ...]:
         """The searched parameters of the best trial, as `name=value`."""
-        return () if self.best is None else self._params(self.best)
+        return self._params(self.now.best)
 
-    def _params(self, trial: FrozenTrial) -> tuple[str, ...]:
+    def _params(self, trial: FrozenTrial | None) -> tuple[str, ...]:
+        if trial is None:
+            return ()
         values = self.run.file.space.values_of(trial.params)
         return tuple(f"{name}={value_words(value)}" for name, value in values.items())
 
@@ -189,20 +167,21 @@ class Standing:
         return [self._row(agent) for agent in sorted(agents, key=lambda agent: agent.index)]
 
     def _row(self, agent: AgentState) -> AgentRow:
-        if agent.number is None:
-            return AgentRow(str(agent.index), agent.doing)
-        curve, trial = self._curves.get(agent.index), self._running.get(agent.number)
+        curve, values = self._curves.get(agent.index), ("", "", "", "", "")
         if curve is not None and curve.number != agent.number:
             curve = None
+        if agent.number is not None:
+            values = (
+                str(agent.number),
+                self.epoch_words(agent),
+                "" if agent.value is None else number(agent.value),
+                "" if curve is None else sparkline(curve.values, width=CURVE),
+                "" if curve is None else duration(self._clock() - curve.began),
+            )
+        name = f"{agent.index}" if agent.doing == "running" else f"{agent.index} {agent.doing}"
+        running = (t for t in self.now.trials if t.state is TrialState.RUNNING and t.number == agent.number)
         return AgentRow(
-            str(agent.index),
-            agent.doing,
-            str(agent.number),
-            self.epoch_words(agent),
-            "" if agent.value is None else number(agent.value),
-            "" if curve is None else sparkline(curve.values, width=CURVE),
-            "" if curve is None else duration(self._clock() - curve.began),
-            () if trial is None else self._params(trial),
+            agent.doing, dict(zip(COLUMNS, (name, *values), strict=True)), self._params(next(running, None))
         )
 
     def epoch_words(self, agent: AgentState) -> str:
@@ -220,12 +199,3 @@ def _epoch_budget(run: StudyRun) -> int | None:
     from tuner.search.thawing import budget_of  # scipy.optimize, for these studies alone
 
     return budget_of(run.file, run.epochs, run.total)
-
-
-def fitted(parts: Sequence[str], width: int, *, between: str = " ") -> str:
-    """As many of the parts as fit into `width` characters, none of them cut; "…" stands for the others."""
-    for count in range(len(parts), -1, -1):
-        text = between.join([*parts[:count], *(["…"] if count < len(parts) else [])])
-        if len(text) <= width:
-            return text
-    return ""

@@ -46,25 +46,22 @@ def figure(chart: Chart | str) -> go.Figure:
 def _traces(plot: Plot, named: set[str]) -> Traces:
     if isinstance(plot, Panel):
         places: dict[str, int] = {}
-        traces = [_series(s, places.setdefault(s.name, len(places)), named) for s in plot.series]
-    elif isinstance(plot, Bars):
-        traces = [
+        return [_series(s, places.setdefault(s.name, len(places)), named) for s in plot.series]
+    if isinstance(plot, Bars):
+        named |= set(plot.groups)
+        labels = [html.escape(label) for label in plot.labels][::-1]
+        return [
             {"type": "bar", "orientation": "h", "name": html.escape(group), "x": list(values)[::-1],
-             "y": [html.escape(label) for label in plot.labels][::-1],
-             "marker": {"color": palette.SERIES[i % len(palette.SERIES)]}}
+             "y": labels, "marker": {"color": palette.SERIES[i % len(palette.SERIES)]}}
             for i, (group, values) in enumerate(plot.groups.items())
         ]  # fmt: skip
-        named |= set(plot.groups)
-    elif isinstance(plot, Parallel):
-        traces = [
-            {"type": "scatter", "mode": "lines", "x": list(range(len(heights))), "y": list(heights),
-             "line": {"color": palette.ramp(shade)}, "hoverinfo": "text", "hovertext": html.escape(text),
-             "showlegend": False}
-            for heights, text, shade in zip(plot.heights, plot.text, plot.shade, strict=True)
-        ]  # fmt: skip
-    else:
-        raise TypeError(f"no plotly figure of {type(plot).__name__}")
-    return traces
+    assert isinstance(plot, Parallel)
+    return [
+        {"type": "scatter", "mode": "lines", "x": list(range(len(heights))), "y": list(heights),
+         "line": {"color": palette.ramp(shade)}, "hoverinfo": "text", "hovertext": html.escape(text),
+         "showlegend": False}
+        for heights, text, shade in zip(plot.heights, plot.text, plot.shade, strict=True)
+    ]  # fmt: skip
 
 
 def _series(series: Series, place: int, named: set[str]) -> dict[str, Any]:
@@ -87,31 +84,24 @@ def _series(series: Series, place: int, named: set[str]) -> dict[str, Any]:
     elif line and series.name not in palette.STATES and series.name not in MINOR:
         trace["line"]["dash"] = DASHES[place % len(DASHES)]
     if series.text:
-        text = list(series.text) * (len(series.x) if len(series.text) == 1 else 1)
-        trace |= {"hovertext": [html.escape(t) for t in text], "hoverinfo": "text+x+y"}
+        trace |= {"hovertext": [html.escape(t) for t in series.notes], "hoverinfo": "text+x+y"}
     named.add(series.name)
     return trace
 
 
 def _axes(plot: Plot) -> tuple[dict[str, Any], dict[str, Any]]:
     if isinstance(plot, Parallel):
-        names = [html.escape(palette.short(axis.name)) for axis in plot.axes]
-        ends = [
-            f"{name}<br>{html.escape(' … '.join(axis.ends))}"
-            for name, axis in zip(names, plot.axes, strict=True)
-        ]
-        return {"tickvals": list(range(len(names))), "ticktext": ends}, {"visible": False}
+        names = [f"{palette.short(axis.name)}\n{' … '.join(axis.ends)}" for axis in plot.axes]
+        texts = [html.escape(name).replace("\n", "<br>") for name in names]
+        return {"tickvals": list(range(len(names))), "ticktext": texts}, {"visible": False}
     if isinstance(plot, Bars):
         return {"title": {"text": html.escape(plot.x)}}, {"type": "category"}
     assert isinstance(plot, Panel)
     x: dict[str, Any] = {"title": {"text": html.escape(plot.x)}}
     y: dict[str, Any] = {"title": {"text": html.escape(plot.y)}}
     if plot.words:
-        x |= {
-            "type": "category",
-            "categoryorder": "array",
-            "categoryarray": [html.escape(w) for w in plot.words],
-        }
+        words = [html.escape(w) for w in plot.words]
+        x |= {"type": "category", "categoryorder": "array", "categoryarray": words}
     elif plot.logx:
         x["type"] = "log"
     if plot.logy:

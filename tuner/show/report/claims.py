@@ -7,8 +7,6 @@ import statistics
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from tuner.base.words import duration, in_words, number
 from tuner.claims import design, hypotheses
@@ -20,8 +18,8 @@ from tuner.claims.verify import Verified
 from tuner.run import probe
 from tuner.run.executors.local import share
 from tuner.run.plan import Plan
+from tuner.show.console import say, say_whole, show_answer, table
 from tuner.show.report import terminal
-from tuner.show.status.answer import say, show_answer
 from tuner.stats.anytime import critical
 
 
@@ -31,23 +29,16 @@ def show_verified(verified: Verified, console: Console, places: Sequence[str] = 
     Args:
         places: options of the command that would decide it, which name the storage and the results folder.
     """
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    for heading in ("trial", "in study", "retrained", "spread", "lead of the first", ""):
-        left = heading in ("", "lead of the first")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
     by_number = {lead.other.number: lead for lead in verified.leads if lead.other is not None}
+    rows = []
     for candidate in verified.candidates:
-        again = list(candidate.again.values())
-        lead = by_number.get(candidate.number)
-        table.add_row(
-            str(candidate.number),
-            number(candidate.score),
-            number(statistics.fmean(again)) if again else "failed",
-            number(statistics.stdev(again)) if len(again) > 1 else "",
-            "" if lead is None else lead.interval_words,
-            "" if lead is None else lead.verdict,
-        )
-    console.print(table)
+        again, lead = list(candidate.again.values()), by_number.get(candidate.number)
+        mean = number(statistics.fmean(again)) if again else "failed"
+        spread = number(statistics.stdev(again)) if len(again) > 1 else ""
+        compared = ("", "") if lead is None else (lead.interval_words, lead.verdict)
+        rows.append((str(candidate.number), number(candidate.score), mean, spread, *compared))
+    headings = ("trial", "in study", "retrained", "spread", "lead of the first", "")
+    console.print(table(headings, rows, right=headings[:4], whole=headings, padding=(0, 1)))
     curse = verified.curse
     if not math.isnan(curse):
         said = f"Retrained, their {verified.metric} is"
@@ -64,39 +55,32 @@ def show_plan(prepared: Prepared, console: Console) -> None:
         console.print(f"{file.name}: started, {prepared.done} of {file.run_cap} runs finished", markup=False)
         return
     if planned.points:
-        console.print(hypotheses.in_words(planned), markup=False, soft_wrap=True)
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in ("study", "claim", "as claimed", "against"):
-            table.add_column(heading)
+        say_whole(hypotheses.in_words(planned), console)
+        rows = []
         for claim in planned.claims:
-            sides = (claim.where, claim.against)
+            sides = [in_words(claim.where), in_words(claim.against)]
             if planned.drawn:
-                cells = [claim.hypothesis.where, claim.hypothesis.against or "the others"]
-            else:
-                cells = [in_words(side) for side in sides]
-            table.add_row(*(escape(text) for text in (claim.study.name, claim.hypothesis.claim, *cells)))
-        console.print(table)
+                sides = [claim.hypothesis.where, claim.hypothesis.against or "the others"]
+            rows.append((claim.study.name, claim.hypothesis.claim, *sides))
+        console.print(table(("study", "claim", "as claimed", "against"), rows))
     else:
         console.print("no claim needs pairs of runs", markup=False)
     for study, text, reason in planned.left_out:
-        console.print(f"left out: {study}: {text}: {reason}", markup=False, soft_wrap=True)
+        say_whole(f"left out: {study}: {text}: {reason}", console)
 
 
 def show_power(material: Material, prepared: Prepared, console: Console) -> None:
     """Prints how small an effect the round can tell from none, where the noise between seeds is known."""
-    if prepared.planned is None or not prepared.planned.points:
+    planned = prepared.planned
+    if planned is None or planned.drawn or not planned.points:
         return
-    evidence, pairs = Evidence.of(material), len(prepared.planned.points) // 2
-    by_metric = {claim.metric: claim.study for claim in prepared.planned.claims}
-    for metric, study in sorted(by_metric.items()):
+    evidence, pairs = Evidence.of(material), len(planned.points) // 2
+    for metric, study in sorted({claim.metric: claim.study for claim in planned.claims}.items()):
         noise = evidence.noise(study, metric)
-        if noise is not None and not prepared.planned.drawn:
+        if noise is not None:
             half = critical(pairs, pairs - 1) * noise * math.sqrt(2 / pairs)
-            console.print(
-                f"power: a seed changes {metric} by {noise:.4f} (standard deviation), so a claim with all "
-                f"{pairs} pairs is known to ± {half:.4f}",
-                markup=False, soft_wrap=True,
-            )  # fmt: skip
+            text = f"power: a seed changes {metric} by {noise:.4f} (standard deviation), so a claim with all "
+            say_whole(f"{text}{pairs} pairs is known to ± {half:.4f}", console)
 
 
 def show_pairs_cost(plan: Plan, console: Console) -> None:
@@ -107,18 +91,18 @@ def show_pairs_cost(plan: Plan, console: Console) -> None:
     lengths = [int(point.get(plan.workload.length) or plan.length or 1) for point in points]
     seconds = sum(measured.trial(length) for length in lengths) / agents
     epochs = f"{min(lengths)} to {max(lengths)}" if len(set(lengths)) > 1 else f"{lengths[0]}"
-    console.print(
+    text = (
         f"cost: {measured.epoch:.2f} s an epoch (measured now, one process); {len(points)} runs of {epochs} "
         f"epochs with {agents} agents: about {duration(seconds)}. Then rounds of {2 * design.ROWS} runs "
-        "for the claims that are still open",
-        markup=False, soft_wrap=True,
-    )  # fmt: skip
+        "for the claims that are still open"
+    )
+    say_whole(text, console)
 
 
 def show_verdicts(found: Sequence[Finding], console: Console) -> None:
     """Prints the findings that rest on pairs that were run for them."""
     shown = [finding for finding in found if finding.pairs_run]
-    if not shown:
+    if shown:
+        terminal.show_findings(shown, console)
+    else:
         console.print(f"no claim has two pairs yet: tuner study {PAIRED} runs the rest", markup=False)
-        return
-    terminal.show_findings(shown, console)

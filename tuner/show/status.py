@@ -1,0 +1,297 @@
+"""Studies as tables: for `status`, `best` and `list`, and for the end of a study."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tuner.base.errors import InputError
+from tuner.base.words import duration, number, sparkline
+from tuner.claims.answer import Answer
+from tuner.definition.loading import load_study_file, shipped
+from tuner.definition.study_file import StudyFile
+from tuner.run.launch import CONTINUE, Result
+from tuner.run.plan import Plan
+from tuner.run.winner import config_of
+from tuner.search import ranking
+from tuner.show.console import say, say_commands, show_answer, table
+from tuner.show.local_server import dashboard_address
+from tuner.show.summary import Summary, mean_words
+from tuner.storage.access import find_records, open_records
+from tuner.storage.queue import IMPORTED, OUTSIDE
+from tuner.storage.study import LEAD, NO_GAIN, TARGET, load_study
+from tuner.storage.study_store import RETRAINED
+from tuner.workloads.repeats import REPEATS, SPREAD
+
+SPARK = 12  # width of the line of best values over time
+NEXT = {  # commands after a study, and what each is for
+    "verdict": "is the best really better?",
+    "report": "what was found, in full",
+    "export": "the configuration of the best, as a file",
+}
+COUNTED = {"pruned": TrialState.PRUNED, "failed": TrialState.FAIL, "running": TrialState.RUNNING}
+ALWAYS = ("study", "finished", "pruned", "failed")  # columns of `status` that are there even if all are 0
+WIDE_STATUS, WIDE_LIST = 130, 140  # smallest width of a terminal for all columns
+NOT_BEGUN = {"done": None, "wanted": None, "result": "", "stopped": ""}
+GOOD_ENDS = (TARGET, NO_GAIN, LEAD)  # how reasons begin to stop a study that has found what it looked for
+
+
+# -- status
+
+
+def status_table(found: Sequence[Summary], *, width: int = WIDE_STATUS) -> Table:
+    """One row per study. A narrow terminal gets no columns for progress over time and cost."""
+    columns: dict[str, list[str]] = {
+        "study": [s.name for s in found],
+        "finished": [str(s.finished) if s.total is None else f"{s.finished}/{s.total}" for s in found],
+        **{name: [str(s.counts[state]) for s in found] for name, state in COUNTED.items()},
+        "waiting": [str(s.counts[TrialState.WAITING] - s.paused) for s in found],
+        "paused": [str(s.paused) for s in found],
+        "imported": [str(s.imported) for s in found],
+        "shown only": [str(len(s.outside)) for s in found],
+    }
+    columns = {name: cells for name, cells in columns.items() if name in ALWAYS or set(cells) != {"0"}}
+    columns["best"] = [s.best_words for s in found]
+    if width >= WIDE_STATUS and found:
+        known = [[value for value in s.best_so_far if not math.isnan(value)] for s in found]
+        columns["over time"] = [sparkline(values, width=SPARK) for values in known]
+        columns["training"] = [duration(s.spent.seconds) for s in found]
+        columns["saved"] = [duration(s.spent.saved_seconds) if s.spent.saved_epochs else "–" for s in found]
+    right = set(columns) - {"study", "best", "over time"}
+    return table(
+        list(columns), zip(*columns.values(), strict=True), right=right, whole=set(columns) - {"best"}
+    )
+
+
+def shown_only_words(study: Summary, *, top: int = 3) -> list[str]:
+    """A line about each of the best trials that do not fit the study since it was changed."""
+    assert study.file is not None
+    outside = ranking.ranked(study.outside, study.file)
+    lines = [
+        f"trial {trial.number} ({study.metric} {trial.values[0]:.4f}) is shown only: "
+        f"{trial.user_attrs[OUTSIDE]}"
+        for trial in outside[:top]
+    ]
+    if len(outside) > top:
+        lines.append(f"… and {len(outside) - top} more that do not fit since the study was changed")
+    return lines
+
+
+# -- list
+
+
+def listed(url: str) -> list[dict[str, Any]]:
+    """The studies that were begun, then the shipped ones that were not, in the campaign's order.
+
+    Of each: name, method, runs, purpose and cost as its file says; done (number of finished trials; None: it
+    was not started), wanted, result (what it found), and stopped (why it ended before it had all trials).
+    """
+    found: list[dict[str, Any]] = []
+    records = find_records(url)
+    if records is not None:
+        names = [n for n in optuna.get_all_study_names(records) if not n.endswith(RETRAINED)]
+        begun = [Summary.of(load_study(records, name)) for name in names]
+        found = [_listed(study.file) | _found(study) for study in begun if study.file is not None]
+    known = {study["name"] for study in found}
+    for name in shipped():
+        try:
+            file = load_study_file(name)
+        except InputError as error:  # a wrong file must not hide the others
+            wrong = {"name": name, "method": "?", "runs": None, "purpose": str(error), "cost": ""}
+            found.append(wrong | NOT_BEGUN)
+            continue
+        if file.name not in known:
+            found.append(_listed(file))
+    return found
+
+
+def _listed(file: StudyFile) -> dict[str, Any]:
+    named = {"name": file.name, "method": file.method, "runs": file.run_cap}
+    return named | {"purpose": file.purpose, "cost": file.cost} | NOT_BEGUN
+
+
+def _found(study: Summary) -> dict[str, Any]:
+    result = study.answer.headline
+    if study.stopped and not study.stopped.startswith(GOOD_ENDS):
+        result = f"{result}; {study.stopped}"
+    return {"done": study.finished, "wanted": study.total, "result": result, "stopped": study.stopped}
+
+
+def _state(study: Mapping[str, Any]) -> str:
+    done, wanted = study["done"], study["wanted"]
+    if done is None:
+        return "not started"
+    if (wanted is not None and done >= wanted) or study["stopped"].startswith(GOOD_ENDS):
+        return "done"
+    return f"{done} of {'?' if wanted is None else wanted}"
+
+
+def list_table(found: Sequence[Mapping[str, Any]], *, width: int = WIDE_LIST) -> Table:
+    """The studies that were begun, a blank line, the others.
+
+    A narrow terminal gets no columns for method, trials and cost.
+    """
+    columns = {"study": [s["name"] for s in found], "state": [_state(s) for s in found]}
+    if width >= WIDE_LIST:
+        columns |= {"method": [s["method"] for s in found], "trials": [str(s["runs"] or "") for s in found]}
+    columns["result, or question"] = [s["result"] or s["purpose"] for s in found]
+    if width >= WIDE_LIST:
+        columns["cost"] = [s["cost"] for s in found]
+    rows = list(zip(*columns.values(), strict=True))
+    begun = sum(s["done"] is not None for s in found)
+    if 0 < begun < len(found):
+        rows.insert(begun, ("",) * len(columns))
+    shown = table(list(columns), rows, right={"trials"}, whole={"study", "state", "method", "trials"})
+    for column in shown.columns:
+        column.ratio = None if column.no_wrap else 1
+    return shown
+
+
+# -- best
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One of the best trials, with the parameters that were searched."""
+
+    place: int
+    trial: FrozenTrial
+    params: Mapping[str, Any]
+    config: Mapping[str, Any]
+    retrained: Sequence[float] = ()
+
+    def to_dict(self, metric: str) -> dict[str, Any]:
+        attrs = self.trial.user_attrs
+        return {
+            "place": self.place,
+            "number": self.trial.number,
+            metric: self.trial.values[0],
+            **({"retrained": list(self.retrained)} if self.retrained else {}),
+            "violation": ranking.violation(self.trial),
+            "params": dict(self.params),
+            "config": dict(self.config),
+            **{key: attrs[key] for key in (REPEATS, IMPORTED) if attrs.get(key)},
+            "run_folder": attrs.get("run_folder"),
+        }
+
+
+def best_trials(study: Summary, results: Path, *, top: int) -> list[Rank]:
+    """The `top` best complete trials."""
+    assert study.file is not None
+    space = study.file.space
+    return [
+        Rank(
+            place,
+            trial,
+            space.values_of(trial.params),
+            config_of(study.source, trial, results),
+            ranking.retrained(study.attrs, trial.number),
+        )
+        for place, trial in enumerate(study.ranked[:top], 1)
+    ]
+
+
+def best_rows(ranks: Sequence[Rank], study_file: StudyFile) -> list[list[str]]:
+    """The best trials, one a column, with the parameters in which they differ; the first row is a heading."""
+    names = sorted({name for rank in ranks for name in rank.params})
+    differing = [n for n in names if len({json.dumps(rank.params.get(n)) for rank in ranks}) > 1] or names
+    trials = [rank.trial for rank in ranks]
+    sources = [str(trial.user_attrs.get(IMPORTED, "")) for trial in trials]
+    misses = [ranking.violation(trial) for trial in trials]
+    rows = [["", *(f"{rank.place}." for rank in ranks)], ["trial", *(str(trial.number) for trial in trials)]]
+    for index, metric in enumerate(study_file.objectives):
+        rows.append([metric.name, *(number(trial.values[index]) for trial in trials)])
+        if study_file.repeats.count > 1:
+            spread = [t.user_attrs.get("metrics", {}).get(f"{metric.name}{SPREAD}") for t in trials]
+            rows.append(["±", *("–" if value is None else f"{value:.2g}" for value in spread)])
+    if any(rank.retrained for rank in ranks):
+        rows.append(["retrained", *(mean_words(rank.retrained) for rank in ranks)])
+    if any(sources):
+        rows.append(["imported from", *sources])
+    if any(misses):
+        rows.append(["misses by", *(f"{miss:.3g}" for miss in misses)])
+    return rows + [[name, *(_shown(rank.params.get(name, "")) for rank in ranks)] for name in differing]
+
+
+def best_table(ranks: Sequence[Rank], study_file: StudyFile, *, width: int = 100) -> Table:
+    """The best trials: one a row or, where that is too wide, one a column, or else one a paragraph."""
+    columns = best_rows(ranks, study_file)
+    across = [list(row) for row in zip(*columns, strict=True)]
+    for shape in (columns, across):
+        if sum(max(map(len, cells)) + 2 for cells in shape) <= width:
+            headings, *rows = zip(*shape, strict=True)
+            return table(headings, rows, right=headings[1:], whole=headings, padding=(0, 1))
+    grid = Table.grid(padding=(0, 1))
+    names = across[0][1:]
+    for place, *cells in across[1:]:
+        words = ", ".join(f"{name} {value}" for name, value in zip(names, cells, strict=True))
+        grid.add_row(place, escape(words))
+    return grid
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+# -- the end of a study
+
+
+@dataclass(frozen=True)
+class StudyEnd:
+    """How a study was left and what it found."""
+
+    plan: Plan
+    result: Result
+    study: Summary
+    best: Sequence[Rank]
+    answer: Answer
+
+    @classmethod
+    def read(cls, plan: Plan, result: Result, say: Callable[[str], None]) -> StudyEnd:
+        """Reads the study; waits for its storage where that does not answer, and says so."""
+
+        records = open_records(plan.request.url, waits=True, say=say)
+        study = Summary.of(load_study(records, plan.file.name), plan.file)
+        return cls(plan, result, study, best_trials(study, plan.request.results, top=3), study.answer)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        names = ("reason", "fine", "interrupted", "timed_out", "stopped")
+        return {
+            **self.study.to_dict(),
+            **{name: getattr(self.result, name) for name in names},
+            "best": [rank.to_dict(self.study.metric) for rank in self.best],
+            "verdict": self.answer.to_dict(),
+        }
+
+    def show(self, console: Console, places: Sequence[str] = ()) -> None:
+        """Prints it, and the commands that may follow.
+
+        Args:
+            places: options of these commands, which name the storage and the results folder.
+        """
+        file, result = self.plan.file, self.result
+        console.print(f"{file.name}: {result.reason}", markup=False)
+        if self.best:
+            console.print(best_table(self.best, file, width=console.width))
+        show_answer(self.answer, console, places)
+        if result.left or (self.plan.request.count is not None and result.finished != result.total):
+            say(CONTINUE, console)
+        elif self.best:
+            say("Next:", console)
+            commands = {shlex.join(["tuner", verb, file.name]): what for verb, what in NEXT.items()}
+            commands["tuner dashboard"] = f"in a browser: {dashboard_address()}"
+            say_commands(commands, places, console)

@@ -1,1 +1,0 @@
-"""State and cost of studies, as tables and text."""

@@ -1,1 +1,0 @@
-"""Web servers for this machine only."""
