@@ -57,12 +57,17 @@ class Progress:
         self._curves: dict[int, _Curve] = {}  # by agent
         self._budget = _epoch_budget(run)
         self.count()
-        self._at_start = self.now
+        self._finished_before, self._seconds_before = self.now.finished, self.now.spent.seconds
+        self._epochs_before = sum(self._trained().values())
 
     def count(self) -> None:
         """Reads the storage."""
         self.run.records.refresh()
         self.now = Summary.of(self.run.study, self.run.file)
+
+    def _trained(self) -> dict[int, int]:
+        """The epochs of each trial that fits the study."""
+        return {trial.number: self.now.epochs[trial.number] for trial in self.now.trials}
 
     def note(self, event: Event) -> None:
         """Remembers what an agent said of its trial."""
@@ -105,7 +110,7 @@ class Progress:
     @property
     def cost(self) -> str:
         """`wall 3 min 2 s, training 6 min 0 s`: since the start, and what its trials took together."""
-        training = duration(self.now.spent.seconds - self._at_start.spent.seconds)
+        training = duration(self.now.spent.seconds - self._seconds_before)
         return f"{self.times(())[0]}, training {training}"
 
     def left(self, agents: Sequence[AgentState]) -> float | None:
@@ -114,12 +119,12 @@ class Progress:
         The pace is that of epochs where trials report any: most trials of a study may be stopped early. A
         study that pauses its trials is done when it has used its epochs, or before.
         """
-        now, before = self.now, self._at_start
-        if self.total is None or not before.finished < now.finished < self.total:
+        now = self.now
+        if self.total is None or not self._finished_before < now.finished < self.total:
             return None
         running = {a.number: a.epoch + 1 for a in agents if a.number is not None and a.epoch is not None}
-        trained = {t.number: now.epochs[t.number] for t in now.trials} | running
-        done: float = sum(trained.values()) - sum(before.epochs[t.number] for t in before.trials)
+        trained = self._trained() | running
+        done: float = sum(trained.values()) - self._epochs_before
         if self._budget is not None:
             rest: float = self._budget - sum(trained.values())
         elif done and self.epochs:
@@ -130,7 +135,7 @@ class Progress:
             a_trial = (expected + sum(ended)) / (1 + len(ended))
             rest = (self.total - now.finished) * a_trial - sum(running.values())
         else:
-            done, rest = now.finished - before.finished, self.total - now.finished
+            done, rest = now.finished - self._finished_before, self.total - now.finished
         if done <= 0:
             return None
         since = self._started if self._first is None else self._first

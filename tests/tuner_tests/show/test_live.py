@@ -14,11 +14,11 @@ from wsgiref.simple_server import make_server
 
 import pytest
 from optuna.trial import TrialState, create_trial
-from tuner.show import local_server
 
 from tuner.base.errors import InputError
 from tuner.commands import report
 from tuner.definition.study_file import StudyFile
+from tuner.show import local_server
 from tuner.show.report.live import LivePage
 from tuner.storage import study_store
 from tuner.storage.allocate import stop_asked
