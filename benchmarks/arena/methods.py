@@ -141,9 +141,9 @@ class FreezeThaw(Tuner):
     def ask(self) -> tuple[int, dict[str, Any]]:
         trusted = self.default is not None and not self.trials
         if trusted:
-            choice = freeze_thaw.Choice(None, self.default, self.rungs[0])
+            choice = freeze_thaw.Proposal(None, self.default, self.rungs[0])
         elif self._default_is_due():
-            choice = freeze_thaw.Choice(0, None, self.length)
+            choice = freeze_thaw.Proposal(0, None, self.length)
         else:
             found = self.search.choose(self.trials)
             assert found is not None  # a new trial may always start

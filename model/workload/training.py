@@ -20,7 +20,7 @@ from tuner.base.errors import InputError, nearest
 from tuner.base.files import read_json
 from tuner.base.run_folder import Report
 from tuner.definition import expressions
-from tuner.definition.distributions import Choice, Constant, Distribution, Numeric, WeightedChoice
+from tuner.definition.distributions import Categorical, Constant, Distribution, Numeric, WeightedCategorical
 from tuner.definition.values import Resources
 from tuner.workloads.workload import Inputs, Say, Shorter
 
@@ -199,7 +199,7 @@ def _extremes(distribution: Distribution) -> list[Any]:
     match distribution:
         case Constant(value=value):
             return [value]
-        case Choice(values=values) | WeightedChoice(values=values):
+        case Categorical(values=values) | WeightedCategorical(values=values):
             return list(values)
         case Numeric(q=None):
             low, high = distribution.bounds

@@ -68,6 +68,13 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def chance(probability: float) -> str:
+    """`97 %`; never 0 or 100 %, which no number of runs shows."""
+    if probability > 0.99:
+        return "over 99 %"
+    return "under 1 %" if probability < 0.01 else f"{probability:.0%}".replace("%", " %")
+
+
 def finite(content: Any) -> Any:
     """`content` with null in place of infinite and undefined numbers, which JSON does not have."""
     if isinstance(content, Mapping):

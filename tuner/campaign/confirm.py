@@ -19,7 +19,6 @@ from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run.events import View
 from tuner.run.request import Request
-from tuner.search import ranking
 from tuner.stats.noise import Noise, pooled
 from tuner.storage.access import open_records
 from tuner.storage.queue import DEFAULT, WHY
@@ -89,7 +88,7 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
         entries = race.entries(found, file, default=default, first=first, most=most, tried=tried, known=known)
         if set(entries) <= tried:
             break
-        again = retrain.study_at(file, [points[entry] for entry in entries], suffix=SUFFIX)
+        again = retrain.study_of(file, [points[entry] for entry in entries], suffix=SUFFIX)
         asked = replace(request, study_file=again, base={}, trials=None, fresh=False)
         launch.run(asked, make_view()).check(again.name)
     _store(study, request.results, race.record(found, file, default=default, known=known), say)
@@ -161,19 +160,8 @@ def _with_results(
         _exactly(file.space.config_of(trial.params)): trial
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
     }
-    tried = {entry for entry, point in points.items() if _exactly(point) in ended}
-    made = []
-    for i, candidate in enumerate(found):
-        own = {k: ended[_exactly(points[i, k])] for j, k in sorted(tried) if j == i}
-        complete = {k: t for k, t in own.items() if t.state is TrialState.COMPLETE}
-        made.append(
-            replace(
-                candidate,
-                again={k: t.values[0] for k, t in complete.items()},
-                violation_again={k: ranking.violation(t) for k, t in complete.items()},
-            )
-        )
-    return made, tried
+    tried = {entry: ended[key] for entry, point in points.items() if (key := _exactly(point)) in ended}
+    return retrain.with_results(found, tried), set(tried)
 
 
 def _exactly(config: Mapping[str, Any]) -> str:

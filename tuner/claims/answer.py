@@ -6,7 +6,7 @@ import html
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tuner.base.words import counted, number
+from tuner.base.words import chance, counted, number
 from tuner.stats.comparison import Comparison, Verdict
 
 BETTER: dict[Verdict, bool] = {"better": True, "no difference": False, "worse": False}
@@ -162,13 +162,6 @@ class Answer:
             "headline": self.headline,
             "sentence": self.sentence,
         }
-
-
-def chance(probability: float) -> str:
-    """`97 %`; never 0 or 100 %, which no number of runs shows."""
-    if probability > 0.99:
-        return "over 99 %"
-    return "under 1 %" if probability < 0.01 else f"{probability:.0%}".replace("%", " %")
 
 
 def _score(side: Side) -> str:

@@ -17,14 +17,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.claims.matching import claim_names, pairs_run
+from tuner.claims.matching import claim_names, pairs_run, same_data
 from tuner.claims.material import PAIRED, Material, Study, Trial
 from tuner.claims.noise import noise_between_seeds
 from tuner.definition.constraints import Hypothesis
 from tuner.stats import anytime
 from tuner.stats.comparison import Comparison
 from tuner.storage.queue import GRID_POINT
-from tuner.storage.study import ORIGIN
 
 Floats = NDArray[np.float64]
 IDENTITY = "identity"  # in the result of a run: another of the same identity is equal digit for digit
@@ -53,7 +52,7 @@ class Paired:
 
 
 @dataclass(frozen=True)
-class _Row:
+class PairOfRuns:
     """A pair of runs.
 
     Attributes:
@@ -87,7 +86,7 @@ class Evidence:
         return cls(material.pairs, material.studies)
 
     @cached_property
-    def rows(self) -> tuple[_Row, ...]:
+    def rows(self) -> tuple[PairOfRuns, ...]:
         """The pairs of runs. A pair that two claims share was run for each, and counts once."""
         found = {row.key: row for study in self.paired for row in _rows(study)}
         return tuple(found.values())
@@ -95,11 +94,9 @@ class Evidence:
     def effect(self, study: Study, hypothesis: Hypothesis, metric: str) -> Paired | None:
         """What the pairs say about a claim; None if there are too few of them for an estimate."""
         name = label(study.name, hypothesis.claim)
-        families = {row.family for row in self.rows if name in row.signs and _same_data(study, row.study)}
+        families = {row.family for row in self.rows if name in row.signs and same_data(study, row.study)}
         for family in sorted(families):
-            if (family, metric) not in self._found:
-                self._found[family, metric] = _effects([r for r in self.rows if r.family == family], metric)
-            return self._found[family, metric].get(name)
+            return self._effects(family, metric).get(name)
         gaps = [gap for one in self.paired for gap in pairs_run(study, hypothesis, metric, one)]
         if not gaps:
             return None
@@ -109,12 +106,12 @@ class Evidence:
     def tried(self, study: Study, hypothesis: Hypothesis) -> int:
         """How many pairs have run for a claim, whether they logged its metric or not."""
         name = label(study.name, hypothesis.claim)
-        return sum(name in row.signs and _same_data(study, row.study) for row in self.rows)
+        return sum(name in row.signs and same_data(study, row.study) for row in self.rows)
 
     def alone(self, study: Study, hypothesis: Hypothesis, metric: str) -> float | None:
         """Mean difference (where − against) of pairs in which nothing else was varied; None: no such pair."""
         name = label(study.name, hypothesis.claim)
-        rows = [row for row in self.rows if name in row.alone and _same_data(study, row.study)]
+        rows = [row for row in self.rows if name in row.alone and same_data(study, row.study)]
         gaps = [row.signs[name] * gap for row in rows if (gap := _gap(row, metric)) is not None]
         return statistics.fmean(gaps) if gaps else None
 
@@ -128,12 +125,15 @@ class Evidence:
             if found.deviation > 0:
                 return found.deviation
         for family in sorted({row.family for row in self.rows}):
-            if (family, metric) not in self._found:
-                self._found[family, metric] = _effects([r for r in self.rows if r.family == family], metric)
-            for one in self._found[family, metric].values():
+            for one in self._effects(family, metric).values():
                 if one.effect.freedom >= ENOUGH:
                     return one.effect.noise / math.sqrt(2)  # of one run, not of a difference
         return None
+
+    def _effects(self, family: str, metric: str) -> dict[str, Paired]:
+        if (family, metric) not in self._found:
+            self._found[family, metric] = _effects([r for r in self.rows if r.family == family], metric)
+        return self._found[family, metric]
 
     def slower(self, family: str) -> dict[str, float]:
         """How many times longer runs take for each claim.
@@ -162,7 +162,7 @@ class Evidence:
         return found | {name: max(found.get(name, 1.0), took / usual) for name, took in alone.items()}
 
 
-def _rows(study: Study) -> Iterator[_Row]:
+def _rows(study: Study) -> Iterator[PairOfRuns]:
     if not study.file.hypotheses:
         return
     by_point = {t.frozen.user_attrs.get(GRID_POINT, t.number): t for t in study.trials if t.complete}
@@ -179,23 +179,19 @@ def _rows(study: Study) -> Iterator[_Row]:
             if None not in sides and sides[0] != sides[1]:
                 signs[hypothesis.claim] = 1 if sides[0] == "where" else -1
         alone = {h.claim for h in study.file.hypotheses if h.claim in signs and varied <= claim_names(h)}
-        yield _Row(family, signs, frozenset(alone), first, second, study)
+        yield PairOfRuns(family, signs, frozenset(alone), first, second, study)
 
 
-def _effects(rows: Sequence[_Row], metric: str) -> dict[str, Paired]:
+def _effects(rows: Sequence[PairOfRuns], metric: str) -> dict[str, Paired]:
     """The effects of all claims on one metric, from the pairs of studies that run the same program."""
-    used, y = [], []
-    for row in rows:
-        gap = _gap(row, metric)
-        if gap is not None:
-            used.append(row)
-            y.append(gap)
+    gaps = [(row, gap) for row in rows if (gap := _gap(row, metric)) is not None]
+    used = [row for row, _ in gaps]
     names = sorted({name for row in used for name in row.signs})
     signs = np.array([[row.signs.get(name, 0) for name in names] for row in used], dtype=float)
     if not used or not names:
         return {}
     answers = {}
-    for name, effect in _estimated(names, signs, np.array(y, dtype=float)).items():
+    for name, effect in _estimated(names, signs, np.array([gap for _, gap in gaps], dtype=float)).items():
         own = [row for row in used if name in row.signs]
         notes = {row.study.file.description for row in own if row.study.file.description}
         runs = "".join(f"; {note}" for note in sorted(notes))
@@ -203,7 +199,7 @@ def _effects(rows: Sequence[_Row], metric: str) -> dict[str, Paired]:
     return answers
 
 
-def _gap(row: _Row, metric: str) -> float | None:
+def _gap(row: PairOfRuns, metric: str) -> float | None:
     """By how much the metric of the first run of a pair is larger; None where one of them has none."""
     first, second = (
         t.value if metric == row.study.metric else t.metric(metric) for t in (row.first, row.second)
@@ -218,7 +214,3 @@ def _estimated(names: Sequence[str], signs: Floats, y: Floats) -> dict[str, Comp
     columns, place = np.unique(signs, axis=1, return_inverse=True)
     found = anytime.effects(columns, y)
     return {name: e for name, j in zip(names, place.ravel(), strict=True) if (e := found[j]) is not None}
-
-
-def _same_data(study: Study, paired: Study) -> bool:
-    return (study.attrs.get(ORIGIN) or {}).get("data") == (paired.attrs.get(ORIGIN) or {}).get("data")

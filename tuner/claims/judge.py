@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from tuner.base.errors import InputError, nearest
-from tuner.base.words import counted, number
+from tuner.base.words import chance, counted, number
 from tuner.claims import race
-from tuner.claims.answer import BETTER, Answer, Side, chance
+from tuner.claims.answer import BETTER, Answer, Side
 from tuner.claims.material import Material, Study, Trial
-from tuner.claims.noise import noise_between_seeds, repeated
+from tuner.claims.noise import noise_between_seeds
+from tuner.search import ranking
 from tuner.stats import runs as compare
 from tuner.stats.comparison import LEAST_PAIRS, Comparison, Verdict, exactly
 from tuner.stats.noise import UNKNOWN, Noise, seed_is_ignored
@@ -191,15 +192,12 @@ def _runs(study: Study) -> dict[int, dict[int, float]]:
     """
     found: dict[int, dict[int, float]] = {}
     rounds: dict[tuple[str, Any], int] = {}
-    for key in (CONFIRMED, VERIFIED):
-        for candidate in (study.attrs.get(key) or {}).get("candidates", ()):
-            own = found.setdefault(int(candidate["number"]), {})
-            numbers = candidate.get("rounds") or range(len(candidate["again"]))
-            for k, value in zip(numbers, candidate["again"], strict=True):
-                own[rounds.setdefault((key, int(k)), len(rounds))] = value
+    for kind, of, again in ranking.retrainings(study.attrs, CONFIRMED, VERIFIED):
+        own = found.setdefault(of, {})
+        own |= {rounds.setdefault((kind, k), len(rounds)): score for k, score in again.items()}
     for trial in study.ranked if study.file.repeats.count > 1 else ():
         if not found.get(trial.number):
-            runs = repeated(trial, study.metric).items()
+            runs = ranking.runs_of(trial.frozen, study.metric).items()
             found[trial.number] = {rounds.setdefault((REPEATS, k), len(rounds)): v for k, v in runs}
     return found
 

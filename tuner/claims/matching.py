@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,48 +36,56 @@ def matched(
     """Groups trials that differ only in the claim's parameters. Returns `(where - against, trial numbers)` of
     each group.
     """
-    free = with_dependents(study, claim_names(hypothesis))
-    groups: dict[str, list[Point]] = {}
-    for point in points:
-        rest = {n: v for n, v in point.trial.params.items() if n not in free}
-        groups.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(point)
-    found = []
-    for members in groups.values():
-        where = [p.value for p in members if p.side == "where"]
-        against = [p.value for p in members if p.side == "against"]
-        if where and against:
-            gap = statistics.fmean(where) - statistics.fmean(against)
-            found.append((gap, tuple(p.trial.number for p in members)))
-    return found
+    return [
+        (statistics.fmean(where) - statistics.fmean(against), numbers)
+        for where, against, numbers in _groups(study, hypothesis, [(p, p.trial.params) for p in points])
+    ]
 
 
 def pairs_run(study: Study, hypothesis: Hypothesis, metric: str, paired: Study) -> list[float]:
-    """Groups the trials of `paired` that differ only in the claim's parameters.
+    """The differences `where - against` of the trials of `paired` that differ only in the claim's parameters.
 
-    Returns `where - against` of each group.
-
-    Returns nothing if the two studies ran on different data.
+    Run by run where both sides of a group have equally many, otherwise of the means. None if the two studies
+    ran on different data.
     """
-    if (study.attrs.get(ORIGIN) or {}).get("data") != (paired.attrs.get(ORIGIN) or {}).get("data"):
+    if not same_data(study, paired):
         return []
-    free = with_dependents(study, claim_names(hypothesis))
-    groups: dict[str, dict[str, list[float]]] = {}
+    points = []
     for trial in paired.trials:
-        value = trial.metric(metric)
-        side = hypothesis.side(active(study, trial.config))
-        if not trial.complete or side is None or value is None or not math.isfinite(value):
-            continue
-        rest = {n: v for n, v in trial.config.items() if n not in free}
-        sides = groups.setdefault(json.dumps(rest, sort_keys=True), {"where": [], "against": []})
-        sides[side].append(value)
-    return [gap for sides in groups.values() if all(sides.values()) for gap in _gaps(**sides)]
+        value, side = trial.metric(metric), hypothesis.side(active(study, trial.config))
+        if trial.complete and side is not None and value is not None and math.isfinite(value):
+            points.append((Point(trial, side, value), trial.config))
+    found: list[float] = []
+    for where, against, _ in _groups(study, hypothesis, points):
+        if len(where) == len(against):
+            found += [a - b for a, b in zip(where, against, strict=True)]
+        else:
+            found.append(statistics.fmean(where) - statistics.fmean(against))
+    return found
 
 
-def _gaps(where: Sequence[float], against: Sequence[float]) -> list[float]:
-    """The differences within a group: run by run if both sides have equally many, otherwise of the means."""
-    if len(where) == len(against):
-        return [a - b for a, b in zip(where, against, strict=True)]
-    return [statistics.fmean(where) - statistics.fmean(against)]
+def _groups(
+    study: Study, hypothesis: Hypothesis, points: Sequence[tuple[Point, Mapping[str, Any]]]
+) -> Iterator[tuple[list[float], list[float], tuple[int, ...]]]:
+    """Values as claimed and against, and trial numbers, of groups that differ only in the claim's parameters.
+
+    Args:
+        points: with the values by which they are grouped.
+    """
+    free = with_dependents(study, claim_names(hypothesis))
+    groups: dict[str, list[Point]] = {}
+    for point, values in points:
+        rest = {n: v for n, v in values.items() if n not in free}
+        groups.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(point)
+    for members in groups.values():
+        where, against = ([p.value for p in members if p.side == side] for side in ("where", "against"))
+        if where and against:
+            yield where, against, tuple(p.trial.number for p in members)
+
+
+def same_data(one: Study, other: Study) -> bool:
+    """Whether the trials of two studies read the same data."""
+    return (one.attrs.get(ORIGIN) or {}).get("data") == (other.attrs.get(ORIGIN) or {}).get("data")
 
 
 def active(study: Study, config: Mapping[str, Any]) -> dict[str, Any]:

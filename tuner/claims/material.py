@@ -192,7 +192,7 @@ class Study:
 
     def retrained(self, number: int) -> list[float]:
         """The objective of every retraining of a trial's configuration (by `study all` and `verify`)."""
-        return list(ranking.retrained(self.attrs, number))
+        return ranking.retrained(self.attrs, number)
 
 
 @dataclass(frozen=True)

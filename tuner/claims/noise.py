@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 
 from tuner.claims import race
-from tuner.claims.material import Study, Trial
+from tuner.claims.material import Study
 from tuner.definition.constraints import Hypothesis
+from tuner.search import ranking
 from tuner.stats.noise import Noise, pooled, spread
 from tuner.storage.study import CONFIRMED, VERIFIED
 
@@ -28,10 +29,11 @@ def _parts(study: Study, metric: str) -> Iterable[Noise]:
     raced = study.attrs.get(CONFIRMED) or {}
     if metric == study.metric:
         yield race.noise_of(raced)
-        for record in ({} if "noise" in raced else raced, study.attrs.get(VERIFIED) or {}):
-            yield from (spread(candidate["again"]) for candidate in record.get("candidates", ()))
+        kinds = (VERIFIED,) if "noise" in raced else (CONFIRMED, VERIFIED)
+        yield from (spread(list(runs.values())) for _, _, runs in ranking.retrainings(study.attrs, *kinds))
     if study.file.repeats.count > 1:
-        yield from (spread(list(repeated(trial, metric).values())) for trial in study.ranked)
+        runs = (ranking.runs_of(trial.frozen, metric) for trial in study.ranked)
+        yield from (spread(list(each.values())) for each in runs)
     seed = study.file.seed or "seed"
     if seed in study.searched:
         by_rest: dict[str, list[float]] = {}
@@ -41,12 +43,6 @@ def _parts(study: Study, metric: str) -> Iterable[Noise]:
             if value is not None and math.isfinite(value):
                 by_rest.setdefault(rest, []).append(value)
         yield from map(spread, by_rest.values())
-
-
-def repeated(trial: Trial, metric: str) -> dict[str, float]:
-    """The runs of a trial of several runs, by seed and fold."""
-    runs = trial.frozen.user_attrs.get("repeats") or ()
-    return {run["name"]: run["metrics"][metric] for run in runs if metric in run["metrics"]}
 
 
 def matters_of(hypothesis: Hypothesis, noise: float | None) -> float:

@@ -48,7 +48,7 @@ def first_rounds(known: Noise) -> int:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RaceState:
     """The state of a race.
 
     Attributes:
@@ -95,7 +95,7 @@ class Standing:
         return max(others, key=lambda i: (self.chances[i], means[i]), default=None)
 
 
-def standing(found: Sequence[Candidate], file: StudyFile, known: Noise = UNKNOWN) -> Standing:
+def standing(found: Sequence[Candidate], file: StudyFile, known: Noise = UNKNOWN) -> RaceState:
     """The state of the race after the retrainings of `found`."""
     sign = 1.0 if file.metric.goal == "maximize" else -1.0
     runs = [(i, k, sign * score) for i, c in enumerate(found) for k, score in c.again.items()]
@@ -104,7 +104,7 @@ def standing(found: Sequence[Candidate], file: StudyFile, known: Noise = UNKNOWN
     able = sorted(allowed & {i for i, _, _ in runs})
     means = fit.means
     leader = min(able, key=lambda i: (-means[i], i)) if able else 0
-    return Standing(leader, allowed, fit.noise.deviation, fit.fit.noise, fit)
+    return RaceState(leader, allowed, fit.noise.deviation, fit.fit.noise, fit)
 
 
 def _allowed(found: Sequence[Candidate], matters: float) -> frozenset[int]:
@@ -176,7 +176,7 @@ def entries(
     return made
 
 
-def over(place: Standing, file: StudyFile, *, default: int | None) -> bool:
+def over(place: RaceState, file: StudyFile, *, default: int | None) -> bool:
     """Whether further rounds would tell little: no noise, a clear leader, a decided gain over the default."""
     if place.noise == 0:
         return True
@@ -196,7 +196,7 @@ def matters(file: StudyFile, noise: float | None) -> float:
     return file.matters if file.matters is not None else noise if noise and noise > 0 else 0.0
 
 
-def staying(place: Standing, inside: Sequence[int], *, default: int | None) -> list[int]:
+def staying(place: RaceState, inside: Sequence[int], *, default: int | None) -> list[int]:
     """Those that go on: the default, the best of the others, and half of the rest that may be better than it.
     Only the default, if all others are more likely worse than it.
     """
@@ -209,7 +209,7 @@ def staying(place: Standing, inside: Sequence[int], *, default: int | None) -> l
     return [i for i in inside if i in kept]
 
 
-def _may_be(place: Standing, index: int, over: int, least: float) -> bool:
+def _may_be(place: RaceState, index: int, over: int, least: float) -> bool:
     better = place.better(index, over)
     return better is None or better >= least
 

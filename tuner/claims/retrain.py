@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from tuner.definition.loading import from_plain
 from tuner.definition.study_file import TUNER_KEYS, StudyFile
 from tuner.run.winner import config_of
 from tuner.search import ranking
-from tuner.storage.queue import GRID_POINT
 
 
 @dataclass(frozen=True)
@@ -79,70 +78,56 @@ def candidates(
     return sorted(found, key=lambda c: (c.violation, sign * c.score, c.number))[:top]
 
 
+Entry = tuple[int, int]  # a candidate by its place, and a round
 RUNS = tuple(name for name, key in TUNER_KEYS.items() if OF_RUNS in key.rules)
 
 
-def study_of(
-    study_file: StudyFile,
-    best: Sequence[Candidate],
-    numbers: Sequence[int],
-    change: Callable[[Mapping[str, Any], int], Mapping[str, Any]],
-    *,
-    suffix: str,
-) -> StudyFile:
-    """A grid study that runs every candidate once for each of `numbers`.
+def study_of(study_file: StudyFile, points: Sequence[Mapping[str, Any]], *, suffix: str) -> StudyFile:
+    """A grid study that retrains complete configurations of a study."""
+    name, purpose = f"{study_file.name}.{suffix}", f"retrains the best trials of {study_file.name}"
+    return study_at(study_file, points, name=name, path=study_file.path, own={"purpose": purpose})
 
-    Point `i * len(numbers) + k` is candidate i, updated with `change(configuration, numbers[k])`.
+
+def study_at(
+    like: StudyFile, points: Sequence[Mapping[str, Any]], *, name: str, path: Path, own: Mapping[str, Any],
+    top: Mapping[str, Any] | None = None,
+) -> StudyFile:  # fmt: skip
+    """A grid study that runs `points` as the trials of the study `like` run.
+
+    Args:
+        own: further keys under `tuner:`; None instead of a value: without this key of `like`.
+        top: further keys at the top.
     """
-    points = [{**candidate.config, **change(candidate.config, n)} for candidate in best for n in numbers]
-    return study_at(study_file, points, suffix=suffix)
-
-
-def study_at(study_file: StudyFile, points: Sequence[Mapping[str, Any]], *, suffix: str) -> StudyFile:
-    """A grid study that runs complete configurations as the trials of `study_file` run."""
     names = sorted({name for point in points for name in point})
-    told = study_file.raw.get("tuner", {})
-    own = {key: told[key] for key in RUNS if key in told}
+    told = like.raw.get("tuner", {})
+    kept = {key: told[key] for key in RUNS if key in told} | {"score": like.metric.scored, "points": points}
     raw = {
-        **{key: study_file.raw[key] for key in ("program", "command") if key in study_file.raw},
+        **{key: like.raw[key] for key in ("program", "command") if key in like.raw},
+        **(top or {}),
         "method": "grid",
-        "metric": {"name": study_file.metric.name, "goal": study_file.metric.goal},
-        "parameters": {name: parameter_of([p[name] for p in points if name in p], points) for name in names},
-        "tuner": {
-            **own,
-            "score": study_file.metric.scored,
-            "points": points,
-            "purpose": f"retrains the best trials of {study_file.name}",
-        },
+        "metric": {"name": like.metric.name, "goal": like.metric.goal},
+        "parameters": {n: _parameter([p[n] for p in points if n in p], len(points)) for n in names},
+        "tuner": {key: value for key, value in {**kept, **own}.items() if value is not None},
     }
-    return replace(
-        from_plain(raw, name=f"{study_file.name}.{suffix}", path=study_file.path),
-        function=study_file.function,
-    )
+    return replace(from_plain(raw, name=name, path=path), function=like.function)
 
 
-def with_results(
-    best: Sequence[Candidate], seeds: int, study: optuna.Study, study_file: StudyFile
-) -> list[Candidate]:
-    """The candidates, with the results of their retrainings."""
-    again: dict[int, dict[int, FrozenTrial]] = {}
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state is TrialState.COMPLETE:
-            index, seed = divmod(int(trial.user_attrs[GRID_POINT]), seeds)
-            again.setdefault(index, {})[seed] = trial
+def with_results(best: Sequence[Candidate], ended: Mapping[Entry, FrozenTrial]) -> list[Candidate]:
+    """The candidates, with the results of their retrainings: the complete ones of those that have `ended`."""
+    complete = {entry: trial for entry, trial in sorted(ended.items()) if trial.state is TrialState.COMPLETE}
     return [
         replace(
             candidate,
-            again={k: trial.values[0] for k, trial in sorted(again.get(i, {}).items())},
-            violation_again={k: ranking.violation(t) for k, t in sorted(again.get(i, {}).items())},
+            again={k: trial.values[0] for (j, k), trial in complete.items() if j == i},
+            violation_again={k: ranking.violation(t) for (j, k), t in complete.items() if j == i},
         )
         for i, candidate in enumerate(best)
     ]
 
 
-def parameter_of(values: Sequence[Any], points: Sequence[Any]) -> dict[str, Any]:
+def _parameter(values: Sequence[Any], points: int) -> dict[str, Any]:
     """A parameter for a sweep file: a constant if all points share one value, otherwise a choice."""
     distinct = list({json.dumps(value, sort_keys=True): value for value in values}.values())
-    if len(distinct) == 1 and len(values) == len(points):
+    if len(distinct) == 1 and len(values) == points:
         return {"value": distinct[0]}
     return {"values": distinct}

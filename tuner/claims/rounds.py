@@ -19,15 +19,14 @@ from tuner.base.errors import InputError
 from tuner.claims import design
 from tuner.claims.evidence import Evidence
 from tuner.claims.material import PAIRED, Material, Study
-from tuner.claims.retrain import RUNS, parameter_of
+from tuner.claims.retrain import study_at
 from tuner.claims.sides import NoPairs, Sides, drawn_sides, sides_of, with_values
 from tuner.claims.verdicts import Finding, judge
 from tuner.definition import expressions
 from tuner.definition.constraints import Hypothesis
-from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
 from tuner.storage.study import ORIGIN
-from tuner.workloads.workload import Shorter
+from tuner.workloads.workload import Shorter, Workload
 
 FIRST_SEED = 2000  # higher than the seeds of studies and of confirmations
 ENOUGH_TRIED = 6  # pairs without a value of the claim's metric: more would have none either
@@ -71,29 +70,21 @@ class Round:
         points = [_filled(point, names, when, points) for point in points]
         file, length = self.like.file, self.like.workload.length
         longest = max((int(point[length]) for point in self.points if length in point), default=None)
-        told = file.raw.get("tuner", {})
-        raw = {
-            **{key: file.raw[key] for key in ("program", "command") if key in file.raw},
-            "name": self.name,
-            "description": self.notes,
-            "method": "grid",
-            "metric": {"name": file.metric.name, "goal": file.metric.goal},
-            "parameters": {n: parameter_of([p[n] for p in points if n in p], points) for n in names},
-            "tuner": {
-                **{
-                    key: told[key] for key in RUNS if key in told and key not in ("max_epochs", "constraints")
-                },
-                **({"max_epochs": longest or file.max_epochs} if longest or file.max_epochs else {}),
-                "score": file.metric.scored,
+        return study_at(
+            file,
+            points,
+            name=self.name,
+            path=Path(file.path).with_name(f"{self.name}.yaml"),
+            top={"name": self.name, "description": self.notes},
+            own={
+                "max_epochs": longest or file.max_epochs,
+                "constraints": None,
                 "purpose": f"Decide {len(self.claims)} claims with {len(self.points) // 2} pairs of runs.",
                 "base": shared,
-                **({"when": when} if when else {}),
-                "points": points,
+                "when": when or None,
                 "hypotheses": [self._stated(claim) for claim in self.claims],
             },
-        }
-        made = from_plain(raw, name=self.name, path=Path(file.path).with_name(f"{self.name}.yaml"))
-        return replace(made, function=file.function)
+        )
 
     def _conditions(self, points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, str]:
         """The conditions of parameters that not all points have, if the parameters they read vary."""
@@ -152,60 +143,41 @@ def _runs(study: Study) -> str:
     return json.dumps([*own, folder, type(study.workload).__name__, *deterministic])
 
 
+@dataclass(frozen=True)
+class _Tested:
+    """An open claim that pairs can decide: its sides, the pairs it has had, whether it is varied alone."""
+
+    sides: Sides
+    pairs: int
+    alone: bool
+
+
 def _round(
     studies: Sequence[Study], material: Material, evidence: Evidence, name: str, overrides: Mapping[str, Any]
 ) -> Round:
-    wanted = open_claims(replace(material, studies=tuple(studies)), evidence)
     start, shorter = start_of(studies, overrides)
-    notes = "" if shorter is None else shorter.words
-    claims, left_out, had = [], [], []
-    large: list[int] = []  # places in `claims`
-    for study, finding in wanted:
+    tested, left_out = [], []
+    for study, finding in open_claims(replace(material, studies=tuple(studies)), evidence):
         try:
-            claims.append(_sides(study, finding, start, evidence, fixed=overrides))
-            had.append(evidence.tried(study, _hypothesis(study, finding)))
-            if _is_large(study, finding, evidence):
-                large.append(len(claims) - 1)
+            tested.append(_tested(study, finding, start, evidence, fixed=overrides))
         except NoPairs as reason:
             left_out.append((study.name, finding.claim, str(reason)))
-    earlier = [s for s in material.pairs if _family(s.name) == name]
-    number = 1 + sum("@" not in s.name for s in earlier)
+    number = 1 + sum("@" not in s.name and _family(s.name) == name for s in material.pairs)
     round_name = name if number == 1 else f"{name}.round{number}"
-    workload = studies[0].workload
-    seeded = not workload.deterministic and bool(workload.seeded(start, FIRST_SEED))
-    if not claims:
+    notes, workload = "" if shorter is None else shorter.words, studies[0].workload
+    if not tested:
         return Round(round_name, studies[0], (), (), tuple(left_out), notes)
+    seeded = not workload.deterministic and bool(workload.seeded(start, FIRST_SEED))
+    claims = [one.sides for one in tested]
     if shorter is not None:
         start = {**shorter.fitted({**start, **shorter.values}), **overrides}
         claims = [
             replace(c, where=shorter.fitted(c.where), against=shorter.fitted(c.against)) for c in claims
         ]
     rng = np.random.default_rng([number, len(material.pairs)])
-    if workload.deterministic:  # their runs lie anywhere in the space
-        large = []
-    groups = design.groups_of([claim.names for claim in claims])
-    new = [i for i, pairs in enumerate(had) if pairs == 0]
-    scouting = seeded and len(groups) >= design.FEW and len(new) > len(claims) / 2
-    if scouting:
-        large = new
-    pairs_alone = 1 if scouting else ALONE
-    turns = [{i: 1} for i in large] * pairs_alone
-    together = [i for i in range(len(claims)) if i not in large]
-    if together and not scouting:
-        groups = design.groups_of([claims[i].names for i in together])
-        rows = design.rows_of(groups, max(had[i] for i in together) <= 1)
-        if workload.deterministic:  # nothing is trained: starting takes longer than the runs
-            rows = max(rows, design.WHOLE_ROWS)
-        costs = _costs(evidence, claims, name)
-        planned = design.turns(
-            groups, rows, rng, pairs=[had[i] for i in together], costs=[costs[i] for i in together]
-        )
-        turns += [{together[place]: sign for place, sign in members.items()} for members in planned]
     seed, each = _next_seed(material, studies), studies[0].file.repeats.seeds
     pairs: list[list[dict[str, Any]]] = []
-    for row, members in enumerate(turns):
-        # claims that are varied alone share a seed, and so the run of the default configuration
-        row = row // len(large) if row < len(large) * pairs_alone else row
+    for row, members in _turns(tested, evidence.slower(name), rng, workload=workload, seeded=seeded):
         two = _pair(studies, claims, members, start, None if seeded else rng)
         if two is None:
             continue
@@ -216,13 +188,36 @@ def _round(
     return Round(round_name, studies[0], points, tuple(claims), tuple(left_out), notes, not seeded)
 
 
-def _hypothesis(study: Study, finding: Finding) -> Hypothesis:
-    return next(h for h in study.file.hypotheses if h.claim == finding.claim)
+def _turns(
+    tested: Sequence[_Tested], slower: Mapping[str, float], rng: np.random.Generator,
+    *, workload: Workload, seeded: bool,
+) -> list[tuple[int, Mapping[int, int]]]:  # fmt: skip
+    """The pairs of a round: the place of its seed, and its claims (by their place) with their signs.
+
+    Claims that are varied alone come first. They share seeds, and so the default configuration's runs.
+    """
+    groups = design.groups_of([one.sides.names for one in tested])
+    new = [i for i, one in enumerate(tested) if one.pairs == 0]
+    scouting = seeded and len(groups) >= design.FEW and len(new) > len(tested) / 2
+    alone = new if scouting else [i for i, one in enumerate(tested) if one.alone]
+    pairs_alone = 1 if scouting else ALONE
+    turns: list[tuple[int, Mapping[int, int]]] = [(k, {i: 1}) for k in range(pairs_alone) for i in alone]
+    together = [i for i in range(len(tested)) if i not in alone]
+    if not together or scouting:
+        return turns
+    had = [tested[i].pairs for i in together]
+    groups = design.groups_of([tested[i].sides.names for i in together])
+    rows = design.rows_of(groups, max(had) <= 1)
+    if workload.deterministic:  # nothing is trained: starting takes longer than the runs
+        rows = max(rows, design.WHOLE_ROWS)
+    costs = [slower.get(tested[i].sides.name, 1.0) for i in together]
+    planned = design.turns(groups, rows, rng, pairs=had, costs=costs)
+    mixed = [{together[place]: sign for place, sign in members.items()} for members in planned]
+    return turns + list(enumerate(mixed, len(turns)))
 
 
-def _is_large(study: Study, finding: Finding, evidence: Evidence) -> bool:
+def _is_large(study: Study, finding: Finding, hypothesis: Hypothesis, evidence: Evidence) -> bool:
     """Whether the claim's sides seem to differ so much that no other claim is to be varied with it."""
-    hypothesis = _hypothesis(study, finding)
     gaps = [evidence.alone(study, hypothesis, metric) for metric in {finding.metric, study.metric}]
     if gaps == [None] * len(gaps):
         gaps = [finding.effect]
@@ -260,10 +255,10 @@ def start_of(studies: Sequence[Study], overrides: Mapping[str, Any]) -> tuple[di
     return start | dict(overrides), shorter
 
 
-def _sides(
+def _tested(
     study: Study, finding: Finding, start: Mapping[str, Any], evidence: Evidence, *, fixed: Mapping[str, Any]
-) -> Sides:
-    """The two sides of an open claim.
+) -> _Tested:
+    """An open claim with the values of its two sides.
 
     Raises:
         NoPairs: it cannot be tested by pairs, or was often enough.
@@ -275,7 +270,7 @@ def _sides(
             f"{finding.pairs_run} pairs have not decided it: its effect is close to the difference that "
             "matters"
         )
-    hypothesis = _hypothesis(study, finding)
+    hypothesis = next(h for h in study.file.hypotheses if h.claim == finding.claim)
     tried = evidence.tried(study, hypothesis)
     if tried >= ENOUGH_TRIED and finding.pairs_run == 0:
         raise NoPairs(f"{tried} pairs have run, and none logged {finding.metric} on both sides")
@@ -283,7 +278,9 @@ def _sides(
     clash = sorted(sides.names & fixed.keys())
     if clash:
         raise NoPairs(f"--set fixes {clash[0]}")
-    return sides
+    # the runs of work that repeats exactly lie anywhere in the space, so none is varied alone
+    large = not study.workload.deterministic and _is_large(study, finding, hypothesis, evidence)
+    return _Tested(sides, tried, large)
 
 
 def _pair(
@@ -313,12 +310,6 @@ def _pair(
             return two[0], two[1]
         left.popitem()
     return None
-
-
-def _costs(evidence: Evidence, claims: Sequence[Sides], family: str) -> list[float]:
-    """How many times longer a run takes on the slower side of each claim, from the pairs so far."""
-    ratios = evidence.slower(family)
-    return [ratios.get(claim.name, 1.0) for claim in claims]
 
 
 def _next_seed(material: Material, studies: Sequence[Study]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -65,9 +65,8 @@ def sides_of(study: Study, hypothesis: Hypothesis, start: Mapping[str, Any]) -> 
         raise NoPairs("the claim is about the seed")
     found: dict[str, Mapping[str, Any]] = {}
     for values in _candidates(study, names, start):
-        config = with_values(start, values)
-        side = hypothesis.side(active(study, config))
-        if side is not None and side not in found and not study.file.space.violated(config):
+        side = _side(study, hypothesis, start, values)
+        if side is not None and side not in found:
             first = next(iter(found.values()), {})
             found[side] = _nearest(study, hypothesis, start, values, first, side)
         if len(found) == 2:
@@ -76,6 +75,14 @@ def sides_of(study: Study, hypothesis: Hypothesis, start: Mapping[str, Any]) -> 
         if side not in found:
             raise NoPairs(f"no values {words} fit the other values of the runs")
     return Sides(study, hypothesis, found["where"], found["against"], names)
+
+
+def _side(
+    study: Study, hypothesis: Hypothesis, start: Mapping[str, Any], values: Mapping[str, Any]
+) -> Literal["where", "against"] | None:
+    """The side of the configuration `start` with other `values`; None also where `requires` forbid it."""
+    config = with_values(start, values)
+    return None if study.file.space.violated(config) else hypothesis.side(active(study, config))
 
 
 def _nearest(
@@ -89,8 +96,7 @@ def _nearest(
     """`values` with as many values of the `first` side as leave it on its own side."""
     for name in sorted(values.keys() & first.keys()):
         closer = {**values, name: first[name]}
-        config = with_values(start, closer)
-        if hypothesis.side(active(study, config)) == side and not study.file.space.violated(config):
+        if _side(study, hypothesis, start, closer) == side:
             values = closer
     for name in sorted(values):
         now, here = values[name], _value(start, name)
@@ -99,8 +105,7 @@ def _nearest(
         tried = {v for t in study.finished if _whole(v := _value(t.config, name))}
         for value in sorted(tried, key=lambda v: abs(v - here)):
             closer = {**values, name: value}
-            config = with_values(start, closer)
-            if hypothesis.side(active(study, config)) == side and not study.file.space.violated(config):
+            if _side(study, hypothesis, start, closer) == side:
                 values = closer
                 break
     return values
@@ -120,9 +125,8 @@ def drawn_sides(sides: Sides, start: Mapping[str, Any], rng: np.random.Generator
     for values in _drawn(study, names, seed=int(rng.integers(2**31))):
         for other in found.values():
             values = {n: v if n in claim_names(hypothesis) else other.get(n, v) for n, v in values.items()}
-        config = with_values(start, values)
-        side = hypothesis.side(active(study, config))
-        if side is not None and side not in found and not study.file.space.violated(config):
+        side = _side(study, hypothesis, start, values)
+        if side is not None and side not in found:
             found[side] = values
         if len(found) == 2:
             return Sides(study, hypothesis, found["where"], found["against"], names)

@@ -18,7 +18,9 @@ from tuner.definition.study_file import StudyFile
 from tuner.run.events import View
 from tuner.run.launch import run
 from tuner.run.request import Request
+from tuner.search import ranking
 from tuner.storage.access import open_records
+from tuner.storage.queue import GRID_POINT
 from tuner.storage.study import VERIFIED, load_study
 from tuner.workloads.registry import workload_of
 
@@ -81,13 +83,16 @@ def verify(
     workload = workload_of(file)
     if workload.deterministic:
         raise InputError(f"study '{file.name}': repeated runs always give the same score: nothing to verify")
-    again = retrain.study_of(file, best, range(1, seeds + 1), workload.reseeded, suffix=SUFFIX)
+    points = [{**c.config, **workload.reseeded(c.config, n)} for c in best for n in range(1, seeds + 1)]
+    again = retrain.study_of(file, points, suffix=SUFFIX)
     result = run(replace(request, study_file=again, base={}, trials=None), view)
     result.check(again.name)
     records = open_records(request.url)
-    found = retrain.with_results(best, seeds, load_study(records, again.name), file)
+    trials = load_study(records, again.name).get_trials(deepcopy=False)
+    ended = {divmod(int(t.user_attrs[GRID_POINT]), seeds): t for t in trials if t.state.is_finished()}
+    found = retrain.with_results(best, ended)
     study = load_study(records, file.name)
-    study.set_user_attr(VERIFIED, _merged(study.attrs.get(VERIFIED), found, file))
+    study.set_user_attr(VERIFIED, _merged(study.attrs, found, file))
     material = materials.load(records, (), request.results, made=datetime.now())
     known = next((s for s in material.studies if s.name == file.name), None)
     if known is None:  # `load` leaves studies of retrainings out
@@ -107,17 +112,14 @@ def _record(candidates: Sequence[Candidate], metric: str, curse: float) -> dict[
     return {"metric": metric, "curse": curse, "candidates": rows}
 
 
-def _merged(before: Mapping[str, Any] | None, found: Sequence[Candidate], file: StudyFile) -> dict[str, Any]:
+def _merged(attrs: Mapping[str, Any], found: Sequence[Candidate], file: StudyFile) -> dict[str, Any]:
     """What is stored with the study: the runs of this call beside those of earlier ones on the same seeds."""
-    kept = {c["number"]: c for c in (before or {}).get("candidates", ())}
-    merged = []
-    for candidate in found:
-        old = kept.pop(candidate.number, None) or {"again": []}
-        rounds = old.get("rounds") or range(len(old["again"]))
-        earlier = {int(k): v for k, v in zip(rounds, old["again"], strict=True)}
-        merged.append(replace(candidate, again=dict(sorted({**earlier, **candidate.again}.items()))))
+    earlier = {number: runs for _, number, runs in ranking.retrainings(attrs, VERIFIED)}
+    merged = [replace(c, again=dict(sorted({**earlier.get(c.number, {}), **c.again}.items()))) for c in found]
     told = _record(merged, file.metric.name, curse(merged, file.metric.goal))
-    return {**told, "candidates": [*told["candidates"], *kept.values()]}
+    numbers = {c.number for c in found}
+    kept = [c for c in (attrs.get(VERIFIED) or {}).get("candidates", ()) if c["number"] not in numbers]
+    return {**told, "candidates": [*told["candidates"], *kept]}
 
 
 def _chosen(known: Sequence[Candidate], numbers: Sequence[int], study: str) -> list[Candidate]:

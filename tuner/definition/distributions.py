@@ -44,7 +44,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Categorical:
     """`values`: equally likely. Optuna stores mixed or nested values as JSON text."""
 
     values: tuple[Any, ...]
@@ -87,7 +87,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class WeightedChoice:
+class WeightedCategorical:
     """`values` with `probabilities`. u in [0, 1] selects a value from the cumulative probabilities."""
 
     values: tuple[Any, ...]
@@ -296,7 +296,7 @@ class Numeric:
         return f"{low:.4g} to {high:.4g}{', log scale' if 'log' in self.kind else ''}{step}"
 
 
-Searchable = Choice | WeightedChoice | Numeric
+Searchable = Categorical | WeightedCategorical | Numeric
 Distribution = Constant | Searchable
 
 _BOUNDED = {"uniform", "log_uniform", "log_uniform_values", "inv_log_uniform", "inv_log_uniform_values"}

@@ -11,12 +11,12 @@ from tuner.base.errors import InputError, nearest
 from tuner.definition import expressions
 from tuner.definition.distributions import (
     KINDS,
-    Choice,
+    Categorical,
     Constant,
     Distribution,
     NotInDistribution,
     Numeric,
-    WeightedChoice,
+    WeightedCategorical,
 )
 from tuner.definition.space import Parameter, Space, in_order
 from tuner.definition.yaml_source import Section
@@ -80,8 +80,8 @@ def _distribution(section: Section) -> Distribution:
             if not values:
                 section.fail("values", "expected at least one value")
             if kind == "categorical":
-                return Choice(tuple(values))
-            return WeightedChoice(tuple(values), _probabilities(section, len(values)))
+                return Categorical(tuple(values))
+            return WeightedCategorical(tuple(values), _probabilities(section, len(values)))
     return _numeric(section, kind)
 
 

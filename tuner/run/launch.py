@@ -178,7 +178,8 @@ def _supervise(plan: Plan, order: Order, view: ShieldedView, study: OpenStudy) -
 
     def give_up(number: int, reason: str) -> None:
         study.give_up(number, reason)
-        stopping.check(study, study.records, order.work.study_file)
+        file, trials = order.work.study_file, study.get_trials(deepcopy=False)
+        study.stop_because(stopping.reason_to_stop(trials, file))
 
     supervisor = Supervisor(
         order,

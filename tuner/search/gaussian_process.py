@@ -24,6 +24,7 @@ from scipy.optimize import minimize
 from scipy.special import erfcx, log_ndtr
 
 from tuner.definition.space import Space
+from tuner.search import ranking
 from tuner.search.freeze_thaw import draws_of, mends_of
 from tuner.search.freeze_thaw.candidates import Candidate, Candidates
 from tuner.search.freeze_thaw.process import ROOT5, Hyperparameters, Pairs, Points, Process, fit
@@ -46,7 +47,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Surface:
+class TargetModel:
     """The model of one target over configurations.
 
     Attributes:
@@ -188,7 +189,7 @@ class GP(BaseSampler):
         whole = -(weighed.max(1) + EVEN * weighed.sum(1))
         return np.asarray((whole - whole.mean()) / (whole.std() or 1.0))
 
-    def _surface(self, name: str, rows: Array, targets: Array, threshold: float, *, seen: int) -> Surface:
+    def _surface(self, name: str, rows: Array, targets: Array, threshold: float, *, seen: int) -> TargetModel:
         """The model of one target, where running trials come as they are predicted."""
         count, every = len(targets), len(rows)
         points = Points(np.arange(count), np.zeros(count))
@@ -204,10 +205,10 @@ class GP(BaseSampler):
         process = process.with_pending(Points(np.arange(count, every), np.zeros(every - count)))
         if name == AIM:  # what running trials will reach is to be exceeded as well
             threshold = max([threshold, *process.targets[count:]])
-        return Surface(self._cube, rows, process, threshold, gains=name == AIM)
+        return TargetModel(self._cube, rows, process, threshold, gains=name == AIM)
 
     def _best(
-        self, surfaces: Sequence[Surface], candidates: Sequence[Candidate], fixed: Mapping[str, Any]
+        self, surfaces: Sequence[TargetModel], candidates: Sequence[Candidate], fixed: Mapping[str, Any]
     ) -> Params:
         """The best of the candidates, and of those that lie uphill of the first few."""
         points = np.stack([point for _, point in candidates])
@@ -239,14 +240,9 @@ def best_and_latest(trials: Sequence[FrozenTrial], directions: Sequence[StudyDir
     kept = {t.number for t in trials[-half:]}
     for place, direction in enumerate(directions):
         sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
-        order = sorted(trials, key=lambda t: (_missed(t), sign * t.values[place]))
+        order = sorted(trials, key=lambda t: (ranking.violation(t), sign * t.values[place]))
         kept |= {t.number for t in order[: half // len(directions)]}
     return [t for t in trials if t.number in kept]
-
-
-def _missed(trial: FrozenTrial) -> float:
-    """By how much a trial misses its constraints."""
-    return sum(max(0.0, value) for value in trial.constraints.values())
 
 
 def _amounts(trials: Sequence[FrozenTrial]) -> dict[str, Array]:
@@ -265,12 +261,12 @@ def _standardised(values: Array, *, maximize: bool) -> Array:
     return Targets.of(values, maximize=maximize).to(values)
 
 
-def _score(surfaces: Sequence[Surface], points: Array) -> Array:
+def _score(surfaces: Sequence[TargetModel], points: Array) -> Array:
     """(point,): the expected gain times the chances to meet the constraints, as a logarithm."""
     return np.sum([surface.score(points) for surface in surfaces], axis=0)
 
 
-def _uphill(surfaces: Sequence[Surface], point: Array, free: NDArray[np.bool_]) -> Array:
+def _uphill(surfaces: Sequence[TargetModel], point: Array, free: NDArray[np.bool_]) -> Array:
     """A point of a higher score that differs along the parameters `free` only, all numbers."""
     if not free.any():
         return point

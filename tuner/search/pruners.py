@@ -42,7 +42,7 @@ class Pruner(Protocol):
 def make(settings: PrunerSettings, study_name: str) -> Pruner:
     """The rule that `settings` describe; `study_name` decides Hyperband's brackets."""
     rule = _by_kind(settings, study_name)
-    return rule if settings.patience is None else Patience(rule, settings.patience)
+    return rule if settings.patience is None else PatienceRule(rule, settings.patience)
 
 
 def _by_kind(settings: PrunerSettings, study_name: str) -> Pruner:
@@ -215,31 +215,31 @@ class Median(_ByVerdict):
         if not there:
             return None
         sign = _sign(study)
-        best = own.best(sign)
+        best, _ = own.best(sign)
         middle = (there[(len(there) - 1) // 2] + there[len(there) // 2]) / 2
         worse = math.isnan(best) or sign * best > sign * middle
         return _Verdict(step, best, middle, _count(len(there)), "better half", worse=worse)
 
 
 class _Extremes:
-    """The last step of a trial, and the lowest and highest value that it reported."""
+    """The last step of a trial, and its lowest and highest value with the steps that first had them."""
 
     def __init__(self) -> None:
         self.last = 0
-        self.lowest = math.inf
-        self.highest = -math.inf
+        self.lowest = (math.inf, 0)
+        self.highest = (-math.inf, 0)
 
     def add(self, step: int, value: float) -> None:
         self.last = step
-        if not math.isnan(value):
-            self.lowest = min(self.lowest, value)
-            self.highest = max(self.highest, value)
+        if value < self.lowest[0]:
+            self.lowest = (value, step)
+        if value > self.highest[0]:
+            self.highest = (value, step)
 
-    def best(self, sign: float) -> float:
-        """The best value for `sign` 1 (smaller is better) or -1; NaN where no number was reported."""
-        if self.lowest > self.highest:
-            return math.nan
-        return self.lowest if sign > 0 else self.highest
+    def best(self, sign: float) -> tuple[float, int]:
+        """The best value for `sign` 1 (smaller is better) or -1, and its step; (NaN, 0): there was none."""
+        value, step = self.lowest if sign > 0 else self.highest
+        return (value, step) if step else (math.nan, 0)
 
 
 class WandbHyperband(_ByVerdict):
@@ -273,7 +273,7 @@ class WandbHyperband(_ByVerdict):
         ]
         at_band = sorted([*self._ended[last], *(sign * value for value in (own.values[last], *others))])
         threshold = at_band[int(1.0 / self.settings.eta * len(at_band))]
-        value = sign * (own.values[last] if self.settings.strict else own.finite.best(sign))
+        value = sign * (own.values[last] if self.settings.strict else own.finite.best(sign)[0])
         rule = f"best {_fraction(self.settings.eta)}"
         return _Verdict(
             self.bands[last],
@@ -303,7 +303,7 @@ class _AtBands:
             self.values.append(value)
 
 
-class Patience:
+class PatienceRule:
     """Stops a trial that has stopped improving, whatever other trials do; besides another rule.
 
     The epochs that count are those since the trial's best value.
@@ -312,7 +312,7 @@ class Patience:
     def __init__(self, rule: Pruner, patience: int) -> None:
         self.rule = rule
         self.patience = patience
-        self._own = Summaries(lambda number: _Progress())
+        self._own = Summaries(lambda number: _Extremes())
 
     def should_prune(self, study: optuna.Study, trial: optuna.trial.BaseTrial | FrozenTrial) -> bool:
         return self.rule.should_prune(study, trial) or self._stalled(study, trial) >= self.patience
@@ -332,26 +332,6 @@ class Patience:
         """Epochs since the best value."""
         own = self._own.after_report(_frozen(study, trial))
         return own.last - own.best(_sign(study))[1]
-
-
-class _Progress:
-    """A trial's lowest and highest value, and the epochs at which it first had them."""
-
-    def __init__(self) -> None:
-        self.last = 0
-        self.lowest = (math.inf, 0)
-        self.highest = (-math.inf, 0)
-
-    def add(self, step: int, value: float) -> None:
-        self.last = step
-        if value < self.lowest[0]:
-            self.lowest = (value, step)
-        if value > self.highest[0]:
-            self.highest = (value, step)
-
-    def best(self, sign: float) -> tuple[float, int]:
-        """The best value for `sign` 1 (smaller is better) or -1, and its epoch; 0: there was none."""
-        return self.lowest if sign > 0 else self.highest
 
 
 def _frozen(study: optuna.Study, trial: Any) -> FrozenTrial:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -64,8 +64,8 @@ def winner(
     known = next((t for t in best_first if t.number == confirmed), None)
     if known is not None or not able:
         return known
-    candidates = (attrs.get(VERIFIED) or {}).get("candidates", ())
-    means = {c["number"]: statistics.fmean(c["again"]) for c in candidates if len(c["again"]) >= LEAST_PAIRS}
+    verified = ((number, runs.values()) for _, number, runs in retrainings(attrs, VERIFIED))
+    means = {number: statistics.fmean(runs) for number, runs in verified if len(runs) >= LEAST_PAIRS}
     retrained = [trial for trial in able if trial.number in means]
     if able[0] not in retrained:
         return able[0]
@@ -73,15 +73,30 @@ def winner(
     return min(retrained, key=lambda t: sign * means[t.number])
 
 
-def retrained(attrs: Mapping[str, Any], number: int) -> tuple[float, ...]:
-    """The objective of every retraining of a trial's configuration (races, `verify`).
+def retrainings(attrs: Mapping[str, Any], *kinds: str) -> Iterator[tuple[str, int, dict[int, float]]]:
+    """The retrained configurations: the kind of record, the number of the trial, and the objectives by round.
 
     Args:
         attrs: the study's user attributes.
+        kinds: CONFIRMED (races), VERIFIED (`verify`), or both; rounds of one kind share a seed and a split.
     """
-    records = (attrs.get(key) or {} for key in (CONFIRMED, VERIFIED))
-    candidates = (c for record in records for c in record.get("candidates", ()) if c["number"] == number)
-    return tuple(value for candidate in candidates for value in candidate["again"])
+    for kind in kinds:
+        for candidate in (attrs.get(kind) or {}).get("candidates", ()):
+            again = candidate["again"]
+            rounds = candidate.get("rounds") or range(len(again))  # older versions stored none
+            yield kind, int(candidate["number"]), dict(zip(map(int, rounds), again, strict=True))
+
+
+def retrained(attrs: Mapping[str, Any], number: int) -> list[float]:
+    """The objective of every retraining of a trial's configuration."""
+    found = retrainings(attrs, CONFIRMED, VERIFIED)
+    return [score for _, of, runs in found if of == number for score in runs.values()]
+
+
+def runs_of(trial: FrozenTrial, metric: str) -> dict[str, float]:
+    """The runs of a trial of several runs, by seed and fold."""
+    runs = trial.user_attrs.get("repeats") or ()
+    return {run["name"]: run["metrics"][metric] for run in runs if metric in run["metrics"]}
 
 
 def front(trials: Sequence[FrozenTrial], study_file: StudyFile) -> list[FrozenTrial]:

@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.definition import expressions
 from tuner.definition.space import Space
-from tuner.search.points.cost import Cost, epoch_seconds
+from tuner.search.points.cost import EpochCost, epoch_seconds
 from tuner.search.points.cube import Cube
 from tuner.storage import optuna_private
 
@@ -150,7 +150,7 @@ class TPE(optuna_private.TPESampler):
         latest = list(itertools.islice(drawn, MOST_WEIGHED))[::-1]
         seconds = {trial.number: each for trial in latest if (each := epoch_seconds(trial)) is not None}
         measured = [trial.params for trial in latest if trial.number in seconds]
-        cost = Cost(cube.encode(measured), cube.choices, list(seconds.values()))
+        cost = EpochCost(cube.encode(measured), cube.choices, list(seconds.values()))
         places = {name: place for place, name in enumerate(cube.axes)}
 
         def price(name: str, values: Array) -> Array | float:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.endings import TrialTooLong
@@ -14,26 +13,20 @@ from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 from tuner.stats.runs import paired
-from tuner.storage import optuna_private
-from tuner.storage.records import Records
-from tuner.storage.study import LEAD, NO_GAIN, STOPPED, TARGET
+from tuner.storage.study import LEAD, NO_GAIN, TARGET
 
 SAME_FAILURES = 3  # the same error this often in a row: the next would be the same again
 ANY_FAILURES = 20  # different errors this often in a row
 
 
-def check(study: optuna.Study, records: Records, study_file: StudyFile) -> str | None:
-    """Stops the study when there is a reason to; returns it."""
-    trials = study.get_trials(deepcopy=False)
-    reason = (
+def reason_to_stop(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
+    """Why no further trial should start; None while there is no reason."""
+    return (
         _target(trials, study_file)
         or failures(trials)
         or clear_lead(trials, study_file)
         or no_gain(trials, study_file)
     )
-    if reason:
-        records.set_study_user_attr(optuna_private.study_id(study), STOPPED, reason)
-    return reason
 
 
 def _target(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | None:
@@ -72,10 +65,10 @@ def clear_lead(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | No
     best, *others = ranked
     metric, level = study_file.metric, study_file.stop.lead
     sign = 1.0 if metric.goal == "maximize" else -1.0
-    own = _runs(best, metric.name)
+    own = ranking.runs_of(best, metric.name)
     leads = []
     for other in others:
-        theirs = _runs(other, metric.name)
+        theirs = ranking.runs_of(other, metric.name)
         gaps = [sign * (value - theirs[name]) for name, value in own.items() if name in theirs]
         if not gaps or ranking.violation(best) < ranking.violation(other):
             continue  # nothing to compare, or it is behind by the constraints
@@ -90,12 +83,6 @@ def clear_lead(trials: Sequence[FrozenTrial], study_file: StudyFile) -> str | No
         f"{closest.difference:.3g} ({level:.0%} interval {closest.low:.3g} to {closest.high:.3g} over "
         f"{closest.pairs} runs each)"
     )
-
-
-def _runs(trial: FrozenTrial, metric: str) -> dict[str, float]:
-    """A trial's runs, by seed and fold: what each reached."""
-    runs = trial.user_attrs.get("repeats") or ()
-    return {run["name"]: run["metrics"][metric] for run in runs if metric in run["metrics"]}
 
 
 def failures(trials: Sequence[FrozenTrial]) -> str | None:

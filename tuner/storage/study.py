@@ -186,6 +186,11 @@ class OpenStudy(optuna.Study):
 
     # -- whether it is to stop
 
+    def stop_because(self, reason: str | None) -> None:
+        """Lets no further trial start, if there is a reason."""
+        if reason is not None:
+            self.set_user_attr(STOPPED, reason)
+
     def ask_to_stop(self, stop: Stop) -> int:
         """Asks its agents to leave it; returns how many of its trials run at the moment."""
         self.set_user_attr(ASKED, {"verb": stop.verb, "now": stop.now})

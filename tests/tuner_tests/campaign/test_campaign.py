@@ -58,9 +58,10 @@ def candidate(number: int, score: float, *again: float) -> Candidate:
 
 
 def test_retraining_is_a_grid_of_candidates_and_seeds(make_study: MakeStudy) -> None:
-    best = [candidate(0, 0.5), candidate(1, 0.25)]
     file = make_study()
-    grid = retrain.study_of(file, best, (1, 2), workload_of(file).seeded, suffix="confirm")
+    seeded = workload_of(file).seeded
+    points = [{"x": x, **seeded({"x": x}, seed)} for x in (0.5, 0.25) for seed in (1, 2)]
+    grid = retrain.study_of(file, points, suffix="confirm")
     assert grid.name == "small.confirm"
     assert grid.space.grid() == [
         {"x": 0.5, "seed": 1},

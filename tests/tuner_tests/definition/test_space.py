@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.base.errors import InputError
-from tuner.definition.distributions import Choice, Constant, Numeric, WeightedChoice
+from tuner.definition.distributions import Categorical, Constant, Numeric, WeightedCategorical
 from tuner.definition.loading import load_study_file, shipped
 from tuner.definition.space import Parameter, Space, in_order
 
@@ -17,7 +17,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 NESTED = Space(
     (
-        Parameter(("optimizer", "name"), Choice(("adam", "sgd"))),
+        Parameter(("optimizer", "name"), Categorical(("adam", "sgd"))),
         Parameter(("optimizer", "momentum"), Numeric("uniform", 0.0, 0.9), when="optimizer.name == 'sgd'"),
         Parameter(("seed",), Constant(7)),
         Parameter(("width",), Numeric("q_uniform", 81, 271, 32)),
@@ -43,8 +43,8 @@ def test_an_inactive_parameter_is_absent():
 
 
 def test_a_condition_that_reads_a_later_parameter_is_put_after_it():
-    first = Parameter(("a",), Choice((1, 2)), when="b > 1")
-    second = Parameter(("b",), Choice((1, 2)))
+    first = Parameter(("a",), Categorical((1, 2)), when="b > 1")
+    second = Parameter(("b",), Categorical((1, 2)))
     assert [p.name for p in in_order([first, second])] == ["b", "a"]
 
 
@@ -56,7 +56,7 @@ def test_a_condition_that_reads_a_later_parameter_is_put_after_it():
     ],
 )
 def test_conditions_that_cannot_be_ordered_are_named(conditions, reason):
-    parameters = [Parameter((name,), Choice((1, 2)), when=text) for name, text in conditions.items()]
+    parameters = [Parameter((name,), Categorical((1, 2)), when=text) for name, text in conditions.items()]
     with pytest.raises(InputError, match=reason):
         in_order(parameters)
 
@@ -88,10 +88,10 @@ distributions = st.one_of(
     ),
     st.builds(lambda a, b: Numeric("beta", a, b), st.floats(0.5, 5), st.floats(0.5, 5)),
     st.builds(
-        lambda v: Choice(tuple(v)),
+        lambda v: Categorical(tuple(v)),
         st.lists(st.one_of(st.integers(), st.text(), st.none(), st.booleans()), min_size=1, unique_by=repr),
     ),
-    st.just(WeightedChoice(("a", 1, [2]), (0.25, 0.25, 0.5))),
+    st.just(WeightedCategorical(("a", 1, [2]), (0.25, 0.25, 0.5))),
 )
 
 
@@ -112,7 +112,7 @@ def test_what_is_enqueued_is_what_is_suggested(distribution, u):
 
 def test_a_value_outside_the_space_is_refused_or_brought_to_the_nearest():
     space = Space(
-        (Parameter(("n",), Numeric("int_uniform", 1, 5)), Parameter(("v",), Choice((None, 1, 2, 3))))
+        (Parameter(("n",), Numeric("int_uniform", 1, 5)), Parameter(("v",), Categorical((None, 1, 2, 3))))
     )
     with pytest.raises(InputError, match="parameter 'n': expected 1 to 5, got 9"):
         space.params_for({"n": 9})
@@ -120,12 +120,12 @@ def test_a_value_outside_the_space_is_refused_or_brought_to_the_nearest():
 
 
 def test_a_word_that_the_space_lacks_is_left_to_the_sampler():
-    space = Space((Parameter(("loss",), Choice(("focal", "plain"))),))
+    space = Space((Parameter(("loss",), Categorical(("focal", "plain"))),))
     assert space.params_for({"loss": "hinge"}, nearest=True) == {}
 
 
 def test_values_that_python_calls_equal_stay_apart():
-    space = Space((Parameter(("p",), Choice((1, True, 1.0, "1"))),))
+    space = Space((Parameter(("p",), Categorical((1, True, 1.0, "1"))),))
     for value in (1, True, 1.0, "1"):
         again = suggest(space, space.params_for({"p": value}))["p"]
         assert type(again) is type(value)
@@ -140,8 +140,8 @@ def test_violated_names_the_requirement_and_skips_what_cannot_be_judged():
 def test_a_grid_leaves_out_inactive_parameters_and_ruled_out_points():
     space = Space(
         (
-            Parameter(("kind",), Choice(("a", "b"))),
-            Parameter(("only_b",), Choice((1, 2, 3)), when="kind == 'b'"),
+            Parameter(("kind",), Categorical(("a", "b"))),
+            Parameter(("only_b",), Categorical((1, 2, 3)), when="kind == 'b'"),
         ),
         requires=("only_b != 2",),
     )

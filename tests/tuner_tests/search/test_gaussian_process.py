@@ -117,7 +117,7 @@ def test_the_gradient_is_that_of_the_score(gains: bool) -> None:
     points = Points(np.arange(20), np.zeros(20))
     pairs = Pairs(cube.distances(rows, rows), np.zeros((20, 20)), np.ones((20, 20)))
     process = Process.of(points, pairs, targets, fit(points, pairs, targets, Hyperparameters.median(3)))
-    surface = gaussian_process.Surface(cube, rows, process, 1.0, gains)
+    surface = gaussian_process.TargetModel(cube, rows, process, 1.0, gains)
     at = np.array([0.3, 0.4, 1.0])
     value, gradient = surface.slope(at)
     assert value == pytest.approx(surface.score(at[None])[0])

@@ -13,7 +13,7 @@ from optuna.trial import Trial
 
 from tuner.artifacts.checkpoints import Checkpoint, Checkpoints
 from tuner.base.endings import GivenAway, Paused, Pruned, PutBack, TrialTooLong
-from tuner.search.pruners import Patience, Pruner
+from tuner.search.pruners import PatienceRule, Pruner
 from tuner.storage import optuna_private
 from tuner.storage.study import OpenStudy
 from tuner.tracking.tracker import RunTracker, Tracker
@@ -140,7 +140,7 @@ class Reporter:
     def whole(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Told what whole runs of the trial reached together. Patience is about the epochs of one run."""
         rule = self._runner.pruner
-        self._report(epoch, metrics, rule.rule if isinstance(rule, Patience) else rule)
+        self._report(epoch, metrics, rule.rule if isinstance(rule, PatienceRule) else rule)
 
     def final(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Told what all runs of the trial reached together."""

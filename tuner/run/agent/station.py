@@ -127,7 +127,8 @@ class Station:
         """What a trial's end may mean for the study and for the disk."""
         file = self.order.work.study_file
         if ended.outcome == "failed" or file.may_stop:
-            stopping.check(self.study, self.records, self.order.work.study_file)
+            trials = self.study.get_trials(deepcopy=False)
+            self.study.stop_because(stopping.reason_to_stop(trials, file))
         if ended.outcome == "complete":
             weights.tidy(
                 self.study,

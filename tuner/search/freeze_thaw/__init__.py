@@ -1,7 +1,7 @@
 """Freeze-thaw search: trials pause at rungs, and a model of all curves says which one to go on with."""
 
 from tuner.search.freeze_thaw.chooser import FreezeThaw
-from tuner.search.freeze_thaw.curves import Choice, Curve, rungs_of
+from tuner.search.freeze_thaw.curves import Curve, Proposal, rungs_of
 from tuner.search.freeze_thaw.spaces import draws_of, mends_of
 
-__all__ = ["Choice", "Curve", "FreezeThaw", "draws_of", "mends_of", "rungs_of"]
+__all__ = ["Curve", "FreezeThaw", "Proposal", "draws_of", "mends_of", "rungs_of"]

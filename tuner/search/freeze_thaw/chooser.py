@@ -18,17 +18,16 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from scipy.special import log_ndtr, ndtr
 
+from tuner.base.words import chance
 from tuner.search.freeze_thaw.candidates import Candidate, Candidates
-from tuner.search.freeze_thaw.curves import Choice, Curve, next_rung
+from tuner.search.freeze_thaw.curves import Curve, Proposal, next_rung
 from tuner.search.freeze_thaw.process import Hyperparameters, Pairs, Points, Process, fit
 from tuner.search.freeze_thaw.targets import Targets
-from tuner.search.points.cost import Cost
+from tuner.search.points.cost import EpochCost
 from tuner.search.points.cube import Cube
 
-GAINS = (
-    -4.0,
-    -1.0,
-)  # the amount to beat the best by: 10 to the power of a number between these, of what is left
+# the amount to exceed the best by: 10 to the power of a number between these, of what is left
+GAINS = (-4.0, -1.0)
 BEST = 5  # trials near which new configurations are looked at
 MOST_OF_PRIOR = 100  # values of earlier studies
 ENOUGH = 40  # values of this study, from which on it does without earlier ones
@@ -88,7 +87,7 @@ class FreezeThaw:
         self._candidates = Candidates(self._cube, draw, mend, self._rng)
         self._rows: dict[int, Array] = {}  # of trials, by number
 
-    def choose(self, curves: Sequence[Curve], *, may_start: bool = True) -> Choice | None:
+    def choose(self, curves: Sequence[Curve], *, may_start: bool = True) -> Proposal | None:
         """What a free agent does next; None if nothing is paused and nothing may start."""
         paused = [c for c in curves if c.state == "paused" and c.done < self._rungs[-1]]
         if not paused and not may_start:
@@ -99,11 +98,11 @@ class FreezeThaw:
             return leader
         if data is None or len(data.targets) < FEWEST or starting:
             if may_start:
-                return Choice(None, self._draw(), self._rungs[0])
+                return Proposal(None, self._draw(), self._rungs[0])
             return self._resumed(max(paused, key=lambda curve: curve.done))
         return self._by_model(data, paused, may_start=may_start)
 
-    def explain(self, choice: Choice) -> str:
+    def explain(self, choice: Proposal) -> str:
         """Why this trial, in words; in brackets how probable it is to win."""
         if choice.leads:
             return "expected to end best; none has ended yet"
@@ -111,7 +110,7 @@ class FreezeThaw:
             return f"drawn at random, as the first {self._starts} are"
         if choice.chance is None:
             return "too few values to choose by"
-        odds = f"{_percent(choice.chance)} likely to beat {choice.threshold:.4g} by epoch {choice.horizon}"
+        odds = f"{chance(choice.chance)} likely to beat {choice.threshold:.4g} by epoch {choice.horizon}"
         return f"the most promising ({odds})"
 
     def likeliest(self, curves: Sequence[Curve], *, gain: float = 0.0) -> float:
@@ -134,7 +133,7 @@ class FreezeThaw:
         threshold = float(data.scale.to(np.array([wanted]))[0])
         return float(ndtr((mean - threshold) / deviation).max())
 
-    def _leader(self, curves: Sequence[Curve], data: _Data) -> Choice | None:
+    def _leader(self, curves: Sequence[Curve], data: _Data) -> Proposal | None:
         """The paused trial whose end is predicted to be best, while no trial is on its way to its end.
 
         A trusted one goes first unless another is predicted to end clearly better, as beginnings mislead.
@@ -152,10 +151,10 @@ class FreezeThaw:
         best = int(np.argmax(mean + TRUST * deviation * trusted))
         return replace(self._resumed(data.curves[places[best]]), leads=True)
 
-    def _resumed(self, curve: Curve) -> Choice:
-        return Choice(curve.number, None, next_rung(self._rungs, curve.done))
+    def _resumed(self, curve: Curve) -> Proposal:
+        return Proposal(curve.number, None, next_rung(self._rungs, curve.done))
 
-    def _by_model(self, data: _Data, paused: Sequence[Curve], *, may_start: bool) -> Choice:
+    def _by_model(self, data: _Data, paused: Sequence[Curve], *, may_start: bool) -> Proposal:
         process, rows = self._process(data)
         process = process.with_pending(data.pending)
         places = {curve.number: place for place, curve in enumerate(data.curves)}
@@ -172,13 +171,13 @@ class FreezeThaw:
         threshold = data.scale.better_by(data.best, 10 ** self._rng.uniform(*GAINS))
         likely = (mean - threshold) / deviation
         seconds = [curve.seconds for curve in data.curves]
-        cost = Cost(rows[: len(data.curves)], self._cube.choices, seconds).logs(asked)
+        cost = EpochCost(rows[: len(data.curves)], self._cube.choices, seconds).logs(asked)
         taken = int(np.argmax(log_ndtr(likely) - COST_POWER * cost))
         if taken < len(resumable):
             choice = self._resumed(resumable[taken])
         else:
             origin, point = new[taken - len(resumable)]
-            choice = Choice(None, self._cube.decode(point, origin), self._rungs[0])
+            choice = Proposal(None, self._cube.decode(point, origin), self._rungs[0])
         return replace(
             choice,
             chance=float(ndtr(likely[taken])),
@@ -319,10 +318,3 @@ def _kept(
                 break
             kept.add(curve.number)
     return [curve for curve in curves if curve.number in kept]
-
-
-def _percent(share: float) -> str:
-    """`31 %`, `under 1 %`, `over 99 %`."""
-    if share < 0.01:
-        return "under 1 %"
-    return "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"

@@ -38,7 +38,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Proposal:
     """What a free agent does next.
 
     Attributes:

@@ -14,7 +14,7 @@ RIDGE = 0.3  # how strongly a parameter's effect is drawn towards none, in trial
 Array = NDArray[np.float64]
 
 
-class Cost:
+class EpochCost:
     """The logarithm of an epoch's seconds: a sum over parameters, 0 while little is known.
 
     A ridge regression: a parabola for each number, a level for each choice.
