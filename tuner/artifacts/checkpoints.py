@@ -24,7 +24,7 @@ from typing import Any
 from uuid import uuid4
 
 from tuner.artifacts.artifact_store import NotInStore, StoreFailed
-from tuner.artifacts.run_store import RunStore, StoreLocation, download_archive
+from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base.errors import InputError, reason_of
 from tuner.base.files import make_folder, whole_file, writing
 from tuner.base.run_folder import read_metrics
@@ -158,16 +158,15 @@ class Checkpoint:
                 self._store.remove(self.folder.name)
 
     def _fetch(self, store: RunStore) -> None:
-        name = f"{store.location.folder}/{self.folder.name}.json"
         try:
-            manifest = store.store.read_json(name)
+            manifest = store.manifest(self.folder.name)
         except NotInStore:
             return
         here = self.folder / STORED
         digest = str(manifest.get("sha256", "")) if isinstance(manifest, dict) else ""
         if here.exists() and here.read_text(encoding="utf-8") == digest:
             return  # nobody has stored it since: this folder is the same, or further
-        download_archive(store.store, manifest, self.folder, name=name, below=store.location.folder)
+        store.fetch(self.folder.name, self.folder)
         here.write_text(digest, encoding="utf-8")
 
     def _write(self, store: RunStore) -> None:

@@ -88,7 +88,7 @@ def location_for(study: optuna.Study, url: str | None) -> StoreLocation | None:
 
 
 class RunStore:
-    """The runs of one study in the store, by trial number."""
+    """Folders in the store by name: the runs of a study by trial number, its checkpoints, data sets."""
 
     def __init__(self, location: StoreLocation, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.location = location
@@ -104,22 +104,22 @@ class RunStore:
         names = (key.rpartition("/")[2] for key in self.objects())
         return {int(match[1]) for name in names if (match := _RUN.fullmatch(name))}
 
-    def upload(self, folder: Path, number: int | str, *, attempts: int = ATTEMPTS) -> str:
-        """Uploads a run folder, which appears in the store when it is whole; returns its archive's SHA-256.
+    def upload(self, folder: Path, name: int | str, *, attempts: int = ATTEMPTS) -> str:
+        """Uploads a folder, which appears in the store when it is whole; returns its archive's SHA-256.
 
         Raises:
             StoreFailed: all attempts failed.
         """
         with tempfile.TemporaryDirectory() as scratch:
-            archive = Path(scratch) / "run.tar"
+            archive = Path(scratch) / "archive.tar"
             digest = pack(folder, archive)
             size = archive.stat().st_size
-            key = f"{self.location.folder}/{number}-{digest[:16]}.tar"
+            key = self._archive(name, digest)
             manifest = {"format": FORMAT, "archive": key, "sha256": digest, "bytes": size}
             for left in reversed(range(attempts)):
                 try:
                     self.store.write(key, archive)
-                    self.store.write_json(f"{self.location.folder}/{number}.json", manifest)
+                    self.store.write_json(self._manifest(name), manifest)
                     break
                 except StoreFailed:
                     if not left:
@@ -127,28 +127,62 @@ class RunStore:
                     self._sleep(PAUSE_SECONDS * 2 ** (attempts - 1 - left))
         return digest
 
-    def fetch(self, number: int, to: Path) -> int:
-        """Downloads a run to the folder `to` and checks its hash. Returns the number of bytes.
+    def manifest(self, name: int | str) -> Any:
+        """What the store says of a folder, as it was read. Raises NotInStore if it has none of this name."""
+        return self.store.read_json(self._manifest(name))
+
+    def fetch(self, name: int | str, to: Path) -> int:
+        """Downloads a folder to `to` and checks its hash. Returns the number of bytes.
 
         Raises:
-            StoreFailed: the run is not in the store, or does not match its manifest.
+            StoreFailed: the folder is not in the store, its manifest is not valid, or the archive does not
+                match it or cannot be unpacked.
         """
-        name = f"{self.location.folder}/{number}.json"
-        return download_archive(
-            self.store, self.store.read_json(name), to, name=name, below=self.location.folder
-        )
+        url, manifest = self.store.url, self.manifest(name)
+        try:
+            key, digest, size = str(manifest["archive"]), str(manifest["sha256"]), int(manifest["bytes"])
+            ours = manifest["format"] == FORMAT and key.startswith(f"{self.location.folder}/")
+        except (KeyError, TypeError, ValueError):
+            ours = False
+        if not ours:
+            raise StoreFailed(
+                f"artefact store {url}: {self._manifest(name)} is not a valid manifest; remove it, then "
+                "`tuner gc` lists unused archives"
+            )
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            archive = Path(scratch) / "archive.tar"
+            if self.store.download(key, archive) != digest:
+                raise StoreFailed(
+                    f"artefact store {url}: {key} is damaged (its SHA-256 differs from the manifest's); "
+                    "it was not used"
+                )
+            try:
+                unpack(archive, to)
+            except InputError as error:
+                raise StoreFailed(f"artefact store {url}: {str(error).replace(str(archive), key)}") from None
+            except OSError:
+                shutil.rmtree(to, ignore_errors=True)
+                raise
+        return size
 
-    def remove(self, number: int | str) -> None:
-        """Removes a run. Removes the manifest first, so that no other machine finds an incomplete run."""
-        self.store.remove(f"{self.location.folder}/{number}.json")
-        self.remove_others(number, "")
+    def remove(self, name: int | str) -> None:
+        """Removes a folder. Its manifest first, so that no other machine finds an incomplete one."""
+        self.store.remove(self._manifest(name))
+        self.remove_others(name, "")
 
-    def remove_others(self, number: int | str, digest: str) -> None:
-        """Removes the archives of a run but the one with this SHA-256."""
-        kept = f"{self.location.folder}/{number}-{digest[:16]}.tar"
+    def remove_others(self, name: int | str, digest: str) -> None:
+        """Removes the archives of a folder but the one with this SHA-256."""
+        kept, begin = self._archive(name, digest), self._archive(name, "").removesuffix(".tar")
         for key in self.objects():
-            if key.startswith(f"{self.location.folder}/{number}-") and key != kept:
+            if key.startswith(begin) and key != kept:
                 self.store.remove(key)
+
+    def _manifest(self, name: int | str) -> str:
+        return f"{self.location.folder}/{name}.json"
+
+    def _archive(self, name: int | str, digest: str) -> str:
+        return f"{self.location.folder}/{name}-{digest[:16]}.tar"
 
 
 class Mirror:
@@ -261,38 +295,3 @@ def fetch_missing(
             except (StoreFailed, OSError) as error:
                 failed.append(str(error))
     return Fetched(count, size, tuple(failed))
-
-
-def download_archive(store: ArtifactStore, manifest: Any, to: Path, *, name: str, below: str) -> int:
-    """Downloads the archive in `manifest` and unpacks it to `to`. Returns the number of bytes.
-
-    Raises:
-        StoreFailed: the manifest is not valid, or the archive does not match it or cannot be unpacked.
-    """
-    where = f"artefact store {store.url}: {name}"
-    try:
-        key, digest, size = str(manifest["archive"]), str(manifest["sha256"]), int(manifest["bytes"])
-        ours = manifest["format"] == FORMAT and key.startswith(f"{below}/")
-    except (KeyError, TypeError, ValueError):
-        ours = False
-    if not ours:
-        raise StoreFailed(
-            f"{where} is not a valid manifest; remove it, then `tuner gc` lists unused archives"
-        )
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        archive = Path(scratch) / "archive.tar"
-        if store.download(key, archive) != digest:
-            raise StoreFailed(
-                f"artefact store {store.url}: {key} is damaged (its SHA-256 differs from the manifest's); "
-                "it was not used"
-            )
-        try:
-            unpack(archive, to)
-        except InputError as error:
-            text = str(error).replace(str(archive), key)
-            raise StoreFailed(f"artefact store {store.url}: {text}") from None
-        except OSError:
-            shutil.rmtree(to, ignore_errors=True)
-            raise
-    return size

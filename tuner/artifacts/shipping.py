@@ -10,13 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Protocol
 
-from tuner.artifacts.artifact_store import ArtifactStore, NotInStore, StoreFailed
-from tuner.artifacts.run_store import FORMAT, download_archive
-from tuner.base.archives import pack
+from tuner.artifacts.artifact_store import NotInStore, StoreFailed
+from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base.errors import InputError
 from tuner.base.files import whole_folder
 from tuner.storage.locks import FileLock
@@ -40,18 +38,11 @@ def ship(folder: Path | None, digest: str, url: str) -> bool:
     """
     if folder is None:
         return False
-    store = ArtifactStore(url)
+    store = RunStore(StoreLocation(url, FOLDER))
     with contextlib.suppress(NotInStore):
-        store.read_json(f"{FOLDER}/{digest}.json")
+        store.manifest(digest)
         return False
-    with tempfile.TemporaryDirectory() as scratch:
-        archive = Path(scratch) / "data.tar"
-        packed = pack(folder, archive)
-        key = f"{FOLDER}/{digest}.tar"
-        size = archive.stat().st_size
-        store.write(key, archive)
-        manifest = {"format": FORMAT, "archive": key, "sha256": packed, "bytes": size, "name": folder.name}
-        store.write_json(f"{FOLDER}/{digest}.json", manifest)  # last: without it the archive is ignored
+    store.upload(folder, digest)
     return True
 
 
@@ -89,7 +80,7 @@ def resolve(
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{digest}.lock", timeout=WAIT_SECONDS):
         if not _is(cached, digest, digest_of):  # no other process downloaded it in the meantime
-            _fetch(ArtifactStore(url), digest, digest_of, cached)
+            _fetch(RunStore(StoreLocation(url, FOLDER)), digest, digest_of, cached)
     return cached
 
 
@@ -99,19 +90,17 @@ def cache_folder() -> Path:
     return Path(base) / "gcode-tuner" / "data"
 
 
-def _fetch(store: ArtifactStore, digest: str, digest_of: DigestOf, to: Path) -> None:
+def _fetch(store: RunStore, digest: str, digest_of: DigestOf, to: Path) -> None:
     """Downloads to a temporary folder, checks the content hash, then renames the folder to `to`."""
-    name = f"{FOLDER}/{digest}.json"
+    where = f"artefact store {store.store.url}: {FOLDER}/{digest}.json"
     with whole_folder(to) as beside:
-        download_archive(store, store.read_json(name), beside, name=name, below=FOLDER)
+        store.fetch(digest, beside)
         try:
             found = digest_of(beside, arrived=True)
         except InputError as error:
-            raise StoreFailed(f"artefact store {store.url}: {name}: not a valid data set ({error})") from None
+            raise StoreFailed(f"{where}: not a valid data set ({error})") from None
         if found != digest:
-            raise StoreFailed(
-                f"artefact store {store.url}: {name} has the wrong content ({found[:12]}); it was not used"
-            )
+            raise StoreFailed(f"{where} has the wrong content ({found[:12]}); it was not used")
 
 
 def _is(folder: Path, digest: str, digest_of: DigestOf) -> bool:

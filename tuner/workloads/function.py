@@ -40,8 +40,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
 from tuner.base.endings import Paused, Pruned
 from tuner.base.environment import in_environment
 from tuner.base.errors import InputError
@@ -49,9 +47,10 @@ from tuner.base.files import make_folder, read_json, scratch_folder, write_json,
 from tuner.base.run_folder import CONFIG, Report, RunFolder, due
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
 from tuner.definition.metric import Metric
-from tuner.workloads.child_metrics import flatten, is_finite
 from tuner.workloads.given import source_digest, unpacked
+from tuner.workloads.history import flatten, is_finite
 from tuner.workloads.ray_report import rays_reports
+from tuner.workloads.script_environment import sweep_parameters
 from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first
 from tuner.workloads.workload import Inputs, Say, Workload
 
@@ -237,8 +236,8 @@ def _sweep_parameters(config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """The variable through which a `wandb.init()` in the function finds the values for `wandb.config`."""
     with scratch_folder() as scratch:
         file = scratch / "parameters.yaml"
-        with writing(file):  # PyYAML, with which W&B reads it: to it the 1e-05 of YAML 1.2 is a text
-            file.write_text(yaml.safe_dump({name: {"value": value} for name, value in config.items()}))
+        with writing(file):
+            file.write_text(sweep_parameters(config), encoding="utf-8")
         try:
             yield {"WANDB_SWEEP_PARAM_PATH": str(file)}
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.workloads.function import FunctionWorkload
 from tuner.workloads.given import unpacked
 from tuner.workloads.script import ScriptWorkload
+from tuner.workloads.user_code import module_of_file
 from tuner.workloads.workload import Workload
 
 DEFAULT = "default"  # the installed workload of a study file that names nothing to run
@@ -52,7 +52,8 @@ def _named(file: StudyFile, name: str) -> Workload:
         return _installed(name)(file)
     where = f"{file.path}: workload '{name}'"
     try:
-        loaded = _from_file(Path(file.path).parent / module) if module.endswith(".py") else _module(module)
+        path = Path(file.path).parent / module
+        loaded = _from_file(path) if module.endswith(".py") else importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise InputError(f"{where}: {_missing(error)}") from None
     except FileNotFoundError as error:
@@ -63,22 +64,12 @@ def _named(file: StudyFile, name: str) -> Workload:
     return found(file)
 
 
-def _module(name: str) -> Any:
-    return importlib.import_module(name)
-
-
 def _from_file(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(path)
-    name = f"{path.stem}_workload"  # found under this name when it is unpickled in an agent
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return module_of_file(path, f"{path.stem}_workload")  # its name when it is unpickled in an agent
 
 
 def _installed(name: str) -> type[Workload]:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from tuner.base.endings import Pruned, in_short
 from tuner.base.errors import InputError, TrainingFailed
@@ -134,39 +134,30 @@ def check(workload: Workload, config: Mapping[str, Any]) -> None:
     Args:
         config: the values that are known of every configuration.
     """
-    file = workload.file
+    file, repeats, constants = workload.file, workload.file.repeats, constants_of(workload)
     searched = {parameter.name for parameter in file.space.searched}
-    constants = constants_of(workload)
-    if file.repeats.seeds > 1:
+
+    def refuse(key: str, why: str) -> NoReturn:
+        raise InputError(f"{file.path}: 'tuner.{key}': {why}") from None
+
+    if repeats.seeds > 1:
         changes = workload.seeded({**constants, **config}, 1)
         if workload.deterministic:
-            raise InputError(
-                f"{file.path}: 'tuner.seeds': these trials have no seed: equal values always give the "
-                "same score"
-            )
+            refuse("seeds", "these trials have no seed: equal values always give the same score")
         if not changes:
-            raise InputError(
-                f"{file.path}: 'tuner.seeds': the script has no known seed argument; name it: "
-                "tuner: {seed: NAME}"
-            )
+            refuse("seeds", "the script has no known seed argument; name it: tuner: {seed: NAME}")
         taken = sorted(changes.keys() & searched)
         if taken and not file.points:  # a retraining's points say the first seed of each
-            raise InputError(
-                f"{file.path}: 'tuner.seeds': the study searches '{taken[0]}' too: remove one of them"
-            )
-    if file.repeats.folds:
-        fold = file.repeats.fold
+            refuse("seeds", f"the study searches '{taken[0]}' too: remove one of them")
+    if repeats.folds:
+        fold = repeats.fold
         if fold in searched or fold in constants:
-            raise InputError(
-                f"{file.path}: 'tuner.folds': '{fold}' is a parameter of the study too: remove one of them"
-            )
+            refuse("folds", f"'{fold}' is a parameter of the study too: remove one of them")
         try:
-            workload.check_overrides({fold: file.repeats.folds[0]})
+            workload.check_overrides({fold: repeats.folds[0]})
         except InputError as error:
             told = str(error).partition(": ")[2]
-            raise InputError(
-                f"{file.path}: 'tuner.folds': the trials have no parameter '{fold}': {told}"
-            ) from None
+            refuse("folds", f"the trials have no parameter '{fold}': {told}")
 
 
 def constants_of(workload: Workload) -> dict[str, Any]:

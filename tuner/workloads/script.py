@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tuner.base.errors import InputError
 from tuner.base.run_folder import Report
@@ -58,7 +58,19 @@ class ScriptWorkload(Workload):
         inputs: Path | None,
         checkpoint: Path | None,
     ) -> Mapping[str, float]:
-        script = script_of(self.file, results=self.results_of(run_folder), wandb=self.wandb)
+        file = self.file
+        script = Script(
+            study=file.name,
+            program=file.program,
+            command=tuple(file.command) if file.command else None,
+            folder=folder_of(file),
+            metric=file.metric,
+            project=file.raw.get("project"),
+            entity=file.raw.get("entity"),
+            results=self.results_of(run_folder),
+            wandb=self.wandb,
+            counts=file.run,
+        )
         return script(config, report, run_folder=run_folder, checkpoint=checkpoint)
 
     def command_line(self, config: Mapping[str, Any]) -> str:
@@ -89,35 +101,6 @@ class ScriptWorkload(Workload):
             *(str(part) for part in self.file.command or ()),
         ]
         return next((folder / word for word in words if word and (folder / word).is_file()), None)
-
-
-def script_of(
-    study_file: StudyFile,
-    *,
-    results: Path | None = None,
-    wandb: Literal["online", "offline", "off"] = "offline",
-) -> Script:
-    """The script of a study file with `program:` or `command:`.
-
-    Args:
-        results: the results folder; by default the one that each trial's run folder lies in.
-        wandb: how the script's own W&B runs are written.
-
-    Raises:
-        InputError: the program is neither in the file's folder nor in the current one.
-    """
-    return Script(
-        study=study_file.name,
-        program=study_file.program,
-        command=tuple(study_file.command) if study_file.command else None,
-        folder=folder_of(study_file),
-        metric=study_file.metric,
-        project=study_file.raw.get("project"),
-        entity=study_file.raw.get("entity"),
-        results=results,
-        wandb=wandb,
-        counts=study_file.run,
-    )
 
 
 def folder_of(file: StudyFile) -> Path:

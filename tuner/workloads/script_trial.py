@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tuner.base.endings import Paused, Pruned, TrialTooLong
 from tuner.base.errors import TrainingFailed, nearest
@@ -29,13 +29,11 @@ from tuner.base.run_folder import CONFIG, RESULT, Report, RunFolder, check, read
 from tuner.base.wandb_files import wandb_folder
 from tuner.definition.metric import Metric
 from tuner.workloads import child_process, macros
-from tuner.workloads.child_metrics import Counts, History, LoggedRun, Stream
 from tuner.workloads.child_process import ChildProcess
+from tuner.workloads.history import History
 from tuner.workloads.masking import Mask
-from tuner.workloads.script_environment import EVENTS, WandbSession, script_environment
-
-if TYPE_CHECKING:
-    from ruamel.yaml import YAML
+from tuner.workloads.script_environment import EVENTS, script_environment, sweep_parameters
+from tuner.workloads.stream import Counts, LoggedRun, Stream
 
 OUTPUT = "output.log"
 OTHER_METRICS = "metrics-{}.jsonl"  # of a run that does not count
@@ -145,18 +143,15 @@ class _Run:
         self.path = kept.path.resolve()
         self.wandb = wandb_folder(script.results or final.resolve().parents[2], script.study)
         self.passed = macros.variables(script.command)
-        session = WandbSession(
+        self.environment = script_environment(
+            study=script.study,
             mode=script.wandb,
-            sweep=script.study,
-            folder=self.wandb,
-            parameters=self.path / PARAMETERS,
+            wandb=self.wandb,
             trial=final.name if final.name[:1].isdigit() else None,
             project=script.project,
             entity=script.entity,
+            parameters=self.path / PARAMETERS,
             secret_arguments=bool(self.passed),
-        )
-        self.environment = script_environment(
-            session,
             run_folder=self.path,
             scratch=scratch,
             modules=script.module_folders(),
@@ -175,10 +170,8 @@ class _Run:
     def prepare(self) -> None:
         """Writes the files that the script reads."""
         write_json(self.path / CONFIG, self.config)
-        values = {name: {"value": value} for name, value in self.config.items()}
         with writing(self.path):
-            with (self.path / PARAMETERS).open("w", encoding="utf-8") as file:
-                _yaml().dump(values, file)
+            (self.path / PARAMETERS).write_text(sweep_parameters(self.config), encoding="utf-8")
             (self.path / ARGUMENTS).write_text(macros.as_json(self.config), encoding="utf-8")
 
     def follow(self, report: Report) -> int:
@@ -379,15 +372,6 @@ def _rows(history: History, *, all_of_it: bool, shift: int = 0) -> list[dict[str
         }
         for row in history.take_complete(all_of_it=all_of_it)
     ]
-
-
-def _yaml() -> YAML:
-    """A writer of YAML 1.1: W&B reads with PyYAML, to which the 1e-05 of YAML 1.2 is a text."""
-    from ruamel.yaml import YAML
-
-    writer = YAML(typ="safe", pure=True)
-    writer.version = (1, 1)
-    return writer
 
 
 def _numbers(summary: Mapping[str, Any]) -> dict[str, float]:

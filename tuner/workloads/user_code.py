@@ -35,7 +35,9 @@ def load_function(name: str, *, folder: Path) -> Callable[..., Any]:
     if module_name == "__main__":
         raise InputError(f"'{function_name}' was given in Python: only that script or notebook can run it")
     if module_name.endswith(".py"):
-        module = _module_of_file(_file_in(module_name, (folder, Path.cwd()), name), name)
+        path = _file_in(module_name, (folder, Path.cwd()), name)
+        # a name of its own where the engine has a module of this one (a user's `tuner.py`)
+        module = module_of_file(path, path.stem if path.stem not in sys.modules else f"_{path.stem}")
     else:
         try:
             module = importlib.import_module(module_name)
@@ -49,6 +51,16 @@ def load_function(name: str, *, folder: Path) -> Callable[..., Any]:
         raise InputError(f"objective '{name}': {module_name} has no function '{function_name}'")
     found: Callable[..., Any] = function
     return found
+
+
+def module_of_file(path: Path, name: str) -> Any:
+    """Imports a file under the name `name`."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def put_first(folder: Path) -> None:
@@ -114,18 +126,6 @@ def _file_in(file: str, folders: Sequence[Path], name: str) -> Path:
             return (folder / file).resolve()
     places = " nor in ".join(dict.fromkeys(str(folder) for folder in folders))
     raise InputError(f"objective '{name}': {file} is not in {places}")
-
-
-def _module_of_file(path: Path, name: str) -> Any:
-    # A name of its own where the engine has a module of this one (a user's `tuner.py`).
-    own = path.stem if path.stem not in sys.modules else f"_{path.stem}"
-    spec = importlib.util.spec_from_file_location(own, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"objective '{name}': {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[own] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _plain(defaults: Any) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from tuner.storage import changes, optuna_private
 from tuner.storage.queue import GRID_POINT, IMPORTED, NOT_COUNTED, Told
 from tuner.storage.records import Records
 from tuner.storage.study import ORIGIN, OpenStudy, stored_file
-from tuner.workloads.child_metrics import SUMMARIES
+from tuner.workloads.history import SUMMARIES
 
 DIGEST = "import_digest"  # user attribute of an imported trial: of the run that it was
 

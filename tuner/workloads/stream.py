@@ -1,0 +1,217 @@
+"""Follows what a script logs while it runs: the events of the W&B hook, or JSON lines in its output."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tuner.definition.study_file import Metric
+from tuner.workloads.history import History, Value, flatten, is_finite
+
+Counts = Literal["first", "last", "mean"]  # which of several W&B runs of a trial
+CHUNK = 1 << 20  # bytes of output read at once
+LONGEST_LINE = 1 << 20  # a longer line (a progress bar without ends of line) is no JSON of metrics
+SAFE_DIGITS = 18  # of a whole number that fits into 64 bits
+
+
+class LineReader:
+    """Follows a file that grows: `new_lines` gives the new lines that begin with a `{`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._position = 0
+        self._rest = b""
+
+    def new_lines(self, *, all_of_it: bool = False) -> list[bytes]:
+        """Lines without their end. `all_of_it`: the writer is gone, so a last line needs no end."""
+        lines: list[bytes] = []
+        if self._grown():
+            with self.path.open("rb") as file:
+                file.seek(self._position)
+                while chunk := file.read(CHUNK):
+                    self._position += len(chunk)
+                    *whole, self._rest = (self._rest + chunk).split(b"\n")
+                    self._rest = self._rest[-LONGEST_LINE:]
+                    lines += [found for line in whole if (found := _object_in(line))]
+        if all_of_it and (found := _object_in(self._rest)):
+            lines.append(found)
+            self._rest = b""
+        return lines
+
+    def _grown(self) -> bool:
+        try:
+            return self.path.stat().st_size > self._position
+        except FileNotFoundError:
+            return False
+
+
+def _object_in(line: bytes) -> bytes:
+    """What may be a JSON object that is a line of its own; empty where there is none.
+
+    A progress bar (`\\r 50%|█████`) has no end of line: what is printed next stands behind it.
+    """
+    _, progress, last = line.rstrip(b"\r").rpartition(b"\r")
+    found = last[last.find(b"{") :] if progress and b"{" in last else last.lstrip()
+    return found if found.startswith(b"{") else b""
+
+
+@dataclass
+class LoggedRun:
+    """One W&B run of a script, and what was logged to it.
+
+    Attributes:
+        key: its W&B id.
+        number: in the order in which the runs of the trial began, from 0.
+        rank: which process of a distributed training made it; 0 where there is one.
+        folder: its W&B files; "" where W&B is disabled.
+    """
+
+    key: str
+    number: int
+    rank: int
+    folder: str
+    history: History
+
+
+class Stream:
+    """One script's metrics: the events of the W&B hook, or JSON lines in its output when it makes no run.
+
+    A script may make several runs (each process of a distributed training, each fold of a cross-validation).
+    They are kept apart and one counts: the first of rank 0. Where the script logs the objective to others
+    alone, the first of those counts; that is known at the script's end (`settle`).
+
+    Args:
+        events: what the hook writes. output: what the script prints.
+        counts: "last" and "mean" are known at the script's end, so `read` yields nothing of W&B runs.
+        mask: takes secrets out of a line.
+    """
+
+    def __init__(
+        self,
+        events: Path,
+        output: Path,
+        metric: Metric,
+        *,
+        counts: Counts = "first",
+        mask: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        self.history = History(metric)  # of the run that counts
+        self.runs: dict[str, LoggedRun] = {}  # by W&B id, in the order in which they began
+        self.counted: LoggedRun | None = None
+        self._counts = counts
+        self._mask = mask
+        self.problems: list[str] = []
+        self._events = LineReader(events)
+        self._output = LineReader(output)
+        self._waiting: deque[tuple[bool, bytes]] = deque()  # (from the hook?, line)
+
+    def read(self, *, all_of_it: bool = False) -> Iterator[dict[str, Value]]:
+        """Takes in what came since the last call; yields the summary at each new iteration.
+
+        A caller that stops in the middle (a prune) finds the rest at its next call: nothing is lost.
+        """
+        self._waiting += [(True, line) for line in self._events.new_lines(all_of_it=all_of_it)]
+        self._waiting += [(False, line) for line in self._output.new_lines(all_of_it=all_of_it)]
+        while self._waiting:
+            from_hook, line = self._waiting.popleft()
+            content = self._object(line)
+            if content is None or (self.runs and not from_hook):
+                continue
+            if self._take(content) if from_hook else self._log(self.history, "", content):
+                yield dict(self.history.summary)
+
+    def settle(self) -> LoggedRun | None:
+        """Decides which run counts, once the script has ended; returns it if that is another than so far."""
+        if not self.runs or (self.counted is not None and self.history.score is not None):
+            return None
+        runs = list(self.runs.values())
+        if self._counts == "last":
+            runs.reverse()
+        runs.sort(key=lambda run: run.rank)
+        chosen = next((run for run in runs if run.history.score is not None), self.counted or runs[0])
+        if chosen is self.counted:
+            return None
+        self.counted, self.history = chosen, chosen.history
+        return chosen
+
+    @property
+    def others(self) -> list[LoggedRun]:
+        """The runs that do not count."""
+        return [run for run in self.runs.values() if run is not self.counted]
+
+    def _take(self, event: Mapping[str, Any]) -> bool:
+        """Takes in one event; True when the run that counts began a new iteration."""
+        kind = event["kind"]
+        if kind == "problem":
+            self._problem(event["message"])
+        elif kind == "init":
+            self._begin(event)
+        elif kind == "returned":
+            return self._returned(event["data"])
+        elif run := self.runs.get(event["run"]):
+            if kind == "summary":
+                run.history.write_summary(event["data"])
+            elif kind == "define":
+                run.history.defined.define(event["name"], event["summary"])
+            elif kind == "log":
+                steps = run.key + event.get("stream", "")  # TensorBoard counts its own
+                new = self._log(run.history, steps, event["data"], event["step"], event["commit"])
+                return new and run is self.counted
+        return False
+
+    def _returned(self, value: Any) -> bool:
+        """What the function of `wandb.agent` returned is the objective where the script did not log it."""
+        history = self.history
+        data = value if isinstance(value, Mapping) else {history.objective: value}
+        if history.objective in history.summary or not is_finite(flatten(data).get(history.objective)):
+            return False
+        return history.log("", data, None, None)
+
+    def _log(
+        self,
+        history: History,
+        run: str,
+        data: Mapping[str, Any],
+        step: int | None = None,
+        commit: bool | None = None,
+    ) -> bool:
+        new = history.log(run, data, step, commit)
+        value = data.get(history.objective)
+        if isinstance(value, float) and math.isinf(value):
+            self._problem(f"'{history.objective}' was logged as {value}, which is not used")
+        return new
+
+    def _object(self, line: bytes) -> dict[str, Any] | None:
+        try:
+            content = json.loads(self._mask(line), parse_int=_whole)
+        except ValueError:
+            return None
+        except RecursionError:
+            self._problem("a line of metrics was nested too deeply and was not read")
+            return None
+        return content if isinstance(content, dict) else None
+
+    def _problem(self, message: str) -> None:
+        if message not in self.problems:
+            self.problems.append(message)
+
+    def _begin(self, event: Mapping[str, Any]) -> None:
+        key, rank = event["run"], event["rank"]
+        if key in self.runs:
+            self.runs[key].history.begin_again(key)
+            return
+        leads = self.counted is None and rank == 0 and self._counts == "first"
+        history = self.history if leads else History(self.history.metric)
+        self.runs[key] = LoggedRun(key, len(self.runs), rank, event["folder"], history)
+        if leads:
+            self.counted = self.runs[key]
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number of JSON; one that no 64 bits hold becomes a float, at the latest infinity."""
+    return int(digits) if len(digits) <= SAFE_DIGITS else float(digits)
