@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
+STATES = {
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+    "RUNNING": "running",
+    "WAITING": "waiting",
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -121,16 +129,13 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
     trials = found.get_trials(deepcopy=False)
     space = stored_file(found).space
     folder = root / "runs" / study
+    states = {trial.number: "paused" if is_paused(trial) else STATES[trial.state.name] for trial in trials}
     runs = (
-        _run(study, trial, "paused" if is_paused(trial) else _state(trial), folder / str(trial.number), space)
+        _run(study, trial, states[trial.number], folder / str(trial.number), space)
         for trial in trials
-        if is_paused(trial) or trial.state.name != "WAITING"
+        if states[trial.number] != STATES["WAITING"]
     )
     return Results(study, tuple(runs))
-
-
-def _state(trial: optuna.trial.FrozenTrial) -> str:
-    return "failed" if trial.state.name == "FAIL" else trial.state.name.lower()
 
 
 def _run(study: str, trial: optuna.trial.FrozenTrial, state: str, folder: Path, space: Any) -> Run:

@@ -201,6 +201,22 @@ def flatten(
     return flat
 
 
+def numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Those of `values` that are numbers."""
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def means(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The means of the numbers that all of `found` have."""
+    each = [numbers(values) for values in found]
+    names = [name for name in (each[0] if each else ()) if all(name in values for values in each)]
+    return {name: fmean(values[name] for values in each) for name in names}
+
+
 def is_finite(value: Any) -> TypeGuard[float]:
     """Whether `value` is a number that can be compared."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -27,6 +27,7 @@ from tuner.base.files import CannotWrite, make_folder, read_json, write_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, RunFolder
 from tuner.definition.distributions import Constant
 from tuner.definition.repeats import FOLD
+from tuner.workloads.history import means
 from tuner.workloads.user_code import named
 from tuner.workloads.workload import Workload
 
@@ -279,7 +280,7 @@ class _Trial:
         if not found:
             return {}
         repeats, file = self.workload.file.repeats, self.workload.file
-        together = _means(found)
+        together = means(found)
         for metric in file.objectives:
             values = [run[metric.name] for run in found if metric.name in run]
             if values:
@@ -296,7 +297,7 @@ class _Trial:
                 results += [read_json(path / RESULT)] if (path / RESULT).exists() else []
                 path.replace(self.folder.path / part.folder)
         result = {
-            **{name: value for name, value in _means(results).items() if name in self.workload.measures},
+            **{name: value for name, value in means(results).items() if name in self.workload.measures},
             "state": state,
             "metrics": self.metrics(),
             "seconds": round(sum(run["seconds"] for run in self.done), 3),
@@ -363,13 +364,3 @@ class _Epochs:
 
     def check(self) -> None:
         self._report.check()
-
-
-def _means(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The means of the numbers that all of `found` have."""
-    names = [name for name in (found[0] if found else ()) if all(_is_number(one.get(name)) for one in found)]
-    return {name: statistics.fmean(one[name] for one in found) for name in names}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -30,7 +30,7 @@ from tuner.base.wandb_files import wandb_folder
 from tuner.definition.metric import Metric
 from tuner.workloads import child_process, macros
 from tuner.workloads.child_process import ChildProcess
-from tuner.workloads.history import History
+from tuner.workloads.history import History, means, numbers
 from tuner.workloads.masking import Mask
 from tuner.workloads.script_environment import EVENTS, script_environment, sweep_parameters
 from tuner.workloads.stream import Counts, LoggedRun, Stream
@@ -219,7 +219,7 @@ class _Run:
         for summary in self.stream.read(all_of_it=self.status is not None):
             self._go_on()
             if report is not None:
-                report(self.stream.history.iterations - 1, _numbers(summary))
+                report(self.stream.history.iterations - 1, numbers(summary))
         self._keep_rows()
 
     def _keep_rows(self, *, all_of_it: bool = False) -> None:
@@ -272,7 +272,7 @@ class _Run:
             return None
         if metric in summary:
             return f"the script logged '{metric}' only as {summary[metric]!r}: no finite value to compare"
-        names = ", ".join(sorted(_numbers(summary))) or "nothing"
+        names = ", ".join(sorted(numbers(summary))) or "nothing"
         hint = nearest(metric, summary)
         hook = f" ({'; '.join(self.stream.problems)})" if self.stream.problems else ""
         return f"the script never logged '{metric}'{hint} (it logged: {names}){hook}"
@@ -291,14 +291,11 @@ class _Run:
             return self._metrics_of(self.stream.history)
         found = [self._metrics_of(run.history) for run in self.stream.runs.values()]
         found = [metrics for metrics in found if self.script.metric.name in metrics]
-        if not found:
-            return self._metrics_of(self.stream.history)
-        names = [name for name in found[0] if all(name in metrics for metrics in found)]
-        return {name: sum(metrics[name] for metrics in found) / len(found) for name in names}
+        return means(found) if found else self._metrics_of(self.stream.history)
 
     def _metrics_of(self, history: History) -> dict[str, float]:
         score = history.score
-        return _numbers(history.summary) | ({} if score is None else {self.script.metric.name: score})
+        return numbers(history.summary) | ({} if score is None else {self.script.metric.name: score})
 
     def notes(self) -> list[str]:
         """What one should know of the trial, a line each."""
@@ -372,11 +369,3 @@ def _rows(history: History, *, all_of_it: bool, shift: int = 0) -> list[dict[str
         }
         for row in history.take_complete(all_of_it=all_of_it)
     ]
-
-
-def _numbers(summary: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        name: value
-        for name, value in summary.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
