@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tuner.base import plugins
 from tuner.base.errors import InputError, nearest
@@ -19,12 +19,24 @@ from tuner.workloads.workload import Workload
 DEFAULT = "default"  # the installed workload of a study file that names nothing to run
 
 
-def workload_of(file: StudyFile) -> Workload:
+def workload_of(
+    file: StudyFile, *, wandb: Literal["online", "offline", "off"] = "offline", results: Path | None = None
+) -> Workload:
     """The workload of a study.
+
+    Args:
+        wandb: how W&B runs are written that its trials make themselves.
+        results: the results folder; None: the one that a trial's run folder lies in.
 
     Raises:
         InputError: there is no such workload, or what it needs is not installed.
     """
+    workload = _made(file)
+    workload.wandb, workload.results = wandb, results
+    return workload
+
+
+def _made(file: StudyFile) -> Workload:
     if file.program is not None or file.command is not None:
         return ScriptWorkload(file)
     if file.objective is not None:

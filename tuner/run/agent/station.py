@@ -72,8 +72,7 @@ class Station:
             changes=order.changes,
             chooser=_chooser(order, seed, self.records),
         )
-        workload = workload_of(study_file)
-        workload.wandb, workload.results = order.tracker.inner, order.work.results
+        workload = workload_of(study_file, wandb=order.tracker.inner, results=order.work.results)
         self._weights = workload.weights
         self._mirror = None
         if order.artifacts is not None:
@@ -125,18 +124,12 @@ class Station:
 
     def tidy_up(self, ended: Ended) -> None:
         """What a trial's end may mean for the study and for the disk."""
-        file = self.order.work.study_file
+        work, file = self.order.work, self.study.file
         if ended.outcome == "failed" or file.may_stop:
             trials = self.study.get_trials(deepcopy=False)
             self.study.stop_because(stopping.reason_to_stop(trials, file))
         if ended.outcome == "complete":
-            weights.tidy(
-                self.study,
-                self.order.work.study_file,
-                self.order.work.results,
-                keep=self.order.work.keep_weights,
-                patterns=self._weights,
-            )
+            weights.tidy(self.study, file, work.results, keep=work.keep_weights, patterns=self._weights)
             if self._mirror is not None:
                 self._mirror.after(ended.number)
 
