@@ -234,8 +234,8 @@ class Records(PassThrough, TrialQueue):
         mine = self._open.get(trial_id)
         if mine is None:
             self.refresh()
-            with self.lock:
-                return super().set_trial_state_values(trial_id, state, values)
+            write = super().set_trial_state_values
+            return self.together(lambda: write(trial_id, state, values))
         numbers = [float(value) for value in values or ()]
         done = self.patience.insist(
             lambda: self.queue.finish(trial_id, mine.pending, state, numbers, mine.lease)
