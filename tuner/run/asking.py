@@ -30,8 +30,7 @@ from tuner.run import plan as plans
 from tuner.run.agent.station import IDLE_SECONDS, Station
 from tuner.run.agent.trial import Ended, Running, TrialRunner
 from tuner.run.request import Request
-from tuner.storage import optuna_private, study_store
-from tuner.storage.access import open_records
+from tuner.storage import optuna_private
 from tuner.storage.allocate import Done, Wait
 from tuner.storage.leases import Heartbeat
 from tuner.workloads.function import FunctionReport
@@ -205,17 +204,9 @@ class Asking:
         self._say = say
         self._plan = plans.make(replace(request, study_file=outside(request.study_file)), say)
         make_folder(request.results)
-        records = open_records(request.url, create=True, waits=True, say=say)
-        study = study_store.open_study(
-            records,
-            self._plan.file,
-            self._plan.origin,
-            trials=request.trials,
-            default=self._plan.default,
-            say=say,
-        )
+        study = launch.register(self._plan, say)
         self._order = launch.order_of(self._plan, study, say)
-        records.close()
+        study.records.close()
         self._station = Station(self._order, unstored=say)
         self._running: set[AskedTrial] = set()
         self._idle: list[Heartbeat] = []
