@@ -105,7 +105,7 @@ def reading_ms(values: int) -> float:
             other.optuna_storage.get_all_trials(study_id, deepcopy=False)
             costs.append(1000 * (time.process_time() - began))
         other.queue.close()
-        records.queue.close()
+        records.close()
         return statistics.median(costs)
 
 

@@ -325,7 +325,7 @@ def _file_to_ask(
         if records is not None:
             begun = slug(str(what)) in {found.study_name for found in records.get_all_studies()}
             file = stored_file(load_study(records, slug(str(what)))) if begun else None
-            records.queue.close()
+            records.close()
             if file is not None:
                 return file
     return load_study_file(what)

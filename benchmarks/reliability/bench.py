@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 from reliability.processes import MARK, agents, end, environment, is_agent, marked, start, wait_for
 
-from tuner.storage.access import open_records, waiting
+from tuner.storage.access import open_records
 from tuner.storage.databases import NoStudiesYet
 
 AGENT = b"TUNER_AGENT="  # variable of agents and of all that they start
@@ -163,17 +163,13 @@ class Bench:
 
     @cached_property
     def _records(self) -> Any:
-        return open_records(self.url)
+        return open_records(self.url, waits=True)
 
     def found(self) -> list[Any]:
         """All trials, none before the study is made; waits for a storage that is being started again."""
-
-        def read() -> list[Any]:
+        try:
             self._records.refresh()
             return optuna.load_study(study_name=self.name, storage=self._records).get_trials(deepcopy=False)
-
-        try:
-            return waiting(self.url, read)
         except (NoStudiesYet, KeyError):
             return []
 

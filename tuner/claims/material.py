@@ -22,13 +22,19 @@ from tuner.definition.campaign_file import HYPOTHESES, CampaignFile
 from tuner.definition.loading import shipped_campaign
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
-from tuner.storage import study_store
-from tuner.storage.allocate import STOPPED, is_paused
+from tuner.storage.allocate import is_paused
 from tuner.storage.leases import agent_of
 from tuner.storage.queue import CHOSEN, DEFAULT, IMPORTED, LEASE, NOT_COUNTED, OUTSIDE, RAN_WITH, STINTS, WHY
 from tuner.storage.records import Records
-from tuner.storage.stored import load_study, stored_file, training_seconds
-from tuner.storage.study_store import FILE, ORIGIN, RETRAINED, TOTAL
+from tuner.storage.study import (
+    FILE,
+    STOPPED,
+    TOTAL,
+    OpenStudy,
+    load_study,
+    training_seconds,
+)
+from tuner.storage.study_store import RETRAINED
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
@@ -225,7 +231,7 @@ def load(
     campaign = shipped_campaign()
     if not names:
         names = [n for n in known if not n.endswith(RETRAINED) and "@" not in n and not is_paired(n)]
-        names = [n for n in names if FILE in optuna.load_study(study_name=n, storage=records).user_attrs]
+        names = [n for n in names if FILE in OpenStudy(records, n).attrs]
         order = {name: place for place, name in enumerate(campaign.studies)}
         names = sorted(names, key=lambda n: (order.get(n, len(order)), n))
     if not names:
@@ -241,11 +247,11 @@ def is_paired(name: str) -> bool:
     return name.partition("@")[0].partition(".")[0] == PAIRED
 
 
-def read_study(source: optuna.Study, results: Path | None) -> Study:
+def read_study(source: OpenStudy, results: Path | None) -> Study:
     """A study with its trials, as the storage and the run folders in `results` (None: not read) tell them."""
-    file = stored_file(source)
+    file = source.file
     frozen = source.get_trials(deepcopy=False)
-    base = (source.user_attrs.get(ORIGIN) or {}).get("base") or {}
+    base = source.origin.get("base") or {}
 
     def read(trial: FrozenTrial) -> Trial:
         folder = None if results is None else results / "runs" / source.study_name / str(trial.number)
@@ -260,7 +266,7 @@ def read_study(source: optuna.Study, results: Path | None) -> Study:
         front=tuple(trials[t.number] for t in ranking.front(frozen, file)),
         attrs=dict(source.user_attrs),
         source=source,
-        outside=tuple(map(read, study_store.shown_only(source))),
+        outside=tuple(map(read, source.outside())),
     )
 
 

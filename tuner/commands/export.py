@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tuner.commands import options as opt
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.trial import FrozenTrial
+
+    from tuner.storage.study import OpenStudy
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     from tuner.definition import export
     from tuner.definition.loading import load_study_file
     from tuner.run.winner import config_of, winner_from
-    from tuner.storage.stored import load_study
+    from tuner.storage.study import load_study
 
     answer: Any
     if options.wandb:
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
         sys.stdout.write(text)
 
 
-def _trial(study: optuna.Study, number: int | None) -> FrozenTrial:
+def _trial(study: OpenStudy, number: int | None) -> FrozenTrial:
     """The trial of this number, or the study's winner."""
     from tuner.base.errors import InputError
     from tuner.claims import judge

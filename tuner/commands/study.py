@@ -185,7 +185,7 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
 def _states(options: argparse.Namespace, names: Sequence[str]) -> list[dict[str, Any]]:
     """Where the studies stand that were begun."""
     from tuner.show.summary import Summary
-    from tuner.storage.stored import load_study
+    from tuner.storage.study import load_study
 
     with opt.records(options) as records:
         begun = {study.study_name for study in records.get_all_studies()}

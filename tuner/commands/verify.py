@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     from tuner.run.executors import processes
     from tuner.show.live import make_view
     from tuner.show.report.claims import show_verified
-    from tuner.storage.stored import load_study, stored_file
+    from tuner.storage.study import load_study, stored_file
 
     processes.preload()
     with opt.records(options) as records:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tuner.definition.study_file import StudyFile
 from tuner.run.executors.protocol import Worker
-from tuner.storage.records import Records
 from tuner.storage.study import OpenStudy
 
 
@@ -43,15 +41,11 @@ class StudyRun:
     """What a view shows.
 
     Attributes:
-        total: trials of the study when it is done; None: until stopped.
         agents: how many there are; None: one on every worker.
         epochs: of a whole trial; None: only the trial knows.
     """
 
     study: OpenStudy
-    records: Records
-    file: StudyFile
-    total: int | None
     agents: int | None
     epochs: int | None = None
 

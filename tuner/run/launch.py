@@ -174,7 +174,7 @@ def _supervise(plan: Plan, order: Order, view: ShieldedView, study: OpenStudy) -
         say=view.say,
     )
     agents = request.agents or executor.agents(total)
-    view.begin(StudyRun(study, study.records, order.work.study_file, total, agents, plan.length))
+    view.begin(StudyRun(study, agents, plan.length))
 
     def give_up(number: int, reason: str) -> None:
         study.give_up(number, reason)

@@ -26,7 +26,7 @@ class ShieldedView:
 
     def begin(self, run: StudyRun) -> None:
         self._show(lambda: self._view.begin(run))
-        self._at_once = run.records.at_once
+        self._at_once = run.study.records.at_once
 
     def event(self, event: Event) -> None:
         self._show(lambda: self._view.event(event))

@@ -17,7 +17,7 @@ from rich.text import Text
 from tuner.base import plugins
 from tuner.run.executors.local import available_memory
 from tuner.show.console import GREEN, VERMILLION, table
-from tuner.storage.access import find_records, hide_password, storage_errors
+from tuner.storage.access import find_records, hide_password
 from tuner.tracking import mode as tracking_mode
 from tuner.workloads.workload import SMALL_MEMORY
 
@@ -83,13 +83,12 @@ def _results(results: Path) -> tuple[bool, str]:
 
 def _storage(url: str) -> tuple[bool, str]:
     shown = hide_password(url)
-    with storage_errors(url):
-        records = find_records(url)
-        if records is None:
-            return True, f"{shown}: does not exist yet; the first study creates it"
-        began = time.perf_counter()
-        with records.lock:
-            names = [study.study_name for study in records.get_all_studies()]
+    records = find_records(url)
+    if records is None:
+        return True, f"{shown}: does not exist yet; the first study creates it"
+    began = time.perf_counter()
+    with records.lock:
+        names = [study.study_name for study in records.get_all_studies()]
     milliseconds = 1000 * (time.perf_counter() - began)
     studies = "study" if len(names) == 1 else "studies"
     return True, f"{shown}: {len(names)} {studies}, locked and read in {milliseconds:.0f} ms"

@@ -181,7 +181,7 @@ def _changes(plan: Plan) -> list[str]:
         study = load_study(records, plan.file.name)
         change = study_store.change_of(study, plan.file, plan.origin, plan.default)
     finally:
-        records.queue.close()
+        records.close()
     return [] if change is None else list(change.lines)
 
 

@@ -50,7 +50,8 @@ class PlainView:
         self._drawn = -1e9 if self.draws else self._counted
         now = self.progress.now
         self._best = None if now.best is None else now.best.number
-        wanted = "trials until it is stopped" if run.total is None else counted(run.total, "trial")
+        total = self.progress.total
+        wanted = "trials until it is stopped" if total is None else counted(total, "trial")
         if now.finished:
             wanted += f", {now.finished} of them are done"
         crew = "an agent on every worker" if run.agents is None else counted(run.agents, "agent")
@@ -170,7 +171,7 @@ class PlainView:
             if not is_unreachable(error):
                 raise
             if self._reached:
-                limit = duration(self.progress.run.records.patience.limit)
+                limit = duration(self.progress.run.study.records.patience.limit)
                 self.say(
                     f"the storage does not answer ({cause_of(error)}); trials continue for up to {limit}"
                 )

@@ -51,7 +51,7 @@ class Progress:
 
     def __init__(self, run: StudyRun, clock: Callable[[], float]) -> None:
         self.run = run
-        self.total = run.total
+        self.total = run.study.total
         self._clock, self._started = clock, clock()
         self._first: float | None = None  # when the first trial began
         self._curves: dict[int, _Curve] = {}  # by agent
@@ -62,8 +62,8 @@ class Progress:
 
     def count(self) -> None:
         """Reads the storage."""
-        self.run.records.refresh()
-        self.now = Summary.of(self.run.study, self.run.file)
+        self.run.study.records.refresh()
+        self.now = Summary.of(self.run.study, self.run.study.file)
 
     def _trained(self) -> dict[int, int]:
         """The epochs of each trial that fits the study."""
@@ -131,7 +131,7 @@ class Progress:
             ended = [
                 trained[t.number] for t in now.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)
             ]
-            expected = probe.expected_epochs(self.run.file.pruner, self.epochs)
+            expected = probe.expected_epochs(self.run.study.file.pruner, self.epochs)
             a_trial = (expected + sum(ended)) / (1 + len(ended))
             rest = (self.total - now.finished) * a_trial - sum(running.values())
         else:
@@ -164,7 +164,7 @@ class Progress:
     def _params(self, trial: FrozenTrial | None) -> tuple[str, ...]:
         if trial is None:
             return ()
-        values = self.run.file.space.values_of(trial.params)
+        values = self.run.study.file.space.values_of(trial.params)
         return tuple(f"{name}={value_words(value)}" for name, value in values.items())
 
     def rows(self, agents: Sequence[AgentState]) -> list[AgentRow]:
@@ -199,8 +199,8 @@ class Progress:
 
 def _epoch_budget(run: StudyRun) -> int | None:
     """The epochs that all trials of a study may use together, where it has such a limit."""
-    if run.file.sampler != FREEZE_THAW or run.epochs is None:
+    if run.study.file.sampler != FREEZE_THAW or run.epochs is None:
         return None
     from tuner.search.thawing import budget_of  # scipy.optimize, for these studies alone
 
-    return budget_of(run.file, run.epochs, run.total)
+    return budget_of(run.study.file, run.epochs, run.study.total)

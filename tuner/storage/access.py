@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TypeVar
 
 import optuna
 
@@ -30,7 +29,6 @@ __all__ = [
     "storage_errors",
 ]
 
-T = TypeVar("T")
 DATABASE = "studies.db"
 PATIENCE_VARIABLE = "TUNER_STORAGE_PATIENCE"
 _OTHER_SCHEMA = {
@@ -88,22 +86,6 @@ def patience_with(url: str) -> Patience:
         return Patience(hide_password(url), limit=limit)
     except ValueError:
         raise InputError(f"${PATIENCE_VARIABLE}: expected seconds, got '{told}'") from None
-
-
-def waiting(url: str, work: Callable[[], T], say: Callable[[str], None] = lambda line: None) -> T:
-    """Does `work` with the storage at `url`, again from its begin while the storage does not answer.
-
-    Raises:
-        StorageFailed: it has not answered for too long, or fails otherwise.
-    """
-    patience = patience_with(url)
-    patience.say = say
-
-    def attempt() -> T:
-        with storage_errors(url):
-            return work()
-
-    return patience.insist(attempt)
 
 
 def open_database(

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
 
 from tuner.base.errors import InputError
 from tuner.base.words import slug
 from tuner.definition.loading import FOLDER, from_plain
 from tuner.definition.study_file import StudyFile
-from tuner.storage import changes, file_changes, optuna_private, second_record
+from tuner.storage import changes, file_changes, second_record
 from tuner.storage.allocate import Allocator
 from tuner.storage.changes import Change, Settings
 from tuner.storage.leases import Observer, Owner
@@ -256,14 +255,6 @@ def change_of(
     return changes.find(study.everything(), old, study_file, Settings(known, dict(origin.overrides or {})))
 
 
-def shown_only(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that do not fit the study since it was changed; nothing is learned from them."""
-    storage = optuna_private.storage_of(study)
-    if not isinstance(storage, Records):
-        return []
-    return storage.trials_outside(optuna_private.study_id(study))
-
-
 def _take_over(study: OpenStudy, study_file: StudyFile, change: Change) -> None:
     """Writes a change into the storage, whole or not at all."""
     stored = study.attrs
@@ -377,8 +368,3 @@ def set_aside(records: Records, name: str, results: Path, *, now: datetime | Non
         return f"{name}@{mark}"
 
     return records.together(renamed)
-
-
-def ask_to_stop(records: Records, study_id: int, stop: Any) -> int:
-    """Asks the agents of a study to leave it; returns how many of its trials run at the moment."""
-    return OpenStudy(records, records.get_study_name_from_id(study_id)).ask_to_stop(stop)

@@ -21,9 +21,8 @@ from tuner.definition.study_file import StudyFile
 from tuner.show import local_server
 from tuner.show.report.live import LivePage
 from tuner.storage import study_store
-from tuner.storage.allocate import stop_asked
 from tuner.storage.records import Records
-from tuner.storage.stored import load_study
+from tuner.storage.study import load_study, stop_asked
 
 STUDY = """
 method: random

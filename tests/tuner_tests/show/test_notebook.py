@@ -80,9 +80,8 @@ def test_a_study_that_is_done_says_so(kernel: Any, tmp_path: Path) -> None:
 def test_agents_are_rows_of_the_table(kernel: Any, records: Records, make_study: MakeStudy) -> None:
     file = make_study()
     study = study_store.open_study(records, file, study_store.Origin({}))
-    total = study.total
     view = make_view(Console(file=io.StringIO()))
-    view.begin(StudyRun(study, records, file, total, 2))
+    view.begin(StudyRun(study, 2))
     worker = cast(Any, None)
     view.tick(
         [AgentState(0, worker, 0.0, "running", number=7, epoch=2, value=0.25), AgentState(1, worker, 0.0)]

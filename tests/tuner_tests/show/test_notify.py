@@ -129,7 +129,7 @@ def test_no_more_than_one_new_best_a_minute(records: Records, make_study: MakeSt
     sent: list[str] = []
     now = [1000.0]
     view = NotifyingView(silent(), Recorder(sent), "small", clock=lambda: now[0])  # type: ignore[arg-type]
-    view.begin(StudyRun(found, records, file, None, 1))
+    view.begin(StudyRun(found, 1))
 
     def ends(value: float) -> None:
         found.add_trial(optuna.trial.create_trial(value=value))
@@ -165,7 +165,7 @@ def test_events_other_than_a_complete_trial_are_no_news(records: Records, make_s
     found = study_store.open_study(records, file, study_store.Origin({}))
     sent: list[str] = []
     view = NotifyingView(silent(), Recorder(sent), "small")  # type: ignore[arg-type]
-    view.begin(StudyRun(found, records, file, None, 1))
+    view.begin(StudyRun(found, 1))
     found.add_trial(optuna.trial.create_trial(value=0.5))
     view.event(Event("end", 0, {"number": 0, "outcome": "pruned", "value": 0.5, "message": ""}))
     view.tick([])

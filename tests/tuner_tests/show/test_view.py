@@ -39,15 +39,13 @@ MakeStudy = Callable[..., StudyFile]
 def run(records: Records, make_study: MakeStudy) -> StudyRun:
     """A study of six trials, of 18 epochs each, and two agents."""
     study_file = make_study()
-    study = study_store.open_study(records, study_file, study_store.Origin({}))
-    total = study.total
-    return StudyRun(study, records, study_file, total, 2, 18)
+    return StudyRun(study_store.open_study(records, study_file, study_store.Origin({})), 2, 18)
 
 
 def ended(run: StudyRun, value: float, *, epochs: int = 0) -> Event:
     """A trial that has just ended after some reports, and the event that tells of it."""
-    trial = Trial(run.study, run.records.claim(run.study._study_id, user_attrs={})._trial_id)
-    run.file.space.suggest(trial)
+    trial = Trial(run.study, run.study.records.claim(run.study._study_id, user_attrs={})._trial_id)
+    run.study.file.space.suggest(trial)
     for epoch in range(1, epochs + 1):
         trial.report(value, epoch)
     run.study.tell(trial, value)
@@ -170,7 +168,8 @@ def test_the_time_left_is_estimated_once_a_trial_has_ended_and_since_the_first_b
 def test_the_time_left_counts_epochs_and_what_the_pruner_stops(run: StudyRun) -> None:
     clock = Clock()
     pruner = PrunerSettings("successive_halving", min_resource=6, max_resource=18, eta=3)
-    progress = Progress(replace(run, file=replace(run.file, pruner=pruner)), clock)
+    run.study.file = replace(run.study.file, pruner=pruner)
+    progress = Progress(run, clock)
     ended(run, 0.5, epochs=18)
     progress.count()
     clock.now = 36
@@ -181,9 +180,10 @@ def test_the_time_left_counts_epochs_and_what_the_pruner_stops(run: StudyRun) ->
 
 def test_a_study_that_pauses_trials_is_done_when_its_epochs_are_used(run: StudyRun) -> None:
     clock = Clock()
-    paused = replace(run.file, sampler=FREEZE_THAW, epoch_budget=60, run_cap=6, max_epochs=18)
-    progress = Progress(replace(run, file=paused), clock)
-    trial = Trial(run.study, run.records.claim(run.study._study_id, user_attrs={})._trial_id)
+    changed = {"sampler": FREEZE_THAW, "epoch_budget": 60, "run_cap": 6, "max_epochs": 18}
+    run.study.file = replace(run.study.file, **changed)
+    progress = Progress(run, clock)
+    trial = Trial(run.study, run.study.records.claim(run.study._study_id, user_attrs={})._trial_id)
     trial.report(0.5, 2)
     ended(run, 0.5, epochs=18)
     progress.count()

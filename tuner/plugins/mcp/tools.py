@@ -24,7 +24,7 @@ from tuner.run import enqueue as queueing
 from tuner.show.report import words
 from tuner.show.status import best_trials, listed
 from tuner.show.summary import Summary
-from tuner.storage.access import open_records, storage_errors
+from tuner.storage.access import open_records
 from tuner.storage.records import Records
 from tuner.storage.study import load_study
 
@@ -52,20 +52,18 @@ class Tools:
 
     def status(self, study: str | None = None) -> list[dict[str, Any]]:
         """Counts of trials, the best so far and the cost of a study, or of all studies that were begun."""
-        with storage_errors(self.url):
-            records = self._records()
-            names = [study] if study else [s.study_name for s in records.get_all_studies()]
-            states = [Summary.of(load_study(records, name)) for name in names]
+        records = self._records()
+        names = [study] if study else [s.study_name for s in records.get_all_studies()]
+        states = [Summary.of(load_study(records, name)) for name in names]
         return [finite(state.to_dict()) for state in states]
 
     def best(self, study: str, top: int = 5) -> list[dict[str, Any]]:
         """The best complete trials of a study with their configurations, best first."""
         if top < 1:
             raise InputError(f"top: expected a whole number from 1, got {top}")
-        with storage_errors(self.url):
-            source = load_study(self._records(), study)
-            found = Summary.of(source, source.file)
-            ranks = best_trials(found, self.results, top=top)
+        source = load_study(self._records(), study)
+        found = Summary.of(source, source.file)
+        ranks = best_trials(found, self.results, top=top)
         return [finite(rank.to_dict(found.metric)) for rank in ranks]
 
     def verdict(self, what: str, against: str | None = None) -> dict[str, Any]:
@@ -77,8 +75,7 @@ class Tools:
 
     def enqueue(self, study: str, values: dict[str, Any]) -> dict[str, Any]:
         """Queues a trial of a study with these values by dotted name; what they leave out is drawn."""
-        with storage_errors(self.url):
-            queued = queueing.enqueue(self._records(), study, values)
+        queued = queueing.enqueue(self._records(), study, values)
         return {"study": study, **asdict(queued)}
 
     def report(self, study: str | None = None) -> dict[str, Any]:
@@ -98,8 +95,7 @@ class Tools:
         return open_records(self.url)
 
     def _material(self, names: list[str] | None = None) -> Material:
-        with storage_errors(self.url):
-            return materials.load(self._records(), names or (), self.results, made=datetime.now())
+        return materials.load(self._records(), names or (), self.results, made=datetime.now())
 
 
 def server(url: str, results: Path) -> Any:

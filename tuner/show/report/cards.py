@@ -19,7 +19,7 @@ from tuner.definition.loading import FOLDER
 from tuner.show.report import words
 from tuner.show.report.blocks import Card, Fact, Setting
 from tuner.stats.comparison import Verdict
-from tuner.storage.study_store import ORIGIN, PATH
+from tuner.storage.study import ORIGIN, PATH
 from tuner.workloads.masking import BLANK, SURE_NAME
 
 BADGES: dict[Verdict, tuple[str, str]] = {  # two words, and good, bad or open

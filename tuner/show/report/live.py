@@ -34,10 +34,8 @@ from tuner.run.enqueue import enqueue
 from tuner.show import local_server
 from tuner.show.local_server import HOST, Application, Start, local_only
 from tuner.show.report import html, sections
-from tuner.storage import optuna_private, study_store
-from tuner.storage.allocate import Stop
 from tuner.storage.records import Records
-from tuner.storage.study import load_study
+from tuner.storage.study import Stop, load_study
 
 REST = 10  # the page is built again after as many times what building took: at most a tenth of a core
 MOST_BODY = 65_536  # bytes of a request
@@ -161,7 +159,7 @@ class LivePage:
             return f"trial {queued.number} of {name} is queued"
         if verb not in ("stop", "pause"):
             raise InputError(f"expected stop, pause or enqueue, got '{verb}'")
-        running = study_store.ask_to_stop(self.records, optuna_private.study_id(study), Stop(verb))
+        running = study.ask_to_stop(Stop(verb))
         trials = "1 running trial ends" if running == 1 else f"{running} running trials end"
         return f"{name}: {trials} after the epoch. To continue: tuner agent {name}"
 

@@ -9,7 +9,7 @@ from tuner.base.words import counted, number
 from tuner.claims import judge
 from tuner.claims.material import Material, Study
 from tuner.show.summary import Spent
-from tuner.storage.study_store import TOTAL
+from tuner.storage.study import TOTAL
 
 
 def spent(study: Study) -> Spent:
