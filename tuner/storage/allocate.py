@@ -17,9 +17,7 @@ from tuner.base.words import counted
 from tuner.storage import optuna_private
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.queue import CHOSEN, GRID_POINT, LEASE, PAUSED, UNTIL
-from tuner.storage.study import ASKED as ASKED
 from tuner.storage.study import CHANGES, LEAD, NO_GAIN, STOPPED, TARGET, OpenStudy, finished, stop_asked
-from tuner.storage.study import Stop as Stop
 
 MAX_RETRIES = 2  # of a configuration whose agent died; after a third death it is not queued again
 

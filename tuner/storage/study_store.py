@@ -41,7 +41,6 @@ from tuner.storage.study import (
     find_study,
     score_of,
 )
-from tuner.storage.study import VERIFIED as VERIFIED
 
 RETRAINED = (".confirm", ".verify")  # name suffixes of the studies that train a study's best trials again
 
