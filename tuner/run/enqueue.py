@@ -45,7 +45,7 @@ def enqueue(records: Records, name: str, values: Mapping[str, Any]) -> Queued:
     study = load_study(records, name)
     file = study.file
     fixed = _params(file, values, study.origin)
-    with records.lock:
+    with records.locked():
         counts, attrs = study.counts(), {WHY: BY_HAND}
         if file.method == "grid":
             point = _point(file, fixed)

@@ -87,7 +87,7 @@ def _storage(url: str) -> tuple[bool, str]:
     if records is None:
         return True, f"{shown}: does not exist yet; the first study creates it"
     began = time.perf_counter()
-    with records.lock:
+    with records.locked():
         names = [study.study_name for study in records.get_all_studies()]
     milliseconds = 1000 * (time.perf_counter() - began)
     studies = "study" if len(names) == 1 else "studies"

@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.endings import GivenAway
 from tuner.storage.locks import StorageLock
 from tuner.storage.optuna_private import CachedStorage, GrpcStorage, trial_id
-from tuner.storage.outage import UNREACHABLE, Patience, StorageUnreachable
+from tuner.storage.outage import UNREACHABLE, Patience, StorageUnreachable, storage_errors
 from tuner.storage.pass_through import PassThrough, passing
 from tuner.storage.queue import LEASE, OPERATIONS, OUTSIDE, Amendment, Pending, TrialQueue
 
@@ -117,14 +117,20 @@ class Records(PassThrough, TrialQueue):
         finally:
             self._this_thread.at_once = before
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the storage's lock; nothing waits meanwhile, and errors of the storage are one line."""
+        with storage_errors(self.patience.where), self.at_once(), self.lock:
+            yield
+
     def together(self, work: Callable[[], T]) -> T:
         """Does `work` under the storage's lock; again from its start if the storage goes away meanwhile."""
 
-        def locked() -> T:
-            with self.at_once(), self.lock:
+        def attempt() -> T:
+            with self.locked():
                 return work()
 
-        return self._ask(locked)
+        return self._ask(attempt)
 
     # -- the trials that this process runs
 

@@ -124,7 +124,7 @@ def bring(
     left_out: Counter[str] = Counter()
     times: Counter[str] = Counter()
     new, before = [], 0
-    with records.lock:
+    with records.locked():
         records.refresh()
         there = {trial.user_attrs.get(DIGEST) for trial in study.everything()}
         for row in rows:
