@@ -14,7 +14,7 @@ from tuner.base.files import read_json
 from tuner.base.words import slug
 from tuner.claims.material import Material
 from tuner.show.report.blocks import Block, Section, Table, Text
-from tuner.show.report.charts import Bars, Chart, Panel, Series, intervals
+from tuner.show.report.charts import Bars, Chart, Panel, Series, interval_bars
 
 HEADS = ("type", "command", "param_type", "param_value")
 COMPARISON = "compare.json"
@@ -46,6 +46,16 @@ def sections(material: Material) -> list[Section]:
     first = [block for block in compared if isinstance(block, Chart)] or weightings(bundles[-1])
     rest = [*side_by_side, *(block for block in compared if block not in first)]
     return [Section(ENSEMBLES, "Ensembles", [*first, *rest]), *found]
+
+
+def intervals(
+    slug: str, title: str, caption: str, labels: Sequence[str], found: Sequence[Mapping[str, Any]], x: str,
+    *, scale: float = 1,
+) -> Chart:  # fmt: skip
+    """A chart of means with their intervals, each a mapping with `mean`, `low` and `high`."""
+    known = [[f.get(key) for key in ("mean", "low", "high")] for f in found]
+    scaled = [[None if value is None else scale * value for value in one] for one in known]
+    return Chart(slug, title, caption, [interval_bars(labels, scaled, x)])
 
 
 def weightings(bundle: Bundle) -> list[Chart]:

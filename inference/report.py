@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ensemble.report import ENSEMBLES, Bundle, anchor, bundles_in, title
+from ensemble.report import ENSEMBLES, Bundle, anchor, bundles_in, intervals, title
 from model.workload.base import are_in
 from model.workload.confusion import MOST_CLASSES, confusions
 from model.workload.samples import differences
@@ -15,7 +15,7 @@ from tuner.base.files import read_json
 from tuner.base.words import slug
 from tuner.claims.material import Material
 from tuner.show.report.blocks import Block, Section, Table, Text
-from tuner.show.report.charts import Bars, Chart, Panel, Series, intervals
+from tuner.show.report.charts import Bars, Chart, Panel, Series
 
 HEADS = ("type", "command", "param_type", "param_value")
 NAMES = {"command": "commands", "param_type": "parameter letters", "param_value": "values"}

@@ -23,6 +23,7 @@ BAR = 30  # characters
 LEAST = {"curve": 60, "time": 75}  # the smallest width of a terminal that has the column
 PARAMETERS = 100  # as much, for the parameters of the agents' trials
 GAP = 2  # between columns
+BETWEEN = " · "
 
 
 def make_view(console: Console, *, verbose: bool = False) -> PlainView:
@@ -120,12 +121,12 @@ def fitted(parts: Sequence[str], width: int) -> str:
     return ""
 
 
-def in_lines(parts: list[Text], width: int, *, between: str = " · ") -> list[Text]:
+def in_lines(parts: list[Text], width: int) -> list[Text]:
     """The parts in lines of at most `width` characters; none of them is broken."""
     lines: list[Text] = []
     for part in parts:
-        if lines and len(lines[-1]) + len(between) + len(part) <= width:
-            lines[-1].append(between, GREY).append_text(part)
+        if lines and len(lines[-1]) + len(BETWEEN) + len(part) <= width:
+            lines[-1].append(BETWEEN, GREY).append_text(part)
         else:
             lines.append(Text().append_text(part))
     return lines

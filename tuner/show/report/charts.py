@@ -256,13 +256,3 @@ def interval_bars(labels: Sequence[str], found: Sequence[Sequence[float | None]]
     """Means with their intervals, each `(mean, low, high)`; None: it is not known."""
     mean, low, high = ([one[0] if one[i] is None else one[i] for one in found] for i in range(3))
     return Bars(labels, {"": mean}, x, {"": low}, {"": high})  # type: ignore[dict-item]
-
-
-def intervals(
-    slug: str, title: str, caption: str, labels: Sequence[str], found: Sequence[Mapping[str, Any]], x: str,
-    *, scale: float = 1,
-) -> Chart:  # fmt: skip
-    """A chart of means with their intervals, each a mapping with `mean`, `low` and `high`."""
-    known = [[f.get(key) for key in ("mean", "low", "high")] for f in found]
-    scaled = [[None if value is None else scale * value for value in one] for one in known]
-    return Chart(slug, title, caption, [interval_bars(labels, scaled, x)])

@@ -61,22 +61,16 @@ def study_sentences(study: Study, material: Material | None = None) -> list[str]
 def background(study: Study) -> list[str]:
     """What explains the result of a study."""
     origin = (study.attrs.get("origin") or {}).get("base_from")
+    test = None if study.winner is None else study.winner.test.get(study.metric.replace("val/", "test/", 1))
+    held_out = "" if test is None else f"The winner's score on held-out test: {number(test)}."
     lines = [
         f"{counts_sentence(study)}.",
         why_not_higher(study),
-        test_sentence(study),
+        f"{held_out} Nothing is chosen by metrics on test." if held_out else "",
         f"It started from the {origin}." if origin else "",
         f"It stopped: {study.attrs['stopped']}." if study.attrs.get("stopped") else "",
     ]
     return [line for line in lines if line]
-
-
-def test_sentence(study: Study) -> str:
-    """The winner's score on held-out `test`; "" if there is none."""
-    test = None if study.winner is None else study.winner.test.get(study.metric.replace("val/", "test/", 1))
-    if test is None:
-        return ""
-    return f"The winner's score on held-out test: {number(test)}. Nothing is chosen by metrics on test."
 
 
 def why_not_higher(study: Study) -> str:
