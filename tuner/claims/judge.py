@@ -37,14 +37,23 @@ def of_study(study: Study, material: Material | None = None) -> Answer:
     Args:
         material: other studies, whose noise counts where this one's is not known.
     """
+    if material not in study.answers:  # a report asks for it on every page
+        study.answers[material] = _of_study(study, material)
+    found: Answer = study.answers[material]
+    return found
+
+
+def _of_study(study: Study, material: Material | None) -> Answer:
     if not study.ranked:
         return Answer(study.name, study.metric, "no winner", None, notes=("No trial has completed yet.",))
     if study.winner is None:
         return _infeasible(study)
     best, other = _question(study)
     if best is None or other is None:
+        winner = study.winner.number
+        side = _side(study, winner, _runs(study).get(winner, {}))
         return Answer(
-            study.name, study.metric, "too few runs", study.winner.number, _side(study, study.winner),
+            study.name, study.metric, "too few runs", winner, side,
             notes=("There is only one configuration, so there is nothing to compare.",),
         )  # fmt: skip
     return _answer(study, best, study, other, material)
@@ -202,15 +211,13 @@ def _runs(study: Study) -> dict[int, dict[int, float]]:
     return found
 
 
-def _side(study: Study, trial: Trial | int, runs: Mapping[int, float] | None = None) -> Side:
-    numbered = trial if isinstance(trial, int) else trial.number
-    own = _runs(study).get(numbered, {}) if runs is None else runs
-    known = next((t for t in study.ranked if t.number == numbered), None)
-    name = f"trial {numbered}"
-    if numbered == default_number(study):
-        name = "the default configuration" + (f" (trial {numbered})" if numbered >= 0 else "")
-    score = statistics.fmean(own.values()) if own else None if known is None else known.value
-    return Side(name, numbered, score, len(own))
+def _side(study: Study, of: int, runs: Mapping[int, float]) -> Side:
+    """A configuration by the number of its trial, with its retrainings."""
+    name = f"trial {of}"
+    if of == default_number(study):
+        name = "the default configuration" + (f" (trial {of})" if of >= 0 else "")
+    known = next((t.value for t in study.ranked if t.number == of), None)
+    return Side(name, of, statistics.fmean(runs.values()) if runs else known, len(runs))
 
 
 def _answer(study: Study, one: int, second: Study, other: int, material: Material | None) -> Answer:

@@ -129,6 +129,8 @@ class Study:
     attrs: Mapping[str, Any]
     source: optuna.Study = field(repr=False)
     outside: tuple[Trial, ...] = ()
+    # of `judge.of_study`, by the material
+    answers: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def maximize(self) -> bool:
