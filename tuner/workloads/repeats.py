@@ -38,7 +38,11 @@ FOLDERS = "runs"  # in the checkpoint: their folders
 
 
 class TrialReport(Protocol):
-    """What a trial of several runs tells the tuner (`tuner.run.agent.trial`)."""
+    """What a trial of several runs tells the tuner (`tuner.run.agent.reporter`)."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether a call of it has ended the trial, whatever a run made of what it raised."""
 
     def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch of the first run."""
@@ -198,9 +202,7 @@ class _Trial:
                 self._finish("pruned")
                 raise
             except Exception as error:
-                if (
-                    getattr(self.report, "raised", None) is not None
-                ):  # to be returned, or too long, or given away
+                if self.report.ended:  # the trial returns to the queue, was given away or took too long
                     raise
                 where = f"{part.name}, run {len(self.done) + 1} of {len(self.parts)}"
                 self._finish("failed", error=f"{where}: {in_short(error)}")

@@ -183,6 +183,7 @@ def test_an_interrupted_trial_goes_on_in_the_seed_that_was_interrupted(
     file = make("seeds: 3")
     ended, _ = run(file, stop=3)  # in the first epoch of the second seed
     assert ended.outcome == "returned to the queue"
+    assert not folder_of(tmp_path).exists(), "it has not ended"
     ended, trial = run(file)
     assert (ended.outcome, ended.number, trial.values) == ("complete", 0, [2.0])
     assert (tmp_path / "calls.txt").read_text() == "1 2 2 3 "

@@ -96,6 +96,11 @@ class Reporter:
     def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self._report(epoch, metrics)
 
+    @property
+    def ended(self) -> bool:
+        """Whether a call of it has ended the run."""
+        return self._raised is not None
+
     def cause(self, error: Exception) -> Exception:
         """What ended the run that raised `error`: an objective may have wrapped what `report` raised."""
         return self._raised or error
