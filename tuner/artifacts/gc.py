@@ -22,7 +22,7 @@ from tuner.artifacts.artifact_store import StoreFailed
 from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base import plugins
 from tuner.base.errors import InputError, reason_of
-from tuner.base.files import read_json
+from tuner.base.files import read_json, size_of
 from tuner.base.run_folder import TRIAL
 from tuner.storage import optuna_private
 from tuner.storage.allocate import is_paused
@@ -123,7 +123,7 @@ def _of_study(study: OpenStudy, results: Path, members: Set[int], keep: int, fou
         elif is_paused(trial):
             continue
         elif trial.state in (TrialState.WAITING, TrialState.FAIL) and not (folder / TRIAL).exists():
-            found.items.append(Item("unfinished runs", _size(folder), folder))
+            found.items.append(Item("unfinished runs", size_of(folder), folder))
         elif trial.number not in kept | members:
             for path in weights.files(folder, patterns):
                 found.items.append(Item("weights", path.stat().st_size, path))
@@ -139,7 +139,7 @@ def _of_study(study: OpenStudy, results: Path, members: Set[int], keep: int, fou
     }
     for folder in _folders(results / checkpoints.FOLDER / study.study_name):
         if folder.name not in going_on and not folder.name.startswith("."):
-            found.items.append(Item("checkpoints", _size(folder), folder))
+            found.items.append(Item("checkpoints", size_of(folder), folder))
     _in_store(study, kept, going_on, found)
 
 
@@ -200,7 +200,7 @@ def _partial_in(folder: Path, *, old_only: bool) -> Iterator[Item]:
         if match is None or path.is_symlink() or _writes(match["pid"] or match["writer"]):
             continue
         if not old_only or time.time() - path.lstat().st_mtime > OLD_SECONDS:
-            yield Item("partial files", _size(path), path)
+            yield Item("partial files", size_of(path), path)
 
 
 def _runner(records: Records, study_id: int) -> str | None:
@@ -230,9 +230,3 @@ def _folders(root: Path) -> list[Path]:
     if not root.is_dir():
         return []
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())
-
-
-def _size(path: Path) -> int:
-    if not path.is_dir():
-        return path.lstat().st_size
-    return sum(inner.lstat().st_size for inner in path.rglob("*") if not inner.is_dir())

@@ -42,6 +42,10 @@ class TrialTooLong(TrainingFailed):
         super().__init__(f"{self.BEGIN} {short_duration(limit)}, the study's trial_timeout")
 
 
+class OwnFault(TrainingFailed):
+    """What a trial has written or deleted keeps it from ending well: it fails, and the study goes on."""
+
+
 def in_short(error: BaseException) -> str:
     """One line: the kind of error, unless it is ours and speaks for itself, and its message."""
     text = " ".join(str(error).split())[:500]

@@ -31,6 +31,12 @@ class CannotWrite(OSError):
         why = ADVICE.get(error.errno or 0, error.strerror or str(error))
         super().__init__(f"{path} cannot be written: {why}, then run the same command again")
         self.errno = error.errno
+        self.path = path
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the folder was deleted in which the file was to be."""
+        return self.errno in (errno.ENOENT, errno.ENOTDIR)
 
 
 @contextmanager
@@ -70,10 +76,14 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def make_folder(path: Path) -> None:
-    """Makes a folder and those above it, if they are missing. Raises CannotWrite."""
+def make_folder(path: Path, *, private: bool = False) -> None:
+    """Makes a folder and those above it, if they are missing. Raises CannotWrite.
+
+    Args:
+        private: only its owner can look into a new one: it will hold what a script printed.
+    """
     with writing(path):
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(0o700 if private else 0o777, parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -117,6 +127,12 @@ def _is_running(process: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     return True
+
+
+def size_of(path: Path) -> int:
+    if not path.is_dir():
+        return path.lstat().st_size
+    return sum(inner.lstat().st_size for inner in path.rglob("*") if not inner.is_dir())
 
 
 def check_file(path: Path, largest: int) -> Path:

@@ -77,7 +77,7 @@ class RunFolder:
         make_folder(self.final.parent)
         for left_over in self.final.parent.glob(f"{self.final.name}.partial-*"):
             shutil.rmtree(left_over, ignore_errors=True)
-        make_folder(self.path)
+        make_folder(self.path, private=True)
         self.before = read_metrics(self.metrics_file) if self.metrics_file.exists() else []
         with writing(self.metrics_file):
             if not self.before:  # a file without a whole line is begun again

@@ -238,7 +238,9 @@ class Asking:
     def _begin(self, found: FrozenTrial) -> AskedTrial:
         trial = Trial(self._station.study, optuna_private.trial_id(found))
         heart = self._idle.pop() if self._idle else self._station.heartbeat()
-        runner = replace(self._station.runner, lost=lambda: heart.lost, pauses=False, disk_full=lambda: None)
+        runner = replace(
+            self._station.runner, lost=lambda: heart.lost, pauses=False, disk_full=lambda own: None
+        )
         heart.watch(optuna_private.trial_id(trial))
         try:
             asked = AskedTrial(self, runner, runner.begin(trial), heart)

@@ -31,6 +31,7 @@ LEFT_OVER_SECONDS = 1.0  # between SIGTERM and SIGKILL for what a script leaves 
 GONE_SECONDS = 1.0  # the same for a script whose agent is gone
 CHUNK = 1 << 16
 OUTPUT_LIMIT = 256 << 20  # bytes; after that only lines of metrics and the last lines are kept
+LONGEST_LINE = 1 << 20  # bytes; the rest of a longer one is left out
 LAST_BYTES = 1 << 14
 LOOK_SECONDS = 0.2  # between looks whether an agent is still there
 UNWRITTEN_LIMIT = 4 << 20  # bytes that wait in memory for a full disk to have room again
@@ -49,6 +50,7 @@ class Output:
         self._unwritten = b""
         self._mask = mask
         self._rest = b""  # a line that is not whole yet
+        self._length = 0  # of what was written of it
         self._room = OUTPUT_LIMIT
         self._last = b""  # of what had no room
         self._put(b"")
@@ -61,11 +63,24 @@ class Output:
             rest = self._mask.data(self._rest)
             end = len(rest) - self._mask.longest
             whole, self._rest = whole + rest[:end], rest[end:]
-        self._write(self._mask.data(whole))
+        self._write(self._shortened(self._mask.data(whole)))
 
     def close(self) -> None:
-        self._write(self._mask.data(self._rest))
+        self._write(self._shortened(self._mask.data(self._rest)))
         self._put(self._last)
+
+    def _shortened(self, data: bytes) -> bytes:
+        """`data` without what its lines have beyond `LONGEST_LINE`."""
+        kept = []
+        for part in data.splitlines(keepends=True):
+            end = part[len(part.rstrip(b"\r\n")) :]
+            room, self._length = LONGEST_LINE - self._length, self._length + len(part)
+            if self._length > LONGEST_LINE + len(end):
+                part = part[:room] + b" [the line is cut here]" + end if room >= 0 else end
+            if end:
+                self._length = 0
+            kept.append(part)
+        return b"".join(kept)
 
     def _write(self, data: bytes) -> None:
         if len(data) <= self._room:
@@ -82,7 +97,7 @@ class Output:
             self._unwritten += data
         with contextlib.suppress(OSError):  # a full disk; the script must not block
             if self._file < 0:
-                self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+                self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             while self._unwritten:
                 self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
 

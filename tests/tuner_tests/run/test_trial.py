@@ -1,7 +1,10 @@
 """One trial: every way an objective can end becomes the right state, with its reason kept."""
 
+import errno
 import gc
 import json
+import re
+import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +16,8 @@ from optuna.trial import Trial, TrialState
 
 from tuner.artifacts.checkpoints import Checkpoints
 from tuner.base.endings import Pruned
-from tuner.base.errors import InputError
+from tuner.base.errors import InputError, WorkFailed
+from tuner.base.run_folder import RunFolder
 from tuner.definition.study_file import StudyFile
 from tuner.run.agent.trial import Ended, TrialRunner
 from tuner.search import pruners, stopping
@@ -50,6 +54,7 @@ def run_one(
         stopping: Callable[[], bool] = lambda: False,
         lost: Callable[[], bool] = lambda: False,
         run_objective: Callable[..., Any] | None = None,
+        disk_full: Callable[[int], str | None] = lambda own: None,
         **overrides: Any,
     ) -> tuple[Ended, optuna.trial.FrozenTrial]:
         study_file = study_file or make_study()
@@ -68,6 +73,7 @@ def run_one(
             lost=lost,
             on_epoch=lambda number, epoch, value: None,
             length=study_file.max_epochs,
+            disk_full=disk_full,
         )
         claimed = records.claim(study._study_id, user_attrs={})
         ended = runner.run(Trial(study, claimed._trial_id))
@@ -117,6 +123,46 @@ def test_a_trial_that_is_asked_to_stop_goes_back_into_the_queue(run_one: RunOne,
     ended, trial = run_one(stopping=lambda: True)
     assert (ended.outcome, trial.state) == ("returned to the queue", TrialState.WAITING)
     assert not (tmp_path / "results" / "runs" / "small" / "0").exists()
+
+
+def test_a_trial_that_deletes_its_folder_fails_and_says_so(run_one: RunOne, tmp_path: Path) -> None:
+    def objective(config: Any, report: Any, *, run_folder: Path) -> dict[str, float]:
+        with RunFolder(run_folder) as folder:
+            shutil.rmtree(folder.path)
+            folder.finish({"score": 1.0})
+        return {"score": 1.0}
+
+    ended, trial = run_one(run_objective=objective)
+    assert (ended.outcome, trial.state) == ("failed", TrialState.FAIL)
+    assert re.fullmatch(r".*/runs/small/0\.partial-\d+ was deleted while the trial ran", ended.message)
+
+
+@pytest.mark.parametrize("fails", [ValueError("no space"), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_trial_that_filled_the_disk_fails_and_its_folder_goes(
+    run_one: RunOne, tmp_path: Path, fails: Exception
+) -> None:
+    def objective(config: Any, report: Any, *, run_folder: Path) -> dict[str, float]:
+        with RunFolder(run_folder) as folder:
+            (folder.path / "large").write_bytes(bytes(3 << 20))
+            raise fails
+
+    ended, trial = run_one(run_objective=objective, disk_full=lambda own: "full" if own < 3 << 20 else None)
+    assert (ended.outcome, trial.state) == ("failed", TrialState.FAIL)
+    assert ended.message == "it filled the disk: 3 MiB in its run folder, which were removed"
+    assert not list((tmp_path / "results" / "runs" / "small").iterdir())
+
+
+def test_a_trial_that_fails_on_a_disk_that_others_filled_runs_again(run_one: RunOne) -> None:
+    def objective(config: Any, report: Any, *, run_folder: Path) -> dict[str, float]:
+        raise ValueError("no space")
+
+    with pytest.raises(WorkFailed, match=r"returned to the queue \(ValueError: no space\): full"):
+        run_one(run_objective=objective, disk_full=lambda own: "full")
+
+
+def test_a_run_folder_is_its_owners_alone(run_one: RunOne, tmp_path: Path) -> None:
+    run_one()
+    assert (tmp_path / "results" / "runs" / "small" / "0").stat().st_mode & 0o077 == 0
 
 
 def test_a_trial_that_begins_while_the_storage_is_away_waits_for_it(

@@ -175,6 +175,27 @@ def test_endless_output_is_cut_but_for_metrics_and_the_last_lines(
     assert len(kept) < 1000 + keeper.LAST_BYTES + 200
 
 
+@pytest.mark.parametrize("size", [1 << 10, 1 << 16, 10_000_000])
+def test_a_line_of_megabytes_is_cut_and_the_next_is_whole(tmp_path: Path, size: int) -> None:
+    lines = [
+        b"x" * keeper.LONGEST_LINE,
+        b"y" * (keeper.LONGEST_LINE + 1),
+        b'{"loss": 1}',
+        b"z" * 3_000_000,
+        b"end",
+    ]
+    printed = b"\n".join(lines)
+    output = keeper.Output(tmp_path / "output.log", Plain())
+    for start in range(0, len(printed), size):
+        output.take(printed[start : start + size])
+    output.close()
+    written = (tmp_path / "output.log").read_bytes().split(b"\n")
+    assert (written[0], written[2], written[4]) == (lines[0], lines[2], lines[4])
+    for cut, letter in ((written[1], b"y"), (written[3], b"z")):
+        assert cut == letter * keeper.LONGEST_LINE + b" [the line is cut here]"
+    assert (tmp_path / "output.log").stat().st_mode & 0o077 == 0
+
+
 def test_a_line_of_megabytes_does_not_wait_for_its_end(tmp_path: Path) -> None:
     output = keeper.Output(tmp_path / "output.log", Plain())
     output.take(b"x" * (keeper.CHUNK + 1))

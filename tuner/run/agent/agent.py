@@ -41,7 +41,7 @@ def main(order: Order, connection: Connection) -> None:
     signal.signal(signal.SIGTERM, lambda *_: link.stop())
     try:
         if order.log is not None:
-            make_folder(order.log.parent)
+            make_folder(order.log.parent, private=True)
             link.log = Log(order.log)  # the terminal is the live view's
         arrival.settle(order)
         done = Agent(order, link).run()

@@ -35,7 +35,8 @@ class Workplace:
         on_epoch: told `(number, epoch, value or None)` at each report.
         length: epochs of a whole trial, all its runs together.
         pauses: trials are paused, not pruned, where they can be resumed.
-        disk_full: says so where the disk is full; what fails then is not the trial.
+        disk_full: says so where the disk is full even without so many bytes; what fails then is not the
+            trial.
     """
 
     study: OpenStudy
@@ -52,7 +53,7 @@ class Workplace:
     inputs: Path | None = None
     length: int | None = None
     pauses: bool = False
-    disk_full: Callable[[], str | None] = lambda: None
+    disk_full: Callable[[int], str | None] = lambda own: None
 
 
 def _remembered(report: Callable[P, R]) -> Callable[P, R]:

@@ -101,7 +101,9 @@ class Station:
             on_epoch=on_epoch,
             length=order.length,
             pauses=study_file.sampler == FREEZE_THAW,
-            disk_full=lambda: disk_full(order.work.results, max(order.work.min_free, SMALLEST_FREE)),
+            disk_full=lambda own: disk_full(
+                order.work.results, max(order.work.min_free, SMALLEST_FREE) - own
+            ),
         )
 
     def heartbeat(self) -> leases.Heartbeat:

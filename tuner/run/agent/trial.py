@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import time
 import traceback
 from collections.abc import Collection, Mapping, Sequence
@@ -18,9 +19,9 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tuner.artifacts.checkpoints import Checkpoint
-from tuner.base.endings import GivenAway, Paused, Pruned, PutBack, in_short
+from tuner.base.endings import GivenAway, OwnFault, Paused, Pruned, PutBack, in_short
 from tuner.base.errors import InputError, WorkFailed, nearest
-from tuner.base.files import CannotWrite, read_json
+from tuner.base.files import CannotWrite, read_json, size_of
 from tuner.base.run_folder import RESULT
 from tuner.base.words import printable
 from tuner.run.agent import ended_runs
@@ -140,7 +141,7 @@ class TrialRunner(Workplace):
             Exception: the storage's own error; the trial stays RUNNING and is reaped later.
         """
         report, run, trial = running.report, running.run, running.trial
-        cause = report.cause(error)
+        cause = self._own_fault(running, report.cause(error))
         if isinstance(cause, Paused):
             return self._pause(running, cause)
         if isinstance(cause, PutBack | CannotWrite):
@@ -154,7 +155,8 @@ class TrialRunner(Workplace):
         if is_storage_error(cause):
             raise cause from None
         state = TrialState.PRUNED if isinstance(cause, Pruned) else TrialState.FAIL
-        if state is TrialState.FAIL and (full := self.disk_full()):
+        failed = state is TrialState.FAIL and not isinstance(cause, OwnFault)
+        if failed and (full := self.disk_full(0)):
             self._put_back(running)
             raise WorkFailed(
                 f"trial {trial.number} was returned to the queue ({in_short(cause)}): {full}"
@@ -165,6 +167,21 @@ class TrialRunner(Workplace):
         report.forget()
         cause.__traceback__ = None
         return ended
+
+    def _own_fault(self, running: Running, cause: Exception) -> Exception:
+        """`cause`, or that the trial deleted the folder it writes to, or filled the disk with it."""
+        if isinstance(cause, CannotWrite) and cause.deleted and self.runs.parents[1].is_dir():
+            return OwnFault(f"{cause.path.parent} was deleted while the trial ran")
+        ends_well = isinstance(cause, Paused | PutBack | GivenAway | Pruned)
+        if ends_well or is_storage_error(cause) or not self.disk_full(0):
+            return cause
+        folders = [*self.runs.glob(f"{running.trial.number}.partial-*"), running.checkpoint.folder]
+        own = sum(size_of(folder) for folder in folders)
+        if self.disk_full(own):
+            return cause
+        for folder in folders:  # what it holds is all that keeps the others from going on
+            shutil.rmtree(folder, ignore_errors=True)
+        return OwnFault(f"it filled the disk: {own / 2**20:,.0f} MiB in its run folder, which were removed")
 
     def _put_back(self, running: Running) -> None:
         running.run.finish("failed", {"put_back": True})
