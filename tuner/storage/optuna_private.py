@@ -9,6 +9,7 @@ tests/tuner_tests/storage/test_optuna_private.py has passed: 5.0.
 from __future__ import annotations
 
 import functools
+import logging
 import re
 import warnings
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from optuna.samplers._tpe.sampler import _split_trials, default_gamma, default_g
 from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session, _VersionManager
+from optuna.storages._rdb.storage import _create_scoped_session, _logger, _VersionManager
 from optuna.study import Study, StudySummary
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -130,6 +131,7 @@ class DatabaseStorage(RDBStorage):
     def __init__(
         self, url: str, engine_kwargs: dict[str, Any] | None = None, *, create: bool = False
     ) -> None:
+        _logger.setLevel(logging.ERROR)  # a lost connection is a line of ours, not a warning with SQL
         self.url = url
         self.engine_kwargs = engine_kwargs or {}
         self.skip_compatibility_check = True  # `other_schema` does it

@@ -4,6 +4,7 @@ Run it against the oldest and the newest release that pyproject.toml allows befo
 """
 
 import contextlib
+import logging
 import pickle
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -355,3 +357,23 @@ def test_rows_that_cannot_be_read_are_storage_errors(tmp_path: Path) -> None:
     assert {*reads} <= {*optuna_private.READS}
     with pytest.raises(KeyError):
         storage.get_trial(99)
+
+
+def test_a_connection_that_is_lost_while_trials_are_read_prints_no_sql(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = optuna_private.DatabaseStorage(f"sqlite:///{tmp_path / 'studies.db'}", create=True)
+    identity = optuna_private.study_id(optuna.create_study(study_name="s", storage=storage))
+    monkeypatch.setattr(logging.getLogger("optuna"), "propagate", True)
+
+    def lost(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if "FROM trials" not in statement:
+            return
+        cause = sqlite3.OperationalError("the connection was lost")
+        raise sqlalchemy.exc.OperationalError("SELECT * FROM trials", {}, cause)
+
+    sqlalchemy.event.listen(storage.engine, "before_cursor_execute", lost)
+    caplog.clear()
+    with pytest.raises(optuna.exceptions.StorageInternalError):
+        storage._get_trials(identity, None, {1, 2}, -1)
+    assert caplog.text == ""
