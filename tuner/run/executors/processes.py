@@ -30,11 +30,15 @@ SAFE_PATH = "PYTHONSAFEPATH"  # Python does not put the current folder first on 
 _preloaded = False
 
 
-def preload() -> None:
-    """Starts the server in the background, so that it imports while this process plans."""
+def preload(*, now: bool = True) -> None:
+    """Has processes forked from a server from now on.
+
+    Args:
+        now: starts it in the background, so that it imports while this process plans; else when it is needed.
+    """
     global _preloaded
-    if sys.platform == "linux":
-        _preloaded = True
+    _preloaded = sys.platform == "linux"
+    if _preloaded and now:
         with _sigint_held():
             _ensure_server()
 
