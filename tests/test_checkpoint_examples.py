@@ -12,7 +12,7 @@ import pytest
 
 from tuner.base.run_folder import METRICS, read_metrics
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
 
 ROOT = Path(__file__).resolve().parents[1]
 

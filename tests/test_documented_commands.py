@@ -255,6 +255,7 @@ def run(room: str, arguments: list[str]) -> Any:
             return left.code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{Path(c.page).stem}:{c.line} {c.text[:60]}")
 def test_a_command_of_the_pages_runs(
     command: Command, place: Path, capsys: pytest.CaptureFixture[str]

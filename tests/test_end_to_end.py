@@ -14,7 +14,7 @@ import pytest
 
 from model.recordings import Recordings
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
 
 SMALL = ("d_model=16", "heads=2", "window=16", "stride=8", "epochs=2", "batch_size=32")
 Run = Callable[..., str]

@@ -24,7 +24,7 @@ import tuner
 from tuner.definition.loading import load_study_file
 from tuner.tracking.wandb_file import records
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "own_script.md"

@@ -17,6 +17,8 @@ from tuner.definition.loading import load_study_file, shipped_campaign
 from tuner.storage.access import default_url, open_records
 from tuner.storage.study import CONFIRMED, load_study
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 FEW = {
     "augmentation_optimization": 12, "architecture_sweep": 16, "loss_weighting": 12,

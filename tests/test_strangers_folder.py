@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from reliability.clusters import cluster
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
 
 ROOT = Path(__file__).parent.parent
 CONSOLE_SCRIPT = str(Path(sysconfig.get_path("scripts")) / "tuner")

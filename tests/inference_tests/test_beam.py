@@ -46,6 +46,7 @@ def hierarchical_argmax(steps, grammar: Grammar, window: int) -> tuple[int, ...]
     return tuple(line)
 
 
+@pytest.mark.slow
 @given(seeds)
 @settings(max_examples=5, deadline=None)
 def test_a_full_beam_is_brute_force(vocabulary, grammar, table_steps, all_lines, rescored, seed) -> None:

@@ -123,6 +123,7 @@ def test_evaluate_keeps_what_reports_show_beside_the_bundle(
     assert not list((mine / "evaluations").glob("*.json")), "another decoder than the bundle's own"
 
 
+@pytest.mark.slow
 def test_calibrate_keeps_the_reliability_curves(
     bundle: Path, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
 ) -> None:
@@ -201,6 +202,7 @@ def test_evaluate_writes_one_object(run, bundle: Path, tiny_recordings: Recordin
     assert set(json.loads(out)) >= METRICS
 
 
+@pytest.mark.slow
 def test_calibration_is_stored_and_lowers_the_likelihood(run, bundle: Path) -> None:
     status, out, _ = run("calibrate", "--bundle", bundle, "--json")
     found = json.loads(out)

@@ -93,6 +93,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "stop"),
     [
@@ -147,6 +148,7 @@ def test_a_run_that_was_stopped_at_its_last_epoch_only_finishes(
     assert (tmp_path / "run" / WEIGHTS).is_file()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_written_now_and_then_in_case_of_a_kill(
     tiny_recordings: Recordings, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ def test_synthesize_writes_a_data_set_or_csv_files(tmp_path, capsys):
     assert [path.name for path in (tmp_path / "csv").iterdir()] == ["face_001_aligned.csv.gz"]
 
 
+@pytest.mark.slow
 def test_train_keeps_a_run_and_prints_its_metrics(tiny_recordings, tmp_path, capsys):
     small = ["--set", "epochs=1", "--set", "d_model=16", "--set", "heads=4", "--set", "batch_size=128"]
     arguments = ["train", "--data", str(tiny_recordings.folder), "--results", str(tmp_path), *small]

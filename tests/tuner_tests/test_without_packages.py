@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 CONSOLE_SCRIPT = Path(sysconfig.get_path("scripts")) / "tuner"
 PACKAGES = ("cmaes", "torch", "polars", "safetensors", "sklearn", "pandas", "optuna_dashboard")

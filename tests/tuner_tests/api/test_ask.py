@@ -158,6 +158,7 @@ def test_several_trials_can_be_asked_before_the_first_is_told() -> None:
     assert tuner.ask("loop", SPACE, trials=3) is None
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_study_exactly() -> None:
     code = """
         import sys, time, tuner

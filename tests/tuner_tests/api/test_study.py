@@ -72,12 +72,14 @@ def test_a_script_without_a_main_guard_runs_with_two_agents(tmp_path: Path) -> N
     assert done.stdout.split() == ["script", "4", "True"], done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [["-"], ["-i"]])
 def test_a_function_that_was_typed_in_runs(flags: list[str]) -> None:
     done = python(*flags, given=SCRIPT)
     assert "script 4 True" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_a_module_that_calls_study_when_it_is_imported_does_not_start_itself_again(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SCRIPT)
     done = python("-c", "import mine")
@@ -200,6 +202,7 @@ def test_a_function_that_always_fails_is_one_line() -> None:
         tuner.study(broken, {"x": (0.0, 1.0)}, trials=5, **QUIET)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_study_that_goes_on(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(
         textwrap.dedent("""
@@ -255,6 +258,7 @@ def test_the_storage_of_the_environment_is_used(tmp_path: Path, monkeypatch: pyt
     assert len(tuner.results("square")) == 1
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_what_python_began_and_says_who_can_run_it(tmp_path: Path) -> None:
     done = python("-", given=SCRIPT)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ import tuner
 from tuner.artifacts.run_results import Results
 from tuner.base.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "wandb_sklearn"
 

@@ -162,6 +162,7 @@ def test_the_runs_of_a_single_configuration_are_its_retrainings(
     assert "seeds: Trial 0: score 0.5000 (mean of 3). There is only one conf" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_resumed_campaign_gives_later_studies_what_it_was_begun_with(
     campaign_of: Run, url: str, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ from tuner.__main__ import main
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.dashboard.server import application
 
+pytestmark = pytest.mark.slow
+
 
 def test_from_a_study_to_its_report(
     make_study: Callable[..., StudyFile],

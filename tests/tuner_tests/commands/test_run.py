@@ -14,6 +14,8 @@ import pytest
 from tuner.base.run_folder import read_metrics
 from tuner.storage.access import default_url, open_records
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 
 TWO_SWEEPS = """

@@ -16,6 +16,8 @@ from tuner.__main__ import main
 from tuner.definition.study_file import StudyFile
 from tuner.storage.access import default_url, open_records
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 MakeStudy = Callable[..., StudyFile]
 SLOW = {"x: {min: 0.0, max: 1.0}": "x: {min: 0.0, max: 1.0}\n  epochs: {value: 100}\n  pause: {value: 0.1}",

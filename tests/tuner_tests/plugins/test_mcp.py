@@ -90,22 +90,20 @@ def test_tools_return_what_json_can_hold(folder: Path) -> None:
     json.dumps([tools.studies(), tools.status(), tools.report(), tools.verdict("small")], allow_nan=False)
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "says"),
-    [
-        ("best", {"study": "x" * 2_000_000}, "no study named 'xxx"),
-        ("best", {"study": "small", "top": 0}, "top: expected a whole number from 1, got 0"),
-        ("best", {"study": "small", "top": "many"}, "valid integer"),
-        ("verdict", {"what": "small/²"}, "expected STUDY or STUDY/NUMBER"),
-        ("enqueue", {"study": "small", "values": {"x": 10**400}}, "expected 0 to 1, got 1000"),
-        ("enqueue", {"study": "small", "values": {"x": "NaN"}}, "expected a number"),
-    ],
-)
-def test_hostile_arguments_are_told_in_a_short_line(
-    folder: Path, tool: str, arguments: dict[str, Any], says: str
-) -> None:
-    async def conversation(client: Any) -> Any:
-        return await client.call_tool(tool, arguments)
+HOSTILE: list[tuple[str, dict[str, Any], str]] = [
+    ("best", {"study": "x" * 2_000_000}, "no study named 'xxx"),
+    ("best", {"study": "small", "top": 0}, "top: expected a whole number from 1, got 0"),
+    ("best", {"study": "small", "top": "many"}, "valid integer"),
+    ("verdict", {"what": "small/²"}, "expected STUDY or STUDY/NUMBER"),
+    ("enqueue", {"study": "small", "values": {"x": 10**400}}, "expected 0 to 1, got 1000"),
+    ("enqueue", {"study": "small", "values": {"x": "NaN"}}, "expected a number"),
+]
 
-    wrong = talk(folder, conversation)
-    assert wrong.is_error and says in wrong.content[0].text and len(wrong.content[0].text) < 700
+
+def test_hostile_arguments_are_told_in_a_short_line(folder: Path) -> None:
+    async def conversation(client: Any) -> Any:
+        return [await client.call_tool(tool, arguments) for tool, arguments, _ in HOSTILE]
+
+    for (tool, _, says), wrong in zip(HOSTILE, talk(folder, conversation), strict=True):
+        assert wrong.is_error and says in wrong.content[0].text, tool
+        assert len(wrong.content[0].text) < 700

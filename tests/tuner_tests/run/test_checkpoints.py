@@ -268,6 +268,7 @@ WITH_WANDB = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [PLAIN, WITH_EPOCH, WITH_WANDB], ids=["plain", "epoch", "wandb"])
 def test_a_script_goes_on_and_its_rows_are_counted_on(kind: dict[str, str], tmp_path: Path) -> None:
     from tuner.workloads.script import Script

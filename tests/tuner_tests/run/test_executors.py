@@ -97,6 +97,7 @@ def run(
     return result, view
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_its_trial_alone_and_exactly_n_are_finished(
     make_study: MakeStudy, url: str, place: ExecutorChoice
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_killed_worker_costs_its_trial_alone_and_exactly_n_are_finished(
     assert sorted(states) == ["COMPLETE"] * 6 + ["FAIL"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pause", "times"), [(0.3, 1), (30.0, 2)])
 def test_ctrl_c_leaves_no_trial_running(
     make_study: MakeStudy, url: str, place: ExecutorChoice, pause: float, times: int

@@ -20,6 +20,8 @@ from tuner.base.run_folder import RunFolder, read_metrics
 from tuner.workloads.keeper import Output
 from tuner.workloads.masking import Mask
 
+pytestmark = pytest.mark.slow
+
 # the write, how often it was done before, and how it fails
 WRITES = [
     ("mkdir results", 0, "full"),

@@ -212,6 +212,7 @@ def test_a_study_waits_for_the_gpu_that_another_one_has(
     assert other.holders() == [], "the study gave its GPU back"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "seen"), [(("7", "9"), {"7", "9"}), (("7",), {"none"})])
 def test_each_agent_sees_the_gpu_that_is_its_own(
     make_study: Callable[..., StudyFile],

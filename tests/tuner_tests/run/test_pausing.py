@@ -124,6 +124,7 @@ def test_a_study_ends_with_exactly_its_trials_and_each_goes_on_where_it_was(run:
     assert "others are compared with the default" in poor.user_attrs["chosen"]
 
 
+@pytest.mark.slow
 def test_a_report_shows_when_each_agent_ran_trials_and_not_their_pauses(run: Run, tmp_path: Path) -> None:
     run()
     results = tmp_path / "results"
@@ -141,6 +142,7 @@ def test_a_report_shows_when_each_agent_ran_trials_and_not_their_pauses(run: Run
     assert len(chart.plots[0].start) == len(stints)
 
 
+@pytest.mark.slow
 def test_a_trial_that_evaluates_when_it_is_due_reaches_the_same_rungs(run: Run, tmp_path: Path) -> None:
     whole = 'report(epoch, {"score": config["x"] * (1 - 0.8 ** (epoch + 1)), "began": begin})'
     sparse = f"({whole}) if report.due(epoch) else report(epoch, {{'loss': 0.5}})"
@@ -157,6 +159,7 @@ def test_a_trial_that_evaluates_when_it_is_due_reaches_the_same_rungs(run: Run, 
         assert [line["epoch"] for line in lines] == list(range(max(trial.intermediate_values)))
 
 
+@pytest.mark.slow
 def test_a_killed_agent_costs_no_epoch_and_no_trial(run: Run) -> None:
     trials = run("dies: {value: true}").get_trials()
     ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]

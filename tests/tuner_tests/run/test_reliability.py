@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bench_reliability import SCENARIOS
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def test_two_agents_finish_exactly_n_and_a_second_start_adds_none(
     assert [path.name for path in folders(tmp_path)] == list("012345")
 
 
+@pytest.mark.slow
 def test_kill_of_parent_and_agents_loses_nothing(
     make_study: MakeStudy, tuner: Callable[..., subprocess.Popen[str]], url: str, tmp_path: Path
 ) -> None:

@@ -24,6 +24,8 @@ from tuner.run.supervisor import Supervisor
 from tuner.storage.access import open_records
 from tuner.tracking.tracker import Tracker
 
+pytestmark = pytest.mark.slow
+
 MakeStudy = Callable[..., StudyFile]
 ROOT = Path(__file__).resolve().parents[3]
 

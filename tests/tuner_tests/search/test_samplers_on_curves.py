@@ -15,6 +15,8 @@ from arena.worlds import FOLDER, Surrogate, half_of
 
 from tuner.definition.loading import load_study_file
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(4)
 
 

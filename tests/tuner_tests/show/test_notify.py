@@ -54,6 +54,7 @@ def test_a_command_is_told_of_a_new_best_and_of_the_end(make_study: MakeStudy, t
     assert last.startswith("small: done: 6 trials finished; best score ")
 
 
+@pytest.mark.slow
 def test_a_failed_study_is_told(make_study: MakeStudy, tmp_path: Path) -> None:
     file = make_study(**{"y: {values: [a, b, c]}": "mode: {value: error}"})
     done = study(file.path, "--notify", writer(tmp_path / "said"))
@@ -62,6 +63,7 @@ def test_a_failed_study_is_told(make_study: MakeStudy, tmp_path: Path) -> None:
     assert line.startswith("small: failed: 3 trials in a row failed with the same error: ValueError: no good")
 
 
+@pytest.mark.slow
 def test_a_message_that_cannot_be_sent_is_one_line_and_the_study_ends_well(make_study: MakeStudy) -> None:
     done = study(make_study().path, "--notify", "command:false")
     assert done.returncode == 0

@@ -292,6 +292,7 @@ def test_the_trials_of_a_dead_agent_do_not_keep_a_study_from_changing(
     assert study.get_trials()[-1].system_attrs["fixed_params"] == {"x": 0.5, "y": "a"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii", "qmc", "gp", "cmaes"])
 def test_every_sampler_goes_on_with_a_changed_study(
     opened: Opened, make_study: MakeStudy, sampler: str

@@ -29,6 +29,8 @@ from tuner.storage.outage import (
 )
 from tuner.storage.records import Records
 
+pytestmark = pytest.mark.slow
+
 MakeStudy = Callable[..., StudyFile]
 ROOT = Path(__file__).resolve().parents[3]
 

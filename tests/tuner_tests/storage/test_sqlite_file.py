@@ -149,6 +149,7 @@ def test_another_program_s_database_is_left_alone(tmp_path: Path) -> None:
     assert sqlite_file.has_studies(path)
 
 
+@pytest.mark.slow
 def test_a_kill_while_the_database_is_made_blocks_nothing(tmp_path: Path) -> None:
     """At any moment of the first start the file is absent or has all of its tables."""
     code = "import sys; from tuner.storage.access import open_records; print('go', flush=True); "
@@ -254,6 +255,7 @@ def test_a_damaged_database_gets_its_finished_trials_back(
     assert not any((done.lost, done.problems))
 
 
+@pytest.mark.slow
 def test_a_repaired_study_goes_on(folder: Path, database: Path) -> None:
     damage(database)
 
@@ -328,6 +330,7 @@ def test_a_sound_database_is_left_as_it_is(folder: Path, database: Path) -> None
     assert not list(database.parent.glob("*before-repair*"))
 
 
+@pytest.mark.slow
 def test_run_folders_that_the_storage_does_not_know_are_kept(folder: Path, database: Path) -> None:
     """The database was removed, and the study begun again: its new trials must not take their places."""
     remove(database)

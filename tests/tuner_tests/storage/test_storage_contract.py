@@ -80,10 +80,12 @@ def test_nothing_is_there_before_it_is_made(url: str) -> None:
     assert optuna.get_all_study_names(open_records(url)) == []
 
 
+@pytest.mark.slow
 def test_eight_processes_may_make_it_at_once(url: str) -> None:
     assert crowd(url, work="open", processes=8) == [0] * 8
 
 
+@pytest.mark.slow
 def test_four_agents_do_each_trial_once_and_exactly_n_though_one_is_killed(
     url: str, records: Records
 ) -> None:

@@ -27,6 +27,8 @@ from tuner.tracking.sync import Synced, sync
 from tuner.tracking.tracker import open_tracker
 from tuner.workloads.script_trial import Script
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class UploadedRun:

@@ -23,6 +23,8 @@ from tuner.tracking import wandb_file
 from tuner.tracking.mode import resolve
 from tuner.tracking.tracker import Tracker, WandbTracker, open_tracker
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def no_wandb_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_a_wandb_script_sees_its_parameters_and_every_value_arrives(sandbox: Any
     assert summary["summary"]["number"] == 7
 
 
+@pytest.mark.slow
 def test_rows_are_those_that_wandb_itself_keeps(sandbox: Any) -> None:
     sandbox.script("""
         import random, wandb

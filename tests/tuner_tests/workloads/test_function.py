@@ -73,6 +73,7 @@ def test_not_a_number_stays_what_it_is() -> None:
     assert math.isnan(as_metrics(torch.tensor(float("nan")), "loss")["loss"])
 
 
+@pytest.mark.slow
 def test_a_function_that_uses_wandb_is_offline_and_sees_its_values(tmp_path: Path) -> None:
     code = """
         import wandb

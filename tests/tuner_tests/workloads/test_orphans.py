@@ -19,7 +19,10 @@ from tuner.base import left_over
 from tuner.base.left_over import LeftOver
 from tuner.storage.leases import Observer, Owner
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="orphans are found on Linux only")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="orphans are found on Linux only"),
+]
 
 # A script that ignores SIGTERM, its child in the background, and one that left its session and its parent.
 STUBBORN = """

@@ -246,6 +246,7 @@ def test_a_script_gets_seed_and_fold_as_arguments(
     assert trial.values == [statistics.fmean(values)]
 
 
+@pytest.mark.slow
 def test_each_run_of_a_script_has_its_own_wandb_run(
     run: Run, make: Callable[..., StudyFile], tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def run(file: StudyFile, *, report: Report = lambda *_: None, goes_on: bool = Fa
     return found["acc"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "last", "best"), SCRIPTS.values(), ids=SCRIPTS)
 def test_a_script(make: Make, code: str, last: float, best: float) -> None:
     if code.startswith(WANDB):

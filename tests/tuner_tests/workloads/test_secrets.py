@@ -16,6 +16,8 @@ import pytest
 from tuner.base.errors import TrainingFailed
 from tuner.workloads.masking import Mask
 
+pytestmark = pytest.mark.slow
+
 SECRETS = {
     "SERVICE_TOKEN": "tok-5up3rs3cret",
     "DB_PASSWORD": "correct horse battery",

@@ -21,7 +21,7 @@ from tuner.show.live import PlainView
 from tuner.storage.access import default_url, open_records
 from tuner.storage.study import CONFIRMED, load_study
 
-pytestmark = pytest.mark.usefixtures("agents_in_this_process")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("agents_in_this_process")]
 
 FUNCTION = """
 from pathlib import Path

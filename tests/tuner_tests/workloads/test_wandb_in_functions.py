@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("mode", "theirs", "ours"), [("offline", 2, 2), ("off", 0, 0)])
 def test_wandb_in_a_function_stays_offline(tmp_path: Path, mode: str, theirs: int, ours: int) -> None:

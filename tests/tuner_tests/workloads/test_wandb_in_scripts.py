@@ -27,6 +27,7 @@ def content(sandbox: Any, run: Path) -> dict[str, Any]:
 # -- a run is one of a sweep
 
 
+@pytest.mark.slow
 def test_an_id_in_the_script_is_ignored_so_that_trials_do_not_overwrite_each_other(sandbox: Any) -> None:
     sandbox.script("""
         import wandb
@@ -63,6 +64,7 @@ def test_a_script_sees_that_it_is_in_a_sweep(sandbox: Any) -> None:
     assert "Ignoring entity" not in sandbox.output  # the study file names none
 
 
+@pytest.mark.slow
 def test_the_files_of_a_run_in_a_folder_of_the_scripts_are_found(sandbox: Any) -> None:
     sandbox.script("""
         import os, wandb
@@ -82,6 +84,7 @@ def test_the_files_of_a_run_in_a_folder_of_the_scripts_are_found(sandbox: Any) -
 # -- no server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "asking",
     [
@@ -114,6 +117,7 @@ def test_a_script_stays_offline_however_it_asks(sandbox: Any, asking: str) -> No
     assert run.is_relative_to(sandbox.results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "asking"),
     [
@@ -167,6 +171,7 @@ def test_a_disabled_run_has_the_summaries_that_the_script_defines(sandbox: Any) 
     assert [row["acc.max"] for row in sandbox.rows] == [1, 3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [True, False])
 def test_scalars_for_tensorboard_are_metrics_of_a_disabled_run_that_asks_for_them(
     sandbox: Any, asked: bool
@@ -192,6 +197,7 @@ def test_scalars_for_tensorboard_are_metrics_of_a_disabled_run_that_asks_for_the
     assert metrics == {"acc": 1} | scalars
 
 
+@pytest.mark.slow
 def test_a_run_that_should_go_online_is_offline_when_the_server_is_gone(sandbox: Any) -> None:
     sandbox.script("""
         import wandb
@@ -208,6 +214,7 @@ def test_a_run_that_should_go_online_is_offline_when_the_server_is_gone(sandbox:
 # -- several runs in one trial
 
 
+@pytest.mark.slow
 def test_the_first_run_of_a_cross_validation_counts(sandbox: Any) -> None:
     sandbox.script("""
         import wandb
@@ -228,6 +235,7 @@ def test_the_first_run_of_a_cross_validation_counts(sandbox: Any) -> None:
     assert len({run.name.partition("-run-")[2] for run in sandbox.wandb_runs}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("counts", "expected"), [("last", 11), ("mean", 21)])
 def test_another_choice_of_the_run_that_counts(sandbox: Any, counts: str, expected: float) -> None:
     sandbox.script("""
@@ -289,6 +297,7 @@ def test_the_run_that_logs_the_metric_counts(sandbox: Any) -> None:
     assert "number 2 is used" in sandbox.result["notes"][0]
 
 
+@pytest.mark.slow
 def test_rank_0_counts_where_every_process_logs(sandbox: Any) -> None:
     sandbox.script("""
         import os, subprocess, sys, time, wandb
@@ -311,6 +320,7 @@ def test_rank_0_counts_where_every_process_logs(sandbox: Any) -> None:
     assert "2 W&B runs" in sandbox.result["notes"][0]
 
 
+@pytest.mark.slow
 def test_wandbs_own_example_of_cross_validation_in_a_sweep_works(sandbox: Any) -> None:
     """It clears W&B's variables in its workers, and logs the mean of their values to the sweep's run."""
     sandbox.script("""
