@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import subprocess
 import sys
-import textwrap
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -96,28 +95,40 @@ def test_what_a_process_forked_is_found_by_its_mark(kind: str) -> None:
     assert left_over.processes(mark) == []
 
 
-def test_the_server_imports_nothing_from_the_users_folder(tmp_path: Path) -> None:
-    for name in ("numpy", "optuna", "selectors", "tuner"):
-        (tmp_path / f"{name}.py").write_text(f"open('imported-{name}', 'w')\n")
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "script.py").write_text(
-        textwrap.dedent("""
-        import sys
-        from tuner.run.executors import processes
+SCRIPT = """
+import sys
+from tuner.run.executors import processes
 
-        if __name__ == "__main__":
-            processes.preload()
-            process, _ = processes.start(print, ("started",), threads=1)
-            process.join()
-            sys.exit(process.exitcode)
-    """)
-    )
+if __name__ == "__main__":
+    processes.preload()
+    process, _ = processes.start(print, ("started",), threads=1)
+    process.join()
+    sys.exit(process.exitcode)
+"""
+
+
+def run_script(folder: Path, **variables: str) -> None:
+    """A program that starts a process, run in `folder`."""
+    (folder / "elsewhere").mkdir(exist_ok=True)
+    (folder / "elsewhere" / "script.py").write_text(SCRIPT)
     ended = subprocess.run(
         [sys.executable, "elsewhere/script.py"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         capture_output=True,
         text=True,
     )
     assert (ended.returncode, ended.stdout) == (0, "started\n"), ended.stderr
+
+
+def test_the_server_imports_nothing_from_the_users_folder(tmp_path: Path) -> None:
+    for name in ("numpy", "optuna", "selectors", "tuner"):
+        (tmp_path / f"{name}.py").write_text(f"open('imported-{name}', 'w')\n")
+    run_script(tmp_path)
     assert not list(tmp_path.glob("imported-*"))
+
+
+def test_where_there_can_be_no_server_processes_are_spawned(tmp_path: Path) -> None:
+    long = tmp_path / ("a-folder-whose-name-is-too-long-for-a-socket" * 3)
+    long.mkdir()
+    run_script(tmp_path, TMPDIR=str(long))

@@ -63,8 +63,7 @@ def start(
     own = {**(variables or {}), left_over.VARIABLE: mark}
     own |= {each: str(threads) for each in _THREADS if overrule or each not in os.environ}
     with _sigint_held(), _clean_main():
-        if _preloaded:
-            _ensure_server()
+        if _preloaded and _ensure_server():
             process: BaseProcess = multiprocessing.get_context("forkserver").Process(
                 target=_forked, args=({**os.environ, **own}, target, arguments), name=name, daemon=False
             )
@@ -78,17 +77,22 @@ def start(
     return process, mark
 
 
-def _ensure_server() -> None:
+def _ensure_server() -> bool:
     """Starts the server if there is none, with room for a mark in its environment, which its forks show.
 
     It finds this package where this process has it, and nothing in the current folder, which is the user's.
+    False: there can be none, as the folder for temporary files is full or its path too long for a socket.
     """
     root = str(Path(__file__).resolve().parents[3])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     room = "-" * len(left_over.new_mark())
     with in_environment({left_over.VARIABLE: room, "PYTHONPATH": path, SAFE_PATH: "1"}):
         forkserver.set_forkserver_preload(list(MODULES))
-        forkserver.ensure_running()
+        try:
+            forkserver.ensure_running()
+        except OSError:
+            return False
+    return True
 
 
 def _forked(environment: Mapping[str, str], target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
