@@ -130,6 +130,7 @@ def _is_running(process: int) -> bool:
 
 
 def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
     if not path.is_dir():
         return path.lstat().st_size
     return sum(inner.lstat().st_size for inner in path.rglob("*") if not inner.is_dir())

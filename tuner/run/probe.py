@@ -48,7 +48,9 @@ def measure(
         WorkFailed: the trial failed before its first report.
     """
     ours, theirs = multiprocessing.Pipe(duplex=False)
-    process, _ = processes.start(_measure, (file, dict(config), inputs, theirs), threads=threads)
+    process, _ = processes.start(
+        _measure, (file, dict(config), inputs, theirs), threads=threads, name="probe"
+    )
     theirs.close()
     try:
         found: Probe | str = ours.recv()

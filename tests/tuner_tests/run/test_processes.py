@@ -57,7 +57,7 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 def started(target: Any, **options: Any) -> tuple[Any, str, Connection]:
     ours, theirs = multiprocessing.Pipe()
-    process, mark = processes.start(target, (theirs,), threads=1, **options)
+    process, mark = processes.start(target, (theirs,), threads=1, name="test", **options)
     theirs.close()
     return process, mark, ours
 
@@ -101,7 +101,7 @@ from tuner.run.executors import processes
 
 if __name__ == "__main__":
     processes.preload()
-    process, _ = processes.start(print, ("started",), threads=1)
+    process, _ = processes.start(print, ("started",), threads=1, name="test")
     process.join()
     sys.exit(process.exitcode)
 """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
 from tuner.plugins.pools.hosted import ENDED
 
 
-class PoolWorker:
+class PoolWorker(ABC):
     """The supervisor's side of an agent in a cluster (`tuner.run.executors.protocol.Worker`)."""
 
     def __init__(self) -> None:
@@ -48,16 +49,17 @@ class PoolWorker:
             self._how = "never started"
             self._said.append({"event": "leave", "reason": "asked to stop", "fine": True})
 
+    @abstractmethod
     def _read(self) -> None:
         """Hears what has come since, and notices that the host is gone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _pass_on(self, word: str) -> None:
-        raise NotImplementedError
+        """Sends the agent's host a word: `stop` or `kill`."""
 
+    @abstractmethod
     def _call_off(self) -> None:
         """Ends an agent that has no place yet."""
-        raise NotImplementedError
 
 
 def in_line(error: object) -> str:

@@ -176,7 +176,7 @@ class TrialRunner(Workplace):
         if ends_well or is_storage_error(cause) or not self.disk_full(0):
             return cause
         folders = [*self.runs.glob(f"{running.trial.number}.partial-*"), running.checkpoint.folder]
-        own = sum(size_of(folder) for folder in folders)
+        own = sum(size_of(folder) for folder in folders if folder.exists())
         if self.disk_full(own):
             return cause
         for folder in folders:  # what it holds is all that keeps the others from going on

@@ -48,7 +48,7 @@ def start(
     arguments: tuple[Any, ...],
     *,
     threads: int,
-    name: str = "probe",
+    name: str,
     variables: Mapping[str, str] | None = None,
     overrule: bool = False,
 ) -> tuple[BaseProcess, str]:
