@@ -36,8 +36,8 @@ from model.tokens import HEADS
 from tuner.__main__ import main as tuner_main
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
+from tuner.storage.attributes import FILE, ORIGIN, PATH, TOTAL
 from tuner.storage.records import Records
-from tuner.storage.study import FILE, ORIGIN, PATH, TOTAL
 
 CONFIG = {"d_model": 16, "heads": 2, "window": 16, "stride": 16, "batch_size": 32, "epochs": 1}
 BESIDE_A_DATABASE = ("studies.db-", "studies.db.lock")  # SQLite's own files, and the lock of whoever opens it

@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 
 from tuner.definition.loading import load_study_file, shipped_campaign
 from tuner.storage.access import default_url, open_records
-from tuner.storage.study import CONFIRMED, load_study
+from tuner.storage.attributes import CONFIRMED
+from tuner.storage.study import load_study
 
 pytestmark = pytest.mark.slow
 

@@ -26,10 +26,10 @@ from tuner.base.files import read_json, size_of
 from tuner.base.run_folder import TRIAL
 from tuner.storage import optuna_private
 from tuner.storage.allocate import is_paused
+from tuner.storage.attributes import CHECKPOINT, FILE
 from tuner.storage.leases import Observer, process_start
-from tuner.storage.queue import CHECKPOINT
 from tuner.storage.records import Records
-from tuner.storage.study import FILE, OpenStudy, stored_file
+from tuner.storage.study import OpenStudy, stored_file
 from tuner.workloads.registry import workload_if_known
 
 KINDS = ("weights", "unfinished runs", "checkpoints", "partial files", "runs in the store")

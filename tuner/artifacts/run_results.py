@@ -21,6 +21,7 @@ from tuner.base import extras
 from tuner.base.command_line import RESULTS_VARIABLE, STORAGE_VARIABLE
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
+from tuner.storage import attributes
 
 if TYPE_CHECKING:
     import optuna
@@ -142,7 +143,7 @@ def _run(study: str, trial: optuna.trial.FrozenTrial, state: str, folder: Path, 
     """A trial, read from its run folder. Without a folder (yet): from the storage."""
     kept = (folder / RESULT).exists()
     config = read_json(folder / CONFIG) if kept else space.config_of(trial.params)
-    metrics = read_json(folder / RESULT).get("metrics", {}) if kept else trial.user_attrs.get("metrics", {})
+    metrics = read_json(folder / RESULT).get("metrics", {}) if kept else attributes.METRICS.of(trial)
     return Run(
         name=f"{study}-{trial.number}",
         number=trial.number,

@@ -21,9 +21,9 @@ from tuner.run.events import View
 from tuner.run.request import Request
 from tuner.stats.noise import Noise, pooled
 from tuner.storage.access import open_records
-from tuner.storage.queue import DEFAULT, WHY
+from tuner.storage.attributes import CONFIRMED, DEFAULT, ORIGIN, WHY
 from tuner.storage.records import Records
-from tuner.storage.study import CONFIRMED, ORIGIN, OpenStudy, load_study, stored_file
+from tuner.storage.study import OpenStudy, load_study, stored_file
 from tuner.workloads.registry import workload_of
 from tuner.workloads.workload import Workload
 
@@ -46,7 +46,7 @@ def known_noise(file: StudyFile, records: Records) -> Noise:
         names.remove(file.base.winner_of)
         study = load_study(records, file.base.winner_of)
         file = stored_file(study)
-        noise = race.noise_of(study.user_attrs.get(CONFIRMED) or {})
+        noise = race.noise_of(CONFIRMED.of(study))
         if file.metric == metric and noise.deviation > 0:
             measured.append(noise)
     return pooled(measured)
@@ -62,7 +62,7 @@ def confirm(request: Request, make_view: Callable[[], View], say: Callable[[str]
     file, workload = request.study_file, workload_of(request.study_file)
     records = open_records(request.url, waits=True, say=say)
     study = load_study(records, file.name)
-    if study.attrs.get(CONFIRMED):
+    if CONFIRMED.of(study.attrs):
         return
     entered, default = _candidates(study, request, workload)
     found, known = entered, known_noise(file, records)
@@ -109,7 +109,7 @@ def _candidates(
     known = retrain.candidates(study, file, request.results)
     found = known[: race.TOP]
     trials = study.get_trials(deepcopy=False)
-    tried = next((t.number for t in trials if t.user_attrs.get(WHY) == DEFAULT), None)
+    tried = next((t.number for t in trials if WHY.of(t) == DEFAULT), None)
     with_default = [i for i, c in enumerate(known) if c.number == tried]
     plain = _plain(study, file, workload)
     if not with_default and plain is not None:
@@ -131,7 +131,7 @@ def _plain(study: optuna.Study, file: StudyFile, workload: Workload) -> dict[str
         return None
     if defaults is None:
         return None
-    origin = study.user_attrs.get(ORIGIN) or {}
+    origin = ORIGIN.of(study)
     whole = {} if file.max_epochs is None else workload.whole_trial(file.max_epochs)
     plain = {**defaults, **(origin.get("base") or {}), **whole, **(origin.get("overrides") or {})}
     return None if file.space.violated(plain) else plain

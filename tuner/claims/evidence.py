@@ -23,7 +23,7 @@ from tuner.claims.noise import noise_between_seeds
 from tuner.definition.constraints import Hypothesis
 from tuner.stats import anytime
 from tuner.stats.comparison import Comparison
-from tuner.storage.queue import GRID_POINT
+from tuner.storage.attributes import GRID_POINT
 
 Floats = NDArray[np.float64]
 IDENTITY = "identity"  # in the result of a run: another of the same identity is equal digit for digit

@@ -28,8 +28,9 @@ from tuner.run import launch
 from tuner.run.events import View
 from tuner.run.request import Request
 from tuner.storage.access import open_records
+from tuner.storage.attributes import ORIGIN
 from tuner.storage.records import Records
-from tuner.storage.study import ORIGIN, finished, load_study
+from tuner.storage.study import finished, load_study
 from tuner.workloads.registry import workload_if_known
 
 LEAST_SECONDS = 5.0  # with less time left no round is begun
@@ -183,7 +184,7 @@ def prepare(
     material, name = _of_one_data_set(material, chosen)
     found = []
     for planned in rounds.next_rounds(material, overrides=overrides):
-        origin = planned.like.attrs.get(ORIGIN) or {}
+        origin = ORIGIN.of(planned.like.attrs)
         data = planned.like.workload.begun_inputs(origin.get("overrides") or {}) or chosen or _folder(name)
         found.append(Prepared(planned.file() if planned.points else None, planned, data))
     return found
@@ -233,4 +234,4 @@ def _of_one_data_set(material: Material, chosen: Path | None) -> tuple[Material,
 
 
 def _data_of(attrs: Mapping[str, Any]) -> str:
-    return str((attrs.get(ORIGIN) or {}).get("data", "")).partition(" ")[0]
+    return str(ORIGIN.of(attrs).get("data", "")).partition(" ")[0]

@@ -21,7 +21,7 @@ from tuner.search import ranking
 from tuner.stats import runs as compare
 from tuner.stats.comparison import LEAST_PAIRS, Comparison, Verdict, exactly
 from tuner.stats.noise import UNKNOWN, Noise, seed_is_ignored
-from tuner.storage.study import CONFIRMED, VERIFIED
+from tuner.storage.attributes import CONFIRMED, VERIFIED
 from tuner.workloads.repeats import REPEATS
 
 IGNORED = (
@@ -61,7 +61,7 @@ def _of_study(study: Study, material: Material | None) -> Answer:
 
 def after_race(study: Study) -> list[str]:
     """What a race hands on to the next study, and how likely its leader is the best; empty without one."""
-    raced = study.attrs.get(CONFIRMED) or {}
+    raced = CONFIRMED.of(study.attrs)
     runs = sum(len(c["again"]) for c in raced.get("candidates", ()))
     if len(raced.get("candidates", ())) < 2:
         return []
@@ -139,7 +139,7 @@ def _winner(study: Study) -> int:
 
 def _question(study: Study) -> tuple[int | None, int | None]:
     """The two configurations that a study's result compares: the best, and what it has to beat."""
-    raced, winner = study.attrs.get(CONFIRMED) or {}, study.winner
+    raced, winner = CONFIRMED.of(study.attrs), study.winner
     if len(raced.get("candidates", ())) == 1:  # its trials differ in the seed alone
         return None, None
     best = None if winner is None else winner.number
@@ -172,7 +172,7 @@ def default_number(study: Study) -> int | None:
     """The trial of the default configuration; -1: no trial, but in the race; None: not known."""
     if study.default is not None:
         return study.default.number
-    raced = (study.attrs.get(CONFIRMED) or {}).get("candidates", ())
+    raced = CONFIRMED.of(study.attrs).get("candidates", ())
     return next((int(c["number"]) for c in raced if c.get("default")), None)
 
 
@@ -282,7 +282,7 @@ def _compared(
 
 def _known(study: Study) -> Noise:
     """The noise of a run by the races before this study's, as its own race took it into account."""
-    stored = (study.attrs.get(CONFIRMED) or {}).get("known")
+    stored = CONFIRMED.of(study.attrs).get("known")
     return Noise(*stored) if stored else UNKNOWN
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from tuner.claims.material import Study, Trial
 from tuner.definition import expressions
 from tuner.definition.constraints import Hypothesis
-from tuner.storage.study import ORIGIN
+from tuner.storage.attributes import ORIGIN
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _groups(
 
 def same_data(one: Study, other: Study) -> bool:
     """Whether the trials of two studies read the same data."""
-    return (one.attrs.get(ORIGIN) or {}).get("data") == (other.attrs.get(ORIGIN) or {}).get("data")
+    return ORIGIN.of(one.attrs).get("data") == ORIGIN.of(other.attrs).get("data")
 
 
 def active(study: Study, config: Mapping[str, Any]) -> dict[str, Any]:

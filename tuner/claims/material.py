@@ -22,25 +22,37 @@ from tuner.definition.campaign_file import HYPOTHESES, CampaignFile
 from tuner.definition.loading import shipped_campaign
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
+from tuner.storage import attributes
 from tuner.storage.allocate import is_paused
-from tuner.storage.leases import agent_of
-from tuner.storage.queue import CHOSEN, DEFAULT, IMPORTED, LEASE, NOT_COUNTED, OUTSIDE, RAN_WITH, STINTS, WHY
-from tuner.storage.records import Records
-from tuner.storage.study import (
+from tuner.storage.attributes import (
+    CHOSEN,
+    DEFAULT,
+    ERROR,
     FILE,
+    IMPORTED,
+    LATENCY,
+    LEASE,
+    NOT_COUNTED,
+    OUTSIDE,
+    PRUNED_BECAUSE,
+    RAN_WITH,
+    RUN_FOLDER,
+    SIZE,
+    STINTS,
     STOPPED,
     TOTAL,
-    OpenStudy,
-    load_study,
-    training_seconds,
+    WHY,
 )
+from tuner.storage.leases import agent_of
+from tuner.storage.records import Records
+from tuner.storage.study import OpenStudy, load_study, training_seconds
 from tuner.storage.study_store import RETRAINED
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
 PAIRED = HYPOTHESES  # the study of pairs of runs for the claims of other studies
 SHOWN_ONLY = "shown only"  # the state of a trial that does not fit since the study was changed
-NOTES = (OUTSIDE, "error", "pruned_because", WHY, CHOSEN)  # attributes of which the first is a trial's note
+NOTES = (OUTSIDE, ERROR, PRUNED_BECAUSE, WHY, CHOSEN)  # attributes of which the first is a trial's note
 STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -184,10 +196,10 @@ class Study:
         """Whether the study has all its trials (failed points of a grid count), or has stopped for good."""
         if self.count("running") or not self.trials:
             return False
-        total, tried = self.attrs.get(TOTAL), len(self.finished)
+        total, tried = TOTAL.of(self.attrs), len(self.finished)
         if self.file.method == "grid":
             tried += self.count("failed")
-        return bool(self.attrs.get(STOPPED)) or (total is not None and tried >= total)
+        return bool(STOPPED.of(self.attrs)) or (total is not None and tried >= total)
 
     @cached_property
     def workload(self) -> Workload:
@@ -279,7 +291,7 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path | None, base: Mappi
     if folder is not None:
         result = read_json(folder / RESULT) if (folder / RESULT).exists() else {}
         found = read_json(folder / CONFIG) if (folder / CONFIG).exists() else None
-    own = attrs.get(RAN_WITH)  # of a trial outside the study, whose parameters are those of another space
+    own = RAN_WITH.of(attrs)  # of a trial outside the study, whose parameters are those of another space
     if own is None:
         own = file.space.config_of(trial.params)
     config = {**base, **own} if found is None else found
@@ -296,7 +308,7 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path | None, base: Mappi
         violation=ranking.violation(trial),
         params=file.space.values_in(own),
         config=config,
-        metrics={**attrs.get("metrics", {}), **(result.get("metrics") or {})},
+        metrics={**attributes.METRICS.of(attrs), **(result.get("metrics") or {})},
         test=dict(result.get("test_metrics") or {}),
         curve=curve,
         seconds=training_seconds(trial),
@@ -304,9 +316,9 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path | None, base: Mappi
         ended=trial.datetime_complete,
         stints=_stints(trial),
         note=str(next((attrs[key] for key in NOTES if attrs.get(key)), "")),
-        folder=str(attrs.get("run_folder") or ""),
-        size=ranking.measured(trial, "parameters"),
-        latency=ranking.measured(trial, "ms_per_window"),
+        folder=RUN_FOLDER.of(attrs),
+        size=ranking.measured(trial, SIZE),
+        latency=ranking.measured(trial, LATENCY),
         frozen=trial,
         result={k: v for k, v in result.items() if k not in ("metrics", "test_metrics")},
     )
@@ -314,12 +326,12 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path | None, base: Mappi
 
 def _stints(trial: FrozenTrial) -> tuple[Stint, ...]:
     """When a trial ran; of one that is not done, as far as it is known."""
-    found = trial.user_attrs.get(STINTS)
+    found = STINTS.of(trial)
     if found:
         return tuple(Stint(a, datetime.fromisoformat(b), datetime.fromisoformat(e)) for a, b, e in found)
     if trial.datetime_start is None or trial.datetime_complete is None:
         return ()
-    return (Stint(agent_of(trial.user_attrs.get(LEASE)), trial.datetime_start, trial.datetime_complete),)
+    return (Stint(agent_of(LEASE.of(trial)), trial.datetime_start, trial.datetime_complete),)
 
 
 def _state(trial: FrozenTrial) -> str:

@@ -10,7 +10,7 @@ from tuner.claims.material import Study
 from tuner.definition.constraints import Hypothesis
 from tuner.search import ranking
 from tuner.stats.noise import Noise, pooled, spread
-from tuner.storage.study import CONFIRMED, VERIFIED
+from tuner.storage.attributes import CONFIRMED, VERIFIED
 
 
 def noise_between_seeds(studies: Study | Sequence[Study], metric: str | None = None) -> Noise:
@@ -26,7 +26,7 @@ def noise_between_seeds(studies: Study | Sequence[Study], metric: str | None = N
 
 def _parts(study: Study, metric: str) -> Iterable[Noise]:
     """The noise of each group of runs that differ in nothing but the seed."""
-    raced = study.attrs.get(CONFIRMED) or {}
+    raced = CONFIRMED.of(study.attrs)
     if metric == study.metric:
         yield race.noise_of(raced)
         kinds = (VERIFIED,) if "noise" in raced else (CONFIRMED, VERIFIED)

@@ -25,7 +25,7 @@ from tuner.claims.verdicts import Finding, judge
 from tuner.definition import expressions
 from tuner.definition.constraints import Hypothesis
 from tuner.definition.study_file import StudyFile
-from tuner.storage.study import ORIGIN
+from tuner.storage.attributes import ORIGIN
 from tuner.workloads.workload import Shorter, Workload
 
 FIRST_SEED = 2000  # higher than the seeds of studies and of confirmations
@@ -248,7 +248,7 @@ def start_of(studies: Sequence[Study], overrides: Mapping[str, Any]) -> tuple[di
     shorter = None
     for study in studies:
         start |= study.file.base.config
-        start |= (study.attrs.get(ORIGIN) or {}).get("overrides") or {}
+        start |= ORIGIN.of(study.attrs).get("overrides") or {}
     if lengths:
         start |= workload.whole_trial(min(lengths))
         shorter = workload.shorter(min(lengths)) if workload.length not in overrides else None

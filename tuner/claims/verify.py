@@ -20,8 +20,8 @@ from tuner.run.launch import run
 from tuner.run.request import Request
 from tuner.search import ranking
 from tuner.storage.access import open_records
-from tuner.storage.queue import GRID_POINT
-from tuner.storage.study import VERIFIED, load_study
+from tuner.storage.attributes import GRID_POINT, VERIFIED
+from tuner.storage.study import load_study
 from tuner.workloads.registry import workload_of
 
 SUFFIX = "verify"
@@ -118,7 +118,7 @@ def _merged(attrs: Mapping[str, Any], found: Sequence[Candidate], file: StudyFil
     merged = [replace(c, again=dict(sorted({**earlier.get(c.number, {}), **c.again}.items()))) for c in found]
     told = _record(merged, file.metric.name, curse(merged, file.metric.goal))
     numbers = {c.number for c in found}
-    kept = [c for c in (attrs.get(VERIFIED) or {}).get("candidates", ()) if c["number"] not in numbers]
+    kept = [c for c in VERIFIED.of(attrs).get("candidates", ()) if c["number"] not in numbers]
     return {**told, "candidates": [*told["candidates"], *kept]}
 
 

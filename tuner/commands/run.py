@@ -42,29 +42,19 @@ def run(options: argparse.Namespace) -> int:
     from tuner.base.errors import WorkFailed
     from tuner.run import driven_script
     from tuner.run.script_sweeps import Program, ScriptSweeps
-    from tuner.show.live import make_view
-    from tuner.show.notify import NotifyingView, notifying
+    from tuner.show import running
 
     results, url = options.results.resolve(), opt.storage_url(options)
     ends: list[dict[str, Any]] = []
 
     def run_study(file: StudyFile, wanted: int | None) -> Result:
-        from tuner.run import launch, plan
-        from tuner.show.status import StudyEnd
-
         request = opt.request_for(options, file, results=results, trials=wanted)
-        shown = make_view(opt.error_console())
-        with notifying(options.notify, file.name, shown.say) as notifier:
-            view = NotifyingView(shown, notifier, file.name)
-            made = plan.make(request, view.say)
-            result = launch.launch(made, view)
-            view.tell_end(result)
-        end = StudyEnd.read(made, result, shown.say)
+        end = running.run(request, opt.error_console(), notify=options.notify)
         if options.json:
             ends.append(end.to_dict())
         else:
             end.show(opt.console(), opt.places(options))
-        return result
+        return end.result
 
     program = Program(options.script, tuple(options.arguments), Path.cwd(), module=options.module)
     sweeps = ScriptSweeps(program, results, url=url, run=run_study)

@@ -111,27 +111,21 @@ def run(options: argparse.Namespace) -> int:
 def run_and_show(request: Request, options: argparse.Namespace) -> None:
     """Runs a study and shows what it found."""
     from tuner.base.errors import WorkFailed
-    from tuner.run import launch, plan
-    from tuner.show.live import make_view
-    from tuner.show.notify import NotifyingView, notifying
-    from tuner.show.status import StudyEnd
+    from tuner.run.launch import CONTINUE
+    from tuner.show import running
 
-    shown, name = make_view(opt.error_console(), verbose=options.verbose), request.study_file.name
-    with notifying(options.notify, name, shown.say) as notifier:
-        view = NotifyingView(shown, notifier, name)
-        made = plan.make(request, view.say)
-        result = launch.launch(made, view)
-        view.tell_end(result)
-        if options.json:
-            opt.write_json(StudyEnd.read(made, result, shown.say).to_dict())
+    end = running.run(request, opt.error_console(), notify=options.notify, verbose=options.verbose)
+    name, result = request.study_file.name, end.result
+    if options.json:
+        opt.write_json(end.to_dict())
     if not result.fine:
-        brief = shown.brief(result.reason)
+        brief = end.view.brief(result.reason)
         remedy = "" if brief == result.reason else "; repair the cause, then run the same command again"
         raise WorkFailed(f"{name}: {brief}{remedy}")
     if result.interrupted:
-        raise KeyboardInterrupt(launch.CONTINUE + (" without --fresh" if request.fresh else ""))
+        raise KeyboardInterrupt(CONTINUE + (" without --fresh" if request.fresh else ""))
     if not options.json:
-        StudyEnd.read(made, result, shown.say).show(opt.console(), opt.places(options))
+        end.show(opt.console(), opt.places(options))
 
 
 def _campaign_file(name: str) -> CampaignFile | None:

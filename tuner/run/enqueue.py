@@ -12,7 +12,7 @@ from tuner.base.errors import InputError, nearest
 from tuner.base.words import in_words
 from tuner.definition.distributions import Constant
 from tuner.definition.study_file import StudyFile
-from tuner.storage.queue import GRID_POINT, WHY
+from tuner.storage.attributes import GRID_POINT, WHY
 from tuner.storage.records import Records
 from tuner.storage.study import finished, load_study
 
@@ -46,7 +46,8 @@ def enqueue(records: Records, name: str, values: Mapping[str, Any]) -> Queued:
     file = study.file
     fixed = _params(file, values, study.origin)
     with records.locked():
-        counts, attrs = study.counts(), {WHY: BY_HAND}
+        counts = study.counts()
+        attrs: dict[str, Any] = {WHY: BY_HAND}
         if file.method == "grid":
             point = _point(file, fixed)
             if point in study.points_taken():

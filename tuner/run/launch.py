@@ -22,7 +22,8 @@ from tuner.run.supervisor import Supervisor
 from tuner.search import stopping
 from tuner.storage import second_record, study_store
 from tuner.storage.access import open_records
-from tuner.storage.study import CHANGES, CONCLUDED, PROGRAM, OpenStudy, finished
+from tuner.storage.attributes import CHANGES, CONCLUDED, ERROR, PROGRAM
+from tuner.storage.study import OpenStudy, finished
 from tuner.tracking.tracker import open_tracker
 from tuner.workloads.workload import Say
 
@@ -158,7 +159,7 @@ def order_of(plan: Plan, study: OpenStudy, say: Say) -> Order:
         artifacts=store,
         length=plan.length,
         log=request.results / "logs" / file.name,
-        changes=int(study.attrs.get(CHANGES, 0)),
+        changes=CHANGES.of(study.attrs),
     )
 
 
@@ -212,11 +213,7 @@ def _checked(left: Result, study: OpenStudy) -> Result:
     if left.fine and not left.interrupted and not count and counts[TrialState.FAIL]:
         study.records.refresh()
         failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        error = (
-            failed[-1].user_attrs.get("error", "no reason was recorded")
-            if failed
-            else "before it was changed"
-        )
+        error = ERROR.of(failed[-1]) or "no reason was recorded" if failed else "before it was changed"
         return replace(left, fine=False, reason=f"all {counts[TrialState.FAIL]} trials failed: {error}")
     return replace(left, finished=count)
 
@@ -224,8 +221,8 @@ def _checked(left: Result, study: OpenStudy) -> Result:
 def conclude(study: OpenStudy, plan: Plan, say: Say) -> None:
     """What the workload makes of a finished study, once; once more after the study was changed."""
     attrs = study.attrs
-    state = 1 + int(attrs.get(CHANGES, 0))  # 1 is what True was in studies before 0.3
-    if plan.request.conclude and int(attrs.get(CONCLUDED) or 0) != state:
+    state = 1 + CHANGES.of(attrs)  # 1 is what True was in studies before 0.3
+    if plan.request.conclude and CONCLUDED.of(attrs) != state:
         plan.workload.conclude(study, plan.inputs, plan.request.results, say)
         study.set_user_attr(CONCLUDED, state)
 
@@ -233,7 +230,7 @@ def conclude(study: OpenStudy, plan: Plan, say: Say) -> None:
 def _note_program(study: OpenStudy, plan: Plan, say: Say) -> None:
     """Says when the program is another than the one that the study was begun with; the study continues."""
     now = "" if plan.inputs.binding else plan.inputs.in_words()
-    before = study.attrs.get(PROGRAM)
+    before = PROGRAM.of(study.attrs)
     if now and before and before != now:
         name = plan.inputs.name
         say(f"{name} has changed since the study began: earlier trials ran the old version")

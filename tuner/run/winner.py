@@ -14,8 +14,9 @@ from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG
 from tuner.search import ranking
+from tuner.storage.attributes import CONFIRMED, ORIGIN
 from tuner.storage.records import Records
-from tuner.storage.study import CONFIRMED, ORIGIN, find_study, stored_file
+from tuner.storage.study import find_study, stored_file
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
@@ -52,15 +53,14 @@ def inherited(records: Records, name: str, results: Path) -> Winner | None:
 
 def winner_from(study: optuna.Study, trial: FrozenTrial, results: Path) -> Winner:
     """The trial as a winner, with what it hands on."""
-    confirmed = study.user_attrs.get(CONFIRMED)
-    if confirmed and confirmed["number"] != trial.number:
-        confirmed = None
+    raced = CONFIRMED.of(study)
+    confirmed = raced if raced.get("number") == trial.number else {}
     config = config_of(study, trial, results)
-    if confirmed and confirmed.get("default"):  # no gain was shown: nothing of the study is handed on
-        config = dict((study.user_attrs.get(ORIGIN) or {}).get("base") or {})
+    if confirmed.get("default"):  # no gain was shown: nothing of the study is handed on
+        config = dict(ORIGIN.of(study).get("base") or {})
     value = confirmed["mean"] if confirmed else trial.values[0]
     inherits = _inherited(config, workload_if_known(stored_file(study)))
-    default = bool(confirmed and confirmed.get("default"))
+    default = bool(confirmed.get("default"))
     return Winner(study.study_name, trial.number, value, bool(confirmed), inherits, default)
 
 
@@ -77,7 +77,7 @@ def config_of(study: optuna.Study, trial: FrozenTrial, results: Path) -> dict[st
     if path.exists():
         return dict(read_json(path))
     own = stored_file(study).space.config_of(trial.params)
-    origin = study.user_attrs.get(ORIGIN) or {}
+    origin = ORIGIN.of(study)
     return {**(origin.get("base") or {}), **own, **(origin.get("overrides") or {})}
 
 

@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.definition.study_file import StudyFile
 from tuner.stats.comparison import LEAST_PAIRS
+from tuner.storage.attributes import CONFIRMED, METRICS, REPEATS, VERIFIED
 from tuner.storage.optuna_private import CONSTRAINT
-from tuner.storage.study import CONFIRMED, VERIFIED
 
 
 def violation(trial: FrozenTrial) -> float:
@@ -59,7 +59,7 @@ def winner(
     Args:
         best_first: the `ranked` trials. attrs: the study's user attributes.
     """
-    confirmed = (attrs.get(CONFIRMED) or {}).get("number")
+    confirmed = CONFIRMED.of(attrs).get("number")
     able = feasible(best_first)
     known = next((t for t in best_first if t.number == confirmed), None)
     if known is not None or not able:
@@ -95,7 +95,7 @@ def retrained(attrs: Mapping[str, Any], number: int) -> list[float]:
 
 def runs_of(trial: FrozenTrial, metric: str) -> dict[str, float]:
     """The runs of a trial of several runs, by seed and fold."""
-    runs = trial.user_attrs.get("repeats") or ()
+    runs = REPEATS.of(trial)
     return {run["name"]: run["metrics"][metric] for run in runs if metric in run["metrics"]}
 
 
@@ -132,7 +132,7 @@ def costs(trial: FrozenTrial, study_file: StudyFile) -> tuple[float, ...] | None
 
 def measured(trial: FrozenTrial, name: str) -> float | None:
     """A metric or a measured attribute (`parameters`, `ms_per_window`) of the trial."""
-    metrics = trial.user_attrs.get("metrics", {})
+    metrics = METRICS.of(trial)
     value = trial.user_attrs.get(name, metrics.get(name, metrics.get(f"val/{name}")))
     return float(value) if isinstance(value, int | float) else None
 

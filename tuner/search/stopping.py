@@ -13,6 +13,7 @@ from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 from tuner.stats.runs import paired
+from tuner.storage.attributes import AGENT_LOST, ERROR
 from tuner.storage.study import LEAD, NO_GAIN, TARGET
 
 SAME_FAILURES = 3  # the same error this often in a row: the next would be the same again
@@ -90,12 +91,12 @@ def failures(trials: Sequence[FrozenTrial]) -> str | None:
 
     The latest by number: wall clocks jump.
     """
-    ended = [t for t in trials if t.state.is_finished() and not t.user_attrs.get("agent_lost")]
+    ended = [t for t in trials if t.state.is_finished() and not AGENT_LOST.of(t)]
     errors: list[str] = []
     for trial in reversed(ended):
         if trial.state is not TrialState.FAIL:
             break
-        errors.append(str(trial.user_attrs.get("error", "")))
+        errors.append(ERROR.of(trial))
     same = [error for error in errors[:SAME_FAILURES] if _kind(error) == _kind(errors[0])]
     if len(same) >= SAME_FAILURES and not errors[0].startswith(TrialTooLong.BEGIN):  # others may be faster
         return f"{SAME_FAILURES} trials in a row failed with the same error: {errors[0]}"

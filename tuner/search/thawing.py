@@ -20,7 +20,7 @@ from tuner.search.freeze_thaw import Curve, FreezeThaw, draws_of, mends_of, rung
 from tuner.search.points.cost import epoch_seconds
 from tuner.storage import optuna_private
 from tuner.storage.allocate import Choice, is_paused
-from tuner.storage.queue import DEFAULT, UNTIL, WHY
+from tuner.storage.attributes import AGENT_LOST, DEFAULT, UNTIL, VIOLATION, WHY
 
 UNLIKELY = 0.02  # once all trials are started: no other is resumed than one that may win so probably
 BUDGET = 0.25  # of the epochs of whole trials, where the study file names no `epoch_budget`, …
@@ -88,7 +88,7 @@ class Thawing:
         self._last: Choice | str = ""
 
     def choose(self, trials: Sequence[FrozenTrial], *, unstarted: int | None) -> Choice | str:
-        seen = (unstarted, *((t.number, t.state, t.user_attrs.get(UNTIL), len(t.intermediate_values))
+        seen = (unstarted, *((t.number, t.state, UNTIL.of(t), len(t.intermediate_values))
                              for t in trials))  # fmt: skip
         if seen != self._seen or isinstance(self._last, Choice):
             self._seen, self._last = seen, self._choose(trials, unstarted)
@@ -109,7 +109,7 @@ class Thawing:
         curves = [
             self._curve(trial, for_resumes)
             for trial in trials
-            if not trial.user_attrs.get("agent_lost") and (trial.params or trial.intermediate_values)
+            if not AGENT_LOST.of(trial) and (trial.params or trial.intermediate_values)
         ]
         found = None
         if unstarted != 0 or self._model.likeliest(curves, gain=self._file.matters or 0.0) >= UNLIKELY:
@@ -191,7 +191,7 @@ class Thawing:
         A trial that misses them by what is usual loses a standard deviation of the metric, one that misses
         twice as much loses two.
         """
-        missed = {t.number: float(t.user_attrs.get("violation", 0.0)) for t in trials}
+        missed = {t.number: float(VIOLATION.of(t)) for t in trials}
         positive = [amount for amount in missed.values() if amount > 0]
         ends = [value for t in trials if math.isfinite(value := _latest(t))]
         if not positive or len(ends) < 2:
@@ -201,7 +201,7 @@ class Thawing:
 
 
 def _is_default(trial: FrozenTrial) -> bool:
-    return trial.user_attrs.get(WHY) == DEFAULT
+    return WHY.of(trial) == DEFAULT
 
 
 def _latest(trial: FrozenTrial) -> float:

@@ -1,45 +1,34 @@
-"""Studies as tables: for `status`, `best` and `list`, and for the end of a study."""
+"""Studies as tables: for `status`, `best` and `list`."""
 
 from __future__ import annotations
 
 import json
 import math
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from tuner.base.errors import InputError
 from tuner.base.words import duration, number, sparkline
-from tuner.claims.answer import Answer
 from tuner.definition.loading import load_study_file, shipped
 from tuner.definition.study_file import StudyFile
-from tuner.run.launch import CONTINUE, Result
-from tuner.run.plan import Plan
 from tuner.run.winner import config_of
 from tuner.search import ranking
-from tuner.show.console import say, say_commands, show_answer, table
-from tuner.show.local_server import dashboard_address
+from tuner.show.console import table
 from tuner.show.summary import Summary, mean_words
-from tuner.storage.access import find_records, open_records
-from tuner.storage.queue import IMPORTED, OUTSIDE
+from tuner.storage.access import find_records
+from tuner.storage.attributes import IMPORTED, METRICS, OUTSIDE, RUN_FOLDER
 from tuner.storage.study import LEAD, NO_GAIN, TARGET, load_study
 from tuner.storage.study_store import RETRAINED
 from tuner.workloads.repeats import REPEATS, SPREAD
 
 SPARK = 12  # width of the line of best values over time
-NEXT = {  # commands after a study, and what each is for
-    "verdict": "is the best really better?",
-    "report": "what was found, in full",
-    "export": "the configuration of the best, as a file",
-}
 COUNTED = {"pruned": TrialState.PRUNED, "failed": TrialState.FAIL, "running": TrialState.RUNNING}
 ALWAYS = ("study", "finished", "pruned", "failed")  # columns of `status` that are there even if all are 0
 WIDE_STATUS, WIDE_LIST = 130, 140  # smallest width of a terminal for all columns
@@ -182,7 +171,7 @@ class Rank:
             "params": dict(self.params),
             "config": dict(self.config),
             **{key: attrs[key] for key in (REPEATS, IMPORTED) if attrs.get(key)},
-            "run_folder": attrs.get("run_folder"),
+            "run_folder": RUN_FOLDER.of(attrs) or None,
         }
 
 
@@ -207,13 +196,13 @@ def best_rows(ranks: Sequence[Rank], study_file: StudyFile) -> list[list[str]]:
     names = sorted({name for rank in ranks for name in rank.params})
     differing = [n for n in names if len({json.dumps(rank.params.get(n)) for rank in ranks}) > 1] or names
     trials = [rank.trial for rank in ranks]
-    sources = [str(trial.user_attrs.get(IMPORTED, "")) for trial in trials]
+    sources = [IMPORTED.of(trial) for trial in trials]
     misses = [ranking.violation(trial) for trial in trials]
     rows = [["", *(f"{rank.place}." for rank in ranks)], ["trial", *(str(trial.number) for trial in trials)]]
     for index, metric in enumerate(study_file.objectives):
         rows.append([metric.name, *(number(trial.values[index]) for trial in trials)])
         if study_file.repeats.count > 1:
-            spread = [t.user_attrs.get("metrics", {}).get(f"{metric.name}{SPREAD}") for t in trials]
+            spread = [METRICS.of(t).get(f"{metric.name}{SPREAD}") for t in trials]
             rows.append(["±", *("–" if value is None else f"{value:.2g}" for value in spread)])
     if any(rank.retrained for rank in ranks):
         rows.append(["retrained", *(mean_words(rank.retrained) for rank in ranks)])
@@ -244,54 +233,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-# -- the end of a study
-
-
-@dataclass(frozen=True)
-class StudyEnd:
-    """How a study was left and what it found."""
-
-    plan: Plan
-    result: Result
-    study: Summary
-    best: Sequence[Rank]
-    answer: Answer
-
-    @classmethod
-    def read(cls, plan: Plan, result: Result, say: Callable[[str], None]) -> StudyEnd:
-        """Reads the study; waits for its storage where that does not answer, and says so."""
-
-        records = open_records(plan.request.url, waits=True, say=say)
-        study = Summary.of(load_study(records, plan.file.name), plan.file)
-        return cls(plan, result, study, best_trials(study, plan.request.results, top=3), study.answer)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        names = ("reason", "fine", "interrupted", "timed_out", "stopped")
-        return {
-            **self.study.to_dict(),
-            **{name: getattr(self.result, name) for name in names},
-            "best": [rank.to_dict(self.study.metric) for rank in self.best],
-            "verdict": self.answer.to_dict(),
-        }
-
-    def show(self, console: Console, places: Sequence[str] = ()) -> None:
-        """Prints it, and the commands that may follow.
-
-        Args:
-            places: options of these commands, which name the storage and the results folder.
-        """
-        file, result = self.plan.file, self.result
-        console.print(f"{file.name}: {result.reason}", markup=False)
-        if self.best:
-            console.print(best_table(self.best, file, width=console.width))
-        show_answer(self.answer, console, places)
-        if result.left or (self.plan.request.count is not None and result.finished != result.total):
-            say(CONTINUE, console)
-        elif self.best:
-            say("Next:", console)
-            commands = {shlex.join(["tuner", verb, file.name]): what for verb, what in NEXT.items()}
-            commands["tuner dashboard"] = f"in a browser: {dashboard_address()}"
-            say_commands(commands, places, console)

@@ -18,8 +18,8 @@ from tuner.claims.answer import Answer
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 from tuner.storage.allocate import is_paused
-from tuner.storage.queue import IMPORTED
-from tuner.storage.study import FILE, STOPPED, TOTAL, OpenStudy, finished, training_seconds
+from tuner.storage.attributes import FILE, IMPORTED, STOPPED, TOTAL
+from tuner.storage.study import OpenStudy, finished, training_seconds
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Summary:
     @property
     def total(self) -> int | None:
         """The wanted number of finished trials."""
-        return self.attrs.get(TOTAL)
+        return TOTAL.of(self.attrs)
 
     @property
     def finished(self) -> int:
@@ -105,7 +105,7 @@ class Summary:
     @property
     def stopped(self) -> str:
         """Why the study ended before it had all trials; "" if it did not."""
-        return str(self.attrs.get(STOPPED) or "")
+        return STOPPED.of(self.attrs)
 
     @property
     def imported(self) -> int:

@@ -15,9 +15,19 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.words import counted
 from tuner.storage import optuna_private
+from tuner.storage.attributes import (
+    AGENT_LOST,
+    CHANGES,
+    CHOSEN,
+    ERROR,
+    GRID_POINT,
+    LEASE,
+    PAUSED,
+    STOPPED,
+    UNTIL,
+)
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.queue import CHOSEN, GRID_POINT, LEASE, PAUSED, UNTIL
-from tuner.storage.study import CHANGES, LEAD, NO_GAIN, STOPPED, TARGET, OpenStudy, finished, stop_asked
+from tuner.storage.study import LEAD, NO_GAIN, TARGET, OpenStudy, finished, stop_asked
 
 MAX_RETRIES = 2  # of a configuration whose agent died; after a third death it is not queued again
 
@@ -110,10 +120,10 @@ class Allocator:
     def _next(self) -> FrozenTrial | Wait | Done:
         self.reap()
         attrs = self._study.attrs
-        if self._changes is not None and self._changes != attrs.get(CHANGES, 0):
+        if self._changes is not None and self._changes != CHANGES.of(attrs):
             reason = "the study was changed in another terminal: start again with the new file"
             return Done(reason, fine=False)
-        stopped = attrs.get(STOPPED)
+        stopped = STOPPED.of(attrs)
         if stopped:
             fine = str(stopped).startswith((TARGET, NO_GAIN, LEAD))
             return Done(str(stopped), fine, self._closed(str(stopped)) if fine else ())
@@ -139,7 +149,7 @@ class Allocator:
             reason = None if lease is None else self._observer.gone(trial_id, lease)
             if reason is None:
                 continue
-            attrs = {"error": f"agent lost: {reason}", "agent_lost": True}
+            attrs: dict[str, Any] = {ERROR: f"agent lost: {reason}", AGENT_LOST: True}
             again = self._records.give_up(trial_id, attrs, retries=MAX_RETRIES)
             lines.append(f"trial {number}: {reason}" + ("" if again is None else f"; queued as {again}"))
         return lines

@@ -22,8 +22,9 @@ from tuner.definition.distributions import Constant, NotInDistribution
 from tuner.definition.space import Parameter, Space
 from tuner.definition.study_file import StudyFile
 from tuner.storage import optuna_private
+from tuner.storage.attributes import GRID_POINT, METRICS, OUTSIDE, PAUSED, RAN_WITH, VIOLATION
 from tuner.storage.file_changes import QUIET_KEYS, changed_keys, key_of, short, words_of
-from tuner.storage.queue import GRID_POINT, OUTSIDE, PAUSED, RAN_WITH, Amendment
+from tuner.storage.queue import Amendment
 
 NO_POINT = "it is not a point of the grid"
 
@@ -112,7 +113,7 @@ class _Fit:
             return self._waiting(trial)
         fixed = trial.system_attrs.get(optuna_private.FIXED_PARAMS)
         params = trial.params or fixed or {}
-        ran_with = trial.user_attrs.get(RAN_WITH)
+        ran_with = RAN_WITH.of(trial)
         config = ran_with if ran_with is not None else self._before.space.config_of(params)
         if not params and ran_with is None:  # it ended before it had a configuration
             return _Fitted(trial, {}, None)
@@ -149,7 +150,7 @@ class _Fit:
             own, _, reasons = fitting(config, self._after.space, self._settings)
             point = self._points.get(self._place(own))
             if point is None or reasons:
-                gone = {GRID_POINT: None, OUTSIDE: NO_POINT}
+                gone: dict[str, Any] = {GRID_POINT: None, OUTSIDE: NO_POINT}
                 unfixed = {optuna_private.FIXED_PARAMS: None}
                 return _Fitted(trial, {}, Amendment(id_, None, gone, unfixed, withdrawn=True))
             attrs = {GRID_POINT: point}
@@ -209,11 +210,11 @@ def fitting(
 
 def _judged(trial: FrozenTrial, before: StudyFile, after: StudyFile) -> Amendment:
     """A finished trial's constraints, from the metrics that it logged."""
-    missed = after.violations(trial.user_attrs.get("metrics") or {})
+    missed = after.violations(METRICS.of(trial))
     stored = {f"{optuna_private.CONSTRAINT}{constraint}": None for constraint in before.constraints}
     system = {**stored, **{f"{optuna_private.CONSTRAINT}{name}": value for name, value in missed.items()}}
     total = sum(max(0.0, value) for value in missed.values()) if missed else None
-    return Amendment(optuna_private.trial_id(trial), user_attrs={"violation": total}, system_attrs=system)
+    return Amendment(optuna_private.trial_id(trial), user_attrs={VIOLATION: total}, system_attrs=system)
 
 
 # -- lines

@@ -16,24 +16,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.storage.locks import StorageLock
 
-LEASE = "lease"  # user attribute: the process that runs the trial
-GRID_POINT = "grid_point"  # user attribute: index of the trial's point in a grid
-RETRY_OF = "retry_of"  # user attribute: number of the trial whose agent died
-CHECKPOINT = "checkpoint"  # user attribute: name of the trial's checkpoint, which its retries take over
-RETRIES = "retries"  # user attribute: how often the configuration was queued again
-UNTIL = "until"  # user attribute: the epochs after which the trial is paused; absent: it runs to its end
-PAUSED = "paused"  # user attribute of a trial that waits to be resumed: the epochs that it has had
-WHY = "why"  # user attribute: what a queued trial is, in words
-DEFAULT = "default configuration"  # WHY of the trial that has what a run without the study would have
-STINTS = "stints"  # user attribute where trials are paused: [agent, begin, end] of each time that it ran
-CHOSEN = "chosen"  # user attribute: why the trial was started or resumed, in words
-OUTSIDE = "outside"  # user attribute: why the trial does not fit the study since the study was changed
-RAN_WITH = "ran_with"  # user attribute of such a trial: its configuration, in the terms of the study file
-IMPORTED = "imported"  # user attribute: where the trial was run, if not by this study
-NOT_COUNTED = "not_counted"  # user attribute: the trial does not count towards the number that is wanted
-UNCOUNTED = "uncounted"  # study attribute: how many finished trials are OUTSIDE or NOT_COUNTED
-AGENTS_STARTED = "agents_started"  # study attribute: how many agents have worked on it, for their seeds
-
 
 @dataclass
 class Pending:

@@ -24,11 +24,12 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.endings import GivenAway
+from tuner.storage.attributes import LEASE, OUTSIDE
 from tuner.storage.locks import StorageLock
 from tuner.storage.optuna_private import CachedStorage, GrpcStorage, trial_id
 from tuner.storage.outage import UNREACHABLE, Patience, StorageUnreachable, storage_errors
 from tuner.storage.pass_through import PassThrough, passing
-from tuner.storage.queue import LEASE, OPERATIONS, OUTSIDE, Amendment, Pending, TrialQueue
+from tuner.storage.queue import OPERATIONS, Amendment, Pending, TrialQueue
 
 # How old the other agents' trials may be that a pruner sees at a report: reading them takes 5 ms, longer than
 # many reports. They are always read again after a trial was claimed or ended here.
@@ -135,7 +136,7 @@ class Records(PassThrough, TrialQueue):
     # -- the trials that this process runs
 
     def _open_trial(self, trial: FrozenTrial) -> None:
-        self._open[trial_id(trial)] = _OpenTrial(trial, lease=dict(trial.user_attrs.get(LEASE) or {}))
+        self._open[trial_id(trial)] = _OpenTrial(trial, lease=dict(LEASE.of(trial) or {}))
         self.refresh()
 
     def claim(

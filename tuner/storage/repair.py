@@ -21,9 +21,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tuner.base.errors import InputError
 from tuner.base.sqlite_url import sqlite_path, sqlite_url
 from tuner.storage import outage, second_record, sqlite_file
+from tuner.storage.attributes import AGENTS_STARTED, ERROR
 from tuner.storage.databases import Sqlite
 from tuner.storage.optuna_private import TABLES, DatabaseStorage, study_id
-from tuner.storage.queue import AGENTS_STARTED
 from tuner.storage.second_record import StudyRecord
 from tuner.storage.sql_queue import SqlQueue
 
@@ -212,9 +212,9 @@ def _fill_gaps(study: StudyRecord) -> int:
     """A trial keeps its number, which its run folder has, too: what is missing between is put in as lost."""
     missing = set(range(max(study.trials, default=-1) + 1)) - set(study.trials)
     for number in missing:
-        study.trials[number] = create_trial(state=TrialState.FAIL, user_attrs={"error": LOST})
+        study.trials[number] = create_trial(state=TrialState.FAIL, user_attrs={ERROR: LOST})
     # the next agents' samplers must not draw what earlier ones drew
-    started = int(study.user_attrs.get(AGENTS_STARTED) or 0)
+    started = AGENTS_STARTED.of(study)
     study.user_attrs[AGENTS_STARTED] = max(started, len(study.trials))
     return len(missing)
 

@@ -20,8 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.base.errors import InputError
 from tuner.base.files import make_folder, read_object, write_json
 from tuner.base.run_folder import TRIAL
+from tuner.storage.attributes import LEASE
 from tuner.storage.optuna_private import METRIC_NAMES
-from tuner.storage.queue import LEASE
 
 STUDY = "study.json"
 RECORD = "record"  # key of trial.json

@@ -20,6 +20,19 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.orm import Session
 
+from tuner.storage.attributes import (
+    CHECKPOINT,
+    DEFAULT,
+    GRID_POINT,
+    LEASE,
+    PAUSED,
+    PRUNED_BECAUSE,
+    RETRIES,
+    RETRY_OF,
+    RUN_FOLDER,
+    UNTIL,
+    WHY,
+)
 from tuner.storage.databases import Database
 from tuner.storage.locks import StorageLock
 from tuner.storage.optuna_private import (
@@ -31,20 +44,7 @@ from tuner.storage.optuna_private import (
     set_value,
     transaction,
 )
-from tuner.storage.queue import (
-    CHECKPOINT,
-    DEFAULT,
-    GRID_POINT,
-    LEASE,
-    PAUSED,
-    RETRIES,
-    RETRY_OF,
-    UNTIL,
-    WHY,
-    Amendment,
-    Pending,
-    Told,
-)
+from tuner.storage.queue import Amendment, Pending, Told
 from tuner.storage.trial_rows import TrialRows
 
 
@@ -97,7 +97,7 @@ class SqlQueue:
             ids = sqlalchemy.select(models.TrialModel.trial_id).where(models.TrialModel.study_id == study_id)
             session.execute(
                 sqlalchemy.update(attributes)
-                .where(attributes.trial_id.in_(ids), attributes.key == "run_folder")
+                .where(attributes.trial_id.in_(ids), attributes.key == RUN_FOLDER)
                 .values(
                     value_json=sqlalchemy.func.replace(attributes.value_json, f"runs/{old}/", f"runs/{new}/")
                 ),
@@ -152,7 +152,7 @@ class SqlQueue:
                 if row is None or row.state is not state or not lease:
                     return False
                 ended = frozen_trial(self._storage, row)
-                return _same_owner(ended.user_attrs.get(LEASE), lease)
+                return _same_owner(LEASE.of(ended), lease)
             assert row is not None
             rows.write(trial_id, pending)
             for objective, value in enumerate(values):
@@ -165,7 +165,7 @@ class SqlQueue:
             row = session.get_one(models.TrialModel, trial_id)
             if not rows.still_running(trial_id):  # or it is asked again after a lost answer
                 attrs = frozen_trial(self._storage, row).user_attrs
-                return row.state is TrialState.WAITING and attrs.get(PAUSED) == pending.user_attrs[PAUSED]
+                return row.state is TrialState.WAITING and PAUSED.of(attrs) == pending.user_attrs[PAUSED]
             rows.write(trial_id, pending)
             rows.delete_attrs(trial_id, LEASE)
             row.state = TrialState.WAITING
@@ -200,7 +200,7 @@ class SqlQueue:
                     set_value(self._storage, session, row, 0, last)
                 row.state, row.datetime_complete = TrialState.PRUNED, datetime.now()
                 rows.delete_attrs(trial_id, PAUSED, UNTIL)
-                rows.write_attrs(models.TrialUserAttributeModel, trial_id, {"pruned_because": because})
+                rows.write_attrs(models.TrialUserAttributeModel, trial_id, {PRUNED_BECAUSE: because})
             return [cast(int, row.number) for row in paused]
 
     def release(self, trial_id: int) -> bool:
@@ -232,7 +232,7 @@ class SqlQueue:
             rows.write_attrs(models.TrialUserAttributeModel, trial_id, user_attrs)
             row.state, row.datetime_complete = TrialState.FAIL, datetime.now()
             fixed = trial.params or trial.system_attrs.get(FIXED_PARAMS)
-            tried = int(trial.user_attrs.get(RETRIES, 0))
+            tried = RETRIES.of(trial)
             if fixed is None or tried >= retries:
                 return None
             kept = {

@@ -23,57 +23,28 @@ from tuner.definition.loading import from_plain
 from tuner.definition.metric import Scored
 from tuner.definition.study_file import StudyFile
 from tuner.storage import optuna_private
+from tuner.storage.attributes import (
+    ASKED,
+    ERROR,
+    FILE,
+    ORIGIN,
+    PATH,
+    SCORE,
+    SECONDS,
+    STINTS,
+    STOPPED,
+    TOTAL,
+    UNCOUNTED,
+    check,
+)
 from tuner.storage.leases import Observer
 from tuner.storage.outage import StorageUnreachable
-from tuner.storage.queue import LEASE, STINTS, UNCOUNTED, WHY
 from tuner.storage.records import Records
-
-# Attributes of a study
-FILE = "study_file"  # the study file as plain values
-DIGEST = "digest"
-ORIGIN = "origin"  # base values, overrides, data set: must be the same when the study is resumed
-TOTAL = "run_cap"
-PRUNER = "pruner"
-CONFIRMED = "confirmed"  # the trial that won on retraining, and its means
-VERIFIED = "verified"  # the retrainings of `verify`
-PATH = "path"
-FROM_RESULTS = "path_from_results"
-SCORE = "score"  # which value of a run is its score, `Metric.scored`
-STOPPED = "stopped"  # why no further trial may start
-CHANGES = "changes"  # how often the study was changed since it was begun
-ASKED = "stop_asked"  # a `Stop` that somebody asked for; the next start clears it
-CONCLUDED = "concluded"  # what follows from its winner was done, after how many changes
-PROGRAM = "program"  # what its trials ran when it was begun, where that does not bind it
 
 # Reasons to stop start with one of these; they still hold when the study is resumed
 TARGET = "target reached"
 NO_GAIN = "no gain"  # a changed study file clears it
 LEAD = "clear lead"  # as NO_GAIN
-
-NUMBER = (int, float)
-STUDY: Mapping[str, tuple[type, ...]] = {
-    FILE: (dict,),
-    PATH: (str,),
-    SCORE: (str,),
-    ORIGIN: (dict,),
-    TOTAL: (int, type(None)),
-    CONFIRMED: (dict, type(None)),
-    VERIFIED: (dict, type(None)),
-}
-TRIAL: Mapping[str, tuple[type, ...]] = {
-    "metrics": (dict,),
-    "parameters": NUMBER,
-    "ms_per_window": NUMBER,
-    "seconds": NUMBER,
-    "violation": NUMBER,
-    "run_folder": (str,),
-    "repeats": (list,),
-    LEASE: (dict, type(None)),
-    "error": (str,),
-    "pruned_because": (str,),
-    WHY: (str,),
-    STINTS: (list,),
-}
 
 
 @dataclass(frozen=True)
@@ -122,13 +93,12 @@ class OpenStudy(optuna.Study):
     @property
     def total(self) -> int | None:
         """How many finished trials are wanted; None: no end."""
-        total: int | None = self.attrs.get(TOTAL)
-        return total
+        return TOTAL.of(self.attrs)
 
     @property
     def origin(self) -> Mapping[str, Any]:
         """What its trials rest on besides its file (`study_store.Origin`), as far as it is stored."""
-        found = self.attrs.get(ORIGIN)
+        found = ORIGIN.of(self.attrs)
         return found if isinstance(found, Mapping) else {}
 
     # -- its trials
@@ -154,8 +124,8 @@ class OpenStudy(optuna.Study):
         counts, attrs, grid = self.counts(), self.attrs, self.file.method == "grid"
         if counts[TrialState.RUNNING] or (counts[TrialState.WAITING] and grid):
             return None
-        if attrs.get(STOPPED):
-            return str(attrs[STOPPED])
+        if STOPPED.of(attrs):
+            return STOPPED.of(attrs)
         if grid:
             points = len(self.file.grid()[: self.total])
             return f"all {points} points tried" if len(self.points_taken()) >= points else None
@@ -176,7 +146,7 @@ class OpenStudy(optuna.Study):
         """Ends a running trial as failed, without another try."""
         for trial_id, running, _ in self.records.running(self.id):
             if running == number:
-                self.records.give_up(trial_id, {"error": reason})
+                self.records.give_up(trial_id, {ERROR: reason})
 
     def put_back(self, killed: Collection[Mapping[str, Any]]) -> None:
         """Returns the trials of these owners to the queue: their agents were stopped, they did not fail."""
@@ -205,7 +175,7 @@ class OpenStudy(optuna.Study):
 
 def stop_asked(attrs: Mapping[str, Any]) -> Stop | None:
     """What was asked for, from a study's attributes."""
-    asked = attrs.get(ASKED)
+    asked = ASKED.of(attrs)
     return Stop(str(asked.get("verb")), bool(asked.get("now"))) if isinstance(asked, Mapping) else None
 
 
@@ -217,7 +187,7 @@ def finished(counts: Mapping[TrialState, int], attrs: Mapping[str, Any]) -> int:
     Args:
         attrs: the study's attributes.
     """
-    return counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] - int(attrs.get(UNCOUNTED) or 0)
+    return counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] - UNCOUNTED.of(attrs)
 
 
 def load_study(records: Records, name: str) -> OpenStudy:
@@ -243,11 +213,11 @@ def stored_file(study: optuna.Study) -> StudyFile:
         InputError: the study was not made by this tuner, or its attributes were changed since.
     """
     attrs = study.user_attrs
-    raw = attrs.get(FILE)
+    raw = FILE.of(attrs)
     if raw is None:
         raise InputError(f"study '{study.study_name}' was not made by this tuner")
     check(study)
-    path = Path(attrs.get(PATH, f"{study.study_name}.yaml"))
+    path = Path(PATH.of(attrs) or f"{study.study_name}.yaml")
     try:
         file = from_plain(raw, name=study.study_name, path=path)
         return file.scored_by(score_of(attrs, file))
@@ -261,39 +231,15 @@ def stored_file(study: optuna.Study) -> StudyFile:
 def score_of(attrs: Mapping[str, Any], study_file: StudyFile) -> Scored:
     """Which value of a run is its score in a study that was begun; a script's best before studies said so."""
     scored: Scored = "best" if study_file.program or study_file.command else "last"
-    return attrs.get(SCORE, scored)
-
-
-def check(study: optuna.Study) -> None:
-    """Raises InputError with study, trial and attribute for the first attribute of the wrong type."""
-    _check(f"study '{study.study_name}'", study.user_attrs, STUDY)
-    for trial in study.get_trials(deepcopy=False):
-        where = f"study '{study.study_name}', trial {trial.number}"
-        _check(where, trial.user_attrs, TRIAL)
-        for name, value in trial.user_attrs.get("metrics", {}).items():
-            if not isinstance(value, NUMBER):
-                _fail(where, "metrics", f"a number for {name}", value)
-
-
-def _check(where: str, attributes: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> None:
-    for name, kind in kinds.items():
-        if name in attributes and not isinstance(attributes[name], kind):
-            _fail(where, name, " or ".join(k.__name__ for k in kind), attributes[name])
-
-
-def _fail(where: str, name: str, expected: str, value: Any) -> None:
-    raise InputError(
-        f"{where}: attribute '{name}': expected {expected}, got {str(value)[:60]!r}; something else has "
-        "written to this storage: restore a copy, or begin the study anew with --fresh"
-    )
+    return SCORE.of(attrs) or scored
 
 
 def training_seconds(trial: FrozenTrial) -> float:
     """What a trial has trained, as it says; else the time that it ran, without its pauses; 0 at first."""
-    told = trial.user_attrs.get("seconds")
+    told = SECONDS.of(trial)
     if isinstance(told, int | float):
         return float(told)
-    stints = [tuple(map(datetime.fromisoformat, stint[1:])) for stint in trial.user_attrs.get(STINTS, ())]
+    stints = [tuple(map(datetime.fromisoformat, stint[1:])) for stint in STINTS.of(trial)]
     if not stints and trial.datetime_start and trial.datetime_complete:
         stints = [(trial.datetime_start, trial.datetime_complete)]
     return sum(max(0.0, (end - begin).total_seconds()) for begin, end in stints)  # a clock may be set back

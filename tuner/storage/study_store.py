@@ -18,29 +18,24 @@ from tuner.definition.loading import FOLDER, from_plain
 from tuner.definition.study_file import StudyFile
 from tuner.storage import changes, file_changes, second_record
 from tuner.storage.allocate import Allocator
-from tuner.storage.changes import Change, Settings
-from tuner.storage.leases import Observer, Owner
-from tuner.storage.records import Records
-from tuner.storage.study import (
+from tuner.storage.attributes import (
     ASKED,
     CHANGES,
     CONFIRMED,
     DIGEST,
     FILE,
     FROM_RESULTS,
-    LEAD,
-    NO_GAIN,
     ORIGIN,
     PATH,
     PRUNER,
     SCORE,
     STOPPED,
-    TARGET,
     TOTAL,
-    OpenStudy,
-    find_study,
-    score_of,
 )
+from tuner.storage.changes import Change, Settings
+from tuner.storage.leases import Observer, Owner
+from tuner.storage.records import Records
+from tuner.storage.study import LEAD, NO_GAIN, TARGET, OpenStudy, find_study, score_of
 
 RETRAINED = (".confirm", ".verify")  # name suffixes of the studies that train a study's best trials again
 
@@ -122,10 +117,10 @@ def open_study(
             TOTAL: _total(study_file, stored, trials, before),
         }
         changed = before is not None
-        if stored.get(DIGEST) != study_file.digest():
+        if DIGEST.of(stored) != study_file.digest():
             changed = True
             wanted |= {FILE: dict(study_file.raw), DIGEST: study_file.digest()}
-        stopped = str(stored.get(STOPPED) or "")
+        stopped = STOPPED.of(stored)
         if not (stopped.startswith(TARGET) or (stopped.startswith((NO_GAIN, LEAD)) and not changed)):
             wanted[STOPPED] = None  # the user starts it again in spite of the failures
         wanted[ASKED] = None  # or after it was stopped from another terminal
@@ -139,7 +134,7 @@ def open_study(
 
 def _places(path: Path, results: Path | None) -> dict[str, str]:
     """Where a study file lies: its path, and that from the results folder, which survives a copy."""
-    here = {PATH: str(path.resolve())}
+    here: dict[str, str] = {PATH: str(path.resolve())}
     if results is not None and path.parent != FOLDER:  # a shipped study is the same wherever it is installed
         here[FROM_RESULTS] = os.path.relpath(path.resolve(), results.resolve())
     return here
@@ -150,9 +145,9 @@ def _check_file(study: OpenStudy, here: Mapping[str, str]) -> None:
 
     A file that was moved, or copied together with the results folder, is the same study.
     """
-    before, other = study.user_attrs.get(PATH), study.user_attrs.get(FROM_RESULTS)
-    same = before == here[PATH] or other in (None, here.get(FROM_RESULTS))
-    if not same and before is not None and Path(before).is_file():
+    before, other = PATH.of(study), FROM_RESULTS.of(study)
+    same = before == here[PATH] or not other or other == here.get(FROM_RESULTS)
+    if not same and before and Path(before).is_file():
         raise InputError(
             f"{before} and {here[PATH]} are both named '{study.study_name}': give one of them a 'name:' of "
             "its own, or another results folder (--results)"
@@ -161,7 +156,7 @@ def _check_file(study: OpenStudy, here: Mapping[str, str]) -> None:
 
 def _check_name(study: OpenStudy, study_file: StudyFile) -> None:
     """Raises InputError if the study was begun under another name that is written the same way in folders."""
-    before, now = (study.user_attrs.get(FILE) or {}).get("name"), study_file.raw.get("name")
+    before, now = (FILE.of(study) or {}).get("name"), study_file.raw.get("name")
     if before != now and isinstance(before, str) and isinstance(now, str) and slug(before) == slug(now):
         raise InputError(
             f"'{now}' and '{before}' would both be the study '{study.study_name}': give one of them another "
@@ -237,7 +232,7 @@ def change_of(
         before, after = _unnamed(before), _unnamed(after)
     names = [parameter.name for parameter in study_file.space.parameters]
     differences = file_changes.refused(before, after, names)
-    differences += file_changes.diff(stored.get(ORIGIN, {}), origin.to_dict())
+    differences += file_changes.diff(ORIGIN.of(stored), origin.to_dict())
     scores = score_of(stored, study_file), study_file.metric.scored
     differences += file_changes.diff(*({"file": {"tuner": {"score": score}}} for score in scores))
     if before == after and not differences:
@@ -263,8 +258,8 @@ def _take_over(study: OpenStudy, study_file: StudyFile, change: Change) -> None:
         PRUNER: asdict(study_file.pruner),
     }
     if change.disturbs:
-        attrs[CHANGES] = int(stored.get(CHANGES, 0)) + 1
-    if (stored.get(CONFIRMED) or {}).get("number") in change.left:
+        attrs[CHANGES] = CHANGES.of(stored) + 1
+    if CONFIRMED.of(stored).get("number") in change.left:
         attrs[CONFIRMED] = None
     study.records.amend(study.id, change.amendments, attrs)
 

@@ -13,8 +13,9 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.orm import Session
 
+from tuner.storage.attributes import NOT_COUNTED, OUTSIDE, UNCOUNTED
 from tuner.storage.optuna_private import FIXED_PARAMS, add_trial, models
-from tuner.storage.queue import NOT_COUNTED, OUTSIDE, UNCOUNTED, Amendment, Pending
+from tuner.storage.queue import Amendment, Pending
 
 
 class TrialRows:

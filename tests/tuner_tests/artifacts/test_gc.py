@@ -17,7 +17,7 @@ from tuner.artifacts import gc
 from tuner.artifacts.run_store import RunStore, location_for
 from tuner.definition.study_file import StudyFile
 from tuner.storage import leases, study_store
-from tuner.storage.queue import LEASE
+from tuner.storage.attributes import LEASE
 from tuner.storage.records import Records
 
 MakeStudy = Callable[..., StudyFile]

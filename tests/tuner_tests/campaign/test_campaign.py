@@ -25,8 +25,9 @@ from tuner.run.request import Request
 from tuner.show.live import PlainView
 from tuner.storage import study_store
 from tuner.storage.access import open_records
+from tuner.storage.attributes import CONFIRMED, ORIGIN
 from tuner.storage.records import Records
-from tuner.storage.study import CONFIRMED, ORIGIN, load_study
+from tuner.storage.study import load_study
 from tuner.workloads.registry import workload_of
 
 MakeStudy = Callable[..., StudyFile]

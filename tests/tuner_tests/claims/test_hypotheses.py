@@ -21,8 +21,8 @@ from tuner.definition.constraints import Hypothesis
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.storage import study_store
+from tuner.storage.attributes import ORIGIN
 from tuner.storage.records import Records
-from tuner.storage.study import ORIGIN
 from tuner.workloads.workload import Shorter
 
 DIGITS = {

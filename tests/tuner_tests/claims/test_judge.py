@@ -21,7 +21,8 @@ from tuner.run import launch
 from tuner.run.request import Request
 from tuner.show.lines import SilentView
 from tuner.storage.access import open_records
-from tuner.storage.study import CONFIRMED, load_study
+from tuner.storage.attributes import CONFIRMED
+from tuner.storage.study import load_study
 
 pytestmark = pytest.mark.usefixtures("agents_in_this_process")
 

@@ -19,8 +19,8 @@ from tuner.plugins.imports import sources
 from tuner.plugins.imports.bring import Brought, bring
 from tuner.search import ranking
 from tuner.storage import study_store
+from tuner.storage.attributes import GRID_POINT, IMPORTED
 from tuner.storage.optuna_private import study_id
-from tuner.storage.queue import GRID_POINT, IMPORTED
 from tuner.storage.records import Records
 from tuner.storage.study import finished
 from tuner.storage.study_store import Origin

@@ -20,7 +20,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.run.agent.trial import Ended, TrialRunner
 from tuner.search import pruners
 from tuner.storage import study_store
-from tuner.storage.queue import CHECKPOINT
+from tuner.storage.attributes import CHECKPOINT
 from tuner.storage.records import Records
 from tuner.tracking.tracker import open_tracker
 from tuner.workloads.function import FunctionWorkload, call

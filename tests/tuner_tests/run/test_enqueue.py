@@ -12,7 +12,7 @@ from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
 from tuner.run.enqueue import Queued, enqueue
 from tuner.storage import study_store
-from tuner.storage.queue import GRID_POINT
+from tuner.storage.attributes import GRID_POINT
 from tuner.storage.records import Records
 from tuner.storage.study import load_study
 from tuner.storage.study_store import Origin

@@ -30,7 +30,7 @@ from tuner.show.report.charts import Chart
 from tuner.show.status import status_table
 from tuner.show.summary import Summary
 from tuner.storage.access import open_records
-from tuner.storage.queue import CHECKPOINT, PAUSED
+from tuner.storage.attributes import CHECKPOINT, PAUSED
 from tuner.storage.study import OpenStudy
 
 TRAIN = """

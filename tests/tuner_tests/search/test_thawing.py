@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tuner.definition.loading import load_study_file
 from tuner.search.thawing import Thawing, budget_of
 from tuner.storage.allocate import Choice
-from tuner.storage.queue import DEFAULT, PAUSED, UNTIL, WHY
+from tuner.storage.attributes import DEFAULT, PAUSED, UNTIL, WHY
 
 STUDY = """
 method: bayes

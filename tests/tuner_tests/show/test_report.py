@@ -35,7 +35,7 @@ from tuner.show.report.blocks import Cards
 from tuner.show.report.charts import Bars, Chart, Panel, Series
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
-from tuner.storage.study import CONFIRMED
+from tuner.storage.attributes import CONFIRMED
 
 MADE = datetime(2026, 1, 7)
 HOSTILE = '<img src=x onerror=document.title="owned">'

@@ -8,10 +8,10 @@ import pytest
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tuner.storage.allocate import Allocator, Done, Wait
+from tuner.storage.attributes import LEASE, STOPPED
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.queue import LEASE
 from tuner.storage.records import Records
-from tuner.storage.study import STOPPED, OpenStudy
+from tuner.storage.study import OpenStudy
 
 DEAD = replace(Owner.this_process(), pid=2**22 + 1, started="1")  # above the highest process id
 

@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.storage.access import default_url, open_records
 from tuner.storage.allocate import MAX_RETRIES, Allocator, Choice, Chooser, Done, Wait, is_paused
+from tuner.storage.attributes import PAUSED, RETRIES
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.queue import PAUSED, RETRIES, Pending
+from tuner.storage.queue import Pending
 from tuner.storage.study import OpenStudy
 
 TOTAL = 5

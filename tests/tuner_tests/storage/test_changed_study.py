@@ -13,9 +13,9 @@ from tuner.search import samplers
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_database, open_records
 from tuner.storage.allocate import Allocator, Done
+from tuner.storage.attributes import GRID_POINT, LEASE, OUTSIDE
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.optuna_private import study_id
-from tuner.storage.queue import GRID_POINT, LEASE, OUTSIDE
 from tuner.storage.records import Records
 from tuner.storage.study import OpenStudy, finished
 from tuner.storage.study_store import Origin

@@ -8,7 +8,7 @@ from optuna.trial import Trial, TrialState
 
 from tuner.base.endings import GivenAway
 from tuner.storage.access import open_records
-from tuner.storage.queue import LEASE
+from tuner.storage.attributes import LEASE
 from tuner.storage.records import Records
 
 

@@ -31,8 +31,8 @@ from tuner.storage.access import (
     open_records,
     storage_errors,
 )
+from tuner.storage.attributes import FILE
 from tuner.storage.repair import repair
-from tuner.storage.study import FILE
 
 STUDY = """
     name: s

@@ -18,7 +18,8 @@ from optuna.trial import Trial, TrialState
 from tuner.base.endings import GivenAway
 from tuner.base.errors import InputError
 from tuner.storage.access import default_url, find_records, open_database, open_records
-from tuner.storage.queue import LEASE, PAUSED, UNTIL, Pending
+from tuner.storage.attributes import LEASE, PAUSED, UNTIL
+from tuner.storage.queue import Pending
 from tuner.storage.records import Records
 
 ROOT = Path(__file__).resolve().parents[3]

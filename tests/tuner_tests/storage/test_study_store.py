@@ -21,10 +21,10 @@ from tuner.run.request import Request
 from tuner.show.live import PlainView
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_records
+from tuner.storage.attributes import LEASE, STOPPED
 from tuner.storage.leases import Owner
-from tuner.storage.queue import LEASE
 from tuner.storage.records import Records
-from tuner.storage.study import STOPPED, stored_file
+from tuner.storage.study import stored_file
 from tuner.storage.study_store import ChangedStudy, Origin
 from tuner.storage.trial_rows import TrialRows
 

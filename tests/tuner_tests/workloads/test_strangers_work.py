@@ -19,7 +19,8 @@ from tuner.run import launch, plan
 from tuner.run.request import Request
 from tuner.show.live import PlainView
 from tuner.storage.access import default_url, open_records
-from tuner.storage.study import CONFIRMED, load_study
+from tuner.storage.attributes import CONFIRMED
+from tuner.storage.study import load_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("agents_in_this_process")]
 

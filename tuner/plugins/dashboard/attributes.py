@@ -14,8 +14,8 @@ from tuner.base.words import number
 from tuner.claims.answer import Answer
 from tuner.claims.material import Study
 from tuner.show.report import words
+from tuner.storage.attributes import FILE, METRICS, SCORE, STOPPED, TOTAL
 from tuner.storage.optuna_private import CONSTRAINT
-from tuner.storage.study import FILE, SCORE, STOPPED, TOTAL
 from tuner.storage.study_store import RETRAINED
 
 LONGEST = 300  # letters of a text
@@ -46,14 +46,14 @@ def of_study(study: Study, answer: Answer) -> dict[str, Any]:
             f"{met} of {len(study.ranked)} complete trials meet {', '.join(map(str, study.file.constraints))}"
             + ("" if met else ", so no trial is drawn grey")
         )
-    if study.attrs.get(STOPPED):
+    if STOPPED.of(study.attrs):
         found["stopped"] = study.attrs[STOPPED]
     return {**found, **_readable(study.attrs, OF_STUDY)}
 
 
 def of_trial(trial: FrozenTrial) -> dict[str, Any]:
     """The attributes of a trial; its metrics are numbers that the dashboard can sort by and draw."""
-    metrics = trial.user_attrs.get("metrics")
+    metrics = METRICS.of(trial)
     found: dict[str, Any] = {**metrics} if isinstance(metrics, Mapping) else {}
     constraints = constraints_of(trial)
     if constraints:

@@ -14,7 +14,8 @@ from tuner.claims.answer import Answer
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.dashboard import attributes
 from tuner.storage import optuna_private
-from tuner.storage.study import FILE, stored_file
+from tuner.storage.attributes import ERROR, FILE, PRUNED_BECAUSE, RUN_FOLDER
+from tuner.storage.study import stored_file
 
 ARTIFACT = "artifacts:"  # Optuna's trial attribute for a file
 STUDY_NOTE = "dashboard:note_str:"  # the dashboard's attributes for the note of a study, in parts
@@ -62,10 +63,10 @@ def with_result(answer: Answer, own: str, attrs: Mapping[str, Any]) -> dict[str,
 def trial_note(trial: FrozenTrial, study_id: int) -> str:
     """The note of a trial in Markdown: missed constraints, why it ended, and links to its files."""
     lines = [f"- {plain(name)}: {said}" for name, said in attributes.constraints_of(trial).items()]
-    why = trial.user_attrs.get("pruned_because") or trial.user_attrs.get("error")
+    why = PRUNED_BECAUSE.of(trial) or ERROR.of(trial)
     if why:
         lines.append(f"- {trial.state.name.lower()}: {plain(str(why))}")
-    folder = trial.user_attrs.get("run_folder")
+    folder = RUN_FOLDER.of(trial)
     if folder:
         lines.append(f"- run folder: {plain(str(folder))} in the results folder")
     files = [json.loads(v) for k, v in trial.system_attrs.items() if k.startswith(ARTIFACT)]

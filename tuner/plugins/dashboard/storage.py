@@ -27,9 +27,10 @@ from tuner.claims.material import Study
 from tuner.plugins.dashboard import attributes, notes, trial_files
 from tuner.search import ranking
 from tuner.storage import optuna_private
+from tuner.storage.attributes import FILE, RUN_FOLDER
 from tuner.storage.optuna_private import FrozenStudy
 from tuner.storage.pass_through import PassThrough
-from tuner.storage.study import FILE, OpenStudy, stored_file
+from tuner.storage.study import OpenStudy, stored_file
 from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
@@ -54,7 +55,7 @@ class DashboardStorage(PassThrough):
 
     def run_folder(self, trial: FrozenTrial) -> Path | None:
         """The trial's run folder; None if there is none in the results folder."""
-        name = trial.user_attrs.get("run_folder")
+        name = RUN_FOLDER.of(trial)
         if not isinstance(name, str):
             return None
         folder = (self._results / name).resolve()

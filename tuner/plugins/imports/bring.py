@@ -13,12 +13,13 @@ from tuner.definition.metric import Metric
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.imports.rows import Row, number, reports
 from tuner.storage import changes, optuna_private
-from tuner.storage.queue import GRID_POINT, IMPORTED, NOT_COUNTED, Told
+from tuner.storage.attributes import GRID_POINT, IMPORTED, NOT_COUNTED, ORIGIN, VIOLATION, Attribute
+from tuner.storage.queue import Told
 from tuner.storage.records import Records
-from tuner.storage.study import ORIGIN, OpenStudy, stored_file
+from tuner.storage.study import OpenStudy, stored_file
 from tuner.workloads.history import SUMMARIES
 
-DIGEST = "import_digest"  # user attribute of an imported trial: of the run that it was
+RUN = Attribute[str]("import_digest", "")  # of an imported trial: digest of the run that it was
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,13 @@ def bring(
     """
     file = stored_file(study)
     names = Names(file, rows, mapped)
-    reader = _Reader(file, study.user_attrs.get(ORIGIN) or {}, names, count=count)
+    reader = _Reader(file, ORIGIN.of(study), names, count=count)
     left_out: Counter[str] = Counter()
     times: Counter[str] = Counter()
     new, before = [], 0
     with records.locked():
         records.refresh()
-        there = {trial.user_attrs.get(DIGEST) for trial in study.everything()}
+        there = {RUN.of(trial) for trial in study.everything()}
         for row in rows:
             digest = row.digest()
             times[digest] += 1
@@ -189,13 +190,13 @@ class _Reader:
         } | dict(zip(wanted, values, strict=True))
         attrs: dict[str, Any] = {
             IMPORTED: row.source,
-            DIGEST: digest,
+            RUN: digest,
             "metrics": figures,
             "why": f"imported from {row.source}",
         }
         missed = file.violations(figures)
         if missed:
-            attrs["violation"] = sum(max(0.0, value) for value in missed.values())
+            attrs[VIOLATION] = sum(max(0.0, value) for value in missed.values())
         point = self._points.get(repr(sorted(own.items())))
         if self._points and point is None:
             return "it is not a point of the grid"

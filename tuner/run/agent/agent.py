@@ -27,7 +27,7 @@ from tuner.run.agent.order import Order
 from tuner.run.agent.station import IDLE_SECONDS, Station
 from tuner.storage import optuna_private, outage
 from tuner.storage.allocate import Done, Wait
-from tuner.storage.queue import CHOSEN
+from tuner.storage.attributes import CHOSEN, TRACEBACK
 from tuner.workloads.child_process import Log
 from tuner.workloads.script_trial import OUTPUT
 
@@ -154,7 +154,7 @@ class Agent:
         # a sampler may read the study in a way of its own
         trial = study.records.patience.insist(lambda: Trial(study, id_))
         done = max(found.intermediate_values, default=0)
-        self._link.send(event="start", number=trial.number, why=trial.user_attrs.get(CHOSEN, ""), done=done)
+        self._link.send(event="start", number=trial.number, why=CHOSEN.of(trial), done=done)
         self._heartbeat.watch(optuna_private.trial_id(trial))
         try:
             ended = self._station.runner.run(trial)
@@ -178,5 +178,5 @@ class Agent:
             return str(output)
         if self._link.log is None:
             return None
-        sys.stdout.write(str(trial.user_attrs.get("traceback", "")))  # into the log
+        sys.stdout.write(TRACEBACK.of(trial))  # into the log
         return str(self._order.log)

@@ -14,7 +14,7 @@ from tuner.base.files import read_json, write_json
 from tuner.base.run_folder import RESULT, TRIAL
 from tuner.definition.study_file import StudyFile
 from tuner.storage import second_record
-from tuner.storage.queue import CHECKPOINT
+from tuner.storage.attributes import CHECKPOINT, METRICS
 
 OUTCOMES: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
     TrialState.COMPLETE: "complete",
@@ -46,7 +46,7 @@ def note(folder: Path, told: FrozenTrial, study_file: StudyFile) -> None:
                 "goal": metric.goal,
                 "value": told.values[0] if told.values else None,
             },
-            "constraints": study_file.violations(told.user_attrs.get("metrics") or {}),
+            "constraints": study_file.violations(METRICS.of(told)),
             "params": told.params,
             second_record.RECORD: second_record.of_trial(told),
         },
@@ -65,10 +65,10 @@ def settle(study: optuna.Study, study_file: StudyFile, results: Path) -> None:
     if not unnoted and not left:
         return
     trials = study.get_trials(deepcopy=False)
-    left -= {trial.user_attrs.get(CHECKPOINT) for trial in trials if not trial.state.is_finished()}
+    left -= {CHECKPOINT.of(trial) for trial in trials if not trial.state.is_finished()}
     for trial in trials:
         good = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
         if good and str(trial.number) in unnoted and "run_folder" in trial.user_attrs:
             note(runs / str(trial.number), trial, study_file)
-        if good and trial.user_attrs.get(CHECKPOINT) in left:
+        if good and CHECKPOINT.of(trial) in left:
             shutil.rmtree(kept / trial.user_attrs[CHECKPOINT], ignore_errors=True)

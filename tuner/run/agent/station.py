@@ -22,7 +22,7 @@ from tuner.search import pruners, samplers, stopping
 from tuner.storage import leases
 from tuner.storage.access import open_records
 from tuner.storage.allocate import Allocator, Chooser, Done, Wait
-from tuner.storage.queue import AGENTS_STARTED
+from tuner.storage.attributes import AGENTS_STARTED
 from tuner.storage.records import Records
 from tuner.storage.study import OpenStudy, find_study
 from tuner.workloads.registry import workload_of
@@ -161,7 +161,7 @@ def _seed(order: Order, study: OpenStudy) -> int:
     """Differs by agent and restart, as equal seeds draw equal start-up trials."""
 
     def counted() -> int:
-        serial = int(study.attrs.get(AGENTS_STARTED, 0))
+        serial = AGENTS_STARTED.of(study.attrs)
         study.set_user_attr(AGENTS_STARTED, serial + 1)
         return serial
 

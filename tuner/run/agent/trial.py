@@ -28,9 +28,21 @@ from tuner.run.agent import ended_runs
 from tuner.run.agent.reporter import Reporter, Workplace
 from tuner.search import levels
 from tuner.storage import optuna_private
+from tuner.storage.attributes import (
+    CHECKPOINT,
+    ERROR,
+    LEASE,
+    METRICS,
+    PAUSED,
+    PRUNED_BECAUSE,
+    RUN_FOLDER,
+    STINTS,
+    TRACEBACK,
+    UNTIL,
+    VIOLATION,
+)
 from tuner.storage.leases import agent_of
 from tuner.storage.outage import is_storage_error
-from tuner.storage.queue import CHECKPOINT, LEASE, PAUSED, STINTS, UNTIL
 from tuner.tracking.tracker import RunTracker
 from tuner.workloads import repeats
 from tuner.workloads.masking import Mask
@@ -246,11 +258,11 @@ class TrialRunner(Workplace):
             mask.text(_noted(self.folder(trial.number)) if cause is None else in_short(cause))
         )
         if state is TrialState.FAIL and cause is not None:
-            trial.set_user_attr("error", message)
+            trial.set_user_attr(ERROR, message)
             trace = printable(mask.text("".join(traceback.format_exception(cause))))
-            trial.set_user_attr("traceback", trace[-TRACEBACK_LIMIT:])
+            trial.set_user_attr(TRACEBACK, trace[-TRACEBACK_LIMIT:])
         if state is TrialState.PRUNED:
-            trial.set_user_attr("pruned_because", message)
+            trial.set_user_attr(PRUNED_BECAUSE, message)
         self._describe(trial, metrics, failed=state is TrialState.FAIL)
         if self.pauses:
             self._note_stint(running)
@@ -282,8 +294,8 @@ class TrialRunner(Workplace):
         end = datetime.now()
         begin = end - timedelta(seconds=time.monotonic() - running.started)
         attrs = running.trial.user_attrs
-        stint = [agent_of(attrs.get(LEASE)), begin.isoformat(), end.isoformat()]
-        running.trial.set_user_attr(STINTS, [*attrs.get(STINTS, []), stint])
+        stint = [agent_of(LEASE.of(attrs)), begin.isoformat(), end.isoformat()]
+        running.trial.set_user_attr(STINTS, [*STINTS.of(attrs), stint])
 
     def close_paused(self, numbers: Collection[int]) -> None:
         """What is left to do for paused trials that the storage has ended as pruned."""
@@ -301,10 +313,10 @@ class TrialRunner(Workplace):
         for name, violation in violations.items():
             trial.set_constraint(name, violation)
         if violations:
-            trial.set_user_attr("violation", sum(max(0.0, v) for v in violations.values()))
-        trial.set_user_attr("metrics", _plain(metrics))
+            trial.set_user_attr(VIOLATION, sum(max(0.0, v) for v in violations.values()))
+        trial.set_user_attr(METRICS, _plain(metrics))
         if folder.exists():
-            trial.set_user_attr("run_folder", f"runs/{self.study.study_name}/{trial.number}")
+            trial.set_user_attr(RUN_FOLDER, f"runs/{self.study.study_name}/{trial.number}")
         for name, value in _measured(folder, self.workload.measures).items():
             trial.set_user_attr(name, value)
 

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from tuner.storage.attributes import SECONDS
+
 FEWEST = 5  # trials whose seconds are known, before anything is learnt from them
 RIDGE = 0.3  # how strongly a parameter's effect is drawn towards none, in trials that say so
 
@@ -59,7 +61,7 @@ class EpochCost:
 
 def epoch_seconds(trial: FrozenTrial) -> float | None:
     """What an epoch of a trial took, or the trial where it reported none; None if not measured."""
-    seconds = trial.user_attrs.get("seconds")
+    seconds = SECONDS.of(trial)
     if not isinstance(seconds, int | float):
         return None
     return seconds / max([1, *trial.intermediate_values])

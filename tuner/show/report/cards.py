@@ -19,7 +19,7 @@ from tuner.definition.loading import FOLDER
 from tuner.show.report import words
 from tuner.show.report.blocks import Card, Fact, Setting
 from tuner.stats.comparison import Verdict
-from tuner.storage.study import ORIGIN, PATH
+from tuner.storage.attributes import ORIGIN, PATH
 from tuner.workloads.masking import BLANK, SURE_NAME
 
 BADGES: dict[Verdict, tuple[str, str]] = {  # two words, and good, bad or open
@@ -148,7 +148,7 @@ def default_config(study: Study) -> dict[str, Any]:
         plain: Mapping[str, Any] = study.workload.defaults() or {}
     except InputError:  # the code that ran is not here any more
         plain = {}
-    return {**plain, **((study.attrs.get(ORIGIN) or {}).get("base") or {})}
+    return {**plain, **(ORIGIN.of(study.attrs).get("base") or {})}
 
 
 def _next(study: Study, answer: Answer) -> tuple[str, str]:
@@ -169,7 +169,7 @@ def _next(study: Study, answer: Answer) -> tuple[str, str]:
 
 def _run(study: Study) -> str:
     """The command that runs a study."""
-    path = Path(str(study.attrs.get(PATH) or ""))
+    path = Path(PATH.of(study.attrs))
     if not path.name or path.parent == FOLDER:
         return f"tuner study {study.name}"
     here = Path.cwd()

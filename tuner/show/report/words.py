@@ -9,7 +9,7 @@ from tuner.base.words import counted, number
 from tuner.claims import judge
 from tuner.claims.material import Material, Study
 from tuner.show.summary import Spent
-from tuner.storage.study import TOTAL
+from tuner.storage.attributes import ORIGIN, STOPPED, TOTAL
 
 
 def spent(study: Study) -> Spent:
@@ -20,7 +20,7 @@ def spent(study: Study) -> Spent:
 
 def counts_sentence(study: Study) -> str:
     """`24 of 24 trials finished: 10 complete, 14 pruned; 0 failed`."""
-    wanted = study.attrs.get(TOTAL)
+    wanted = TOTAL.of(study.attrs)
     done = len(study.finished)
     text = f"{done} of {wanted} trials" if wanted else f"{done} trials"
     ends = [sum(trial.state == state for trial in study.finished) for state in ("complete", "pruned")]
@@ -60,7 +60,7 @@ def study_sentences(study: Study, material: Material | None = None) -> list[str]
 
 def background(study: Study) -> list[str]:
     """What explains the result of a study."""
-    origin = (study.attrs.get("origin") or {}).get("base_from")
+    origin = ORIGIN.of(study.attrs).get("base_from")
     test = None if study.winner is None else study.winner.test.get(study.metric.replace("val/", "test/", 1))
     held_out = "" if test is None else f"The winner's score on held-out test: {number(test)}."
     lines = [
@@ -68,7 +68,7 @@ def background(study: Study) -> list[str]:
         why_not_higher(study),
         f"{held_out} Nothing is chosen by metrics on test." if held_out else "",
         f"It started from the {origin}." if origin else "",
-        f"It stopped: {study.attrs['stopped']}." if study.attrs.get("stopped") else "",
+        f"It stopped: {STOPPED.of(study.attrs)}." if STOPPED.of(study.attrs) else "",
     ]
     return [line for line in lines if line]
 
@@ -116,7 +116,7 @@ def _numbers(numbers: Sequence[int]) -> str:
 
 def progress(study: Study) -> str:
     """`24 trials, done` or `7 of 24 trials, 2 running`."""
-    wanted, done, running = study.attrs.get(TOTAL), len(study.finished), study.count("running")
+    wanted, done, running = TOTAL.of(study.attrs), len(study.finished), study.count("running")
     text = f"{done} of {wanted} trials" if wanted and not study.done else counted(done, "trial")
     if running:
         return f"{text}, {running} running"
