@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.definition import yaml_source
-from tuner.definition.yaml_source import Section
+from tuner.definition.yaml_source import YamlPart
 
 HYPOTHESES = "hypotheses"  # the step that decides the open claims of the studies
 
@@ -91,7 +91,7 @@ def read_campaign(path: Path) -> CampaignFile:
     return CampaignFile(path, steps, claims, top.text("purpose", "").strip())
 
 
-def _step(section: Section) -> Step:
+def _step(section: YamlPart) -> Step:
     section.only(("study", "run", "creates", "data", "budget", "why"), "key")
     study, command = section.text("study"), section.text("run")
     if (study is None) == (command is None):
@@ -109,7 +109,7 @@ def _step(section: Section) -> Step:
     return Step(study, words, section.text("creates"), section.text("data"), budget, section.text("why", ""))
 
 
-def _claim(section: Section) -> Claim:
+def _claim(section: YamlPart) -> Claim:
     section.only(("claim", "metric", "at_least"), "key")
     for key in ("claim", "metric", "at_least"):
         if key not in section:

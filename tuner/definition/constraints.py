@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tuner.definition import expressions
-from tuner.definition.yaml_source import Section
+from tuner.definition.yaml_source import YamlPart
 
 _FORM = re.compile(r"^\s*(?P<metric>[A-Za-z_][\w./-]*)\s*(?P<op>>=|<=|==|>|<)\s*(?P<bound>[-+.\deE]+)\s*$")
 
@@ -86,13 +86,13 @@ class Hypothesis:
         return None
 
 
-def read_hypotheses(own: Section, key: str) -> tuple[Hypothesis, ...]:
+def read_hypotheses(own: YamlPart, key: str) -> tuple[Hypothesis, ...]:
     """The claims of a study. `matters` of the study holds for each claim that has none of its own."""
     matters = read_matters(own)
     return tuple(_hypothesis(section, matters) for section in own.sections(key))
 
 
-def _hypothesis(section: Section, matters: float | None) -> Hypothesis:
+def _hypothesis(section: YamlPart, matters: float | None) -> Hypothesis:
     section.only([field.name for field in dataclasses.fields(Hypothesis)], "key")
     for key in ("claim", "where"):
         if not section.text(key):
@@ -115,7 +115,7 @@ def _hypothesis(section: Section, matters: float | None) -> Hypothesis:
     )
 
 
-def _gain(section: Section) -> tuple[float, float] | None:
+def _gain(section: YamlPart) -> tuple[float, float] | None:
     """`[0.03, 0.07]`; `[0, null]` has no upper end."""
     given = section.list("gain")
     if not given:
@@ -129,7 +129,7 @@ def _gain(section: Section) -> tuple[float, float] | None:
     return float(ends[0]), float(ends[1])
 
 
-def read_matters(section: Section, key: str = "matters") -> float | None:
+def read_matters(section: YamlPart, key: str = "matters") -> float | None:
     """The largest difference that does not matter, in the metric's unit."""
     found = section.number(key)
     if found is not None and found < 0:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Flag
 from typing import Any
 
-from tuner.definition.yaml_source import Section
+from tuner.definition.yaml_source import YamlPart
 
 
 class Rules(Flag):
@@ -38,7 +38,7 @@ class Key:
     meaning: str = ""
     without: str = "–"
     rules: Rules = NONE
-    read: Callable[[Section, str], Any] | None = None
+    read: Callable[[YamlPart, str], Any] | None = None
 
 
 def key(*told: Any, value: Any = None, **more: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from tuner.definition.yaml_source import Section
+from tuner.definition.yaml_source import YamlPart
 
 KEYS = ("name", "goal", "target", "impute", "impute_while_running")
 Scored = Literal["last", "best"]
@@ -31,7 +31,7 @@ class Metric:
     scored: Scored = "last"
 
     @classmethod
-    def read(cls, section: Section) -> Metric:
+    def read(cls, section: YamlPart) -> Metric:
         section.only(KEYS, "key")
         name = section.text("name")
         if not name:
@@ -79,6 +79,6 @@ class Metric:
         return value >= self.target if self.goal == "maximize" else value <= self.target
 
 
-def read_metrics(section: Section, key: str) -> tuple[Metric, ...]:
+def read_metrics(section: YamlPart, key: str) -> tuple[Metric, ...]:
     """A list of metrics."""
     return tuple(map(Metric.read, section.sections(key)))

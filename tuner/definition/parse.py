@@ -19,14 +19,14 @@ from tuner.definition.scheduler import read_scheduler
 from tuner.definition.space import Space
 from tuner.definition.study_file import BY_FIELD, METHODS, TUNER_KEYS, WANDB_KEYS, StudyFile
 from tuner.definition.values import StopRules
-from tuner.definition.yaml_source import Section
+from tuner.definition.yaml_source import YamlPart
 
 
 def parse_study(path: Path) -> StudyFile:
     """Reads and checks the file at `path`. Raises InputError if the file is wrong."""
     top = yaml_source.read(path)
     top.only((*WANDB_KEYS, "tuner"), "key")
-    own = top.section("tuner") if "tuner" in top else Section(path, {}, ("tuner",))
+    own = top.section("tuner") if "tuner" in top else YamlPart(path, {}, ("tuner",))
     own.only(TUNER_KEYS, "key")
     if "method" not in top:
         top.fail("method", f"missing; expected one of {', '.join(METHODS[:3])}")
@@ -82,7 +82,7 @@ def parse_study(path: Path) -> StudyFile:
     )
 
 
-def _check_work(top: Section, own: Section, read: dict[str, Any]) -> None:
+def _check_work(top: YamlPart, own: YamlPart, read: dict[str, Any]) -> None:
     """Raises InputError unless the file names at most one thing that its trials run."""
     runs = ["program"] if read.get("program") or read.get("command") else []
     if read.get("objective"):
@@ -94,7 +94,7 @@ def _check_work(top: Section, own: Section, read: dict[str, Any]) -> None:
             top.fail(key, "needs W&B's servers; to run the script here, name it under 'program'")
 
 
-def _objectives(top: Section, own: Section, method: str) -> tuple[Metric, ...]:
+def _objectives(top: YamlPart, own: YamlPart, method: str) -> tuple[Metric, ...]:
     """The objectives, the metric first. Several come from `metrics` (W&B, method custom) or
     `tuner.objectives`.
     """
@@ -117,7 +117,7 @@ def _objectives(top: Section, own: Section, method: str) -> tuple[Metric, ...]:
     return (first, *several[1:])
 
 
-def _grid_size(top: Section, space: Space, run_cap: int | None) -> int:
+def _grid_size(top: YamlPart, space: Space, run_cap: int | None) -> int:
     """Number of grid points, at most `run_cap`. Raises InputError if a parameter has no grid."""
     try:
         size = len(space.grid())

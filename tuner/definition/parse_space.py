@@ -19,7 +19,7 @@ from tuner.definition.distributions import (
     WeightedCategorical,
 )
 from tuner.definition.space import Parameter, Space, in_order
-from tuner.definition.yaml_source import Section
+from tuner.definition.yaml_source import YamlPart
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*$")
 _KEYS = sorted(
@@ -27,7 +27,7 @@ _KEYS = sorted(
 )
 
 
-def parse_space(top: Section, own: Section) -> Space:
+def parse_space(top: YamlPart, own: YamlPart) -> Space:
     """The search space. Raises InputError with file, line and key."""
     parameters = list(_walk(_filled(top, "parameters"), ()))
     names = [p.name for p in parameters]
@@ -43,7 +43,7 @@ def parse_space(top: Section, own: Section) -> Space:
     return Space(space.parameters, requires, _points(own, space))
 
 
-def _walk(section: Section, path: tuple[str, ...]) -> Iterator[Parameter]:
+def _walk(section: YamlPart, path: tuple[str, ...]) -> Iterator[Parameter]:
     for name in section:
         if not _NAME.match(name):
             section.fail(name, "expected a name of letters, digits, '_', '.' and '-'; first a letter or '_'")
@@ -55,14 +55,14 @@ def _walk(section: Section, path: tuple[str, ...]) -> Iterator[Parameter]:
             yield Parameter((*path, name), _distribution(inner))
 
 
-def _filled(section: Section, key: str) -> Section:
+def _filled(section: YamlPart, key: str) -> YamlPart:
     inner = section.section(key)
     if not list(inner):
         section.fail(key, "expected at least one parameter")
     return inner
 
 
-def _distribution(section: Section) -> Distribution:
+def _distribution(section: YamlPart) -> Distribution:
     section.only((*_KEYS, "parameters"), "key")
     kind = section.choice("distribution", KINDS) or _implied(section)
     needed, optional = KINDS[kind]
@@ -85,7 +85,7 @@ def _distribution(section: Section) -> Distribution:
     return _numeric(section, kind)
 
 
-def _implied(section: Section) -> str:
+def _implied(section: YamlPart) -> str:
     """The distribution of a parameter without `distribution`, as in W&B: whole bounds mean int_uniform."""
     if "value" in section:
         return "constant"
@@ -103,7 +103,7 @@ def _implied(section: Section) -> str:
     )
 
 
-def _probabilities(section: Section, count: int) -> tuple[float, ...]:
+def _probabilities(section: YamlPart, count: int) -> tuple[float, ...]:
     weights = section.list("probabilities")
     if not all(isinstance(w, int | float) and not isinstance(w, bool) and w >= 0 for w in weights):
         section.fail("probabilities", f"expected numbers from 0, got {weights!r}")
@@ -114,7 +114,7 @@ def _probabilities(section: Section, count: int) -> tuple[float, ...]:
     return tuple(float(w) for w in weights)
 
 
-def _numeric(section: Section, kind: str) -> Numeric:
+def _numeric(section: YamlPart, kind: str) -> Numeric:
     optional = KINDS[kind][1]
     q = section.number("q", optional["q"]) if "q" in optional else None
     if q is not None and q <= 0:
@@ -140,7 +140,7 @@ def _numeric(section: Section, kind: str) -> Numeric:
     return Numeric(kind, low, high, q)
 
 
-def _with_conditions(parameters: list[Parameter], own: Section) -> list[Parameter]:
+def _with_conditions(parameters: list[Parameter], own: YamlPart) -> list[Parameter]:
     """The parameters, with their `tuner.when` expressions added."""
     if "when" not in own:
         return parameters
@@ -151,7 +151,7 @@ def _with_conditions(parameters: list[Parameter], own: Section) -> list[Paramete
     return [Parameter(p.path, p.distribution, conditions.get(p.name)) for p in parameters]
 
 
-def _expression(section: Section, key: str, text: Any, names: list[str], *, free: bool) -> str:
+def _expression(section: YamlPart, key: str, text: Any, names: list[str], *, free: bool) -> str:
     """Checks that `text` is an expression over parameters (`free`: also over other configuration keys)."""
     try:
         read = expressions.names(str(text))
@@ -163,7 +163,7 @@ def _expression(section: Section, key: str, text: Any, names: list[str], *, free
     return str(text)
 
 
-def _points(own: Section, space: Space) -> tuple[dict[str, Any], ...]:
+def _points(own: YamlPart, space: Space) -> tuple[dict[str, Any], ...]:
     points = []
     names = [p.name for p in space.parameters]
     for section in own.sections("points"):
@@ -187,7 +187,7 @@ def _points(own: Section, space: Space) -> tuple[dict[str, Any], ...]:
     return tuple(points)
 
 
-def read_defaults(own: Section, space: Space) -> dict[str, Any]:
+def read_defaults(own: YamlPart, space: Space) -> dict[str, Any]:
     """`defaults`: what trials had of a parameter before the file named it, by dotted name."""
     if "defaults" not in own:
         return {}
@@ -198,7 +198,7 @@ def read_defaults(own: Section, space: Space) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not _MISSING}
 
 
-def read_first(own: Section, space: Space, method: str) -> tuple[dict[str, Any], ...]:
+def read_first(own: YamlPart, space: Space, method: str) -> tuple[dict[str, Any], ...]:
     """`first`: configurations to try first; what one leaves out is drawn."""
     sections = own.sections("first")
     if sections and method == "grid":
@@ -223,7 +223,7 @@ def _value(name: str, config: Mapping[str, Any]) -> Any:
         return _MISSING
 
 
-def _check_values(section: Section, space: Space) -> None:
+def _check_values(section: YamlPart, space: Space) -> None:
     """Raises InputError for a name that is no parameter, and a value that its parameter cannot take."""
     names = [p.name for p in space.parameters]
     heads = {p.path[0] for p in space.parameters}
@@ -241,11 +241,11 @@ def _check_values(section: Section, space: Space) -> None:
             section.fail(parameter.name.partition(".")[0], str(error))
 
 
-def lines_of(top: Section) -> dict[str, int]:
+def lines_of(top: YamlPart) -> dict[str, int]:
     """The line of each parameter in the file, by dotted name."""
     found: dict[str, int] = {}
 
-    def walk(section: Section, path: tuple[str, ...]) -> None:
+    def walk(section: YamlPart, path: tuple[str, ...]) -> None:
         for name in section:
             inner = section.section(name)
             found[".".join((*path, name))] = section.line(name)

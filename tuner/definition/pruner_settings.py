@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.base.errors import InputError, nearest
 from tuner.definition.scheduler import Scheduler
-from tuner.definition.yaml_source import Section
+from tuner.definition.yaml_source import YamlPart
 
 KINDS = ("hyperband", "successive_halving", "median", "wandb_hyperband", "none")
 
@@ -94,7 +94,7 @@ class PrunerSettings:
         return "none: every trial runs to its end"
 
 
-def read_pruner(top: Section, own: Section, max_epochs: int | None, scheduler: Scheduler) -> PrunerSettings:
+def read_pruner(top: YamlPart, own: YamlPart, max_epochs: int | None, scheduler: Scheduler) -> PrunerSettings:
     """`tuner.pruner` if given, else the scheduler's, else W&B's early_terminate exactly, else none.
 
     Args:
@@ -118,7 +118,7 @@ def read_pruner(top: Section, own: Section, max_epochs: int | None, scheduler: S
         section.fail(key, str(error))
 
 
-def _own_pruner(own: Section) -> tuple[Section, str, dict[str, Any]]:
+def _own_pruner(own: YamlPart) -> tuple[YamlPart, str, dict[str, Any]]:
     """`pruner: hyperband`, or `{type: hyperband, …}`: the section and key that name it, and all settings."""
     if isinstance(own.plain()["pruner"], str):
         return own, "pruner", {"kind": own.choice("pruner", KINDS)}
@@ -140,7 +140,7 @@ def _own_pruner(own: Section) -> tuple[Section, str, dict[str, Any]]:
     return section, "type", {**values, "kind": kind}
 
 
-def _early_terminate(section: Section) -> dict[str, Any]:
+def _early_terminate(section: YamlPart) -> dict[str, Any]:
     """W&B's `early_terminate: {type: hyperband, …}`."""
     section.choice("type", ("hyperband",))
     if "type" not in section or not ("min_iter" in section or {"max_iter", "s"} <= set(section)):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tuner.definition.yaml_source import Section
+from tuner.definition.yaml_source import YamlPart
 
 AGGREGATES = ("mean", "median", "worst")
 FOLD = "fold"  # the parameter that says which fold, where the file names no other
@@ -52,7 +52,7 @@ class Repeats:
         return " on ".join(filter(None, (seeds, folds if self.folds else "")))
 
 
-def read_repeats(own: Section) -> tuple[tuple[int, ...], Repeats]:
+def read_repeats(own: YamlPart) -> tuple[tuple[int, ...], Repeats]:
     """The seeds of retrainings (`seeds: [1, 2]`), and the runs of a trial (`seeds: 3`, `folds: 5`)."""
     given = own.get("seeds", (int, list), "how many seeds a trial has, or a list of seeds for retrainings", 1)
     retrain = given if isinstance(given, list) and given else [1]
@@ -69,7 +69,7 @@ def read_repeats(own: Section) -> tuple[tuple[int, ...], Repeats]:
     return tuple(retrain), found
 
 
-def _folds(own: Section) -> tuple[str, tuple[Any, ...]]:
+def _folds(own: YamlPart) -> tuple[str, tuple[Any, ...]]:
     """`folds: 5`, `folds: {split: 5}`, `folds: {split: [a, b]}`."""
     if "folds" not in own:
         return FOLD, ()

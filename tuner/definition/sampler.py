@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tuner.definition.metric import Metric
 from tuner.definition.repeats import Repeats
 from tuner.definition.space import Space
-from tuner.definition.yaml_source import Section
+from tuner.definition.yaml_source import YamlPart
 
 FREEZE_THAW = "freeze_thaw"  # trials are paused and resumed (`tuner.search.freeze_thaw`)
 SAMPLERS = ("tpe", FREEZE_THAW, "random", "grid", "gp", "cmaes", "nsgaii", "qmc", "auto")
@@ -15,7 +15,7 @@ _OF_METHOD = {"bayes": "tpe", "random": "random", "grid": "grid", "custom": "tpe
 
 
 def read_sampler(
-    own: Section,
+    own: YamlPart,
     method: str,
     space: Space,
     objectives: Sequence[Metric],
@@ -49,7 +49,7 @@ def read_sampler(
 
 
 def check_freeze_thaw(
-    own: Section, sampler: str, objectives: Sequence[Metric], repeats: Repeats, max_epochs: int | None
+    own: YamlPart, sampler: str, objectives: Sequence[Metric], repeats: Repeats, max_epochs: int | None
 ) -> None:
     """Raises InputError where trials cannot be paused and resumed, or a key is for such studies only."""
     if sampler != FREEZE_THAW:

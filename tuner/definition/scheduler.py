@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.definition.yaml_source import Section
+from tuner.definition.yaml_source import YamlPart
 
 SAMPLERS = {
     "TPESampler": "tpe",
@@ -44,7 +44,7 @@ class Scheduler:
     pruner: dict[str, Any] | None = None
 
 
-def read_scheduler(top: Section) -> Scheduler:
+def read_scheduler(top: YamlPart) -> Scheduler:
     """The file's `scheduler`.
 
     Raises:
@@ -70,7 +70,7 @@ def read_scheduler(top: Section) -> Scheduler:
     return Scheduler(_sampler(settings), _pruner(settings))
 
 
-def _sampler(settings: Section) -> str | None:
+def _sampler(settings: YamlPart) -> str | None:
     if "sampler" not in settings:
         return None
     section = settings.section("sampler")
@@ -81,7 +81,7 @@ def _sampler(settings: Section) -> str | None:
     return SAMPLERS[kind] if kind else None
 
 
-def _pruner(settings: Section) -> dict[str, Any] | None:
+def _pruner(settings: YamlPart) -> dict[str, Any] | None:
     if "pruner" not in settings:
         return None
     section = settings.section("pruner")

@@ -40,7 +40,7 @@ from tuner.definition.values import (
     sentence,
     texts,
 )
-from tuner.definition.yaml_source import Section
+from tuner.definition.yaml_source import YamlPart
 
 METHODS = ("bayes", "random", "grid", "custom")
 NO_CONSTRAINT_VALUE = 1e9  # stored in place of infinity, which JSON does not have
@@ -89,7 +89,7 @@ class StudyFile:
         "where `program` or `command` runs, relative to the study file",
         "the file's folder, or the current folder if only that one has the program",
         OF_RUNS,
-        read=Section.text,
+        read=YamlPart.text,
     )
     resources: Resources = key(
         "resources of one trial: `{gpus: 1, cpus: 4, memory: 8GiB}`. With `gpus: 0.5` two trials share a "
@@ -111,7 +111,7 @@ class StudyFile:
         "the name of the parameter that seeds a run, for retrainings and matched pairs",
         "`seed`; scripts without this parameter get no seed",
         OF_RUNS,
-        read=Section.text,
+        read=YamlPart.text,
     )
     # seconds
     trial_timeout: float | None = key(
@@ -130,7 +130,7 @@ class StudyFile:
         "since its last [checkpoint](checkpoints.md)",
         "`30s`",
         OF_RUNS,
-        read=Section.duration,
+        read=YamlPart.duration,
         value=30.0,
     )
     run: Literal["first", "last", "mean"] = key(
@@ -142,7 +142,7 @@ class StudyFile:
         value="first",
     )
     program: str | None = key(
-        "the script that a trial runs, relative to the file's folder", rules=TOP | BINDS, read=Section.text
+        "the script that a trial runs, relative to the file's folder", rules=TOP | BINDS, read=YamlPart.text
     )
     command: tuple[str, ...] | None = key(
         "the words of the command that starts it, with W&B's macros (`${env}`, `${interpreter}`, "
@@ -221,7 +221,7 @@ class StudyFile:
     )
     # safe as the name of a folder
     name: str = key("the name of the study", "the file's name", TOP | QUIET, value=REQUIRED)
-    description: str = key("a description, kept for reports", rules=TOP | QUIET, read=Section.text, value="")
+    description: str = key("a description, kept for reports", rules=TOP | QUIET, read=YamlPart.text, value="")
     # `auto` is resolved
     sampler: str = made_by(
         REQUIRED,
@@ -334,7 +334,7 @@ class StudyFile:
         "`verdict` compares single runs",
         "runs differ by their seed",
         QUIET,
-        read=Section.flag,
+        read=YamlPart.flag,
         value=False,
     )
     hypotheses: tuple[Hypothesis, ...] = key(

@@ -12,24 +12,24 @@ from typing import Any
 
 from tuner.definition.constraints import Constraint
 from tuner.definition.space import Space
-from tuner.definition.yaml_source import Section
+from tuner.definition.yaml_source import YamlPart
 
-Reader = Callable[[Section, str], Any]
+Reader = Callable[[YamlPart, str], Any]
 
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*((?P<prefix>[kKMGT])(?P<binary>i)?)?B?")
 
 
-def count(section: Section, key: str) -> int:
+def count(section: YamlPart, key: str) -> int:
     """A whole number from 1."""
     return int(section.integer(key, least=1))
 
 
-def sentence(section: Section, key: str) -> str:
+def sentence(section: YamlPart, key: str) -> str:
     """Text without spaces around it."""
     return str(section.text(key)).strip()
 
 
-def texts(section: Section, key: str) -> tuple[str, ...]:
+def texts(section: YamlPart, key: str) -> tuple[str, ...]:
     """A list of words."""
     return tuple(map(str, section.list(key)))
 
@@ -39,7 +39,7 @@ def one_of(*words: str) -> Reader:
     return lambda section, key: section.choice(key, words)
 
 
-def read_command(section: Section, key: str) -> tuple[str, ...]:
+def read_command(section: YamlPart, key: str) -> tuple[str, ...]:
     """The words of a command."""
     parts = section.list(key)
     if not parts or any(isinstance(part, dict | list) or part is None for part in parts):
@@ -47,7 +47,7 @@ def read_command(section: Section, key: str) -> tuple[str, ...]:
     return tuple(str(part) for part in parts)
 
 
-def read_function(section: Section, key: str) -> str:
+def read_function(section: YamlPart, key: str) -> str:
     """`package.module:function` or `file.py:function`."""
     text = str(section.text(key))
     module, _, name = text.partition(":")
@@ -57,7 +57,7 @@ def read_function(section: Section, key: str) -> str:
     return text
 
 
-def read_workload(section: Section, key: str) -> str:
+def read_workload(section: YamlPart, key: str) -> str:
     """A class, or the name of an installed workload."""
     text = str(section.text(key))
     module, colon, name = text.partition(":")
@@ -67,12 +67,12 @@ def read_workload(section: Section, key: str) -> str:
     return text
 
 
-def read_older_workload(section: Section, key: str) -> str | None:
+def read_older_workload(section: YamlPart, key: str) -> str | None:
     """What the workload is in files written before 0.2: `on: bundle`."""
     return "bundle" if section.choice(key, ("train", "bundle")) == "bundle" else None
 
 
-def read_patterns(section: Section, key: str) -> tuple[str, ...]:
+def read_patterns(section: YamlPart, key: str) -> tuple[str, ...]:
     """Patterns of files in a run folder."""
     patterns = section.list(key)
     if not all(isinstance(p, str) and p and not p.startswith("/") and ".." not in p for p in patterns):
@@ -80,7 +80,7 @@ def read_patterns(section: Section, key: str) -> tuple[str, ...]:
     return tuple(patterns)
 
 
-def read_time_limit(section: Section, key: str) -> float:
+def read_time_limit(section: YamlPart, key: str) -> float:
     """A duration above 0, in seconds."""
     found = section.duration(key)
     if not found:
@@ -88,7 +88,7 @@ def read_time_limit(section: Section, key: str) -> float:
     return found
 
 
-def read_constraints(section: Section, key: str) -> tuple[Constraint, ...]:
+def read_constraints(section: YamlPart, key: str) -> tuple[Constraint, ...]:
     try:
         return tuple(Constraint.parse(str(text)) for text in section.list(key))
     except ValueError as error:
@@ -110,7 +110,7 @@ class Resources:
     memory: int | None = None
 
     @classmethod
-    def read(cls, outer: Section, key: str) -> Resources:
+    def read(cls, outer: YamlPart, key: str) -> Resources:
         """`{gpus: 0.5, cpus: 4, memory: 8GiB}`."""
         section = outer.section(key)
         section.only(("gpus", "cpus", "memory"), "key")
@@ -122,7 +122,7 @@ class Resources:
         return cls(gpus, section.integer("cpus", least=1), size)
 
 
-def _bytes(section: Section, text: str) -> int:
+def _bytes(section: YamlPart, text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         section.fail("memory", f"expected a size such as 8GiB or 500MB, got {text!r}")
@@ -138,7 +138,7 @@ class Base:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, outer: Section, key: str) -> Base:
+    def read(cls, outer: YamlPart, key: str) -> Base:
         """`{winner of: STUDY, key: value, …}`."""
         section = outer.section(key)
         config = section.plain()
@@ -164,7 +164,7 @@ class StopRules:
     levels: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, own: Section, *, runs: int, space: Space, method: str) -> StopRules:
+    def read(cls, own: YamlPart, *, runs: int, space: Space, method: str) -> StopRules:
         """`stop: {no_gain: 20, lead: 0.95, after: 10, levels: {digits: 0.99}}`, for trials of `runs` runs."""
         if "stop" not in own:
             return cls()
@@ -183,7 +183,7 @@ class StopRules:
         return cls(section.integer("no_gain", least=1), lead, after, _levels(section, space, method))
 
 
-def _levels(stop: Section, space: Space, method: str) -> dict[str, float]:
+def _levels(stop: YamlPart, space: Space, method: str) -> dict[str, float]:
     """`levels: {digits: 0.99}`: parameters of a grid, each with a level of confidence."""
     if "levels" not in stop:
         return {}

@@ -20,7 +20,7 @@ OURS = {"tuner", "steps"}  # keys that `wandb sweep` does not know
 LARGEST_NUMBER = 2**63 - 1  # the storage's; a float beyond it is a slip as well
 
 
-def read(path: Path) -> Section:
+def read(path: Path) -> YamlPart:
     """Reads the file's top-level mapping.
 
     A file with our keys is YAML 1.2: `1e-5` is a number, `on` and `yes` are words. A file without them is
@@ -64,7 +64,7 @@ def read(path: Path) -> Section:
     notes: list[str] = []
     if not OURS & set(content):
         _as_wandb_reads(content, text, notes)
-    return Section(path, content, (), notes)
+    return YamlPart(path, content, (), notes)
 
 
 def _as_wandb_reads(content: Any, text: str, notes: list[str]) -> None:
@@ -153,7 +153,7 @@ def _check_events(events: Iterable[Any], path: Path) -> None:
             raise InputError(f"{line}: more than {MOST_VALUES:,} values, aliases expanded")
 
 
-class Section:
+class YamlPart:
     """One mapping in the file. Its methods return plain Python values. Errors have file, line and key."""
 
     def __init__(
@@ -184,19 +184,19 @@ class Section:
             if key not in valid:
                 self.fail(key, f"unknown {what}{nearest(key, valid)} (valid: {', '.join(valid)})")
 
-    def section(self, key: str) -> Section:
+    def section(self, key: str) -> YamlPart:
         """The mapping under `key`."""
         value = self._node.get(key)
         if not isinstance(value, Mapping):
             self.fail(key, f"expected a mapping, got {_plain(value)!r}")
-        return Section(self.path, value, (*self.keys, key))
+        return YamlPart(self.path, value, (*self.keys, key))
 
-    def sections(self, key: str) -> list[Section]:
+    def sections(self, key: str) -> list[YamlPart]:
         """The list of mappings under `key`; empty if the key is absent."""
         items = self._node.get(key, [])
         if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
             self.fail(key, f"expected a list of mappings, got {_plain(items)!r}")
-        return [Section(self.path, item, (*self.keys, key)) for item in items]
+        return [YamlPart(self.path, item, (*self.keys, key)) for item in items]
 
     def get(self, key: str, kind: type | tuple[type, ...], expected: str, default: Any = None) -> Any:
         """The plain value under `key`, checked to be of type `kind`; `default` if the key is absent."""

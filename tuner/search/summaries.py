@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-class Summary(Protocol):
+class Tally(Protocol):
     """What a rule needs of one trial's reports."""
 
     def add(self, step: int, value: float) -> None:
@@ -23,7 +23,7 @@ class Summary(Protocol):
         ...
 
 
-S = TypeVar("S", bound=Summary)
+S = TypeVar("S", bound=Tally)
 
 
 @dataclass

@@ -21,7 +21,7 @@ DEEPEST = 16  # levels of nested values
 
 
 @dataclass
-class Row:
+class LoggedStep:
     """One step of one W&B run."""
 
     step: int
@@ -40,10 +40,10 @@ class History:
         self.metric, self.objective = metric, metric.name
         self.summary: dict[str, Value] = {}
         self.values: list[float] = []  # the objective's, one an iteration
-        self.complete: list[Row] = []  # rows not taken yet
+        self.complete: list[LoggedStep] = []  # rows not taken yet
         self.defined = Defined()
         self._written: Value | None = None  # into the summary, since the objective was last logged
-        self._open: dict[str, Row] = {}
+        self._open: dict[str, LoggedStep] = {}
         self._next_step: dict[str, int] = {}
 
     def log(self, run: str, data: Mapping[str, Any], step: int | None, commit: bool | None) -> bool:
@@ -55,7 +55,7 @@ class History:
             self._close(run)
             now = step
         self._next_step[run] = now
-        row = self._open.setdefault(run, Row(now))
+        row = self._open.setdefault(run, LoggedStep(now))
         values = flatten(data)
         values |= self.defined.after(values)
         if self.objective in values:
@@ -74,7 +74,7 @@ class History:
         self.summary.update(values)
         self._written = values.get(self.objective, self._written)
 
-    def take_complete(self, *, all_of_it: bool = False) -> list[Row]:
+    def take_complete(self, *, all_of_it: bool = False) -> list[LoggedStep]:
         """The rows completed since the last call; `all_of_it` closes the open ones first."""
         if all_of_it:
             for run in list(self._open):
@@ -126,7 +126,7 @@ class History:
             told = _BY_KIND[kind](self.values)
         return self.metric.score(self.values, told)
 
-    def _count(self, row: Row) -> bool:
+    def _count(self, row: LoggedStep) -> bool:
         value = row.data.get(self.objective)
         if not is_finite(value):
             return False

@@ -64,7 +64,7 @@ class Driver:
             raise KeyboardInterrupt
 
 
-class Trial:
+class SweptTrial:
     """In a trial: its own sweep's agent calls its function once, others do nothing.
 
     Args:
@@ -155,7 +155,7 @@ def as_plain(value: Any) -> Any:
         raise ValueError(f"wandb.sweep: expected plain values, got {value!r}") from None
 
 
-_found: list[Driver | Trial] = []  # one for both functions
+_found: list[Driver | SweptTrial] = []  # one for both functions
 
 
 def patch_sweep(module: Any, events: Any) -> None:
@@ -174,7 +174,7 @@ def change(name: str, module: Any, events: Any) -> None:
 
     if not _found and OWN:
         tell = guarded(events, lambda value: events.write("returned", data=plain(value)))
-        _found.append(Trial(OWN, int(CALL or 0), tell))
+        _found.append(SweptTrial(OWN, int(CALL or 0), tell))
     elif not _found and SOCKET:
         _found.append(Driver(over_socket))
     if _found:
