@@ -41,6 +41,10 @@ class Attribute(str, Generic[T]):
         self.kind, self.absent = kind, absent
         return self
 
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Copied or sent elsewhere with what is stored, it is plain text."""
+        return str, (str(self),)
+
     def of(self, owner: Described | Mapping[str, Any]) -> T:
         """Its value; `absent` where there is none."""
         attrs = owner if isinstance(owner, Mapping) else owner.user_attrs
