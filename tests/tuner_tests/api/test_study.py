@@ -86,6 +86,7 @@ def test_a_module_that_calls_study_when_it_is_imported_does_not_start_itself_aga
     assert done.stdout.split() == ["script", "4", "True"], done.stderr
 
 
+@pytest.mark.slow
 def test_a_closure_a_lambda_and_a_partial_run() -> None:
     from functools import partial
 

@@ -45,6 +45,7 @@ def test_the_wandb_example_is_tuned_without_a_server_and_no_metric_is_lost(examp
     assert len(files) == 2, "each script wrote its own W&B run"
 
 
+@pytest.mark.slow
 def test_the_guides_snippet_works_on_a_study(example: Path) -> None:
     sweep = tuner.results("digits-sgd", results=example)
 

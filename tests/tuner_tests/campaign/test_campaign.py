@@ -135,6 +135,7 @@ def test_each_study_starts_from_the_confirmed_winner_before_it(
     assert "# confirmed winner of first (trial 2, 0.7)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_race_knows_the_noise_of_those_before_it(campaign_of: Run, make_study: MakeStudy, url: str) -> None:
     campaign_of(*BOTH).run()
     records = open_records(url)
@@ -255,6 +256,7 @@ tuner:
 """
 
 
+@pytest.mark.slow
 def test_a_campaign_decides_the_claims_of_its_studies(
     campaign_of: Run, make_study: MakeStudy, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

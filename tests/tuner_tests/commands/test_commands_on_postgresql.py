@@ -16,6 +16,7 @@ from tuner.plugins.dashboard.server import application
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.slow
 def test_from_a_study_to_its_report(
     make_study: Callable[..., StudyFile],
     postgres_url: Callable[[], str],

@@ -66,6 +66,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     opened.close()
 
 
+@pytest.mark.slow
 def test_a_sweep_is_made_and_agents_run_it(
     make_study: MakeStudy, terminal: Terminal, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,7 @@ def test_nested_configurations_are_wandbs(tmp_path):
         assert space.config_of(params) == record["config"]
 
 
+@pytest.mark.slow
 def test_early_terminate_decides_as_wandb_on_thousands_of_studies():
     spec = importlib.util.spec_from_file_location("histories", ORACLE / "histories.py")
     histories = importlib.util.module_from_spec(spec)

@@ -135,6 +135,7 @@ def test_ctrl_c_leaves_no_trial_running(
     assert not {"RUNNING", "FAIL"} & set(states)
 
 
+@pytest.mark.slow
 def test_an_error_of_the_objective_fails_the_trial_with_its_traceback(
     make_study: MakeStudy, url: str, place: ExecutorChoice
 ) -> None:

@@ -49,6 +49,7 @@ def misses(
     return missed / (worlds * claims), decided / (worlds * claims)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("claims", "spread", "heavy"),
     [(1, 0.5, False), (1, 0.0, True), (7, 0.5, False), (7, 5.0, False), (7, 0.5, True)],

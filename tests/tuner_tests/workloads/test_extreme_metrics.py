@@ -65,6 +65,7 @@ def test_real_wandb_takes_what_the_script_logs_and_so_do_we(sandbox: Any) -> Non
     assert sandbox.run() == {"acc": 1, "big": math.inf, "deep.a.b.c": 2}
 
 
+@pytest.mark.slow
 def test_endless_output_is_cut_and_its_end_kept(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox.script("""
         for number in range(300):
