@@ -72,8 +72,10 @@ class Decoding(OfRecordings):
         def scored(config: Mapping[str, Any], report: Report) -> dict[str, float]:
             return score(config, report, bundle=folder)
 
-        metric = self.file.metric
-        return call(scored, config, report, run_folder=run_folder, metric=metric, checkpoint=checkpoint)
+        objectives = self.file.objectives
+        return call(
+            scored, config, report, run_folder=run_folder, objectives=objectives, checkpoint=checkpoint
+        )
 
     def conclude(self, study: optuna.Study, inputs: Inputs, results: Path, say: Say) -> None:
         """Compares the best with what the bundle has and stores what is significantly better."""

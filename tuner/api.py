@@ -35,6 +35,7 @@ from tuner.storage.study_store import ChangedStudy
 from tuner.tracking.mode import Mode
 from tuner.workloads import given
 from tuner.workloads.child import tuner_sweeps
+from tuner.workloads.user_code import takes_trial
 from tuner.workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def study(
         what: a function `train(config)` or `train(config, report)`, a `Workload` class, the path of a study
             file, or the name of a shipped study.
         space: the searched parameters, for a function or class: name → range `(low, high)`, list of choices,
-            `tuner.log(low, high)`, dictionary as in a study file, or constant.
+            `tuner.log(low, high)`, dictionary as in a study file, or constant. None: an objective of Optuna's
+            draws its own.
         metric: what is optimised (default: "value", which a function that returns a number gives).
         goal: minimize (default) or maximize.
         trials: number of finished trials in total; None: as before or as in the file, else until stopped.
@@ -285,7 +287,7 @@ def _file_of(
         return file if name is None else replace(file, name=name)
     if not callable(what):
         raise InputError(f"expected a function, a Workload class, a study file or its name, got {what!r}")
-    if space is None:
+    if space is None and not takes_trial(what):
         raise InputError(f"{given.name_of(what)}: a space is missing: study(train, {{'x': (0.0, 1.0)}})")
     kind = "workload" if isinstance(what, type) and issubclass(what, Workload) else "objective"
     file = study_from_python(

@@ -3,8 +3,8 @@
 import tuner
 
 runs = tuner.results("loss_weighting")
-best = sorted(runs, key=lambda run: run.summary.get("val/overall_acc", 0), reverse=True)[:10]
-for run in best:
+print(runs.best_config)
+for run in sorted(runs, key=lambda run: run.summary.get("val/overall_acc", 0), reverse=True)[:10]:
     print(run.name, run.summary["val/overall_acc"], run.config)
 runs.to_pandas()
 """
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from tuner.base import extras
 from tuner.base.command_line import RESULTS_VARIABLE, STORAGE_VARIABLE
+from tuner.base.errors import InputError
 from tuner.base.files import read_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
 from tuner.storage import attributes
@@ -63,10 +64,33 @@ class Run:
 
 @dataclass(frozen=True)
 class Results(Sequence[Run]):
-    """The runs of one study, a sequence ordered by number. `runs` is the same, for W&B's name."""
+    """The runs of one study, a sequence ordered by number. `runs` is the same, for W&B's name.
+
+    Attributes:
+        winner: the number of the best run, as `tuner best` says it; None: none is complete and meets the
+            constraints.
+    """
 
     name: str
     runs: tuple[Run, ...] = field(repr=False)
+    winner: int | None = None
+
+    @property
+    def best(self) -> Run:
+        """The best run.
+
+        Raises:
+            InputError: there is none.
+        """
+        for run in self.runs:
+            if run.number == self.winner:
+                return run
+        raise InputError(f"study '{self.name}': no run is complete and meets the constraints")
+
+    @property
+    def best_config(self) -> dict[str, Any]:
+        """The configuration of the best run."""
+        return self.best.config
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -120,6 +144,7 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
     Raises:
         InputError: there is no such study.
     """
+    from tuner.search import ranking
     from tuner.storage.access import default_url, open_records
     from tuner.storage.allocate import is_paused
     from tuner.storage.study import load_study, stored_file
@@ -128,15 +153,16 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
     url = storage or os.environ.get(STORAGE_VARIABLE) or default_url(root)
     found = load_study(open_records(url), study)
     trials = found.get_trials(deepcopy=False)
-    space = stored_file(found).space
+    file = stored_file(found)
     folder = root / "runs" / study
     states = {trial.number: "paused" if is_paused(trial) else STATES[trial.state.name] for trial in trials}
     runs = (
-        _run(study, trial, states[trial.number], folder / str(trial.number), space)
+        _run(study, trial, states[trial.number], folder / str(trial.number), file.space)
         for trial in trials
         if states[trial.number] != STATES["WAITING"]
     )
-    return Results(study, tuple(runs))
+    winner = ranking.winner(ranking.ranked(trials, file), found.attrs, file)
+    return Results(study, tuple(runs), None if winner is None else winner.number)
 
 
 def _run(study: str, trial: optuna.trial.FrozenTrial, state: str, folder: Path, space: Any) -> Run:

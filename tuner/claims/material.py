@@ -208,6 +208,8 @@ class Study:
 
     @property
     def searched(self) -> list[str]:
+        if self.file.space.open:
+            return list(dict.fromkeys(name for trial in self.trials for name in trial.params))
         return [p.name for p in self.file.space.searched]
 
     def retrained(self, number: int) -> list[float]:

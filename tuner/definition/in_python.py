@@ -43,25 +43,28 @@ def normal(mu: float, sigma: float) -> dict[str, Any]:
 
 def study_from_python(
     name: str,
-    space: Mapping[str, Any],
+    space: Mapping[str, Any] | None,
     *,
     metric: str,
     goal: str,
     method: str,
     own: Mapping[str, Any],
 ) -> StudyFile:
-    """The study file of a dictionary space. `own`: the keys under `tuner:`; those that are None are left out.
+    """The study file of a dictionary space; None: the objective draws its own.
+
+    Args:
+        own: the keys under `tuner:`; those that are None are left out.
 
     Raises:
         InputError: the study or the parameter, and what was expected.
     """
-    if not isinstance(space, Mapping):
+    if not (space is None or isinstance(space, Mapping)):
         raise InputError(f"study '{name}': expected a dictionary as space, got {space!r}")
     raw = {
         "name": name,
         "method": method,
         "metric": {"name": metric, "goal": goal},
-        "parameters": _parameters(space, ()),
+        **({} if space is None else {"parameters": _parameters(space, ())}),
         "tuner": {key: _plain(value, key) for key, value in own.items() if value is not None},
     }
     path = Path.cwd() / f"{slug(name)}.yaml"

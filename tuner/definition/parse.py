@@ -30,7 +30,7 @@ def parse_study(path: Path) -> StudyFile:
     own.only(TUNER_KEYS, "key")
     if "method" not in top:
         top.fail("method", f"missing; expected one of {', '.join(METHODS[:3])}")
-    if "parameters" not in top:
+    if "parameters" not in top and "objective" not in own:
         top.fail("parameters", "missing; expected the parameters to search")
     top.choice("kind", ("sweep",))
     if "controller" in top:
@@ -47,6 +47,8 @@ def parse_study(path: Path) -> StudyFile:
     called = str(top.text("name", path.stem))
     space = parse_space(top, own)
     objectives = _objectives(top, own, method)
+    if space.open and method == "grid":
+        top.fail("parameters", "missing; a grid needs them, also where the objective draws its own")
     if method == "grid":
         read["run_cap"] = _grid_size(top, space, read.get("run_cap"))
     elif own.flag("shuffle"):

@@ -29,7 +29,7 @@ _KEYS = sorted(
 
 def parse_space(top: YamlPart, own: YamlPart) -> Space:
     """The search space. Raises InputError with file, line and key."""
-    parameters = list(_walk(_filled(top, "parameters"), ()))
+    parameters = list(_walk(_filled(top, "parameters"), ())) if "parameters" in top else []
     names = [p.name for p in parameters]
     for name in names:
         if names.count(name) > 1:
@@ -227,7 +227,7 @@ def _check_values(section: YamlPart, space: Space) -> None:
     """Raises InputError for a name that is no parameter, and a value that its parameter cannot take."""
     names = [p.name for p in space.parameters]
     heads = {p.path[0] for p in space.parameters}
-    for name in section:
+    for name in () if space.open else section:
         if name not in names and name not in heads:
             section.fail(name, f"no parameter of this study{nearest(name, names)}")
     values = section.plain()
@@ -252,5 +252,6 @@ def lines_of(top: YamlPart) -> dict[str, int]:
             if "parameters" in inner:
                 walk(inner.section("parameters"), (*path, name))
 
-    walk(top.section("parameters"), ())
+    if "parameters" in top:
+        walk(top.section("parameters"), ())
     return found

@@ -37,8 +37,12 @@ def read_sampler(
     name = own.choice("sampler", SAMPLERS, asked if asked and method != "grid" else _OF_METHOD[method])
     if (name == "grid") != (method == "grid"):
         own.fail("sampler", f"expected a sampler for method {method}, got {name!r}")
+    if space.open and name in (FREEZE_THAW, "gp"):
+        own.fail("sampler", f"{name} needs 'parameters' in the study file; without them, choose tpe")
     if name != "auto":
         return str(name)
+    if space.open:
+        return "tpe"
     if pauses and len(objectives) == 1:
         return FREEZE_THAW
     few = (cap or 0) <= 250

@@ -53,9 +53,17 @@ class Space:
         return tuple(p for p in self.parameters if not isinstance(p.distribution, Constant))
 
     @property
+    def open(self) -> bool:
+        """Whether it names no parameters: an objective of Optuna's draws them as it goes (define-by-run).
+
+        A configuration is then what the trial has drawn, by the names that it gave.
+        """
+        return not self.parameters
+
+    @property
     def conditional(self) -> bool:
         """Whether some parameters exist only in some configurations."""
-        return any(p.when for p in self.parameters)
+        return self.open or any(p.when for p in self.parameters)
 
     def active(self, parameter: Parameter, config: Mapping[str, Any]) -> bool:
         """Whether `parameter` exists where the parameters before it are those of `config`."""
@@ -85,7 +93,7 @@ class Space:
         Raises:
             InputError: `config` has a value outside the space.
         """
-        params: dict[str, Any] = {}
+        params: dict[str, Any] = dict(config) if self.open else {}
         for parameter in self.searched:
             try:
                 value = expressions.lookup(parameter.name, config)
@@ -106,7 +114,7 @@ class Space:
 
     def config_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration for the Optuna parameters of a finished trial. The inverse of `params_for`."""
-        config: dict[str, Any] = {}
+        config: dict[str, Any] = dict(params) if self.open else {}
         for parameter in self.parameters:
             if isinstance(parameter.distribution, Constant):
                 if _active(parameter, config):
@@ -123,7 +131,7 @@ class Space:
 
     def values_in(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The searched parameters that a configuration has, by dotted name."""
-        found = {}
+        found = dict(config) if self.open else {}
         for parameter in self.searched:
             try:
                 found[parameter.name] = expressions.lookup(parameter.name, config)

@@ -68,7 +68,7 @@ class AskedTrial:
         self.heart = heart
         self._files = RunFolder(runner.folder(self.number), checkpoint=running.checkpoint.files).__enter__()
         self._report = FunctionReport(
-            running.report, self._files, runner.study.file.metric, running.checkpoint.files
+            running.report, self._files, runner.study.file.objectives, running.checkpoint.files
         )
         write_json(self._files.path / CONFIG, self.config)
 

@@ -66,7 +66,7 @@ def enqueue(records: Records, name: str, values: Mapping[str, Any]) -> Queued:
 def _params(file: StudyFile, values: Mapping[str, Any], origin: Mapping[str, Any]) -> dict[str, Any]:
     """The values as Optuna parameters, every one of them checked."""
     known = {parameter.name: parameter for parameter in file.space.parameters}
-    for name in values:
+    for name in () if file.space.open else values:
         if name not in known:
             raise InputError(
                 f"study '{file.name}' has no parameter '{name}'{nearest(name, known)} "

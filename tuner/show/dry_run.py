@@ -91,7 +91,7 @@ def look(plan: Plan, *, probed: bool = False) -> DryRun:
     """
     changes, configs = _changes(plan), first_configurations(plan)
     measured = probed or plan.workload.quick_probe
-    cost = _estimate(plan, {**plan.base, **configs[0]}) if measured else None
+    cost = _estimate(plan, {**plan.base, **next(iter(configs), {})}) if measured else None
     return DryRun(plan, [{**config, **plan.overrides} for config in configs], changes, cost)
 
 
@@ -102,7 +102,10 @@ def show(found: DryRun, console: Console) -> None:
     for line in _heading(found.plan):
         console.print(line, markup=False)
     headings = ("parameter", "values", "when")[:count]
-    console.print(table(headings, [row[:count] for row in rows], padding=(0, 2)))
+    if rows:
+        console.print(table(headings, [row[:count] for row in rows], padding=(0, 2)))
+    else:
+        console.print("parameters: those that the objective asks for as it runs")
     for line in _details(found):
         console.print(line, markup=False)
 
@@ -195,6 +198,8 @@ def first_configurations(plan: Plan) -> list[dict[str, Any]]:
     file = plan.file
     if file.method == "grid":
         return file.grid()[:FIRST]
+    if file.space.open:
+        return [dict(config) for config in (plan.default, *file.first) if config][:FIRST]
     logging.getLogger("optuna").setLevel(logging.ERROR)
     seed = station.seed_of(file.name, plan.request.seed, 0)
     study = optuna.create_study(

@@ -122,6 +122,16 @@ TRIAL = (
     STINTS,
 )
 
+# Names that a program's own attributes cannot have
+OF_STUDY = frozenset({
+    *STUDY, DIGEST, PRUNER, FROM_RESULTS, STOPPED, CHANGES, ASKED, CONCLUDED, PROGRAM, UNCOUNTED,
+    AGENTS_STARTED, "artifacts", "dashboard_note",
+})  # fmt: skip
+OF_TRIAL = frozenset({
+    *TRIAL, CHOSEN, GRID_POINT, RETRY_OF, RETRIES, CHECKPOINT, UNTIL, PAUSED, TRACEBACK, AGENT_LOST, OUTSIDE,
+    RAN_WITH, IMPORTED, NOT_COUNTED,
+})  # fmt: skip
+
 
 def check(study: optuna.Study) -> None:
     """Raises InputError with study, trial and attribute for the first attribute of the wrong type."""

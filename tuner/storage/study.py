@@ -52,13 +52,16 @@ class Stop:
     """What `tuner stop` and `pause` ask the agents of a study to do: to leave it.
 
     Attributes:
-        verb: stop or pause. now: running trials are ended at once, not after their epoch.
+        verb: stop or pause; else who stopped it. now: running trials are ended at once, not after their
+            epoch.
     """
 
     verb: str
     now: bool = False
 
     def __str__(self) -> str:
+        if self.verb not in ("stop", "pause"):
+            return f"stopped by {self.verb}"
         return f"{'paused' if self.verb == 'pause' else 'stopped'} by tuner {self.verb}"
 
 

@@ -10,12 +10,12 @@ The function takes the configuration and, where it names them, more:
 | `run_folder` | a folder for the trial's files, kept with it |
 | `checkpoint` | a folder from which an interrupted trial goes on; the same as `report.checkpoint` |
 
-A function whose only parameter is called `trial` is an objective of Optuna's: it is given a trial, whose
-`suggest_…` return the configuration's values, and whose `report` and `should_prune` are the study's. In a
-function of Ray Tune's, `tune.report` is the study's `report`.
+A function whose only parameter is called `trial` is an objective of Optuna's: it is given a trial
+(`tuner.workloads.objective_trial`). In a function of Ray Tune's, `tune.report` is the study's `report`.
 
-It returns a dictionary of metrics, or a number, which is the study's metric. The attribute `defaults` of the
-function, a dictionary, is the configuration that a study tries first. It may call `wandb.init()`.
+It returns a dictionary of metrics, a number, which is the study's metric, or a number for each objective. The
+attribute `defaults` of the function, a dictionary, is the configuration that a study tries first. It may call
+`wandb.init()`.
 
 The function is only imported in processes of its own, where the folder of the study file and the current one
 come first on `sys.path`: its imports find what lies beside it, whatever this project's modules are called.
@@ -34,11 +34,11 @@ import operator
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.base.endings import Paused, Pruned
 from tuner.base.environment import in_environment
@@ -51,8 +51,11 @@ from tuner.workloads.given import source_digest, unpacked
 from tuner.workloads.history import flatten, is_finite
 from tuner.workloads.ray_report import rays_reports
 from tuner.workloads.script_environment import sweep_parameters
-from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first
+from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first, takes_trial
 from tuner.workloads.workload import Inputs, Say, Workload
+
+if TYPE_CHECKING:
+    from tuner.workloads.objective_trial import ObjectiveTrial
 
 
 class FunctionWorkload(Workload):
@@ -72,6 +75,16 @@ class FunctionWorkload(Workload):
             return Inputs(str(self.file.objective), source_digest(self.function))
         found = self._looked_at
         return Inputs(Path(found["file"]).name, found["digest"])
+
+    def check(self) -> None:
+        if not self.file.space.open:
+            return
+        given = self.file.function is not None
+        if not (takes_trial(self.function) if given else self._looked_at["trial"]):
+            raise InputError(
+                f"{self.file.path}: 'parameters': missing; expected the parameters to search "
+                "(only an objective of Optuna's, `objective(trial)`, can bring its own)"
+            )
 
     def defaults(self) -> Mapping[str, Any] | None:
         if self.file.function is not None:
@@ -102,7 +115,8 @@ class FunctionWorkload(Workload):
                 report,
                 run_folder=run_folder,
                 checkpoint=checkpoint,
-                metric=self.file.metric,
+                objectives=self.file.objectives,
+                open_space=self.file.space.open,
             )
 
     @cached_property
@@ -127,34 +141,48 @@ def call(
     report: Report,
     *,
     run_folder: Path,
-    metric: Metric,
+    objectives: Sequence[Metric],
     checkpoint: Path | None = None,
+    open_space: bool = False,
 ) -> dict[str, float]:
     """Calls a function for one trial, writes its run folder and returns its metrics.
 
+    Args:
+        open_space: an objective of Optuna's draws its parameters itself.
+
     Raises:
-        InputError: it returned neither metrics nor a number.
+        InputError: it returned neither metrics nor a number for each objective.
         Exception: whatever the function or `report` raised.
     """
     with RunFolder(run_folder, checkpoint=checkpoint) as folder:
         write_json(folder.path / CONFIG, dict(config))
-        logged = FunctionReport(report, folder, metric, checkpoint)
+        logged = FunctionReport(report, folder, objectives, checkpoint)
         optional = named(function, run_folder=folder.path, checkpoint=checkpoint)
-        given = arguments(function, config, logged)
+        trial = None
+        if takes_trial(function):
+            from tuner.workloads.objective_trial import ObjectiveTrial  # Optuna, half a second
+
+            trial = ObjectiveTrial(getattr(report, "trial", None), config, logged, open_space=open_space)
+        given = arguments(function, trial or config, logged)
+
+        def finish(state: str, metrics: Mapping[str, float]) -> None:
+            if trial is not None and trial.drawn:
+                write_json(folder.path / CONFIG, {**config, **trial.drawn})
+            folder.finish({"state": state, "metrics": metrics})
+
         try:
-            with _optunas_pruning(given), rays_reports(function, logged):
+            with _optunas_pruning(trial), rays_reports(function, logged):
                 returned = function(*given, **optional)
         except (Pruned, Paused) as error:
-            state = "pruned" if isinstance(error, Pruned) else "paused"
-            folder.finish({"state": state, "metrics": logged.last})
+            finish("pruned" if isinstance(error, Pruned) else "paused", logged.last)
             raise
         found = logged.with_result(returned)
-        folder.finish({"state": "complete", "metrics": found})
+        finish("complete", found)
     return found
 
 
 @contextlib.contextmanager
-def _optunas_pruning(given: tuple[Any, ...]) -> Iterator[None]:
+def _optunas_pruning(trial: ObjectiveTrial | None) -> Iterator[None]:
     """An objective of Optuna's that raises TrialPruned is pruned."""
     optuna = sys.modules.get("optuna")  # an objective that raises it has imported it
     try:
@@ -162,7 +190,7 @@ def _optunas_pruning(given: tuple[Any, ...]) -> Iterator[None]:
     except Exception as error:
         if optuna is None or not isinstance(error, optuna.TrialPruned):
             raise
-        raise (getattr(given[0], "pruned", None) or Pruned("the objective raised TrialPruned")) from None
+        raise (getattr(trial, "pruned", None) or Pruned("the objective raised TrialPruned")) from None
 
 
 class FunctionReport:
@@ -172,10 +200,13 @@ class FunctionReport:
         checkpoint: the trial's checkpoint folder.
     """
 
-    def __init__(self, report: Report, folder: RunFolder, metric: Metric, checkpoint: Path | None) -> None:
+    def __init__(
+        self, report: Report, folder: RunFolder, objectives: Sequence[Metric], checkpoint: Path | None
+    ) -> None:
         self.checkpoint = checkpoint
         self.last: dict[str, float] = {}
-        self._report, self._folder, self._metric = report, folder, metric
+        self._report, self._folder, self._metric = report, folder, objectives[0]
+        self._names = [metric.name for metric in objectives]
         self._values: list[float] = []  # finite ones of the metric, also of a run that was interrupted
 
     def __call__(self, *given: Any, **named: Any) -> None:
@@ -194,12 +225,25 @@ class FunctionReport:
 
     def with_result(self, returned: Any) -> dict[str, float]:
         """The metrics of the run: those of its last report, those that it `returned`, and its score."""
-        name, told = self._metric.name, as_metrics(returned, self._metric.name)
+        name, told = self._metric.name, as_metrics(self._by_name(returned), self._metric.name)
         found = {**self.last, **told}
         if name in told and not is_finite(told[name]):
             return found  # it says so itself
         score = self._metric.score(self._values, told.get(name))
         return found if score is None else {**found, name: score}
+
+    def _by_name(self, returned: Any) -> Any:
+        """A number for each objective by its name; anything else as it is."""
+        if not isinstance(returned, tuple | list):
+            return returned
+        if len(returned) != len(self._names):
+            names = ", ".join(self._names)
+            more = "" if len(self._names) > 1 else "; name them all under tuner: {objectives: …}"
+            raise InputError(
+                f"the function returned {len(returned)} values, the study has {len(self._names)} "
+                f"objective{'s'[: len(self._names) > 1]} ({names}){more}"
+            )
+        return dict(zip(self._names, returned, strict=True))
 
     def due(self, epoch: int) -> bool:
         """Whether the study needs the metric of this epoch (from 0): after it, a trial may be stopped, is

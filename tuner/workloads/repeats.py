@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from optuna.trial import Trial
+
 from tuner.base.endings import Pruned, in_short
 from tuner.base.errors import InputError, TrainingFailed
 from tuner.base.files import CannotWrite, make_folder, read_json, write_json
@@ -39,6 +41,8 @@ FOLDERS = "runs"  # in the checkpoint: their folders
 
 class TrialReport(Protocol):
     """What a trial of several runs tells the tuner (`tuner.run.agent.reporter`)."""
+
+    trial: Trial
 
     @property
     def ended(self) -> bool:
@@ -349,6 +353,7 @@ class _Epochs:
         self, report: TrialReport, folder: RunFolder | None, *, before: int, length: int | None
     ) -> None:
         self._report, self._folder, self._before, self._length = report, folder, before, length
+        self.trial = report.trial
         self.epochs = 0
 
     def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:

@@ -70,11 +70,9 @@ def put_first(folder: Path) -> None:
             sys.path.insert(0, entry)
 
 
-def arguments(
-    function: Callable[..., Any], config: Mapping[str, Any], report: Callable[..., None]
-) -> tuple[Any, ...]:
+def arguments(function: Callable[..., Any], config: Any, report: Callable[..., None]) -> tuple[Any, ...]:
     """The positional arguments that a function takes: the configuration, and `report` where it has a second.
-    An objective of Optuna's, whose first parameter is called `trial`, takes a trial.
+    An objective of Optuna's takes a trial (`takes_trial`): `config` is to be one then.
 
     Raises:
         InputError: it takes none, or needs more.
@@ -88,12 +86,22 @@ def arguments(
     if not places or len(needed) > 2:
         name = getattr(function, "__name__", "the function")
         raise InputError(f"{name}{inspect.signature(function)}: expected (config) or (config, report)")
-    if places[0].name == "trial" and len(needed) == 1:
-        from tuner.workloads.objective_trial import ObjectiveTrial  # Optuna, half a second
-
-        return (ObjectiveTrial(config, report),)
+    if takes_trial(function):
+        return (config,)
     takes_report = len(needed) == 2 or (len(places) > 1 and places[1].name == "report")
     return (config, report) if takes_report else (config,)
+
+
+def takes_trial(function: Callable[..., Any]) -> bool:
+    """Whether a function is an objective of Optuna's: it needs one argument, which is a `trial`."""
+    parameters = inspect.signature(function).parameters.values()
+    needed = [
+        p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if len(needed) != 1:
+        return False
+    said = needed[0].annotation
+    return needed[0].name == "trial" or getattr(said, "__name__", str(said)).rpartition(".")[2] == "Trial"
 
 
 def named(function: Callable[..., Any], **offered: Any) -> dict[str, Any]:
@@ -110,7 +118,12 @@ def answer(name: str, folder: str, to: str) -> None:
         arguments(function, {}, lambda epoch, metrics: None)
         file = inspect.getsourcefile(inspect.unwrap(function)) or name
         digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if Path(file).is_file() else ""
-        found = {"file": file, "digest": digest, "defaults": _plain(getattr(function, "defaults", None))}
+        found = {
+            "file": file,
+            "digest": digest,
+            "defaults": _plain(getattr(function, "defaults", None)),
+            "trial": takes_trial(function),
+        }
     except InputError as error:
         found = {"error": str(error)}
     except (Exception, SystemExit) as error:

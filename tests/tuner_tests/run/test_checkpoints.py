@@ -238,7 +238,7 @@ def test_a_function_may_be_called_without_a_checkpoint(tmp_path: Path) -> None:
         assert report.checkpoint is None
         return 1.0
 
-    assert call(train, {}, lambda *_: None, run_folder=tmp_path / "0", metric=Metric("score")) == {
+    assert call(train, {}, lambda *_: None, run_folder=tmp_path / "0", objectives=(Metric("score"),)) == {
         "score": 1.0
     }
 

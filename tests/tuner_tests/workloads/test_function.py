@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[3]
 )
 def test_a_function_may_return_any_number(returned: Any, tmp_path: Path) -> None:
     found = call(
-        lambda config: returned, {}, lambda *_: None, run_folder=tmp_path / "0", metric=Metric("loss")
+        lambda config: returned, {}, lambda *_: None, run_folder=tmp_path / "0", objectives=(Metric("loss"),)
     )
     assert found == {"loss": 0.5} and type(found["loss"]) is float
 
@@ -62,7 +62,7 @@ def test_a_wrong_call_of_report_is_told_the_right_one(
             {},
             lambda *_: None,
             run_folder=tmp_path / "0",
-            metric=Metric("loss"),
+            objectives=(Metric("loss"),),
         )
     assert str(told.value) == (
         f"expected report(epoch, metrics), for example report(0, {{'loss': 0.31}}), got {shown}"
@@ -183,7 +183,7 @@ def test_a_function_of_ray_tunes_reports_to_the_study(
         {"lr": 0.5},
         lambda epoch, metrics: reported.append((epoch, dict(metrics))),
         run_folder=tmp_path / "0",
-        metric=Metric("loss"),
+        objectives=(Metric("loss"),),
     )
     assert (found, reported) == ({"loss": 0.25}, [(0, {"loss": 0.5}), (1, {"loss": 0.25})])
     with pytest.raises(pytest.fail.Exception):

@@ -14,17 +14,13 @@ from tuner.base.words import number
 from tuner.claims.answer import Answer
 from tuner.claims.material import Study
 from tuner.show.report import words
-from tuner.storage.attributes import FILE, METRICS, SCORE, STOPPED, TOTAL
+from tuner.storage.attributes import METRICS, OF_STUDY, STOPPED
 from tuner.storage.optuna_private import CONSTRAINT
 from tuner.storage.study_store import RETRAINED
 
 LONGEST = 300  # letters of a text
 NOT_MEASURED = 1e9  # the value of a constraint whose metric was not logged (see tuner.run.agent.trial)
-OF_STUDY = frozenset({
-    "digest", "path", "path_from_results", "program", "agents_started", "changes", "concluded", "uncounted",
-    "dashboard_note", FILE, TOTAL, STOPPED, SCORE,
-})  # fmt: skip
-OF_TRIAL = frozenset({"config_hash", "checkpoint", "traceback", "violation"})
+OF_TRIAL = frozenset({"checkpoint", "traceback", "violation"})
 
 
 def title(study: Study, answer: Answer) -> str:

@@ -75,6 +75,7 @@ class Reporter:
     """The `report` that an objective calls once an epoch.
 
     Args:
+        trial: Optuna's, which an objective of Optuna's is given.
         until: the trial is paused after this many epochs; None: it is not.
     """
 
@@ -83,7 +84,7 @@ class Reporter:
     ) -> None:
         self._runner = runner
         self._file = runner.study.file
-        self._trial = trial
+        self.trial = trial
         self._run = run
         self._checkpoint = checkpoint
         self._until = until
@@ -119,7 +120,7 @@ class Reporter:
         if runner.length is None or step >= runner.length or step == self._until:
             return True
         pauses = runner.pauses and self._resumable()
-        return not pauses and runner.pruner.judges(self._trial.number, step)
+        return not pauses and runner.pruner.judges(self.trial.number, step)
 
     @_remembered
     def check(self) -> None:
@@ -135,7 +136,7 @@ class Reporter:
     @_remembered
     def between(self, epoch: int) -> None:
         """Told of an epoch that is not judged: one of a later run of the trial (`workloads.repeats`)."""
-        self._runner.on_epoch(self._trial.number, epoch, None)
+        self._runner.on_epoch(self.trial.number, epoch, None)
         self._check_lost()
         self._checkpoint.keep()
         if self._runner.stopping():
@@ -154,7 +155,7 @@ class Reporter:
         self._tell(epoch, metrics)
 
     def _report(self, epoch: int, metrics: Mapping[str, float], rule: Pruner | None = None) -> None:
-        runner, trial = self._runner, self._trial
+        runner, trial = self._runner, self.trial
         rule = rule or runner.pruner
         self._tell_earlier(epoch)
         value = self._tell(epoch, metrics)
@@ -193,14 +194,14 @@ class Reporter:
         value = metrics.get(self._file.objectives[0].name)
         if value is not None:
             self._runner.study.records.set_trial_intermediate_value(
-                optuna_private.trial_id(self._trial), epoch + 1, float(value)
+                optuna_private.trial_id(self.trial), epoch + 1, float(value)
             )
         self._run.log(epoch, metrics)
         return None if value is None else float(value)
 
     def _check_lost(self) -> None:
         if self._runner.lost():
-            raise GivenAway(self._trial.number)
+            raise GivenAway(self.trial.number)
 
     def _check_time(self) -> None:
         limit = self._file.trial_timeout

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import math
 import os
 import shutil
@@ -227,7 +225,6 @@ class TrialRunner(Workplace):
             config = {**self.base, **space.suggest(trial), **self.overrides}
             violated = space.violated(config)
             if not violated:
-                trial.set_user_attr("config_hash", _hash(config))
                 if CHECKPOINT not in trial.user_attrs:
                     trial.set_user_attr(CHECKPOINT, self.checkpoints.new_name(trial.number))
                 self.study.records.flush(optuna_private.trial_id(trial))
@@ -312,8 +309,9 @@ class TrialRunner(Workplace):
         violations = {} if failed else self.study.file.violations(metrics)
         for name, violation in violations.items():
             trial.set_constraint(name, violation)
-        if violations:
-            trial.set_user_attr(VIOLATION, sum(max(0.0, v) for v in violations.values()))
+        missed = {} if failed else trial.constraints  # also those that an objective of Optuna's has set
+        if missed:
+            trial.set_user_attr(VIOLATION, sum(max(0.0, v) for v in missed.values()))
         trial.set_user_attr(METRICS, _plain(metrics))
         if folder.exists():
             trial.set_user_attr(RUN_FOLDER, f"runs/{self.study.study_name}/{trial.number}")
@@ -336,11 +334,6 @@ def _noted(folder: Path) -> str:
     """What the run says that one should know of it, in one line."""
     path = folder / RESULT
     return "; ".join(read_json(path).get("notes", ())) if path.exists() else ""
-
-
-def _hash(config: Mapping[str, Any]) -> str:
-    """Tells configurations apart."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:
