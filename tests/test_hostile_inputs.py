@@ -153,8 +153,8 @@ STUDY_FILES: dict[str, Case] = {
     "NaN probability": Case(
         text(study("x: {values: [1, 2], probabilities: [.nan, 1]}")), "parameters.x.probabilities"
     ),
-    "parameter that leaves the folder": Case(text(study("../x: {value: 1}")), "expected a name of letters"),
-    "parameter with a tag": Case(text(study("<script>: {value: 1}")), "expected a name of letters"),
+    "parameter of an escape": Case(text(study('"x\\e[2J": {value: 1}')), "printable characters"),
+    "endless parameter": Case(text(study(f"? {'x' * 600}\n  : {{value: 1}}")), "printable characters"),
     "number as a key": Case(text(study("7: {value: 1}")), "expected a word as a key"),
     "code in requires": Case(
         text(study(own=f""", requires: ["__import__('os').system('touch {HARM}')"]""")), "requires"
@@ -172,6 +172,21 @@ def test_study_files(name: str, judge: Judge) -> None:
     case, path = STUDY_FILES[name], judge.folder / "hostile.yaml"
     case.make(path)
     judge.refuses(case, "hostile.yaml", "tuner", "study", path, "--dry-run")
+
+
+@pytest.mark.slow
+def test_a_parameter_may_have_any_name(judge: Judge) -> None:
+    names = ["++trainer.x", "../../outside", "<script>alert(1)</script>", "a b", "x; y"]
+    (judge.folder / "objective.py").write_text(
+        "def train(config):\n    return float(config['++trainer.x'])\n"
+    )
+    path, report = judge.folder / "hostile.yaml", judge.folder / "report.html"
+    path.write_text(study("\n  ".join(f"{json.dumps(name)}: {{values: [1, 2]}}" for name in names)))
+    places = ("--results", judge.folder / "made")
+    assert run("tuner", "study", path, "--trials", 4, "--agents", 1, *places) == 0
+    assert run("tuner", "report", "hostile", "--output", report, *places) == 0
+    assert "++trainer.x" in report.read_text() and "<script>alert" not in report.read_text()
+    assert not (judge.folder.parent / "outside").exists()
 
 
 @pytest.mark.parametrize("name", ["../../outside", "<script>alert(1)</script>", "/etc/cron.d/x", "a" * 300])

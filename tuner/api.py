@@ -21,6 +21,7 @@ from tuner.definition.in_python import log, normal, steps, study_from_python
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.run import asking, launch
+from tuner.run import plan as plans
 from tuner.run.asking import AskedTrial as Trial
 from tuner.run.asking import Told
 from tuner.run.executors.choice import ExecutorChoice
@@ -135,14 +136,15 @@ def study(
     console = Console(stderr=True, highlight=False)
     view: View = SilentView(console) if quiet else make_view(console)
     try:
-        found = launch.run(request, view)
+        plan = plans.make(request, view.say)
+        found = launch.launch(plan, view)
     except ChangedStudy as error:
         raise InputError(str(error).replace("--fresh", "fresh=True")) from None
     if found.interrupted:
         raise KeyboardInterrupt
     if not found.fine:
-        raise WorkFailed(f"{file.name}: {found.reason}")
-    return StudyResult(file.name, found.reason, root, url)
+        raise WorkFailed(f"{plan.file.name}: {found.reason}")
+    return StudyResult(plan.file.name, found.reason, root, url)
 
 
 def ask(

@@ -42,5 +42,5 @@ def run(options: argparse.Namespace) -> None:
     url = opt.storage_url(options)
     say = functools.partial(opt.error_console().print, markup=False)
     with contextlib.closing(open_records(url, waits=True, say=say)) as records:
-        file = load_study(records, opt.study_name(options.study)).file
+        file = load_study(records, opt.study_name(options.study, records, options.results)).file
     run_and_show(opt.request_for(options, file, agents=1), options)

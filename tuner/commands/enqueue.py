@@ -28,13 +28,10 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from tuner.definition.loading import load_study_file
     from tuner.run.enqueue import enqueue
 
-    name = options.study
-    if name.endswith((".yaml", ".yml")):
-        name = load_study_file(name).name
     with opt.records(options) as records:
+        name = opt.study_name(options.study, records, options.results)
         queued = enqueue(records, name, opt.settings(options.values, what="enqueue"))
     if options.json:
         sys.stdout.write(json.dumps({"study": name, **asdict(queued)}) + "\n")

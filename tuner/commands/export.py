@@ -47,12 +47,8 @@ def run(options: argparse.Namespace) -> None:
         text = export.wandb_yaml(load_study_file(options.study))
         answer = YAML(typ="safe", pure=True).load(text)
     else:
-        name = (
-            load_study_file(options.study).name
-            if options.study.endswith((".yaml", ".yml"))
-            else options.study
-        )
         with opt.records(options) as records:
+            name = opt.study_name(options.study, records, options.results)
             study = load_study(records, name)
             fetched(records, [name], options.results, top=1)
             trial = _trial(study, options.trial)

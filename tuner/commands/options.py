@@ -120,12 +120,13 @@ def only_json(wanted: bool) -> Iterator[None]:
         os.close(kept)
 
 
-def study_name(text: str) -> str:
+def study_name(text: str, records: Records, results: Path) -> str:
     """The name of a study: of `entity/project/name`, or of a study file, too."""
     if text.endswith((".yaml", ".yml")):
         from tuner.definition.loading import load_study_file
+        from tuner.storage.study_store import named_apart
 
-        return load_study_file(text).name
+        return named_apart(records, load_study_file(text), results).name
     return text.rpartition("/")[2]
 
 

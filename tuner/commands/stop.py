@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     from tuner.storage.study import Stop, load_study
 
     with opt.records(options) as records:
-        study = load_study(records, opt.study_name(options.study))
+        study = load_study(records, opt.study_name(options.study, records, options.results))
         asked = Stop(options.verb, options.now)
         running = study.ask_to_stop(asked)
     go_on = shlex.join(["tuner", "agent", study.study_name, *opt.places(options)])

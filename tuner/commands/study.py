@@ -115,7 +115,7 @@ def run_and_show(request: Request, options: argparse.Namespace) -> None:
     from tuner.show import running
 
     end = running.run(request, opt.error_console(), notify=options.notify, verbose=options.verbose)
-    name, result = request.study_file.name, end.result
+    name, result = end.plan.file.name, end.result
     if options.json:
         opt.write_json(end.to_dict())
     if not result.fine:

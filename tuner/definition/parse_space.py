@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from tuner.definition.distributions import (
 from tuner.definition.space import Parameter, Space, in_order
 from tuner.definition.yaml_source import YamlPart
 
-_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*$")
+LONGEST_NAME = 500  # characters; Optuna's column of a database holds 512
 _KEYS = sorted(
     {key for needed, optional in KINDS.values() for key in (*needed, *optional)} | {"distribution"}
 )
@@ -45,8 +44,8 @@ def parse_space(top: YamlPart, own: YamlPart) -> Space:
 
 def _walk(section: YamlPart, path: tuple[str, ...]) -> Iterator[Parameter]:
     for name in section:
-        if not _NAME.match(name):
-            section.fail(name, "expected a name of letters, digits, '_', '.' and '-'; first a letter or '_'")
+        if not (name and name.isprintable() and len(name) <= LONGEST_NAME):
+            section.fail(name, f"expected a name of 1 to {LONGEST_NAME} printable characters")
         inner = section.section(name)
         if "parameters" in inner:
             inner.only(("parameters",), "key next to nested parameters")

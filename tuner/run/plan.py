@@ -26,7 +26,7 @@ from tuner.search import samplers
 from tuner.storage.access import find_records
 from tuner.storage.records import Records
 from tuner.storage.study import OpenStudy, find_study, score_of
-from tuner.storage.study_store import Origin
+from tuner.storage.study_store import Origin, named_apart
 from tuner.workloads import repeats
 from tuner.workloads.registry import workload_of
 from tuner.workloads.workload import Inputs, Workload
@@ -84,10 +84,14 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
         request = replace(request, results=request.results.resolve())
     for note in request.study_file.notes:
         say(note)
-    workload = workload_of(request.study_file)
-    _check(request, workload)
     records = find_records(request.url, waits=True, say=say)
     try:
+        file = named_apart(records, request.study_file, request.results)
+        if file.name != request.study_file.name:
+            say(f"this study is called '{file.name}': another file's is '{request.study_file.name}'")
+        request = replace(request, study_file=file)
+        workload = workload_of(file)
+        _check(request, workload)
         return _planned(request, workload, records, say)
     finally:
         if records is not None:

@@ -96,10 +96,10 @@ def run(request: Request, console: Console, *, notify: Sequence[str] = (), verbo
         InputError: something about the request is wrong.
         StorageFailed: the storage cannot be used.
     """
-    shown, name = make_view(console, verbose=verbose), request.study_file.name
-    with notifying(notify, name, shown.say) as notifier:
-        view = NotifyingView(shown, notifier, name)
-        plan = plans.make(request, view.say)
+    shown = make_view(console, verbose=verbose)
+    plan = plans.make(request, shown.say)
+    with notifying(notify, plan.file.name, shown.say) as notifier:
+        view = NotifyingView(shown, notifier, plan.file.name)
         result = launch.launch(plan, view)
         view.tell_end(result)
     return StudyEnd(plan, result, shown)

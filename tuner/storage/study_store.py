@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -140,14 +140,34 @@ def _places(path: Path, results: Path | None) -> dict[str, str]:
     return here
 
 
-def _check_file(study: OpenStudy, here: Mapping[str, str]) -> None:
-    """Raises InputError if the study was made from another file, which is still there.
+def named_apart(records: Records | None, file: StudyFile, results: Path) -> StudyFile:
+    """`file`, called after its folder too where a study of another file has its name.
+
+    W&B tells sweeps apart by an id. Here two folders, each with a `sweep.yaml` without `name:`, may share a
+    results folder.
+    """
+    here = _places(file.path, results)
+    folders = [] if file.raw.get("name") else list(file.path.resolve().parts[1:-1])
+    found = file
+    while (study := find_study(records, found.name)) and _other_file(study, here) and folders:
+        found = replace(found, name=slug(f"{folders.pop()}-{found.name}"))
+    return found
+
+
+def _other_file(study: OpenStudy, here: Mapping[str, str]) -> str | None:
+    """The other file that the study was made from, if that is still there.
 
     A file that was moved, or copied together with the results folder, is the same study.
     """
     before, other = PATH.of(study), FROM_RESULTS.of(study)
     same = before == here[PATH] or not other or other == here.get(FROM_RESULTS)
-    if not same and before and Path(before).is_file():
+    return before if not same and before and Path(before).is_file() else None
+
+
+def _check_file(study: OpenStudy, here: Mapping[str, str]) -> None:
+    """Raises InputError if the study was made from another file, which is still there."""
+    before = _other_file(study, here)
+    if before is not None:
         raise InputError(
             f"{before} and {here[PATH]} are both named '{study.study_name}': give one of them a 'name:' of "
             "its own, or another results folder (--results)"

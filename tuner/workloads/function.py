@@ -20,6 +20,8 @@ attribute `defaults` of the function, a dictionary, is the configuration that a 
 The function is only imported in processes of its own, where the folder of the study file and the current one
 come first on `sys.path`: its imports find what lies beside it, whatever this project's modules are called.
 
+What a function that takes no `report` logs to W&B is what it reports (`tuner.workloads.wandb_report`).
+
 The tuner tracks its trials. A `wandb.init()` in the function makes a further run, which is offline and in the
 study's W&B folder, with the trial's values in `wandb.config`; an explicit `mode=` in that call is the
 function's own affair.
@@ -52,6 +54,7 @@ from tuner.workloads.history import flatten, is_finite
 from tuner.workloads.ray_report import rays_reports
 from tuner.workloads.script_environment import sweep_parameters
 from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first, takes_trial
+from tuner.workloads.wandb_report import wandbs_reports
 from tuner.workloads.workload import Inputs, Say, Workload
 
 if TYPE_CHECKING:
@@ -171,12 +174,17 @@ def call(
             folder.finish({"state": state, "metrics": metrics})
 
         try:
-            with _optunas_pruning(trial), rays_reports(function, logged):
+            alone = logged if trial is None and len(given) == 1 else None
+            with (
+                _optunas_pruning(trial),
+                rays_reports(function, logged),
+                wandbs_reports(function, objectives[0], alone) as by_wandb,
+            ):
                 returned = function(*given, **optional)
         except (Pruned, Paused) as error:
             finish("pruned" if isinstance(error, Pruned) else "paused", logged.last)
             raise
-        found = logged.with_result(returned)
+        found = logged.with_result(returned, by_wandb())
         finish("complete", found)
     return found
 
@@ -223,9 +231,12 @@ class FunctionReport:
         self._folder.log(epoch, found)
         self._report(epoch, found)
 
-    def with_result(self, returned: Any) -> dict[str, float]:
-        """The metrics of the run: those of its last report, those that it `returned`, and its score."""
-        name, told = self._metric.name, as_metrics(self._by_name(returned), self._metric.name)
+    def with_result(self, returned: Any, by_wandb: Mapping[str, float] | None = None) -> dict[str, float]:
+        """The metrics of the run: those of its last report, those that it logged to W&B, those that it
+        `returned`, and its score.
+        """
+        name = self._metric.name
+        told = {**(by_wandb or {}), **as_metrics(self._by_name(returned), name)}
         found = {**self.last, **told}
         if name in told and not is_finite(told[name]):
             return found  # it says so itself

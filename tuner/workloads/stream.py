@@ -122,7 +122,7 @@ class Stream:
             content = self._object(line)
             if content is None or (self.runs and not from_hook):
                 continue
-            if self._take(content) if from_hook else self._log(self.history, "", content):
+            if self.take(content) if from_hook else self._log(self.history, "", content):
                 yield dict(self.history.summary)
 
     def settle(self) -> LoggedRun | None:
@@ -144,7 +144,7 @@ class Stream:
         """The runs that do not count."""
         return [run for run in self.runs.values() if run is not self.counted]
 
-    def _take(self, event: Mapping[str, Any]) -> bool:
+    def take(self, event: Mapping[str, Any]) -> bool:
         """Takes in one event; True when the run that counts began a new iteration."""
         kind = event["kind"]
         if kind == "problem":

@@ -56,7 +56,7 @@ def test_the_tuners_own_keys_are_kept_and_absent_ones_left_out() -> None:
     [
         ({}, "'parameters': expected at least one parameter"),
         ({"x": (1, True)}, "parameter 'x': expected (low, high)"),
-        ({"a b": 1}, "expected a name of letters"),
+        ({"a\nb": 1}, "expected a name of 1 to 500 printable"),
         ({"x": {"distributon": "beta"}}, "did you mean 'distribution'?"),
         ([1], "expected a dictionary as space, got [1]"),
         ({"x": print}, "'x': expected numbers, text, true or false"),

@@ -201,6 +201,23 @@ def test_two_files_of_one_name_are_refused_with_both_paths(
     study_store.open_study(records, second, origin, results=results)
 
 
+def test_two_folders_with_a_file_of_one_name_are_two_studies(
+    records: Records, make_study: MakeStudy, origin: Origin, tmp_path: Path
+) -> None:
+    results, files = tmp_path / "results", []
+    for name in ("a/x/sweep.yaml", "b/x/sweep.yaml", "c/sweep.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        text = "method: grid\nparameters: {x: {values: [1]}}\ntuner: {objective: 'objective.py:train'}\n"
+        files.append(make_study(text, name=name))
+    for _ in range(2):  # the second time each finds its own
+        names = []
+        for file in files:
+            named = study_store.named_apart(records, file, results)
+            study_store.open_study(records, named, origin, results=results)
+            names.append(named.name)
+        assert names == ["sweep", "x-sweep", "c-sweep"]
+
+
 def test_a_study_that_was_copied_with_its_results_goes_on(
     make_study: MakeStudy, origin: Origin, tmp_path: Path
 ) -> None:

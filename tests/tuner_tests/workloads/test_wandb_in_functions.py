@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import tuner
+
 pytestmark = pytest.mark.slow
 
 
@@ -52,3 +54,36 @@ def test_wandb_in_a_function_stays_offline(tmp_path: Path, mode: str, theirs: in
     assert len(of_the_tuner) == ours
     assert len(runs) - len(of_the_tuner) == theirs
     assert not (tmp_path / "wandb").exists()
+
+
+@pytest.mark.parametrize("mode", ["offline", "off"])
+def test_what_a_function_logs_to_wandb_is_what_it_reports(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "train.py").write_text(
+        textwrap.dedent("""
+            import wandb
+
+            def train(config):
+                run = wandb.init()
+                run.define_metric("loss", summary="min")
+                for epoch in range(3):
+                    wandb.log({"loss": config["x"] + abs(epoch - 1), "epoch": epoch})
+                wandb.summary["size"] = 7
+                run.finish()
+        """)
+    )
+    (tmp_path / "study.yaml").write_text(
+        textwrap.dedent("""
+            method: grid
+            metric: {name: loss}
+            parameters: {x: {values: [1.0, 2.0, 9.0]}}
+            tuner: {objective: "train.py:train", pruner: {type: successive_halving}}
+        """)
+    )
+    command = [sys.executable, "-m", "tuner", "study", "study.yaml", "--agents", "1", "--wandb", mode]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=True)
+
+    runs = tuner.results("study", results=tmp_path / "results")
+    assert [run.state for run in runs] == ["complete", "pruned", "pruned"]
+    assert runs[0].summary["loss"] == 1.0 and runs[0].summary["size"] == 7
+    assert [(row["epoch"], row["loss"]) for row in runs[0].history()] == [(0, 2.0), (1, 1.0), (2, 2.0)]
+    assert [row["loss"] for row in runs[2].history()] == [10.0]

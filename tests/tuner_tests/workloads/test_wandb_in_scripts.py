@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tuner.base.errors import TrainingFailed
+
 
 @pytest.fixture(autouse=True)
 def a_key_and_no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -354,3 +356,9 @@ def test_wandbs_own_example_of_cross_validation_in_a_sweep_works(sandbox: Any) -
     assert sandbox.run({"lr": 0.25}) == {"acc": 0.75}
     assert len(sandbox.wandb_runs) == 3
     assert all(run.name.startswith("offline-run-") for run in sandbox.wandb_runs)
+
+
+def test_a_script_that_makes_its_own_sweep_is_told_how_to_run_it(sandbox: Any) -> None:
+    sandbox.script("import wandb\nwandb.sweep({'method': 'random', 'parameters': {'x': {'value': 1}}})\n")
+    with pytest.raises(TrainingFailed, match=r"makes its own sweep .*: run it with: tuner run train.py"):
+        sandbox.run()

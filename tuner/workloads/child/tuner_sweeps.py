@@ -155,7 +155,18 @@ def as_plain(value: Any) -> Any:
         raise ValueError(f"wandb.sweep: expected plain values, got {value!r}") from None
 
 
-_found: list[Driver | SweptTrial] = []  # one for both functions
+class Stranger:
+    """In a trial of a study file: a script that makes a sweep of its own would make one a trial."""
+
+    def sweep(self, *_: Any, **__: Any) -> NoReturn:
+        raise SystemExit(
+            f"this script makes its own sweep (wandb.sweep): run it with: tuner run {sys.argv[0]}"
+        )
+
+    agent = sweep
+
+
+_found: list[Driver | SweptTrial | Stranger] = []  # one for both functions
 
 
 def patch_sweep(module: Any, events: Any) -> None:
@@ -177,6 +188,8 @@ def change(name: str, module: Any, events: Any) -> None:
         _found.append(SweptTrial(OWN, int(CALL or 0), tell))
     elif not _found and SOCKET:
         _found.append(Driver(over_socket))
+    elif not _found and os.environ.get("TUNER_RUN_FOLDER"):
+        _found.append(Stranger())
     if _found:
         setattr(module, name, getattr(_found[0], name))
 
