@@ -123,11 +123,11 @@ TRIAL = (
 )
 
 # Names that a program's own attributes cannot have
-OF_STUDY = frozenset({
+OF_STUDY: frozenset[str] = frozenset({
     *STUDY, DIGEST, PRUNER, FROM_RESULTS, STOPPED, CHANGES, ASKED, CONCLUDED, PROGRAM, UNCOUNTED,
     AGENTS_STARTED, "artifacts", "dashboard_note",
 })  # fmt: skip
-OF_TRIAL = frozenset({
+OF_TRIAL: frozenset[str] = frozenset({
     *TRIAL, CHOSEN, GRID_POINT, RETRY_OF, RETRIES, CHECKPOINT, UNTIL, PAUSED, TRACEBACK, AGENT_LOST, OUTSIDE,
     RAN_WITH, IMPORTED, NOT_COUNTED,
 })  # fmt: skip

@@ -24,6 +24,10 @@ class Listener:
         self.muted = False
         self._waiting: list[dict[str, Any]] = []
 
+    def begin(self, hear: Callable[[dict[str, Any]], None] | None) -> None:
+        self.hear = hear
+        self._waiting.clear()
+
     def write(self, kind: str, **content: Any) -> None:
         if self.hear is not None and not self.muted:
             self._waiting.append({"kind": kind, **content})
@@ -56,13 +60,12 @@ def listening(hear: Callable[[dict[str, Any]], None]) -> Iterator[None]:
     if not _listener:
         _listener.append(_changed(Listener()))
     (listener,) = _listener
-    listener.hear = hear
+    listener.begin(hear)
     try:
         yield
         listener.flush()
     finally:
-        listener.hear = None
-        listener._waiting.clear()
+        listener.begin(None)
 
 
 def _changed(listener: Any) -> Listener:
