@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from reliability.processes import MARK, environment, send, start, wait_for
+from reliability.processes import MARK, descendants, end, environment, send, start, wait_for, words
+from temporary_postgres import TemporaryPostgres
 
 DASK = """
 import sys
@@ -107,3 +108,15 @@ class Server:
     def __exit__(self, *_: object) -> None:
         send(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+class Postgres(TemporaryPostgres):
+    """A PostgreSQL server that can be killed."""
+
+    def restart(self) -> None:
+        """SIGKILL of all its processes; then it starts again and recovers what was committed."""
+        assert self._server is not None
+        family = [self._server.pid, *descendants(self._server.pid)]
+        end(self._server)
+        wait_for(lambda: not any(map(words, family)))  # it does not start while one of them lives
+        self.start()

@@ -13,7 +13,7 @@ from typing import Any
 
 import temporary_postgres
 from reliability.bench import Bench, Finished, Outcome, doubled, lost
-from reliability.clusters import Server, cluster
+from reliability.clusters import Postgres, Server, cluster
 from reliability.processes import descendants, end, parent, runs, send, wait_for
 
 KILLS_A_STUDY = 25
@@ -31,7 +31,8 @@ def kill_many(
     kills: int = 200,
     agents: int = 4,
     trials: int | None = None,
-    server: Server | None = None,
+    server: Server | Postgres | None = None,
+    of_server: float = 1 / 8,
     **options: Any,
 ) -> Outcome:
     """Random kills over as many studies as they take, at every moment from the first millisecond.
@@ -42,7 +43,8 @@ def kill_many(
     on a cluster one kill in four is of a Dask worker or Ray actor.
 
     Args:
-        server: of the storage; one kill in eight is of it.
+        server: of the storage, which is killed and started again.
+        of_server: the share of kills that are of it.
         options: of `Bench`.
     """
     dice, began = random.Random(0), time.monotonic()
@@ -52,13 +54,18 @@ def kill_many(
         name = f"reliability{total['studies']}"
         fixed: dict[str, Any] = {"agents": agents, "pause": 0.05, "helper": True, **options}
         bench = Bench(folder / name, name=name, trials=trials or 4 * wanted, **fixed)
-        problems += [f"{name}: {problem}" for problem in _killed(bench, wanted, dice, total, server)]
+        problems += [f"{name}: {problem}" for problem in _killed(bench, wanted, dice, total, server, of_server)]
     told = {"agents": agents, "seconds": round(time.monotonic() - began)}
     return Outcome(problems, DONE.format_map(Counter({**total, **told})))
 
 
 def _killed(
-    bench: Bench, kills: int, dice: random.Random, total: Counter[str], server: Server | None
+    bench: Bench,
+    kills: int,
+    dice: random.Random,
+    total: Counter[str],
+    server: Server | Postgres | None,
+    of_server: float,
 ) -> list[str]:
     """Runs one study through `kills` kills and to its end; returns what is wrong then."""
     process = bench.start()
@@ -76,7 +83,7 @@ def _killed(
                 time.sleep(dice.uniform(0.0, 0.5))
             seen.update(bench.finished())
             victims = bench.running_agents(process.pid)
-            if server is not None and dice.random() < 1 / 8:
+            if server is not None and dice.random() < of_server:
                 server.restart()
                 total["others"] += 1
             elif dice.random() < (0.8 if starting else 1 / 6):
@@ -148,11 +155,11 @@ def wait_until_busy(bench: Bench, process: subprocess.Popen[bytes], *, seconds: 
 
 
 def kills_postgresql(folder: Path, **options: Any) -> Outcome:
-    """Kills on a PostgreSQL server of its own."""
+    """Kills on a PostgreSQL server of its own; two of three kills are of the server."""
     if temporary_postgres.binaries() is None:
         return Outcome([], "needs PostgreSQL's programs", skipped=True)
-    with temporary_postgres.TemporaryPostgres() as server:
-        return kill_many(folder, database=server.url("kills"), **options)
+    with Postgres() as server:
+        return kill_many(folder, database=server.url("kills"), server=server, of_server=2 / 3, **options)
 
 
 def kills_remote(folder: Path, **options: Any) -> Outcome:
