@@ -54,7 +54,9 @@ def kill_many(
         name = f"reliability{total['studies']}"
         fixed: dict[str, Any] = {"agents": agents, "pause": 0.05, "helper": True, **options}
         bench = Bench(folder / name, name=name, trials=trials or 4 * wanted, **fixed)
-        problems += [f"{name}: {problem}" for problem in _killed(bench, wanted, dice, total, server, of_server)]
+        problems += [
+            f"{name}: {problem}" for problem in _killed(bench, wanted, dice, total, server, of_server)
+        ]
     told = {"agents": agents, "seconds": round(time.monotonic() - began)}
     return Outcome(problems, DONE.format_map(Counter({**total, **told})))
 

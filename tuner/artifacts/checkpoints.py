@@ -27,7 +27,7 @@ from tuner.artifacts.artifact_store import NotInStore, StoreFailed
 from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base.errors import InputError, reason_of
 from tuner.base.files import make_folder, whole_file, writing
-from tuner.base.run_folder import read_metrics
+from tuner.base.run_folder import lines_before, read_metrics
 
 FOLDER = "checkpoints"  # of the results folder, and of the artefact store
 FILES = "files"
@@ -130,7 +130,8 @@ class Checkpoint:
         path = self.folder / REPORTS
         if not path.exists():
             return {}
-        found = {int(line["epoch"]): line["metrics"] for line in read_metrics(path) if line["epoch"] < epoch}
+        lines = lines_before(epoch, read_metrics(path))
+        found = {int(line["epoch"]): line["metrics"] for line in lines if _is_report(line)}
         with whole_file(path) as beside:
             lines = [json.dumps({"epoch": at, "metrics": found[at]}) + "\n" for at in sorted(found)]
             beside.write_text("".join(lines), encoding="utf-8")
@@ -178,6 +179,11 @@ class Checkpoint:
 def store_location(runs: StoreLocation) -> StoreLocation:
     """Where the checkpoints of the study are stored whose runs are at `runs`."""
     return StoreLocation(runs.url, f"{FOLDER}/{runs.folder.rpartition('/')[2]}")
+
+
+def _is_report(line: Mapping[str, Any]) -> bool:
+    """Whether `report` wrote this: a script can write into the file, too."""
+    return line["epoch"] >= 0 and isinstance(line.get("metrics"), dict)
 
 
 def _state(folder: Path) -> list[tuple[str, int, int]]:

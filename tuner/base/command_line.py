@@ -20,6 +20,7 @@ from tuner.base.errors import InputError, WorkFailed, nearest, reason_of
 RESULTS_VARIABLE = "TUNER_RESULTS"
 STORAGE_VARIABLE = "TUNER_STORAGE"
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
+LONGEST_ERROR = 2000  # characters
 CONSOLE_SCRIPT = "tuner"
 
 
@@ -163,6 +164,8 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
 def write_error(error: object) -> None:
     """Writes `error: …` to standard error: in one line, or in as many as a terminal needs for whole words."""
     text = f"error: {' '.join(str(error).split())}"
+    if len(text) > LONGEST_ERROR:  # it has a name or value of the user's in it
+        text = f"{text[: LONGEST_ERROR // 2]} … {text[-LONGEST_ERROR // 2 :]}"
     if sys.stderr.isatty():
         width = shutil.get_terminal_size().columns
         text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from tuner.base.files import make_folder, write_json, writing
+from tuner.base.words import is_finite
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -22,14 +23,25 @@ STORED = "artifacts.json"  # in a results folder: its runs are also in an artefa
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`, oldest first. Skips an incomplete last line (of a killed writer)."""
+    """The lines of a `metrics.jsonl`, oldest first.
+
+    Skips an incomplete last line (of a killed writer), and what else is no line of metrics: scripts write
+    beside it.
+    """
     lines = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(found, dict):
+            lines.append(found)
     return lines
+
+
+def lines_before(epoch: int, lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of `lines` that are of earlier epochs."""
+    return [line for line in lines if is_finite(at := line.get("epoch")) and at < epoch]
 
 
 # called with an epoch, counted from 0, and its metrics; may raise
@@ -89,7 +101,7 @@ class RunFolder:
         """Appends one line of metrics and flushes it. The line stays even if the tracker fails."""
         assert self._metrics is not None, "RunFolder is used in a with block"
         if self.before:
-            self.log_anew([line for line in self.before if line.get("epoch", epoch) < epoch])
+            self.log_anew(lines_before(epoch, self.before))
         self._count += 1
         if self._count % self._stride:
             return

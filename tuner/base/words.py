@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+LARGEST = sys.float_info.max
 LONGEST_NAME = 100  # characters; file systems allow 255 bytes, and endings are added to names
 
 
@@ -73,6 +75,11 @@ def chance(probability: float) -> str:
     if probability > 0.99:
         return "over 99 %"
     return "under 1 %" if probability < 0.01 else f"{probability:.0%}".replace("%", " %")
+
+
+def is_finite(value: Any) -> TypeGuard[float]:
+    """Whether `value` is a number that can be compared."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def finite(content: Any) -> Any:

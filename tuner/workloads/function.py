@@ -46,11 +46,12 @@ from tuner.base.endings import Paused, Pruned
 from tuner.base.environment import in_environment
 from tuner.base.errors import InputError
 from tuner.base.files import make_folder, read_json, scratch_folder, write_json, writing
-from tuner.base.run_folder import CONFIG, Report, RunFolder, due
+from tuner.base.run_folder import CONFIG, Report, RunFolder, due, lines_before
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
+from tuner.base.words import is_finite
 from tuner.definition.metric import Metric
 from tuner.workloads.given import source_digest, unpacked
-from tuner.workloads.history import flatten, is_finite
+from tuner.workloads.history import flatten
 from tuner.workloads.ray_report import rays_reports
 from tuner.workloads.script_environment import sweep_parameters
 from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first, takes_trial
@@ -226,7 +227,7 @@ class FunctionReport:
         epoch, metrics = reported(given, named)
         found, name = as_metrics(metrics, self._metric.name), self._metric.name
         self.last.update(found)
-        earlier = [line for line in self._folder.before if line.get("epoch", epoch) < epoch]
+        earlier = lines_before(epoch, self._folder.before)
         self._values += [line[name] for line in (*earlier, found) if is_finite(line.get(name))]
         self._folder.log(epoch, found)
         self._report(epoch, found)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from operator import itemgetter
 from statistics import fmean
-from typing import Any, TypeGuard
+from typing import Any
 
+from tuner.base.words import is_finite
 from tuner.definition.study_file import Metric
 
 Value = float | int | str | bool
@@ -96,7 +97,7 @@ class History:
         epoch = next((row.data.get("epoch") for row in mine if row.iteration == 0), None)
         step = min((row.step for row in mine), default=0)
         key, begin = ("epoch", epoch) if is_finite(epoch) else ("_step", step or math.inf)
-        rows = list(takewhile(lambda row: is_finite(row[key]) and row[key] < begin, rows))
+        rows = list(takewhile(lambda row: is_finite(row.get(key)) and row[key] < begin, rows))
         values = [row[self.objective] for row in rows if is_finite(row.get(self.objective))]
         self.values[:0] = values
         for row in mine:
@@ -105,7 +106,7 @@ class History:
             name: value for row in rows for name, value in row.items() if name not in ("_step", "epoch")
         }
         self.summary = {**earlier, **self.summary}
-        last = max((int(row["_step"]) for row in rows), default=-1)
+        last = max((int(row["_step"]) for row in rows if is_finite(row.get("_step"))), default=-1)
         return len(rows), 0 if step > last else last + 1
 
     def begin_again(self, run: str) -> None:
@@ -215,8 +216,3 @@ def means(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     each = [numbers(values) for values in found]
     names = [name for name in (each[0] if each else ()) if all(name in values for values in each)]
     return {name: fmean(values[name] for values in each) for name in names}
-
-
-def is_finite(value: Any) -> TypeGuard[float]:
-    """Whether `value` is a number that can be compared."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

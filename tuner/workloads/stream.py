@@ -10,12 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tuner.base.words import is_finite
 from tuner.definition.study_file import Metric
-from tuner.workloads.history import History, Value, flatten, is_finite
+from tuner.workloads.history import History, Value, flatten
 
 Counts = Literal["first", "last", "mean"]  # which of several W&B runs of a trial
 CHUNK = 1 << 20  # bytes of output read at once
 LONGEST_LINE = 1 << 20  # a longer line (a progress bar without ends of line) is no JSON of metrics
+EVENTS: Mapping[str, Mapping[str, Any]] = {  # of the hook, by kind: what each must have
+    "problem": {"message": str},
+    "init": {"run": str, "rank": int, "folder": str},
+    "define": {"run": str, "name": str, "summary": str},
+    "log": {"run": str, "data": dict, "step": int | None, "commit": bool | None},
+    "summary": {"run": str, "data": dict},
+    "returned": {"data": object},
+}
 SAFE_DIGITS = 18  # of a whole number that fits into 64 bits
 
 
@@ -122,6 +131,9 @@ class Stream:
             content = self._object(line)
             if content is None or (self.runs and not from_hook):
                 continue
+            if from_hook and not _is_event(content):
+                self._problem("an event of the W&B hook was damaged and was not read")
+                continue
             if self.take(content) if from_hook else self._log(self.history, "", content):
                 yield dict(self.history.summary)
 
@@ -210,6 +222,14 @@ class Stream:
         self.runs[key] = LoggedRun(key, len(self.runs), rank, event["folder"], history)
         if leads:
             self.counted = self.runs[key]
+
+
+def _is_event(content: Mapping[str, Any]) -> bool:
+    """Whether the hook wrote this: a script can write into its file, too."""
+    needs = EVENTS.get(str(content.get("kind")))
+    return needs is not None and all(
+        name in content and isinstance(content[name], kind) for name, kind in needs.items()
+    )
 
 
 def _whole(digits: str) -> int | float:

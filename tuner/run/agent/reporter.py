@@ -186,6 +186,10 @@ class Reporter:
         if self._first:
             self._first = False
             for before, reported in self._checkpoint.reports_before(epoch).items():
+                try:
+                    float(reported.get(self._file.objectives[0].name, 0))
+                except (TypeError, ValueError, OverflowError):
+                    continue  # a script wrote into the file
                 self._tell(before, reported)
 
     def _tell(self, epoch: int, metrics: Mapping[str, float]) -> float | None:
