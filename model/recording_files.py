@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from model.controller_log import read_log, read_setup
-from model.tokens import canonical
+from model.tokens import ENDLESS, LONGEST_LINE, canonical
 from tuner.base.errors import InputError
 from tuner.base.files import check_file
 
@@ -31,8 +31,6 @@ SUFFIXES = (".csv", ".csv.gz")
 _SENSOR = re.compile(r"\w+\.[A-Za-z]\w*")
 _NUMBERED = re.compile(r"(?P<operation>.+)_\d+")
 _DUPLICATED = re.compile(r"(?P<column>.+)_duplicated_\d+")
-_ENDLESS = re.compile(r"\d{41,}")
-LONGEST_LINE = 1000  # characters; controllers take 256
 LARGEST_RATIO, UNSUSPICIOUS = 200, 64 * 2**20  # a CSV compresses to a fifth; a zip bomb, to 1/1000
 LARGEST = 256 * 2**20  # bytes of a recording: some twelve hours
 LONGEST_ROW = 2**20  # bytes
@@ -177,7 +175,7 @@ def _spelled(text: str, where: str) -> str:
         raise InputError(
             f"{where}: a line of {len(text):,} characters, longer than {LONGEST_LINE}: '{text[:20]}…'"
         )
-    if number := _ENDLESS.search(text):
+    if number := ENDLESS.search(text):
         raise InputError(
             f"{where}: expected a number of at most 40 digits in a line, got '{number[0][:20]}…'"
         )

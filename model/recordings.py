@@ -17,6 +17,7 @@ import numpy as np
 
 from model.controller_log import ROW, unknown_log
 from model.data_layout import NO_LINE, Layout, Recording
+from model.tokens import ENDLESS, LONGEST_LINE
 from tuner.base.errors import InputError
 from tuner.base.files import read_json, read_object
 
@@ -174,6 +175,8 @@ def _lines(path: Path) -> tuple[str, ...]:
     lines = read_json(path)
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise InputError(f"{path}: expected a list of lines; import the data set again")
+    if any(len(line) > LONGEST_LINE or ENDLESS.search(line) for line in lines):
+        raise InputError(f"{path}: a line or number that no controller takes; import the data set again")
     return tuple(lines)
 
 

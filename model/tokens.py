@@ -37,6 +37,8 @@ QUANTUM: dict[str, Decimal] = {
 DEFAULT_QUANTUM = Decimal("0.001")
 
 _COMMENT = re.compile(r"\([^)]*\)?|;.*")
+LONGEST_LINE = 1000  # characters; controllers take 256
+ENDLESS = re.compile(r"\d{41,}")
 _CHECKSUM = re.compile(r"\*\s*\d*")
 _LINE_NUMBER = re.compile(r"N\s*[+-]?[\d.]*", re.ASCII)
 _WORD = re.compile(r"([A-Z])\s*([+-]?\s*(?:\d+\.?\d*|\.\d+))?", re.ASCII)

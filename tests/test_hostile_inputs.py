@@ -309,6 +309,9 @@ DATA_SETS: dict[str, Case] = {
         lambda d: np.save(d / "line_ids.npy", np.load(d / "line_ids.npy") + 10**6), "line_ids.npy"
     ),
     "lines are numbers": Case(lambda d: text("[1, 2]")(d / "lines.json"), "lines.json"),
+    "lines of endless numbers": Case(
+        lambda d: text(json.dumps(["G1 X" + "9" * 5000]))(d / "lines.json"), "lines.json"
+    ),
     "lines are a word": Case(lambda d: text('"G1"')(d / "lines.json"), "lines.json"),
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 import temporary_postgres
 from reliability.bench import Bench, Finished, Outcome, doubled, lost
 from reliability.clusters import Postgres, Server, cluster
-from reliability.processes import descendants, end, parent, runs, send, wait_for
+from reliability.processes import descendants, end, parent, runs, send, wait_for, words
 
 KILLS_A_STUDY = 25
 MOST_BLOCKED = 3  # studies; then something is wrong that further ones would only repeat
@@ -125,7 +125,8 @@ def _killed(
         blocked=int(status != 0),
     )
     if orphans:
-        problems.append(f"{len(orphans)} processes left")
+        left = [words(pid).replace(b"\0", b" ").decode(errors="replace")[-80:] for pid in orphans]
+        problems.append(f"{len(orphans)} processes left: {left}")
         for pid in orphans:
             send(pid, signal.SIGKILL)
     if status:

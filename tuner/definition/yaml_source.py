@@ -54,7 +54,7 @@ def read(path: Path) -> YamlPart:
         line = f":{mark.line + 1}" if mark else ""
         raise InputError(f"{path}{line}: not YAML: {error.problem or error.context}") from None
     except YAMLError as error:
-        raise InputError(f"{path}: not YAML: {error}") from None
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except InputError:
         raise
     except ValueError as error:  # Python's own limit: 4300 digits
