@@ -7,16 +7,20 @@ kind of file and of statement that the tuner writes.
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from reliability.faults import KINDS, Faults, Kind
 from reliability.faulty import Faulty, fail
 
 from tuner.base.files import CannotWrite, write_json
 from tuner.base.run_folder import RunFolder, read_metrics
+from tuner.storage.access import default_url, open_records
 from tuner.workloads.keeper import Output
 from tuner.workloads.masking import Mask
 
@@ -150,3 +154,72 @@ def test_a_script_loses_no_line_on_a_disk_that_was_full_for_a_while(
         output.take(line)
     output.close()
     assert (tmp_path / "output.log").read_bytes() == b"".join(lines)
+
+
+ROOT = Path(__file__).resolve().parents[3]
+FILLS = """
+import os
+from pathlib import Path
+
+def train(config, report, checkpoint):
+    '''Keeps its epochs. The sixth epoch of all fills the disk, from outside of the trial.'''
+    state, count, ballast = checkpoint / "epochs", Path("count"), Path("ballast")
+    begin = int(state.read_text().split()[0]) if state.exists() else 0
+    for epoch in range(begin, 4):
+        count.write_text(str(done := int(count.read_text()) + 1 if count.exists() else 1))
+        if done == 6:
+            try:
+                with ballast.open("wb") as file:
+                    while True:
+                        os.write(file.fileno(), bytes(2**16))
+            except OSError:
+                pass
+        state.with_suffix(".new").write_text(f"{epoch + 1} " + 50_000 * "x")
+        state.with_suffix(".new").replace(state)
+        report(epoch, {"score": config["x"] * (epoch + 1) / 4, "began": begin})
+    return {"score": config["x"], "began": begin}
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own of 230 MB in memory."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=230m", "tuner", disk], check=False).returncode:
+        pytest.skip("may not mount a file system here")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_a_disk_that_is_full_or_read_only_between_pause_and_resume_costs_one_line(small_disk: Path) -> None:
+    (small_disk / "objective.py").write_text(FILLS)
+    (small_disk / "study.yaml").write_text(
+        "{name: paused, method: random, run_cap: 4, metric: {name: score, goal: maximize}, "
+        "parameters: {x: {min: 0.0, max: 1.0}}, "
+        "tuner: {objective: 'objective.py:train', max_epochs: 4, sampler: freeze_thaw}}"
+    )
+    command = [sys.executable, "-m", "tuner", "study", "study.yaml", "--agents", "1", "--results", "results"]
+    places = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=small_disk, env=places, capture_output=True, text=True, check=False
+        )
+
+    def refused() -> bool:
+        done = run()
+        return done.returncode == 1 and done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr
+
+    assert refused() and (small_disk / "ballast").exists()
+    assert refused()
+    (small_disk / "ballast").unlink()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    assert refused()
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    assert run().returncode == 0
+    records = open_records(default_url(small_disk / "results"))
+    trials = optuna.load_study(study_name="paused", storage=records).trials
+    ended = [trial for trial in trials if trial.state.name in ("COMPLETE", "PRUNED")]
+    assert len(ended) == 4 and all(trial.state.is_finished() for trial in trials)
+    assert any(trial.user_attrs["metrics"]["began"] for trial in ended), "none went on from its checkpoint"
