@@ -25,6 +25,7 @@ from model.windows import Windows
 from tuner.base.errors import InputError
 
 NAME = "live"
+LONGEST_ROW = 2**20  # characters
 logger = logging.getLogger(__name__)
 
 
@@ -35,7 +36,7 @@ def decode_stream(decoder: Decoder, rows: IO[str], out: IO[str], *, format: str)
         InputError: no header, none of the channels of the decoder, or a cell is not a number.
     """
     before = None
-    for window in decode_rows(decoder, csv.reader(rows)):
+    for window in decode_rows(decoder, read_rows(rows, "standard input")):
         if format == "jsonl":
             out.write(json_line(window))
         elif format == "gcode":
@@ -44,6 +45,25 @@ def decode_stream(decoder: Decoder, rows: IO[str], out: IO[str], *, format: str)
             out.write(f"{window.start:>8}  {window.probability:6.1%}  {window.line}\n")
         before = window.line
         out.flush()
+
+
+def read_rows(file: IO[str], source: str) -> Iterator[list[str]]:
+    """The cells of the rows of CSV, as they come.
+
+    Raises:
+        InputError: it is not CSV, or a row has no end.
+    """
+
+    def lines() -> Iterator[str]:
+        while line := file.readline(LONGEST_ROW):
+            if len(line) == LONGEST_ROW:
+                raise InputError(f"{source}: a row is longer than {LONGEST_ROW // 2**20} MiB")
+            yield line
+
+    try:
+        yield from csv.reader(lines())
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{source}: not rows of CSV, not compressed ({error})") from None
 
 
 def decode_rows(decoder: Decoder, rows: Iterable[Sequence[str]]) -> Iterator[DecodedWindow]:

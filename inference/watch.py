@@ -7,15 +7,17 @@ by how many rows its lines are shifted.
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import IO, Any
+from urllib.parse import urlsplit
 
-from inference.live import RowStream
+from inference.live import LONGEST_ROW, RowStream, read_rows
 from inference.whole import Reader
 from inference.whole_output import headline
 from model.library import Library
@@ -26,6 +28,7 @@ from tuner.base.errors import InputError
 EVERY = 4  # rows between two answers: about a second
 PATIENCE = 3  # answers in a row that must be strange before an alarm
 POLL = 0.2  # seconds between two looks at a file
+BROKER_SECONDS = 60.0  # an MQTT broker that is away for so long is given up
 LONGEST = 2.0  # times the longest known recording: later rows tell nothing new
 
 
@@ -125,15 +128,15 @@ def follow(
         waited, partial = 0.0, ""
         while idle is None or waited < idle:
             try:
-                partial += file.readline()
+                partial += file.readline(LONGEST_ROW)
             except UnicodeDecodeError:
                 raise InputError(f"{path}: not a text file; expected rows of CSV, not compressed") from None
-            if not partial.endswith("\n"):
+            if not partial.endswith("\n") and len(partial) < LONGEST_ROW:
                 sleep(POLL)
                 waited += POLL
                 continue
             waited = 0.0
-            yield next(csv.reader([partial]))
+            yield next(read_rows(StringIO(partial), str(path)))
             partial = ""
 
 
@@ -147,40 +150,69 @@ def rows_of_messages(messages: Iterable[bytes], channels: Sequence[str]) -> Iter
     for message in messages:
         try:
             content: Any = json.loads(message)
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):
             raise InputError(f"MQTT: expected a JSON object, channel: value, got {message[:60]!r}")
         yield ["" if content.get(name) is None else str(content[name]) for name in channels]
 
 
-def mqtt_messages(url: str) -> Iterator[bytes]:
+def mqtt_messages(url: str, *, patience: float = BROKER_SECONDS) -> Iterator[bytes]:
     """The messages of a topic, `mqtt://HOST[:PORT]/TOPIC`; an empty message ends the recording.
 
-    Raises:
-        InputError: the package is missing, the address is wrong, or no answer.
-    """
-    from queue import SimpleQueue
-    from urllib.parse import urlsplit
+    A connection that is lost is made again.
 
+    Args:
+        patience: seconds without a message or a connection that holds.
+
+    Raises:
+        InputError: the package is missing, the address is wrong, or the broker refuses or does not answer.
+    """
     from tuner.base.extras import need
 
     client_module = need("mqtt", url)
-    address = urlsplit(url)
-    topic = address.path.lstrip("/")
-    if not address.hostname or not topic:
+    try:
+        address = urlsplit(url)
+        host, port, topic = address.hostname, address.port or 1883, address.path.lstrip("/")
+    except ValueError:
+        host = topic = ""
+    if not host or not topic:
         raise InputError(f"{url}: expected mqtt://HOST[:PORT]/TOPIC")
-    arrived: SimpleQueue[bytes] = SimpleQueue()
+    arrived: SimpleQueue[bytes | str] = SimpleQueue()
+    up: list[float] = []  # since when the connection holds; empty: there is none
+
+    def connected(client: Any, data: Any, flags: Any, code: Any, *_: Any) -> None:
+        if code.is_failure:
+            return arrived.put(f"the broker refuses ({code})")
+        client.subscribe(topic)
+        up[:] = [time.monotonic()]
+
     client = client_module.Client(client_module.CallbackAPIVersion.VERSION2)
-    client.on_connect = lambda client, *_: client.subscribe(topic)
+    client.on_connect = connected
+    client.on_disconnect = lambda *_: up.clear()
     client.on_message = lambda client, data, message: arrived.put(bytes(message.payload))
     try:
-        client.connect(address.hostname, address.port or 1883)
-    except OSError as error:
+        client.connect(host, port)
+    except (OSError, ValueError) as error:
         raise InputError(f"{url}: no answer ({error})") from None
     client.loop_start()
+    since = time.monotonic()
     try:
-        while payload := arrived.get():
+        while True:
+            try:
+                payload = arrived.get(timeout=patience / 10)
+            except Empty:
+                now = time.monotonic()
+                if any(now - begun > patience / 2 for begun in up.copy()):
+                    since = now
+                elif now - since > patience:
+                    raise InputError(f"{url}: the broker does not answer, or drops each connection") from None
+                continue
+            if isinstance(payload, str):
+                raise InputError(f"{url}: {payload}")
+            if not payload:
+                return
+            since = time.monotonic()
             yield payload
     finally:
         client.loop_stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -51,6 +50,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _watch(options: argparse.Namespace) -> None:
     from inference.check import Checker
+    from inference.live import read_rows
     from inference.watch import Watcher, follow, mqtt_messages, rows_of_messages, watch
     from tuner.base.errors import InputError
 
@@ -60,7 +60,7 @@ def _watch(options: argparse.Namespace) -> None:
     expected = None if options.like is None else Checker(reader).like(options.like)
     rows: Iterable[Sequence[str]]
     if options.source == "-":
-        rows = csv.reader(sys.stdin)
+        rows = read_rows(sys.stdin, "standard input")
     elif options.source.startswith("mqtt://"):
         rows = rows_of_messages(mqtt_messages(options.source), reader.library.channels)
     else:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
 import json
+import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from inference.__main__ import main
+from inference.live import read_rows
 from inference.watch import Watcher, follow, mqtt_messages, rows_of_messages, watch
 from model.library import Library
 from model.library_fit import build
@@ -123,7 +127,7 @@ def test_mqtt_messages_are_those_of_the_topic(monkeypatch: pytest.MonkeyPatch) -
             assert (host, port) == ("mill", 1884)
 
         def loop_start(self) -> None:
-            self.on_connect(self, None, None, None, None)
+            self.on_connect(self, None, None, SimpleNamespace(is_failure=False), None)
             assert self.topics == ["lab/sensors"]
             for payload in (b"{}", b"[]", b""):
                 self.on_message(self, None, SimpleNamespace(payload=payload))
@@ -138,6 +142,62 @@ def test_mqtt_messages_are_those_of_the_topic(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", module)
     assert list(mqtt_messages("mqtt://mill:1884/lab/sensors")) == [b"{}", b"[]"]
+
+
+BROKERS = {  # what a broker answers, packet for packet, before it closes the connection
+    "refuses": ([b"\x20\x02\x00\x05"], "the broker refuses"),
+    "drops": ([b"\x20\x02\x00\x00", b"\x90\x03\x00\x01\x00"], "does not answer, or drops each"),
+    "is none": ([b"HTTP/1.1 200 OK\r\n\r\n"], "does not answer, or drops each"),
+}
+
+
+@pytest.mark.parametrize("name", BROKERS)
+def test_a_broker_that_never_serves_is_given_up_in_one_line(name: str) -> None:
+    pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt: pip install 'optuna-sweeps[mqtt]'")
+    packets, says = BROKERS[name]
+
+    def answer(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            for packet in packets:
+                connection.recv(1000)
+                connection.sendall(packet)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                answer(listening.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"mqtt://127.0.0.1:{listening.getsockname()[1]}/sensors"
+        with pytest.raises(InputError, match=says):
+            next(mqtt_messages(url, patience=2.0))
+
+
+def test_an_address_that_is_none_is_said() -> None:
+    pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt: pip install 'optuna-sweeps[mqtt]'")
+    for url in ("mqtt://mill:99999/t", "mqtt:///t", f"mqtt://{'a' * 300}/t"):
+        with pytest.raises(InputError, match=r"mqtt:// ?HOST|no answer"):
+            next(mqtt_messages(url))
+
+
+ENDLESS = "1" * 300_000
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(f"a,b\n{ENDLESS},2\n", "not rows of CSV"), (ENDLESS * 4, "longer than 1 MiB")]
+)
+def test_rows_without_an_end_are_refused(content: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "live.csv").write_text(content)
+    with pytest.raises(InputError, match=says):
+        list(follow(tmp_path / "live.csv", idle=0.1))
+    with pytest.raises(InputError, match=says):
+        list(read_rows(io.StringIO(content), "standard input"))
+
+
+def test_a_message_that_is_nested_deeply_is_refused() -> None:
+    with pytest.raises(InputError, match="expected a JSON object"):
+        list(rows_of_messages([b'{"a":' * 100_000], ["a"]))
 
 
 def test_the_command_follows_a_file(

@@ -130,8 +130,8 @@ class Checkpoint:
         path = self.folder / REPORTS
         if not path.exists():
             return {}
-        lines = lines_before(epoch, read_metrics(path))
-        found = {int(line["epoch"]): line["metrics"] for line in lines if _is_report(line)}
+        earlier = lines_before(epoch, read_metrics(path))
+        found = {int(line["epoch"]): line["metrics"] for line in earlier if _is_report(line)}
         with whole_file(path) as beside:
             lines = [json.dumps({"epoch": at, "metrics": found[at]}) + "\n" for at in sorted(found)]
             beside.write_text("".join(lines), encoding="utf-8")
