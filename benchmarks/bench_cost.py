@@ -2,7 +2,7 @@
 
     python benchmarks/bench_cost.py [--splits 2] [--seeds 20] [--worlds digits] [--write]
 
-The worlds are those of bench_anytime.py; here an epoch takes as long as it took when the runs were recorded.
+The worlds are those of bench_arena.py; here an epoch takes as long as it took when the runs were recorded.
 Each study has the seconds of 24 full runs of median cost, which two simulated workers spend. Of each search
 there are two: one is told what trials took, as an agent tells it, and the other is not, so that to it all
 configurations cost the same. The settings were chosen on the other side of the recorded runs.
@@ -15,18 +15,19 @@ import math
 
 import figures
 import numpy as np
-from arena.methods import METHODS, Method
+from arena.methods import KNOWN, OURS
 from arena.replay import trained
-from arena.studies import SHOWN, WORKERS, shown
-from arena.summary import Floats, compare
-from arena.worlds import NAMES, SIDES, World
+from arena.studies import WORKERS, Method
+from arena.summary import SHOWN, Floats, compare
+from arena.worlds import LENGTHS, NAMES, SIDES, Recorded
 from threadpoolctl import threadpool_limits
 
 SEARCHES = ("freeze-thaw, default known", "freeze-thaw", "TPE, default known", "TPE")
+METHODS: dict[str, Method] = OURS | KNOWN
 POINTS = 432  # of time, at which the best value is noted
 
 
-def study(method: Method, world: World, seed: int, *, told: bool) -> tuple[Floats, int]:
+def study(method: Method, world: Recorded, seed: int, *, told: bool) -> tuple[Floats, int]:
     """The best value at POINTS times, and the epochs that were trained in all."""
     end = world.budget * world.median_seconds / WORKERS
     epochs = trained(method(world, seed), world, workers=WORKERS, lasts=world.seconds, told=told)
@@ -36,6 +37,12 @@ def study(method: Method, world: World, seed: int, *, told: bool) -> tuple[Float
         best[place] = max(best[place], value)
         count += 1
     return np.maximum.accumulate(best), count
+
+
+def shown(traces: Floats, sign: float) -> list[str]:
+    """The mean over studies of the best value after the time of SHOWN full runs."""
+    places = np.array(SHOWN) * traces.shape[1] // LENGTHS - 1
+    return [f"{sign * value:.4f}" for value in traces.mean(axis=0)[places]]
 
 
 def main() -> None:
@@ -52,7 +59,7 @@ def main() -> None:
         lines = figures.Lines()
         head = f"{NAMES[name]}: best after the time of so many full runs"
         lines.head(head, *map(str, SHOWN), "gain", "epochs")
-        halves = [World(name, options.half, split) for split in range(options.splits)]
+        halves = [Recorded(name, options.half, split) for split in range(options.splits)]
         sign = halves[0].sign
         for label in SEARCHES:
             traces: dict[bool, list[Floats]] = {}

@@ -17,6 +17,7 @@ class Peer:
     key: str
     name: str
     packages: tuple[str, ...]
+    environment: str = ""  # default: the key
 
     def python(self) -> Path:
         """The interpreter of its environment, which is made when it is not there.
@@ -24,7 +25,7 @@ class Peer:
         Raises:
             subprocess.CalledProcessError: it cannot be installed.
         """
-        environment = ENVIRONMENTS / self.key
+        environment = ENVIRONMENTS / (self.environment or self.key)
         python = environment / "bin" / "python"
         if not (environment / "ready").exists():
             venv.create(environment, with_pip=True)
@@ -34,8 +35,10 @@ class Peer:
         return python
 
 
+SYNE = ("syne-tune[basic]==0.16.*",)
 PEERS = (
     Peer("ray", "Ray Tune (ASHA, OptunaSearch)", ("ray[tune]==2.*", "optuna", "pandas")),
-    Peer("syne", "Syne Tune (BOHB)", ("syne-tune[basic]==0.16.*",)),
+    Peer("syne", "Syne Tune (BOHB)", SYNE),
+    Peer("syne-asha", "Syne Tune (ASHA)", SYNE, "syne"),
     Peer("sweeps", "W&B sweeps (bayes, hyperband)", ("sweeps==0.3.0", "numpy==1.26.*")),
 )

@@ -1,4 +1,4 @@
-"""Records learning curves, once, for bench_anytime.py to replay: of our model and of two small trainings.
+"""Records learning curves, once, for bench_arena.py to replay: of our model and of two small trainings.
 
     python benchmarks/record_curves.py --data data/mill    # our model: 25 minutes of two cores
     python benchmarks/record_curves.py --world digits      # a small network on digits: a minute

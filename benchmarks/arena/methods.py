@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
+import numpy as np
 import optuna
-from arena.replay import Tuner
-from arena.worlds import World
+from arena.replay import Tuner, replay
+from arena.studies import WORKERS, Method
+from arena.worlds import SIDES, World, tasks
+from peers import PEERS, Peer
 
-from tuner.definition.study_file import StudyFile
 from tuner.search import freeze_thaw, pruners, samplers
+from tuner.search.freeze_thaw import Earlier
+from tuner.search.thawing import earlier_of
+
+EARLIER = 5  # studies of other tasks
+EARLIER_SEED = 1000
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -21,14 +29,14 @@ class Sampled(Tuner):
     """Searches with a sampler and a pruner, as an agent does, on a study in memory.
 
     Args:
-        study: the file whose space and stopping rule are used.
         sampler: tpe, or random for the control.
         default: the first trial's parameters, where good ones are known.
     """
 
     def __init__(
-        self, study: StudyFile, seed: int, *, sampler: str, default: dict[str, Any] | None = None
+        self, world: World, seed: int, *, sampler: str, default: dict[str, Any] | None = None
     ) -> None:
+        study = world.study
         self.file = replace(study, sampler=sampler)
         name = f"{study.name}-{seed}"  # decides Hyperband's brackets, as in practice
         self.pruner = pruners.make(self.file.pruner, name)
@@ -60,15 +68,24 @@ class Sampled(Tuner):
 
 
 class Optuna(Sampled):
-    """Plain Optuna: its TPE sampler and its Hyperband pruner as they come, called as its loop does."""
+    """Plain Optuna, called as its loop does: a sampler and a pruner as they come (TPE and Hyperband)."""
 
-    def __init__(self, world: World, seed: int) -> None:
-        self.space, self.epochs, self.sign = world.study.space.distributions(), world.epochs, 1.0
+    def __init__(
+        self,
+        world: World,
+        seed: int,
+        *,
+        sampler: Callable[[int], optuna.samplers.BaseSampler] = lambda seed: optuna.samplers.TPESampler(
+            seed=seed
+        ),
+        pruner: optuna.pruners.BasePruner | None = None,
+    ) -> None:
+        self.space, self.epochs, self.sign = world.distributions, world.epochs, 1.0
         self.study = optuna.create_study(
             study_name=str(seed),  # decides Hyperband's brackets
             direction="maximize",
-            sampler=optuna.samplers.TPESampler(seed=seed),
-            pruner=optuna.pruners.HyperbandPruner(1, self.epochs, reduction_factor=3),
+            sampler=sampler(seed),
+            pruner=pruner or optuna.pruners.HyperbandPruner(1, self.epochs),
         )
 
     def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
@@ -80,6 +97,41 @@ class Optuna(Sampled):
         return epoch < self.epochs and trial.should_prune()
 
 
+class AllForOne(Tuner):
+    """1-Epoch (Egele et al., 2023): random draws train for one epoch, the best FINALISTS to the end."""
+
+    FINALISTS = 10
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.draw = freeze_thaw.draws_of(world.study.space, seed)
+        self.config_of = world.study.space.config_of
+        self.left = world.budget - self.FINALISTS * (world.epochs - 1)
+        self.firsts: list[float] = []
+        self.params: list[dict[str, Any]] = []
+        self.finalists: list[int] | None = None
+
+    def ask(self) -> tuple[int, dict[str, Any]]:
+        if len(self.params) < self.left:
+            self.params.append(self.config_of(self.draw()))
+            self.firsts.append(-math.inf)
+            return len(self.params) - 1, self.params[-1]
+        if self.finalists is None:
+            self.finalists = sorted(range(len(self.firsts)), key=self.firsts.__getitem__)
+        number = self.finalists.pop()
+        return number, self.params[number]
+
+    def report(self, trial: int, epoch: int, value: float) -> bool:
+        if epoch == 1:
+            self.firsts[trial] = value
+        return epoch == 1
+
+    def finish(self, trial: int, value: float, *, stopped: bool) -> None:
+        """Nothing is to be done."""
+
+    def done(self, trial: int) -> int:
+        return 0 if self.finalists is None else 1
+
+
 class Foresight(Sampled):
     """Random draws, of which all that will not end best stop after the first rung: a bound, no tuner.
 
@@ -88,7 +140,7 @@ class Foresight(Sampled):
     """
 
     def __init__(self, world: World, seed: int) -> None:
-        super().__init__(world.study, seed, sampler="random")
+        super().__init__(world, seed, sampler="random")
         self.world, self.best = world, -math.inf
         self.ends: dict[int, float] = {}
 
@@ -109,30 +161,29 @@ class FreezeThaw(Tuner):
 
     Args:
         default: the first trial's parameters, where such are known. It is run to its end at last.
-        budget: epochs of the whole study.
-        prior: runs of an earlier study.
+        earlier: earlier studies.
     """
 
     def __init__(
         self,
-        study: StudyFile,
+        world: World,
         seed: int,
         *,
         default: dict[str, Any] | None = None,
-        budget: int = 0,
-        prior: Sequence[freeze_thaw.Curve] = (),
+        earlier: Sequence[Any] = (),
     ) -> None:
-        self.space, self.length = study.space, study.max_epochs or 1
+        study = world.study
+        self.space, self.length = study.space, world.epochs
         self.sign = 1.0 if study.metric.goal == "maximize" else -1.0
         self.trials: list[freeze_thaw.Curve] = []
-        self.default, self.budget = default, budget
+        self.default, self.budget = default, world.budget
         self.rungs = freeze_thaw.rungs_of(self.length)
         self.search = freeze_thaw.FreezeThaw(
             study.space.distributions(),
             maximize=study.metric.goal == "maximize",
             length=self.length,
             rungs=self.rungs,
-            prior=prior,
+            earlier=earlier,
             draw=freeze_thaw.draws_of(study.space, seed),
             mend=freeze_thaw.mends_of(study.space),
             seed=seed,
@@ -180,25 +231,52 @@ class FreezeThaw(Tuner):
         self._change(trial, state="paused" if stopped else "ended")
 
 
-Method = Callable[[World, int], Tuner]
-CONTROL = "random search, same rungs"
-METHODS: dict[str, Method] = {
-    "freeze-thaw, default known": lambda world, seed: FreezeThaw(
-        world.study, seed, default=world.default, budget=world.budget
-    ),
-    "freeze-thaw": lambda world, seed: FreezeThaw(world.study, seed),
-    "TPE, default known": lambda world, seed: Sampled(
-        world.study, seed, sampler="tpe", default=world.default
-    ),
-    "TPE": lambda world, seed: Sampled(world.study, seed, sampler="tpe"),
-    CONTROL: lambda world, seed: Sampled(world.study, seed, sampler="random"),
-    "random draws, stopped with foresight": Foresight,
+@cache
+def earlier_studies(source: str, side: str, task: str) -> Earlier:
+    """A study of a task that is over: random search with our stopping rule."""
+    world = next(world for world in tasks(source, side) if world.name == task)
+    tuner = Sampled(world, EARLIER_SEED, sampler="random")
+    replay(tuner, world, budget=world.budget, workers=WORKERS)
+    return earlier_of(tuner.study.trials, maximize=world.sign > 0)
+
+
+def after_others(world: World, seed: int, *, misleading: bool = False) -> FreezeThaw:
+    """Freeze-thaw after EARLIER studies of other tasks of the same source, all of the side that chooses.
+
+    Misleading ones call the best values the worst.
+    """
+    source = world.name.split("/")[0]
+    names = [other.name for other in tasks(source, SIDES[0]) if other.name != world.name]
+    picked = np.random.default_rng(seed).permutation(names)[:EARLIER]
+    earlier = [earlier_studies(source, SIDES[0], str(name)) for name in picked]
+    if misleading:
+        earlier = [replace(study, maximize=not study.maximize) for study in earlier]
+    return FreezeThaw(world, seed, earlier=earlier)
+
+
+FREEZE_THAW, CONTROL = "freeze-thaw", "random search, same rungs"
+OURS: dict[str, Method] = {
+    FREEZE_THAW: FreezeThaw,
+    "freeze-thaw, after five other tasks": after_others,
+    "freeze-thaw, after misleading ones": partial(after_others, misleading=True),
+    "TPE": partial(Sampled, sampler="tpe"),
+    CONTROL: partial(Sampled, sampler="random"),
 }
-PRIORS: dict[str, Method] = {
-    "freeze-thaw, after an earlier study": lambda world, seed: FreezeThaw(
-        world.study, seed, prior=world.earlier(seed)
-    ),
-    "freeze-thaw, after a misleading one": lambda world, seed: FreezeThaw(
-        world.study, seed, prior=world.earlier(seed, misleading=True)
-    ),
+KNOWN: dict[str, Method] = {  # in worlds of which a default configuration is known
+    "freeze-thaw, default known": lambda world, seed: FreezeThaw(world, seed, default=world.default),
+    "TPE, default known": lambda world, seed: Sampled(world, seed, sampler="tpe", default=world.default),
 }
+BOUND = "random draws, stopped with foresight"
+OTHERS: dict[str, Method | Peer] = {
+    "Optuna (TPE, Hyperband)": Optuna,
+    "Optuna (GP, Hyperband)": partial(Optuna, sampler=lambda seed: optuna.samplers.GPSampler(seed=seed)),
+    "ASHA, random draws": partial(
+        Optuna,
+        sampler=lambda seed: optuna.samplers.RandomSampler(seed=seed),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
+    ),
+    "1-Epoch": AllForOne,
+    **{peer.name: peer for peer in PEERS},
+    BOUND: Foresight,
+}
+METHODS: dict[str, Method | Peer] = OURS | KNOWN | OTHERS

@@ -2,7 +2,8 @@
 
     python -m arena.peers NAME SOCKET
 
-It asks the benchmark's process for the world and its curves, and sends a list of traces, one a seed.
+It asks the benchmark's process for the world and its curves, and sends for each seed a list: the trace, the
+processor seconds of the tuner and the trials that it proposed.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import random
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from multiprocessing.connection import Client
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from arena.replay import Tuner, World, replay
+from arena.replay import Timed, Tuner, World, replay
 
 
 def space_of(
@@ -59,8 +61,7 @@ class RayTune(Tuner):
         )
         goal = {"metric": "acc", "mode": "max"}
         self.search = OptunaSearch(space, **goal, seed=seed)
-        rungs = {"max_t": world.epochs, "grace_period": 1, "reduction_factor": 3}
-        self.scheduler = ASHAScheduler(time_attr="training_iteration", **goal, **rungs)
+        self.scheduler = ASHAScheduler(time_attr="training_iteration", **goal, max_t=world.epochs)
         self.count = 0
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
@@ -82,23 +83,21 @@ class RayTune(Tuner):
 
 
 class SyneTune(Tuner):
-    """Syne Tune's BOHB: asynchronous successive halving with a density-ratio search."""
+    """A method of Syne Tune: BOHB (asynchronous successive halving, a density-ratio search), or its ASHA."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: World, seed: int, *, method: str) -> None:
         from syne_tune.config_space import choice, loguniform, randint, uniform
-        from syne_tune.optimizer.baselines import BOHB
+        from syne_tune.optimizer import baselines
 
         logging.disable(logging.WARNING)
         np.random.seed(seed)
-        self.scheduler = BOHB(
+        self.scheduler = getattr(baselines, method)(
             space_of(world, choice=choice, whole=randint, uniform=uniform, log=loguniform),
             metric="acc",
             time_attr="epoch",
             max_t=world.epochs,
             do_minimize=False,
             random_seed=seed,
-            grace_period=1,
-            reduction_factor=3,
         )
         self.count = 0
 
@@ -182,11 +181,19 @@ class RemoteWorld:
 
 
 def main(name: str, socket: str) -> None:
-    make = {"ray": RayTune, "syne": SyneTune, "sweeps": Sweeps}[name]
+    make: dict[str, Callable[[World, int], Tuner]] = {
+        "ray": RayTune,
+        "syne": partial(SyneTune, method="BOHB"),
+        "syne-asha": partial(SyneTune, method="ASHA"),
+        "sweeps": Sweeps,
+    }
     with Client(socket, authkey=os.environ["REPLAY_KEY"].encode()) as connection:
         task = connection.recv()
-        world, spent = RemoteWorld(connection, task), {"budget": task["budget"], "workers": task["workers"]}
-        connection.send([replay(make(world, seed), world, **spent) for seed in range(task["seeds"])])
+        world = RemoteWorld(connection, task)
+        for seed in task["seeds"]:
+            tuner = Timed(make[name](world, seed))
+            trace = replay(tuner, world, budget=task["budget"], workers=task["workers"])
+            connection.send([trace, tuner.seconds, tuner.asked])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -78,6 +79,41 @@ def trained(
             del running[worker]
         heapq.heappush(free, (now, worker))
         yield now, value
+
+
+class Timed(Tuner):
+    """A tuner, with the processor seconds that it takes.
+
+    Attributes:
+        asked: trials that were proposed or resumed. seconds: of this thread, all calls together.
+    """
+
+    def __init__(self, tuner: Tuner) -> None:
+        self.tuner, self.asked, self.seconds = tuner, 0, 0.0
+
+    def _timed(self, call: Callable[[], Any]) -> Any:
+        begun = time.process_time()
+        try:
+            return call()
+        finally:
+            self.seconds += time.process_time() - begun
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        self.asked += 1
+        found: tuple[Any, dict[str, Any]] = self._timed(self.tuner.ask)
+        return found
+
+    def report(self, trial: Any, epoch: int, value: float) -> bool:
+        return bool(self._timed(lambda: self.tuner.report(trial, epoch, value)))
+
+    def finish(self, trial: Any, value: float, *, stopped: bool) -> None:
+        self._timed(lambda: self.tuner.finish(trial, value, stopped=stopped))
+
+    def done(self, trial: Any) -> int:
+        return self.tuner.done(trial)
+
+    def took(self, trial: Any, epoch: int, each: float) -> None:
+        self.tuner.took(trial, epoch, each)
 
 
 def replay(tuner: Tuner, world: World, *, budget: int, workers: int) -> list[float]:

@@ -1,8 +1,8 @@
 """Figures over studies and tasks, with the intervals in which 95 % of resamples lie.
 
-A study's trace holds the best value after each epoch. Studies of two tuners share nothing but the half of
-the recorded runs in which they search, so every study of the one is compared with every study of the other
-in the same half. (Pairs of equal seeds use a fraction of that: the ratio of 20 pairs scatters by 0.1.)
+A study's trace holds the best value after each epoch. Studies of two tuners share nothing but their task, so
+every study of the one is compared with every study of the other in the same task. (Pairs of equal seeds use a
+fraction of that: the ratio of 20 pairs scatters by 0.1.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-Traces = Sequence[Floats]  # by half: (study, epoch)
+Traces = Sequence[Floats]  # by task: (study, epoch)
+SHOWN = (1, 2, 4, 8, 16, 24)  # full runs, after which the best value is shown
+WORSE = 2.4  # standard errors: 5 % over six checkpoints
 INTERVAL = (2.5, 97.5)  # percentiles of the resampled figures
 
 
@@ -52,32 +54,29 @@ def over_tasks(
 
 @dataclass(frozen=True)
 class Comparison:
-    """One tuner beside a peer.
+    """One tuner beside a peer: medians over tasks.
 
     Attributes:
-        ratio: epochs to the peer's final best, over the peer's own epochs to it.
+        ratio: epochs to the peer's final best, over the peer's own epochs to it. A study that never reaches
+            it counts with its whole budget.
         share: epochs to the peer's final best, over the peer's whole budget.
         gain: the final value minus the peer's.
-        reached: share of pairs in which the peer's final best was reached at all; in the others the whole
-            budget counts as the epochs.
     """
 
     ratio: Reading
     share: Reading
     gain: Reading
-    reached: float
 
 
 def compare(ours: Traces, theirs: Traces, *, resamples: int = 1000) -> Comparison:
-    """Compares all pairs within each half; resamples the studies of both sides, half by half."""
-    halves = [_Half.of(mine, peer) for mine, peer in zip(ours, theirs, strict=True)]
-    drawn = [_mean(halves, rng) for rng in np.random.default_rng(0).spawn(resamples)]
-    ratio, share, gain = map(Reading.of, _mean(halves, None), np.transpose(drawn))
-    return Comparison(ratio, share, gain, float(np.mean([half.reached for half in halves])))
+    """Compares all pairs of studies within each task; resamples tasks, and the studies of both sides."""
+    each = [_Task.of(mine, peer) for mine, peer in zip(ours, theirs, strict=True)]
+    drawn = [_medians(each, rng) for rng in np.random.default_rng(0).spawn(resamples)]
+    return Comparison(*map(Reading.of, _medians(each, None), np.transpose(drawn)))
 
 
 @dataclass(frozen=True)
-class _Half:
+class _Task:
     """Epochs that each of our studies took to each of the peer's finals (ours, theirs), and the rest."""
 
     budget: int
@@ -87,23 +86,20 @@ class _Half:
     peer_finals: Floats
 
     @classmethod
-    def of(cls, ours: Floats, theirs: Floats) -> _Half:
+    def of(cls, ours: Floats, theirs: Floats) -> _Task:
         epochs = [epochs_to(trace, theirs[:, -1]) for trace in ours]
         own = [epochs_to(trace, trace[-1:])[0] for trace in theirs]
         return cls(ours.shape[1], np.array(epochs), np.array(own), ours[:, -1], theirs[:, -1])
 
-    @property
-    def reached(self) -> float:
-        return float(np.mean(self.finals[:, None] >= self.peer_finals))
-
     def readings(self, rng: np.random.Generator | None) -> tuple[float, float, float]:
-        """Epochs, the peer's epochs, and gain; of the studies as they are, or of as many drawn from them."""
+        """Ratio, share and gain; of the studies as they are, or of as many drawn from them."""
         ours, theirs = (
             np.arange(n) if rng is None else rng.integers(0, n, n)
             for n in (len(self.finals), len(self.peer_finals))
         )
+        epochs = self.epochs[np.ix_(ours, theirs)].mean()
         gain = self.finals[ours].mean() - self.peer_finals[theirs].mean()
-        return self.epochs[np.ix_(ours, theirs)].mean(), self.peer_epochs[theirs].mean(), gain
+        return epochs / self.peer_epochs[theirs].mean(), epochs / self.budget, gain
 
 
 def epochs_to(trace: Floats, values: Floats) -> Floats:
@@ -111,7 +107,21 @@ def epochs_to(trace: Floats, values: Floats) -> Floats:
     return np.minimum(np.searchsorted(trace, values) + 1.0, len(trace))
 
 
-def _mean(halves: Sequence[_Half], rng: np.random.Generator | None) -> tuple[float, float, float]:
-    """Ratio, share of the budget and gain over all halves."""
-    epochs, peer_epochs, gain = np.mean([half.readings(rng) for half in halves], axis=0)
-    return epochs / peer_epochs, epochs / halves[0].budget, gain
+def _medians(each: Sequence[_Task], rng: np.random.Generator | None) -> Floats:
+    """Ratio, share of the budget and gain, over all tasks or as many drawn from them."""
+    places = np.arange(len(each)) if rng is None else rng.integers(0, len(each), len(each))
+    return np.asarray(np.median([each[place].readings(rng) for place in places], axis=0))
+
+
+def regret(traces: Floats, ends: Floats) -> Floats:
+    """What is left of the way from a median configuration to the best one, 0 to 1. Shape of `traces`."""
+    best = max(float(ends.max()), float(traces.max()))
+    middle = float(np.median(ends))
+    return np.clip((best - traces) / (best - middle or 1.0), 0.0, 1.0)
+
+
+def worse(ours: Floats, control: Floats) -> bool:
+    """Whether at any checkpoint the mean of `ours` (study, checkpoint) is above noise and the control's."""
+    apart = ours.mean(0) - control.mean(0)
+    noise = np.sqrt(ours.var(0, ddof=1) / len(ours) + control.var(0, ddof=1) / len(control))
+    return bool((apart > WORSE * noise + 1e-9).any())

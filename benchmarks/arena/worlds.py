@@ -1,5 +1,8 @@
 """What tuners search: a space, and a learning curve for each of its configurations.
 
+Outside curves (`../shared/data/curves`) are tables: a proposal is moved to the nearest configuration that the
+study has not had. This costs search models something, and random draws nothing.
+
 Between some 75 recorded runs, extremely randomised trees (Geurts et al., 2006) interpolate: grown without
 bootstrap to their ends they give at a recorded configuration the recorded curve itself, and between two the
 average of what lies around. (The nearest run instead would make of a 10-dimensional space 75 plateaus,
@@ -8,21 +11,26 @@ on which a search model proposes the same run again and again.)
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import statistics
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arena.outside import CURVES, arrays, index
+from arena.summary import Floats
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from sklearn.ensemble import ExtraTreesRegressor
 
 from model.config import Config
-from tuner.definition.loading import load_study_file
-from tuner.search.freeze_thaw import Curve
+from tuner.definition.loading import from_plain, load_study_file
+from tuner.definition.study_file import StudyFile
+from tuner.search.points.cube import Cube
 
 FOLDER = Path(__file__).parents[1] / "data"
 NAMES = {
@@ -51,9 +59,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {  # what people take who have tuned nothi
         "max_bins": 255,
     },
 }
-EARLIER = 30  # runs of an earlier study
 LENGTHS = 24  # full runs that a study may spend
 SIDES = ("choose", "report")  # settings are chosen on one, results reported of the other
+SPLITS = 2  # random halves of the recorded runs of our worlds
 
 
 class Surrogate:
@@ -143,37 +151,64 @@ def axis(name: str, distribution: Any) -> dict[str, Any]:
     return {"name": name, **bounds, "integer": whole}
 
 
-class World:
-    """One side of a random split of a world's recorded runs.
+class World(ABC):
+    """A task.
 
     Attributes:
-        default: the Optuna parameters of a configuration that people take who have tuned nothing.
-        runs: on this side. others: the runs on the other side.
+        name: `source/task`.
+        study: a study file of its space, with a metric and a pruner.
+        default: the Optuna parameters of a configuration that people take who have tuned nothing, if known.
+        space: the parameters as plain values.
         sign: -1 where the metric is a loss. Tuners are compared on values of which larger ones are better.
         budget: epochs of a study.
     """
 
-    def __init__(self, name: str, side: str, split: int, *, trees: int = 200) -> None:
-        self.name = name
-        self.study = load_study_file(FOLDER / f"{name}.yaml")
-        recorded = json.loads((FOLDER / f"{name}.json").read_text())
-        self.runs = half_of(recorded, side, split)
-        self.others = half_of(recorded, SIDES[side == SIDES[0]], split)
-        self.default = self.study.space.params_for(DEFAULTS[name], nearest=True)
-        self._distributions = self.study.space.distributions()
-        self._surrogate = Surrogate(self._distributions, self.runs, trees=trees)
-        self.sign = 1.0 if self.study.metric.goal == "maximize" else -1.0
-        self.space, self.epochs = self._surrogate.space, self._surrogate.epochs
-        self.budget = LENGTHS * self.epochs
+    default: dict[str, Any] | None = None
 
+    def __init__(self, name: str, study: StudyFile) -> None:
+        assert study.max_epochs is not None
+        self.name, self.study, self.epochs = name, study, study.max_epochs
+        self.sign = 1.0 if study.metric.goal == "maximize" else -1.0
+        self.budget = LENGTHS * self.epochs
+        self.distributions = study.space.distributions()
+        self.space = [axis(name, distribution) for name, distribution in self.distributions.items()]
+
+    @abstractmethod
     def curve(self, params: Mapping[str, Any]) -> list[float]:
         """Values after each epoch, larger is better."""
+
+    @abstractmethod
+    def ends(self) -> Floats:
+        """The best value of each of many random configurations: what regret is measured by."""
+
+    def fresh(self) -> World:
+        """The world for another study."""
+        return self
+
+
+class Recorded(World):
+    """One side of a random split of the recorded runs of one of our worlds.
+
+    Attributes:
+        runs: on this side.
+    """
+
+    def __init__(self, name: str, side: str, split: int, *, trees: int = 200) -> None:
+        super().__init__(f"ours/{name}.{split}", load_study_file(FOLDER / f"{name}.yaml"))
+        self.runs = half_of(json.loads((FOLDER / f"{name}.json").read_text()), side, split)
+        self.default = self.study.space.params_for(DEFAULTS[name], nearest=True)
+        self._surrogate = Surrogate(self.distributions, self.runs, trees=trees)
+
+    def curve(self, params: Mapping[str, Any]) -> list[float]:
         return [self.sign * value for value in self._surrogate.curve(params)]
+
+    def ends(self) -> Floats:
+        return np.array([max(self.sign * value for value in run["values"]) for run in self.runs])
 
     @cached_property
     def _logs_of_seconds(self) -> Surrogate:
         runs = [{"params": run["params"], "values": [math.log(run["seconds"])]} for run in self.runs]
-        return Surrogate(self._distributions, runs)
+        return Surrogate(self.distributions, runs)
 
     def seconds(self, params: Mapping[str, Any]) -> float:
         """What an epoch of a configuration took when the runs were recorded."""
@@ -184,15 +219,72 @@ class World:
         """What an epoch of the median run took."""
         return statistics.median(run["seconds"] for run in self.runs)
 
-    def earlier(self, seed: int, *, misleading: bool = False) -> list[Curve]:
-        """EARLIER runs of the other side. A misleading study calls the best values the worst."""
-        picked = np.random.default_rng(seed).choice(len(self.others), EARLIER, replace=False)
-        runs = [self.others[place] for place in picked]
-        values = np.array([run["values"] for run in runs])
-        if misleading:
-            values = values.max() + values.min() - values
-        found = []
-        for number, (run, row) in enumerate(zip(runs, values, strict=True)):
-            params = {name: run["params"][name] for name in self._distributions}
-            found.append(Curve(number, params, dict(enumerate(row.tolist(), start=1)), "ended"))
+
+class Tabular(World):
+    """A task of TaskSet or LCBench. A loss counts as CAP times the untrained one if it is larger, or NaN."""
+
+    CAP = 2.0
+
+    def __init__(self, source: str, task: str) -> None:
+        about, content = index(CURVES, source), arrays(CURVES, f"{source}/{task}")
+        curves, first = content[about["metric"]].astype(float), 0
+        if about["goal"] == "minimize":
+            cap = self.CAP * float(np.nanmedian(curves[:, 0]))
+            curves, first = np.fmin(curves, cap), 1  # fmin: of a NaN and a number the number
+        raw = {
+            "method": "random",
+            "metric": {"name": about["metric"], "goal": about["goal"]},
+            "parameters": {each["name"]: _sweep_axis(each) for each in about["parameters"]},
+            "tuner": {"max_epochs": curves.shape[1] - first, "pruner": _pruner(curves.shape[1] - first)},
+        }
+        super().__init__(f"{source}/{task}", from_plain(raw, name=task, path=Path(f"{task}.yaml")))
+        self._curves = self.sign * curves[:, first:]
+        names = [each["name"] for each in about["parameters"]]
+        whole = {each["name"] for each in about["parameters"] if each["integer"]}
+        self._cube = Cube(self.distributions)
+        self._rows = self._cube.encode([
+            {name: round(value) if name in whole else float(value)
+             for name, value in zip(names, row, strict=True)}
+            for row in content["params"]
+        ])  # fmt: skip
+        self._taken: dict[str, int] = {}
+
+    def curve(self, params: Mapping[str, Any]) -> list[float]:
+        key = json.dumps(dict(params))
+        if key not in self._taken:
+            far = np.square(self._rows - self._cube.encode([params])).sum(1)
+            far[list(self._taken.values())] = np.inf
+            self._taken[key] = int(np.argmin(far))
+        found: list[float] = self._curves[self._taken[key]].tolist()
         return found
+
+    def ends(self) -> Floats:
+        return np.asarray(self._curves.max(1))
+
+    def fresh(self) -> Tabular:
+        world = copy.copy(self)
+        world._taken = {}
+        return world
+
+
+def _sweep_axis(each: Mapping[str, Any]) -> dict[str, Any]:
+    bounds = {"min": each["low"], "max": each["high"]}
+    if each["log"]:
+        kind = "q_log_uniform_values" if each["integer"] else "log_uniform_values"
+        return {"distribution": kind, **bounds, **({"q": 1} if each["integer"] else {})}
+    return {"distribution": "int_uniform" if each["integer"] else "uniform", **bounds}
+
+
+def _pruner(length: int) -> dict[str, Any]:
+    first = max(1, round(length / 9))
+    return {"type": "hyperband", "min_resource": first, "max_resource": length, "eta": 3, "brackets": 1}
+
+
+SOURCES = ("taskset", "lcbench", "ours")
+
+
+def tasks(source: str, side: str) -> list[World]:
+    """The tasks of a source on one side: of outside sources, every other one in the order of their index."""
+    if source == "ours":
+        return [Recorded(name, side, split) for name in NAMES for split in range(SPLITS)]
+    return [Tabular(source, task) for task in index(CURVES, source)["tasks"][SIDES.index(side) :: 2]]

@@ -29,6 +29,7 @@ from tuner.definition.values import (
     Resources,
     StopRules,
     count,
+    names_or_auto,
     one_of,
     read_command,
     read_constraints,
@@ -38,7 +39,6 @@ from tuner.definition.values import (
     read_time_limit,
     read_workload,
     sentence,
-    texts,
 )
 from tuner.definition.yaml_source import YamlPart
 
@@ -245,9 +245,11 @@ class StudyFile:
         read=count,
     )
     learn_from: tuple[str, ...] = key(
-        "with `freeze_thaw`: names of studies in the same storage with the same parameters. The search "
-        "starts from what their trials reached, and trusts it as far as its own trials agree",
-        read=texts,
+        "with `freeze_thaw`: names of studies in the same storage, or `auto` for all that share parameters. "
+        "Parameters are the same if name, scale and kind are; ranges may differ, and others may be added or "
+        "missing. The search starts from what their trials reached, and trusts it as far as its own trials "
+        "agree",
+        read=names_or_auto,
         value=(),
     )
     stop: StopRules = key(
@@ -345,6 +347,11 @@ class StudyFile:
     def trial_epochs(self) -> int | None:
         """Epochs of a whole trial, all its runs together; None where the file does not say."""
         return None if self.max_epochs is None else self.max_epochs * self.repeats.count
+
+    @property
+    def learns_from_all(self) -> bool:
+        """Whether the study learns from every other one that shares parameters."""
+        return self.learn_from == ("auto",)
 
     @property
     def may_stop(self) -> bool:

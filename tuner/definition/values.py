@@ -34,6 +34,14 @@ def texts(section: YamlPart, key: str) -> tuple[str, ...]:
     return tuple(map(str, section.list(key)))
 
 
+def names_or_auto(section: Section, key: str) -> tuple[str, ...]:
+    """A list of names, or `auto`."""
+    found = section.get(key, (list, str), "a list of names or auto", [])
+    if isinstance(found, str) and found != "auto":
+        section.fail(key, f"expected a list of names or auto, got {found!r}")
+    return ("auto",) if found == "auto" else tuple(map(str, found))
+
+
 def one_of(*words: str) -> Reader:
     """One of some words."""
     return lambda section, key: section.choice(key, words)

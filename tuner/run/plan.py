@@ -25,7 +25,7 @@ from tuner.run.winner import inherited
 from tuner.search import samplers
 from tuner.storage.access import find_records
 from tuner.storage.records import Records
-from tuner.storage.study import OpenStudy, find_study, score_of
+from tuner.storage.study import OpenStudy, find_study, score_of, studies_to_learn_from
 from tuner.storage.study_store import Origin, named_apart
 from tuner.workloads import repeats
 from tuner.workloads.registry import workload_of
@@ -104,7 +104,10 @@ def _planned(
     file = request.study_file
     study = None if request.fresh else find_study(records, file.name)
     inputs = workload.inputs(request.data or _inputs_of(study), request.results, say)
-    for name in file.learn_from:
+    if file.learns_from_all:
+        known = ", ".join(each.study_name for each in studies_to_learn_from(records, file))
+        say(f"learns from: {known or 'nothing, as no finished study here shares a parameter'}")
+    for name in () if file.learns_from_all else file.learn_from:
         if find_study(records, name) is None:
             say(f"'{name}' has not been run: there is nothing to learn from it")
     if study is not None and inputs.renews and _others(study, inputs):

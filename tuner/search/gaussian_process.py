@@ -194,7 +194,7 @@ class GP(BaseSampler):
         count, every = len(targets), len(rows)
         points = Points(np.arange(count), np.zeros(count))
         pairs = Pairs(
-            self._cube.distances(rows, rows), np.zeros((every, every)), np.ones((every, every))
+            self._cube.distances(rows, rows), np.zeros((every, every)), (np.zeros((every, 0)),) * 2
         )  # without "the same": all that one value is beside its configuration's is noise
         fitted_at, hyperparameters = self._fitted.get(name, (0, Hyperparameters.median(rows.shape[1])))
         if seen >= min(REFIT * fitted_at, fitted_at + MOST_UNFITTED):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 STARTUP_TRIALS = 10  # random configurations before a model of them is trusted
-# TPE's, measured with benchmarks/bench_anytime.py. With 10, 2 of 40 studies on one half of the curves tuned a
+# TPE's, measured with benchmarks/bench_arena.py. With 10, 2 of 40 studies on one half of the curves tuned a
 # wrong optimiser so far that no other one passed the first rung beside it; with 20 none did.
 TPE_STARTUP_TRIALS = 20
 TPE_STARTUP_TRIALS_FROM_KNOWN = 5  # where the first trial is known to be good

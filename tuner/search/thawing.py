@@ -6,17 +6,16 @@ epochs that the study may use are kept: each trial that it wants can still have 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
-from tuner.search.freeze_thaw import Curve, FreezeThaw, draws_of, mends_of, rungs_of
+from tuner.search.freeze_thaw import Curve, Earlier, FreezeThaw, draws_of, mends_of, rungs_of
 from tuner.search.points.cost import epoch_seconds
 from tuner.storage import optuna_private
 from tuner.storage.allocate import Choice, is_paused
@@ -48,6 +47,20 @@ def rungs_for(file: StudyFile, length: int) -> list[int]:
     return rungs_of(length, file.pruner.min_resource if file.pruner.kind != "none" else None)
 
 
+def earlier_of(trials: Sequence[FrozenTrial], *, maximize: bool) -> Earlier:
+    """A study that others learn from; a trial without reports has its final value alone."""
+    distributions: dict[str, BaseDistribution] = {}
+    curves: list[Curve] = []
+    for trial in trials:
+        values: Mapping[int, float] = trial.intermediate_values
+        if not values and trial.values and len(trial.values) == 1:
+            values = {1: trial.values[0]}
+        if trial.params and values and trial.state.is_finished():
+            distributions |= trial.distributions
+            curves.append(Curve(len(curves), trial.params, values, "ended"))
+    return Earlier(distributions, curves, maximize)
+
+
 class Thawing:
     """A `Chooser` of `tuner.storage.allocate`.
 
@@ -55,7 +68,7 @@ class Thawing:
         given: values below and above those of the space, which `requires` may read.
         length: epochs of a whole trial.
         total: trials that the study wants; None: any number.
-        earlier: the trials of studies that this one learns from.
+        earlier: the studies that this one learns from.
     """
 
     def __init__(
@@ -66,7 +79,7 @@ class Thawing:
         length: int,
         total: int | None,
         seed: int,
-        earlier: Sequence[FrozenTrial] = (),
+        earlier: Sequence[Earlier] = (),
     ) -> None:
         self._file = file
         self._length = length
@@ -80,7 +93,7 @@ class Thawing:
             rungs=self._rungs,
             draw=draws_of(file.space, seed, given=given),
             mend=mends_of(file.space, given=given),
-            prior=self._earlier(earlier),
+            earlier=earlier,
             seed=seed,
         )
         self._shifts: dict[int, float] = {}
@@ -140,21 +153,6 @@ class Thawing:
                 why = "to its end, because others are compared with the default"
                 return Choice(optuna_private.trial_id(trial), None, None, why)
         return f"the study ended after {spent} epochs; other trials promised more"
-
-    def _earlier(self, trials: Sequence[FrozenTrial]) -> list[Curve]:
-        """Curves of trials whose parameters this study has; a trial without reports has its final value."""
-        space, known = self._file.space, self._file.space.distributions().keys()
-        found: list[Curve] = []
-        for trial in trials:
-            values: Mapping[int, float] = trial.intermediate_values
-            if not values and trial.values and len(trial.values) == 1:
-                values = {self._length: trial.values[0]}
-            if not trial.params or not values or not trial.params.keys() <= known:
-                continue
-            with contextlib.suppress(InputError):  # a value outside the space
-                params = space.params_for(space.config_of(trial.params))
-                found.append(Curve(len(found), params, values, "ended"))
-        return found
 
     def _placed(self, trial: FrozenTrial) -> float:
         """What a trial reached, lower where it misses the study's constraints; NaN where nothing is known."""

@@ -46,6 +46,8 @@ TARGET = "target reached"
 NO_GAIN = "no gain"  # a changed study file clears it
 LEAD = "clear lead"  # as NO_GAIN
 
+MOST_TO_LEARN_FROM = 8  # earlier studies: each takes time at every choice
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -207,6 +209,26 @@ def find_study(records: Records | None, name: str) -> OpenStudy | None:
     if records is None or name not in optuna.get_all_study_names(records):
         return None
     return OpenStudy(records, name)
+
+
+def studies_to_learn_from(records: Records | None, file: StudyFile) -> list[optuna.Study]:
+    """The studies that `learn_from` names, or with `auto` the latest MOST_TO_LEARN_FROM of one objective that
+    share a parameter and have finished trials.
+    """
+    if records is None:
+        return []
+    if not file.learns_from_all:
+        return [study for name in file.learn_from if (study := find_study(records, name))]
+    names = {p.name for p in file.space.searched}
+    found: list[tuple[datetime, optuna.Study]] = []
+    for name in optuna.get_all_study_names(records):
+        other = optuna.load_study(study_name=name, storage=records)
+        ended = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        latest = max((t.datetime_complete for t in ended if t.datetime_complete), default=None)
+        shares = any(names & t.params.keys() for t in ended)
+        if latest is not None and shares and name != file.name and len(other.directions) == 1:
+            found.append((latest, other))
+    return [study for _, study in sorted(found, key=lambda one: one[0])[-MOST_TO_LEARN_FROM:]]
 
 
 def stored_file(study: optuna.Study) -> StudyFile:

@@ -9,8 +9,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from scipy.optimize import approx_fprime
 
 from tuner.definition.loading import load_study_file
-from tuner.search.freeze_thaw import Curve, FreezeThaw, draws_of, mends_of, process, rungs_of
-from tuner.search.freeze_thaw.chooser import MOST_VALUES, _Data
+from tuner.search.freeze_thaw import Curve, Earlier, FreezeThaw, draws_of, mends_of, process, rungs_of
+from tuner.search.freeze_thaw.data import MOST_VALUES, Data
 from tuner.search.freeze_thaw.targets import Targets
 
 RUNGS = [2, 4, 9, 18]
@@ -158,12 +158,43 @@ def test_an_earlier_study_shows_where_to_look_until_it_is_seen_to_mislead():
     ]
     few, many = curves(4, accuracy, state="ended"), curves(30, accuracy, state="ended")
 
-    def share_of_good(prior, started):
-        chooser = search(prior=prior, starts=0)
+    def share_of_good(curves, started):
+        chooser = search(earlier=[Earlier(SPACE, curves, maximize=True)], starts=0)
         return np.mean([chooser.choose(started).params["kind"] == "b" for _ in range(20)])
 
     assert share_of_good(earlier, few) > share_of_good(misleading, few)
     assert share_of_good(misleading, many) > 0.8
+
+
+def test_an_earlier_study_may_have_other_ranges_and_other_parameters():
+    """Here only lr and kind are shared; kind has a new choice, and the scale of the metric is another."""
+    space = {
+        "lr": FloatDistribution(1e-3, 1e-1, log=True),
+        "kind": CategoricalDistribution(["b", "a", "new"]),
+        "layers": FloatDistribution(1, 4),
+        "momentum": FloatDistribution(0, 1),
+    }
+    rng = np.random.default_rng(0)
+
+    def draw():
+        kind = str(rng.choice(["b", "a", "new"]))
+        return {
+            "lr": 10 ** rng.uniform(-3, -1),
+            "kind": kind,
+            "layers": rng.uniform(1, 4),
+            "momentum": rng.random(),
+        }
+
+    known = [
+        replace(c, values={e: 100 * (1 - v) for e, v in c.values.items()})
+        for c in curves(40, accuracy, "ended")
+    ]
+    chooser = FreezeThaw(
+        space, maximize=True, length=27, rungs=[3, 9, 27], draw=draw, seed=0,
+        earlier=[Earlier(SPACE, known, maximize=False)],
+    )  # fmt: skip
+    chosen = chooser.choose([]).params
+    assert chosen["kind"] == "b" and abs(math.log10(chosen["lr"]) + 2) < 0.5
 
 
 def test_without_paused_trials_and_without_leave_to_start_there_is_nothing_to_do():
@@ -258,7 +289,7 @@ tuner:
 
 def test_of_many_trials_the_best_and_the_latest_are_modelled():
     many = curves(1000, lambda params, epoch: accuracy(params, epoch))
-    data = _Data.of(many, RUNGS, maximize=True)
+    data = Data.of(many, RUNGS, maximize=True)
     kept = [curve.number for curve in data.curves]
     best = max(many, key=lambda curve: max(curve.values.values()))
     assert len(data.targets) <= MOST_VALUES < data.seen
@@ -270,12 +301,27 @@ def test_the_gradient_of_the_posterior_is_right():
     place = rng.random((6, 3))
     apart = np.square(place.T[:, :, None] - place.T[:, None, :])
     points = process.Points(rng.integers(0, 6, 14), np.log(rng.integers(1, 19, 14)))
-    here = np.arange(6) < 4  # two are of an earlier study
-    pairs = process.Pairs(apart, np.eye(6), (here[:, None] == here).astype(float))
+    before = rng.normal(size=(6, 2))  # of two earlier studies
+    pairs = process.Pairs(apart, np.eye(6), (before, before))
     medians, deviations = process._priors(3)
     loss = process._loss(points, pairs, rng.normal(size=14), medians, deviations)
     at = medians + 0.3 * rng.normal(size=len(medians))
     assert loss(at)[1] == pytest.approx(approx_fprime(at, lambda x: loss(x)[0], 1e-6), rel=1e-3, abs=1e-3)
+
+
+def test_running_trials_that_do_as_predicted_change_no_mean_and_leave_less_doubt():
+    rng = np.random.default_rng(0)
+    place, before = rng.random((5, 2)), rng.normal(size=(5, 1))
+    pairs = process.Pairs(np.square(place.T[:, :, None] - place.T[:, None, :]), np.eye(5), (before, before))
+    points, targets = process.Points(np.arange(4), np.log([2, 4, 2, 9])), rng.normal(size=4)
+    hyper = process.Hyperparameters.median(2)
+    known = process.Process.of(points, pairs, targets, hyper)
+    running = known.with_pending(process.Points(np.array([4]), np.log([2])))
+    again = process.Process.of(running.points, pairs, running.targets, hyper)
+    ends = process.Points(np.arange(5), np.log(np.full(5, 18)))
+    for one, other in zip(running.predict(ends, pairs), again.predict(ends, pairs), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+    assert running.predict(ends, pairs)[1][4] < known.predict(ends, pairs)[1][4]
 
 
 def test_predictions_go_through_the_known_values_and_are_surest_there():
@@ -283,7 +329,7 @@ def test_predictions_go_through_the_known_values_and_are_surest_there():
     points = process.Points(np.array([0, 0, 1]), np.log([2, 4, 2]))
     targets = np.array([0.5, 1.0, -1.0])
     hyper = process.Hyperparameters.median(1)
-    pairs = process.Pairs(apart, np.eye(2), np.ones((2, 2)))
+    pairs = process.Pairs(apart, np.eye(2), (np.zeros((2, 0)),) * 2)
     known = process.Process.of(points, pairs, targets, hyper)
     mean, deviation = known.predict(points, pairs)
     assert mean == pytest.approx(targets, abs=0.1)

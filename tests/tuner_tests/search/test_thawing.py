@@ -6,14 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from tuner.base.errors import InputError
 from tuner.definition.loading import load_study_file
-from tuner.search.thawing import Thawing, budget_of
+from tuner.search.thawing import Thawing, budget_of, earlier_of
+from tuner.storage.access import open_records
 from tuner.storage.allocate import Choice
 from tuner.storage.attributes import DEFAULT, PAUSED, UNTIL, WHY
+from tuner.storage.study import studies_to_learn_from
 
 STUDY = """
 method: bayes
@@ -123,12 +127,13 @@ def test_nothing_is_asked_again_while_nothing_has_changed(
 
 
 def test_an_earlier_study_says_where_to_begin(tmp_path: Path) -> None:
-    """Its best trials had a large x; trials with other parameters are left out."""
+    """Its best trials had a large x; a trial may have other parameters."""
     earlier = [trial(n, n / 20, n / 10, state=TrialState.COMPLETE) for n in range(10)]
     other = create_trial(value=0.9, params={"y": 0.1}, distributions={"y": FloatDistribution(0, 1)})
     (tmp_path / "s.yaml").write_text(STUDY)
     file = load_study_file(tmp_path / "s.yaml")
-    chooser = Thawing(file, given=({}, {}), length=18, total=20, seed=1, earlier=[*earlier, other])
+    chooser = Thawing(file, given=({}, {}), length=18, total=20, seed=1,
+        earlier=[earlier_of([*earlier, other], maximize=True)])  # fmt: skip
     own = [trial(n, n / 20, n / 10) for n in (1, 4, 6)]
     found = [chooser._choose(own, 17) for _ in range(10)]
     chosen = [choice.params["x"] for choice in found if isinstance(choice, Choice) and choice.params]
@@ -161,3 +166,25 @@ def test_a_trial_is_resumed_by_its_number_where_others_are_left_out(thawing: Mak
     found = thawing().choose([done, *paused], unstarted=0)
     assert isinstance(found, Choice) and found.trial_id in range(3, 9)
     assert found.why.startswith("the most promising (")
+
+
+def test_auto_learns_from_the_finished_studies_that_share_a_parameter(tmp_path: Path) -> None:
+    records = open_records(f"sqlite:///{tmp_path}/studies.db", create=True)
+    for name, parameter, directions in [
+        ("s", "x", ["maximize"]),
+        ("alike", "x", ["minimize"]),
+        ("of another parameter", "y", ["minimize"]),
+        ("of two objectives", "x", ["minimize", "minimize"]),
+        ("without an end", "x", ["minimize"]),
+    ]:
+        study = optuna.create_study(storage=records, study_name=name, directions=directions)
+        values = [0.5] * len(directions)
+        one = {parameter: 0.5}, {parameter: FloatDistribution(0, 1)}
+        done = create_trial(values=values, params=one[0], distributions=one[1])
+        study.add_trial(create_trial(state=TrialState.FAIL) if name == "without an end" else done)
+    (tmp_path / "s.yaml").write_text(STUDY + "  learn_from: auto\n")
+    found = studies_to_learn_from(records, load_study_file(tmp_path / "s.yaml"))
+    assert [each.study_name for each in found] == ["alike"]
+    (tmp_path / "s.yaml").write_text(STUDY + "  learn_from: all\n")
+    with pytest.raises(InputError, match="expected a list of names or auto, got 'all'"):
+        load_study_file(tmp_path / "s.yaml")

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from tuner.artifacts import checkpoints, run_store, weights
@@ -24,7 +25,7 @@ from tuner.storage.access import open_records
 from tuner.storage.allocate import Allocator, Chooser, Done, Wait
 from tuner.storage.attributes import AGENTS_STARTED
 from tuner.storage.records import Records
-from tuner.storage.study import OpenStudy, find_study
+from tuner.storage.study import OpenStudy, studies_to_learn_from
 from tuner.workloads.registry import workload_of
 
 SMALLEST_FREE = 64 << 10  # bytes; with less, a disk is full whatever the study wants
@@ -140,19 +141,18 @@ def _chooser(order: Order, seed: int, records: Records) -> Chooser | None:
     """What chooses between paused and new trials; None where the study pauses none."""
     if order.work.study_file.sampler != FREEZE_THAW or order.length is None:
         return None
-    from tuner.search.thawing import Thawing  # scipy, which other studies do not wait for
+    from tuner.search.thawing import Thawing, earlier_of  # scipy, which other studies do not wait for
 
+    file = order.work.study_file
     return Thawing(
-        order.work.study_file,
+        file,
         given=(order.base, order.overrides),
         length=order.length,
         total=order.total,
         seed=seed,
         earlier=[
-            trial
-            for name in order.work.study_file.learn_from
-            if (study := find_study(records, name))
-            for trial in study.get_trials(deepcopy=False)
+            earlier_of(study.get_trials(deepcopy=False), maximize=study.direction is StudyDirection.MAXIMIZE)
+            for study in studies_to_learn_from(records, file)
         ],
     )
 

@@ -37,11 +37,11 @@ class Candidates:
     ) -> None:
         self._cube, self._draw, self._mend, self._rng = cube, draw, mend, rng
         self._drawn: list[Candidate] = []
+        self._single = {name: value for name, value in draw().items() if name not in cube.axes}
 
     def near(self, good: Sequence[Candidate], *, tried: Array) -> list[Candidate]:
         """DRAWN configurations anywhere, and NEIGHBOURS near each of `good`; without `tried` points."""
-        fresh = [self._draw() for _ in range(FRESH if self._drawn else DRAWN)]
-        self._drawn = [*self._drawn, *zip(fresh, self._cube.encode(fresh), strict=True)][-DRAWN:]
+        self._drawn = [*self._drawn, *self._fresh(FRESH if self._drawn else DRAWN)][-DRAWN:]
         found = list(self._drawn)
         for origin, row in good:
             others = [self._drawn[other] for other in self._rng.integers(0, DRAWN, NEIGHBOURS)]
@@ -57,3 +57,10 @@ class Candidates:
             found += zip(valid, self._cube.encode(valid), strict=True)
         known = {row.tobytes() for row in tried}
         return [one for one in found if one[1].tobytes() not in known] or found
+
+    def _fresh(self, count: int) -> list[Candidate]:
+        """Configurations anywhere. Where all are allowed, they are drawn as points, which is fast."""
+        if self._mend is None:
+            return [(self._single, point) for point in self._cube.drawn(count, self._rng)]
+        drawn = [self._draw() for _ in range(count)]
+        return list(zip(drawn, self._cube.encode(drawn), strict=True))

@@ -50,6 +50,9 @@ class Cube:
         Two choices are 0 or 1 apart; so is a parameter that only one side has.
         """
         a, b = ones.T[:, :, None], others.T[:, None, :]
+        if not self.choices.any() and not (np.isnan(ones).any() or np.isnan(others).any()):
+            apart = a - b
+            return np.square(apart, out=apart)
         absent_a, absent_b = np.isnan(a), np.isnan(b)
         apart = np.where(self.choices[:, None, None], a != b, np.square(a - b))
         return np.where(absent_a | absent_b, absent_a != absent_b, apart).astype(float)
@@ -81,6 +84,17 @@ class Cube:
         steps = rng.normal(0.0, 1.0, shape) * rng.choice(STEPS, (len(others), 1))
         numbers = ~self.choices & ~np.isnan(points) & ~np.isnan(good)
         return np.where(numbers, self.snapped(_reflected(good + moved * steps)), points)
+
+    def drawn(self, count: int, rng: np.random.Generator) -> Array:
+        """Points anywhere, (count, parameter)."""
+        points = rng.random((count, len(self.axes)))
+        for column, axis in enumerate(self.axes.values()):
+            if isinstance(axis, CategoricalDistribution):
+                points[:, column] = np.floor(points[:, column] * len(axis.choices))
+            elif isinstance(axis, IntDistribution) and not axis.log:
+                places = (axis.high - axis.low) // axis.step
+                points[:, column] = np.floor(points[:, column] * (places + 1)) / places
+        return self.snapped(points)
 
     def snapped(self, points: Array) -> Array:
         """The nearest points with valid values."""

@@ -1,11 +1,13 @@
-"""The world in which benchmarks/bench_anytime.py compares tuners: fair bookkeeping of epochs."""
+"""The world in which benchmarks/bench_arena.py compares tuners: fair bookkeeping of epochs."""
 
 import numpy as np
 import pytest
-from arena.methods import Foresight
+from arena.methods import AllForOne, Foresight
+from arena.outside import CURVES
 from arena.replay import replay
-from arena.summary import compare
-from arena.worlds import Forest, Surrogate, World, half_of
+from arena.studies import Store
+from arena.summary import compare, regret, worse
+from arena.worlds import Forest, Recorded, Surrogate, half_of, tasks
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from sklearn.ensemble import ExtraTreesRegressor
 
@@ -91,7 +93,7 @@ def test_a_resumed_trial_goes_on_where_it_paused(world):
 
 
 def test_with_foresight_only_what_ends_best_goes_on_after_the_first_rung():
-    world = World("curves", "report", 0, trees=1)
+    world = Recorded("curves", "report", 0, trees=1)
     foresight = Foresight(world, 0)
     best, rung = -np.inf, world.study.pruner.min_resource
     for _ in range(30):
@@ -126,7 +128,6 @@ def test_every_study_is_compared_with_every_one_of_the_peer():
     assert found.ratio.value == pytest.approx((2 + 2 + 10 + 4) / 4 / 5)
     assert found.share.value == pytest.approx((2 + 2 + 10 + 4) / 4 / 10)
     assert found.gain.value == pytest.approx(0.8 - 0.7)
-    assert found.reached == pytest.approx(3 / 4)
 
 
 def test_intervals_hold_the_value_and_shrink_with_the_studies():
@@ -140,3 +141,53 @@ def test_intervals_hold_the_value_and_shrink_with_the_studies():
         assert all(r.low <= r.value <= r.high for r in (found.ratio, found.share, found.gain))
     assert many.ratio.high - many.ratio.low < (few.ratio.high - few.ratio.low) / 2
     assert many.gain.low < 0 < many.gain.high  # a tuner against its twin
+
+
+def test_regret_is_the_share_of_the_way_from_a_median_configuration_to_the_best():
+    left = regret(np.array([[0.1, 0.5, 0.7, 0.9]]), ends=np.array([0.1, 0.5, 0.9]))
+    assert left == pytest.approx(np.array([[1.0, 1.0, 0.5, 0.0]]))
+
+
+def test_worse_than_random_means_beyond_noise():
+    noise = np.random.default_rng(0).normal(0.0, 0.1, (20, 6))
+    assert not worse(0.5 + noise, 0.5 + noise[::-1])
+    assert worse(0.7 + noise, 0.5 + noise)
+
+
+def test_one_epoch_for_all_then_the_best_go_on_to_the_end():
+    world = Recorded("digits", "choose", 0, trees=1)
+    tuner = AllForOne(world, 0)
+    trace = replay(tuner, world, budget=world.budget, workers=1)
+    started = world.budget - tuner.FINALISTS * (world.epochs - 1)
+    assert len(tuner.params) == started
+    best = sorted(world.curve(params)[0] for params in tuner.params)[-tuner.FINALISTS :]
+    ends = [max(world.curve(p)) for p in tuner.params if world.curve(p)[0] in best]
+    assert trace[-1] == pytest.approx(max([*ends, *best]))
+
+
+def test_a_study_that_is_stored_is_not_run_again(tmp_path):
+    world, store, made = Recorded("digits", "choose", 0, trees=1), Store(tmp_path), []
+
+    def method(world, seed):
+        made.append(seed)
+        return AllForOne(world, seed)
+
+    store.run(world, "one, epoch", method, [0, 1])
+    store.run(world, "one, epoch", method, [1, 2])
+    assert made == [0, 1, 2]
+    found = store.get(world, "one, epoch", 3)
+    assert [len(study.trace) for study in found] == [world.budget] * 3 and all(s.seconds > 0 for s in found)
+
+
+@pytest.mark.skipif(not CURVES.exists(), reason="needs the outside curves in ../shared/data/curves")
+@pytest.mark.parametrize("source", ["taskset", "lcbench"])
+def test_a_proposal_in_a_table_is_the_nearest_configuration_that_the_study_has_not_had(source):
+    world = tasks(source, "choose")[0]
+    params = {axis["name"]: axis["low"] for axis in world.space}
+    near = {**params, "learning_rate": 1.01 * params["learning_rate"]}
+    one, other = world.fresh(), world.fresh()
+    assert one.curve(params) == one.curve(params) == other.curve(params)
+    assert world.fresh().curve(near) == one.curve(params) != one.curve(near)
+    assert np.isfinite(world.ends()).all() and len(one.curve(params)) == world.epochs
+    names = [{each.name for each in tasks(source, side)} for side in ("choose", "report")]
+    assert not names[0] & names[1]
