@@ -29,12 +29,7 @@ def sentence(section: YamlPart, key: str) -> str:
     return str(section.text(key)).strip()
 
 
-def texts(section: YamlPart, key: str) -> tuple[str, ...]:
-    """A list of words."""
-    return tuple(map(str, section.list(key)))
-
-
-def names_or_auto(section: Section, key: str) -> tuple[str, ...]:
+def names_or_auto(section: YamlPart, key: str) -> tuple[str, ...]:
     """A list of names, or `auto`."""
     found = section.get(key, (list, str), "a list of names or auto", [])
     if isinstance(found, str) and found != "auto":
