@@ -28,14 +28,6 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
-STATES = {
-    "COMPLETE": "complete",
-    "PRUNED": "pruned",
-    "FAIL": "failed",
-    "RUNNING": "running",
-    "WAITING": "waiting",
-}
-
 
 @dataclass(frozen=True)
 class Run:
@@ -43,7 +35,7 @@ class Run:
 
     Attributes:
         name: `<study>-<number>`, as in W&B.
-        state: complete, pruned, failed, paused or running.
+        state: complete, pruned, failed, interrupted, paused or running.
         config: the complete configuration.
         summary: its metrics. For a complete trial: those at its end, and its score.
         folder: its run folder; None if it has none yet.
@@ -146,7 +138,7 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
     """
     from tuner.search import ranking
     from tuner.storage.access import default_url, open_records
-    from tuner.storage.allocate import is_paused
+    from tuner.storage.allocate import state_of
     from tuner.storage.study import load_study, stored_file
 
     root = Path(results or os.environ.get(RESULTS_VARIABLE, "results"))
@@ -155,11 +147,11 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
     trials = found.get_trials(deepcopy=False)
     file = stored_file(found)
     folder = root / "runs" / study
-    states = {trial.number: "paused" if is_paused(trial) else STATES[trial.state.name] for trial in trials}
+    states = {trial.number: state_of(trial) for trial in trials}
     runs = (
         _run(study, trial, states[trial.number], folder / str(trial.number), file.space)
         for trial in trials
-        if states[trial.number] != STATES["WAITING"]
+        if states[trial.number] != "waiting"
     )
     winner = ranking.winner(ranking.ranked(trials, file), found.attrs, file)
     return Results(study, tuple(runs), None if winner is None else winner.number)

@@ -65,7 +65,8 @@ class RunFolder:
     """Collects a run's files in `<final>.partial-<pid>` and renames the folder to `final` at the end.
 
     A context manager. A run that ends without `finish` (an unexpected exception, a kill) leaves only the
-    partial folder. The next run with the same `final` removes it.
+    partial folder. The next run with the same `final` removes it, and keeps what it printed as
+    `output-1.log`.
 
     Args:
         checkpoint: the trial's checkpoint. The lines of metrics are kept beside it until the run ends, so
@@ -87,9 +88,14 @@ class RunFolder:
 
     def __enter__(self) -> RunFolder:
         make_folder(self.final.parent)
-        for left_over in self.final.parent.glob(f"{self.final.name}.partial-*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+        left_over = sorted(self.final.parent.glob(f"{self.final.name}.partial-*"))
+        kept = [log.read_bytes() for folder in left_over for log in sorted(folder.glob("output*.log"))]
+        for folder in left_over:
+            shutil.rmtree(folder, ignore_errors=True)
         make_folder(self.path, private=True)
+        for number, content in enumerate(kept, 1):  # of runs that were interrupted
+            with writing(self.path):
+                (self.path / f"output-{number}.log").write_bytes(content)
         self.before = read_metrics(self.metrics_file) if self.metrics_file.exists() else []
         with writing(self.metrics_file):
             if not self.before:  # a file without a whole line is begun again

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from tuner.base.errors import InputError
 from tuner.base.files import read_json
@@ -23,7 +23,7 @@ from tuner.definition.loading import shipped_campaign
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
 from tuner.storage import attributes
-from tuner.storage.allocate import is_paused
+from tuner.storage.allocate import state_of
 from tuner.storage.attributes import (
     CHOSEN,
     DEFAULT,
@@ -53,13 +53,6 @@ from tuner.workloads.workload import Workload
 PAIRED = HYPOTHESES  # the study of pairs of runs for the claims of other studies
 SHOWN_ONLY = "shown only"  # the state of a trial that does not fit since the study was changed
 NOTES = (OUTSIDE, ERROR, PRUNED_BECAUSE, WHY, CHOSEN)  # attributes of which the first is a trial's note
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
 
 
 @dataclass(frozen=True)
@@ -339,4 +332,4 @@ def _stints(trial: FrozenTrial) -> tuple[Stint, ...]:
 def _state(trial: FrozenTrial) -> str:
     if OUTSIDE in trial.user_attrs:
         return SHOWN_ONLY
-    return "paused" if is_paused(trial) else STATES[trial.state]
+    return state_of(trial)

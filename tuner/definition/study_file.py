@@ -141,6 +141,14 @@ class StudyFile:
         read=one_of("first", "last", "mean"),
         value="first",
     )
+    metrics_from: Literal["log", "stdout"] = key(
+        "`stdout`: of a script that logs nothing, but prints its metric, each line with it is read: "
+        "`epoch 3: loss=0.31, acc=0.9`, `'loss': 0.31`, a progress bar",
+        "`log`: W&B and other loggers, lines of JSON",
+        BINDS | OF_RUNS,
+        read=one_of("log", "stdout"),
+        value="log",
+    )
     program: str | None = key(
         "the script that a trial runs, relative to the file's folder", rules=TOP | BINDS, read=YamlPart.text
     )

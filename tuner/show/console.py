@@ -21,6 +21,7 @@ STATES = {  # of trials and agents
     "complete": GREEN,
     "pruned": ORANGE,
     "failed": VERMILLION,
+    "interrupted": GREY,
     "running": SKY,
     "paused": PURPLE,
     "refused": VERMILLION,

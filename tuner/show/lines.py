@@ -13,6 +13,7 @@ from tuner.run.events import AgentState, Event, StudyRun
 from tuner.show.progress import Progress
 from tuner.storage.outage import cause_of, is_unreachable
 
+SAID = ("pruned", "failed", "interrupted")  # states of trials that are counted in a line
 QUIET_SECONDS = 180.0  # after which a log says where the study stands, though nothing has ended
 COUNT_SECONDS = 1.0  # between looks at the storage, where other terminals' trials show
 
@@ -75,8 +76,8 @@ class PlainView:
             case "start":
                 return started_words(content, verbose=self._verbose)
             case "died":
-                trial = "" if content["number"] is None else f" with trial {content['number']}"
-                return f"agent {event.agent} died{trial} ({content['how']}); a new agent replaces it"
+                trial = "" if content["number"] is None else f": trial {content['number']} is interrupted"
+                return f"agent {event.agent} died ({content['how']}){trial}; a new agent replaces it"
             case "waits":
                 return f"agent {event.agent} waits: {content['why']}"
             case "refused":
@@ -113,11 +114,11 @@ class PlainView:
         self._say_progress()
 
     def _ended_words(self, content: dict[str, Any]) -> str:
-        """How a trial ended. An error that was said before is not repeated."""
+        """How a trial ended; "" of one that failed as another did: that is counted."""
         said = message = content["message"]
         if content["outcome"] == "failed" and message in self._failures:
-            said = "the same error"
-        elif content["outcome"] == "failed" and message:
+            return ""
+        if content["outcome"] == "failed" and message:
             self._failures.add(message)
             said = message.partition(" its last lines: ")[0]
             said = f"{said} (see {content['log']})" if content.get("log") else message
@@ -125,7 +126,8 @@ class PlainView:
 
     def _trial_ended(self, content: dict[str, Any]) -> None:
         if self.draws:
-            self.say(self._ended_words(content))
+            if line := self._ended_words(content):
+                self.say(line)
         else:
             self._ended.append(content)
 
@@ -133,7 +135,7 @@ class PlainView:
         """A line for each trial that has ended; the last one says where the study stands. Then a new best."""
         if self.draws:
             return
-        lines = [self._ended_words(content) for content in self._ended]
+        lines = [line for content in self._ended if (line := self._ended_words(content))]
         for line in lines[:-1]:
             self.say(line)
         if lines:
@@ -159,7 +161,7 @@ class PlainView:
 
     def _parts(self) -> list[str]:
         progress = self.progress
-        states = [f"{count} {state}" for state, count in progress.states() if state in ("pruned", "failed")]
+        states = [f"{count} {state}" for state, count in progress.states() if state in SAID]
         return [progress.trials, *states, progress.best_words()]
 
     def _count_if_reached(self) -> None:

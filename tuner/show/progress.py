@@ -91,7 +91,8 @@ class Progress:
         found = {
             "complete": counts[TrialState.COMPLETE],
             "pruned": counts[TrialState.PRUNED],
-            "failed": counts[TrialState.FAIL],
+            "failed": self.now.failed,
+            "interrupted": self.now.interrupted,
             "running": counts[TrialState.RUNNING],
             "paused": self.now.paused,
         }

@@ -29,7 +29,6 @@ from tuner.storage.study_store import RETRAINED
 from tuner.workloads.repeats import REPEATS, SPREAD
 
 SPARK = 12  # width of the line of best values over time
-COUNTED = {"pruned": TrialState.PRUNED, "failed": TrialState.FAIL, "running": TrialState.RUNNING}
 ALWAYS = ("study", "finished", "pruned", "failed")  # columns of `status` that are there even if all are 0
 WIDE_STATUS, WIDE_LIST = 130, 140  # smallest width of a terminal for all columns
 NOT_BEGUN = {"done": None, "wanted": None, "result": "", "stopped": ""}
@@ -44,7 +43,10 @@ def status_table(found: Sequence[Summary], *, width: int = WIDE_STATUS) -> Table
     columns: dict[str, list[str]] = {
         "study": [s.name for s in found],
         "finished": [str(s.finished) if s.total is None else f"{s.finished}/{s.total}" for s in found],
-        **{name: [str(s.counts[state]) for s in found] for name, state in COUNTED.items()},
+        "pruned": [str(s.counts[TrialState.PRUNED]) for s in found],
+        "failed": [str(s.failed) for s in found],
+        "interrupted": [str(s.interrupted) for s in found],
+        "running": [str(s.counts[TrialState.RUNNING]) for s in found],
         "waiting": [str(s.counts[TrialState.WAITING] - s.paused) for s in found],
         "paused": [str(s.paused) for s in found],
         "imported": [str(s.imported) for s in found],

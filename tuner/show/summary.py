@@ -17,7 +17,7 @@ from tuner.claims import material as materials
 from tuner.claims.answer import Answer
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
-from tuner.storage.allocate import is_paused
+from tuner.storage.allocate import is_paused, state_of
 from tuner.storage.attributes import FILE, IMPORTED, STOPPED, TOTAL
 from tuner.storage.study import OpenStudy, finished, training_seconds
 
@@ -118,6 +118,16 @@ class Summary:
         return sum(map(is_paused, self.trials))
 
     @cached_property
+    def interrupted(self) -> int:
+        """The number of trials whose agents died, and that run again."""
+        return sum(state_of(trial) == "interrupted" for trial in (*self.trials, *self.outside))
+
+    @property
+    def failed(self) -> int:
+        """The number of trials that failed by themselves."""
+        return self.counts[TrialState.FAIL] - self.interrupted
+
+    @cached_property
     def ranked(self) -> Sequence[FrozenTrial]:
         """The complete trials, best first."""
         return () if self.file is None else ranking.ranked(self.trials, self.file)
@@ -179,6 +189,8 @@ class Summary:
             "name": self.name,
             "wanted": self.total,
             **{state.name.lower(): count for state, count in self.counts.items()},
+            "fail": self.failed,
+            "interrupted": self.interrupted,
             "best": None if best is None else {"number": best.number, self.metric: best.values[0]},
             "finished": self.finished,
             "imported": self.imported,

@@ -23,6 +23,7 @@ from tuner.storage.attributes import (
     GRID_POINT,
     LEASE,
     PAUSED,
+    RETRIES,
     STOPPED,
     UNTIL,
 )
@@ -78,9 +79,22 @@ class Wait:
     """Enough trials are running. One of them is queued again if its agent dies."""
 
 
+def state_of(trial: FrozenTrial) -> str:
+    """The state of a trial, in a word: complete, pruned, failed, interrupted, running, paused or waiting.
+
+    A trial whose agent died is interrupted and runs again: it did not fail. When a configuration's agents
+    have died too often, it has failed.
+    """
+    if trial.state is TrialState.FAIL:
+        return "interrupted" if AGENT_LOST.of(trial) and RETRIES.of(trial) < MAX_RETRIES else "failed"
+    if trial.state is TrialState.WAITING:
+        return "paused" if PAUSED in trial.user_attrs else "waiting"
+    return trial.state.name.lower()
+
+
 def is_paused(trial: FrozenTrial) -> bool:
     """Whether a trial waits to be resumed."""
-    return trial.state is TrialState.WAITING and PAUSED in trial.user_attrs
+    return state_of(trial) == "paused"
 
 
 class Allocator:
@@ -149,7 +163,7 @@ class Allocator:
             reason = None if lease is None else self._observer.gone(trial_id, lease)
             if reason is None:
                 continue
-            attrs: dict[str, Any] = {ERROR: f"agent lost: {reason}", AGENT_LOST: True}
+            attrs: dict[str, Any] = {ERROR: f"interrupted: {reason}", AGENT_LOST: True}
             again = self._records.give_up(trial_id, attrs, retries=MAX_RETRIES)
             lines.append(f"trial {number}: {reason}" + ("" if again is None else f"; queued as {again}"))
         return lines

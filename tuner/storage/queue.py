@@ -136,7 +136,8 @@ class TrialQueue(Protocol):
         """Ends a RUNNING trial whose owner is gone as FAIL, and queues a new trial with its configuration.
 
         Args:
-            user_attrs: written to the failed trial (what happened to its owner).
+            user_attrs: written to the failed trial (what happened to its owner). To ERROR is added as which
+                trial it runs again.
             retries: how often a configuration may be queued again; 0: never.
 
         Returns:

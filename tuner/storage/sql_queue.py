@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from tuner.storage.attributes import (
     CHECKPOINT,
     DEFAULT,
+    ERROR,
     GRID_POINT,
     LEASE,
     PAUSED,
@@ -241,7 +242,11 @@ class SqlQueue:
                 if key in trial.user_attrs
             }
             attrs = {**kept, RETRY_OF: trial.number, RETRIES: tried + 1}
-            return rows.enqueue(row.study_id, fixed, attrs)
+            again = rows.enqueue(row.study_id, fixed, attrs)
+            if ERROR in user_attrs:
+                told = {ERROR: f"{user_attrs[ERROR]}; run again as trial {again}"}
+                rows.write_attrs(models.TrialUserAttributeModel, trial_id, told)
+            return again
 
     def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
         with self._writing() as (_, rows):

@@ -70,6 +70,7 @@ class ScriptWorkload(Workload):
             results=self.results_of(run_folder),
             wandb=self.wandb,
             counts=file.run,
+            pairs=file.metrics_from == "stdout",
         )
         return script(config, report, run_folder=run_folder, checkpoint=checkpoint)
 

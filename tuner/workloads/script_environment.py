@@ -53,6 +53,7 @@ def script_environment(
         **environment(wandb),
         "TUNER_EVENTS": str(scratch / EVENTS),
         "TUNER_RUN_FOLDER": str(run_folder),
+        "TUNER_MAIN": "",  # the first Python process of the trial says that it is that
         "PYTHONPATH": os.pathsep.join([str(HOOK), *modules]),
         # a script in a command of its own finds a `python` even where no environment is activated
         "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),

@@ -10,6 +10,7 @@ step), `output.log`, `result.json`. The script's own W&B run is offline unless t
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import os
 import re
@@ -33,7 +34,7 @@ from tuner.workloads.child_process import ChildProcess
 from tuner.workloads.history import History, means, numbers
 from tuner.workloads.masking import Mask
 from tuner.workloads.script_environment import EVENTS, script_environment, sweep_parameters
-from tuner.workloads.stream import Counts, LoggedRun, Stream
+from tuner.workloads.stream import Counts, LoggedRun, Stream, pairs_in
 
 OUTPUT = "output.log"
 OTHER_METRICS = "metrics-{}.jsonl"  # of a run that does not count
@@ -42,6 +43,7 @@ ARGUMENTS = "arguments.json"  # ${args_json_file}
 POLL_SECONDS = 0.05
 _PYTHON = re.compile(r"(.*/)?python[0-9.]*")
 MAX_NOTES = 5
+DYING_SECONDS = 5.0  # between the death of a script's main thread and the end of its process
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Script:
         metric: the name that pruning and the result look at; `required`: a script that never logs it failed.
         folder: where the script runs.
         wandb: how its W&B runs are written.
-        counts: which of several W&B runs in one trial counts.
+        counts: which of several W&B runs in one trial counts. pairs: printed lines with the metric are read.
         variables: added to the script's environment.
     """
 
@@ -66,6 +68,7 @@ class Script:
     results: Path | None = None
     wandb: Literal["online", "offline", "off"] = "offline"
     counts: Counts = "first"
+    pairs: bool = False
     grace: float = child_process.GRACE_SECONDS
     variables: Mapping[str, str] = field(default_factory=dict)
 
@@ -162,9 +165,12 @@ class _Run:
             self.path / OUTPUT,
             script.metric,
             counts=script.counts,
+            pairs=script.pairs,
             mask=Mask(self.environment, self.passed).data,
         )
         self.status: int | None = None
+        self.died_at: float | None = None
+        self.hung = False
         self.started = time.monotonic() - _seconds_before(final)
 
     def prepare(self) -> None:
@@ -198,7 +204,9 @@ class _Run:
                 while self.status is None:
                     self.status = child.wait(POLL_SECONDS)
                     self._pass_on(report)
-                    if self.status is None:
+                    if self.status is None and self._hangs():
+                        self.hung, self.status = True, child.stop()
+                    elif self.status is None:
                         check(report)
             except Pruned:
                 self.status = child.stop()
@@ -213,6 +221,12 @@ class _Run:
                 self._keep_rows(all_of_it=True)
                 self._settle()
         return self.status
+
+    def _hangs(self) -> bool:
+        """Whether the script's main thread has died, and what it started keeps its process alive."""
+        if self.stream.died is not None and self.died_at is None:
+            self.died_at = time.monotonic()
+        return self.died_at is not None and time.monotonic() - self.died_at > DYING_SECONDS
 
     def _pass_on(self, report: Report | None) -> None:
         """Reads what the script logged since the last time; without `report` it is only kept."""
@@ -259,6 +273,13 @@ class _Run:
 
     def problem(self, status: int) -> str | None:
         """What went wrong, or None."""
+        if self.hung:
+            trace = (self.stream.died or "").rstrip()
+            last = trace.rpartition("\n")[2]
+            return (
+                f"the script's main thread died, and what it had started was ended: {last}\n"
+                f"its last lines:\n{trace}"
+            )
         if status != 0:
             output = child_process.tail(self.path / OUTPUT)
             lines = output.splitlines()
@@ -275,7 +296,24 @@ class _Run:
         names = ", ".join(sorted(numbers(summary))) or "nothing"
         hint = nearest(metric, summary)
         hook = f" ({'; '.join(self.stream.problems)})" if self.stream.problems else ""
-        return f"the script never logged '{metric}'{hint} (it logged: {names}){hook}"
+        return f"the script never logged '{metric}'{hint} (it logged: {names}){self._printed()}{hook}"
+
+    def _printed(self) -> str:
+        """Where the script printed a value of the metric, or others: the line, and what reads it."""
+        metric = self.script.metric.name
+        lines = [] if self.script.pairs else child_process.tail(self.path / OUTPUT).splitlines()[::-1]
+        found = [(line, pairs) for line in lines if (pairs := pairs_in(line.encode()))]
+        line, pairs = next((one for one in found if metric in one[1]), found[0] if found else ("", {}))
+        if not pairs:
+            return ""
+        rename = (
+            ""
+            if metric in pairs
+            else f"metric: {{name: {next(iter(difflib.get_close_matches(metric, pairs, 1, 0)))}}} and "
+        )
+        return (
+            f"; it printed {line.strip()[:80]!r}, which this reads: {rename}tuner: {{metrics_from: stdout}}"
+        )
 
     def _other_python(self) -> str:
         """Where the command starts another Python than this one, which may lack the script's packages."""

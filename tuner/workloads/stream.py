@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,11 +29,23 @@ EVENTS: Mapping[str, Mapping[str, Any]] = {  # of the hook, by kind: what each m
 SAFE_DIGITS = 18  # of a whole number that fits into 64 bits
 
 
-class LineReader:
-    """Follows a file that grows: `new_lines` gives the new lines that begin with a `{`."""
+PREFIX = b"[tune-metric]: "  # of Syne Tune's lines of JSON
+PAIR = re.compile(
+    rb"""(?<![\w./-])(?P<quote>["']?)(?P<name>[A-Za-z_][\w./-]*)(?P=quote)\s*[=:]\s*"""
+    rb"""(?P<value>[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf))(?![\w.]*\w)"""
+)
 
-    def __init__(self, path: Path) -> None:
+
+class LineReader:
+    """Follows a file that grows: `new_lines` gives the new lines that hold an object of JSON.
+
+    Args:
+        find: what may be an object in a line; empty where there is none.
+    """
+
+    def __init__(self, path: Path, find: Callable[[bytes], bytes] | None = None) -> None:
         self.path = path
+        self._find = find or _object_in
         self._position = 0
         self._rest = b""
 
@@ -46,8 +59,8 @@ class LineReader:
                     self._position += len(chunk)
                     *whole, self._rest = (self._rest + chunk).split(b"\n")
                     self._rest = self._rest[-LONGEST_LINE:]
-                    lines += [found for line in whole if (found := _object_in(line))]
-        if all_of_it and (found := _object_in(self._rest)):
+                    lines += [found for line in whole if (found := self._find(line))]
+        if all_of_it and (found := self._find(self._rest)):
             lines.append(found)
             self._rest = b""
         return lines
@@ -65,8 +78,29 @@ def _object_in(line: bytes) -> bytes:
     A progress bar (`\\r 50%|█████`) has no end of line: what is printed next stands behind it.
     """
     _, progress, last = line.rstrip(b"\r").rpartition(b"\r")
-    found = last[last.find(b"{") :] if progress and b"{" in last else last.lstrip()
+    found = last[last.find(b"{") :] if progress and b"{" in last else last.lstrip().removeprefix(PREFIX)
     return found if found.startswith(b"{") else b""
+
+
+def pairs_in(line: bytes) -> dict[str, float]:
+    """The pairs `name=0.5`, `name: 0.5`, `'name': 0.5` of a printed line; a progress bar's last."""
+    last = line.rstrip(b"\r").rpartition(b"\r")[2]
+    return {found["name"].decode(): float(found["value"]) for found in PAIR.finditer(last)}
+
+
+def _pairs_with(metric: str) -> Callable[[bytes], bytes]:
+    """Finds the pairs of a line that has `metric` as JSON, and JSON itself."""
+
+    def find(line: bytes) -> bytes:
+        found = _object_in(line)
+        try:
+            json.loads(found)
+        except ValueError:
+            pairs = pairs_in(line)
+            return json.dumps(pairs).encode() if metric in pairs else b""
+        return found
+
+    return find
 
 
 @dataclass
@@ -96,6 +130,7 @@ class Stream:
 
     Args:
         events: what the hook writes. output: what the script prints.
+        pairs: lines of the output that name the metric (`loss=0.31`) are read, too.
         counts: "last" and "mean" are known at the script's end, so `read` yields nothing of W&B runs.
         mask: takes secrets out of a line.
     """
@@ -107,6 +142,7 @@ class Stream:
         metric: Metric,
         *,
         counts: Counts = "first",
+        pairs: bool = False,
         mask: Callable[[bytes], bytes] = bytes,
     ) -> None:
         self.history = History(metric)  # of the run that counts
@@ -116,7 +152,8 @@ class Stream:
         self._mask = mask
         self.problems: list[str] = []
         self._events = LineReader(events)
-        self._output = LineReader(output)
+        self._output = LineReader(output, _pairs_with(metric.name) if pairs else None)
+        self.died: str | None = None  # the traceback of the script's main thread
         self._waiting: deque[tuple[bool, bytes]] = deque()  # (from the hook?, line)
 
     def read(self, *, all_of_it: bool = False) -> Iterator[dict[str, Value]]:
@@ -161,6 +198,8 @@ class Stream:
         kind = event["kind"]
         if kind == "problem":
             self._problem(event["message"])
+        elif kind == "died":
+            self.died = event["traceback"]
         elif kind == "init":
             self._begin(event)
         elif kind == "returned":

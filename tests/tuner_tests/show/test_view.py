@@ -79,7 +79,7 @@ def test_a_log_has_a_line_when_something_ends_else_every_few_minutes(run: StudyR
         "0/6 trials · no complete trial yet · wall 6 min 2 s · trial 0 epoch 3/18",
         "trial 0 complete: score 0.5000 · 1/6 trials · wall 6 min 40 s · about 33 min 20 s left",
         best,
-        "agent 0 died with trial 1 (killed by SIGKILL); a new agent replaces it",
+        "agent 0 died (killed by SIGKILL): trial 1 is interrupted; a new agent replaces it",
     ]
     assert best.startswith("  best score 0.5000 (trial 0): x=")
 
@@ -125,9 +125,7 @@ def test_an_error_is_said_once(run: StudyRun) -> None:
     reason = "3 trials in a row failed with the same error: KeyError: 'x'"
     view.event(Event("stopping", -1, {"reason": reason, "fine": False, "interrupted": False, "grace": 30}))
     assert output.getvalue().splitlines()[1:] == [
-        "trial 0 failed: KeyError: 'x' (see results/logs/small.log)",
-        "trial 1 failed: the same error",
-        "trial 2 failed: the same error · 0/6 trials · wall 0 s",
+        "trial 0 failed: KeyError: 'x' (see results/logs/small.log) · 0/6 trials · wall 0 s",
         "the study stops: agents finish their epoch, for at most 30 s",
     ]
     assert view.brief(reason) == "3 trials in a row failed with the same error"

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from tuner.storage.allocate import Allocator, Done, Wait
+from tuner.storage.allocate import Allocator, Done, Wait, state_of
 from tuner.storage.attributes import LEASE, STOPPED
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.records import Records
@@ -111,7 +111,9 @@ def test_a_dead_agents_grid_point_is_run_again(
     assert give.next() == Done("all 1 points tried")
     failed, again = study.get_trials()
     assert (failed.state, again.state) == (TrialState.FAIL, TrialState.COMPLETE)
-    assert "has died" in failed.user_attrs["error"]
+    assert [state_of(failed), state_of(again)] == ["interrupted", "complete"]
+    assert failed.user_attrs["error"].startswith("interrupted: process ")
+    assert failed.user_attrs["error"].endswith("has died; run again as trial 1")
     assert again.params == {"x": 0.1}
     assert (again.user_attrs["retry_of"], again.user_attrs["grid_point"]) == (0, 0)
 

@@ -159,6 +159,8 @@ def test_a_trial_given_away_is_lost_to_the_one_that_wakes_up(url: str, records: 
         study.tell(claimed.number, x)
     again = other.claim(study._study_id, user_attrs={})
     assert again.system_attrs["fixed_params"] == {"x": x}
+    lost = other.get_trial(claimed._trial_id)
+    assert lost.user_attrs["error"] == "agent lost; run again as trial 1"
     assert other.release(again._trial_id)
     assert not other.release(again._trial_id)
     assert [trial.state.name for trial in study.get_trials()] == ["FAIL", "WAITING"]

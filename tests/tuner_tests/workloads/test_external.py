@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tuner.base.endings import Pruned
+from tuner.base.endings import Pruned, PutBack
 from tuner.base.errors import InputError, TrainingFailed
 from tuner.base.files import read_json
 from tuner.definition.metric import Metric
@@ -209,6 +209,71 @@ def test_a_metric_that_never_came_names_what_did(sandbox: Any) -> None:
         TrainingFailed, match=r"never logged 'acuracy'; did you mean 'accuracy'.*accuracy, loss"
     ):
         sandbox.run(metric=Metric("acuracy"))
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        (
+            "Epoch 2: acc=0.7 | lr 1e-3",
+            r"'Epoch 2: acc=0.7 | lr 1e-3', which this reads: tuner: {metrics_from",
+        ),
+        ("{'acc': 0.7, 'runtime': 1.2}", "which this reads: tuner: {metrics_from: stdout}"),
+        ("val_acc: 0.7", "reads: metric: {name: val_acc} and tuner: {metrics_from: stdout}"),
+    ],
+)
+def test_a_script_that_only_printed_is_told_what_reads_it(sandbox: Any, printed: str, said: str) -> None:
+    sandbox.script(f"print({printed!r})")
+    with pytest.raises(TrainingFailed) as told:
+        sandbox.run()
+    assert said in str(told.value)
+
+
+def test_printed_lines_are_read_where_the_study_file_asks_for_it(sandbox: Any) -> None:
+    sandbox.script("""
+        import json
+        print("at 12:30: loss=1.5, but it is no metric")
+        for epoch in range(3):
+            print(f"\\r 10% acc=9.9\\r100%|###| 4/4 [3.1it/s, acc=0.{epoch + 1}, loss: {1 - epoch}e-1]")
+        print("accuracy=0.8, acc: nan")
+        print('[tune-metric]: ' + json.dumps({"acc": 0.5}))
+    """)
+    assert sandbox.run(pairs=True) == {"acc": 0.5, "loss": -0.1, "accuracy": 0.8}
+    assert [metrics["acc"] for _, metrics in sandbox.reported] == [0.1, 0.2, 0.3, 0.5]
+
+
+@pytest.mark.slow
+def test_a_script_whose_main_thread_died_has_failed_though_its_children_live(sandbox: Any) -> None:
+    sandbox.script("""
+        import multiprocessing
+        def work(queue):
+            queue.get()
+        if __name__ == "__main__":
+            multiprocessing.Process(target=work, args=(multiprocessing.Queue(),)).start()
+            raise KeyError("no such sweep")
+    """)
+    began = time.monotonic()
+    with pytest.raises(TrainingFailed, match=r"(?s)main thread died.*KeyError: 'no such sweep'.*train.py"):
+        sandbox.run()
+    assert time.monotonic() - began < 30
+
+
+def test_the_output_of_a_run_that_was_interrupted_is_kept(sandbox: Any) -> None:
+    sandbox.script("""
+        import os, pathlib
+        print("run", pathlib.Path("again").exists(), flush=True)
+        pathlib.Path("again").touch()
+        print('{"acc": 1}', flush=True)
+    """)
+
+    def stopped(epoch: int, metrics: Any) -> None:
+        raise PutBack
+
+    with pytest.raises(PutBack):
+        sandbox.run(report=stopped)
+    sandbox.run()
+    assert (sandbox.run_folder / "output-1.log").read_text().startswith("run False")
+    assert sandbox.output.startswith("run True")
 
 
 def test_a_metric_that_the_file_does_not_name_may_be_missing(sandbox: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from tuner.base.files import make_folder, whole_file
 
 Mode = Literal["line", "faint line", "step", "points", "faint"]
-MINOR = ("pruned", "failed", "paused")  # states of trials that were not completed
+MINOR = ("pruned", "failed", "interrupted", "paused")  # states of trials that were not completed
 
 
 @dataclass(frozen=True)

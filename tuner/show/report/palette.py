@@ -30,7 +30,14 @@ STATES = {
     MISSES: "s4",
 }
 MARKS = {"complete": 0, "running": 1, MISSES: 4}  # symbols of states; other series get the next one
-GREY = ("pruned", "before", "dominated", "waiting", "paused")  # names of series that stay in the background
+GREY = (
+    "pruned",
+    "before",
+    "dominated",
+    "waiting",
+    "paused",
+    "interrupted",
+)  # names of series that stay in the background
 
 
 def of_series(name: str, place: int) -> str:

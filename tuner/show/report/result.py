@@ -144,8 +144,8 @@ class StudyResult:
         """What is printed of the study: a line, its file, and the best trials."""
         source = self.optuna
         study, file = Summary.of(source), source.file
-        pruned, failed = (study.counts[state] for state in (TrialState.PRUNED, TrialState.FAIL))
-        line = f"{self.name}: {self.reason}; {pruned} of {study.finished} pruned, {failed} failed"
+        pruned = study.counts[TrialState.PRUNED]
+        line = f"{self.name}: {self.reason}; {pruned} of {study.finished} pruned, {study.failed} failed"
         return line, file, best_trials(study, self.results, top=TOP)
 
     def __str__(self) -> str:

@@ -25,7 +25,7 @@ def counts_sentence(study: Study) -> str:
     text = f"{done} of {wanted} trials" if wanted else f"{done} trials"
     ends = [sum(trial.state == state for trial in study.finished) for state in ("complete", "pruned")]
     text += f" finished: {ends[0]} complete, {ends[1]} pruned"
-    for state in ("failed", "running", "paused", "waiting"):
+    for state in ("failed", "interrupted", "running", "paused", "waiting"):
         if study.count(state):
             text += f"; {study.count(state)} {state}"
     if study.imported:

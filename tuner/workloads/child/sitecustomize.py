@@ -73,6 +73,31 @@ def run_shadowed() -> None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
+def tell_of_death(events: Events) -> None:
+    """Tells with which error the main thread of the script ended: children that it waits for may never end.
+
+    Only in the first process of the trial; those that it starts end by themselves, or are its affair.
+    """
+    if os.environ.get("TUNER_MAIN"):
+        return
+    os.environ["TUNER_MAIN"] = str(os.getpid())
+    owner, before = os.getpid(), sys.excepthook
+
+    def tell(kind: Any, error: Any, trace: Any) -> None:
+        import traceback
+
+        if os.getpid() == owner and not issubclass(kind, KeyboardInterrupt):
+            lines = traceback.format_exception(kind, error, trace)
+            events.write("died", traceback="".join(lines)[-4000:])
+
+    def hook(kind: Any, error: Any, trace: Any) -> None:
+        before(kind, error, trace)
+        guarded(events, tell)(kind, error, trace)
+
+    sys.excepthook = hook
+
+
 if EVENTS:
+    tell_of_death(Events(EVENTS))
     sys.meta_path.insert(0, Finder(Events(EVENTS)))
 run_shadowed()
