@@ -136,12 +136,12 @@ class Bench:
         return start(command, self.folder, own)
 
     def orphans(self) -> list[int]:
-        """Processes of this bench that still run, a moment after its end.
+        """Processes of this bench that still run a minute after its end: a busy machine takes its time.
 
         Of a cluster that goes on: agents and what they started.
         """
         more = [AGENT] if self.address else []
-        wait_for(lambda: not marked(self.mark, *more), seconds=10)
+        wait_for(lambda: not marked(self.mark, *more), seconds=60)
         return marked(self.mark, *more)
 
     def finish(self) -> int:

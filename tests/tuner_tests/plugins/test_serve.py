@@ -208,6 +208,23 @@ def test_a_client_without_the_token_is_refused_whatever_it_calls(
     channel.close()
 
 
+def test_clients_that_say_nothing_or_garbage_hold_up_no_other(
+    guarded: str, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = ("127.0.0.1", int(guarded.rpartition(":")[2]))
+    strangers = [socket.create_connection(address, timeout=30) for _ in range(60)]
+    for stranger in strangers[::2]:
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n" + bytes(range(256)) * 400)
+    monkeypatch.setenv(token.VARIABLE, str(token_file))
+    records = open_records(guarded)
+    study = optuna.create_study(study_name="s", storage=records)
+    large = "x" * 20_000_000
+    assert records.claim(study._study_id, user_attrs={"large": large}).number == 0
+    assert study.trials[0].user_attrs["large"] == large
+    for stranger in strangers:
+        stranger.close()
+
+
 @pytest.mark.parametrize(
     ("text", "mode", "said"),
     [(TOKEN, 0o644, "chmod 600"), ("short", 0o600, "16 characters or more"), (None, 0, "No such file")],
