@@ -33,7 +33,7 @@ FLOORS = {  # from the ground: each imports those below it
     "campaign": "steps from a file, confirmed winners",
     "show": "live view, report, dashboard",
     "commands": "command line",
-    "plugins": "imports, dashboard, server, MCP, Dask, Ray",
+    "plugins": "imports, dashboard, server, MCP, Dask, Ray, referee",
 }
 WIDTH, ROW, LEFT = 760, 34, 20
 BOX = 430  # width of a floor

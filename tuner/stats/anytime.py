@@ -36,7 +36,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from tuner.stats.comparison import REPEATS, Comparison
 from tuner.stats.intervals import LEVEL
@@ -227,3 +227,22 @@ def _ratio(own: Floats, others: Floats, y: Floats) -> float:
         if likelihood > best:
             best, found = likelihood, float(ratio)
     return found
+
+
+def evidence(t: float, information: float, freedom: float, *, prior: float = CLAIMS.prior) -> float:
+    """The e-value against "there is no gain": its mean is at most 1 at any time where there is none.
+
+    As E above, for an effect drawn from the positive half of N(0, g σ²). What the other half would have had
+    goes to this one: E is multiplied by twice the probability, after the data, that the effect is positive.
+
+    Args:
+        t: the estimate over its standard error.
+        information, freedom: as for `critical`.
+    """
+    if freedom <= 0 or information <= 0:
+        return 1.0
+    spread = 1 + prior * information
+    rest = freedom + t * t / spread
+    log = -0.5 * math.log(spread) + (freedom + 1) / 2 * math.log((freedom + t * t) / rest)
+    place = t * math.sqrt(prior * information / spread * (freedom + 1) / rest)
+    return 2 * float(stdtr(freedom + 1, place)) * math.exp(min(log, 700.0))

@@ -1,0 +1,358 @@
+"""Which changes of a program are better than what they were compared with, from all runs so far.
+
+The first arm of a history is the incumbent. Each later one challenges the incumbent of the moment. It is
+kept, and is the next incumbent, as soon as its e-value (`stats.anytime.evidence`) reaches what its place in
+the history asks for. So at most 5 % of what is kept is false, on average over all histories, however often
+one looks and whichever arms are run again: e-LOND of Xu and Ramdas, "Online multiple testing with e-values"
+(arXiv 2311.06412). Whoever keeps whatever scores better than the best so far keeps about four of fifty
+changes that change nothing. A keep is never taken back.
+
+All runs of all arms tell together how much two runs of one arm differ. While hardly any arm was run twice,
+the differences between arms that follow each other in the history stand in for it. They are too large where
+arms really differ, so that nothing is kept too early.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Literal
+
+from scipy.special import stdtr
+
+from tuner.stats.anytime import RUNS, critical, evidence
+from tuner.stats.noise import UNKNOWN, Noise, pooled, spread
+
+Word = Literal["baseline", "keep", "discard", "run again", "failed", "not comparable"]
+
+FALSE_KEEPS = 0.05  # of what is kept
+FIRST_BLOCK = 50  # challengers that share half of it; the next 100 share a quarter, and so on
+EFFECT = 1.0  # g: gains are expected to be about as large as the noise of a run
+ENOUGH = 4  # degrees of freedom of repeats, from which they alone tell the noise
+ROBUST = 0.37  # efficiency of the median absolute deviation: 100 differences tell as much as 37 squares
+UNLIKELY = 0.1  # chance of a gain below which an arm is not worth another run
+MOST_RUNS = 16  # of an arm: a gain that even these could not show is not looked for
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of an arm.
+
+    Attributes:
+        arm: the commit, branch, file or name of what ran. value: its metric; None: it has none.
+        seed: as it was told. note: what the change was, in words. status: what the loop said of it.
+        source: where it was read, as `results.tsv:7`.
+    """
+
+    arm: str
+    value: float | None
+    seed: str = ""
+    note: str = ""
+    status: str = ""
+    source: str = ""
+
+
+@dataclass
+class Arm:
+    """An arm and its runs; scores are values whose larger ones are better."""
+
+    name: str
+    scores: list[float] = field(default_factory=list)
+    place: int = 0  # among challengers, from 1; it is another one where the incumbent changes
+    against: Arm | None = None
+    kept: bool = False
+    note: str = ""
+    seeds: list[str] = field(default_factory=list)
+    barred: str = ""  # why it cannot be compared
+
+    @cached_property
+    def _mean(self) -> float:
+        return statistics.fmean(self.scores)
+
+    @property
+    def mean(self) -> float:
+        return self._mean
+
+    def add(self, run: Run, score: float) -> None:
+        self.scores.append(score)
+        self.seeds.append(run.seed)
+        self.note = self.note or run.note
+        self.__dict__.pop("_mean", None)
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What is known of an arm.
+
+    Attributes:
+        word: the verdict. reason: why, in words.
+        mean: of its values; None where no run has one. runs: how many have one.
+        against: the arm that it was compared with; "" for the baseline.
+        difference: how much better it is than that one, in the metric's unit; positive is better.
+        low, high: its interval, which holds however often one looks; infinite while the noise is not known.
+        chance: probability that it is better at all, before a look at the other arms.
+        more: further runs of the arm that would decide, if the difference is as it looks; None: not foreseen.
+        evidence: its e-value. asked: the e-value with which it is kept.
+    """
+
+    arm: str
+    word: Word
+    reason: str
+    mean: float | None = None
+    runs: int = 0
+    against: str = ""
+    difference: float | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    chance: float | None = None
+    more: int | None = None
+    evidence: float = 1.0
+    asked: float = math.inf
+    note: str = ""
+    next_seed: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`; what is not known is null."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in vars(self).items()
+        }
+
+
+class Referee:
+    """Takes the runs of a history in the order in which they were made, and rules on each arm.
+
+    Args:
+        maximize: whether larger values of the metric are better.
+        false_keeps: expected share of what is kept that is no gain.
+        barred: arms that cannot be compared, and why.
+    """
+
+    def __init__(
+        self,
+        runs: Iterable[Run] = (),
+        *,
+        maximize: bool,
+        false_keeps: float = FALSE_KEEPS,
+        barred: dict[str, str] | None = None,
+    ) -> None:
+        self.maximize = maximize
+        self.false_keeps = false_keeps
+        self.barred = barred or {}
+        self.arms: dict[str, Arm] = {}
+        self.failed: dict[str, Run] = {}  # arms none of whose runs has a value, by their last run
+        self.incumbent: Arm | None = None
+        self.kept = 0
+        self._places = 0
+        self._squares, self._freedom = 0.0, 0  # of runs around their arm's mean
+        for run in runs:
+            self.add(run)
+
+    def add(self, run: Run) -> None:
+        """Takes the next run; whichever challenger is proved better by it is kept."""
+        if run.value is None or not math.isfinite(run.value):
+            if run.arm not in self.arms:
+                self.failed[run.arm] = run
+            return
+        self.failed.pop(run.arm, None)
+        arm = self.arms.setdefault(run.arm, Arm(run.arm, barred=self.barred.get(run.arm, "")))
+        before = _squares(arm.scores)
+        arm.add(run, run.value if self.maximize else -run.value)
+        if len(arm.scores) > 1:
+            self._squares += _squares(arm.scores) - before
+            self._freedom += 1
+        self.__dict__.pop("noise", None)
+        if self.incumbent is None and not arm.barred:
+            self.incumbent = arm
+            return
+        self._keep_what_is_better()
+
+    @cached_property
+    def noise(self) -> Noise:
+        """How much two runs of one arm differ: standard deviation of a run, with its degrees of freedom."""
+        repeats = Noise(math.sqrt(self._squares / self._freedom), self._freedom) if self._freedom else UNKNOWN
+        return repeats if self._freedom >= ENOUGH else pooled([repeats, self._of_history()])
+
+    @property
+    def noise_words(self) -> str:
+        """Where the noise is known from."""
+        if not self.noise.freedom:
+            return "not known yet: no arm was run twice"
+        if self._freedom >= ENOUGH:
+            return f"from {self._freedom + sum(len(a.scores) > 1 for a in self.arms.values())} repeated runs"
+        return "from the differences between arms, which make it too large rather than too small"
+
+    def _of_history(self) -> Noise:
+        firsts = [arm.scores[0] for arm in self.arms.values() if not arm.barred]
+        steps = [abs(two - one) for one, two in pairwise(firsts)]
+        freedom = int(ROBUST * len(steps))
+        if not freedom:
+            return UNKNOWN
+        return Noise(1.4826 / math.sqrt(2) * statistics.median(steps), freedom)
+
+    def _keep_what_is_better(self) -> None:
+        while (incumbent := self.incumbent) is not None:
+            ahead = [arm for arm in self._challengers() if arm.mean > incumbent.mean]
+            better = next((arm for arm in ahead if self._evidence(arm) >= self._asked(arm)), None)
+            if better is None:
+                return
+            better.kept, self.incumbent = True, better
+            self.kept += 1
+
+    def _challengers(self) -> list[Arm]:
+        """The arms that were not kept, each with its place against the present incumbent."""
+        found = []
+        for arm in self.arms.values():
+            if arm.kept or arm is self.incumbent or arm.barred or self._first is arm:
+                continue
+            if arm.against is not self.incumbent:
+                self._places += 1
+                arm.place, arm.against = self._places, self.incumbent
+            found.append(arm)
+        return found
+
+    @property
+    def _first(self) -> Arm | None:
+        return next((arm for arm in self.arms.values() if not arm.barred), None)
+
+    def _asked(self, arm: Arm) -> float:
+        """The e-value with which an arm is kept, by its place and by how many were kept before."""
+        return 1 / (self.false_keeps * share(arm.place) * (self.kept + 1))
+
+    def _evidence(self, arm: Arm) -> float:
+        t, information = self._distance(arm)
+        return evidence(t, information, self.noise.freedom, prior=EFFECT)
+
+    def _distance(self, arm: Arm) -> tuple[float, float]:
+        """Standard errors by which an arm is better than what it challenges, and the information on it."""
+        assert arm.against is not None
+        ours, theirs = len(arm.scores), len(arm.against.scores)
+        information = ours * theirs / (ours + theirs)
+        deviation = self.noise.deviation
+        gap = arm.mean - arm.against.mean
+        if not deviation > 0:
+            return (0.0 if math.isnan(deviation) else math.copysign(math.inf, gap)), information
+        return gap * math.sqrt(information) / deviation, information
+
+    # -- what is known
+
+    def rulings(self) -> list[Ruling]:
+        """A ruling for each arm, in the order of the history."""
+        names = dict.fromkeys([*self.arms, *self.failed])
+        return [self.ruling(name) for name in names]
+
+    def ruling(self, name: str) -> Ruling:
+        """The ruling on one arm."""
+        if name in self.failed:
+            run = self.failed[name]
+            return Ruling(name, "failed", f"no run of it has a value ({run.source})", note=run.note)
+        arm = self.arms[name]
+        value = arm.mean if self.maximize else -arm.mean
+        known: dict[str, Any] = {"mean": value, "runs": len(arm.scores), "note": arm.note}
+        if arm.barred:
+            return Ruling(name, "not comparable", arm.barred, **known)
+        if arm.against is None:
+            return Ruling(name, "baseline", "the first arm", **known, next_seed=_next_seed(arm))
+        t, information = self._distance(arm)
+        noise, gap = self.noise, arm.mean - arm.against.mean
+        reach = critical(information, noise.freedom, looks=RUNS)
+        half = reach * noise.deviation / math.sqrt(information) if math.isfinite(reach) else math.inf
+        low, high = gap - half, gap + half
+        known |= {
+            "against": arm.against.name,
+            "difference": gap,
+            "low": low,
+            "high": high,
+            "chance": float(stdtr(noise.freedom, t)) if noise.freedom else None,
+            "evidence": self._evidence(arm),
+            "asked": self._asked(arm),
+        }
+        if arm.kept:
+            return Ruling(name, "keep", "better, at the rate of false keeps that was asked for", **known)
+        if noise.freedom and high < 0:
+            return Ruling(name, "discard", "worse", **known)
+        if known["chance"] is not None and known["chance"] < UNLIKELY:
+            return Ruling(name, "discard", f"a gain is unlikely ({known['chance']:.0%})", **known)
+        more, hopeful = self._more(arm, gap), self._more(arm, gap + noise.deviation / math.sqrt(information))
+        if noise.freedom and hopeful is None:
+            reason = f"a gain that {MOST_RUNS} runs could show is unlikely"
+            return Ruling(name, "discard", reason, **known)
+        seed = _next_seed(arm)
+        return Ruling(
+            name, "run again", "better or noise, it is not known", **known, more=more, next_seed=seed
+        )
+
+    def _more(self, arm: Arm, gap: float) -> int | None:
+        """Further runs of an arm that would prove a gain of this size; the incumbent is run as often."""
+        assert arm.against is not None
+        noise, asked = self.noise, self._asked(arm)
+        if not noise.freedom or gap <= 0:
+            return None
+        for more in range(1, MOST_RUNS - len(arm.scores) + 1):
+            ours = len(arm.scores) + more
+            theirs = max(len(arm.against.scores), ours)
+            information = ours * theirs / (ours + theirs)
+            t = gap * math.sqrt(information) / noise.deviation
+            freedom = max(self._freedom, 0) + more + theirs - len(arm.against.scores)
+            if evidence(t, information, max(freedom, noise.freedom), prior=EFFECT) >= asked:
+                return more
+        return None
+
+    def next_run(self) -> Arm | None:
+        """The arm to run next; None where nothing is open.
+
+        Repeats of the incumbent come first where it has fewer runs than its challengers: every comparison
+        needs them. Then the challenger that has the best chance.
+        """
+        if self.incumbent is None:
+            return None
+        if len(self.arms) == 1 and len(self.incumbent.scores) < 2:
+            return self.incumbent
+        open_ = [r for r in self.rulings() if r.word == "run again"]
+        if not open_:
+            return None
+        best = max(open_, key=lambda ruling: ruling.chance or 0.5)
+        arm = self.arms[best.arm]
+        return self.incumbent if len(self.incumbent.scores) < len(arm.scores) + 1 else arm
+
+    def groups(self) -> list[list[Arm]]:
+        """The arms in order, the best first, in groups within which none is told apart from the first."""
+        arms = sorted((a for a in self.arms.values() if not a.barred), key=lambda arm: -arm.mean)
+        found: list[list[Arm]] = []
+        for arm in arms:
+            if found and not self._apart(found[-1][0], arm):
+                found[-1].append(arm)
+            else:
+                found.append([arm])
+        return found
+
+    def _apart(self, one: Arm, two: Arm) -> bool:
+        information = len(one.scores) * len(two.scores) / (len(one.scores) + len(two.scores))
+        reach = critical(information, self.noise.freedom, looks=RUNS)
+        return one.mean - two.mean > reach * self.noise.deviation / math.sqrt(information)
+
+    def interval(self, arm: Arm) -> float:
+        """Half of the interval of an arm's mean; infinite where the noise is not known."""
+        reach = critical(len(arm.scores), self.noise.freedom, looks=RUNS)
+        return reach * self.noise.deviation / math.sqrt(len(arm.scores)) if math.isfinite(reach) else math.inf
+
+
+def share(place: int) -> float:
+    """Which share of the false keeps a challenger may use up, by its place from 1; all shares sum to 1."""
+    block, size, left = 1, FIRST_BLOCK, place
+    while left > size:
+        block, left, size = block + 1, left - size, 2 * size
+    return 2.0**-block / size
+
+
+def _squares(scores: Sequence[float]) -> float:
+    return spread(scores).deviation ** 2 * (len(scores) - 1) if len(scores) > 1 else 0.0
+
+
+def _next_seed(arm: Arm) -> int:
+    told = [int(seed) for seed in arm.seeds if seed.lstrip("-").isdigit()]
+    return max(told, default=len(arm.scores) - 1) + 1
