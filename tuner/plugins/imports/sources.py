@@ -53,7 +53,7 @@ def _read(source: str, file: StudyFile, study: str | None) -> list[Row]:
         return optuna_source.read(source, file, study)
     path = Path(source) if local is None else local
     if path.is_dir():
-        found = _wandb(path) or ray_source.read(path)
+        found = wandb_runs(path) or ray_source.read(path)
         if not found:
             raise InputError(f"{source}: no runs of W&B (*.wandb) or Ray Tune (params.json) there")
         return found
@@ -77,7 +77,7 @@ def _read(source: str, file: StudyFile, study: str | None) -> list[Row]:
 # -- W&B
 
 
-def _wandb(folder: Path) -> list[Row]:
+def wandb_runs(folder: Path) -> list[Row]:
     """The runs below a folder, in the order in which they began (their folders' names tell it)."""
     return [
         _wandb_run(path) for path in sorted(folder.rglob("*.wandb"), key=lambda p: (p.parent.name, p.name))

@@ -77,6 +77,12 @@ class Arm:
     def mean(self) -> float:
         return self._mean
 
+    @property
+    def next_seed(self) -> int:
+        """A seed that it was not run with, as far as seeds are told."""
+        told = [int(seed) for seed in self.seeds if seed.lstrip("-").isdigit()]
+        return max(told, default=len(self.scores) - 1) + 1
+
     def add(self, run: Run, score: float) -> None:
         self.scores.append(score)
         self.seeds.append(run.seed)
@@ -256,7 +262,7 @@ class Referee:
         if arm.barred:
             return Ruling(name, "not comparable", arm.barred, **known)
         if arm.against is None:
-            return Ruling(name, "baseline", "the first arm", **known, next_seed=_next_seed(arm))
+            return Ruling(name, "baseline", "the first arm", **known, next_seed=arm.next_seed)
         t, information = self._distance(arm)
         noise, gap = self.noise, arm.mean - arm.against.mean
         reach = critical(information, noise.freedom, looks=RUNS)
@@ -281,7 +287,7 @@ class Referee:
         if noise.freedom and hopeful is None:
             reason = f"a gain that {MOST_RUNS} runs could show is unlikely"
             return Ruling(name, "discard", reason, **known)
-        seed = _next_seed(arm)
+        seed = arm.next_seed
         return Ruling(
             name, "run again", "better or noise, it is not known", **known, more=more, next_seed=seed
         )
@@ -351,8 +357,3 @@ def share(place: int) -> float:
 
 def _squares(scores: Sequence[float]) -> float:
     return spread(scores).deviation ** 2 * (len(scores) - 1) if len(scores) > 1 else 0.0
-
-
-def _next_seed(arm: Arm) -> int:
-    told = [int(seed) for seed in arm.seeds if seed.lstrip("-").isdigit()]
-    return max(told, default=len(arm.scores) - 1) + 1

@@ -1,0 +1,65 @@
+"""`referee`: whether the changes that a loop made to a program are better, or noise."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tuner.commands import options as opt
+
+STATUS = {"baseline": 0, "keep": 0, "discard": 10, "run again": 11, "failed": 12, "not comparable": 13}
+DESCRIPTION = """\
+Reads what a loop wrote about its runs (results.tsv, a CSV, JSON lines, a wandb/ folder, metrics in a git
+history) and says of each change: keep, discard, or run again. Of what it keeps at most one in twenty is
+false, however often you look. It needs no study, and writes only `referee.jsonl`: a line for each ruling.
+Exit status, for the last arm or --candidate: 0 keep, 10 discard, 11 run again, 12 failed, 13 not
+comparable."""
+
+
+def add(subparsers: opt.Subparsers) -> None:
+    parser = opt.subcommand(
+        subparsers,
+        "referee",
+        summary="is a change of your program better, or noise? (for loops and coding agents)",
+        description=DESCRIPTION,
+        example="tuner referee --metric val_bpb",
+    )
+    add_reading_options(parser)
+    parser.add_argument(
+        "--candidate", metavar="ARM", help="the arm that is asked for (default: the last one)"
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE.html", help="also write the leaderboard as a page"
+    )
+    opt.add_options(parser, "json")
+    parser.set_defaults(run=run)
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what the history is."""
+    parser.add_argument(
+        "--source", type=Path, metavar="FILE", help="what the loop wrote (default: found here)"
+    )
+    parser.add_argument("--metric", metavar="NAME", help="the column that counts (default: found by name)")
+    parser.add_argument("--goal", choices=("minimize", "maximize"), help="default: by the metric's name")
+    parser.add_argument("--arm", metavar="COLUMN", help="the column that names what ran (default: by name)")
+
+
+def run(options: argparse.Namespace) -> int:
+    from tuner.plugins.referee import history, show
+    from tuner.plugins.referee.judge import Referee
+
+    folder = Path.cwd()
+    found = history.read(folder, options.source, metric=options.metric, goal=options.goal, arm=options.arm)
+    referee = Referee(found.runs, maximize=found.maximize)
+    ruling = show.ruling_of(referee, options.candidate, found)
+    history.note_ruling(folder, ruling, found)
+    if options.json:
+        opt.write_json(show.to_dict(referee, found, ruling))
+    else:
+        show.leaderboard(referee, found, ruling, opt.console())
+    if options.report:
+        from tuner.show.report import html
+
+        html.write(show.document(referee, found), options.report)
+    return STATUS[ruling.word]

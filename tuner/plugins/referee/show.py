@@ -1,0 +1,184 @@
+"""The leaderboard of a referee: as text, as JSON and as a page."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from tuner.base.errors import InputError, nearest
+from tuner.base.words import counted, number
+from tuner.plugins.referee.history import History
+from tuner.plugins.referee.judge import FALSE_KEEPS, Arm, Referee, Ruling
+from tuner.show.console import GREEN, GREY, ORANGE, say, table
+from tuner.show.report.blocks import Document, Section, Table
+from tuner.show.report.blocks import Text as Paragraphs
+from tuner.show.report.charts import Chart, interval_bars
+
+COLOURS = {"keep": GREEN, "baseline": "", "discard": GREY, "run again": ORANGE}
+BAR = 25  # characters of an interval
+LONGEST = 40  # characters of a description
+HEADINGS = ("arm", "verdict", "runs")
+
+
+def ruling_of(referee: Referee, arm: str | None, history: History) -> Ruling:
+    """The ruling that was asked for: on `arm` (a beginning of its name will do), or on the last arm.
+
+    Raises:
+        InputError: there is no such arm, or several.
+    """
+    names = list(dict.fromkeys(run.arm for run in history.runs))
+    if arm is None:
+        return referee.ruling(names[-1])
+    found = [name for name in names if name == arm] or [name for name in names if name.startswith(arm)]
+    if len(found) != 1:
+        what = f"no arm '{arm}'{nearest(arm, names)}" if not found else f"several arms begin with '{arm}'"
+        raise InputError(f"{history.source}: {what} (the last ones: {', '.join(names[-5:])})")
+    return referee.ruling(found[0])
+
+
+def to_dict(referee: Referee, history: History, ruling: Ruling) -> dict[str, Any]:
+    """For `--json` and MCP."""
+    following = referee.next_run()
+    return {
+        "metric": history.metric,
+        "goal": "maximize" if history.maximize else "minimize",
+        "source": history.source,
+        "noise": referee.noise.deviation,
+        "noise_from": referee.noise_words,
+        "incumbent": referee.incumbent.name if referee.incumbent else None,
+        "verdict": ruling.to_dict(),
+        "next_run": None if following is None else {"arm": following.name, "seed": following.next_seed},
+        "kept": referee.kept,
+        "false_keeps": FALSE_KEEPS,
+        "greedy_would_keep": greedy_keeps(referee),
+        "groups": [[arm.name for arm in group] for group in referee.groups()],
+        "arms": [each.to_dict() for each in referee.rulings()],
+    }
+
+
+def greedy_keeps(referee: Referee) -> int:
+    """How many arms a loop keeps that keeps whatever scores better than the best so far."""
+    best, kept = -math.inf, -1  # the first is the baseline
+    for arm in referee.arms.values():
+        if arm.scores[0] > best:
+            best, kept = arm.scores[0], kept + 1
+    return max(kept, 0)
+
+
+def leaderboard(referee: Referee, history: History, ruling: Ruling, console: Console) -> None:
+    """Prints the arms in order, what is known of the one that was asked for, and what to run next."""
+    goal = "more" if history.maximize else "less"
+    runs = counted(sum(run.value is not None for run in history.runs), "run")
+    noise = f"±{number(referee.noise.deviation)}, " if referee.noise.freedom else ""
+    arms = counted(len(referee.arms), "arm")
+    say(
+        f"{history.metric} ({goal} is better), {runs} of {arms} in {history.source}; "
+        f"two runs of one arm differ by {noise}{referee.noise_words}",
+        console,
+    )
+    console.print()
+    low, high = _span(referee)
+    rows: list[list[str | Text]] = []
+    wide = console.width >= 100
+    for group in referee.groups():
+        if rows:
+            rows.append(["" for _ in rows[0]])
+        for arm in group:
+            each = referee.ruling(arm.name)
+            row = [*_cells(each, referee), Text(_bar(arm, referee, low, high), COLOURS.get(each.word, ""))]
+            rows.append([*row, each.note[:LONGEST]] if wide else row)
+    for each in referee.rulings():
+        if each.word in ("failed", "not comparable"):
+            rows.append([*_cells(each, referee), "", *([each.reason[:LONGEST]] if wide else ())])
+    names = [*HEADINGS, history.metric, "better by [95 %, whenever you look]", "mean and interval"]
+    names += ["change"] if wide else []
+    console.print(table(names, rows, right=("runs", history.metric), whole=names[:4]))
+    console.print()
+    say(sentence(ruling, referee, history), console)
+    following = referee.next_run()
+    if following is not None:
+        more = ruling.more if following.name == ruling.arm else None
+        about = f"; about {counted(more, 'more run')} of it would decide" if more else ""
+        say(f"Next: run {following.name} again, with seed {following.next_seed}{about}", console)
+    changes = counted(max(0, len(referee.arms) - 1), "change")
+    say(
+        f"{referee.kept} of {changes} kept, of which at most 5 % are false; keeping each new best would have kept {greedy_keeps(referee)}. "
+        "Arms without a blank line between them cannot be told apart from the first of them.",
+        console,
+    )
+
+
+def sentence(ruling: Ruling, referee: Referee, history: History) -> str:
+    """What is known of one arm, in words."""
+    if ruling.difference is None:
+        return f"{ruling.arm}: {ruling.word} ({ruling.reason})"
+    gap = f"better by {_gap(ruling)} than {ruling.against}"
+    sure = "" if ruling.chance is None else f", {ruling.chance:.0%} sure"
+    return f"{ruling.arm}: {ruling.word.upper()} – {history.metric} {gap} ({ruling.reason}{sure})"
+
+
+def document(referee: Referee, history: History) -> Document:
+    """The leaderboard as a page: all arms in order with their intervals, and a table."""
+    order = [arm for group in referee.groups() for arm in group]
+    sign = 1 if history.maximize else -1
+    spans = []
+    for arm in order:
+        half = referee.interval(arm)
+        mean = sign * arm.mean
+        spans.append((mean, *((None, None) if math.isinf(half) else (mean - half, mean + half))))
+    places = [number_ for number_, group in enumerate(referee.groups(), 1) for _ in group]
+    labels = [f"{place}. {arm.name}" for place, arm in zip(places, order, strict=True)]
+    caption = (
+        "Means of all runs with intervals that hold whenever you look. Arms of one number cannot be told apart "
+        "from the first of them."
+    )
+    chart = Chart("leaderboard", "Arms in order", caption, [interval_bars(labels, spans, history.metric)])
+    rows = []
+    for place, arm in zip(places, order, strict=True):
+        each = referee.ruling(arm.name)
+        rows.append([str(place), *map(str, _cells(each, referee)), each.note, each.reason])
+    headings = ["group", *HEADINGS, history.metric, "better by [95 %]", "change", "why"]
+    noise = f"Two runs of one arm differ by ±{number(referee.noise.deviation)} ({referee.noise_words})."
+    return Document(
+        "Referee",
+        history.source,
+        [Section("leaderboard", "Leaderboard", [Paragraphs([noise]), chart, Table(headings, rows)])],
+    )
+
+
+def _cells(each: Ruling, referee: Referee) -> list[str | Text]:
+    star = "★ " if referee.incumbent is not None and each.arm == referee.incumbent.name else ""
+    mean = "–" if each.mean is None else number(each.mean)
+    return [star + each.arm, Text(each.word, COLOURS.get(each.word, "")), str(each.runs), mean, _gap(each)]
+
+
+def _gap(each: Ruling) -> str:
+    """`+0.012 [-0.003, +0.027]`; nothing for an arm that was compared with none."""
+    if each.difference is None:
+        return ""
+    ends = ", ".join(number(end, sign=True) for end in (each.low, each.high))
+    return number(each.difference, sign=True) + ("" if math.isinf(each.low) else f" [{ends}]")
+
+
+def _span(referee: Referee) -> tuple[float, float]:
+    """The scores between which the picture lies: all means, and intervals as far as they are known."""
+    ends = [arm.mean for arm in referee.arms.values() if not arm.barred]
+    low, high = min(ends, default=0.0), max(ends, default=1.0)
+    room = max(high - low, 2 * referee.noise.deviation if referee.noise.freedom else 0.0) / 4 or 1.0
+    return low - room, high + room
+
+
+def _bar(arm: Arm, referee: Referee, low: float, high: float) -> str:
+    """`  ├──●──┤ `: better is right."""
+    half = referee.interval(arm)
+    at = [round((BAR - 1) * min(1.0, max(0.0, (score - low) / (high - low))))
+          for score in (arm.mean - half, arm.mean, arm.mean + half)]  # fmt: skip
+    cells = [" "] * BAR
+    if math.isfinite(half):
+        cells[at[0] : at[2] + 1] = "─" * (at[2] - at[0] + 1)
+        cells[at[0]], cells[at[2]] = "├", "┤"
+    cells[at[1]] = "●"
+    return "".join(cells)
