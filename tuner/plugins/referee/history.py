@@ -110,7 +110,7 @@ def read(
         if not lines:
             raise InputError(
                 f"{folder}: no runs found; expected {', '.join(USUAL)}, another table (.csv, .jsonl), "
-                "a wandb/ folder, or a metric in each commit (metrics.json, or `val_loss: 0.5` in its message)"
+                "a wandb/ folder, or a metric in each commit (metrics.json, or `val_loss: 0.5` in a message)"
             )
     else:
         lines, where = _lines(path), path.name
@@ -329,10 +329,10 @@ def _runs(lines: Sequence[_Line], metric: str, arm: str) -> list[Run]:
     runs = []
     seed, status, note = (_column(dict.fromkeys(_names(lines)), names) for names in (SEED, STATUS, NOTE))
     for line in lines:
-        told = {name: str(line.columns.get(name or "", "") or "") for name in (seed, status, note) if name}
+        told = {name: _text(line.columns.get(name)) for name in (seed, status, note) if name}
         state = told.get(status or "", "")
         failed = state.lower().startswith(FAILED)
-        name = str(line.columns.get(arm) or "").strip()
+        name = _text(line.columns.get(arm)).strip()
         if not name:
             raise InputError(f"{line.place}: '{arm}' is empty: which arm is it?")
         value = None if failed else _number(line.columns.get(metric))
@@ -341,16 +341,12 @@ def _runs(lines: Sequence[_Line], metric: str, arm: str) -> list[Run]:
 
 
 def _own_run(line: _Line) -> Run:
-    told = line.columns
-    seed = told.get("seed")
-    return Run(
-        str(told.get("arm")),
-        _number(told.get("value")),
-        "" if seed is None else str(seed),
-        str(told.get("note") or ""),
-        str(told.get("status") or ""),
-        line.place,
-    )
+    arm, seed, note, status = (_text(line.columns.get(name)) for name in ("arm", "seed", "note", "status"))
+    return Run(arm, _number(line.columns.get("value")), seed, note, status, line.place)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _number(value: Any) -> float | None:

@@ -14,6 +14,7 @@ arms really differ, so that nothing is kept too early.
 
 from __future__ import annotations
 
+import bisect
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -31,8 +32,10 @@ Word = Literal["baseline", "keep", "discard", "run again", "failed", "not compar
 
 FALSE_KEEPS = 0.05  # of what is kept
 FIRST_BLOCK = 50  # challengers that share half of it; the next 100 share a quarter, and so on
-EFFECT = 1.0  # g: gains are expected to be about as large as the noise of a run
+EFFECTS = (4.0, 64.0)  # g: gains are expected to be twice as large as the noise of a run, or much larger
 ENOUGH = 4  # degrees of freedom of repeats, from which they alone tell the noise
+LEAST = 3  # runs of an arm that is kept: its noise may be larger than that of the others
+EXACT = 2  # repeats that agree digit for digit, from which it is no chance
 ROBUST = 0.37  # efficiency of the median absolute deviation: 100 differences tell as much as 37 squares
 UNLIKELY = 0.1  # chance of a gain below which an arm is not worth another run
 MOST_RUNS = 16  # of an arm: a gain that even these could not show is not looked for
@@ -180,14 +183,24 @@ class Referee:
     @cached_property
     def noise(self) -> Noise:
         """How much two runs of one arm differ: standard deviation of a run, with its degrees of freedom."""
-        repeats = Noise(math.sqrt(self._squares / self._freedom), self._freedom) if self._freedom else UNKNOWN
-        return repeats if self._freedom >= ENOUGH else pooled([repeats, self._of_history()])
+        freedom = self._freedom
+        repeats = Noise(math.sqrt(self._squares / freedom), freedom) if freedom else UNKNOWN
+        if freedom >= ENOUGH or self.exact:
+            return repeats
+        return pooled([repeats, self._of_history()])
+
+    @property
+    def exact(self) -> bool:
+        """Whether all repeats agreed digit for digit: the seed is ignored, and one run is the truth."""
+        return self._freedom >= EXACT and self._squares == 0
 
     @property
     def noise_words(self) -> str:
         """Where the noise is known from."""
         if not self.noise.freedom:
             return "not known yet: no arm was run twice"
+        if self.exact:
+            return "repeats agree digit for digit: the seed is ignored, and one run of an arm is enough"
         if self._freedom >= ENOUGH:
             return f"from {self._freedom + sum(len(a.scores) > 1 for a in self.arms.values())} repeated runs"
         return "from the differences between arms, which make it too large rather than too small"
@@ -196,13 +209,13 @@ class Referee:
         firsts = [arm.scores[0] for arm in self.arms.values() if not arm.barred]
         steps = [abs(two - one) for one, two in pairwise(firsts)]
         freedom = int(ROBUST * len(steps))
-        if not freedom:
-            return UNKNOWN
-        return Noise(1.4826 / math.sqrt(2) * statistics.median(steps), freedom)
+        typical = statistics.median(steps) if steps else 0.0
+        return Noise(1.4826 / math.sqrt(2) * typical, freedom) if freedom and typical else UNKNOWN
 
     def _keep_what_is_better(self) -> None:
         while (incumbent := self.incumbent) is not None:
-            ahead = [arm for arm in self._challengers() if arm.mean > incumbent.mean]
+            enough = [arm for arm in self._challengers() if self.exact or len(arm.scores) >= LEAST]
+            ahead = [arm for arm in enough if arm.mean > incumbent.mean]
             better = next((arm for arm in ahead if self._evidence(arm) >= self._asked(arm)), None)
             if better is None:
                 return
@@ -231,7 +244,12 @@ class Referee:
 
     def _evidence(self, arm: Arm) -> float:
         t, information = self._distance(arm)
-        return evidence(t, information, self.noise.freedom, prior=EFFECT)
+        return self._e_value(t, information, self.noise.freedom)
+
+    def _e_value(self, t: float, information: float, freedom: float) -> float:
+        if math.isinf(t):
+            return math.inf if t > 0 else 0.0
+        return sum(evidence(t, information, freedom, prior=g) for g in EFFECTS) / len(EFFECTS)
 
     def _distance(self, arm: Arm) -> tuple[float, float]:
         """Standard errors by which an arm is better than what it challenges, and the information on it."""
@@ -241,7 +259,7 @@ class Referee:
         deviation = self.noise.deviation
         gap = arm.mean - arm.against.mean
         if not deviation > 0:
-            return (0.0 if math.isnan(deviation) else math.copysign(math.inf, gap)), information
+            return (math.copysign(math.inf, gap) if self.exact and gap else 0.0), information
         return gap * math.sqrt(information) / deviation, information
 
     # -- what is known
@@ -283,30 +301,33 @@ class Referee:
             return Ruling(name, "discard", "worse", **known)
         if known["chance"] is not None and known["chance"] < UNLIKELY:
             return Ruling(name, "discard", f"a gain is unlikely ({known['chance']:.0%})", **known)
-        more, hopeful = self._more(arm, gap), self._more(arm, gap + noise.deviation / math.sqrt(information))
-        if noise.freedom and hopeful is None:
+        hopeful = gap + noise.deviation / math.sqrt(information)
+        if noise.freedom and not self._shows(arm, hopeful, MOST_RUNS - len(arm.scores)):
             reason = f"a gain that {MOST_RUNS} runs could show is unlikely"
             return Ruling(name, "discard", reason, **known)
-        seed = arm.next_seed
-        return Ruling(
-            name, "run again", "better or noise, it is not known", **known, more=more, next_seed=seed
-        )
+        more = self._more(arm, gap)
+        known |= {"more": more, "next_seed": arm.next_seed}
+        return Ruling(name, "run again", "better or noise, it is not known", **known)
 
     def _more(self, arm: Arm, gap: float) -> int | None:
-        """Further runs of an arm that would prove a gain of this size; the incumbent is run as often."""
+        """Further runs of an arm that would prove a gain of this size; None: too many, or not foreseen."""
+        able = range(1, MOST_RUNS - len(arm.scores) + 1)
+        found = bisect.bisect_left(able, True, key=lambda more: self._shows(arm, gap, more))
+        return able[found] if found < len(able) else None
+
+    def _shows(self, arm: Arm, gap: float, more: int) -> bool:
+        """Whether so many further runs would prove a gain of this size, the incumbent being run as often."""
         assert arm.against is not None
-        noise, asked = self.noise, self._asked(arm)
-        if not noise.freedom or gap <= 0:
-            return None
-        for more in range(1, MOST_RUNS - len(arm.scores) + 1):
-            ours = len(arm.scores) + more
-            theirs = max(len(arm.against.scores), ours)
-            information = ours * theirs / (ours + theirs)
-            t = gap * math.sqrt(information) / noise.deviation
-            freedom = max(self._freedom, 0) + more + theirs - len(arm.against.scores)
-            if evidence(t, information, max(freedom, noise.freedom), prior=EFFECT) >= asked:
-                return more
-        return None
+        ours, before = len(arm.scores) + more, len(arm.against.scores)
+        theirs = max(before, ours)
+        if not self.noise.freedom or gap <= 0 or more < 1:
+            return False
+        if self.noise.deviation == 0:
+            return self.exact
+        information = ours * theirs / (ours + theirs)
+        t = gap * math.sqrt(information) / self.noise.deviation
+        freedom = max(self.noise.freedom, self._freedom + more + theirs - before)
+        return self._e_value(t, information, freedom) >= self._asked(arm)
 
     def next_run(self) -> Arm | None:
         """The arm to run next; None where nothing is open.

@@ -103,10 +103,10 @@ def leaderboard(referee: Referee, history: History, ruling: Ruling, console: Con
         more = ruling.more if following.name == ruling.arm else None
         about = f"; about {counted(more, 'more run')} of it would decide" if more else ""
         say(f"Next: run {following.name} again, with seed {following.next_seed}{about}", console)
-    changes = counted(max(0, len(referee.arms) - 1), "change")
+    changes, greedy = counted(max(0, len(referee.arms) - 1), "change"), greedy_keeps(referee)
     say(
-        f"{referee.kept} of {changes} kept, of which at most 5 % are false; keeping each new best would have kept {greedy_keeps(referee)}. "
-        "Arms without a blank line between them cannot be told apart from the first of them.",
+        f"{referee.kept} of {changes} kept, of which at most 5 % are false; keeping each new best would have "
+        f"kept {greedy}. Arms without a blank line between them cannot be told apart from the first of them.",
         console,
     )
 
@@ -132,8 +132,8 @@ def document(referee: Referee, history: History) -> Document:
     places = [number_ for number_, group in enumerate(referee.groups(), 1) for _ in group]
     labels = [f"{place}. {arm.name}" for place, arm in zip(places, order, strict=True)]
     caption = (
-        "Means of all runs with intervals that hold whenever you look. Arms of one number cannot be told apart "
-        "from the first of them."
+        "Means of all runs with intervals that hold whenever you look. Arms of one number cannot be told "
+        "apart from the first of them."
     )
     chart = Chart("leaderboard", "Arms in order", caption, [interval_bars(labels, spans, history.metric)])
     rows = []

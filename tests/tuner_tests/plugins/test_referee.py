@@ -1,0 +1,179 @@
+"""The referee of loops: what it keeps is better, and it reads what loops write."""
+
+import json
+import math
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tuner.__main__ import main
+from tuner.base.errors import InputError
+from tuner.plugins.referee import history
+from tuner.plugins.referee.judge import Referee, Run, share
+
+
+def played(gains: list[float], *, noise: float = 1.0, seed: int = 0) -> Referee:
+    """A loop that runs each candidate once, and then whatever the referee asks for."""
+    rng, true = random.Random(seed), {"base": 0.0}
+    referee = Referee(maximize=True)
+
+    def run(name: str) -> None:
+        referee.add(Run(name, true[name] + rng.gauss(0, noise)))
+
+    run("base")
+    run("base")
+    for i, gain in enumerate(gains):
+        assert referee.incumbent is not None
+        true[f"c{i}"] = true[referee.incumbent.name] + gain
+        run(f"c{i}")
+        while (following := referee.next_run()) is not None:
+            run(following.name)
+    return referee
+
+
+def test_of_changes_that_change_nothing_hardly_any_is_kept() -> None:
+    false = sum(played([0.0] * 12, seed=seed).kept > 0 for seed in range(40))
+    assert false <= 4  # 5 % of 40 is 2
+
+
+def test_a_large_gain_is_kept_with_few_runs_and_never_taken_back() -> None:
+    for seed in range(8):
+        referee = played([6.0, *[0.0] * 8], seed=seed)
+        assert referee.arms["c0"].kept
+        assert len(referee.arms["c0"].scores) <= 12
+        assert referee.ruling("c0").word == "keep"
+        assert referee.ruling("c0").low > 0
+
+
+def test_a_loss_is_discarded_without_many_runs() -> None:
+    referee = played([-6.0] * 8)
+    assert {referee.ruling(f"c{i}").word for i in range(8)} == {"discard"}
+    assert sum(len(arm.scores) for arm in referee.arms.values()) < 30
+
+
+def test_less_is_better_where_the_metric_says_so() -> None:
+    runs = [Run("a", v) for v in (1.0, 1.1, 0.9, 1.05)] + [Run("b", v) for v in (0.1, 0.2, 0.15, 0.12)]
+    assert Referee(runs, maximize=False).ruling("b").word == "keep"
+    assert Referee(runs, maximize=True).ruling("b").word == "discard"
+
+
+def test_the_shares_of_all_places_sum_to_one() -> None:
+    assert math.isclose(sum(share(place) for place in range(1, 50 * (2**12 - 1) + 1)), 1 - 2**-12)
+    assert share(1) > share(51) > share(151)
+
+
+def test_one_run_of_each_without_a_spread_says_run_the_baseline_again() -> None:
+    referee = Referee([Run("a", 1.0), Run("b", 2.0)], maximize=True)
+    assert referee.ruling("b").word == "run again"
+    following = referee.next_run()
+    assert following is not None and following.name == "a"
+
+
+def test_repeats_that_agree_digit_for_digit_are_exact() -> None:
+    runs = [Run(arm, value) for arm, value in (("a", 1.0), ("b", 2.0)) for _ in range(3)]
+    assert Referee(runs, maximize=True).ruling("b").word == "keep"
+
+
+# -- what loops write
+
+
+def test_a_table_of_autoresearch_is_read(tmp_path: Path) -> None:
+    (tmp_path / "results.tsv").write_text(
+        "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+        "1e12345\t0.9979\t44.0\tkeep\tbaseline\n"
+        "b2c3d4e\t0.9932\t44.2\tkeep\tincrease LR to 0.04\n"
+        "d4e5f6a\t0.0000\t0.0\tcrash\tdouble model width (OOM)\n"
+    )
+    found = history.read(tmp_path)
+    assert (found.metric, found.maximize, found.source) == ("val_bpb", False, "results.tsv")
+    assert [run.arm for run in found.runs] == [
+        "1e12345",
+        "b2c3d4e",
+        "d4e5f6a",
+    ]  # no number, though it could be
+    assert [run.value for run in found.runs] == [0.9979, 0.9932, None]
+    assert found.runs[1].note == "increase LR to 0.04"
+
+
+def test_json_lines_and_a_csv_with_seeds_are_read(tmp_path: Path) -> None:
+    rows = [{"name": "wide", "seed": s, "accuracy": 0.9 + s / 100, "seconds": 3.0} for s in (0, 1)]
+    (tmp_path / "runs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = history.read(tmp_path)
+    assert (found.metric, found.maximize) == ("accuracy", True)
+    assert [run.seed for run in found.runs] == ["0", "1"]
+    (tmp_path / "other.csv").write_text("Name,Accuracy\nwide,0.9\n")
+    assert history.read(tmp_path, tmp_path / "other.csv").runs[0].arm == "wide"
+    with pytest.raises(InputError, match=r"several tables; name one of other\.csv, runs\.jsonl"):
+        history.read(tmp_path)
+
+
+@pytest.mark.parametrize("told", ["message", "file"])
+def test_a_metric_in_each_commit_is_read(tmp_path: Path, told: str) -> None:
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        subprocess.run(["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True)
+
+    git("init")
+    for value in (0.5, 0.4):
+        (tmp_path / "metrics.json").write_text(json.dumps({"val_loss": value}))
+        if told == "message":
+            git("commit", "--allow-empty", "-m", f"try it\n\nval_loss: {value}")
+        else:
+            git("add", ".")
+            git("commit", "-m", "try it")
+    found = history.read(tmp_path)
+    assert [run.value for run in found.runs] == [0.5, 0.4]
+    assert (found.metric, found.source) == ("val_loss", "the git history")
+
+
+def test_what_is_not_clear_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no runs found; expected results\.tsv"):
+        history.read(tmp_path)
+    (tmp_path / "results.csv").write_text("commit,train_loss,other_loss\na,1,2\n")
+    with pytest.raises(
+        InputError, match="which metric counts\\? --metric NAME, one of train_loss, other_loss"
+    ):
+        history.read(tmp_path)
+    with pytest.raises(InputError, match="no metric 'train_lss'; did you mean 'train_loss'"):
+        history.read(tmp_path, metric="train_lss")
+    (tmp_path / "results.csv").write_text("commit,quality\na,1\n")
+    with pytest.raises(InputError, match="is less better, or more\\? --goal"):
+        history.read(tmp_path)
+    (tmp_path / "results.csv").write_text("what,loss\na,1\n")
+    with pytest.raises(InputError, match="which column names the arm"):
+        history.read(tmp_path)
+
+
+# -- the command
+
+
+def test_the_command_rules_prints_and_writes_its_line_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"base,{v}" for v in (0.50, 0.52, 0.49, 0.51)] + [f"better,{v}" for v in (0.80, 0.81, 0.79, 0.82)]
+    (tmp_path / "results.csv").write_text("\n".join(["name,accuracy", *rows, "worse,0.1"]))
+    monkeypatch.chdir(tmp_path)
+    assert main(["referee", "--candidate", "better", "--report", "board.html"]) == 0
+    told = capsys.readouterr().out
+    assert "better: KEEP" in told
+    assert "★ better" in told
+    assert main(["referee", "--json"]) == 10
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdict"]["arm"] == "worse"
+    assert (answer["incumbent"], answer["kept"], answer["groups"][0]) == ("better", 1, ["better"])
+    main(["referee", "--json"])
+    lines = [json.loads(line) for line in (tmp_path / "referee.jsonl").read_text().splitlines()]
+    assert [(line["kind"], line["arm"], line["word"]) for line in lines] == [
+        ("ruling", "better", "keep"),
+        ("ruling", "worse", "discard"),
+    ]
+    page = (tmp_path / "board.html").read_text()
+    assert "Leaderboard" in page and "better" in page
+
+
+def test_runs_of_the_referee_itself_count(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text("name,loss\na,1.0\nb,0.5\n")
+    history.append(tmp_path, {"kind": "run", "arm": "b", "value": 0.52, "seed": 1, "metric": "loss"})
+    assert [(run.arm, run.value, run.seed) for run in history.read(tmp_path).runs][2] == ("b", 0.52, "1")
