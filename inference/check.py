@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from inference.feed import feed_values, feed_words, lasting, row_seconds
 from inference.whole import Reader
+from model.clock import Clock
 from model.deviation import agreement
 from model.library import Library
 from model.matching import Matches, Query, match
@@ -104,7 +106,9 @@ class Checked:
         expected: in words; operation: that it is of, None if unknown.
         p: the p-value for the expected program (SAME if above `alarm`).
         deviation: None if it is the same, or if no row can be named.
-        agreement: `(rows,)` with the expected program, NaN where unknown; usual: its lowest usual value.
+        agreement: with the expected program at the usual feed, NaN where unknown; usual: its lowest usual
+            value.
+        clock, feed: how it ran, in words too; known: how many recordings of its program are known.
     """
 
     name: str
@@ -117,6 +121,10 @@ class Checked:
     deviation: Deviation | None
     agreement: np.ndarray
     usual: float
+    clock: Clock
+    feed: str
+    known: int
+    row_seconds: float | None
     notes: tuple[str, ...] = ()
 
 
@@ -157,8 +165,8 @@ class Checker:
 
     def check(self, data: Recordings, recording: int, operations: Sequence[str], expected: str) -> Checked:
         """Whether a recording is of one of the `operations`; all of them, if there are none."""
-        query = Query.of(data, recording)
         matches, _ = self.reader.matches(data, recording)
+        query = matches.query
         wanted = tuple(operations) or tuple(sorted(set(self.library.operations[matches.which])))
         p, operation, fit, curve = self._best(query, matches, wanted)
         verdict: str = SAME
@@ -172,7 +180,10 @@ class Checker:
         usual = self._usual(operation)
         found = None
         if verdict != SAME:
-            found = self._deviation(data, recording, query, matches.of_operation(operation), usual)
+            other = matches.of_operation(is_of) if is_of not in (None, operation) else None
+            found = self._deviation(data, recording, matches.of_operation(operation), usual, other)
+        ran = matches.of_operation(is_of if is_of is not None else operation)
+        lines = read_rows(ran).lines()
         return Checked(
             name=data.recordings[recording].name,
             verdict=verdict,
@@ -184,6 +195,10 @@ class Checker:
             deviation=found,
             agreement=curve,
             usual=usual,
+            clock=query.clock,
+            feed=feed_words(query.clock, lines, row_seconds(data, recording)),
+            known=len(ran.which),
+            row_seconds=row_seconds(data, recording),
         )
 
     def _best(
@@ -211,11 +226,11 @@ class Checker:
         return float(np.quantile(lows, self.alarm)) * level
 
     def _deviation(
-        self, data: Recordings, recording: int, query: Query, matches: Matches, usual: float
+        self, data: Recordings, recording: int, matches: Matches, usual: float, other: Matches | None
     ) -> Deviation | None:
-        """The first rows that are unusual, when the starts are aligned."""
-        rows = len(query.shape)
-        start = Query(query.shape[: max(FEWEST_ROWS, int(PREFIX * rows))], query.levels)
+        """The first rows that are unusual, when the starts are aligned; other: of the program that it is."""
+        query, rows = matches.query, len(matches.query.shape)
+        start = query.first(max(FEWEST_ROWS, int(PREFIX * rows)))
         left_out = np.setdiff1d(np.arange(len(self.library.known)), matches.which)
         aligned = match(self.library, start, leave_out=left_out.tolist())
         curve = agreement(query, aligned)
@@ -225,12 +240,14 @@ class Checker:
         first = int(low[0])
         usual_again = np.flatnonzero(~(curve[first:] < usual))
         until = int(usual_again[0]) if len(usual_again) else rows - first
-        seconds = float(data.log["seconds"][data.recordings[recording].start + first])
+        row, stop = (query.clock.recorded(place) for place in (first, first + until))
+        seconds = float(data.log["seconds"][data.recordings[recording].start + row])
         return Deviation(
-            row=first,
-            rows=until,
+            row=row,
+            rows=max(1, stop - row),
             seconds=seconds if np.isfinite(seconds) else None,
-            line=read_rows(matches, rows).lines()[first],
+            line=read_rows(matches).lines()[row],
+            found=None if other is None else read_rows(other).lines()[row],
         )
 
 
@@ -249,20 +266,21 @@ def to_json(one: Checked) -> dict[str, Any]:
         "alarm": one.alarm,
         "fit": one.fit,
         "deviation": None if found is None else vars(found),
+        **feed_values(one.clock),
     }
 
 
 def sentence(one: Checked) -> str:
     """The answer in one line."""
-    is_of = f"it is of {one.operation}" if one.operation else "no known program fits"
-    said = f"{one.name}: {one.verdict} as {one.expected}" if one.verdict == SAME else (
-        f"{one.name}: {one.verdict} (expected {one.expected}; {is_of})"
-    )  # fmt: skip
-    said += f", p = {one.p:.3f}, alarm below {one.alarm:g}"
-    found = one.deviation
+    found, rate = one.deviation, f"p = {one.p:.3f}, alarm below {one.alarm:g}"
+    program = f"{one.operation} ({one.known} known recordings), {one.feed}"
+    if one.verdict == SAME:
+        return f"{one.name}: same as {one.expected}: matches program {program}; {rate}"
+    is_of = f"it is of {program}" if one.operation else "no known program fits"
+    said = f"{one.name}: {one.verdict} (expected {one.expected}; {is_of}), {rate}"
     if found is None:
-        return said if one.verdict == SAME else f"{said}; no single row can be named"
+        return f"{said}; no single row can be named"
     when = "" if found.seconds is None else f" ({found.seconds:.1f} s)"
-    instead = "" if found.found is None else f", ran {found.found}"
-    where = f"first deviation in row {found.row}{when}, for {found.rows} rows"
-    return f"{said}; {where}: expected {found.line}{instead}"
+    instead = "" if found.found is None else f", saw {found.found}"
+    lasts = lasting(found.rows, one.row_seconds)
+    return f"{said}; differs from row {found.row}{when}: expected {found.line}{instead} for {lasts}"

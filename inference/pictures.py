@@ -99,7 +99,7 @@ def _traces(
     k = library.named(one.like)
     assert k is not None, "it is in the library"
     other = library.shapes[library.known[k].span]
-    at = np.arange(len(shape)) - one.delay
+    at = np.round(one.clock.sensors_at(np.arange(len(shape)))).astype(int) + one.clock.before - one.delay
     inside = (at >= 0) & (at < len(other))
     there = np.where(inside[:, None], other[np.clip(at, 0, len(other) - 1)].astype(np.float32), np.nan)
     agree = (

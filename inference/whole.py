@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from inference.feed import feed_words, row_seconds
 from inference.layout import check_channels, recordings_of
 from inference.pipeline import DecodedWindow, Decoder
+from model.clock import Clock
 from model.controller_log import UNKNOWN
 from model.library import Library
-from model.matching import Matches, Query, match
+from model.matching import Matches, match_at_any_feed
 from model.merged_program import MergedProgram, merged
 from model.recordings import NO_LINE, Recordings
 from model.row_vote import Reading, read_rows
@@ -62,6 +64,7 @@ class WholeRecording:
         runs: the lines, row by row; lines: `(rows,)`; probability: `(rows,)`, NaN where no sensor says
             anything.
         number: `(rows,)` line numbers in the program, or UNKNOWN.
+        clock: its feed, holds, and what is missing; feed: the same in words.
         program: the merged program, None if unknown or without line numbers.
         right: rows with the right line; known: rows whose true line is known.
         notes: what a reader should know.
@@ -77,6 +80,8 @@ class WholeRecording:
     lines: tuple[str, ...]
     probability: np.ndarray
     number: np.ndarray
+    clock: Clock
+    feed: str
     program: MergedProgram | None
     right: int = 0
     known: int = 0
@@ -135,9 +140,8 @@ class Reader:
 
     def matches(self, data: Recordings, recording: int) -> tuple[Matches, str | None]:
         """The matches of a recording, and the name of the known recording that it is itself, if any."""
-        query = Query.of(data, recording)
-        matches = match(self.library, query)
-        same = matches.correlation > SAME * query.energy
+        matches = match_at_any_feed(self.library, data, recording)
+        same = matches.correlation > SAME * matches.query.energy
         itself = self.library.known[int(matches.which[same.argmax()])].name if same.any() else None
         if self.leave_out_itself and itself is not None and not same.all():
             matches = matches.taken(~same)
@@ -166,7 +170,7 @@ class Reader:
         if not self.library.knows(matches.fit):
             return self._unknown(data, recording, matches, worse, said)
         live = meta.live.stop - meta.live.start
-        reading = read_rows(matches, live)
+        reading = read_rows(matches)
         order = np.arange(meta.rows) % live
         probability = np.where(np.arange(meta.rows) < live, reading.probability[order], np.nan)
         heaviest = int(reading.weight.argmax())
@@ -179,13 +183,15 @@ class Reader:
             name=meta.name,
             operation=matches.operation,
             like=self.library.known[k].name,
-            delay=int(reading.matches.delay[heaviest]),
+            delay=int(reading.matches.delay[heaviest]) + matches.query.clock.before,
             fit=matches.fit,
             worse=worse,
             runs=runs_of(data, recording, lines, probability, number, others),
             lines=lines,
             probability=probability,
             number=number,
+            clock=matches.query.clock,
+            feed=feed_words(matches.query.clock, lines, row_seconds(data, recording)),
             program=merged(self.library, k) if self.library.numbered else None,
             **rows_right(data, recording, lines),
             notes=tuple(said),
@@ -216,6 +222,8 @@ class Reader:
             lines=lines,
             probability=probability,
             number=number,
+            clock=Clock.plain(meta.rows),
+            feed="",
             program=None,
             **rows_right(data, recording, lines),
             notes=tuple(notes),

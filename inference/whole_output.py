@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import IO
 
+from inference.feed import feed_values
 from inference.output import console
 from inference.whole import LineRun, WholeRecording
 from tuner.show.console import GREEN, VERMILLION
@@ -61,7 +62,8 @@ def headline(one: WholeRecording) -> str:
         return f"{one.name} · no known program fits (the nearest is {one.like}, fit {one.fit:.2f})"
     late = f"{abs(one.delay)} rows {'behind' if one.delay >= 0 else 'ahead of'} those of {one.like}"
     return (
-        f"{one.name} · {one.operation} · {one.expected:.0%} of rows should be right · sensors {late} · "
+        f"{one.name} · {one.operation} · {one.feed} · {one.expected:.0%} of rows should be right · "
+        f"sensors {late} · "
         f"fit {one.fit:.2f}, better than {one.worse:.0%} of known recordings"
     )
 
@@ -78,6 +80,7 @@ def json_line(one: WholeRecording, run: LineRun) -> str:
     content = asdict(run)
     content["alternatives"] = [{"line": line, "share": share} for line, share in run.alternatives]
     about = {"operation": one.operation, "like": one.like, "delay": one.delay, "fit": one.fit}
+    about |= feed_values(one.clock)
     return json.dumps({**content, **about}) + "\n"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from model.controller_log import UNKNOWN
 from model.recordings import NO_LINE, Recordings
-from model.registration import shape_of
+from model.registration import relative_delays, shape_of
 from tuner.base.errors import InputError
 
 STEPS = 2.5  # per standard deviation
@@ -49,6 +49,7 @@ class Library:
         lines: different lines; place_line: `(places,)` index into `lines`; number: `(places,)` line number or
             UNKNOWN; motion: `(places,)` 0 – 3 for G0 – G3, or UNKNOWN; feed: `(places,)` mm/min, or NaN.
         lows: `(known,)` lowest agreement of rows with the others (leave-one-out, `deviation.lowest`), or NaN.
+        delay: `(known,)` rows by which the sensors of each lag behind the median of its operation.
         fits: `(known,)` how well the others fit each (leave-one-out, `matching.Matches.fit`), NaN for the
             only one of its operation; empty: unknown.
         trust: `(2, knots)` share of the vote → probability that a row is right; empty: the share itself.
@@ -64,6 +65,7 @@ class Library:
     number: np.ndarray
     motion: np.ndarray
     feed: np.ndarray
+    delay: np.ndarray
     fits: np.ndarray
     lows: np.ndarray
     trust: np.ndarray
@@ -88,6 +90,7 @@ class Library:
         pairs, place = np.unique(np.stack([log["number"], ids], axis=1), axis=0, return_inverse=True)
         lines, place_line = np.unique(pairs[:, 1], return_inverse=True)
         place = place.ravel().astype(np.int32)
+        shapes = [shape_of(data, i) for i in usable]
         known, start = [], 0
         for i in usable:
             recording = data.recordings[i]
@@ -97,7 +100,7 @@ class Library:
         return cls(
             channels=data.channels,
             known=tuple(known),
-            shapes=np.concatenate([quantised(shape_of(data, i)) for i in usable]),
+            shapes=np.concatenate([quantised(shape) for shape in shapes]),
             levels=np.stack([levels_of(data, i) for i in usable]),
             place=place,
             lines=tuple(data.lines[line] for line in lines),
@@ -105,6 +108,7 @@ class Library:
             number=pairs[:, 0].astype(np.int32),
             motion=_most_frequent(place, log["motion"], len(pairs)),
             feed=_median(place, log["feed"], len(pairs)),
+            delay=_delays(known, shapes),
             fits=np.empty(0, dtype=np.float32),
             lows=np.empty(0, dtype=np.float32),
             trust=np.empty((2, 0), dtype=np.float32),
@@ -155,6 +159,16 @@ class Library:
     def named(self, name: str) -> int | None:
         """The index of the known recording `name`; None if there is none."""
         return next((k for k, known in enumerate(self.known) if known.name == name), None)
+
+
+def _delays(known: Sequence[Known], shapes: Sequence[np.ndarray]) -> np.ndarray:
+    """(known,) int32 delay of each among the recordings of its operation."""
+    out = np.zeros(len(known), dtype=np.int32)
+    for operation in {one.operation for one in known}:
+        here = {k: shapes[k] for k, one in enumerate(known) if one.operation == operation}
+        for k, delay in relative_delays(here).items():
+            out[k] = delay
+    return out
 
 
 def quantised(shape: np.ndarray) -> np.ndarray:

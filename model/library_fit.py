@@ -17,11 +17,23 @@ from model.row_vote import read_rows
 from tuner.base.errors import InputError
 from tuner.base.files import read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
 LIBRARY, ARRAYS = "library.json", "library.npz"
 KNOTS = 24  # of the curve from votes to probabilities
 FEWEST = 2  # known recordings that can tell anything about each other
-_SAVED = ("shapes", "levels", "place", "place_line", "number", "motion", "feed", "fits", "lows", "trust")
+_SAVED = (
+    "shapes",
+    "levels",
+    "place",
+    "place_line",
+    "number",
+    "motion",
+    "feed",
+    "delay",
+    "fits",
+    "lows",
+    "trust",
+)
 
 
 def build(data: Recordings, which: Any = None) -> Library:
@@ -39,7 +51,7 @@ def fitted(library: Library) -> Library:
         alone = not len(own.which)
         fits.append(np.nan if alone else own.fit)
         lows.append(np.nan if alone else lowest(agreement(Query.known(library, k), own)))
-        reading = read_rows(matches, library.known[k].rows)
+        reading = read_rows(matches)
         shares.append(reading.share[:, 0])
         right.append(reading.line[:, 0] == library.place_line[library.places(k)])
     return library.fitted(
@@ -75,6 +87,11 @@ def load(folder: Path) -> Library:
         InputError: it is damaged.
     """
     content = read_json(folder / LIBRARY)
+    if isinstance(content, dict) and content.get("format") == 1:
+        raise InputError(
+            f"{folder / LIBRARY}: of an earlier version, without delays; make it again: "
+            f"tuner ensemble library {folder.name} --data DIR"
+        )
     try:
         with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
             library = Library(

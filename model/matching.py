@@ -12,27 +12,44 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
+from model.alignment import align, templates
+from model.clock import Clock, clock_of
 from model.library import STEPS, Known, Library, levels_of, quantised
 from model.recordings import Recordings
-from model.registration import MAX_DELAY, shape_of
+from model.registration import MAX_DELAY, shape_of, shape_of_signals
 
 LAGS = np.arange(-MAX_DELAY, MAX_DELAY + 1)
 PER_ROW, MOST_ROWS = 0.003, 40  # of the fit, by difference in length
 PER_LEVEL = 0.1  # of the choice of the operation, by `Matches.apart`
 MOST_APART = 3.0
+PROGRAMS = 3  # templates whose clocks are tried
+GAIN = 0.02  # of the fit, that another clock than that of the rows must bring
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A recording to compare: `(rows, channels)` shape in steps, and the levels of its slow channels."""
+    """A recording to compare: `(rows, channels)` shape in steps, in the time of its clock, and the levels of
+    its slow channels."""
 
     shape: np.ndarray
     levels: np.ndarray
+    clock: Clock
 
     @classmethod
     def of(cls, data: Recordings, recording: int) -> Query:
-        """The recording at index `recording`, whose channels are those of the library."""
-        return cls(quantised(shape_of(data, recording)), levels_of(data, recording))
+        """The recording at index `recording`, row by row; its channels are those of the library."""
+        shape = quantised(shape_of(data, recording))
+        return cls(shape, levels_of(data, recording), Clock.plain(len(shape)))
+
+    def at(self, clock: Clock, data: Recordings, recording: int) -> Query:
+        """The same recording with another clock."""
+        signals = np.asarray(data.signals[data.recordings[recording].live], dtype=np.float32)
+        shape = shape_of_signals(clock.unbent(signals), data.present[recording])
+        return Query(quantised(shape), self.levels, clock)
+
+    def first(self, rows: int) -> Query:
+        """Its first rows, row by row."""
+        return Query(self.shape[:rows], self.levels, Clock.plain(rows))
 
     @property
     def energy(self) -> float:
@@ -43,7 +60,8 @@ class Query:
     @classmethod
     def known(cls, library: Library, k: int) -> Query:
         """A known recording as a query."""
-        return cls(library.shapes[library.known[k].span], library.levels[k])
+        rows = library.known[k].rows
+        return cls(library.shapes[library.known[k].span], library.levels[k], Clock.plain(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +71,12 @@ class Matches:
     Attributes:
         which: (K,) indices into the library; correlation: (K,) best mean correlation over channels.
         delay: (K,) rows by which its sensors lag behind those of the known recording.
-        longer: (K,) rows that the known recording has more.
+        longer: (K,) rows that the known recording has more than this one would have if nothing were missing.
         apart: (K,) difference of the levels of slow channels, in spreads, 0 to 3.
     """
 
     library: Library = field(repr=False)
+    query: Query = field(repr=False)
     which: np.ndarray
     correlation: np.ndarray
     delay: np.ndarray
@@ -91,28 +110,57 @@ class Matches:
     def taken(self, keep: np.ndarray) -> Matches:
         """The matches at `keep` (a mask)."""
         parts = (self.which, self.correlation, self.delay, self.longer, self.apart)
-        return Matches(self.library, *(part[keep] for part in parts))
+        return Matches(self.library, self.query, *(part[keep] for part in parts))
 
 
 def match(library: Library, query: Query, *, leave_out: Sequence[int] = ()) -> Matches:
     """Compares a recording with the known ones, except those at `leave_out`."""
+    return _match(library, [query], leave_out)[0]
+
+
+def match_at_any_feed(
+    library: Library, data: Recordings, recording: int, *, leave_out: Sequence[int] = ()
+) -> Matches:
+    """The best matches of a recording, row by row or with the clock of the programs it resembles most."""
+    plain = Query.of(data, recording)
+    queries, rows = [plain], len(plain.shape)
+    known = np.setdiff1d(np.arange(len(library.known)), leave_out)
+    for path in align(plain.shape, templates(library, leave_out), most=PROGRAMS):
+        lengths = library.rows[known[library.operations[known] == path.template.operation]]
+        clock = clock_of(path, rows, lengths)
+        if not clock.is_plain or clock.before or clock.after:
+            queries.append(plain.at(clock, data, recording))
+    found = _match(library, queries, leave_out)
+    return max(found, key=lambda one: one.fit + GAIN * (one.query is plain))
+
+
+def _match(library: Library, queries: Sequence[Query], leave_out: Sequence[int]) -> list[Matches]:
     which = np.setdiff1d(np.arange(len(library.known)), leave_out)
-    size = _size(len(query.shape), library.known)
-    own, used = _spectrum(query.shape, size), np.asarray(query.shape.any(axis=0))
-    scores = np.array([_scores(own, used, len(query.shape), library, k, size) for k in which])
-    return _matches(library, query, which, scores)
+    size = _size(max(len(query.shape) for query in queries), library.known)
+    own = [
+        (_spectrum(query.shape, size).conj(), np.asarray(query.shape.any(axis=0)), query) for query in queries
+    ]
+    scores = np.zeros((len(queries), len(which), len(LAGS)))
+    for j, k in enumerate(which.tolist()):
+        shape = library.shapes[library.known[k].span]
+        other, there = _spectrum(shape, size), shape.any(axis=0)
+        for q, (spectrum, used, query) in enumerate(own):
+            lags = LAGS + query.clock.before
+            scores[q, j] = _correlation(spectrum, other, used & there, len(query.shape), size, lags)
+    return [_matches(library, query, which, found) for query, found in zip(queries, scores, strict=True)]
 
 
 def match_each_other(library: Library) -> list[Matches]:
     """Each known recording against all the others, as if it were new."""
     size = _size(int(library.rows.max()), library.known)
     spectra = [_spectrum(library.shapes[known.span], size) for known in library.known]
+    turned = [spectrum.conj() for spectrum in spectra]
     used = [library.shapes[known.span].any(axis=0) for known in library.known]
     found = []
     for k, known in enumerate(library.known):
         which = np.setdiff1d(np.arange(len(library.known)), [k])
         scores = np.array(
-            [_correlation(spectra[k], spectra[j], used[k] & used[j], known.rows, size) for j in which]
+            [_correlation(turned[k], spectra[j], used[k] & used[j], known.rows, size, LAGS) for j in which]
         )
         found.append(_matches(library, Query.known(library, k), which, scores))
     return found
@@ -120,12 +168,14 @@ def match_each_other(library: Library) -> list[Matches]:
 
 def _matches(library: Library, query: Query, which: np.ndarray, scores: np.ndarray) -> Matches:
     best = scores.argmax(axis=1) if len(which) else np.empty(0, dtype=int)
+    clock = query.clock
     return Matches(
         library=library,
+        query=query,
         which=which,
         correlation=scores[np.arange(len(which)), best] if len(which) else np.empty(0),
-        delay=-LAGS[best],
-        longer=library.rows[which] - len(query.shape),
+        delay=-LAGS[best] - clock.before,
+        longer=library.rows[which] - clock.length - clock.before - clock.after,
         apart=_apart(query.levels, library.levels[which]),
     )
 
@@ -145,7 +195,7 @@ def _apart(levels: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _size(rows: int, known: Sequence[Known]) -> int:
-    return next_fast_len(rows + max(k.rows for k in known) + MAX_DELAY, real=True)
+    return next_fast_len(rows + max(k.rows for k in known) + 2 * MAX_DELAY, real=True)
 
 
 def _spectrum(shape: np.ndarray, size: int) -> np.ndarray:
@@ -153,12 +203,9 @@ def _spectrum(shape: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(rfft(shape.astype(np.float32), size, axis=0))
 
 
-def _scores(own: np.ndarray, used: np.ndarray, rows: int, library: Library, k: int, size: int) -> np.ndarray:
-    shape = library.shapes[library.known[k].span]
-    return _correlation(own, _spectrum(shape, size), used & shape.any(axis=0), rows, size)
-
-
-def _correlation(own: np.ndarray, other: np.ndarray, used: np.ndarray, rows: int, size: int) -> np.ndarray:
-    """(lags,) mean over the channels `used` of the correlation with another recording."""
-    product = np.einsum("fc,fc->f", other, own.conj(), optimize=True)
-    return irfft(product, size)[LAGS] / (rows * max(1, int(used.sum())) * STEPS**2)
+def _correlation(
+    own: np.ndarray, other: np.ndarray, used: np.ndarray, rows: int, size: int, lags: np.ndarray
+) -> np.ndarray:
+    """(lags,) mean over the channels `used` of the correlation with another recording; own: conjugated."""
+    product = np.einsum("fc,fc->f", other, own, optimize=True)
+    return irfft(product, size)[lags % size] / (rows * max(1, int(used.sum())) * STEPS**2)

@@ -122,7 +122,7 @@ class PrefixMatcher:
         usual = usual[np.isfinite(usual)]
         if len(usual) < 2:
             return 0.0, float("inf")
-        start = Query(query.shape[:at], query.levels)
+        start = query.first(at)
         rest = np.setdiff1d(np.arange(len(self.library.known)), kept)
         correlation = float(match(self.library, start, leave_out=rest.tolist()).correlation.max())
         middle = max(float(np.median(usual)), 1e-6)
@@ -138,7 +138,7 @@ class PrefixMatcher:
             if len(whole.shape) < rows or len(mine) < 2:
                 found.append(float("nan"))
                 continue
-            start = Query(whole.shape[:rows], whole.levels)
+            start = whole.first(rows)
             others = match(self.library, start, leave_out=[*rest.tolist(), int(k)])
             found.append(float(others.correlation.max()))
         return np.array(found)

@@ -60,7 +60,7 @@ class Registration:
                 if all(score > RESEMBLES for score, _ in found.values()):
                     delays.update({i: delay for i, (_, delay) in found.items()})
                     continue
-            delay = _align(shapes)
+            delay = relative_delays(shapes)
             delays.update(delay)
             templates.append(_template(shapes, delay, rows))
         return cls(np.stack(templates)), delays
@@ -89,11 +89,16 @@ class Registration:
 
 def shape_of(data: Recordings, recording: int) -> np.ndarray:
     """(rows, channels) float32: smoothed, detrended, unit variance per channel; 0 for absent channels."""
-    x = np.asarray(data.signals[data.recordings[recording].live], dtype=np.float32)
+    return shape_of_signals(data.signals[data.recordings[recording].live], data.present[recording])
+
+
+def shape_of_signals(signals: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """`shape_of` the rows `signals` (rows, channels), of which `present` (channels,) were measured."""
+    x = np.asarray(signals, dtype=np.float32)
     x = uniform_filter1d(x, SMOOTH_ROWS, axis=0, mode="nearest")
     x -= uniform_filter1d(x, TREND_ROWS, axis=0, mode="nearest")
     deviation = x.std(axis=0)
-    alive = (deviation > 1e-6) & data.present[recording]
+    alive = (deviation > 1e-6) & present
     return np.where(alive, x / np.where(alive, deviation, 1), 0).astype(np.float32)
 
 
@@ -127,8 +132,8 @@ def _correlation(shape: np.ndarray, reference: np.ndarray, *, lags: np.ndarray) 
     return irfft(spectrum, size)[lags] / (len(shape) * len(used))
 
 
-def _align(shapes: dict[int, np.ndarray]) -> dict[int, int]:
-    """Delays of recordings of one operation, from the lag between each pair of them."""
+def relative_delays(shapes: dict[int, np.ndarray]) -> dict[int, int]:
+    """Delays in rows of recordings of one operation, from the lag between each pair of them; median 0."""
     names = list(shapes)
     if len(names) == 1:
         return {names[0]: 0}

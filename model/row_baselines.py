@@ -15,7 +15,7 @@ import numpy as np
 
 from model.intervals import Interval
 from model.library import Library
-from model.matching import Matches, Query, match
+from model.matching import Matches, match_at_any_feed
 from model.recordings import Recordings
 from model.row_metrics import RowScore, summary
 from model.row_vote import read_rows
@@ -75,7 +75,7 @@ def oracle(problem: Problem) -> Answer:
 
 def library_vote(problem: Problem) -> Answer:
     """All known recordings of the operation vote (`model.row_vote`)."""
-    reading = read_rows(problem.matches, len(problem.truth))
+    reading = read_rows(problem.matches)
     return reading.line[:, 0], problem.matches.operation
 
 
@@ -112,7 +112,7 @@ def problem_of(library: Library, data: Recordings, recording: int, leave_out: Se
     ids = {line: i for i, line in enumerate(library.lines)}
     lines = np.asarray(data.line_ids[data.recordings[recording].live])
     return Problem(
-        matches=match(library, Query.of(data, recording), leave_out=leave_out),
+        matches=match_at_any_feed(library, data, recording, leave_out=leave_out),
         truth=np.array([ids.get(data.lines[line], -1) for line in lines]),
         operation=data.recordings[recording].operation,
     )

@@ -64,11 +64,12 @@ class Reading:
         return [names[i] for i in self.line[order, 0]]
 
 
-def read_rows(matches: Matches, rows: int, *, votes: Votes = DEFAULT) -> Reading:
-    """Reads a recording of `rows` rows with the known recordings of its operation."""
+def read_rows(matches: Matches, *, votes: Votes = DEFAULT) -> Reading:
+    """Reads a recording with the known recordings of its operation."""
     matches = matches.of_operation(matches.operation)
     library, weight = matches.library, weights(matches, votes)
-    here = np.arange(rows)
+    clock = matches.query.clock
+    rows, here = np.arange(clock.rows), clock.lines() + clock.before
     cast = np.stack(
         [
             library.places(k)[np.clip(here + shift, 0, library.known[k].rows - 1)]
@@ -79,10 +80,10 @@ def read_rows(matches: Matches, rows: int, *, votes: Votes = DEFAULT) -> Reading
     power = np.stack([(1 - votes.unshifted) * weight, votes.unshifted * weight], axis=1).ravel()
     used, local = np.unique(cast, return_inverse=True)
     local = local.reshape(cast.shape)
-    of_place = np.zeros((rows, len(used)))
-    np.add.at(of_place, (here[None], local), power[:, None])
+    of_place = np.zeros((clock.rows, len(used)))
+    np.add.at(of_place, (rows[None], local), power[:, None])
     texts, text = np.unique(library.place_line[used], return_inverse=True)
-    of_line = np.zeros((rows, len(texts)))
+    of_line = np.zeros((clock.rows, len(texts)))
     np.add.at(of_line.T, text, of_place.T)
     order = np.argsort(-of_line, axis=1, kind="stable")[:, :OTHERS]
     share = np.take_along_axis(of_line, order, axis=1)

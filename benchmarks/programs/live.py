@@ -30,7 +30,7 @@ def live_tables(data: Recordings, lines: figures.Lines) -> None:
         for k, known in list(enumerate(library.known))[::EACH]:
             if known.rows < rows:
                 continue
-            start = Query(library.shapes[known.span][:rows], library.levels[k])
+            start = Query.known(library, k).first(rows)
             seen = matcher.seen(start, expected=known.operation, leave_out=(k,))
             assert seen is not None, "enough rows"
             place = library.places(k)[rows - 1]

@@ -13,7 +13,7 @@ from inference.pipeline import Decoder
 from inference.whole import rows_of_windows
 from model.config import Config
 from model.library import Library
-from model.matching import Query, match
+from model.matching import match_at_any_feed
 from model.recordings import Recordings
 from model.row_baselines import problem_of, scored
 from model.row_metrics import summary
@@ -38,7 +38,7 @@ def network_tables(data: Recordings, lines: figures.Lines, bundle: Path) -> None
         windows = decoder.decode_data(data, [i], alternatives=WIDE)
         read, probability, others = rows_of_windows(windows, live, decoder)
         says = [{line: p, **dict(rest)} for line, p, rest in zip(read, probability, others, strict=True)]
-        reading = read_rows(match(library, Query.of(data, i)), live)
+        reading = read_rows(match_at_any_feed(library, data, i))
         for power in POWERS:
             answer = []
             for voted, shares, said in zip(reading.line, reading.share, says, strict=True):

@@ -69,7 +69,7 @@ def reading_tables(data: Recordings, lines: figures.Lines) -> None:
     for name, votes in ABLATIONS.items():
         scores = []
         for k in whole:
-            reading = read_rows(matches[k], library.known[k].rows, votes=votes)
+            reading = read_rows(matches[k], votes=votes)
             answer = reading.line[:, 0], matches[k].operation
             scores.append(scored(answer, problems[k], data, where[k]))
         add(lines, name, summary(scores))
@@ -115,7 +115,7 @@ def confidence(lines: figures.Lines, library: Library, matches: Sequence[Matches
 
     share, right, owner = [], [], []
     for k, found in enumerate(matches):
-        reading = read_rows(found, library.known[k].rows)
+        reading = read_rows(found)
         share.append(reading.share[:, 0])
         right.append(reading.line[:, 0] == library.place_line[library.places(k)])
         owner.append(np.full(library.known[k].rows, k))

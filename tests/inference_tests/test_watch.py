@@ -17,6 +17,7 @@ import pytest
 from inference.__main__ import main
 from inference.live import read_rows
 from inference.watch import Watcher, follow, mqtt_messages, rows_of_messages, watch
+from model.clock import Clock
 from model.library import Library
 from model.library_fit import build
 from model.matching import Query
@@ -57,7 +58,7 @@ def test_an_answer_needs_no_rows_after_it(library: Library, tiny_csv: Path) -> N
 def test_a_late_board_is_found_out_by_its_delay(library: Library) -> None:
     k = library.named("face_001")
     assert k is not None
-    late = Query(library.shapes[library.known[k].span][5:120], library.levels[k])
+    late = Query(library.shapes[library.known[k].span][5:120], library.levels[k], Clock.plain(115))
     seen = PrefixMatcher(library).seen(late)
     assert seen is not None
     assert (seen.like, seen.delay) == ("face_001", -5)

@@ -35,7 +35,7 @@ def test_a_known_recording_is_found_again_without_delay(
         matches = match(library, Query.of(tiny_recordings, i))
         assert library.known[matches.best].name == recording.name
         assert matches.delay[matches.which == matches.best].tolist() == [0]
-        assert read_rows(matches, recording.rows).lines() == lines_of(tiny_recordings, i)
+        assert read_rows(matches).lines() == lines_of(tiny_recordings, i)
 
 
 def test_left_out_it_is_read_by_the_others(library: Library, tiny_recordings: Recordings) -> None:
@@ -43,7 +43,7 @@ def test_left_out_it_is_read_by_the_others(library: Library, tiny_recordings: Re
         matches = match(library, Query.of(tiny_recordings, i), leave_out=[i])
         assert i not in matches.which
         assert matches.operation == recording.operation
-        reading = read_rows(matches, recording.rows)
+        reading = read_rows(matches)
         assert reading.share.sum(axis=1).max() <= 1 + 1e-9
         assert (np.diff(reading.share, axis=1) <= 1e-9).all()
         assert ((reading.probability >= 0) & (reading.probability <= 1)).all()
@@ -56,7 +56,7 @@ def test_a_recording_that_was_cut_is_read_as_far_as_it_goes(
     assert i is not None
     whole = Query.of(tiny_recordings, i)
     half = len(whole.shape) // 2
-    reading = read_rows(match(library, Query(whole.shape[:half], whole.levels)), half)
+    reading = read_rows(match(library, whole.first(half)))
     true = lines_of(tiny_recordings, i)[:half]
     assert np.mean([a == b for a, b in zip(reading.lines(), true, strict=True)]) > 0.9
 
@@ -131,9 +131,7 @@ def test_without_line_numbers_rows_are_read_but_programs_are_not_merged(tiny_rec
     assert not old.numbered
     assert merged(old, 0).lines == ()
     matches = match(old, Query.of(tiny_recordings, 2))
-    assert (
-        read_rows(matches, tiny_recordings.recordings[2].rows).lines()[:5] == lines_of(tiny_recordings, 2)[:5]
-    )
+    assert read_rows(matches).lines()[:5] == lines_of(tiny_recordings, 2)[:5]
 
 
 def test_recordings_of_two_runs_are_left_out(tiny_recordings: Recordings) -> None:
