@@ -59,7 +59,7 @@ def parse_study(path: Path) -> StudyFile:
     pruner = read_pruner(top, own, longest, scheduler)
     pauses = pruner.kind != "none" and max_epochs is not None and repeats.count == 1 and not constraints
     cap = read.get("run_cap")
-    sampler = read_sampler(own, method, space, objectives, cap, scheduler.sampler, pauses=pauses)
+    sampler, chosen = read_sampler(own, method, space, objectives, cap, scheduler.sampler, pauses=pauses)
     check_freeze_thaw(own, sampler, objectives, repeats, max_epochs)
     name = slug(called)
     renamed = () if called == name else (f"name {called!r}: the study is called '{name}'",)
@@ -68,7 +68,7 @@ def parse_study(path: Path) -> StudyFile:
         path=path,
         raw=top.plain(),
         lines=lines_of(top),
-        notes=(*top.notes, *renamed),
+        notes=(*top.notes, *renamed, *chosen),
         name=name,
         space=space,
         metric=objectives[0],

@@ -11,6 +11,7 @@ from tuner.definition.yaml_source import YamlPart
 
 FREEZE_THAW = "freeze_thaw"  # trials are paused and resumed (`tuner.search.freeze_thaw`)
 SAMPLERS = ("tpe", FREEZE_THAW, "random", "grid", "gp", "cmaes", "nsgaii", "qmc", "auto")
+MOST_OF_GP = 250  # trials, past which a Gaussian process is slow and no better
 _OF_METHOD = {"bayes": "tpe", "random": "random", "grid": "grid", "custom": "tpe"}
 
 
@@ -23,8 +24,8 @@ def read_sampler(
     asked: str | None,
     *,
     pauses: bool,
-) -> str:
-    """The sampler's name; `auto` becomes the one that suits the study.
+) -> tuple[str, tuple[str, ...]]:
+    """The sampler's name, and notes; `auto` becomes the one that suits the study, and a note says why.
 
     Freeze-thaw where poor trials are to be ended early and nothing speaks against it (docs/search.md). Else,
     as OptunaHub's AutoSampler: a Gaussian process for a few hundred trials of a space of numbers, TPE where
@@ -40,16 +41,26 @@ def read_sampler(
     if space.open and name in (FREEZE_THAW, "gp"):
         own.fail("sampler", f"{name} needs 'parameters' in the study file; without them, choose tpe")
     if name != "auto":
-        return str(name)
+        return str(name), ()
+    found, why = _suited(space, objectives, cap, pauses=pauses)
+    return found, (f"sampler auto: {found}, because {why}",)
+
+
+def _suited(space: Space, objectives: Sequence[Metric], cap: int | None, *, pauses: bool) -> tuple[str, str]:
+    """The sampler that suits a study, and why."""
+    few = (cap or 0) <= MOST_OF_GP
     if space.open:
-        return "tpe"
-    if pauses and len(objectives) == 1:
-        return FREEZE_THAW
-    few = (cap or 0) <= 250
+        return "tpe", "the objective draws its own parameters"
     if len(objectives) > 1:
-        return "tpe" if few else "nsgaii"
-    numbers = all(p.distribution.kind != "categorical" for p in space.searched)
-    return "gp" if few and numbers and not space.conditional else "tpe"
+        size = f"{MOST_OF_GP} trials at most" if few else f"more than {MOST_OF_GP} trials"
+        return "tpe" if few else "nsgaii", f"there are {len(objectives)} objectives and {size}"
+    if pauses:
+        return FREEZE_THAW, "there is a pruner, so poor trials are paused early and the promising go on"
+    if space.conditional or any(p.distribution.kind == "categorical" for p in space.searched):
+        return "tpe", "a trial runs to its end, and some parameters are choices or conditional"
+    if not few:
+        return "tpe", f"a trial runs to its end, and there are more than {MOST_OF_GP}"
+    return "gp", f"a trial runs to its end, all parameters are numbers, and trials are {MOST_OF_GP} at most"
 
 
 def check_freeze_thaw(

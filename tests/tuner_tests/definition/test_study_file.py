@@ -83,6 +83,22 @@ def test_auto_takes_what_suits_the_space(load):
     assert load(stopping + ", constraints: ['loss < 1']}\n").sampler == "gp"
 
 
+@pytest.mark.parametrize(
+    ("text", "found", "why"),
+    [
+        ("run_cap: 50\n", "gp", "all parameters are numbers"),
+        ("run_cap: 500\n", "tpe", "there are more than 250"),
+        ("  kind: {values: [a, b]}\n", "tpe", "some parameters are choices"),
+        ("early_terminate: {type: hyperband, min_iter: 2}\n", "freeze_thaw", "there is a pruner"),
+    ],
+)
+def test_auto_says_why_in_one_line(load, text, found, why):
+    study = load(MINIMAL.replace("random", "bayes") + text + "tuner: {sampler: auto, max_epochs: 9}\n")
+    (line,) = [note for note in study.notes if note.startswith("sampler")]
+    assert study.sampler == found and line.startswith(f"sampler auto: {found}, because ") and why in line
+    assert not any("sampler" in note for note in load(MINIMAL + text).notes)
+
+
 BAD = {
     "method: hyperopt\nparameters: {a: {value: 1}}": (
         1,
