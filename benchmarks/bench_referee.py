@@ -236,12 +236,33 @@ def main() -> None:
     parser.add_argument("--histories", type=int, default=100, help="of each task and rule")
     parser.add_argument("--half", choices=("choose", "report"), default="report")
     parser.add_argument("--curves", type=Path, default=outside.CURVES)
+    parser.add_argument("--write", action="store_true", help="write the figures to docs/figures.json")
     options = parser.parse_args()
-    table = measure(worlds(options.curves, options.half), options.histories)
-    names = list(next(iter(table.values())))
-    print("rule".ljust(14) + "".join(name.rjust(13) for name in names))
+    found = worlds(options.curves, options.half)
+    table = measure(found, options.histories)
+    lines = figures.Lines()
+    lines.say(
+        "| rule | A/A: histories with a false keep | false keeps of 50 | gain of 1, 2, 4 deviations: kept | "
+        "runs until kept or given up | a loop of 150 runs: final place | keeps | of which false |",
+        "| --- " * 8 + "|",
+    )
     for rule, row in table.items():
-        print(rule.ljust(14) + "".join(f"{row[name]:13.3f}" for name in names))
+        kept = ", ".join(f"{row[f'kept {gain:g}']:.0%}" for gain in GAINS)
+        runs = ", ".join(f"{row[f'runs {gain:g}']:.0f}" for gain in GAINS)
+        lines.say(
+            f"| {rule} | {row['any false']:.0%} | {row['false keeps']:.2f} | {kept} | {runs} | "
+            f"{row['final']:.0%} | {row['loop keeps']:.1f} | {row['loop false']:.2f} |"
+        )
+    if options.write:
+        figures.record(
+            {
+                "referee.rules": lines,
+                "referee.tasks": str(len(found)),
+                "referee.histories": str(options.histories),
+                "referee.any_false": f"{table['referee']['any false']:.0%}".removesuffix("%"),
+                "referee.greedy_any_false": f"{table['greedy']['any false']:.0%}".removesuffix("%"),
+            }
+        )
 
 
 if __name__ == "__main__":
