@@ -307,7 +307,9 @@ class Referee:
             return Ruling(name, "discard", reason, **known)
         more = self._more(arm, gap)
         known |= {"more": more, "next_seed": arm.next_seed}
-        return Ruling(name, "run again", "better or noise, it is not known", **known)
+        few = len(arm.scores) < LEAST and (more or 0) <= LEAST
+        reason = f"what is kept has {LEAST} runs at least" if few else "better or noise, it is not known"
+        return Ruling(name, "run again", reason, **known)
 
     def _more(self, arm: Arm, gap: float) -> int | None:
         """Further runs of an arm that would prove a gain of this size; None: too many, or not foreseen."""

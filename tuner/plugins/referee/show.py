@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tuner.base.errors import InputError, nearest
-from tuner.base.words import counted, number
+from tuner.base.words import chance, counted, number
 from tuner.plugins.referee.history import History
 from tuner.plugins.referee.judge import FALSE_KEEPS, Arm, Referee, Ruling
 from tuner.show.console import GREEN, GREY, ORANGE, say, table
@@ -19,6 +19,7 @@ from tuner.show.report.charts import Chart, interval_bars
 
 COLOURS = {"keep": GREEN, "baseline": "", "discard": GREY, "run again": ORANGE}
 BAR = 25  # characters of an interval
+PICTURE, CHANGES = 95, 120  # the smallest width of a terminal for the pictures, and for what was changed
 LONGEST = 40  # characters of a description
 HEADINGS = ("arm", "verdict", "runs")
 
@@ -82,20 +83,21 @@ def leaderboard(referee: Referee, history: History, ruling: Ruling, console: Con
     console.print()
     low, high = _span(referee)
     rows: list[list[str | Text]] = []
-    wide = console.width >= 100
+    last = [width <= console.width for width in (PICTURE, CHANGES)].count(
+        True
+    )  # columns for which there is room
     for group in referee.groups():
         if rows:
             rows.append(["" for _ in rows[0]])
         for arm in group:
             each = referee.ruling(arm.name)
-            row = [*_cells(each, referee), Text(_bar(arm, referee, low, high), COLOURS.get(each.word, ""))]
-            rows.append([*row, each.note[:LONGEST]] if wide else row)
+            picture = Text(_bar(arm, referee, low, high), COLOURS.get(each.word, ""))
+            rows.append([*_cells(each, referee), *[picture, each.note[:LONGEST]][:last]])
     for each in referee.rulings():
         if each.word in ("failed", "not comparable"):
-            rows.append([*_cells(each, referee), "", *([each.reason[:LONGEST]] if wide else ())])
-    names = [*HEADINGS, history.metric, "better by [95 %, whenever you look]", "mean and interval"]
-    names += ["change"] if wide else []
-    console.print(table(names, rows, right=("runs", history.metric), whole=names[:4]))
+            rows.append([*_cells(each, referee), *["", each.reason[:LONGEST]][:last]])
+    names = [*HEADINGS, history.metric, "better by [95 %]", *["mean and interval", "change"][:last]]
+    console.print(table(names, rows, right=("runs", history.metric), whole=names[:6]))
     console.print()
     say(sentence(ruling, referee, history), console)
     following = referee.next_run()
@@ -116,7 +118,7 @@ def sentence(ruling: Ruling, referee: Referee, history: History) -> str:
     if ruling.difference is None:
         return f"{ruling.arm}: {ruling.word} ({ruling.reason})"
     gap = f"better by {_gap(ruling)} than {ruling.against}"
-    sure = "" if ruling.chance is None else f", {ruling.chance:.0%} sure"
+    sure = "" if ruling.chance is None else f", better with a probability of {chance(ruling.chance)}"
     return f"{ruling.arm}: {ruling.word.upper()} – {history.metric} {gap} ({ruling.reason}{sure})"
 
 
