@@ -91,8 +91,8 @@ def leaderboard(referee: Referee, history: History, ruling: Ruling, console: Con
             rows.append(["" for _ in rows[0]])
         for arm in group:
             each = referee.ruling(arm.name)
-            picture = Text(_bar(arm, referee, low, high), COLOURS.get(each.word, ""))
-            rows.append([*_cells(each, referee), *[picture, each.note[:LONGEST]][:last]])
+            beside: list[str | Text] = [Text(_bar(arm, referee, low, high), COLOURS.get(each.word, ""))]
+            rows.append([*_cells(each, referee), *[*beside, each.note[:LONGEST]][:last]])
     for each in referee.rulings():
         if each.word in ("failed", "not comparable"):
             rows.append([*_cells(each, referee), *["", each.reason[:LONGEST]][:last]])
@@ -125,19 +125,19 @@ def sentence(ruling: Ruling, referee: Referee, history: History) -> str:
 def document(referee: Referee, history: History) -> Document:
     """The leaderboard as a page: all arms in order with their intervals, and a table."""
     order = [arm for group in referee.groups() for arm in group]
-    sign = 1 if history.maximize else -1
+    first = next(iter(referee.arms.values()))
     spans = []
     for arm in order:
-        half = referee.interval(arm)
-        mean = sign * arm.mean
-        spans.append((mean, *((None, None) if math.isinf(half) else (mean - half, mean + half))))
+        half, gap = referee.interval(arm), arm.mean - first.mean
+        spans.append((gap, *((None, None) if math.isinf(half) else (gap - half, gap + half))))
     places = [number_ for number_, group in enumerate(referee.groups(), 1) for _ in group]
     labels = [f"{place}. {arm.name}" for place, arm in zip(places, order, strict=True)]
     caption = (
         "Means of all runs with intervals that hold whenever you look. Arms of one number cannot be told "
         "apart from the first of them."
     )
-    chart = Chart("leaderboard", "Arms in order", caption, [interval_bars(labels, spans, history.metric)])
+    axis = f"{history.metric}: better than the mean of {first.name} by"
+    chart = Chart("leaderboard", "Arms in order", caption, [interval_bars(labels, spans, axis)])
     rows = []
     for place, arm in zip(places, order, strict=True):
         each = referee.ruling(arm.name)
