@@ -327,7 +327,7 @@ class _Run:
         """The summary's numbers, and the metric's score; their mean over all runs, where that counts."""
         if self.script.counts != "mean":
             return self._metrics_of(self.stream.history)
-        found = [self._metrics_of(run.history) for run in self.stream.runs.values()]
+        found = [self._metrics_of(run.history) for run in self.stream.alike]
         found = [metrics for metrics in found if self.script.metric.name in metrics]
         return means(found) if found else self._metrics_of(self.stream.history)
 
@@ -338,12 +338,16 @@ class _Run:
     def notes(self) -> list[str]:
         """What one should know of the trial, a line each."""
         found = self.stream.problems[:MAX_NOTES]
-        count = len(self.stream.runs)
+        count = len(self.stream.alike)
         if count > 1 and self.script.counts == "mean":
             found.insert(0, f"{count} W&B runs: their mean is used")
         elif count > 1 and self.stream.counted is not None:
             which = self.stream.counted
-            found.insert(0, f"{count} W&B runs: number {which.number + 1} is used ({which.key})")
+            place = self.stream.alike.index(which) + 1
+            found.insert(
+                0,
+                f"{count} {which.logger} runs: number {place} is used ({which.key})",
+            )
         return found
 
     def finish(self, state: str, *, error: str | None = None) -> None:

@@ -15,7 +15,8 @@ from tuner.base.words import is_finite
 from tuner.definition.study_file import Metric
 from tuner.workloads.history import History, Value, flatten
 
-Counts = Literal["first", "last", "mean"]  # which of several W&B runs of a trial
+Counts = Literal["first", "last", "mean"]  # which of several runs of a trial
+WANDB = "W&B"
 CHUNK = 1 << 20  # bytes of output read at once
 LONGEST_LINE = 1 << 20  # a longer line (a progress bar without ends of line) is no JSON of metrics
 EVENTS: Mapping[str, Mapping[str, Any]] = {  # of the hook, by kind: what each must have
@@ -105,10 +106,10 @@ def _pairs_with(metric: str) -> Callable[[bytes], bytes]:
 
 @dataclass
 class LoggedRun:
-    """One W&B run of a script, and what was logged to it.
+    """One run of a script in W&B or another logger, and what was logged to it.
 
     Attributes:
-        key: its W&B id.
+        key: its W&B id; of other loggers their name and id.
         number: in the order in which the runs of the trial began, from 0.
         rank: which process of a distributed training made it; 0 where there is one.
         folder: its W&B files; "" where W&B is disabled.
@@ -119,14 +120,16 @@ class LoggedRun:
     rank: int
     folder: str
     history: History
+    logger: str = WANDB
 
 
 class Stream:
-    """One script's metrics: the events of the W&B hook, or JSON lines in its output when it makes no run.
+    """One script's metrics: the events of the hooks, or JSON lines in its output when it makes no W&B run.
 
     A script may make several runs (each process of a distributed training, each fold of a cross-validation).
     They are kept apart and one counts: the first of rank 0. Where the script logs the objective to others
-    alone, the first of those counts; that is known at the script's end (`settle`).
+    alone, the first of those counts; that is known at the script's end (`settle`). A run in another logger
+    (Trackio, SwanLab, MLflow, TensorBoard) counts where it has the objective before W&B or the output have.
 
     Args:
         events: what the hook writes. output: what the script prints.
@@ -166,7 +169,7 @@ class Stream:
         while self._waiting:
             from_hook, line = self._waiting.popleft()
             content = self._object(line)
-            if content is None or (self.runs and not from_hook):
+            if content is None or (self._has_runs and not from_hook):
                 continue
             if from_hook and not _is_event(content):
                 self._problem("an event of the W&B hook was damaged and was not read")
@@ -178,15 +181,28 @@ class Stream:
         """Decides which run counts, once the script has ended; returns it if that is another than so far."""
         if not self.runs or (self.counted is not None and self.history.score is not None):
             return None
+        if self.counted is None and self.history.score is not None:
+            return None  # the output has it
         runs = list(self.runs.values())
         if self._counts == "last":
             runs.reverse()
-        runs.sort(key=lambda run: run.rank)
+        runs.sort(key=lambda run: (run.logger != WANDB, run.rank))
         chosen = next((run for run in runs if run.history.score is not None), self.counted or runs[0])
         if chosen is self.counted:
             return None
         self.counted, self.history = chosen, chosen.history
         return chosen
+
+    @property
+    def _has_runs(self) -> bool:
+        """Whether a run counts, or one of W&B's that will."""
+        return self.counted is not None or any(run.logger == WANDB for run in self.runs.values())
+
+    @property
+    def alike(self) -> list[LoggedRun]:
+        """The runs of one logger: W&B's, else those of the logger of the run that counts."""
+        logger = self.counted.logger if self.counted else WANDB
+        return [run for run in self.runs.values() if run.logger == logger]
 
     @property
     def others(self) -> list[LoggedRun]:
@@ -204,6 +220,8 @@ class Stream:
             self._begin(event)
         elif kind == "returned":
             return self._returned(event["data"])
+        elif event.get("logger"):
+            return self._log_elsewhere(event)
         elif run := self.runs.get(event["run"]):
             if kind == "summary":
                 run.history.write_summary(event["data"])
@@ -214,6 +232,18 @@ class Stream:
                 new = self._log(run.history, steps, event["data"], event["step"], event["commit"])
                 return new and run is self.counted
         return False
+
+    def _log_elsewhere(self, event: Mapping[str, Any]) -> bool:
+        """Takes in what was logged to another logger than W&B."""
+        key = event["run"]
+        if key not in self.runs:
+            history = History(self.history.metric)
+            self.runs[key] = LoggedRun(key, len(self.runs), event["rank"], "", history, event["logger"])
+        run = self.runs[key]
+        new = self._log(run.history, key, event["data"])
+        if new and self._counts == "first" and not (self._has_runs or run.rank or self.history.iterations):
+            self.counted, self.history = run, run.history
+        return new and run is self.counted
 
     def _returned(self, value: Any) -> bool:
         """What the function of `wandb.agent` returned is the objective where the script did not log it."""

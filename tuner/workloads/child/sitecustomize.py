@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 # The modules that are changed, each with the file and the function that change it.
 HOOKS = {
     **MODULES,
-    "tensorboardX.writer": ("tuner_hook_metrics", "patch_tensorboard"),
-    "torch.utils.tensorboard.writer": ("tuner_hook_metrics", "patch_tensorboard"),
+    "tensorboardX.writer": ("tuner_hook_loggers", "patch_tensorboard"),
+    "torch.utils.tensorboard.writer": ("tuner_hook_loggers", "patch_tensorboard"),
+    "trackio.run": ("tuner_hook_loggers", "patch_trackio"),
+    "swanlab.sdk.internal.run": ("tuner_hook_loggers", "patch_swanlab"),
+    "mlflow.tracking._tracking_service.client": ("tuner_hook_loggers", "patch_mlflow"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Hooks that tell the tuner what a script logs to W&B or TensorBoard (see `sitecustomize.py`).
+"""Hooks that tell the tuner what a script logs to W&B (see `sitecustomize.py`).
 
 Only the standard library, and no syntax newer than Python 3.7: the script may run in another Python.
 """
@@ -106,17 +106,3 @@ def listen_to_disabled(run: Any, events: Events) -> None:
     define = followed_by(functools.partial(tell_metric(events), run))(run.define_metric)
     run.define_metric = client.define_metric = define
     run.summary = client.summary = Summary(summary)
-
-
-def patch_tensorboard(module: Any, events: Events) -> None:
-    """Scalars for TensorBoard are metrics in a run with `sync_tensorboard`: W&B reads them from its files."""
-
-    @guarded_by(events)
-    def tell(writer: Any, tag: str, scalar_value: Any, global_step: Any = None, *_: Any, **__: Any) -> None:
-        client: Any = sys.modules.get("wandb")
-        run = getattr(client, "run", None)
-        if run is not None and private.reads_tensorboard(client, run):
-            step, data = global_step, plain({tag: scalar_value, "global_step": global_step})
-            events.write("log", run=run_key(run), stream="/tensorboard", data=data, step=step, commit=None)
-
-    module.SummaryWriter.add_scalar = followed_by(tell)(module.SummaryWriter.add_scalar)
