@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tuner.base import errors
 from tuner.base.errors import InputError, TrainingFailed
 from tuner.base.words import short_duration
@@ -40,6 +42,18 @@ class TrialTooLong(TrainingFailed):
 
     def __init__(self, limit: float) -> None:
         super().__init__(f"{self.BEGIN} {short_duration(limit)}, the study's trial_timeout")
+
+
+OUT_OF_MEMORY = "out of memory"  # how the message about such a trial begins
+_RAN_OUT = re.compile(
+    r"out ?of ?memory|MemoryError|cannot allocate memory|bad_alloc|RESOURCE_EXHAUSTED|exit status 137",
+    re.IGNORECASE,
+)
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was not enough memory, of a GPU or of the machine."""
+    return isinstance(error, MemoryError) or bool(_RAN_OUT.search(f"{type(error).__name__}: {error}"))
 
 
 class OwnFault(TrainingFailed):

@@ -10,7 +10,7 @@ import math
 import random
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import InputError
 from tuner.definition import expressions
+from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.space import Space
+from tuner.search import memory
 from tuner.search.points.cost import EpochCost, epoch_seconds
 from tuner.search.points.cube import Cube
 from tuner.storage import optuna_private
@@ -71,7 +73,8 @@ def make(study_file: StudyFile, seed: int, *, known_start: bool = False) -> Base
     with warnings.catch_warnings():  # Optuna 5.0 calls TPE's group and QMC experimental
         warnings.simplefilter("ignore", ExperimentalWarning)
         sampler = _by_name(study_file, seed, known_start)
-    return RequiresSampler(sampler, study_file.space, seed) if study_file.space.requires else sampler
+    plain = study_file.space.open or study_file.method == "grid" or study_file.sampler == FREEZE_THAW
+    return sampler if plain else MendingSampler(sampler, study_file.space, seed)
 
 
 def _by_name(study_file: StudyFile, seed: int, known_start: bool) -> BaseSampler:
@@ -218,14 +221,15 @@ def best_and_thinned(trials: list[FrozenTrial], direction: StudyDirection) -> li
     return sorted(few, key=lambda trial: trial.number)
 
 
-class RequiresSampler(BaseSampler):
-    """Mends what `base` draws until the space's `requires` hold: no trial is spent on what they rule out.
+class MendingSampler(BaseSampler):
+    """Mends what `base` draws: the space's `requires` must hold, and it must fit into memory, as far as known
+    (`tuner.search.memory`). No trial is spent on what they rule out.
 
     While a requirement is broken, one of the parameters that it names is drawn anew at random, and the others
     stay as `base` chose them. (Asking `base` again would not do: a model draws nearly the same again.) Random
     search draws all of them anew, so that every configuration that is allowed stays equally likely.
     Unconditional parameters are drawn together before the trial starts; conditional ones are left to `base`
-    until it has a model of them.
+    until it has a model of them. Where there is nothing to mend, `base` draws as it does.
     """
 
     def __init__(self, base: BaseSampler, space: Space, seed: int) -> None:
@@ -233,6 +237,8 @@ class RequiresSampler(BaseSampler):
         self._space = space
         self._random = optuna.samplers.RandomSampler(seed=seed)
         self._order = random.Random(seed)
+        self._rng = np.random.default_rng(seed)
+        self._limit: memory.MemoryLimit | None = None
         self._relative: dict[str, BaseDistribution] = {}
         self._joint = {
             p.name: distribution
@@ -249,26 +255,41 @@ class RequiresSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         self._relative = self._base.infer_relative_search_space(study, trial)
-        return {**self._joint, **self._relative}
+        self._limit = memory.learnt(study.get_trials(deepcopy=False), self._joint)
+        return {**self._joint, **self._relative} if self._mends else self._relative
+
+    @property
+    def _mends(self) -> bool:
+        return bool(self._space.requires) or self._limit is not None
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         fixed = trial.system_attrs.get(optuna_private.FIXED_PARAMS, {})
         params = dict(self._base.sample_relative(study, trial, self._relative))
+        if not self._mends:
+            return params
         for name, distribution in self._joint.items():
             if name not in params and name not in fixed:
                 params[name] = self._base.sample_independent(study, trial, name, distribution)
+        uniform = isinstance(self._base, optuna.samplers.RandomSampler)
         for _ in range(_TRIES):
             broken = self._space.violated(self._space.config_of({**params, **fixed}))
             named = {name for requirement in broken for name in expressions.names(requirement)}
             free = sorted(named & params.keys() - fixed.keys())
             if not free:
                 break
-            uniform = isinstance(self._base, optuna.samplers.RandomSampler)
             for name in params if uniform else [self._order.choice(free)]:
                 params[name] = self._random.sample_independent(study, trial, name, search_space[name])
+        if self._limit is not None:
+            whole = self._limit.mended(
+                {**params, **fixed}, self._rng, fixed=fixed, anywhere=uniform, valid=self._valid
+            )
+            params = {name: whole[name] for name in params}
         return params
+
+    def _valid(self, params: Mapping[str, Any]) -> bool:
+        return not self._space.violated(self._space.config_of(params))
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.base.endings import TrialTooLong
+from tuner.base.endings import OUT_OF_MEMORY, TrialTooLong
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
@@ -98,7 +98,10 @@ def failures(trials: Sequence[FrozenTrial]) -> str | None:
             break
         errors.append(ERROR.of(trial))
     same = [error for error in errors[:SAME_FAILURES] if _kind(error) == _kind(errors[0])]
-    if len(same) >= SAME_FAILURES and not errors[0].startswith(TrialTooLong.BEGIN):  # others may be faster
+    differ = errors and errors[0].startswith(
+        (TrialTooLong.BEGIN, OUT_OF_MEMORY)
+    )  # others may be faster, or smaller
+    if len(same) >= SAME_FAILURES and not differ:
         return f"{SAME_FAILURES} trials in a row failed with the same error: {errors[0]}"
     if len(errors) >= ANY_FAILURES:
         return f"{ANY_FAILURES} trials in a row failed, the last with: {errors[0]}"

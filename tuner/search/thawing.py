@@ -11,10 +11,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.definition.study_file import StudyFile
+from tuner.search import memory
 from tuner.search.freeze_thaw import Curve, Earlier, FreezeThaw, draws_of, mends_of, rungs_of
 from tuner.search.points.cost import epoch_seconds
 from tuner.storage import optuna_private
@@ -96,6 +98,7 @@ class Thawing:
             earlier=earlier,
             seed=seed,
         )
+        self._rng = np.random.default_rng(seed)
         self._shifts: dict[int, float] = {}
         self._seen: tuple[Any, ...] = ()
         self._last: Choice | str = ""
@@ -132,8 +135,18 @@ class Thawing:
             ids = {trial.number: optuna_private.trial_id(trial) for trial in trials}
             paused = None if found.number is None else ids[found.number]
             until = None if found.until >= self._length else found.until
-            return Choice(paused, found.params, until, self._model.explain(found))
+            return Choice(paused, self._fitting(found.params, trials), until, self._model.explain(found))
         return self._ended(trials, spent)
+
+    def _fitting(
+        self, params: Mapping[str, Any] | None, trials: Sequence[FrozenTrial]
+    ) -> Mapping[str, Any] | None:
+        """The parameters of a new trial, so that it fits into memory as far as that was learnt."""
+        limit = None if params is None else memory.learnt(trials, self._file.space.distributions())
+        if limit is None or params is None:
+            return params
+        space = self._file.space
+        return limit.mended(params, self._rng, valid=lambda p: not space.violated(space.config_of(p)))
 
     def _ended(self, trials: Sequence[FrozenTrial], spent: int) -> Choice | str:
         """Why nothing is chosen; but a paused trial that leads those that have ended is run to its end.

@@ -97,6 +97,7 @@ RUN_FOLDER = Attribute[str]("run_folder", "", str)  # below the results folder
 ERROR = Attribute[str]("error", "", str)
 TRACEBACK = Attribute[str]("traceback", "")
 AGENT_LOST = Attribute[bool]("agent_lost", False)  # it failed as its agent was gone: not its own fault
+OUT_OF_MEMORY = Attribute[bool]("out_of_memory", False)  # as the error says
 PRUNED_BECAUSE = Attribute[str]("pruned_because", "", str)
 # where it stands in a study that was changed, or that has trials of others
 OUTSIDE = Attribute[str]("outside", "")  # why it does not fit the study since the study was changed
@@ -129,7 +130,7 @@ OF_STUDY: frozenset[str] = frozenset({
 })  # fmt: skip
 OF_TRIAL: frozenset[str] = frozenset({
     *TRIAL, CHOSEN, GRID_POINT, RETRY_OF, RETRIES, CHECKPOINT, UNTIL, PAUSED, TRACEBACK, AGENT_LOST, OUTSIDE,
-    RAN_WITH, IMPORTED, NOT_COUNTED,
+    RAN_WITH, IMPORTED, NOT_COUNTED, OUT_OF_MEMORY,
 })  # fmt: skip
 
 

@@ -26,6 +26,8 @@ EVENTS: Mapping[str, Mapping[str, Any]] = {  # of the hook, by kind: what each m
     "log": {"run": str, "data": dict, "step": int | None, "commit": bool | None},
     "summary": {"run": str, "data": dict},
     "returned": {"data": object},
+    "elsewhere": {"run": str, "rank": int, "data": dict, "logger": str},  # logged to another logger than W&B
+    "died": {"traceback": str},
 }
 SAFE_DIGITS = 18  # of a whole number that fits into 64 bits
 
@@ -220,7 +222,7 @@ class Stream:
             self._begin(event)
         elif kind == "returned":
             return self._returned(event["data"])
-        elif event.get("logger"):
+        elif kind == "elsewhere":
             return self._log_elsewhere(event)
         elif run := self.runs.get(event["run"]):
             if kind == "summary":

@@ -121,7 +121,7 @@ class Stubborn(optuna.samplers.BaseSampler):
 def test_what_breaks_a_requirement_is_mended_and_the_rest_is_kept(study_of):
     space = study_of("tpe").space
     drawn = {"width": 96, "heads": 7, "lr": 0.002, "noise": 0.5, "momentum": 0.3, "kind": "c"}
-    sampler = samplers.RequiresSampler(Stubborn(**drawn), space, seed=0)
+    sampler = samplers.MendingSampler(Stubborn(**drawn), space, seed=0)
     study = optuna.create_study(sampler=sampler)
     widths = []
     for _ in range(40):

@@ -17,20 +17,22 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tuner.artifacts.checkpoints import Checkpoint
-from tuner.base.endings import GivenAway, OwnFault, Paused, Pruned, PutBack, in_short
+from tuner.base import endings
+from tuner.base.endings import GivenAway, OwnFault, Paused, Pruned, PutBack, in_short, ran_out_of_memory
 from tuner.base.errors import InputError, WorkFailed, nearest
 from tuner.base.files import CannotWrite, read_json, size_of
 from tuner.base.run_folder import RESULT
 from tuner.base.words import printable
 from tuner.run.agent import ended_runs
 from tuner.run.agent.reporter import Reporter, Workplace
-from tuner.search import levels
+from tuner.search import levels, memory
 from tuner.storage import optuna_private
 from tuner.storage.attributes import (
     CHECKPOINT,
     ERROR,
     LEASE,
     METRICS,
+    OUT_OF_MEMORY,
     PAUSED,
     PRUNED_BECAUSE,
     RUN_FOLDER,
@@ -255,6 +257,8 @@ class TrialRunner(Workplace):
             mask.text(_noted(self.folder(trial.number)) if cause is None else in_short(cause))
         )
         if state is TrialState.FAIL and cause is not None:
+            if ran_out_of_memory(cause):
+                message = self._out_of_memory(trial, message)
             trial.set_user_attr(ERROR, message)
             trace = printable(mask.text("".join(traceback.format_exception(cause))))
             trial.set_user_attr(TRACEBACK, trace[-TRACEBACK_LIMIT:])
@@ -272,6 +276,16 @@ class TrialRunner(Workplace):
         last = {**running.report.last, **metrics, "state": outcome, "trial": trial.number, "seconds": seconds}
         running.run.finish(outcome, last)
         return Ended(trial.number, outcome, value, message)
+
+    def _out_of_memory(self, trial: Trial, message: str) -> str:
+        """Marks a trial that ran out of memory, from which the search learns; says what it avoids now."""
+        trial.set_user_attr(OUT_OF_MEMORY, True)
+        file = self.study.file
+        known = {} if file.method == "grid" or file.space.open else file.space.distributions()
+        limit = memory.learnt(self.study.get_trials(deepcopy=False), known)
+        larger = limit.larger() if limit and known else []
+        avoided = f" (the search avoids larger {', '.join(larger)} now)" if larger else ""
+        return f"{endings.OUT_OF_MEMORY}{avoided}: {message}"
 
     def _pause(self, running: Running, paused: Paused) -> Ended:
         """Lets a trial wait with its checkpoint; its W&B run reads as pruned unless it is resumed."""

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 
 def tell(events: Events, logger: str, run: Any, data: dict[str, Any]) -> None:
-    events.write(
-        "log", logger=logger, run=f"{logger} {run}", rank=rank(), data=plain(data), step=None, commit=None
-    )
+    events.write("elsewhere", logger=logger, run=f"{logger} {run}", rank=rank(), data=plain(data))
 
 
 def patch_trackio(module: Any, events: Events) -> None:
