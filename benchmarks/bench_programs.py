@@ -16,6 +16,7 @@ from pathlib import Path
 
 import figures
 from programs.detection import detection_tables
+from programs.feeds import feed_tables
 from programs.live import live_tables
 from programs.networks import network_tables
 from programs.reading import reading_tables
@@ -23,6 +24,7 @@ from programs.reading import reading_tables
 from model.recordings import Recordings
 
 SECTIONS: dict[str, Callable[[Recordings, figures.Lines], None]] = {
+    "feeds": feed_tables,
     "reading": reading_tables,
     "detection": detection_tables,
     "live": live_tables,

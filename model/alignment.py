@@ -11,7 +11,7 @@ explain that path (`model.clock`) make the clock.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -30,7 +30,8 @@ NEAR, OTHER, HOLD = 0.05, 0.002, 0.001  # probabilities that a pace changes by o
 ELSEWHERE = 0.02  # of a start that is not within the delays of the clocks
 KNOT = 8  # rows between knots of the fine path
 OFFSETS = np.arange(-16, 17) / 4  # rows beside the coarse path that the fine one tries
-LIKELY = 0.6  # of the evidence of the best template, for another to be tried
+LIKELY = 0.25  # of the evidence of the best template, for another to be tried
+CHANGING = 0.25  # of the usual change of a template from row to row
 BEND = 1.5  # rows by which two successive knots differ from the coarse path
 
 
@@ -66,6 +67,14 @@ class Path:
     spread: np.ndarray
     emission: np.ndarray
     evidence: float
+
+    def informed(self) -> Path:
+        """Only the knots where the template changes: where it does not, nothing tells the place."""
+        change = np.diff(self.template.mean, axis=0, append=self.template.mean[-1:])
+        known = uniform_filter1d(change**2 @ self.template.weight, 2 * KNOT + 1)
+        here = known[np.clip(np.round(self.place), 0, len(known) - 1).astype(int)]
+        keep = here >= CHANGING * np.median(here)
+        return replace(self, row=self.row[keep], place=self.place[keep], spread=self.spread[keep])
 
     def score(self, row: np.ndarray, place: np.ndarray) -> float:
         """The log-likelihood of a path with straight lines between knots."""

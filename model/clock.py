@@ -26,13 +26,17 @@ BENT = 0.1  # least gain of several stretches over one, as a share
 STEADY = 3.0  # rows by which a stretch may differ from one at the pace of the longest
 FASTEST = 1.7  # pace that no machine runs at
 SHORT = 40  # rows of a first or last stretch that say nothing of the pace
-FINER = 0.4  # of the costs of a stretch, where the pace is unsteady
+JUMP = 4.0  # rows by which two stretches may miss each other and still meet
+FINER = 0.4  # of the cost of a piece, where the pace is unsteady
 STEPS = (1.0, 0.5, 0.25, 0.5, 0.25)  # rows by which knots are moved
 UNSTEADY = 0.025  # difference in length that an unsteady pace explains
 SETTLED = 3.0  # loss in log-likelihood that a usual pace may cost
 SHIFTS = np.arange(-6, 7) / 4  # rows by which a line is moved when its pace is settled
 STOPPED = 0.4  # pace below which the machine stands
 SAME_LENGTH = 1.6  # rows of difference in length that rounding explains
+ONE_PACE = 0.02  # difference of paces that is none
+ROUNDING = {0.0: 0.5, -0.25: 0.25, 0.25: 0.25}  # rows, of the lines at a steady pace
+UNSTEADY_ROWS = {-0.5: 0.4, 0.3: 0.3, -1.3: 0.3}  # … at an unsteady one: the start of the path is not sure
 EARLY = 0.25  # rows: between a log that has the line of the row before, and of the nearest
 
 
@@ -55,6 +59,7 @@ class Clock:
         length: rows of the program that the lines show; before, after: rows of it that are missing.
         stretches: the paces of the lines, in order.
         scale: rows of the program for one place: near 1, so that they make the whole length.
+        steady: one pace, and holds.
     """
 
     rows: int
@@ -66,6 +71,7 @@ class Clock:
     before: int = 0
     after: int = 0
     scale: float = 1.0
+    steady: bool = True
 
     @classmethod
     def plain(cls, rows: int) -> Clock:
@@ -82,11 +88,11 @@ class Clock:
         """The place that the sensors show at (fractional) rows of the recording."""
         return _along(self.row, self.place, rows)
 
-    def lines(self) -> np.ndarray:
-        """(rows,) int: the row of the program, of `length`, whose line holds in each row."""
+    def lines(self, later: float = 0.0) -> np.ndarray:
+        """(rows,) int: the row of the program, of `length`, whose line holds in each row; `later` rows on."""
         here = np.arange(self.rows) + 0.5 - EARLY
         first = self.sensors_at(np.array([float(self.lag)]))
-        at = (self.sensors_at(here + self.lag) - first) * self.scale
+        at = (self.sensors_at(here + self.lag) - first) * self.scale + later
         return np.clip(np.floor(at), 0, max(0, self.length - 1)).astype(int)
 
     def recorded(self, place: float) -> int:
@@ -102,6 +108,11 @@ class Clock:
         low = np.minimum(at.astype(int), max(0, len(signals) - 2))
         part = (at - low)[:, None].astype(np.float32)
         return np.asarray(signals[low] * (1 - part) + signals[low + 1] * part, dtype=np.float32)
+
+    @property
+    def doubts(self) -> dict[float, float]:
+        """Rows by which the lines may be later → how likely: 0 where rows and holds are whole numbers."""
+        return UNSTEADY_ROWS if not self.steady else {0.0: 1.0} if abs(self.pace - 1) < 1e-6 else ROUNDING
 
     @property
     def pace(self) -> float:
@@ -169,6 +180,7 @@ def clock_of(path: Path, rows: int, lengths: np.ndarray) -> Clock:
         before=round(before),
         after=round(after),
         scale=max(1, round(length)) / max(1.0, whole) if lines.steady else 1.0,
+        steady=lines.steady,
     )
 
 
@@ -201,6 +213,7 @@ def _along(row: np.ndarray, place: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 def _explained(path: Path, rows: int) -> _Lines:
     """The fewest stretches of constant pace that explain a path: one, if it explains nearly as much."""
+    path = path.informed()
     weight = 1 / (path.spread**2 + DEVIATION**2)
     bent = _Lines(path, rows, weight, _segmented(path.row, path.place, weight)).pruned().trimmed()
     longest = max(bent.pieces, key=lambda piece: piece[1] - piece[0])
@@ -213,7 +226,7 @@ def _explained(path: Path, rows: int) -> _Lines:
 def _followed(lines: _Lines) -> tuple[np.ndarray, np.ndarray]:
     """Knots where an unsteady pace changes: of more stretches, each knot moved to where it explains most."""
     finer = replace(lines, pieces=_segmented(lines.path.row, lines.path.place, lines.weight, FINER * PIECE))
-    row, place = replace(finer, settled_lines=()).pruned(FINER).trimmed().knots()
+    row, place = replace(finer, settled_lines=()).trimmed().knots()
     best = lines.path.score(row, place)
     for step in STEPS:
         for i in range(len(row)):
@@ -288,15 +301,17 @@ class _Lines:
     @property
     def steady(self) -> bool:
         """Whether the machine ran at one pace or stood."""
-        return all(pace in (0.0, self.pace) for _, pace in self.lines)
+        row, place = self.knots()
+        paces = np.diff(place) / np.diff(row)
+        return bool(((paces < STOPPED) | (np.abs(paces - self.pace) < ONE_PACE)).all())
 
-    def pruned(self, scale: float = 1.0) -> _Lines:
+    def pruned(self) -> _Lines:
         """Without the stretches that explain too little, or that no machine could follow."""
         best = self
         while len(best.pieces) > 1:
             fewer = [replace(best, pieces=pieces) for pieces in _fewer(best.pieces)]
             top = max(fewer, key=lambda one: one.score)
-            if best.possible and top.score < best.score - scale * max(STRETCH, SHARE * abs(best.score)):
+            if best.possible and top.score < best.score - max(STRETCH, SHARE * abs(best.score)):
                 break
             best = top
         return best
@@ -319,7 +334,7 @@ class _Lines:
             paces = [1.0, best.lines[order[0]][1], round(slope, 2)]
             if slope < STOPPED:
                 paces = [0.0]
-            for pace in paces:
+            for pace in (p for p in paces if abs(p - slope) * spans[i] < STEADY or p == 0.0):
                 top = max((best.with_pace(i, pace, shift) for shift in SHIFTS), key=lambda one: one.score)
                 if top.score >= best.score - SETTLED:
                     best = top
@@ -367,7 +382,10 @@ def _joined(
         meet = (other[0] - one[0]) / (one[1] - other[1])
         if stop - KNOT <= meet <= start + KNOT:
             return [(meet, one[0] + one[1] * meet)]
-    return [(at, line[0] + line[1] * at) for at, line in ((stop, one), (start, other))]
+    ends = [(at, line[0] + line[1] * at) for at, line in ((stop, one), (start, other))]
+    middle = (stop + start) / 2
+    here, there = (line[0] + line[1] * middle for line in (one, other))
+    return [(middle, (here + there) / 2)] if abs(here - there) < JUMP else ends
 
 
 def _segmented(

@@ -130,8 +130,12 @@ def match_at_any_feed(
         clock = clock_of(path, rows, lengths)
         if not clock.is_plain or clock.before or clock.after:
             queries.append(plain.at(clock, data, recording))
-    found = _match(library, queries, leave_out)
-    return max(found, key=lambda one: one.fit + GAIN * (one.query is plain))
+    return max(_match(library, queries, leave_out), key=lambda one: one.fit - _strange(one.query.clock))
+
+
+def _strange(clock: Clock) -> float:
+    """How much more a recording must fit with this clock, to be read by it."""
+    return 0.0 if clock.is_plain else GAIN * (1 + 2 * bool(clock.before or clock.after))
 
 
 def _match(library: Library, queries: Sequence[Query], leave_out: Sequence[int]) -> list[Matches]:

@@ -69,15 +69,18 @@ def read_rows(matches: Matches, *, votes: Votes = DEFAULT) -> Reading:
     matches = matches.of_operation(matches.operation)
     library, weight = matches.library, weights(matches, votes)
     clock = matches.query.clock
-    rows, here = np.arange(clock.rows), clock.lines() + clock.before
+    rows = np.arange(clock.rows)
+    here = [clock.lines(later) + clock.before for later in clock.doubts]
     cast = np.stack(
         [
-            library.places(k)[np.clip(here + shift, 0, library.known[k].rows - 1)]
+            library.places(k)[np.clip(line + shift, 0, library.known[k].rows - 1)]
             for k, longer in zip(matches.which, matches.longer, strict=True)
             for shift in (longer if abs(longer) <= MOST_SHIFT else 0, 0)
+            for line in here
         ]
-    )  # (2 K, rows) places
+    )  # (2 K doubts, rows) places
     power = np.stack([(1 - votes.unshifted) * weight, votes.unshifted * weight], axis=1).ravel()
+    power = (power[:, None] * np.array(list(clock.doubts.values()))).ravel()
     used, local = np.unique(cast, return_inverse=True)
     local = local.reshape(cast.shape)
     of_place = np.zeros((clock.rows, len(used)))
