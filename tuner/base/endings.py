@@ -60,6 +60,14 @@ class OwnFault(TrainingFailed):
     """What a trial has written or deleted keeps it from ending well: it fails, and the study goes on."""
 
 
+LAST_LINES = " its last lines: "  # in the message about a script, before what it printed last
+
+
+def headline(message: str) -> str:
+    """The message about a failed trial without the lines that its script printed last."""
+    return message.partition(LAST_LINES)[0]
+
+
 def in_short(error: BaseException) -> str:
     """One line: the kind of error, unless it is ours and speaks for itself, and its message."""
     text = " ".join(str(error).split())[:500]

@@ -45,10 +45,12 @@ def run(options: argparse.Namespace) -> int:
     from tuner.show import running
 
     results, url = options.results.resolve(), opt.storage_url(options)
+    ran: list[str] = []  # names of studies
     ends: list[dict[str, Any]] = []
 
     def run_study(file: StudyFile, wanted: int | None) -> Result:
         request = opt.request_for(options, file, results=results, trials=wanted)
+        ran.append(file.name)
         end = running.run(request, opt.error_console(), notify=options.notify)
         if options.json:
             ends.append(end.to_dict())
@@ -62,6 +64,12 @@ def run(options: argparse.Namespace) -> int:
         status = driven_script.drive(program, sweeps.answer, results)
     if options.json:
         opt.write_json(ends)
+    if not (ran or sweeps.made or status):
+        opt.error_console().print(
+            f"{program.name} made no W&B sweep, so nothing was tuned. To tune an objective of Optuna's, name "
+            f"it in a study file: tuner: {{objective: '{program.file}:objective'}}",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
     if sweeps.failed:
         raise WorkFailed("; ".join(sweeps.failed))
     return status if status >= 0 else 128 - status

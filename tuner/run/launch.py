@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from optuna.trial import TrialState
 
 from tuner.artifacts import run_store, shipping
+from tuner.base.endings import headline
 from tuner.base.errors import WorkFailed
 from tuner.base.files import make_folder, write_json
 from tuner.base.run_folder import STORED
@@ -214,7 +215,9 @@ def _checked(left: Result, study: OpenStudy) -> Result:
         study.records.refresh()
         failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
         error = ERROR.of(failed[-1]) or "no reason was recorded" if failed else "before it was changed"
-        return replace(left, fine=False, reason=f"all {counts[TrialState.FAIL]} trials failed: {error}")
+        return replace(
+            left, fine=False, reason=f"all {counts[TrialState.FAIL]} trials failed: {headline(error)}"
+        )
     return replace(left, finished=count)
 
 

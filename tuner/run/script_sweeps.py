@@ -102,6 +102,11 @@ class ScriptSweeps:
         self._wanted: Counter[str] = Counter()
         self.failed: list[str] = []  # why studies ended badly
 
+    @property
+    def made(self) -> bool:
+        """Whether the script made a sweep."""
+        return bool(self._made)
+
     def sweep(self, config: Any, *, entity: str | None = None, project: str | None = None) -> str:
         """The id of a sweep, which is its study's name. The same sweep of the same script has the same id.
 

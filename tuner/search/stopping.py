@@ -8,7 +8,7 @@ from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.base.endings import OUT_OF_MEMORY, TrialTooLong
+from tuner.base.endings import OUT_OF_MEMORY, TrialTooLong, headline
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
@@ -102,9 +102,9 @@ def failures(trials: Sequence[FrozenTrial]) -> str | None:
         (TrialTooLong.BEGIN, OUT_OF_MEMORY)
     )  # others may be faster, or smaller
     if len(same) >= SAME_FAILURES and not differ:
-        return f"{SAME_FAILURES} trials in a row failed with the same error: {errors[0]}"
+        return f"{SAME_FAILURES} trials in a row failed with the same error: {headline(errors[0])}"
     if len(errors) >= ANY_FAILURES:
-        return f"{ANY_FAILURES} trials in a row failed, the last with: {errors[0]}"
+        return f"{ANY_FAILURES} trials in a row failed, the last with: {headline(errors[0])}"
     return None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from tuner.base.endings import headline
 from tuner.base.words import counted, duration, number, short_duration
 from tuner.run.events import AgentState, Event, StudyRun
 from tuner.show.progress import Progress
@@ -94,7 +95,7 @@ class PlainView:
 
     def brief(self, reason: str) -> str:
         """`reason` without the error at its end if a line about a failed trial has it."""
-        said = (f": {text}" for text in self._failures)
+        said = (f": {headline(text)}" for text in self._failures)
         return reason.removesuffix(next((end for end in said if reason.endswith(end)), ""))
 
     def tick(self, agents: Sequence[AgentState]) -> None:
@@ -120,7 +121,7 @@ class PlainView:
             return ""
         if content["outcome"] == "failed" and message:
             self._failures.add(message)
-            said = message.partition(" its last lines: ")[0]
+            said = headline(message)
             said = f"{said} (see {content['log']})" if content.get("log") else message
         return ended_words({**content, "message": said}, self.progress.now.metric)
 

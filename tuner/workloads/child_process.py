@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -22,6 +24,7 @@ LOG_SECONDS = 2.0  # what the last lines of a log may take
 KEEPER = Path(__file__).with_name("keeper.py")
 TAIL_LINES = 15
 TAIL_BYTES = 4000
+_ERROR = re.compile(r"(error|exception)\b|could not|cannot|no such", re.IGNORECASE)
 
 
 class ChildProcess:
@@ -157,6 +160,17 @@ def tail(path: Path) -> str:
         text = file.read().decode("utf-8", errors="replace")
     lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]
     return printable("\n".join([line for line in lines if line][-TAIL_LINES:])[-TAIL_BYTES:])
+
+
+def cause_in(lines: Sequence[str]) -> str:
+    """The line that says why a script failed: of its exception, else one about an error, else the last."""
+    frames = [place for place, line in enumerate(lines) if line.startswith('  File "')]
+    if frames:
+        rest = [line for line in lines[frames[-1] :] if not line.startswith("  ")]
+        if rest:
+            message = itertools.takewhile(lambda line: not line.startswith("wandb:"), rest)
+            return " ".join(list(message)[:3]) or rest[0]
+    return next((line for line in reversed(lines) if _ERROR.search(line)), lines[-1])
 
 
 def describe_exit(status: int) -> str:

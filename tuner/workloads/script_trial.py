@@ -283,7 +283,10 @@ class _Run:
         if status != 0:
             output = child_process.tail(self.path / OUTPUT)
             lines = output.splitlines()
-            last = f": {lines[-1]}" if lines else " and printed nothing"
+            said = "; its last line:" if status < 0 else ":"
+            last = " and printed nothing"
+            if lines:
+                last = f"{said} {lines[-1] if status < 0 else child_process.cause_in(lines)}"
             if len(lines) > 1:
                 last += f"\nits last lines:\n{output}"
             other = self._other_python() if "ModuleNotFoundError" in last else ""
@@ -301,11 +304,13 @@ class _Run:
     def _printed(self) -> str:
         """Where the script printed a value of the metric, or others: the line, and what reads it."""
         metric = self.script.metric.name
-        lines = [] if self.script.pairs else child_process.tail(self.path / OUTPUT).splitlines()[::-1]
+        lines = child_process.tail(self.path / OUTPUT).splitlines()[::-1]
         found = [(line, pairs) for line in lines if (pairs := pairs_in(line.encode()))]
         line, pairs = next((one for one in found if metric in one[1]), found[0] if found else ("", {}))
         if not pairs:
             return ""
+        if self.script.pairs:
+            return f"; it printed {line.strip()[:80]!r}, in which these are read: {', '.join(pairs)}"
         rename = (
             ""
             if metric in pairs

@@ -17,6 +17,7 @@ from tuner.base.endings import Pruned, PutBack
 from tuner.base.errors import InputError, TrainingFailed
 from tuner.base.files import read_json
 from tuner.definition.metric import Metric
+from tuner.workloads.child_process import cause_in
 from tuner.workloads.script import working_folder
 
 # -- what a script may do with W&B
@@ -481,3 +482,19 @@ def test_json_lines_may_be_indented_and_stand_behind_a_progress_bar(sandbox: Any
     """)
     assert sandbox.run() == {"acc": 0.75}
     assert [row["acc"] for row in sandbox.rows] == [0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        (
+            ["Traceback (most recent call last):", '  File "t.py", line 1, in <module>', "    f()", "    ^^^",
+             "DuplicateError: unique names, got:", "- 'x' 2 times", "wandb: run `wandb sync`"],
+            "DuplicateError: unique names, got: - 'x' 2 times",
+        ),
+        (["Could not find 'a/b'", "Set HYDRA_FULL for a complete trace."], "Could not find 'a/b'"),
+        (["one", "two"], "two"),
+    ],
+)  # fmt: skip
+def test_why_a_script_failed_is_the_line_of_its_error(printed: list[str], said: str) -> None:
+    assert cause_in(printed) == said
