@@ -1,0 +1,426 @@
+"""Runs public scripts as their authors wrote them, and compares what the tuner stored with what they logged.
+
+    python benchmarks/bench_real_scripts.py                       all, fetched from github.com
+    python benchmarks/bench_real_scripts.py nanogpt cleanrl-ppo   some
+    python benchmarks/bench_real_scripts.py --clones DIR          repositories that lie in DIR/OWNER+NAME
+    python benchmarks/bench_real_scripts.py --tables --write      the page again, from the stored results
+
+real_scripts/scripts.yaml has the scripts: repository, commit, license, command, what stands in for downloads
+(real_scripts/stand_ins.py) and what is compared. Each runs in a fresh copy of its folder, without a W&B key.
+The results are kept in data/real_scripts.json, `--write` stores the tables for the docs.
+Needs the packages of the scripts: lightgbm xgboost keras torch hydra-core optuna-integration ray syne-tune,
+and tensorflow-cpu for wandb-sweeps-python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import figures
+import yaml
+
+FOLDER = Path(__file__).resolve().parent / "real_scripts"
+RESULTS = figures.ROOT / "benchmarks" / "data" / "real_scripts.json"
+LIMIT = 300  # seconds for a script
+Entry = dict[str, Any]
+NOISE = re.compile(r"^\s*$|^Next:|^  tuner |^wandb: |There are too few runs|To decide|^\s+trial |^\s*\d+\. ")
+
+
+def entries() -> list[Entry]:
+    """The scripts, in the order of the page."""
+    return list(yaml.safe_load((FOLDER / "scripts.yaml").read_text(encoding="utf-8")))
+
+
+def repository(entry: Entry, clones: Path) -> Path:
+    """The repository at its commit: one that lies there, that of an installed wheel, or a new clone."""
+    if "wheel" in entry:
+        spec = importlib.util.find_spec(entry["wheel"])
+        if spec is None or spec.origin is None:
+            sys.exit(f"{entry['name']}: the package {entry['wheel']} is not installed")
+        return Path(spec.origin).parent
+    folder = clones / entry["repository"].replace("/", "+")
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        for command in (
+            ["init", "-q"],
+            ["fetch", "-q", "--depth", "1", f"https://github.com/{entry['repository']}", entry["commit"]],
+            ["checkout", "-q", "FETCH_HEAD"],
+        ):
+            subprocess.run(["git", "-C", str(folder), *command], check=True)
+    return folder
+
+
+def prepared(entry: Entry, clones: Path, work: Path) -> Path:
+    """A fresh copy of what the script needs; returns the folder in which the command runs."""
+    source, root = repository(entry, clones), work / entry["name"]
+    shutil.rmtree(root, ignore_errors=True)
+    for path in (entry["folder"], *entry.get("copy", ())):
+        if path == "." and "copy" in entry:
+            (root / "repository").mkdir(parents=True, exist_ok=True)
+            continue
+        inside = path.removeprefix(f"python/{entry.get('wheel')}/")
+        ignored = shutil.ignore_patterns(".git", "__pycache__", "wandb", "*.ipynb")
+        shutil.copytree(source / inside, root / "repository" / path, ignore=ignored, dirs_exist_ok=True)
+    folder = (root / "repository" / entry["folder"]).resolve()
+    for name, text in entry.get("files", {}).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "home").mkdir(exist_ok=True)
+    if "make" in entry:
+        stand_ins = [sys.executable, FOLDER / "stand_ins.py", folder, json.dumps(entry["make"])]
+        subprocess.run(stand_ins, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return folder
+
+
+def environment(entry: Entry, folder: Path, root: Path) -> dict[str, str]:
+    """The variables of a user without a key of W&B and without network."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "TUNER_", "MPL"))
+    }
+    path = [str(figures.ROOT)]
+    if "hook" in entry:
+        from real_scripts.stand_ins import HOOKS
+
+        (root / "hook").mkdir()
+        (root / "hook" / "sitecustomize.py").write_text(HOOKS[entry["hook"]], encoding="utf-8")
+        path.insert(0, str(root / "hook"))
+    binaries = str(Path(sys.executable).parent)
+    added = {
+        "PYTHONPATH": os.pathsep.join([*path, *filter(None, [kept.get("PYTHONPATH")])]),
+        "PATH": os.pathsep.join([binaries, kept.get("PATH", "")]),
+        "HOME": str(folder / "home"),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    return kept | added | {name: str(value) for name, value in entry.get("env", {}).items()}
+
+
+def run(entry: Entry, clones: Path, work: Path) -> dict[str, Any]:
+    """Runs a script under the tuner and says how it went."""
+    root = work / entry["name"]
+    folder = prepared(entry, clones, work)
+    variables = environment(entry, folder, root)
+    verb, *words = shlex.split(entry["command"])
+    options = ["--results", str(root / "results"), *(["--agents", "1"] if "--dry-run" not in words else [])]
+    command = [sys.executable, "-m", "tuner", verb, *options, *words]
+    started = time.monotonic()
+    with (root / "screen.log").open("wb") as screen:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=screen,
+            stderr=subprocess.STDOUT,
+        )
+        status = watched(process, root / "screen.log", entry["expect"].get("says"))
+    seconds = time.monotonic() - started
+    trials = list(finished(root / "results"))
+    screen_text = (root / "screen.log").read_text(encoding="utf-8", errors="replace")
+    result: dict[str, Any] = {
+        "status": status,
+        "seconds": round(seconds),
+        "trials": sum(trial["state"] in ("complete", "pruned") for _, trial in trials),
+        "line": line_of(screen_text, entry).replace(f"{root}/", ""),
+    }
+    if status is None:
+        result["line"] = f"not finished after {LIMIT} s"
+    if result["trials"] and "compare" in entry:
+        result |= compared(entry, folder, root, trials, variables)
+    return result | {"ok": as_expected(entry, result, screen_text, folder)}
+
+
+def watched(process: subprocess.Popen[bytes], screen: Path, says: str | None) -> int | None:
+    """Waits for the end, or until the expected words are printed; the exit status, None at the limit."""
+    until = time.monotonic() + LIMIT
+    while time.monotonic() < until and process.poll() is None:
+        time.sleep(0.5)
+        if says and says in screen.read_text(encoding="utf-8", errors="replace"):
+            break
+    early = process.poll() is None
+    if early:
+        process.terminate()
+    status = process.wait(90)
+    return None if early and time.monotonic() >= until else status
+
+
+def finished(results: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The run folders of all trials, with their `trial.json`."""
+    for path in sorted(results.glob("runs/*/*/trial.json")):
+        yield path.parent, json.loads(path.read_text(encoding="utf-8"))
+
+
+def line_of(screen: str, entry: Entry) -> str:
+    """The line that says how it went: the one that is expected, or the last that says something."""
+    lines = [line.strip() for line in screen.splitlines() if not NOISE.search(line)]
+    if says := entry["expect"].get("says"):
+        lines = [line for line in lines if says in line] or lines[-1:]
+        lines = sorted(lines, key=lambda line: not re.search(r"^error|fail|\berror\b", line, re.IGNORECASE))[
+            :1
+        ]
+    return re.sub(r" \(see [^)]*\)|( · \d+/\d+ trials.*)?$", "", (lines or ["(nothing)"])[-1])[:300]
+
+
+def as_expected(entry: Entry, result: Mapping[str, Any], screen: str, folder: Path) -> bool:
+    """Whether all of what `expect` says is so, and all that was compared agreed."""
+    wanted = entry["expect"]
+    if "says" in wanted:
+        return (
+            wanted["says"] in screen
+            and "Traceback (most recent call last)" not in screen.split("output.log")[0]
+        )
+    files = all((folder / name).exists() for name in wanted.get("files", ()))
+    right = (
+        result.get("values", 0) > 0 and result["difference"] <= result["tolerance"]
+        if "compare" in entry
+        else True
+    )
+    enough = (
+        result["trials"] >= wanted["trials"]
+        if wanted.get("at_least")
+        else result["trials"] == wanted["trials"]
+    )
+    return bool(enough and files and right)
+
+
+# ---------------------------------------------------------------- comparisons
+
+
+def compared(
+    entry: Entry, folder: Path, root: Path, trials: list, variables: dict[str, str]
+) -> dict[str, Any]:
+    """How many values were compared with what the script logged, and the largest difference."""
+    way = entry["compare"]
+    way = {way: True} if isinstance(way, str) else way
+    pairs: list[tuple[float, float]] = []
+    for place, trial in trials:
+        if trial["state"] not in ("complete", "pruned"):
+            continue
+        if "wandb" in way:
+            pairs += wandb_pairs(place, root / "results")
+        elif "formula" in way and trial["state"] == "complete":
+            formulas = [way["formula"]] if isinstance(way["formula"], str) else way["formula"]
+            config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+            wanted = [eval(formula, {}, dict(config)) for formula in formulas]
+            pairs += zip(trial["record"]["values"], wanted, strict=True)
+        elif "printed" in way:
+            printed = re.findall(way["printed"], (place / "output.log").read_text(encoding="utf-8"))
+            logged = [row[way["metric"]] for row in rows_of(place) if way["metric"] in row]
+            pairs += zip(logged, map(float, printed), strict=True)
+    if "optuna" in way:
+        ours = [trial for _, trial in trials if trial["state"] == "complete"]
+        pairs += optuna_pairs(way["optuna"], folder, ours, variables)
+    differences = [difference(*pair) for pair in pairs]
+    return {
+        "compared": next(name for name in way if name in ("wandb", "formula", "printed", "optuna")),
+        "values": len(pairs),
+        "difference": max(differences, default=math.inf),
+        "tolerance": float(way.get("tolerance", 1e-6)),
+    }
+
+
+def difference(ours: float, theirs: float) -> float:
+    """The difference, relative to values above 1."""
+    if math.isnan(ours) and math.isnan(theirs):
+        return 0.0
+    return abs(ours - theirs) / max(1.0, abs(theirs))
+
+
+def rows_of(place: Path) -> list[dict[str, Any]]:
+    """What a trial reported."""
+    lines = (place / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def wandb_pairs(place: Path, results: Path) -> Iterator[tuple[float, float]]:
+    """Every number that a trial's W&B files hold, beside what the tuner stored for the same step."""
+    names = json.loads((place / "result.json").read_text(encoding="utf-8")).get("wandb_runs", [])
+    ours: dict[tuple[str, int], float] = {}
+    for row in rows_of(place):
+        for name, value in row.items():
+            if isinstance(value, int | float):
+                ours[name, int(row.get("_step", row.get("epoch", 0)))] = float(value)
+    for name in names:
+        folder = results / "wandb" / place.parent.name / name
+        for file in folder.glob("run-*.wandb"):
+            for step, key, value in wandb_history(file):
+                yield ours.get((key, step), math.inf), value
+
+
+def wandb_history(file: Path) -> Iterator[tuple[int, str, float]]:
+    """The numbers of a `.wandb` file: step, name, value; without W&B's own and those of media."""
+    from wandb.proto import wandb_internal_pb2
+
+    for data in records(file.read_bytes()):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        if record.WhichOneof("record_type") != "history":
+            continue
+        row = {item.key or ".".join(item.nested_key): item.value_json for item in record.history.item}
+        media = tuple(key.removesuffix("_type") for key in row if key.endswith("._type"))
+        for key, text in row.items():
+            value = json.loads(text)
+            if not key.startswith(("_", *media)) and isinstance(value, int | float):
+                yield record.history.step.num, key, float(value)
+
+
+def records(data: bytes) -> Iterator[bytes]:
+    """The records of a `.wandb` file: LevelDB's log format after a head of 7 bytes.
+
+    Blocks of 32 KiB hold parts of records, each with a head of a checksum (4 bytes), a length (2) and a
+    kind: whole, first, middle or last (https://github.com/google/leveldb/blob/main/doc/log_format.md).
+    """
+    place, parts, block, head = 7, b"", 32768, 7
+    while place + head <= len(data):
+        if (left := block - place % block) < head:
+            place += left
+            continue
+        length, kind = struct.unpack("<HB", data[place + 4 : place + head])
+        if kind == 0:
+            return
+        parts += data[place + head : place + head + length]
+        place += head + length
+        if kind in (1, 4):
+            yield parts
+            parts = b""
+
+
+OPTUNA = """
+import importlib.util, json, sys, optuna
+spec = importlib.util.spec_from_file_location("theirs", sys.argv[1])
+module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
+study = optuna.create_study(direction=sys.argv[3])
+for params in json.loads(sys.argv[2]):
+    study.enqueue_trial(params)
+    study.optimize(module.objective, n_trials=1)
+sys.stderr.write("\\n@@" + json.dumps([{"params": trial.params, "value": float(trial.value),
+    "reports": len(trial.intermediate_values), "user": sorted(trial.user_attrs),
+    "space": {k: optuna.distributions.distribution_to_json(d) for k, d in trial.distributions.items()}}
+    for trial in study.trials]))
+"""
+
+
+def optuna_pairs(
+    script: str, folder: Path, ours: list[dict[str, Any]], variables: dict[str, str]
+) -> Iterator[tuple[float, float]]:
+    """The same parameters in Optuna alone: values, what they were drawn from, reports, attributes."""
+    asked = json.dumps([trial["params"] for trial in ours])
+    words = [sys.executable, "-c", OPTUNA, script, asked, ours[0]["objective"]["goal"]]
+    done = subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, timeout=LIMIT)
+    if "\n@@" not in done.stderr:
+        raise RuntimeError(f"{script} fails in Optuna alone: {done.stderr[-500:]}")
+    records = [trial["record"] for trial in ours]
+    for record, theirs in zip(records, json.loads(done.stderr.split("\n@@")[1]), strict=True):
+        yield float(record["values"][0]), theirs["value"]
+        for name, value in theirs["params"].items():
+            same = (
+                record["params"].get(name) == value
+                and record["distributions"].get(name) == theirs["space"][name]
+            )
+            yield (0.0 if same else math.inf), 0.0
+        yield float(bool(record["reports"])), float(bool(theirs["reports"]))
+        yield (0.0 if set(theirs["user"]) <= set(record["user_attrs"]) else math.inf), 0.0
+
+
+# ---------------------------------------------------------------- the page
+
+WAYS = {
+    "wandb": "W&B's own offline files",
+    "formula": "the author's formula",
+    "printed": "what the script printed",
+    "optuna": "Optuna alone with the same parameters",
+}
+
+
+def tables(scripts: list[Entry], results: Mapping[str, Any]) -> dict[str, figures.Value]:
+    """The page's table and its sums."""
+    page = figures.Lines()
+    page.row("script", "uses", "command: `tuner …`", "stands in", "result", "compared", "s")
+    page.row(*["---"] * 6, "--:")
+    shown = [entry for entry in scripts if entry["name"] in results]
+    for entry in shown:
+        found = results[entry["name"]]
+        page.row(
+            f"[{entry['name']}](https://github.com/{entry['repository']}/tree/{entry['commit']}/{entry['folder']})"
+            f" ({entry.get('license') or 'no license'})",
+            entry["uses"],
+            f"`{entry['command']}`",
+            entry.get("stand_in", "–").replace("|", "\\|"),
+            outcome(entry, found),
+            comparison(found),
+            found["seconds"],
+        )
+    ok = [entry["name"] for entry in shown if results[entry["name"]]["ok"]]
+    values = sum(found.get("values", 0) for found in results.values() if found["ok"])
+    return {
+        "real_scripts.table": list(page),
+        "real_scripts.scripts": str(len(shown)),
+        "real_scripts.repositories": str(len({entry["repository"] for entry in shown})),
+        "real_scripts.as_expected": str(len(ok)),
+        "real_scripts.finished": str(
+            sum("trials" in entry["expect"] for entry in shown if entry["name"] in ok)
+        ),
+        "real_scripts.values": f"{values:,}",
+    }
+
+
+def outcome(entry: Entry, found: Mapping[str, Any]) -> str:
+    """What came out, in a cell of the table."""
+    if "says" in entry["expect"] or not found["ok"]:
+        text = found["line"].replace("|", "\\|").replace("`", "'")
+        return ("" if found["ok"] else "**not as expected**: ") + f"`{text}`"
+    return f"{found['trials']} trial" + "s" * (found["trials"] > 1)
+
+
+def comparison(found: Mapping[str, Any]) -> str:
+    """What was compared, in a cell of the table."""
+    if not found.get("values"):
+        return "–"
+    exact = found["difference"] <= 1e-6
+    size = "all equal" if exact else f"largest difference {found['difference']:.2g}"
+    return f"{found['values']:,} values with {WAYS[found['compared']]}: {size}"
+
+
+def main() -> None:
+    parser = figures.parser(__doc__)
+    parser.add_argument("names", nargs="*", help="scripts to run; default: all")
+    parser.add_argument(
+        "--clones", type=Path, help="a folder with repositories as OWNER+NAME; others are fetched to it"
+    )
+    parser.add_argument("--work", type=Path, help="where the scripts run, to look at afterwards")
+    parser.add_argument("--tables", action="store_true", help="run nothing: the tables of the stored results")
+    arguments: argparse.Namespace = parser.parse_args()
+    scripts = entries()
+    if unknown := set(arguments.names) - {entry["name"] for entry in scripts}:
+        sys.exit(f"{', '.join(sorted(unknown))}: not in {FOLDER / 'scripts.yaml'}")
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    work = arguments.work or Path(tempfile.mkdtemp(prefix="real_scripts_"))
+    by_name = {entry["name"]: entry for entry in scripts}
+    for name in () if arguments.tables else arguments.names or by_name:
+        try:
+            results[name] = run(by_name[name], arguments.clones or work / "clones", work)
+        except Exception as error:
+            results[name] = {"ok": False, "seconds": 0, "trials": 0, "line": f"harness: {error}"[:300]}
+        print(name, json.dumps(results[name]), flush=True)
+        results = {key: results[key] for key in by_name if key in results}
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if arguments.write:
+        figures.record(tables(scripts, results), command="python benchmarks/bench_real_scripts.py")
+
+
+if __name__ == "__main__":
+    main()
