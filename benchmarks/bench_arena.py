@@ -27,7 +27,7 @@ from pathlib import Path
 
 import figures
 import numpy as np
-from arena.methods import BOUND, CONTROL, KNOWN, METHODS, OURS
+from arena.methods import ASHA, BOUND, CONTROL, FREEZE_THAW, KNOWN, METHODS, OPTUNA, OURS
 from arena.studies import Store
 from arena.summary import SHOWN, Comparison, Floats, compare, regret, worse
 from arena.worlds import SIDES, SOURCES, World, tasks
@@ -86,6 +86,13 @@ def ratios(lines: figures.Lines, traces: Traces) -> dict[str, dict[str, Comparis
     return cells
 
 
+def claims(source: str, cells: Mapping[str, Mapping[str, Comparison]]) -> dict[str, figures.Value]:
+    """What freeze-thaw needs of the epochs of Optuna and of ASHA."""
+    shown = {"optuna": OPTUNA, "asha": ASHA}
+    found = {key: cells[label].get(FREEZE_THAW) for key, label in shown.items() if label in cells}
+    return {f"arena.{source}_{key}": f"{cell.ratio:.2f}" for key, cell in found.items() if cell is not None}
+
+
 def main() -> None:
     """Runs what is missing, and prints for each source regret, ratios and processor time."""
     parser = figures.parser(__doc__)
@@ -112,7 +119,8 @@ def main() -> None:
         )
         regrets(lines, worlds, traces)
         lines.say("")
-        ratios(lines, traces)
+        cells = ratios(lines, traces)
+        tables |= claims(source, cells)
         lines.say("")
         lines.head("processor time of a proposal, ms", "median", "longest of a study's means")
         for label in traces:

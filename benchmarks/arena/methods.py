@@ -254,10 +254,12 @@ def after_others(world: World, seed: int, *, misleading: bool = False) -> Freeze
     return FreezeThaw(world, seed, earlier=earlier)
 
 
-FREEZE_THAW, CONTROL = "freeze-thaw", "random search, same rungs"
+FREEZE_THAW, HISTORY = "freeze-thaw", "freeze-thaw, after five other tasks"
+CONTROL = "random search, same rungs"
+OPTUNA, ASHA = "Optuna (TPE, Hyperband)", "ASHA, random draws"
 OURS: dict[str, Method] = {
     FREEZE_THAW: FreezeThaw,
-    "freeze-thaw, after five other tasks": after_others,
+    HISTORY: after_others,
     "freeze-thaw, after misleading ones": partial(after_others, misleading=True),
     "TPE": partial(Sampled, sampler="tpe"),
     CONTROL: partial(Sampled, sampler="random"),
@@ -268,9 +270,9 @@ KNOWN: dict[str, Method] = {  # in worlds of which a default configuration is kn
 }
 BOUND = "random draws, stopped with foresight"
 OTHERS: dict[str, Method | Peer] = {
-    "Optuna (TPE, Hyperband)": Optuna,
+    OPTUNA: Optuna,
     "Optuna (GP, Hyperband)": partial(Optuna, sampler=lambda seed: optuna.samplers.GPSampler(seed=seed)),
-    "ASHA, random draws": partial(
+    ASHA: partial(
         Optuna,
         sampler=lambda seed: optuna.samplers.RandomSampler(seed=seed),
         pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),

@@ -193,7 +193,9 @@ def test_an_earlier_study_may_have_other_ranges_and_other_parameters():
         space, maximize=True, length=27, rungs=[3, 9, 27], draw=draw, seed=0,
         earlier=[Earlier(SPACE, known, maximize=False)],
     )  # fmt: skip
-    chosen = chooser.choose([]).params
+    choice = chooser.choose([])
+    chosen = choice.params
+    assert chooser.explain(choice) == "what an earlier study would choose"
     assert chosen["kind"] == "b" and abs(math.log10(chosen["lr"]) + 2) < 0.5
 
 

@@ -104,6 +104,8 @@ class FreezeThaw:
         """Why this trial, in words; in brackets how probable it is to win."""
         if choice.leads:
             return "expected to end best; none has ended yet"
+        if choice.earlier:
+            return "what an earlier study would choose"
         if choice.chance is None and choice.number is None:
             return f"drawn at random, as the first {self._starts} are"
         if choice.chance is None:
@@ -154,7 +156,7 @@ class FreezeThaw:
         found = self._candidates.near(self._history.good(place), tried=np.empty((0, len(self._cube.axes))))
         points = np.stack([point for _, point in found])
         origin, point = found[int(np.argmax(self._history.features(points)[:, place % len(self._history)]))]
-        return Proposal(None, self._cube.decode(point, origin), self._rungs[0])
+        return Proposal(None, self._cube.decode(point, origin), self._rungs[0], earlier=True)
 
     def _resumed(self, curve: Curve) -> Proposal:
         return Proposal(curve.number, None, next_rung(self._rungs, curve.done))

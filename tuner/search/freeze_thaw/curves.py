@@ -49,6 +49,7 @@ class Proposal:
         chance: the probability that the trial beats `threshold` by epoch `horizon`; None for start-ups.
         threshold: in the metric's own units.
         leads: the trial is resumed because one trial is to reach its end early.
+        earlier: a new trial that an earlier study would choose.
     """
 
     number: int | None
@@ -58,6 +59,7 @@ class Proposal:
     threshold: float | None = None
     horizon: int | None = None
     leads: bool = False
+    earlier: bool = False
 
 
 def rungs_of(length: int, first: int | None = None) -> list[int]:
