@@ -44,8 +44,8 @@ def parse_space(top: YamlPart, own: YamlPart) -> Space:
 
 def _walk(section: YamlPart, path: tuple[str, ...]) -> Iterator[Parameter]:
     for name in section:
-        if not (name and name.isprintable() and len(name) <= LONGEST_NAME):
-            section.fail(name, f"expected a name of 1 to {LONGEST_NAME} printable characters")
+        if not (name and name.isprintable() and " " not in name and len(name) <= LONGEST_NAME):
+            section.fail(name, f"expected a name of 1 to {LONGEST_NAME} printable characters without blanks")
         inner = section.section(name)
         if "parameters" in inner:
             inner.only(("parameters",), "key next to nested parameters")

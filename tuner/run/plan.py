@@ -84,15 +84,14 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
         request = replace(request, results=request.results.resolve())
     for note in request.study_file.notes:
         say(note)
+    _check(request, workload_of(request.study_file))
     records = find_records(request.url, waits=True, say=say)
     try:
         file = named_apart(records, request.study_file, request.results)
         if file.name != request.study_file.name:
             say(f"this study is called '{file.name}': another file's is '{request.study_file.name}'")
         request = replace(request, study_file=file)
-        workload = workload_of(file)
-        _check(request, workload)
-        return _planned(request, workload, records, say)
+        return _planned(request, workload_of(file), records, say)
     finally:
         if records is not None:
             records.close()
