@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.calibrate import ece
 from inference.forced import ForcedPass, teacher_force
 from inference.layout import laid_out
 from inference.pipeline import Decoder, Searched
@@ -36,6 +37,7 @@ class Evaluation:
         metrics: names as in `model.metrics`; also
             `unknown_token_rate`, `unknown_line_rate` (lines with such a token cannot be decoded), `nll` (nats
             per line, over known tokens), and `exact_acc_window`. With a library of known programs also
+            `row_calibration_error`, of the probabilities of rows, and
             those of `model.row_metrics`, of whole recordings, where a recording that is in the library is
             read with the others, and `exact_acc_joint`, of the windows of these rows, which `exact_acc`
             equals if asked for.
@@ -100,7 +102,9 @@ def evaluate(
     window = exact_matches([alone[i] for i in known], truth)
     rows = exact_matches([by_rows[i] for i in known], truth) if whole else None
     scores = {i: _row_score(data, i, one, decoder) for i, one in whole.items()}
-    measured = _Measured(decoder, data, windows.recording[known], truth, forced, right, window, rows, scores)
+    measured = _Measured(
+        decoder, data, windows.recording[known], truth, forced, right, window, rows, scores, whole
+    )
     operation = _operation_right(decoder, data, windows.recording[known], searched, known)
     names = [data.recordings[i].operation for i in measured.recording]
     return Evaluation(
@@ -149,6 +153,7 @@ class _Measured:
     window: NDArray[np.bool_]
     by_rows: NDArray[np.bool_] | None
     scores: Mapping[int, RowScore]
+    read: Mapping[int, WholeRecording]
 
     def metrics(self, rows: NDArray[np.int64], operation: NDArray[np.bool_]) -> dict[str, float]:
         """The metrics over the windows `rows`."""
@@ -173,12 +178,24 @@ class _Measured:
             out["exact_acc_joint"] = float(self.by_rows[rows].mean())
             whole = self.whole(np.unique(self.recording[rows]))
             out |= {name: interval.mean for name, interval in whole.items()}
+            out["row_calibration_error"] = self.calibration(np.unique(self.recording[rows]))
         return out
 
     def whole(self, recordings: NDArray[np.int64]) -> dict[str, Interval]:
         """The metrics of whole recordings, without those of windows."""
         found = summary([self.scores[i] for i in recordings.tolist()])
         return {name: interval for name, interval in found.items() if name != "exact_acc"}
+
+    def calibration(self, recordings: NDArray[np.int64]) -> float:
+        """The calibration error of the probabilities of rows with a known line."""
+        sure, right = [], []
+        for i in recordings.tolist():
+            meta, one = self.data.recordings[i], self.read[i]
+            ids = np.asarray(self.data.line_ids[meta.start : meta.start + meta.rows])
+            known = np.flatnonzero((ids != NO_LINE) & np.isfinite(one.probability))
+            sure.append(one.probability[known])
+            right.append(np.array([one.lines[k] == self.data.lines[ids[k]] for k in known], dtype=bool))
+        return ece(np.concatenate(sure), np.concatenate(right))
 
     def intervals(self, operation: NDArray[np.bool_]) -> dict[str, Interval]:
         """Of window means; of head accuracies, from those of each recording, weighted by positions."""

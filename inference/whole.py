@@ -61,6 +61,7 @@ class WholeRecording:
         operation: None if no known program fits; delay: rows by which its sensors lag behind those of `like`,
             the known recording with most votes; fit: its fit; worse: share of the known recordings that fit
             each other worse.
+        certain: whether recordings that fit as well were read as surely as their probability said.
         runs: the lines, row by row; lines: `(rows,)`; probability: `(rows,)`, NaN where no sensor says
             anything.
         number: `(rows,)` line numbers in the program, or UNKNOWN.
@@ -76,6 +77,7 @@ class WholeRecording:
     delay: int
     fit: float
     worse: float
+    certain: bool
     runs: tuple[LineRun, ...]
     lines: tuple[str, ...]
     probability: np.ndarray
@@ -160,6 +162,7 @@ class Reader:
         matches, itself = self.matches(data, recording)
         said = list(notes)
         if itself is not None and not self.leave_out_itself:
+            matches = matches.taken(matches.which == self.library.named(itself))
             said.append(f"{meta.name}: is the known recording {itself}; its lines are printed")
         if meta.frozen_rows:
             said.append(
@@ -186,6 +189,7 @@ class Reader:
             delay=int(reading.matches.delay[heaviest]) + matches.query.clock.before,
             fit=matches.fit,
             worse=worse,
+            certain=matches.fit >= self.library.certain_fit,
             runs=runs_of(data, recording, lines, probability, number, others),
             lines=lines,
             probability=probability,
@@ -218,6 +222,7 @@ class Reader:
             delay=0,
             fit=matches.fit,
             worse=worse,
+            certain=False,
             runs=runs_of(data, recording, lines, probability, number, others),
             lines=lines,
             probability=probability,

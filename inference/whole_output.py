@@ -43,7 +43,8 @@ def write_summary(recordings: Sequence[WholeRecording], out: IO[str]) -> None:
     for one in recordings:
         right = f"{one.right} of {one.known} rows right, " if one.known else ""
         program = one.operation or "no known program fits"
-        out.write(f"{one.name}: {program}, {right}{one.expected:.0%} expected\n")
+        expected = f"{one.expected:.0%} expected" if one.certain else "uncertain"
+        out.write(f"{one.name}: {program}, {right}{expected}\n")
     if len(recordings) > 1:
         _write_right(recordings, out)
 
@@ -62,10 +63,16 @@ def headline(one: WholeRecording) -> str:
         return f"{one.name} · no known program fits (the nearest is {one.like}, fit {one.fit:.2f})"
     late = f"{abs(one.delay)} rows {'behind' if one.delay >= 0 else 'ahead of'} those of {one.like}"
     return (
-        f"{one.name} · {one.operation} · {one.feed} · {one.expected:.0%} of rows should be right · "
+        f"{one.name} · {one.operation} · {one.feed} · {_sure(one)} · "
         f"sensors {late} · "
         f"fit {one.fit:.2f}, better than {one.worse:.0%} of known recordings"
     )
+
+
+def _sure(one: WholeRecording) -> str:
+    if not one.certain:
+        return "uncertain: no known recording that fits so badly was read reliably"
+    return f"{one.expected:.0%} of rows should be right"
 
 
 def write_json_lines(recordings: Sequence[WholeRecording], out: IO[str]) -> None:

@@ -20,6 +20,7 @@ from tuner.base.files import read_json, write_json
 FORMAT = 2
 LIBRARY, ARRAYS = "library.json", "library.npz"
 KNOTS = 24  # of the curve from votes to probabilities
+SURPLUS, SELDOM = 0.1, 0.1  # of the rows claimed to be right, and the share of recordings that may claim so
 FEWEST = 2  # known recordings that can tell anything about each other
 _SAVED = (
     "shapes",
@@ -54,9 +55,23 @@ def fitted(library: Library) -> Library:
         reading = read_rows(matches)
         shares.append(reading.share[:, 0])
         right.append(reading.line[:, 0] == library.place_line[library.places(k)])
+    trust = _curve(np.concatenate(shares), np.concatenate(right))
+    surplus = [np.interp(s, *trust).mean() - r.mean() for s, r in zip(shares, right, strict=True)]
     return library.fitted(
-        fits=np.array(fits), lows=np.array(lows), trust=_curve(np.concatenate(shares), np.concatenate(right))
+        fits=np.array(fits),
+        lows=np.array(lows),
+        trust=trust,
+        certain_fit=_certain_fit(np.array(fits), np.array(surplus)),
     )
+
+
+def _certain_fit(fits: np.ndarray, surplus: np.ndarray) -> float:
+    """The lowest fit from which on at most one in ten recordings claimed `SURPLUS` too much."""
+    order = np.argsort(-fits, kind="stable")
+    order = order[np.isfinite(fits[order])]
+    wrong = np.cumsum(surplus[order] > SURPLUS) / np.arange(1, len(order) + 1)
+    held = np.flatnonzero(wrong <= SELDOM)
+    return float(fits[order[held[-1]]]) if len(held) else float("inf")
 
 
 def _curve(share: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -76,6 +91,7 @@ def save(library: Library, folder: Path) -> None:
         "channels": list(library.channels),
         "lines": list(library.lines),
         "known": [vars(known) for known in library.known],
+        "certain_fit": library.certain_fit if np.isfinite(library.certain_fit) else None,
     }
     write_json(folder / LIBRARY, content)
 
@@ -98,6 +114,7 @@ def load(folder: Path) -> Library:
                 channels=tuple(content["channels"]),
                 lines=tuple(content["lines"]),
                 known=tuple(Known(**known) for known in content["known"]),
+                certain_fit=float("inf") if content["certain_fit"] is None else float(content["certain_fit"]),
                 **{name: arrays[name] for name in _SAVED},
             )
         rows = sum(known.rows for known in library.known)

@@ -98,6 +98,7 @@ def test_a_known_recording_is_named_or_left_out(library: Library, tiny_csv: Path
     file = tiny_csv / "face_003_aligned.csv.gz"
     (one,) = Reader(library).read(file)
     assert any("is the known recording face_003" in note for note in one.notes)
+    assert one.right == one.known == len(one.lines), "it has its own lines"
     (other,) = Reader(library, leave_out_itself=True).read(file)
     assert other.like != "face_003"
     assert other.fit < one.fit
@@ -146,6 +147,15 @@ def test_rows_that_are_right_are_counted_where_the_true_lines_are_known(face: Wh
     assert first.startswith(f"face_002: face, {face.right} of {rows} rows right, ")
     assert both.startswith(f"{2 * face.right} of {2 * rows} rows of 2 recordings right")
     assert "right" not in unknown.getvalue()
+
+
+def test_below_a_reliable_fit_there_is_no_figure(face: WholeRecording) -> None:
+    summary = io.StringIO()
+    doubtful = replace(face, certain=False)
+    write_summary([doubtful], summary)
+    assert "uncertain" in summary.getvalue() and "% expected" not in summary.getvalue()
+    assert "uncertain" in headline(doubtful) and "should be right" not in headline(doubtful)
+    assert "(uncertain; " in "".join(program_lines(doubtful))
 
 
 def test_known_recordings_are_enough_to_decode(run, tiny_recordings: Recordings, tiny_csv: Path) -> None:

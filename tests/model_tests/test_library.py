@@ -10,7 +10,7 @@ import pytest
 
 from model.controller_log import unknown_log
 from model.library import Library
-from model.library_fit import ARRAYS, LIBRARY, build, load, save
+from model.library_fit import ARRAYS, LIBRARY, _certain_fit, build, load, save
 from model.matching import Query, match, match_each_other
 from model.merged_program import merged
 from model.recordings import Recordings
@@ -140,3 +140,10 @@ def test_recordings_of_two_runs_are_left_out(tiny_recordings: Recordings) -> Non
     assert first.name not in [known.name for known in Library.of(data).known]
     with pytest.raises(InputError, match="no recording of one run"):
         Library.of(data, [0])
+
+
+def test_the_fit_from_which_on_claims_hold() -> None:
+    fits = np.array([0.5, 0.4, 0.3, 0.2, np.nan])
+    assert _certain_fit(fits, np.array([0.0, -0.3, 0.05, 0.0, 0.9])) == 0.2
+    assert _certain_fit(fits, np.array([0.0, 0.0, 0.4, 0.3, 0.0])) == 0.4
+    assert _certain_fit(fits, np.full(5, 0.5)) == float("inf")
