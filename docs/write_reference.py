@@ -53,13 +53,14 @@ def command_line() -> str:
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """The subcommands with their summaries; not the programs that `tuner` passes on to."""
+    """The subcommands, and theirs, with their summaries; not the programs that `tuner` passes on to."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for choice in action._choices_actions:
                 command = action.choices[choice.dest]
                 if command.description:
                     yield choice.help or "", command
+                    yield from _commands(command)
 
 
 def _section(parser: argparse.ArgumentParser, summary: str) -> str:
@@ -67,7 +68,9 @@ def _section(parser: argparse.ArgumentParser, summary: str) -> str:
     rows = [
         f"| {_names(action)} | {_meaning(parser, action)} |"
         for action in parser._actions
-        if action.dest not in COMMON and action.help is not argparse.SUPPRESS
+        if action.dest not in COMMON
+        and action.help is not argparse.SUPPRESS
+        and not isinstance(action, argparse._SubParsersAction)
     ]
     table = ["| option | meaning |", "| --- | --- |", *rows, ""] if rows else []
     examples = _examples(f"{parser.description}\n{parser.epilog or ''}")

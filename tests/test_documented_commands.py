@@ -51,6 +51,12 @@ RUN_BY = {
     "tuner dashboard": _TUNER + "plugins/test_dashboard.py",
     "tuner serve": _TUNER + "plugins/test_serve.py",
     "tuner mcp": _TUNER + "plugins/test_mcp.py",
+    "tuner referee --candidate": _TUNER + "plugins/test_referee.py",
+    "tuner referee --report": _TUNER + "plugins/test_referee.py",
+    "tuner referee --json": _TUNER + "plugins/test_referee.py",
+    "tuner referee --metric": _TUNER + "plugins/test_referee_run.py",
+    "tuner referee --incumbent": _TUNER + "plugins/test_referee_run.py",
+    "tuner referee --each": _TUNER + "plugins/test_referee_run.py",
     "tuner sync": _TUNER + "commands/test_json.py",
     "tuner tour": "commands/test_tour.py looks at its commands; CI runs it as `make run`",
     "tuner study --trials": _TUNER + "commands/test_commands.py",
@@ -59,9 +65,6 @@ RUN_BY = {
     "tuner study --notify": _TUNER + "show/test_notify.py",
     "tuner study --artifacts": _TUNER + "artifacts/test_artifacts.py",
     "tuner fetch": _TUNER + "commands/test_json.py",
-    "tuner referee --json": _TUNER + "plugins/test_referee.py",
-    "tuner referee --report": _TUNER + "plugins/test_referee.py",
-    "tuner referee --metric": _TUNER + "plugins/test_referee.py",
     "tuner report --live": _TUNER + "show/test_live.py",
     "tuner best --format": _TUNER + "commands/test_json.py",
     "tuner verdict --json": _TUNER + "commands/test_json.py",
@@ -332,7 +335,7 @@ def of_other_pages() -> Iterator[tuple[str, list[str]]]:
 def parts_of(room: str, words: list[str]) -> set[str]:
     """`tuner best`, `tuner best --top`: a command, and it with each of its options."""
     command = f"{room} {words[0] if words else ''}".strip()
-    options = {word.partition("=")[0] for word in words if word.startswith("--")}
+    options = {word.partition("=")[0] for word in words if word.startswith("--") and word != "--"}
     return {command, *(f"{command} {option}" for option in options)}
 
 

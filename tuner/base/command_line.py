@@ -142,7 +142,7 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
     try:
         return run(options) or 0
     except KeyboardInterrupt as stop:
-        sys.stderr.write(f"{stop or chr(10) + 'stopped; what was finished is kept'}\n")
+        sys.stderr.write(f"{str(stop) or chr(10) + 'stopped; what was finished is kept'}\n")
         return 130
     except BrokenPipeError:  # the reader of our output closed the pipe (`… | head`): not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

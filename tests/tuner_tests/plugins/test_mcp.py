@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tuner.base.errors import InputError
 from tuner.plugins.mcp.tools import Tools
 from tuner.storage.access import default_url
 
@@ -66,7 +67,8 @@ def test_an_agent_lists_the_tools_and_asks_the_referee(folder: Path) -> None:
         return tools, texts(best), texts(verdict), texts(report)
 
     tools, best, (verdict,), (report,) = talk(folder, conversation)
-    assert tools == {"list", "status", "best", "verdict", "enqueue", "report"}
+    assert tools == {"list", "status", "best", "verdict", "enqueue", "report",
+                     "judge", "next_run", "leaderboard"}  # fmt: skip
     assert len(best) == 2 and best[0]["score"] >= best[1]["score"]
     assert verdict["verdict"] == "too few runs" and verdict["next_run"].startswith("tuner verify small")
     assert "small" in report["studies"]
@@ -88,6 +90,18 @@ def test_an_agent_queues_a_trial_and_is_told_what_is_wrong(folder: Path) -> None
 def test_tools_return_what_json_can_hold(folder: Path) -> None:
     tools = Tools(default_url(folder / "results"), folder / "results")
     json.dumps([tools.studies(), tools.status(), tools.report(), tools.verdict("small")], allow_nan=False)
+
+
+def test_a_loop_asks_whether_its_change_is_noise(tmp_path: Path) -> None:
+    rows = [f"base,{loss}" for loss in (0.5, 0.52, 0.49, 0.51)] + ["worse,0.9", "maybe,0.47"]
+    (tmp_path / "results.csv").write_text("\n".join(["commit,val_loss", *rows]))
+    tools, source = Tools(default_url(tmp_path), tmp_path), str(tmp_path / "results.csv")
+    assert tools.judge("worse", source)["word"] == "discard"
+    assert tools.judge(source=str(tmp_path))["arm"] == "maybe"
+    assert [len(group) for group in tools.leaderboard(source)["groups"]] == [2, 1]
+    assert tools.next_run(source) == {"arm": "maybe", "seed": 1}
+    with pytest.raises(InputError, match="expected minimize or maximize"):
+        tools.judge("worse", source, goal="less")
 
 
 HOSTILE: list[tuple[str, dict[str, Any], str]] = [

@@ -8,8 +8,8 @@ from tuner.commands import options as opt
 
 DESCRIPTION = """\
 Offers list, status, best, verdict, enqueue and report as tools of the Model Context Protocol, over standard
-input and output. Configure the example below as a server in your agent's program. Only `enqueue` changes a
-study."""
+input and output, and for loops that edit a program judge, next_run and leaderboard (`tuner referee`).
+Configure the example below as a server in your agent's program. Only `enqueue` changes a study."""
 
 
 def add(subparsers: opt.Subparsers) -> None:

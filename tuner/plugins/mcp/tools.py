@@ -1,6 +1,7 @@
 """Serves studies to coding agents as tools of the Model Context Protocol (MCP).
 
-Each tool returns what the command of the same name prints with `--json`. Only `enqueue` changes a study.
+Each tool returns what the command of the same name prints with `--json`; `judge`, `next_run` and
+`leaderboard` have parts of `tuner referee --json`. Only `enqueue` changes a study.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from tuner.base.words import finite
 from tuner.claims import judge, verdicts
 from tuner.claims import material as materials
 from tuner.claims.material import Material
+from tuner.plugins.referee import show
+from tuner.plugins.referee.history import History, read
+from tuner.plugins.referee.judge import Referee
 from tuner.run import enqueue as queueing
 from tuner.show.report import words
 from tuner.show.status import best_trials, listed
@@ -31,7 +35,8 @@ from tuner.storage.study import load_study
 INSTRUCTIONS = """\
 Hyperparameter studies of this folder. Ask `verdict` before you call one configuration better than another,
 and run what it names in next_run as long as it is not decided. A score in a study is the best of
-many and so too good; `report` says what was shown."""
+many and so too good; `report` says what was shown. A loop that edits a program and keeps what scores better
+asks `judge` before it keeps a change, and runs what `next_run` names as long as it is not decided."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class Tools:
     def all(self) -> dict[str, Callable[..., Any]]:
         """The tools by name."""
         return {"list": self.studies, "status": self.status, "best": self.best, "verdict": self.verdict,
-                "enqueue": self.enqueue, "report": self.report}  # fmt: skip
+                "enqueue": self.enqueue, "report": self.report, "judge": self.judge,
+                "next_run": self.next_run, "leaderboard": self.leaderboard}  # fmt: skip
 
     def studies(self) -> list[dict[str, Any]]:
         """The studies here with progress and result, then those that come with the program."""
@@ -91,11 +97,51 @@ class Tools:
             )
         )
 
+    def judge(
+        self, arm: str | None = None, source: str = ".", metric: str | None = None, goal: str | None = None
+    ) -> dict[str, Any]:
+        """Whether a change of a program (a commit, a branch, a name) is better than the incumbent, or noise.
+
+        `arm`: the change; the last one without it. `source`: a folder in which a loop has written its runs
+        (results.tsv, a CSV, JSON lines, a git history), or that file. `metric`, `goal`: found by name.
+        """
+        history, referee = _refereed(source, metric, goal)
+        return dict(finite(show.ruling_of(referee, arm, history).to_dict()))
+
+    def next_run(
+        self, source: str = ".", metric: str | None = None, goal: str | None = None
+    ) -> dict[str, Any]:
+        """The arm and the seed that a loop should run next; `arm` is null where all is decided."""
+        _, referee = _refereed(source, metric, goal)
+        following = referee.next_run()
+        if following is None:
+            return {"arm": None, "seed": None}
+        return {"arm": following.name, "seed": following.next_seed}
+
+    def leaderboard(
+        self, source: str = ".", metric: str | None = None, goal: str | None = None
+    ) -> dict[str, Any]:
+        """All arms of a loop with their verdicts, in groups that cannot be told apart, the best first."""
+        history, referee = _refereed(source, metric, goal)
+        return dict(finite(show.to_dict(referee, history, show.ruling_of(referee, None, history))))
+
     def _records(self) -> Records:
         return open_records(self.url)
 
     def _material(self, names: list[str] | None = None) -> Material:
         return materials.load(self._records(), names or (), self.results, made=datetime.now())
+
+
+def _refereed(source: str, metric: str | None, goal: str | None) -> tuple[History, Referee]:
+    """The history of a folder or file, and the referee on it."""
+    if goal not in (None, "minimize", "maximize"):
+        raise InputError(f"goal: expected minimize or maximize, got '{goal}'")
+    path = Path(source)
+    if not path.exists():
+        raise InputError(f"source: {path} does not exist")
+    folder, file = (path, None) if path.is_dir() else (path.parent, path)
+    history = read(folder, file, metric=metric, goal=goal)
+    return history, Referee(history.runs, maximize=history.maximize)
 
 
 def server(url: str, results: Path) -> Any:

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from tuner.commands import options as opt
+from tuner.plugins.referee import run as duel
 
-STATUS = {"baseline": 0, "keep": 0, "discard": 10, "run again": 11, "failed": 12, "not comparable": 13}
 DESCRIPTION = """\
 Reads what a loop wrote about its runs (results.tsv, a CSV, JSON lines, a wandb/ folder, metrics in a git
 history) and says of each change: keep, discard, or run again. Of what it keeps at most one in twenty is
@@ -31,8 +31,10 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="FILE.html", help="also write the leaderboard as a page"
     )
+    duel.add_evaluation_option(parser)
     opt.add_options(parser, "json")
     parser.set_defaults(run=run)
+    duel.add(parser.add_subparsers(title="commands", metavar="run"))
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -46,13 +48,18 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from tuner.plugins.referee import history, show
-    from tuner.plugins.referee.judge import Referee
+    from tuner.plugins.referee import history, repository, show
+    from tuner.plugins.referee.judge import STATUS, Referee
 
     folder = Path.cwd()
     found = history.read(folder, options.source, metric=options.metric, goal=options.goal, arm=options.arm)
     referee = Referee(found.runs, maximize=found.maximize)
     ruling = show.ruling_of(referee, options.candidate, found)
+    edited = repository.edited_evaluation(folder, ruling.against, ruling.arm, options.evaluation)
+    if edited:
+        barred = {ruling.arm: repository.edited_words(edited)}
+        referee = Referee(found.runs, maximize=found.maximize, barred=barred)
+        ruling = referee.ruling(ruling.arm)
     history.note_ruling(folder, ruling, found)
     if options.json:
         opt.write_json(show.to_dict(referee, found, ruling))

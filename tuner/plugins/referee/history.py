@@ -10,7 +10,6 @@ import csv
 import json
 import math
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from tuner.base.errors import InputError, nearest
 from tuner.base.files import check_file
 from tuner.base.words import in_words
 from tuner.plugins.referee.judge import Ruling, Run
+from tuner.plugins.referee.repository import git
 
 OWN = "referee.jsonl"  # runs that the referee made, and its rulings
 USUAL = ("results.tsv", "results.csv", "results.jsonl")  # as loops call their table
@@ -122,7 +122,7 @@ def read(
         runs, metric = _runs(lines, found, _arm(lines, arm, where)), found
     runs += [_own_run(line) for line in own]
     assert metric is not None
-    return History(tuple(runs), metric, _maximize(metric, goal, runs), where)
+    return History(tuple(runs), metric, maximizes(metric, goal, runs), where)
 
 
 def append(folder: Path, row: Mapping[str, Any]) -> None:
@@ -214,23 +214,21 @@ def _wandb(folder: Path) -> list[_Line]:
 
 def _commits(folder: Path) -> list[_Line]:
     """The commits of a git history that tell a metric: in a tracked file, or in their message."""
-    if not _git(folder, "rev-parse", "--git-dir"):
+    if not git(folder, "rev-parse", "--git-dir"):
         return []
     for name in METRICS:
-        commits = _git(
-            folder, "log", "--reverse", f"-{COMMITS}", "--format=%h%x09%s", "--", name
-        ).splitlines()
+        commits = git(folder, "log", "--reverse", f"-{COMMITS}", "--format=%h%x09%s", "--", name) or ""
         found = []
-        for commit, _, subject in (line.partition("\t") for line in commits):
+        for commit, _, subject in (line.partition("\t") for line in commits.splitlines()):
             try:
-                content = json.loads(_git(folder, "show", f"{commit}:./{name}"))
+                content = json.loads(git(folder, "show", f"{commit}:./{name}") or "")
             except (ValueError, RecursionError):
                 continue
             if isinstance(content, dict):
                 found.append(_Line({"commit": commit, "description": subject, **content}, commit))
         if found:
             return found
-    log = _git(folder, "log", "--reverse", f"-{COMMITS}", "--format=%h%x00%s%x00%b%x01")
+    log = git(folder, "log", "--reverse", f"-{COMMITS}", "--format=%h%x00%s%x00%b%x01") or ""
     found = []
     for entry in log.split("\x01"):
         commit, _, rest = entry.strip("\n").partition("\x00")
@@ -239,17 +237,6 @@ def _commits(folder: Path) -> list[_Line]:
         if told:
             found.append(_Line({"commit": commit, "description": subject, **told}, commit))
     return found
-
-
-def _git(folder: Path, *words: str) -> str:
-    """What git prints; "" where it fails, or where there is no repository."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, errors="replace", check=False
-        )
-    except OSError:
-        return ""
-    return done.stdout if done.returncode == 0 else ""
 
 
 # -- columns
@@ -313,7 +300,8 @@ def _less(name: str) -> bool | None:
     return False if any(word in MORE for word in words) else None
 
 
-def _maximize(metric: str, goal: str | None, runs: Sequence[Run]) -> bool:
+def maximizes(metric: str, goal: str | None, runs: Sequence[Run]) -> bool:
+    """Whether larger values are better: as `goal` says, by the metric's name, or as the loop kept."""
     if goal is not None:
         return goal == "maximize"
     less = _less(metric)

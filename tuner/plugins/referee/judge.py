@@ -29,6 +29,14 @@ from tuner.stats.anytime import RUNS, critical, evidence
 from tuner.stats.noise import UNKNOWN, Noise, pooled, spread
 
 Word = Literal["baseline", "keep", "discard", "run again", "failed", "not comparable"]
+STATUS = {
+    "baseline": 0,
+    "keep": 0,
+    "discard": 10,
+    "run again": 11,
+    "failed": 12,
+    "not comparable": 13,
+}  # exit
 
 FALSE_KEEPS = 0.05  # of what is kept
 FIRST_BLOCK = 50  # challengers that share half of it; the next 100 share a quarter, and so on

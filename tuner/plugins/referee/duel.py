@@ -1,0 +1,266 @@
+"""`referee run`: runs the incumbent and the candidate in pairs until one can say which is better.
+
+The runs of an arm are the trials of a grid study of its own, one a seed: agents, GPU leases, logs and the way
+back after Ctrl-C are those of every study, and an incumbent that was run against an earlier candidate is not
+run again on the same seeds. After each pair the referee is asked, with the whole history of the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.base.errors import InputError, WorkFailed
+from tuner.base.words import counted, number, short_duration
+from tuner.definition.study_file import StudyFile
+from tuner.plugins.referee import history as histories
+from tuner.plugins.referee import repository
+from tuner.plugins.referee.history import OWN, USUAL, History
+from tuner.plugins.referee.judge import Referee, Ruling
+from tuner.plugins.referee.sides import FIRST_SEED, SEEDS, Choice, Side, Task, seeding
+from tuner.run.events import Event
+from tuner.run.executors import gpus
+from tuner.run.launch import CONTINUE, Result
+from tuner.run.launch import run as run_study
+from tuner.run.request import Request
+from tuner.show.lines import SilentView
+from tuner.stats.noise import seed_is_ignored
+from tuner.storage.access import find_records
+from tuner.storage.attributes import AGENT_LOST, ERROR, GRID_POINT
+from tuner.storage.study import OpenStudy, find_study, training_seconds
+
+Say = Callable[[str], None]
+
+
+class _View(SilentView):
+    """Says only why something does not go on; the runs themselves are said by the duel."""
+
+    def event(self, event: Event) -> None:
+        if event.kind in ("died", "waits", "refused", "stopping") and (line := self._line_about(event)):
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@dataclass
+class Duel:
+    """An incumbent and a candidate, and their runs.
+
+    Attributes:
+        alone: the two sides are judged by their own runs, as the history has another incumbent.
+    """
+
+    task: Task
+    incumbent: Side
+    candidate: Side
+    results: Path
+    url: str
+    say: Say
+    source: Path | None = None
+    alone: bool = False
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, say: Say, url: str) -> Duel:
+        """What the options ask for."""
+        folder = Path.cwd().resolve()
+        words = tuple(options.words[1:] if options.words[:1] == ["--"] else options.words)
+        if not words:
+            raise InputError("what shall be run? give the command behind --, as in: -- python train.py")
+        history = known(folder, options.source, metric=options.metric, goal=options.goal)
+        task = Task(
+            folder,
+            words,
+            history.metric,
+            history.maximize,
+            root=repository.root_of(folder),
+            seconds=options.each,
+        )
+        choice = Choice(task, options.results.resolve(), history)
+        candidate = choice.candidate(options.candidate)
+        incumbent, alone = choice.incumbent(options.incumbent, candidate)
+        task = seeding(task, (incumbent, candidate), options.seed_flag, options.seed_variable)
+        for line in choice.notes:
+            say(line)
+        say(f"incumbent {incumbent.name} ({incumbent.note}), candidate {candidate.name} ({candidate.note})")
+        seeds = "the same seeds for both" if task.seeded else "repeats, as the script takes no seed"
+        say(f"{task.metric}: {'more' if task.maximize else 'less'} is better; {seeds}")
+        if alone:
+            say("the history has another incumbent: these two are judged by their own runs alone")
+        return cls(task, incumbent, candidate, choice.results, url, say, options.source, alone)
+
+    def run(
+        self, *, pairs: int, agents: int | None, timeout: float | None, files: Sequence[str] = ()
+    ) -> Ruling:
+        """Pairs until the verdict is clear, or `pairs` of them or the time are used up."""
+        if pairs > SEEDS:
+            raise InputError(f"--pairs: expected at most {SEEDS}, got {pairs}")
+        edited = repository.edited_evaluation(
+            self.task.folder, self.incumbent.commit, self.candidate.commit, files
+        )
+        if edited:
+            reason = repository.edited_words(edited)
+            return Ruling(self.candidate.name, "not comparable", reason, note=self.candidate.note)
+        try:
+            ruling = self._pairs(pairs, agents or len(gpus.here()) or 1, timeout)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(CONTINUE) from None
+        self._say_if_exact()
+        if ruling.word in ("discard", "failed") and self.candidate.root is not None:
+            repository.remove_worktree(self.task.folder, self.candidate.root)
+        return ruling
+
+    def _pairs(self, pairs: int, agents: int, timeout: float | None) -> Ruling:
+        known = self._ruling()
+        if known.word not in ("run again", "failed"):
+            return known
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for done in range(0, pairs, agents):
+            sides = [self.incumbent, self.candidate]
+            for side in sides if done // agents % 2 == 0 else reversed(sides):
+                left = None if deadline is None else max(1.0, deadline - time.monotonic())
+                if not self._play(side, min(pairs, done + agents), agents, left):
+                    return self._ruling("time is up, the same command goes on")
+            ruling = self._ruling()
+            if ruling.word != "run again":
+                return ruling
+        return self._ruling(f"{counted(pairs, 'pair')} have not decided it")
+
+    def judged(self) -> tuple[History, Referee]:
+        """The history of the folder, with all runs so far, and the referee on it."""
+        task = self.task
+        goal = "maximize" if task.maximize else "minimize"
+        history = known(task.folder, self.source, metric=task.metric, goal=goal)
+        if self.alone:
+            mine = [r for r in history.runs if r.arm in (self.incumbent.name, self.candidate.name)]
+            mine.sort(key=lambda run: run.arm != self.incumbent.name)
+            history = replace(history, runs=tuple(mine))
+        return history, Referee(history.runs, maximize=task.maximize)
+
+    def _ruling(self, undecided: str = "") -> Ruling:
+        _, referee = self.judged()
+        name = self.candidate.name
+        if name not in referee.arms and name not in referee.failed:
+            return Ruling(name, "run again", undecided or "it has not run yet", note=self.candidate.note)
+        ruling, now = referee.ruling(name), referee.incumbent
+        if ruling.word in ("baseline", "keep") and now is not None and now.name != name:
+            return replace(ruling, word="discard", reason=f"{now.name} was better", difference=None)
+        if undecided and ruling.word == "run again":
+            return replace(ruling, reason=f"{ruling.reason}: {undecided}")
+        return ruling
+
+    # -- runs
+
+    def _play(self, side: Side, wanted: int, agents: int, left: float | None) -> bool:
+        """Runs a side until it has had so many seeds; False where the time was up or somebody stopped it."""
+        file = side.study(self.task, self.results)
+        self._keep(side, file)
+        study = self._study(file)
+        trials = [] if study is None else _ended(study)
+        if len(trials) >= wanted and not _all_failed(trials[:wanted]):
+            return True
+        self._check_out(side)
+        request = Request(
+            file, self.url, self.results, trials=wanted, agents=min(agents, wanted), timeout=left,
+            wandb="off", fresh=bool(trials) and _all_failed(trials),
+        )  # fmt: skip
+        result = run_study(request, self._view)
+        self._keep(side, file)
+        return self._checked(result, side, file)
+
+    def _checked(self, result: Result, side: Side, file: StudyFile) -> bool:
+        if result.interrupted:
+            raise KeyboardInterrupt(CONTINUE)
+        if result.timed_out or result.stopped:
+            return False
+        study = self._study(file)
+        trials = [] if study is None else _ended(study)
+        if trials and _all_failed(trials) and side is self.incumbent:
+            log = self.results / "runs" / file.name / str(trials[-1].number) / "output.log"
+            raise WorkFailed(f"the incumbent {side.name} fails: {ERROR.of(trials[-1])} (its output: {log})")
+        if not result.fine and not trials:
+            raise WorkFailed(f"{side.name}: {result.reason}")
+        return True
+
+    def _keep(self, side: Side, file: StudyFile) -> None:
+        """Adds the runs of a side that have ended since to the referee's own file."""
+        study = self._study(file)
+        if study is None:
+            return
+        path = self.task.folder / OWN
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        rows = [json.loads(line) for line in lines if line.strip()]
+        before = {(row.get("run"), row.get("made")) for row in rows}
+        for trial in _ended(study):
+            made = f"{trial.datetime_complete or datetime.now():%Y-%m-%d %H:%M:%S.%f}"
+            run = f"{file.name}/{trial.number}"
+            if (run, made) in before:
+                continue
+            value = trial.values[0] if trial.values else None
+            seed = FIRST_SEED + (GRID_POINT.of(trial) or 0) if self.task.seeded else None
+            status = "failed" if value is None else ""
+            row = {"kind": "run", "made": made, "arm": side.name, "metric": self.task.metric, "value": value,
+                   "goal": "maximize" if self.task.maximize else "minimize", "seed": seed, "status": status,
+                   "note": side.note, "run": run, "seconds": round(training_seconds(trial), 3),
+                   "commit": side.commit, "tree": side.tree, "command": list(side.words)}  # fmt: skip
+            histories.append(self.task.folder, row)
+            self._say_run(side, trial, value, seed)
+
+    def _say_run(self, side: Side, trial: FrozenTrial, value: float | None, seed: int | None) -> None:
+        which = "" if seed is None else f" seed {seed}"
+        took = short_duration(round(training_seconds(trial), 1))
+        what = f"failed: {ERROR.of(trial)}" if value is None else f"{self.task.metric} {number(value)}"
+        self.say(f"{side.name}{which}: {what} ({took})")
+
+    def _study(self, file: StudyFile) -> OpenStudy | None:
+        return find_study(find_records(self.url), file.name)
+
+    def _check_out(self, side: Side) -> None:
+        if side.root is not None:
+            own = [self.results, *(self.task.folder / name for name in (OWN, *USUAL))]
+            repository.worktree(self.task.folder, side.commit, side.root, without=own)
+
+    @cached_property
+    def _view(self) -> _View:
+        from tuner.commands import options as opt
+
+        return _View(opt.error_console())
+
+    def _say_if_exact(self) -> None:
+        """Says so where the runs of each side agree digit for digit."""
+        _, referee = self.judged()
+        sides = (self.incumbent.name, self.candidate.name)
+        if seed_is_ignored(referee.arms[name].scores for name in sides if name in referee.arms):
+            why = "the script ignores its seed" if self.task.seeded else "its seed is fixed in the script"
+            self.say(f"repeated runs agree digit for digit: {why}")
+
+
+def known(folder: Path, source: Path | None, *, metric: str | None, goal: str | None) -> History:
+    """The history of a folder; without any, one that has no run yet.
+
+    Raises:
+        InputError: it cannot be read, or nothing says which metric counts.
+    """
+    try:
+        return histories.read(folder, source, metric=metric, goal=goal)
+    except InputError:
+        if source is not None or any((folder / name).is_file() for name in (OWN, *USUAL)):
+            raise
+    if metric is None:
+        raise InputError(f"{folder}: no runs yet, so say which value counts: --metric NAME")
+    return History((), metric, histories.maximizes(metric, goal, ()), OWN)
+
+
+def _ended(study: OpenStudy) -> list[FrozenTrial]:
+    """Its runs that have ended by themselves, in the order of their seeds."""
+    trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and not AGENT_LOST.of(t)]
+    return sorted(trials, key=lambda trial: GRID_POINT.of(trial) or 0)
+
+
+def _all_failed(trials: Sequence[FrozenTrial]) -> bool:
+    return all(trial.state is TrialState.FAIL for trial in trials)
