@@ -21,12 +21,20 @@ from tuner.definition.study_file import BY_FIELD, METHODS, TUNER_KEYS, WANDB_KEY
 from tuner.definition.values import StopRules
 from tuner.definition.yaml_source import YamlPart
 
+UNRANKED = (
+    "no metric is named: a trial that logs no 'loss' counts as 0, and no trial is better than another; to "
+    "rank them: metric: {name: …, goal: minimize or maximize}"
+)
+
 
 def parse_study(path: Path) -> StudyFile:
     """Reads and checks the file at `path`. Raises InputError if the file is wrong."""
     top = yaml_source.read(path)
     top.only((*WANDB_KEYS, "tuner"), "key")
     own = top.section("tuner") if "tuner" in top else YamlPart(path, {}, ("tuner",))
+    for key in ("job", "image_uri"):
+        if key in top and not {"program", "command"} & set(top) and not {"objective", "workload"} & set(own):
+            top.fail(key, "needs W&B's servers; to run the script here, name it under 'program'")
     own.only(TUNER_KEYS, "key")
     if "method" not in top:
         top.fail("method", f"missing; expected one of {', '.join(METHODS[:3])}")
@@ -63,12 +71,13 @@ def parse_study(path: Path) -> StudyFile:
     check_freeze_thaw(own, sampler, objectives, repeats, max_epochs)
     name = slug(called)
     renamed = () if called == name else (f"name {called!r}: the study is called '{name}'",)
+    unranked = () if objectives[0].declared else (UNRANKED,)
     return StudyFile(
         **read,
         path=path,
         raw=top.plain(),
         lines=lines_of(top),
-        notes=(*top.notes, *renamed, *chosen),
+        notes=(*top.notes, *renamed, *unranked, *chosen),
         name=name,
         space=space,
         metric=objectives[0],
@@ -91,9 +100,6 @@ def _check_work(top: YamlPart, own: YamlPart, read: dict[str, Any]) -> None:
         runs.append("tuner.objective")
     if len(runs) + bool(read.get("workload")) > 1:
         own.fail("workload", f"expected only one of {', '.join([*runs, 'tuner.workload'])}")
-    for key in ("job", "image_uri"):
-        if key in top and not runs and not read.get("workload"):
-            top.fail(key, "needs W&B's servers; to run the script here, name it under 'program'")
 
 
 def _objectives(top: YamlPart, own: YamlPart, method: str) -> tuple[Metric, ...]:

@@ -291,3 +291,9 @@ def test_a_file_of_too_many_bytes_is_refused_before_it_is_read(tmp_path: Path) -
     path.write_text(of_values(30) + "#" * yaml_source.MOST_BYTES)
     with pytest.raises(InputError, match="KiB; expected at most 512"):
         load_study_file(path)
+
+
+def test_a_file_without_a_metric_says_that_nothing_is_ranked(load):
+    text = "method: grid\nparameters: {x: {values: [1, 2]}}\n"
+    assert any(note.startswith("no metric is named") for note in load(text).notes)
+    assert load(f"{text}metric: {{name: loss}}\n").notes == ()
