@@ -76,6 +76,20 @@ def test_repeats_that_agree_digit_for_digit_are_exact() -> None:
     assert Referee(runs, maximize=True).ruling("b").word == "keep"
 
 
+def test_pairs_on_one_seed_tell_more_where_a_seed_does_the_same_to_all_arms() -> None:
+    rng = random.Random(0)
+    seeds = [(str(seed), rng.gauss(0, 1)) for seed in range(6)]
+    runs = [
+        Run(arm, luck + gain + rng.gauss(0, 0.01), seed)
+        for seed, luck in seeds
+        for arm, gain in (("a", 0.0), ("b", 0.3))
+    ]
+    assert Referee(runs, maximize=True).ruling("b").word == "keep"
+    assert Referee([Run(r.arm, r.value) for r in runs], maximize=True).ruling("b").word != "keep"
+    low = Referee(runs, maximize=True).ruling("b").low
+    assert 0.2 < low < 0.3
+
+
 # -- what loops write
 
 

@@ -101,6 +101,7 @@ def read(
     kept = _json_lines(folder / OWN) if (folder / OWN).is_file() else []
     own = [line for line in kept if line.columns.get("kind") == "run"]
     metric = metric or next((str(line.columns["metric"]) for line in own), None)
+    own = [line for line in own if line.columns.get("metric") in (None, metric)]
     goal = goal or next((str(line.columns["goal"]) for line in own if line.columns.get("goal")), None)
     path = source or _found(folder)
     if path is None and own:

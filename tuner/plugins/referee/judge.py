@@ -26,7 +26,10 @@ from typing import Any, Literal
 from scipy.special import stdtr
 
 from tuner.stats.anytime import RUNS, critical, evidence
+from tuner.stats.comparison import REPEATS
+from tuner.stats.intervals import LEVEL
 from tuner.stats.noise import UNKNOWN, Noise, pooled, spread
+from tuner.stats.runs import paired
 
 Word = Literal["baseline", "keep", "discard", "run again", "failed", "not comparable"]
 STATUS = {
@@ -93,6 +96,16 @@ class Arm:
         """A seed that it was not run with, as far as seeds are told."""
         told = [int(seed) for seed in self.seeds if seed.lstrip("-").isdigit()]
         return max(told, default=len(self.scores) - 1) + 1
+
+    def pairs(self) -> list[float]:
+        """By how much it is better than what it challenges on each seed that both were run with."""
+        if self.against is None:
+            return []
+        ours, theirs = (
+            {seed: score for seed, score in zip(arm.seeds, arm.scores, strict=True) if seed}
+            for arm in (self, self.against)
+        )
+        return [score - theirs[seed] for seed, score in ours.items() if seed in theirs]
 
     def add(self, run: Run, score: float) -> None:
         self.scores.append(score)
@@ -251,8 +264,22 @@ class Referee:
         return 1 / (self.false_keeps * share(arm.place) * (self.kept + 1))
 
     def _evidence(self, arm: Arm) -> float:
+        """Its e-value: by all runs, and where seeds are told also by pairs of runs on one seed.
+
+        The mean of two e-values is one, too. Pairs tell more where a seed does the same to all arms.
+        """
+        assert arm.against is not None
         t, information = self._distance(arm)
-        return self._e_value(t, information, self.noise.freedom)
+        alone = self._e_value(t, information, self.noise.freedom)
+        if not (any(arm.seeds) and any(arm.against.seeds)):
+            return alone
+        pairs = arm.pairs()
+        if len(pairs) < LEAST:
+            return (alone + 1) / 2
+        gap, deviation = statistics.fmean(pairs), statistics.stdev(pairs)
+        repeats = deviation <= REPEATS * max(abs(gap), 1e-12)
+        t = math.copysign(math.inf, gap) if repeats else gap * math.sqrt(len(pairs)) / deviation
+        return (alone + self._e_value(t, len(pairs), len(pairs) - 1)) / 2
 
     def _e_value(self, t: float, information: float, freedom: float) -> float:
         if math.isinf(t):
@@ -291,9 +318,15 @@ class Referee:
             return Ruling(name, "baseline", "the first arm", **known, next_seed=arm.next_seed)
         t, information = self._distance(arm)
         noise, gap = self.noise, arm.mean - arm.against.mean
-        reach = critical(information, noise.freedom, looks=RUNS)
+        pairs = arm.pairs()
+        several = len(pairs) >= LEAST  # then there are two intervals, which share what may go wrong
+        level = 1 - (1 - LEVEL) / 2 if several else LEVEL
+        reach = critical(information, noise.freedom, level=level, looks=RUNS)
         half = reach * noise.deviation / math.sqrt(information) if math.isfinite(reach) else math.inf
         low, high = gap - half, gap + half
+        told = paired(pairs, level=level).interval if several else None
+        if told is not None and told[1] - told[0] < high - low:
+            low, high = told
         known |= {
             "against": arm.against.name,
             "difference": gap,
@@ -309,7 +342,7 @@ class Referee:
             return Ruling(name, "discard", "worse", **known)
         if known["chance"] is not None and known["chance"] < UNLIKELY:
             return Ruling(name, "discard", f"a gain is unlikely ({known['chance']:.0%})", **known)
-        hopeful = gap + noise.deviation / math.sqrt(information)
+        hopeful = gap + self._deviation(arm) / math.sqrt(information) if noise.freedom else gap
         if noise.freedom and not self._shows(arm, hopeful, MOST_RUNS - len(arm.scores)):
             reason = f"a gain that {MOST_RUNS} runs could show is unlikely"
             return Ruling(name, "discard", reason, **known)
@@ -335,9 +368,16 @@ class Referee:
         if self.noise.deviation == 0:
             return self.exact
         information = ours * theirs / (ours + theirs)
-        t = gap * math.sqrt(information) / self.noise.deviation
+        t = gap * math.sqrt(information) / self._deviation(arm)
         freedom = max(self.noise.freedom, self._freedom + more + theirs - before)
         return self._e_value(t, information, freedom) >= self._asked(arm)
+
+    def _deviation(self, arm: Arm) -> float:
+        """Standard deviation of a run in the comparison with what the arm challenges: pairs may have less."""
+        pairs = arm.pairs()
+        if len(pairs) < LEAST:
+            return self.noise.deviation
+        return min(self.noise.deviation, statistics.stdev(pairs) / math.sqrt(2)) or self.noise.deviation
 
     def next_run(self) -> Arm | None:
         """The arm to run next; None where nothing is open.
