@@ -113,6 +113,7 @@ def between(material: Material, what: str, against: str | None) -> Answer:
 
 def _named(material: Material, what: str) -> tuple[Study, int | None]:
     """The study and, for `STUDY/NUMBER`, the trial's number."""
+    what = " ".join(what.split())  # it stands in errors, which are one line
     study = next((s for s in material.studies if s.name == what), None)
     if study is not None:
         return study, None
