@@ -53,6 +53,7 @@ RUN_BY = {
     "tuner mcp": _TUNER + "plugins/test_mcp.py",
     "tuner referee --candidate": _TUNER + "plugins/test_referee.py",
     "tuner referee --report": _TUNER + "plugins/test_referee.py",
+    "tuner referee": _TUNER + "plugins/test_referee.py",
     "tuner referee --json": _TUNER + "plugins/test_referee.py",
     "tuner referee --metric": _TUNER + "plugins/test_referee_run.py",
     "tuner referee --incumbent": _TUNER + "plugins/test_referee_run.py",
