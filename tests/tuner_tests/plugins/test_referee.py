@@ -88,6 +88,10 @@ def test_pairs_on_one_seed_tell_more_where_a_seed_does_the_same_to_all_arms() ->
     assert Referee([Run(r.arm, r.value) for r in runs], maximize=True).ruling("b").word != "keep"
     low = Referee(runs, maximize=True).ruling("b").low
     assert 0.2 < low < 0.3
+    equal = [Run(r.arm, round(r.value or 0.0), r.seed) for r in runs[::2]]
+    equal += [Run("b", (r.value or 0.0) + 1, r.seed) for r in equal]
+    found = Referee(equal, maximize=True).ruling("b")
+    assert (found.word, found.low, found.high) == ("keep", 1.0, 1.0)
 
 
 # -- what loops write

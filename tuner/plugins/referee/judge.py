@@ -324,9 +324,11 @@ class Referee:
         reach = critical(information, noise.freedom, level=level, looks=RUNS)
         half = reach * noise.deviation / math.sqrt(information) if math.isfinite(reach) else math.inf
         low, high = gap - half, gap + half
-        told = paired(pairs, level=level).interval if several else None
-        if told is not None and told[1] - told[0] < high - low:
-            low, high = told
+        if several:
+            told = paired(pairs, level=level)
+            ends = (told.difference, told.difference) if told.noise == 0 else told.interval
+            if ends is not None and ends[1] - ends[0] < high - low:
+                low, high = ends
         known |= {
             "against": arm.against.name,
             "difference": gap,
@@ -337,7 +339,7 @@ class Referee:
             "asked": self._asked(arm),
         }
         if arm.kept:
-            return Ruling(name, "keep", "better, at the rate of false keeps that was asked for", **known)
+            return Ruling(name, "keep", "few keeps like this are false", **known)
         if noise.freedom and high < 0:
             return Ruling(name, "discard", "worse", **known)
         if known["chance"] is not None and known["chance"] < UNLIKELY:
