@@ -98,9 +98,8 @@ def failures(trials: Sequence[FrozenTrial]) -> str | None:
             break
         errors.append(ERROR.of(trial))
     same = [error for error in errors[:SAME_FAILURES] if _kind(error) == _kind(errors[0])]
-    differ = errors and errors[0].startswith(
-        (TrialTooLong.BEGIN, OUT_OF_MEMORY)
-    )  # others may be faster, or smaller
+    # others may be faster, or smaller
+    differ = errors and errors[0].startswith((TrialTooLong.BEGIN, OUT_OF_MEMORY))
     if len(same) >= SAME_FAILURES and not differ:
         return f"{SAME_FAILURES} trials in a row failed with the same error: {headline(errors[0])}"
     if len(errors) >= ANY_FAILURES:

@@ -51,7 +51,7 @@ def ended(state: TrialState, number: int, at: timedelta) -> FrozenTrial:
         value=1.0 if state is TrialState.COMPLETE else None,
         params={"x": 0.5},
         distributions={"x": FloatDistribution(0.0, 1.0)},
-        user_attrs={"error": "out of memory"} if state is TrialState.FAIL else {},
+        user_attrs={"error": "no such file"} if state is TrialState.FAIL else {},
     )
     trial.number = number
     trial.datetime_complete = datetime(2026, 1, 5, 12) + at
