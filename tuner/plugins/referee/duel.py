@@ -8,7 +8,6 @@ run again on the same seeds. After each pair the referee is asked, with the whol
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -192,10 +191,7 @@ class Duel:
         study = self._study(file)
         if study is None:
             return
-        path = self.task.folder / OWN
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        rows = [json.loads(line) for line in lines if line.strip()]
-        before = {(row.get("run"), row.get("made")) for row in rows}
+        before = {(row.get("run"), row.get("made")) for row in histories.own_rows(self.task.folder)}
         for trial in _ended(study):
             made = f"{trial.datetime_complete or datetime.now():%Y-%m-%d %H:%M:%S.%f}"
             run = f"{file.name}/{trial.number}"

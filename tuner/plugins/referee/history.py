@@ -98,8 +98,7 @@ def read(
     Raises:
         InputError: there are no runs, or it is not clear which column is what.
     """
-    kept = _json_lines(folder / OWN) if (folder / OWN).is_file() else []
-    own = [line for line in kept if line.columns.get("kind") == "run"]
+    own = [line for line in _own_lines(folder) if line.columns.get("kind") == "run"]
     metric = metric or next((str(line.columns["metric"]) for line in own), None)
     own = [line for line in own if line.columns.get("metric") in (None, metric)]
     goal = goal or next((str(line.columns["goal"]) for line in own if line.columns.get("goal")), None)
@@ -132,12 +131,19 @@ def append(folder: Path, row: Mapping[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
+def own_rows(folder: Path) -> list[Mapping[str, Any]]:
+    """The rows of the referee's own file, oldest first; none where there is no file."""
+    return [line.columns for line in _own_lines(folder)]
+
+
+def _own_lines(folder: Path) -> list[_Line]:
+    return _json_lines(folder / OWN) if (folder / OWN).is_file() else []
+
+
 def note_ruling(folder: Path, ruling: Ruling, history: History) -> None:
     """Adds a ruling to the referee's own file, unless it says there what it said last of the arm."""
     told = {"kind": "ruling", "metric": history.metric, **ruling.to_dict()}
-    path = folder / OWN
-    before = [line.columns for line in _json_lines(path)] if path.is_file() else []
-    same = [row for row in before if row.get("kind") == "ruling" and row.get("arm") == ruling.arm]
+    same = [row for row in own_rows(folder) if row.get("kind") == "ruling" and row.get("arm") == ruling.arm]
     last = same[-1] if same else {}
     if any(last.get(name) != told[name] for name in ("word", "runs", "against", "metric")):
         append(folder, {"made": f"{datetime.now():%Y-%m-%d %H:%M:%S}", **told})

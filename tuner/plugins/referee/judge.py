@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from scipy.special import stdtr
 
+from tuner.base.words import finite
 from tuner.stats.anytime import RUNS, critical, evidence
 from tuner.stats.comparison import REPEATS
 from tuner.stats.intervals import LEVEL
@@ -84,12 +85,8 @@ class Arm:
     barred: str = ""  # why it cannot be compared
 
     @cached_property
-    def _mean(self) -> float:
-        return statistics.fmean(self.scores)
-
-    @property
     def mean(self) -> float:
-        return self._mean
+        return statistics.fmean(self.scores)
 
     @property
     def next_seed(self) -> int:
@@ -111,7 +108,7 @@ class Arm:
         self.scores.append(score)
         self.seeds.append(run.seed)
         self.note = self.note or run.note
-        self.__dict__.pop("_mean", None)
+        self.__dict__.pop("mean", None)
 
 
 @dataclass(frozen=True)
@@ -147,10 +144,7 @@ class Ruling:
 
     def to_dict(self) -> dict[str, Any]:
         """For `--json`; what is not known is null."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in vars(self).items()
-        }
+        return dict(finite(vars(self)))
 
 
 class Referee:
@@ -321,8 +315,7 @@ class Referee:
         pairs = arm.pairs()
         several = len(pairs) >= LEAST  # then there are two intervals, which share what may go wrong
         level = 1 - (1 - LEVEL) / 2 if several else LEVEL
-        reach = critical(information, noise.freedom, level=level, looks=RUNS)
-        half = reach * noise.deviation / math.sqrt(information) if math.isfinite(reach) else math.inf
+        half = self._reach(information, level)
         low, high = gap - half, gap + half
         if several:
             told = paired(pairs, level=level)
@@ -411,13 +404,16 @@ class Referee:
 
     def _apart(self, one: Arm, two: Arm) -> bool:
         information = len(one.scores) * len(two.scores) / (len(one.scores) + len(two.scores))
-        reach = critical(information, self.noise.freedom, looks=RUNS)
-        return one.mean - two.mean > reach * self.noise.deviation / math.sqrt(information)
+        return one.mean - two.mean > self._reach(information)
 
     def interval(self, arm: Arm) -> float:
         """Half of the interval of an arm's mean; infinite where the noise is not known."""
-        reach = critical(len(arm.scores), self.noise.freedom, looks=RUNS)
-        return reach * self.noise.deviation / math.sqrt(len(arm.scores)) if math.isfinite(reach) else math.inf
+        return self._reach(len(arm.scores))
+
+    def _reach(self, information: float, level: float = LEVEL) -> float:
+        """Half of the interval of an estimate; infinite where the noise is not known."""
+        reach = critical(information, self.noise.freedom, level=level, looks=RUNS)
+        return reach * self.noise.deviation / math.sqrt(information) if math.isfinite(reach) else math.inf
 
 
 def share(place: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.referee import arm as arms
 from tuner.plugins.referee import repository
-from tuner.plugins.referee.history import OWN, History
+from tuner.plugins.referee.history import History, own_rows
 from tuner.plugins.referee.judge import Referee
 
 FIRST_SEED = 1001  # not the one that a script has by itself: that run may be in the history already
@@ -188,9 +188,7 @@ class Choice:
 
     def _of_own(self, tree: str) -> str | None:
         """The arm with this content that was run here: uncommitted changes that were committed since."""
-        path = self.folder / OWN
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-            row: Mapping[str, Any] = json.loads(line) if line.strip() else {}
+        for row in own_rows(self.folder):
             if row.get("kind") == "run" and row.get("tree") == tree:
                 return str(row["arm"])
         return None
