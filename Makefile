@@ -38,11 +38,13 @@ run: $(RUN)
 # The tests that end in five minutes on two idle cores: all but those that are marked slow. Compiled before: they start
 # a thousand processes, and where PYTHONDONTWRITEBYTECODE is set each would compile for itself
 test: CHOSEN = -m 'not slow'
+test: WORKERS = 2
 test test-all test-slow: $(DEV)
 	@$(BIN)/python -m compileall -q tuner model ensemble inference
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(CHOSEN) $(MEASURED)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(CHOSEN) $(MEASURED)
 
-# The slow ones, a third of their files by the day of the year: three days cover all
+# The slow ones, a third of their files by the day of the year: three days cover all. They often wait for processes
+WORKERS = 3
 test-slow: CHOSEN = -m slow --part $(shell echo $$(( $$(date +%-j) % 3 + 1 )))/3
 
 # All tests in half as much time again; then the share of the engine's lines that ran, and its files below 85 %

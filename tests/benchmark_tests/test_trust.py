@@ -88,6 +88,7 @@ def test_a_race_is_rarely_worse_than_the_default_and_the_best_score_often(task: 
     assert np.abs(cross - found[simulation.RACE].runs).max() <= 3, "as many runs"
 
 
+@pytest.mark.slow
 def test_tables_sum_tasks_up(task: tasks.Task) -> None:
     results = [simulation.simulate(task, simulation.TEAM, 4)]
     for table in (tables.ways, tables.intervals, tables.by_task):

@@ -66,7 +66,7 @@ def test_members_are_new_and_all_that_was_chosen_stays(built: Built, tiny_record
     assert BundlePredictor.load(folder).vocabulary.digits == old.vocabulary_digits
 
 
-@pytest.mark.parametrize("but_test", [False, True])
+@pytest.mark.parametrize("but_test", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_library_has_the_recordings_it_was_fitted_on(
     built: Built, tiny_recordings: Recordings, but_test: bool
 ) -> None:
@@ -78,6 +78,7 @@ def test_the_library_has_the_recordings_it_was_fitted_on(
     assert names == (everything - test if but_test else everything)
 
 
+@pytest.mark.slow
 def test_a_refitted_bundle_keeps_no_predictions_nobody_could_have_made(
     built: Built, tiny_recordings: Recordings
 ) -> None:

@@ -65,8 +65,8 @@ def study(run: Callable[..., str], folder: Path, spread: float, *seeds: str) -> 
     [
         (0.01, ("4",), "better"),
         (0.2, ("3",), "open"),
-        (0.01, ("2",), "too few runs"),
-        (0.01, (), "too few runs"),
+        pytest.param(0.01, ("2",), "too few runs", marks=pytest.mark.slow),
+        pytest.param(0.01, (), "too few runs", marks=pytest.mark.slow),
     ],
     ids=["better", "open", "two pairs", "never retrained"],
 )

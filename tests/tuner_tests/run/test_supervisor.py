@@ -88,7 +88,10 @@ def test_kill_of_parent_and_agents_loses_nothing(
     assert set(found) <= {"COMPLETE", "FAIL"}  # no RUNNING, nothing left WAITING
 
 
-@pytest.mark.parametrize(("pause", "signals"), [("0.3", [signal.SIGTERM]), ("30", [signal.SIGINT] * 2)])
+@pytest.mark.parametrize(
+    ("pause", "signals"),
+    [("0.3", [signal.SIGTERM]), pytest.param("30", [signal.SIGINT] * 2, marks=pytest.mark.slow)],
+)
 def test_a_stopped_study_puts_its_trial_back(
     make_study: MakeStudy,
     tuner: Callable[..., subprocess.Popen[str]],

@@ -71,6 +71,7 @@ def test_running_trials_are_not_proposed_again(study_of: Study) -> None:
     assert apart[~np.eye(4, dtype=bool)].min() > 1e-3
 
 
+@pytest.mark.slow
 def test_what_is_proposed_meets_the_constraints(study_of: Study) -> None:
     late = []
     for seed in range(3):

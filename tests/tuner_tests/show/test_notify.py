@@ -46,6 +46,7 @@ def study(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_command_is_told_of_a_new_best_and_of_the_end(make_study: MakeStudy, tmp_path: Path) -> None:
     done = study(make_study().path, "--notify", writer(tmp_path / "said"))
     assert done.returncode == 0, done.stderr
