@@ -68,6 +68,11 @@ def headline(message: str) -> str:
     return message.partition(LAST_LINES)[0]
 
 
+def kind_of(message: str) -> str:
+    """`headline`, without its numbers, which differ by trial: trials of one kind failed in the same way."""
+    return re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "#", headline(message))
+
+
 def in_short(error: BaseException) -> str:
     """One line: the kind of error, unless it is ours and speaks for itself, and its message."""
     text = " ".join(str(error).split())[:500]

@@ -25,6 +25,7 @@ from tuner.storage import second_record, study_store
 from tuner.storage.access import open_records
 from tuner.storage.attributes import CHANGES, CONCLUDED, ERROR, PROGRAM
 from tuner.storage.study import OpenStudy, finished
+from tuner.storage.study_store import ALL_FAILED, ChangedStudy
 from tuner.tracking.tracker import open_tracker
 from tuner.workloads.workload import Say
 
@@ -110,19 +111,31 @@ def register(plan: Plan, say: Say) -> OpenStudy:
     """
     request, file = plan.request, plan.file
     records = open_records(request.url, create=True, waits=True, say=say)
+
+    def opened() -> OpenStudy:
+        return study_store.open_study(
+            records,
+            file,
+            plan.origin,
+            trials=request.trials,
+            default=plan.default,
+            results=request.results,
+            say=say,
+        )
+
+    def set_aside(why: str) -> None:
+        if kept := study_store.set_aside(records, file.name, request.results):
+            say(f"{why}the old study is kept as '{kept}'")
+
     if request.fresh:
-        kept = study_store.set_aside(records, file.name, request.results)
-        if kept:
-            say(f"the old study is kept as '{kept}'")
-    study = study_store.open_study(
-        records,
-        file,
-        plan.origin,
-        trials=request.trials,
-        default=plan.default,
-        results=request.results,
-        say=say,
-    )
+        set_aside("")
+    try:
+        study = opened()
+    except ChangedStudy as changed:
+        if not changed.only_failures:
+            raise
+        set_aside(f"{ALL_FAILED}; ")
+        study = opened()
     _note_program(study, plan, say)
     return study
 

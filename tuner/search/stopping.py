@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.base.endings import OUT_OF_MEMORY, TrialTooLong, headline
+from tuner.base.endings import OUT_OF_MEMORY, TrialTooLong, headline, kind_of
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.study_file import StudyFile
 from tuner.search import ranking
@@ -97,7 +96,7 @@ def failures(trials: Sequence[FrozenTrial]) -> str | None:
         if trial.state is not TrialState.FAIL:
             break
         errors.append(ERROR.of(trial))
-    same = [error for error in errors[:SAME_FAILURES] if _kind(error) == _kind(errors[0])]
+    same = [error for error in errors[:SAME_FAILURES] if kind_of(error) == kind_of(errors[0])]
     # others may be faster, or smaller
     differ = errors and errors[0].startswith((TrialTooLong.BEGIN, OUT_OF_MEMORY))
     if len(same) >= SAME_FAILURES and not differ:
@@ -105,8 +104,3 @@ def failures(trials: Sequence[FrozenTrial]) -> str | None:
     if len(errors) >= ANY_FAILURES:
         return f"{ANY_FAILURES} trials in a row failed, the last with: {headline(errors[0])}"
     return None
-
-
-def _kind(error: str) -> str:
-    """An error without its numbers, which differ by trial."""
-    return re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "#", error)

@@ -26,6 +26,7 @@ from tuner.show.console import table
 from tuner.storage import study_store
 from tuner.storage.access import find_records
 from tuner.storage.study import load_study
+from tuner.storage.study_store import ALL_FAILED, ChangedStudy
 from tuner.workloads import repeats
 from tuner.workloads.registry import workload_of
 
@@ -182,7 +183,12 @@ def _changes(plan: Plan) -> list[str]:
         return []
     try:
         study = load_study(records, plan.file.name)
-        change = study_store.change_of(study, plan.file, plan.origin, plan.default)
+        try:
+            change = study_store.change_of(study, plan.file, plan.origin, plan.default)
+        except ChangedStudy as changed:
+            if not changed.only_failures:
+                raise
+            return [ALL_FAILED]
     finally:
         records.close()
     return [] if change is None else list(change.lines)

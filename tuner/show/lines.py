@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tuner.base.endings import headline
+from tuner.base.endings import headline, kind_of
 from tuner.base.words import counted, duration, number, short_duration
 from tuner.run.events import AgentState, Event, StudyRun
 from tuner.show.progress import Progress
@@ -35,7 +35,7 @@ class PlainView:
         self.console = console
         self._verbose = verbose
         self._clock = clock
-        self._failures: set[str] = set()  # what failed trials said
+        self._failures: dict[str, str] = {}  # what a failed trial said, by its kind
         self._agents: Sequence[AgentState] = ()
         self._ended: list[dict[str, Any]] = []  # trials that ended since the last look at the storage
         self._best: int | None = None  # the best trial that was said
@@ -95,7 +95,7 @@ class PlainView:
 
     def brief(self, reason: str) -> str:
         """`reason` without the error at its end if a line about a failed trial has it."""
-        said = (f": {headline(text)}" for text in self._failures)
+        said = (f": {headline(text)}" for text in self._failures.values())
         return reason.removesuffix(next((end for end in said if reason.endswith(end)), ""))
 
     def tick(self, agents: Sequence[AgentState]) -> None:
@@ -117,10 +117,10 @@ class PlainView:
     def _ended_words(self, content: dict[str, Any]) -> str:
         """How a trial ended; "" of one that failed as another did: that is counted."""
         said = message = content["message"]
-        if content["outcome"] == "failed" and message in self._failures:
-            return ""
         if content["outcome"] == "failed" and message:
-            self._failures.add(message)
+            if kind_of(message) in self._failures:
+                return ""
+            self._failures[kind_of(message)] = message
             said = headline(message)
             said = f"{said} (see {content['log']})" if content.get("log") else message
         return ended_words({**content, "message": said}, self.progress.now.metric)

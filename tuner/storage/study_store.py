@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import InputError
 from tuner.base.words import slug
@@ -37,6 +38,7 @@ from tuner.storage.leases import Observer, Owner
 from tuner.storage.records import Records
 from tuner.storage.study import LEAD, NO_GAIN, TARGET, OpenStudy, find_study, score_of
 
+ALL_FAILED = "all trials before the change failed, so the study begins anew"
 RETRAINED = (".confirm", ".verify")  # name suffixes of the studies that train a study's best trials again
 
 
@@ -263,8 +265,7 @@ def change_of(
         differences += file_changes.diff({"file": before}, {"file": after})
         old = study_file
     if differences:
-        done = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
-        raise ChangedStudy(study.study_name, done, differences)
+        raise ChangedStudy(study.study_name, study.get_trials(deepcopy=False), differences)
     known = {**(default or {}), **study_file.base.config, **origin.base, **study_file.defaults}
     return changes.find(study.everything(), old, study_file, Settings(known, dict(origin.overrides or {})))
 
@@ -337,10 +338,17 @@ def _unnamed(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ChangedStudy(InputError):
-    """Results of the study as it is now could not be compared with its old ones; `changes` says why."""
+    """Results of the study as it is now could not be compared with its old ones; `changes` says why.
 
-    def __init__(self, name: str, done: int, changes: list[str]) -> None:
+    `only_failures`: each of its trials failed before its first value, so there is nothing to compare.
+    """
+
+    def __init__(self, name: str, trials: Sequence[FrozenTrial], changes: list[str]) -> None:
         self.changes = changes
+        done = sum(trial.state.is_finished() for trial in trials)
+        failed = sum(trial.state is TrialState.FAIL for trial in trials)
+        begun = sum(bool(trial.intermediate_values) or trial.state is TrialState.RUNNING for trial in trials)
+        self.only_failures = 0 < failed == done and not begun
         super().__init__(
             f"study '{name}' ({done} trials) was started with other settings: {'; '.join(changes)}. "
             "Undo the change, or start over with --fresh (the old study is kept under another name)"
