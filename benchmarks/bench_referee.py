@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 sys.path.insert(0, str(figures.ROOT))
-from tuner.plugins.referee.judge import Referee, Run
+from tuner.plugins.referee.arms import Run
+from tuner.plugins.referee.judge import Referee
 
 Floats = NDArray[np.float64]
 SOURCES = ("hpobench", "hpolib", "nas201", "algoperf")

@@ -3,15 +3,20 @@
 import json
 import math
 import random
+import sqlite3
 import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tuner.__main__ import main
 from tuner.base.errors import InputError
-from tuner.plugins.referee import history
-from tuner.plugins.referee.judge import Referee, Run, share
+from tuner.plugins.referee import history, own
+from tuner.plugins.referee.arms import Run
+from tuner.plugins.referee.judge import Referee, share
 
 
 def played(gains: list[float], *, noise: float = 1.0, seed: int = 0) -> Referee:
@@ -94,6 +99,25 @@ def test_pairs_on_one_seed_tell_more_where_a_seed_does_the_same_to_all_arms() ->
     assert (found.word, found.low, found.high) == ("keep", 1.0, 1.0)
 
 
+def test_an_arm_with_a_run_that_was_stopped_is_never_kept() -> None:
+    runs = [Run("a", v) for v in (1.0, 1.1, 0.9, 1.05)]
+    stopped = Run("b", None, stopped="its curve fell behind")
+    better = [Run("b", v) for v in (9.0, 9.1, 9.2, 9.05)]
+    for ordered in ([*better[:2], stopped, *better[2:]], [stopped, *better], [stopped]):
+        referee = Referee([*runs, *ordered], maximize=True)
+        ruling = referee.ruling("b")
+        assert (ruling.word, ruling.reason, referee.kept) == ("discard", "its curve fell behind", 0)
+    assert Referee([*runs, *better], maximize=True).kept == 1
+
+
+def test_below_a_hopeless_score_the_next_run_of_an_arm_discards_it() -> None:
+    runs = [*(Run("a", v) for v in (1.0, 1.1, 0.9, 1.05, 0.95)), Run("b", 1.0)]
+    least = Referee(runs, maximize=True).hopeless("b")
+    assert least is not None
+    assert Referee([*runs, Run("b", least - 0.3)], maximize=True).ruling("b").word == "discard"
+    assert least < 1.0
+
+
 # -- what loops write
 
 
@@ -146,8 +170,129 @@ def test_a_metric_in_each_commit_is_read(tmp_path: Path, told: str) -> None:
     assert (found.metric, found.source) == ("val_loss", "the git history")
 
 
+def test_descriptions_may_have_quotes_and_branches_slashes(tmp_path: Path) -> None:
+    rows = ["branch\tval_loss\tdescription", 'feat/a b\t1.0\t"gelu" for relu', 'feat/c\t2.0\t"unclosed']
+    (tmp_path / "results.tsv").write_text("\n".join(rows))
+    found = history.read(tmp_path).runs
+    assert [(run.arm, run.note) for run in found] == [
+        ("feat/a b", '"gelu" for relu'),
+        ("feat/c", '"unclosed'),
+    ]
+
+
+@pytest.mark.slow
+def test_ten_thousand_rows_are_judged_in_seconds() -> None:
+    rng = random.Random(0)
+    for arms, repeats in ((10_000, 1), (1_000, 10)):
+        runs = [Run(f"a{i}", rng.gauss(0, 1)) for i in range(arms) for _ in range(repeats)]
+        begin = time.process_time()
+        assert Referee(runs, maximize=True).kept == 0
+        assert time.process_time() - begin < 5
+
+
+def test_arms_that_edit_what_measures_are_not_compared(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        return subprocess.check_output(["git", "-C", str(tmp_path), *who, *words], text=True).strip()
+
+    git("init", "--quiet")
+    lines = ["commit,accuracy"]
+    for number in range(3):
+        (tmp_path / ("evaluate.py" if number == 1 else "train.py")).write_text(f"print({number})\n")
+        git("add", ".")
+        git("commit", "--quiet", "-m", "x")
+        lines += [f"{git('rev-parse', '--short', 'HEAD')},{number + i / 100}" for i in range(4)]
+    (tmp_path / "results.csv").write_text("\n".join(lines))
+    referee = history.refereed(tmp_path, history.read(tmp_path))
+    first, second, third = referee.rulings.values()
+    assert (first.word, second.word, third.word) == ("baseline", "not comparable", "not comparable")
+    assert "evaluate.py" in second.reason
+    referee = history.refereed(tmp_path, history.read(tmp_path), ["other.py"])
+    assert [each.word for each in referee.rulings.values()] == ["baseline", "keep", "keep"]
+
+
+def test_a_line_that_was_cut_off_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text("name,loss\na,1.0\n")
+    own.append(tmp_path, {"kind": "run", "arm": "b", "value": 0.5, "metric": "loss"})
+    with (tmp_path / own.OWN).open("a") as file:
+        file.write('{"kind": "run", "ar')
+    own.append(tmp_path, {"kind": "run", "arm": "c", "value": 0.4, "metric": "loss"})
+    assert [run.arm for run in history.read(tmp_path).runs] == ["a", "b", "c"]
+
+
+# -- what trackers keep
+
+
+RUNS = [(0.1, 0, 0.5), (0.1, 1, 0.6), (0.2, 0, 0.7), (0.2, 1, None)]  # lr, seed, the last accuracy
+
+
+def mlflow_files(folder: Path) -> Path:
+    for number, (lr, seed, value) in enumerate(RUNS):
+        run = folder / "mlruns" / "0" / f"{9 - number}abcdefghij"  # the folders are not in their order
+        for name, text in (
+            ("meta.yaml", f"run_id: x\nlifecycle_stage: active\nstart_time: {number}\nstatus: 3\n"),
+            ("params/opt/lr", str(lr)),
+            ("params/seed", str(seed)),
+            ("metrics/val/acc", "" if value is None else f"17 0.1 0\n18 {value} 1\n"),
+        ):
+            (run / name).parent.mkdir(parents=True, exist_ok=True)
+            (run / name).write_text(text)
+    return folder / "mlruns"
+
+
+def mlflow_database(folder: Path) -> Path:
+    with closing(sqlite3.connect(folder / "mlflow.db")) as made, made:
+        made.executescript(
+            "CREATE TABLE experiments (x); CREATE TABLE params (run_uuid, key, value);"
+            "CREATE TABLE runs (run_uuid, name, status, start_time, lifecycle_stage);"
+            "CREATE TABLE metrics (run_uuid, key, value, timestamp, step, is_nan);"
+        )
+        for number, (lr, seed, value) in enumerate(RUNS):
+            status = "FINISHED" if value else "FAILED"
+            made.execute("INSERT INTO runs VALUES (?, 'a', ?, ?, 'active')", (f"r{number}", status, number))
+            for key, text in (("opt/lr", lr), ("seed", seed)):
+                made.execute("INSERT INTO params VALUES (?, ?, ?)", (f"r{number}", key, str(text)))
+            for step, told in enumerate((0.1, value or 0.2)):
+                row = (f"r{number}", "val/acc", told, step, step)
+                made.execute("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, 0)", row)
+    return folder / "mlflow.db"
+
+
+def trackio_database(folder: Path) -> Path:
+    (folder / "trackio").mkdir()
+    with closing(sqlite3.connect(folder / "trackio" / "p.db")) as made, made:
+        made.execute("CREATE TABLE configs (id INTEGER PRIMARY KEY, run_name, config)")
+        made.execute("CREATE TABLE metrics (id INTEGER PRIMARY KEY, run_name, step, metrics)")
+        for number, (lr, seed, value) in enumerate(RUNS):
+            config = json.dumps({"opt/lr": lr, "seed": seed, "_Created": str(number)}).encode()
+            made.execute("INSERT INTO configs VALUES (NULL, ?, ?)", (f"r{number}", config))
+            for step, told in enumerate((0.1, value or "NaN")):
+                row = (f"r{number}", step, json.dumps({"val/acc": told}).encode())
+                made.execute("INSERT INTO metrics VALUES (NULL, ?, ?, ?)", row)
+    return folder / "trackio"
+
+
+@pytest.mark.parametrize("tracker", [mlflow_files, mlflow_database, trackio_database])
+def test_what_a_tracker_keeps_is_read_without_it(tmp_path: Path, tracker: Callable[[Path], Path]) -> None:
+    path = tracker(tmp_path)
+    found = history.read(tmp_path)
+    assert (found.source, found.metric, found.maximize) == (path.name, "val/acc", True)
+    assert [(run.arm, run.seed, run.value) for run in found.runs] == [
+        (f"opt/lr={lr}", str(seed), value) for lr, seed, value in RUNS
+    ]
+    (tmp_path / "results.csv").write_text("name,loss\na,1.0\n")  # a table goes before
+    assert history.read(tmp_path).source == "results.csv"
+    assert len(history.read(tmp_path, path).runs) == 4
+
+
 def test_what_is_not_clear_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no runs found; expected results\.tsv"):
+        history.read(tmp_path)
+    with pytest.raises(InputError, match=r"none\.db: nothing there; expected a table"):
+        history.read(tmp_path, tmp_path / "none.db")
+    trackio_database(tmp_path)
+    mlflow_database(tmp_path)
+    with pytest.raises(InputError, match=r"several trackers; name one: --source mlflow\.db or trackio"):
         history.read(tmp_path)
     (tmp_path / "results.csv").write_text("commit,train_loss,other_loss\na,1,2\n")
     with pytest.raises(
@@ -193,5 +338,5 @@ def test_the_command_rules_prints_and_writes_its_line_once(
 
 def test_runs_of_the_referee_itself_count(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text("name,loss\na,1.0\nb,0.5\n")
-    history.append(tmp_path, {"kind": "run", "arm": "b", "value": 0.52, "seed": 1, "metric": "loss"})
+    own.append(tmp_path, {"kind": "run", "arm": "b", "value": 0.52, "seed": 1, "metric": "loss"})
     assert [(run.arm, run.value, run.seed) for run in history.read(tmp_path).runs][2] == ("b", 0.52, "1")

@@ -17,7 +17,7 @@ import pytest
 
 from tuner.base.command_line import Parser, add_common_options
 from tuner.base.errors import InputError, WorkFailed
-from tuner.plugins.referee import arm, repository
+from tuner.plugins.referee import repository, run_once
 from tuner.plugins.referee import run as command
 
 pytestmark = pytest.mark.usefixtures("agents_in_this_process")
@@ -146,9 +146,17 @@ def test_the_files_that_measure_can_be_named(project: Path) -> None:
         (project / name).write_text("pass\n")
     git(project, "add", ".")
     git(project, "commit", "--quiet", "-m", "all")
-    assert repository.edited_evaluation(project, first, "HEAD") == ["tools/score_all.py"]
-    assert repository.edited_evaluation(project, first, "HEAD", ["my_*.py"]) == ["my_test.py"]
-    assert repository.edited_evaluation(project, "baseline.py", "HEAD") == []
+    arms = ["no_commit", first, "HEAD"]
+    assert repository.edited_since_first(project, arms) == {"HEAD": ["tools/score_all.py"]}
+    assert repository.edited_since_first(project, arms, ["my_*.py"]) == {"HEAD": ["my_test.py"]}
+    assert repository.edited_since_first(project, arms[::2]) == {}
+    (project / "eval").mkdir()
+    git(project, "mv", "tools/score_all.py", "train_all.py")
+    (project / "eval" / "run é.ipynb").write_text("{}\n")
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "-m", "a renamed file, a notebook")
+    found = repository.edited_since_first(project, ["HEAD~1", "HEAD"])
+    assert found == {"HEAD": ["eval/run é.ipynb", "tools/score_all.py"]}
 
 
 def test_a_candidate_that_fails_is_said_and_tried_again(project: Path, referee: Referee) -> None:
@@ -219,10 +227,10 @@ def test_what_is_wrong_is_told(project: Path, referee: Referee) -> None:
 
 def test_a_command_gets_its_seed_as_it_takes_it() -> None:
     words = {"words": ["python", "t.py"]}
-    assert arm.seeded({**words, "flag": "--seed"}, 3)[0] == ["python", "t.py", "--seed=3"]
-    assert arm.seeded({**words, "flag": "-s"}, 3)[0] == ["python", "t.py", "-s", "3"]
-    assert arm.seeded({**words, "flag": "seed"}, 3)[0] == ["python", "t.py", "seed=3"]
-    assert arm.seeded({**words, "variable": "SEED"}, 3) == (["python", "t.py"], {"SEED": "3"})
+    assert run_once.seeded({**words, "flag": "--seed"}, 3)[0] == ["python", "t.py", "--seed=3"]
+    assert run_once.seeded({**words, "flag": "-s"}, 3)[0] == ["python", "t.py", "-s", "3"]
+    assert run_once.seeded({**words, "flag": "seed"}, 3)[0] == ["python", "t.py", "seed=3"]
+    assert run_once.seeded({**words, "variable": "SEED"}, 3) == (["python", "t.py"], {"SEED": "3"})
 
 
 @pytest.mark.slow

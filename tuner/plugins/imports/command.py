@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from tuner.storage.study import OpenStudy
 
 DESCRIPTION = """\
-Adds existing runs to a study: offline W&B runs (a folder), a W&B export (JSON, CSV), a table (CSV, parquet),
-an Optuna storage (URL or SQLite file), or a folder of Ray Tune. The sampler learns from them. They do not
+Adds existing runs to a study: offline W&B runs (a folder), a W&B export (JSON, CSV), MLflow (mlruns/ or its
+SQLite file), Trackio (its .db file), a table (CSV, parquet), an Optuna storage (URL or SQLite file), or a
+folder of Ray Tune. The sampler learns from them. They do not
 count towards the number of trials. Runs that do not fit are listed with the reason. You can repeat an import:
 no run is added twice."""
 

@@ -6,8 +6,6 @@ copied first, and the copy is brought to this version; on a server the tables mu
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from tuner.base.nested import leaves
 from tuner.base.sqlite_url import sqlite_url
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.imports.rows import Row
+from tuner.plugins.imports.tracker_source import copied
 from tuner.storage.access import storage_errors
 from tuner.storage.outage import hide_password
 
@@ -34,12 +33,7 @@ def read_file(path: Path, file: StudyFile, name: str | None) -> list[Row]:
     Raises:
         InputError: it has no Optuna study, or which one is not clear.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy.db"
-        for suffix in ("", "-wal"):
-            beside = path.with_name(path.name + suffix)
-            if beside.is_file():
-                shutil.copyfile(beside, copy.with_name(copy.name + suffix))
+    with copied(path) as copy:
         return _rows(sqlite_url(copy), str(path), file, name, upgrade=True)
 
 

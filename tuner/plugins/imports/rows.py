@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import math
@@ -20,6 +21,8 @@ CONFIG = (
     "hp/",
 )  # prefixes of columns, as programs write them
 SUMMARIES = ("summary", "summary_metrics", "summaryMetrics", "metrics")
+LONGEST_CELL = 1 << 16  # characters of a cell that is read as Python's
+_WORDS = {"True": True, "False": False, "None": None, "": None, "nan": None, "NaN": None}
 SUMMARY = ("summary.", "summary/", "metrics.", "metrics/")
 
 
@@ -78,6 +81,23 @@ def unwrapped(config: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in config.items()
         if key not in ("_wandb", "wandb_version")
     }
+
+
+def cell(text: str) -> Any:
+    """A cell's value: JSON, or a dictionary as Python prints it (W&B's documented export), else text."""
+    text = text.strip()
+    if text in _WORDS:
+        return _WORDS[text]
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    if text[:1] in "{[" and len(text) <= LONGEST_CELL:
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return text
+    return text
 
 
 def number(value: Any) -> float | None:

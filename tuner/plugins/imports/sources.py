@@ -1,8 +1,7 @@
-"""Reads the runs of other tools: W&B's files and exports, tables, Optuna storages, folders of Ray Tune."""
+"""Reads the runs of other tools: files of W&B, MLflow, Trackio and Ray Tune, tables, Optuna storages."""
 
 from __future__ import annotations
 
-import ast
 import csv
 import importlib
 import json
@@ -15,18 +14,16 @@ from tuner.base.errors import InputError
 from tuner.base.nested import leaves
 from tuner.base.sqlite_url import sqlite_path
 from tuner.definition.study_file import StudyFile
-from tuner.plugins.imports import optuna_source, ray_source
-from tuner.plugins.imports.rows import Row, row_of, unwrapped
+from tuner.plugins.imports import optuna_source, ray_source, tracker_source
+from tuner.plugins.imports.rows import Row, cell, row_of, unwrapped
 from tuner.storage.outage import hide_password
 from tuner.tracking import wandb_file
 
 KINDS = (
-    "a folder of W&B runs (offline-run-*) or of Ray Tune, a table (.csv, .parquet), a W&B export (.json), "
-    "or an Optuna storage (URL or SQLite file)"
+    "a folder of W&B (offline-run-*), MLflow (mlruns) or Ray Tune, a SQLite file of MLflow or Trackio, a "
+    "table (.csv, .parquet), a W&B export (.json), or an Optuna storage (URL or SQLite file)"
 )
 SQLITE = b"SQLite format 3\0"
-LONGEST_CELL = 1 << 16  # characters of a cell that is read as Python's
-_WORDS = {"True": True, "False": False, "None": None, "": None, "nan": None, "NaN": None}
 
 
 def read(source: str, file: StudyFile, *, study: str | None = None) -> list[Row]:
@@ -53,17 +50,17 @@ def _read(source: str, file: StudyFile, study: str | None) -> list[Row]:
         return optuna_source.read(source, file, study)
     path = Path(source) if local is None else local
     if path.is_dir():
-        found = wandb_runs(path) or ray_source.read(path)
+        found = tracked(path) or ray_source.read(path)
         if not found:
-            raise InputError(f"{source}: no runs of W&B (*.wandb) or Ray Tune (params.json) there")
+            what = "W&B (*.wandb), MLflow (meta.yaml), Trackio (*.db) or Ray Tune (params.json)"
+            raise InputError(f"{source}: no runs of {what} there")
         return found
     if not path.is_file():
         raise InputError(f"{source}: nothing there; expected {KINDS}")
-    if path.suffix == ".wandb":
-        return [_wandb_run(path)]
-    with path.open("rb") as opened:
-        if opened.read(len(SQLITE)) == SQLITE:
-            return optuna_source.read_file(path, file, study)
+    if found := tracked(path):
+        return found
+    if _is_sqlite(path):
+        return optuna_source.read_file(path, file, study)
     match path.suffix.lower():
         case ".csv":
             return _csv(path)
@@ -74,14 +71,30 @@ def _read(source: str, file: StudyFile, study: str | None) -> list[Row]:
     raise InputError(f"{source}: expected {KINDS}")
 
 
+def tracked(path: Path) -> list[Row]:
+    """The runs that W&B, MLflow or Trackio keep in a file or below a folder, in the order of their beginning.
+
+    Those of one tool: none of another's are looked for where there are some. Empty: there are none.
+    """
+    if path.is_file():
+        if path.suffix == ".wandb":
+            return [_wandb_run(path)]
+        return (tracker_source.database(path) or []) if _is_sqlite(path) else []
+    files = sorted(path.rglob("*.wandb"), key=lambda p: (p.parent.name, p.name))  # the folder has the time
+    if files:
+        return [_wandb_run(each) for each in files]
+    return tracker_source.mlflow_folder(path) or [
+        row for each in sorted(path.glob("*.db")) if _is_sqlite(each)
+        for row in tracker_source.database(each) or []
+    ]  # fmt: skip
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as opened:
+        return opened.read(len(SQLITE)) == SQLITE
+
+
 # -- W&B
-
-
-def wandb_runs(folder: Path) -> list[Row]:
-    """The runs below a folder, in the order in which they began (their folders' names tell it)."""
-    return [
-        _wandb_run(path) for path in sorted(folder.rglob("*.wandb"), key=lambda p: (p.parent.name, p.name))
-    ]
 
 
 def _wandb_run(path: Path) -> Row:
@@ -106,26 +119,9 @@ def _csv(path: Path) -> list[Row]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV file: {error}") from None
     return [
-        row_of(f"{path.name}:{n}", {k: _cell(v) for k, v in line.items() if k and isinstance(v, str)})
+        row_of(f"{path.name}:{n}", {k: cell(v) for k, v in line.items() if k and isinstance(v, str)})
         for n, line in enumerate(lines, 2)  # the heading is line 1
     ]
-
-
-def _cell(text: str) -> Any:
-    """A cell's value: JSON, or a dictionary as Python prints it (W&B's documented export), else text."""
-    text = text.strip()
-    if text in _WORDS:
-        return _WORDS[text]
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    if text[:1] in "{[" and len(text) <= LONGEST_CELL:
-        try:
-            return ast.literal_eval(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            return text
-    return text
 
 
 def _json(path: Path) -> list[Row]:
@@ -169,7 +165,7 @@ def _name(path: Path, number: int, run: Mapping[str, Any]) -> str:
 
 def _told(value: Any) -> Any:
     """W&B's API gives configuration and summary as JSON text."""
-    return _cell(value) if isinstance(value, str) and value[:1] == "{" else value
+    return cell(value) if isinstance(value, str) and value[:1] == "{" else value
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from tuner.claims import judge, verdicts
 from tuner.claims import material as materials
 from tuner.claims.material import Material
 from tuner.plugins.referee import show
-from tuner.plugins.referee.history import History, read
+from tuner.plugins.referee.history import TRACKED, History, read, refereed
 from tuner.plugins.referee.judge import Referee
 from tuner.run import enqueue as queueing
 from tuner.show.report import words
@@ -139,9 +139,10 @@ def _refereed(source: str, metric: str | None, goal: str | None) -> tuple[Histor
     path = Path(source)
     if not path.exists():
         raise InputError(f"source: {path} does not exist")
-    folder, file = (path, None) if path.is_dir() else (path.parent, path)
+    whole = path.is_dir() and path.name not in TRACKED
+    folder, file = (path, None) if whole else (path.parent, path)
     history = read(folder, file, metric=metric, goal=goal)
-    return history, Referee(history.runs, maximize=history.maximize)
+    return history, refereed(folder, history)
 
 
 def server(url: str, results: Path) -> Any:

@@ -9,9 +9,10 @@ from tuner.commands import options as opt
 from tuner.plugins.referee import run as duel
 
 DESCRIPTION = """\
-Reads what a loop wrote about its runs (results.tsv, a CSV, JSON lines, a wandb/ folder, metrics in a git
-history) and says of each change: keep, discard, or run again. Of what it keeps at most one in twenty is
-false, however often you look. It needs no study, and writes only `referee.jsonl`: a line for each ruling.
+Reads what a loop wrote about its runs (results.tsv, a CSV, JSON lines, files of W&B, MLflow or Trackio,
+metrics in a git history) and says of each change: keep, discard, or run again. Of what it keeps at most one
+in twenty is false, however often you look. It needs no study, and writes only `referee.jsonl`: a line for
+each ruling.
 Exit status, for the last arm or --candidate: 0 keep, 10 discard, 11 run again, 12 failed, 13 not
 comparable."""
 
@@ -40,7 +41,7 @@ def add(subparsers: opt.Subparsers) -> None:
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
     """The options that say what the history is."""
     parser.add_argument(
-        "--source", type=Path, metavar="FILE", help="what the loop wrote (default: found here)"
+        "--source", type=Path, metavar="FILE", help="a table, or what a tracker keeps (default: found here)"
     )
     parser.add_argument("--metric", metavar="NAME", help="the column that counts (default: found by name)")
     parser.add_argument("--goal", choices=("minimize", "maximize"), help="default: by the metric's name")
@@ -48,19 +49,14 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from tuner.plugins.referee import history, repository, show
-    from tuner.plugins.referee.judge import STATUS, Referee
+    from tuner.plugins.referee import history, own, show
+    from tuner.plugins.referee.arms import STATUS
 
     folder = Path.cwd()
     found = history.read(folder, options.source, metric=options.metric, goal=options.goal, arm=options.arm)
-    referee = Referee(found.runs, maximize=found.maximize)
+    referee = history.refereed(folder, found, options.evaluation)
     ruling = show.ruling_of(referee, options.candidate, found)
-    edited = repository.edited_evaluation(folder, ruling.against, ruling.arm, options.evaluation)
-    if edited:
-        barred = {ruling.arm: repository.edited_words(edited)}
-        referee = Referee(found.runs, maximize=found.maximize, barred=barred)
-        ruling = referee.ruling(ruling.arm)
-    history.note_ruling(folder, ruling, found)
+    own.note_ruling(folder, ruling, found.metric)
     if options.json:
         opt.write_json(show.to_dict(referee, found, ruling))
     else:

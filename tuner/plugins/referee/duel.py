@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -21,10 +22,12 @@ from tuner.base.errors import InputError, WorkFailed
 from tuner.base.words import counted, number, short_duration
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.referee import history as histories
-from tuner.plugins.referee import repository
-from tuner.plugins.referee.history import OWN, USUAL, History
-from tuner.plugins.referee.judge import Referee, Ruling
-from tuner.plugins.referee.sides import FIRST_SEED, SEEDS, Choice, Side, Task, seeding
+from tuner.plugins.referee import own, repository
+from tuner.plugins.referee.arms import Ruling
+from tuner.plugins.referee.history import USUAL, History, refereed
+from tuner.plugins.referee.judge import Referee
+from tuner.plugins.referee.own import LOCK, OWN
+from tuner.plugins.referee.sides import FIRST_SEED, SEEDS, Choice, Side, Task, edited_evaluation, seeding
 from tuner.run.events import Event
 from tuner.run.executors import gpus
 from tuner.run.launch import CONTINUE, Result
@@ -79,6 +82,7 @@ class Duel:
             history.maximize,
             root=repository.root_of(folder),
             seconds=options.each,
+            evaluation=tuple(options.evaluation),
         )
         choice = Choice(task, options.results.resolve(), history)
         candidate = choice.candidate(options.candidate)
@@ -93,25 +97,25 @@ class Duel:
             say("the history has another incumbent: these two are judged by their own runs alone")
         return cls(task, incumbent, candidate, choice.results, url, say, options.source, alone)
 
-    def run(
-        self, *, pairs: int, agents: int | None, timeout: float | None, files: Sequence[str] = ()
-    ) -> Ruling:
+    def run(self, *, pairs: int, agents: int | None, timeout: float | None) -> Ruling:
         """Pairs until the verdict is clear, or `pairs` of them or the time are used up."""
         if pairs > SEEDS:
             raise InputError(f"--pairs: expected at most {SEEDS}, got {pairs}")
-        edited = repository.edited_evaluation(
-            self.task.folder, self.incumbent.commit, self.candidate.commit, files
-        )
+        edited = edited_evaluation(self.task, self.incumbent, self.candidate)
         if edited:
             reason = repository.edited_words(edited)
             return Ruling(self.candidate.name, "not comparable", reason, note=self.candidate.note)
         try:
-            ruling = self._pairs(pairs, agents or len(gpus.here()) or 1, timeout)
+            with ExitStack() as used:
+                for root in filter(None, (self.incumbent.root, self.candidate.root)):
+                    used.enter_context(repository.in_use(root))
+                ruling = self._pairs(pairs, agents or len(gpus.here()) or 1, timeout)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(CONTINUE) from None
         self._say_if_exact()
-        if ruling.word in ("discard", "failed") and self.candidate.root is not None:
-            repository.remove_worktree(self.task.folder, self.candidate.root)
+        over = {"discard": self.candidate, "failed": self.candidate, "keep": self.incumbent}.get(ruling.word)
+        if over is not None and over.root is not None and self.incumbent.root != self.candidate.root:
+            repository.remove_worktree(self.task.folder, over.root)
         return ruling
 
     def _pairs(self, pairs: int, agents: int, timeout: float | None) -> Ruling:
@@ -139,7 +143,7 @@ class Duel:
             mine = [r for r in history.runs if r.arm in (self.incumbent.name, self.candidate.name)]
             mine.sort(key=lambda run: run.arm != self.incumbent.name)
             history = replace(history, runs=tuple(mine))
-        return history, Referee(history.runs, maximize=task.maximize)
+        return history, refereed(task.folder, history, task.evaluation)
 
     def _ruling(self, undecided: str = "") -> Ruling:
         _, referee = self.judged()
@@ -191,8 +195,12 @@ class Duel:
         study = self._study(file)
         if study is None:
             return
-        before = {(row.get("run"), row.get("made")) for row in histories.own_rows(self.task.folder)}
-        for trial in _ended(study):
+        with own.lock(self.task.folder):
+            self._keep_new(side, file, _ended(study))
+
+    def _keep_new(self, side: Side, file: StudyFile, trials: Sequence[FrozenTrial]) -> None:
+        before = {(row.get("run"), row.get("made")) for row in own.rows(self.task.folder)}
+        for trial in trials:
             made = f"{trial.datetime_complete or datetime.now():%Y-%m-%d %H:%M:%S.%f}"
             run = f"{file.name}/{trial.number}"
             if (run, made) in before:
@@ -204,7 +212,7 @@ class Duel:
                    "goal": "maximize" if self.task.maximize else "minimize", "seed": seed, "status": status,
                    "note": side.note, "run": run, "seconds": round(training_seconds(trial), 3),
                    "commit": side.commit, "tree": side.tree, "command": list(side.words)}  # fmt: skip
-            histories.append(self.task.folder, row)
+            own.append(self.task.folder, row)
             self._say_run(side, trial, value, seed)
 
     def _say_run(self, side: Side, trial: FrozenTrial, value: float | None, seed: int | None) -> None:
@@ -218,8 +226,8 @@ class Duel:
 
     def _check_out(self, side: Side) -> None:
         if side.root is not None:
-            own = [self.results, *(self.task.folder / name for name in (OWN, *USUAL))]
-            repository.worktree(self.task.folder, side.commit, side.root, without=own)
+            ours = [self.results, *(self.task.folder / name for name in (OWN, LOCK, *USUAL))]
+            repository.worktree(self.task.folder, side.commit, side.root, without=ours)
 
     @cached_property
     def _view(self) -> _View:

@@ -18,29 +18,18 @@ import bisect
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
-from tuner.base.words import finite
+from tuner.plugins.referee.arms import Arm, Ruling, Run
 from tuner.stats.anytime import RUNS, critical, evidence
 from tuner.stats.comparison import REPEATS
 from tuner.stats.intervals import LEVEL
 from tuner.stats.noise import UNKNOWN, Noise, pooled, spread
 from tuner.stats.runs import paired
-
-Word = Literal["baseline", "keep", "discard", "run again", "failed", "not comparable"]
-STATUS = {
-    "baseline": 0,
-    "keep": 0,
-    "discard": 10,
-    "run again": 11,
-    "failed": 12,
-    "not comparable": 13,
-}  # exit
 
 FALSE_KEEPS = 0.05  # of what is kept
 FIRST_BLOCK = 50  # challengers that share half of it; the next 100 share a quarter, and so on
@@ -51,100 +40,6 @@ EXACT = 2  # repeats that agree digit for digit, from which it is no chance
 ROBUST = 0.37  # efficiency of the median absolute deviation: 100 differences tell as much as 37 squares
 UNLIKELY = 0.1  # chance of a gain below which an arm is not worth another run
 MOST_RUNS = 16  # of an arm: a gain that even these could not show is not looked for
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of an arm.
-
-    Attributes:
-        arm: the commit, branch, file or name of what ran. value: its metric; None: it has none.
-        seed: as it was told. note: what the change was, in words. status: what the loop said of it.
-        source: where it was read, as `results.tsv:7`.
-    """
-
-    arm: str
-    value: float | None
-    seed: str = ""
-    note: str = ""
-    status: str = ""
-    source: str = ""
-
-
-@dataclass
-class Arm:
-    """An arm and its runs; scores are values whose larger ones are better."""
-
-    name: str
-    scores: list[float] = field(default_factory=list)
-    place: int = 0  # among challengers, from 1; it is another one where the incumbent changes
-    against: Arm | None = None
-    kept: bool = False
-    note: str = ""
-    seeds: list[str] = field(default_factory=list)
-    barred: str = ""  # why it cannot be compared
-
-    @cached_property
-    def mean(self) -> float:
-        return statistics.fmean(self.scores)
-
-    @property
-    def next_seed(self) -> int:
-        """A seed that it was not run with, as far as seeds are told."""
-        told = [int(seed) for seed in self.seeds if seed.lstrip("-").isdigit()]
-        return max(told, default=len(self.scores) - 1) + 1
-
-    def pairs(self) -> list[float]:
-        """By how much it is better than what it challenges on each seed that both were run with."""
-        if self.against is None:
-            return []
-        ours, theirs = (
-            {seed: score for seed, score in zip(arm.seeds, arm.scores, strict=True) if seed}
-            for arm in (self, self.against)
-        )
-        return [score - theirs[seed] for seed, score in ours.items() if seed in theirs]
-
-    def add(self, run: Run, score: float) -> None:
-        self.scores.append(score)
-        self.seeds.append(run.seed)
-        self.note = self.note or run.note
-        self.__dict__.pop("mean", None)
-
-
-@dataclass(frozen=True)
-class Ruling:
-    """What is known of an arm.
-
-    Attributes:
-        word: the verdict. reason: why, in words.
-        mean: of its values; None where no run has one. runs: how many have one.
-        against: the arm that it was compared with; "" for the baseline.
-        difference: how much better it is than that one, in the metric's unit; positive is better.
-        low, high: its interval, which holds however often one looks; infinite while the noise is not known.
-        chance: probability that it is better at all, before a look at the other arms.
-        more: further runs of the arm that would decide, if the difference is as it looks; None: not foreseen.
-        evidence: its e-value. asked: the e-value with which it is kept.
-    """
-
-    arm: str
-    word: Word
-    reason: str
-    mean: float | None = None
-    runs: int = 0
-    against: str = ""
-    difference: float | None = None
-    low: float = -math.inf
-    high: float = math.inf
-    chance: float | None = None
-    more: int | None = None
-    evidence: float = 1.0
-    asked: float = math.inf
-    note: str = ""
-    next_seed: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """For `--json`; what is not known is null."""
-        return dict(finite(vars(self)))
 
 
 class Referee:
@@ -169,8 +64,11 @@ class Referee:
         self.barred = barred or {}
         self.arms: dict[str, Arm] = {}
         self.failed: dict[str, Run] = {}  # arms none of whose runs has a value, by their last run
+        self.stopped: dict[str, Run] = {}  # arms with a run that was ended early: they are never kept
         self.incumbent: Arm | None = None
         self.kept = 0
+        self._challengers: dict[str, Arm] = {}  # in the order of the history
+        self._repeated: dict[str, Arm] = {}  # those of them that have runs enough to be kept
         self._places = 0
         self._squares, self._freedom = 0.0, 0  # of runs around their arm's mean
         for run in runs:
@@ -178,22 +76,46 @@ class Referee:
 
     def add(self, run: Run) -> None:
         """Takes the next run; whichever challenger is proved better by it is kept."""
+        self.__dict__.pop("rulings", None)
         if run.value is None or not math.isfinite(run.value):
-            if run.arm not in self.arms:
+            if run.stopped:
+                self._give_up(run)
+            elif run.arm not in self.arms:
                 self.failed[run.arm] = run
             return
         self.failed.pop(run.arm, None)
-        arm = self.arms.setdefault(run.arm, Arm(run.arm, barred=self.barred.get(run.arm, "")))
+        arm = self.arms.get(run.arm) or self._new_arm(run.arm)
         before = _squares(arm.scores)
         arm.add(run, run.value if self.maximize else -run.value)
         if len(arm.scores) > 1:
             self._squares += _squares(arm.scores) - before
             self._freedom += 1
         self.__dict__.pop("noise", None)
-        if self.incumbent is None and not arm.barred:
+        if len(arm.scores) >= LEAST and arm.name in self._challengers:
+            self._repeated[arm.name] = arm
+        self._keep_what_is_better(arm)
+
+    def _new_arm(self, name: str) -> Arm:
+        arm = self.arms[name] = Arm(name, barred=self.barred.get(name, ""))
+        if arm.barred or name in self.stopped:
+            return arm
+        if self.incumbent is None:
             self.incumbent = arm
-            return
-        self._keep_what_is_better()
+        else:
+            self._challengers[name] = arm
+            self._challenge(arm)
+        return arm
+
+    def _challenge(self, arm: Arm) -> None:
+        self._places += 1
+        arm.place, arm.against = self._places, self.incumbent
+
+    def _give_up(self, run: Run) -> None:
+        """No later run can have the arm kept: the one that was ended is missing among its runs."""
+        self.stopped[run.arm] = run
+        self.failed.pop(run.arm, None)
+        self._repeated.pop(run.arm, None)
+        self._challengers.pop(run.arm, None)
 
     @cached_property
     def noise(self) -> Noise:
@@ -227,31 +149,22 @@ class Referee:
         typical = statistics.median(steps) if steps else 0.0
         return Noise(1.4826 / math.sqrt(2) * typical, freedom) if freedom and typical else UNKNOWN
 
-    def _keep_what_is_better(self) -> None:
+    def _keep_what_is_better(self, ran: Arm) -> None:
+        """Looks at the arm that was run; at all challengers where the incumbent was run or is a new one."""
         while (incumbent := self.incumbent) is not None:
-            enough = [arm for arm in self._challengers() if self.exact or len(arm.scores) >= LEAST]
-            ahead = [arm for arm in enough if arm.mean > incumbent.mean]
+            enough = self._challengers if self.exact else self._repeated
+            looked_at = enough.values() if ran is incumbent else [ran] if ran.name in enough else []
+            ahead = [arm for arm in looked_at if arm.mean > incumbent.mean]
             better = next((arm for arm in ahead if self._evidence(arm) >= self._asked(arm)), None)
             if better is None:
                 return
+            ran = better
             better.kept, self.incumbent = True, better
             self.kept += 1
-
-    def _challengers(self) -> list[Arm]:
-        """The arms that were not kept, each with its place against the present incumbent."""
-        found = []
-        for arm in self.arms.values():
-            if arm.kept or arm is self.incumbent or arm.barred or self._first is arm:
-                continue
-            if arm.against is not self.incumbent:
-                self._places += 1
-                arm.place, arm.against = self._places, self.incumbent
-            found.append(arm)
-        return found
-
-    @property
-    def _first(self) -> Arm | None:
-        return next((arm for arm in self.arms.values() if not arm.barred), None)
+            self._repeated.pop(better.name, None)
+            del self._challengers[better.name]
+            for arm in self._challengers.values():
+                self._challenge(arm)
 
     def _asked(self, arm: Arm) -> float:
         """The e-value with which an arm is kept, by its place and by how many were kept before."""
@@ -293,22 +206,29 @@ class Referee:
 
     # -- what is known
 
-    def rulings(self) -> list[Ruling]:
-        """A ruling for each arm, in the order of the history."""
-        names = dict.fromkeys([*self.arms, *self.failed])
-        return [self.ruling(name) for name in names]
+    @cached_property
+    def rulings(self) -> dict[str, Ruling]:
+        """The ruling on each arm, in the order of the history."""
+        return {name: self._rule(name) for name in dict.fromkeys([*self.arms, *self.failed, *self.stopped])}
 
     def ruling(self, name: str) -> Ruling:
         """The ruling on one arm."""
+        return self.rulings[name] if "rulings" in self.__dict__ else self._rule(name)
+
+    def _rule(self, name: str) -> Ruling:
         if name in self.failed:
             run = self.failed[name]
             return Ruling(name, "failed", f"no run of it has a value ({run.source})", note=run.note)
+        if name not in self.arms:
+            return Ruling(name, "discard", self.stopped[name].stopped, note=self.stopped[name].note)
         arm = self.arms[name]
         value = arm.mean if self.maximize else -arm.mean
         known: dict[str, Any] = {"mean": value, "runs": len(arm.scores), "note": arm.note}
         if arm.barred:
             return Ruling(name, "not comparable", arm.barred, **known)
         if arm.against is None:
+            if name in self.stopped and arm is not self.incumbent:
+                return Ruling(name, "discard", self.stopped[name].stopped, **known)
             return Ruling(name, "baseline", "the first arm", **known, next_seed=arm.next_seed)
         t, information = self._distance(arm)
         noise, gap = self.noise, arm.mean - arm.against.mean
@@ -333,6 +253,8 @@ class Referee:
         }
         if arm.kept:
             return Ruling(name, "keep", "few keeps like this are false", **known)
+        if name in self.stopped:
+            return Ruling(name, "discard", self.stopped[name].stopped, **known)
         if noise.freedom and high < 0:
             return Ruling(name, "discard", "worse", **known)
         if known["chance"] is not None and known["chance"] < UNLIKELY:
@@ -374,6 +296,19 @@ class Referee:
             return self.noise.deviation
         return min(self.noise.deviation, statistics.stdev(pairs) / math.sqrt(2)) or self.noise.deviation
 
+    def hopeless(self, name: str) -> float | None:
+        """The score of an arm's next run below which it would be discarded; None: the noise is not known.
+
+        A score is a value whose larger ones are better.
+        """
+        if self.incumbent is None or not self.noise.freedom:
+            return None
+        scores = self.arms[name].scores if name in self.arms else []
+        ours, theirs = len(scores) + 1, len(self.incumbent.scores)
+        error = self.noise.deviation * math.sqrt((ours + theirs) / (ours * theirs))
+        gap = float(stdtrit(self.noise.freedom, UNLIKELY)) * error
+        return ours * (self.incumbent.mean + gap) - sum(scores)
+
     def next_run(self) -> Arm | None:
         """The arm to run next; None where nothing is open.
 
@@ -384,12 +319,16 @@ class Referee:
             return None
         if len(self.arms) == 1 and len(self.incumbent.scores) < 2:
             return self.incumbent
-        open_ = [r for r in self.rulings() if r.word == "run again"]
+        open_ = [r for r in self.rulings.values() if r.word == "run again"]
         if not open_:
             return None
         best = max(open_, key=lambda ruling: ruling.chance or 0.5)
         arm = self.arms[best.arm]
         return self.incumbent if len(self.incumbent.scores) < len(arm.scores) + 1 else arm
+
+    def unplaced(self) -> list[Ruling]:
+        """The arms that are in no group: they have no value, or none that can be compared."""
+        return [r for r in self.rulings.values() if r.mean is None or r.word == "not comparable"]
 
     def groups(self) -> list[list[Arm]]:
         """The arms in order, the best first, in groups within which none is told apart from the first."""
@@ -412,7 +351,7 @@ class Referee:
 
     def _reach(self, information: float, level: float = LEVEL) -> float:
         """Half of the interval of an estimate; infinite where the noise is not known."""
-        reach = critical(information, self.noise.freedom, level=level, looks=RUNS)
+        reach = _critical(information, self.noise.freedom, level)
         return reach * self.noise.deviation / math.sqrt(information) if math.isfinite(reach) else math.inf
 
 
@@ -426,3 +365,8 @@ def share(place: int) -> float:
 
 def _squares(scores: Sequence[float]) -> float:
     return spread(scores).deviation ** 2 * (len(scores) - 1) if len(scores) > 1 else 0.0
+
+
+@lru_cache(maxsize=1024)
+def _critical(information: float, freedom: float, level: float) -> float:
+    return critical(information, freedom, level=level, looks=RUNS)

@@ -8,26 +8,37 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tuner.base.errors import InputError
 from tuner.base.files import make_folder, writing
 
-EVALUATION = ("eval*.py", "evaluate*.py", "metric*.py", "score*.py", "prepare.py", "benchmark*.py")
+EVALUATION = tuple(
+    name + ending
+    for name in ("eval*", "metric*", "score*", "prepare", "benchmark*")
+    for ending in (".py", ".ipynb")
+)
 SHORT = 7  # characters of a commit, as loops write it
 _COMMIT = re.compile(r"[0-9a-f]{4,40}")
 _ANONYMOUS = {f"GIT_{who}_{what}": "tuner" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
-def git(folder: Path, *words: str, variables: Mapping[str, str] | None = None) -> str | None:
-    """What a command of git prints; None where it fails, or where there is no git."""
+def git(folder: Path, *words: str, variables: Mapping[str, str] | None = None, told: str = "") -> str | None:
+    """What a command of git prints when it is told `told`; None where it fails, or where there is no git."""
+    printed = _git(folder, *words, variables=variables, told=told)
+    return None if printed is None else printed.decode(errors="replace")
+
+
+def _git(
+    folder: Path, *words: str, variables: Mapping[str, str] | None = None, told: str = ""
+) -> bytes | None:
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words],
             capture_output=True,
-            text=True,
-            errors="replace",
+            input=told.encode(),
             check=False,
             env={**os.environ, **(variables or {})},
         )
@@ -105,26 +116,60 @@ def worktree(folder: Path, commit: str, place: Path, *, without: Collection[Path
     """
     root = root_of(folder)
     assert root is not None
-    if not (place / ".git").exists():
-        make_folder(place.parent)
-        shutil.rmtree(place, ignore_errors=True)
-        git(root, "worktree", "prune")
-        if git(root, "worktree", "add", "--detach", str(place), commit) is None:
-            raise InputError(f"{root}: git cannot check out {commit[:SHORT]} to {place}")
-    left_out = {path.resolve() for path in without}
-    for name in _untracked(root):
-        source, target = root / name, place / name
-        if source.resolve() in left_out or "__pycache__" in source.parts or os.path.lexists(target):
-            continue
-        make_folder(target.parent)
-        with writing(target):
-            target.symlink_to(source)
+    make_folder(place.parent)
+    with held(place.parent / "git.lock"):
+        if not (place / ".git").exists():
+            half = place.with_name(f".{place.name}.partial")  # what a killed process has left is no worktree
+            for path in (place, half):
+                shutil.rmtree(path, ignore_errors=True)
+            git(root, "worktree", "prune")
+            made = git(root, "worktree", "add", "--detach", str(half), commit)
+            if made is None or git(root, "worktree", "move", str(half), str(place)) is None:
+                raise InputError(f"{root}: git cannot check out {commit[:SHORT]} to {place}")
+        left_out = {path.resolve() for path in without}
+        for name in _untracked(root):
+            source, target = root / name, place / name
+            if source.resolve() in left_out or "__pycache__" in source.parts or os.path.lexists(target):
+                continue
+            make_folder(target.parent)
+            with writing(target):
+                target.symlink_to(source)
     return place / folder.resolve().relative_to(root.resolve())
 
 
+def in_use(place: Path) -> AbstractContextManager[bool]:
+    """As long as the block runs, no process removes the worktree at `place`."""
+    make_folder(place.parent)
+    return held(_users(place), shared=True)
+
+
 def remove_worktree(folder: Path, place: Path) -> None:
-    """Removes what `worktree` made; what its links lead to stays."""
-    git(folder, "worktree", "remove", "--force", str(place))
+    """Removes what `worktree` made, unless it is in use; what its links lead to stays."""
+    with held(_users(place), wait=False) as alone:
+        if alone:
+            with held(place.parent / "git.lock"):
+                git(folder, "worktree", "remove", "--force", str(place))
+
+
+def _users(place: Path) -> Path:
+    return place.with_name(f".{place.name}.users")
+
+
+@contextmanager
+def held(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+    """Holds the lock of a file, which the kernel drops when the process ends; tells whether it got it.
+
+    `tuner.storage.locks` has one with a time limit, and imports for it what costs an answer most of a second.
+    """
+    import fcntl
+
+    with writing(path), path.open("ab") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def new_sources(folder: Path) -> list[str]:
@@ -133,21 +178,64 @@ def new_sources(folder: Path) -> list[str]:
     return [name for name in found.split("\0") if name]
 
 
-def edited_evaluation(folder: Path, incumbent: str, candidate: str, files: Sequence[str] = ()) -> list[str]:
-    """The files that measure and that differ between two arms: their metrics cannot be compared.
+def contents(folder: Path, name: str, commits: Sequence[str]) -> dict[str, str]:
+    """What a file of the folder holds in each of these commits; without those that lack it."""
+    found: dict[str, str] = {}
+    if not commits:
+        return found
+    wanted = "".join(f"{commit}:./{name}\n" for commit in commits)
+    answer = _git(folder, "cat-file", "--batch", told=wanted) or b""
+    for commit in commits:
+        heading, _, answer = answer.partition(b"\n")
+        *_, kind, size = [b"", *heading.split()]
+        if size.isdigit() and kind == b"blob":
+            found[commit], answer = answer[: int(size)].decode(errors="replace"), answer[int(size) + 1 :]
+    return found
+
+
+def edited_since_first(folder: Path, arms: Sequence[str], files: Sequence[str] = ()) -> dict[str, list[str]]:
+    """The files that measure and that differ from those of the first arm that is a commit, by arm.
+
+    The metrics of such an arm cannot be compared. Arms that are no commits, or edit none, are left out.
 
     Args:
         files: names or patterns of files that measure; empty: the usual names (`EVALUATION`).
 
     Returns:
-        Paths from the repository's root. Empty also where an arm is no commit.
+        Paths from the repository's root. A file that was renamed differs under both names.
     """
-    one, two = commit_of(folder, incumbent), commit_of(folder, candidate)
-    if one is None or two is None:
-        return []
-    changed = git(folder, "diff", "--name-only", "--no-renames", "-z", one, two) or ""
+    able = [name for name in arms if name and not set(name) & set("\n\0") and not name.startswith("-")]
+    wanted = "".join(f"{name}^{{tree}}\n" for name in able)
+    answer = git(folder, "cat-file", "--batch-check", told=wanted) if able else None
+    trees: dict[str, str] = {}
+    for name, line in zip(able, (answer or "").splitlines(), strict=False):
+        tree, _, rest = line.partition(" ")
+        if rest.startswith("tree "):
+            trees[name] = tree
+    if len(set(trees.values())) < 2:
+        return {}
+    first, *others = dict.fromkeys(trees.values())
+    words = ("-c", "core.quotePath=false", "diff-tree", "--stdin", "-r", "--no-renames", "--name-only")
+    changed: dict[str, list[str]] = {}
     patterns = list(files) or EVALUATION
-    return [name for name in changed.split("\0") if name and any(_fits(name, p) for p in patterns)]
+    for line in (git(folder, *words, told="".join(f"{first} {o}\n" for o in others)) or "").splitlines():
+        if line.startswith(f"{first} "):
+            now = changed.setdefault(line.partition(" ")[2], [])
+        elif any(_fits(line, pattern) for pattern in patterns):
+            now.append(line)
+    return {name: changed[tree] for name, tree in trees.items() if changed.get(tree)}
+
+
+def evaluation_in(folder: Path, files: Sequence[str] = ()) -> dict[str, bytes]:
+    """The files that measure in a folder that is no commit: paths and contents."""
+    found = {}
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder)
+        if any(part == "site-packages" or part.startswith(".") for part in inside.parts):
+            continue  # an environment, or a program's own files
+        if path.is_file() and any(_fits(inside.as_posix(), p) for p in list(files) or EVALUATION):
+            found[inside.as_posix()] = path.read_bytes()
+    return found
 
 
 def edited_words(files: Sequence[str]) -> str:
@@ -156,7 +244,9 @@ def edited_words(files: Sequence[str]) -> str:
 
 
 def _fits(name: str, pattern: str) -> bool:
-    return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(Path(name).name, pattern)
+    """Whether a path, or the end of it from any of its folders, is as the pattern says."""
+    parts = name.lower().split("/")
+    return any(fnmatch.fnmatchcase("/".join(parts[i:]), pattern.lower()) for i in range(len(parts)))
 
 
 def _untracked(root: Path) -> list[str]:

@@ -92,9 +92,9 @@ def run(options: argparse.Namespace) -> int:
         WorkFailed: the incumbent fails.
         KeyboardInterrupt: the user stopped it; the same command goes on.
     """
-    from tuner.plugins.referee import history, show
+    from tuner.plugins.referee import own, show
+    from tuner.plugins.referee.arms import STATUS
     from tuner.plugins.referee.duel import Duel
-    from tuner.plugins.referee.judge import STATUS
     from tuner.run.executors import processes
     from tuner.show.console import say
 
@@ -102,11 +102,9 @@ def run(options: argparse.Namespace) -> int:
     console = opt.error_console()
     duel = Duel.of(options, lambda line: say(line, console), opt.storage_url(options))
     with opt.only_json(options.json):
-        ruling = duel.run(
-            pairs=options.pairs, agents=options.agents, timeout=options.timeout, files=options.evaluation
-        )
+        ruling = duel.run(pairs=options.pairs, agents=options.agents, timeout=options.timeout)
     found, referee = duel.judged()
-    history.note_ruling(duel.task.folder, ruling, found)
+    own.note_ruling(duel.task.folder, ruling, found.metric)
     if options.json:
         opt.write_json(show.to_dict(referee, found, ruling))
     else:

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from tuner.base.errors import InputError, nearest
 from tuner.base.words import chance, counted, number
+from tuner.plugins.referee.arms import Arm, Ruling
 from tuner.plugins.referee.history import History
-from tuner.plugins.referee.judge import FALSE_KEEPS, Arm, Referee, Ruling
+from tuner.plugins.referee.judge import FALSE_KEEPS, Referee
 from tuner.show.console import GREEN, GREY, ORANGE, say, table
 from tuner.show.report.blocks import Document, Section, Table
 from tuner.show.report.blocks import Text as Paragraphs
@@ -21,6 +22,7 @@ COLOURS = {"keep": GREEN, "baseline": "", "discard": GREY, "run again": ORANGE}
 BAR = 25  # characters of an interval
 PICTURE, CHANGES = 95, 120  # the smallest width of a terminal for the pictures, and for what was changed
 LONGEST = 40  # characters of a description
+ROWS, OTHERS = 30, 5  # arms on a terminal: the best (and the one that was asked for), those without a place
 HEADINGS = ("arm", "verdict", "runs")
 
 
@@ -56,7 +58,7 @@ def to_dict(referee: Referee, history: History, ruling: Ruling) -> dict[str, Any
         "false_keeps": FALSE_KEEPS,
         "greedy_would_keep": greedy_keeps(referee),
         "groups": [[arm.name for arm in group] for group in referee.groups()],
-        "arms": [each.to_dict() for each in referee.rulings()],
+        "arms": [each.to_dict() for each in referee.rulings.values()],
     }
 
 
@@ -86,18 +88,23 @@ def leaderboard(referee: Referee, history: History, ruling: Ruling, console: Con
     last = [width <= console.width for width in (PICTURE, CHANGES)].count(
         True
     )  # columns for which there is room
+    shown = 0
     for group in referee.groups():
-        if rows:
+        some = [arm for place, arm in enumerate(group, shown) if place < ROWS or arm.name == ruling.arm]
+        shown += len(group)
+        if rows and some:
             rows.append(["" for _ in rows[0]])
-        for arm in group:
+        for arm in some:
             each = referee.ruling(arm.name)
             beside: list[str | Text] = [Text(_bar(arm, referee, low, high), COLOURS.get(each.word, ""))]
             rows.append([*_cells(each, referee), *[*beside, each.note[:LONGEST]][:last]])
-    for each in referee.rulings():
-        if each.word in ("failed", "not comparable"):
-            rows.append([*_cells(each, referee), *["", each.reason[:LONGEST]][:last]])
+    others = referee.unplaced()
+    for each in others[-OTHERS:]:
+        rows.append([*_cells(each, referee), *["", each.reason[:LONGEST]][:last]])
     names = [*HEADINGS, history.metric, "better by [95 %]", *["mean and interval", "change"][:last]]
     console.print(table(names, rows, right=("runs", history.metric), whole=names[:6]))
+    if (hidden := shown + len(others) - sum(bool(row[0]) for row in rows)) > 0:
+        say(f"and {counted(hidden, 'arm')} more: --json or --report has all", console)
     console.print()
     say(sentence(ruling, referee, history), console)
     following = referee.next_run()

@@ -14,10 +14,8 @@ from tuner.base.errors import InputError
 from tuner.base.words import slug
 from tuner.definition.loading import from_plain
 from tuner.definition.study_file import StudyFile
-from tuner.plugins.referee import arm as arms
-from tuner.plugins.referee import repository
-from tuner.plugins.referee.history import History, own_rows
-from tuner.plugins.referee.judge import Referee
+from tuner.plugins.referee import own, repository, run_once
+from tuner.plugins.referee.history import History, refereed
 
 FIRST_SEED = 1001  # not the one that a script has by itself: that run may be in the history already
 SEEDS = 64  # runs of an arm at the most
@@ -34,6 +32,7 @@ class Task:
         folder: where the command was given; the history is there.
         words: the command. seconds: after which each run is ended; None: it ends by itself.
         root: of the repository that the folder is in; None: it is in none.
+        evaluation: files that measure, which no side may change; empty: those of the usual names.
         flag, variable: how the command takes its seed; both empty: it takes none.
     """
 
@@ -45,6 +44,7 @@ class Task:
     flag: str = ""
     variable: str = ""
     seconds: float | None = None
+    evaluation: tuple[str, ...] = ()
 
     @property
     def seeded(self) -> bool:
@@ -81,7 +81,7 @@ class Side:
         }
         raw: dict[str, Any] = {
             "method": "grid",
-            "command": ["${interpreter}", "-I", arms.__file__, json.dumps(settings), "${args_json}"],
+            "command": ["${interpreter}", "-I", run_once.__file__, json.dumps(settings), "${args_json}"],
             "metric": {"name": task.metric, "goal": "maximize" if task.maximize else "minimize"},
             "parameters": {"seed": {"values": list(range(FIRST_SEED, FIRST_SEED + SEEDS))}},
             "tuner": {
@@ -117,7 +117,7 @@ class Choice:
 
     def incumbent(self, told: str | None, candidate: Side) -> tuple[Side, bool]:
         """The incumbent, and whether the history has another one."""
-        referee = Referee(self.history.runs, maximize=self.task.maximize)
+        referee = refereed(self.folder, self.history, self.task.evaluation)
         kept = None if referee.incumbent is None else referee.incumbent.name
         if told is not None:
             side = self._side(told, "--incumbent")
@@ -188,10 +188,23 @@ class Choice:
 
     def _of_own(self, tree: str) -> str | None:
         """The arm with this content that was run here: uncommitted changes that were committed since."""
-        for row in own_rows(self.folder):
+        for row in own.rows(self.folder):
             if row.get("kind") == "run" and row.get("tree") == tree:
                 return str(row["arm"])
         return None
+
+
+def edited_evaluation(task: Task, incumbent: Side, candidate: Side) -> list[str]:
+    """The files that measure and that differ between two sides that are commits, or folders."""
+    if incumbent.commit and candidate.commit:
+        found = repository.edited_since_first(
+            task.folder, [incumbent.commit, candidate.commit], task.evaluation
+        )
+        return found.get(candidate.commit, [])
+    if incumbent.commit or candidate.commit or incumbent.place == candidate.place:
+        return []
+    one, two = (repository.evaluation_in(side.place, task.evaluation) for side in (incumbent, candidate))
+    return sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
 
 
 def seeding(task: Task, sides: Sequence[Side], flag: str | None, variable: str | None) -> Task:

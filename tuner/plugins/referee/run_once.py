@@ -1,4 +1,4 @@
-"""Runs the command of an arm once, as a trial's script: `python -I arm.py SETTINGS PARAMETERS` (both JSON).
+"""Runs the command of an arm once, as a trial's script: `run_once.py SETTINGS PARAMETERS` (both JSON).
 
 The command gets the seed as it takes it. With a time limit it is ended after so many seconds, which is no
 failure: what it reported last is its result.
