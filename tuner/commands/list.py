@@ -12,7 +12,8 @@ def add(subparsers: opt.Subparsers) -> None:
         subparsers,
         "list",
         summary="list the studies here with their results, and the shipped ones",
-        description="Lists the studies here with their results, and the shipped ones.",
+        description="Lists the studies here with their results, and the shipped ones (only by name, "
+        "where others were begun and none of them).",
         example="tuner list",
     )
     opt.add_options(parser, "json", "storage")
@@ -21,10 +22,15 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from tuner.show import status
+    from tuner.show.console import say
 
     found = status.listed(opt.storage_url(options))
     if options.json:
         opt.write_json(found)
         return
     console = opt.console()
-    console.print(status.list_table(found, width=console.width))
+    shown = status.of_interest(found)
+    console.print(status.list_table(shown, width=console.width))
+    if len(shown) < len(found):
+        names = ", ".join(study["name"] for study in found[len(shown) :])
+        say(f"not started, of the example that comes with the tuner: {names}", console)

@@ -107,6 +107,13 @@ def listed(url: str) -> list[dict[str, Any]]:
     return found
 
 
+def of_interest(found: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """`listed` without the shipped studies, for people with studies of their own alone."""
+    begun = [study for study in found if study["done"] is not None]
+    shipped_names = {*shipped()}
+    return begun if begun and not any(study["name"] in shipped_names for study in begun) else found
+
+
 def _listed(file: StudyFile) -> dict[str, Any]:
     named = {"name": file.name, "method": file.method, "runs": file.run_cap}
     return named | {"purpose": file.purpose, "cost": file.cost} | NOT_BEGUN

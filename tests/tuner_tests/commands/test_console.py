@@ -147,5 +147,9 @@ def test_the_list_of_a_narrow_terminal_is_readable(
     assert lines[0].split() == ["study", "state", "result,", "or", "question"]
     assert lines[1].startswith("small ") and " done " in lines[1] and "…" not in "".join(lines)
     assert "" in lines, "a blank line before the studies that were not begun"
+    assert main(["list", "--results", results]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "not started, of the example that comes with the tuner: vocabulary_bucketing" in told
+    assert "Find the vocabulary" not in told, "a stranger's folder"
     assert main(["list", "--json", "--results", results]) == 0
     assert json.loads(capsys.readouterr().out)[0]["name"] == "small"
