@@ -11,6 +11,9 @@ over its seeds, and its runs vary as the real runs of the twenty configurations 
 - *A loop*: candidates are drawn from the better third of all configurations, the first incumbent is the
   median of these, and each rule may spend the same number of runs.
 
+- *Ended early*: duels of up to sixteen pairs on the learning curves of AlgoPerf, with and without an early
+  end of runs of the candidate.
+
 Rules: greedy (one run, kept if it scores better), 3 or 5 runs of each (kept if the mean is better), Welch's
 test with as many (one-sided, 5 %), and the referee, which is asked after each run what to run next.
 """
@@ -32,6 +35,7 @@ from scipy import stats
 
 sys.path.insert(0, str(figures.ROOT))
 from tuner.plugins.referee.arms import Run
+from tuner.plugins.referee.curves import SLACK, limits
 from tuner.plugins.referee.judge import Referee
 
 Floats = NDArray[np.float64]
@@ -201,6 +205,103 @@ def a_loop(world: World, rng: np.random.Generator) -> Draw:
     return draw
 
 
+@dataclass
+class Duels:
+    """Duels on the curves of a task: reports of all runs, and how the candidates fared."""
+
+    reports: int = 0
+    keeps: int = 0
+    discards: int = 0
+    ended: int = 0
+
+
+def curves_of(folder: Path, half: str) -> list[list[list[list[list[float]]]]]:
+    """By task of AlgoPerf and by program (team, framework) the curves of its configurations with five seeds.
+
+    Larger is better. Configurations of one program differ as a loop's changes do.
+    """
+    about = outside.index(folder, "algoperf")["workloads"]
+    able = sorted(n for n, task in about.items() if task["configurations_with_5_studies"] > NEAREST)
+    found = []
+    for name in able[half == "report" :: 2]:
+        content = outside.arrays(folder, f"algoperf/{name}")
+        sign = 1 if about[name]["goal"] == "maximize" else -1
+        by_config: dict[int, list[list[float]]] = {}
+        for config, _, rows in outside.runs(content):
+            valid = content["valid"][rows]
+            curve = [sign * float(value) for value in valid[np.isfinite(valid)]]
+            if len(curve) > 1:
+                by_config.setdefault(config, []).append(curve)
+        programs: dict[tuple[str, str], list[list[list[float]]]] = {}
+        for config, several in by_config.items():
+            if len(several) == 5:
+                who = (str(content["config_team"][config]), str(content["config_framework"][config]))
+                programs.setdefault(who, []).append(several)
+        found.append([configs for configs in programs.values() if len(configs) > 1])
+    return found
+
+
+def duel(ours: list[list[float]], theirs: list[list[float]], rng: np.random.Generator, slack: float) -> Duels:
+    """`ours` challenges `theirs`; as `tuner referee run` does it. An infinite slack ends no run early."""
+    referee, found = Referee(maximize=True), Duels()
+    complete: dict[str, list[list[float]]] = {"ours": [], "theirs": []}
+    for _ in range(16):
+        for name, runs in (("theirs", theirs), ("ours", ours)):
+            # shifted by a hundredth of a deviation: two draws of one run do not agree digit for digit
+            shift = 0.01 * statistics.pstdev(run[-1] for run in runs) * float(rng.normal())
+            curve = [value + shift for value in runs[rng.integers(len(runs))]]
+            least = referee.hopeless(name) if name == "ours" else None
+            worst = [] if least is None else limits(*complete.values(), least, slack=slack)
+            end = next((s for s, low in enumerate(worst[: len(curve) - 1]) if curve[s] < low), None)
+            if end is not None:
+                found.reports += end + 1
+                found.ended = found.discards = 1
+                return found
+            found.reports += len(curve)
+            complete[name].append(curve)
+            referee.add(Run(name, curve[-1]))
+        word = referee.ruling("ours").word
+        if word != "run again":
+            found.keeps, found.discards = int(word == "keep"), int(word == "discard")
+            return found
+    return found
+
+
+def early_ends(folder: Path, half: str, duels: int, slack: float) -> dict[str, float]:
+    """Shares of the reports that are saved, of false keeps, and of discards of what is truly better."""
+    sums = {(kind, rule): Duels() for kind in ("same", "better", "worse") for rule in ("never", "early")}
+    counts = dict.fromkeys(("same", "better", "worse"), 0)
+    for programs in curves_of(folder, half):
+        for k in range(duels):
+            rng = np.random.default_rng([20261204, k])
+            configs = programs[rng.integers(len(programs))]
+            ends = [statistics.fmean(curve[-1] for curve in runs) for runs in configs]
+            one, two = (int(i) for i in rng.choice(len(configs), 2, replace=False))
+            for ours in (one, two):
+                kind = "same" if ours == one else "better" if ends[ours] > ends[one] else "worse"
+                counts[kind] += 1
+                for rule, much in (("never", float("inf")), ("early", slack)):
+                    fared = duel(configs[ours], configs[one], np.random.default_rng([20261205, k]), much)
+                    for name in vars(fared):
+                        setattr(
+                            sums[kind, rule], name, getattr(sums[kind, rule], name) + getattr(fared, name)
+                        )
+    used = {rule: sum(sums[kind, rule].reports for kind in counts) for rule in ("never", "early")}
+    worse = {rule: sums["worse", rule].reports for rule in ("never", "early")}
+    return {
+        "duels": sum(counts.values()),
+        "saved": 1 - used["early"] / used["never"],
+        "saved worse": 1 - worse["early"] / worse["never"],
+    } | {
+        f"{what} {rule}": getattr(sums[kind, rule], name) / counts[kind]
+        for rule in ("never", "early")
+        for what, kind, name in (
+            ("false keeps", "same", "keeps"), ("kept", "better", "keeps"),
+            ("wrong discards", "better", "discards"),
+        )
+    }  # fmt: skip
+
+
 def measure(found: list[World], histories: int) -> dict[str, dict[str, float]]:
     """The measures of each rule: means over tasks of means over histories."""
     table: dict[str, dict[str, list[float]]] = {rule: {} for rule in RULES}
@@ -238,7 +339,21 @@ def main() -> None:
     parser.add_argument("--half", choices=("choose", "report"), default="report")
     parser.add_argument("--curves", type=Path, default=outside.CURVES)
     parser.add_argument("--write", action="store_true", help="write the figures to docs/figures.json")
+    parser.add_argument("--early", action="store_true", help="only the duels with an early end")
     options = parser.parse_args()
+    early = early_ends(options.curves, options.half, options.histories, SLACK)
+    print({name: round(value, 3) for name, value in early.items()}, flush=True)
+    if options.write:
+        figures.record(
+            {
+                f"referee.early_{n.replace(' ', '_')}": f"{100 * v:.0f}"
+                for n, v in early.items()
+                if n != "duels"
+            }
+            | {"referee.early_duels": f"{early['duels']:.0f}"}
+        )
+    if options.early:
+        return
     found = worlds(options.curves, options.half)
     table = measure(found, options.histories)
     lines = figures.Lines()

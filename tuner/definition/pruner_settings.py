@@ -29,6 +29,8 @@ class PrunerSettings:
         startup_trials: finished trials before the median rule starts.
         warmup: epochs before which the median rule prunes nothing.
         min_iter, max_iter, s, strict: settings of W&B's early_terminate.
+        limits: worst value with which a trial goes on, by epoch from the first (kind limits, which is no key
+            of study files: `tuner referee run` sets it).
         patience: a trial is also pruned after this many epochs without a better value; None: never.
     """
 
@@ -44,10 +46,11 @@ class PrunerSettings:
     strict: bool = True
     brackets: int | None = None
     recent: int | None = None
+    limits: tuple[float, ...] = ()
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind not in (*KINDS, "limits"):
             hint = nearest(self.kind, KINDS)
             raise InputError(f"pruner: expected one of {', '.join(KINDS)}, got {self.kind!r}{hint}")
         halves = self.kind in ("hyperband", "successive_halving")
@@ -123,7 +126,9 @@ def _own_pruner(own: YamlPart) -> tuple[YamlPart, str, dict[str, Any]]:
     if isinstance(own.plain()["pruner"], str):
         return own, "pruner", {"kind": own.choice("pruner", KINDS)}
     section = own.section("pruner")
-    names = [f.name for f in dataclasses.fields(PrunerSettings) if f.name not in ("kind", "patience")]
+    names = [
+        f.name for f in dataclasses.fields(PrunerSettings) if f.name not in ("kind", "limits", "patience")
+    ]
     section.only(("type", *names), "key")
     for name in section:
         if name == "strict":

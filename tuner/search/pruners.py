@@ -55,6 +55,8 @@ def _by_kind(settings: PrunerSettings, study_name: str) -> Pruner:
             return Median(settings)
         case "wandb_hyperband":
             return WandbHyperband(settings)
+        case "limits":
+            return Limits(settings)
     return Never()
 
 
@@ -240,6 +242,24 @@ class _Extremes:
         """The best value for `sign` 1 (smaller is better) or -1, and its step; (NaN, 0): there was none."""
         value, step = self.lowest if sign > 0 else self.highest
         return (value, step) if step else (math.nan, 0)
+
+
+class Limits(_ByVerdict):
+    """Stops a trial whose value is worse than the limit that was set for its epoch."""
+
+    def __init__(self, settings: PrunerSettings) -> None:
+        self.limits = settings.limits
+
+    def judges(self, number: int, step: int) -> bool:
+        return step <= len(self.limits)
+
+    def _verdict(self, study: optuna.Study, trial: FrozenTrial) -> _Verdict | None:
+        step = max(trial.intermediate_values, default=0)
+        if not 0 < step <= len(self.limits):
+            return None
+        value, needed, sign = trial.intermediate_values[step], self.limits[step - 1], _sign(study)
+        worse = math.isnan(value) or sign * value > sign * needed
+        return _Verdict(step, value, needed, "earlier runs", "the limit", worse=worse)
 
 
 class WandbHyperband(_ByVerdict):

@@ -16,6 +16,7 @@ from tuner.__main__ import main
 from tuner.base.errors import InputError
 from tuner.plugins.referee import history, own
 from tuner.plugins.referee.arms import Run
+from tuner.plugins.referee.curves import limits
 from tuner.plugins.referee.judge import Referee, share
 
 
@@ -116,6 +117,16 @@ def test_below_a_hopeless_score_the_next_run_of_an_arm_discards_it() -> None:
     assert least is not None
     assert Referee([*runs, Run("b", least - 0.3)], maximize=True).ruling("b").word == "discard"
     assert least < 1.0
+
+
+def test_a_run_is_ended_only_where_no_gain_seen_so_far_could_help_it() -> None:
+    complete = [[0.0, 5.0, 8.0], [1.0, 5.0, 9.0], [0.0, 6.0, 8.5]]
+    assert limits(complete[:1], complete[1:], 7.0, slack=0.0) == [
+        -1.5,
+        3.0,
+    ]  # at most 8.5 and 4.0 were gained from there
+    assert limits(complete[1:], complete[:1], 7.0, slack=1.0) == [-2.0, 1.5]
+    assert limits(complete[:1], complete[:1], 7.0) == limits([], complete, 7.0) == []
 
 
 # -- what loops write

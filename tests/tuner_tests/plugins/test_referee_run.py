@@ -176,6 +176,85 @@ def test_an_incumbent_that_fails_is_an_error_with_the_place_of_its_output(
 
 
 @pytest.mark.slow
+def test_a_run_that_is_far_behind_is_ended_early(
+    project: Path, referee: Referee, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = (
+        TRAIN.partition("noise")[0]
+        + """
+seed = parser.parse_args().seed
+noise = random.Random(seed + bool(GAIN)).gauss(0, 0.01) - GAIN
+far = 9 if GAIN and seed > 1003 else 0
+for epoch in range(6):
+    print(f"val_loss: {2 - epoch / 4 + far + noise}", flush=True)
+    __import__("time").sleep(far / 20)
+"""
+    )
+    (project / "train.py").write_text(reports.replace("GAIN", "0.0"))
+    git(project, "commit", "--quiet", "--all", "-m", "reports")
+    (project / "train.py").write_text(reports.replace("GAIN", "0.015"))
+    assert referee("--metric", "val_loss", "--pairs", "3", *COMMAND) == 11
+    assert referee(*COMMAND) == 10
+    (stopped,) = [run for run in rows(project) if run["status"] == "stopped"]
+    assert stopped["value"] is None and "lay too far behind (epoch 1" in stopped["why"]
+    assert "ended early" in capsys.readouterr().err
+    assert rows(project, "ruling")[-1]["reason"] == stopped["why"]
+    before = len(rows(project))
+    assert referee(*COMMAND) == 10 and len(rows(project)) == before
+
+
+@pytest.mark.slow
+def test_two_at_once_share_the_runs_and_note_each_once(project: Path, unmeasured: None) -> None:
+    (project / "train.py").write_text(train(0.501) + "import time; time.sleep(0.3)\n")
+    words = [
+        sys.executable,
+        "-m",
+        "tuner",
+        "referee",
+        "run",
+        "--metric",
+        "val_loss",
+        "--pairs",
+        "3",
+        *COMMAND,
+    ]
+    both = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=240)[1] for process in both]
+    assert {process.returncode for process in both} <= {10, 11}, said
+    runs = [(run["arm"], run["seed"]) for run in rows(project)]
+    assert len(runs) == len(set(runs)) and len(runs) in (2, 4, 6)
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_same_command_goes_on(project: Path, unmeasured: None) -> None:
+    (project / "train.py").write_text(train(0.501) + "import time; time.sleep(1)\n")
+    words = [
+        sys.executable,
+        "-m",
+        "tuner",
+        "referee",
+        "run",
+        "--metric",
+        "val_loss",
+        "--pairs",
+        "2",
+        *COMMAND,
+    ]
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (project / "referee.jsonl").is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    half = next((project / "results" / "worktrees").glob("[0-9a-f]*"))
+    half.rename(half.with_name(f".{half.name}.partial"))  # as if it had been killed while git checked out
+    assert subprocess.run(words, check=False, capture_output=True).returncode in (10, 11)
+    runs = [(run["arm"], run["seed"]) for run in rows(project) if run["value"] is not None]
+    assert len(runs) == len(set(runs)) == 4
+    assert not list((project / "results" / "worktrees").glob(".*.partial"))
+
+
+@pytest.mark.slow
 def test_a_script_without_a_seed_is_repeated_and_one_that_repeats_exactly_is_said(
     project: Path, referee: Referee, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,23 +20,25 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import InputError, WorkFailed
 from tuner.base.words import counted, number, short_duration
+from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.referee import history as histories
 from tuner.plugins.referee import own, repository
-from tuner.plugins.referee.arms import Ruling
+from tuner.plugins.referee.arms import STOPPED, Ruling
+from tuner.plugins.referee.curves import limits
 from tuner.plugins.referee.history import USUAL, History, refereed
 from tuner.plugins.referee.judge import Referee
 from tuner.plugins.referee.own import LOCK, OWN
 from tuner.plugins.referee.sides import FIRST_SEED, SEEDS, Choice, Side, Task, edited_evaluation, seeding
+from tuner.run import plan as plans
 from tuner.run.events import Event
 from tuner.run.executors import gpus
-from tuner.run.launch import CONTINUE, Result
-from tuner.run.launch import run as run_study
+from tuner.run.launch import CONTINUE, Result, launch
 from tuner.run.request import Request
 from tuner.show.lines import SilentView
 from tuner.stats.noise import seed_is_ignored
 from tuner.storage.access import find_records
-from tuner.storage.attributes import AGENT_LOST, ERROR, GRID_POINT
+from tuner.storage.attributes import AGENT_LOST, ERROR, GRID_POINT, PRUNED_BECAUSE
 from tuner.storage.study import OpenStudy, find_study, training_seconds
 
 Say = Callable[[str], None]
@@ -129,6 +131,8 @@ class Duel:
                 left = None if deadline is None else max(1.0, deadline - time.monotonic())
                 if not self._play(side, min(pairs, done + agents), agents, left):
                     return self._ruling("time is up, the same command goes on")
+                if side is self.candidate and side.name in self.judged()[1].stopped:
+                    return self._ruling()
             ruling = self._ruling()
             if ruling.word != "run again":
                 return ruling
@@ -148,7 +152,7 @@ class Duel:
     def _ruling(self, undecided: str = "") -> Ruling:
         _, referee = self.judged()
         name = self.candidate.name
-        if name not in referee.arms and name not in referee.failed:
+        if name not in referee.arms and name not in referee.failed and name not in referee.stopped:
             return Ruling(name, "run again", undecided or "it has not run yet", note=self.candidate.note)
         ruling, now = referee.ruling(name), referee.incumbent
         if ruling.word in ("baseline", "keep") and now is not None and now.name != name:
@@ -172,9 +176,31 @@ class Duel:
             file, self.url, self.results, trials=wanted, agents=min(agents, wanted), timeout=left,
             wandb="off", fresh=bool(trials) and _all_failed(trials),
         )  # fmt: skip
-        result = run_study(request, self._view)
+        plan = plans.make(request, self._view.say)
+        if side is self.candidate and (worst := self._limits()):
+            plan = replace(plan, pruner=PrunerSettings(kind="limits", limits=tuple(worst)))
+        result = launch(plan, self._view)
         self._keep(side, file)
         return self._checked(result, side, file)
+
+    def _limits(self) -> list[float]:
+        """The value, by epoch, with which a run of the candidate is ended; none while too little is known."""
+        _, referee = self.judged()
+        least = referee.hopeless(self.candidate.name)
+        if least is None or referee.incumbent is None or referee.incumbent.name != self.incumbent.name:
+            return []
+        sign = 1 if self.task.maximize else -1
+        ours: list[list[float]] = []
+        theirs: list[list[float]] = []
+        for side, found in ((self.candidate, ours), (self.incumbent, theirs)):
+            study = self._study(side.study(self.task, self.results))
+            for trial in [] if study is None else _ended(study):
+                steps = sorted(trial.intermediate_values.items())
+                if trial.state is TrialState.COMPLETE and [s for s, _ in steps] == [
+                    *range(1, len(steps) + 1)
+                ]:
+                    found.append([sign * value for _, value in steps])
+        return [sign * limit for limit in limits(ours, theirs, least)]
 
     def _checked(self, result: Result, side: Side, file: StudyFile) -> bool:
         if result.interrupted:
@@ -205,12 +231,15 @@ class Duel:
             run = f"{file.name}/{trial.number}"
             if (run, made) in before:
                 continue
-            value = trial.values[0] if trial.values else None
+            stopped = trial.state is TrialState.PRUNED
+            value = trial.values[0] if trial.values and not stopped else None
             seed = FIRST_SEED + (GRID_POINT.of(trial) or 0) if self.task.seeded else None
-            status = "failed" if value is None else ""
+            status = STOPPED if stopped else "failed" if value is None else ""
+            why = f"a run of it was ended early, it lay too far behind ({PRUNED_BECAUSE.of(trial)})"
             row = {"kind": "run", "made": made, "arm": side.name, "metric": self.task.metric, "value": value,
                    "goal": "maximize" if self.task.maximize else "minimize", "seed": seed, "status": status,
-                   "note": side.note, "run": run, "seconds": round(training_seconds(trial), 3),
+                   "note": side.note, "why": why if stopped else "", "run": run,
+                   "seconds": round(training_seconds(trial), 3),
                    "commit": side.commit, "tree": side.tree, "command": list(side.words)}  # fmt: skip
             own.append(self.task.folder, row)
             self._say_run(side, trial, value, seed)
@@ -218,7 +247,9 @@ class Duel:
     def _say_run(self, side: Side, trial: FrozenTrial, value: float | None, seed: int | None) -> None:
         which = "" if seed is None else f" seed {seed}"
         took = short_duration(round(training_seconds(trial), 1))
-        what = f"failed: {ERROR.of(trial)}" if value is None else f"{self.task.metric} {number(value)}"
+        what = f"{self.task.metric} {number(value)}" if value is not None else f"failed: {ERROR.of(trial)}"
+        if trial.state is TrialState.PRUNED:
+            what = f"ended early, too far behind ({PRUNED_BECAUSE.of(trial)})"
         self.say(f"{side.name}{which}: {what} ({took})")
 
     def _study(self, file: StudyFile) -> OpenStudy | None:
