@@ -19,6 +19,7 @@ from tuner.base.command_line import Parser, add_common_options
 from tuner.base.errors import InputError, WorkFailed
 from tuner.plugins.referee import repository, run_once
 from tuner.plugins.referee import run as command
+from tuner.run.executors import choice, gpu_leases, gpus
 
 pytestmark = pytest.mark.usefixtures("agents_in_this_process")
 
@@ -337,3 +338,23 @@ def test_after_ctrl_c_the_same_command_goes_on(project: Path, unmeasured: None) 
     subprocess.run(words, check=False, capture_output=True)
     seeds = [(run["arm"], run["seed"]) for run in rows(project)]
     assert len(seeds) == len(set(seeds)) and len({name for name, _ in seeds}) == 2
+
+
+@pytest.mark.slow
+def test_pairs_run_side_by_side_each_on_a_gpu_of_its_own(
+    project: Path, referee: Referee, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    monkeypatch.setattr("tuner.run.launch.open_executor", choice.open_executor)  # agents are processes here
+    monkeypatch.setattr(gpus, "here", lambda: ("7", "9"))
+    monkeypatch.setattr(gpu_leases, "_own_folder", lambda: tmp_path / "leases")
+    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    note = (
+        f"import os, time\nname = os.environ[{gpus.VISIBLE!r}]\n"
+        f"os.close(os.open({str(seen)!r} + '/' + name, os.O_CREAT | os.O_WRONLY))\ntime.sleep(0.3)\n"
+    )
+    (project / "train.py").write_text(train(0.4, note + TRAIN))
+    referee("--pairs", "3", "--metric", "val_loss", *COMMAND)
+    assert {path.name for path in seen.iterdir()} == {"7", "9"}
+    assert json.loads((tmp_path / "leases" / "gpus.json").read_text()) == [], "both were given back"
