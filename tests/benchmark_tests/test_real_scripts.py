@@ -9,6 +9,7 @@ import struct
 import bench_real_scripts as bench
 import figures
 import pytest
+from real_scripts.compare import records
 from real_scripts.stand_ins import HERE, HOOKS
 
 SCRIPTS = bench.entries()
@@ -47,7 +48,7 @@ def test_records_of_a_wandb_file_are_read_across_blocks() -> None:
     first, rest = long[: 32768 - 7 - 7], long[32768 - 7 - 7 :]
     parts = [(first, 2), (rest, 4), (b"short", 1)]
     data = b"head..." + b"".join(struct.pack("<IHB", 0, len(part), kind) + part for part, kind in parts)
-    assert list(bench.records(data)) == [long, b"short"]
+    assert list(records(data)) == [long, b"short"]
 
 
 def test_a_result_that_is_not_as_expected_is_said_to_be_so() -> None:

@@ -34,6 +34,11 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("arguments", metavar="ARGS", nargs=argparse.REMAINDER, help="arguments of the script")
     opt.add_options(parser, "agents", help="largest number of trials at a time (default: one per core)")
     opt.add_options(parser, "timeout", help="stop a study after this long")
+    opt.add_options(
+        parser,
+        "trials",
+        help="finished trials of each sweep, at most: an agent without `count` has no end of its own",
+    )
     opt.add_options(parser, "seed", "json", "notify", "storage")
     parser.set_defaults(run=run)
 
@@ -49,6 +54,9 @@ def run(options: argparse.Namespace) -> int:
     ends: list[dict[str, Any]] = []
 
     def run_study(file: StudyFile, wanted: int | None) -> Result:
+        if options.trials is not None:
+            caps = (wanted, options.trials, file.run_cap)
+            wanted = min(count for count in caps if count is not None)
         request = opt.request_for(options, file, results=results, trials=wanted)
         ran.append(file.name)
         end = running.run(request, opt.error_console(), notify=options.notify)

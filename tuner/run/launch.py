@@ -26,6 +26,7 @@ from tuner.storage.access import open_records
 from tuner.storage.attributes import CHANGES, CONCLUDED, ERROR, PROGRAM
 from tuner.storage.study import OpenStudy, finished
 from tuner.storage.study_store import ALL_FAILED, ChangedStudy
+from tuner.tracking.mode import has_key
 from tuner.tracking.tracker import open_tracker
 from tuner.workloads.workload import Say
 
@@ -159,7 +160,8 @@ def order_of(plan: Plan, study: OpenStudy, say: Say) -> Order:
         external=plan.workload.own_tracking,
         artifacts=request.wandb_artifacts,
     )
-    if tracker.mode != "off" or plan.workload.own_tracking:
+    quiet = request.wandb == "auto" and not plan.workload.uses_wandb and not has_key()
+    if (tracker.mode != "off" or plan.workload.own_tracking) and not quiet:
         say(tracker.reason)
     return Order(
         work=request,

@@ -59,6 +59,11 @@ def server() -> str:
     return settings.get("default", "base_url", fallback=DEFAULT_SERVER).rstrip("/")
 
 
+def has_key() -> bool:
+    """Whether this user has a key for W&B."""
+    return api_key(server()) is not None
+
+
 def api_key(address: str) -> str | None:
     """The key for the server at `address`, from WANDB_API_KEY or the netrc file that `wandb login` writes."""
     if key := os.environ.get("WANDB_API_KEY"):

@@ -56,7 +56,7 @@ from tuner.workloads.ray_report import rays_reports
 from tuner.workloads.script_environment import sweep_parameters
 from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first, takes_trial
 from tuner.workloads.wandb_report import wandbs_reports
-from tuner.workloads.workload import Inputs, Say, Workload
+from tuner.workloads.workload import Inputs, Say, Workload, names_wandb
 
 if TYPE_CHECKING:
     from tuner.workloads.objective_trial import ObjectiveTrial
@@ -89,6 +89,10 @@ class FunctionWorkload(Workload):
                 f"{self.file.path}: 'parameters': missing; expected the parameters to search "
                 "(only an objective of Optuna's, `objective(trial)`, can bring its own)"
             )
+
+    @property
+    def uses_wandb(self) -> bool:
+        return self.file.function is not None or names_wandb(Path(self._looked_at["file"]))
 
     def defaults(self) -> Mapping[str, Any] | None:
         if self.file.function is not None:

@@ -14,7 +14,7 @@ from tuner.base.run_folder import Report
 from tuner.workloads import macros
 from tuner.workloads.script_defaults import defaults_in
 from tuner.workloads.script_trial import Script
-from tuner.workloads.workload import Inputs, Say, Workload
+from tuner.workloads.workload import Inputs, Say, Workload, names_wandb
 
 if TYPE_CHECKING:
     from tuner.definition.study_file import StudyFile
@@ -31,6 +31,10 @@ class ScriptWorkload(Workload):
         if program is None:
             return Inputs()
         return Inputs(program.name, hashlib.sha256(program.read_bytes()).hexdigest())
+
+    @property
+    def uses_wandb(self) -> bool:
+        return self._program is None or names_wandb(self._program)
 
     def defaults(self) -> Mapping[str, Any] | None:
         """What the script's own parser or `wandb.init(config=…)` would give the searched parameters."""

@@ -85,6 +85,14 @@ class Shorter:
         }
 
 
+def names_wandb(program: Path) -> bool:
+    """Whether a program's text speaks of W&B; also where it cannot be read."""
+    try:
+        return b"wandb" in program.read_bytes()
+    except OSError:
+        return True
+
+
 class Workload:
     """Runs the trials of one study and answers what the engine asks about them.
 
@@ -119,6 +127,11 @@ class Workload:
             self.weights = file.weights
 
     # -- before the first trial, in the process that starts the study
+
+    @property
+    def uses_wandb(self) -> bool:
+        """Whether what the trials run speaks of W&B, as far as can be seen; else nobody is told of keys."""
+        return True
 
     def check(self) -> None:
         """Raises InputError if the study file asks for something that cannot be run (`StudyFile.fail`)."""

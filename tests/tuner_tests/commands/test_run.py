@@ -233,6 +233,19 @@ def test_what_a_script_writes_for_tensorboard_is_a_metric_where_it_is_synchronis
     assert [(row["_step"], row["val/loss"]) for row in rows] == [(10, 10.0), (20, 5.0)]
 
 
+def test_an_agent_without_a_count_ends_after_as_many_trials_as_the_command_says(tmp_path: Path) -> None:
+    code = """
+        import wandb
+        space = {"method": "random", "metric": {"name": "loss"}, "parameters": {"x": {"min": 0, "max": 9}}}
+        wandb.agent(wandb.sweep(space), lambda config: {"loss": config["x"]})
+    """
+    script(tmp_path, code)
+    run(tmp_path, "--trials", "2", "train.py")
+    assert trials(tmp_path, "train") == [0, 1]
+    run(tmp_path, "--trials", "3", "train.py")
+    assert trials(tmp_path, "train") == [0, 1, 2]
+
+
 def test_with_json_there_is_one_object_a_study_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(textwrap.dedent(TWO_SWEEPS))
     done = python(tmp_path, "-m", "tuner", "run", "--json", "--agents", "1", "train.py")

@@ -111,6 +111,20 @@ def test_the_first_trial_is_what_a_plain_run_does(study: Study) -> None:
     assert [trial.value is not None for trial in (first, second)] == [True, True]
 
 
+def test_who_has_no_key_is_told_so_only_where_the_program_uses_wandb(
+    study: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", "nowhere")
+    assert main(["study", str(study(1)), "--agents", "1"]) == 0
+    assert "W&B" not in capsys.readouterr().err
+    for program in ("train.py", "main.py"):
+        Path(program).write_text(Path(program).read_text() + "# like wandb\n")
+    assert main(["study", str(study(1, name="again")), "--agents", "1"]) == 0
+    assert "no key for" in capsys.readouterr().err
+
+
 def test_a_dry_run_runs_nothing_of_the_users_but_the_import(
     study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,7 @@ from tuner.storage.attributes import (
 )
 from tuner.storage.leases import agent_of
 from tuner.storage.outage import is_storage_error
+from tuner.tracking import gone_names
 from tuner.tracking.tracker import RunTracker
 from tuner.workloads import repeats
 from tuner.workloads.masking import Mask
@@ -256,6 +257,8 @@ class TrialRunner(Workplace):
         message = printable(
             mask.text(_noted(self.folder(trial.number)) if cause is None else in_short(cause))
         )
+        said, mark, printed = message.partition(endings.LAST_LINES)
+        message = said + gone_names.instead(said) + mark + printed
         if state is TrialState.FAIL and cause is not None:
             if ran_out_of_memory(cause):
                 message = self._out_of_memory(trial, message)
