@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-LIMIT = 300  # seconds for a script
+LIMIT = 600  # seconds for a script, on a busy machine
 
 
 def compared(

@@ -15,7 +15,7 @@ from tuner.definition.parse_space import lines_of, parse_space, read_defaults, r
 from tuner.definition.pruner_settings import read_pruner
 from tuner.definition.repeats import read_repeats
 from tuner.definition.sampler import check_freeze_thaw, read_sampler
-from tuner.definition.scheduler import read_scheduler
+from tuner.definition.scheduler import read_scheduler, refuse_launch
 from tuner.definition.space import Space
 from tuner.definition.study_file import BY_FIELD, METHODS, TUNER_KEYS, WANDB_KEYS, StudyFile
 from tuner.definition.values import StopRules
@@ -25,20 +25,21 @@ UNRANKED = (
     "no metric is named: a trial that logs no 'loss' counts as 0, and no trial is better than another; to "
     "rank them: metric: {name: …, goal: minimize or maximize}"
 )
+DRAWN = "'parameters' are not used: 'scheduler.search_space' draws those of a trial"
 
 
 def parse_study(path: Path) -> StudyFile:
     """Reads and checks the file at `path`. Raises InputError if the file is wrong."""
     top = yaml_source.read(path)
-    top.only((*WANDB_KEYS, "tuner"), "key")
     own = top.section("tuner") if "tuner" in top else YamlPart(path, {}, ("tuner",))
-    for key in ("job", "image_uri"):
-        if key in top and not {"program", "command"} & set(top) and not {"objective", "workload"} & set(own):
-            top.fail(key, "needs W&B's servers; to run the script here, name it under 'program'")
+    runs = bool({"program", "command"} & set(top) or {"objective", "workload"} & set(own))
+    refuse_launch(top, runs=runs)
+    top.only((*WANDB_KEYS, "tuner"), "key")
     own.only(TUNER_KEYS, "key")
     if "method" not in top:
         top.fail("method", f"missing; expected one of {', '.join(METHODS[:3])}")
-    if "parameters" not in top and "objective" not in own:
+    scheduler = read_scheduler(top)
+    if "parameters" not in top and "objective" not in own and not scheduler.search_space:
         top.fail("parameters", "missing; expected the parameters to search")
     top.choice("kind", ("sweep",))
     if "controller" in top:
@@ -53,7 +54,7 @@ def parse_study(path: Path) -> StudyFile:
     _check_work(top, own, read)
     method, max_epochs, constraints = read["method"], read.get("max_epochs"), read.get("constraints")
     called = str(top.text("name", path.stem))
-    space = parse_space(top, own)
+    space = parse_space(top, own, drawn=scheduler.search_space is not None)
     objectives = _objectives(top, own, method)
     if space.open and method == "grid":
         top.fail("parameters", "missing; a grid needs them, also where the objective draws its own")
@@ -62,27 +63,29 @@ def parse_study(path: Path) -> StudyFile:
     elif own.flag("shuffle"):
         own.fail("shuffle", f"expected method grid, whose points are shuffled, got {method}")
     seeds, repeats = read_repeats(own)
-    scheduler = read_scheduler(top)
     longest = None if max_epochs is None else max_epochs * repeats.count  # of a trial, all its runs together
     pruner = read_pruner(top, own, longest, scheduler)
     pauses = pruner.kind != "none" and max_epochs is not None and repeats.count == 1 and not constraints
     cap = read.get("run_cap")
-    sampler, chosen = read_sampler(own, method, space, objectives, cap, scheduler.sampler, pauses=pauses)
+    scheduler, chosen = read_sampler(own, method, space, objectives, cap, scheduler, pauses=pauses)
+    sampler = str(scheduler.sampler)
     check_freeze_thaw(own, sampler, objectives, repeats, max_epochs)
     name = slug(called)
     renamed = () if called == name else (f"name {called!r}: the study is called '{name}'",)
+    unused = (DRAWN,) if scheduler.search_space and "parameters" in top else ()
     unranked = () if objectives[0].declared else (UNRANKED,)
     return StudyFile(
         **read,
         path=path,
         raw=top.plain(),
         lines=lines_of(top),
-        notes=(*top.notes, *renamed, *unranked, *chosen),
+        notes=(*top.notes, *renamed, *unranked, *unused, *chosen),
         name=name,
         space=space,
         metric=objectives[0],
         objectives=objectives,
         sampler=sampler,
+        scheduler=scheduler,
         pruner=pruner,
         stop=StopRules.read(own, runs=repeats.count, space=space, method=method),
         seeds=seeds,

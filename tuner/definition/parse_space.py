@@ -26,9 +26,14 @@ _KEYS = sorted(
 )
 
 
-def parse_space(top: YamlPart, own: YamlPart) -> Space:
-    """The search space. Raises InputError with file, line and key."""
-    parameters = list(_walk(_filled(top, "parameters"), ())) if "parameters" in top else []
+def parse_space(top: YamlPart, own: YamlPart, *, drawn: bool = False) -> Space:
+    """The search space. Raises InputError with file, line and key.
+
+    Args:
+        drawn: a function draws the parameters, not these.
+    """
+    named = "parameters" in top and not drawn
+    parameters = list(_walk(_filled(top, "parameters"), ())) if named else []
     names = [p.name for p in parameters]
     for name in names:
         if names.count(name) > 1:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tuner.base.errors import InputError, nearest
-from tuner.definition.scheduler import Scheduler
+from tuner.definition.scheduler import OPTIMIZER, Scheduler, classes, pruner_values, theirs
 from tuner.definition.yaml_source import YamlPart
 
 KINDS = ("hyperband", "successive_halving", "median", "wandb_hyperband", "none")
@@ -19,7 +20,8 @@ class PrunerSettings:
     """All settings of a pruner. They are stored with the study, so that all agents prune by the same rule.
 
     Attributes:
-        kind: hyperband, successive_halving, median, wandb_hyperband or none.
+        kind: hyperband, successive_halving, median, wandb_hyperband or none; or the name of a pruner of
+            Optuna's, with its `arguments`; or optimizer, for that of the study that a function makes.
         min_resource: first epoch at which a trial can be pruned (hyperband, successive_halving).
         max_resource: epochs of a full trial (hyperband: this sets the number of brackets).
         eta: the best 1 in eta trials continues at a rung.
@@ -48,9 +50,10 @@ class PrunerSettings:
     recent: int | None = None
     limits: tuple[float, ...] = ()
     patience: int | None = None
+    arguments: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in (*KINDS, "limits"):
+        if self.kind not in (*KINDS, "limits", OPTIMIZER) and self.arguments is None:
             hint = nearest(self.kind, KINDS)
             raise InputError(f"pruner: expected one of {', '.join(KINDS)}, got {self.kind!r}{hint}")
         halves = self.kind in ("hyperband", "successive_halving")
@@ -94,6 +97,11 @@ class PrunerSettings:
                 bands = ", ".join(map(str, wandb_bands(self)[:5]))
                 more = ", …" if len(wandb_bands(self)) > 5 else ""
                 return f"W&B hyperband: best 1 in {self.eta:g} continues after epochs {bands}{more}"
+        if self.arguments is not None:
+            told = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
+            return f"Optuna's {self.kind}({told})"
+        if self.kind == OPTIMIZER:
+            return "that of the study which scheduler.optimizer makes"
         return "none: every trial runs to its end"
 
 
@@ -123,12 +131,18 @@ def read_pruner(top: YamlPart, own: YamlPart, max_epochs: int | None, scheduler:
 
 def _own_pruner(own: YamlPart) -> tuple[YamlPart, str, dict[str, Any]]:
     """`pruner: hyperband`, or `{type: hyperband, …}`: the section and key that name it, and all settings."""
+    named = own.plain()["pruner"]
+    told = named if isinstance(named, dict) else {"type": named}
+    if str(told.get("type")).endswith("Pruner"):
+        section, key = (own, "pruner") if told is not named else (own.section("pruner"), "type")
+        name = section.choice(key, classes("pruner"))
+        arguments = {word: value for word, value in told.items() if word != "type"}
+        return section, key, pruner_values(*theirs(section, name, arguments, "pruner"))
     if isinstance(own.plain()["pruner"], str):
         return own, "pruner", {"kind": own.choice("pruner", KINDS)}
     section = own.section("pruner")
-    names = [
-        f.name for f in dataclasses.fields(PrunerSettings) if f.name not in ("kind", "limits", "patience")
-    ]
+    not_told = ("kind", "limits", "patience", "arguments")
+    names = [f.name for f in dataclasses.fields(PrunerSettings) if f.name not in not_told]
     section.only(("type", *names), "key")
     for name in section:
         if name == "strict":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from tuner.definition.metric import Metric
 from tuner.definition.repeats import Repeats
+from tuner.definition.scheduler import Scheduler, classes, theirs
 from tuner.definition.space import Space
 from tuner.definition.yaml_source import YamlPart
 
@@ -21,29 +24,46 @@ def read_sampler(
     space: Space,
     objectives: Sequence[Metric],
     cap: int | None,
-    asked: str | None,
+    scheduler: Scheduler,
     *,
     pauses: bool,
-) -> tuple[str, tuple[str, ...]]:
-    """The sampler's name, and notes; `auto` becomes the one that suits the study, and a note says why.
+) -> tuple[Scheduler, tuple[str, ...]]:
+    """`scheduler` with the sampler's name, and notes; `auto` becomes what suits the study.
 
     Freeze-thaw where poor trials are to be ended early and nothing speaks against it (docs/search.md). Else,
     as OptunaHub's AutoSampler: a Gaussian process for a few hundred trials of a space of numbers, TPE where
     parameters are choices or conditional, NSGA-II for long studies of several objectives.
 
     Args:
-        asked: the sampler of the file's `scheduler`, if it names one.
+        scheduler: the file's; its sampler is used unless `tuner.sampler` names one.
         pauses: trials may be paused: the file has a pruner and the epochs of a trial, and no more than that.
     """
-    name = own.choice("sampler", SAMPLERS, asked if asked and method != "grid" else _OF_METHOD[method])
+    asked = scheduler.sampler
+    name, arguments = asked if asked and method != "grid" else _OF_METHOD[method], scheduler.arguments
+    if "sampler" in own:
+        name, arguments = _own_sampler(own)
     if (name == "grid") != (method == "grid"):
         own.fail("sampler", f"expected a sampler for method {method}, got {name!r}")
     if space.open and name in (FREEZE_THAW, "gp"):
         own.fail("sampler", f"{name} needs 'parameters' in the study file; without them, choose tpe")
-    if name != "auto":
-        return str(name), ()
-    found, why = _suited(space, objectives, cap, pauses=pauses)
-    return found, (f"sampler auto: {found}, because {why}",)
+    notes: tuple[str, ...] = ()
+    if name == "auto":
+        name, why = _suited(space, objectives, cap, pauses=pauses)
+        notes = (f"sampler auto: {name}, because {why}",)
+    return replace(scheduler, sampler=name, arguments=arguments), notes
+
+
+def _own_sampler(own: YamlPart) -> tuple[str, Mapping[str, Any] | None]:
+    """`sampler: tpe`, a class of Optuna's, or `{type: …, …}` with its arguments."""
+    named = own.plain()["sampler"]
+    section, key = (own.section("sampler"), "type") if isinstance(named, dict) else (own, "sampler")
+    told = named if isinstance(named, dict) else {}
+    name = str(told.get("type", "") if told else named)
+    if not name.endswith("Sampler"):
+        section.only((key,) if told else tuple(section), "argument of the tuner's own samplers")
+        return str(section.choice(key, SAMPLERS)), None
+    name = section.choice(key, classes("sampler"))
+    return theirs(section, name, {k: v for k, v in told.items() if k != "type"}, "sampler")
 
 
 def _suited(space: Space, objectives: Sequence[Metric], cap: int | None, *, pauses: bool) -> tuple[str, str]:

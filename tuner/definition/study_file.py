@@ -23,6 +23,7 @@ from tuner.definition.keys import BINDS, OF_RUNS, QUIET, REQUIRED, TOP, Key, key
 from tuner.definition.metric import Metric, Scored, read_metrics
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.repeats import Repeats
+from tuner.definition.scheduler import Scheduler
 from tuner.definition.space import Space
 from tuner.definition.values import (
     Base,
@@ -217,8 +218,8 @@ class StudyFile:
             TOP,
         ),
         pruner=Key(
-            "`hyperband`, `successive_halving`, `median`, `wandb_hyperband` or `none`; or a mapping with "
-            "`type` and settings",
+            "`hyperband`, `successive_halving`, `median`, `wandb_hyperband` or `none`, or one of Optuna's by "
+            "its name (`PercentilePruner`); or a mapping with `type` and settings",
             "`early_terminate`; without it `none`",
         ),
         patience=Key(
@@ -231,18 +232,22 @@ class StudyFile:
     name: str = key("the name of the study", "the file's name", TOP | QUIET, value=REQUIRED)
     description: str = key("a description, kept for reports", rules=TOP | QUIET, read=YamlPart.text, value="")
     # `auto` is resolved
-    sampler: str = made_by(
-        REQUIRED,
+    scheduler: Scheduler = made_by(
+        Scheduler,
         scheduler=Key(
-            "`{engine: optuna, …}`: its sampler and pruner "
-            "([what is understood](from_wandb_sweeps.md#limits))",
+            "`{engine: optuna, …}`: its sampler and pruner, or functions that make them and draw parameters "
+            "([schedulers](from_wandb_sweeps.md#schedulers))",
             rules=TOP,
         ),
+    )
+    sampler: str = made_by(
+        REQUIRED,
         sampler=Key(
             "`tpe`, [`freeze_thaw`](search.md) (trials are paused and resumed), `random`, `grid`, `gp`, "
             "`cmaes`, `nsgaii`, `qmc`, or `auto`: freeze_thaw with a pruner, `max_epochs` and one objective "
             "without constraints; else a Gaussian process for up to 250 trials of numbers, NSGA-II for long "
-            "studies of several objectives, else TPE",
+            "studies of several objectives, else TPE; or one of Optuna's by its name, or a mapping "
+            "with its name as `type` and its arguments",
             "by `method`",
         ),
     )

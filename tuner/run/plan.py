@@ -27,7 +27,7 @@ from tuner.storage.access import find_records
 from tuner.storage.records import Records
 from tuner.storage.study import OpenStudy, find_study, score_of, studies_to_learn_from
 from tuner.storage.study_store import Origin, named_apart
-from tuner.workloads import repeats
+from tuner.workloads import repeats, scheduler_functions
 from tuner.workloads.registry import workload_of
 from tuner.workloads.workload import Inputs, Workload
 
@@ -143,6 +143,7 @@ def _check(request: Request, workload: Workload) -> None:
     """Before anything is read or written: the study file is fine, and what the options need is installed."""
     file, kind = request.study_file, request.executor.kind
     workload.check()
+    scheduler_functions.check(file)
     if file.metric.scored != "last" and not workload.scores:
         raise InputError(
             f"{file.path}: 'tuner.score': a workload's class says itself what its trials reached; "

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tuner.definition import scheduler
 from tuner.definition.pruner_settings import PrunerSettings, bracket_budgets, rung_steps, wandb_bands
 from tuner.search.summaries import Summaries
 
@@ -39,9 +40,18 @@ class Pruner(Protocol):
         ...
 
 
-def make(settings: PrunerSettings, study_name: str) -> Pruner:
-    """The rule that `settings` describe; `study_name` decides Hyperband's brackets."""
-    rule = _by_kind(settings, study_name)
+def make(
+    settings: PrunerSettings, study_name: str, *, given: optuna.pruners.BasePruner | None = None
+) -> Pruner:
+    """The rule that `settings` describe; `study_name` decides Hyperband's brackets.
+
+    Args:
+        given: the pruner of the study that a function makes.
+    """
+    if settings.arguments is not None:
+        given = scheduler.made("pruner", settings.kind, settings.arguments)
+    named = settings.kind == scheduler.OPTIMIZER or settings.arguments is not None
+    rule = Optunas(given) if named and given is not None else _by_kind(settings, study_name)
     return rule if settings.patience is None else PatienceRule(rule, settings.patience)
 
 
@@ -71,6 +81,25 @@ class Never:
 
     def judges(self, number: int, step: int) -> bool:
         return False
+
+
+class Optunas:
+    """A pruner of Optuna's, as it is. It judges studies of one objective."""
+
+    def __init__(self, pruner: optuna.pruners.BasePruner) -> None:
+        self._pruner = pruner
+
+    def should_prune(self, study: optuna.Study, trial: Any) -> bool:
+        return len(study.directions) == 1 and self._pruner.prune(study, _frozen(study, trial))
+
+    def explain(self, study: optuna.Study, trial: Any) -> str:
+        reported = _frozen(study, trial).intermediate_values
+        step = max(reported, default=0)
+        value = f": {reported[step]:.4g}" if reported else ""
+        return f"epoch {step}{value}; decided by Optuna's {type(self._pruner).__name__}"
+
+    def judges(self, number: int, step: int) -> bool:
+        return True
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import random
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import optuna
@@ -23,7 +23,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.errors import InputError
-from tuner.definition import expressions
+from tuner.definition import expressions, scheduler
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.space import Space
 from tuner.search import memory
@@ -58,13 +58,16 @@ def check(study_file: StudyFile) -> None:
         raise InputError(f"{where} needs a package: pip install {package}, or {otherwise}")
 
 
-def make(study_file: StudyFile, seed: int, *, known_start: bool = False) -> BaseSampler:
+def make(
+    study_file: StudyFile, seed: int, *, known_start: bool = False, given: BaseSampler | None = None
+) -> BaseSampler:
     """The sampler of a study.
 
     Args:
         seed: differs by agent and restart (equal seeds draw equal start-up trials). Quasi-random points are
             one sequence that all agents share, so `qmc` is seeded by the study's name alone.
         known_start: the study's first trial is a configuration that is known to be good.
+        given: the sampler of the study that a function of the file's makes.
 
     Raises:
         InputError: the sampler needs a package that is not installed.
@@ -72,7 +75,7 @@ def make(study_file: StudyFile, seed: int, *, known_start: bool = False) -> Base
     check(study_file)
     with warnings.catch_warnings():  # Optuna 5.0 calls TPE's group and QMC experimental
         warnings.simplefilter("ignore", ExperimentalWarning)
-        sampler = _by_name(study_file, seed, known_start)
+        sampler = given or _by_name(study_file, seed, known_start)
     plain = study_file.space.open or study_file.method == "grid" or study_file.sampler == FREEZE_THAW
     return sampler if plain else MendingSampler(sampler, study_file.space, seed)
 
@@ -97,6 +100,9 @@ def _by_name(study_file: StudyFile, seed: int, known_start: bool) -> BaseSampler
             return optuna.samplers.QMCSampler(
                 scramble=True, seed=shared, warn_asynchronous_seeding=False, **quiet
             )
+    if study_file.sampler != "tpe":  # by the name that it has in Optuna
+        told = study_file.scheduler.arguments or {}
+        return cast(BaseSampler, scheduler.made("sampler", study_file.sampler, told, seed))
     # multivariate: what is drawn is shared with other agents before the trial is under way
     # group: a conditional parameter is modelled among the trials that have it
     return TPE(

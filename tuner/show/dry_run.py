@@ -204,7 +204,7 @@ def first_configurations(plan: Plan) -> list[dict[str, Any]]:
     file = plan.file
     if file.method == "grid":
         return file.grid()[:FIRST]
-    if file.space.open:
+    if file.space.open or file.scheduler.optimizer:
         return [dict(config) for config in (plan.default, *file.first) if config][:FIRST]
     logging.getLogger("optuna").setLevel(logging.ERROR)
     seed = station.seed_of(file.name, plan.request.seed, 0)

@@ -24,7 +24,7 @@ from tuner.show.console import table
 from tuner.show.summary import Summary, mean_words
 from tuner.storage.access import find_records
 from tuner.storage.attributes import IMPORTED, METRICS, OUTSIDE, RUN_FOLDER
-from tuner.storage.study import LEAD, NO_GAIN, TARGET, load_study
+from tuner.storage.study import GOOD_ENDS, load_study
 from tuner.storage.study_store import RETRAINED
 from tuner.workloads.repeats import REPEATS, SPREAD
 
@@ -32,7 +32,6 @@ SPARK = 12  # width of the line of best values over time
 ALWAYS = ("study", "finished", "pruned", "failed")  # columns of `status` that are there even if all are 0
 WIDE_STATUS, WIDE_LIST = 130, 140  # smallest width of a terminal for all columns
 NOT_BEGUN = {"done": None, "wanted": None, "result": "", "stopped": ""}
-GOOD_ENDS = (TARGET, NO_GAIN, LEAD)  # how reasons begin to stop a study that has found what it looked for
 
 
 # -- status

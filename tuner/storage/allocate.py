@@ -28,7 +28,7 @@ from tuner.storage.attributes import (
     UNTIL,
 )
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.study import LEAD, NO_GAIN, TARGET, OpenStudy, finished, stop_asked
+from tuner.storage.study import GOOD_ENDS, OpenStudy, finished, stop_asked
 
 MAX_RETRIES = 2  # of a configuration whose agent died; after a third death it is not queued again
 
@@ -139,7 +139,7 @@ class Allocator:
             return Done(reason, fine=False)
         stopped = STOPPED.of(attrs)
         if stopped:
-            fine = str(stopped).startswith((TARGET, NO_GAIN, LEAD))
+            fine = str(stopped).startswith(GOOD_ENDS)
             return Done(str(stopped), fine, self._closed(str(stopped)) if fine else ())
         asked = stop_asked(attrs)
         if asked:

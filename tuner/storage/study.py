@@ -45,6 +45,8 @@ from tuner.storage.records import Records
 TARGET = "target reached"
 NO_GAIN = "no gain"  # a changed study file clears it
 LEAD = "clear lead"  # as NO_GAIN
+SEARCHED = "search ended"  # by the study's own sampler or terminator of Optuna's; as NO_GAIN
+GOOD_ENDS = (TARGET, NO_GAIN, LEAD, SEARCHED)  # what a study that found what it looked for was stopped for
 
 MOST_TO_LEARN_FROM = 8  # earlier studies: each takes time at every choice
 
@@ -165,6 +167,10 @@ class OpenStudy(optuna.Study):
         """Lets no further trial start, if there is a reason."""
         if reason is not None:
             self.set_user_attr(STOPPED, reason)
+
+    def stop(self) -> None:
+        """Called by a sampler of Optuna's that has nothing left to try."""
+        self.stop_because(f"{SEARCHED}: the sampler has nothing left to try")
 
     def ask_to_stop(self, stop: Stop) -> int:
         """Asks its agents to leave it; returns how many of its trials run at the moment."""

@@ -36,7 +36,7 @@ from tuner.storage.attributes import (
 from tuner.storage.changes import Change, Settings
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.records import Records
-from tuner.storage.study import LEAD, NO_GAIN, TARGET, OpenStudy, find_study, score_of
+from tuner.storage.study import GOOD_ENDS, TARGET, OpenStudy, find_study, score_of
 
 ALL_FAILED = "all trials before the change failed, so the study begins anew"
 RETRAINED = (".confirm", ".verify")  # name suffixes of the studies that train a study's best trials again
@@ -123,7 +123,7 @@ def open_study(
             changed = True
             wanted |= {FILE: dict(study_file.raw), DIGEST: study_file.digest()}
         stopped = STOPPED.of(stored)
-        if not (stopped.startswith(TARGET) or (stopped.startswith((NO_GAIN, LEAD)) and not changed)):
+        if not (stopped.startswith(TARGET) or (stopped.startswith(GOOD_ENDS) and not changed)):
             wanted[STOPPED] = None  # the user starts it again in spite of the failures
         wanted[ASKED] = None  # or after it was stopped from another terminal
         for name, value in wanted.items():

@@ -33,19 +33,16 @@ import contextlib
 import inspect
 import math
 import operator
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tuner.base.endings import Paused, Pruned
 from tuner.base.environment import in_environment
 from tuner.base.errors import InputError
-from tuner.base.files import make_folder, read_json, scratch_folder, write_json, writing
+from tuner.base.files import make_folder, scratch_folder, write_json, writing
 from tuner.base.run_folder import CONFIG, Report, RunFolder, due, lines_before
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
 from tuner.base.words import is_finite
@@ -54,7 +51,7 @@ from tuner.workloads.given import source_digest, unpacked
 from tuner.workloads.history import flatten
 from tuner.workloads.ray_report import rays_reports
 from tuner.workloads.script_environment import sweep_parameters
-from tuner.workloads.user_code import PACKAGES, arguments, load_function, named, put_first, takes_trial
+from tuner.workloads.user_code import arguments, load_function, look_at, named, put_first, takes_trial
 from tuner.workloads.wandb_report import wandbs_reports
 from tuner.workloads.workload import Inputs, Say, Workload, names_wandb
 
@@ -81,7 +78,7 @@ class FunctionWorkload(Workload):
         return Inputs(Path(found["file"]).name, found["digest"])
 
     def check(self) -> None:
-        if not self.file.space.open:
+        if not self.file.space.open or self.file.scheduler.search_space:
             return
         given = self.file.function is not None
         if not (takes_trial(self.function) if given else self._looked_at["trial"]):
@@ -304,33 +301,6 @@ def _sweep_parameters(config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             client = sys.modules.get("wandb")
             if client is not None and hasattr(client, "teardown"):
                 client.teardown()  # else the next trial would have this one's values
-
-
-def look_at(name: str, *, folder: Path) -> dict[str, Any]:
-    """Imports a function in a process of its own and tells its `file`, the file's `digest`, its `defaults`.
-
-    Raises:
-        InputError: it cannot be imported or called with a configuration; the line says where and why.
-    """
-    path = [entry for entry in (os.environ.get("PYTHONPATH"), PACKAGES) if entry]
-    with TemporaryDirectory() as scratch:
-        answer = Path(scratch) / "answer.json"
-        code = "import sys; from tuner.workloads import user_code; user_code.answer(*sys.argv[1:])"
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", code, name, str(folder), str(answer)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if not answer.exists():
-            last = (done.stderr.strip().splitlines() or [f"it ended with exit status {done.returncode}"])[-1]
-            raise InputError(f"objective '{name}': its file could not be imported: {last}")
-        found: dict[str, Any] = read_json(answer)
-    if found.get("error"):
-        raise InputError(found["error"])
-    return found
 
 
 def as_metrics(returned: Any, metric: str) -> dict[str, float]:

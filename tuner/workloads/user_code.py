@@ -11,10 +11,12 @@ import importlib.util
 import inspect
 import json
 import os
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tuner.base.errors import InputError
@@ -108,6 +110,33 @@ def named(function: Callable[..., Any], **offered: Any) -> dict[str, Any]:
     """Those of the arguments `offered` that a function names as parameters."""
     parameters = inspect.signature(function).parameters
     return {name: value for name, value in offered.items() if name in parameters}
+
+
+def look_at(name: str, *, folder: Path) -> dict[str, Any]:
+    """Imports a function in a process of its own and tells its `file`, the file's `digest`, its `defaults`.
+
+    Raises:
+        InputError: it cannot be imported or called with a configuration; the line says where and why.
+    """
+    path = [entry for entry in (os.environ.get("PYTHONPATH"), PACKAGES) if entry]
+    with TemporaryDirectory() as scratch:
+        to = Path(scratch) / "answer.json"
+        code = "import sys; from tuner.workloads import user_code; user_code.answer(*sys.argv[1:])"
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code, name, str(folder), str(to)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if not to.exists():
+            last = (done.stderr.strip().splitlines() or [f"it ended with exit status {done.returncode}"])[-1]
+            raise InputError(f"objective '{name}': its file could not be imported: {last}")
+        found: dict[str, Any] = json.loads(to.read_text(encoding="utf-8"))
+    if found.get("error"):
+        raise InputError(found["error"])
+    return found
 
 
 def answer(name: str, folder: str, to: str) -> None:

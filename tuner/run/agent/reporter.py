@@ -35,6 +35,7 @@ class Workplace:
         on_epoch: told `(number, epoch, value or None)` at each report.
         length: epochs of a whole trial, all its runs together.
         pauses: trials are paused, not pruned, where they can be resumed.
+        drawn: the parameters that a function of the study file draws for a trial.
         disk_full: says so where the disk is full even without so many bytes; what fails then is not the
             trial.
     """
@@ -53,6 +54,7 @@ class Workplace:
     inputs: Path | None = None
     length: int | None = None
     pauses: bool = False
+    drawn: Callable[[Trial], Mapping[str, Any]] = lambda trial: {}
     disk_full: Callable[[int], str | None] = lambda own: None
 
 

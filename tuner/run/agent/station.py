@@ -25,7 +25,8 @@ from tuner.storage.access import open_records
 from tuner.storage.allocate import Allocator, Chooser, Done, Wait
 from tuner.storage.attributes import AGENTS_STARTED
 from tuner.storage.records import Records
-from tuner.storage.study import OpenStudy, studies_to_learn_from
+from tuner.storage.study import SEARCHED, OpenStudy, studies_to_learn_from
+from tuner.workloads import scheduler_functions
 from tuner.workloads.registry import workload_of
 
 SMALLEST_FREE = 64 << 10  # bytes; with less, a disk is full whatever the study wants
@@ -58,8 +59,12 @@ class Station:
         self.records = open_records(order.work.url, waits=True, stopping=stopping)
         self.study = OpenStudy(self.records, order.work.study_file.name, order.work.study_file)
         seed = _seed(order, self.study)
-        self.study.sampler = samplers.make(order.work.study_file, seed, known_start=order.known_start)
         study_file = order.work.study_file
+        self._functions = scheduler_functions.load(study_file)
+        given = self._functions.sampler
+        if given is not None and seed != seed_of(study_file.name, order.work.seed, 0):
+            given.reseed_rng()  # several agents would draw the same
+        self.study.sampler = samplers.make(study_file, seed, known_start=order.known_start, given=given)
         grid = None
         if study_file.method == "grid":
             grid = [study_file.space.params_for(config) for config in study_file.grid()]
@@ -89,7 +94,8 @@ class Station:
             study=self.study,
             workload=workload,
             inputs=arrival.inputs_folder(order, workload),
-            pruner=pruners.make(order.pruner, study_file.name),
+            pruner=pruners.make(order.pruner, study_file.name, given=self._functions.pruner),
+            drawn=self._functions.drawn,
             tracker=order.tracker,
             runs=order.work.results / "runs" / study_file.name,
             checkpoints=checkpoints.Checkpoints(
@@ -131,6 +137,9 @@ class Station:
         if ended.outcome == "failed" or file.may_stop:
             trials = self.study.get_trials(deepcopy=False)
             self.study.stop_because(stopping.reason_to_stop(trials, file))
+        if self._functions.is_enough(self.study):
+            terminator = f"the terminator of {file.scheduler.optimizer}"
+            self.study.stop_because(f"{SEARCHED}: {terminator} says that it is enough")
         if ended.outcome == "complete":
             weights.tidy(self.study, file, work.results, keep=work.keep_weights, patterns=self._weights)
             if self._mirror is not None:

@@ -225,7 +225,7 @@ class TrialRunner(Workplace):
         """Draws until `requires` holds; what was ruled out is never written, so it never counts."""
         space = self.study.file.space
         for _ in range(MAX_DRAWS):
-            config = {**self.base, **space.suggest(trial), **self.overrides}
+            config = {**self.base, **space.suggest(trial), **self.drawn(trial), **self.overrides}
             violated = space.violated(config)
             if not violated:
                 if CHECKPOINT not in trial.user_attrs:
