@@ -72,12 +72,17 @@ def wandb_pairs(place: Path, results: Path) -> Iterator[tuple[float, float]]:
     for name in names:
         folder = results / "wandb" / place.parent.name / name
         for file in folder.glob("run-*.wandb"):
-            for step, key, value in wandb_history(file):
-                yield ours.get((key, step), math.inf), value
+            for steps, key, value in wandb_history(file):
+                found = [ours[key, step] for step in steps if (key, step) in ours]
+                if found or key != "global_step":  # of TensorBoard: W&B's name for its step
+                    yield (found or [math.inf])[0], value
 
 
-def wandb_history(file: Path) -> Iterator[tuple[int, str, float]]:
-    """The numbers of a `.wandb` file: step, name, value; without W&B's own and those of media."""
+def wandb_history(file: Path) -> Iterator[tuple[tuple[int, ...], str, float]]:
+    """The numbers of a `.wandb` file: step, name, value; without W&B's own and those of media.
+
+    What was synchronised from TensorBoard has two steps: W&B's, and `global_step`, which the tuner keeps.
+    """
     from wandb.proto import wandb_internal_pb2
 
     for data in records(file.read_bytes()):
@@ -86,11 +91,14 @@ def wandb_history(file: Path) -> Iterator[tuple[int, str, float]]:
         if record.WhichOneof("record_type") != "history":
             continue
         row = {item.key or ".".join(item.nested_key): item.value_json for item in record.history.item}
+        steps = [int(float(row[name])) for name in ("global_step",) if name in row] + [
+            record.history.step.num
+        ]
         media = tuple(key.removesuffix("_type") for key in row if key.endswith("._type"))
         for key, text in row.items():
             value = json.loads(text)
             if not key.startswith(("_", *media)) and isinstance(value, int | float):
-                yield record.history.step.num, key, float(value)
+                yield tuple(steps), key, float(value)
 
 
 def records(data: bytes) -> Iterator[bytes]:

@@ -30,6 +30,8 @@ IGNORED = (
     "{deterministic: true})."
 )
 
+UNRANKED = "No metric is named, so no trial is better than another."
+
 
 def of_study(study: Study, material: Material | None = None) -> Answer:
     """The study's result: is the best configuration better than the default, or else than the next best?
@@ -45,7 +47,8 @@ def of_study(study: Study, material: Material | None = None) -> Answer:
 
 def _of_study(study: Study, material: Material | None) -> Answer:
     if not study.ranked:
-        return Answer(study.name, study.metric, "no winner", None, notes=("No trial has completed yet.",))
+        note = "No trial has completed yet." if study.file.metric.declared else UNRANKED
+        return Answer(study.name, study.metric, "no winner", None, notes=(note,))
     if study.winner is None:
         return _infeasible(study)
     best, other = _question(study)

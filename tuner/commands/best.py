@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
             console.print(best_table(ranks, study_file, width=console.width))
             show_answer(answer, console, opt.places(options))
         else:
-            console.print(f"{study.name}: no trial is complete yet", markup=False)
+            console.print(f"{study.name}: {answer.headline}", markup=False)
         for line in shown_only_words(study):
             console.print(line, markup=False, soft_wrap=True)
         return

@@ -22,8 +22,8 @@ from tuner.definition.values import StopRules
 from tuner.definition.yaml_source import YamlPart
 
 UNRANKED = (
-    "no metric is named: a trial that logs no 'loss' counts as 0, and no trial is better than another; to "
-    "rank them: metric: {name: …, goal: minimize or maximize}"
+    "no metric is named, so no trial is better than another; to rank them: metric: {name: …, goal: minimize "
+    "or maximize}"
 )
 DRAWN = "'parameters' are not used: 'scheduler.search_space' draws those of a trial"
 

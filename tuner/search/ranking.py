@@ -51,7 +51,7 @@ def feasible(best_first: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 def winner(
     best_first: Sequence[FrozenTrial], attrs: Mapping[str, Any], study_file: StudyFile
 ) -> FrozenTrial | None:
-    """The trial that a study hands on; None if no trial is feasible.
+    """The trial that a study hands on; None if no trial is feasible, or no metric says which is better.
 
     That is the one that a race confirmed, else the best mean of retrainings (`verify`) if the best trial was
     among the retrained, else the best feasible trial.
@@ -59,6 +59,8 @@ def winner(
     Args:
         best_first: the `ranked` trials. attrs: the study's user attributes.
     """
+    if not study_file.metric.declared:
+        return None
     confirmed = CONFIRMED.of(attrs).get("number")
     able = feasible(best_first)
     known = next((t for t in best_first if t.number == confirmed), None)

@@ -115,9 +115,11 @@ def _heading(plan: Plan) -> Iterator[str]:
     """What the study asks, how it searches, and when it ends."""
     file, total = plan.file, _total(plan)
     yield from filter(None, (file.purpose, file.expectation))
-    aims = ", ".join(f"{metric.goal} {metric.name}" for metric in file.objectives)
+    declared = [metric for metric in file.objectives if metric.declared]
+    aims = ", ".join(f"{metric.goal} {metric.name}" for metric in declared) or "no metric"
     yield f"{file.name}: {file.method} ({file.sampler}), {total or 'unlimited'} trials, {aims}"
-    yield f"score: {_score(plan)}"
+    if declared:
+        yield f"score: {_score(plan)}"
     if file.sampler == FREEZE_THAW and plan.length is not None:
         from tuner.search.thawing import budget_of, rungs_for  # scipy.optimize, for these studies alone
 

@@ -163,7 +163,7 @@ class PlainView:
     def _parts(self) -> list[str]:
         progress = self.progress
         states = [f"{count} {state}" for state, count in progress.states() if state in SAID]
-        return [progress.trials, *states, progress.best_words()]
+        return [word for word in (progress.trials, *states, progress.best_words()) if word]
 
     def _count_if_reached(self) -> None:
         """Counts; while the storage does not answer, says so once: agents go on without it for a while."""
@@ -203,7 +203,7 @@ def ended_words(content: dict[str, Any], metric: str) -> str:
     value, message = content["value"], content["message"]
     if content["outcome"] == "pruned" and message.startswith("epoch "):  # which has the value
         return f"trial {content['number']} pruned at {message}"
-    shown = f"{metric} {number(value)}" if isinstance(value, float) else ""
+    shown = f"{metric} {number(value)}" if metric and isinstance(value, float) else ""
     parts = f"{shown} ({message})" if shown and message else shown or message
     return f"trial {content['number']} {content['outcome']}" + (f": {parts}" if parts else "")
 

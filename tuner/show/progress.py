@@ -152,6 +152,8 @@ class Progress:
         """`best score 0.9312 (trial 7)`."""
         if self.now.best is not None:
             return f"best {self.now.best_words}"
+        if not self.now.metric:
+            return ""
         if not self.now.ranked:
             return "no complete trial yet"
         closest = self.now.ranked[0]

@@ -129,8 +129,12 @@ class Summary:
 
     @cached_property
     def ranked(self) -> Sequence[FrozenTrial]:
-        """The complete trials, best first."""
-        return () if self.file is None else ranking.ranked(self.trials, self.file)
+        """The complete trials, best first; none where no metric says which is better."""
+        return (
+            ()
+            if self.file is None or not self.file.metric.declared
+            else ranking.ranked(self.trials, self.file)
+        )
 
     @cached_property
     def best(self) -> FrozenTrial | None:
@@ -144,7 +148,9 @@ class Summary:
 
     @property
     def metric(self) -> str:
-        return "value" if self.file is None else self.file.metric.name
+        if self.file is None:
+            return "value"
+        return self.file.metric.name if self.file.metric.declared else ""
 
     @property
     def best_words(self) -> str:
@@ -156,7 +162,7 @@ class Summary:
     @cached_property
     def best_so_far(self) -> Sequence[float]:
         """The best value after each complete trial."""
-        if self.file is None:
+        if self.file is None or not self.file.metric.declared:
             return ()
         complete = [t for t in self.trials if t.state is TrialState.COMPLETE and t.values]
         results = ((ranking.violation(trial), trial.values[0]) for trial in complete)

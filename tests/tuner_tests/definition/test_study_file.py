@@ -132,7 +132,7 @@ BAD = {
     "method: random\nparameters: [1, 2": (2, "not YAML"),
     "method: random\nparameters:\n a: 1\n a: 2": (4, "not YAML: found duplicate key"),
     "- 1": (1, "expected a mapping with 'method' and 'parameters'"),
-    "method: random\njob: x\nparameters: {a: {value: 1}}": (2, "'job': needs W&B's servers"),
+    "method: random\njob: x\nparameters: {a: {value: 1}}": (2, "'job': is for W&B Launch"),
 }
 
 

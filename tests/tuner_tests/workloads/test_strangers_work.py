@@ -125,6 +125,28 @@ def test_who_has_no_key_is_told_so_only_where_the_program_uses_wandb(
     assert "no key for" in capsys.readouterr().err
 
 
+def test_where_no_metric_is_named_none_is_shown_and_nothing_is_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "main.py").write_text("print('done')")
+    sweep = {"program": "main.py", "method": "grid", "parameters": {"x": {"values": [1, 2]}}}
+    (tmp_path / "sweep.yaml").write_text(json.dumps(sweep))
+    for command in (
+        ["study", "sweep.yaml", *SHORT],
+        ["best", "sweep"],
+        ["status"],
+        ["list"],
+        ["verdict", "sweep"],
+    ):
+        main(command)
+        shown = " ".join("".join(capsys.readouterr()).split())
+        assert not re.findall(r"\bloss\b|0\.0000|▁", shown)
+        if command[0] in ("study", "best"):
+            assert "no trial is better than another" in shown
+    assert [trial.state.name for trial in trials("sweep")] == ["COMPLETE", "COMPLETE"]
+
+
 def test_a_dry_run_runs_nothing_of_the_users_but_the_import(
     study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
