@@ -8,8 +8,9 @@
 real_scripts/scripts.yaml has the scripts: repository, commit, license, command, what stands in for downloads
 (real_scripts/stand_ins.py) and what is compared. Each runs in a fresh copy of its folder, without a W&B key.
 The results are kept in data/real_scripts.json, `--write` stores the tables for the docs.
-Needs the packages of the scripts: lightgbm xgboost keras torch hydra-core optuna-integration ray syne-tune,
-and tensorflow-cpu for wandb-sweeps-python.
+Needs the packages of the scripts: lightgbm xgboost catboost keras torch torchvision lightning hydra-core
+optuna-integration ray syne-tune accelerate transformers evaluate datasets jax flax optax tensorboard tyro
+gymnasium==0.29.1 stable_baselines3, and tensorflow-cpu for wandb-sweeps-python.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any
 
 import figures
 import yaml
-from real_scripts.compare import LIMIT, compared
+from real_scripts.compare import LIMIT, WAYS, compared
 from real_scripts.stand_ins import HOOKS
 
 FOLDER = Path(__file__).resolve().parent / "real_scripts"
@@ -195,13 +196,6 @@ def as_expected(entry: Entry, result: Mapping[str, Any], screen: str, folder: Pa
 
 
 # ---------------------------------------------------------------- the page
-
-WAYS = {
-    "wandb": "W&B's own offline files",
-    "formula": "the author's formula",
-    "printed": "what the script printed",
-    "optuna": "Optuna alone with the same parameters",
-}
 
 
 def tables(scripts: list[Entry], results: Mapping[str, Any]) -> dict[str, figures.Value]:

@@ -14,6 +14,14 @@ from typing import Any
 
 LIMIT = 600  # seconds for a script, on a busy machine
 
+WAYS = {
+    "wandb": "W&B's own offline files",
+    "tensorboard": "TensorBoard's event files",
+    "formula": "the author's formula",
+    "printed": "what the script printed",
+    "optuna": "Optuna alone with the same parameters",
+}
+
 
 def compared(
     entry: dict[str, Any], folder: Path, root: Path, trials: list, variables: dict[str, str]
@@ -27,6 +35,8 @@ def compared(
             continue
         if "wandb" in way:
             pairs += wandb_pairs(place, root / "results")
+        elif "tensorboard" in way:
+            pairs += tensorboard_pairs(place, folder)
         elif "formula" in way and trial["state"] == "complete":
             formulas = [way["formula"]] if isinstance(way["formula"], str) else way["formula"]
             config = json.loads((place / "config.json").read_text(encoding="utf-8"))
@@ -41,7 +51,7 @@ def compared(
         pairs += optuna_pairs(way["optuna"], folder, ours, variables)
     differences = [difference(*pair) for pair in pairs]
     return {
-        "compared": next(name for name in way if name in ("wandb", "formula", "printed", "optuna")),
+        "compared": next(name for name in way if name in WAYS),
         "values": len(pairs),
         "difference": max(differences, default=math.inf),
         "tolerance": float(way.get("tolerance", 1e-6)),
@@ -76,6 +86,18 @@ def wandb_pairs(place: Path, results: Path) -> Iterator[tuple[float, float]]:
                 found = [ours[key, step] for step in steps if (key, step) in ours]
                 if found or key != "global_step":  # of TensorBoard: W&B's name for its step
                     yield (found or [math.inf])[0], value
+
+
+def tensorboard_pairs(place: Path, folder: Path) -> Iterator[tuple[float, float]]:
+    """Every scalar in the event files of the only trial, beside what the tuner stored, in order."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    rows = rows_of(place)
+    for events in {file.parent for file in folder.rglob("events.out.tfevents.*")}:
+        theirs = EventAccumulator(str(events), size_guidance={"scalars": 0}).Reload()
+        for tag in theirs.Tags()["scalars"]:
+            ours = [float(row[tag]) for row in rows if tag in row]
+            yield from zip(ours, (float(event.value) for event in theirs.Scalars(tag)), strict=True)
 
 
 def wandb_history(file: Path) -> Iterator[tuple[tuple[int, ...], str, float]]:

@@ -140,8 +140,10 @@ def working_folder(path: Path | None, program: str | None, command: Any) -> Path
     for folder in (beside, Path.cwd()):
         if (folder / program).is_file():
             return folder
+    found = next((path for base in (Path.cwd(), beside.parent) for path in base.glob(f"*/{program}")), None)
+    start = f"; it is in {found.parent}: start the command there" if found else ""
     places = f"not in {beside}" if beside == Path.cwd() else f"neither in {beside} nor in {Path.cwd()}"
-    raise InputError(f"{path}: program '{program}' is {places}")
+    raise InputError(f"{path}: program '{program}' is {places}{start}")
 
 
 def _has_module(folder: Path, name: str) -> bool:

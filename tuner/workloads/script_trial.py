@@ -277,7 +277,7 @@ class _Run:
             trace = (self.stream.died or "").rstrip()
             last = trace.rpartition("\n")[2]
             return (
-                f"the script's main thread died, and what it had started was ended: {last}\n"
+                f"the script's main thread died, and its process, which lived on, was ended: {last}\n"
                 f"its last lines:\n{trace}"
             )
         if status != 0:

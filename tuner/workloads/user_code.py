@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tuner.base.errors import InputError
+from tuner.workloads import own_studies
 
 PACKAGES = str(Path(__file__).resolve().parents[2])  # where a process that looks at a function finds this one
 OPTIONAL = ("run_folder", "checkpoint")
@@ -61,7 +62,8 @@ def module_of_file(path: Path, name: str) -> Any:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    with own_studies.not_run(path):
+        spec.loader.exec_module(module)
     return module
 
 

@@ -324,3 +324,32 @@ def test_a_callback_of_optuna_integration_prunes(
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "PRUNED"]
     assert len(trials[0].intermediate_values) >= 3 and len(trials[2].intermediate_values) == 1
     assert "better" in trials[2].user_attrs["pruned_because"]
+
+
+def test_a_script_that_optimises_when_it_is_imported_gives_its_objective(
+    tmp_path: Path, agents_in_this_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = """
+import optuna
+
+def objective(trial):
+    return trial.suggest_float("x", 0.0, 1.0)
+
+study = optuna.create_study(study_name="mine", storage="sqlite:///own.db")
+try:
+    study.optimize(objective, n_trials=1000)
+except Exception:
+    pass
+open("after", "w").write(str(study.best_value))
+"""
+    (tmp_path / "script.py").write_text(script)
+    (tmp_path / "asks.yaml").write_text(
+        "method: random\nmetric: {name: value}\ntuner: {objective: 'script.py:objective'}\n"
+    )
+    found = tuner.study("asks.yaml", trials=2, agents=1, quiet=True, results=tmp_path / "results")
+    assert [trial.value for trial in found.optuna.trials] == [t.params["x"] for t in found.optuna.trials]
+    assert not (tmp_path / "own.db").exists() and not (tmp_path / "after").exists()
+    study = optuna.create_study()
+    study.optimize(lambda trial: 1.0, n_trials=1)
+    assert study.best_value == 1.0, "Optuna is itself again"
