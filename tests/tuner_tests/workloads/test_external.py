@@ -300,6 +300,11 @@ def test_a_killed_script_is_said_to_be_killed(sandbox: Any) -> None:
 def test_a_program_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'nowhere\.py' is neither in"):
         working_folder(tmp_path / "sweep.yaml", "nowhere.py", None)
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").touch()
+    with pytest.raises(InputError, match=r"it is in .*src: start the command there"):
+        working_folder(tmp_path / "sweeps" / "sweep.yaml", "train.py", None)
 
 
 def test_a_program_is_looked_for_beside_the_file_then_in_the_current_folder(
