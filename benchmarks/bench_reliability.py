@@ -1,6 +1,6 @@
 """Does a study survive what machines do to it? Real processes, a fast objective, random kills.
 
-    python benchmarks/bench_reliability.py                 every scenario, 60 SIGKILLs in each that kills
+    python benchmarks/bench_reliability.py                 every scenario, over 500 SIGKILLs in all
     python benchmarks/bench_reliability.py --kills 20 kills stopped_agent
 
 Each scenario prints one line: passed or not, and its figures. Exit status 1 when one did not pass. `--write`
@@ -13,6 +13,7 @@ import re
 import sys
 import tempfile
 import textwrap
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -50,7 +51,9 @@ OTHERS: dict[str, Callable[..., Outcome]] = {
     "optuna": partial(killed, peer=OPTUNA, processes=4),
     "ray_tune": partial(killed, peer=RAY, processes=1),
 }
-ALONE = ("kills", "trials", "lost", "duplicated", "orphans")
+KILLS = {"kills": 100, "kills_paused": 100, "kills_scripts": 80, "kills_postgresql": 95, "kills_remote": 80,
+         "kills_dask": 30, "kills_ray": 80, "optuna": 20, "ray_tune": 5}  # fmt: skip
+TOLD = ("kills", "trials", "lost", "duplicated", "orphans", "blocked")
 
 
 def main() -> int:
@@ -61,13 +64,15 @@ def main() -> int:
         choices=[*SCENARIOS, *OTHERS, []],
         help="(default: all but those of other tuners, optuna and ray_tune)",
     )
-    parser.add_argument("--kills", type=int, default=60, help="in each scenario that kills (default: 60)")
+    parser.add_argument(
+        "--kills", type=int, help=f"in each scenario that kills (default: {min(KILLS.values())} to 100)"
+    )
     parser.add_argument("--every", type=int, default=1, help="faults: each N-th write fails (default: all)")
     options = parser.parse_args()
     bad = 0
     for name in options.scenarios or SCENARIOS:
         with tempfile.TemporaryDirectory() as folder:
-            more = {"kills": options.kills} if name.startswith("kills") or name in OTHERS else {}
+            more = {"kills": options.kills or KILLS[name]} if name in KILLS else {}
             more |= {"every": options.every} if name == "faults" and options.every > 1 else {}
             outcome = {**SCENARIOS, **OTHERS}[name](Path(folder) / name, **more)
         word = "skipped" if outcome.skipped else "passed" if not outcome.problems else "FAILED"
@@ -76,18 +81,25 @@ def main() -> int:
             given = "".join(f"--{option} {value} " for option, value in more.items())
             command = f"python benchmarks/bench_reliability.py {given}{name}"
             line = f"{name} {word} {outcome.figures}"
-            figures.record(stored(name, command, line), command=command)
+            figures.record({f"reliability.{name}": shown(command, line)}, command=command)
+            figures.record(totals(), command="python benchmarks/bench_reliability.py")
         bad += bool(outcome.problems)
     return 1 if bad else 0
 
 
-def stored(scenario: str, command: str, line: str) -> dict[str, figures.Value]:
-    """The command and line of a scenario; of `kills` also its counts, each alone."""
-    shown = ["```text", f"$ {command}", *textwrap.wrap(line, 110, subsequent_indent="  "), "```"]
-    pairs = re.findall(r"(\d+) (\w+)", line)
-    alone = ALONE if scenario == "kills" else ()
-    numbers = {f"reliability.{scenario}_{word}": number for number, word in pairs if word in alone}
-    return {f"reliability.{scenario}": shown, **numbers}
+def shown(command: str, line: str) -> list[str]:
+    """The command and line of a scenario, as a terminal has them."""
+    return ["```text", f"$ {command}", *textwrap.wrap(line, 110, subsequent_indent="  "), "```"]
+
+
+def totals() -> dict[str, figures.Value]:
+    """Sums over the stored lines of all scenarios that kill our own processes."""
+    found, kept = Counter[str](), figures.load()
+    for name in SCENARIOS:
+        if name in KILLS and f"reliability.{name}" in kept:
+            pairs = re.findall(r"(\d+)\s+(\w+)", " ".join(kept[f"reliability.{name}"]["lines"][2:]))
+            found.update({word: int(number) for number, word in pairs if word in TOLD})
+    return {f"reliability.all_{word}": f"{found[word]:,}" for word in TOLD}
 
 
 if __name__ == "__main__":

@@ -484,12 +484,20 @@ def attack(name: str, place: Place, right: Any, *, examples: int, fixed: bool) -
     reads_or_refuses()
 
 
+@pytest.mark.hostile("damaged input of each parser")
 @pytest.mark.parametrize("name", PARSERS)
-def test_a_parser_reads_or_refuses(name: str, place: Place, tmp_path: Path) -> None:
+def test_a_parser_reads_or_refuses(
+    name: str, place: Place, tmp_path: Path, record_property: Callable[..., None]
+) -> None:
+    record_property("inputs", 8)
     attack(name, place, right_of(name, tmp_path), examples=8, fixed=True)
 
 
+@pytest.mark.hostile("damaged input of each parser")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PARSERS)
-def test_a_parser_reads_or_refuses_for_long(name: str, place: Place, tmp_path: Path) -> None:
+def test_a_parser_reads_or_refuses_for_long(
+    name: str, place: Place, tmp_path: Path, record_property: Callable[..., None]
+) -> None:
+    record_property("inputs", EXAMPLES)
     attack(name, place, right_of(name, tmp_path), examples=EXAMPLES, fixed=False)

@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import os
+import random
 import shutil
 import sqlite3
 import struct
@@ -149,6 +150,15 @@ STUDY_FILES: dict[str, Case] = {
     "two documents": Case(text(study() + "---\n" + study()), "not YAML"),
     "NaN bound": Case(text(study("x: {min: .nan, max: 1.0}")), "expected a finite number"),
     "infinite bound": Case(text(study("x: {min: 0.0, max: .inf}")), "expected a finite number"),
+    "bounds too far apart": Case(text(study("x: {min: -1.7e308, max: 1.7e308}")), "narrower range"),
+    "steps that overflow": Case(
+        text(study("x: {distribution: q_uniform, min: 0, max: 1e300, q: 1e-300}")), "narrower range"
+    ),
+    "tail that overflows": Case(
+        text(study("x: {distribution: log_normal, mu: 700, sigma: 90}")), "narrower range"
+    ),
+    "NUL in a text": Case(text(study(head='description: "a\\0b"')), "byte of zero"),
+    "the 45th of May": Case(text(study("x: {value: 2020-05-45}")), "a date that is none"),
     "NaN sigma": Case(text(study("x: {distribution: normal, mu: 0, sigma: .nan}")), "finite"),
     "NaN probability": Case(
         text(study("x: {values: [1, 2], probabilities: [.nan, 1]}")), "parameters.x.probabilities"
@@ -167,6 +177,7 @@ STUDY_FILES: dict[str, Case] = {
 }
 
 
+@pytest.mark.hostile("study files")
 @pytest.mark.parametrize("name", STUDY_FILES)
 def test_study_files(name: str, judge: Judge) -> None:
     case, path = STUDY_FILES[name], judge.folder / "hostile.yaml"
@@ -174,6 +185,7 @@ def test_study_files(name: str, judge: Judge) -> None:
     judge.refuses(case, "hostile.yaml", "tuner", "study", path, "--dry-run")
 
 
+@pytest.mark.hostile("names")
 @pytest.mark.slow
 def test_a_parameter_may_have_any_name(judge: Judge) -> None:
     names = ["++trainer.x", "../../outside", "<script>alert(1)</script>", "a b", "x; y"]
@@ -189,6 +201,7 @@ def test_a_parameter_may_have_any_name(judge: Judge) -> None:
     assert not (judge.folder.parent / "outside").exists()
 
 
+@pytest.mark.hostile("names")
 @pytest.mark.parametrize("name", ["../../outside", "<script>alert(1)</script>", "/etc/cron.d/x", "a" * 300])
 def test_a_study_keeps_to_its_folder_whatever_its_name(name: str, judge: Judge) -> None:
     from tuner.definition.loading import load_study_file
@@ -250,6 +263,7 @@ RECORDINGS: dict[str, Case] = {
 }
 
 
+@pytest.mark.hostile("recordings and data sets")
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_recordings(name: str, judge: Judge) -> None:
     case, path = RECORDINGS[name], judge.folder / name
@@ -257,6 +271,7 @@ def test_recordings(name: str, judge: Judge) -> None:
     judge.refuses(case, name, "model", "import", path, "--to", judge.folder / "data" / "made")
 
 
+@pytest.mark.hostile("recordings and data sets")
 def test_a_formula_in_a_cell_is_read_as_the_words_it_holds(judge: Judge) -> None:
     path = judge.folder / "formula.csv"
     path.write_text(HEADER + "".join(f"{i},{i % 3},=cmd|'/c calc'!A1+X{i}\n" for i in range(30)))
@@ -316,6 +331,7 @@ DATA_SETS: dict[str, Case] = {
 }
 
 
+@pytest.mark.hostile("recordings and data sets")
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_data_sets(name: str, judge: Judge, tiny_recordings: Recordings) -> None:
     assert tiny_recordings.folder is not None
@@ -483,6 +499,7 @@ RUN_FOLDERS: dict[str, Case] = {
 }
 
 
+@pytest.mark.hostile("run folders")
 @pytest.mark.parametrize("name", RUN_FOLDERS)
 def test_run_folders(name: str, judge: Judge, results: Path, tiny_csv: Path) -> None:
     case, folder = RUN_FOLDERS[name], results / "runs" / "tiny" / "0"
@@ -553,12 +570,38 @@ BUNDLES: dict[str, Case] = {
 }  # fmt: skip
 
 
+@pytest.mark.hostile("bundles")
 @pytest.mark.parametrize("name", BUNDLES)
 def test_bundles(name: str, judge: Judge, results: Path, tiny_csv: Path) -> None:
     case = BUNDLES[name]
     case.make(results / "ensembles" / "mine")
     recording = sorted(tiny_csv.glob("*.csv.gz"))[0]
     judge.refuses(case, "mine", "inference", "decode", recording, "--bundle", "mine", "--results", results)
+
+
+@pytest.mark.hostile("bundles")
+@pytest.mark.slow
+def test_bundles_with_flipped_bits(
+    results: Path, tiny_csv: Path, capsys: pytest.CaptureFixture[str], record_property: Callable[..., None]
+) -> None:
+    """They are read, as a bit of a weight is no damage that one can see, or refused in one line."""
+    record_property("inputs", 300)
+    files = sorted(path for path in (results / "ensembles" / "mine").rglob("*") if path.is_file())
+    recording, dice = sorted(tiny_csv.glob("*.csv.gz"))[0], random.Random(0)
+    places = ("--bundle", "mine", "--results", results)
+    for number in range(300):
+        path = files[number % len(files)]
+        right = path.read_bytes()
+        wrong, most = bytearray(right), len(right) if number % 2 else min(len(right), 400)  # or its head
+        for _ in range(dice.randint(1, 4)):
+            wrong[dice.randrange(most)] ^= 1 << dice.randrange(8)
+        path.write_bytes(wrong)
+        capsys.readouterr()
+        command = ("calibrate", *places) if path.suffix == ".npz" else ("decode", recording, *places)
+        status = run("inference", *command)
+        said = capsys.readouterr().err.splitlines() or [""]
+        assert status == 0 or (status in (1, 2) and said[-1].startswith("error: ")), (path, said)
+        path.write_bytes(right)
 
 
 def npz(edit_arrays: Callable[[dict[str, np.ndarray]], object]) -> Callable[[Path], None]:
@@ -600,6 +643,7 @@ PREDICTIONS: dict[str, Case] = {
 }
 
 
+@pytest.mark.hostile("bundles")
 @pytest.mark.parametrize("name", PREDICTIONS)
 def test_predictions_of_a_bundle(name: str, judge: Judge, results: Path) -> None:
     case = PREDICTIONS[name]
@@ -607,6 +651,7 @@ def test_predictions_of_a_bundle(name: str, judge: Judge, results: Path) -> None
     judge.refuses(case, "calibrate.npz", "inference", "calibrate", "--bundle", "mine", "--results", results)
 
 
+@pytest.mark.hostile("run folders")
 @pytest.mark.parametrize("name", PREDICTIONS)
 def test_predictions_of_a_run(name: str, judge: Judge, results: Path) -> None:
     case = PREDICTIONS[name]
@@ -629,6 +674,7 @@ RUN_FILES: dict[str, Case] = {
 }
 
 
+@pytest.mark.hostile("run folders")
 @pytest.mark.parametrize("name", RUN_FILES)
 def test_small_files_of_a_run(name: str, judge: Judge, results: Path) -> None:
     case = RUN_FILES[name]
@@ -647,12 +693,15 @@ def foreign(path: Path) -> None:
 
 
 STORAGES: dict[str, Case] = {
+    "a pipe": Case(os.mkfifo, "it is a device or a pipe"),
+    "a device": Case(lambda path: path.symlink_to("/dev/zero"), "it is a device or a pipe"),
     "not SQLite": Case(raw(b"words, longer than a database's header" * 30), "not an SQLite database", 1),
     "other schema": Case(foreign, "no such", 1),
     "a folder": Case(lambda path: path.mkdir(), "cannot be opened", 1),
 }
 
 
+@pytest.mark.hostile("databases")
 @pytest.mark.parametrize("command", ["status", "best", "report", "gc"])
 @pytest.mark.parametrize("name", STORAGES)
 def test_storages(name: str, command: str, judge: Judge) -> None:
@@ -662,6 +711,7 @@ def test_storages(name: str, command: str, judge: Judge) -> None:
     judge.refuses(case, "studies.db", "tuner", command, "--results", results)
 
 
+@pytest.mark.hostile("databases")
 @pytest.mark.parametrize("command", ["status", "best", "report"])
 def test_an_empty_database_has_no_studies_yet(command: str, judge: Judge) -> None:
     results = judge.folder / "results"
@@ -688,6 +738,7 @@ STUDY_ATTRIBUTES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.hostile("databases")
 @pytest.mark.parametrize("command", ["status", "best", "report", "export"])
 @pytest.mark.parametrize("name", STUDY_ATTRIBUTES)
 def test_study_attributes(name: str, command: str, judge: Judge, records: Records) -> None:
@@ -708,6 +759,7 @@ TRIAL_ATTRIBUTES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.hostile("databases")
 @pytest.mark.parametrize("command", ["status", "best", "report", "export"])
 @pytest.mark.parametrize("name", TRIAL_ATTRIBUTES)
 def test_trial_attributes(name: str, command: str, judge: Judge, records: Records) -> None:
@@ -739,6 +791,7 @@ def make_study(judge: Judge, records: Records, trial_attrs: dict[str, Any], **at
     return made
 
 
+@pytest.mark.hostile("run folders")
 def test_a_run_folder_outside_the_results_is_not_read(
     judge: Judge, records: Records, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -752,6 +805,7 @@ def test_a_run_folder_outside_the_results_is_not_read(
         assert "666" not in capsys.readouterr().out
 
 
+@pytest.mark.hostile("names")
 def test_names_are_escaped_in_reports(judge: Judge, records: Records) -> None:
     script = "<script>alert(1)</script>"
     path = judge.folder / "hostile.yaml"
@@ -785,6 +839,7 @@ def test_names_are_escaped_in_reports(judge: Judge, records: Records) -> None:
 # -- study files that end late or never
 
 
+@pytest.mark.hostile("study files")
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
 def test_a_study_file_that_is_no_file(make: Callable[[Path], None], judge: Judge) -> None:
     make(judge.folder / "endless.yaml")
@@ -793,6 +848,7 @@ def test_a_study_file_that_is_no_file(make: Callable[[Path], None], judge: Judge
     judge.refuses(case, "endless.yaml", "tuner", "study", judge.folder / "endless.yaml", "--dry-run")
 
 
+@pytest.mark.hostile("study files")
 def test_a_study_file_of_50_megabytes(judge: Judge) -> None:
     (judge.folder / "large.yaml").write_bytes(b"# " + b"x" * 50_000_000)
 
@@ -800,6 +856,7 @@ def test_a_study_file_of_50_megabytes(judge: Judge) -> None:
     judge.refuses(case, "large.yaml", "tuner", "study", judge.folder / "large.yaml", "--dry-run")
 
 
+@pytest.mark.hostile("study files")
 def test_a_grid_is_counted_before_it_is_built(judge: Judge) -> None:
     (judge.folder / "train.py").write_text("")
     (judge.folder / "grid.yaml").write_text(

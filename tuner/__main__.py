@@ -6,9 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+try:
+    HERE = Path.cwd()
+except FileNotFoundError:
+    sys.exit("error: the current folder is not there any more; change to one that is")
 # `python -m tuner` puts the current folder first on the path. What lies there is the user's: its `model.py`,
 # `utils.py` or `studies/` must not stand in for a module of this project.
-if sys.path[:1] in ([""], [str(Path.cwd())]) and Path(__file__).resolve().parents[1] != Path.cwd():
+if sys.path[:1] in ([""], [str(HERE)]) and Path(__file__).resolve().parents[1] != HERE:
     del sys.path[0]
 
 import argparse

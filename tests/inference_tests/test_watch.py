@@ -92,6 +92,7 @@ def test_a_file_that_grows_is_followed_to_its_end(tmp_path: Path) -> None:
     assert list(follow(path, idle=1.0, sleep=sleep)) == [["a", "b"], ["1", "2"], ["3", "4"], ["5", "6"]]
 
 
+@pytest.mark.hostile("watch and MQTT")
 def test_a_compressed_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"a,b\n1,2\n"))
     with pytest.raises(InputError, match="expected rows of CSV, not compressed"):
@@ -152,6 +153,7 @@ BROKERS = {  # what a broker answers, packet for packet, before it closes the co
 }
 
 
+@pytest.mark.hostile("watch and MQTT")
 @pytest.mark.parametrize("name", BROKERS)
 def test_a_broker_that_never_serves_is_given_up_in_one_line(name: str) -> None:
     pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt: pip install 'optuna-sweeps[mqtt]'")
@@ -175,6 +177,7 @@ def test_a_broker_that_never_serves_is_given_up_in_one_line(name: str) -> None:
             next(mqtt_messages(url, patience=2.0))
 
 
+@pytest.mark.hostile("watch and MQTT")
 def test_an_address_that_is_none_is_said() -> None:
     pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt: pip install 'optuna-sweeps[mqtt]'")
     for url in ("mqtt://mill:99999/t", "mqtt:///t", f"mqtt://{'a' * 300}/t"):
@@ -185,6 +188,7 @@ def test_an_address_that_is_none_is_said() -> None:
 ENDLESS = "1" * 300_000
 
 
+@pytest.mark.hostile("watch and MQTT")
 @pytest.mark.parametrize(
     ("content", "says"), [(f"a,b\n{ENDLESS},2\n", "not rows of CSV"), (ENDLESS * 4, "longer than 1 MiB")]
 )
@@ -196,6 +200,7 @@ def test_rows_without_an_end_are_refused(content: str, says: str, tmp_path: Path
         list(read_rows(io.StringIO(content), "standard input"))
 
 
+@pytest.mark.hostile("watch and MQTT")
 def test_a_message_that_is_nested_deeply_is_refused() -> None:
     with pytest.raises(InputError, match="expected a JSON object"):
         list(rows_of_messages([b'{"a":' * 100_000], ["a"]))
@@ -213,6 +218,7 @@ def test_the_command_follows_a_file(
     assert {answer["operation"] for answer in answers[1:-1]} == {"face"}
 
 
+@pytest.mark.hostile("watch and MQTT")
 def test_an_empty_stream_is_one_clear_line(library: Library) -> None:
     with pytest.raises(InputError, match="empty; expected CSV with a header"):
         list(Watcher(library).answers([], source="standard input"))

@@ -22,6 +22,7 @@ ADVICE = {
     errno.EIO: "the disk does not take it (input/output error): check it, or choose another folder",
 }
 MOST_JSON = 2**30  # bytes of a JSON file
+MOST_TABLE = 2**28  # bytes of a table or log of runs, which is read into memory
 
 
 class CannotWrite(OSError):
@@ -56,7 +57,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises:
         CannotWrite: it could not be written. An older file at `path` is as it was.
+        InputError: it is a device, which a file would replace.
     """
+    if path.absolute().parent == Path("/dev") or path.is_char_device() or path.is_block_device():
+        raise InputError(f"{path}: expected the name of a file; it is a device")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with writing(path):

@@ -25,7 +25,7 @@ def sqlite_path(url: str) -> Path | None:
         InputError: it has a query (`?timeout=5`), which has no effect here.
     """
     name = url.removeprefix(PREFIX)
-    if name in ("", url):
+    if name in ("", ":memory:", url):  # agents are processes: a database in memory is of one alone
         return None
     if "?" in name:
         raise InputError(f"{url}: expected sqlite:///FILE without '?'; in the name of a file write %3F")

@@ -186,6 +186,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def port(text: str) -> int:
+    """Converts to the number of a port."""
+    if (found := positive(text)) >= 1 << 16:
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got '{text}'")
+    return found
+
+
 def console() -> Console:
     """The console for results: standard output."""
     from rich.console import Console

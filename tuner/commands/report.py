@@ -35,7 +35,7 @@ def add(subparsers: opt.Subparsers) -> None:
         "--live", action="store_true", help="serve the page on this machine while studies run"
     )
     parser.add_argument(
-        "--port", type=opt.positive, default=8090, metavar="N", help="port of --live (default: 8090)"
+        "--port", type=opt.port, default=8090, metavar="N", help="port of --live (default: 8090)"
     )
     parser.add_argument("--hypotheses", action="store_true", help="only print the verdicts on claims")
     opt.add_options(parser, "data", help="data set to show (default: the only one)")

@@ -129,7 +129,7 @@ def _numeric(section: YamlPart, kind: str) -> Numeric:
         for key, value in ((second, b), *([(first, a)] if first == "a" else [])):
             if value <= 0:
                 section.fail(key, f"expected a number above 0, got {value}")
-        return Numeric(kind, a, b, q)
+        return _drawn(section, Numeric(kind, a, b, q), second)
     low, high = section.number("min"), section.number("max")
     if kind == "int_uniform":
         for key in ("min", "max"):
@@ -141,7 +141,17 @@ def _numeric(section: YamlPart, kind: str) -> Numeric:
     if "log_uniform" in kind and not kind.endswith("_values") and max(abs(low), abs(high)) > 700:
         better = f"{kind}_values"
         section.fail("max", f"bounds of {kind} are exponents of e; use {better} to give values")
-    return Numeric(kind, low, high, q)
+    return _drawn(section, Numeric(kind, low, high, q), "max")
+
+
+def _drawn(section: YamlPart, distribution: Numeric, key: str) -> Numeric:
+    """The distribution, if each draw is a finite number."""
+    try:
+        if all(math.isfinite(distribution.quantile(u)) for u in (0.0, 0.5, 1.0)):
+            return distribution
+    except OverflowError:
+        pass
+    section.fail(key, "these values lead to numbers beyond 1e308; expected a narrower range")
 
 
 def _with_conditions(parameters: list[Parameter], own: YamlPart) -> list[Parameter]:

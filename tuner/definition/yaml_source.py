@@ -57,8 +57,8 @@ def read(path: Path) -> YamlPart:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except InputError:
         raise
-    except ValueError as error:  # Python's own limit: 4300 digits
-        raise InputError(f"{path}: has a number with too many digits ({error})") from None
+    except ValueError as error:  # 4300 digits, the 45th of May
+        raise InputError(f"{path}: has a number or a date that is none ({error})") from None
     if not isinstance(content, Mapping):
         raise InputError(f"{path}:1: expected a mapping with 'method' and 'parameters'")
     notes: list[str] = []
@@ -138,6 +138,8 @@ def _check_events(events: Iterable[Any], path: Path) -> None:
                 raise InputError(
                     f"{line}: the tag '{event.tag}' is not allowed in sweep files; write plain values"
                 )
+            if isinstance(event, ScalarEvent) and "\0" in event.value:
+                raise InputError(f"{line}: a text with a byte of zero, which no program can be given")
             anchor, size = event.anchor, 1
             if isinstance(event, CollectionStartEvent):
                 open_.append((anchor, size))

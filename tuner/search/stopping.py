@@ -102,5 +102,5 @@ def failures(trials: Sequence[FrozenTrial]) -> str | None:
     if len(same) >= SAME_FAILURES and not differ:
         return f"{SAME_FAILURES} trials in a row failed with the same error: {headline(errors[0])}"
     if len(errors) >= ANY_FAILURES:
-        return f"{ANY_FAILURES} trials in a row failed, the last with: {headline(errors[0])}"
+        return f"{ANY_FAILURES} trials in a row failed: {headline(errors[0])}"
     return None

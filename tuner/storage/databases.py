@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sqlite3
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -23,7 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from tuner.base import extras
 from tuner.base.errors import InputError
-from tuner.base.files import make_folder
+from tuner.base.files import check_file, make_folder
 from tuner.base.sqlite_url import sqlite_path, sqlite_url
 from tuner.storage import sqlite_file
 from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock, StorageLock
@@ -99,6 +100,8 @@ class Sqlite(Database):
     def __init__(self, path: Path) -> None:
         from sqlalchemy.dialects.sqlite import insert
 
+        if path.exists():
+            check_file(path, sys.maxsize)  # a pipe would be waited for
         self.path = path
         self._file: int | None = None  # inode of the file that is open
         self.lock = FileLock(path.with_name(path.name + ".lock"))

@@ -88,6 +88,7 @@ class ChildProcess:
 
     def wait(self, seconds: float) -> int | None:
         """The exit status, or None when the script still runs after `seconds`."""
+        self._process.send_signal(signal.SIGCONT)  # its script may have stopped the keeper
         if self._ended is not None:
             select.select([self._ended], [], [], seconds)
             return self._process.poll()

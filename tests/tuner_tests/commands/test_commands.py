@@ -1,8 +1,10 @@
 """The command line: help pages, errors in one line, and the answers of the commands that run no trial."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,12 +14,15 @@ from optuna.trial import Trial
 
 from tuner import commands
 from tuner.__main__ import main
+from tuner.base.errors import InputError
+from tuner.base.files import whole_file
 from tuner.commands.options import seconds, settings
 from tuner.definition.study_file import StudyFile
 from tuner.storage import study_store
 from tuner.storage.records import Records
 
 MakeStudy = Callable[..., StudyFile]
+ROOT = Path(__file__).resolve().parents[3]
 NAMES = [module.__name__.rpartition(".")[2].rstrip("_") for module in commands.ALL]
 
 
@@ -131,12 +136,14 @@ def test_list_names_the_shipped_studies_in_the_campaigns_order(
     assert all(row["purpose"] and row["done"] is None for row in rows)
 
 
+@pytest.mark.hostile("command lines")
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["study", "los_weighting"], "did you mean 'loss_weighting'?"),
         (["study", "loss_weighting", "--set", "epochs"], "--set: expected KEY=VALUE, got 'epochs'"),
         (["status", "small"], "no studies yet"),
+        (["list", "--storage", "sqlite:///:memory:"], "expected sqlite:///FILE"),
         (["best", "--storage", "mysql://me:secret@host/db"], "expected sqlite:///FILE"),
     ],
 )
@@ -148,6 +155,29 @@ def test_wrong_input_is_one_line_and_status_2(
     assert expected in error
     assert error.count("\n") == 1
     assert "secret" not in error
+
+
+@pytest.mark.hostile("command lines")
+@pytest.mark.parametrize("device", ["/dev/full", "/dev/stdout", "here"])
+def test_a_device_is_not_replaced_by_a_file(device: str, tmp_path: Path) -> None:
+    path = Path(device) if device != "here" else tmp_path / "here"
+    if device == "here":
+        path.symlink_to("/dev/full")
+    before = path.lstat().st_ino, path.lstat().st_mode
+    with pytest.raises(InputError, match="it is a device"), whole_file(path) as beside:
+        beside.write_text("harm")
+    assert (path.lstat().st_ino, path.lstat().st_mode) == before
+
+
+@pytest.mark.hostile("command lines")
+def test_a_command_in_a_folder_that_was_removed_is_one_line(tmp_path: Path) -> None:
+    gone = f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -m tuner list"
+    places = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", gone], cwd=tmp_path, env=places, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and done.stderr.startswith("error: the current folder is not there")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_database_that_is_none_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

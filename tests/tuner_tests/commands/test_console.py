@@ -28,6 +28,7 @@ def said(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return error.strip()
 
 
+@pytest.mark.hostile("command lines")
 @pytest.mark.parametrize(
     ("words", "error"),
     [
@@ -46,6 +47,10 @@ def said(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             "tuner study: --agents: expected a whole number from 1, got 'x' (help: tuner study -h)",
         ),
         (["study"], "tuner study: expected NAME|FILE.yaml|all|hypotheses (help: tuner study -h)"),
+        (
+            ["serve", "--port", "70000"],
+            "tuner serve: --port: expected a port from 1 to 65535, got '70000' (help: tuner serve -h)",
+        ),
         (["list", "all"], "tuner list: 'all' is one word too many (help: tuner list -h)"),
     ],
 )
@@ -61,6 +66,7 @@ def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> 
     assert error.startswith("usage: tuner") and "examples:" in error
 
 
+@pytest.mark.hostile("command lines")
 def test_a_misspelt_file_gets_the_nearest_one_and_is_named_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +82,7 @@ def test_a_misspelt_file_gets_the_nearest_one_and_is_named_once(
     )
 
 
+@pytest.mark.hostile("command lines")
 def test_an_error_of_the_system_names_its_path_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

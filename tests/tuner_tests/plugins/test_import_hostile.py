@@ -1,6 +1,7 @@
 """What `import` reads is never changed, and what it cannot read is one line, never a traceback."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from tuner.base.errors import InputError
 from tuner.base.sqlite_url import sqlite_path, sqlite_url
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.imports import sources
+
+pytestmark = pytest.mark.hostile("sources of import")
 
 MakeStudy = Callable[..., StudyFile]
 
@@ -163,6 +166,22 @@ def test_a_torn_last_report_of_ray_is_left_out_and_other_damage_is_said(
     assert rows["torn"].metrics["score"] == 0.5 and not rows["torn"].problem
     assert rows["broken"].problem.startswith("its files are damaged")
     assert rows["strange"].problem.startswith("its files are damaged")
+
+
+@pytest.mark.parametrize("file", ["params.json", "result.json", "run.wandb", "meta.yaml", "x.db"])
+def test_a_pipe_in_a_folder_of_runs_is_not_waited_for(
+    make_study: MakeStudy, tmp_path: Path, file: str
+) -> None:
+    for name in ("params.json", "result.json"):
+        (tmp_path / name).write_text('{"x": 0.5, "score": 1}')
+    (tmp_path / file).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / file)
+    try:
+        (row,) = sources.read(str(tmp_path), make_study())
+    except InputError as error:
+        assert "it is a device or a pipe" in str(error)
+    else:
+        assert "it is a device or a pipe" in row.problem or file == "x.db"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -115,6 +115,7 @@ HOSTILE: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.slow
+@pytest.mark.hostile("calls of the MCP server by its client")
 def test_hostile_arguments_are_told_in_a_short_line(folder: Path) -> None:
     async def conversation(client: Any) -> Any:
         return [await client.call_tool(tool, arguments) for tool, arguments, _ in HOSTILE]

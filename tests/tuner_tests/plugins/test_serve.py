@@ -57,6 +57,7 @@ def test_a_server_is_not_served_again(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "a server already" in capsys.readouterr().err
 
 
+@pytest.mark.hostile("clients of serve")
 @pytest.mark.parametrize("url", ["grpc://", "grpc://host:port", "grpc://me:secret@host", "grpc://host/db"])
 def test_a_malformed_address_is_said_without_what_it_holds(url: str) -> None:
     with pytest.raises(InputError, match="expected grpc://HOST:PORT") as error:
@@ -187,6 +188,7 @@ def test_a_client_with_the_token_works(
         assert records.claim(study._study_id, user_attrs={}).number == 0
 
 
+@pytest.mark.hostile("clients of serve")
 @pytest.mark.parametrize(("sent", "said"), [(None, "asks for a token"), ("f" * 32, "refuses the token")])
 def test_a_client_without_the_token_is_refused_whatever_it_calls(
     guarded: str, token_file: Path, monkeypatch: pytest.MonkeyPatch, sent: str | None, said: str
@@ -208,6 +210,7 @@ def test_a_client_without_the_token_is_refused_whatever_it_calls(
     channel.close()
 
 
+@pytest.mark.hostile("clients of serve")
 def test_clients_that_say_nothing_or_garbage_hold_up_no_other(
     guarded: str, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,9 +228,32 @@ def test_clients_that_say_nothing_or_garbage_hold_up_no_other(
         stranger.close()
 
 
+@pytest.mark.hostile("clients of serve")
+def test_a_message_of_100_megabytes_is_refused_in_one_line(
+    guarded: str, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(token.VARIABLE, str(token_file))
+    records = open_records(guarded)
+    study = optuna.create_study(study_name="s", storage=records)
+    for ask in (
+        lambda attrs: records.claim(study._study_id, user_attrs=attrs),
+        lambda attrs: study.set_user_attr("large", attrs["large"]),
+    ):
+        with pytest.raises(StorageFailed) as raised, storage_errors(guarded):
+            ask({"large": "x" * 100_000_000})
+        assert "larger than max" in str(raised.value) and "\n" not in str(raised.value)
+    assert records.claim(study._study_id, user_attrs={}).number == 0
+
+
+@pytest.mark.hostile("clients of serve")
 @pytest.mark.parametrize(
     ("text", "mode", "said"),
-    [(TOKEN, 0o644, "chmod 600"), ("short", 0o600, "16 characters or more"), (None, 0, "No such file")],
+    [
+        (TOKEN, 0o644, "chmod 600"),
+        ("x" * 10**6, 0o600, "expected at most 64"),
+        ("short", 0o600, "16 characters or more"),
+        (None, 0, "No such file"),
+    ],
 )
 def test_a_token_that_is_no_secret_is_refused(tmp_path: Path, text: str | None, mode: int, said: str) -> None:
     path = tmp_path / "token"

@@ -31,6 +31,7 @@ class JumpingClock(datetime):
         return datetime(2026, 1, 5, 12) + next(cls._jumps)
 
 
+@pytest.mark.hostile("clocks that jump")
 @pytest.mark.usefixtures("agents_in_this_process")
 def test_a_study_ends_as_it_would_and_its_durations_are_no_less_than_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -58,6 +59,7 @@ def ended(state: TrialState, number: int, at: timedelta) -> FrozenTrial:
     return trial
 
 
+@pytest.mark.hostile("clocks that jump")
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
 def test_failures_before_a_jump_are_not_the_latest(jump: timedelta) -> None:
     failed = [ended(TrialState.FAIL, number, HOUR) for number in range(3)]
@@ -111,6 +113,7 @@ VERBS = {  # the exit status of each
 }  # fmt: skip
 
 
+@pytest.mark.hostile("clocks that jump")
 @pytest.mark.slow
 def test_each_command_does_its_work_while_the_clock_jumps(tmp_path: Path) -> None:
     compiler = shutil.which("cc")

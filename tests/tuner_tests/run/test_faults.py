@@ -65,6 +65,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, no_processes: dict[str, Any
     return faults.places
 
 
+@pytest.mark.hostile("checkpoints and disks harmed")
 @pytest.mark.usefixtures("agents_in_this_process")
 @pytest.mark.parametrize(("place", "earlier", "kind"), WRITES)
 def test_a_write_that_fails_costs_one_line_and_no_trial(
@@ -76,6 +77,7 @@ def test_a_write_that_fails_costs_one_line_and_no_trial(
     assert place in faults.places[at]
 
 
+@pytest.mark.hostile("checkpoints and disks harmed")
 @pytest.mark.usefixtures("agents_in_this_process")
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
 def test_a_disk_that_stays_full_costs_one_line_and_no_trial(
@@ -85,6 +87,7 @@ def test_a_disk_that_stays_full_costs_one_line_and_no_trial(
     assert problems == []
 
 
+@pytest.mark.hostile("checkpoints and disks harmed")
 @pytest.mark.parametrize(
     "words",
     [
@@ -192,6 +195,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
+@pytest.mark.hostile("checkpoints and disks harmed")
 def test_a_disk_that_is_full_or_read_only_between_pause_and_resume_costs_one_line(small_disk: Path) -> None:
     (small_disk / "objective.py").write_text(FILLS)
     (small_disk / "study.yaml").write_text(

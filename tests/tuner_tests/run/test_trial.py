@@ -125,6 +125,7 @@ def test_a_trial_that_is_asked_to_stop_goes_back_into_the_queue(run_one: RunOne,
     assert not (tmp_path / "results" / "runs" / "small" / "0").exists()
 
 
+@pytest.mark.hostile("checkpoints and disks harmed")
 def test_a_trial_that_deletes_its_folder_fails_and_says_so(run_one: RunOne, tmp_path: Path) -> None:
     def objective(config: Any, report: Any, *, run_folder: Path) -> dict[str, float]:
         with RunFolder(run_folder) as folder:
@@ -137,6 +138,7 @@ def test_a_trial_that_deletes_its_folder_fails_and_says_so(run_one: RunOne, tmp_
     assert re.fullmatch(r".*/runs/small/0\.partial-\d+ was deleted while the trial ran", ended.message)
 
 
+@pytest.mark.hostile("checkpoints and disks harmed")
 @pytest.mark.parametrize("fails", [ValueError("no space"), OSError(errno.ENOSPC, "No space left on device")])
 def test_a_trial_that_filled_the_disk_fails_and_its_folder_goes(
     run_one: RunOne, tmp_path: Path, fails: Exception

@@ -95,6 +95,7 @@ def test_its_buttons_stop_and_pause_a_study_and_queue_a_trial(ask: Ask, records:
     assert load_study(records, name).trials[1].state is TrialState.WAITING
 
 
+@pytest.mark.hostile("requests to the live page")
 @pytest.mark.parametrize(
     ("verb", "body", "says"),
     [
@@ -110,6 +111,7 @@ def test_a_wrong_request_is_one_line(ask: Ask, verb: str, body: dict[str, str], 
     assert status == "400" and says in said and "\n" not in said
 
 
+@pytest.mark.hostile("requests to the live page")
 @pytest.mark.parametrize(
     ("body", "headers", "says"),
     [
@@ -143,12 +145,14 @@ class Slow(io.RawIOBase):
         return b"{}"
 
 
+@pytest.mark.hostile("requests to the live page")
 def test_a_slow_request_holds_up_no_other(ask: Ask) -> None:
     shown: list[tuple[str, str]] = []
     ask("/stop", b"{}", **{"wsgi.input": Slow(lambda: shown.append(ask("/version")))})
     assert [status for status, _ in shown] == ["200"]
 
 
+@pytest.mark.hostile("requests to the live page")
 def test_connections_that_say_nothing_are_closed_and_never_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_server.Quiet, "timeout", 0.3)
     monkeypatch.setattr(local_server, "MOST_CONNECTIONS", 2)

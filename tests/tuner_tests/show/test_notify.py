@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
+from reliability.processes import wait_for
 from rich.console import Console
 
 from tuner.__main__ import main
@@ -64,6 +65,7 @@ def test_a_failed_study_is_told(make_study: MakeStudy, tmp_path: Path) -> None:
     assert line.startswith("small: failed: 3 trials in a row failed with the same error: ValueError: no good")
 
 
+@pytest.mark.hostile("--notify")
 @pytest.mark.slow
 def test_a_message_that_cannot_be_sent_is_one_line_and_the_study_ends_well(make_study: MakeStudy) -> None:
     done = study(make_study().path, "--notify", "command:false")
@@ -72,6 +74,28 @@ def test_a_message_that_cannot_be_sent_is_one_line_and_the_study_ends_well(make_
     assert said == [
         "no notification through command (false ended with exit status 1); the study continues",
     ]
+
+
+@pytest.mark.hostile("--notify")
+def test_a_command_that_hangs_holds_up_no_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.show.notify.SEND_SECONDS", 0.3)
+    said: list[str] = []
+    notifier = Notifier([("command", sender_of("command:sleep 600"))], said.append)
+    notifier.send("small", "done")
+    wait_for(lambda: notifier.say_problems() or said, seconds=60)
+    notifier.close()
+    assert "timed out after 0.3 seconds" in said[0] and "\n" not in said[0]
+
+
+@pytest.mark.hostile("--notify")
+def test_a_message_of_shell_characters_is_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    send = sender_of(writer(tmp_path / "said"))
+    send("small; touch harm", "$(touch harm) `touch harm` | tee harm > harm && -x '\"")
+    assert (tmp_path / "said").read_text() == (
+        "small; touch harm: $(touch harm) `touch harm` | tee harm > harm && -x '\"\n"
+    )
+    assert not (tmp_path / "harm").exists()
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -108,6 +132,7 @@ def test_apprise_sends_it(receiver: tuple[str, list[dict[str, Any]]]) -> None:
     ]
 
 
+@pytest.mark.hostile("--notify")
 def test_an_address_that_is_none_is_said_before_anything_runs(
     make_study: MakeStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

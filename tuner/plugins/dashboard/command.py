@@ -19,7 +19,7 @@ def add(subparsers: opt.Subparsers) -> None:
         ),
         example="tuner dashboard --port 8080",
     )
-    parser.add_argument("--port", type=opt.positive, default=8080, metavar="N", help="port (default: 8080)")
+    parser.add_argument("--port", type=opt.port, default=8080, metavar="N", help="port (default: 8080)")
     opt.add_options(parser, "storage")
     parser.set_defaults(run=run)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tuner.base.endings import in_short
+from tuner.base.errors import InputError
+from tuner.base.files import MOST_TABLE, check_file, read_json
 from tuner.base.nested import leaves
 from tuner.plugins.imports.rows import Row
 
@@ -19,7 +21,7 @@ def read(folder: Path) -> list[Row]:
     for params in sorted(folder.rglob("params.json")):
         try:
             found.append(_trial(params, status))
-        except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
+        except (InputError, ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
             where = params.parent.name
             found.append(Row(where, {}, {}, problem=f"its files are damaged ({in_short(error)})"))
     return found
@@ -27,9 +29,9 @@ def read(folder: Path) -> list[Row]:
 
 def _trial(params: Path, status: Mapping[str, str]) -> Row:
     results = params.with_name("result.json")
-    lines = _whole_lines(results) if results.is_file() else []
+    lines = _whole_lines(check_file(results, MOST_TABLE)) if results.exists() else []
     history = [dict(leaves({k: v for k, v in line.items() if k != "config"})) for line in lines]
-    config = dict(leaves(json.loads(params.read_text(encoding="utf-8"))))
+    config = dict(leaves(read_json(params)))
     name = str(lines[-1].get("trial_id")) if lines else ""
     ended = status.get(name, "ERROR" if params.with_name("error.txt").is_file() else "TERMINATED")
     problem = _NOT_ENDED.get(ended, "") if lines else "the trial reported nothing"
@@ -66,8 +68,8 @@ def _states(folder: Path) -> list[Path]:
 def _statuses(path: Path) -> dict[str, str]:
     """By trial, how it ended. An experiment that was killed may leave the file torn."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         trials = [json.loads(trial) for trial, *_ in content.get("trial_data", ())]
         return {str(trial["trial_id"]): str(trial["status"]) for trial in trials}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -11,6 +11,7 @@ from typing import Any
 
 from tuner.base.endings import in_short
 from tuner.base.errors import InputError
+from tuner.base.files import MOST_TABLE, check_file
 from tuner.base.nested import leaves
 from tuner.base.sqlite_url import sqlite_path
 from tuner.definition.study_file import StudyFile
@@ -61,6 +62,7 @@ def _read(source: str, file: StudyFile, study: str | None) -> list[Row]:
         return found
     if _is_sqlite(path):
         return optuna_source.read_file(path, file, study)
+    check_file(path, MOST_TABLE)
     match path.suffix.lower():
         case ".csv":
             return _csv(path)
@@ -90,6 +92,8 @@ def tracked(path: Path) -> list[Row]:
 
 
 def _is_sqlite(path: Path) -> bool:
+    if not path.is_file():  # a pipe would be waited for
+        return False
     with path.open("rb") as opened:
         return opened.read(len(SQLITE)) == SQLITE
 
@@ -98,7 +102,7 @@ def _is_sqlite(path: Path) -> bool:
 
 
 def _wandb_run(path: Path) -> Row:
-    run = wandb_file.run_of(path)
+    run = wandb_file.run_of(check_file(path, MOST_TABLE))
     problem = ""
     if not run.ended:
         problem = "the run did not end"

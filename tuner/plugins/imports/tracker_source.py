@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tuner.base.files import scratch_folder
+from tuner.base.files import check_file, scratch_folder
 from tuner.base.nested import leaves
 from tuner.plugins.imports.rows import Row, cell
 
@@ -27,7 +27,7 @@ def mlflow_folder(folder: Path) -> list[Row]:
     """The runs below an `mlruns/` folder, in the order in which they began; deleted ones are left out."""
     found = []
     for meta in folder.rglob("meta.yaml"):
-        about = yaml.safe_load(meta.read_text(encoding="utf-8")) or {}
+        about = yaml.safe_load(check_file(meta, 1 << 20).read_text(encoding="utf-8")) or {}
         if "run_id" not in about or about.get("lifecycle_stage") == "deleted":
             continue
         params = {name: cell(text) for name, text in _files(meta.with_name("params"))}

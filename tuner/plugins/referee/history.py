@@ -16,7 +16,7 @@ from typing import Any
 
 from tuner.base.endings import in_short
 from tuner.base.errors import InputError
-from tuner.base.files import check_file
+from tuner.base.files import MOST_TABLE, check_file
 from tuner.base.words import in_words
 from tuner.plugins.referee import own, repository
 from tuner.plugins.referee.arms import STOPPED, Run
@@ -36,7 +36,7 @@ from tuner.plugins.referee.columns import (
     text,
 )  # fmt: skip
 from tuner.plugins.referee.judge import Referee
-from tuner.plugins.referee.own import LARGEST, OWN
+from tuner.plugins.referee.own import OWN
 from tuner.plugins.referee.repository import git
 
 USUAL = ("results.tsv", "results.csv", "results.jsonl")  # as loops call their table
@@ -150,7 +150,7 @@ def _lines(path: Path) -> list[Line]:
         raise InputError(f"{path}: nothing there; expected {EXPECTED}")
     if path.is_dir() or path.suffix in (".wandb", ".db", ".sqlite", ".sqlite3"):
         return _tracked(path)
-    check_file(path, LARGEST)
+    check_file(path, MOST_TABLE)
     match path.suffix.lower():
         case ".tsv" | ".csv":
             return _table(path)

@@ -10,12 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tuner.base.files import check_file, writing
+from tuner.base.files import MOST_TABLE, check_file, writing
 from tuner.plugins.referee.arms import Ruling
 from tuner.plugins.referee.repository import held
 
 OWN, LOCK = "referee.jsonl", ".referee.lock"
-LARGEST = 1 << 28  # bytes of a table
 
 
 def lock(folder: Path) -> AbstractContextManager[bool]:
@@ -40,7 +39,7 @@ def rows(folder: Path) -> list[Mapping[str, Any]]:
     path = folder / OWN
     if not path.is_file():
         return []
-    check_file(path, LARGEST)
+    check_file(path, MOST_TABLE)
     found = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with suppress(ValueError, RecursionError):

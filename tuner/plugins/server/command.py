@@ -30,7 +30,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)"
     )
-    parser.add_argument("--port", type=opt.positive, default=13000, metavar="N", help="port (default: 13000)")
+    parser.add_argument("--port", type=opt.port, default=13000, metavar="N", help="port (default: 13000)")
     parser.add_argument(
         "--token-file",
         type=Path,

@@ -31,6 +31,7 @@ PORT = 13000  # Optuna's
 CONNECT_SECONDS = 10.0
 CHANNEL = [
     *wire.OPTIONS,
+    (wire.RECEIVES, -1),  # a study may be large
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 ]

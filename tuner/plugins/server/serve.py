@@ -133,7 +133,7 @@ def make_server(storage: CachedStorage, queue: TrialQueue, secret: str | None = 
 
     pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="serve")
     # without so_reuseport=0 a second server could listen on the same port and get half of the calls
-    options = [*wire.OPTIONS, ("grpc.so_reuseport", 0)]
+    options = [*wire.OPTIONS, (wire.RECEIVES, wire.LARGEST), ("grpc.so_reuseport", 0)]
     asks = [] if secret is None else [token.asked_of_clients(secret)]
     server = grpc.server(pool, options=options, interceptors=[*asks, Unavailable()])
     add_storage_service(server, storage)

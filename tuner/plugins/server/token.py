@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.base.errors import InputError
+from tuner.base.files import check_file
 
 if TYPE_CHECKING:
     import grpc
 
 VARIABLE = "TUNER_TOKEN_FILE"
 KEY = "authorization"  # metadata of a call
-SHORTEST = 16  # characters
+SHORTEST, LARGEST = 16, 1 << 16  # characters
 
 
 def read(path: str | Path) -> str:
@@ -32,7 +33,7 @@ def read(path: str | Path) -> str:
     path = Path(path)
     try:
         mode = path.stat().st_mode
-        text = path.read_text(encoding="ascii").strip()
+        text = check_file(path, LARGEST).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: no token can be read there ({getattr(error, 'strerror', 'no text')})"

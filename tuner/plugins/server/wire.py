@@ -24,8 +24,9 @@ CALL, HOLD = "Call", "Hold"
 PROCESS = "tuner-process"  # metadata: PID@HOST of the client
 BUSY = "busy"  # the error when too many clients wait for the lock: ask again
 
+LARGEST = 1 << 26  # bytes of a message to the server
+RECEIVES = "grpc.max_receive_message_length"
 OPTIONS = [
-    ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.keepalive_time_ms", 15_000),  # a lost connection is noticed within half a minute
     ("grpc.keepalive_timeout_ms", 10_000),
