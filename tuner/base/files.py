@@ -39,6 +39,11 @@ class CannotWrite(OSError):
         """Whether the folder was deleted in which the file was to be."""
         return self.errno in (errno.ENOENT, errno.ENOTDIR)
 
+    @property
+    def taken(self) -> bool:
+        """Whether a folder was made where the file was to be."""
+        return self.errno == errno.EISDIR
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -169,6 +174,8 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(check_file(path, MOST_JSON).read_text(encoding="utf-8"))
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (IsADirectoryError, NotADirectoryError):

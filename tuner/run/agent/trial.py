@@ -182,9 +182,14 @@ class TrialRunner(Workplace):
         return ended
 
     def _own_fault(self, running: Running, cause: Exception) -> Exception:
-        """`cause`, or that the trial deleted the folder it writes to, or filled the disk with it."""
+        """`cause`, or that the trial deleted or made folders where the tuner writes, or filled the disk."""
         if isinstance(cause, CannotWrite) and cause.deleted and self.runs.parents[1].is_dir():
             return OwnFault(f"{cause.path.parent} was deleted while the trial ran")
+        if isinstance(cause, CannotWrite) and cause.taken:
+            shutil.rmtree(
+                cause.path, ignore_errors=True
+            )  # the tuner's own name: its failure is written there
+            return OwnFault(f"a folder was made at {cause.path} while the trial ran")
         ends_well = isinstance(cause, Paused | PutBack | GivenAway | Pruned)
         if ends_well or is_storage_error(cause) or not self.disk_full(0):
             return cause
