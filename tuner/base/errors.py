@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 # what people call the usual options
@@ -32,6 +33,10 @@ def reason_of(error: BaseException, *, where: bool = False) -> str:
     """The message of an error. One of the system has no number, and a path only if `where`."""
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
+    if error.errno == errno.EMFILE:
+        return (
+            "more open files are needed than this terminal allows; run: ulimit -n 1024, then the same again"
+        )
     return f"{error.filename}: {error.strerror}" if where and error.filename else error.strerror
 
 
