@@ -1,6 +1,7 @@
 """How many hostile inputs were tried, and what came of them: the tests marked `hostile("KIND")`, counted.
 
     python benchmarks/bench_hostile.py                      all of them, slow ones too
+    python benchmarks/bench_hostile.py --quick              those that are not slow
     python benchmarks/bench_hostile.py -k "parser or csv"   some, to look at
 
 A test counts as one input, or as many as it says (`record_property("inputs", N)`). A test that fails is a
@@ -73,11 +74,13 @@ class Count:
 def main() -> int:
     parser = figures.parser(__doc__)
     parser.add_argument("-k", default="", metavar="WORDS", help="only the tests of these names, as in pytest")
+    parser.add_argument("--quick", action="store_true", help="leave out the tests that are marked slow")
     options = parser.parse_args()
+    marks = "hostile and not slow" if options.quick else "hostile"
     with tempfile.TemporaryDirectory() as guard, contextlib.chdir(guard):
         os.environ["HOME"] = guard
         count = Count(Path(guard))
-        words = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "hostile", "-k", options.k]
+        words = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", marks, "-k", options.k]
         status = pytest.main([f"--rootdir={figures.ROOT}", f"-c{figures.ROOT}/pyproject.toml", *words,
                               str(figures.ROOT / "tests")], plugins=[count])  # fmt: skip
     table, total = figures.Lines(), sum(count.found.values(), Counter[str]())

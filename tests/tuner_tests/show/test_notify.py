@@ -80,7 +80,7 @@ def test_a_message_that_cannot_be_sent_is_one_line_and_the_study_ends_well(make_
 def test_a_command_that_hangs_holds_up_no_study(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuner.show.notify.SEND_SECONDS", 0.3)
     said: list[str] = []
-    notifier = Notifier([("command", sender_of("command:sleep 600"))], said.append)
+    notifier = Notifier([("command", sender_of("command:sh -c 'exec sleep 600'"))], said.append)
     notifier.send("small", "done")
     wait_for(lambda: notifier.say_problems() or said, seconds=60)
     notifier.close()
