@@ -24,7 +24,7 @@ LOG_SECONDS = 2.0  # what the last lines of a log may take
 KEEPER = Path(__file__).with_name("keeper.py")
 TAIL_LINES = 15
 TAIL_BYTES = 4000
-_ERROR = re.compile(r"(error|exception)\b|could not|cannot|no such", re.IGNORECASE)
+_ERROR = re.compile(r"(?<!_)(error|exception)\b|could not|cannot|no such", re.IGNORECASE)
 
 
 class ChildProcess:
