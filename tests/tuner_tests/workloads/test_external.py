@@ -497,7 +497,7 @@ def test_json_lines_may_be_indented_and_stand_behind_a_progress_bar(sandbox: Any
              "DuplicateError: unique names, got:", "- 'x' 2 times", "wandb: run `wandb sync`"],
             "DuplicateError: unique names, got: - 'x' 2 times",
         ),
-        (["Could not find 'a/b'", "Set the variable HYDRA_FULL_ERROR=1 for a trace."], "Could not find 'a/b'"),
+        (["Could not find 'a/b'", "Set HYDRA_FULL_ERROR=1 for a trace."], "Could not find 'a/b'"),
         (["one", "two"], "two"),
     ],
 )  # fmt: skip
