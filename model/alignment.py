@@ -5,7 +5,7 @@ hidden state is the place in the program of an operation and the pace; the pace 
 operation has a template, the mean of its known recordings, whose channels count by how well they repeat. Sums
 over all paths (forward–backward: Rabiner 1989) give the operation and a path; a second pass around it, with
 knots each `KNOT` rows, gives the path to a fraction of a row; then as few stretches of constant pace as
-explain that path (`model.clock`) make the clock.
+explain that path (`model.stretches`) make the clock.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from scipy.ndimage import uniform_filter1d
 from model.library import LARGEST, STEPS, Library
 
 TREND = 41  # rows: slower changes depend on what is cut, held or faster elsewhere, so they are removed
+SMOOTH = 9  # rows over which the variance of a template is averaged
 PAD = 80  # rows before and after a template
 BLOCK = 16  # rows with one pace
 PACES = np.array([0, *range(9, 26)])  # program rows in a block; 0: a hold
@@ -42,12 +43,15 @@ class Template:
     Attributes:
         mean: (rows, channels) float32, row `PAD` is the start of the median recording.
         weight: (channels,) inverse variance of a recording around the mean.
+        trust: (rows,) usual variance over that of the row, at most 1: how long a machine waits before it
+            starts is not the same in all recordings.
         end: row at which the median recording ends.
     """
 
     operation: str
     mean: np.ndarray
     weight: np.ndarray
+    trust: np.ndarray
     end: float
 
 
@@ -115,14 +119,25 @@ def _template(library: Library, operation: str, which: tuple[int, ...]) -> Templ
         squares[here] += own**2
         count[here] += own.any(axis=0)
     mean = total / np.maximum(count, 1)
-    scatter = np.where(count > 1, squares - count * mean**2, 0).sum(axis=0)
-    repeats = np.maximum(count - 1, 0).sum(axis=0)
+    scatter = np.where(count > 1, squares - count * mean**2, 0)
+    repeats = np.maximum(count - 1, 0)
     prior = NOISE_RECORDINGS * np.median(rows)
-    noise = (scatter + NOISE * prior) / (repeats + prior)
+    noise = (scatter.sum(axis=0) + NOISE * prior) / (repeats.sum(axis=0) + prior)
+    varies = uniform_filter1d(scatter @ (1 / noise), SMOOTH) / uniform_filter1d(
+        repeats.sum(axis=1), SMOOTH
+    ).clip(1)
+    usual = float(np.median(varies[varies > 0])) if varies.any() else 1.0
+    trust = np.where(varies > 0, np.minimum(1, usual / varies.clip(1e-9)), 1.0)
     # A mean of few is noisy itself: it is taken smaller (James and Stein 1961).
     energy = (mean**2 * (count > 0)).sum(axis=0) / np.maximum((count > 0).sum(axis=0), 1)
     mean *= np.maximum(0, 1 - noise / len(which) / np.maximum(energy, 1e-9)).astype(np.float32)
-    return Template(operation, mean, (1 / noise).astype(np.float32), float(np.median(PAD - delay + rows)))
+    return Template(
+        operation=operation,
+        mean=mean,
+        weight=(1 / noise).astype(np.float32),
+        trust=trust.astype(np.float32),
+        end=float(np.median(PAD - delay + rows)),
+    )
 
 
 def align(shape: np.ndarray, found: Sequence[Template], *, most: int) -> list[Path]:
@@ -152,7 +167,8 @@ def _emissions(shape: np.ndarray, template: Template) -> np.ndarray:
     weight = LIKELIHOOD * template.weight * shape.any(axis=0)
     used = np.flatnonzero(weight)
     mean = template.mean[:, used]
-    return shape[:, used] @ (mean * weight[used]).T - (mean**2 @ weight[used])[None] / 2
+    likely = shape[:, used] @ (mean * weight[used]).T - (mean**2 @ weight[used])[None] / 2
+    return np.asarray(likely * template.trust)
 
 
 def _forward(emission: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

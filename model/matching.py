@@ -7,23 +7,31 @@ only for a program that the library knows, whatever the networks say.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
 from model.alignment import align, templates
-from model.clock import Clock, clock_of
+from model.clock import LAG, Clock
 from model.library import STEPS, Known, Library, levels_of, quantised
 from model.recordings import Recordings
 from model.registration import MAX_DELAY, shape_of, shape_of_signals
+from model.stretches import clock_of
 
 LAGS = np.arange(-MAX_DELAY, MAX_DELAY + 1)
 PER_ROW, MOST_ROWS = 0.003, 40  # of the fit, by difference in length
 PER_LEVEL = 0.1  # of the choice of the operation, by `Matches.apart`
 MOST_APART = 3.0
+STILL, MOST_CHANGE = (
+    0.35,
+    5.0,
+)  # of the usual change of a sensor from row to row: a hold; and the most that counts
+LEAST_STILL = 16  # rows of a hold
+GUESSED = 0.01  # less, for a clock with holds whose lag is only the usual one
+PER_EVIDENCE = 0.1  # of the choice between programs, by their evidence against the best
 PROGRAMS = 3  # templates whose clocks are tried
-GAIN = 0.02  # of the fit, that another clock than that of the rows must bring
+GAIN = {True: 0.02, False: 0.006}  # of the fit, that a steady clock (or not) must bring over that of the rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,19 +131,50 @@ def match_at_any_feed(
 ) -> Matches:
     """The best matches of a recording, row by row or with the clock of the programs it resembles most."""
     plain = Query.of(data, recording)
-    queries, rows = [plain], len(plain.shape)
+    queries, shape = [plain], plain.shape
     known = np.setdiff1d(np.arange(len(library.known)), leave_out)
-    for path in align(plain.shape, templates(library, leave_out), most=PROGRAMS):
+    signals = np.asarray(data.signals[data.recordings[recording].live], dtype=np.float32)
+    if holds := stillness(signals):  # then the clock is not that of the rows
+        stood = np.concatenate([np.arange(start, start + count) for start, count in holds])
+        shape = shape_of_signals(np.delete(signals, stood, axis=0), data.present[recording])
+        shape = quantised(shape)
+        clock = replace(Clock.plain(len(shape)), lag=LAG).held(holds)
+        queries = [plain.at(clock, data, recording)]
+    paths = align(shape, templates(library, leave_out), most=PROGRAMS)
+    for path in paths:
         lengths = library.rows[known[library.operations[known] == path.template.operation]]
-        clock = clock_of(path, rows, lengths)
+        clock = clock_of(path, len(shape), lengths).held(holds)
         if not clock.is_plain or clock.before or clock.after:
             queries.append(plain.at(clock, data, recording))
-    return max(_match(library, queries, leave_out), key=lambda one: one.fit - _strange(one.query.clock))
+    most = max((path.evidence for path in paths), default=0.0)
+    likely = {path.template.operation: path.evidence / most for path in paths if path.evidence > 0}
+
+    found = _match(library, queries, leave_out)
+    operation = max(found, key=lambda one: one.fit + PER_EVIDENCE * likely.get(one.operation, 0.0)).operation
+
+    def score(one: Matches) -> float:
+        guessed = GUESSED if holds and one.query is queries[0] else 0.0
+        return one.fit - _strange(one.query.clock) - guessed
+
+    return max((one for one in found if one.operation == operation), key=score)
+
+
+def stillness(signals: np.ndarray) -> list[tuple[int, int]]:
+    """Where the machine stood: the first row and the number of rows in which hardly a sensor changes."""
+    change = np.abs(np.diff(signals, axis=0))
+    usual = change.mean(axis=0) if len(change) else np.zeros(signals.shape[1])
+    if not usual.any():
+        return []
+    moves = np.minimum(change[:, usual > 0] / usual[usual > 0], MOST_CHANGE).mean(axis=1)
+    still = np.diff(np.concatenate([[False], moves < STILL, [False]]).astype(int))
+    starts, stops = np.flatnonzero(still == 1), np.flatnonzero(still == -1)
+    found = zip((starts + 1).tolist(), (stops - starts).tolist(), strict=True)
+    return [(start, count) for start, count in found if count >= LEAST_STILL]
 
 
 def _strange(clock: Clock) -> float:
     """How much more a recording must fit with this clock, to be read by it."""
-    return 0.0 if clock.is_plain else GAIN * (1 + 2 * bool(clock.before or clock.after))
+    return 0.0 if clock.is_plain else GAIN[clock.steady] * (1 + 2 * bool(clock.before or clock.after))
 
 
 def _match(library: Library, queries: Sequence[Query], leave_out: Sequence[int]) -> list[Matches]:

@@ -67,20 +67,21 @@ class Reading:
 def read_rows(matches: Matches, *, votes: Votes = DEFAULT) -> Reading:
     """Reads a recording with the known recordings of its operation."""
     matches = matches.of_operation(matches.operation)
-    library, weight = matches.library, weights(matches, votes)
-    clock = matches.query.clock
+    library, clock = matches.library, matches.query.clock
     rows = np.arange(clock.rows)
-    here = [clock.lines(later) + clock.before for later in clock.doubts]
-    cast = np.stack(
-        [
-            library.places(k)[np.clip(line + shift, 0, library.known[k].rows - 1)]
-            for k, longer in zip(matches.which, matches.longer, strict=True)
-            for shift in (longer if abs(longer) <= MOST_SHIFT else 0, 0)
-            for line in here
-        ]
-    )  # (2 K doubts, rows) places
-    power = np.stack([(1 - votes.unshifted) * weight, votes.unshifted * weight], axis=1).ravel()
-    power = (power[:, None] * np.array(list(clock.doubts.values()))).ravel()
+    here = np.stack([clock.lines(later) for later in clock.doubts])  # (doubts, rows)
+    longer, weight = weights(matches, votes)
+    casts, powers = [], []
+    for k, mine, each in zip(matches.which, longer, weight, strict=True):
+        last = library.known[k].rows - 1
+        for by, vote in zip(mine, each, strict=True):
+            moved = int(by) + clock.before if abs(by) <= MOST_SHIFT else clock.before
+            if clock.before and not clock.after:
+                moved = last + 1 - clock.length
+            for shift, part in ((moved, 1 - votes.unshifted), (clock.before, votes.unshifted)):
+                casts.append(library.places(k)[np.clip(here + shift, 0, last)])
+                powers.append(vote * part * np.array(list(clock.doubts.values())))
+    cast, power = np.concatenate(casts), np.concatenate(powers)  # (votes, rows) places, (votes,)
     used, local = np.unique(cast, return_inverse=True)
     local = local.reshape(cast.shape)
     of_place = np.zeros((clock.rows, len(used)))
@@ -93,7 +94,7 @@ def read_rows(matches: Matches, *, votes: Votes = DEFAULT) -> Reading:
     first = np.where(text[None] == order[:, :1], of_place, -1.0).argmax(axis=1)
     return Reading(
         matches=matches,
-        weight=weight,
+        weight=weight.sum(axis=1),
         line=np.where(share > 0, texts[order], -1),
         share=share,
         place=used[first],
@@ -101,15 +102,24 @@ def read_rows(matches: Matches, *, votes: Votes = DEFAULT) -> Reading:
     )
 
 
-def weights(matches: Matches, votes: Votes = DEFAULT) -> np.ndarray:
-    """(K,) weight of the vote of each known recording."""
+def weights(matches: Matches, votes: Votes = DEFAULT) -> tuple[np.ndarray, np.ndarray]:
+    """(K, lengths) rows by which each known recording is longer, and the weight of its vote.
+
+    If the length of the whole recording is not known to a row, every length that a known one has is tried:
+    those made near in time tell which.
+    """
+    clock = matches.query.clock
+    lengths = matches.library.rows[matches.which]
+    whole = clock.length + clock.before + clock.after
+    possible = np.unique(lengths[np.abs(lengths - whole) <= clock.slack])
+    longer = lengths[:, None] - (possible if clock.slack and len(possible) else np.array([whole]))
     power = (
-        votes.correlation * matches.correlation
-        - votes.length * np.minimum(np.abs(matches.longer), LONGEST)
-        - votes.apart * matches.apart
+        votes.correlation * matches.correlation[:, None]
+        - votes.length * np.minimum(np.abs(longer), LONGEST)
+        - votes.apart * matches.apart[:, None]
     )
     weight = np.exp(power - power.max())
-    return np.asarray(weight / weight.sum())
+    return longer, np.asarray(weight / weight.sum())
 
 
 def trusted(library: Library, share: np.ndarray) -> np.ndarray:
