@@ -26,7 +26,7 @@ from tuner.base.errors import InputError
 
 SAME = 0.9  # correlation with a known recording that is the same one, as a share of that with itself
 ALTERNATIVES = 3
-LEAST_SHARE = 0.001  # of the votes, for an alternative
+LEAST_LIKELY = 0.05  # probability of an alternative
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class LineRun:
             the row after the last; None if the recording has no times.
         line: the line; number: its number in the program, None if unknown.
         probability: that a row is right, mean over the rows; None where no sensor says anything.
-        alternatives: other lines with their share of the votes, most first.
+        alternatives: other lines with their probability, most likely first; what is less likely than
+            `LEAST_LIKELY` is none.
         truth: the true line of most of these rows, if known.
     """
 
@@ -295,5 +296,7 @@ def runs_of(
 def _alternatives(
     reading: Reading, row: int, names: Sequence[str], most: int
 ) -> tuple[tuple[str, float], ...]:
-    pairs = zip(reading.line[row, 1:], reading.share[row, 1:], strict=True)
-    return tuple((names[line], float(share)) for line, share in pairs if share >= LEAST_SHARE)[:most]
+    votes = reading.share[row, 1:]
+    left = (1 - reading.probability[row]) / max(1 - reading.share[row, 0], 1e-9)  # what the votes are worth
+    pairs = zip(reading.line[row, 1:], np.minimum(left, 1) * votes, strict=True)
+    return tuple((names[line], float(likely)) for line, likely in pairs if likely >= LEAST_LIKELY)[:most]

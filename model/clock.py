@@ -20,11 +20,13 @@ UNSTEADY_ROWS = {0.1: 0.4, 0.5: 0.3, -0.4: 0.3}  # … at an unsteady one: the s
 
 @dataclass(frozen=True)
 class Stretch:
-    """Rows `start` to `stop` of a recording, with one pace (1: the usual feed; 0: a hold)."""
+    """Rows `start` to `stop` of a recording, with one pace (1: the usual feed; 0: a hold); still: the sensors
+    stood."""
 
     start: int
     stop: int
     pace: float
+    still: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ class Clock:
                 early = replace(s, stop=min(s.stop, at))
                 late = replace(s, start=max(s.start, at) + count, stop=s.stop + count)
                 stretches += [one for one in (early, late) if one.stop > one.start]
-            stretches.append(Stretch(at, at + count, 0.0))
+            stretches.append(Stretch(at, at + count, 0.0, still=True))
             clock = replace(
                 clock,
                 rows=clock.rows + count,
@@ -122,6 +124,17 @@ class Clock:
         moving = [s for s in self.stretches if s.pace >= STOPPED]
         rows = sum(s.stop - s.start for s in moving)
         return sum((s.stop - s.start) * s.pace for s in moving) / rows if rows else 1.0
+
+    @property
+    def bent(self) -> float:
+        """How far a program is bent to make it fit: the variance of the pace, where the sensors do not stand,
+        and the square of the share that is missing."""
+        moving = [s for s in self.stretches if not s.still]
+        rows = np.array([s.stop - s.start for s in moving], dtype=float)
+        paces = np.array([s.pace for s in moving])
+        mean = (rows * paces).sum() / max(1.0, rows.sum())
+        missing = (self.before + self.after) / max(1, self.before + self.length + self.after)
+        return float((rows * (paces - mean) ** 2).sum() / max(1.0, rows.sum()) + missing**2)
 
     @property
     def holds(self) -> list[Stretch]:

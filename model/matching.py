@@ -21,6 +21,7 @@ from model.stretches import clock_of
 
 LAGS = np.arange(-MAX_DELAY, MAX_DELAY + 1)
 PER_ROW, MOST_ROWS = 0.003, 40  # of the fit, by difference in length
+PER_BEND = 4.0  # of the fit: any program resembles another one if its time may bend enough
 PER_LEVEL = 0.1  # of the choice of the operation, by `Matches.apart`
 MOST_APART = 3.0
 STILL, MOST_CHANGE = (
@@ -93,8 +94,9 @@ class Matches:
 
     @property
     def fits(self) -> np.ndarray:
-        """(K,) correlation, less the difference in length."""
-        return self.correlation - PER_ROW * np.minimum(np.abs(self.longer), MOST_ROWS)
+        """(K,) correlation, less the difference in length, and less what a clock explains that bends."""
+        length = PER_ROW * np.minimum(np.abs(self.longer), MOST_ROWS)
+        return self.correlation - length - PER_BEND * self.query.clock.bent
 
     @property
     def fit(self) -> float:

@@ -109,10 +109,8 @@ def weights(matches: Matches, votes: Votes = DEFAULT) -> tuple[np.ndarray, np.nd
     those made near in time tell which.
     """
     clock = matches.query.clock
-    lengths = matches.library.rows[matches.which]
-    whole = clock.length + clock.before + clock.after
-    possible = np.unique(lengths[np.abs(lengths - whole) <= clock.slack])
-    longer = lengths[:, None] - (possible if clock.slack and len(possible) else np.array([whole]))
+    other = np.unique(matches.longer[np.abs(matches.longer) <= clock.slack])  # … than these say
+    longer = matches.longer[:, None] - (other if clock.slack and len(other) else np.zeros(1, dtype=int))
     power = (
         votes.correlation * matches.correlation[:, None]
         - votes.length * np.minimum(np.abs(longer), LONGEST)

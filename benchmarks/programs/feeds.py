@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import figures
 import numpy as np
-from programs.reading import problem
+from programs.reading import auroc, problem, programs
 from programs.warp import Warp, feed, hold, part, turns, warped
 
-from model.clock import LAG
+from model.clock import LAG, Clock, Stretch
 from model.intervals import share
 from model.library_fit import build
-from model.matching import match_at_any_feed
+from model.matching import Query, match, match_at_any_feed
 from model.recordings import Recordings
 from model.row_baselines import scored
 from model.row_metrics import summary
@@ -29,7 +31,17 @@ WARPS: dict[str, Warp] = {
 EACH = 2  # every second of them is warped
 CLOSE = 0.02  # difference of feeds that counts as right
 COLUMNS = ("exact_acc", "row_acc", "row_acc_near", "program_error_rate", "recording_operation_acc")
-HEADS = ("windows", "rows", "within a row", "program error", "operation", "feed", "known", "rows claimed")
+HEADS = (
+    "windows",
+    "rows",
+    "within a row",
+    "program error",
+    "operation",
+    "feed",
+    "known",
+    "rows claimed",
+    "told",
+)
 
 
 def chosen_on(number: int) -> bool:
@@ -49,9 +61,10 @@ def feed_tables(data: Recordings, lines: figures.Lines) -> None:
             if not data.recordings[index[library.known[k].name]].frozen_rows
         ]
         new += [k for number, k in enumerate(here) if not chosen_on(number)][::EACH]
+    as_recorded = {k: match(library, Query.known(library, k), leave_out=[k]) for k in new}
     lines.head(f"leave-one-out, {len(new)} recordings, %", *HEADS)
     for name, warp in WARPS.items():
-        scores, close, known, claimed, rows = [], [], [], [], []
+        scores, close, known, claimed, rows, told = [], [], [], [], [], []
         for k in new:
             lag = max(0, LAG + int(library.delay[k]))
             changed = warped(data, index[library.known[k].name], warp, lag=lag)
@@ -63,6 +76,10 @@ def feed_tables(data: Recordings, lines: figures.Lines) -> None:
             known.append(library.knows(matches.fit))
             claimed.append(float(reading.probability.sum()))
             rows.append(len(reading.probability))
+            whole = as_recorded[k].of_operation(library.known[k].operation)
+            query = replace(whole.query, clock=true_clock(warp, library.known[k].rows))
+            answer = read_rows(replace(whole, query=query)).line[:, 0], library.known[k].operation
+            told.append(scored(answer, of, changed, 0))
         found = summary(scores)
         ones = np.ones(len(new))
         lines.row(
@@ -71,4 +88,28 @@ def feed_tables(data: Recordings, lines: figures.Lines) -> None:
             "–" if warp.pace is None else share(np.array(close, dtype=float), ones),
             share(np.array(known, dtype=float), ones),
             share(np.array(claimed), np.array(rows, dtype=float)),
+            summary(told)["row_acc"],
         )
+    same = programs(library)
+    fits = []
+    for k in new:
+        leave_out = np.flatnonzero(np.isin(library.operations, sorted(same[library.known[k].operation])))
+        recording = index[library.known[k].name]
+        known = match_at_any_feed(library, data, recording, leave_out=[k]).fit
+        fits.append((known, match_at_any_feed(library, data, recording, leave_out=leave_out.tolist()).fit))
+    known, unknown = np.array(fits).T
+    called = 100 * np.mean([not library.knows(fit) for fit in unknown])
+    lines.say(
+        f"As recorded, all recordings of their programs left out, time may bend: {called:.0f} % of these "
+        f"{len(new)} are called unknown; AUROC of the fit {auroc(known, unknown)}."
+    )
+
+
+def true_clock(warp: Warp, rows: int) -> Clock:
+    """The clock of a warped recording, which the oracle is told."""
+    place = warp.clock(rows)
+    before, after = round(float(place[0])), round(rows - 1 - float(np.floor(place[-1])))
+    after = after if after > 1 else 0
+    pace = Stretch(0, len(place), 1.0 if warp.pace is None else warp.pace)
+    at = np.arange(len(place), dtype=float)
+    return Clock(len(place), at, place - place[0], 0, rows - before - after, (pace,), before, after)

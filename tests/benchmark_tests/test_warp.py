@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from programs.warp import Warp, feed, hold, part, warped
 from inference.check import SAME, Checker, sentence
 from inference.whole import Reader
 from inference.whole_output import headline
-from model.clock import Clock
+from model.clock import Clock, Stretch
 from model.library import Library
 from model.library_fit import build
+from model.matching import stillness
+from model.paces import smoothed
 from model.recordings import Recordings
 
 NEW = 1  # the second recording of each operation is left out
@@ -62,6 +65,34 @@ def test_the_feed_and_the_hold_are_said(library: Library, tiny_recordings: Recor
     said = r"feed 10[789] %, held for [78] s at line \S+"
     assert re.search(rf"matches program face \(3 known recordings\), {said}", sentence(checked))
     assert re.search(said, headline(Reader(library).read_one(new, 0)))
+
+
+def test_an_unsteady_pace_is_followed_to_a_part_of_a_row() -> None:
+    rng = np.random.default_rng(0)
+    row = np.arange(0, 400, 8.0)
+    true = np.interp(np.arange(401), [0, 120, 260, 400], [80, 188, 328, 489])  # 90, 100 and 115 %
+    place = true[row.astype(int)] + rng.normal(0, 0.3, len(row))
+    at, found = smoothed(row, place, np.full(len(row), 0.8), 400)
+    error = np.abs(found - true[at.astype(int)])[at <= 392]
+    assert np.quantile(error, 0.9) < 0.3
+
+
+def test_only_rows_in_which_the_sensors_stand_are_a_hold(tiny_recordings: Recordings) -> None:
+    running = warped(tiny_recordings, FACE, feed(1.0), lag=3)
+    stood = warped(tiny_recordings, FACE, hold(0.5, 30), lag=3)
+    assert stillness(np.asarray(running.signals)) == []
+    middle = len(running.line_ids) // 2 + 3
+    ((start, rows),) = stillness(np.asarray(stood.signals))
+    assert abs(start - middle) <= 1 and rows == 30
+
+
+def test_what_bends_or_misses_more_fits_less() -> None:
+    straight = Clock.plain(100)
+    halves = (Stretch(0, 50, 0.6), Stretch(50, 100, 1.4))
+    stands = (Stretch(0, 50, 1.0), Stretch(50, 70, 0.0, still=True), Stretch(70, 120, 1.0))
+    assert straight.bent == 0 and replace(straight, stretches=stands).bent == 0
+    assert replace(straight, stretches=halves).bent == pytest.approx(0.16)
+    assert replace(straight, after=100).bent == pytest.approx(0.25)
 
 
 def test_a_plain_clock_keeps_the_numbers_of_rows() -> None:
