@@ -156,7 +156,8 @@ def match_at_any_feed(
 
     def score(one: Matches) -> float:
         guessed = GUESSED if holds and one.query is queries[0] else 0.0
-        return one.fit - _strange(one.query.clock) - guessed
+        bent = PER_BEND * one.query.clock.bent  # tells programs apart, not the clocks of one
+        return one.fit + bent - _strange(one.query.clock) - guessed
 
     return max((one for one in found if one.operation == operation), key=score)
 
