@@ -99,6 +99,7 @@ def feed_tables(data: Recordings, lines: figures.Lines) -> None:
         fits.append((known, match_at_any_feed(library, data, recording, leave_out=leave_out.tolist()).fit))
     known, unknown = np.array(fits).T
     called = 100 * np.mean([not library.knows(fit) for fit in unknown])
+    lines.say("")
     lines.say(
         f"As recorded, all recordings of their programs left out, time may bend: {called:.0f} % of these "
         f"{len(new)} are called unknown; AUROC of the fit {auroc(known, unknown)}."
