@@ -24,7 +24,12 @@ from typing import Any
 import numpy as np
 from arena.outside import CURVES, arrays, index
 from arena.summary import Floats
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from sklearn.ensemble import ExtraTreesRegressor
 
 from model.config import Config
@@ -158,7 +163,7 @@ class World(ABC):
         name: `source/task`.
         study: a study file of its space, with a metric and a pruner.
         default: the Optuna parameters of a configuration that people take who have tuned nothing, if known.
-        space: the parameters as plain values.
+        distributions, space: the searched parameters, as Optuna has them and as plain values.
         sign: -1 where the metric is a loss. Tuners are compared on values of which larger ones are better.
         budget: epochs of a study.
     """
@@ -239,13 +244,11 @@ class Tabular(World):
         }
         super().__init__(f"{source}/{task}", from_plain(raw, name=task, path=Path(f"{task}.yaml")))
         self._curves = self.sign * curves[:, first:]
-        names = [each["name"] for each in about["parameters"]]
-        whole = {each["name"] for each in about["parameters"] if each["integer"]}
+        self.distributions = {each["name"]: _axis_of(each) for each in about["parameters"]}
+        self.space = [axis(name, distribution) for name, distribution in self.distributions.items()]
         self._cube = Cube(self.distributions)
         self._rows = self._cube.encode([
-            {name: round(value) if name in whole else float(value)
-             for name, value in zip(names, row, strict=True)}
-            for row in content["params"]
+            dict(zip(self.distributions, row.tolist(), strict=True)) for row in content["params"]
         ])  # fmt: skip
         self._taken: dict[str, int] = {}
 
@@ -273,6 +276,13 @@ def _sweep_axis(each: Mapping[str, Any]) -> dict[str, Any]:
         kind = "q_log_uniform_values" if each["integer"] else "log_uniform_values"
         return {"distribution": kind, **bounds, **({"q": 1} if each["integer"] else {})}
     return {"distribution": "int_uniform" if each["integer"] else "uniform", **bounds}
+
+
+def _axis_of(each: Mapping[str, Any]) -> BaseDistribution:
+    """As Optuna has it. (In a study file a rounded parameter is drawn from 0 to 1, and rounded then.)"""
+    if each["integer"]:
+        return IntDistribution(each["low"], each["high"], log=each["log"])
+    return FloatDistribution(each["low"], each["high"], log=each["log"])
 
 
 def _pruner(length: int) -> dict[str, Any]:

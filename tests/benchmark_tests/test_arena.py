@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arena.methods import AllForOne, Foresight
-from arena.outside import CURVES
+from arena.outside import CURVES, arrays
 from arena.replay import replay
 from arena.studies import Store
 from arena.summary import compare, regret, worse
@@ -189,5 +189,9 @@ def test_a_proposal_in_a_table_is_the_nearest_configuration_that_the_study_has_n
     assert one.curve(params) == one.curve(params) == other.curve(params)
     assert world.fresh().curve(near) == one.curve(params) != one.curve(near)
     assert np.isfinite(world.ends()).all() and len(one.curve(params)) == world.epochs
+    rows = arrays(CURVES, world.name)["params"][::97].tolist()
+    again = [world.curve(dict(zip(params, row, strict=True))) for row in rows]  # as it was stored
+    assert again == world._curves[::97].tolist()
+    assert np.ptp(world._rows, axis=0) == pytest.approx(np.ones(len(params)), abs=0.02)
     names = [{each.name for each in tasks(source, side)} for side in ("choose", "report")]
     assert not names[0] & names[1]

@@ -352,6 +352,28 @@ def test_targets_keep_the_order_and_turn_back(values, maximize):
     assert (beaten > values[-1]) == maximize and beaten != values[-1]
 
 
+@pytest.mark.parametrize("maximize", [True, False])
+def test_what_diverged_hides_no_difference_among_the_rest(maximize):
+    rest = [0.9, 0.8, 0.5, 0.3, 0.2] if maximize else [0.2, 0.3, 0.5, 0.8, 0.9]
+    bad, worse = (0.1, -1e9) if maximize else (1.0, 1e9)
+    little, far = (
+        Targets.of(np.array([*rest, value]), maximize=maximize).to(np.array(rest)) for value in (bad, worse)
+    )
+    assert np.diff(far)[:2] == pytest.approx(np.diff(little)[:2], rel=0.5) and (np.diff(far) < -0.2).all()
+    assert far[3:] == pytest.approx(little[3:])  # below the median only ranks count
+
+
+def test_at_most_half_of_the_epochs_are_first_ones_of_trials():
+    paused = [Curve(n, c.params, {2: 0.1 + 0.01 * n}, "paused") for n, c in enumerate(curves(12, accuracy))]
+    assert search(starts=8).choose(paused).number is not None
+    grown = [
+        *paused[:6],
+        *(replace(c, values={**c.values, 4: 0.4, 18: 0.5}, state="ended") for c in paused[6:]),
+    ]
+    picked = [search(starts=8, seed=seed).choose(grown).number for seed in range(20)]
+    assert None in picked  # new ones may start again
+
+
 def test_rungs_rise_to_the_full_length():
     for length in (1, 2, 3, 9, 18, 27, 100):
         rungs = rungs_of(length)

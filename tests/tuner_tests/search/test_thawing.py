@@ -83,10 +83,10 @@ def test_the_default_is_paused_as_others_are_and_the_epochs_to_its_end_are_kept(
     assert chooser.until(queued) == 2
     assert chooser.until(create_trial(state=TrialState.WAITING, user_attrs={WHY: "by hand"})) is None
 
-    poor = trial(0, 0.1, 0.1, **{WHY: DEFAULT})
+    poor = trial(0, *[0.1] * 7, **{WHY: DEFAULT})
     done = trial(1, *[0.5 + n / 100 for n in range(18)], state=TrialState.COMPLETE)
     good = [trial(n, 0.4, 0.5 + n / 100) for n in range(2, 6)]
-    at_most = [trial(9, *[0.1] * 8, state=TrialState.PRUNED)]  # 36 of 60 epochs are used, 16 are kept
+    at_most = [trial(9, *[0.1] * 8, state=TrialState.PRUNED)]  # 41 of 60 epochs are used, 11 are kept
     wanted = [chooser._choose([poor, done, *good, *at_most], 0) for _ in range(8)]
     assert all(isinstance(choice, Choice) and choice.trial_id != 0 for choice in wanted)
     used = [trial(9, *[0.1] * 16, state=TrialState.PRUNED)]  # none of them is left for others

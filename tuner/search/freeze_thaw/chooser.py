@@ -29,7 +29,10 @@ from tuner.search.points.cube import Cube
 
 # the amount to exceed the best by: 10 to the power of a number between these, of what is left
 GAINS = (-4.0, -1.0)
-BEST = 5  # trials near which new configurations are looked at
+DRAWN, NEIGHBOURS = 60, 10  # new configurations that are looked at, anywhere and near each good trial
+PREDICTED = 30  # trials with the best values, of which …
+BEST = 5  # … those that are predicted to end best are the ones near which new configurations are looked at
+NEW = 0.5  # of the epochs, at most, are first ones of trials: of many new ones, one always looks promising
 FROM_HISTORY = 4  # first trials that earlier studies would choose
 REFIT = 1.25  # growth of the values after which the hyperparameters are fitted anew
 TRUST = 0.7  # standard deviations that are added to the predicted end of a trusted trial
@@ -80,7 +83,7 @@ class FreezeThaw:
         self._history = History(earlier, self._cube, self._rng)
         self._hyperparameters = Hyperparameters.median(len(self._cube.axes))
         self._fitted_at = 0  # values in all, when the hyperparameters were fitted
-        self._candidates = Candidates(self._cube, draw, mend, self._rng)
+        self._candidates = Candidates(self._cube, draw, mend, self._rng, drawn=DRAWN, neighbours=NEIGHBOURS)
         self._rows: dict[int, Array] = {}  # of trials, by number
 
     def choose(self, curves: Sequence[Curve], *, may_start: bool = True) -> Proposal | None:
@@ -98,7 +101,9 @@ class FreezeThaw:
             if may_start:
                 return Proposal(None, self._draw(), self._rungs[0])
             return self._resumed(max(paused, key=lambda curve: curve.done))
-        return self._by_model(data, paused, may_start=may_start)
+        spent = sum(max(curve.done, curve.until or 0) for curve in curves)
+        goes_on = bool(paused) and len(curves) * self._rungs[0] > NEW * spent
+        return self._by_model(data, paused, may_start=may_start and not goes_on)
 
     def explain(self, choice: Proposal) -> str:
         """Why this trial, in words; in brackets how probable it is to win."""
@@ -195,9 +200,12 @@ class FreezeThaw:
     def _new(self, data: Data, process: Process, rows: Array) -> list[Candidate]:
         """New configurations: anywhere, and near the trials whose ends are predicted to be best."""
         count = len(data.curves)
-        ends = Points(np.arange(count), np.full(count, math.log(self._rungs[-1])))
-        mean, _ = process.predict(ends, process.pairs)
-        good = [(data.curves[place].params, rows[place]) for place in np.argsort(-mean)[:BEST]]
+        reached = np.full(count, -np.inf)
+        np.maximum.at(reached, data.points.rows, data.targets)
+        places = np.argsort(-reached, kind="stable")[:PREDICTED]
+        ends = Points(np.arange(len(places)), np.full(len(places), math.log(self._rungs[-1])))
+        mean, _ = process.predict(ends, self._pairs(rows[places], rows, places))
+        good = [(data.curves[place].params, rows[place]) for place in places[np.argsort(-mean)[:BEST]]]
         if self._history:
             good += self._history.good(int(self._rng.integers(len(self._history))))
         return self._candidates.near(good, tried=rows[:count])
@@ -221,7 +229,9 @@ class FreezeThaw:
         before = self._history.features(rows)
         pairs = Pairs(self._cube.distances(rows, rows), np.eye(len(rows)), (before, before))
         if data.seen >= REFIT * self._fitted_at:
-            self._hyperparameters = fit(data.points, pairs, data.targets, self._hyperparameters)
+            # from the medians: from earlier ones, a wrong guess of the first trials may stay for good
+            start = Hyperparameters.median(len(self._cube.axes))
+            self._hyperparameters = fit(data.points, pairs, data.targets, start)
             self._fitted_at = data.seen
         return Process.of(data.points, pairs, data.targets, self._hyperparameters), rows
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 GROWTH = 1.5  # a rung over the one before it
@@ -32,7 +33,7 @@ class Curve:
     seconds: float | None = None
     trusted: bool = False
 
-    @property
+    @cached_property
     def done(self) -> int:
         """Epochs done."""
         return max(self.values, default=0)

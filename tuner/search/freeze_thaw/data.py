@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from tuner.search.freeze_thaw.curves import Curve, next_rung
 from tuner.search.freeze_thaw.process import Points
 from tuner.search.freeze_thaw.targets import Targets
 
-MOST_VALUES = 240  # that the model holds, so that a choice stays fast: the best trials' and the latest
+MOST_VALUES = 120  # that the model holds, so that a choice stays fast: the best trials' and the latest
 
 Array = NDArray[np.float64]
 
@@ -45,7 +46,6 @@ class Data:
         finite = [v for curve in curves for v in curve.values.values() if math.isfinite(v)]
         if not finite:
             return None
-        scale = Targets.of(np.array(finite), maximize=maximize)
         worst, best = (min(finite), max(finite)) if maximize else (max(finite), min(finite))
         at = {curve.number: _at_rungs(curve, rungs, worst) for curve in curves}
         kept = _kept(curves, at, most, sign=1.0 if maximize else -1.0)
@@ -54,6 +54,7 @@ class Data:
         if not known:
             return None
         epochs, values = zip(*known, strict=True)
+        scale = Targets.of(np.array([v for each in at.values() for v in each.values()]), maximize=maximize)
         sent = [(row, curve) for row, curve in enumerate(kept) if curve.state == "running"]
         ahead = [curve.until or next_rung(rungs, curve.done) for _, curve in sent]
         return cls(
@@ -69,11 +70,11 @@ class Data:
 
 def _at_rungs(curve: Curve, rungs: Sequence[int], worst: float) -> dict[int, float]:
     """The values that the model is told of. What is not a number counts as the worst value of the study."""
-    epochs = {rung for rung in rungs if rung in curve.values}
-    if curve.state != "running" and curve.values:
-        epochs.add(curve.done)
-    found = {epoch: curve.values[epoch] for epoch in sorted(epochs)}
-    if curve.state == "ended" and not curve.values:  # it failed before its first report
+    done = curve.done
+    found = {rung: curve.values[rung] for rung in takewhile(done.__ge__, rungs) if rung in curve.values}
+    if done and done not in found and curve.state != "running":
+        found[done] = curve.values[done]
+    if curve.state == "ended" and not done:  # it failed before its first report
         found[rungs[0]] = worst
     return {epoch: value if math.isfinite(value) else worst for epoch, value in found.items()}
 

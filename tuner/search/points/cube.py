@@ -69,7 +69,7 @@ class Cube:
         }
 
     def near(self, good: Array, others: Array, rng: np.random.Generator) -> Array:
-        """A point near `good` for each of `others`, which give the choices that change.
+        """A point near each of `good`, (point, parameter); `others`, as many, give the choices that change.
 
         Where the two have different parameters, a changed choice may be the reason. So either nothing but
         numbers changes, or `others` give everything that is not a number of both.
