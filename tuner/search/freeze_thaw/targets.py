@@ -1,9 +1,9 @@
 """Values of a metric as the model sees them: larger is better.
 
 Values above the median count by the logarithm of what is left to gain: an accuracy y is -log(1 - y), a loss
--log(y). From 0.90 to 0.95 is then as far as from 0.95 to 0.975, as it is in training. A metric without a natural
-end (a reward) gets one beyond its best value so far. Of the others only ranks count, as normal scores:
-what diverged, however far, hides no difference among the rest.
+-log(y). From 0.90 to 0.95 is then as far as from 0.95 to 0.975, as it is in training. A metric without a
+natural end (a reward) gets one beyond its best value so far. Of the others only ranks count, as normal
+scores: what diverged, however far, hides no difference among the rest.
 """
 
 from __future__ import annotations
