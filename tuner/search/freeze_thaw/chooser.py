@@ -204,7 +204,7 @@ class FreezeThaw:
         np.maximum.at(reached, data.points.rows, data.targets)
         places = np.argsort(-reached, kind="stable")[:PREDICTED]
         ends = Points(np.arange(len(places)), np.full(len(places), math.log(self._rungs[-1])))
-        mean, _ = process.predict(ends, self._pairs(rows[places], rows, places))
+        mean, _ = process.predict(ends, self._pairs(rows[places], rows, places.tolist()))
         good = [(data.curves[place].params, rows[place]) for place in places[np.argsort(-mean)[:BEST]]]
         if self._history:
             good += self._history.good(int(self._rng.integers(len(self._history))))
