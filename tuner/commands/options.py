@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tuner.definition.study_file import StudyFile
     from tuner.run.request import Request
+    from tuner.show.report.blocks import Document
     from tuner.storage.records import Records
 
 Subparsers = Any  # argparse's class for this is private
@@ -191,6 +192,24 @@ def port(text: str) -> int:
     if (found := positive(text)) >= 1 << 16:
         raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got '{text}'")
     return found
+
+
+def report_file(text: str) -> Path:
+    """Converts to the path of a report."""
+    path = Path(text)
+    if path.suffix not in (".pdf", ".html"):
+        raise argparse.ArgumentTypeError(f"expected a name that ends in .pdf or .html, got '{text}'")
+    return path
+
+
+def write_report(document: Document, path: Path) -> None:
+    """Writes a report as PDF or HTML, by the ending of its name, and says where."""
+    if path.suffix == ".html":
+        from tuner.show.report import html as writer
+    else:
+        from tuner.show.report import pdf as writer  # type: ignore[no-redef]
+    writer.write(document, path)
+    error_console().print(f"wrote {path}, numbers in {path.stem}_data/", markup=False)
 
 
 def console() -> Console:

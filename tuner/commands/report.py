@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from tuner.commands import options as opt
 
@@ -25,7 +24,7 @@ def add(subparsers: opt.Subparsers) -> None:
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=opt.report_file,
         action="append",
         default=[],
         metavar="FILE.pdf|FILE.html",
@@ -53,9 +52,6 @@ def run(options: argparse.Namespace) -> None:
     from tuner.commands.fetch import fetched
     from tuner.show.report import sections, terminal
 
-    for path in options.output:
-        if path.suffix not in (".pdf", ".html"):
-            raise InputError(f"--output {path}: expected a name that ends in .pdf or .html")
     if options.live:
         if options.output or options.json or options.hypotheses:
             raise InputError("--live serves the page: leave out --output, --json and --hypotheses")
@@ -78,11 +74,6 @@ def run(options: argparse.Namespace) -> None:
     elif options.output:
         document = sections.document(material)
         for path in options.output:
-            if path.suffix == ".html":
-                from tuner.show.report import html as writer
-            else:
-                from tuner.show.report import pdf as writer  # type: ignore[no-redef]
-            writer.write(document, path)
-            opt.error_console().print(f"wrote {path}, numbers in {path.stem}_data/", markup=False)
+            opt.write_report(document, path)
     else:
         terminal.show(material, opt.console())

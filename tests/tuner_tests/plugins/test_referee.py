@@ -14,10 +14,12 @@ import pytest
 
 from tuner.__main__ import main
 from tuner.base.errors import InputError
-from tuner.plugins.referee import history, own
+from tuner.plugins.referee import history, own, show
 from tuner.plugins.referee.arms import Run
 from tuner.plugins.referee.curves import limits
+from tuner.plugins.referee.duel import known
 from tuner.plugins.referee.judge import Referee, share
+from tuner.show.report.blocks import Table
 
 
 def played(gains: list[float], *, noise: float = 1.0, seed: int = 0) -> Referee:
@@ -345,6 +347,54 @@ def test_the_command_rules_prints_and_writes_its_line_once(
     ]
     page = (tmp_path / "board.html").read_text()
     assert "Leaderboard" in page and "better" in page
+
+
+def test_failed_runs_are_counted_on_the_terminal_and_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["a,0.5,ok,1", "b,,crash,2", "b,0.9,crash,2", "a,0.6,ok,1", "a,,oom,1"]
+    (tmp_path / "results.csv").write_text("\n".join(["name,accuracy,status,seed", *rows]))
+    monkeypatch.chdir(tmp_path)
+    assert main(["referee", "--metric", "accuracy", "--candidate", "a", "--report", "board.html"]) == 0
+    told = capsys.readouterr().out
+    assert "2 runs and 3 that failed of 2 arms" in told
+    assert "0 of 1 change kept" in told
+    for kind in ("html", "pdf"):
+        main(["referee", "--metric", "accuracy", "--candidate", "b", "--report", f"board.{kind}"])
+    found = history.refereed(tmp_path, history.read(tmp_path, metric="accuracy"))
+    assert {name: (each.runs, each.failed) for name, each in found.rulings.items()} == {
+        "a": (2, 1),
+        "b": (0, 2),
+    }
+    page = show.document(found, history.read(tmp_path, metric="accuracy"), found.ruling("b"))
+    (table,) = (block for block in page.sections[0].blocks if isinstance(block, Table))
+    assert [row[:5] for row in table.rows] == [
+        ["1", "★ a", "baseline", "2", "1"],
+        ["–", "b", "failed", "0", "2"],
+    ]
+    assert (tmp_path / "board.pdf").read_bytes().startswith(b"%PDF")
+    with pytest.raises(SystemExit):
+        main(["referee", "--report", "board.txt"])
+
+
+def test_where_no_run_has_a_value_the_page_has_a_table_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "results.tsv").write_text("commit\tval_loss\tstatus\na\t\tcrash\n")
+    monkeypatch.chdir(tmp_path)
+    for kind in ("html", "pdf"):
+        assert main(["referee", "--metric", "val_loss", "--report", f"board.{kind}"]) == 12
+        assert (tmp_path / f"board.{kind}").stat().st_size > 1000
+
+
+def test_a_table_with_headings_alone_hides_no_runs_of_the_referee(tmp_path: Path) -> None:
+    (tmp_path / "results.tsv").write_text("commit\tval_loss\n")
+    with pytest.raises(history.NoRuns, match="no rows"):
+        history.read(tmp_path)
+    assert known(tmp_path, None, metric="val_loss", goal=None).runs == ()
+    own.append(tmp_path, {"kind": "run", "arm": "b", "value": 0.5, "metric": "val_loss"})
+    assert [run.arm for run in history.read(tmp_path).runs] == ["b"]
+    assert known(tmp_path, None, metric="val_acc", goal=None).runs == ()  # it has runs of another metric
 
 
 def test_runs_of_the_referee_itself_count(tmp_path: Path) -> None:

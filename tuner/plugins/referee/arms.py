@@ -84,7 +84,7 @@ class Ruling:
 
     Attributes:
         word: the verdict. reason: why, in words.
-        mean: of its values; None where no run has one. runs: how many have one.
+        mean: of its values; None where no run has one. runs: how many have one. failed: how many have none.
         against: the arm that it was compared with; "" for the baseline.
         difference: how much better it is than that one, in the metric's unit; positive is better.
         low, high: its interval, which holds however often one looks; infinite while the noise is not known.
@@ -98,6 +98,7 @@ class Ruling:
     reason: str
     mean: float | None = None
     runs: int = 0
+    failed: int = 0
     against: str = ""
     difference: float | None = None
     low: float = -math.inf

@@ -30,7 +30,10 @@ def add(subparsers: opt.Subparsers) -> None:
         "--candidate", metavar="ARM", help="the arm that is asked for (default: the last one)"
     )
     parser.add_argument(
-        "--report", type=Path, metavar="FILE.html", help="also write the leaderboard as a page"
+        "--report",
+        type=opt.report_file,
+        metavar="FILE.html|FILE.pdf",
+        help="also write the leaderboard as a page",
     )
     duel.add_evaluation_option(parser)
     opt.add_options(parser, "json")
@@ -62,7 +65,5 @@ def run(options: argparse.Namespace) -> int:
     else:
         show.leaderboard(referee, found, ruling, opt.console())
     if options.report:
-        from tuner.show.report import html
-
-        html.write(show.document(referee, found), options.report)
+        opt.write_report(show.document(referee, found, ruling), options.report)
     return STATUS[ruling.word]

@@ -28,7 +28,7 @@ from tuner.plugins.referee.arms import STOPPED, Ruling
 from tuner.plugins.referee.curves import limits
 from tuner.plugins.referee.history import USUAL, History, refereed
 from tuner.plugins.referee.judge import Referee
-from tuner.plugins.referee.own import LOCK, OWN
+from tuner.plugins.referee.own import OWN
 from tuner.plugins.referee.sides import FIRST_SEED, SEEDS, Choice, Side, Task, edited_evaluation, seeding
 from tuner.run import plan as plans
 from tuner.run.events import Event
@@ -257,7 +257,7 @@ class Duel:
 
     def _check_out(self, side: Side) -> None:
         if side.root is not None:
-            ours = [self.results, *(self.task.folder / name for name in (OWN, LOCK, *USUAL))]
+            ours = [self.results, *(self.task.folder / name for name in (OWN, *USUAL))]
             repository.worktree(self.task.folder, side.commit, side.root, without=ours)
 
     @cached_property
@@ -283,8 +283,11 @@ def known(folder: Path, source: Path | None, *, metric: str | None, goal: str | 
     """
     try:
         return histories.read(folder, source, metric=metric, goal=goal)
-    except InputError:
-        if source is not None or any((folder / name).is_file() for name in (OWN, *USUAL)):
+    except InputError as error:
+        meant = not isinstance(error, histories.NoRuns) and any(
+            (folder / name).is_file() for name in (OWN, *USUAL)
+        )
+        if source is not None or meant:
             raise
     if metric is None:
         raise InputError(f"{folder}: no runs yet, so say which value counts: --metric NAME")

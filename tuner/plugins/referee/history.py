@@ -66,6 +66,10 @@ class History:
     source: str
 
 
+class NoRuns(InputError):
+    """A folder or a table has no run yet."""
+
+
 def read(
     folder: Path,
     source: Path | None = None,
@@ -83,27 +87,29 @@ def read(
         goal: minimize or maximize; None: found by the metric's name.
 
     Raises:
-        InputError: there are no runs, or it is not clear which column is what.
+        NoRuns: there are no runs.
+        InputError: it is not clear which column is what.
     """
     ours = [row for row in own.rows(folder) if row.get("kind") == "run"]
     metric = metric or next((str(row["metric"]) for row in ours), None)
     ours = [row for row in ours if row.get("metric") in (None, metric)]
     goal = goal or next((str(row["goal"]) for row in ours if row.get("goal")), None)
     path = source or _found(folder)
-    if path is None and ours:
-        lines, where = [], OWN
-    elif path is None:
+    lines = [] if path is None else _lines(path)
+    if path is not None and lines:
+        where = path.name
+    elif ours and source is None:
+        where = OWN
+    elif path is not None:
+        raise NoRuns(f"{path}: no rows")
+    else:
         lines, where = _commits(folder), "the git history"
         if not lines:
-            raise InputError(
+            raise NoRuns(
                 f"{folder}: no runs found; expected {', '.join(USUAL)}, another table (.csv, .jsonl), "
                 f"{', '.join(TRACKED)}, or a metric in each commit (metrics.json, or `val_loss: 0.5` in a "
                 "message)"
             )
-    else:
-        lines, where = _lines(path), path.name
-    if path is not None and not lines:
-        raise InputError(f"{path}: no rows")
     runs: list[Run] = []
     if lines:
         found = metric_column(lines, metric, where)

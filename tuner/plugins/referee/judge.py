@@ -17,6 +17,7 @@ from __future__ import annotations
 import bisect
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -64,6 +65,7 @@ class Referee:
         self.barred = barred or {}
         self.arms: dict[str, Arm] = {}
         self.failed: dict[str, Run] = {}  # arms none of whose runs has a value, by their last run
+        self.failures: Counter[str] = Counter()  # runs without a value, by arm
         self.stopped: dict[str, Run] = {}  # arms with a run that was ended early: they are never kept
         self.incumbent: Arm | None = None
         self.kept = 0
@@ -80,7 +82,9 @@ class Referee:
         if run.value is None or not math.isfinite(run.value):
             if run.stopped:
                 self._give_up(run)
-            elif run.arm not in self.arms:
+                return
+            self.failures[run.arm] += 1
+            if run.arm not in self.arms:
                 self.failed[run.arm] = run
             return
         self.failed.pop(run.arm, None)
@@ -135,7 +139,7 @@ class Referee:
     def noise_words(self) -> str:
         """Where the noise is known from."""
         if not self.noise.freedom:
-            return "not known yet: no arm was run twice"
+            return "not known yet, as no arm was run twice"
         if self.exact:
             return "repeats agree digit for digit: the seed is ignored, and one run of an arm is enough"
         if self._freedom >= ENOUGH:
@@ -216,14 +220,17 @@ class Referee:
         return self.rulings[name] if "rulings" in self.__dict__ else self._rule(name)
 
     def _rule(self, name: str) -> Ruling:
+        failed = self.failures[name]
         if name in self.failed:
             run = self.failed[name]
-            return Ruling(name, "failed", f"no run of it has a value ({run.source})", note=run.note)
+            reason = f"no run of it has a value ({run.source})"
+            return Ruling(name, "failed", reason, failed=failed, note=run.note)
         if name not in self.arms:
-            return Ruling(name, "discard", self.stopped[name].stopped, note=self.stopped[name].note)
+            run = self.stopped[name]
+            return Ruling(name, "discard", run.stopped, failed=failed, note=run.note)
         arm = self.arms[name]
         value = arm.mean if self.maximize else -arm.mean
-        known: dict[str, Any] = {"mean": value, "runs": len(arm.scores), "note": arm.note}
+        known: dict[str, Any] = {"mean": value, "runs": len(arm.scores), "failed": failed, "note": arm.note}
         if arm.barred:
             return Ruling(name, "not comparable", arm.barred, **known)
         if arm.against is None:

@@ -14,12 +14,12 @@ from tuner.base.files import MOST_TABLE, check_file, writing
 from tuner.plugins.referee.arms import Ruling
 from tuner.plugins.referee.repository import held
 
-OWN, LOCK = "referee.jsonl", ".referee.lock"
+OWN = "referee.jsonl"
 
 
 def lock(folder: Path) -> AbstractContextManager[bool]:
     """Held while a process looks what the referee's own file has, and adds to it."""
-    return held(folder / LOCK)
+    return held(folder / OWN)
 
 
 def append(folder: Path, row: Mapping[str, Any]) -> None:

@@ -14,16 +14,17 @@ from tuner.plugins.referee.arms import Arm, Ruling
 from tuner.plugins.referee.history import History
 from tuner.plugins.referee.judge import FALSE_KEEPS, Referee
 from tuner.show.console import GREEN, GREY, ORANGE, say, table
-from tuner.show.report.blocks import Document, Section, Table
+from tuner.show.report.blocks import Block, Document, Section, Table
 from tuner.show.report.blocks import Text as Paragraphs
 from tuner.show.report.charts import Chart, interval_bars
+from tuner.show.report.palette import short
 
 COLOURS = {"keep": GREEN, "baseline": "", "discard": GREY, "run again": ORANGE}
 BAR = 25  # characters of an interval
 PICTURE, CHANGES = 95, 120  # the smallest width of a terminal for the pictures, and for what was changed
 LONGEST = 40  # characters of a description
 ROWS, OTHERS = 30, 5  # arms on a terminal: the best (and the one that was asked for), those without a place
-HEADINGS = ("arm", "verdict", "runs")
+HEADINGS = ("arm", "verdict", "runs", "failed")
 
 
 def ruling_of(referee: Referee, arm: str | None, history: History) -> Ruling:
@@ -73,21 +74,11 @@ def greedy_keeps(referee: Referee) -> int:
 
 def leaderboard(referee: Referee, history: History, ruling: Ruling, console: Console) -> None:
     """Prints the arms in order, what is known of the one that was asked for, and what to run next."""
-    goal = "more" if history.maximize else "less"
-    runs = counted(sum(run.value is not None for run in history.runs), "run")
-    noise = f"±{number(referee.noise.deviation)}, " if referee.noise.freedom else ""
-    arms = counted(len(referee.arms), "arm")
-    say(
-        f"{history.metric} ({goal} is better), {runs} of {arms} in {history.source}; "
-        f"two runs of one arm differ by {noise}{referee.noise_words}",
-        console,
-    )
+    say(_heading(referee, history), console)
     console.print()
     low, high = _span(referee)
     rows: list[list[str | Text]] = []
-    last = [width <= console.width for width in (PICTURE, CHANGES)].count(
-        True
-    )  # columns for which there is room
+    last = sum(width <= console.width for width in (PICTURE, CHANGES))  # columns for which there is room
     shown = 0
     for group in referee.groups():
         some = [arm for place, arm in enumerate(group, shown) if place < ROWS or arm.name == ruling.arm]
@@ -97,27 +88,47 @@ def leaderboard(referee: Referee, history: History, ruling: Ruling, console: Con
         for arm in some:
             each = referee.ruling(arm.name)
             beside: list[str | Text] = [Text(_bar(arm, referee, low, high), COLOURS.get(each.word, ""))]
-            rows.append([*_cells(each, referee), *[*beside, each.note[:LONGEST]][:last]])
+            rows.append([*_cells(each, referee), *[*beside, short(each.note, LONGEST)][:last]])
     others = referee.unplaced()
     for each in others[-OTHERS:]:
-        rows.append([*_cells(each, referee), *["", each.reason[:LONGEST]][:last]])
+        why = each.reason if each.word == "not comparable" else each.note or each.reason
+        rows.append([*_cells(each, referee), *["", short(why, LONGEST)][:last]])
     names = [*HEADINGS, history.metric, "better by [95 %]", *["mean and interval", "change"][:last]]
-    console.print(table(names, rows, right=("runs", history.metric), whole=names[:6]))
+    console.print(table(names, rows, right=(*HEADINGS[2:], history.metric), whole=names[:7]))
     if (hidden := shown + len(others) - sum(bool(row[0]) for row in rows)) > 0:
         say(f"and {counted(hidden, 'arm')} more: --json or --report has all", console)
     console.print()
-    say(sentence(ruling, referee, history), console)
+    for line in _answer(referee, history, ruling):
+        say(line, console)
+    say("Arms without a blank line between them cannot be told apart from the first of them.", console)
+
+
+def _heading(referee: Referee, history: History) -> str:
+    """What was read, and how large the noise of a run is."""
+    goal = "more" if history.maximize else "less"
+    runs = counted(sum(run.value is not None for run in history.runs), "run")
+    failed = f" and {number_} that failed" if (number_ := referee.failures.total()) else ""
+    noise = f"±{number(referee.noise.deviation)}, " if referee.noise.freedom else ""
+    return (
+        f"{history.metric} ({goal} is better), {runs}{failed} of {counted(len(referee.rulings), 'arm')} in "
+        f"{history.source}; noise of a run: {noise}{referee.noise_words}"
+    )
+
+
+def _answer(referee: Referee, history: History, ruling: Ruling) -> list[str]:
+    """What is known of the arm that was asked for, what to run next, and how much was kept."""
+    lines = [sentence(ruling, referee, history)]
     following = referee.next_run()
     if following is not None:
         more = ruling.more if following.name == ruling.arm else None
         about = f"; about {counted(more, 'more run')} of it would decide" if more else ""
-        say(f"Next: run {following.name} again, with seed {following.next_seed}{about}", console)
-    changes, greedy = counted(max(0, len(referee.arms) - 1), "change"), greedy_keeps(referee)
-    say(
+        lines.append(f"Next: run {following.name} again, with seed {following.next_seed}{about}")
+    changes = counted(max(0, len(referee.rulings) - 1), "change")
+    return [
+        *lines,
         f"{referee.kept} of {changes} kept, of which at most 5 % are false; keeping each new best would have "
-        f"kept {greedy}. Arms without a blank line between them cannot be told apart from the first of them.",
-        console,
-    )
+        f"kept {greedy_keeps(referee)}.",
+    ]
 
 
 def sentence(ruling: Ruling, referee: Referee, history: History) -> str:
@@ -129,39 +140,47 @@ def sentence(ruling: Ruling, referee: Referee, history: History) -> str:
     return f"{ruling.arm}: {ruling.word.upper()} – {history.metric} {gap} ({ruling.reason}{sure})"
 
 
-def document(referee: Referee, history: History) -> Document:
-    """The leaderboard as a page: all arms in order with their intervals, and a table."""
-    order = [arm for group in referee.groups() for arm in group]
-    first = next(iter(referee.arms.values()))
-    spans = []
-    for arm in order:
-        half, gap = referee.interval(arm), arm.mean - first.mean
-        spans.append((gap, *((None, None) if math.isinf(half) else (gap - half, gap + half))))
-    places = [number_ for number_, group in enumerate(referee.groups(), 1) for _ in group]
-    labels = [f"{place}. {arm.name}" for place, arm in zip(places, order, strict=True)]
-    caption = (
-        "Means of all runs with intervals that hold whenever you look. Arms of one number cannot be told "
-        "apart from the first of them."
-    )
-    axis = f"{history.metric}: better than the mean of {first.name} by"
-    chart = Chart("leaderboard", "Arms in order", caption, [interval_bars(labels, spans, axis)])
-    rows = []
-    for place, arm in zip(places, order, strict=True):
-        each = referee.ruling(arm.name)
-        rows.append([str(place), *map(str, _cells(each, referee)), each.note, each.reason])
-    headings = ["group", *HEADINGS, history.metric, "better by [95 %]", "change", "why"]
-    noise = f"Two runs of one arm differ by ±{number(referee.noise.deviation)} ({referee.noise_words})."
-    return Document(
-        "Referee",
-        history.source,
-        [Section("leaderboard", "Leaderboard", [Paragraphs([noise]), chart, Table(headings, rows)])],
-    )
+def document(referee: Referee, history: History, ruling: Ruling) -> Document:
+    """The leaderboard as a page: the answer, the arms in order with their intervals, and a table of all."""
+    groups = referee.groups()
+    order = [(place, arm) for place, group in enumerate(groups, 1) for arm in group]
+    blocks: list[Block] = [Paragraphs([_heading(referee, history), *_answer(referee, history, ruling)])]
+    if order:
+        first = next(arm for arm in referee.arms.values() if not arm.barred)
+        spans: list[tuple[float, float | None, float | None]] = []
+        for _, arm in order:
+            half, gap = referee.interval(arm), arm.mean - first.mean
+            spans.append((gap, gap - half, gap + half) if math.isfinite(half) else (gap, None, None))
+        caption = (
+            "Means of all runs with intervals that hold whenever you look. Arms of one number cannot be told "
+            "apart from the first of them."
+        )
+        axis = f"{history.metric}: better than the mean of {first.name} by"
+        labels = [f"{place}. {arm.name}" for place, arm in order]
+        blocks.append(Chart("leaderboard", "Arms in order", caption, [interval_bars(labels, spans, axis)]))
+    placed = [(str(place), referee.ruling(arm.name)) for place, arm in order]
+    rows = [
+        [place, *map(str, _cells(each, referee)), each.against, each.note, each.reason]
+        for place, each in [*placed, *(("–", each) for each in referee.unplaced())]
+    ]
+    headings = ["group", *HEADINGS, history.metric, "better by [95 %]", "than", "change", "why"]
+    best = referee.incumbent and referee.incumbent.name
+    marked = frozenset(i for i, (_, each) in enumerate(placed) if each.arm == best)
+    blocks.append(Table(headings, rows, marked=marked))
+    return Document("Referee", history.source, [Section("leaderboard", "Leaderboard", blocks)])
 
 
 def _cells(each: Ruling, referee: Referee) -> list[str | Text]:
     star = "★ " if referee.incumbent is not None and each.arm == referee.incumbent.name else ""
     mean = "–" if each.mean is None else number(each.mean)
-    return [star + each.arm, Text(each.word, COLOURS.get(each.word, "")), str(each.runs), mean, _gap(each)]
+    return [
+        star + each.arm,
+        Text(each.word, COLOURS.get(each.word, "")),
+        str(each.runs),
+        str(each.failed),
+        mean,
+        _gap(each),
+    ]
 
 
 def _gap(each: Ruling) -> str:

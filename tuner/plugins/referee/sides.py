@@ -126,7 +126,10 @@ class Choice:
         elif candidate.commit:
             parent = repository.commit_of(self.folder, f"{candidate.commit}^")
             if parent is None:
-                raise InputError(f"{candidate.name} is the first commit: nothing to compare with")
+                raise InputError(
+                    f"{candidate.name} is the first commit: nothing to compare with; change a file that git "
+                    "tracks, or name --incumbent"
+                )
             side = self._commit(parent)
         else:
             raise InputError("what is it compared with? --incumbent REV|PATH")
