@@ -23,6 +23,7 @@ from typing import Any
 
 import figures
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 
 SECONDS = 600  # for one test
 COLUMNS = ("inputs", "tracebacks", "hangs", "stray writes")
@@ -77,8 +78,13 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="leave out the tests that are marked slow")
     options = parser.parse_args()
     marks = "hostile and not slow" if options.quick else "hostile"
-    with tempfile.TemporaryDirectory() as guard, contextlib.chdir(guard):
+    with (
+        tempfile.TemporaryDirectory() as guard,
+        tempfile.TemporaryDirectory() as notes,
+        contextlib.chdir(guard),
+    ):
         os.environ["HOME"] = guard
+        set_hypothesis_home_dir(notes)  # what hypothesis writes is no stray of ours
         count = Count(Path(guard))
         words = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", marks, "-k", options.k]
         status = pytest.main([f"--rootdir={figures.ROOT}", f"-c{figures.ROOT}/pyproject.toml", *words,
