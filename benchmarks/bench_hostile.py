@@ -39,6 +39,7 @@ class Count:
     def __init__(self, guard: Path) -> None:
         self.found: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.skipped: Counter[str] = Counter()
+        self.strays: list[str] = []  # what was left, and by which test
         self._guard = guard
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -61,13 +62,13 @@ class Count:
         kind["inputs"] += dict(item.user_properties).get("inputs", 1)  # type: ignore[arg-type]
         kind["hangs"] += error is Hangs
         kind["tracebacks"] += error is not None and error is not Hangs
-        kind["stray writes"] += self._strays()
+        kind["stray writes"] += self._strays(item.nodeid)
 
-    def _strays(self) -> int:
+    def _strays(self, test: str) -> int:
         """Removes what lies in the guarded folder; returns how many files that were."""
         left = [path for path in self._guard.rglob("*") if not path.is_dir()]
         for path in left:
-            sys.stderr.write(f"stray: {path.relative_to(self._guard)}\n")
+            self.strays.append(f"{path.relative_to(self._guard)} ({test})")
             path.unlink()
         return len(left)
 
@@ -84,7 +85,8 @@ def main() -> int:
         contextlib.chdir(guard),
     ):
         os.environ["HOME"] = guard
-        set_hypothesis_home_dir(notes)  # what hypothesis writes is no stray of ours
+        set_hypothesis_home_dir(notes)  # what hypothesis and matplotlib write is no stray of ours
+        os.environ["MPLCONFIGDIR"] = notes
         count = Count(Path(guard))
         words = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", marks, "-k", options.k]
         status = pytest.main([f"--rootdir={figures.ROOT}", f"-c{figures.ROOT}/pyproject.toml", *words,
@@ -94,8 +96,9 @@ def main() -> int:
     for kind in sorted(count.found):
         table.row(kind, *(f"{count.found[kind][column]:,}" for column in COLUMNS))
     table.row("all", *(f"{total[column]:,}" for column in COLUMNS))
-    for test in count.skipped:
-        sys.stderr.write(f"skipped here: {test}\n")
+    for word, lines in (("skipped here", count.skipped), ("stray", count.strays)):
+        for line in lines:
+            sys.stderr.write(f"{word}: {line}\n")
     if options.write and not options.k:
         figures.record({"hostile.table": table, "hostile.inputs": f"{total['inputs']:,}"})
     return int(status)
