@@ -199,3 +199,34 @@ def test_a_shell_that(name: str, place: Place) -> None:
     shell, wanted = SHELLS[name]
     status, said = place.run(*STUDY, shell=shell)
     assert status == wanted, said
+
+
+IS_HELD = f"{TRAIN}while os.path.exists('hold'):\n    time.sleep(0.1)\nreports()\n"
+EDITS: dict[str, tuple[dict[str, str], str]] = {
+    "a smaller space": ({"max: 1.0": "max: 0.5"}, "is being run at this moment with the file as it was"),
+    "another metric": ({"name: score": "name: loss"}, "metric"),
+    "fewer trials than are finished": ({"run_cap: 8": "run_cap: 1"}, "run_cap: now 1"),
+    "what is no YAML": ({SWEEP: "[" * 99}, "nested"),
+}
+
+
+@pytest.mark.hostile("study files edited while they run")
+@pytest.mark.parametrize("name", EDITS)
+def test_a_study_file_that_is_edited_while_it_runs_becomes(name: str, place: Place) -> None:
+    changes, says = EDITS[name]
+    (place.folder / "train.py").write_text(IS_HELD)
+    text = SWEEP.replace("run_cap: 2", "run_cap: 8")
+    (place.folder / "sweep.yaml").write_text(text)
+    running = place.start(*STUDY)
+    wait_for(lambda: TrialState.COMPLETE in place.states())
+    (place.folder / "hold").touch()
+    for old, new in changes.items():
+        text = new if old == SWEEP else text.replace(old, new)
+    (place.folder / "sweep.yaml").write_text(text)
+    _, said = place.run(*STUDY)
+    assert says in said
+    (place.folder / "hold").unlink()
+    _, err = running.communicate(timeout=SECONDS)
+    assert running.returncode == 0 and "Traceback" not in err, err
+    states = place.states()
+    assert not {TrialState.RUNNING, TrialState.FAIL} & set(states) and TrialState.COMPLETE in states
