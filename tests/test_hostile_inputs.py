@@ -188,7 +188,7 @@ def test_study_files(name: str, judge: Judge) -> None:
 @pytest.mark.hostile("names")
 @pytest.mark.slow
 def test_a_parameter_may_have_any_name(judge: Judge) -> None:
-    names = ["++trainer.x", "../../outside", "<script>alert(1)</script>", "a b", "x; y"]
+    names = ["++trainer.x", "../../outside", "<script>alert(1)</script>", "a&b", "x;y"]
     (judge.folder / "objective.py").write_text(
         "def train(config):\n    return float(config['++trainer.x'])\n"
     )
