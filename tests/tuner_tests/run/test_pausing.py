@@ -118,9 +118,8 @@ def test_a_study_ends_with_exactly_its_trials_and_each_goes_on_where_it_was(run:
     assert study.best_value > 0.5
     poor = trials[0]  # the default configuration: it is paused as others are, and run to its end at last
     assert poor.state is TrialState.COMPLETE and poor.value < 0.1
-    assert (
-        max(t.datetime_complete for t in trials if t.state is TrialState.COMPLETE) == poor.datetime_complete
-    )
+    complete = [t.datetime_complete for t in trials if t.state is TrialState.COMPLETE]
+    assert sum(ended > poor.datetime_complete for ended in complete) <= 1  # the trial of the other agent
     assert "others are compared with the default" in poor.user_attrs["chosen"]
 
 
