@@ -185,12 +185,11 @@ def _changes(plan: Plan) -> list[str]:
         return []
     try:
         study = load_study(records, plan.file.name)
-        try:
-            change = study_store.change_of(study, plan.file, plan.origin, plan.default)
-        except ChangedStudy as changed:
-            if not changed.only_failures:
-                raise
-            return [ALL_FAILED]
+        change = study_store.change_of(study, plan.file, plan.origin, plan.default)
+    except ChangedStudy as changed:
+        if not changed.only_failures:
+            raise
+        return [ALL_FAILED]
     finally:
         records.close()
     return [] if change is None else list(change.lines)

@@ -118,9 +118,10 @@ class PlainView:
         """How a trial ended; "" of one that failed as another did: that is counted."""
         said = message = content["message"]
         if content["outcome"] == "failed" and message:
-            if kind_of(message) in self._failures:
+            kind = kind_of(message)
+            if kind in self._failures:
                 return ""
-            self._failures[kind_of(message)] = message
+            self._failures[kind] = message
             said = headline(message)
             said = f"{said} (see {content['log']})" if content.get("log") else message
         return ended_words({**content, "message": said}, self.progress.now.metric)

@@ -36,6 +36,12 @@ COMMAND = ("--", sys.executable, "train.py")
 Referee = Callable[..., int]
 
 
+def duel(*, pairs: int) -> list[str]:
+    """The command of a process of its own."""
+    run = [sys.executable, "-m", "tuner", "referee", "run", "--metric", "val_loss"]
+    return [*run, "--pairs", str(pairs), *COMMAND]
+
+
 def git(folder: Path, *words: str) -> str:
     found = repository.git(folder, "-c", "user.name=a", "-c", "user.email=a@b.c", *words)
     assert found is not None, words
@@ -207,19 +213,7 @@ for epoch in range(6):
 @pytest.mark.slow
 def test_two_at_once_share_the_runs_and_note_each_once(project: Path, unmeasured: None) -> None:
     (project / "train.py").write_text(train(0.501) + "import time; time.sleep(0.3)\n")
-    words = [
-        sys.executable,
-        "-m",
-        "tuner",
-        "referee",
-        "run",
-        "--metric",
-        "val_loss",
-        "--pairs",
-        "3",
-        *COMMAND,
-    ]
-    both = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen(duel(pairs=3), stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=240)[1] for process in both]
     assert {process.returncode for process in both} <= {10, 11}, said
     runs = [(run["arm"], run["seed"]) for run in rows(project)]
@@ -229,18 +223,7 @@ def test_two_at_once_share_the_runs_and_note_each_once(project: Path, unmeasured
 @pytest.mark.slow
 def test_after_a_kill_the_same_command_goes_on(project: Path, unmeasured: None) -> None:
     (project / "train.py").write_text(train(0.501) + "import time; time.sleep(1)\n")
-    words = [
-        sys.executable,
-        "-m",
-        "tuner",
-        "referee",
-        "run",
-        "--metric",
-        "val_loss",
-        "--pairs",
-        "2",
-        *COMMAND,
-    ]
+    words = duel(pairs=2)
     process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (project / "referee.jsonl").is_file() and time.monotonic() < deadline:
@@ -316,26 +299,14 @@ def test_a_command_gets_its_seed_as_it_takes_it() -> None:
 @pytest.mark.slow
 def test_after_ctrl_c_the_same_command_goes_on(project: Path, unmeasured: None) -> None:
     (project / "train.py").write_text(train(0.501) + "import time; time.sleep(1)\n")
-    words = [
-        sys.executable,
-        "-m",
-        "tuner",
-        "referee",
-        "run",
-        "--metric",
-        "val_loss",
-        "--pairs",
-        "3",
-        *COMMAND,
-    ]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    process = subprocess.Popen(duel(pairs=3), stderr=subprocess.PIPE, text=True, env={**os.environ})
     deadline = time.monotonic() + 120
     while not (project / "referee.jsonl").is_file() and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and "the same command" in said
-    subprocess.run(words, check=False, capture_output=True)
+    subprocess.run(duel(pairs=3), check=False, capture_output=True)
     seeds = [(run["arm"], run["seed"]) for run in rows(project)]
     assert len(seeds) == len(set(seeds)) and len({name for name, _ in seeds}) == 2
 

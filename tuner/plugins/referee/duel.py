@@ -39,7 +39,7 @@ from tuner.show.lines import SilentView
 from tuner.stats.noise import seed_is_ignored
 from tuner.storage.access import find_records
 from tuner.storage.attributes import AGENT_LOST, ERROR, GRID_POINT, PRUNED_BECAUSE
-from tuner.storage.study import OpenStudy, find_study, training_seconds
+from tuner.storage.study import find_study, training_seconds
 
 Say = Callable[[str], None]
 
@@ -167,8 +167,7 @@ class Duel:
         """Runs a side until it has had so many seeds; False where the time was up or somebody stopped it."""
         file = side.study(self.task, self.results)
         self._keep(side, file)
-        study = self._study(file)
-        trials = [] if study is None else _ended(study)
+        trials = self._ended(file)
         if len(trials) >= wanted and not _all_failed(trials[:wanted]):
             return True
         self._check_out(side)
@@ -193,8 +192,7 @@ class Duel:
         ours: list[list[float]] = []
         theirs: list[list[float]] = []
         for side, found in ((self.candidate, ours), (self.incumbent, theirs)):
-            study = self._study(side.study(self.task, self.results))
-            for trial in [] if study is None else _ended(study):
+            for trial in self._ended(side.study(self.task, self.results)):
                 steps = sorted(trial.intermediate_values.items())
                 if trial.state is TrialState.COMPLETE and [s for s, _ in steps] == [
                     *range(1, len(steps) + 1)
@@ -207,8 +205,7 @@ class Duel:
             raise KeyboardInterrupt(CONTINUE)
         if result.timed_out or result.stopped:
             return False
-        study = self._study(file)
-        trials = [] if study is None else _ended(study)
+        trials = self._ended(file)
         if trials and _all_failed(trials) and side is self.incumbent:
             log = self.results / "runs" / file.name / str(trials[-1].number) / "output.log"
             raise WorkFailed(f"the incumbent {side.name} fails: {ERROR.of(trials[-1])} (its output: {log})")
@@ -218,11 +215,9 @@ class Duel:
 
     def _keep(self, side: Side, file: StudyFile) -> None:
         """Adds the runs of a side that have ended since to the referee's own file."""
-        study = self._study(file)
-        if study is None:
-            return
-        with own.lock(self.task.folder):
-            self._keep_new(side, file, _ended(study))
+        if trials := self._ended(file):
+            with own.lock(self.task.folder):
+                self._keep_new(side, file, trials)
 
     def _keep_new(self, side: Side, file: StudyFile, trials: Sequence[FrozenTrial]) -> None:
         before = {(row.get("run"), row.get("made")) for row in own.rows(self.task.folder)}
@@ -252,8 +247,12 @@ class Duel:
             what = f"ended early, too far behind ({PRUNED_BECAUSE.of(trial)})"
         self.say(f"{side.name}{which}: {what} ({took})")
 
-    def _study(self, file: StudyFile) -> OpenStudy | None:
-        return find_study(find_records(self.url), file.name)
+    def _ended(self, file: StudyFile) -> list[FrozenTrial]:
+        """The runs of a side that have ended by themselves, in the order of their seeds."""
+        study = find_study(find_records(self.url), file.name)
+        trials = [] if study is None else study.get_trials(deepcopy=False)
+        ended = [trial for trial in trials if trial.state.is_finished() and not AGENT_LOST.of(trial)]
+        return sorted(ended, key=lambda trial: GRID_POINT.of(trial) or 0)
 
     def _check_out(self, side: Side) -> None:
         if side.root is not None:
@@ -292,12 +291,6 @@ def known(folder: Path, source: Path | None, *, metric: str | None, goal: str | 
     if metric is None:
         raise InputError(f"{folder}: no runs yet, so say which value counts: --metric NAME")
     return History((), metric, histories.maximizes(metric, goal, ()), OWN)
-
-
-def _ended(study: OpenStudy) -> list[FrozenTrial]:
-    """Its runs that have ended by themselves, in the order of their seeds."""
-    trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and not AGENT_LOST.of(t)]
-    return sorted(trials, key=lambda trial: GRID_POINT.of(trial) or 0)
 
 
 def _all_failed(trials: Sequence[FrozenTrial]) -> bool:
