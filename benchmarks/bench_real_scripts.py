@@ -38,6 +38,11 @@ from real_scripts.stand_ins import HOOKS
 FOLDER = Path(__file__).resolve().parent / "real_scripts"
 RESULTS = figures.ROOT / "benchmarks" / "data" / "real_scripts.json"
 Entry = dict[str, Any]
+LICENSES = {
+    "Apache License": "Apache-2.0",
+    "Permission is hereby granted": "MIT",
+    "Redistribution and use": "BSD-3-Clause",
+}
 NOISE = re.compile(r"^\s*$|^Next:|^  tuner |^wandb: |There are too few runs|To decide|^\s+trial |^\s*\d+\. ")
 
 
@@ -47,22 +52,57 @@ def entries() -> list[Entry]:
 
 
 def repository(entry: Entry, clones: Path) -> Path:
-    """The repository at its commit: one that lies there, that of an installed wheel, or a new clone."""
+    """The repository at its commit: one that lies there, that of an installed wheel, or a new clone.
+
+    Raises:
+        RuntimeError: the commit cannot be fetched, or the license is another than the entry says.
+    """
     if "wheel" in entry:
         spec = importlib.util.find_spec(entry["wheel"])
         if spec is None or spec.origin is None:
-            sys.exit(f"{entry['name']}: the package {entry['wheel']} is not installed")
+            raise RuntimeError(f"the package {entry['wheel']} is not installed")
         return Path(spec.origin).parent
     folder = clones / entry["repository"].replace("/", "+")
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        for command in (
-            ["init", "-q"],
-            ["fetch", "-q", "--depth", "1", f"https://github.com/{entry['repository']}", entry["commit"]],
-            ["checkout", "-q", "FETCH_HEAD"],
-        ):
-            subprocess.run(["git", "-C", str(folder), *command], check=True)
+    if not folder.exists() or (folder / ".git").exists():
+        fetch(f"https://github.com/{entry['repository']}", entry["commit"], folder)
+    if (found := license_of(folder)) != entry.get("license"):
+        raise RuntimeError(f"{entry['repository']}: license {found}, in scripts.yaml {entry.get('license')}")
     return folder
+
+
+def fetch(url: str, commit: str, folder: Path) -> None:
+    """Brings one commit of a repository into a folder; one that is there already is not fetched again.
+
+    Raises:
+        RuntimeError: the repository is gone, or has no such commit.
+    """
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        quiet = os.environ | {"GIT_TERMINAL_PROMPT": "0"}  # GitHub asks for a name where a repository is gone
+        return subprocess.run(["git", "-C", str(folder), *words], env=quiet, capture_output=True, text=True)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if (
+        git("rev-parse", "--git-dir").stdout.strip() == ".git"
+        and git("rev-parse", "HEAD").stdout[:-1] == commit
+    ):
+        return
+    for words in (
+        ["init", "-q"],
+        ["fetch", "-q", "--depth", "1", url, commit],
+        ["checkout", "-q", "-f", commit],
+    ):
+        if (done := git(*words)).returncode:
+            said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise RuntimeError(f"git {words[0]} of {url} at {commit[:10]}: {said}")
+
+
+def license_of(folder: Path) -> str | None:
+    """The SPDX name of the license that a repository's file names first; None where it names none."""
+    files = [path for path in sorted(folder.glob("LICEN*")) if path.is_file()]
+    text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
+    told = {text.find(words): name for words, name in LICENSES.items() if words in text}
+    return told[min(told)] if told else None
 
 
 def prepared(entry: Entry, clones: Path, work: Path) -> Path:
