@@ -282,8 +282,9 @@ def fetch_missing(
         except (StoreFailed, InputError) as error:
             failed.append(str(error))
             continue
-        if top is not None:
-            best = ranking.ranked(study.get_trials(deepcopy=False), stored_file(study))[:top]
+        file = stored_file(study)
+        if top is not None and file.metric.declared:
+            best = ranking.ranked(study.get_trials(deepcopy=False), file)[:top]
             numbers &= {trial.number for trial in best}
         for number in sorted(numbers):
             folder = run_folder(results, name, number)

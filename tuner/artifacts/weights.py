@@ -15,7 +15,12 @@ KEEP = 20  # number of best trials of a study that keep their weights
 
 
 def kept(trials: Sequence[FrozenTrial], study_file: StudyFile, *, keep: int = KEEP) -> set[int]:
-    """Numbers of the trials that keep their weights: the `keep` best, and those on the Pareto front."""
+    """Numbers of the trials that keep their weights: the `keep` best, and those on the Pareto front.
+
+    All of them, where no metric says which are better.
+    """
+    if not study_file.metric.declared:
+        return {trial.number for trial in trials}
     best = ranking.ranked(trials, study_file)[:keep]
     return {trial.number for trial in (*best, *ranking.front(trials, study_file))}
 

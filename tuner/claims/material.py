@@ -271,7 +271,7 @@ def read_study(source: OpenStudy, results: Path | None) -> Study:
         name=source.study_name,
         file=file,
         trials=tuple(trials.values()),
-        ranked=tuple(trials[t.number] for t in ranking.ranked(frozen, file) if file.metric.declared),
+        ranked=tuple(trials[t.number] for t in ranking.ranked(frozen, file)),
         front=tuple(trials[t.number] for t in ranking.front(frozen, file)),
         attrs=dict(source.user_attrs),
         source=source,

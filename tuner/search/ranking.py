@@ -26,7 +26,12 @@ def violation(trial: FrozenTrial) -> float:
 
 
 def ranked(trials: Sequence[FrozenTrial], study_file: StudyFile) -> list[FrozenTrial]:
-    """The complete trials, best first: least violation, then the first objective, then the older one."""
+    """The complete trials, best first: least violation, then the first objective, then the older one.
+
+    None where no metric says which is better.
+    """
+    if not study_file.metric.declared:
+        return []
     sign = -1.0 if study_file.objectives[0].goal == "maximize" else 1.0
     complete = [t for t in trials if t.state is TrialState.COMPLETE and t.values]
     return sorted(complete, key=lambda t: (violation(t), sign * t.values[0], t.number))
@@ -51,7 +56,7 @@ def feasible(best_first: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 def winner(
     best_first: Sequence[FrozenTrial], attrs: Mapping[str, Any], study_file: StudyFile
 ) -> FrozenTrial | None:
-    """The trial that a study hands on; None if no trial is feasible, or no metric says which is better.
+    """The trial that a study hands on; None if no trial is feasible, or none is ranked.
 
     That is the one that a race confirmed, else the best mean of retrainings (`verify`) if the best trial was
     among the retrained, else the best feasible trial.
@@ -59,8 +64,6 @@ def winner(
     Args:
         best_first: the `ranked` trials. attrs: the study's user attributes.
     """
-    if not study_file.metric.declared:
-        return None
     confirmed = CONFIRMED.of(attrs).get("number")
     able = feasible(best_first)
     known = next((t for t in best_first if t.number == confirmed), None)

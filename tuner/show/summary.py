@@ -130,11 +130,7 @@ class Summary:
     @cached_property
     def ranked(self) -> Sequence[FrozenTrial]:
         """The complete trials, best first; none where no metric says which is better."""
-        return (
-            ()
-            if self.file is None or not self.file.metric.declared
-            else ranking.ranked(self.trials, self.file)
-        )
+        return () if self.file is None else ranking.ranked(self.trials, self.file)
 
     @cached_property
     def best(self) -> FrozenTrial | None:

@@ -78,6 +78,14 @@ def test_weights_stay_for_the_best_and_the_front(
     assert (files[2].parent / "result.json").exists()
 
 
+def test_without_a_metric_nothing_is_ranked_and_all_weights_stay(make_study: MakeStudy) -> None:
+    study_file = make_study(**{"bayes": "random", "metric: {name: score, goal: maximize}\n": ""})
+    trials = [trial(number, 0.0) for number in range(3)]
+    assert ranking.ranked(trials, study_file) == ranking.front(trials, study_file) == []
+    assert ranking.winner([], {}, study_file) is None
+    assert weights.kept(trials, study_file, keep=1) == {0, 1, 2}
+
+
 def test_no_trial_starts_on_a_full_disk(tmp_path: Path) -> None:
     assert station.disk_full(tmp_path, 1) is None
     assert "needed before a trial starts; free some space" in str(station.disk_full(tmp_path, 2**60))
