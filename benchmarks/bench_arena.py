@@ -7,10 +7,13 @@
 
 Every tuner searches the same space with the same two simulated workers, on curves that others recorded
 (`taskset`, `lcbench`: arena/worlds.py) or we (`ours`: record_curves.py). A study may use the epochs of 24
-full runs. Each peer runs its own search and its own stopping rule with its own defaults, in an environment of
-its own: Ray Tune with ASHA and OptunaSearch, Syne Tune with BOHB and ASHA, W&B's `sweeps` with bayes and
-hyperband, Optuna with Hyperband. Random search with our stopping rule is the control. Random draws of which
-all that will not end best stop at the first rung are a bound of what stopping can reach.
+full runs. In `numbers` and `choices` nothing can be ended early: 100 trials run to their end, in spaces of
+the kind that the names say, and the samplers of a study file are compared.
+
+Each peer runs its own search and its own stopping rule with its own defaults, in an environment of its own:
+Ray Tune with ASHA and OptunaSearch, Syne Tune with BOHB and ASHA, W&B's `sweeps` with bayes and hyperband,
+Optuna with Hyperband. Random search with our stopping rule is the control. Random draws of which all that
+will not end best stop at the first rung are a bound of what stopping can reach.
 
 Settings are chosen on one half of the tasks (`--half choose`), and the other half is reported: outside, every
 other task of the index; of ours, random halves of the recorded runs. Each study is a file in `--traces`, so
@@ -27,12 +30,13 @@ from pathlib import Path
 
 import figures
 import numpy as np
-from arena.methods import ASHA, BOUND, CONTROL, FREEZE_THAW, KNOWN, METHODS, OPTUNA, OURS
+from arena.methods import ASHA, BOUND, CONTROL, ENDED, FREEZE_THAW, KNOWN, METHODS, OPTUNA, OURS
 from arena.studies import Store
-from arena.summary import SHOWN, Comparison, Floats, compare, regret, worse
-from arena.worlds import SIDES, SOURCES, World, tasks
+from arena.summary import Comparison, Floats, compare, regret, worse
+from arena.worlds import PRUNED, SIDES, SOURCES, World, tasks
 from threadpoolctl import threadpool_limits
 
+RANDOM = next(iter(ENDED))
 Traces = Mapping[str, Sequence[Floats]]  # by method: of each task (study, epoch)
 
 
@@ -43,7 +47,7 @@ def run(store: Store, worlds: Sequence[World], labels: Sequence[str], seeds: int
             if label in KNOWN and world.default is None:
                 continue
             try:
-                store.run(world, label, METHODS[label], range(seeds))
+                store.run(world, label, (METHODS | ENDED)[label], range(seeds))
             except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
                 print(f"{world.name}, {label}: {error}", file=sys.stderr)
 
@@ -59,18 +63,20 @@ def found(store: Store, worlds: Sequence[World], labels: Sequence[str], seeds: i
 
 def regrets(lines: figures.Lines, worlds: Sequence[World], traces: Traces) -> None:
     """For each tuner the regret that is left, mean over tasks, and the tasks in which it is below random."""
-    lines.head("regret left after so many full runs, %", *map(str, SHOWN), "worse than random")
+    shown = map(str, worlds[0].shown)
+    lines.head("regret left after so many full runs, %", *shown, "worse than random")
+    control = CONTROL if CONTROL in traces else RANDOM
     left = {label: [at(task, world) for task, world in zip(each, worlds, strict=True)]
             for label, each in traces.items()}  # fmt: skip
     for label, each in left.items():
         means = np.mean([task.mean(0) for task in each], axis=0)
-        below = [worse(task, control) for task, control in zip(each, left.get(CONTROL, each), strict=True)]
+        below = [worse(task, control) for task, control in zip(each, left.get(control, each), strict=True)]
         lines.row(label, *(f"{100 * mean:.1f}" for mean in means), f"{sum(below)} of {len(below)}")
 
 
 def at(traces: Floats, world: World) -> Floats:
-    """(study, checkpoint): the regret after SHOWN full runs."""
-    return regret(traces, world.ends())[:, np.array(SHOWN) * world.epochs - 1]
+    """(study, checkpoint): the regret after the full runs that are shown."""
+    return regret(traces, world.ends())[:, np.array(world.shown) * world.epochs - 1]
 
 
 def ratios(lines: figures.Lines, traces: Traces) -> dict[str, dict[str, Comparison]]:
@@ -99,7 +105,7 @@ def main() -> None:
     parser.add_argument("--half", choices=SIDES, default="report")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, default=list(SOURCES))
     parser.add_argument("--tasks", type=int, help="the first so many of each source (default: all)")
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="NAME")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS | ENDED), metavar="NAME")
     parser.add_argument("--seeds", type=int, default=10, help="studies of each tuner in a task (default 10)")
     parser.add_argument("--traces", type=Path, default=figures.ROOT / "results" / "arena", metavar="FOLDER")
     parser.add_argument("--show", action="store_true", help="run nothing")
@@ -109,19 +115,20 @@ def main() -> None:
     tables: dict[str, figures.Value] = {}
     for source in options.sources:
         worlds = tasks(source, options.half)[: options.tasks]
+        labels = options.methods or list(METHODS if source in PRUNED else ENDED)
         if not options.show:
-            run(store, worlds, options.methods, options.seeds)
+            run(store, worlds, labels, options.seeds)
         lines = figures.Lines()
-        traces = found(store, worlds, options.methods, options.seeds)
+        traces = found(store, worlds, labels, options.seeds)
         fewest = min((len(task) for each in traces.values() for task in each), default=0)
         lines.say(
             f"{source}: {len(worlds)} tasks (side `{options.half}`), {fewest} studies or more in each", ""
         )
         regrets(lines, worlds, traces)
         lines.say("")
-        cells = ratios(lines, traces)
-        tables |= claims(source, cells)
-        lines.say("")
+        if source in PRUNED:
+            tables |= claims(source, ratios(lines, traces))
+            lines.say("")
         lines.head("processor time of a proposal, ms", "median", "longest of a study's means")
         for label in traces:
             spent = [

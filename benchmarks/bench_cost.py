@@ -19,7 +19,7 @@ from arena.methods import KNOWN, OURS
 from arena.replay import trained
 from arena.studies import WORKERS, Method
 from arena.summary import SHOWN, Floats, compare
-from arena.worlds import LENGTHS, NAMES, SIDES, Recorded
+from arena.worlds import NAMES, SIDES, Recorded
 from threadpoolctl import threadpool_limits
 
 SEARCHES = ("freeze-thaw, default known", "freeze-thaw", "TPE, default known", "TPE")
@@ -41,7 +41,7 @@ def study(method: Method, world: Recorded, seed: int, *, told: bool) -> tuple[Fl
 
 def shown(traces: Floats, sign: float) -> list[str]:
     """The mean over studies of the best value after the time of SHOWN full runs."""
-    places = np.array(SHOWN) * traces.shape[1] // LENGTHS - 1
+    places = np.array(SHOWN) * traces.shape[1] // SHOWN[-1] - 1
     return [f"{sign * value:.4f}" for value in traces.mean(axis=0)[places]]
 
 

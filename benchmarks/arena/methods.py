@@ -281,4 +281,9 @@ OTHERS: dict[str, Method | Peer] = {
     **{peer.name: peer for peer in PEERS},
     BOUND: Foresight,
 }
+SAMPLERS = ("random", "tpe", "gp", "cmaes", "nsgaii", "qmc")
+ENDED: dict[str, Method] = {  # each trial runs to its end: the study's `sampler`, and Optuna as it comes
+    **{f"sampler: {name}": partial(Sampled, sampler=name) for name in SAMPLERS},
+    "Optuna (TPE)": partial(Optuna, pruner=optuna.pruners.NopPruner()),
+}
 METHODS: dict[str, Method | Peer] = OURS | KNOWN | OTHERS

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from arena.outside import CURVES, arrays, index
-from arena.summary import Floats
+from arena.summary import SHOWN, Floats
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -64,7 +64,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {  # what people take who have tuned nothi
         "max_bins": 255,
     },
 }
-LENGTHS = 24  # full runs that a study may spend
+WIDE = 10  # times, from which the values of a grid are compared on a logarithmic scale
 SIDES = ("choose", "report")  # settings are chosen on one, results reported of the other
 SPLITS = 2  # random halves of the recorded runs of our worlds
 
@@ -166,15 +166,17 @@ class World(ABC):
         distributions, space: the searched parameters, as Optuna has them and as plain values.
         sign: -1 where the metric is a loss. Tuners are compared on values of which larger ones are better.
         budget: epochs of a study.
+        shown: full runs, after which the best value is shown.
     """
 
+    shown = SHOWN
     default: dict[str, Any] | None = None
 
     def __init__(self, name: str, study: StudyFile) -> None:
         assert study.max_epochs is not None
         self.name, self.study, self.epochs = name, study, study.max_epochs
         self.sign = 1.0 if study.metric.goal == "maximize" else -1.0
-        self.budget = LENGTHS * self.epochs
+        self.budget = self.shown[-1] * self.epochs
         self.distributions = study.space.distributions()
         self.space = [axis(name, distribution) for name, distribution in self.distributions.items()]
 
@@ -225,37 +227,42 @@ class Recorded(World):
         return statistics.median(run["seconds"] for run in self.runs)
 
 
-class Tabular(World):
-    """A task of TaskSet or LCBench. A loss counts as CAP times the untrained one if it is larger, or NaN."""
+class Table(World):
+    """Configurations with a curve each; a proposal is moved to the nearest one that the study has not had.
 
-    CAP = 2.0
+    Args:
+        parameters: name, low, high, log and integer of each; or its name and choices.
+        rows: values of the parameters, a row for each configuration.
+        curves: (configuration, epoch), of which larger ones are better.
+    """
 
-    def __init__(self, source: str, task: str) -> None:
-        about, content = index(CURVES, source), arrays(CURVES, f"{source}/{task}")
-        curves, first = content[about["metric"]].astype(float), 0
-        if about["goal"] == "minimize":
-            cap = self.CAP * float(np.nanmedian(curves[:, 0]))
-            curves, first = np.fmin(curves, cap), 1  # fmin: of a NaN and a number the number
+    def __init__(
+        self,
+        name: str,
+        parameters: Sequence[Mapping[str, Any]],
+        rows: Sequence[Sequence[Any]],
+        curves: Floats,
+        metric: Mapping[str, str],
+    ) -> None:
+        task, length = name.rpartition("/")[2], curves.shape[1]
         raw = {
             "method": "random",
-            "metric": {"name": about["metric"], "goal": about["goal"]},
-            "parameters": {each["name"]: _sweep_axis(each) for each in about["parameters"]},
-            "tuner": {"max_epochs": curves.shape[1] - first, "pruner": _pruner(curves.shape[1] - first)},
+            "metric": metric,
+            "parameters": {each["name"]: _sweep_axis(each) for each in parameters},
+            "tuner": {"max_epochs": length, "pruner": _pruner(length)},
         }
-        super().__init__(f"{source}/{task}", from_plain(raw, name=task, path=Path(f"{task}.yaml")))
-        self._curves = self.sign * curves[:, first:]
-        self.distributions = {each["name"]: _axis_of(each) for each in about["parameters"]}
+        super().__init__(name, from_plain(raw, name=task, path=Path(f"{task}.yaml")))
+        self._curves = curves
+        self.distributions = {each["name"]: _axis_of(each) for each in parameters}
         self.space = [axis(name, distribution) for name, distribution in self.distributions.items()]
         self._cube = Cube(self.distributions)
-        self._rows = self._cube.encode([
-            dict(zip(self.distributions, row.tolist(), strict=True)) for row in content["params"]
-        ])  # fmt: skip
+        self._rows = self._cube.encode([dict(zip(self.distributions, row, strict=True)) for row in rows])
         self._taken: dict[str, int] = {}
 
     def curve(self, params: Mapping[str, Any]) -> list[float]:
         key = json.dumps(dict(params))
         if key not in self._taken:
-            far = np.square(self._rows - self._cube.encode([params])).sum(1)
+            far = self._cube.distances(self._rows, self._cube.encode([params])).sum(0)[:, 0]
             far[list(self._taken.values())] = np.inf
             self._taken[key] = int(np.argmin(far))
         found: list[float] = self._curves[self._taken[key]].tolist()
@@ -264,13 +271,66 @@ class Tabular(World):
     def ends(self) -> Floats:
         return np.asarray(self._curves.max(1))
 
-    def fresh(self) -> Tabular:
+    def fresh(self) -> Table:
         world = copy.copy(self)
         world._taken = {}
         return world
 
 
+class Tabular(Table):
+    """A task of TaskSet or LCBench. A loss counts as CAP times the untrained one if it is larger, or NaN."""
+
+    CAP = 2.0
+
+    def __init__(self, source: str, task: str) -> None:
+        about, content = index(CURVES, source), arrays(CURVES, f"{source}/{task}")
+        curves = content[about["metric"]].astype(float)
+        if about["goal"] == "minimize":
+            cap = self.CAP * float(np.nanmedian(curves[:, 0]))
+            curves = -np.fmin(curves, cap)[:, 1:]  # fmin: of a NaN and a number the number
+        metric = {"name": about["metric"], "goal": about["goal"]}
+        super().__init__(f"{source}/{task}", about["parameters"], content["params"].tolist(), curves, metric)
+
+
+class Whole(Table):
+    """The same tasks, and tables of final values (their mean over seeds): a trial runs to its end."""
+
+    shown = (8, 16, 32, 64, 100)
+
+    def __init__(self, source: str, task: str) -> None:
+        about, content = index(CURVES, source), arrays(CURVES, f"{source}/{task}")
+        if "grid" not in about:
+            known = Tabular(source, task)
+            parameters, rows, ends = about["parameters"], content["params"].tolist(), known.ends()
+        else:
+            grid = {name: about["grid"][name] for name in about["grid"]}
+            parameters = [_grid_axis(name, values) for name, values in grid.items()]
+            rows = [
+                [values[place] for values, place in zip(grid.values(), places, strict=True)]
+                for places in content["places"].tolist()
+            ]
+            ends = np.nanmean(content["values"], axis=1) * (-1.0 if about["goal"] == "minimize" else 1.0)
+        metric = {"name": "score", "goal": about["goal"]}
+        super().__init__(f"whole/{source}.{task}", parameters, rows, ends[:, None], metric)
+
+
+def _grid_axis(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """The parameter that a grid is of: logarithmic where its values grow by factors."""
+    if isinstance(values[0], str):
+        return {"name": name, "choices": list(values)}
+    low, high = min(values), max(values)
+    return {
+        "name": name,
+        "low": low,
+        "high": high,
+        "log": low > 0 and high / low >= WIDE,
+        "integer": all(isinstance(value, int) for value in values) and high > 1,
+    }
+
+
 def _sweep_axis(each: Mapping[str, Any]) -> dict[str, Any]:
+    if "choices" in each:
+        return {"values": each["choices"]}
     bounds = {"min": each["low"], "max": each["high"]}
     if each["log"]:
         kind = "q_log_uniform_values" if each["integer"] else "log_uniform_values"
@@ -280,6 +340,8 @@ def _sweep_axis(each: Mapping[str, Any]) -> dict[str, Any]:
 
 def _axis_of(each: Mapping[str, Any]) -> BaseDistribution:
     """As Optuna has it. (In a study file a rounded parameter is drawn from 0 to 1, and rounded then.)"""
+    if "choices" in each:
+        return CategoricalDistribution(each["choices"])
     if each["integer"]:
         return IntDistribution(each["low"], each["high"], log=each["log"])
     return FloatDistribution(each["low"], each["high"], log=each["log"])
@@ -290,11 +352,18 @@ def _pruner(length: int) -> dict[str, Any]:
     return {"type": "hyperband", "min_resource": first, "max_resource": length, "eta": 3, "brackets": 1}
 
 
-SOURCES = ("taskset", "lcbench", "ours")
+PRUNED = ("taskset", "lcbench", "ours")  # trials can be ended early
+WHOLE = {"numbers": ("taskset", "lcbench", "hpobench"), "choices": ("hpolib", "nas201")}  # all run to the end
+SOURCES = (*PRUNED, *WHOLE)
 
 
 def tasks(source: str, side: str) -> list[World]:
     """The tasks of a source on one side: of outside sources, every other one in the order of their index."""
     if source == "ours":
         return [Recorded(name, side, split) for name in NAMES for split in range(SPLITS)]
-    return [Tabular(source, task) for task in index(CURVES, source)["tasks"][SIDES.index(side) :: 2]]
+    made = Whole if source in WHOLE else Tabular
+    return [
+        made(name, task)
+        for name in WHOLE.get(source, (source,))
+        for task in list(index(CURVES, name)["tasks"])[SIDES.index(side) :: 2]
+    ]

@@ -7,7 +7,7 @@ from arena.outside import CURVES, arrays
 from arena.replay import replay
 from arena.studies import Store
 from arena.summary import compare, regret, worse
-from arena.worlds import Forest, Recorded, Surrogate, half_of, tasks
+from arena.worlds import Forest, Recorded, Surrogate, Table, half_of, tasks
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from sklearn.ensemble import ExtraTreesRegressor
 
@@ -63,6 +63,21 @@ def test_the_forest_predicts_what_scikit_learn_does():
     forest = Forest(fitted)
     others = rng.random((20, 4))
     assert np.array([forest.predict(row) for row in others]) == pytest.approx(fitted.predict(others))
+
+
+def test_in_a_table_a_proposal_is_the_nearest_configuration_that_is_left():
+    parameters = [
+        {"name": "lr", "low": 1e-4, "high": 1e-2, "log": True, "integer": False},
+        {"name": "kind", "choices": ["a", "b"]},
+    ]
+    rows, ends = [(1e-4, "a"), (1e-2, "a"), (1e-4, "b")], np.array([[1.0], [2.0], [3.0]])
+    table = Table("here/small", parameters, rows, ends, {"name": "score", "goal": "maximize"})
+    for _ in range(2):
+        world = table.fresh()
+        asked = [{"lr": lr, "kind": "a"} for lr in (2e-4, 3e-4, 4e-4, 2e-4)]
+        # 3e-4 is nearest to 1e-4, which is taken by then; another kind is as far as from one end to the other
+        assert [world.curve(params) for params in asked] == [[1.0], [2.0], [3.0], [1.0]]
+    assert table.ends().tolist() == [1.0, 2.0, 3.0] and table.budget == table.shown[-1]
 
 
 def test_every_epoch_of_every_worker_is_counted(world):
