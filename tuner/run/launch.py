@@ -23,7 +23,7 @@ from tuner.run.supervisor import Supervisor
 from tuner.search import stopping
 from tuner.storage import second_record, study_store
 from tuner.storage.access import open_records
-from tuner.storage.attributes import CHANGES, CONCLUDED, ERROR, PROGRAM
+from tuner.storage.attributes import CHANGES, CONCLUDED, ERROR, SOURCES
 from tuner.storage.study import OpenStudy, finished
 from tuner.storage.study_store import ALL_FAILED, ChangedStudy
 from tuner.tracking.mode import has_key
@@ -137,7 +137,7 @@ def register(plan: Plan, say: Say) -> OpenStudy:
             raise
         set_aside(f"{ALL_FAILED}; ")
         study = opened()
-    _note_program(study, plan, say)
+    _note_sources(study, plan, say)
     return study
 
 
@@ -245,15 +245,17 @@ def conclude(study: OpenStudy, plan: Plan, say: Say) -> None:
         study.set_user_attr(CONCLUDED, state)
 
 
-def _note_program(study: OpenStudy, plan: Plan, say: Say) -> None:
-    """Says when the program is another than the one that the study was begun with; the study continues."""
-    now = "" if plan.inputs.binding else plan.inputs.in_words()
-    before = PROGRAM.of(study.attrs)
-    if now and before and before != now:
-        name = plan.inputs.name
-        say(f"{name} has changed since the study began: earlier trials ran the old version")
-    if now and before != now:
-        study.set_user_attr(PROGRAM, now)
+def _note_sources(study: OpenStudy, plan: Plan, say: Say) -> None:
+    """Says which program or scheduler file is another than when the study was begun; the study continues."""
+    now = dict.fromkeys(each for each in plan.reads if each != plan.origin.data)
+    before = SOURCES.of(study.attrs)
+    old = {each.rpartition(" ")[0]: each for each in before.split(", ")}
+    for source in now:
+        name = source.rpartition(" ")[0]
+        if name and old.get(name, source) != source:
+            say(f"{name} has changed since the study began: earlier trials used the old version")
+    if now and ", ".join(now) != before:
+        study.set_user_attr(SOURCES, ", ".join(now))
 
 
 def _store_rest(order: Order, store: run_store.StoreLocation, study: OpenStudy, view: View) -> None:

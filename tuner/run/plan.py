@@ -44,6 +44,7 @@ class Plan:
         pruner: of the study file, fitted to `length`.
         gpus: names by which each agent of this machine is given its GPU; empty where trials use none.
         begun: whether the study is in the storage already.
+        scheduler_files: those with the functions of the file's `scheduler`, by name and hash.
     """
 
     request: Request
@@ -57,11 +58,17 @@ class Plan:
     resources: Resources
     gpus: tuple[str, ...]
     begun: bool
+    scheduler_files: tuple[str, ...]
 
     @property
     def file(self) -> StudyFile:
         """The study file as it will be run."""
         return self.request.study_file
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What the study reads of the user's, by name and hash: the trials' inputs, the scheduler's files."""
+        return tuple(filter(None, (self.inputs.in_words(), *self.scheduler_files)))
 
     @property
     def overrides(self) -> Mapping[str, Any]:
@@ -85,20 +92,25 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
     for note in request.study_file.notes:
         say(note)
     _check(request, workload_of(request.study_file))
+    scheduler_files = scheduler_functions.look(request.study_file)
     records = find_records(request.url, waits=True, say=say)
     try:
         file = named_apart(records, request.study_file, request.results)
         if file.name != request.study_file.name:
             say(f"this study is called '{file.name}': another file's is '{request.study_file.name}'")
         request = replace(request, study_file=file)
-        return _planned(request, workload_of(file), records, say)
+        return _planned(request, workload_of(file), scheduler_files, records, say)
     finally:
         if records is not None:
             records.close()
 
 
 def _planned(
-    request: Request, workload: Workload, records: Records | None, say: Callable[[str], None]
+    request: Request,
+    workload: Workload,
+    scheduler_files: tuple[str, ...],
+    records: Records | None,
+    say: Callable[[str], None],
 ) -> Plan:
     file = request.study_file
     study = None if request.fresh else find_study(records, file.name)
@@ -136,6 +148,7 @@ def _planned(
         resources=resources,
         gpus=_gpus(request, resources, say),
         begun=study is not None,
+        scheduler_files=scheduler_files,
     )
 
 
@@ -143,7 +156,6 @@ def _check(request: Request, workload: Workload) -> None:
     """Before anything is read or written: the study file is fine, and what the options need is installed."""
     file, kind = request.study_file, request.executor.kind
     workload.check()
-    scheduler_functions.check(file)
     if file.metric.scored != "last" and not workload.scores:
         raise InputError(
             f"{file.path}: 'tuner.score': a workload's class says itself what its trials reached; "

@@ -143,8 +143,8 @@ def _heading(plan: Plan) -> Iterator[str]:
         names = ", ".join(part.name for part in repeats.parts_of(plan.workload, known))
         runs = f"{file.repeats.in_words()}, {file.repeats.count} runs ({names})"
         yield f"a trial: {runs}; its value is their {file.repeats.aggregate}"
-    if plan.inputs.name:
-        yield f"reads: {plan.inputs.in_words()}"
+    if plan.reads:
+        yield f"reads: {', '.join(dict.fromkeys(plan.reads))}"
     if file.base.winner_of:
         yield f"starts from the winner of {file.base.winner_of}"
 

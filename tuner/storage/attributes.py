@@ -69,7 +69,9 @@ STOPPED = Attribute[str]("stopped", "")  # why no further trial may start
 CHANGES = Attribute[int]("changes", 0)  # how often the study was changed since it was begun
 ASKED = Attribute[Any]("stop_asked", None)  # a `Stop` that somebody asked for; the next start clears it
 CONCLUDED = Attribute[int]("concluded", 0)  # what follows from its winner was done, after how many changes
-PROGRAM = Attribute[str]("program", "")  # what its trials ran when it was begun, where that does not bind it
+SOURCES = Attribute[str](
+    "program", ""
+)  # programs, scheduler files it was begun with, where they do not bind it
 UNCOUNTED = Attribute[int]("uncounted", 0)  # how many finished trials are OUTSIDE or NOT_COUNTED
 AGENTS_STARTED = Attribute[int]("agents_started", 0)  # how many have worked on it, for their seeds
 
@@ -125,7 +127,7 @@ TRIAL = (
 
 # Names that a program's own attributes cannot have
 OF_STUDY: frozenset[str] = frozenset({
-    *STUDY, DIGEST, PRUNER, FROM_RESULTS, STOPPED, CHANGES, ASKED, CONCLUDED, PROGRAM, UNCOUNTED,
+    *STUDY, DIGEST, PRUNER, FROM_RESULTS, STOPPED, CHANGES, ASKED, CONCLUDED, SOURCES, UNCOUNTED,
     AGENTS_STARTED, "artifacts", "dashboard_note",
 })  # fmt: skip
 OF_TRIAL: frozenset[str] = frozenset({

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.base.errors import InputError
 from tuner.workloads.user_code import load_function, look_at, put_first
+from tuner.workloads.workload import Inputs
 
 if TYPE_CHECKING:
     import optuna
@@ -42,13 +43,20 @@ class Functions:
         return dict(found)
 
 
-def check(file: StudyFile) -> None:
-    """Looks at the functions in a process of its own. Raises InputError where one cannot be imported."""
+def look(file: StudyFile) -> tuple[str, ...]:
+    """Looks at the functions in processes of their own; the files that have them, by name and hash.
+
+    Raises:
+        InputError: one cannot be imported, or takes something else than one argument.
+    """
+    found: dict[str, None] = {}
     for key, name in _named(file).items():
         try:
-            look_at(name, folder=_folder(file))
+            told = look_at(name, folder=_folder(file), key=f"scheduler.{key}")
         except InputError as error:
-            raise InputError(f"{file.path}: 'scheduler.{key}': {error}") from None
+            raise InputError(f"{file.path}: {error}") from None
+        found[Inputs(Path(told["file"]).name, told["digest"]).in_words()] = None
+    return tuple(found)
 
 
 def load(file: StudyFile) -> Functions:
@@ -61,7 +69,8 @@ def load(file: StudyFile) -> Functions:
     if not named:
         return Functions()
     put_first(_folder(file))
-    found = {key: load_function(name, folder=_folder(file)) for key, name in named.items()}
+    folder = _folder(file)
+    found = {key: load_function(name, folder=folder, key=f"scheduler.{key}") for key, name in named.items()}
     space = found.get("search_space")
     if "optimizer" not in found:
         return Functions(search_space=space)

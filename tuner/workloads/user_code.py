@@ -24,21 +24,25 @@ from tuner.workloads import own_studies
 
 PACKAGES = str(Path(__file__).resolve().parents[2])  # where a process that looks at a function finds this one
 OPTIONAL = ("run_folder", "checkpoint")
+OBJECTIVE = "objective"
 
 
-def load_function(name: str, *, folder: Path) -> Callable[..., Any]:
+def load_function(name: str, *, folder: Path, key: str = OBJECTIVE) -> Callable[..., Any]:
     """Imports `package.module:function`, or `file.py:function`, from `folder` or else the current one.
+
+    Args:
+        key: the study file's, for messages.
 
     Raises:
         InputError: no such module or function.
     """
     module_name, _, function_name = name.partition(":")
     if not function_name:
-        raise InputError(f"objective: expected package.module:function, got '{name}'")
+        raise InputError(f"{key}: expected package.module:function, got '{name}'")
     if module_name == "__main__":
         raise InputError(f"'{function_name}' was given in Python: only that script or notebook can run it")
     if module_name.endswith(".py"):
-        path = _file_in(module_name, (folder, Path.cwd()), name)
+        path = _file_in(module_name, (folder, Path.cwd()), f"{key} '{name}'")
         # a name of its own where the engine has a module of this one (a user's `tuner.py`)
         module = module_of_file(path, path.stem if path.stem not in sys.modules else f"_{path.stem}")
     else:
@@ -48,10 +52,10 @@ def load_function(name: str, *, folder: Path) -> Callable[..., Any]:
             if error.name and not module_name.startswith(error.name):
                 raise
             where = f"looked in {folder} and {Path.cwd()}"
-            raise InputError(f"objective '{name}': no module '{module_name}' ({where})") from None
+            raise InputError(f"{key} '{name}': no module '{module_name}' ({where})") from None
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise InputError(f"objective '{name}': {module_name} has no function '{function_name}'")
+        raise InputError(f"{key} '{name}': {module_name} has no function '{function_name}'")
     found: Callable[..., Any] = function
     return found
 
@@ -114,18 +118,22 @@ def named(function: Callable[..., Any], **offered: Any) -> dict[str, Any]:
     return {name: value for name, value in offered.items() if name in parameters}
 
 
-def look_at(name: str, *, folder: Path) -> dict[str, Any]:
+def look_at(name: str, *, folder: Path, key: str = OBJECTIVE) -> dict[str, Any]:
     """Imports a function in a process of its own and tells its `file`, the file's `digest`, its `defaults`.
 
+    Args:
+        key: the study file's that names it. An objective is called with a configuration, and maybe `report`;
+            any other function with one argument.
+
     Raises:
-        InputError: it cannot be imported or called with a configuration; the line says where and why.
+        InputError: it cannot be imported or called so; the line says where and why.
     """
     path = [entry for entry in (os.environ.get("PYTHONPATH"), PACKAGES) if entry]
     with TemporaryDirectory() as scratch:
         to = Path(scratch) / "answer.json"
         code = "import sys; from tuner.workloads import user_code; user_code.answer(*sys.argv[1:])"
         done = subprocess.run(
-            [sys.executable, "-P", "-c", code, name, str(folder), str(to)],
+            [sys.executable, "-P", "-c", code, name, str(folder), str(to), key],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
             capture_output=True,
             text=True,
@@ -134,19 +142,22 @@ def look_at(name: str, *, folder: Path) -> dict[str, Any]:
         )
         if not to.exists():
             last = (done.stderr.strip().splitlines() or [f"it ended with exit status {done.returncode}"])[-1]
-            raise InputError(f"objective '{name}': its file could not be imported: {last}")
+            raise InputError(f"{key} '{name}': its file could not be imported: {last}")
         found: dict[str, Any] = json.loads(to.read_text(encoding="utf-8"))
     if found.get("error"):
         raise InputError(found["error"])
     return found
 
 
-def answer(name: str, folder: str, to: str) -> None:
+def answer(name: str, folder: str, to: str, key: str) -> None:
     """What the process of `look_at` runs."""
     put_first(Path(folder))
     try:
-        function = load_function(name, folder=Path(folder))
-        arguments(function, {}, lambda epoch, metrics: None)
+        function = load_function(name, folder=Path(folder), key=key)
+        if key == OBJECTIVE:
+            arguments(function, {}, lambda epoch, metrics: None)
+        elif not _takes_one(function):
+            raise InputError(f"{key} '{name}': expected one argument, it has {inspect.signature(function)}")
         file = inspect.getsourcefile(inspect.unwrap(function)) or name
         digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if Path(file).is_file() else ""
         found = {
@@ -158,18 +169,24 @@ def answer(name: str, folder: str, to: str) -> None:
     except InputError as error:
         found = {"error": str(error)}
     except (Exception, SystemExit) as error:
-        found = {
-            "error": f"objective '{name}': {_where(error)}: {type(error).__name__}: {error}{_remedy(error)}"
-        }
+        found = {"error": f"{key} '{name}': {_where(error)}: {type(error).__name__}: {error}{_remedy(error)}"}
     Path(to).write_text(json.dumps(found), encoding="utf-8")
 
 
-def _file_in(file: str, folders: Sequence[Path], name: str) -> Path:
+def _takes_one(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    return True
+
+
+def _file_in(file: str, folders: Sequence[Path], named_by: str) -> Path:
     for folder in folders:
         if (folder / file).is_file():
             return (folder / file).resolve()
     places = " nor in ".join(dict.fromkeys(str(folder) for folder in folders))
-    raise InputError(f"objective '{name}': {file} is not in {places}")
+    raise InputError(f"{named_by}: {file} is not in {places}")
 
 
 def _plain(defaults: Any) -> dict[str, Any] | None:

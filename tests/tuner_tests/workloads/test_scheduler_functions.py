@@ -46,6 +46,9 @@ def wrong(sweep):
 
 def half(sweep):
     return 0.5
+
+def nothing():
+    return optuna.create_study()
 """
 Study = Callable[..., int]
 
@@ -66,6 +69,11 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 def trials() -> list[FrozenTrial]:
     return load_study(open_records(default_url(Path("results"))), "mine").get_trials()
+
+
+def _printed(capsys: pytest.CaptureFixture[str]) -> str:
+    """All that was printed, in one line."""
+    return " ".join("".join(capsys.readouterr()).split())
 
 
 def test_a_study_and_a_space_that_functions_make(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,8 +111,9 @@ def test_a_sampler_that_has_tried_everything_ends_the_study(study: Study) -> Non
     [
         (
             "nowhere",
-            "mine.yaml: 'scheduler.optimizer': objective 'search.py:nowhere': search.py has no function",
+            "mine.yaml: scheduler.optimizer 'search.py:nowhere': search.py has no function 'nowhere'",
         ),
+        ("nothing", "scheduler.optimizer 'search.py:nothing': expected one argument, it has ()"),
         ("wrong", "its study is to maximize, the file to minimize"),
         ("half", "expected an optuna.Study, or one and a terminator, got float"),
     ],
@@ -114,5 +123,20 @@ def test_a_function_that_does_not_do_is_one_line(
 ) -> None:
     scheduler = {"engine": "optuna", "source": "search.py", "optimizer": function}
     assert study(2, scheduler=scheduler, parameters={"x": {"min": 0.0, "max": 1.0}}) != 0
-    printed = capsys.readouterr()
-    assert told in " ".join((printed.out + printed.err).split()) and "Traceback" not in printed.err
+    printed = _printed(capsys)
+    assert told in printed and "Traceback" not in printed
+
+
+def test_a_file_of_functions_that_changes_is_noted(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    scheduler = {"engine": "optuna", "source": "search.py", "search_space": "space"}
+    told = "search.py has changed since the study began: earlier trials used the old version"
+    assert study(1, scheduler=scheduler) == study(2, scheduler=scheduler) == 0
+    assert told not in _printed(capsys)
+    Path("search.py").write_text(FUNCTIONS.replace("1.0", "0.5"))
+    assert study(3, scheduler=scheduler) == 0
+    printed = _printed(capsys)
+    assert told in printed and "train.py has changed" not in printed
+    assert main(["study", "mine.yaml", "--dry-run"]) == 0
+    assert "search.py " in next(
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("reads: train.py ")
+    )
