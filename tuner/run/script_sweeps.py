@@ -24,6 +24,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.run.launch import Result
 from tuner.storage.access import find_records
 from tuner.storage.study import find_study
+from tuner.storage.study_store import is_of_another_file
 
 FOLDER = "sweeps"  # in the results folder
 
@@ -181,9 +182,9 @@ class ScriptSweeps:
         return self._folder / f"{slug(name)}.yaml"
 
     def _is_free(self, path: Path, name: str, config: Mapping[str, Any]) -> bool:
-        """Whether no other sweep has this name."""
+        """Whether no other sweep, and no study of another file, has this name."""
         if not path.exists():
-            return True
+            return not is_of_another_file(find_records(self._url), name, path, self._folder.parent)
         here = json.loads(json.dumps([self._through_agent(name, config), self._by_itself(name, config)]))
         return read_object(path) in here
 

@@ -148,12 +148,17 @@ def named_apart(records: Records | None, file: StudyFile, results: Path) -> Stud
     W&B tells sweeps apart by an id. Here two folders, each with a `sweep.yaml` without `name:`, may share a
     results folder.
     """
-    here = _places(file.path, results)
     folders = [] if file.raw.get("name") else list(file.path.resolve().parts[1:-1])
     found = file
-    while (study := find_study(records, found.name)) and _other_file(study, here) and folders:
+    while folders and is_of_another_file(records, found.name, file.path, results):
         found = replace(found, name=slug(f"{folders.pop()}-{found.name}"))
     return found
+
+
+def is_of_another_file(records: Records | None, name: str, path: Path, results: Path) -> bool:
+    """Whether a study of this name was made from another file than `path`, which is still there."""
+    study = find_study(records, name)
+    return study is not None and _other_file(study, _places(path, results)) is not None
 
 
 def _other_file(study: OpenStudy, here: Mapping[str, str]) -> str | None:

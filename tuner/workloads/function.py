@@ -15,7 +15,7 @@ A function whose only parameter is called `trial` is an objective of Optuna's: i
 
 It returns a dictionary of metrics, a number, which is the study's metric, or a number for each objective. The
 attribute `defaults` of the function, a dictionary, is the configuration that a study tries first. It may call
-`wandb.init()`.
+`wandb.init()`; one without arguments, as `wandb.agent` calls it, has the configuration in `wandb.config`.
 
 The function is only imported in processes of its own, where the folder of the study file and the current one
 come first on `sys.path`: its imports find what lies beside it, whatever this project's modules are called.
@@ -176,7 +176,7 @@ def call(
             folder.finish({"state": state, "metrics": metrics})
 
         try:
-            alone = logged if trial is None and len(given) == 1 else None
+            alone = logged if trial is None and len(given) < 2 else None
             with (
                 _optunas_pruning(trial),
                 rays_reports(function, logged),

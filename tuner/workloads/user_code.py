@@ -80,10 +80,11 @@ def put_first(folder: Path) -> None:
 
 def arguments(function: Callable[..., Any], config: Any, report: Callable[..., None]) -> tuple[Any, ...]:
     """The positional arguments that a function takes: the configuration, and `report` where it has a second.
-    An objective of Optuna's takes a trial (`takes_trial`): `config` is to be one then.
+    An objective of Optuna's takes a trial (`takes_trial`): `config` is to be one then. A function for
+    `wandb.agent` takes none.
 
     Raises:
-        InputError: it takes none, or needs more.
+        InputError: it needs more.
     """
     parameters = inspect.signature(function).parameters.values()
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -91,9 +92,11 @@ def arguments(function: Callable[..., Any], config: Any, report: Callable[..., N
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return config, report
     needed = [p.name for p in places if p.default is p.empty]
-    if not places or len(needed) > 2:
+    if len(needed) > 2:
         name = getattr(function, "__name__", "the function")
         raise InputError(f"{name}{inspect.signature(function)}: expected (config) or (config, report)")
+    if not places:
+        return ()
     if takes_trial(function):
         return (config,)
     takes_report = len(needed) == 2 or (len(places) > 1 and places[1].name == "report")

@@ -253,3 +253,16 @@ def test_with_json_there_is_one_object_a_study_and_nothing_else(tmp_path: Path) 
     assert (first["complete"], first["reason"]) == (2, "2 trials finished")
     assert (second["name"], second["complete"], second["best"][0]["score"]) == ("my-grid", 2, 2.0)
     assert "between []" in done.stderr and "after" in done.stderr
+
+
+def test_a_sweep_is_told_apart_from_the_study_of_a_file_with_its_name(tmp_path: Path) -> None:
+    script(tmp_path, TWO_SWEEPS)
+    file = "{program: train.py, method: random, metric: {name: loss}, parameters: {x: {min: 0.0, max: 1.0}}}"
+    (tmp_path / "train.yaml").write_text(file, encoding="utf-8")
+
+    told = python(tmp_path, "-m", "tuner", "study", "train.yaml", "--agents", "1", "--trials", "1", status=1)
+    assert "run it with: tuner run train.py" in " ".join((told.stdout + told.stderr).split())
+    for _ in range(2):  # the same command continues its studies
+        run(tmp_path, "train.py")
+
+    assert trials(tmp_path, "train-2") == [0, 1]

@@ -56,17 +56,21 @@ def test_wandb_in_a_function_stays_offline(tmp_path: Path, mode: str, theirs: in
     assert not (tmp_path / "wandb").exists()
 
 
-@pytest.mark.parametrize("mode", ["offline", "off"])
-def test_what_a_function_logs_to_wandb_is_what_it_reports(tmp_path: Path, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "takes", "x"), [("offline", "", "run.config.x"), ("off", "config", "config['x']")]
+)
+def test_what_a_function_logs_to_wandb_is_what_it_reports(
+    tmp_path: Path, mode: str, takes: str, x: str
+) -> None:
     (tmp_path / "train.py").write_text(
-        textwrap.dedent("""
+        textwrap.dedent(f"""
             import wandb
 
-            def train(config):
+            def train({takes}):
                 run = wandb.init()
                 run.define_metric("loss", summary="min")
                 for epoch in range(3):
-                    wandb.log({"loss": config["x"] + abs(epoch - 1), "epoch": epoch})
+                    wandb.log({{"loss": {x} + abs(epoch - 1), "epoch": epoch}})
                 wandb.summary["size"] = 7
                 run.finish()
         """)
