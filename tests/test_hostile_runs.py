@@ -42,7 +42,6 @@ parameters:
   x: {min: 0.0, max: 1.0}
 """
 MANY_FAIL = "trials in a row failed"
-PIPE = "it is a device or a pipe"  # said of the files of a trial that is complete
 PARENT = 'int(open(f"/proc/{os.getppid()}/stat").read().rpartition(")")[2].split()[1])'
 STAYS = "\n    if os.fork() == 0:\n        time.sleep(600)\n"
 
@@ -126,7 +125,12 @@ SCRIPTS: dict[str, tuple[str, str]] = {  # what a script does, and what is said;
     ),
     "makes pipes of the tuner's files": (
         "import pathlib\nfor path in pathlib.Path('results/runs/small').glob('*/*.json*'):\n"
-        "    path.unlink()\n    os.mkfifo(path)\nreports()", PIPE,
+        "    path.unlink()\n    os.mkfifo(path)\nreports()", "",
+    ),
+    "makes pipes of the lines beside its checkpoint": (
+        "import pathlib\nfiles = pathlib.Path(os.environ['TUNER_CHECKPOINT_DIR'])\n(files / 'x').touch()\n"
+        "for name in ('reports.jsonl', 'metrics.jsonl'):\n    (files.parent / name).unlink(missing_ok=True)\n"
+        "    os.mkfifo(files.parent / name)\nreports()", "",
     ),
     "makes folders of the tuner's files": (
         "import pathlib\nfor path in pathlib.Path('results/runs/small').glob('*.partial-*'):\n"
@@ -143,7 +147,7 @@ def test_a_script_that(name: str, place: Place) -> None:
     status, said = place.run(*STUDY)
     assert says in said and bool(status) == bool(says), said
     complete = place.states().count(TrialState.COMPLETE)
-    assert complete == (2 if says in ("", PIPE) else 0)
+    assert complete == (0 if says else 2)
 
 
 @pytest.mark.hostile("scripts that exit, kill, fork, deform")
@@ -230,3 +234,72 @@ def test_a_study_file_that_is_edited_while_it_runs_becomes(name: str, place: Pla
     assert running.returncode == 0 and "Traceback" not in err, err
     states = place.states()
     assert not {TrialState.RUNNING, TrialState.FAIL} & set(states) and TrialState.COMPLETE in states
+
+
+@pytest.mark.hostile("pause, stop, agent at once")
+@pytest.mark.parametrize("hurry", [(), ("--now",)])
+def test_verbs_at_once_lose_no_trial(hurry: tuple[str, ...], place: Place) -> None:
+    (place.folder / "train.py").write_text(IS_HELD)
+    (place.folder / "sweep.yaml").write_text(SWEEP.replace("run_cap: 2", "run_cap: 6"))
+    (place.folder / "hold").touch()
+    running = place.start(*STUDY)
+    assert wait_for(lambda: TrialState.RUNNING in place.states(), seconds=SECONDS)
+    agent = ("agent", "small", "--wandb", "off")
+    verbs = [place.start(*verb) for verb in (agent, ("pause", "small"), ("stop", "small", *hurry), agent)]
+    if hurry:  # it ends a trial that does not report, also when agents that start then forget the stop
+        running.wait(timeout=SECONDS)
+    (place.folder / "hold").unlink()
+    for process in [running, *verbs]:
+        _, err = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0 and "Traceback" not in err, err
+    status, said = place.run(*STUDY)
+    assert status == 0 and place.states().count(TrialState.COMPLETE) == 6, said
+    assert TrialState.FAIL not in place.states()
+
+
+HARM = {  # what becomes of the folder of a paused trial, or of each of the files in it
+    "are deleted": "shutil.rmtree(folder)",
+    "are a file": "shutil.rmtree(folder), folder.write_text('')",
+    "are cut off": "[os.truncate(path, path.stat().st_size // 2) for path in files]",
+    "are garbage": "[path.write_bytes(b'\\0\\xff{' * 50) for path in files]",
+    "are of other types": '[path.write_text(\'[1]\\n{"epoch": "x"}\\n{"epoch": 0}\\n\') for path in files]',
+    "are folders": "[(path.unlink(), path.mkdir()) for path in files]",
+    "are pipes": "[(path.unlink(), os.mkfifo(path)) for path in files]",
+    "are endless": "[(path.unlink(), path.symlink_to('/dev/zero')) for path in files]",
+}
+KEEPS = """
+import os, shutil
+def train(config, report, checkpoint):
+    state, begin = checkpoint / "epochs", 0
+    for folder in [] if state.exists() else checkpoint.parent.parent.glob("[!3]*"):
+        if checkpoint.parent.name[0] == "3":
+            files = [path for path in folder.rglob("*") if path.is_file()]
+            HARM
+    if state.is_file():
+        try:
+            begin = int(state.read_text())
+        except ValueError:
+            pass
+    for epoch in range(begin, 9):
+        if not state.is_dir():
+            state.unlink(missing_ok=True)
+            state.write_text(str(epoch + 1))
+        report(epoch, {"score": config["x"] * (1 - 0.8 ** (epoch + 1))})
+"""
+THAWS = """\
+{name: small, method: bayes, run_cap: 4, metric: {name: score, goal: maximize},
+ parameters: {x: {min: 0.0, max: 1.0}},
+ tuner: {objective: "train.py:train", sampler: freeze_thaw, max_epochs: 9,
+         pruner: {type: hyperband, min_resource: 1, max_resource: 9}}}
+"""
+
+
+@pytest.mark.hostile("checkpoints and disks harmed")
+@pytest.mark.parametrize("name", HARM)
+def test_a_study_goes_on_when_the_checkpoints_of_paused_trials(name: str, place: Place) -> None:
+    (place.folder / "train.py").write_text(KEEPS.replace("HARM", HARM[name]))
+    (place.folder / "sweep.yaml").write_text(THAWS)
+    status, said = place.run(*STUDY)
+    assert status == 0 and "continuing trial" in said, said
+    ended = [state for state in place.states() if state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert len(ended) == 4, said

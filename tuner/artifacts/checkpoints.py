@@ -17,7 +17,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tuner.artifacts.artifact_store import NotInStore, StoreFailed
 from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base.errors import InputError, reason_of
 from tuner.base.files import make_folder, whole_file, writing
-from tuner.base.run_folder import lines_before, read_metrics
+from tuner.base.run_folder import if_readable, lines_before, read_metrics
 
 FOLDER = "checkpoints"  # of the results folder, and of the artefact store
 FILES = "files"
@@ -96,6 +96,8 @@ class Checkpoint:
     def begin(self) -> None:
         """Fetches what another machine stored, and forgets the reports of a trial that has kept nothing.
 
+        Removes what is in the place of a folder or file of ours, and is none: a pipe would never end.
+
         Raises:
             CannotWrite: the folder cannot be made.
         """
@@ -104,10 +106,12 @@ class Checkpoint:
                 self._fetch(self._store)
             except (StoreFailed, InputError, OSError) as error:
                 self._say(f"checkpoint {self.folder.name}: {reason_of(error)}")
-        make_folder(self.files)
-        if not self.goes_on():
-            for path in self.folder.glob("*.jsonl"):
-                path.unlink()
+        files = self.folder / FILES
+        _remove(path for path in (self.folder, files) if not path.is_dir())
+        make_folder(files)
+        self.files = files.resolve()
+        goes_on = self.goes_on()
+        _remove(path for path in self.folder.glob("*.jsonl") if not (goes_on and _is_ours(path)))
 
     def goes_on(self) -> bool:
         """Whether there is anything to go on from."""
@@ -116,6 +120,8 @@ class Checkpoint:
     def report(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         """Keeps what was reported, for `reports_before`; may upload the checkpoint."""
         path = self.folder / REPORTS
+        if not _is_ours(path):
+            _remove([path])
         with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": epoch, "metrics": dict(metrics)}, default=str) + "\n")
         self.keep()
@@ -130,7 +136,7 @@ class Checkpoint:
         path = self.folder / REPORTS
         if not path.exists():
             return {}
-        earlier = lines_before(epoch, read_metrics(path))
+        earlier = lines_before(epoch, if_readable(read_metrics, path) or ())
         found = {int(line["epoch"]): line["metrics"] for line in earlier if _is_report(line)}
         with whole_file(path) as beside:
             lines = [json.dumps({"epoch": at, "metrics": found[at]}) + "\n" for at in sorted(found)]
@@ -193,3 +199,18 @@ def _state(folder: Path) -> list[tuple[str, int, int]]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     ]
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file of ours is a file still."""
+    return path.is_file() and not path.is_symlink()
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    """Removes what is at `paths`, whatever it is. Raises CannotWrite."""
+    for path in paths:
+        with writing(path):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)

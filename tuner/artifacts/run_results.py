@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, overload
 from tuner.base import extras
 from tuner.base.command_line import RESULTS_VARIABLE, STORAGE_VARIABLE
 from tuner.base.errors import InputError
-from tuner.base.files import read_json
-from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
+from tuner.base.files import read_object
+from tuner.base.run_folder import CONFIG, METRICS, RESULT, if_readable, read_metrics
 from tuner.storage import attributes
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """The logged metrics, one dict per epoch. For scripts: one per W&B step."""
         path = None if self.folder is None else self.folder / METRICS
-        return read_metrics(path) if path and path.exists() else []
+        return (path and if_readable(read_metrics, path)) or []
 
 
 @dataclass(frozen=True)
@@ -159,14 +159,14 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
 
 def _run(study: str, trial: optuna.trial.FrozenTrial, state: str, folder: Path, space: Any) -> Run:
     """A trial, read from its run folder. Without a folder (yet): from the storage."""
-    kept = (folder / RESULT).exists()
-    config = read_json(folder / CONFIG) if kept else space.config_of(trial.params)
-    metrics = read_json(folder / RESULT).get("metrics", {}) if kept else attributes.METRICS.of(trial)
+    result = if_readable(read_object, folder / RESULT)
+    config = None if result is None else if_readable(read_object, folder / CONFIG)
+    metrics = attributes.METRICS.of(trial) if result is None else result.get("metrics", {})
     return Run(
         name=f"{study}-{trial.number}",
         number=trial.number,
         state=state,
-        config=dict(config),
+        config=space.config_of(trial.params) if config is None else config,
         summary={**metrics, "state": state},
-        folder=folder if kept else None,
+        folder=None if result is None else folder,
     )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tuner.base import extras
-from tuner.base.errors import InputError, WorkFailed, nearest, reason_of
+from tuner.base.errors import DamagedFile, InputError, WorkFailed, nearest, reason_of
 
 RESULTS_VARIABLE = "TUNER_RESULTS"
 STORAGE_VARIABLE = "TUNER_STORAGE"
@@ -140,7 +142,8 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int | None] = options.run
     try:
-        return run(options) or 0
+        with _short_warnings():
+            return run(options) or 0
     except KeyboardInterrupt as stop:
         sys.stderr.write(f"{str(stop) or chr(10) + 'stopped; what was finished is kept'}\n")
         return 130
@@ -159,6 +162,22 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
             raise
         write_error(f"{error}; install it: {remedy}")
         return 2
+
+
+@contextlib.contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Our own warnings are lines without the place in the code that they come from."""
+    before = warnings.formatwarning
+
+    def short(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
+        ours = issubclass(category, DamagedFile)
+        return f"warning: {message}\n" if ours else before(message, category, *place, **more)
+
+    warnings.formatwarning = short  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def write_error(error: object) -> None:

@@ -29,6 +29,10 @@ class TrainingFailed(WorkFailed):
     """A run cannot continue (non-finite loss, out of memory). The message names the epoch and the step."""
 
 
+class DamagedFile(UserWarning):
+    """A file of a run cannot be read. The work goes on without it, and this warning names it."""
+
+
 def reason_of(error: BaseException, *, where: bool = False) -> str:
     """The message of an error. One of the system has no number, and a path only if `where`."""
     if not isinstance(error, OSError) or error.strerror is None:

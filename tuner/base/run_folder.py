@@ -6,12 +6,14 @@ import contextlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-from tuner.base.files import make_folder, write_json, writing
+from tuner.base.errors import DamagedFile, InputError
+from tuner.base.files import check_file, make_folder, write_json, writing
 from tuner.base.words import is_finite
 
 CONFIG = "config.json"
@@ -21,15 +23,33 @@ TRIAL = "trial.json"  # how the trial ended, written by the tuner; result.json i
 METRICS_LIMIT = 64 << 20  # bytes of metrics.jsonl; then every second line is left out, and again
 STORED = "artifacts.json"  # in a results folder: its runs are also in an artefact store
 
+T = TypeVar("T")
+
+
+def if_readable(read: Callable[[Path], T], path: Path) -> T | None:
+    """What `read` makes of a run's file; None if there is none, or it is damaged: a warning says so."""
+    if not path.exists():
+        return None
+    try:
+        return read(path)
+    except InputError as error:
+        warnings.warn(f"left out: {error}", DamagedFile, stacklevel=2)
+        return None
+
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a `metrics.jsonl`, oldest first.
 
     Skips an incomplete last line (of a killed writer), and what else is no line of metrics: scripts write
     beside it.
+
+    Raises:
+        InputError: it is a device or a pipe, or larger than the tuner writes it.
     """
     lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in (
+        check_file(path, 2 * METRICS_LIMIT).read_text(encoding="utf-8", errors="replace").splitlines()
+    ):
         try:
             found = json.loads(line)
         except (ValueError, RecursionError):
@@ -96,11 +116,11 @@ class RunFolder:
         for number, content in enumerate(kept, 1):  # of runs that were interrupted
             with writing(self.path):
                 (self.path / f"output-{number}.log").write_bytes(content)
-        self.before = read_metrics(self.metrics_file) if self.metrics_file.exists() else []
+        self.before = if_readable(read_metrics, self.metrics_file) or []
         with writing(self.metrics_file):
             if not self.before:  # a file without a whole line is begun again
                 self.metrics_file.unlink(missing_ok=True)
-            self._metrics = self.metrics_file.open("a", encoding="utf-8")
+            self._metrics = self.metrics_file.open("a+", encoding="utf-8")
         return self
 
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
@@ -141,9 +161,11 @@ class RunFolder:
             result = {**result, "notes": [*result.get("notes", ()), note]}
         write_json(self.path / RESULT, dict(result))
         with writing(self.final):
+            if self.metrics_file.parent != self.path:  # read as it was opened: its name may be another file's
+                self._metrics.seek(0)
+                with (self.path / METRICS).open("w", encoding="utf-8") as copy:
+                    shutil.copyfileobj(self._metrics, copy)
             self._metrics.close()
-            if self.metrics_file.parent != self.path:
-                shutil.copyfile(self.metrics_file, self.path / METRICS)
             if self.final.exists():
                 shutil.rmtree(self.final)
             self.path.replace(self.final)

@@ -16,8 +16,8 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from tuner.base.errors import InputError
-from tuner.base.files import read_json
-from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
+from tuner.base.files import read_object
+from tuner.base.run_folder import CONFIG, METRICS, RESULT, if_readable, read_metrics
 from tuner.definition.campaign_file import HYPOTHESES, CampaignFile
 from tuner.definition.loading import shipped_campaign
 from tuner.definition.study_file import StudyFile
@@ -284,16 +284,16 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path | None, base: Mappi
     result: dict[str, Any] = {}
     found: dict[str, Any] | None = None
     if folder is not None:
-        result = read_json(folder / RESULT) if (folder / RESULT).exists() else {}
-        found = read_json(folder / CONFIG) if (folder / CONFIG).exists() else None
+        result = if_readable(read_object, folder / RESULT) or {}
+        found = if_readable(read_object, folder / CONFIG)
     own = RAN_WITH.of(attrs)  # of a trial outside the study, whose parameters are those of another space
     if own is None:
         own = file.space.config_of(trial.params)
     config = {**base, **own} if found is None else found
     name = file.metric.name
     curve = tuple((int(k), float(v)) for k, v in sorted(trial.intermediate_values.items()))
-    if not curve and folder is not None and (folder / METRICS).exists():
-        lines = read_metrics(folder / METRICS)
+    if not curve and folder is not None:
+        lines = if_readable(read_metrics, folder / METRICS) or []
         curve = tuple((int(row["epoch"]) + 1, float(row[name])) for row in lines if name in row)
     value = trial.values[0] if trial.values else (curve[-1][1] if curve else None)
     return Trial(

@@ -176,6 +176,7 @@ def order_of(plan: Plan, study: OpenStudy, say: Say) -> Order:
         length=plan.length,
         log=request.results / "logs" / file.name,
         changes=CHANGES.of(study.attrs),
+        asked_before=study.asked_before,
     )
 
 

@@ -11,8 +11,8 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from tuner.base.errors import InputError
-from tuner.base.files import read_json
-from tuner.base.run_folder import CONFIG
+from tuner.base.files import read_object
+from tuner.base.run_folder import CONFIG, if_readable
 from tuner.search import ranking
 from tuner.storage.attributes import CONFIRMED, ORIGIN
 from tuner.storage.records import Records
@@ -73,9 +73,9 @@ def winning_trial(study: optuna.Study) -> FrozenTrial | None:
 
 def config_of(study: optuna.Study, trial: FrozenTrial, results: Path) -> dict[str, Any]:
     """Every value that a trial was run with, as its run folder tells, or else the study."""
-    path = results / "runs" / study.study_name / str(trial.number) / CONFIG
-    if path.exists():
-        return dict(read_json(path))
+    found = if_readable(read_object, results / "runs" / study.study_name / str(trial.number) / CONFIG)
+    if found is not None:
+        return found
     own = stored_file(study).space.config_of(trial.params)
     origin = ORIGIN.of(study)
     return {**(origin.get("base") or {}), **own, **(origin.get("overrides") or {})}

@@ -28,7 +28,7 @@ from tuner.storage.attributes import (
     UNTIL,
 )
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.study import GOOD_ENDS, OpenStudy, finished, stop_asked
+from tuner.storage.study import GOOD_ENDS, OpenStudy, finished
 
 MAX_RETRIES = 2  # of a configuration whose agent died; after a third death it is not queued again
 
@@ -141,7 +141,7 @@ class Allocator:
         if stopped:
             fine = str(stopped).startswith(GOOD_ENDS)
             return Done(str(stopped), fine, self._closed(str(stopped)) if fine else ())
-        asked = stop_asked(attrs)
+        asked = self._study.stop_in(attrs)
         if asked:
             return Done(str(asked))
         counts = self._study.counts()

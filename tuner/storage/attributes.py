@@ -67,7 +67,9 @@ FROM_RESULTS = Attribute[str]("path_from_results", "")
 SCORE = Attribute[Any]("score", None, str)  # which value of a run is its score, `Metric.scored`
 STOPPED = Attribute[str]("stopped", "")  # why no further trial may start
 CHANGES = Attribute[int]("changes", 0)  # how often the study was changed since it was begun
-ASKED = Attribute[Any]("stop_asked", None)  # a `Stop` that somebody asked for; the next start clears it
+ASKED = Attribute[Any](
+    "stop_asked", None
+)  # a `Stop` that somebody asked for, with an id; later starts ignore it
 CONCLUDED = Attribute[int]("concluded", 0)  # what follows from its winner was done, after how many changes
 SOURCES = Attribute[str](
     "program", ""

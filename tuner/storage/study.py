@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -74,7 +75,12 @@ class OpenStudy(optuna.Study):
 
     Args:
         file: its study file, where that is known already.
+
+    Attributes:
+        asked_before: the stop that had been asked for when this command began, which is for earlier ones.
     """
+
+    asked_before: Any = None
 
     def __init__(self, records: Records, name: str, file: StudyFile | None = None) -> None:
         super().__init__(name, records)
@@ -174,20 +180,21 @@ class OpenStudy(optuna.Study):
 
     def ask_to_stop(self, stop: Stop) -> int:
         """Asks its agents to leave it; returns how many of its trials run at the moment."""
-        self.set_user_attr(ASKED, {"verb": stop.verb, "now": stop.now})
+        self.set_user_attr(ASKED, {"verb": stop.verb, "now": stop.now, "id": uuid4().hex})
         return self.running()
 
     def stop_asked(self) -> Stop | None:
         """What somebody asked for, in any terminal; None also while the storage does not answer."""
         with contextlib.suppress(StorageUnreachable), self.records.at_once():
-            return stop_asked(self.attrs)
+            return self.stop_in(self.attrs)
         return None
 
-
-def stop_asked(attrs: Mapping[str, Any]) -> Stop | None:
-    """What was asked for, from a study's attributes."""
-    asked = ASKED.of(attrs)
-    return Stop(str(asked.get("verb")), bool(asked.get("now"))) if isinstance(asked, Mapping) else None
+    def stop_in(self, attrs: Mapping[str, Any]) -> Stop | None:
+        """What was asked for, by the study's attributes, since this command began."""
+        asked = ASKED.of(attrs)
+        if asked == self.asked_before or not isinstance(asked, Mapping):
+            return None
+        return Stop(str(asked.get("verb")), bool(asked.get("now")))
 
 
 def finished(counts: Mapping[TrialState, int], attrs: Mapping[str, Any]) -> int:

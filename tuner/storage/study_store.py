@@ -125,7 +125,7 @@ def open_study(
         stopped = STOPPED.of(stored)
         if not (stopped.startswith(TARGET) or (stopped.startswith(GOOD_ENDS) and not changed)):
             wanted[STOPPED] = None  # the user starts it again in spite of the failures
-        wanted[ASKED] = None  # or after it was stopped from another terminal
+        study.asked_before = ASKED.of(stored)  # or after it was stopped from another terminal
         for name, value in wanted.items():
             if stored.get(name) != value:
                 study.set_user_attr(name, value)

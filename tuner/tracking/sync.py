@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.base.errors import InputError, WorkFailed
-from tuner.base.files import read_json
+from tuner.base.files import read_object
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
 from tuner.base.wandb_files import environment, identity, wandb_folder
 from tuner.tracking import wandb_file
@@ -124,7 +124,7 @@ def _trials(results: Path, name: str) -> Iterator[_Trial]:
     own = _own_files(folder)
     for path in sorted((results / "runs" / name).glob("*/")):
         if path.name.isdigit() and (path / RESULT).exists():
-            number, runs = int(path.name), read_json(path / RESULT).get("wandb_runs", [])
+            number, runs = int(path.name), read_object(path / RESULT).get("wandb_runs", [])
             candidates = own.pop(number, [])
             if runs:
                 files = _whole_together([file for run in runs for file in (folder / run).glob("*.wandb")])
@@ -180,8 +180,8 @@ def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
     )
     for trial in trials:
         assert trial.folder is not None
-        result = read_json(trial.folder / RESULT)
-        config = read_json(trial.folder / CONFIG)
+        result = read_object(trial.folder / RESULT)
+        config = read_object(trial.folder / CONFIG)
         run = tracker.start(trial.number, config, f"{study_name}-{trial.number}", ("rebuilt",))
         assert isinstance(run, WandbRun)
         for row in read_metrics(trial.folder / METRICS):

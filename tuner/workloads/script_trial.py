@@ -25,9 +25,10 @@ from typing import Any, Literal
 
 from tuner.base.endings import Paused, Pruned, TrialTooLong
 from tuner.base.errors import TrainingFailed, nearest
-from tuner.base.files import read_json, scratch_folder, write_json, writing
-from tuner.base.run_folder import CONFIG, RESULT, Report, RunFolder, check, read_metrics
+from tuner.base.files import read_object, scratch_folder, write_json, writing
+from tuner.base.run_folder import CONFIG, RESULT, Report, RunFolder, check, if_readable, read_metrics
 from tuner.base.wandb_files import wandb_folder
+from tuner.base.words import is_finite
 from tuner.definition.metric import Metric
 from tuner.workloads import child_process, macros
 from tuner.workloads.child_process import ChildProcess
@@ -382,9 +383,9 @@ class _Run:
 
 def _seconds_before(final: Path) -> float:
     """What a paused trial, which is resumed now, has taken so far."""
-    path = final / RESULT
-    result = read_json(path) if path.exists() else {}
-    return float(result["seconds"]) if result.get("state") == "paused" else 0.0
+    result = if_readable(read_object, final / RESULT) or {}
+    seconds = result.get("seconds") if result.get("state") == "paused" else None
+    return float(seconds) if is_finite(seconds) else 0.0
 
 
 def _checkpoint_variables(checkpoint: Path | None, before: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from tuner.show import local_server
 from tuner.show.report.live import LivePage
 from tuner.storage import study_store
 from tuner.storage.records import Records
-from tuner.storage.study import load_study, stop_asked
+from tuner.storage.study import load_study
 
 STUDY = """
 method: random
@@ -89,7 +89,7 @@ def test_its_buttons_stop_and_pause_a_study_and_queue_a_trial(ask: Ask, records:
     name = ask("/")[1].partition("<option>")[2].partition("<")[0]
     for verb in ("pause", "stop"):
         status, said = ask(f"/{verb}", {"study": name})
-        asked = stop_asked(load_study(records, name).user_attrs)
+        asked = load_study(records, name).stop_asked()
         assert status == "200" and name in said and asked is not None and asked.verb == verb
     assert ask("/enqueue", {"study": name, "values": "x=0.25"}) == ("200", f"trial 1 of {name} is queued")
     assert load_study(records, name).trials[1].state is TrialState.WAITING

@@ -11,7 +11,7 @@ from tuner.storage.allocate import Allocator, Done, Wait, state_of
 from tuner.storage.attributes import LEASE, STOPPED
 from tuner.storage.leases import Observer, Owner
 from tuner.storage.records import Records
-from tuner.storage.study import OpenStudy
+from tuner.storage.study import OpenStudy, Stop
 
 DEAD = replace(Owner.this_process(), pid=2**22 + 1, started="1")  # above the highest process id
 
@@ -130,3 +130,16 @@ def test_a_stopped_study_hands_out_nothing(
 ) -> None:
     records.set_study_user_attr(study._study_id, STOPPED, "three failures")
     assert allocator(total=2).next() == Done("three failures", fine=False)
+
+
+def test_a_stop_is_for_the_agents_that_began_before_it(
+    records: Records, study: optuna.Study, allocator: Callable[..., Allocator]
+) -> None:
+    before = allocator()
+    OpenStudy(records, study.study_name).ask_to_stop(Stop("stop"))
+    later = OpenStudy(records, study.study_name)
+    later.asked_before = later.attrs["stop_asked"]
+    assert before.next() == Done("stopped by tuner stop")
+    assert later.stop_asked() is None
+    later.ask_to_stop(Stop("stop"))
+    assert later.stop_asked() == Stop("stop")

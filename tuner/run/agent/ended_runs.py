@@ -10,8 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.artifacts import checkpoints
-from tuner.base.files import read_json, write_json
-from tuner.base.run_folder import RESULT, TRIAL
+from tuner.base.files import read_object, write_json
+from tuner.base.run_folder import RESULT, TRIAL, if_readable
 from tuner.definition.study_file import StudyFile
 from tuner.storage import second_record
 from tuner.storage.attributes import CHECKPOINT, METRICS
@@ -31,7 +31,7 @@ def note(folder: Path, told: FrozenTrial, study_file: StudyFile) -> None:
     """
     if not folder.exists():
         return
-    result = read_json(folder / RESULT) if (folder / RESULT).exists() else {}
+    result = if_readable(read_object, folder / RESULT) or {}
     if result.get("state") == "paused":
         write_json(folder / RESULT, {**result, "state": OUTCOMES[told.state]})
     metric = study_file.objectives[0]

@@ -64,6 +64,7 @@ class Order:
         length: epochs of a whole trial.
         sender: where the order comes from, which may be another machine; None: from this process's parent.
         changes: how often the study had been changed; an agent leaves when it is changed once more.
+        asked_before: a stop that was asked for before the command began.
         artifacts: where run folders are stored for other machines; None: nowhere.
     """
 
@@ -79,4 +80,5 @@ class Order:
     log: Path | None = None
     sender: Sender | None = None
     changes: int = 0
+    asked_before: Any = None
     artifacts: run_store.StoreLocation | None = None

@@ -58,6 +58,7 @@ class Station:
         self.owner = leases.Owner.this_process(mark=mark)
         self.records = open_records(order.work.url, waits=True, stopping=stopping)
         self.study = OpenStudy(self.records, order.work.study_file.name, order.work.study_file)
+        self.study.asked_before = order.asked_before
         seed = _seed(order, self.study)
         study_file = order.work.study_file
         self._functions = scheduler_functions.load(study_file)

@@ -20,8 +20,8 @@ from tuner.artifacts.checkpoints import Checkpoint
 from tuner.base import endings
 from tuner.base.endings import GivenAway, OwnFault, Paused, Pruned, PutBack, in_short, ran_out_of_memory
 from tuner.base.errors import InputError, WorkFailed, nearest
-from tuner.base.files import CannotWrite, read_json, size_of
-from tuner.base.run_folder import RESULT
+from tuner.base.files import CannotWrite, read_object, size_of
+from tuner.base.run_folder import RESULT, if_readable
 from tuner.base.words import printable
 from tuner.run.agent import ended_runs
 from tuner.run.agent.reporter import Reporter, Workplace
@@ -347,15 +347,13 @@ class TrialRunner(Workplace):
 
 def _measured(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """How long the trial took, its seed, its runs, and `names` of what it measured, where it tells."""
-    path = folder / RESULT
-    result = read_json(path) if path.exists() else {}
+    result = if_readable(read_object, folder / RESULT) or {}
     return {name: result[name] for name in ("seconds", "seed", repeats.REPEATS, *names) if name in result}
 
 
 def _noted(folder: Path) -> str:
     """What the run says that one should know of it, in one line."""
-    path = folder / RESULT
-    return "; ".join(read_json(path).get("notes", ())) if path.exists() else ""
+    return "; ".join((if_readable(read_object, folder / RESULT) or {}).get("notes", ()))
 
 
 def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:
