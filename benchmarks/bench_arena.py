@@ -36,6 +36,8 @@ from arena.summary import Comparison, Floats, compare, regret, worse
 from arena.worlds import PRUNED, SIDES, SOURCES, World, tasks
 from threadpoolctl import threadpool_limits
 
+from tuner.base.errors import InputError
+
 RANDOM = next(iter(ENDED))
 Traces = Mapping[str, Sequence[Floats]]  # by method: of each task (study, epoch)
 
@@ -48,7 +50,7 @@ def run(store: Store, worlds: Sequence[World], labels: Sequence[str], seeds: int
                 continue
             try:
                 store.run(world, label, (METHODS | ENDED)[label], range(seeds))
-            except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+            except (InputError, OSError, RuntimeError, subprocess.CalledProcessError) as error:
                 print(f"{world.name}, {label}: {error}", file=sys.stderr)
 
 

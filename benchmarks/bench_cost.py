@@ -22,7 +22,7 @@ from arena.summary import SHOWN, Floats, compare
 from arena.worlds import NAMES, SIDES, Recorded
 from threadpoolctl import threadpool_limits
 
-SEARCHES = ("freeze-thaw, default known", "freeze-thaw", "TPE, default known", "TPE")
+SEARCHES = ("freeze-thaw, default known", "freeze-thaw")
 METHODS: dict[str, Method] = OURS | KNOWN
 POINTS = 432  # of time, at which the best value is noted
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import copy
 import heapq
 import importlib.util
-import itertools
 import math
 import random
 import warnings
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
@@ -27,14 +25,10 @@ from tuner.definition import expressions, scheduler
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.definition.space import Space
 from tuner.search import memory
-from tuner.search.points.cost import EpochCost, epoch_seconds
-from tuner.search.points.cube import Cube
 from tuner.storage import optuna_private
 
 if TYPE_CHECKING:
     from tuner.definition.study_file import StudyFile
-
-Array = NDArray[np.float64]
 
 STARTUP_TRIALS = 10  # random configurations before a model of them is trusted
 # TPE's, measured with benchmarks/bench_arena.py. With 10, 2 of 40 studies on one half of the curves tuned a
@@ -121,53 +115,17 @@ def tpe_startup_trials(study_file: StudyFile, *, known_start: bool) -> int:
 
 
 class TPE(optuna_private.TPESampler):
-    """Optuna's TPE, with four things of its own.
-
-    Each parameter is drawn by itself. Optuna's multivariate TPE draws 24 whole configurations near the best
-    trials and takes the likeliest. After a few trials all of them resemble the first complete ones: in 1 of
-    10 studies on recorded curves nearly every proposal had the same wrong optimiser, and the study ended far
-    below random search (docs/benchmarks.md). One by one, a choice that has been tried often and did not win
-    loses to the others. More start-up trials or a share of random ones did not mend as much.
+    """Optuna's TPE, but for which trials it sees.
 
     A pruned trial stands behind the complete ones, by how far it came, whatever it has of the study's
-    constraints (`by_progress`).
-
-    Of equally promising values the cheaper is taken: the ratio of densities is divided by what a value adds
-    to the seconds of an epoch, learnt from the trials so far (expected improvement a second; Snoek et al.,
-    2012).
-
-    In a study of more than some 200 trials a suggestion costs little. TPE compares the density of the best
-    trials (25 at most) with that of all others. The density of one parameter needs no 5,000 points, evenly
-    spaced ones say the same.
+    constraints (`by_progress`). In a study of more than some 200 trials a suggestion costs little: the
+    density of the best ones (25 at most) is compared with that of an even part of the others.
     """
 
-    def learned_from(self, study: optuna.Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    def seen(self, study: optuna.Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         if len(study.directions) == 1:
-            few = best_and_thinned(trials, study.directions[0])
-            if not any(trial.constraints for trial in few):
-                return few
+            trials = best_and_thinned(trials, study.directions[0])
         return by_progress(trials, study.directions[0])
-
-    def weighed(self, others: list[FrozenTrial]) -> list[FrozenTrial]:
-        return thinned(others)
-
-    def prices(
-        self, trials: list[FrozenTrial], space: dict[str, BaseDistribution]
-    ) -> Callable[[str, Array], Array | float]:
-        cube = Cube(space)
-        drawn = (trial for trial in reversed(trials) if space.keys() & trial.params.keys())
-        latest = list(itertools.islice(drawn, MOST_WEIGHED))[::-1]
-        seconds = {trial.number: each for trial in latest if (each := epoch_seconds(trial)) is not None}
-        measured = [trial.params for trial in latest if trial.number in seconds]
-        cost = EpochCost(cube.encode(measured), cube.choices, list(seconds.values()))
-        places = {name: place for place, name in enumerate(cube.axes)}
-
-        def price(name: str, values: Array) -> Array | float:
-            if name not in places:
-                return 0.0
-            return cost.part(places[name], cube.column(name, values))
-
-        return price
 
 
 def by_progress(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:

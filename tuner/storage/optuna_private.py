@@ -17,20 +17,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import optuna
 import sqlalchemy
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers._tpe.sampler import _split_trials, default_gamma, default_gamma_multiobjective
 from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session, _logger, _VersionManager
 from optuna.study import Study, StudySummary
 from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from tuner.storage.outage import StorageFailed
@@ -279,43 +276,26 @@ def set_value(
 
 
 class TPESampler(optuna.samplers.TPESampler):
-    """Optuna's TPE, where each parameter is drawn by itself; a subclass may change what it learns from."""
+    """Optuna's TPE; a subclass may say how it sees the trials."""
 
-    def learned_from(self, study: Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    def seen(self, study: Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """The trials that TPE divides into better and other ones: `trials`, or others in their place."""
         return trials
-
-    def weighed(self, others: list[FrozenTrial]) -> list[FrozenTrial]:
-        """Those of the other trials whose density TPE estimates."""
-        return others
-
-    def prices(
-        self, trials: list[FrozenTrial], space: dict[str, BaseDistribution]
-    ) -> Callable[[str, NDArray[np.float64]], NDArray[np.float64] | float]:
-        """What is taken from the logarithm of how promising values of a parameter are, as a function of its
-        name and the values in Optuna's internal form.
-        """
-        return lambda name, values: 0.0
 
     def _sample(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Draws each parameter by itself. The trials are split into better and other ones once for all."""
-        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        trials = study._get_trials(deepcopy=False, states=states)
-        trials = [t for t in trials if t._trial_id != trial._trial_id]
-        ended = sum(t.state is not TrialState.RUNNING for t in trials)
-        gamma = default_gamma if len(study.directions) == 1 else default_gamma_multiobjective
-        better, others = _split_trials(study, self.learned_from(study, trials), gamma(ended))
-        others = self.weighed(others)
-        price = self.prices(trials, search_space)
-        params = {}
-        for name, distribution in search_space.items():
-            space = {name: distribution}
-            good = self._build_parzen_estimator(study, space, better, handle_below=True)
-            bad = self._build_parzen_estimator(study, space, others, handle_below=False)
-            candidates = good.sample(self._rng.rng, self._n_ei_candidates)
-            worth = self._compute_acquisition_func(candidates, good, bad) - price(name, candidates[name])
-            chosen = self._compare(candidates, worth)
-            params[name] = distribution.to_external_repr(chosen[name])
-        return params
+        return super()._sample(cast(Study, _Seen(study, self.seen)), trial, search_space)
+
+
+class _Seen:
+    """A study whose trials are seen in another way."""
+
+    def __init__(self, study: Study, seen: Callable[[Study, list[FrozenTrial]], list[FrozenTrial]]) -> None:
+        self._study, self._seen = study, seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def _get_trials(self, **options: Any) -> list[FrozenTrial]:
+        return self._seen(self._study, self._study._get_trials(**options))

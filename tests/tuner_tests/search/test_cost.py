@@ -6,9 +6,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.trial import TrialState, create_trial
 
-from tuner.search import samplers
 from tuner.search.points.cost import FEWEST, EpochCost
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -36,44 +34,3 @@ def test_nothing_is_said_while_little_is_known(seconds):
     rows = np.linspace(0, 1, 2 * FEWEST).reshape(FEWEST, 2)
     cost = EpochCost(rows, np.array([False, False]), seconds)
     assert (cost.logs(rows) == 0).all() and (cost.part(0, rows[:, 0]) == 0).all()
-
-
-def proposed(seconds):
-    """What TPE proposes where neither width nor kind matters, and an epoch takes `seconds(width, kind)`."""
-    study = optuna.create_study(
-        sampler=samplers.TPE(seed=0, n_startup_trials=5, multivariate=True, group=False)
-    )
-    rng = np.random.default_rng(0)
-
-    def end(params):
-        state = TrialState.PRUNED if len(study.trials) % 2 else TrialState.COMPLETE
-        study.add_trial(
-            create_trial(
-                params=params,
-                distributions=SPACE,
-                state=state,
-                value=float(rng.random()),
-                intermediate_values={2: 0.5, 4: 0.5},
-                user_attrs={"seconds": 4 * seconds(**params)},
-            )
-        )
-
-    for _ in range(10):
-        end({"width": float(100 ** rng.random()), "kind": str(rng.choice(["a", "b"]))})
-    found = []
-    for _ in range(60):
-        trial = study.ask(SPACE)
-        study.tell(trial, state=TrialState.FAIL)
-        found.append(trial.params)
-        end(trial.params)
-    return [params["width"] for params in found], [params["kind"] for params in found]
-
-
-def test_tpe_tries_the_cheaper_of_equally_promising_values_more_often():
-    plain, _ = proposed(lambda width, kind: 1.0)
-    cheap, _ = proposed(lambda width, kind: width)
-    assert np.log(cheap).mean() < np.log(plain).mean() - 0.5
-    assert max(cheap) > 10  # the expensive ones are tried all the same
-    for dear in "ab":
-        _, kinds = proposed(lambda width, kind, dear=dear: 9.0 if kind == dear else 1.0)
-        assert 0 < kinds.count(dear) < 30

@@ -242,6 +242,7 @@ def test_a_long_study_is_weighed_by_an_even_part_of_it_with_its_newest_and_runni
 
 
 def test_the_model_of_a_long_study_is_made_of_the_thinned_trials(study_of, monkeypatch):
+    monkeypatch.setattr(samplers, "MOST_BETTER", 3)
     monkeypatch.setattr(samplers, "MOST_WEIGHED", 12)
     monkeypatch.setattr(samplers, "NEWEST", 4)
     sizes = []
