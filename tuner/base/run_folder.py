@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
-from tuner.base.errors import DamagedFile, InputError
+from tuner.base.errors import DamagedFile, InputError, reason_of
 from tuner.base.files import check_file, make_folder, write_json, writing
 from tuner.base.words import is_finite
 
@@ -28,12 +28,10 @@ T = TypeVar("T")
 
 def if_readable(read: Callable[[Path], T], path: Path) -> T | None:
     """What `read` makes of a run's file; None if there is none, or it is damaged: a warning says so."""
-    if not path.exists():
-        return None
     try:
-        return read(path)
-    except InputError as error:
-        warnings.warn(f"left out: {error}", DamagedFile, stacklevel=2)
+        return read(path) if path.exists() else None
+    except (InputError, OSError) as error:
+        warnings.warn(f"left out: {reason_of(error, where=True)}", DamagedFile, stacklevel=2)
         return None
 
 

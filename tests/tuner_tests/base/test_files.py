@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tuner.base.errors import DamagedFile, InputError
 from tuner.base.files import remove_left_overs, whole_file, whole_folder
+from tuner.base.run_folder import if_readable
 
 
 def test_a_file_takes_its_place_when_the_block_ends(tmp_path: Path) -> None:
@@ -45,3 +47,13 @@ def test_left_overs_of_dead_processes_go_and_a_running_one_keeps_its_own(tmp_pat
         f".data.partial-{os.getpid()}",
         ".data.partial-notes",
     }
+
+
+@pytest.mark.parametrize("error", [InputError("a pipe"), PermissionError(13, "Permission denied", "x.json")])
+def test_a_run_file_that_cannot_be_read_is_left_out_with_a_warning(tmp_path: Path, error: Exception) -> None:
+    def read(path: Path) -> None:
+        raise error
+
+    assert if_readable(read, tmp_path / "absent") is None
+    with pytest.warns(DamagedFile, match=r"left out: (a pipe|x.json: Permission denied)"):
+        assert if_readable(read, tmp_path) is None

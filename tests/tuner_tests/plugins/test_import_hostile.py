@@ -224,3 +224,14 @@ def test_a_results_folder_of_any_name_gets_its_studies_and_nothing_else_appears(
         open_records(default_url(folder), create=True).queue.close()
         assert (folder / "studies.db").is_file()
         assert [path.name for path in (tmp_path / each).iterdir()] == ["results"]
+
+
+def test_a_table_with_two_columns_of_a_name_is_refused(make_study: MakeStudy, tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("x,score,x\n1,2,3\n")
+    with pytest.raises(InputError, match=r"runs\.csv:1: two columns are named 'x'"):
+        sources.read(str(tmp_path / "runs.csv"), make_study())
+
+
+def test_an_empty_path_is_not_the_current_folder(make_study: MakeStudy) -> None:
+    with pytest.raises(InputError, match="an empty path"):
+        sources.read("", make_study())

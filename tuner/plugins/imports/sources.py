@@ -49,6 +49,8 @@ def _read(source: str, file: StudyFile, study: str | None) -> list[Row]:
     local = sqlite_path(source)
     if local is None and "://" in source:
         return optuna_source.read(source, file, study)
+    if not source:
+        raise InputError(f"an empty path; expected {KINDS}")
     path = Path(source) if local is None else local
     if path.is_dir():
         found = tracked(path) or ray_source.read(path)
@@ -119,7 +121,11 @@ def _wandb_run(path: Path) -> Row:
 def _csv(path: Path) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as opened:
-            lines = list(csv.DictReader(opened))
+            table = csv.DictReader(opened)
+            names = [name for name in table.fieldnames or () if name]
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise InputError(f"{path}:1: two columns are named '{twice[:100]}'")
+            lines = list(table)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV file: {error}") from None
     return [
