@@ -60,7 +60,7 @@ class OwnFault(TrainingFailed):
     """What a trial has written or deleted keeps it from ending well: it fails, and the study goes on."""
 
 
-LAST_LINES = " its last lines: "  # in the message about a script, before what it printed last
+LAST_LINES = " its last lines:"  # in the message about a script, before what it printed last
 
 
 def headline(message: str) -> str:

@@ -45,8 +45,12 @@ def reason_of(error: BaseException, *, where: bool = False) -> str:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint for a misspelt name: `"; did you mean 'x'?"`, or an empty string when nothing is close."""
+    """A hint for a misspelt name: `"; did you mean 'x'?"`, or an empty string when nothing is close.
+
+    `loss` is close to `train.loss` and `val/loss`.
+    """
     valid = list(valid)
     meant = ALIASES.get(name.lower(), "")
     close = [meant] if meant in valid else difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
+    close = close or [each for each in valid if each.endswith((f".{name}", f"/{name}"))]
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -35,7 +35,7 @@ class PlainView:
         self.console = console
         self._verbose = verbose
         self._clock = clock
-        self._failures: dict[str, str] = {}  # what a failed trial said, by its kind
+        self._failures: set[str] = set()  # kinds of failures that were said
         self._agents: Sequence[AgentState] = ()
         self._ended: list[dict[str, Any]] = []  # trials that ended since the last look at the storage
         self._best: int | None = None  # the best trial that was said
@@ -95,8 +95,8 @@ class PlainView:
 
     def brief(self, reason: str) -> str:
         """`reason` without the error at its end if a line about a failed trial has it."""
-        said = (f": {headline(text)}" for text in self._failures.values())
-        return reason.removesuffix(next((end for end in said if reason.endswith(end)), ""))
+        why, _, error = reason.partition(": ")
+        return why if kind_of(error) in self._failures else reason
 
     def tick(self, agents: Sequence[AgentState]) -> None:
         self._agents = agents
@@ -121,7 +121,7 @@ class PlainView:
             kind = kind_of(message)
             if kind in self._failures:
                 return ""
-            self._failures[kind] = message
+            self._failures.add(kind)
             said = headline(message)
             said = f"{said} (see {content['log']})" if content.get("log") else message
         return ended_words({**content, "message": said}, self.progress.now.metric)

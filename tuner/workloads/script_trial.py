@@ -274,12 +274,13 @@ class _Run:
 
     def problem(self, status: int) -> str | None:
         """What went wrong, or None."""
-        if self.hung:
+        if self.hung:  # or slow to end, on a busy machine: the message says no more than what is sure
             trace = (self.stream.died or "").rstrip()
-            last = trace.rpartition("\n")[2]
+            cause = child_process.cause_in(trace.splitlines())
+            other = self._other_python() if "ModuleNotFoundError" in cause else ""
             return (
-                f"the script's main thread died, and its process, which lived on, was ended: {last}\n"
-                f"its last lines:\n{trace}"
+                f"the script failed{other}: {cause}\nits last lines:\n{trace}\n"
+                f"its process was still there {DYING_SECONDS:.0f} s later, and was ended"
             )
         if status != 0:
             output = child_process.tail(self.path / OUTPUT)
@@ -300,7 +301,10 @@ class _Run:
         names = ", ".join(sorted(numbers(summary))) or "nothing"
         hint = nearest(metric, summary)
         hook = f" ({'; '.join(self.stream.problems)})" if self.stream.problems else ""
-        return f"the script never logged '{metric}'{hint} (it logged: {names}){self._printed()}{hook}"
+        printed = self._printed()
+        if not (summary or printed or hook):
+            printed = f'; log it (`wandb.log`), or print it as JSON, a line each time: {{"{metric}": 0.5}}'
+        return f"the script never logged '{metric}'{hint} (it logged: {names}){printed}{hook}"
 
     def _printed(self) -> str:
         """Where the script printed a value of the metric, or others: the line, and what reads it."""

@@ -85,8 +85,20 @@ def _object_in(line: bytes) -> bytes:
     return found if found.startswith(b"{") else b""
 
 
+def _json_in(line: bytes) -> bytes:
+    """The JSON object of a line; empty where there is none."""
+    found = _object_in(line)
+    try:
+        json.loads(found)
+    except ValueError:
+        return b""
+    return found
+
+
 def pairs_in(line: bytes) -> dict[str, float]:
-    """The pairs `name=0.5`, `name: 0.5`, `'name': 0.5` of a printed line; a progress bar's last."""
+    """The pairs `name=0.5`, `name: 0.5`, `'name': 0.5` of a line that is no JSON; a progress bar's last."""
+    if _json_in(line):
+        return {}
     last = line.rstrip(b"\r").rpartition(b"\r")[2]
     return {found["name"].decode(): float(found["value"]) for found in PAIR.finditer(last)}
 
@@ -95,13 +107,8 @@ def _pairs_with(metric: str) -> Callable[[bytes], bytes]:
     """Finds the pairs of a line that has `metric` as JSON, and JSON itself."""
 
     def find(line: bytes) -> bytes:
-        found = _object_in(line)
-        try:
-            json.loads(found)
-        except ValueError:
-            pairs = pairs_in(line)
-            return json.dumps(pairs).encode() if metric in pairs else b""
-        return found
+        pairs = pairs_in(line)
+        return json.dumps(pairs).encode() if metric in pairs else _json_in(line)
 
     return find
 

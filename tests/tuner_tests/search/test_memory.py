@@ -11,12 +11,14 @@ from optuna.trial import TrialState
 
 import tuner
 from tuner.base.endings import ran_out_of_memory
-from tuner.base.errors import TrainingFailed
+from tuner.base.errors import TrainingFailed, WorkFailed
 from tuner.definition.in_python import log, study_from_python
 from tuner.definition.study_file import StudyFile
 from tuner.search import samplers
 from tuner.search.memory import PROBABLE, MemoryLimit, learnt
+from tuner.storage.access import default_url, open_records
 from tuner.storage.attributes import OUT_OF_MEMORY
+from tuner.storage.study import load_study
 
 SPACE = {"batch": [8, 16, 32, 64, 128], "width": log(32, 4096), "lr": log(1e-5, 1e-1), "kind": ["a", "b"]}
 
@@ -132,3 +134,20 @@ def test_a_study_says_what_it_avoids_and_is_not_stopped(tmp_path: Path, agents_i
         failed[-1].user_attrs["error"].startswith("out of memory (the search avoids larger width now): Mem")
     )
     assert len(found.optuna.trials) < 9
+
+
+def test_the_message_is_short_and_names_the_remedy_where_no_size_is_searched(
+    tmp_path: Path, agents_in_this_process: None
+) -> None:
+    def train(config: dict[str, float]) -> float:
+        raise RuntimeError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB"
+        )
+
+    with pytest.raises(WorkFailed, match="trials in a row failed: out of memory"):
+        tuner.study(train, {"kind": ["a", "b"]}, trials=20, agents=1, results=tmp_path, quiet=True, seed=1)
+    failed = load_study(open_records(default_url(tmp_path)), "train").get_trials()
+    assert {trial.user_attrs["error"] for trial in failed} == {
+        "out of memory (make the trials smaller, or run fewer agents at a time): "
+        "RuntimeError: CUDA out of memory"
+    }

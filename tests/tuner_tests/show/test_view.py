@@ -120,16 +120,17 @@ def test_an_error_is_said_once(run: StudyRun) -> None:
     view = PlainView(Console(file=output, width=60), clock=Clock())
     view.begin(run)
     for number in range(3):
-        content = {"number": number, "outcome": "failed", "value": None, "message": "KeyError: 'x'"}
+        content = {"number": number, "outcome": "failed", "value": None, "message": f"KeyError: 'x{number}'"}
         view.event(Event("end", 0, {**content, "log": "results/logs/small.log"}))
-    reason = "3 trials in a row failed with the same error: KeyError: 'x'"
+    reason = "3 trials in a row failed with the same error: KeyError: 'x2'"
     view.event(Event("stopping", -1, {"reason": reason, "fine": False, "interrupted": False, "grace": 30}))
     assert output.getvalue().splitlines()[1:] == [
-        "trial 0 failed: KeyError: 'x' (see results/logs/small.log) · 0/6 trials · wall 0 s",
+        "trial 0 failed: KeyError: 'x0' (see results/logs/small.log) · 0/6 trials · wall 0 s",
         "the study stops: agents finish their epoch, for at most 30 s",
     ]
     assert view.brief(reason) == "3 trials in a row failed with the same error"
     assert view.brief("the disk is full") == "the disk is full"
+    assert view.brief("3 trials in a row failed: KeyError: 'y'") == "3 trials in a row failed: KeyError: 'y'"
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,11 @@ def test_a_metric_that_never_came_names_what_did(sandbox: Any) -> None:
         ),
         ("{'acc': 0.7, 'runtime': 1.2}", "which this reads: tuner: {metrics_from: stdout}"),
         ("val_acc: 0.7", "reads: metric: {name: val_acc} and tuner: {metrics_from: stdout}"),
+        ('{"test": {"acc": 0.7}}', "never logged 'acc'; did you mean 'test.acc'? (it logged: test.acc)"),
+        (
+            "the accuracy is 7 %",
+            '; log it (`wandb.log`), or print it as JSON, a line each time: {"acc": 0.5}',
+        ),
     ],
 )
 def test_a_script_that_only_printed_is_told_what_reads_it(sandbox: Any, printed: str, said: str) -> None:
@@ -228,6 +233,7 @@ def test_a_script_that_only_printed_is_told_what_reads_it(sandbox: Any, printed:
     with pytest.raises(TrainingFailed) as told:
         sandbox.run()
     assert said in str(told.value)
+    assert ("which this reads" in str(told.value)) == ("metrics_from" in said)
 
 
 def test_printed_lines_are_read_where_the_study_file_asks_for_it(sandbox: Any) -> None:
@@ -254,7 +260,7 @@ def test_a_script_whose_main_thread_died_has_failed_though_its_children_live(san
             raise KeyError("no such sweep")
     """)
     began = time.monotonic()
-    with pytest.raises(TrainingFailed, match=r"(?s)main thread died.*KeyError: 'no such sweep'.*train.py"):
+    with pytest.raises(TrainingFailed, match=r"(?s)script failed: KeyError: 'no such sweep'\nits.*train.py"):
         sandbox.run()
     assert time.monotonic() - began < 30
 

@@ -286,14 +286,20 @@ class TrialRunner(Workplace):
         return Ended(trial.number, outcome, value, message)
 
     def _out_of_memory(self, trial: Trial, message: str) -> str:
-        """Marks a trial that ran out of memory, from which the search learns; says what it avoids now."""
+        """Marks a trial that ran out of memory, from which the search learns; says what it avoids now.
+
+        Of the error the first sentence is enough: PyTorch's has five.
+        """
         trial.set_user_attr(OUT_OF_MEMORY, True)
         file = self.study.file
         known = {} if file.method == "grid" or file.space.open else file.space.distributions()
         limit = memory.learnt(self.study.get_trials(deepcopy=False), known)
         larger = limit.larger() if limit and known else []
-        avoided = f" (the search avoids larger {', '.join(larger)} now)" if larger else ""
-        return f"{endings.OUT_OF_MEMORY}{avoided}: {message}"
+        remedy = "make the trials smaller, or run fewer agents at a time"
+        if larger:
+            remedy = f"the search avoids larger {', '.join(sorted(larger))} now"
+        said, mark, printed = message.partition(endings.LAST_LINES)
+        return f"{endings.OUT_OF_MEMORY} ({remedy}): {said.partition('. ')[0]}{mark}{printed}"
 
     def _pause(self, running: Running, paused: Paused) -> Ended:
         """Lets a trial wait with its checkpoint; its W&B run reads as pruned unless it is resumed."""
