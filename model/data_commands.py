@@ -21,6 +21,7 @@ from model.data_sets import default_data, synthesize
 from model.importing import import_recordings
 from model.intervals import LEAST_RECORDINGS, TOO_FEW
 from model.recordings import SIMULATOR, Recordings
+from tuner.base.errors import InputError
 
 if TYPE_CHECKING:
     from model.row_baselines import RowBaseline
@@ -48,6 +49,8 @@ def chosen_data(named: Path | None) -> Recordings:
 def run_import(options: argparse.Namespace) -> None:
     """Imports recordings and prints what was found and dropped."""
     began = time.monotonic()
+    if "" in options.sources:
+        raise InputError("an empty path; expected folders or files with recordings")
     sources = [Path(source) for source in options.sources]
     first = sources[0]
     to = options.to or Path("data") / (first.resolve().name if first.is_dir() else "recordings")

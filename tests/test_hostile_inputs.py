@@ -252,6 +252,7 @@ RECORDINGS: dict[str, Case] = {
     "pipe.csv": Case(os.mkfifo, "expected a file"),
     "device.csv": Case(lambda path: path.symlink_to("/dev/zero"), "expected a file"),
     "device.csv.gz": Case(lambda path: path.symlink_to("/dev/zero"), "expected a file"),
+    "kernel.csv": Case(lambda path: path.symlink_to("/proc/kmsg"), "expected a file"),
     "columns.csv": Case(
         text(",".join(f"b.C{i}" for i in range(10**6)) + "\n"), "the header is longer than 1 MiB"
     ),
@@ -269,6 +270,12 @@ def test_recordings(name: str, judge: Judge) -> None:
     case, path = RECORDINGS[name], judge.folder / name
     case.make(path)
     judge.refuses(case, name, "model", "import", path, "--to", judge.folder / "data" / "made")
+
+
+@pytest.mark.hostile("recordings and data sets")
+def test_an_empty_path_is_not_the_current_folder(judge: Judge) -> None:
+    case = Case(text(""), "an empty path")
+    judge.refuses(case, "path", "model", "import", "", "--to", judge.folder / "data" / "made")
 
 
 @pytest.mark.hostile("recordings and data sets")
