@@ -347,7 +347,9 @@ def _axis_of(each: Mapping[str, Any]) -> BaseDistribution:
     return FloatDistribution(each["low"], each["high"], log=each["log"])
 
 
-def _pruner(length: int) -> dict[str, Any]:
+def _pruner(length: int) -> dict[str, Any] | str:
+    if length == 1:
+        return "none"
     first = max(1, round(length / 9))
     return {"type": "hyperband", "min_resource": first, "max_resource": length, "eta": 3, "brackets": 1}
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from tuner.definition.study_file import StudyFile
 
 STARTUP_TRIALS = 10  # random configurations before a model of them is trusted
-# TPE's, measured with benchmarks/bench_arena.py. With 10, 2 of 40 studies on one half of the curves tuned a
-# wrong optimiser so far that no other one passed the first rung beside it; with 20 none did.
+# TPE's beside a pruner, measured with benchmarks/bench_arena.py. With 10, 2 of 40 studies on one half of the
+# curves tuned a wrong optimiser so far that no other one passed the first rung beside it; with 20 none did.
 TPE_STARTUP_TRIALS = 20
 TPE_STARTUP_TRIALS_FROM_KNOWN = 5  # where the first trial is known to be good
 MOST_BETTER = 25  # best trials, near which TPE proposes; Optuna takes a tenth, and no more than these
@@ -111,7 +111,8 @@ def tpe_startup_trials(study_file: StudyFile, *, known_start: bool) -> int:
     """How many trials are drawn at random before TPE's model is asked; a third of a small study at most."""
     if known_start:
         return TPE_STARTUP_TRIALS_FROM_KNOWN
-    return min(TPE_STARTUP_TRIALS, max(5, (study_file.run_cap or 1000) // 3))
+    most = STARTUP_TRIALS if study_file.pruner.kind == "none" else TPE_STARTUP_TRIALS
+    return min(most, max(5, (study_file.run_cap or 1000) // 3))
 
 
 class TPE(optuna_private.TPESampler):

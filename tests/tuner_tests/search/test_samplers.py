@@ -216,13 +216,18 @@ def test_the_search_model_is_asked_sooner_where_the_first_trial_is_known_to_be_g
     path.write_text(SWEEP.format(sampler="tpe"))
     file = load_study_file(path)
     startup = [samplers.tpe_startup_trials(file, known_start=known) for known in (False, True)]
-    assert startup == [samplers.TPE_STARTUP_TRIALS, samplers.TPE_STARTUP_TRIALS_FROM_KNOWN] == [20, 5]
+    assert startup == [samplers.STARTUP_TRIALS, samplers.TPE_STARTUP_TRIALS_FROM_KNOWN] == [10, 5]
 
 
-@pytest.mark.parametrize(("run_cap", "expected"), [(6, 5), (30, 10), (60, 20), (5000, 20)])
-def test_a_small_study_asks_its_model_sooner(study_of, run_cap, expected):
-    study_file = study_of("tpe", **{"run_cap: 60": f"run_cap: {run_cap}"})
-    assert samplers.tpe_startup_trials(study_file, known_start=False) == expected
+@pytest.mark.parametrize(
+    ("run_cap", "pruner", "expected"),
+    [(6, "median", 5), (30, "median", 10), (60, "median", 20), (5000, "median", 20), (60, "none", 10)],
+)
+def test_a_small_study_and_one_that_prunes_nothing_ask_their_model_sooner(
+    study_of, run_cap, pruner, expected
+):
+    changes = {"run_cap: 60": f"run_cap: {run_cap}", "tuner:": f"tuner:\n  pruner: {{type: {pruner}}}"}
+    assert samplers.tpe_startup_trials(study_of("tpe", **changes), known_start=False) == expected
 
 
 def test_a_long_study_is_weighed_by_an_even_part_of_it_with_its_newest_and_running_trials(monkeypatch):
