@@ -30,7 +30,7 @@ from pathlib import Path
 
 import figures
 import numpy as np
-from arena.methods import ASHA, BOUND, CONTROL, ENDED, FREEZE_THAW, KNOWN, METHODS, OPTUNA, OURS
+from arena.methods import ASHA, BOUND, CONTROL, ENDED, FREEZE_THAW, HISTORY, KNOWN, METHODS, OPTUNA, OURS
 from arena.studies import Store
 from arena.summary import Comparison, Floats, compare, regret, worse
 from arena.worlds import PRUNED, SIDES, SOURCES, World, tasks
@@ -95,10 +95,13 @@ def ratios(lines: figures.Lines, traces: Traces) -> dict[str, dict[str, Comparis
 
 
 def claims(source: str, cells: Mapping[str, Mapping[str, Comparison]]) -> dict[str, figures.Value]:
-    """What freeze-thaw needs of the epochs of Optuna and of ASHA."""
-    shown = {"optuna": OPTUNA, "asha": ASHA}
-    found = {key: cells[label].get(FREEZE_THAW) for key, label in shown.items() if label in cells}
-    return {f"arena.{source}_{key}": f"{cell.ratio:.2f}" for key, cell in found.items() if cell is not None}
+    """What freeze-thaw needs of the epochs of Optuna and of ASHA, by itself and with earlier studies."""
+    found = {}
+    for key, label in {"optuna": OPTUNA, "asha": ASHA}.items():
+        for part, ours in {"": FREEZE_THAW, "history_": HISTORY}.items():
+            if (cell := cells.get(label, {}).get(ours)) is not None:
+                found[f"arena.{source}_{part}{key}"] = f"{cell.ratio:.2f}"
+    return found
 
 
 def main() -> None:
