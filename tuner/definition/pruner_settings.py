@@ -138,9 +138,13 @@ def _own_pruner(own: YamlPart) -> tuple[YamlPart, str, dict[str, Any]]:
         name = section.choice(key, classes("pruner"))
         arguments = {word: value for word, value in told.items() if word != "type"}
         return section, key, pruner_values(*theirs(section, name, arguments, "pruner"))
-    if isinstance(own.plain()["pruner"], str):
-        return own, "pruner", {"kind": own.choice("pruner", KINDS)}
+    known = KINDS if told.get("type") in KINDS else (*KINDS, *classes("pruner"))
+    if isinstance(named, str):
+        return own, "pruner", {"kind": own.choice("pruner", known)}
     section = own.section("pruner")
+    kind = section.choice("type", known)
+    if kind is None:
+        section.fail("type", f"missing; expected one of {', '.join(KINDS)}")
     not_told = ("kind", "limits", "patience", "arguments")
     names = [f.name for f in dataclasses.fields(PrunerSettings) if f.name not in not_told]
     section.only(("type", *names), "key")
@@ -151,9 +155,6 @@ def _own_pruner(own: YamlPart) -> tuple[YamlPart, str, dict[str, Any]]:
             section.number(name)
         elif name != "type":
             section.integer(name, least=0 if name in ("startup_trials", "warmup") else 1)
-    kind = section.choice("type", KINDS)
-    if kind is None:
-        section.fail("type", f"missing; expected one of {', '.join(KINDS)}")
     values = section.plain()
     del values["type"]
     return section, "type", {**values, "kind": kind}

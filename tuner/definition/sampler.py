@@ -61,7 +61,8 @@ def _own_sampler(own: YamlPart) -> tuple[str, Mapping[str, Any] | None]:
     name = str(told.get("type", "") if told else named)
     if not name.endswith("Sampler"):
         section.only((key,) if told else tuple(section), "argument of the tuner's own samplers")
-        return str(section.choice(key, SAMPLERS)), None
+        known = SAMPLERS if name in SAMPLERS else (*SAMPLERS, *classes("sampler"))
+        return str(section.choice(key, known)), None
     name = section.choice(key, classes("sampler"))
     return theirs(section, name, {k: v for k, v in told.items() if k != "type"}, "sampler")
 

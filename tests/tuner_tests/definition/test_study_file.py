@@ -118,6 +118,8 @@ BAD = {
     MINIMAL + "run_cap: many": (6, "'run_cap': expected a whole number from 1, got 'many'"),
     MINIMAL + "tuner: {prunner: none}": (6, "'tuner.prunner': unknown key; did you mean 'pruner'?"),
     MINIMAL + "tuner:\n  pruner: hyperbund": (7, "'tuner.pruner': expected one of hyperband"),
+    MINIMAL + "tuner:\n  pruner: {type: Percentile, percentile: 25}": (7, "did you mean 'PercentilePruner'?"),
+    MINIMAL + "tuner:\n  sampler: NSGAIII": (7, "did you mean 'NSGAIIISampler'?"),
     MINIMAL + "tuner:\n  requires: ['lr <']": (7, "'tuner.requires': not an expression"),
     MINIMAL + "tuner:\n  requires: ['__import__(\"os\")']": (7, "is not allowed in"),
     MINIMAL + "tuner:\n  when: {lrr: lr > 1}": (7, "'tuner.when.lrr': unknown parameter; did you mean 'lr'?"),
