@@ -27,6 +27,7 @@ from model.windows import labels_of
 from tuner.base.errors import InputError
 
 NO_COMMAND = "(none)"  # in the confusion: a line without a command word
+CLOSE = 0.1  # of the rows: a claim that holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,8 @@ class Evaluation:
         metrics: names as in `model.metrics`; also
             `unknown_token_rate`, `unknown_line_rate` (lines with such a token cannot be decoded), `nll` (nats
             per line, over known tokens), and `exact_acc_window`. With a library of known programs also
-            `row_calibration_error`, of the probabilities of rows, and
+            `row_calibration_error`, of the probabilities of rows, `uncertain_rate` of recordings that get no
+            figure, `claims_held_rate` of the others (as many rows right as claimed, within `CLOSE`), and
             those of `model.row_metrics`, of whole recordings, where a recording that is in the library is
             read with the others, and `exact_acc_joint`, of the windows of these rows, which `exact_acc`
             equals if asked for.
@@ -178,7 +180,7 @@ class _Measured:
             out["exact_acc_joint"] = float(self.by_rows[rows].mean())
             whole = self.whole(np.unique(self.recording[rows]))
             out |= {name: interval.mean for name, interval in whole.items()}
-            out["row_calibration_error"] = self.calibration(np.unique(self.recording[rows]))
+            out |= self.claims(np.unique(self.recording[rows]))
         return out
 
     def whole(self, recordings: NDArray[np.int64]) -> dict[str, Interval]:
@@ -186,16 +188,20 @@ class _Measured:
         found = summary([self.scores[i] for i in recordings.tolist()])
         return {name: interval for name, interval in found.items() if name != "exact_acc"}
 
-    def calibration(self, recordings: NDArray[np.int64]) -> float:
-        """The calibration error of the probabilities of rows with a known line."""
-        sure, right = [], []
+    def claims(self, recordings: NDArray[np.int64]) -> dict[str, float]:
+        """How far the probabilities of rows with a known line hold."""
+        sure, right, held = [], [], []
         for i in recordings.tolist():
             meta, one = self.data.recordings[i], self.read[i]
             ids = np.asarray(self.data.line_ids[meta.start : meta.start + meta.rows])
             known = np.flatnonzero((ids != NO_LINE) & np.isfinite(one.probability))
             sure.append(one.probability[known])
             right.append(np.array([one.lines[k] == self.data.lines[ids[k]] for k in known], dtype=bool))
-        return ece(np.concatenate(sure), np.concatenate(right))
+            if one.certain and len(known):
+                held.append(abs(sure[-1].mean() - right[-1].mean()) <= CLOSE)
+        found = {"row_calibration_error": ece(np.concatenate(sure), np.concatenate(right))}
+        found["uncertain_rate"] = 1 - len(held) / len(recordings)
+        return {**found, "claims_held_rate": float(np.mean(held))} if held else found
 
     def intervals(self, operation: NDArray[np.bool_]) -> dict[str, Interval]:
         """Of window means; of head accuracies, from those of each recording, weighted by positions."""

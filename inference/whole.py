@@ -18,7 +18,7 @@ from inference.pipeline import DecodedWindow, Decoder
 from model.clock import Clock
 from model.controller_log import UNKNOWN
 from model.library import Library
-from model.matching import Matches, match_at_any_feed
+from model.matching import Matches, Query, match, match_at_any_feed
 from model.merged_program import MergedProgram, merged
 from model.recordings import NO_LINE, Recordings
 from model.row_vote import Reading, read_rows
@@ -62,7 +62,7 @@ class WholeRecording:
         operation: None if no known program fits; delay: rows by which its sensors lag behind those of `like`,
             the known recording with most votes; fit: its fit; worse: share of the known recordings that fit
             each other worse.
-        certain: whether recordings that fit as well were read as surely as their probability said.
+        certain: whether known recordings that claim as much were read as surely as they claim.
         runs: the lines, row by row; lines: `(rows,)`; probability: `(rows,)`, NaN where no sensor says
             anything.
         number: `(rows,)` line numbers in the program, or UNKNOWN.
@@ -143,12 +143,13 @@ class Reader:
 
     def matches(self, data: Recordings, recording: int) -> tuple[Matches, str | None]:
         """The matches of a recording, and the name of the known recording that it is itself, if any."""
-        matches = match_at_any_feed(self.library, data, recording)
-        same = matches.correlation > SAME * matches.query.energy
-        itself = self.library.known[int(matches.which[same.argmax()])].name if same.any() else None
-        if self.leave_out_itself and itself is not None and not same.all():
-            matches = matches.taken(~same)
-        return matches, itself
+        plain = match(self.library, Query.of(data, recording))  # a known one has its own clock
+        same = plain.correlation > SAME * plain.query.energy
+        itself = self.library.known[int(plain.which[same.argmax()])].name if same.any() else None
+        if itself is not None and (same.all() or not self.leave_out_itself):
+            return plain, itself
+        left_out = plain.which[same].tolist()
+        return match_at_any_feed(self.library, data, recording, leave_out=left_out), itself
 
     def read_one(
         self,
@@ -190,7 +191,7 @@ class Reader:
             delay=int(reading.matches.delay[heaviest]) + matches.query.clock.before,
             fit=matches.fit,
             worse=worse,
-            certain=matches.fit >= self.library.certain_fit,
+            certain=float(reading.probability.mean()) >= self.library.certain,
             runs=runs_of(data, recording, lines, probability, number, others),
             lines=lines,
             probability=probability,
@@ -296,7 +297,7 @@ def runs_of(
 def _alternatives(
     reading: Reading, row: int, names: Sequence[str], most: int
 ) -> tuple[tuple[str, float], ...]:
-    votes = reading.share[row, 1:]
-    left = (1 - reading.probability[row]) / max(1 - reading.share[row, 0], 1e-9)  # what the votes are worth
+    votes = reading.likely[row, 1:]
+    left = (1 - reading.probability[row]) / max(1 - reading.likely[row, 0], 1e-9)  # what the votes are worth
     pairs = zip(reading.line[row, 1:], np.minimum(left, 1) * votes, strict=True)
     return tuple((names[line], float(likely)) for line, likely in pairs if likely >= LEAST_LIKELY)[:most]

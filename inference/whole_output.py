@@ -71,7 +71,9 @@ def headline(one: WholeRecording) -> str:
 
 def _sure(one: WholeRecording) -> str:
     if not one.certain:
-        return "uncertain: no known recording that fits so badly was read reliably"
+        return (
+            "uncertain: for known recordings, claims as low as this were often wrong by a tenth of the rows"
+        )
     return f"{one.expected:.0%} of rows should be right"
 
 

@@ -52,7 +52,7 @@ class Library:
         delay: `(known,)` rows by which the sensors of each lag behind the median of its operation.
         fits: `(known,)` how well the others fit each (leave-one-out, `matching.Matches.fit`), NaN for the
             only one of its operation; empty: unknown.
-        certain_fit: recordings with this fit and better ones were read as surely as they claimed.
+        certain: mean probability from which on recordings were read as surely as they claimed.
         trust: `(2, knots)` share of the vote → probability that a row is right; empty: the share itself.
     """
 
@@ -70,7 +70,7 @@ class Library:
     fits: np.ndarray
     lows: np.ndarray
     trust: np.ndarray
-    certain_fit: float = -np.inf
+    certain: float = 0.0
 
     @classmethod
     def of(cls, data: Recordings, which: Sequence[int] | None = None) -> Library:
@@ -116,14 +116,14 @@ class Library:
             trust=np.empty((2, 0), dtype=np.float32),
         )
 
-    def fitted(self, *, fits: np.ndarray, lows: np.ndarray, trust: np.ndarray, certain_fit: float) -> Library:
+    def fitted(self, *, fits: np.ndarray, lows: np.ndarray, trust: np.ndarray, certain: float) -> Library:
         """The library with what its own recordings tell about each other."""
         return replace(
             self,
             fits=fits.astype(np.float32),
             lows=lows.astype(np.float32),
             trust=trust.astype(np.float32),
-            certain_fit=certain_fit,
+            certain=certain,
         )
 
     @cached_property

@@ -17,10 +17,10 @@ from model.row_vote import read_rows
 from tuner.base.errors import InputError
 from tuner.base.files import read_json, write_json
 
-FORMAT = 2
+FORMAT = 3
 LIBRARY, ARRAYS = "library.json", "library.npz"
 KNOTS = 24  # of the curve from votes to probabilities
-SURPLUS, SELDOM = 0.1, 0.1  # of the rows claimed to be right, and the share of recordings that may claim so
+FAR, SELDOM = 0.1, 0.1  # of the rows: a claim that is wrong; and the share of recordings that may make one
 FEWEST = 2  # known recordings that can tell anything about each other
 _SAVED = (
     "shapes",
@@ -53,25 +53,25 @@ def fitted(library: Library) -> Library:
         fits.append(np.nan if alone else own.fit)
         lows.append(np.nan if alone else lowest(agreement(Query.known(library, k), own)))
         reading = read_rows(matches)
-        shares.append(reading.share[:, 0])
+        shares.append(reading.likely[:, 0])
         right.append(reading.line[:, 0] == library.place_line[library.places(k)])
     trust = _curve(np.concatenate(shares), np.concatenate(right))
-    surplus = [np.interp(s, *trust).mean() - r.mean() for s, r in zip(shares, right, strict=True)]
+    claimed = np.array([np.interp(share, *trust).mean() for share in shares])
+    wrong = np.abs(claimed - [hits.mean() for hits in right]) > FAR
     return library.fitted(
         fits=np.array(fits),
         lows=np.array(lows),
         trust=trust,
-        certain_fit=_certain_fit(np.array(fits), np.array(surplus)),
+        certain=_certain(claimed, wrong),
     )
 
 
-def _certain_fit(fits: np.ndarray, surplus: np.ndarray) -> float:
-    """The lowest fit from which on at most one in ten recordings claimed `SURPLUS` too much."""
-    order = np.argsort(-fits, kind="stable")
-    order = order[np.isfinite(fits[order])]
-    wrong = np.cumsum(surplus[order] > SURPLUS) / np.arange(1, len(order) + 1)
-    held = np.flatnonzero(wrong <= SELDOM)
-    return float(fits[order[held[-1]]]) if len(held) else float("inf")
+def _certain(claimed: np.ndarray, wrong: np.ndarray) -> float:
+    """The mean probability from which on at most one in ten recordings, the next one too, claims wrongly."""
+    order = np.argsort(-claimed, kind="stable")
+    share = (np.cumsum(wrong[order]) + 1) / np.arange(2, len(order) + 2)
+    held = np.flatnonzero(share <= SELDOM)
+    return float(claimed[order[held[-1]]]) if len(held) else float("inf")
 
 
 def _curve(share: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ def save(library: Library, folder: Path) -> None:
         "channels": list(library.channels),
         "lines": list(library.lines),
         "known": [vars(known) for known in library.known],
-        "certain_fit": library.certain_fit if np.isfinite(library.certain_fit) else None,
+        "certain": library.certain if np.isfinite(library.certain) else None,
     }
     write_json(folder / LIBRARY, content)
 
@@ -103,9 +103,9 @@ def load(folder: Path) -> Library:
         InputError: it is damaged.
     """
     content = read_json(folder / LIBRARY)
-    if isinstance(content, dict) and content.get("format") == 1:
+    if isinstance(content, dict) and content.get("format") in range(1, FORMAT):
         raise InputError(
-            f"{folder / LIBRARY}: of an earlier version, without delays; make it again: "
+            f"{folder / LIBRARY}: of an earlier version; make it again: "
             f"tuner ensemble library {folder.name} --data DIR"
         )
     try:
@@ -114,7 +114,7 @@ def load(folder: Path) -> Library:
                 channels=tuple(content["channels"]),
                 lines=tuple(content["lines"]),
                 known=tuple(Known(**known) for known in content["known"]),
-                certain_fit=float("inf") if content["certain_fit"] is None else float(content["certain_fit"]),
+                certain=float("inf") if content["certain"] is None else float(content["certain"]),
                 **{name: arrays[name] for name in _SAVED},
             )
         rows = sum(known.rows for known in library.known)

@@ -22,6 +22,8 @@ from model.stretches import clock_of
 LAGS = np.arange(-MAX_DELAY, MAX_DELAY + 1)
 PER_ROW, MOST_ROWS = 0.003, 40  # of the fit, by difference in length
 PER_BEND = 4.0  # of the fit: any program resembles another one if its time may bend enough
+PER_PACE = 0.08  # of the choice between programs: one at the usual feed is more likely than another faster
+USUAL = 0.005  # difference of paces that is none
 PER_LEVEL = 0.1  # of the choice of the operation, by `Matches.apart`
 MOST_APART = 3.0
 STILL, MOST_CHANGE = (
@@ -152,12 +154,17 @@ def match_at_any_feed(
     likely = {path.template.operation: path.evidence / most for path in paths if path.evidence > 0}
 
     found = _match(library, queries, leave_out)
-    operation = max(found, key=lambda one: one.fit + PER_EVIDENCE * likely.get(one.operation, 0.0)).operation
+
+    def probable(one: Matches) -> float:
+        moved = PER_PACE if abs(one.query.clock.pace - 1) > USUAL else 0.0
+        return one.fit + PER_EVIDENCE * likely.get(one.operation, 0.0) - moved
+
+    operation = max(found, key=probable).operation
 
     def score(one: Matches) -> float:
         guessed = GUESSED if holds and one.query is queries[0] else 0.0
         bent = PER_BEND * one.query.clock.bent  # tells programs apart, not the clocks of one
-        return one.fit + bent - _strange(one.query.clock) - guessed
+        return float((one.fits + bent).max(initial=-1.0)) - _strange(one.query.clock) - guessed
 
     return max((one for one in found if one.operation == operation), key=score)
 

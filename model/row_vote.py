@@ -36,6 +36,7 @@ class Votes:
 
 
 DEFAULT = Votes()
+DOUBTING = Votes(correlation=10.0, length=0.4, apart=1.0)  # how sure: more recordings count than decide
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Reading:
     Attributes:
         matches: with the known recordings of the operation; weight: (K,) of their votes, sums to one.
         line: (rows, `OTHERS`) index into the lines of the library, most votes first; -1: no more lines.
-        share: (rows, `OTHERS`) of the votes.
+        share: (rows, `OTHERS`) of the votes that decide; likely: of those that tell how sure (`DOUBTING`).
         place: (rows,) the place of the first line, with most votes.
         probability: (rows,) that the first line is right.
     """
@@ -54,6 +55,7 @@ class Reading:
     weight: np.ndarray
     line: np.ndarray
     share: np.ndarray
+    likely: np.ndarray
     place: np.ndarray
     probability: np.ndarray
 
@@ -65,14 +67,18 @@ class Reading:
 
 
 def read_rows(matches: Matches, *, votes: Votes = DEFAULT) -> Reading:
-    """Reads a recording with the known recordings of its operation."""
+    """Reads a recording with the known recordings of its operation.
+
+    `votes` decide. They agree with few known recordings, so the votes of `DOUBTING` tell how sure a line is.
+    """
     matches = matches.of_operation(matches.operation)
     library, clock = matches.library, matches.query.clock
     rows = np.arange(clock.rows)
     here = np.stack([clock.lines(later) for later in clock.doubts])  # (doubts, rows)
     longer, weight = weights(matches, votes)
+    both = np.stack([weight, weights(matches, DOUBTING)[1]], axis=-1)  # (K, lengths, 2)
     casts, powers = [], []
-    for k, mine, each in zip(matches.which, longer, weight, strict=True):
+    for k, mine, each in zip(matches.which, longer, both, strict=True):
         last = library.known[k].rows - 1
         for by, vote in zip(mine, each, strict=True):
             moved = int(by) + clock.before if abs(by) <= MOST_SHIFT else clock.before
@@ -80,25 +86,27 @@ def read_rows(matches: Matches, *, votes: Votes = DEFAULT) -> Reading:
                 moved = last + 1 - clock.length
             for shift, part in ((moved, 1 - votes.unshifted), (clock.before, votes.unshifted)):
                 casts.append(library.places(k)[np.clip(here + shift, 0, last)])
-                powers.append(vote * part * np.array(list(clock.doubts.values())))
-    cast, power = np.concatenate(casts), np.concatenate(powers)  # (votes, rows) places, (votes,)
+                powers.append(vote * part * np.array(list(clock.doubts.values()))[:, None])
+    cast, power = np.concatenate(casts), np.concatenate(powers)  # (votes, rows) places, (votes, 2)
     used, local = np.unique(cast, return_inverse=True)
     local = local.reshape(cast.shape)
-    of_place = np.zeros((clock.rows, len(used)))
+    of_place = np.zeros((clock.rows, len(used), 2))
     np.add.at(of_place, (rows[None], local), power[:, None])
     texts, text = np.unique(library.place_line[used], return_inverse=True)
-    of_line = np.zeros((clock.rows, len(texts)))
-    np.add.at(of_line.T, text, of_place.T)
-    order = np.argsort(-of_line, axis=1, kind="stable")[:, :OTHERS]
-    share = np.take_along_axis(of_line, order, axis=1)
-    first = np.where(text[None] == order[:, :1], of_place, -1.0).argmax(axis=1)
+    of_line = np.zeros((len(texts), clock.rows, 2))
+    np.add.at(of_line, text, of_place.transpose(1, 0, 2))
+    decides, doubts = of_line.transpose(2, 1, 0)
+    order = np.argsort(-decides, axis=1, kind="stable")[:, :OTHERS]
+    share, likely = (np.take_along_axis(each, order, axis=1) for each in (decides, doubts))
+    first = np.where(text[None] == order[:, :1], of_place[:, :, 0], -1.0).argmax(axis=1)
     return Reading(
         matches=matches,
         weight=weight.sum(axis=1),
         line=np.where(share > 0, texts[order], -1),
         share=share,
+        likely=likely,
         place=used[first],
-        probability=trusted(library, share[:, 0]),
+        probability=trusted(library, likely[:, 0]),
     )
 
 
@@ -121,7 +129,7 @@ def weights(matches: Matches, votes: Votes = DEFAULT) -> tuple[np.ndarray, np.nd
 
 
 def trusted(library: Library, share: np.ndarray) -> np.ndarray:
-    """(rows,) probability that a row is right, from the share of its votes."""
+    """(rows,) probability that a row is right, from the share of the votes that tell how sure it is."""
     if not library.trust.shape[1]:
         return share
     return np.interp(share, library.trust[0], library.trust[1])

@@ -116,7 +116,7 @@ def confidence(lines: figures.Lines, library: Library, matches: Sequence[Matches
     share, right, owner = [], [], []
     for k, found in enumerate(matches):
         reading = read_rows(found)
-        share.append(reading.share[:, 0])
+        share.append(reading.likely[:, 0])
         right.append(reading.line[:, 0] == library.place_line[library.places(k)])
         owner.append(np.full(library.known[k].rows, k))
     share, right, owner = np.concatenate(share), np.concatenate(right), np.concatenate(owner)

@@ -29,7 +29,7 @@ from tuner.base.errors import InputError
 CONFIG = {"d_model": 16, "heads": 2, "encoder_layers": 1, "window": 16, "stride": 16, "batch_size": 32}
 WHOLE = {
     "row_acc", "program_error_rate", "recording_operation_acc", "line_recall", "line_invented",
-    "row_calibration_error",
+    "row_calibration_error", "uncertain_rate",
 }  # fmt: skip
 METRICS = {
     "type_acc", "command_acc", "param_type_acc", "param_value_acc", "overall_acc", "composite", "exact_acc",

@@ -10,7 +10,7 @@ import pytest
 
 from model.controller_log import unknown_log
 from model.library import Library
-from model.library_fit import ARRAYS, LIBRARY, _certain_fit, build, load, save
+from model.library_fit import ARRAYS, LIBRARY, _certain, build, load, save
 from model.matching import Query, match, match_each_other
 from model.merged_program import merged
 from model.recordings import Recordings
@@ -46,6 +46,7 @@ def test_left_out_it_is_read_by_the_others(library: Library, tiny_recordings: Re
         reading = read_rows(matches)
         assert reading.share.sum(axis=1).max() <= 1 + 1e-9
         assert (np.diff(reading.share, axis=1) <= 1e-9).all()
+        assert reading.likely.sum(axis=1).max() <= 1 + 1e-9
         assert ((reading.probability >= 0) & (reading.probability <= 1)).all()
 
 
@@ -142,8 +143,10 @@ def test_recordings_of_two_runs_are_left_out(tiny_recordings: Recordings) -> Non
         Library.of(data, [0])
 
 
-def test_the_fit_from_which_on_claims_hold() -> None:
-    fits = np.array([0.5, 0.4, 0.3, 0.2, np.nan])
-    assert _certain_fit(fits, np.array([0.0, -0.3, 0.05, 0.0, 0.9])) == 0.2
-    assert _certain_fit(fits, np.array([0.0, 0.0, 0.4, 0.3, 0.0])) == 0.4
-    assert _certain_fit(fits, np.full(5, 0.5)) == float("inf")
+def test_the_probability_from_which_on_claims_hold() -> None:
+    claimed = np.arange(30, 0, -1) / 30
+    right = np.zeros(30, dtype=bool)
+    assert _certain(claimed, right) == claimed[-1]
+    assert _certain(claimed, np.arange(30) >= 20) == pytest.approx(claimed[20]), "2 of 22"
+    assert _certain(claimed[:8], right[:8]) == float("inf"), "too few to say"
+    assert _certain(claimed, ~right) == float("inf")
