@@ -275,12 +275,18 @@ def sentence(one: Checked) -> str:
     found, rate = one.deviation, f"p = {one.p:.3f}, alarm below {one.alarm:g}"
     program = f"{one.operation} ({one.known} known recordings), {one.feed}"
     if one.verdict == SAME:
-        return f"{one.name}: same as {one.expected}: matches program {program}; {rate}"
-    is_of = f"it is of {program}" if one.operation else "no known program fits"
-    said = f"{one.name}: {one.verdict} (expected {one.expected}; {is_of}), {rate}"
+        return f"{one.name}: Matches program {program} (expected {one.expected}; {rate})"
+    is_of = f"it is of program {program}" if one.operation else "no known program fits"
+    asked = f"{one.verdict}: expected {one.expected}, {is_of}; {rate}"
     if found is None:
-        return f"{said}; no single row can be named"
+        return f"{one.name}: Differs, but no single row can be named ({asked})"
     when = "" if found.seconds is None else f" ({found.seconds:.1f} s)"
     instead = "" if found.found is None else f", saw {found.found}"
     lasts = lasting(found.rows, one.row_seconds)
-    return f"{said}; differs from row {found.row}{when}: expected {found.line}{instead} for {lasts}"
+    differs = f"Differs from row {found.row}{when}: expected {found.line}{instead} for {lasts}"
+    return f"{one.name}: {differs} ({asked})"
+
+
+def short_title(one: Checked) -> str:
+    """The answer without its reasons."""
+    return sentence(one).partition(" (expected")[0].partition(f" ({one.verdict}")[0]

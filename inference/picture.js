@@ -144,8 +144,9 @@ class View {
       rule(40, py, width, py);
       draw.fillText(y, 8, py + 4);
     }
-    draw.fillText("X", width - 14, height - 16);
-    draw.fillText("Y", 8, 12);
+    const unit = content.unit ? ` (${content.unit})` : "";
+    draw.fillText(`X${unit}`, width - 14 - 5 * unit.length, height - 2);
+    draw.fillText(`Y${unit}`, 8, 12);
   }
 
   triad(draw, height) {

@@ -15,9 +15,10 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 
 from inference.check import Checked, sentence
+from inference.check import short_title as short_answer
 from inference.toolpath import Track, moves_of, track_of
 from inference.whole import WholeRecording
-from inference.whole_output import headline
+from inference.whole_output import headline, short_title
 from model.library import STEPS, Library
 from model.matching import Query
 from model.recordings import Recordings
@@ -28,6 +29,7 @@ HERE = Path(__file__).parent
 TRACES = 4  # channels drawn below the path: those that agree most with the known recording
 SCALE = ((0.0, "#c0392b"), (0.5, "#d97706"), (0.8, "#8fb1d3"), (1.0, "#0d447c"))
 BAD = "#c0392b"
+UNITS = {"G20": "in", "G21": "mm"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +37,16 @@ class Picture:
     """What is drawn of one recording.
 
     Attributes:
-        title: in a line; track: the decoded path; expected: `(points, 3)` of the path that was expected, or
-            None.
+        title: in a line; short: the same without reasons.
+        unit: of the path, "" if unknown; track: the decoded path.
+        expected: `(points, 3)` of the path that was expected, or None.
         seconds: `(rows,)`; traces: channel → its shape in each row, of this and of the known recording.
         sure: `(rows,)` probability; deviating: `(rows,)` bool.
     """
 
     title: str
+    short: str
+    unit: str
     track: Track
     expected: np.ndarray | None
     seconds: np.ndarray
@@ -82,6 +87,8 @@ def picture_of(
         path = np.concatenate([move.points for move in moves])
     return Picture(
         title=headline(one) if check is None else sentence(check),
+        short=short_title(one) if check is None else short_answer(check),
+        unit=_unit(one),
         track=track,
         expected=path,
         seconds=seconds if np.isfinite(seconds).all() else np.arange(rows, dtype=np.float64),
@@ -90,6 +97,13 @@ def picture_of(
         sure=np.nan_to_num(one.probability),
         deviating=deviating,
     )
+
+
+def _unit(one: WholeRecording) -> str:
+    """The unit of the program's coordinates, by G20 or G21."""
+    assert one.program is not None, "it has a path"
+    words = [*one.program.setup.split(), *(word for line in one.program.lines for word in line.line.split())]
+    return next((UNITS[word] for word in words if word in UNITS), "")
 
 
 def _traces(
@@ -146,6 +160,7 @@ def content(picture: Picture) -> dict[str, Any]:
     """What `picture.js` draws."""
     return {
         "path": picture.track.points,
+        "unit": picture.unit,
         "sure": picture.track.sure,
         "text": picture.track.text,
         "expected": picture.expected,
@@ -180,7 +195,8 @@ def draw(picture: Picture, path: Path) -> None:
     flat_axes.add_collection(lines)
     flat_axes.autoscale()
     flat_axes.set_aspect("equal")
-    flat_axes.set(xlabel="X", ylabel="Y")
+    x, y, z = (f"{axis} ({picture.unit})" if picture.unit else axis for axis in "XYZ")
+    flat_axes.set(xlabel=x, ylabel=y)
     for start, stop in zip(*_stretches(sure), strict=True):
         solid_axes.plot(*points[start : stop + 1].T, color=colours(sure[start]), linewidth=0.9)
     bad = picture.track.rows[picture.deviating]
@@ -188,9 +204,13 @@ def draw(picture: Picture, path: Path) -> None:
         flat_axes.plot(*bad[:, :2].T, "x", color=BAD, markersize=4, label="deviates")
     if picture.expected is not None or len(bad):
         flat_axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
-    solid_axes.set(xlabel="X", ylabel="Y", zlabel="Z")
+    solid_axes.set(xlabel=x, ylabel=y, zlabel=z)
+    limits = (solid_axes.get_xlim(), solid_axes.get_ylim(), solid_axes.get_zlim())
+    solid_axes.set_box_aspect([high - low for low, high in limits], zoom=0.9)  # else the label of Z is cut
+    solid_axes.locator_params(nbins=5)
+    solid_axes.locator_params(axis="z", nbins=2)
     figure.colorbar(lines, ax=flat_axes, label="probability", shrink=0.8)
-    figure.suptitle(picture.title, fontsize=7, wrap=True)
+    figure.suptitle(picture.short, fontsize=9, wrap=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=160)
 

@@ -16,7 +16,7 @@ from inference.feed import feed_words, row_seconds
 from inference.layout import check_channels, recordings_of
 from inference.pipeline import DecodedWindow, Decoder
 from model.clock import Clock
-from model.controller_log import UNKNOWN
+from model.controller_log import UNKNOWN, begins
 from model.library import Library
 from model.matching import Matches, Query, match, match_at_any_feed
 from model.merged_program import MergedProgram, merged
@@ -41,6 +41,8 @@ class LineRun:
         alternatives: other lines with their probability, most likely first; what is less likely than
             `LEAST_LIKELY` is none.
         truth: the true line of most of these rows, if known.
+        ahead: the program has not begun: while the machine waits, the controller reports a line that it has
+            read ahead.
     """
 
     recording: str
@@ -52,6 +54,7 @@ class LineRun:
     probability: float | None
     alternatives: tuple[tuple[str, float], ...]
     truth: str | None = None
+    ahead: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +273,8 @@ def runs_of(
     meta = data.recordings[recording]
     here = slice(meta.start, meta.start + meta.rows)
     seconds, ids = np.asarray(data.log["seconds"][here], dtype=np.float64), np.asarray(data.line_ids[here])
-    edges = [k for k in range(1, len(lines)) if lines[k] != lines[k - 1]]
+    first = begins(number)
+    edges = [k for k in range(1, len(lines)) if lines[k] != lines[k - 1] or k == first]
     step = float(np.nanmedian(np.diff(seconds))) if np.isfinite(seconds).sum() > 1 else float("nan")
     after = np.append(seconds, seconds[-1] + step)
     found = []
@@ -289,6 +293,7 @@ def runs_of(
                 probability=float(np.nanmean(sure)) if np.isfinite(sure).any() else None,
                 alternatives=others[start + int(np.nan_to_num(sure, nan=1.0).argmin())],
                 truth=None if true == NO_LINE else data.lines[true],
+                ahead=start < first,
             )
         )
     return tuple(found)
@@ -297,7 +302,5 @@ def runs_of(
 def _alternatives(
     reading: Reading, row: int, names: Sequence[str], most: int
 ) -> tuple[tuple[str, float], ...]:
-    votes = reading.likely[row, 1:]
-    left = (1 - reading.probability[row]) / max(1 - reading.likely[row, 0], 1e-9)  # what the votes are worth
-    pairs = zip(reading.line[row, 1:], np.minimum(left, 1) * votes, strict=True)
+    pairs = zip(reading.line[row, 1:], reading.others[row], strict=True)
     return tuple((names[line], float(likely)) for line, likely in pairs if likely >= LEAST_LIKELY)[:most]

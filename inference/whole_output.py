@@ -35,6 +35,10 @@ def write_tables(recordings: Sequence[WholeRecording], out: IO[str]) -> None:
             cells = [*_cells(run), *([_alternatives(run)] if others else [])]
             table.add_row(*cells, *([_beside(run)] if known else []))
         screen.print(table)
+        if any(run.ahead for run in one.runs):
+            screen.print(
+                "read ahead: the machine waits, and the controller reports a later line that it has read"
+            )
     _write_right(recordings, out)
 
 
@@ -62,19 +66,19 @@ def headline(one: WholeRecording) -> str:
     if one.operation is None:
         return f"{one.name} · no known program fits (the nearest is {one.like}, fit {one.fit:.2f})"
     late = f"{abs(one.delay)} rows {'behind' if one.delay >= 0 else 'ahead of'} those of {one.like}"
+    why = "" if one.certain else ": known recordings show no claim as low as this one to hold"
     return (
-        f"{one.name} · {one.operation} · {one.feed} · {_sure(one)} · "
-        f"sensors {late} · "
+        f"{short_title(one)}{why} · sensors {late} · "
         f"fit {one.fit:.2f}, better than {one.worse:.0%} of known recordings"
     )
 
 
-def _sure(one: WholeRecording) -> str:
-    if not one.certain:
-        return (
-            "uncertain: for known recordings, claims as low as this were often wrong by a tenth of the rows"
-        )
-    return f"{one.expected:.0%} of rows should be right"
+def short_title(one: WholeRecording) -> str:
+    """What ran, at which feed, and how sure that is."""
+    if one.operation is None:
+        return f"{one.name} · no known program fits"
+    sure = f"{one.expected:.0%} of rows should be right" if one.certain else "uncertain"
+    return f"{one.name} · {one.operation} · {one.feed} · {sure}"
 
 
 def write_json_lines(recordings: Sequence[WholeRecording], out: IO[str]) -> None:
@@ -97,7 +101,7 @@ def _cells(run: LineRun) -> list[str]:
     rows = f"{run.start}–{run.start + run.rows - 1}" if run.rows > 1 else str(run.start)
     seconds = f"{run.seconds[0]:.1f}–{run.seconds[1]:.1f}" if run.seconds is not None else ""
     sure = "–" if run.probability is None else f"{run.probability:.1%}"
-    return [rows, seconds, run.line, sure]
+    return [rows, seconds, f"{run.line} (read ahead)" if run.ahead else run.line, sure]
 
 
 def _alternatives(run: LineRun) -> str:
@@ -107,4 +111,4 @@ def _alternatives(run: LineRun) -> str:
 def _beside(run: LineRun) -> str:
     if run.truth is None:
         return ""
-    return f"[{GREEN if run.truth == run.line else VERMILLION}]{run.truth}[/]"
+    return f"[{GREEN}]{run.truth}[/]" if run.truth == run.line else f"[{VERMILLION}]≠ {run.truth}[/]"

@@ -127,14 +127,17 @@ class Clock:
 
     @property
     def bent(self) -> float:
-        """How far a program is bent to make it fit: the variance of the pace, where the sensors do not stand,
-        and the square of the share that is missing."""
+        """How far a program is bent to make it fit: the variance of the pace where the sensors move."""
         moving = [s for s in self.stretches if not s.still]
         rows = np.array([s.stop - s.start for s in moving], dtype=float)
         paces = np.array([s.pace for s in moving])
         mean = (rows * paces).sum() / max(1.0, rows.sum())
-        missing = (self.before + self.after) / max(1, self.before + self.length + self.after)
-        return float((rows * (paces - mean) ** 2).sum() / max(1.0, rows.sum()) + missing**2)
+        return float((rows * (paces - mean) ** 2).sum() / max(1.0, rows.sum()))
+
+    @property
+    def missing(self) -> float:
+        """The share of the program that is missing."""
+        return (self.before + self.after) / max(1, self.before + self.length + self.after)
 
     @property
     def holds(self) -> list[Stretch]:

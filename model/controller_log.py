@@ -20,6 +20,7 @@ WORDS = {  # column → value → word
 UNKNOWN = -1
 MOTIONS = 4
 ROW = np.dtype([("number", "<i4"), ("motion", "i1"), ("feed", "<f4"), ("seconds", "<f4")])
+QUEUE_ROWS = 60  # in which a program begins
 HOUR, DAY = 3600.0, 24 * 3600.0
 
 
@@ -29,6 +30,12 @@ def unknown_log(rows: int) -> np.ndarray:
     log["number"] = log["motion"] = UNKNOWN
     log["feed"] = log["seconds"] = np.nan
     return log
+
+
+def begins(number: np.ndarray) -> int:
+    """The row in which a program begins: before it the controller reports a line that it has read ahead."""
+    first = number[:QUEUE_ROWS]
+    return 0 if not len(first) or (first == UNKNOWN).any() else int(first.argmin())
 
 
 def read_log(table: pl.DataFrame) -> np.ndarray:

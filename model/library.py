@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from model.controller_log import UNKNOWN
+from model.controller_log import UNKNOWN, begins
 from model.recordings import NO_LINE, Recordings
 from model.registration import relative_delays, shape_of
 from tuner.base.errors import InputError
@@ -53,7 +53,8 @@ class Library:
         fits: `(known,)` how well the others fit each (leave-one-out, `matching.Matches.fit`), NaN for the
             only one of its operation; empty: unknown.
         certain: mean probability from which on recordings were read as surely as they claimed.
-        trust: `(2, knots)` share of the vote → probability that a row is right; empty: the share itself.
+        trust: `(2, knots)` share of the vote → probability that a row is right; empty: the share itself;
+            trust_others: the same for lines that have fewer votes.
     """
 
     channels: tuple[str, ...]
@@ -70,6 +71,7 @@ class Library:
     fits: np.ndarray
     lows: np.ndarray
     trust: np.ndarray
+    trust_others: np.ndarray
     certain: float = 0.0
 
     @classmethod
@@ -88,7 +90,10 @@ class Library:
         ids = np.concatenate([data.line_ids[data.recordings[i].live] for i in usable])
         if (ids == NO_LINE).any():
             raise InputError(f"{data.name}: has rows without a line; a library needs the line of every row")
-        log = np.concatenate([data.log[data.recordings[i].live] for i in usable])
+        logs = [np.array(data.log[data.recordings[i].live]) for i in usable]
+        for one in logs:  # while the machine waits, feed and motion are not those of the line
+            one["motion"][: begins(one["number"])], one["feed"][: begins(one["number"])] = UNKNOWN, NO_FEED
+        log = np.concatenate(logs)
         pairs, place = np.unique(np.stack([log["number"], ids], axis=1), axis=0, return_inverse=True)
         lines, place_line = np.unique(pairs[:, 1], return_inverse=True)
         place = place.ravel().astype(np.int32)
@@ -114,15 +119,19 @@ class Library:
             fits=np.empty(0, dtype=np.float32),
             lows=np.empty(0, dtype=np.float32),
             trust=np.empty((2, 0), dtype=np.float32),
+            trust_others=np.empty((2, 0), dtype=np.float32),
         )
 
-    def fitted(self, *, fits: np.ndarray, lows: np.ndarray, trust: np.ndarray, certain: float) -> Library:
+    def fitted(
+        self, *, fits: np.ndarray, lows: np.ndarray, trust: np.ndarray, others: np.ndarray, certain: float
+    ) -> Library:
         """The library with what its own recordings tell about each other."""
         return replace(
             self,
             fits=fits.astype(np.float32),
             lows=lows.astype(np.float32),
             trust=trust.astype(np.float32),
+            trust_others=others.astype(np.float32),
             certain=certain,
         )
 

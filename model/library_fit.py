@@ -34,6 +34,7 @@ _SAVED = (
     "fits",
     "lows",
     "trust",
+    "trust_others",
 )
 
 
@@ -46,7 +47,7 @@ def fitted(library: Library) -> Library:
     """Reads each known recording with the others."""
     if len(library.known) < FEWEST:
         return library
-    fits, lows, shares, right = [], [], [], []
+    fits, lows, shares, right, others = [], [], [], [], []
     for k, matches in enumerate(match_each_other(library)):
         own = matches.of_operation(library.known[k].operation)
         alone = not len(own.which)
@@ -54,14 +55,18 @@ def fitted(library: Library) -> Library:
         lows.append(np.nan if alone else lowest(agreement(Query.known(library, k), own)))
         reading = read_rows(matches)
         shares.append(reading.likely[:, 0])
-        right.append(reading.line[:, 0] == library.place_line[library.places(k)])
+        hits = reading.line == library.place_line[library.places(k)][:, None]
+        right.append(hits[:, 0])
+        there = reading.line[:, 1:] >= 0
+        others.append((reading.likely[:, 1:][there], hits[:, 1:][there]))
     trust = _curve(np.concatenate(shares), np.concatenate(right))
     claimed = np.array([np.interp(share, *trust).mean() for share in shares])
-    wrong = np.abs(claimed - [hits.mean() for hits in right]) > FAR
+    wrong = np.abs(claimed - [each.mean() for each in right]) > FAR
     return library.fitted(
         fits=np.array(fits),
         lows=np.array(lows),
         trust=trust,
+        others=_curve(*map(np.concatenate, zip(*others, strict=True))),
         certain=_certain(claimed, wrong),
     )
 
@@ -78,6 +83,8 @@ def _curve(share: np.ndarray, right: np.ndarray) -> np.ndarray:
     """(2, knots) isotonic regression of being right on the share of votes."""
     from sklearn.isotonic import IsotonicRegression
 
+    if not len(share):
+        return np.empty((2, 0))
     knots = np.unique(np.quantile(share, np.linspace(0, 1, KNOTS)))
     fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(share, right.astype(float))
     return np.stack([knots, fit.predict(knots)])

@@ -21,7 +21,7 @@ from model.stretches import clock_of
 
 LAGS = np.arange(-MAX_DELAY, MAX_DELAY + 1)
 PER_ROW, MOST_ROWS = 0.003, 40  # of the fit, by difference in length
-PER_BEND = 4.0  # of the fit: any program resembles another one if its time may bend enough
+PER_BEND, PER_MISSING = 6.0, 4.0  # of the fit: any program resembles another one if its time may bend enough
 PER_PACE = 0.08  # of the choice between programs: one at the usual feed is more likely than another faster
 USUAL = 0.005  # difference of paces that is none
 PER_LEVEL = 0.1  # of the choice of the operation, by `Matches.apart`
@@ -98,7 +98,13 @@ class Matches:
     def fits(self) -> np.ndarray:
         """(K,) correlation, less the difference in length, and less what a clock explains that bends."""
         length = PER_ROW * np.minimum(np.abs(self.longer), MOST_ROWS)
-        return self.correlation - length - PER_BEND * self.query.clock.bent
+        return self.correlation - length - self.bent
+
+    @property
+    def bent(self) -> float:
+        """What is taken off the fit for the clock."""
+        clock = self.query.clock
+        return PER_BEND * clock.bent + PER_MISSING * clock.missing**2
 
     @property
     def fit(self) -> float:
@@ -163,8 +169,10 @@ def match_at_any_feed(
 
     def score(one: Matches) -> float:
         guessed = GUESSED if holds and one.query is queries[0] else 0.0
-        bent = PER_BEND * one.query.clock.bent  # tells programs apart, not the clocks of one
-        return float((one.fits + bent).max(initial=-1.0)) - _strange(one.query.clock) - guessed
+        fit = float(
+            (one.fits + one.bent).max(initial=-1.0)
+        )  # bending tells programs apart, not clocks of one
+        return fit - _strange(one.query.clock) - guessed
 
     return max((one for one in found if one.operation == operation), key=score)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.library import Library
 from model.matching import Matches
 
 LONGEST = 30  # rows of difference that still make a difference
@@ -48,7 +47,7 @@ class Reading:
         line: (rows, `OTHERS`) index into the lines of the library, most votes first; -1: no more lines.
         share: (rows, `OTHERS`) of the votes that decide; likely: of those that tell how sure (`DOUBTING`).
         place: (rows,) the place of the first line, with most votes.
-        probability: (rows,) that the first line is right.
+        probability: (rows,) that the first line is right; others: (rows, `OTHERS` - 1) that another one is.
     """
 
     matches: Matches
@@ -58,6 +57,7 @@ class Reading:
     likely: np.ndarray
     place: np.ndarray
     probability: np.ndarray
+    others: np.ndarray
 
     def lines(self, rows: int | None = None) -> list[str]:
         """The line of each row. Rows after the last one that was read start the program again."""
@@ -106,7 +106,8 @@ def read_rows(matches: Matches, *, votes: Votes = DEFAULT) -> Reading:
         share=share,
         likely=likely,
         place=used[first],
-        probability=trusted(library, likely[:, 0]),
+        probability=trusted(library.trust, likely[:, 0]),
+        others=trusted(library.trust_others, likely[:, 1:]) * (share[:, 1:] > 0),
     )
 
 
@@ -128,8 +129,6 @@ def weights(matches: Matches, votes: Votes = DEFAULT) -> tuple[np.ndarray, np.nd
     return longer, np.asarray(weight / weight.sum())
 
 
-def trusted(library: Library, share: np.ndarray) -> np.ndarray:
-    """(rows,) probability that a row is right, from the share of the votes that tell how sure it is."""
-    if not library.trust.shape[1]:
-        return share
-    return np.interp(share, library.trust[0], library.trust[1])
+def trusted(curve: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The probability that a line is right, from the share of the votes that tell how sure it is."""
+    return np.interp(share, *curve) if curve.shape[1] else share

@@ -10,6 +10,7 @@ import numpy as np
 
 from inference.calibrate import ece
 from model.config import Config
+from model.controller_log import begins
 from model.intervals import Interval, figure
 from model.library import Library
 from model.library_fit import build
@@ -174,9 +175,7 @@ def facts(lines: figures.Lines, library: Library, matches: Sequence[Matches]) ->
 def after_queue(library: Library, k: int) -> np.ndarray:
     """The places of a known recording without its first rows, which report lines that wait in the queue."""
     places = library.places(k)
-    number = library.number[places[:60]]
-    falls = np.flatnonzero(np.diff(number) < 0)
-    return places[falls[0] + 1 :] if len(falls) else places
+    return places[begins(library.number[places]) :]
 
 
 def fit_without(library: Library, matches: Matches, left_out: set[str]) -> float:

@@ -63,7 +63,7 @@ def test_the_feed_and_the_hold_are_said(library: Library, tiny_recordings: Recor
     checked = Checker(Reader(library)).check(new, 0, [], "a known program")
     assert checked.verdict == SAME
     said = r"feed 10[789] %, held for [78] s at line \S+"
-    assert re.search(rf"matches program face \(3 known recordings\), {said}", sentence(checked))
+    assert re.search(rf"Matches program face \(3 known recordings\), {said}", sentence(checked))
     assert re.search(said, headline(Reader(library).read_one(new, 0)))
 
 
@@ -92,7 +92,7 @@ def test_what_bends_or_misses_more_fits_less() -> None:
     stands = (Stretch(0, 50, 1.0), Stretch(50, 70, 0.0, still=True), Stretch(70, 120, 1.0))
     assert straight.bent == 0 and replace(straight, stretches=stands).bent == 0
     assert replace(straight, stretches=halves).bent == pytest.approx(0.16)
-    assert replace(straight, after=100).bent == pytest.approx(0.25)
+    assert replace(straight, after=100).missing == pytest.approx(0.5)
 
 
 def test_a_plain_clock_keeps_the_numbers_of_rows() -> None:

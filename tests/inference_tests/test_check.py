@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inference.__main__ import main
-from inference.check import DIFFERENT, SAME, UNKNOWN, Checker, Strangeness, sentence
+from inference.check import DIFFERENT, SAME, UNKNOWN, Checker, Strangeness, sentence, short_title
 from inference.check_command import checked
 from inference.expected import difference, moves_of, operations_of, read_program
 from inference.whole import Reader
@@ -52,7 +52,9 @@ def test_another_known_program_is_different_and_named(checker: Checker, tiny_rec
     assert (one.verdict, one.operation) == (DIFFERENT, "face")
     assert one.p <= ALARM
     assert one.deviation is not None and one.deviation.line
-    assert "it is of face" in sentence(one) and f"row {one.deviation.row}" in sentence(one)
+    assert "it is of program face (" in sentence(one)
+    assert f"face_002: Differs from row {one.deviation.row} (" in sentence(one)
+    assert f": expected {one.deviation.line}" in short_title(one) and "p =" not in short_title(one)
 
 
 def test_a_program_that_nobody_knows_is_unknown(tiny_recordings: Recordings) -> None:

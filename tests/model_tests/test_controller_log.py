@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from model.controller_log import read_log, read_setup, unknown_log
+from model.controller_log import UNKNOWN, begins, read_log, read_setup, unknown_log
 from model.recordings import LOG, Recordings
 from tuner.base.errors import InputError
 
@@ -61,3 +61,10 @@ def test_a_torn_log_is_named(tiny_recordings: Recordings, tmp_path) -> None:
     np.save(torn / LOG, np.zeros(tiny_recordings.rows))
     with pytest.raises(InputError, match=r"log\.npy"):
         Recordings.load(torn)
+
+
+def test_a_program_begins_after_the_lines_that_were_read_ahead() -> None:
+    assert begins(np.array([12, 12, 1, 2, 2, 3])) == 2
+    assert (
+        begins(np.array([5, 5, 6])) == begins(np.empty(0, dtype=int)) == begins(np.array([7, UNKNOWN])) == 0
+    )
