@@ -13,6 +13,7 @@ import numpy as np
 
 LAG = 16  # rows by which sensors are usually behind the lines (public recordings: speed against vibration)
 STOPPED = 0.4  # pace below which the machine stands
+LONG, HELD = 24, 0.01  # rows of a hold that an operator makes; variance of the pace that it counts as
 WHOLE = {0.25: 1.0}  # rows by which lines may be later: rows and holds are whole numbers
 ROUNDING = {0.1: 0.6, 0.5: 0.4}  # … at another pace: the line of the last row, or of the nearest
 UNSTEADY_ROWS = {0.1: 0.4, 0.5: 0.3, -0.4: 0.3}  # … at an unsteady one: the start of the path is not sure
@@ -127,12 +128,15 @@ class Clock:
 
     @property
     def bent(self) -> float:
-        """How far a program is bent to make it fit: the variance of the pace where the sensors move."""
-        moving = [s for s in self.stretches if not s.still]
+        """How far a program is bent to make it fit: the variance of the pace where the sensors move, and
+        `HELD` for each hold in which they do."""
+        held = [s for s in self.holds if s.stop - s.start >= LONG]
+        moving = [s for s in self.stretches if not s.still and s not in held]
         rows = np.array([s.stop - s.start for s in moving], dtype=float)
         paces = np.array([s.pace for s in moving])
         mean = (rows * paces).sum() / max(1.0, rows.sum())
-        return float((rows * (paces - mean) ** 2).sum() / max(1.0, rows.sum()))
+        variance = float((rows * (paces - mean) ** 2).sum() / max(1.0, rows.sum()))
+        return variance + HELD * sum(not s.still for s in held)
 
     @property
     def missing(self) -> float:

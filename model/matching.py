@@ -21,7 +21,7 @@ from model.stretches import clock_of
 
 LAGS = np.arange(-MAX_DELAY, MAX_DELAY + 1)
 PER_ROW, MOST_ROWS = 0.003, 40  # of the fit, by difference in length
-PER_BEND, PER_MISSING = 6.0, 4.0  # of the fit: any program resembles another one if its time may bend enough
+PER_BEND, PER_MISSING = 8.0, 4.0  # of the fit: any program resembles another one if its time may bend enough
 PER_PACE = 0.08  # of the choice between programs: one at the usual feed is more likely than another faster
 USUAL = 0.005  # difference of paces that is none
 PER_LEVEL = 0.1  # of the choice of the operation, by `Matches.apart`

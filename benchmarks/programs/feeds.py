@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import figures
@@ -24,6 +25,7 @@ WARPS: dict[str, Warp] = {
     "feed 80 %": feed(0.8),
     "feed 93 %": feed(0.93),
     "a hold of 10 s": hold(0.5, 38),
+    "a hold of 10 s, sensors as noisy as before": hold(0.5, 38, unrest=1.0),
     "90, 100, 115 % in turns of 60 rows": turns((0.9, 1.0, 1.15), 60),
     "the first tenth missing": part(0.1, 1.0),
     "the last tenth missing": part(0.0, 0.9),
@@ -62,9 +64,10 @@ def feed_tables(data: Recordings, lines: figures.Lines) -> None:
         ]
         new += [k for number, k in enumerate(here) if not chosen_on(number)][::EACH]
     as_recorded = {k: match(library, Query.known(library, k), leave_out=[k]) for k in new}
+    held: dict[str, str] = {}
     lines.head(f"leave-one-out, {len(new)} recordings, %", *HEADS)
     for name, warp in WARPS.items():
-        scores, close, known, claimed, rows, told = [], [], [], [], [], []
+        scores, close, known, claimed, rows, told, holds = [], [], [], [], [], [], []
         for k in new:
             lag = max(0, LAG + int(library.delay[k]))
             changed = warped(data, index[library.known[k].name], warp, lag=lag)
@@ -74,12 +77,16 @@ def feed_tables(data: Recordings, lines: figures.Lines) -> None:
             scores.append(scored((reading.line[:, 0], matches.operation), of, changed, 0))
             close.append(abs(matches.query.clock.pace - (warp.pace or 1.0)) <= CLOSE * (warp.pace or 1.0))
             known.append(library.knows(matches.fit))
+            holds.append((library.known[k].rows, matches.query.clock.holds))
             claimed.append(float(reading.probability.sum()))
             rows.append(len(reading.probability))
             whole = as_recorded[k].of_operation(library.known[k].operation)
             query = replace(whole.query, clock=true_clock(warp, library.known[k].rows))
             answer = read_rows(replace(whole, query=query)).line[:, 0], library.known[k].operation
             told.append(scored(answer, of, changed, 0))
+        if warp.hold:
+            lasts = float(np.nanmedian(np.diff(data.log["seconds"])))
+            held[name] = hold_words(warp, holds, lasts)
         found = summary(scores)
         ones = np.ones(len(new))
         lines.row(
@@ -90,6 +97,9 @@ def feed_tables(data: Recordings, lines: figures.Lines) -> None:
             share(np.array(claimed), np.array(rows, dtype=float)),
             summary(told)["row_acc"],
         )
+    lines.say("")
+    for name, words in held.items():
+        lines.say(f"{name[0].upper()}{name[1:]}: {words}")
     same = programs(library)
     fits = []
     for k in new:
@@ -103,6 +113,29 @@ def feed_tables(data: Recordings, lines: figures.Lines) -> None:
     lines.say(
         f"As recorded, all recordings of their programs left out, time may bend: {called:.0f} % of these "
         f"{len(new)} are called unknown; AUROC of the fit {auroc(known, unknown)}."
+    )
+
+
+def hold_words(warp: Warp, found: Sequence[tuple[int, Sequence[Stretch]]], seconds: float) -> str:
+    """How far the longest hold that was found is from the true one, by (rows of the recording, holds)."""
+    starts, lengths, more = [], [], 0
+    for rows, holds in found:
+        if holds:
+            longest = max(holds, key=lambda one: one.stop - one.start)
+            start = int(np.flatnonzero(np.diff(warp.clock(rows)) == 0)[0])
+            starts.append(abs(longest.start - start))
+            lengths.append(abs(longest.stop - longest.start - warp.hold))
+            more += len(holds) > 1
+    if not starts:
+        return f"found in 0 of {len(found)}."
+
+    def error(values: Sequence[int]) -> str:
+        median, most = np.median(values), np.quantile(values, 0.9)
+        return f"{median:.0f} rows ({median * seconds:.1f} s; 90 %: {most:.0f} rows, {most * seconds:.1f} s)"
+
+    return (
+        f"found in {len(starts)} of {len(found)}, its start off by {error(starts)}, its length by "
+        f"{error(lengths)}; another hold, which is none, in {more}."
     )
 
 

@@ -12,7 +12,7 @@ from programs.warp import Warp, feed, hold, part, warped
 from inference.check import SAME, Checker, sentence
 from inference.whole import Reader
 from inference.whole_output import headline
-from model.clock import Clock, Stretch
+from model.clock import HELD, Clock, Stretch
 from model.library import Library
 from model.library_fit import build
 from model.matching import stillness
@@ -77,6 +77,15 @@ def test_an_unsteady_pace_is_followed_to_a_part_of_a_row() -> None:
     assert np.quantile(error, 0.9) < 0.3
 
 
+def test_a_hold_is_found_while_the_spindle_goes_on(library: Library, tiny_recordings: Recordings) -> None:
+    new = warped(tiny_recordings, FACE, hold(0.5, 38, unrest=1.0), lag=3)
+    assert stillness(np.asarray(new.signals)) == []
+    one = Reader(library).read_one(new, 0)
+    (found,) = one.clock.holds
+    assert one.operation == "face" and abs(found.start - len(one.lines) / 2 + 19) <= 16
+    assert 25 <= found.stop - found.start <= 50
+
+
 def test_only_rows_in_which_the_sensors_stand_are_a_hold(tiny_recordings: Recordings) -> None:
     running = warped(tiny_recordings, FACE, feed(1.0), lag=3)
     stood = warped(tiny_recordings, FACE, hold(0.5, 30), lag=3)
@@ -91,6 +100,10 @@ def test_what_bends_or_misses_more_fits_less() -> None:
     halves = (Stretch(0, 50, 0.6), Stretch(50, 100, 1.4))
     stands = (Stretch(0, 50, 1.0), Stretch(50, 70, 0.0, still=True), Stretch(70, 120, 1.0))
     assert straight.bent == 0 and replace(straight, stretches=stands).bent == 0
+    running = [replace(one, still=False) for one in stands]
+    assert replace(straight, stretches=tuple(running)).bent == pytest.approx(0.1389, abs=1e-3), "too short"
+    longer = (running[0], Stretch(50, 74, 0.0), Stretch(74, 120, 1.0))
+    assert replace(straight, stretches=longer).bent == pytest.approx(HELD)
     assert replace(straight, stretches=halves).bent == pytest.approx(0.16)
     assert replace(straight, after=100).missing == pytest.approx(0.5)
 
