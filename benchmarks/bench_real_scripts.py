@@ -173,7 +173,7 @@ def run(entry: Entry, clones: Path, work: Path) -> dict[str, Any]:
         "status": status,
         "seconds": round(seconds),
         "trials": sum(trial["state"] in ("complete", "pruned") for _, trial in trials),
-        "line": line_of(screen_text, entry).replace(f"{root}/", ""),
+        "line": line_of(screen_text, entry).replace(f"{root}/", "").replace(f"{sys.prefix}/", ""),
     }
     if status is None:
         result["line"] = f"not finished after {LIMIT} s"

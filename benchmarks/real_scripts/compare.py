@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-LIMIT = 600  # seconds for a script, on a busy machine
+LIMIT = 1800  # seconds for a script, on a busy machine
 
 WAYS = {
     "wandb": "W&B's own offline files",
@@ -42,10 +42,8 @@ def compared(
             config = json.loads((place / "config.json").read_text(encoding="utf-8"))
             wanted = [eval(formula, {}, dict(config)) for formula in formulas]
             pairs += zip(trial["record"]["values"], wanted, strict=True)
-        elif "printed" in way:
-            printed = re.findall(way["printed"], (place / "output.log").read_text(encoding="utf-8"))
-            logged = [row[way["metric"]] for row in rows_of(place) if way["metric"] in row]
-            pairs += zip(logged, map(float, printed), strict=True)
+    if "printed" in way:
+        pairs += printed_pairs(way, [place for place, _ in trials], root / "results")
     if "optuna" in way:
         ours = [trial for _, trial in trials if trial["state"] == "complete"]
         pairs += optuna_pairs(way["optuna"], folder, ours, variables)
@@ -98,6 +96,16 @@ def tensorboard_pairs(place: Path, folder: Path) -> Iterator[tuple[float, float]
         for tag in theirs.Tags()["scalars"]:
             ours = [float(row[tag]) for row in rows if tag in row]
             yield from zip(ours, (float(event.value) for event in theirs.Scalars(tag)), strict=True)
+
+
+def printed_pairs(way: dict[str, Any], places: list[Path], results: Path) -> Iterator[tuple[float, float]]:
+    """A metric of all trials, beside what the script printed; a function prints into its agent's log."""
+    files = [place / "output.log" for place in places if (place / "output.log").exists()]
+    text = "".join(
+        file.read_text(encoding="utf-8") for file in files or sorted((results / "logs").glob("*.log"))
+    )
+    logged = [row[way["metric"]] for place in places for row in rows_of(place) if way["metric"] in row]
+    yield from zip(logged, map(float, re.findall(way["printed"], text)), strict=True)
 
 
 def wandb_history(file: Path) -> Iterator[tuple[tuple[int, ...], str, float]]:

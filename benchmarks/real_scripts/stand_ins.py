@@ -57,6 +57,7 @@ def load_data(path=None):
 sys.meta_path.insert(0, Finder())
 """,
 }
+HOOKS["keras_small"] = HOOKS["keras"].replace("TRAIN", "1800").replace("TEST", "200")
 HOOKS["keras"] = HOOKS["keras"].replace("TRAIN", "60000").replace("TEST", "10000")
 
 
@@ -81,6 +82,16 @@ def idx(folder: Path, rows: tuple[int, int], zipped: bool = False) -> None:
             path.write_bytes(data)
             if zipped:
                 Path(f"{path}.gz").write_bytes(gzip.compress(data, 1))
+
+
+def torch_files(folder: Path, rows: tuple[int, int]) -> None:
+    """`training.pt` and `test.pt`, as old loaders keep images."""
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, (name, count) in enumerate(zip(("training", "test"), rows, strict=True)):
+        pixels, labels = images(count, part)
+        torch.save((torch.from_numpy(pixels), torch.from_numpy(labels).long()), folder / f"{name}.pt")
 
 
 def california(folder: Path, _: str) -> None:
@@ -147,6 +158,7 @@ def shakespeare(folder: Path, _: str) -> None:
 HERE: dict[str, Callable[[Path, str], None]] = {
     "mnist": lambda folder, to: idx(folder / to / "MNIST" / "raw", (500, 100), True),
     "mnist_whole": lambda folder, to: idx(folder / to / "MNIST" / "raw", (60_000, 10_000)),
+    "fashion": lambda folder, _: torch_files(folder / "data" / "processed", (500, 100)),
     "folder": lambda folder, to: (folder / to).mkdir(),
     "california": california,
     "bert": bert,
