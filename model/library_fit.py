@@ -67,11 +67,11 @@ def fitted(library: Library) -> Library:
         lows=np.array(lows),
         trust=trust,
         others=_curve(*map(np.concatenate, zip(*others, strict=True))),
-        certain=_certain(claimed, wrong),
+        certain=certain_from(claimed, wrong),
     )
 
 
-def _certain(claimed: np.ndarray, wrong: np.ndarray) -> float:
+def certain_from(claimed: np.ndarray, wrong: np.ndarray) -> float:
     """The mean probability from which on at most one in ten recordings, the next one too, claims wrongly."""
     order = np.argsort(-claimed, kind="stable")
     share = (np.cumsum(wrong[order]) + 1) / np.arange(2, len(order) + 2)

@@ -144,6 +144,6 @@ def true_clock(warp: Warp, rows: int) -> Clock:
     place = warp.clock(rows)
     before, after = round(float(place[0])), round(rows - 1 - float(np.floor(place[-1])))
     after = after if after > 1 else 0
-    pace = Stretch(0, len(place), 1.0 if warp.pace is None else warp.pace)
+    pace = Stretch(0, len(place), float(np.diff(place).mean()) if warp.pace is None else warp.pace)
     at = np.arange(len(place), dtype=float)
     return Clock(len(place), at, place - place[0], 0, rows - before - after, (pace,), before, after)

@@ -10,7 +10,7 @@ import pytest
 
 from model.controller_log import unknown_log
 from model.library import Library
-from model.library_fit import ARRAYS, LIBRARY, _certain, build, load, save
+from model.library_fit import ARRAYS, LIBRARY, build, certain_from, load, save
 from model.matching import Query, match, match_each_other
 from model.merged_program import merged
 from model.recordings import Recordings
@@ -146,7 +146,7 @@ def test_recordings_of_two_runs_are_left_out(tiny_recordings: Recordings) -> Non
 def test_the_probability_from_which_on_claims_hold() -> None:
     claimed = np.arange(30, 0, -1) / 30
     right = np.zeros(30, dtype=bool)
-    assert _certain(claimed, right) == claimed[-1]
-    assert _certain(claimed, np.arange(30) >= 20) == pytest.approx(claimed[20]), "2 of 22"
-    assert _certain(claimed[:8], right[:8]) == float("inf"), "too few to say"
-    assert _certain(claimed, ~right) == float("inf")
+    assert certain_from(claimed, right) == claimed[-1]
+    assert certain_from(claimed, np.arange(30) >= 20) == pytest.approx(claimed[20]), "2 of 22"
+    assert certain_from(claimed[:8], right[:8]) == float("inf"), "too few to say"
+    assert certain_from(claimed, ~right) == float("inf")
