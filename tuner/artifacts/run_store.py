@@ -282,8 +282,7 @@ def fetch_missing(
         except (StoreFailed, InputError) as error:
             failed.append(str(error))
             continue
-        file = stored_file(study)
-        if top is not None and file.metric.declared:
+        if top is not None and (file := stored_file(study)).metric.declared:
             best = ranking.ranked(study.get_trials(deepcopy=False), file)[:top]
             numbers &= {trial.number for trial in best}
         for number in sorted(numbers):

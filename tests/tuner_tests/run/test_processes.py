@@ -39,12 +39,13 @@ def describe(to: Connection) -> None:
 
 def fork_alone(to: Connection) -> None:
     """Forks a process that leaves its session and its parent, as a daemon does, and sends its id."""
-    if os.fork() == 0:
+    if (between := os.fork()) == 0:
         os.setsid()
         if os.fork() == 0:
             to.send(os.getpid())
             to.recv()
         os._exit(0)
+    os.waitpid(between, 0)  # it has the mark, too, until it has ended
 
 
 @pytest.fixture(params=["forked", "spawned"])
