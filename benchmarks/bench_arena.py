@@ -30,7 +30,20 @@ from pathlib import Path
 
 import figures
 import numpy as np
-from arena.methods import ASHA, BOUND, CONTROL, ENDED, FREEZE_THAW, HISTORY, KNOWN, METHODS, OPTUNA, OURS
+from arena.methods import (
+    ALL,
+    ASHA,
+    BOUND,
+    CONTROL,
+    ENDED,
+    FREEZE_THAW,
+    HISTORY,
+    KNOWN,
+    METHODS,
+    OPTUNA,
+    OURS,
+    RANDOM,
+)
 from arena.studies import Store
 from arena.summary import Comparison, Floats, compare, regret, worse
 from arena.worlds import PRUNED, SIDES, SOURCES, World, tasks
@@ -38,7 +51,6 @@ from threadpoolctl import threadpool_limits
 
 from tuner.base.errors import InputError
 
-RANDOM = next(iter(ENDED))
 Traces = Mapping[str, Sequence[Floats]]  # by method: of each task (study, epoch)
 
 
@@ -49,7 +61,7 @@ def run(store: Store, worlds: Sequence[World], labels: Sequence[str], seeds: int
             if label in KNOWN and world.default is None:
                 continue
             try:
-                store.run(world, label, (METHODS | ENDED)[label], range(seeds))
+                store.run(world, label, ALL[label], range(seeds))
             except (InputError, OSError, RuntimeError, subprocess.CalledProcessError) as error:
                 print(f"{world.name}, {label}: {error}", file=sys.stderr)
 
@@ -110,7 +122,7 @@ def main() -> None:
     parser.add_argument("--half", choices=SIDES, default="report")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, default=list(SOURCES))
     parser.add_argument("--tasks", type=int, help="the first so many of each source (default: all)")
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS | ENDED), metavar="NAME")
+    parser.add_argument("--methods", nargs="+", choices=list(ALL), metavar="NAME")
     parser.add_argument("--seeds", type=int, default=10, help="studies of each tuner in a task (default 10)")
     parser.add_argument("--traces", type=Path, default=figures.ROOT / "results" / "arena", metavar="FOLDER")
     parser.add_argument("--show", action="store_true", help="run nothing")

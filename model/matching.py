@@ -97,14 +97,13 @@ class Matches:
     @property
     def fits(self) -> np.ndarray:
         """(K,) correlation, less the difference in length, and less what a clock explains that bends."""
-        length = PER_ROW * np.minimum(np.abs(self.longer), MOST_ROWS)
-        return self.correlation - length - self.bent
+        clock = self.query.clock
+        return self.alike - PER_BEND * clock.bent - PER_MISSING * clock.missing**2
 
     @property
-    def bent(self) -> float:
-        """What is taken off the fit for the clock."""
-        clock = self.query.clock
-        return PER_BEND * clock.bent + PER_MISSING * clock.missing**2
+    def alike(self) -> np.ndarray:
+        """(K,) the fits, whatever the clock: bending tells programs apart, not the clocks of one."""
+        return self.correlation - PER_ROW * np.minimum(np.abs(self.longer), MOST_ROWS)
 
     @property
     def fit(self) -> float:
@@ -169,10 +168,7 @@ def match_at_any_feed(
 
     def score(one: Matches) -> float:
         guessed = GUESSED if holds and one.query is queries[0] else 0.0
-        fit = float(
-            (one.fits + one.bent).max(initial=-1.0)
-        )  # bending tells programs apart, not clocks of one
-        return fit - _strange(one.query.clock) - guessed
+        return float(one.alike.max(initial=-1.0)) - _strange(one.query.clock) - guessed
 
     return max((one for one in found if one.operation == operation), key=score)
 

@@ -255,7 +255,7 @@ def after_others(world: World, seed: int, *, misleading: bool = False) -> Freeze
 
 
 FREEZE_THAW, HISTORY = "freeze-thaw", "freeze-thaw, after five other tasks"
-CONTROL = "random search, same rungs"
+CONTROL, RANDOM = "random search, same rungs", "sampler: random"
 OPTUNA, ASHA = "Optuna (TPE, Hyperband)", "ASHA, random draws"
 OURS: dict[str, Method] = {
     FREEZE_THAW: FreezeThaw,
@@ -281,9 +281,10 @@ OTHERS: dict[str, Method | Peer] = {
     **{peer.name: peer for peer in PEERS},
     BOUND: Foresight,
 }
-SAMPLERS = ("random", "tpe", "gp", "cmaes", "nsgaii", "qmc")
+SAMPLERS = (RANDOM, *(f"sampler: {name}" for name in ("tpe", "gp", "cmaes", "nsgaii", "qmc")))
 ENDED: dict[str, Method] = {  # each trial runs to its end: the study's `sampler`, and Optuna as it comes
-    **{f"sampler: {name}": partial(Sampled, sampler=name) for name in SAMPLERS},
+    **{label: partial(Sampled, sampler=label.removeprefix("sampler: ")) for label in SAMPLERS},
     "Optuna (TPE)": partial(Optuna, pruner=optuna.pruners.NopPruner()),
 }
-METHODS: dict[str, Method | Peer] = OURS | KNOWN | OTHERS
+METHODS: dict[str, Method | Peer] = OURS | KNOWN | OTHERS  # where trials can be ended early
+ALL = METHODS | ENDED

@@ -303,7 +303,7 @@ class Whole(Table):
             known = Tabular(source, task)
             parameters, rows, ends = about["parameters"], content["params"].tolist(), known.ends()
         else:
-            grid = {name: about["grid"][name] for name in about["grid"]}
+            grid = about["grid"]
             parameters = [_grid_axis(name, values) for name, values in grid.items()]
             rows = [
                 [values[place] for values, place in zip(grid.values(), places, strict=True)]

@@ -67,13 +67,11 @@ FROM_RESULTS = Attribute[str]("path_from_results", "")
 SCORE = Attribute[Any]("score", None, str)  # which value of a run is its score, `Metric.scored`
 STOPPED = Attribute[str]("stopped", "")  # why no further trial may start
 CHANGES = Attribute[int]("changes", 0)  # how often the study was changed since it was begun
-ASKED = Attribute[Any](
-    "stop_asked", None
-)  # a `Stop` that somebody asked for, with an id; later starts ignore it
+# A `Stop` that somebody asked for, with an id; later starts ignore it
+ASKED = Attribute[Any]("stop_asked", None)
 CONCLUDED = Attribute[int]("concluded", 0)  # what follows from its winner was done, after how many changes
-SOURCES = Attribute[str](
-    "program", ""
-)  # programs, scheduler files it was begun with, where they do not bind it
+# The program and scheduler files that it was begun with, where they do not bind it
+SOURCES = Attribute[str]("program", "")
 UNCOUNTED = Attribute[int]("uncounted", 0)  # how many finished trials are OUTSIDE or NOT_COUNTED
 AGENTS_STARTED = Attribute[int]("agents_started", 0)  # how many have worked on it, for their seeds
 

@@ -107,8 +107,10 @@ def _pairs_with(metric: str) -> Callable[[bytes], bytes]:
     """Finds the pairs of a line that has `metric` as JSON, and JSON itself."""
 
     def find(line: bytes) -> bytes:
+        if found := _json_in(line):
+            return found
         pairs = pairs_in(line)
-        return json.dumps(pairs).encode() if metric in pairs else _json_in(line)
+        return json.dumps(pairs).encode() if metric in pairs else b""
 
     return find
 
