@@ -111,6 +111,7 @@ def teacher_forced(
     return out
 
 
+@pytest.mark.slow
 def test_a_student_becomes_a_bundle_with_its_share_of_the_gain(
     built: Built, results: Path, tiny_recordings: Recordings
 ) -> None:

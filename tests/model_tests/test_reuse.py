@@ -114,6 +114,7 @@ def test_anything_else_is_trained(run: RunIt, difference: str, monkeypatch: pyte
     assert "reused" not in result_of(second) and len(epochs) == 3
 
 
+@pytest.mark.slow
 def test_a_run_is_reused_if_it_was_evaluated_whenever_that_is_due_now(run: RunIt) -> None:
     sparse = {"evaluate": "due"}
     _, epochs, metrics = run("architecture/15", due=[1], **sparse)

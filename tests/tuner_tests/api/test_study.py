@@ -66,6 +66,7 @@ def test_every_public_name_is_there() -> None:
         _ = tuner.stydy
 
 
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_runs_with_two_agents(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     done = python("script.py")

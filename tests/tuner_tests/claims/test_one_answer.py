@@ -64,7 +64,7 @@ def study(run: Callable[..., str], folder: Path, spread: float, *seeds: str) -> 
     ("spread", "seeds", "verdict"),
     [
         (0.01, ("4",), "better"),
-        (0.2, ("3",), "open"),
+        pytest.param(0.2, ("3",), "open", marks=pytest.mark.slow),
         pytest.param(0.01, ("2",), "too few runs", marks=pytest.mark.slow),
         pytest.param(0.01, (), "too few runs", marks=pytest.mark.slow),
     ],

@@ -74,6 +74,7 @@ def test_an_agent_lists_the_tools_and_asks_the_referee(folder: Path) -> None:
     assert "small" in report["studies"]
 
 
+@pytest.mark.slow
 def test_an_agent_queues_a_trial_and_is_told_what_is_wrong(folder: Path) -> None:
     async def conversation(client: Any) -> Any:
         queued = await client.call_tool("enqueue", {"study": "small", "values": {"x": 0.25}})

@@ -171,6 +171,7 @@ def test_a_killed_agent_costs_no_epoch_and_no_trial(run: Run) -> None:
         assert sorted(trial.intermediate_values) == list(range(1, len(trial.intermediate_values) + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("agents_in_this_process")
 def test_paused_trials_are_counted_apart_and_kept_until_the_study_goes_on(run: Run, tmp_path: Path) -> None:
     study = run(count=2, agents=1)  # until two have ended

@@ -115,6 +115,7 @@ def test_a_stopped_study_puts_its_trial_back(
     assert not {"RUNNING", "FAIL"} & set(states(url))
 
 
+@pytest.mark.slow
 def test_a_study_that_only_fails_stops_with_the_reason(
     make_study: MakeStudy, tuner: Callable[..., subprocess.Popen[str]], url: str
 ) -> None:

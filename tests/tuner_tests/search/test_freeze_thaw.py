@@ -150,6 +150,7 @@ def test_new_trials_come_near_the_best_ones():
     assert np.mean([abs(math.log10(params["lr"]) + 2) < 0.7 for params in found]) > 0.8
 
 
+@pytest.mark.slow
 def test_an_earlier_study_shows_where_to_look_until_it_is_seen_to_mislead():
     """The earlier study is right in one case; in the other it calls the best configurations the worst."""
     earlier = curves(30, accuracy, state="ended")

@@ -14,15 +14,16 @@ from tuner.definition.pruner_settings import PrunerSettings, rung_steps, wandb_b
 from tuner.search import pruners
 
 RULES = [
-    PrunerSettings("hyperband", min_resource=1, max_resource=9, eta=3),
-    PrunerSettings("hyperband", min_resource=2, max_resource=16, eta=2, recent=3),
-    PrunerSettings("successive_halving", min_resource=2, max_resource=9, eta=2),
     PrunerSettings("successive_halving", min_resource=1, max_resource=9, eta=3, recent=4),
     PrunerSettings("median", startup_trials=1, warmup=2),
     PrunerSettings("wandb_hyperband", min_iter=1, eta=1.5),
+    PrunerSettings("hyperband", min_resource=1, max_resource=9, eta=3),
+    PrunerSettings("hyperband", min_resource=2, max_resource=16, eta=2, recent=3),
+    PrunerSettings("successive_halving", min_resource=2, max_resource=9, eta=2),
     PrunerSettings("wandb_hyperband", min_iter=2, eta=2, strict=False),
     PrunerSettings("wandb_hyperband", max_iter=9, s=2, eta=3),
 ]
+EACH = [*RULES[:3], *(pytest.param(rule, marks=pytest.mark.slow) for rule in RULES[3:])]  # a rule of each kind
 
 
 # -- the rules as one would write them first: everything is read at every report
@@ -126,7 +127,7 @@ EVENTS = st.one_of(
 )
 
 
-@pytest.mark.parametrize("rule_settings", RULES, ids=lambda s: f"{s.kind}-{s.eta}-{s.recent}-{s.strict}")
+@pytest.mark.parametrize("rule_settings", EACH, ids=lambda s: f"{s.kind}-{s.eta}-{s.recent}-{s.strict}")
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(events=st.lists(EVENTS, min_size=10, max_size=120), goal=st.sampled_from(list(StudyDirection)[1:]))
 def test_decisions_are_those_of_a_rule_that_reads_everything_again(rule_settings, events, goal):
@@ -204,7 +205,7 @@ class CountedItems:
             yield item
 
 
-@pytest.mark.parametrize("rule_settings", RULES, ids=lambda s: f"{s.kind}-{s.eta}-{s.recent}-{s.strict}")
+@pytest.mark.parametrize("rule_settings", EACH, ids=lambda s: f"{s.kind}-{s.eta}-{s.recent}-{s.strict}")
 def test_a_report_reads_no_other_report_again(rule_settings):
     study, rule = Study([StudyDirection.MINIMIZE]), pruners.make(rule_settings, "a study")
     for number in range(30):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import optuna
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from optuna.trial import FrozenTrial, TrialState
@@ -168,7 +169,7 @@ class PausingAllocation(Allocation):
 
 
 TestAllocation = Allocation.TestCase
-TestPausingAllocation = PausingAllocation.TestCase
+TestPausingAllocation = pytest.mark.slow(PausingAllocation.TestCase)
 TestAllocation.settings = TestPausingAllocation.settings = settings(
     max_examples=8, stateful_step_count=20, deadline=None, derandomize=True, database=None
 )

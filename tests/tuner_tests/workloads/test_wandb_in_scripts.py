@@ -255,6 +255,7 @@ def test_another_choice_of_the_run_that_counts(sandbox: Any, counts: str, expect
     assert ("mean" if counts == "mean" else "number 3") in sandbox.result["notes"][0]
 
 
+@pytest.mark.slow
 def test_a_second_init_while_a_run_is_active_gives_that_run(sandbox: Any) -> None:
     sandbox.script("""
         import wandb
@@ -270,6 +271,7 @@ def test_a_second_init_while_a_run_is_active_gives_that_run(sandbox: Any) -> Non
     assert "notes" not in sandbox.result
 
 
+@pytest.mark.slow
 def test_a_run_that_is_begun_again_under_its_id_goes_on(sandbox: Any) -> None:
     sandbox.script("""
         import wandb
