@@ -23,7 +23,8 @@ RULES = [
     PrunerSettings("wandb_hyperband", min_iter=2, eta=2, strict=False),
     PrunerSettings("wandb_hyperband", max_iter=9, s=2, eta=3),
 ]
-EACH = [*RULES[:3], *(pytest.param(rule, marks=pytest.mark.slow) for rule in RULES[3:])]  # a rule of each kind
+# a rule of each kind in `make test`
+EACH = [*RULES[:3], *(pytest.param(rule, marks=pytest.mark.slow) for rule in RULES[3:])]
 
 
 # -- the rules as one would write them first: everything is read at every report
