@@ -51,8 +51,8 @@ from tuner.plugins.server.serve import QueueService
 from tuner.show.report.live import LivePage
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_database, open_records
-from tuner.storage.queue import TrialQueue
 from tuner.storage.records import Records
+from tuner.storage.sql_queue import SqlQueue
 from tuner.workloads.history import History
 from tuner.workloads.stream import Stream
 
@@ -239,7 +239,7 @@ class Place:
         return default_url(self.results)
 
     @cached_property
-    def storage(self) -> tuple[Any, TrialQueue]:
+    def storage(self) -> tuple[Any, SqlQueue]:
         return open_database(self.url, create=False)
 
     @cached_property

@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 from optuna.storages import RDBStorage
 
-from tuner.storage.access import WalConnection
+from tuner.storage.databases import WalConnection
 
 trials, reports, parameters, workers = map(int, sys.argv[1:])
 

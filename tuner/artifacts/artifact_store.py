@@ -12,16 +12,13 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
-
-if TYPE_CHECKING:
-    from optuna.artifacts import Boto3ArtifactStore
 
 CHUNK = 2**20
 CONNECT_SECONDS = 10  # so that an unreachable store does not delay a study for minutes
@@ -34,16 +31,6 @@ class StoreFailed(WorkFailed):
 
 class NotInStore(StoreFailed):
     """There is no object with this key."""
-
-
-class _Backend(Protocol):
-    def open_reader(self, artifact_id: str) -> BinaryIO: ...
-
-    def write(self, artifact_id: str, content_body: BinaryIO) -> None: ...
-
-    def remove(self, artifact_id: str) -> None: ...
-
-    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]: ...
 
 
 class ArtifactStore:
@@ -60,24 +47,27 @@ class ArtifactStore:
 
     def __init__(self, url: str) -> None:
         self.url = checked_url(url)
+        parts = urlsplit(self.url)
         with self._errors():
-            self._backend = _backend(self.url)
+            if parts.scheme == "file":
+                self._backend, self._prefix = _files(Path(unquote(parts.path))), ""
+            else:
+                self._backend, self._prefix = _bucket(parts.netloc), parts.path.strip("/")
 
     def write(self, key: str, content: Path | bytes) -> None:
         """Writes the object. Replaces an object with the same key."""
-        with self._errors():
-            if isinstance(content, bytes):
-                self._backend.write(_checked(key), io.BytesIO(content))
-                return
-            with content.open("rb") as file:
-                self._backend.write(_checked(key), file)
+        with (
+            self._errors(),
+            io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file,
+        ):
+            self._backend.write(self._at(key), file)
 
     def write_json(self, key: str, content: Any) -> None:
         self.write(key, json.dumps(content, indent=1).encode())
 
     def read_json(self, key: str) -> Any:
         """Reads the JSON object at `key`. Raises NotInStore if missing, StoreFailed if damaged."""
-        with self._errors(), self._backend.open_reader(_checked(key)) as body:
+        with self._errors(), self._backend.open_reader(self._at(key)) as body:
             text = body.read()
         try:
             return json.loads(text)
@@ -87,7 +77,7 @@ class ArtifactStore:
     def download(self, key: str, to: Path) -> str:
         """Downloads the object to the file `to`. Returns the SHA-256 of the downloaded bytes."""
         digest = hashlib.sha256()
-        with self._errors(), self._backend.open_reader(_checked(key)) as body, to.open("wb") as out:
+        with self._errors(), self._backend.open_reader(self._at(key)) as body, to.open("wb") as out:
             while chunk := body.read(CHUNK):
                 digest.update(chunk)
                 out.write(chunk)
@@ -96,15 +86,19 @@ class ArtifactStore:
     def sizes(self, prefix: str) -> dict[str, int]:
         """The size in bytes of each object whose key begins with `prefix/`."""
         with self._errors():
-            return dict(self._backend.sizes(_checked(prefix)))
+            found = dict(self._backend.sizes(f"{self._at(prefix)}/"))
+        return {key.removeprefix(f"{self._prefix}/"): size for key, size in found.items()}
 
     def remove(self, key: str) -> None:
         """Removes the object. Does nothing if there is none."""
-        try:
-            with self._errors():
-                self._backend.remove(_checked(key))
-        except NotInStore:
-            pass
+        with suppress(NotInStore), self._errors():
+            self._backend.remove(self._at(key))
+
+    def _at(self, key: str) -> str:
+        """Where an object is; a key has only plain words and slashes, so that it cannot leave the store."""
+        if not _is_key(key):
+            raise StoreFailed(f"artefact store: '{key}' is not a valid key")
+        return f"{self._prefix}/{key}" if self._prefix else key
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -134,14 +128,7 @@ def checked_url(url: str) -> str:
     raise InputError(f"--artifacts: expected file:///DIR or s3://BUCKET/PREFIX, got '{url}'")
 
 
-def _backend(url: str) -> _Backend:
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return _files(Path(unquote(parts.path)))
-    return _bucket(parts.netloc, parts.path.strip("/"))
-
-
-def _files(root: Path) -> _Backend:
+def _files(root: Path) -> Any:
     from optuna.artifacts import FileSystemArtifactStore
 
     class Files(FileSystemArtifactStore):
@@ -156,8 +143,8 @@ def _files(root: Path) -> _Backend:
             finally:
                 (root / beside).unlink(missing_ok=True)
 
-        def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
-            for path in sorted((root / prefix).rglob("*")):
+        def sizes(self, begin: str) -> Iterator[tuple[str, int]]:
+            for path in sorted((root / begin).rglob("*")):
                 if path.is_file() and not path.is_symlink():
                     yield path.relative_to(root).as_posix(), path.stat().st_size
 
@@ -165,46 +152,23 @@ def _files(root: Path) -> _Backend:
     return Files(root)
 
 
-def _bucket(bucket: str, prefix: str) -> _Backend:
+def _bucket(bucket: str) -> Any:
+    """Optuna's bucket store. S3 shows an object only when it is complete."""
     boto3 = extras.need("s3", "--artifacts s3://")
     from botocore.config import Config
     from optuna.artifacts import Boto3ArtifactStore
+
+    class Bucket(Boto3ArtifactStore):
+        def sizes(self, begin: str) -> Iterator[tuple[str, int]]:
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=begin):
+                for entry in page.get("Contents", ()):
+                    yield entry["Key"], int(entry["Size"])
 
     try:
         client = boto3.client("s3", config=Config(connect_timeout=CONNECT_SECONDS))
     except ValueError as error:  # boto3 raises this if AWS_ENDPOINT_URL is not a URL
         raise InputError(f"--artifacts s3://{bucket}: {error}") from None
-    return _Bucket(Boto3ArtifactStore(bucket, client, avoid_buf_copy=True), f"{prefix}/" if prefix else "")
-
-
-class _Bucket:
-    """Optuna's bucket store with a prefix. S3 shows an object only when it is complete."""
-
-    def __init__(self, store: Boto3ArtifactStore, prefix: str) -> None:
-        self._store = store
-        self._prefix = prefix
-
-    def open_reader(self, artifact_id: str) -> BinaryIO:
-        return self._store.open_reader(self._prefix + artifact_id)
-
-    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        self._store.write(self._prefix + artifact_id, content_body)
-
-    def remove(self, artifact_id: str) -> None:
-        self._store.remove(self._prefix + artifact_id)
-
-    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
-        pages = self._store.client.get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=self._store.bucket, Prefix=f"{self._prefix}{prefix}/"):
-            for entry in page.get("Contents", ()):
-                yield entry["Key"].removeprefix(self._prefix), int(entry["Size"])
-
-
-def _checked(key: str) -> str:
-    """The key, after a check: only plain words and slashes, so that it cannot leave the store."""
-    if not _is_key(key):
-        raise StoreFailed(f"artefact store: '{key}' is not a valid key")
-    return key
+    return Bucket(bucket, client, avoid_buf_copy=True)
 
 
 def _is_key(text: str) -> bool:

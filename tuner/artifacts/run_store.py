@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -43,9 +43,6 @@ class StoreLocation:
 
     url: str
     folder: str
-
-    def to_dict(self) -> dict[str, str]:
-        return {"url": self.url, "folder": self.folder}
 
     @classmethod
     def of(cls, study: optuna.Study) -> StoreLocation | None:
@@ -82,8 +79,8 @@ def location_for(study: optuna.Study, url: str | None) -> StoreLocation | None:
     folder = before["folder"] if isinstance(before, dict) else f"runs/{plain}-{uuid4().hex[:8]}"
     location = StoreLocation(checked_url(url), folder)
     ArtifactStore(location.url).sizes(location.folder)  # so that a failing store stops the study at its start
-    if before != location.to_dict():
-        study.set_user_attr(ATTRIBUTE, location.to_dict())
+    if before != asdict(location):
+        study.set_user_attr(ATTRIBUTE, asdict(location))
     return location
 
 
@@ -185,36 +182,26 @@ class RunStore:
         return f"{self.location.folder}/{name}-{digest[:16]}.tar"
 
 
+@dataclass
 class Mirror:
     """Uploads runs that should be kept and removes those that should not.
 
     Agents call `after` after each trial. `finish` is called at the end of a study. If the store fails, the
     trial does not fail: the folder stays on this machine, and the upload is repeated after the next trial.
 
-    Args:
+    Attributes:
         say: called with the reason if something could not be stored. The view shows it once.
     """
 
-    def __init__(
-        self,
-        location: StoreLocation,
-        study: optuna.Study,
-        study_file: StudyFile,
-        *,
-        results: Path,
-        keep: int,
-        say: Callable[[str], None],
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._location = location
-        self._sleep = sleep
-        self._study = study
-        self._study_file = study_file
-        self._results = results
-        self._keep = keep
-        self._say = say
-        self._own: set[int] = set()
-        self._failing = False
+    location: StoreLocation
+    study: optuna.Study
+    study_file: StudyFile
+    results: Path
+    keep: int
+    say: Callable[[str], None]
+    sleep: Callable[[float], None] = time.sleep
+    _own: set[int] = field(default_factory=set)
+    _failing: bool = False
 
     def after(self, number: int) -> None:
         """Uploads the trial's run if it should be kept. Removes runs that no longer should."""
@@ -227,14 +214,14 @@ class Mirror:
 
     def _pass(self, numbers: Collection[int] | None) -> None:
         try:
-            runs = RunStore(self._location, sleep=self._sleep)
+            runs = RunStore(self.location, sleep=self.sleep)
             there = runs.numbers()
             # List the store before reading the trials. Every run in the list then belongs to a trial whose
             # result is already in the storage, so no run that should be kept is removed.
-            kept = weights.kept(self._study.get_trials(deepcopy=False), self._study_file, keep=self._keep)
+            kept = weights.kept(self.study.get_trials(deepcopy=False), self.study_file, keep=self.keep)
             wanted = kept if numbers is None else kept & set(numbers)
             for number in sorted(wanted - there):
-                folder = run_folder(self._results, self._study.study_name, number)
+                folder = run_folder(self.results, self.study.study_name, number)
                 if (folder / RESULT).is_file():
                     runs.upload(folder, number, attempts=1 if self._failing else ATTEMPTS)
             for number in sorted(there - kept):
@@ -242,7 +229,7 @@ class Mirror:
             self._failing = False
         except (StoreFailed, InputError, OSError) as error:
             self._failing = True
-            self._say(str(error))
+            self.say(str(error))
 
 
 def run_folder(results: Path, study: str, number: int) -> Path:

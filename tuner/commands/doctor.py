@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 def _repair(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from tuner.storage.access import storage_errors
+    from tuner.storage.outage import storage_errors
     from tuner.storage.repair import repair
 
     url = opt.storage_url(options)

@@ -133,7 +133,7 @@ def study_name(text: str, records: Records, results: Path) -> str:
 
 def places(options: argparse.Namespace) -> list[str]:
     """The options that name the same storage and results folder, for a command to be shown."""
-    from tuner.storage.access import hide_password
+    from tuner.storage.outage import hide_password
 
     told = ["--results", str(options.results)] if options.results != default_results() else []
     if options.storage and options.storage != os.environ.get(STORAGE_VARIABLE):

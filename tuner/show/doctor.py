@@ -17,7 +17,8 @@ from rich.text import Text
 from tuner.base import plugins
 from tuner.run.executors.local import available_memory
 from tuner.show.console import GREEN, VERMILLION, table
-from tuner.storage.access import find_records, hide_password
+from tuner.storage.access import find_records
+from tuner.storage.outage import hide_password
 from tuner.tracking import mode as tracking_mode
 from tuner.workloads.workload import SMALL_MEMORY
 

@@ -12,22 +12,11 @@ import optuna
 from tuner.base import plugins
 from tuner.base.errors import InputError
 from tuner.base.sqlite_url import sqlite_url
-from tuner.storage.databases import NoStudiesYet, WalConnection, database_for
-from tuner.storage.optuna_private import CachedStorage, DatabaseStorage, GrpcStorage, other_schema
-from tuner.storage.outage import PATIENCE_SECONDS, Patience, StorageFailed, hide_password, storage_errors
-from tuner.storage.queue import TrialQueue
+from tuner.storage.databases import NoStudiesYet, database_for
+from tuner.storage.optuna_private import CachedStorage, GrpcStorage, other_schema
+from tuner.storage.outage import PATIENCE_SECONDS, Patience, hide_password, storage_errors
 from tuner.storage.records import Records
 from tuner.storage.sql_queue import SqlQueue
-
-__all__ = [
-    "StorageFailed",
-    "WalConnection",
-    "default_url",
-    "find_records",
-    "hide_password",
-    "open_records",
-    "storage_errors",
-]
 
 DATABASE = "studies.db"
 PATIENCE_VARIABLE = "TUNER_STORAGE_PATIENCE"
@@ -69,21 +58,20 @@ def open_records(
     patience.say, patience.stopping = say, stopping
     scheme, _, _ = url.partition("://")
 
-    def opened() -> tuple[CachedStorage | GrpcStorage, TrialQueue]:
+    def opened() -> tuple[CachedStorage | GrpcStorage, SqlQueue]:
         if scheme in plugins.installed(plugins.STORAGES):
             return plugins.installed(plugins.STORAGES)[scheme].load()(url)  # type: ignore[no-any-return]
         return open_database(url, create=create, say=say)
 
     backend, queue = patience.insist(opened) if waits else patience.once(opened)
-    return Records(backend, queue, patience, waits=waits)  # type: ignore[abstract]
+    return Records(backend, queue, patience, waits=waits)
 
 
 def patience_with(url: str) -> Patience:
     """How long to wait for the storage at `url` when it cannot be reached."""
-    told = os.environ.get(PATIENCE_VARIABLE)
+    told = os.environ.get(PATIENCE_VARIABLE, PATIENCE_SECONDS)
     try:
-        limit = PATIENCE_SECONDS if told is None else max(0.0, float(told))
-        return Patience(hide_password(url), limit=limit)
+        return Patience(hide_password(url), limit=max(0.0, float(told)))
     except ValueError:
         raise InputError(f"${PATIENCE_VARIABLE}: expected seconds, got '{told}'") from None
 
@@ -102,7 +90,7 @@ def open_database(
     # two processes must not make the tables at once
     lock: AbstractContextManager[None] = database.lock if create else nullcontext()
     with storage_errors(url), lock:
-        backend = DatabaseStorage(database.optuna_url(), database.engine_options(), create=create)
+        backend = database.storage(create=create)
         made_by = other_schema(backend)
     if made_by is not None:
         raise InputError(f"storage {hide_password(url)}: {_OTHER_SCHEMA[made_by]}")

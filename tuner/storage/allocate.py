@@ -8,7 +8,7 @@ the last trial.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
@@ -97,10 +97,11 @@ def is_paused(trial: FrozenTrial) -> bool:
     return state_of(trial) == "paused"
 
 
+@dataclass(frozen=True)
 class Allocator:
     """Hands out trials of one study to one agent.
 
-    Args:
+    Attributes:
         total: how many finished trials (complete and pruned) are wanted; None: no end.
         grid: the parameters of each point of a grid, in order; None: the study is not a grid. A point counts
             as tried however its trial ends.
@@ -108,63 +109,53 @@ class Allocator:
         chooser: of a study whose trials are paused and resumed.
     """
 
-    def __init__(
-        self,
-        study: OpenStudy,
-        *,
-        owner: Owner,
-        observer: Observer,
-        total: int | None,
-        grid: Sequence[dict[str, Any]] | None = None,
-        changes: int | None = None,
-        chooser: Chooser | None = None,
-    ) -> None:
-        self._study, self._records, self._study_id = study, study.records, study.id
-        self._owner = owner
-        self._observer = observer
-        self._total = total
-        self._grid = grid
-        self._changes = changes
-        self._chooser = chooser
+    study: OpenStudy
+    _: KW_ONLY
+    owner: Owner
+    observer: Observer
+    total: int | None
+    grid: Sequence[dict[str, Any]] | None = None
+    changes: int | None = None
+    chooser: Chooser | None = None
 
     def next(self) -> FrozenTrial | Wait | Done:
         """Claims the next trial, which is RUNNING then; or says why there is none."""
-        return self._records.together(self._next)
+        return self.study.records.together(self._next)
 
     def _next(self) -> FrozenTrial | Wait | Done:
         self.reap()
-        attrs = self._study.attrs
-        if self._changes is not None and self._changes != CHANGES.of(attrs):
+        attrs = self.study.attrs
+        if self.changes is not None and self.changes != CHANGES.of(attrs):
             reason = "the study was changed in another terminal: start again with the new file"
             return Done(reason, fine=False)
         stopped = STOPPED.of(attrs)
         if stopped:
             fine = str(stopped).startswith(GOOD_ENDS)
             return Done(str(stopped), fine, self._closed(str(stopped)) if fine else ())
-        asked = self._study.stop_in(attrs)
+        asked = self.study.stop_in(attrs)
         if asked:
             return Done(str(asked))
-        counts = self._study.counts()
-        if self._grid is not None:
-            return self._next_point(self._grid, counts)
+        counts = self.study.counts()
+        if self.grid is not None:
+            return self._next_point(self.grid, counts)
         done = finished(counts, attrs)
-        if self._chooser is not None:
-            return self._chosen(self._chooser, counts, done)
-        if self._total is not None and done >= self._total:
+        if self.chooser is not None:
+            return self._chosen(self.chooser, counts, done)
+        if self.total is not None and done >= self.total:
             return Done(f"{counted(done, 'trial')} finished")
-        if self._total is not None and done + counts[TrialState.RUNNING] >= self._total:
+        if self.total is not None and done + counts[TrialState.RUNNING] >= self.total:
             return Wait()
         return self._claim()
 
     def reap(self) -> list[str]:
         """Ends the trials of dead owners and queues them again; returns a line about each."""
         lines = []
-        for trial_id, number, lease in self._records.running(self._study_id):
-            reason = None if lease is None else self._observer.gone(trial_id, lease)
+        for trial_id, number, lease in self.study.records.running(self.study.id):
+            reason = None if lease is None else self.observer.gone(trial_id, lease)
             if reason is None:
                 continue
             attrs: dict[str, Any] = {ERROR: f"interrupted: {reason}", AGENT_LOST: True}
-            again = self._records.give_up(trial_id, attrs, retries=MAX_RETRIES)
+            again = self.study.records.give_up(trial_id, attrs, retries=MAX_RETRIES)
             lines.append(f"trial {number}: {reason}" + ("" if again is None else f"; queued as {again}"))
         return lines
 
@@ -173,11 +164,11 @@ class Allocator:
     ) -> FrozenTrial | Wait | Done:
         if counts[TrialState.WAITING]:
             return self._claim()
-        taken = self._study.points_taken()
+        taken = self.study.points_taken()
         free = next((index for index in range(len(grid)) if index not in taken), None)
         if free is not None:
-            return self._records.claim(
-                self._study_id, user_attrs={**self._lease(), GRID_POINT: free}, fixed=grid[free]
+            return self.study.records.claim(
+                self.study.id, user_attrs={**self._lease(), GRID_POINT: free}, fixed=grid[free]
             )
         return Wait() if counts[TrialState.RUNNING] else Done(f"all {len(grid)} points tried")
 
@@ -185,41 +176,38 @@ class Allocator:
         self, chooser: Chooser, counts: Mapping[TrialState, int], done: int
     ) -> FrozenTrial | Wait | Done:
         """The next trial of a study whose trials are paused and resumed. A queued one comes first."""
-        self._records.refresh()
-        trials = self._records.get_all_trials(self._study_id, deepcopy=False)
+        self.study.records.refresh()
+        trials = self.study.records.get_all_trials(self.study.id, deepcopy=False)
         paused = sum(is_paused(trial) for trial in trials)
         started = done + counts[TrialState.RUNNING] + paused
-        unstarted = None if self._total is None else max(0, self._total - started)
+        unstarted = None if self.total is None else max(0, self.total - started)
         if unstarted != 0 and counts[TrialState.WAITING] > paused:
-            return self._queued(chooser)
+            trial = self._claim()
+            until = chooser.until(trial)
+            if until is not None:
+                self.study.records.set_trial_user_attr(optuna_private.trial_id(trial), UNTIL, until)
+            return trial
         found = chooser.choose(trials, unstarted=unstarted)
         if isinstance(found, Choice):
             attrs = {**self._lease(), CHOSEN: found.why}
             if found.until is not None:
                 attrs[UNTIL] = found.until
             if found.trial_id is None:
-                return self._records.claim(self._study_id, user_attrs=attrs, fixed=found.params)
-            return self._records.resume(found.trial_id, user_attrs=attrs) or Wait()
+                return self.study.records.claim(self.study.id, user_attrs=attrs, fixed=found.params)
+            return self.study.records.resume(found.trial_id, user_attrs=attrs) or Wait()
         if counts[TrialState.RUNNING]:
             return Wait()  # what it reaches may be worth more
         closed = self._closed(found)
         return Done(f"{counted(done + len(closed), 'trial')} finished", closed=closed)
 
-    def _queued(self, chooser: Chooser) -> FrozenTrial:
-        trial = self._claim()
-        until = chooser.until(trial)
-        if until is not None:
-            self._records.set_trial_user_attr(optuna_private.trial_id(trial), UNTIL, until)
-        return trial
-
     def _closed(self, because: str) -> tuple[int, ...]:
         """Ends the paused trials with the study; their numbers."""
-        if self._chooser is None:
+        if self.chooser is None:
             return ()
-        return tuple(self._records.close_paused(self._study_id, because))
+        return tuple(self.study.records.close_paused(self.study.id, because))
 
     def _claim(self) -> FrozenTrial:
-        return self._records.claim(self._study_id, user_attrs=self._lease())
+        return self.study.records.claim(self.study.id, user_attrs=self._lease())
 
     def _lease(self) -> dict[str, Any]:
-        return {LEASE: self._owner.lease()}
+        return {LEASE: self.owner.lease()}

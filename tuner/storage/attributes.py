@@ -6,8 +6,8 @@ people may have written to a storage: `check` says in one line what has the wron
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tuner.base.errors import InputError
 
@@ -16,13 +16,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NUMBER = (int, float)
-
-
-class Described(Protocol):
-    """A trial or a study."""
-
-    @property
-    def user_attrs(self) -> dict[str, Any]: ...
 
 
 class Attribute(str, Generic[T]):
@@ -45,8 +38,8 @@ class Attribute(str, Generic[T]):
         """Copied or sent elsewhere with what is stored, it is plain text."""
         return str, (str(self),)
 
-    def of(self, owner: Described | Mapping[str, Any]) -> T:
-        """Its value; `absent` where there is none."""
+    def of(self, owner: Any) -> T:
+        """Its value among those of a trial or study, or in a mapping; `absent` where there is none."""
         attrs = owner if isinstance(owner, Mapping) else owner.user_attrs
         found: T | None = attrs.get(self)
         return self.absent if found is None else found
@@ -56,9 +49,8 @@ class Attribute(str, Generic[T]):
 FILE = Attribute[Mapping[str, Any] | None]("study_file", None, dict)  # as plain values
 DIGEST = Attribute[str]("digest", "")
 ORIGIN = Attribute[Mapping[str, Any]]("origin", {}, dict)  # `study_store.Origin`: the same when it is resumed
-TOTAL = Attribute[int | None](
-    "run_cap", None, int, type(None)
-)  # finished trials that are wanted; None: no end
+# finished trials that are wanted; None: no end
+TOTAL = Attribute[int | None]("run_cap", None, int, type(None))
 PRUNER = Attribute[Any]("pruner", None)
 CONFIRMED = Attribute[Mapping[str, Any]]("confirmed", {}, dict, type(None))  # the race's trials and means
 VERIFIED = Attribute[Mapping[str, Any]]("verified", {}, dict, type(None))  # retrainings of `verify`
@@ -74,6 +66,8 @@ CONCLUDED = Attribute[int]("concluded", 0)  # what follows from its winner was d
 SOURCES = Attribute[str]("program", "")
 UNCOUNTED = Attribute[int]("uncounted", 0)  # how many finished trials are OUTSIDE or NOT_COUNTED
 AGENTS_STARTED = Attribute[int]("agents_started", 0)  # how many have worked on it, for their seeds
+
+_STUDY = [key for key in [*vars().values()] if isinstance(key, Attribute)]
 
 # Of a trial: what it was started for
 LEASE = Attribute[dict[str, Any] | None]("lease", None, dict, type(None))  # the process that runs it
@@ -103,37 +97,18 @@ OUT_OF_MEMORY = Attribute[bool]("out_of_memory", False)  # as the error says
 PRUNED_BECAUSE = Attribute[str]("pruned_because", "", str)
 # where it stands in a study that was changed, or that has trials of others
 OUTSIDE = Attribute[str]("outside", "")  # why it does not fit the study since the study was changed
-RAN_WITH = Attribute[Mapping[str, Any] | None](
-    "ran_with", None
-)  # its configuration then, in the file's terms
+# its configuration then, in the file's terms
+RAN_WITH = Attribute[Mapping[str, Any] | None]("ran_with", None)
 IMPORTED = Attribute[str]("imported", "")  # where it was run, if not by this study
 NOT_COUNTED = Attribute[bool]("not_counted", False)  # does not count towards the number that is wanted
 
-STUDY = (FILE, PATH, SCORE, ORIGIN, TOTAL, CONFIRMED, VERIFIED)
-TRIAL = (
-    METRICS,
-    SIZE,
-    LATENCY,
-    SECONDS,
-    VIOLATION,
-    RUN_FOLDER,
-    REPEATS,
-    LEASE,
-    ERROR,
-    PRUNED_BECAUSE,
-    WHY,
-    STINTS,
-)
+_TRIAL = [key for key in [*vars().values()] if isinstance(key, Attribute) and key not in _STUDY]
 
-# Names that a program's own attributes cannot have
-OF_STUDY: frozenset[str] = frozenset({
-    *STUDY, DIGEST, PRUNER, FROM_RESULTS, STOPPED, CHANGES, ASKED, CONCLUDED, SOURCES, UNCOUNTED,
-    AGENTS_STARTED, "artifacts", "dashboard_note",
-})  # fmt: skip
-OF_TRIAL: frozenset[str] = frozenset({
-    *TRIAL, CHOSEN, GRID_POINT, RETRY_OF, RETRIES, CHECKPOINT, UNTIL, PAUSED, TRACEBACK, AGENT_LOST, OUTSIDE,
-    RAN_WITH, IMPORTED, NOT_COUNTED, OUT_OF_MEMORY,
-})  # fmt: skip
+# those that are checked
+STUDY, TRIAL = [[key for key in keys if key.kind] for keys in (_STUDY, _TRIAL)]
+# names that a program's own attributes cannot have
+OF_STUDY: frozenset[str] = frozenset({*_STUDY, "artifacts", "dashboard_note"})
+OF_TRIAL: frozenset[str] = frozenset(_TRIAL)
 
 
 def check(study: optuna.Study) -> None:
@@ -147,7 +122,7 @@ def check(study: optuna.Study) -> None:
                 _fail(where, METRICS, f"a number for {name}", value)
 
 
-def _check(where: str, attributes: Mapping[str, Any], keys: tuple[Attribute[Any], ...]) -> None:
+def _check(where: str, attributes: Mapping[str, Any], keys: Sequence[Attribute[Any]]) -> None:
     for key in keys:
         if key in attributes and not isinstance(attributes[key], key.kind):
             _fail(where, key, " or ".join(k.__name__ for k in key.kind), attributes[key])

@@ -21,10 +21,10 @@ from tuner.definition import expressions
 from tuner.definition.distributions import Constant, NotInDistribution
 from tuner.definition.space import Parameter, Space
 from tuner.definition.study_file import StudyFile
-from tuner.storage import optuna_private
-from tuner.storage.attributes import GRID_POINT, METRICS, OUTSIDE, PAUSED, RAN_WITH, VIOLATION
+from tuner.storage.attributes import AGENT_LOST, GRID_POINT, METRICS, OUTSIDE, PAUSED, RAN_WITH, VIOLATION
 from tuner.storage.file_changes import QUIET_KEYS, changed_keys, key_of, short, words_of
-from tuner.storage.queue import Amendment
+from tuner.storage.optuna_private import CONSTRAINT, FIXED_PARAMS, trial_id
+from tuner.storage.trial_rows import Amendment
 
 NO_POINT = "it is not a point of the grid"
 
@@ -66,8 +66,8 @@ def find(trials: Sequence[FrozenTrial], before: StudyFile, after: StudyFile, set
         trials: all of the study's, those that are OUTSIDE included.
         before: the study file that the trials are stored in the terms of.
     """
-    lines = [words_of(key, old, new) for key, old, new in changed_keys(before.raw, after.raw)]
-    keys = [key for key, _, _ in changed_keys(before.raw, after.raw)]
+    changed = changed_keys(before.raw, after.raw)
+    lines, keys = [words_of(*each) for each in changed], [key for key, _, _ in changed]
     amendments: list[Amendment] = []
     left: set[int] = set()
     if _searches(before) != _searches(after):
@@ -75,7 +75,7 @@ def find(trials: Sequence[FrozenTrial], before: StudyFile, after: StudyFile, set
         fit = _Fit(before, after, settings)
         found = {trial.number: fit.of(trial) for trial in trials if trial.state is not TrialState.RUNNING}
         lines = [*_parameter_lines(before, after, settings, list(found.values())), *lines]
-        amendments = [fitted.amendment for fitted in found.values() if fitted.amendment is not None]
+        amendments = [fitted.amendment for fitted in found.values() if fitted.amendment]
         left = {number for number, fitted in found.items() if fitted.reasons}
     if before.constraints != after.constraints:
         amendments += [_judged(trial, before, after) for trial in trials if _finished(trial)]
@@ -108,53 +108,44 @@ class _Fit:
 
     def of(self, trial: FrozenTrial) -> _Fitted:
         """Whether a trial fits, and what is to be written to it."""
-        paused = PAUSED in trial.user_attrs
+        id_, paused = trial_id(trial), PAUSED in trial.user_attrs
+        fixed = trial.system_attrs.get(FIXED_PARAMS)
         if trial.state is TrialState.WAITING and not paused:
-            return self._waiting(trial)
-        fixed = trial.system_attrs.get(optuna_private.FIXED_PARAMS)
-        params = trial.params or fixed or {}
-        ran_with = RAN_WITH.of(trial)
-        config = ran_with if ran_with is not None else self._before.space.config_of(params)
+            return _Fitted(trial, {}, self._waiting(id_, fixed or {}))
+        params, ran_with = trial.params or fixed or {}, RAN_WITH.of(trial)
         if not params and ran_with is None:  # it ended before it had a configuration
             return _Fitted(trial, {}, None)
+        config = ran_with if ran_with is not None else self._before.space.config_of(params)
         own, ran, reasons = fitting(config, self._after.space, self._settings)
         attrs: dict[str, Any] = {GRID_POINT: None} if GRID_POINT in trial.user_attrs else {}
         if self._points and not reasons:
             point = self._points.get(self._place(own))
             if point is None:
                 reasons = {"grid": NO_POINT}
-            elif not trial.user_attrs.get(
-                "agent_lost"
-            ):  # the trial that was queued in its place has the point
+            elif not AGENT_LOST.of(trial):  # else the trial that was queued in its place has the point
                 attrs[GRID_POINT] = point
         if reasons:
             attrs |= {OUTSIDE: "; ".join(reasons.values()), RAN_WITH: config}
-            id_ = optuna_private.trial_id(trial)
             return _Fitted(trial, reasons, Amendment(id_, user_attrs=attrs, withdrawn=paused))
         told = key_of(ran) == key_of(self._after.space.config_of(own))  # else digits or a former parameter
         attrs |= {OUTSIDE: None, RAN_WITH: None if told else ran}
-        stored = {name: (self._distributions[name].to_internal_repr(own[name]), self._distributions[name])
-                  for name in own}  # fmt: skip
-        system = {} if fixed is None else {optuna_private.FIXED_PARAMS: own}
-        written = stored if trial.params else None
-        amendment = Amendment(optuna_private.trial_id(trial), written, attrs, system)
-        return _Fitted(trial, {}, amendment)
+        stored = {name: (self._distributions[name].to_internal_repr(value), self._distributions[name])
+                  for name, value in own.items()}  # fmt: skip
+        system = {} if fixed is None else {FIXED_PARAMS: own}
+        return _Fitted(trial, {}, Amendment(id_, stored if trial.params else None, attrs, system))
 
-    def _waiting(self, trial: FrozenTrial) -> _Fitted:
+    def _waiting(self, id_: int, fixed: Mapping[str, Any]) -> Amendment:
         """A queued trial takes the nearest values; one of a grid is withdrawn if its point is gone."""
-        id_ = optuna_private.trial_id(trial)
-        config = self._before.space.config_of(trial.system_attrs.get(optuna_private.FIXED_PARAMS) or {})
-        own = self._after.space.params_for(config, nearest=True)
-        attrs: dict[str, Any] = {}
-        if self._after.method == "grid":
-            own, _, reasons = fitting(config, self._after.space, self._settings)
-            point = self._points.get(self._place(own))
-            if point is None or reasons:
-                gone: dict[str, Any] = {GRID_POINT: None, OUTSIDE: NO_POINT}
-                unfixed = {optuna_private.FIXED_PARAMS: None}
-                return _Fitted(trial, {}, Amendment(id_, None, gone, unfixed, withdrawn=True))
-            attrs = {GRID_POINT: point}
-        return _Fitted(trial, {}, Amendment(id_, None, attrs, {optuna_private.FIXED_PARAMS: own}))
+        config = self._before.space.config_of(fixed)
+        if self._after.method != "grid":
+            nearest = self._after.space.params_for(config, nearest=True)
+            return Amendment(id_, system_attrs={FIXED_PARAMS: nearest})
+        own, _, reasons = fitting(config, self._after.space, self._settings)
+        point = self._points.get(self._place(own))
+        if point is None or reasons:
+            gone = {GRID_POINT: None, OUTSIDE: NO_POINT}
+            return Amendment(id_, None, gone, {FIXED_PARAMS: None}, withdrawn=True)
+        return Amendment(id_, None, {GRID_POINT: point}, {FIXED_PARAMS: own})
 
     def _place(self, params: Mapping[str, Any]) -> str:
         """Tells the points of a grid apart."""
@@ -211,10 +202,10 @@ def fitting(
 def _judged(trial: FrozenTrial, before: StudyFile, after: StudyFile) -> Amendment:
     """A finished trial's constraints, from the metrics that it logged."""
     missed = after.violations(METRICS.of(trial))
-    stored = {f"{optuna_private.CONSTRAINT}{constraint}": None for constraint in before.constraints}
-    system = {**stored, **{f"{optuna_private.CONSTRAINT}{name}": value for name, value in missed.items()}}
+    values = dict.fromkeys(before.constraints) | missed
+    system = {f"{CONSTRAINT}{name}": value for name, value in values.items()}
     total = sum(max(0.0, value) for value in missed.values()) if missed else None
-    return Amendment(optuna_private.trial_id(trial), user_attrs={VIOLATION: total}, system_attrs=system)
+    return Amendment(trial_id(trial), user_attrs={VIOLATION: total}, system_attrs=system)
 
 
 # -- lines
@@ -240,21 +231,20 @@ def _parameter_lines(
         lines.append(f"requires: now {short(list(after.requires))} (was {short(list(before.requires))})")
         if finished:
             lines[-1] += f"; {_kept_words(len(finished), missed['requires'], before.method)}"
-    kept = len(finished) - sum(bool(fitted.reasons) for fitted in finished)
     if finished and (len(lines) != 1 or missed["grid"]):
-        lines.append(f"in all: {_kept_words(len(finished), len(finished) - kept, before.method)}")
+        left = sum(bool(fitted.reasons) for fitted in finished)
+        lines.append(f"in all: {_kept_words(len(finished), left, before.method)}")
     return lines
 
 
 def _parameter_words(
     name: str, old: Mapping[str, Parameter], new: Mapping[str, Parameter], settings: Settings
 ) -> str:
+    known = _lookup(name, settings.given)
     if name not in new:
-        known = _lookup(name, settings.given)
         now = "" if known is _UNKNOWN else f", new trials have {short(known)}"
         return f"no longer a parameter (was {_described(old[name])}){now}"
     if name not in old:
-        known = _lookup(name, settings.given)
         ran = "" if known is _UNKNOWN else f", old trials had {short(known)}"
         return f"new, {_described(new[name])}{ran}"
     return f"now {_described(new[name])} (was {_described(old[name])})"
@@ -273,10 +263,9 @@ def _kept_words(count: int, missed: int, method: str) -> str:
         return f"all {count} {trials} fit and are kept{what}" if count > 1 else f"the {trials} fits"
     if missed == count:
         return f"none of {count} {trials} fits, they are shown only"
-    kept = (
-        f"{count - missed} of {count} {trials} {'fits and is' if count - missed == 1 else 'fit and are'} kept"
-    )
-    return f"{kept}{what}, {missed} {'is' if missed == 1 else 'are'} shown only"
+    kept = count - missed
+    told = f"{kept} of {count} {trials} {'fits and is' if kept == 1 else 'fit and are'} kept{what}"
+    return f"{told}, {missed} {'is' if missed == 1 else 'are'} shown only"
 
 
 def _searches(file: StudyFile) -> tuple[Any, ...]:
@@ -306,9 +295,7 @@ def _covered(name: str, present: Mapping[tuple[str, ...], Any]) -> bool:
 
 def _same(one: Any, other: Any) -> bool:
     """Whether two values are one to a program: 2 and 2.0 are, 1 and true are not."""
-    return key_of(one) == key_of(other) or (
-        one == other and not isinstance(one, bool) and not isinstance(other, bool)
-    )
+    return key_of(one) == key_of(other) or (one == other and bool not in (type(one), type(other)))
 
 
 def _finished(trial: FrozenTrial) -> bool:

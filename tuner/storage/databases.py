@@ -10,7 +10,6 @@ import os
 import socket
 import sqlite3
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,8 +26,8 @@ from tuner.base.errors import InputError
 from tuner.base.files import check_file, make_folder
 from tuner.base.sqlite_url import sqlite_path, sqlite_url
 from tuner.storage import sqlite_file
-from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock, StorageLock
-from tuner.storage.optuna_private import transaction
+from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock, Reentrant
+from tuner.storage.optuna_private import DatabaseStorage, transaction
 from tuner.storage.outage import StorageFailed
 
 DRIVER = "postgresql+psycopg"
@@ -41,7 +40,7 @@ class NoStudiesYet(InputError):
     """No study was ever made in this storage."""
 
 
-class Database(ABC):
+class Database:
     """One kind of database.
 
     Attributes:
@@ -49,30 +48,23 @@ class Database(ABC):
         insert: INSERT of the SQL dialect, with `on_conflict_do_update`.
     """
 
-    lock: StorageLock
+    lock: Reentrant
     insert: Callable[[Any], Any]
 
-    @abstractmethod
-    def engine_options(self) -> dict[str, Any]:
-        """Arguments of SQLAlchemy's engine."""
-
-    @abstractmethod
-    def optuna_url(self) -> str:
-        """The URL for SQLAlchemy, with our driver."""
-
-    @abstractmethod
     def prepare(self, say: Callable[[str], None]) -> None:
         """Makes what the tables need, such as the folder of a file; says what was wrong with it."""
 
-    @abstractmethod
     def check(self) -> None:
         """Raises NoStudiesYet if there are no tables yet."""
 
-    @abstractmethod
+    def storage(self, *, create: bool) -> DatabaseStorage:
+        """Optuna's storage in it. `create`: makes the tables that are missing."""
+        raise NotImplementedError
+
     def session(self, storage: RDBStorage) -> AbstractContextManager[Session]:
         """A transaction of the process that holds the lock; committed at the end."""
+        raise NotImplementedError
 
-    @abstractmethod
     def close(self) -> None:
         """Closes the connection of the lock, if it has one."""
 
@@ -107,11 +99,9 @@ class Sqlite(Database):
         self.lock = FileLock(path.with_name(path.name + ".lock"))
         self.insert = insert
 
-    def engine_options(self) -> dict[str, Any]:
-        return {"connect_args": {"timeout": 60, "factory": WalConnection}}
-
-    def optuna_url(self) -> str:
-        return sqlite_url(self.path)
+    def storage(self, *, create: bool) -> DatabaseStorage:
+        options = {"connect_args": {"timeout": 60, "factory": WalConnection}}
+        return DatabaseStorage(sqlite_url(self.path), options, create=create)
 
     def prepare(self, say: Callable[[str], None]) -> None:
         make_folder(self.path.parent)
@@ -134,9 +124,6 @@ class Sqlite(Database):
             )
         return transaction(storage.scoped_session)
 
-    def close(self) -> None:
-        """Does nothing: the lock has its file open only while it is held."""
-
 
 class Postgres(Database):
     """A PostgreSQL server, for agents of any number of machines.
@@ -152,28 +139,33 @@ class Postgres(Database):
         # it prints a traceback for a connection that is lost between two uses; `Patience` says what matters
         logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         self.url = url.set(drivername=DRIVER)
-        self._engine = sqlalchemy.create_engine(
-            self.url, poolclass=NullPool, connect_args=self._connect_args()
-        )
+        # with these, both sides notice a dead host or network within half a minute
+        server = "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+        self._connect_args = {
+            "connect_timeout": 10,
+            "application_name": f"{APPLICATION} {os.getpid()}@{socket.gethostname()}"[:63],
+            "keepalives": 1,
+            "keepalives_idle": 15,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
+            "options": f"{self.url.query.get('options', '')} {server}".strip(),
+        }
+        self._engine = sqlalchemy.create_engine(self.url, poolclass=NullPool, connect_args=self._connect_args)
         self._shown = self.url.set(drivername="postgresql").render_as_string(hide_password=True)
         self.lock: AdvisoryLock = AdvisoryLock(self._engine, where=self._shown)
         self.insert = insert
 
-    def engine_options(self) -> dict[str, Any]:
-        return {
+    def storage(self, *, create: bool) -> DatabaseStorage:
+        options = {
             "pool_size": 1,
             "max_overflow": 4,
             "pool_timeout": 60,
             "pool_pre_ping": True,  # no error if the server restarted between two reads
             "pool_recycle": 1800,  # firewalls drop idle connections
-            "connect_args": self._connect_args(),
+            "connect_args": self._connect_args,
         }
-
-    def optuna_url(self) -> str:
-        return self.url.render_as_string(hide_password=False)
-
-    def prepare(self, say: Callable[[str], None]) -> None:
-        """Does nothing: many users may make tables but no database."""
+        return DatabaseStorage(self.url.render_as_string(hide_password=False), options, create=create)
 
     def check(self) -> None:
         if not sqlalchemy.inspect(self._engine).has_table("studies"):
@@ -185,20 +177,6 @@ class Postgres(Database):
 
     def close(self) -> None:
         self.lock.close()
-
-    def _connect_args(self) -> dict[str, Any]:
-        """Arguments with which both sides notice a dead host or network within half a minute."""
-        server = "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
-        return {
-            "connect_timeout": 10,
-            "application_name": f"{APPLICATION} {os.getpid()}@{socket.gethostname()}"[:63],
-            "keepalives": 1,
-            "keepalives_idle": 15,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 30_000,
-            "options": f"{self.url.query.get('options', '')} {server}".strip(),
-        }
 
 
 def database_for(url: str) -> Database:

@@ -19,7 +19,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -64,26 +64,24 @@ class Owner:
 @cache
 def boot_id() -> str:
     """Identifies this boot of this machine (on Linux); "" if the system has no such id."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+    return _told(Path("/proc/sys/kernel/random/boot_id").read_text)
 
 
 @cache
 def machine_id() -> str:
     """Identifies this machine, also after a reboot; "" if the system has no such id."""
-    try:
-        return Path("/etc/machine-id").read_text().strip()
-    except OSError:
-        return ""
+    return _told(Path("/etc/machine-id").read_text)
 
 
 @cache
 def process_space() -> str:
     """The PID namespace of this process (each container has its own); "" if the system has none."""
+    return _told(Path("/proc/self/ns/pid").readlink)
+
+
+def _told(read: Callable[[], str | Path]) -> str:
     try:
-        return str(Path("/proc/self/ns/pid").readlink())
+        return str(read()).strip()
     except OSError:
         return ""
 
@@ -131,27 +129,21 @@ def process_start(pid: int) -> str | None:
     return ""
 
 
+@dataclass
 class Observer:
     """Remembers when each lease last changed, and says which owners are gone.
 
-    Args:
+    Attributes:
         term: seconds without a new beat after which an owner is taken for dead.
         clock: a monotonic clock, in seconds.
         since: when the storage last came back, by that clock; no term starts earlier.
     """
 
-    def __init__(
-        self,
-        *,
-        term: float = TERM_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-        since: Callable[[], float] = lambda: -math.inf,
-    ) -> None:
-        self._term = term
-        self._clock = clock
-        self._since = since
-        self._seen: dict[int, tuple[Mapping[str, Any], float]] = {}
-        self._left_over: dict[str, LeftOver] = {}  # by mark
+    term: float = TERM_SECONDS
+    clock: Callable[[], float] = time.monotonic
+    since: Callable[[], float] = lambda: -math.inf
+    _seen: dict[int, tuple[Mapping[str, Any], float]] = field(default_factory=dict)
+    _left_over: dict[str, LeftOver] = field(default_factory=dict)  # by mark
 
     def gone(self, trial_id: int, lease: Mapping[str, Any]) -> str | None:
         """Why the owner of `trial_id` is gone, in words; None if it may be alive."""
@@ -162,18 +154,18 @@ class Observer:
             if started is None or started != lease.get("started"):
                 return f"process {lease['pid']} has died" if self._took_all_along(lease) else None
         last = self._seen.get(trial_id)
-        now = self._clock()
+        now = self.clock()
         if last is None or last[0] != lease:
             self._seen[trial_id] = (dict(lease), now)
             return None
-        if now - max(last[1], self._since()) > self._term:
-            return f"process {lease['pid']} on {lease['host']} sent no sign of life for {self._term:.0f} s"
+        if now - max(last[1], self.since()) > self.term:
+            return f"process {lease['pid']} on {lease['host']} sent no sign of life for {self.term:.0f} s"
         return None
 
     def _took_all_along(self, lease: Mapping[str, Any]) -> bool:
         """Whether nothing is left of what a dead owner started; until then its trial is still being run."""
         mark = str(lease.get("mark") or "")
-        left_over = self._left_over.setdefault(mark, LeftOver(mark, clock=self._clock))
+        left_over = self._left_over.setdefault(mark, LeftOver(mark, clock=self.clock))
         return left_over.gone()
 
 

@@ -15,10 +15,7 @@ import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol
 
 import sqlalchemy
 from sqlalchemy.engine import Connection, Engine
@@ -30,18 +27,8 @@ LOCK_SECONDS = 60.0  # how long to wait for the lock
 APPLICATION = "gcode-tuner"  # name of our connections on the server, followed by PROCESS@HOST
 
 
-class StorageLock(Protocol):
-    """Mutual exclusion between all processes that use one storage. A thread that holds it may enter again."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
 class Reentrant(ABC):
-    """A `StorageLock` for threads that enter again; subclasses say how to take and release it."""
+    """Mutual exclusion between all processes that use one storage. A thread that holds it may enter again."""
 
     def __init__(self) -> None:
         self._thread_lock = threading.RLock()
@@ -57,9 +44,7 @@ class Reentrant(ABC):
                 raise
         self._depth += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._depth -= 1
         if self._depth == 0:
             self._release()
@@ -82,13 +67,10 @@ class FileLock(Reentrant):
         timeout: seconds to wait; then the error names the process that holds the lock.
     """
 
-    def __init__(
-        self, path: Path, *, timeout: float = LOCK_SECONDS, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, path: Path, *, timeout: float = LOCK_SECONDS) -> None:
         super().__init__()
         self.path = path
         self._timeout = timeout
-        self._sleep = sleep
         self._file = -1
         self._random = random.Random(os.getpid())
 
@@ -115,7 +97,7 @@ class FileLock(Reentrant):
                         f"{self.path}: process {holder or '?'} has held the storage for "
                         f"{self._timeout:.0f} s; end it if it hangs or is stopped, then start again"
                     ) from None
-                self._sleep(pause * (0.5 + self._random.random()))
+                time.sleep(pause * (0.5 + self._random.random()))
                 pause = min(2 * pause, 0.01)
         with contextlib.suppress(OSError):  # a trial can be released also on a full disk
             os.pwrite(self._file, f"{os.getpid():<20}".encode(), 0)
@@ -163,7 +145,7 @@ class AdvisoryLock(Reentrant):
                 if self._connection is None:
                     self._connection = self._engine.connect()
                     schema = self._connection.execute(sqlalchemy.text("SELECT current_schema()")).scalar_one()
-                    self._key = advisory_key(str(schema))
+                    self._key = _advisory_key(str(schema))
                 self._connection.execute(
                     sqlalchemy.text("SELECT set_config('lock_timeout', :ms, false), pg_advisory_lock(:key)"),
                     {"ms": f"{self._timeout * 1000:.0f}", "key": self._key},
@@ -221,6 +203,6 @@ class AdvisoryLock(Reentrant):
         )
 
 
-def advisory_key(schema: str) -> int:
+def _advisory_key(schema: str) -> int:
     """The key of a schema's lock, 63 bits (PostgreSQL's keys are signed). Each database has its own locks."""
     return int.from_bytes(hashlib.sha256(f"{APPLICATION} {schema}".encode()).digest()[:8], "big") >> 1

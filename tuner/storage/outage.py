@@ -9,11 +9,13 @@ waiting does not help (a full disk, a wrong password) are raised at once.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -50,37 +52,35 @@ UNREACHABLE = _Unreachable.UNREACHABLE
 MaybeUnreachable = Literal[_Unreachable.UNREACHABLE]
 
 
+@dataclass
 class Patience:
     """Waits for a storage that cannot be reached, and decides when to give up. One for each process.
 
-    Args:
+    Attributes:
         where: the storage's URL without its password, for messages.
         limit: seconds without an answer after which `StorageFailed` is raised.
         clock: a monotonic clock, in seconds.
+        stopping: called while waiting; True: give up now.
+        say: told in a line that it waits.
     """
 
-    def __init__(
-        self,
-        where: str,
-        *,
-        limit: float = PATIENCE_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.where = where
-        self.limit = limit
-        self.stopping: Callable[[], bool] = lambda: False  # called while waiting; True: give up now
-        self.say: Callable[[str], None] = lambda line: None  # told in a line that it waits
-        self._clock = clock
-        self._sleep = sleep
-        self._unreachable_since: float | None = None
-        self._cause = ""
-        self._try_at = 0.0
-        self._back_at = clock()
+    where: str
+    limit: float = PATIENCE_SECONDS
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    stopping: Callable[[], bool] = lambda: False
+    say: Callable[[str], None] = lambda line: None
+    _unreachable_since: float | None = None
+    _cause: str = ""
+    _try_at: float = 0.0
+    _back_at: float = -math.inf
+
+    def __post_init__(self) -> None:
+        self._back_at = self.clock()
 
     def back_at(self) -> float:
         """When the storage last came back or was opened; no other agent could send a beat before then."""
-        return self._clock() if self._unreachable_since is not None else self._back_at
+        return self.clock() if self._unreachable_since is not None else self._back_at
 
     def once(self, work: Callable[[], T]) -> T:
         """Calls `work`; errors of the storage become `StorageFailed` or `StorageUnreachable`."""
@@ -93,14 +93,15 @@ class Patience:
         Raises:
             StorageFailed: it has not answered for `limit` seconds.
         """
-        if self._unreachable_since is not None and self._clock() < self._try_at:
+        if self._unreachable_since is not None and self.clock() < self._try_at:
             return UNREACHABLE
         try:
             result = self.once(work)
         except StorageUnreachable as error:
             self._note_failure(error)
             return UNREACHABLE
-        self._note_answer()
+        if self._unreachable_since is not None:
+            self._unreachable_since, self._back_at = None, self.clock()
         return result
 
     def insist(self, work: Callable[[], T]) -> T:
@@ -127,11 +128,11 @@ class Patience:
                     f"storage {self.where} cannot be reached, so no trial could be returned to the queue: "
                     "run the same command again to continue"
                 )
-            self._sleep(min(RETRY_SECONDS, self.limit / 4))
+            self.sleep(min(RETRY_SECONDS, self.limit / 4))
 
     def _note_failure(self, error: Exception) -> None:
         """Notes that the storage did not answer; raises StorageFailed if that has lasted too long."""
-        now, self._cause = self._clock(), cause_of(error)
+        now, self._cause = self.clock(), cause_of(error)
         if self._unreachable_since is None:
             self._unreachable_since = now
         self._try_at = now + min(RETRY_SECONDS, self.limit / 4)
@@ -141,12 +142,6 @@ class Patience:
                 f"({self._cause}); its trials continue when the study does: "
                 "run the same command again"
             ) from error
-
-    def _note_answer(self) -> None:
-        """Notes that the storage answers."""
-        if self._unreachable_since is not None:
-            self._unreachable_since = None
-            self._back_at = self._clock()
 
 
 def is_storage_error(error: BaseException) -> bool:

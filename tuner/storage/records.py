@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
@@ -25,11 +25,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.endings import GivenAway
 from tuner.storage.attributes import LEASE, OUTSIDE
-from tuner.storage.locks import StorageLock
 from tuner.storage.optuna_private import CachedStorage, GrpcStorage, trial_id
 from tuner.storage.outage import UNREACHABLE, Patience, StorageUnreachable, storage_errors
 from tuner.storage.pass_through import PassThrough, passing
-from tuner.storage.queue import OPERATIONS, Amendment, Pending, TrialQueue
+from tuner.storage.sql_queue import OPERATIONS, SqlQueue
+from tuner.storage.trial_rows import Amendment, Pending
 
 # How old the other agents' trials may be that a pruner sees at a report: reading them takes 5 ms, longer than
 # many reports. They are always read again after a trial was claimed or ended here.
@@ -39,6 +39,10 @@ READING_SHARE = 0.05  # of the time is spent on reading at most, …
 STALE_SECONDS = 10.0  # … as long as that keeps what is seen younger than this
 
 T = TypeVar("T")
+if TYPE_CHECKING:
+    Queue = SqlQueue
+else:
+    Queue = object  # the operations are added below
 
 
 @dataclass
@@ -62,7 +66,7 @@ class _Read:
     outside: frozenset[int] = frozenset()
 
 
-class Records(PassThrough, TrialQueue):
+class Records(PassThrough, Queue):
     """Optuna's storage and the queue of trials, for one process. It reads its own writes at once.
 
     Writes to trials that this process runs are buffered. Everything else passes through, and errors of the
@@ -78,22 +82,18 @@ class Records(PassThrough, TrialQueue):
     def __init__(
         self,
         backend: CachedStorage | GrpcStorage,
-        queue: TrialQueue,
+        queue: SqlQueue,
         patience: Patience,
         *,
         waits: bool = False,
     ) -> None:
         super().__init__(backend)
-        self.queue = queue
+        self.queue, self.lock = queue, queue.lock
         self.patience = patience
         self._waits = waits
         self._this_thread = threading.local()  # `at_once`: its calls do not wait
         self._open: dict[int, _OpenTrial] = {}
         self._read: dict[int, _Read] = {}  # by study id
-
-    @property
-    def lock(self) -> StorageLock:
-        return self.queue.lock
 
     @property
     def optuna_storage(self) -> BaseStorage:
@@ -205,8 +205,7 @@ class Records(PassThrough, TrialQueue):
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
-        mine = self._open.get(trial_id)
-        if mine is None:
+        if (mine := self._open.get(trial_id)) is None:
             super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
             return
         mine.pending.params[param_name] = (param_value_internal, distribution)
@@ -214,25 +213,22 @@ class Records(PassThrough, TrialQueue):
         mine.trial.distributions[param_name] = distribution
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        mine = self._open.get(trial_id)
-        if mine is None:
+        if mine := self._open.get(trial_id):
+            mine.pending.reports[step] = mine.trial.intermediate_values[step] = float(intermediate_value)
+        else:
             super().set_trial_intermediate_value(trial_id, step, intermediate_value)
-            return
-        mine.pending.reports[step] = mine.trial.intermediate_values[step] = float(intermediate_value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        mine = self._open.get(trial_id)
-        if mine is None:
+        if mine := self._open.get(trial_id):
+            mine.pending.user_attrs[key] = mine.trial.user_attrs[key] = value
+        else:
             super().set_trial_user_attr(trial_id, key, value)
-            return
-        mine.pending.user_attrs[key] = mine.trial.user_attrs[key] = value
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        mine = self._open.get(trial_id)
-        if mine is None:
+        if mine := self._open.get(trial_id):
+            mine.pending.system_attrs[key] = mine.trial.system_attrs[key] = value
+        else:
             super().set_trial_system_attr(trial_id, key, value)
-            return
-        mine.pending.system_attrs[key] = mine.trial.system_attrs[key] = value
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -332,21 +328,18 @@ class Records(PassThrough, TrialQueue):
         self.forget()
 
 
-READING = ("counts", "running", "grid_points_taken", "close")
-
-
-def _operation(name: str) -> Callable[..., Any]:
+def _writing(name: str) -> Callable[..., Any]:
     """The operation `name` of the queue, after which trials are read again."""
     passed = passing(name, "queue")
 
     def operation(self: Records, *arguments: Any, **options: Any) -> Any:
         result = passed(self, *arguments, **options)
-        if name not in READING:
-            self.refresh()
+        self.refresh()
         return result
 
     return operation
 
 
+READING = frozenset({"counts", "running", "grid_points_taken", "close"})
 for _name in OPERATIONS - vars(Records).keys():
-    setattr(Records, _name, _operation(_name))
+    setattr(Records, _name, passing(_name, "queue") if _name in READING else _writing(_name))

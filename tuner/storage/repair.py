@@ -78,7 +78,10 @@ def repair(url: str, results: Path) -> Repaired:
         sound = path.exists() and outage.is_sound(path) and sqlite_file.has_studies(path)
         there, whole = _read(_copied(path, Path(scratch) / "copy.db")) if path.exists() else ({}, False)
         sound = sound and whole
-        done = Repaired(read={name: _finished(study) for name, study in there.items()})
+        done = Repaired(read={
+            name: sum(trial.state in FINISHED for trial in study.trials.values())
+            for name, study in there.items()
+        })  # fmt: skip
         _add_records(there, results, done, trusted=sound)
         done.lost = {name: lost for name, study in there.items() if (lost := _fill_gaps(study))}
         if (sound and not done.rebuilt and not done.lost) or not (there or path.exists()):
@@ -87,13 +90,11 @@ def repair(url: str, results: Path) -> Repaired:
         beside.unlink(missing_ok=True)
         _write(beside, there)
         if path.exists():
-            done.copy = _set_aside(path)
+            names = (f"{path.stem}.before-repair-{n}{path.suffix}" for n in itertools.count(1))
+            copies = map(path.with_name, names)
+            done.copy = _copied(path, next(copy for copy in copies if not copy.exists()))
         sqlite_file.put(beside, path)
     return done
-
-
-def _finished(study: StudyRecord) -> int:
-    return sum(trial.state in FINISHED for trial in study.trials.values())
 
 
 def _read(copy: Path) -> tuple[dict[str, StudyRecord], bool]:
@@ -172,13 +173,9 @@ def _trials(storage: RDBStorage, study: int) -> Iterator[tuple[int, FrozenTrial]
                 one = storage.get_trial_id_from_study_id_trial_number(study, number)
                 found.append(storage.get_trial(one))
     for trial in found:
-        if not trial.state.is_finished() or trial.state is TrialState.FAIL or _is_whole(trial):
+        needs_values = trial.state is TrialState.COMPLETE and not trial.values
+        if trial.state not in FINISHED or (trial.user_attrs and not needs_values):
             yield trial.number, trial
-
-
-def _is_whole(trial: FrozenTrial) -> bool:
-    complete = trial.state is TrialState.COMPLETE
-    return bool(trial.user_attrs) and not (complete and not trial.values)
 
 
 def _add_records(there: dict[str, StudyRecord], results: Path, done: Repaired, *, trusted: bool) -> None:
@@ -214,8 +211,7 @@ def _fill_gaps(study: StudyRecord) -> int:
     for number in missing:
         study.trials[number] = create_trial(state=TrialState.FAIL, user_attrs={ERROR: LOST})
     # the next agents' samplers must not draw what earlier ones drew
-    started = AGENTS_STARTED.of(study)
-    study.user_attrs[AGENTS_STARTED] = max(started, len(study.trials))
+    study.user_attrs[AGENTS_STARTED] = max(AGENTS_STARTED.of(study), len(study.trials))
     return len(missing)
 
 
@@ -233,12 +229,6 @@ def _write(path: Path, studies: dict[str, StudyRecord]) -> None:
     finally:
         storage.engine.dispose()
         Path(f"{path}.lock").unlink(missing_ok=True)
-
-
-def _set_aside(path: Path) -> Path:
-    """Copies the database to where it is kept."""
-    names = (path.with_name(f"{path.stem}.before-repair-{n}{path.suffix}") for n in itertools.count(1))
-    return _copied(path, next(name for name in names if not name.exists()))
 
 
 def _copied(path: Path, copy: Path) -> Path:

@@ -60,8 +60,8 @@ def of_trial(trial: FrozenTrial) -> dict[str, Any]:
         "user_attrs": {name: value for name, value in trial.user_attrs.items() if name != LEASE},
         "system_attrs": trial.system_attrs,
         "reports": list(trial.intermediate_values.items()),
-        "started": _text(trial.datetime_start),
-        "ended": _text(trial.datetime_complete or datetime.now()),
+        "started": trial.datetime_start and trial.datetime_start.isoformat(),
+        "ended": (trial.datetime_complete or datetime.now()).isoformat(),
     }
 
 
@@ -72,9 +72,7 @@ def studies(results: Path) -> list[StudyRecord]:
 
 def trials(results: Path, study: str) -> Iterator[FrozenTrial | InputError]:
     """The study's finished trials; in place of one that cannot be read, why."""
-    for path in sorted((results / "runs" / study).glob(f"*/{TRIAL}")):
-        if not path.parent.name.isdigit():
-            continue
+    for path in _ended(results, study):
         try:
             yield _trial(path)
         except InputError as error:
@@ -83,7 +81,12 @@ def trials(results: Path, study: str) -> Iterator[FrozenTrial | InputError]:
 
 def count(results: Path, study: str) -> int:
     """How many run folders of ended trials the study has."""
-    return sum(path.parent.name.isdigit() for path in (results / "runs" / study).glob(f"*/{TRIAL}"))
+    return len(_ended(results, study))
+
+
+def _ended(results: Path, study: str) -> list[Path]:
+    paths = (results / "runs" / study).glob(f"*/{TRIAL}")
+    return sorted(path for path in paths if path.parent.name.isdigit())
 
 
 def _study(path: Path) -> StudyRecord:
@@ -102,6 +105,7 @@ def _trial(path: Path) -> FrozenTrial:
     if content is None:
         raise InputError(f"{path}: has no record of the trial (an older version wrote it)")
     try:
+        begun, ended = content["started"], content["ended"]
         return FrozenTrial(
             number=int(path.parent.name),
             trial_id=-1,
@@ -113,16 +117,8 @@ def _trial(path: Path) -> FrozenTrial:
             user_attrs=dict(content["user_attrs"]),
             system_attrs=dict(content["system_attrs"]),
             intermediate_values={int(step): float(value) for step, value in content["reports"]},
-            datetime_start=_time(content["started"]),
-            datetime_complete=_time(content["ended"]),
+            datetime_start=begun and datetime.fromisoformat(begun),
+            datetime_complete=ended and datetime.fromisoformat(ended),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: no record of a trial ({error!r})") from None
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

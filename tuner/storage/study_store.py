@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,16 +55,8 @@ class Origin:
 
     base: Mapping[str, Any]
     base_from: str = ""
-    overrides: Mapping[str, Any] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     data: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "base": dict(self.base),
-            "base_from": self.base_from,
-            "overrides": dict(self.overrides or {}),
-            "data": self.data,
-        }
 
 
 def open_study(
@@ -118,9 +110,8 @@ def open_study(
             SCORE: study_file.metric.scored,
             TOTAL: _total(study_file, stored, trials, before),
         }
-        changed = before is not None
-        if DIGEST.of(stored) != study_file.digest():
-            changed = True
+        changed = before is not None or DIGEST.of(stored) != study_file.digest()
+        if changed:
             wanted |= {FILE: dict(study_file.raw), DIGEST: study_file.digest()}
         stopped = STOPPED.of(stored)
         if not (stopped.startswith(TARGET) or (stopped.startswith(GOOD_ENDS) and not changed)):
@@ -226,7 +217,7 @@ def _create(
             FILE: dict(study_file.raw),
             DIGEST: study_file.digest(),
             PATH: str(study_file.path.resolve()),
-            ORIGIN: origin.to_dict(),
+            ORIGIN: asdict(origin),
             PRUNER: asdict(study_file.pruner),
             SCORE: study_file.metric.scored,
         },
@@ -254,12 +245,10 @@ def change_of(
             f"the storage has a study '{study.study_name}' that was not made here; "
             "rename yours, or set it aside with --fresh"
         )
-    before, after = _comparable(stored[FILE], study_file.raw)
-    if study_file.function is not None:  # given in Python: where it was defined is no setting
-        before, after = _unnamed(before), _unnamed(after)
+    before, after = _comparable(stored[FILE], study_file)
     names = [parameter.name for parameter in study_file.space.parameters]
     differences = file_changes.refused(before, after, names)
-    differences += file_changes.diff(ORIGIN.of(stored), origin.to_dict())
+    differences += file_changes.diff(ORIGIN.of(stored), asdict(origin))
     scores = score_of(stored, study_file), study_file.metric.scored
     differences += file_changes.diff(*({"file": {"tuner": {"score": score}}} for score in scores))
     if before == after and not differences:
@@ -272,7 +261,7 @@ def change_of(
     if differences:
         raise ChangedStudy(study.study_name, study.get_trials(deepcopy=False), differences)
     known = {**(default or {}), **study_file.base.config, **origin.base, **study_file.defaults}
-    return changes.find(study.everything(), old, study_file, Settings(known, dict(origin.overrides or {})))
+    return changes.find(study.everything(), old, study_file, Settings(known, origin.overrides))
 
 
 def _take_over(study: OpenStudy, study_file: StudyFile, change: Change) -> None:
@@ -308,38 +297,31 @@ def _total(
     Args:
         before: the study file as it was, where it has changed.
     """
-    if trials is not None or TOTAL not in stored:
-        return trials if trials is not None else study_file.run_cap
-    if before is not None and before.get("run_cap") != study_file.raw.get("run_cap"):
-        return study_file.run_cap
-    known: int | None = stored[TOTAL]
-    if study_file.run_cap is None:
+    known, cap = TOTAL.of(stored), study_file.run_cap
+    if trials is not None:
+        return trials
+    if TOTAL not in stored or (before is not None and before.get("run_cap") != study_file.raw.get("run_cap")):
+        return cap
+    if cap is None:
         return known
     if before is not None and study_file.method == "grid":  # its points are others now
-        return study_file.run_cap
-    return max(known or 0, study_file.run_cap)
+        return cap
+    return max(known or 0, cap)
 
 
-def _comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two study files to be compared. Files made before 0.2 name no workload: the name alone is no change.
+def _comparable(before: Mapping[str, Any], study_file: StudyFile) -> list[dict[str, Any]]:
+    """The study file as it was and as it is, to be compared.
 
-    When a study stops may be changed as well: its trials are the same. `score` is an attribute of the study.
+    Files made before 0.2 name no workload: the name alone is no change. When a study stops may be changed as
+    well: its trials are the same. `score` is an attribute of the study.
     """
-    files = [{**file, "tuner": dict(file.get("tuner") or {})} for file in (before, after)]
-    for file in files:
-        for key in ("stop", "score"):
-            file["tuner"].pop(key, None)
-    if "workload" not in files[0]["tuner"]:
-        for file in files:
-            for key in ("workload", "on"):
-                file["tuner"].pop(key, None)
-    return files[0], files[1]
-
-
-def _unnamed(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A study file without the name of what it runs."""
-    own = {k: v for k, v in (raw.get("tuner") or {}).items() if k not in ("objective", "workload")}
-    return {**raw, "tuner": own}
+    left_out = {"stop", "score"}
+    if "workload" not in (before.get("tuner") or {}):
+        left_out |= {"workload", "on"}
+    if study_file.function is not None:  # given in Python: where it was defined is no setting
+        left_out |= {"objective", "workload"}
+    owns = [(file, (file.get("tuner") or {}).items()) for file in (before, study_file.raw)]
+    return [{**file, "tuner": {k: v for k, v in own if k not in left_out}} for file, own in owns]
 
 
 class ChangedStudy(InputError):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -14,8 +15,52 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.orm import Session
 
 from tuner.storage.attributes import NOT_COUNTED, OUTSIDE, UNCOUNTED
-from tuner.storage.optuna_private import FIXED_PARAMS, add_trial, models
-from tuner.storage.queue import Amendment, Pending
+from tuner.storage.optuna_private import FIXED_PARAMS, add_trial, frozen_trial, models
+
+TRIALS, PARAMS, REPORTS = models.TrialModel, models.TrialParamModel, models.TrialIntermediateValueModel
+USER_ATTRS, SYSTEM_ATTRS = models.TrialUserAttributeModel, models.TrialSystemAttributeModel
+STUDIES, STUDY_ATTRS = models.StudyModel, models.StudyUserAttributeModel
+
+
+@dataclass
+class Pending:
+    """The part of a running trial that is not written yet."""
+
+    params: dict[str, tuple[float, BaseDistribution]] = field(default_factory=dict)
+    user_attrs: dict[str, Any] = field(default_factory=dict)
+    system_attrs: dict[str, Any] = field(default_factory=dict)
+    reports: dict[int, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any(vars(self).values())
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """A change of a trial that does not run.
+
+    Attributes:
+        params: all its parameters, as Optuna stores them; None: as they are.
+        user_attrs, system_attrs: attributes to set; None as a value removes the attribute.
+        withdrawn: the trial waits and is not to be run: it ends as FAIL.
+    """
+
+    trial_id: int
+    params: Mapping[str, tuple[float, BaseDistribution]] | None = None
+    user_attrs: Mapping[str, Any] = field(default_factory=dict)
+    system_attrs: Mapping[str, Any] = field(default_factory=dict)
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True)
+class Told:
+    """A trial that was run elsewhere and is complete. `params`: as Optuna stores them."""
+
+    values: Sequence[float]
+    params: Mapping[str, tuple[float, BaseDistribution]]
+    user_attrs: Mapping[str, Any]
+    system_attrs: Mapping[str, Any] = field(default_factory=dict)
+    reports: Mapping[int, float] = field(default_factory=dict)
 
 
 class TrialRows:
@@ -26,7 +71,18 @@ class TrialRows:
     """
 
     def __init__(self, storage: RDBStorage, session: Session, insert: Callable[[Any], Any]) -> None:
-        self._storage, self._session, self._insert = storage, session, insert
+        self._storage, self.session, self._insert = storage, session, insert
+
+    def frozen(self, row: Any) -> FrozenTrial:
+        """The trial of a row, with what this transaction has written."""
+        self.session.flush()
+        self.session.expire(row)
+        return frozen_trial(self._storage, row)
+
+    def running(self, trial_id: int) -> Any:
+        """The row of a trial; None if it is no longer RUNNING."""
+        row = self.session.get(TRIALS, trial_id)
+        return row if row is not None and row.state is TrialState.RUNNING else None
 
     def add(
         self, study_id: int, trial: FrozenTrial, params: Mapping[str, tuple[float, BaseDistribution]]
@@ -34,8 +90,8 @@ class TrialRows:
         """Adds a trial; returns its number. `params` are not in it: Optuna would compare them with those of
         trials that are OUTSIDE.
         """
-        row = add_trial(self._storage, self._session, study_id, trial)
-        self.write(cast(int, row.trial_id), Pending(params=dict(params)))
+        row: Any = add_trial(self._storage, self.session, study_id, trial)
+        self.write(row.trial_id, Pending(params=dict(params)))
         return int(row.number)
 
     def enqueue(self, study_id: int, fixed: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> int:
@@ -45,53 +101,40 @@ class TrialRows:
         return self.add(study_id, template, {})
 
     def amend(self, amendment: Amendment) -> None:
-        row = self._session.get(models.TrialModel, amendment.trial_id)
+        trial_id = amendment.trial_id
+        row = self.session.get(TRIALS, trial_id)
         if row is None or row.state is TrialState.RUNNING:
             return
         if amendment.params is not None:
-            self._session.execute(
-                sqlalchemy.delete(models.TrialParamModel).where(
-                    models.TrialParamModel.trial_id == amendment.trial_id
-                )
-            )
-            self.write(amendment.trial_id, Pending(params=dict(amendment.params)))
-        for table, attributes in (
-            (models.TrialUserAttributeModel, amendment.user_attrs),
-            (models.TrialSystemAttributeModel, amendment.system_attrs),
-        ):
-            gone = [key for key, value in attributes.items() if value is None]
-            if gone:
-                self._session.execute(
-                    sqlalchemy.delete(table).where(table.trial_id == amendment.trial_id, table.key.in_(gone))
-                )
-            kept = {key: value for key, value in attributes.items() if value is not None}
-            self.write_attrs(table, amendment.trial_id, kept)
+            self.delete(PARAMS, trial_id)
+            self.write(trial_id, Pending(params=dict(amendment.params)))
+        for table, attrs in ((USER_ATTRS, amendment.user_attrs), (SYSTEM_ATTRS, amendment.system_attrs)):
+            if gone := [key for key, value in attrs.items() if value is None]:
+                self.delete(table, trial_id, gone)
+            self.write_attrs(table, trial_id, {key: v for key, v in attrs.items() if v is not None})
         if amendment.withdrawn:
             row.state, row.datetime_complete = TrialState.FAIL, datetime.now()
 
     def count_uncounted(self, study_id: int) -> None:
         """Writes how many finished trials do not count towards the number that the study wants."""
-        attributes = models.TrialUserAttributeModel
         query = (
-            sqlalchemy.select(sqlalchemy.func.count(sqlalchemy.distinct(attributes.trial_id)))
-            .join(models.TrialModel, models.TrialModel.trial_id == attributes.trial_id)
+            sqlalchemy.select(sqlalchemy.func.count(sqlalchemy.distinct(USER_ATTRS.trial_id)))
+            .join(TRIALS, TRIALS.trial_id == USER_ATTRS.trial_id)
             .where(
-                models.TrialModel.study_id == study_id,
-                models.TrialModel.state.in_((TrialState.COMPLETE, TrialState.PRUNED)),
-                attributes.key.in_((OUTSIDE, NOT_COUNTED)),
+                TRIALS.study_id == study_id,
+                TRIALS.state.in_((TrialState.COMPLETE, TrialState.PRUNED)),
+                USER_ATTRS.key.in_((OUTSIDE, NOT_COUNTED)),
             )
         )
-        self._session.flush()
-        self.write_study_attrs(study_id, {UNCOUNTED: self._session.scalar(query) or 0})
+        self.session.flush()
+        self.write_attrs(STUDY_ATTRS, study_id, {UNCOUNTED: self.session.scalar(query) or 0})
 
     def still_running(self, trial_id: int) -> bool:
         """Whether the trial is RUNNING; locks its row until the transaction ends."""
-        same = (
-            sqlalchemy.update(models.TrialModel)
-            .where(models.TrialModel.trial_id == trial_id, models.TrialModel.state == TrialState.RUNNING)
-            .values(state=TrialState.RUNNING)
+        same = sqlalchemy.update(TRIALS).where(
+            TRIALS.trial_id == trial_id, TRIALS.state == TrialState.RUNNING
         )
-        result: Any = self._session.execute(same)
+        result: Any = self.session.execute(same.values(state=TrialState.RUNNING))
         return bool(result.rowcount == 1)
 
     def write(self, trial_id: int, pending: Pending) -> None:
@@ -104,58 +147,34 @@ class TrialRows:
             }
             for name, (value, distribution) in pending.params.items()
         ]
-        self._upsert(models.TrialParamModel, params, ("trial_id", "param_name"), ("param_value",))
-        self.write_attrs(models.TrialUserAttributeModel, trial_id, pending.user_attrs)
-        self.write_attrs(models.TrialSystemAttributeModel, trial_id, pending.system_attrs)
-        table = models.TrialIntermediateValueModel
-        reports = []
-        for step, value in pending.reports.items():
-            stored, kind = table.intermediate_value_to_stored_repr(value)
-            reports.append(
-                {
-                    "trial_id": trial_id,
-                    "step": step,
-                    "intermediate_value": stored,
-                    "intermediate_value_type": kind,
-                }
-            )
+        self._upsert(PARAMS, params, ("trial_id", "param_name"), ("param_value",))
+        self.write_attrs(USER_ATTRS, trial_id, pending.user_attrs)
+        self.write_attrs(SYSTEM_ATTRS, trial_id, pending.system_attrs)
         columns = ("intermediate_value", "intermediate_value_type")
-        self._upsert(table, reports, ("trial_id", "step"), columns)
-
-    def write_attrs(self, table: Any, trial_id: int, attributes: Mapping[str, Any]) -> None:
-        rows = [
-            {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-            for key, value in attributes.items()
+        reports = [
+            {"trial_id": trial_id, "step": step}
+            | dict(zip(columns, REPORTS.intermediate_value_to_stored_repr(value), strict=True))
+            for step, value in pending.reports.items()
         ]
-        self._upsert(table, rows, ("trial_id", "key"), ("value_json",))
+        self._upsert(REPORTS, reports, ("trial_id", "step"), columns)
 
-    def write_study_attrs(self, study_id: int, attributes: Mapping[str, Any]) -> None:
-        rows = [
-            {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
-            for key, value in attributes.items()
-        ]
-        self._upsert(models.StudyUserAttributeModel, rows, ("study_id", "key"), ("value_json",))
+    def write_attrs(self, table: Any, owner: int, attributes: Mapping[str, Any]) -> None:
+        """Writes attributes of a trial, or in STUDY_ATTRS of a study."""
+        whose = "study_id" if table is STUDY_ATTRS else "trial_id"
+        rows = [{whose: owner, "key": key, "value_json": json.dumps(v)} for key, v in attributes.items()]
+        self._upsert(table, rows, (whose, "key"), ("value_json",))
 
-    def delete_attrs(self, trial_id: int, *keys: str) -> None:
-        attributes = models.TrialUserAttributeModel
-        self._session.execute(
-            sqlalchemy.delete(attributes).where(attributes.trial_id == trial_id, attributes.key.in_(keys))
-        )
+    def delete(self, table: Any, trial_id: int, keys: Sequence[str] | None = None) -> None:
+        """Deletes what a table has of a trial; with `keys` these attributes."""
+        found = sqlalchemy.delete(table).where(table.trial_id == trial_id)
+        self.session.execute(found if keys is None else found.where(table.key.in_(keys)))
 
     def _upsert(
-        self,
-        table: Any,
-        rows: list[dict[str, Any]],
-        keys: Iterable[str],
-        columns: Iterable[str],
+        self, table: Any, rows: list[dict[str, Any]], keys: Sequence[str], columns: Sequence[str]
     ) -> None:
         """Inserts rows or updates existing ones, so that a write may be repeated."""
         if not rows:
             return
         statement = self._insert(table)
-        self._session.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(keys), set_={name: statement.excluded[name] for name in columns}
-            ),
-            rows,
-        )
+        changed = {name: statement.excluded[name] for name in columns}
+        self.session.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)

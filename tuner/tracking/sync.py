@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from tuner.base.run_folder import CONFIG, METRICS, RESULT, read_metrics
 from tuner.base.wandb_files import environment, identity, wandb_folder
 from tuner.tracking import wandb_file
 from tuner.tracking.mode import api_key, resolve, server
-from tuner.tracking.tracker import WandbRun, WandbTracker
+from tuner.tracking.tracker import WandbTracker
 from tuner.tracking.worker import SYNCED
 
 BATCH = 40  # runs per client process
@@ -75,11 +74,11 @@ def sync(results: Path, study_names: Sequence[str] = (), *, progress: Progress) 
         raise WorkFailed(f"nothing uploaded: {why}")
     counts = [_sync_study(results, name, progress) for name in names]
     return Synced(
-        uploaded=sum(found.uploaded for found in counts),
-        rebuilt=sum(found.rebuilt for found in counts),
-        before=sum(found.before for found in counts),
-        failed=tuple(file for found in counts for file in found.failed),
-        log=next((found.log for found in counts if found.failed), None),
+        sum(found.uploaded for found in counts),
+        sum(found.rebuilt for found in counts),
+        sum(found.before for found in counts),
+        tuple(file for found in counts for file in found.failed),
+        next((found.log for found in counts if found.failed), None),
     )
 
 
@@ -95,22 +94,15 @@ def _sync_study(results: Path, name: str, progress: Progress) -> Synced:
     files = [file for trial in _trials(results, name) for file in trial.files]
     waiting = [file for file in files if not is_synced(file)]
     log = folder / "sync.log"
-    progress(0, len(waiting))
+
+    def show() -> None:
+        progress(sum(map(is_synced, waiting)), len(waiting))
+
+    show()
     for start in range(0, len(waiting), BATCH):
-        batch = waiting[start : start + BATCH]
-        _upload(batch, folder, log, partial(_add, progress, start, len(waiting)))
+        _upload(waiting[start : start + BATCH], folder, log, show)
     failed = tuple(file for file in waiting if not is_synced(file))
-    return Synced(
-        uploaded=len(waiting) - len(failed),
-        rebuilt=len(torn),
-        before=len(files) - len(waiting),
-        failed=failed,
-        log=log,
-    )
-
-
-def _add(progress: Progress, before: int, total: int, done: int) -> None:
-    progress(before + done, total)
+    return Synced(len(waiting) - len(failed), len(torn), len(files) - len(waiting), failed, log)
 
 
 def is_synced(file: Path) -> bool:
@@ -126,10 +118,12 @@ def _trials(results: Path, name: str) -> Iterator[_Trial]:
         if path.name.isdigit() and (path / RESULT).exists():
             number, runs = int(path.name), read_object(path / RESULT).get("wandb_runs", [])
             candidates = own.pop(number, [])
-            if runs:
-                files = _whole_together([file for run in runs for file in (folder / run).glob("*.wandb")])
-            else:
+            if not runs:
                 files = _first_whole(candidates, path)
+            else:  # those of a script: all of them, if every one is whole
+                files = [file for run in runs for file in (folder / run).glob("*.wandb")]
+                if not all(is_synced(file) or wandb_file.run_of(file).ended for file in files):
+                    files = []
             yield _Trial(number, path, tuple(files))
     for number, candidates in sorted(own.items()):
         if files := _first_whole(candidates, None):
@@ -164,12 +158,6 @@ def _first_whole(candidates: Sequence[Path], run_folder: Path | None) -> list[Pa
     return []
 
 
-def _whole_together(files: Sequence[Path]) -> Sequence[Path]:
-    """All W&B files of a script's trial if every one is complete, otherwise none."""
-    whole = files and all(is_synced(file) or wandb_file.run_of(file).ended for file in files)
-    return files if whole else []
-
-
 def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
     """Writes offline W&B runs from run folders, with the trials' ids."""
     if not trials:
@@ -183,9 +171,9 @@ def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
         result = read_object(trial.folder / RESULT)
         config = read_object(trial.folder / CONFIG)
         run = tracker.start(trial.number, config, f"{study_name}-{trial.number}", ("rebuilt",))
-        assert isinstance(run, WandbRun)
         for row in read_metrics(trial.folder / METRICS):
-            _log_row(run, row)
+            step = row.pop("_step", row.get("epoch", 0))
+            run.send("log", {"epoch": row.pop("epoch", step), "step": step, "metrics": row})
         run.finish(result.get("state", "failed"), result.get("metrics", {}))
     tracker.close(timeout=20 + REBUILD_SECONDS * len(trials))
     written = _own_files(folder)
@@ -198,12 +186,7 @@ def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
         raise WorkFailed(f"{study_name}: runs {missing} could not be rebuilt; see {folder / 'tracking.log'}")
 
 
-def _log_row(run: WandbRun, row: dict[str, Any]) -> None:
-    step = row.pop("_step", row.get("epoch", 0))
-    run.send("log", {"epoch": row.pop("epoch", step), "step": step, "metrics": row})
-
-
-def _upload(files: Sequence[Path], folder: Path, log: Path, progress: Callable[[int], None]) -> None:
+def _upload(files: Sequence[Path], folder: Path, log: Path, show: Callable[[], None]) -> None:
     """Lets the W&B client upload `files`. The client marks each file that it has uploaded."""
     key = api_key(server())
     variables = environment(folder) | {"WANDB_MODE": "online"} | ({"WANDB_API_KEY": key} if key else {})
@@ -214,10 +197,10 @@ def _upload(files: Sequence[Path], folder: Path, log: Path, progress: Callable[[
         )
     try:
         while process.poll() is None:
-            progress(sum(map(is_synced, files)))
+            show()
             time.sleep(POLL_SECONDS)
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait()
-    progress(sum(map(is_synced, files)))
+    show()

@@ -30,14 +30,26 @@ TrialState = Literal["complete", "pruned", "failed"]
 MAX_WORKERS = 3  # a tracker starts one worker and replaces it at most twice
 
 
+@dataclass(frozen=True)
 class RunTracker:
-    """The run of one trial; this one goes nowhere. No method raises or waits."""
+    """The run of one trial: messages to the worker; None: it goes nowhere. No method raises or waits."""
+
+    number: int
+    worker: WorkerProcess | None = None
+    artifact: Path | None = None
 
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         """Adds one epoch's metrics."""
+        self.send("log", {"epoch": epoch, "metrics": dict(metrics)})
 
     def finish(self, state: TrialState, summary: Mapping[str, Any]) -> None:
         """Ends the run."""
+        where = str(self.artifact) if self.artifact is not None and self.artifact.exists() else None
+        self.send("finish", {"state": state, "summary": dict(summary), "artifact": where})
+
+    def send(self, action: str, content: Mapping[str, Any]) -> None:
+        if self.worker is not None:
+            self.worker.send({"do": action, "number": self.number, **content})
 
 
 @dataclass
@@ -57,7 +69,7 @@ class Tracker:
         self, number: int, config: Mapping[str, Any], name: str, tags: Sequence[str] = ()
     ) -> RunTracker:
         """Starts the run of trial `number`."""
-        return RunTracker()
+        return RunTracker(number)
 
     def close(self, *, timeout: float = 20.0) -> None:
         """Waits for open runs to finish, at most `timeout` seconds."""
@@ -121,16 +133,11 @@ class WandbTracker(Tracker):
     ) -> RunTracker:
         if (self._worker is None or self._worker.broken) and self._started < MAX_WORKERS:
             self._started += 1
-            settings = {
-                "mode": self.mode,
-                "project": self.identity.project,
-                "entity": self.identity.entity,
-                "group": self.study_name,
-            }
-            self._worker = WorkerProcess(self.folder, settings)
+            own = {"project": self.identity.project, "entity": self.identity.entity}
+            self._worker = WorkerProcess(self.folder, {"mode": self.mode, "group": self.study_name, **own})
         identifier = self.identity.run_id(number)
         message = {"id": identifier, "config": dict(config), "name": name, "tags": list(tags)}
-        run = WandbRun(number, self._worker, None if self.runs is None else self.runs / str(number))
+        run = RunTracker(number, self._worker, None if self.runs is None else self.runs / str(number))
         run.send("start", message)
         return run
 
@@ -142,23 +149,3 @@ class WandbTracker(Tracker):
     def __getstate__(self) -> dict[str, Any]:
         """Pickles without the worker: a copy in another process starts its own."""
         return {**self.__dict__, "_worker": None, "_started": 0}
-
-
-@dataclass(frozen=True)
-class WandbRun(RunTracker):
-    """The run of one trial. Sends messages to the worker."""
-
-    number: int
-    worker: WorkerProcess | None
-    artifact: Path | None = None
-
-    def log(self, epoch: int, metrics: Mapping[str, Any]) -> None:
-        self.send("log", {"epoch": epoch, "metrics": dict(metrics)})
-
-    def finish(self, state: TrialState, summary: Mapping[str, Any]) -> None:
-        where = str(self.artifact) if self.artifact is not None and self.artifact.exists() else None
-        self.send("finish", {"state": state, "summary": dict(summary), "artifact": where})
-
-    def send(self, action: str, content: Mapping[str, Any]) -> None:
-        if self.worker is not None:
-            self.worker.send({"do": action, "number": self.number, **content})

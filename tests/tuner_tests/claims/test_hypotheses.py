@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
@@ -163,7 +163,7 @@ def test_pairs_on_other_data_decide_nothing(
     assert file is not None
     play(campaign, records, tmp_path, file)
     study = campaign.optuna.load_study(study_name="small", storage=records)
-    study.set_user_attr(ORIGIN, study_store.Origin(base={}, data="mine 4567").to_dict())
+    study.set_user_attr(ORIGIN, asdict(study_store.Origin(base={}, data="mine 4567")))
     assert [found.pairs_run for found in findings(records, tmp_path)] == [0, 0]
 
 
@@ -330,7 +330,7 @@ def test_studies_of_two_data_sets_need_a_choice(
     run(campaign, records, tmp_path, STUDY, name="second")
     for name in ("small", "second"):
         study = campaign.optuna.load_study(study_name=name, storage=records)
-        study.set_user_attr(ORIGIN, replace(study_store.Origin({}), data=f"{name} 0").to_dict())
+        study.set_user_attr(ORIGIN, asdict(study_store.Origin({}, data=f"{name} 0")))
     with pytest.raises(InputError, match="--data data/second"):
         prepare(records, tmp_path)
     plan = prepare(records, tmp_path, chosen=Path("data/small")).planned

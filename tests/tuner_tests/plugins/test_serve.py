@@ -18,9 +18,9 @@ from tuner.base.errors import InputError, WorkFailed
 from tuner.plugins.server import token, wire
 from tuner.plugins.server.remote import address_of
 from tuner.plugins.server.serve import _ClientLock, make_server
-from tuner.storage.access import default_url, open_database, open_records, storage_errors
+from tuner.storage.access import default_url, open_database, open_records
 from tuner.storage.optuna_private import GrpcStorage
-from tuner.storage.outage import StorageFailed, is_unreachable
+from tuner.storage.outage import StorageFailed, is_unreachable, storage_errors
 
 pytest.importorskip("grpc", reason="needs grpcio: pip install 'optuna-sweeps[grpc]'")
 ROOT = Path(__file__).resolve().parents[3]

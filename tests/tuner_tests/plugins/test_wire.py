@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from tuner.base.errors import InputError, WorkFailed
 from tuner.plugins.server import wire
 from tuner.storage.outage import StorageFailed, StorageUnreachable
-from tuner.storage.queue import Amendment, Pending, Told
+from tuner.storage.trial_rows import Amendment, Pending, Told
 
 PARAMS = {
     "lr": (0.1, FloatDistribution(0.001, 1.0, log=True)),

@@ -19,8 +19,8 @@ from tuner.storage.access import default_url, open_records
 from tuner.storage.allocate import MAX_RETRIES, Allocator, Choice, Chooser, Done, Wait, is_paused
 from tuner.storage.attributes import PAUSED, RETRIES
 from tuner.storage.leases import Observer, Owner
-from tuner.storage.queue import Pending
 from tuner.storage.study import OpenStudy
+from tuner.storage.trial_rows import Pending
 
 TOTAL = 5
 POINT = {"x": (0.5, optuna.distributions.FloatDistribution(0.0, 1.0))}

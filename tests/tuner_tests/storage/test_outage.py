@@ -16,7 +16,7 @@ from optuna.trial import Trial
 
 from tuner.base.errors import WorkFailed
 from tuner.definition.study_file import StudyFile
-from tuner.storage.access import open_records, storage_errors
+from tuner.storage.access import open_records
 from tuner.storage.locks import AdvisoryLock
 from tuner.storage.outage import (
     UNREACHABLE,
@@ -26,6 +26,7 @@ from tuner.storage.outage import (
     cause_of,
     hide_password,
     is_unreachable,
+    storage_errors,
 )
 from tuner.storage.records import Records
 
@@ -306,7 +307,7 @@ import os, sqlite3, time
 from multiprocessing import Pipe, connection
 from types import SimpleNamespace
 from tuner.run.agent import agent
-from tuner.storage.access import storage_errors
+from tuner.storage.outage import storage_errors
 from tuner.storage.outage import StorageUnreachable
 
 class Reading:

@@ -23,15 +23,10 @@ from optuna.study import StudyDirection
 from tuner.__main__ import main
 from tuner.base.errors import InputError
 from tuner.storage import sqlite_file
-from tuner.storage.access import (
-    StorageFailed,
-    WalConnection,
-    default_url,
-    find_records,
-    open_records,
-    storage_errors,
-)
+from tuner.storage.access import default_url, find_records, open_records
 from tuner.storage.attributes import FILE
+from tuner.storage.databases import WalConnection
+from tuner.storage.outage import StorageFailed, storage_errors
 from tuner.storage.repair import repair
 
 STUDY = """

@@ -19,8 +19,8 @@ from tuner.base.endings import GivenAway
 from tuner.base.errors import InputError
 from tuner.storage.access import default_url, find_records, open_database, open_records
 from tuner.storage.attributes import LEASE, PAUSED, UNTIL
-from tuner.storage.queue import Pending
 from tuner.storage.records import Records
+from tuner.storage.trial_rows import Pending
 
 ROOT = Path(__file__).resolve().parents[3]
 FreshDatabase = Callable[[], str]

@@ -14,9 +14,9 @@ from tuner.definition.study_file import StudyFile
 from tuner.plugins.imports.rows import Row, number, reports
 from tuner.storage import changes, optuna_private
 from tuner.storage.attributes import GRID_POINT, IMPORTED, NOT_COUNTED, ORIGIN, VIOLATION, Attribute
-from tuner.storage.queue import Told
 from tuner.storage.records import Records
 from tuner.storage.study import OpenStudy, stored_file
+from tuner.storage.trial_rows import Told
 from tuner.workloads.history import SUMMARIES
 
 RUN = Attribute[str]("import_digest", "")  # of an imported trial: digest of the run that it was

@@ -21,8 +21,7 @@ from tuner.base.sqlite_url import sqlite_url
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.imports.rows import Row
 from tuner.plugins.imports.tracker_source import copied
-from tuner.storage.access import storage_errors
-from tuner.storage.outage import hide_password
+from tuner.storage.outage import hide_password, storage_errors
 
 SERVERS = ("postgresql", "mysql", "mariadb")  # schemes that SQLAlchemy opens, with their drivers
 

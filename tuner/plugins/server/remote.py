@@ -22,7 +22,8 @@ from tuner.plugins.server import token, wire
 from tuner.storage.locks import LOCK_SECONDS, Reentrant
 from tuner.storage.optuna_private import GrpcStorage
 from tuner.storage.outage import StorageUnreachable
-from tuner.storage.queue import OPERATIONS, Pending, TrialQueue
+from tuner.storage.sql_queue import OPERATIONS, SqlQueue
+from tuner.storage.trial_rows import Pending
 
 if TYPE_CHECKING:
     import grpc
@@ -61,7 +62,7 @@ def connect(url: str) -> tuple[GrpcStorage, RemoteQueue]:
     if secret is not None:
         channel = token.sent_by(channel, secret)
     storage = GrpcStorage(channel)
-    queue = RemoteQueue(channel, storage)  # type: ignore[abstract]
+    queue = RemoteQueue(channel, storage)
     try:
         queue.greet()
     except grpc.RpcError as error:
@@ -153,7 +154,7 @@ class RemoteLock(Reentrant):
                 pass
 
 
-class RemoteQueue(TrialQueue):
+class RemoteQueue:
     """The queue of trials on a server; a thread that holds the lock sends requests on its stream."""
 
     def __init__(self, channel: grpc.Channel, storage: BaseStorage) -> None:
@@ -161,11 +162,7 @@ class RemoteQueue(TrialQueue):
         self._call = channel.unary_unary(f"/{wire.SERVICE}/{wire.CALL}")
         self._channel = channel
         self._storage = storage
-        self._lock = RemoteLock(channel, self._metadata)
-
-    @property
-    def lock(self) -> RemoteLock:
-        return self._lock
+        self.lock = RemoteLock(channel, self._metadata)
 
     def greet(self) -> None:
         """Raises if the server has no queue of trials."""
@@ -215,7 +212,7 @@ class RemoteQueue(TrialQueue):
 
 def _asked(name: str) -> Callable[..., Any]:
     """The operation `name`, which the server executes with the same arguments."""
-    signature = inspect.signature(getattr(TrialQueue, name))
+    signature = inspect.signature(getattr(SqlQueue, name))
 
     def ask(self: RemoteQueue, *arguments: Any, **options: Any) -> Any:
         call = signature.bind(self, *arguments, **options)

@@ -25,7 +25,7 @@ from tuner.storage.access import open_database
 from tuner.storage.locks import LOCK_SECONDS
 from tuner.storage.optuna_private import CachedStorage, add_storage_service, trial_id
 from tuner.storage.outage import StorageFailed, cause_of, hide_password, is_storage_error, is_unreachable
-from tuner.storage.queue import OPERATIONS, TrialQueue
+from tuner.storage.sql_queue import OPERATIONS, SqlQueue
 
 if TYPE_CHECKING:
     import grpc
@@ -103,7 +103,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def make_server(storage: CachedStorage, queue: TrialQueue, secret: str | None = None) -> grpc.Server:
+def make_server(storage: CachedStorage, queue: SqlQueue, secret: str | None = None) -> grpc.Server:
     """A server for a storage, bound to no port yet. `secret`: the token that clients must send."""
     import grpc
 
@@ -149,7 +149,7 @@ def make_server(storage: CachedStorage, queue: TrialQueue, secret: str | None = 
 class QueueService:
     """Answers `Call` and `Hold` with the queue of a database."""
 
-    def __init__(self, queue: TrialQueue, storage: CachedStorage) -> None:
+    def __init__(self, queue: SqlQueue, storage: CachedStorage) -> None:
         self._queue = queue
         self._storage = storage
         self._client_lock = _ClientLock()

@@ -1,6 +1,6 @@
 """The messages between `remote` (client) and `serve` (server), in addition to Optuna's own.
 
-One gRPC service with two methods; requests and answers are JSON. `Call` executes one method of `TrialQueue`.
+One gRPC service with two methods; requests and answers are JSON. `Call` executes one method of `SqlQueue`.
 `Hold` takes the storage's lock and keeps it while its stream is open; requests on the stream are executed
 under the lock. If the client dies or the connection drops, the stream ends and the lock is released.
 """
@@ -16,10 +16,10 @@ from optuna.trial import TrialState
 
 from tuner.base.errors import InputError, WorkFailed
 from tuner.storage.outage import StorageFailed, StorageUnreachable, cause_of, is_storage_error, is_unreachable
-from tuner.storage.queue import Amendment, Pending, Told
+from tuner.storage.trial_rows import Amendment, Pending, Told
 
 T = TypeVar("T")
-SERVICE = "gcode_tuner.Ledger"  # the first name of `TrialQueue`; running servers answer to it
+SERVICE = "gcode_tuner.Ledger"  # the first name of the queue; running servers answer to it
 CALL, HOLD = "Call", "Hold"
 PROCESS = "tuner-process"  # metadata: PID@HOST of the client
 BUSY = "busy"  # the error when too many clients wait for the lock: ask again
