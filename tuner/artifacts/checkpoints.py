@@ -70,6 +70,7 @@ class Checkpoints:
         return Checkpoint(self.folder / name, store, self.say)
 
 
+@dataclass
 class Checkpoint:
     """The checkpoint of one trial that runs in this process.
 
@@ -77,21 +78,15 @@ class Checkpoint:
         files: the folder that the trial is given.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        store: RunStore | None,
-        say: Callable[[str], None],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.folder = folder
-        self.files = (folder / FILES).resolve()
-        self._store = store
-        self._say = say
-        self._clock = clock
-        self._next_upload = clock() + UPLOAD_SECONDS
-        self._uploaded: Any = None  # names, sizes and times of what was last uploaded
+    folder: Path
+    store: RunStore | None
+    say: Callable[[str], None]
+    files: Path = field(init=False)
+    _next_upload: float = field(default_factory=lambda: time.monotonic() + UPLOAD_SECONDS)
+    _uploaded: Any = None  # names, sizes and times of what was last uploaded
+
+    def __post_init__(self) -> None:
+        self.files = (self.folder / FILES).resolve()
 
     def begin(self) -> None:
         """Fetches what another machine stored, and forgets the reports of a trial that has kept nothing.
@@ -101,11 +96,11 @@ class Checkpoint:
         Raises:
             CannotWrite: the folder cannot be made.
         """
-        if self._store is not None:
+        if self.store is not None:
             try:
-                self._fetch(self._store)
+                self._fetch(self.store)
             except (StoreFailed, InputError, OSError) as error:
-                self._say(f"checkpoint {self.folder.name}: {reason_of(error)}")
+                self.say(f"checkpoint {self.folder.name}: {reason_of(error)}")
         files = self.folder / FILES
         _remove(path for path in (self.folder, files) if not path.is_dir())
         make_folder(files)
@@ -128,7 +123,7 @@ class Checkpoint:
 
     def keep(self) -> None:
         """Uploads the checkpoint where it is time to."""
-        if self._store is not None and self._clock() >= self._next_upload:
+        if self.store is not None and time.monotonic() >= self._next_upload:
             self.upload()
 
     def reports_before(self, epoch: int) -> dict[int, dict[str, Any]]:
@@ -145,24 +140,26 @@ class Checkpoint:
 
     def upload(self) -> None:
         """Stores the folder for other machines, where there is a store. A store that fails is said."""
-        began = self._clock()
+        began = time.monotonic()
         state = _state(self.files)
-        if self._store is not None and state and state != self._uploaded:
+        if self.store is not None and state and state != self._uploaded:
             try:
-                self._write(self._store)
+                digest = self.store.upload(self.folder, self.folder.name)
+                (self.folder / STORED).write_text(digest, encoding="utf-8")
+                self.store.remove_others(self.folder.name, digest)
                 self._uploaded = state
             except (StoreFailed, OSError) as error:  # OSError: a file was renamed while it was read
-                self._say(f"checkpoint {self.folder.name}: {reason_of(error)}")
-        ended = self._clock()
+                self.say(f"checkpoint {self.folder.name}: {reason_of(error)}")
+        ended = time.monotonic()
         self._next_upload = ended + max(UPLOAD_SECONDS, (ended - began) / UPLOAD_SHARE)
 
     def remove(self) -> None:
         """Removes the folder, here and in the store: the trial has ended."""
         stored = (self.folder / STORED).exists()
         shutil.rmtree(self.folder, ignore_errors=True)
-        if stored and self._store is not None:
+        if stored and self.store is not None:
             with contextlib.suppress(StoreFailed):  # `gc` finds it
-                self._store.remove(self.folder.name)
+                self.store.remove(self.folder.name)
 
     def _fetch(self, store: RunStore) -> None:
         try:
@@ -175,11 +172,6 @@ class Checkpoint:
             return  # nobody has stored it since: this folder is the same, or further
         store.fetch(self.folder.name, self.folder)
         here.write_text(digest, encoding="utf-8")
-
-    def _write(self, store: RunStore) -> None:
-        digest = store.upload(self.folder, self.folder.name)
-        (self.folder / STORED).write_text(digest, encoding="utf-8")
-        store.remove_others(self.folder.name, digest)
 
 
 def store_location(runs: StoreLocation) -> StoreLocation:

@@ -159,11 +159,9 @@ def _in_store(study: optuna.Study, kept: Set[int], going_on: Set[str], found: Fo
     """Finds objects of runs and checkpoints that are not kept, and archives without a manifest."""
     try:
         location = StoreLocation.of(study)
-        if location is None:
-            return
-        runs = {str(number) for number in kept}
-        _unneeded(RunStore(location), runs, found)
-        _unneeded(RunStore(checkpoints.store_location(location)), going_on, found)
+        if location is not None:
+            _unneeded(RunStore(location), {str(number) for number in kept}, found)
+            _unneeded(RunStore(checkpoints.store_location(location)), going_on, found)
     except (StoreFailed, InputError) as error:
         found.skipped.append(f"{study.study_name}: its runs in the store: {error}")
 
@@ -197,8 +195,11 @@ def _partial(results: Path, busy: Set[str], idle: Set[str]) -> Iterator[Item]:
 def _partial_in(folder: Path, *, old_only: bool) -> Iterator[Item]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         match = _PARTIAL.search(path.name)
-        if match is None or path.is_symlink() or _writes(match["pid"] or match["writer"]):
+        if match is None or path.is_symlink():
             continue
+        writer = int(match["pid"] or match["writer"] or os.getpid())
+        if writer != os.getpid() and process_start(writer) is not None:
+            continue  # it still runs on this machine
         if not old_only or time.time() - path.lstat().st_mtime > OLD_SECONDS:
             yield Item("partial files", size_of(path), path)
 
@@ -219,11 +220,6 @@ def _needed(results: Path) -> dict[str, set[int]]:
         for study, numbers in needed_runs(results).items():
             found.setdefault(study, set()).update(numbers)
     return found
-
-
-def _writes(pid: str | None) -> bool:
-    """Whether the writer of a partial file still runs on this machine. Without a process id: False."""
-    return pid is not None and int(pid) != os.getpid() and process_start(int(pid)) is not None
 
 
 def _folders(root: Path) -> list[Path]:

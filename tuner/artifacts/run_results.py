@@ -12,7 +12,7 @@ runs.to_pandas()
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -96,24 +96,18 @@ class Results(Sequence[Run]):
     def __getitem__(self, index: int | slice) -> Run | Sequence[Run]:
         return self.runs[index]
 
-    def __iter__(self) -> Iterator[Run]:
-        return iter(self.runs)
-
     def to_pandas(self) -> pd.DataFrame:
         """A table with one row per run: number, name, state, `config.…` and the metrics.
 
         Raises:
             InputError: pandas is not installed.
         """
-        return data_frame(self._rows())
-
-    def _rows(self) -> list[dict[str, Any]]:
-        return [
+        return data_frame([
             {"number": run.number, "name": run.name, "state": run.state}
             | {f"config.{name}": value for name, value in run.config.items()}
             | run.summary
             for run in self.runs
-        ]
+        ])  # fmt: skip
 
 
 def data_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -147,11 +141,10 @@ def load(study: str, *, results: Path | str | None = None, storage: str | None =
     trials = found.get_trials(deepcopy=False)
     file = stored_file(found)
     folder = root / "runs" / study
-    states = {trial.number: state_of(trial) for trial in trials}
     runs = (
-        _run(study, trial, states[trial.number], folder / str(trial.number), file.space)
+        _run(study, trial, state, folder / str(trial.number), file.space)
         for trial in trials
-        if states[trial.number] != "waiting"
+        if (state := state_of(trial)) != "waiting"
     )
     winner = ranking.winner(ranking.ranked(trials, file), found.attrs, file)
     return Results(study, tuple(runs), None if winner is None else winner.number)

@@ -33,12 +33,10 @@ def tidy(
     Small files, and the predictions that ensembles read, stay. Returns the numbers of the trials.
     """
     trials = study.get_trials(deepcopy=False)
-    best = ranking.ranked(trials, study_file)
-    if len(best) <= keep:
-        return []
-    stay = kept(trials, study_file, keep=keep)
+    worse = ranking.ranked(trials, study_file)[keep:]
+    stay = kept(trials, study_file, keep=keep) if worse else set()
     removed = []
-    for trial in best[keep:]:
+    for trial in worse:
         if trial.number in stay:
             continue
         found = files(results / "runs" / study.study_name / str(trial.number), patterns)

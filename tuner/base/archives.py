@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tarfile
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from tuner.base.errors import InputError
 from tuner.base.files import whole_folder
-
-CHUNK = 2**20
 
 
 def pack(folder: Path, archive: Path) -> str:
@@ -50,9 +48,9 @@ def unpack(archive: Path, to: Path) -> Path:
                     _write(tar, entry, beside, archive)
             if not _ends(archive):  # tarfile accepts an archive that is cut off between two files
                 raise InputError(f"{archive}: is cut off")
-        except (tarfile.TarError, EOFError, ValueError, UnicodeError) as error:
-            if isinstance(error, InputError):
-                raise
+        except InputError:
+            raise
+        except (tarfile.TarError, EOFError, ValueError) as error:
             raise InputError(f"{archive}: not a readable archive ({error})") from None
     return to
 
@@ -82,15 +80,4 @@ def _write(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path, archive: 
     source = tar.extractfile(entry)
     assert source is not None  # a plain file has a body
     with path.open("xb") as out:
-        _copy(source, out, entry.size, f"{archive}: '{entry.name}'")
-
-
-def _copy(source: IO[bytes], out: IO[bytes], size: int, what: str) -> None:
-    """Copies `size` bytes. Raises InputError if the source has fewer bytes than the header says."""
-    left = size
-    while left:
-        chunk = source.read(min(CHUNK, left))
-        if not chunk:
-            raise InputError(f"{what} is cut off")
-        out.write(chunk)
-        left -= len(chunk)
+        shutil.copyfileobj(source, out)  # tarfile raises where the archive has fewer bytes than it says

@@ -125,7 +125,9 @@ def effects(signs: Floats, y: Floats, *, level: float = LEVEL) -> list[Compariso
     for column, one in enumerate(alone):
         known = [j for j in sure if j != column]
         told = _speaks(signs, column)
-        found.append(_narrower(one, _among(signs[told], y[told], column, known, second)))
+        both = [_among(signs[told], y[told], column, known, second), one]
+        # both intervals hold at once, so the choice of the narrower one costs nothing
+        found.append(min(filter(None, both), key=lambda each: each.high - each.low, default=None))
     return found
 
 
@@ -163,13 +165,6 @@ def _effect(mean: float, noise: float, error: float, freedom: float, reach: floa
     half = exact if repeat else reach * error
     certain = repeat and freedom >= 2
     return Comparison(mean, mean - half, mean + half, error, freedom, noise, pairs, exact=certain)
-
-
-def _narrower(first: Comparison | None, second: Comparison | None) -> Comparison | None:
-    """The narrower of two intervals. Both hold at once, so the choice costs nothing."""
-    if first is None or second is None:
-        return first or second
-    return first if first.high - first.low < second.high - second.low else second
 
 
 def _among(signs: Floats, y: Floats, column: int, known: list[int], level: float) -> Comparison | None:

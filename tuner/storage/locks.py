@@ -51,12 +51,10 @@ class Reentrant(ABC):
         self._thread_lock.release()
 
     @abstractmethod
-    def _acquire(self) -> None:
-        """Takes the lock, or raises."""
+    def _acquire(self) -> None: ...
 
     @abstractmethod
-    def _release(self) -> None:
-        """Releases the lock."""
+    def _release(self) -> None: ...
 
 
 class FileLock(Reentrant):
@@ -176,10 +174,9 @@ class AdvisoryLock(Reentrant):
     def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(Exception):
-                connection.invalidate()
-            with contextlib.suppress(Exception):
-                connection.close()
+            for end in (connection.invalidate, connection.close):
+                with contextlib.suppress(Exception):
+                    end()
 
     def _held(self) -> str:
         """The message that names the process that has the lock, which the server knows."""

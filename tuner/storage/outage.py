@@ -174,7 +174,8 @@ def is_unreachable(error: BaseException) -> bool:
             return _is_lost_connection(error)
         grpc = sys.modules.get("grpc")
         if grpc is not None and isinstance(error, grpc.RpcError):
-            return _code(error) in ("UNAVAILABLE", "CANCELLED")
+            code = getattr(error, "code", lambda: None)()
+            return code is not None and code.name in ("UNAVAILABLE", "CANCELLED")
         if error.__cause__ is None:
             return False
         error = error.__cause__
@@ -220,11 +221,6 @@ def hide_password(text: str) -> str:
     return re.sub(r"([?&](?:password|sslpassword|token)=)[^&\s]*", r"\1***", text)
 
 
-def _code(error: BaseException) -> str:
-    code = getattr(error, "code", None)
-    return code().name if callable(code) and code() is not None else ""
-
-
 @contextlib.contextmanager
 def storage_errors(where: str) -> Iterator[None]:
     """Turns the errors of SQLAlchemy, Optuna and the drivers into `StorageFailed`, with one line; those of a
@@ -247,10 +243,10 @@ def _advice(where: str, error: Exception) -> str:
             "and takes the other finished trials from their run folders"
         )
     path = sqlite_path(where)
-    checked = path is not None and path.exists() and is_sound(path)
-    return (
-        "nothing finished is lost (the file was checked), " * checked
-    ) + "run the same command again to continue"
+    again = "run the same command again to continue"
+    if path is not None and path.exists() and is_sound(path):
+        return f"nothing finished is lost (the file was checked), {again}"
+    return again
 
 
 def is_sound(path: Path) -> bool:

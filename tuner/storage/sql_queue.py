@@ -374,7 +374,6 @@ class SqlQueue:
 
     @contextmanager
     def _writing(self) -> Iterator[TrialRows]:
-        """A transaction under the lock."""
         with self.lock, self._database.session(self._storage) as session:
             yield TrialRows(self._storage, session, self._database.insert)
 
