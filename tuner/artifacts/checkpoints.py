@@ -91,10 +91,8 @@ class Checkpoint:
     def begin(self) -> None:
         """Fetches what another machine stored, and forgets the reports of a trial that has kept nothing.
 
-        Removes what is in the place of a folder or file of ours, and is none: a pipe would never end.
-
-        Raises:
-            CannotWrite: the folder cannot be made.
+        Removes what is in the place of a folder or file of ours, and is none: a pipe would never end. Raises
+        CannotWrite.
         """
         if self.store is not None:
             try:

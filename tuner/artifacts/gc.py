@@ -24,10 +24,9 @@ from tuner.base import plugins
 from tuner.base.errors import InputError, reason_of
 from tuner.base.files import read_json, size_of
 from tuner.base.run_folder import TRIAL
-from tuner.storage import optuna_private
 from tuner.storage.allocate import is_paused
 from tuner.storage.attributes import CHECKPOINT, FILE
-from tuner.storage.leases import Observer, process_start
+from tuner.storage.leases import process_start
 from tuner.storage.records import Records
 from tuner.storage.study import OpenStudy, stored_file
 from tuner.workloads.registry import workload_if_known
@@ -74,13 +73,16 @@ def find(records: Records | None, results: Path, *, keep: int = weights.KEEP) ->
     busy: set[str] = set()
     known: set[str] = set()
     if records is not None:
-        members = _needed(results)
+        members: dict[str, set[int]] = {}  # of studies: trials whose run folders are in use (in an ensemble)
+        for needed_runs in plugins.hooks("needed_runs"):
+            for name, numbers in needed_runs(results).items():
+                members.setdefault(name, set()).update(numbers)
         known = set(optuna.get_all_study_names(records))
         for name in sorted(known):
             study = OpenStudy(records, name)
-            if (runner := _runner(records, optuna_private.study_id(study))) is not None:
+            if running := study.running():
                 busy.add(name)
-                found.skipped.append(f"{name}: is running now ({runner})")
+                found.skipped.append(f"{name}: is running now ({running[0]})")
             elif FILE not in study.user_attrs:
                 found.skipped.append(f"{name}: was not made by this tuner")
             else:
@@ -178,10 +180,8 @@ def _unneeded(store: RunStore, kept: Set[str], found: Found) -> None:
 
 
 def _partial(results: Path, busy: Set[str], idle: Set[str]) -> Iterator[Item]:
-    """Finds temporary files and folders whose writer is gone.
-
-    In folders of idle studies all are found. Elsewhere only old ones, because the writer may be on another
-    machine.
+    """Temporary files and folders whose writer is gone: all in folders of idle studies, elsewhere only old
+    ones, because the writer may be on another machine.
     """
     for folder in (results, results / "runs", results / "ensembles"):
         yield from _partial_in(folder, old_only=True)
@@ -202,24 +202,6 @@ def _partial_in(folder: Path, *, old_only: bool) -> Iterator[Item]:
             continue  # it still runs on this machine
         if not old_only or time.time() - path.lstat().st_mtime > OLD_SECONDS:
             yield Item("partial files", size_of(path), path)
-
-
-def _runner(records: Records, study_id: int) -> str | None:
-    """A process that runs a trial of the study now, as text; None if there is none."""
-    observer = Observer()
-    for trial_id, number, lease in records.running(study_id):
-        if lease is not None and observer.gone(trial_id, lease) is None:
-            return f"trial {number} by process {lease.get('pid')} on {lease.get('host')}"
-    return None
-
-
-def _needed(results: Path) -> dict[str, set[int]]:
-    """Study → numbers of its trials whose run folders are in use elsewhere (in an ensemble)."""
-    found: dict[str, set[int]] = {}
-    for needed_runs in plugins.hooks("needed_runs"):
-        for study, numbers in needed_runs(results).items():
-            found.setdefault(study, set()).update(numbers)
-    return found
 
 
 def _folders(root: Path) -> list[Path]:

@@ -69,11 +69,7 @@ class Results(Sequence[Run]):
 
     @property
     def best(self) -> Run:
-        """The best run.
-
-        Raises:
-            InputError: there is none.
-        """
+        """The best run. Raises InputError if there is none."""
         for run in self.runs:
             if run.number == self.winner:
                 return run
@@ -99,8 +95,7 @@ class Results(Sequence[Run]):
     def to_pandas(self) -> pd.DataFrame:
         """A table with one row per run: number, name, state, `config.…` and the metrics.
 
-        Raises:
-            InputError: pandas is not installed.
+        Raises InputError if pandas is not installed.
         """
         return data_frame([
             {"number": run.number, "name": run.name, "state": run.state}
@@ -111,24 +106,17 @@ class Results(Sequence[Run]):
 
 
 def data_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """`rows` as a data frame.
-
-    Raises:
-        InputError: pandas, which this project does not need otherwise, is not installed.
-    """
+    """`rows` as a data frame. Raises InputError if pandas is not installed."""
     frame: pd.DataFrame = extras.need("notebook", "a data frame").DataFrame(rows)
     return frame
 
 
 def load(study: str, *, results: Path | str | None = None, storage: str | None = None) -> Results:
-    """The runs of `study`.
+    """The runs of `study`. Raises InputError if there is no such study.
 
     Args:
         results: the results folder (default: $TUNER_RESULTS or `results`).
         storage: URL of the studies' storage (default: $TUNER_STORAGE or the one in the results folder).
-
-    Raises:
-        InputError: there is no such study.
     """
     from tuner.search import ranking
     from tuner.storage.access import default_url, open_records

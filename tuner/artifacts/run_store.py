@@ -46,11 +46,7 @@ class StoreLocation:
 
     @classmethod
     def of(cls, study: optuna.Study) -> StoreLocation | None:
-        """The location that is stored with the study; None if there is none.
-
-        Raises:
-            InputError: the stored attribute is not valid.
-        """
+        """The location that is stored with the study; None if there is none. Raises InputError."""
         stored = study.user_attrs.get(ATTRIBUTE)
         if stored is None:
             return None
@@ -64,13 +60,10 @@ class StoreLocation:
 
 
 def location_for(study: optuna.Study, url: str | None) -> StoreLocation | None:
-    """The location of a study's runs. Stores it with the study.
+    """The location of a study's runs. Stores it with the study. Raises StoreFailed.
 
     Args:
         url: moves the study to this store; None: keeps its present location.
-
-    Raises:
-        StoreFailed: the store cannot be reached.
     """
     if url is None:
         return StoreLocation.of(study)
@@ -104,8 +97,7 @@ class RunStore:
     def upload(self, folder: Path, name: int | str, *, attempts: int = ATTEMPTS) -> str:
         """Uploads a folder, which appears in the store when it is whole; returns its archive's SHA-256.
 
-        Raises:
-            StoreFailed: all attempts failed.
+        Raises StoreFailed if all attempts failed.
         """
         with tempfile.TemporaryDirectory() as scratch:
             archive = Path(scratch) / "archive.tar"

@@ -31,11 +31,7 @@ class DigestOf(Protocol):
 
 
 def ship(folder: Path | None, digest: str, url: str) -> bool:
-    """Uploads the folder with content hash `digest` unless the store has it. Returns whether it uploaded.
-
-    Raises:
-        StoreFailed: the store failed.
-    """
+    """Uploads the folder with content hash `digest` unless the store has it. Returns whether it uploaded."""
     if folder is None:
         return False
     store = RunStore(StoreLocation(url, FOLDER))

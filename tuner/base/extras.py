@@ -29,13 +29,10 @@ EXTRAS = {
 
 
 def need(extra: str, what: str) -> Any:
-    """Imports and returns the module of an extra.
+    """The module of an extra. Raises InputError that says how to install it, if it is missing.
 
     Args:
         what: the option that needs the module, as the user wrote it (`--executor dask`).
-
-    Raises:
-        InputError: the module is not installed. The message says how to install it.
     """
     module, name = EXTRAS[extra]
     try:

@@ -88,8 +88,7 @@ def scratch_folder() -> Iterator[Path]:
 def make_folder(path: Path, *, private: bool = False) -> None:
     """Makes a folder and those above it, if they are missing. Raises CannotWrite.
 
-    Args:
-        private: only its owner can look into a new one: it will hold what a script printed.
+    `private`: only its owner can look into a new one: it will hold what a script printed.
     """
     with writing(path):
         path.mkdir(0o700 if private else 0o777, parents=True, exist_ok=True)

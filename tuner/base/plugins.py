@@ -45,8 +45,7 @@ def installed(group: str) -> dict[str, EntryPoint]:
 def program(name: str) -> Callable[[list[str]], int] | None:
     """The `main(arguments)` of an installed program; None if no program has this name.
 
-    Raises:
-        InputError: packages that the program needs are not installed.
+    Raises InputError if packages that the program needs are not installed.
     """
     if not name.isidentifier() or name not in installed(PROGRAMS):
         return None
@@ -58,13 +57,7 @@ def program(name: str) -> Callable[[list[str]], int] | None:
 
 
 def hooks(name: str) -> list[Callable[..., Any]]:
-    """The functions with this name in all plugins. Skips plugins whose packages are not installed.
-
-    Raises:
-        ValueError: `name` is not in `HOOKS`.
-    """
-    if name not in HOOKS:
-        raise ValueError(f"no hook '{name}' (there are: {', '.join(HOOKS)})")
+    """The functions of this name (one of `HOOKS`) in all plugins whose packages are installed."""
     return [getattr(module, name) for module in modules(PLUGINS) if hasattr(module, name)]
 
 

@@ -19,11 +19,7 @@ def sqlite_url(path: Path) -> str:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file of a `sqlite:///FILE` URL; None for other URLs.
-
-    Raises:
-        InputError: it has a query (`?timeout=5`), which has no effect here.
-    """
+    """The file of a `sqlite:///FILE` URL; None for other URLs. Raises InputError if it has a query."""
     name = url.removeprefix(PREFIX)
     if name in ("", ":memory:", url):  # agents are processes: a database in memory is of one alone
         return None

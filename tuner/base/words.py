@@ -31,11 +31,7 @@ def short_duration(seconds: float) -> str:
 
 
 def seconds(text: str) -> float:
-    """`90`, `90s`, `30m`, `2h`, `1h30m` in seconds.
-
-    Raises:
-        ValueError: it is none of these.
-    """
+    """`90`, `90s`, `30m`, `2h`, `1h30m` in seconds. Raises ValueError if it is none of these."""
     match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
     if not match or not any(match.groups()):
         raise ValueError(f"expected a duration such as 90s, 30m or 1h30m, got '{text}'")

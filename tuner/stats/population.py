@@ -132,14 +132,11 @@ class Population:
     def compare(self, one: int, two: int) -> Comparison | None:
         """The difference of two configurations; None where no chain of rounds connects them."""
         plain = self.fit.compare(one, two, known=self._known)
-        few = self.posterior is None or len(self.posterior.present) < SEVERAL
-        if plain is None or plain.interval is None or few:
+        known = self.posterior
+        if plain is None or plain.interval is None or known is None or len(known.present) < SEVERAL:
             return plain
-        assert self.posterior is not None
-        low, high = self.posterior.interval(one, two)
-        mean = self.posterior.difference(one, two)
-        error = (high - low) / 2 / student(self.noise.freedom, NOMINAL)
-        better = 1 - self.posterior.below(0.0, one, two)
+        (low, high), mean = known.interval(one, two), known.difference(one, two)
+        error, better = (high - low) / 2 / student(self.noise.freedom, NOMINAL), self.better(one, two)
         return replace(plain, difference=mean, low=low, high=high, error=error, better=better)
 
     def better(self, one: int, two: int) -> float | None:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from tuner.stats.anytime import RUNS, critical
 from tuner.stats.comparison import Comparison
-from tuner.stats.intervals import LEVEL
 from tuner.stats.noise import UNKNOWN, Noise, pooled
 
 ROUNDING = 1e-9  # of a fit, relative to the largest value: an exact 0 may come out as -1e-19
@@ -41,9 +40,7 @@ class TwoWay:
         covariance = self.covariance
         return float(covariance[one, one] + covariance[two, two] - 2 * covariance[one, two])
 
-    def compare(
-        self, one: int, two: int, *, level: float = LEVEL, known: Noise = UNKNOWN
-    ) -> Comparison | None:
+    def compare(self, one: int, two: int, *, known: Noise = UNKNOWN) -> Comparison | None:
         """The difference of two levels, with an interval that holds however often one looks.
 
         Args:
@@ -60,7 +57,7 @@ class TwoWay:
         if self.noise == 0 or not (noise.freedom > 0 and noise.deviation > 0 and variance > 0):
             return Comparison(mean, -math.inf, math.inf, noise=self.noise, pairs=pairs)
         error = noise.deviation * math.sqrt(variance)
-        half = critical(2 / variance, noise.freedom, level=level, looks=RUNS) * error
+        half = critical(2 / variance, noise.freedom, looks=RUNS) * error
         of_a_pair = noise.deviation * math.sqrt(2)
         return Comparison(mean, mean - half, mean + half, error, noise.freedom, of_a_pair, pairs)
 

@@ -65,9 +65,7 @@ class Chooser(Protocol):
     def choose(self, trials: Sequence[FrozenTrial], *, unstarted: int | None) -> Choice | str:
         """What to run next, or why nothing is worth running any more.
 
-        Args:
-            trials: all trials of the study.
-            unstarted: how many more trials the study wants; None: any number.
+        `unstarted`: how many more trials the study wants; None: any number.
         """
 
     def until(self, trial: FrozenTrial) -> int | None:
@@ -147,17 +145,16 @@ class Allocator:
             return Wait()
         return self._claim()
 
-    def reap(self) -> list[str]:
-        """Ends the trials of dead owners and queues them again; returns a line about each."""
-        lines = []
+    def reap(self) -> list[int]:
+        """Ends the trials of dead owners and queues them again; returns their numbers."""
+        ended = []
         for trial_id, number, lease in self.study.records.running(self.study.id):
             reason = None if lease is None else self.observer.gone(trial_id, lease)
-            if reason is None:
-                continue
-            attrs: dict[str, Any] = {ERROR: f"interrupted: {reason}", AGENT_LOST: True}
-            again = self.study.records.give_up(trial_id, attrs, retries=MAX_RETRIES)
-            lines.append(f"trial {number}: {reason}" + ("" if again is None else f"; queued as {again}"))
-        return lines
+            if reason is not None:
+                attrs: dict[str, Any] = {ERROR: f"interrupted: {reason}", AGENT_LOST: True}
+                self.study.records.give_up(trial_id, attrs, retries=MAX_RETRIES)
+                ended.append(number)
+        return ended
 
     def _next_point(
         self, grid: Sequence[dict[str, Any]], counts: dict[TrialState, int]

@@ -180,11 +180,7 @@ class Postgres(Database):
 
 
 def database_for(url: str) -> Database:
-    """The database of a storage URL.
-
-    Raises:
-        InputError: the URL names no database that is supported.
-    """
+    """The database of a storage URL. Raises InputError if none that is supported has such a URL."""
     path = sqlite_path(url)
     if path is not None:
         return Sqlite(path)

@@ -110,23 +110,17 @@ class AdvisoryLock(Reentrant):
     Args:
         engine: makes the connection.
         where: the storage's URL without its password, for messages.
-        timeout: seconds to wait; then the error names the process that holds the lock.
     """
 
-    def __init__(self, engine: Engine, *, where: str, timeout: float = LOCK_SECONDS) -> None:
+    def __init__(self, engine: Engine, *, where: str) -> None:
         super().__init__()
         self._engine = engine
         self._where = where
-        self._timeout = timeout
         self._connection: Connection | None = None
         self._key = 0
 
     def connection(self) -> Connection:
-        """The connection that holds the lock.
-
-        Raises:
-            StorageUnreachable: the connection was dropped, and the lock with it.
-        """
+        """The connection that holds the lock. Raises StorageUnreachable if that was dropped."""
         if self._connection is None or self._connection.invalidated:
             raise StorageUnreachable("the connection was dropped")
         return self._connection
@@ -146,7 +140,7 @@ class AdvisoryLock(Reentrant):
                     self._key = _advisory_key(str(schema))
                 self._connection.execute(
                     sqlalchemy.text("SELECT set_config('lock_timeout', :ms, false), pg_advisory_lock(:key)"),
-                    {"ms": f"{self._timeout * 1000:.0f}", "key": self._key},
+                    {"ms": f"{LOCK_SECONDS * 1000:.0f}", "key": self._key},
                 )
                 self._connection.commit()  # the lock belongs to the session, not to the transaction
                 return
@@ -195,7 +189,7 @@ class AdvisoryLock(Reentrant):
             who = f"process {process} on {machine}" if machine else name or who
             backend = f" (PostgreSQL backend {row[0]}, connected from {row[2]})"
         return (
-            f"storage {self._where}: {who}{backend} has held the storage for {self._timeout:.0f} s; "
+            f"storage {self._where}: {who}{backend} has held the storage for {LOCK_SECONDS:.0f} s; "
             "end it if it hangs or is stopped, then start again"
         )
 

@@ -36,29 +36,6 @@ if TYPE_CHECKING:
     import grpc
     from sqlalchemy.orm import Session
 
-__all__ = [
-    "CONSTRAINT",
-    "FIXED_PARAMS",
-    "METRIC_NAMES",
-    "TABLES",
-    "CachedStorage",
-    "DatabaseStorage",
-    "FrozenStudy",
-    "GrpcStorage",
-    "TPESampler",
-    "add_storage_service",
-    "add_trial",
-    "drop_fixed_params",
-    "frozen_trial",
-    "models",
-    "other_schema",
-    "set_value",
-    "storage_of",
-    "study_id",
-    "transaction",
-    "trial_id",
-]
-
 # Attributes under which Optuna itself stores something
 METRIC_NAMES = "study:metric_names"  # of a study: the names of its objectives
 FIXED_PARAMS = "fixed_params"  # of a trial: the parameters that a queued trial must take

@@ -62,10 +62,7 @@ class Repaired:
 def repair(url: str, results: Path) -> Repaired:
     """Repairs the database at `url`, and adds finished trials of `results` that it does not know.
 
-    Where nothing is wrong, nothing is changed.
-
-    Raises:
-        InputError: it is no SQLite file.
+    Where nothing is wrong, nothing is changed. Raises InputError if it is no SQLite file.
     """
     path = sqlite_path(url)
     if path is None:

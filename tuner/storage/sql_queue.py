@@ -173,11 +173,7 @@ class SqlQueue:
         return True
 
     def resume(self, trial_id: int, *, user_attrs: Mapping[str, Any]) -> FrozenTrial | None:
-        """Takes a paused trial, which is RUNNING then; None: it is no longer paused.
-
-        Args:
-            user_attrs: attributes of the trial, with its lease.
-        """
+        """Takes a paused trial, which is RUNNING then, with its lease; None: it is no longer paused."""
         with self._writing() as rows:
             row: Any = rows.session.get(TRIALS, trial_id)
             if row is None or row.state is not TrialState.WAITING:

@@ -56,9 +56,7 @@ MOST_TO_LEARN_FROM = 8  # earlier studies: each takes time at every choice
 class Stop:
     """What `tuner stop` and `pause` ask the agents of a study to do: to leave it.
 
-    Attributes:
-        verb: stop or pause; else who stopped it. now: running trials are ended at once, not after their
-            epoch.
+    `verb`: stop or pause; else who stopped it. `now`: trials are ended at once, not after their epoch.
     """
 
     verb: str
@@ -91,11 +89,7 @@ class OpenStudy(optuna.Study):
 
     @functools.cached_property
     def file(self) -> StudyFile:
-        """The study file that it was made from, from its attributes.
-
-        Raises:
-            InputError: it was not made by this tuner, or its attributes were changed since.
-        """
+        """The study file that it was made from. Raises InputError as `stored_file`."""
         return stored_file(self)
 
     @property
@@ -149,11 +143,14 @@ class OpenStudy(optuna.Study):
         """Indices of the grid points that have a trial, in any state."""
         return self.records.grid_points_taken(self.id)
 
-    def running(self) -> int:
-        """How many trials run whose process is not known to be gone."""
+    def running(self) -> list[str]:
+        """The trials that run and whose process is not known to be gone, a line each."""
         observer = Observer()
-        leases = [(trial_id, lease) for trial_id, _, lease in self.records.running(self.id) if lease]
-        return sum(observer.gone(trial_id, lease) is None for trial_id, lease in leases)
+        return [
+            f"trial {number} by process {lease.get('pid')} on {lease.get('host')}"
+            for trial_id, number, lease in self.records.running(self.id)
+            if lease and observer.gone(trial_id, lease) is None
+        ]
 
     def give_up(self, number: int, reason: str) -> None:
         """Ends a running trial as failed, without another try."""
@@ -181,7 +178,7 @@ class OpenStudy(optuna.Study):
     def ask_to_stop(self, stop: Stop) -> int:
         """Asks its agents to leave it; returns how many of its trials run at the moment."""
         self.set_user_attr(ASKED, {"verb": stop.verb, "now": stop.now, "id": uuid4().hex})
-        return self.running()
+        return len(self.running())
 
     def stop_asked(self) -> Stop | None:
         """What somebody asked for, in any terminal; None also while the storage does not answer."""
@@ -201,9 +198,6 @@ def finished(counts: Mapping[TrialState, int], attrs: Mapping[str, Any]) -> int:
     """How many trials count towards the number that the study wants: complete and pruned ones.
 
     Those that do not fit since the study was changed do not count, nor those that were only imported.
-
-    Args:
-        attrs: the study's attributes.
     """
     return counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] - UNCOUNTED.of(attrs)
 

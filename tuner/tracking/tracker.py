@@ -95,15 +95,14 @@ def open_tracker(
         external: the study runs somebody's script, which makes its own W&B runs; ours would double them.
             They are written in the same mode (`Tracker.inner`).
     """
-    folder = wandb_folder(results, study_name)
     resolved, reason = resolve(mode)
-    try:
-        if resolved != "off":
-            own = identity(folder, project=project, entity=entity)
-    except OSError as error:
-        return Tracker(f"W&B off: {folder} cannot be written ({error.strerror})")
     if resolved == "off":
         return Tracker(reason)
+    folder = wandb_folder(results, study_name)
+    try:
+        own = identity(folder, project=project, entity=entity)
+    except OSError as error:
+        return Tracker(f"W&B off: {folder} cannot be written ({error.strerror})")
     if external:
         return Tracker(f"the script's own runs: {reason}", inner=resolved)
     runs = results.resolve() / "runs" / study_name if artifacts else None
