@@ -143,7 +143,7 @@ class _Fit:
         own, _, reasons = fitting(config, self._after.space, self._settings)
         point = self._points.get(self._place(own))
         if point is None or reasons:
-            gone = {GRID_POINT: None, OUTSIDE: NO_POINT}
+            gone: dict[str, Any] = {GRID_POINT: None, OUTSIDE: NO_POINT}
             return Amendment(id_, None, gone, {FIXED_PARAMS: None}, withdrawn=True)
         return Amendment(id_, None, {GRID_POINT: point}, {FIXED_PARAMS: own})
 

@@ -118,13 +118,17 @@ class Records(PassThrough, Queue):
         finally:
             self._this_thread.at_once = before
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the storage's lock; nothing waits meanwhile, and errors of the storage are one line."""
+        with storage_errors(self.patience.where), self.at_once(), self.lock:
+            yield
+
     def together(self, work: Callable[[], T]) -> T:
-        """Does `work` under the storage's lock, in which nothing waits; again from its start if the storage
-        goes away meanwhile.
-        """
+        """Does `work` under the storage's lock; again from its start if the storage goes away meanwhile."""
 
         def attempt() -> T:
-            with storage_errors(self.patience.where), self.at_once(), self.lock:
+            with self.locked():
                 return work()
 
         return self._ask(attempt)
