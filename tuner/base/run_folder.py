@@ -9,7 +9,6 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, TypeVar
 
 from tuner.base.errors import DamagedFile, InputError, reason_of
@@ -169,9 +168,7 @@ class RunFolder:
             self.path.replace(self.final)
         return self.final
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._metrics is not None:
             with contextlib.suppress(OSError):  # of lines that could not be written: that was said
                 self._metrics.close()
