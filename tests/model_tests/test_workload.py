@@ -21,7 +21,7 @@ from tuner.base.files import read_json
 from tuner.definition.campaign_file import read_campaign
 from tuner.definition.loading import load_study_file
 from tuner.definition.repeats import Repeats
-from tuner.workloads import repeats
+from tuner.run.agent import repeats
 from tuner.workloads.registry import workload_of
 
 ROOT = Path(__file__).resolve().parents[2]

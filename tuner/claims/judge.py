@@ -17,12 +17,12 @@ from tuner.claims import race
 from tuner.claims.answer import BETTER, Answer, Side
 from tuner.claims.material import Material, Study, Trial
 from tuner.claims.noise import noise_between_seeds
+from tuner.run.agent.repeats import REPEATS
 from tuner.search import ranking
 from tuner.stats import runs as compare
 from tuner.stats.comparison import LEAST_PAIRS, Comparison, Verdict, exactly
 from tuner.stats.noise import UNKNOWN, Noise, seed_is_ignored
 from tuner.storage.attributes import CONFIRMED, VERIFIED
-from tuner.workloads.repeats import REPEATS
 
 IGNORED = (
     "Runs on different seeds gave exactly the same score, so the work seems to ignore its seed. Name the "

@@ -45,7 +45,6 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from tuner.base.errors import WorkFailed
-    from tuner.run import driven_script
     from tuner.run.script_sweeps import Program, ScriptSweeps
     from tuner.show import running
 
@@ -69,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     program = Program(options.script, tuple(options.arguments), Path.cwd(), module=options.module)
     sweeps = ScriptSweeps(program, results, url=url, run=run_study)
     with opt.only_json(options.json):
-        status = driven_script.drive(program, sweeps.answer, results)
+        status = sweeps.drive()
     if options.json:
         opt.write_json(ends)
     if not (ran or sweeps.made or status):

@@ -27,6 +27,7 @@ from tuner.base.run_folder import CONFIG, RunFolder
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run import plan as plans
+from tuner.run.agent import repeats
 from tuner.run.agent.station import IDLE_SECONDS, Station
 from tuner.run.agent.trial import Ended, Running, TrialRunner
 from tuner.run.request import Request
@@ -138,7 +139,7 @@ class AskedTrial:
             known = ", ".join(sorted(metrics)) or "nothing"
             raise InputError(f"trial {self.number}: metric '{missing[0]}' is missing; told: {known}")
         try:
-            values = runner.values(metrics)
+            values = repeats.values_of(metrics, file)
         except InputError as error:  # it is not finite
             return self._stop(error)
         self._keep_files("complete", metrics)

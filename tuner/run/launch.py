@@ -14,11 +14,10 @@ from tuner.base.run_folder import STORED
 from tuner.run import plan as plans
 from tuner.run.agent import ended_runs
 from tuner.run.agent.order import Order
-from tuner.run.events import StudyRun, View
+from tuner.run.events import ShieldedView, StudyRun, View
 from tuner.run.executors.choice import open_executor
 from tuner.run.plan import Plan
 from tuner.run.request import Request
-from tuner.run.shielded_view import ShieldedView
 from tuner.run.supervisor import Supervisor
 from tuner.search import stopping
 from tuner.storage import second_record, study_store

@@ -18,6 +18,7 @@ from tuner.definition import expressions
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.study_file import StudyFile
 from tuner.definition.values import Resources
+from tuner.run.agent import repeats
 from tuner.run.executors import gpus
 from tuner.run.executors.local import suited
 from tuner.run.request import Request
@@ -27,7 +28,7 @@ from tuner.storage.access import find_records
 from tuner.storage.records import Records
 from tuner.storage.study import OpenStudy, find_study, score_of, studies_to_learn_from
 from tuner.storage.study_store import Origin, named_apart
-from tuner.workloads import repeats, scheduler_functions
+from tuner.workloads import scheduler_functions
 from tuner.workloads.registry import workload_of
 from tuner.workloads.workload import Inputs, Workload
 

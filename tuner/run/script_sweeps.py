@@ -1,23 +1,30 @@
 """Studies of the sweeps that a script makes itself, with `wandb.sweep` and `wandb.agent(id, function)`.
 
-Each sweep becomes a study file in `results/sweeps`, whose trials run the script again up to its agent
-(`tuner/workloads/child/tuner_sweeps.py`). So a trial is a process of its own, as of any script: it is pruned,
-several run at a time, and the study resumes.
+`tuner run train.py` runs the script and answers its calls. Each sweep becomes a study file in
+`results/sweeps`, whose trials run the script again up to its agent (`workloads/child/tuner_sweeps.py`): a
+trial is a process of its own, as of any script. It is pruned, several run at a time, and the study resumes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import selectors
+import socket
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tuner.base.errors import InputError, nearest
-from tuner.base.files import read_object, write_json
+from tuner.base.files import make_folder, read_object, write_json
+from tuner.base.wandb_files import environment, wandb_folder
 from tuner.base.words import slug
 from tuner.definition.loading import from_plain, load_study_file
 from tuner.definition.study_file import StudyFile
@@ -25,8 +32,10 @@ from tuner.run.launch import Result
 from tuner.storage.access import find_records
 from tuner.storage.study import find_study
 from tuner.storage.study_store import is_of_another_file
+from tuner.workloads.script_trial import HOOK
 
 FOLDER = "sweeps"  # in the results folder
+LOOK_SECONDS = 0.2  # between looks whether the script has ended
 
 
 @dataclass(frozen=True)
@@ -94,10 +103,8 @@ class ScriptSweeps:
         url: str,
         run: Callable[[StudyFile, int | None], Result],
     ) -> None:
-        self.program = program
+        self.program, self._url, self._run = program, url, run
         self._folder = results.resolve() / FOLDER
-        self._run = run
-        self._url = url
         self._made: dict[str, Mapping[str, Any]] = {}  # configuration by id, in the order of the calls
         self._calls = 0
         self._wanted: Counter[str] = Counter()
@@ -120,18 +127,16 @@ class ScriptSweeps:
         told = {"project": project, "entity": entity}
         whole = {**config, **{name: value for name, value in told.items() if value}}
         wanted = slug(str(whole.get("name") or self.program.stem))
-        count = 1
-        while True:
+        for count in itertools.count(1):
             name = wanted if count == 1 else f"{wanted}-{count}"
             path = self._path(name)
             if name not in self._made and self._is_free(path, name, whole):
                 break
-            count += 1
         content = self._through_agent(name, whole)
         from_plain(content, name=name, path=path)  # a mistake is one line, and no file
         self._made[name] = whole
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             write_json(path, content)
         return name
 
@@ -159,13 +164,65 @@ class ScriptSweeps:
         wanted = None
         if count is not None:
             if sweep_id not in self._wanted and made is None:
-                self._wanted[sweep_id] = _finished(self._url, sweep_id)
+                study = find_study(find_records(self._url), sweep_id)
+                self._wanted[sweep_id] = 0 if study is None else study.finished()
             self._wanted[sweep_id] += count
             wanted = self._wanted[sweep_id]
         result = self._run(load_study_file(path), wanted)
         if not result.fine:
             self.failed.append(f"{sweep_id}: {result.reason}")
         return result
+
+    def drive(self) -> int:
+        """Runs the script to its end, answers its calls one at a time, and returns its exit status.
+
+        Raises:
+            InputError: there is no such script.
+            KeyboardInterrupt: after Ctrl-C, once the script has ended.
+        """
+        program = self.program
+        if not program.module and not (program.folder / program.name).is_file():
+            raise InputError(f"{program.name}: no such script in {program.folder}")
+        folder = wandb_folder(self._folder.parent, program.stem)
+        make_folder(folder)
+        with TemporaryDirectory() as scratch, socket.socket(socket.AF_UNIX) as server:
+            path = f"{scratch}/sweeps"  # a path of 108 bytes at most: the results folder's may be too long
+            server.bind(path)
+            server.listen()
+            sys.stdout.flush()
+            variables = {  # those of a trial's script, so that its W&B is offline
+                **environment(folder),
+                "WANDB_MODE": "offline",
+                "WANDB_CONSOLE": "off",
+                "TUNER_EVENTS": os.devnull,  # what it logs itself belongs to no trial
+                "TUNER_SWEEPS": path,
+                "PYTHONPATH": os.pathsep.join([str(HOOK), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            }
+            command = [sys.executable, *program.words]
+            with subprocess.Popen(command, cwd=program.folder, env=variables) as child:
+                try:
+                    return self._serve(server, child)
+                except KeyboardInterrupt:  # the terminal has told the script, too
+                    with contextlib.suppress(KeyboardInterrupt):
+                        child.wait()
+                    raise
+                finally:
+                    if child.poll() is None:
+                        child.terminate()
+
+    def _serve(self, server: socket.socket, child: subprocess.Popen[bytes]) -> int:
+        with selectors.DefaultSelector() as selector:
+            selector.register(server, selectors.EVENT_READ)
+            while child.poll() is None:
+                if not selector.select(LOOK_SECONDS):
+                    continue
+                connection, _ = server.accept()
+                with connection, connection.makefile("rb") as lines:
+                    line = lines.readline()
+                    found = self.answer(json.loads(line)) if line else {}
+                    with contextlib.suppress(OSError):  # the script has gone meanwhile
+                        connection.sendall(json.dumps(found).encode() + b"\n")
+        return child.returncode
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a call in the script."""
@@ -201,9 +258,3 @@ class ScriptSweeps:
         own = config.get("tuner") if isinstance(config.get("tuner"), Mapping) else {}
         folder = os.path.relpath(self.program.folder.resolve(), self._folder)
         return {**config, "name": name, "tuner": {"folder": folder, **(own or {})}}
-
-
-def _finished(url: str, name: str) -> int:
-    """How many trials of the study of this name are finished."""
-    study = find_study(find_records(url), name)
-    return 0 if study is None else study.finished()

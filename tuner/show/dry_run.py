@@ -17,7 +17,7 @@ from tuner.definition.campaign_file import HYPOTHESES
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.run import plan as plans
 from tuner.run import probe
-from tuner.run.agent import station
+from tuner.run.agent import repeats, station
 from tuner.run.executors.local import share
 from tuner.run.plan import Plan
 from tuner.run.probe import Probe
@@ -27,7 +27,6 @@ from tuner.storage import study_store
 from tuner.storage.access import find_records
 from tuner.storage.study import load_study
 from tuner.storage.study_store import ALL_FAILED, ChangedStudy
-from tuner.workloads import repeats
 from tuner.workloads.registry import workload_of
 
 FIRST = 3  # number of configurations to show

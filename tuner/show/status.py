@@ -18,6 +18,7 @@ from tuner.base.errors import InputError
 from tuner.base.words import duration, number, sparkline
 from tuner.definition.loading import load_study_file, shipped
 from tuner.definition.study_file import StudyFile
+from tuner.run.agent.repeats import REPEATS, SPREAD
 from tuner.run.winner import config_of
 from tuner.search import ranking
 from tuner.show.console import table
@@ -26,7 +27,6 @@ from tuner.storage.access import find_records
 from tuner.storage.attributes import IMPORTED, METRICS, OUTSIDE, RUN_FOLDER
 from tuner.storage.study import GOOD_ENDS, load_study
 from tuner.storage.study_store import RETRAINED
-from tuner.workloads.repeats import REPEATS, SPREAD
 
 SPARK = 12  # width of the line of best values over time
 ALWAYS = ("study", "finished", "pruned", "failed")  # columns of `status` that are there even if all are 0

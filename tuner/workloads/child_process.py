@@ -50,12 +50,7 @@ class ChildProcess:
         passed: Collection[str] = (),
         grace: float = GRACE_SECONDS,
     ) -> None:
-        settings = {
-            "output": str(output),
-            "scratch": str(scratch),
-            "passed": sorted(passed),
-            "grace": grace,
-        }
+        settings = {"output": str(output), "scratch": str(scratch), "passed": sorted(passed), "grace": grace}
         self.command = [sys.executable, "-I", "-S", str(KEEPER), json.dumps(settings), *command]
         self.folder = folder
         self.environment = dict(environment)
@@ -174,11 +169,11 @@ def cause_in(lines: Sequence[str]) -> str:
     return next((line for line in reversed(lines) if _ERROR.search(line)), lines[-1])
 
 
-def describe_exit(status: int) -> str:
+def how_it_ended(status: int | None) -> str:
     """What an exit status says of a process, in words."""
-    if status >= 0:
-        return f"ended with exit status {status}"
+    if status is None or status >= 0:
+        return f"exit status {status}"
     with contextlib.suppress(ValueError):
         name = signal.Signals(-status).name
-        return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-    return f"was killed by signal {-status}"
+        return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return f"killed by signal {-status}"

@@ -1,30 +1,15 @@
-"""Trials that call a Python function: `train(config, report) -> metrics`.
+"""Trials that call a Python function: `train(config, report) -> metrics` (docs/python.md).
 
-The function takes the configuration and, where it names them, more:
+The function is given the configuration and, where it names them, `report`, `run_folder` (for its files) and
+`checkpoint`. A function whose only parameter is called `trial` is an objective of Optuna's
+(`tuner.workloads.objective_trial`); what a function reports to Ray or, without `report`, logs to W&B, is what
+it reports (`tuner.workloads.other_reports`). Its attribute `defaults` is what a study tries first.
 
-| parameter | is |
-| --- | --- |
-| `config` (the first) | the configuration, a nested dictionary |
-| `report` (the second) | `report(epoch from 0, metrics or a number)`, called once an epoch; it may end it |
-| `report.due` | `report.due(epoch)`: whether the study needs this epoch's metric |
-| `run_folder` | a folder for the trial's files, kept with it |
-| `checkpoint` | a folder from which an interrupted trial goes on; the same as `report.checkpoint` |
+It is only imported in processes of its own, where the folder of the study file and the current one come first
+on `sys.path`: its imports find what lies beside it, whatever this project's modules are called.
 
-A function whose only parameter is called `trial` is an objective of Optuna's: it is given a trial
-(`tuner.workloads.objective_trial`). In a function of Ray Tune's, `tune.report` is the study's `report`.
-
-It returns a dictionary of metrics, a number, which is the study's metric, or a number for each objective. The
-attribute `defaults` of the function, a dictionary, is the configuration that a study tries first. It may call
-`wandb.init()`; one without arguments, as `wandb.agent` calls it, has the configuration in `wandb.config`.
-
-The function is only imported in processes of its own, where the folder of the study file and the current one
-come first on `sys.path`: its imports find what lies beside it, whatever this project's modules are called.
-
-What a function that takes no `report` logs to W&B is what it reports (`tuner.workloads.wandb_report`).
-
-The tuner tracks its trials. A `wandb.init()` in the function makes a further run, which is offline and in the
-study's W&B folder, with the trial's values in `wandb.config`; an explicit `mode=` in that call is the
-function's own affair.
+A `wandb.init()` in it makes a further run, which is offline and in the study's W&B folder, with the trial's
+values in `wandb.config`; an explicit `mode=` in that call is the function's own affair.
 """
 
 from __future__ import annotations
@@ -47,12 +32,11 @@ from tuner.base.run_folder import CONFIG, Report, RunFolder, due, lines_before
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
 from tuner.base.words import is_finite
 from tuner.definition.metric import Metric
+from tuner.workloads import macros
 from tuner.workloads.given import source_digest, unpacked
 from tuner.workloads.history import flatten
-from tuner.workloads.ray_report import rays_reports
-from tuner.workloads.script_environment import sweep_parameters
+from tuner.workloads.other_reports import rays_reports, wandbs_reports
 from tuner.workloads.user_code import arguments, load_function, look_at, named, put_first, takes_trial
-from tuner.workloads.wandb_report import wandbs_reports
 from tuner.workloads.workload import Inputs, Say, Workload, names_wandb
 
 if TYPE_CHECKING:
@@ -63,11 +47,6 @@ class FunctionWorkload(Workload):
     """Calls a function that the study file names, or one that was given in Python."""
 
     scores = True
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the study file."""
-        return Path(self.file.path).parent.resolve()
 
     def inputs(self, chosen: Path | None, results: Path, say: Say) -> Inputs:
         """Looks at the function once, so that a mistake in its file is one line and no dead agent."""
@@ -131,13 +110,14 @@ class FunctionWorkload(Workload):
             found: Callable[..., Any] = unpacked(self.file.function)
             return found
         assert self.file.objective is not None
-        put_first(self.folder)
-        return load_function(self.file.objective, folder=self.folder)
+        folder = Path(self.file.path).parent.resolve()
+        put_first(folder)
+        return load_function(self.file.objective, folder=folder)
 
     @cached_property
     def _looked_at(self) -> dict[str, Any]:
         assert self.file.objective is not None
-        return look_at(self.file.objective, folder=self.folder)
+        return look_at(self.file.objective, folder=Path(self.file.path).parent.resolve())
 
 
 def call(
@@ -260,8 +240,7 @@ class FunctionReport:
 
     def due(self, epoch: int) -> bool:
         """Whether the study needs the metric of this epoch (from 0): after it, a trial may be stopped, is
-        paused, or ends. True where the study file does not say how long a trial is (`max_epochs`).
-        """
+        paused, or ends. True where the study file does not say how long a trial is (`max_epochs`)."""
         return due(self._report, epoch)
 
 
@@ -294,7 +273,7 @@ def _sweep_parameters(config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     with scratch_folder() as scratch:
         file = scratch / "parameters.yaml"
         with writing(file):
-            file.write_text(sweep_parameters(config), encoding="utf-8")
+            file.write_text(macros.as_sweep(config), encoding="utf-8")
         try:
             yield {"WANDB_SWEEP_PARAM_PATH": str(file)}
         finally:

@@ -127,6 +127,12 @@ class History:
             told = _BY_KIND[kind](self.values)
         return self.metric.score(self.values, told)
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The summary's numbers, and the objective's score."""
+        score = self.score
+        return numbers(self.summary) | ({} if score is None else {self.objective: score})
+
     def _count(self, row: LoggedStep) -> bool:
         value = row.data.get(self.objective)
         if not is_finite(value):

@@ -30,6 +30,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 VARIABLE = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 
@@ -58,7 +60,7 @@ def expand(
     values["args_json_file"] = [str(json_file)]
     arguments: list[str] = []
     for part in command or DEFAULT_COMMAND:
-        text = _with_variables(str(part), environment)
+        text = VARIABLE.sub(lambda match: environment.get(match[1], match[1]), str(part))
         if text.startswith("${") and text.endswith("}"):
             arguments += values.get(text[2:-1], [])
         else:
@@ -69,6 +71,14 @@ def expand(
 def as_json(config: Mapping[str, Any]) -> str:
     """What `${args_json}` and the file behind `${args_json_file}` hold."""
     return json.dumps(dict(config))
+
+
+def as_sweep(config: Mapping[str, Any]) -> str:
+    """What the file behind `wandb.config` holds, $WANDB_SWEEP_PARAM_PATH.
+
+    W&B reads it with PyYAML, to which the 1e-05 of YAML 1.2 is a text, so PyYAML writes it.
+    """
+    return yaml.safe_dump({name: {"value": value} for name, value in config.items()}, sort_keys=False)
 
 
 def uses(command: Sequence[Any] | None, macro: str) -> bool:
@@ -106,7 +116,3 @@ def _values(config: Mapping[str, Any]) -> dict[str, list[str]]:
         "args_json": [as_json(config)],
         "args_dict": list(config),
     }
-
-
-def _with_variables(text: str, environment: Mapping[str, str]) -> str:
-    return VARIABLE.sub(lambda match: environment.get(match[1], match[1]), text)

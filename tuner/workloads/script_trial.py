@@ -18,25 +18,26 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from tuner.base.endings import Paused, Pruned, TrialTooLong
 from tuner.base.errors import TrainingFailed, nearest
-from tuner.base.files import read_object, scratch_folder, write_json, writing
+from tuner.base.files import make_folder, read_object, scratch_folder, write_json, writing
 from tuner.base.run_folder import CONFIG, RESULT, Report, RunFolder, check, if_readable, read_metrics
-from tuner.base.wandb_files import wandb_folder
+from tuner.base.wandb_files import MODES, environment, identity, wandb_folder
 from tuner.base.words import is_finite
 from tuner.definition.metric import Metric
 from tuner.workloads import child_process, macros
 from tuner.workloads.child_process import ChildProcess
 from tuner.workloads.history import History, means, numbers
 from tuner.workloads.masking import Mask
-from tuner.workloads.script_environment import EVENTS, script_environment, sweep_parameters
 from tuner.workloads.stream import Counts, LoggedRun, Stream, pairs_in
 
+HOOK = Path(__file__).resolve().parent / "child"
+EVENTS = "events.jsonl"  # what the hook in the script writes; its content ends up in metrics.jsonl
 OUTPUT = "output.log"
 OTHER_METRICS = "metrics-{}.jsonl"  # of a run that does not count
 PARAMETERS = "parameters.yaml"  # WANDB_SWEEP_PARAM_PATH
@@ -45,6 +46,7 @@ POLL_SECONDS = 0.05
 _PYTHON = re.compile(r"(.*/)?python[0-9.]*")
 MAX_NOTES = 5
 DYING_SECONDS = 5.0  # between the death of a script's main thread and the end of its process
+ONLINE = {"WANDB_INIT_TIMEOUT": "20", "WANDB_FINISH_TIMEOUT": "60"}  # seconds, for a server that went away
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,6 @@ class Script:
         files = RunFolder(run_folder, checkpoint=checkpoint)
         with files as kept, scratch_folder() as scratch:
             run = _Run(self, dict(config), run_folder, kept, scratch, checkpoint)
-            run.prepare()
             try:
                 status = run.follow(report)
             except (Pruned, Paused) as error:
@@ -114,17 +115,6 @@ class Script:
             raise TrainingFailed(problem)
         return run.metrics()
 
-    def module_folders(self) -> list[str]:
-        """Where the script's imports look, beside where Python itself looks: $PYTHONPATH.
-
-        With $PYTHONSAFEPATH, Python leaves out the script's own folder. Its modules are still meant to come
-        before those that are installed, this project's among them.
-        """
-        own = []
-        if os.environ.get("PYTHONSAFEPATH"):
-            own = [str((self.folder / (self.program or "")).parent), str(self.folder)]
-        return [*own, *filter(None, [os.environ.get("PYTHONPATH")])]
-
 
 class _Run:
     """One trial of an external program, from its files to its result."""
@@ -138,29 +128,14 @@ class _Run:
         scratch: Path,
         checkpoint: Path | None,
     ) -> None:
-        self.script = script
-        self.config = config
-        self.kept = kept
+        self.script, self.config, self.kept, self.scratch = script, config, kept, scratch
         self.before = kept.before  # rows of an interrupted run, which this one goes on from
         self.shift = 0  # of the steps of this run, by what came before
-        self.scratch = scratch
         self.path = kept.path.resolve()
         self.wandb = wandb_folder(script.results or final.resolve().parents[2], script.study)
         self.passed = macros.variables(script.command)
-        self.environment = script_environment(
-            study=script.study,
-            mode=script.wandb,
-            wandb=self.wandb,
-            trial=final.name if final.name[:1].isdigit() else None,
-            project=script.project,
-            entity=script.entity,
-            parameters=self.path / PARAMETERS,
-            secret_arguments=bool(self.passed),
-            run_folder=self.path,
-            scratch=scratch,
-            modules=script.module_folders(),
-            more={**_checkpoint_variables(checkpoint, self.before), **script.variables},
-        )
+        trial = final.name if final.name[:1].isdigit() else None  # else a probe
+        self.environment = self._environment(trial, checkpoint)
         self.stream = Stream(
             scratch / EVENTS,
             self.path / OUTPUT,
@@ -170,20 +145,67 @@ class _Run:
             mask=Mask(self.environment, self.passed).data,
         )
         self.status: int | None = None
-        self.died_at: float | None = None
         self.hung = False
         self.started = time.monotonic() - _seconds_before(final)
 
-    def prepare(self) -> None:
-        """Writes the files that the script reads."""
-        write_json(self.path / CONFIG, self.config)
-        with writing(self.path):
-            (self.path / PARAMETERS).write_text(sweep_parameters(self.config), encoding="utf-8")
-            (self.path / ARGUMENTS).write_text(macros.as_json(self.config), encoding="utf-8")
+    def _environment(self, trial: str | None, checkpoint: Path | None) -> dict[str, str]:
+        """All variables of the script: W&B's, and the copies that the hook trusts (`child/sitecustomize.py`).
+
+        Args:
+            trial: its number; in a trial of several runs with the seed or fold behind it.
+        """
+        script, mode = self.script, MODES[self.script.wandb]
+        make_folder(self.wandb)
+        run = identity(self.wandb).run_id(trial or "probe")
+        modules = [str(HOOK)]
+        if os.environ.get("PYTHONSAFEPATH"):
+            # Python leaves out the script's folder, whose modules still come before those that are installed
+            modules += [str((script.folder / (script.program or "")).parent), str(script.folder)]
+        found = {
+            "PYTHONUNBUFFERED": "1",
+            **(ONLINE if mode == "online" else {}),
+            **environment(self.wandb),
+            "TUNER_EVENTS": str(self.scratch / EVENTS),
+            "TUNER_RUN_FOLDER": str(self.path),
+            "TUNER_MAIN": "",  # the first Python process of the trial says that it is that
+            "PYTHONPATH": os.pathsep.join([*modules, *filter(None, [os.environ.get("PYTHONPATH")])]),
+            # a script in a command of its own finds a `python` even where no environment is activated
+            "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
+            "WANDB_MODE": mode,
+            "WANDB_SWEEP_ID": script.study,  # W&B in the script takes the study's name for the id of a sweep
+            "WANDB_RUN_ID": run,
+            "WANDB_SWEEP_PARAM_PATH": str(self.path / PARAMETERS),
+            "WANDB_RUN_GROUP": script.study,
+            "WANDB_NAME": script.study if trial is None else f"{script.study}-{trial}",
+            "WANDB_X_SERVICE_WAIT": "120",  # seconds; W&B's 30 are not enough on an overloaded machine
+            "WANDB_CONSOLE": "off",  # the output is in output.log, once
+            "TUNER_WANDB_MODE": mode,
+            "TUNER_WANDB_DIR": str(self.wandb),
+            "TUNER_SWEEP_ID": script.study,
+            "TUNER_RUN_ID": run,
+        }
+        if trial is not None:
+            found |= {"TUNER_TRIAL": trial, "WANDB_TAGS": f"trial-{trial}"}
+        if script.project:
+            found["WANDB_PROJECT"] = script.project
+        if script.entity:
+            found["WANDB_ENTITY"] = script.entity
+        if self.passed:
+            found["WANDB_X_DISABLE_META"] = "true"  # it would keep the arguments, which may be secrets
+        if checkpoint is not None:
+            found["TUNER_CHECKPOINT_DIR"] = str(checkpoint)
+        if self.before:
+            step = max(int(row["_step"]) for row in self.before) + 1
+            found |= {"WANDB_RESUME": "allow", "TUNER_RESUMED_STEP": str(step)}
+        return found | dict(script.variables)
 
     def follow(self, report: Report) -> int:
         """Runs the script and passes its metrics on as they come; returns its exit status."""
         script = self.script
+        write_json(self.path / CONFIG, self.config)
+        with writing(self.path):
+            (self.path / PARAMETERS).write_text(macros.as_sweep(self.config), encoding="utf-8")
+            (self.path / ARGUMENTS).write_text(macros.as_json(self.config), encoding="utf-8")
         command = macros.expand(
             script.command,
             program=script.program,
@@ -200,12 +222,15 @@ class _Run:
             passed=self.passed,
             grace=script.grace,
         )
+        died_at: float | None = None  # when the script's main thread was seen to be dead
         with child:
             try:
                 while self.status is None:
                     self.status = child.wait(POLL_SECONDS)
                     self._pass_on(report)
-                    if self.status is None and self._hangs():
+                    if self.stream.died is not None:  # what the script started may keep its process alive
+                        died_at = died_at or time.monotonic()
+                    if self.status is None and died_at and time.monotonic() - died_at > DYING_SECONDS:
                         self.hung, self.status = True, child.stop()
                     elif self.status is None:
                         check(report)
@@ -222,12 +247,6 @@ class _Run:
                 self._keep_rows(all_of_it=True)
                 self._settle()
         return self.status
-
-    def _hangs(self) -> bool:
-        """Whether the script's main thread has died, and what it started keeps its process alive."""
-        if self.stream.died is not None and self.died_at is None:
-            self.died_at = time.monotonic()
-        return self.died_at is not None and time.monotonic() - self.died_at > DYING_SECONDS
 
     def _pass_on(self, report: Report | None) -> None:
         """Reads what the script logged since the last time; without `report` it is only kept."""
@@ -292,7 +311,8 @@ class _Run:
             if len(lines) > 1:
                 last += f"\nits last lines:\n{output}"
             other = self._other_python() if "ModuleNotFoundError" in last else ""
-            return f"the script {child_process.describe_exit(status)}{other}{last}"
+            verb = "was" if status < 0 else "ended with"
+            return f"the script {verb} {child_process.how_it_ended(status)}{other}{last}"
         metric, summary = self.script.metric.name, self.stream.history.summary
         if not self.script.metric.declared or self.stream.history.score is not None:
             return None
@@ -314,16 +334,13 @@ class _Run:
         line, pairs = next((one for one in found if metric in one[1]), found[0] if found else ("", {}))
         if not pairs:
             return ""
+        printed = f"; it printed {line.strip()[:80]!r}, "
         if self.script.pairs:
-            return f"; it printed {line.strip()[:80]!r}, in which these are read: {', '.join(pairs)}"
-        rename = (
-            ""
-            if metric in pairs
-            else f"metric: {{name: {next(iter(difflib.get_close_matches(metric, pairs, 1, 0)))}}} and "
-        )
-        return (
-            f"; it printed {line.strip()[:80]!r}, which this reads: {rename}tuner: {{metrics_from: stdout}}"
-        )
+            return f"{printed}in which these are read: {', '.join(pairs)}"
+        rename = ""
+        if metric not in pairs:
+            rename = f"metric: {{name: {difflib.get_close_matches(metric, pairs, 1, 0)[0]}}} and "
+        return f"{printed}which this reads: {rename}tuner: {{metrics_from: stdout}}"
 
     def _other_python(self) -> str:
         """Where the command starts another Python than this one, which may lack the script's packages."""
@@ -336,14 +353,13 @@ class _Run:
     def metrics(self) -> dict[str, float]:
         """The summary's numbers, and the metric's score; their mean over all runs, where that counts."""
         if self.script.counts != "mean":
-            return self._metrics_of(self.stream.history)
-        found = [self._metrics_of(run.history) for run in self.stream.alike]
-        found = [metrics for metrics in found if self.script.metric.name in metrics]
-        return means(found) if found else self._metrics_of(self.stream.history)
-
-    def _metrics_of(self, history: History) -> dict[str, float]:
-        score = history.score
-        return numbers(history.summary) | ({} if score is None else {self.script.metric.name: score})
+            return self.stream.history.metrics
+        found = [
+            metrics
+            for run in self.stream.alike
+            if self.script.metric.name in (metrics := run.history.metrics)
+        ]
+        return means(found) if found else self.stream.history.metrics
 
     def notes(self) -> list[str]:
         """What one should know of the trial, a line each."""
@@ -354,10 +370,7 @@ class _Run:
         elif count > 1 and self.stream.counted is not None:
             which = self.stream.counted
             place = self.stream.alike.index(which) + 1
-            found.insert(
-                0,
-                f"{count} {which.logger} runs: number {place} is used ({which.key})",
-            )
+            found.insert(0, f"{count} {which.logger} runs: number {place} is used ({which.key})")
         return found
 
     def finish(self, state: str, *, error: str | None = None) -> None:
@@ -390,15 +403,6 @@ def _seconds_before(final: Path) -> float:
     result = if_readable(read_object, final / RESULT) or {}
     seconds = result.get("seconds") if result.get("state") == "paused" else None
     return float(seconds) if is_finite(seconds) else 0.0
-
-
-def _checkpoint_variables(checkpoint: Path | None, before: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """What a script is told of its checkpoint; `before`: the rows of the run that it goes on from."""
-    found = {} if checkpoint is None else {"TUNER_CHECKPOINT_DIR": str(checkpoint)}
-    if before:
-        step = max(int(row["_step"]) for row in before) + 1
-        found |= {"WANDB_RESUME": "allow", "TUNER_RESUMED_STEP": str(step)}
-    return found
 
 
 def _quiet(report: Report) -> Report:

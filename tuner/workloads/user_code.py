@@ -5,6 +5,8 @@ Little is imported here: a process that only looks at a function should start at
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -14,13 +16,12 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from tuner.base.errors import InputError
-from tuner.workloads import own_studies
 
 PACKAGES = str(Path(__file__).resolve().parents[2])  # where a process that looks at a function finds this one
 OPTIONAL = ("run_folder", "checkpoint")
@@ -66,9 +67,42 @@ def module_of_file(path: Path, name: str) -> Any:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    with own_studies.not_run(path):
+    with _optimises_nothing(path):
         spec.loader.exec_module(module)
     return module
+
+
+class _Reached(BaseException):
+    """A script of Optuna's has come to its own `study.optimize`; no `except Exception` of its keeps it."""
+
+
+@contextlib.contextmanager
+def _optimises_nothing(path: Path) -> Iterator[None]:
+    """While the script at `path` is imported: `study.optimize` ends the import, studies are in memory alone.
+
+    What stands behind that call is about the study's result. Without this, each process that looks at the
+    objective would run the whole study first, and find the second time that its name is taken.
+    """
+    if b".optimize(" not in path.read_bytes():
+        yield
+        return
+    from unittest import mock
+
+    import optuna  # half a second, which only such a script waits for
+
+    create = optuna.create_study
+
+    @functools.wraps(create)
+    def in_memory(**told: Any) -> optuna.Study:
+        return create(**{**told, "storage": None})
+
+    with (
+        mock.patch.object(optuna.Study, "optimize", side_effect=_Reached),
+        mock.patch.object(optuna, "create_study", in_memory),
+        mock.patch.object(optuna.study, "create_study", in_memory),
+        contextlib.suppress(_Reached),
+    ):
+        yield
 
 
 def put_first(folder: Path) -> None:

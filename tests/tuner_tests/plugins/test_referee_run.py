@@ -19,7 +19,7 @@ from tuner.base.command_line import Parser, add_common_options
 from tuner.base.errors import InputError, WorkFailed
 from tuner.plugins.referee import repository, run_once
 from tuner.plugins.referee import run as command
-from tuner.run.executors import choice, gpu_leases, gpus
+from tuner.run.executors import choice, gpus
 
 pytestmark = pytest.mark.usefixtures("agents_in_this_process")
 
@@ -319,7 +319,7 @@ def test_pairs_run_side_by_side_each_on_a_gpu_of_its_own(
     seen.mkdir()
     monkeypatch.setattr("tuner.run.launch.open_executor", choice.open_executor)  # agents are processes here
     monkeypatch.setattr(gpus, "here", lambda: ("7", "9"))
-    monkeypatch.setattr(gpu_leases, "_own_folder", lambda: tmp_path / "leases")
+    monkeypatch.setattr(gpus, "_own_folder", lambda: tmp_path / "leases")
     monkeypatch.delenv(gpus.VISIBLE, raising=False)
     note = (
         f"import os, time\nname = os.environ[{gpus.VISIBLE!r}]\n"

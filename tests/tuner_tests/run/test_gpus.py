@@ -18,8 +18,8 @@ from tuner.base.errors import InputError
 from tuner.definition.loading import load_study_file
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch, plan
-from tuner.run.executors import gpu_leases, gpus
-from tuner.run.executors.gpu_leases import GpuLeases
+from tuner.run.executors import gpus
+from tuner.run.executors.gpus import GpuLeases
 from tuner.run.executors.local import suited
 from tuner.run.request import Request
 from tuner.show.live import PlainView
@@ -139,7 +139,7 @@ def test_what_a_trial_takes_of_the_gpus_is_the_workloads_to_say(
 def leases_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where this test's studies share GPUs, apart from those of this machine's user."""
     folder = tmp_path / "leases"
-    monkeypatch.setattr(gpu_leases, "_own_folder", lambda: folder)
+    monkeypatch.setattr(gpus, "_own_folder", lambda: folder)
     return folder
 
 

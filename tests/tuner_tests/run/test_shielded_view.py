@@ -11,10 +11,9 @@ import pytest
 from rich.console import Console
 
 from tuner.definition.study_file import StudyFile
-from tuner.run.events import AgentState
+from tuner.run.events import AgentState, ShieldedView
 from tuner.run.launch import run
 from tuner.run.request import Request
-from tuner.run.shielded_view import ShieldedView
 from tuner.show.lines import PlainView
 from tuner.storage.outage import StorageFailed
 

@@ -137,7 +137,7 @@ class Reporter:
 
     @_remembered
     def between(self, epoch: int) -> None:
-        """Told of an epoch that is not judged: one of a later run of the trial (`workloads.repeats`)."""
+        """Told of an epoch that is not judged: one of a later run of the trial (`repeats.py`)."""
         self._runner.on_epoch(self.trial.number, epoch, None)
         self._check_lost()
         self._checkpoint.keep()

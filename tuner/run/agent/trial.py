@@ -19,11 +19,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from tuner.artifacts.checkpoints import Checkpoint
 from tuner.base import endings
 from tuner.base.endings import GivenAway, OwnFault, Paused, Pruned, PutBack, in_short, ran_out_of_memory
-from tuner.base.errors import InputError, WorkFailed, nearest
+from tuner.base.errors import InputError, WorkFailed
 from tuner.base.files import CannotWrite, read_object, size_of
 from tuner.base.run_folder import RESULT, if_readable
 from tuner.base.words import printable
-from tuner.run.agent import ended_runs
+from tuner.run.agent import ended_runs, repeats
 from tuner.run.agent.reporter import Reporter, Workplace
 from tuner.search import levels, memory
 from tuner.storage import optuna_private
@@ -45,7 +45,6 @@ from tuner.storage.leases import agent_of
 from tuner.storage.outage import is_storage_error
 from tuner.tracking import gone_names
 from tuner.tracking.tracker import RunTracker
-from tuner.workloads import repeats
 from tuner.workloads.masking import Mask
 
 TRACEBACK_LIMIT = 8_000  # characters kept of a failure's trace, from its end
@@ -102,7 +101,7 @@ class TrialRunner(Workplace):
                     length=self.length,
                 )
                 metrics = dict(found)
-                values = self.values(metrics)
+                values = repeats.values_of(metrics, self.study.file)
             except Exception as error:
                 return self.stop(running, error)
             return self.complete(running, metrics, values)
@@ -142,7 +141,7 @@ class TrialRunner(Workplace):
         return Running(trial, config, run, report, time.monotonic(), checkpoint)
 
     def complete(self, running: Running, metrics: Mapping[str, float], values: list[float]) -> Ended:
-        """Ends a trial that ran to its end. `values` of the objectives: `self.values(metrics)`."""
+        """Ends a trial that ran to its end. `values`: `repeats.values_of(metrics, …)`."""
         return self._end(running, TrialState.COMPLETE, metrics, values, None)
 
     def stop(self, running: Running, error: Exception) -> Ended:
@@ -205,26 +204,6 @@ class TrialRunner(Workplace):
         running.run.finish("failed", {"put_back": True})
         running.checkpoint.upload()  # before another agent may take the trial
         self.study.records.release(optuna_private.trial_id(running.trial))
-
-    def values(self, metrics: Mapping[str, float]) -> list[float]:
-        """The objectives' values among `metrics`.
-
-        Raises:
-            InputError: one is missing or is not finite.
-        """
-        found = []
-        for metric in self.study.file.objectives:
-            name = metric.name
-            if name not in metrics and not metric.declared:
-                return [0.0]  # W&B lets a grid or random sweep name no metric: each trial is as good as any
-            if name not in metrics:
-                known = ", ".join(sorted(metrics)) or "none"
-                raise InputError(f"metric '{name}' was not logged; logged: {known}{nearest(name, metrics)}")
-            value = float(metrics[name])
-            if not math.isfinite(value):
-                raise InputError(f"metric '{name}' is {value}")
-            found.append(value)
-        return found
 
     def _configuration(self, trial: Trial) -> dict[str, Any]:
         """Draws until `requires` holds; what was ruled out is never written, so it never counts."""

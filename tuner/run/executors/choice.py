@@ -9,8 +9,7 @@ from typing import Any
 from tuner.base import plugins
 from tuner.base.errors import InputError, nearest
 from tuner.definition.values import Resources
-from tuner.run.executors.gpu_leases import GpuLeases
-from tuner.run.executors.gpus import APPLE
+from tuner.run.executors.gpus import APPLE, GpuLeases
 from tuner.run.executors.local import LocalExecutor, share
 from tuner.run.executors.protocol import Executor
 

@@ -23,7 +23,8 @@ from tuner.run.agent import agent
 from tuner.run.agent.order import Order
 from tuner.run.executors import gpus as gpu
 from tuner.run.executors import processes
-from tuner.run.executors.gpu_leases import GpuLeases, Lease
+from tuner.run.executors.gpus import GpuLeases, Lease
+from tuner.workloads.child_process import how_it_ended
 
 
 class LocalWorker:
@@ -49,7 +50,7 @@ class LocalWorker:
         return found
 
     def ended(self) -> str | None:
-        return None if self.process.is_alive() else _how_it_ended(self.process.exitcode)
+        return None if self.process.is_alive() else how_it_ended(self.process.exitcode)
 
     def stop(self) -> None:
         with contextlib.suppress(OSError):
@@ -163,14 +164,6 @@ def suited(total: int | None, gpus: Sequence[str] = (), *, cpus: int | None = No
 def share(agents: int) -> int:
     """Threads of each of `agents` processes on this machine: cores // agents."""
     return max(1, (os.cpu_count() or 1) // agents)
-
-
-def _how_it_ended(code: int | None) -> str:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-        return f"killed by {name}{hint}"
-    return f"exit status {code}"
 
 
 def available_memory() -> int:

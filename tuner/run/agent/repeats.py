@@ -13,22 +13,23 @@ interrupted.
 
 from __future__ import annotations
 
+import math
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
-
-from optuna.trial import Trial
+from typing import Any, NoReturn
 
 from tuner.base.endings import Pruned, in_short
-from tuner.base.errors import InputError, TrainingFailed
+from tuner.base.errors import InputError, TrainingFailed, nearest
 from tuner.base.files import CannotWrite, make_folder, read_json, write_json
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, RunFolder
 from tuner.definition.distributions import Constant
 from tuner.definition.repeats import FOLD
+from tuner.definition.study_file import StudyFile
+from tuner.run.agent.reporter import Reporter
 from tuner.workloads.history import means
 from tuner.workloads.user_code import named
 from tuner.workloads.workload import Workload
@@ -37,34 +38,6 @@ REPEATS = "repeats"  # in `result.json`, and an attribute of the trial: its runs
 SPREAD = "_std"  # an objective's standard deviation is the metric of this name
 DONE = "runs.json"  # in the checkpoint: runs that are complete
 FOLDERS = "runs"  # in the checkpoint: their folders
-
-
-class TrialReport(Protocol):
-    """What a trial of several runs tells the tuner (`tuner.run.agent.reporter`)."""
-
-    trial: Trial
-
-    @property
-    def ended(self) -> bool:
-        """Whether a call of it has ended the trial, whatever a run made of what it raised."""
-
-    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """An epoch of the first run."""
-
-    def due(self, epoch: int) -> bool:
-        """Whether the metric of an epoch of the first run is needed."""
-
-    def check(self) -> None:
-        """Asked between reports."""
-
-    def between(self, epoch: int) -> None:
-        """An epoch of a later run."""
-
-    def whole(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """The mean of the runs so far."""
-
-    def final(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """The mean of all runs."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +57,7 @@ class Part:
 def run(
     workload: Workload,
     config: Mapping[str, Any],
-    report: TrialReport,
+    report: Reporter,
     *,
     run_folder: Path,
     inputs: Path | None,
@@ -103,14 +76,39 @@ def run(
         return _Trial(workload, config, report, folder, inputs, checkpoint, length).run()
 
 
+def values_of(metrics: Mapping[str, float], file: StudyFile) -> list[float]:
+    """The objectives' values among `metrics`.
+
+    Raises:
+        InputError: one is missing or is not finite.
+    """
+    found = []
+    for metric in file.objectives:
+        name = metric.name
+        if name not in metrics and not metric.declared:
+            return [0.0]  # W&B lets a grid or random sweep name no metric: each trial is as good as any
+        if name not in metrics:
+            known = ", ".join(sorted(metrics)) or "none"
+            raise InputError(f"metric '{name}' was not logged; logged: {known}{nearest(name, metrics)}")
+        value = float(metrics[name])
+        if not math.isfinite(value):
+            raise InputError(f"metric '{name}' is {value}")
+        found.append(value)
+    return found
+
+
 def parts_of(workload: Workload, config: Mapping[str, Any]) -> list[Part]:
     """The runs of a trial of `config`, in order; one without changes where the study file names no more."""
     repeats = workload.file.repeats
     found = [Part("", "", {})]
     if repeats.seeds > 1:
+        name = next(iter(workload.seeded(config, 1)))
+        first = config.get(name)  # retrainings say a seed, so they have others than the study
+        if not isinstance(first, int) or isinstance(first, bool):
+            first = 1
         found = [
-            Part(f"seed {next(iter(changes.values()))}", f"seed{next(iter(changes.values()))}", changes)
-            for changes in _seeds(workload, config, repeats.seeds)
+            Part(f"seed {seed}", f"seed{seed}", workload.seeded(config, seed))
+            for seed in range(first, first + repeats.seeds)
         ]
     if not repeats.folds:
         return found
@@ -123,18 +121,6 @@ def parts_of(workload: Workload, config: Mapping[str, Any]) -> list[Part]:
         for part in found
         for index, value in enumerate(repeats.folds)
     ]
-
-
-def _seeds(workload: Workload, config: Mapping[str, Any], count: int) -> Iterator[dict[str, Any]]:
-    """The changes of each seed: those after the one that the configuration says, else 1, 2, ….
-
-    Retrainings say a seed, so they have others than the study.
-    """
-    name = next(iter(workload.seeded(config, 1)))
-    first = config.get(name)
-    if not isinstance(first, int) or isinstance(first, bool):
-        first = 1
-    return (workload.seeded(config, first + index) for index in range(count))
 
 
 def check(workload: Workload, config: Mapping[str, Any]) -> None:
@@ -182,7 +168,7 @@ class _Trial:
         self,
         workload: Workload,
         config: Mapping[str, Any],
-        report: TrialReport,
+        report: Reporter,
         folder: RunFolder,
         inputs: Path | None,
         checkpoint: Path,
@@ -233,7 +219,7 @@ class _Trial:
             inputs=self.inputs,
             **optional,
         )
-        self._check(found)
+        values_of(found, self.workload.file)
         run = {
             "name": part.name,
             "changes": dict(part.changes),
@@ -245,18 +231,6 @@ class _Trial:
         self.done.append(run)
         write_json(self.checkpoint / DONE, self.done)
         shutil.rmtree(own.parent)
-
-    def _check(self, metrics: Mapping[str, float]) -> None:
-        """Raises where a run lacks an objective that the trial needs."""
-        for objective in self.workload.file.objectives:
-            value = metrics.get(objective.name)
-            if value is None and not objective.declared:
-                continue
-            if value is None:
-                names = ", ".join(sorted(metrics)) or "none"
-                raise TrainingFailed(f"metric '{objective.name}' was not logged; logged: {names}")
-            if value - value != 0:
-                raise TrainingFailed(f"metric '{objective.name}' is {value}")
 
     def _report(self) -> None:
         """Reports the mean of the runs that are complete."""
@@ -350,7 +324,7 @@ class _Epochs:
     """
 
     def __init__(
-        self, report: TrialReport, folder: RunFolder | None, *, before: int, length: int | None
+        self, report: Reporter, folder: RunFolder | None, *, before: int, length: int | None
     ) -> None:
         self._report, self._folder, self._before, self._length = report, folder, before, length
         self.trial = report.trial
