@@ -53,20 +53,11 @@ class AskedTrial:
         outcome: None while it runs; then complete, pruned, failed, returned to the queue or given away.
     """
 
-    def __init__(
-        self,
-        asking: Asking,
-        runner: TrialRunner,
-        running: Running,
-        heart: Heartbeat,
-    ) -> None:
-        self.number = running.trial.number
-        self.config = running.config
+    def __init__(self, asking: Asking, runner: TrialRunner, running: Running, heart: Heartbeat) -> None:
+        self.number, self.config = running.trial.number, running.config
         self.outcome: str | None = None
-        self._asking = asking
-        self._runner = runner
-        self._running = running
         self.heart = heart
+        self._asking, self._runner, self._running = asking, runner, running
         self._files = RunFolder(runner.folder(self.number), checkpoint=running.checkpoint.files).__enter__()
         self._report = FunctionReport(
             running.report, self._files, runner.study.file.objectives, running.checkpoint.files
@@ -113,10 +104,8 @@ class AskedTrial:
         Raises:
             InputError: the trial has ended already, or the study's metric is missing (it still runs then).
         """
-        if self.outcome in ("pruned", "given away") and state != "complete":
+        if self.outcome == "given away" or (self.outcome == "pruned" and state != "complete"):
             return self.outcome  # `report` has ended it
-        if self.outcome == "given away":
-            return self.outcome
         self._check_running()
         if state not in ("complete", "pruned", "failed"):
             raise InputError(f"trial {self.number}: expected state complete, pruned or failed, got {state!r}")
@@ -228,7 +217,9 @@ class Asking:
             with self._lock:
                 found = self._station.next()
                 if isinstance(found, Done):
-                    self._conclude(found)
+                    if not found.fine:
+                        raise WorkFailed(f"{self._plan.file.name}: {found.reason}")
+                    launch.conclude(self._station.study, self._plan, self._say)
                     return None
                 if not isinstance(found, Wait):
                     return self._begin(found)
@@ -237,14 +228,14 @@ class Asking:
             time.sleep(IDLE_SECONDS)
 
     def _begin(self, found: FrozenTrial) -> AskedTrial:
-        trial = Trial(self._station.study, optuna_private.trial_id(found))
+        id_ = optuna_private.trial_id(found)
         heart = self._idle.pop() if self._idle else self._station.heartbeat()
         runner = replace(
             self._station.runner, lost=lambda: heart.lost, pauses=False, disk_full=lambda own: None
         )
-        heart.watch(optuna_private.trial_id(trial))
+        heart.watch(id_)
         try:
-            asked = AskedTrial(self, runner, runner.begin(trial), heart)
+            asked = AskedTrial(self, runner, runner.begin(Trial(self._station.study, id_)), heart)
         except BaseException:
             heart.watch(None)
             raise
@@ -263,12 +254,6 @@ class Asking:
             self._idle.append(asked.heart)
             self._station.tidy_up(ended)
             return ended.outcome
-
-    def _conclude(self, done: Done) -> None:
-        """What follows from the study's end; WorkFailed where it is not a good one."""
-        if not done.fine:
-            raise WorkFailed(f"{self._plan.file.name}: {done.reason}")
-        launch.conclude(self._station.study, self._plan, self._say)
 
     def _leave(self) -> None:
         """At the end of this process: its trials go back to the queue."""

@@ -90,16 +90,16 @@ def launch(plan: Plan, view: View) -> Result:
     view = ShieldedView(view)
     study = register(plan, view.say)
     ended_runs.settle(study, plan.file, plan.request.results)
-    done = study.done()
-    if done:
+    if done := study.done():
         view.say(f"study {plan.file.name} is done: {done}")
+        left = Result(done, True, False, 0, study.total)
+    else:
+        left = _supervise(plan, order_of(plan, study, view.say), view, study)
+    left = _checked(left, study)
+    if left.fine and not left.interrupted and study.done():
         conclude(study, plan, view.say)
-        return _checked(Result(done, True, False, 0, study.total), study)
-    result = _supervise(plan, order_of(plan, study, view.say), view, study)
-    if result.fine and not result.interrupted and study.done():
-        conclude(study, plan, view.say)
-        return replace(result, stopped=False)
-    return result
+        return replace(left, stopped=False)
+    return left
 
 
 def register(plan: Plan, say: Say) -> OpenStudy:
@@ -136,7 +136,16 @@ def register(plan: Plan, say: Say) -> OpenStudy:
             raise
         set_aside(f"{ALL_FAILED}; ")
         study = opened()
-    _note_sources(study, plan, say)
+    # a program or scheduler file that is another than when the study was begun: the study continues
+    now = dict.fromkeys(each for each in plan.reads if each != plan.origin.data)
+    before = SOURCES.of(study.attrs)
+    old = {each.rpartition(" ")[0]: each for each in before.split(", ")}
+    for source in now:
+        name = source.rpartition(" ")[0]
+        if name and old.get(name, source) != source:
+            say(f"{name} has changed since the study began: earlier trials used the old version")
+    if now and ", ".join(now) != before:
+        study.set_user_attr(SOURCES, ", ".join(now))
     return study
 
 
@@ -183,10 +192,10 @@ def _supervise(plan: Plan, order: Order, view: ShieldedView, study: OpenStudy) -
     request, total = plan.request, order.total
     executor = open_executor(
         request.executor,
-        agents=plan.agents(total),
+        agents=request.agents,
         resources=plan.resources,
         gpus=plan.gpus,
-        study=order.work.study_file.name,
+        study=plan.file.name,
         total=total,
         say=view.say,
     )
@@ -195,8 +204,10 @@ def _supervise(plan: Plan, order: Order, view: ShieldedView, study: OpenStudy) -
 
     def give_up(number: int, reason: str) -> None:
         study.give_up(number, reason)
-        file, trials = order.work.study_file, study.get_trials(deepcopy=False)
-        study.stop_because(stopping.reason_to_stop(trials, file))
+        study.stop_because(stopping.reason_to_stop(study.get_trials(deepcopy=False), plan.file))
+
+    def unstored(reason: str) -> None:
+        view.say(f"some run folders are only on this machine: {reason}")
 
     supervisor = Supervisor(
         order,
@@ -211,15 +222,14 @@ def _supervise(plan: Plan, order: Order, view: ShieldedView, study: OpenStudy) -
     try:
         reason = supervisor.run()
         study.put_back(supervisor.killed)
-        if order.artifacts is not None and not supervisor.interrupted:
-            _store_rest(order, order.artifacts, study, view)
+        if not supervisor.interrupted and (mirror := order.mirror(study, unstored)):
+            mirror.finish()  # what agents could not store: the store was away, or the study had none
     finally:
         executor.close()
         order.tracker.close()
         view.end()
     stopped = study.stop_asked() is not None
-    left = Result(reason, supervisor.fine, supervisor.interrupted, 0, total, supervisor.timed_out, stopped)
-    return _checked(left, study)
+    return Result(reason, supervisor.fine, supervisor.interrupted, 0, total, supervisor.timed_out, stopped)
 
 
 def _checked(left: Result, study: OpenStudy) -> Result:
@@ -243,29 +253,3 @@ def conclude(study: OpenStudy, plan: Plan, say: Say) -> None:
     if plan.request.conclude and CONCLUDED.of(attrs) != state:
         plan.workload.conclude(study, plan.inputs, plan.request.results, say)
         study.set_user_attr(CONCLUDED, state)
-
-
-def _note_sources(study: OpenStudy, plan: Plan, say: Say) -> None:
-    """Says which program or scheduler file is another than when the study was begun; the study continues."""
-    now = dict.fromkeys(each for each in plan.reads if each != plan.origin.data)
-    before = SOURCES.of(study.attrs)
-    old = {each.rpartition(" ")[0]: each for each in before.split(", ")}
-    for source in now:
-        name = source.rpartition(" ")[0]
-        if name and old.get(name, source) != source:
-            say(f"{name} has changed since the study began: earlier trials used the old version")
-    if now and ", ".join(now) != before:
-        study.set_user_attr(SOURCES, ", ".join(now))
-
-
-def _store_rest(order: Order, store: run_store.StoreLocation, study: OpenStudy, view: View) -> None:
-    """Stores what agents could not: of a store that was away, or of one that the study did not have."""
-    mirror = run_store.Mirror(
-        store,
-        study,
-        order.work.study_file,
-        results=order.work.results,
-        keep=order.work.keep_weights,
-        say=lambda reason: view.say(f"some run folders are only on this machine: {reason}"),
-    )
-    mirror.finish()

@@ -92,11 +92,23 @@ def make(request: Request, say: Callable[[str], None]) -> Plan:
         request = replace(request, results=request.results.resolve())
     for note in request.study_file.notes:
         say(note)
-    _check(request, workload_of(request.study_file))
-    scheduler_files = scheduler_functions.look(request.study_file)
+    # before anything is read or written: the study file is fine, and what the options need is installed
+    file, workload = request.study_file, workload_of(request.study_file)
+    workload.check()
+    if file.metric.scored != "last" and not workload.scores:
+        raise InputError(
+            f"{file.path}: 'tuner.score': a workload's class says itself what its trials reached; "
+            "the key is for scripts and functions"
+        )
+    request.executor.check()
+    if (request.artifacts or "").startswith("s3://"):
+        extras.need("s3", "--artifacts s3://")
+    if request.executor.kind == "local":  # another machine may have packages that this one lacks
+        samplers.check(file)
+    scheduler_files = scheduler_functions.look(file)
     records = find_records(request.url, waits=True, say=say)
     try:
-        file = named_apart(records, request.study_file, request.results)
+        file = named_apart(records, file, request.results)
         if file.name != request.study_file.name:
             say(f"this study is called '{file.name}': another file's is '{request.study_file.name}'")
         request = replace(request, study_file=file)
@@ -115,26 +127,38 @@ def _planned(
 ) -> Plan:
     file = request.study_file
     study = None if request.fresh else find_study(records, file.name)
-    inputs = workload.inputs(request.data or _inputs_of(study), request.results, say)
+    begun = {} if study is None else study.origin
+    inputs = workload.inputs(request.data or _data_of(begun), request.results, say)
     if file.learns_from_all:
         known = ", ".join(each.study_name for each in studies_to_learn_from(records, file))
         say(f"learns from: {known or 'nothing, as no finished study here shares a parameter'}")
     for name in () if file.learns_from_all else file.learn_from:
         if find_study(records, name) is None:
             say(f"'{name}' has not been run: there is nothing to learn from it")
-    if study is not None and inputs.renews and _others(study, inputs):
+    stored = begun.get("overrides") or {}
+    differs = any(stored.get(name) != value for name, value in inputs.fixed.items())
+    if study is not None and inputs.renews and differs:
         say(f"'{file.name}' was started with another {inputs.name}: starting again")
-        request, study = replace(request, fresh=True), None
-    overrides = _overrides(request, inputs, study, say)
-    base, base_from = _base(request, records, study, say)
-    if study is not None and (scored := _scored(study, file, say)) is not file:
-        file, workload = scored, workload_of(scored)
+        request, study, stored = replace(request, fresh=True), None, {}
+    overrides = _overrides(request, inputs, stored, say)
+    if study is None:
+        base, base_from = _base(request, records, say)
+    else:
+        base, base_from = dict(begun.get("base") or {}), str(begun.get("base_from") or "")
+        scored = score_of(study.attrs, file)
+        if scored != file.metric.scored and "score" not in (file.raw.get("tuner") or {}):
+            file = file.scored_by(scored)
+            workload = workload_of(file)
+            say(f"score as when the study was begun: {file.metric.score_in_words()}")
     defaults = workload.defaults() or {}
     workload.check_overrides(overrides)
     _check_names(file, {*defaults, *base, *overrides})
     repeats.check(workload, {**defaults, **base, **overrides})
     length = int(overrides.get(workload.length, 0)) or file.max_epochs
     length = None if length is None else length * file.repeats.count
+    pruner = file.pruner
+    if length is not None and length < pruner.max_resource:  # `--set epochs=…` made the trials shorter
+        pruner = replace(pruner, max_resource=length, min_resource=min(pruner.min_resource, length))
     whole = {} if file.max_epochs is None else workload.whole_trial(file.max_epochs)
     resources = workload.resources(overrides)
     return Plan(
@@ -145,28 +169,12 @@ def _planned(
         base={**base, **whole},
         default={**defaults, **base, **whole} or None,
         length=length,
-        pruner=_fitted(file.pruner, length),
+        pruner=pruner,
         resources=resources,
         gpus=_gpus(request, resources, say),
         begun=study is not None,
         scheduler_files=scheduler_files,
     )
-
-
-def _check(request: Request, workload: Workload) -> None:
-    """Before anything is read or written: the study file is fine, and what the options need is installed."""
-    file, kind = request.study_file, request.executor.kind
-    workload.check()
-    if file.metric.scored != "last" and not workload.scores:
-        raise InputError(
-            f"{file.path}: 'tuner.score': a workload's class says itself what its trials reached; "
-            "the key is for scripts and functions"
-        )
-    request.executor.check()
-    if (request.artifacts or "").startswith("s3://"):
-        extras.need("s3", "--artifacts s3://")
-    if kind == "local":  # another machine may have packages that this one lacks
-        samplers.check(file)
 
 
 def _gpus(request: Request, resources: Resources, say: Callable[[str], None]) -> tuple[str, ...]:
@@ -192,17 +200,8 @@ def _gpus(request: Request, resources: Resources, say: Callable[[str], None]) ->
 
 def begun_with(study: OpenStudy) -> Mapping[str, Any]:
     """The `--set` values and the inputs (`data`) that a study was begun with."""
-    return {"overrides": dict(study.origin.get("overrides") or {}), "data": _inputs_of(study)}
-
-
-def _scored(study: OpenStudy, file: StudyFile, say: Callable[[str], None]) -> StudyFile:
-    """The file of a study that was begun, which keeps its `score` where the file does not say it."""
-    scored = score_of(study.attrs, file)
-    if scored == file.metric.scored or "score" in (file.raw.get("tuner") or {}):
-        return file
-    file = file.scored_by(scored)
-    say(f"score as when the study was begun: {file.metric.score_in_words()}")
-    return file
+    origin = study.origin
+    return {"overrides": dict(origin.get("overrides") or {}), "data": _data_of(origin)}
 
 
 def _check_names(file: StudyFile, known: set[str]) -> None:
@@ -218,13 +217,8 @@ def _check_names(file: StudyFile, known: set[str]) -> None:
                 )
 
 
-def _others(study: OpenStudy, inputs: Inputs) -> bool:
-    stored = study.origin.get("overrides") or {}
-    return any(stored.get(name) != value for name, value in inputs.fixed.items())
-
-
 def _overrides(
-    request: Request, inputs: Inputs, study: OpenStudy | None, say: Callable[[str], None]
+    request: Request, inputs: Inputs, stored: Mapping[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
     """The `--set` values, else those that the study was begun with: `tuner study NAME` alone goes on."""
     searched = {parameter.name for parameter in request.study_file.space.searched}
@@ -232,8 +226,7 @@ def _overrides(
         if name in searched:
             raise InputError(f"--set {name}: the study searches this parameter; change it in the study file")
     told = dict(request.overrides)
-    if not told and study is not None:
-        stored = study.origin.get("overrides") or {}
+    if not told:
         told = {name: value for name, value in stored.items() if name not in inputs.fixed}
         for name in sorted(told.keys() & searched):
             raise InputError(
@@ -245,20 +238,18 @@ def _overrides(
     return {**told, **inputs.fixed}
 
 
-def _inputs_of(study: OpenStudy | None) -> Path | None:
+def _data_of(origin: Mapping[str, Any]) -> Path | None:
     """The data set that a study was begun with, where it is still there."""
-    name = str((study.origin if study else {}).get("data") or "").partition(" ")[0]
+    name = str(origin.get("data") or "").partition(" ")[0]
     folder = Path("data") / name
     return folder if name and folder.is_dir() else None
 
 
 def _base(
-    request: Request, records: Records | None, study: OpenStudy | None, say: Callable[[str], None]
+    request: Request, records: Records | None, say: Callable[[str], None]
 ) -> tuple[dict[str, Any], str]:
-    """Values below those of the study, and where they come from; a study that was begun keeps its own."""
+    """Values below those of a new study, and where they come from."""
     file = request.study_file
-    if study is not None:
-        return dict(study.origin.get("base") or {}), str(study.origin.get("base_from") or "")
     if request.base is not None:
         return dict(request.base), ""
     base = dict(file.base.config)
@@ -270,10 +261,3 @@ def _base(
         return base, ""
     say(f"inherits from the {winner.describe()}: {in_words(winner.inherits)}")
     return {**winner.inherits, **base}, winner.describe()
-
-
-def _fitted(settings: PrunerSettings, length: int | None) -> PrunerSettings:
-    """The pruner for trials that `--set epochs=…` made shorter."""
-    if length is None or settings.max_resource <= length:
-        return settings
-    return replace(settings, max_resource=length, min_resource=min(settings.min_resource, length))

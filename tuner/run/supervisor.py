@@ -56,14 +56,10 @@ class Supervisor:
         stop_asked: Callable[[], Stop | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._order = order
-        self._executor = executor
+        self._order, self._executor, self._clock = order, executor, clock
         self._wanted = sys.maxsize if agents is None else agents
-        self._on_event = on_event
-        self._on_tick = on_tick
-        self._give_up = give_up
-        self._clock = clock
-        self._stop_asked = stop_asked
+        self._on_event, self._on_tick = on_event, on_tick
+        self._give_up, self._stop_asked = give_up, stop_asked
         self._look_at = clock()
         self._deadline = None if timeout is None else clock() + timeout
         self._deaths = 0  # since a trial ended
@@ -88,16 +84,13 @@ class Supervisor:
         try:
             with _signals(self._interrupt):
                 self._fill()
-                while self._unfinished():
+                # a third Ctrl-C leaves those agents that cannot be ended
+                while (self.agents and self._interrupts < 3) or not self.reason:
                     self._turn()
         finally:  # an error of our own must not leave agents behind: an agent without a link leaves
             for state in self.agents:
                 state.worker.close()
         return self.reason
-
-    def _unfinished(self) -> bool:
-        """Whether agents are there or may come. A third Ctrl-C leaves those that cannot be ended."""
-        return (bool(self.agents) and self._interrupts < 3) or not self.reason
 
     # -- one turn of the loop
 
@@ -156,8 +149,12 @@ class Supervisor:
         state.worker.close()
         if self._asked == 2 and state.owner is not None:
             self.killed.append(state.owner)
-        if state.doing == "refused":
-            self._go_without(state)
+        if state.doing == "refused":  # its place does not serve: the others work on without it
+            self._refused.add(state.index)
+            if self.agents:
+                self._on_event(Event("refused", state.index, {"reason": state.refusal}))
+            elif not self.reason:
+                self.reason, self.fine = state.refusal, False
         if state.doing in ("left", "refused", "overdue") or self._asked == 2:
             return
         self._deaths += 1
@@ -168,20 +165,12 @@ class Supervisor:
             self.fine = False
             self._stop(f"agents keep dying ({how}){log}")
 
-    def _go_without(self, state: AgentState) -> None:
-        """The others work on without an agent whose place does not serve; without others, it is the end."""
-        self._refused.add(state.index)
-        if self.agents:
-            self._on_event(Event("refused", state.index, {"reason": state.refusal}))
-        elif not self.reason:
-            self.reason, self.fine = state.refusal, False
-
     def _fill(self) -> None:
         """Starts agents up to the wanted number, as far as there is a place for them."""
         taken = {state.index for state in self.agents} | self._refused
-        index = -1
-        while len(self.agents) < self._wanted and index < self._wanted - 1:
-            index += 1
+        for index in range(self._wanted):
+            if len(self.agents) >= self._wanted:
+                return
             if index in taken:
                 continue
             why = self._executor.full(len(self.agents))
@@ -190,12 +179,12 @@ class Supervisor:
                     self._told_to_wait = True
                     self._on_event(Event("waits", index, {"why": why}))
                 return
-            order = replace(self._order, log=self._log(index) if self._order.log else None)
-            self.agents.append(AgentState(index, self._executor.start(order, index), self._clock()))
+            worker = self._executor.start(replace(self._order, log=self._log(index)), index)
+            self.agents.append(AgentState(index, worker, self._clock()))
 
-    def _log(self, index: int) -> Path:
-        assert self._order.log is not None
-        return self._order.log.with_name(f"{self._order.log.name}-{os.getpid()}-{index}.log")
+    def _log(self, index: int) -> Path | None:
+        log = self._order.log
+        return log and log.with_name(f"{log.name}-{os.getpid()}-{index}.log")
 
     # -- stopping
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from tuner.artifacts import run_store, weights
 from tuner.definition.pruner_settings import PrunerSettings
 from tuner.definition.study_file import StudyFile
 from tuner.storage import leases
+from tuner.storage.study import OpenStudy
 from tuner.tracking.tracker import Tracker
 from tuner.workloads.workload import Inputs
 
@@ -82,3 +83,12 @@ class Order:
     changes: int = 0
     asked_before: Any = None
     artifacts: run_store.StoreLocation | None = None
+
+    def mirror(self, study: OpenStudy, say: Callable[[str], None]) -> run_store.Mirror | None:
+        """What stores run folders for other machines; `say` is told why one was not. None: nowhere."""
+        if self.artifacts is None:
+            return None
+        work = self.work
+        return run_store.Mirror(
+            self.artifacts, study, work.study_file, results=work.results, keep=work.keep_weights, say=say
+        )

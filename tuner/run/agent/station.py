@@ -13,7 +13,7 @@ from pathlib import Path
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from tuner.artifacts import checkpoints, run_store, weights
+from tuner.artifacts import checkpoints, weights
 from tuner.base.errors import WorkFailed
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.run.agent import arrival
@@ -56,14 +56,21 @@ class Station:
     ) -> None:
         self.order = order
         self.owner = leases.Owner.this_process(mark=mark)
-        self.records = open_records(order.work.url, waits=True, stopping=stopping)
-        self.study = OpenStudy(self.records, order.work.study_file.name, order.work.study_file)
+        work, study_file = order.work, order.work.study_file
+        self.records = open_records(work.url, waits=True, stopping=stopping)
+        self.study = OpenStudy(self.records, study_file.name, study_file)
         self.study.asked_before = order.asked_before
-        seed = _seed(order, self.study)
-        study_file = order.work.study_file
+
+        def counted() -> int:
+            serial = AGENTS_STARTED.of(self.study.attrs)
+            self.study.set_user_attr(AGENTS_STARTED, serial + 1)
+            return serial
+
+        serial = self.records.together(counted)
+        seed = seed_of(study_file.name, work.seed, serial)  # equal seeds draw equal start-up trials
         self._functions = scheduler_functions.load(study_file)
         given = self._functions.sampler
-        if given is not None and seed != seed_of(study_file.name, order.work.seed, 0):
+        if given is not None and serial > 0:
             given.reseed_rng()  # several agents would draw the same
         self.study.sampler = samplers.make(study_file, seed, known_start=order.known_start, given=given)
         grid = None
@@ -73,24 +80,15 @@ class Station:
         self._allocator = Allocator(
             self.study,
             owner=self.owner,
-            observer=leases.Observer(term=order.work.term, since=self.records.patience.back_at),
+            observer=leases.Observer(term=work.term, since=self.records.patience.back_at),
             total=order.total,
             grid=grid,
             changes=order.changes,
             chooser=_chooser(order, seed, self.records),
         )
-        workload = workload_of(study_file, wandb=order.tracker.inner, results=order.work.results)
+        workload = workload_of(study_file, wandb=order.tracker.inner, results=work.results)
         self._weights = workload.weights
-        self._mirror = None
-        if order.artifacts is not None:
-            self._mirror = run_store.Mirror(
-                order.artifacts,
-                self.study,
-                study_file,
-                results=order.work.results,
-                keep=order.work.keep_weights,
-                say=unstored,
-            )
+        self._mirror = order.mirror(self.study, unstored)
         self.runner = TrialRunner(
             study=self.study,
             workload=workload,
@@ -98,9 +96,9 @@ class Station:
             pruner=pruners.make(order.pruner, study_file.name, given=self._functions.pruner),
             drawn=self._functions.drawn,
             tracker=order.tracker,
-            runs=order.work.results / "runs" / study_file.name,
+            runs=work.results / "runs" / study_file.name,
             checkpoints=checkpoints.Checkpoints(
-                order.work.results / checkpoints.FOLDER / study_file.name, order.artifacts, unstored
+                work.results / checkpoints.FOLDER / study_file.name, order.artifacts, unstored
             ),
             base=order.base,
             overrides=order.overrides,
@@ -109,9 +107,7 @@ class Station:
             on_epoch=on_epoch,
             length=order.length,
             pauses=study_file.sampler == FREEZE_THAW,
-            disk_full=lambda own: disk_full(
-                order.work.results, max(order.work.min_free, SMALLEST_FREE) - own
-            ),
+            disk_full=lambda own: disk_full(work.results, max(work.min_free, SMALLEST_FREE) - own),
         )
 
     def heartbeat(self) -> leases.Heartbeat:
@@ -165,17 +161,6 @@ def _chooser(order: Order, seed: int, records: Records) -> Chooser | None:
             for study in studies_to_learn_from(records, file)
         ],
     )
-
-
-def _seed(order: Order, study: OpenStudy) -> int:
-    """Differs by agent and restart, as equal seeds draw equal start-up trials."""
-
-    def counted() -> int:
-        serial = AGENTS_STARTED.of(study.attrs)
-        study.set_user_attr(AGENTS_STARTED, serial + 1)
-        return serial
-
-    return seed_of(order.work.study_file.name, order.work.seed, study.records.together(counted))
 
 
 def disk_full(folder: Path, wanted: int) -> str | None:

@@ -8,13 +8,13 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from tuner.artifacts.checkpoints import Checkpoint
 from tuner.base import endings
@@ -90,7 +90,10 @@ class TrialRunner(Workplace):
         try:
             running = self.begin(trial)
             try:
-                self._prune_hopeless(trial)
+                if self.study.file.stop.levels:
+                    trials = self.study.get_trials(deepcopy=False)
+                    if reason := levels.cannot_win(trials, trial.params, self.study.file):
+                        raise Pruned(reason)
                 found = repeats.run(
                     self.workload,
                     running.config,
@@ -107,14 +110,6 @@ class TrialRunner(Workplace):
             return self.complete(running, metrics, values)
         except GivenAway as error:
             return Ended(trial.number, "given away", message=str(error))
-
-    def _prune_hopeless(self, trial: Trial) -> None:
-        """Raises Pruned where a value of the trial's point cannot win any more."""
-        if self.study.file.stop.levels:
-            trials = self.study.get_trials(deepcopy=False)
-            reason = levels.cannot_win(trials, trial.params, self.study.file)
-            if reason is not None:
-                raise Pruned(reason)
 
     # -- the pieces of `run`, for a caller that runs the configuration itself (`tuner.run.asking`)
 
@@ -185,9 +180,7 @@ class TrialRunner(Workplace):
         if isinstance(cause, CannotWrite) and cause.deleted and self.runs.parents[1].is_dir():
             return OwnFault(f"{cause.path.parent} was deleted while the trial ran")
         if isinstance(cause, CannotWrite) and cause.taken:
-            shutil.rmtree(
-                cause.path, ignore_errors=True
-            )  # the tuner's own name: its failure is written there
+            shutil.rmtree(cause.path, ignore_errors=True)  # the tuner's own name: for what is written there
             return OwnFault(f"a folder was made at {cause.path} while the trial ran")
         ends_well = isinstance(cause, Paused | PutBack | GivenAway | Pruned)
         if ends_well or is_storage_error(cause) or not self.disk_full(0):
@@ -207,19 +200,19 @@ class TrialRunner(Workplace):
 
     def _configuration(self, trial: Trial) -> dict[str, Any]:
         """Draws until `requires` holds; what was ruled out is never written, so it never counts."""
-        space = self.study.file.space
+        space, id_ = self.study.file.space, optuna_private.trial_id(trial)
         for _ in range(MAX_DRAWS):
             config = {**self.base, **space.suggest(trial), **self.drawn(trial), **self.overrides}
             violated = space.violated(config)
             if not violated:
                 if CHECKPOINT not in trial.user_attrs:
                     trial.set_user_attr(CHECKPOINT, self.checkpoints.new_name(trial.number))
-                self.study.records.flush(optuna_private.trial_id(trial))
+                self.study.records.flush(id_)
                 return config
-            self.study.records.discard_params(optuna_private.trial_id(trial))
-            trial = Trial(self.study, optuna_private.trial_id(trial))
+            self.study.records.discard_params(id_)
+            trial = Trial(self.study, id_)
             optuna_private.drop_fixed_params(trial)
-        self.study.records.release(optuna_private.trial_id(trial))
+        self.study.records.release(id_)
         raise InputError(
             f"{self.study.file.name}: {MAX_DRAWS} draws in a row broke requires '{violated[0]}'; "
             "almost no configuration is left"
@@ -234,13 +227,15 @@ class TrialRunner(Workplace):
         cause: BaseException | None,
     ) -> Ended:
         """Writes attributes, constraints and state in one transaction, then `trial.json` beside the run, the
-        end of the W&B run, and removes the checkpoint.
-        """
+        end of the W&B run, and removes the checkpoint."""
         trial = running.trial
         mask = Mask(os.environ)
-        message = printable(
-            mask.text(_noted(self.folder(trial.number)) if cause is None else in_short(cause))
-        )
+        if cause is None:
+            result = if_readable(read_object, self.folder(trial.number) / RESULT) or {}
+            message = "; ".join(result.get("notes", ()))
+        else:
+            message = in_short(cause)
+        message = printable(mask.text(message))
         said, mark, printed = message.partition(endings.LAST_LINES)
         message = said + gone_names.instead(said) + mark + printed
         if state is TrialState.FAIL and cause is not None:
@@ -257,7 +252,7 @@ class TrialRunner(Workplace):
         told = self.study.tell(trial, values, state=state)
         outcome = ended_runs.OUTCOMES[state]
         value = told.values[0] if told.values else None
-        self._note_end(told)
+        ended_runs.note(self.folder(told.number), told, self.study.file)
         running.checkpoint.remove()
         seconds = time.monotonic() - running.started
         last = {**running.report.last, **metrics, "state": outcome, "trial": trial.number, "seconds": seconds}
@@ -306,7 +301,7 @@ class TrialRunner(Workplace):
         for trial in self.study.get_trials(deepcopy=False):
             if trial.number not in numbers:
                 continue
-            self._note_end(trial)
+            ended_runs.note(self.folder(trial.number), trial, self.study.file)
             if CHECKPOINT in trial.user_attrs:
                 self.checkpoints.forget(trial.user_attrs[CHECKPOINT])
 
@@ -322,23 +317,10 @@ class TrialRunner(Workplace):
         trial.set_user_attr(METRICS, _plain(metrics))
         if folder.exists():
             trial.set_user_attr(RUN_FOLDER, f"runs/{self.study.study_name}/{trial.number}")
-        for name, value in _measured(folder, self.workload.measures).items():
-            trial.set_user_attr(name, value)
-
-    def _note_end(self, told: FrozenTrial) -> None:
-        """Writes how a trial ended to its run folder, where there is one."""
-        ended_runs.note(self.folder(told.number), told, self.study.file)
-
-
-def _measured(folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    """How long the trial took, its seed, its runs, and `names` of what it measured, where it tells."""
-    result = if_readable(read_object, folder / RESULT) or {}
-    return {name: result[name] for name in ("seconds", "seed", repeats.REPEATS, *names) if name in result}
-
-
-def _noted(folder: Path) -> str:
-    """What the run says that one should know of it, in one line."""
-    return "; ".join((if_readable(read_object, folder / RESULT) or {}).get("notes", ()))
+        result = if_readable(read_object, folder / RESULT) or {}
+        for name in ("seconds", "seed", repeats.REPEATS, *self.workload.measures):
+            if name in result:
+                trial.set_user_attr(name, result[name])
 
 
 def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:

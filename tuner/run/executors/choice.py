@@ -10,7 +10,7 @@ from tuner.base import plugins
 from tuner.base.errors import InputError, nearest
 from tuner.definition.values import Resources
 from tuner.run.executors.gpus import APPLE, GpuLeases
-from tuner.run.executors.local import LocalExecutor, share
+from tuner.run.executors.local import LocalExecutor, share, suited
 from tuner.run.executors.protocol import Executor
 
 LOCAL = "local"
@@ -50,7 +50,7 @@ class ExecutorChoice:
 def open_executor(
     choice: ExecutorChoice,
     *,
-    agents: int,
+    agents: int | None,
     total: int | None,
     resources: Resources,
     gpus: Sequence[str] = (),
@@ -60,7 +60,7 @@ def open_executor(
     """Opens what was chosen.
 
     Args:
-        agents: how many there will be on this machine, where it is a local one.
+        agents: how many were asked for; None: as many as suit this machine.
         total: finished trials wanted.
         resources: what a trial needs; gpus: of this machine, one entry for each agent that they suit.
         study: named to other studies that wait for those GPUs.
@@ -73,6 +73,7 @@ def open_executor(
         cluster: Executor = choice.load().open_cluster(choice.address, say, total=total)
         return cluster
     leased = [name for name in gpus if name != APPLE]
+    agents = agents or suited(total, gpus, cpus=resources.cpus)
     own = share(agents)
     return LocalExecutor(
         threads=min(resources.cpus or own, own),  # more threads than cores wait for each other

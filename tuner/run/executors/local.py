@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -21,26 +22,19 @@ from tuner.base import left_over
 from tuner.base.left_over import LeftOver
 from tuner.run.agent import agent
 from tuner.run.agent.order import Order
-from tuner.run.executors import gpus as gpu
-from tuner.run.executors import processes
+from tuner.run.executors import gpus, processes
 from tuner.run.executors.gpus import GpuLeases, Lease
 from tuner.workloads.child_process import how_it_ended
 
 
+@dataclass(frozen=True)
 class LocalWorker:
-    """An agent's process and our end of its pipe."""
+    """An agent's process and our end of its pipe. `left_over`: what the agent may leave running."""
 
-    def __init__(
-        self,
-        process: BaseProcess,
-        connection: Connection,
-        on_close: Callable[[], None] = lambda: None,
-        left_over: LeftOver | None = None,
-    ) -> None:
-        self.process = process
-        self.connection = connection
-        self._on_close = on_close
-        self._left_over = left_over
+    process: BaseProcess
+    connection: Connection
+    on_close: Callable[[], None]
+    left_over: LeftOver
 
     def messages(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -64,11 +58,12 @@ class LocalWorker:
     def close(self) -> None:
         """Ends the link to the agent; what an agent that has ended leaves running is ended too."""
         self.connection.close()
-        if self._left_over is not None and not self.process.is_alive():
-            self._left_over.end()
-        self._on_close()
+        if not self.process.is_alive():
+            self.left_over.end()
+        self.on_close()
 
 
+@dataclass(kw_only=True)
 class LocalExecutor:
     """Starts agents here, as far as memory allows.
 
@@ -82,50 +77,43 @@ class LocalExecutor:
         cpus: cores that a trial takes; None: one, or all that agents leave to each other.
     """
 
-    def __init__(
-        self,
-        *,
-        threads: int = 1,
-        memory: int = 0,
-        overrule: bool = False,
-        gpus: Sequence[str] = (),
-        leases: GpuLeases | None = None,
-        cpus: int | None = None,
-    ) -> None:
-        self._overrule = overrule
-        self._threads = threads
-        self._memory = memory
-        self._gpus = gpus
-        self._leases = leases
-        self._lease: Lease | None = None  # for the agent that is started next
-        self._cpus = cpus
-        self._workers: list[LocalWorker] = []
+    threads: int = 1
+    memory: int = 0
+    overrule: bool = False
+    gpus: Sequence[str] = ()
+    leases: GpuLeases | None = None
+    cpus: int | None = None
+    _lease: Lease | None = None  # for the agent that is started next
+    _workers: list[LocalWorker] = field(default_factory=list)
 
     def agents(self, total: int | None) -> int:
-        return suited(total, self._gpus, cpus=self._cpus)
+        return suited(total, self.gpus, cpus=self.cpus)
 
     def full(self, running: int) -> str | None:
         free = available_memory()
-        if running > 0 and free < self._memory:
-            return f"{free // 2**20} MiB are free, it needs {self._memory // 2**20}"
-        if self._leases is None:
+        if running > 0 and free < self.memory:
+            return f"{free // 2**20} MiB are free, it needs {self.memory // 2**20}"
+        if self.leases is None:
             return None
-        self._lease = self._lease or self._leases.take()
+        self._lease = self._lease or self.leases.take()
         if self._lease is not None:
             return None
-        holders = " and ".join(self._leases.holders())
+        holders = " and ".join(self.leases.holders())
         return f"no GPU is free: {holders} (trials that use none: `resources: {{gpus: 0}}`)"
 
     def start(self, order: Order, index: int) -> LocalWorker:
         ours, theirs = multiprocessing.Pipe()
         lease, self._lease = self._lease, None
+        shown = {}  # the variables that show an agent its own GPUs, where there are others
+        if lease is not None and (len(set(self.gpus)) > 1 or "," in lease.gpus):
+            shown = gpus.variables(lease.gpus)
         process, mark = processes.start(
             agent.main,
             (order, theirs),
-            threads=self._threads,
+            threads=self.threads,
             name=f"agent-{index}",
-            variables=self._visible(lease),
-            overrule=self._overrule,
+            variables=shown,
+            overrule=self.overrule,
         )
         theirs.close()
         worker = LocalWorker(process, ours, lambda: self._give_back(lease), left_over.LeftOver(mark))
@@ -143,14 +131,8 @@ class LocalExecutor:
         self._lease = None
 
     def _give_back(self, lease: Lease | None) -> None:
-        if self._leases is not None and lease is not None:
-            self._leases.give_back(lease)
-
-    def _visible(self, lease: Lease | None) -> dict[str, str]:
-        """The variables that show an agent its own GPUs, where there are others."""
-        if lease is None or (len(set(self._gpus)) == 1 and "," not in lease.gpus):
-            return {}
-        return gpu.variables(lease.gpus)
+        if self.leases is not None and lease is not None:
+            self.leases.give_back(lease)
 
 
 def suited(total: int | None, gpus: Sequence[str] = (), *, cpus: int | None = None) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from tuner.base import left_over
@@ -49,7 +49,7 @@ def start(
     *,
     threads: int,
     name: str,
-    variables: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
     overrule: bool = False,
 ) -> tuple[BaseProcess, str]:
     """Starts a process; returns it and the mark in its environment (`tuner.base.left_over`).
@@ -60,7 +60,7 @@ def start(
         overrule: sets the threads also where the environment has a number of its own.
     """
     mark = left_over.new_mark()
-    own = {**(variables or {}), left_over.VARIABLE: mark}
+    own = {**variables, left_over.VARIABLE: mark}
     own |= {each: str(threads) for each in _THREADS if overrule or each not in os.environ}
     with _sigint_held(), _clean_main():
         if _preloaded and _ensure_server():
