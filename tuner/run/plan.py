@@ -22,7 +22,7 @@ from tuner.run.agent import repeats
 from tuner.run.executors import gpus
 from tuner.run.executors.local import suited
 from tuner.run.request import Request
-from tuner.run.winner import inherited
+from tuner.run.winner import winner_from, winning_trial
 from tuner.search import samplers
 from tuner.storage.access import find_records
 from tuner.storage.records import Records
@@ -255,9 +255,11 @@ def _base(
     base = dict(file.base.config)
     if not file.base.winner_of:
         return base, ""
-    winner = None if records is None else inherited(records, file.base.winner_of, request.results)
-    if winner is None:
+    study = find_study(records, file.base.winner_of)
+    best = None if study is None else winning_trial(study)
+    if study is None or best is None:
         say(f"'{file.base.winner_of}' has no winner yet: starting from the default configuration")
         return base, ""
+    winner = winner_from(study, best, request.results)
     say(f"inherits from the {winner.describe()}: {in_words(winner.inherits)}")
     return {**winner.inherits, **base}, winner.describe()

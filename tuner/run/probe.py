@@ -94,18 +94,15 @@ def timed(workload: Workload, config: Mapping[str, Any], *, inputs: Path | None)
         optional = named(workload.run, checkpoint=checkpoint)
         try:
             workload.run(config, report, run_folder=run_folder, inputs=inputs, **optional)
-        except Pruned:
-            pass
-        except Exception:
-            if not times:
+        except Exception as error:
+            if not times and not isinstance(error, Pruned):
                 raise
     ended = time.perf_counter()
     if not times:
         return Probe(ended - started, 0.0)
     first = times[0] - started
-    if len(times) > 1:
-        return Probe(first, times[1] - times[0])
-    return Probe(first, told[0] if told else first)
+    each = times[1] - times[0] if len(times) > 1 else told[0] if told else first
+    return Probe(first, each)
 
 
 def expected_epochs(settings: PrunerSettings, max_epochs: int) -> float:

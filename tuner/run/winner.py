@@ -15,10 +15,8 @@ from tuner.base.files import read_object
 from tuner.base.run_folder import CONFIG, if_readable
 from tuner.search import ranking
 from tuner.storage.attributes import CONFIRMED, ORIGIN
-from tuner.storage.records import Records
-from tuner.storage.study import find_study, stored_file
+from tuner.storage.study import stored_file
 from tuner.workloads.registry import workload_if_known
-from tuner.workloads.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -44,13 +42,6 @@ class Winner:
         return f"{kind} of {self.study} (trial {self.number}, {self.value:.4g})"
 
 
-def inherited(records: Records, name: str, results: Path) -> Winner | None:
-    """The winner of study `name`, confirmed if it was; None when no trial is complete and feasible."""
-    study = find_study(records, name)
-    trial = None if study is None else winning_trial(study)
-    return None if study is None or trial is None else winner_from(study, trial, results)
-
-
 def winner_from(study: optuna.Study, trial: FrozenTrial, results: Path) -> Winner:
     """The trial as a winner, with what it hands on."""
     raced = CONFIRMED.of(study)
@@ -59,7 +50,16 @@ def winner_from(study: optuna.Study, trial: FrozenTrial, results: Path) -> Winne
     if confirmed.get("default"):  # no gain was shown: nothing of the study is handed on
         config = dict(ORIGIN.of(study).get("base") or {})
     value = confirmed["mean"] if confirmed else trial.values[0]
-    inherits = _inherited(config, workload_if_known(stored_file(study)))
+    workload = workload_if_known(stored_file(study))
+    try:
+        plain = workload.defaults() or {}
+    except InputError:  # the code that ran is not here any more
+        plain = {}
+    inherits = {
+        name: value
+        for name, value in config.items()
+        if name not in workload.not_inherited and (name not in plain or plain[name] != value)
+    }
     default = bool(confirmed.get("default"))
     return Winner(study.study_name, trial.number, value, bool(confirmed), inherits, default)
 
@@ -79,16 +79,3 @@ def config_of(study: optuna.Study, trial: FrozenTrial, results: Path) -> dict[st
     own = stored_file(study).space.config_of(trial.params)
     origin = ORIGIN.of(study)
     return {**(origin.get("base") or {}), **own, **(origin.get("overrides") or {})}
-
-
-def _inherited(config: Mapping[str, Any], workload: Workload) -> dict[str, Any]:
-    """The values that a winner hands on: those that a plain run would not have anyway."""
-    try:
-        defaults = workload.defaults() or {}
-    except InputError:  # the code that ran is not here any more
-        defaults = {}
-    return {
-        name: value
-        for name, value in config.items()
-        if name not in workload.not_inherited and (name not in defaults or defaults[name] != value)
-    }

@@ -73,9 +73,7 @@ class SweptTrial:
     """
 
     def __init__(self, own: str, call: int, tell: Callable[[Any], None]) -> None:
-        self.own = own
-        self.call = call
-        self.tell = tell
+        self.own, self.call, self.tell = own, call, tell
         self.calls = 0
 
     def sweep(self, sweep: Any, entity: Any = None, project: Any = None, prior_runs: Any = None) -> str:
@@ -90,12 +88,7 @@ class SweptTrial:
         client = sys.modules.get("wandb")
         if client is not None:
             client.finish()
-        leave()
-
-
-def leave() -> NoReturn:
-    """What follows in the script is for after the sweep."""
-    raise SystemExit(0)
+        raise SystemExit(0)  # what follows in the script is for after the sweep
 
 
 def own_id(sweep_id: Any) -> str:
@@ -169,17 +162,7 @@ class Stranger:
 _found: list[Driver | SweptTrial | Stranger] = []  # one for both functions
 
 
-def patch_sweep(module: Any, events: Any) -> None:
-    """`wandb.sweep` asks the tuner."""
-    change("sweep", module, events)
-
-
-def patch_agent(module: Any, events: Any) -> None:
-    """`wandb.agent` asks the tuner, or runs the trial."""
-    change("agent", module, events)
-
-
-def change(name: str, module: Any, events: Any) -> None:
+def patch(module: Any, events: Any) -> None:
     """Puts ours in the place of W&B's `sweep` or `agent`, where the script makes sweeps for the tuner."""
     from tuner_hook_events import guarded, plain  # type: ignore[import-not-found]  # it lies beside this file
 
@@ -190,8 +173,9 @@ def change(name: str, module: Any, events: Any) -> None:
         _found.append(Driver(over_socket))
     elif not _found and os.environ.get("TUNER_RUN_FOLDER"):
         _found.append(Stranger())
-    if _found:
-        setattr(module, name, getattr(_found[0], name))
+    for name in ("sweep", "agent"):
+        if _found and hasattr(module, name):
+            setattr(module, name, getattr(_found[0], name))
 
 
 def in_this_process(ask: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

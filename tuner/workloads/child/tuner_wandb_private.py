@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # The modules that are changed, each with the file and the function that change it.
 MODULES = {
-    "wandb.sdk.wandb_sweep": ("tuner_sweeps", "patch_sweep"),
-    "wandb.wandb_agent": ("tuner_sweeps", "patch_agent"),
+    "wandb.sdk.wandb_sweep": ("tuner_sweeps", "patch"),
+    "wandb.wandb_agent": ("tuner_sweeps", "patch"),
     "wandb.sdk.wandb_run": ("tuner_hook_metrics", "patch_run"),
     "wandb.sdk.wandb_summary": ("tuner_hook_metrics", "patch_summary"),
     "wandb.sdk.wandb_init": ("tuner_hook_runs", "patch_init"),
