@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tuner.base import plugins
 from tuner.base.errors import InputError, nearest
@@ -31,20 +32,18 @@ def workload_of(
     Raises:
         InputError: there is no such workload, or what it needs is not installed.
     """
-    workload = _made(file)
+    kind: Callable[[StudyFile], Workload]
+    if file.program is not None or file.command is not None:
+        kind = ScriptWorkload
+    elif file.objective is not None:
+        kind = FunctionWorkload
+    elif file.function is not None:  # a class that was given in Python
+        kind = unpacked(file.function)
+    else:
+        kind = _named(file, file.workload or DEFAULT)
+    workload = kind(file)
     workload.wandb, workload.results = wandb, results
     return workload
-
-
-def _made(file: StudyFile) -> Workload:
-    if file.program is not None or file.command is not None:
-        return ScriptWorkload(file)
-    if file.objective is not None:
-        return FunctionWorkload(file)
-    if file.function is not None:  # a class that was given in Python
-        found: Workload = unpacked(file.function)(file)
-        return found
-    return _named(file, file.workload or DEFAULT)
 
 
 def workload_if_known(file: StudyFile) -> Workload:
@@ -58,14 +57,21 @@ def workload_if_known(file: StudyFile) -> Workload:
         return Workload(file)
 
 
-def _named(file: StudyFile, name: str) -> Workload:
+def _named(file: StudyFile, name: str) -> type[Workload]:
     module, colon, attribute = name.partition(":")
     if not colon:
-        return _installed(name)(file)
+        return _installed(name)
     where = f"{file.path}: workload '{name}'"
     try:
-        path = Path(file.path).parent / module
-        loaded = _from_file(path) if module.endswith(".py") else importlib.import_module(module)
+        if module.endswith(".py"):
+            path = Path(file.path).parent / module
+            if not path.is_file():
+                raise FileNotFoundError(path)
+            if str(path.parent) not in sys.path:
+                sys.path.append(str(path.parent))
+            loaded = module_of_file(path, f"{path.stem}_workload")  # its name when an agent unpickles it
+        else:
+            loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise InputError(f"{where}: {_missing(error)}") from None
     except FileNotFoundError as error:
@@ -73,15 +79,7 @@ def _named(file: StudyFile, name: str) -> Workload:
     found = getattr(loaded, attribute, None)
     if not (isinstance(found, type) and issubclass(found, Workload)):
         raise InputError(f"{where}: expected a class that extends tuner.Workload, got {found!r}")
-    return found(file)
-
-
-def _from_file(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    return module_of_file(path, f"{path.stem}_workload")  # its name when it is unpickled in an agent
+    return found
 
 
 def _installed(name: str) -> type[Workload]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -30,8 +31,6 @@ EVENTS: Mapping[str, Mapping[str, Any]] = {  # of the hook, by kind: what each m
     "died": {"traceback": str},
 }
 SAFE_DIGITS = 18  # of a whole number that fits into 64 bits
-
-
 PREFIX = b"[tune-metric]: "  # of Syne Tune's lines of JSON
 PAIR = re.compile(
     rb"""(?<![\w./-])(?P<quote>["']?)(?P<name>[A-Za-z_][\w./-]*)(?P=quote)\s*[=:]\s*"""
@@ -46,33 +45,27 @@ class LineReader:
         find: what may be an object in a line; empty where there is none.
     """
 
-    def __init__(self, path: Path, find: Callable[[bytes], bytes] | None = None) -> None:
-        self.path = path
-        self._find = find or _object_in
+    def __init__(self, path: Path, find: Callable[[bytes], bytes]) -> None:
+        self.path, self._find = path, find
         self._position = 0
         self._rest = b""
 
     def new_lines(self, *, all_of_it: bool = False) -> list[bytes]:
         """Lines without their end. `all_of_it`: the writer is gone, so a last line needs no end."""
         lines: list[bytes] = []
-        if self._grown():
-            with self.path.open("rb") as file:
-                file.seek(self._position)
-                while chunk := file.read(CHUNK):
-                    self._position += len(chunk)
-                    *whole, self._rest = (self._rest + chunk).split(b"\n")
-                    self._rest = self._rest[-LONGEST_LINE:]
-                    lines += [found for line in whole if (found := self._find(line))]
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.stat().st_size > self._position:
+                with self.path.open("rb") as file:
+                    file.seek(self._position)
+                    while chunk := file.read(CHUNK):
+                        self._position += len(chunk)
+                        *whole, self._rest = (self._rest + chunk).split(b"\n")
+                        self._rest = self._rest[-LONGEST_LINE:]
+                        lines += [found for line in whole if (found := self._find(line))]
         if all_of_it and (found := self._find(self._rest)):
             lines.append(found)
             self._rest = b""
         return lines
-
-    def _grown(self) -> bool:
-        try:
-            return self.path.stat().st_size > self._position
-        except FileNotFoundError:
-            return False
 
 
 def _object_in(line: bytes) -> bytes:
@@ -101,18 +94,6 @@ def pairs_in(line: bytes) -> dict[str, float]:
         return {}
     last = line.rstrip(b"\r").rpartition(b"\r")[2]
     return {found["name"].decode(): float(found["value"]) for found in PAIR.finditer(last)}
-
-
-def _pairs_with(metric: str) -> Callable[[bytes], bytes]:
-    """Finds the pairs of a line that has `metric` as JSON, and JSON itself."""
-
-    def find(line: bytes) -> bytes:
-        if found := _json_in(line):
-            return found
-        pairs = pairs_in(line)
-        return json.dumps(pairs).encode() if metric in pairs else b""
-
-    return find
 
 
 @dataclass
@@ -165,8 +146,15 @@ class Stream:
         self._counts = counts
         self._mask = mask
         self.problems: list[str] = []
-        self._events = LineReader(events)
-        self._output = LineReader(output, _pairs_with(metric.name) if pairs else None)
+        self._events = LineReader(events, _object_in)
+
+        def pairs_or_json(line: bytes) -> bytes:
+            if found := _json_in(line):
+                return found
+            pairs = pairs_in(line)
+            return json.dumps(pairs).encode() if metric.name in pairs else b""
+
+        self._output = LineReader(output, pairs_or_json if pairs else _object_in)
         self.died: str | None = None  # the traceback of the script's main thread
         self._waiting: deque[tuple[bool, bytes]] = deque()  # (from the hook?, line)
 
@@ -179,8 +167,14 @@ class Stream:
         self._waiting += [(False, line) for line in self._output.new_lines(all_of_it=all_of_it)]
         while self._waiting:
             from_hook, line = self._waiting.popleft()
-            content = self._object(line)
-            if content is None or (self._has_runs and not from_hook):
+            try:
+                content = json.loads(self._mask(line), parse_int=_whole)
+            except ValueError:
+                continue
+            except RecursionError:
+                self._problem("a line of metrics was nested too deeply and was not read")
+                continue
+            if not isinstance(content, dict) or (self._has_runs and not from_hook):
                 continue
             if from_hook and not _is_event(content):
                 self._problem("an event of the W&B hook was damaged and was not read")
@@ -190,10 +184,8 @@ class Stream:
 
     def settle(self) -> LoggedRun | None:
         """Decides which run counts, once the script has ended; returns it if that is another than so far."""
-        if not self.runs or (self.counted is not None and self.history.score is not None):
+        if not self.runs or self.history.score is not None:  # the run that counts has it, or the output
             return None
-        if self.counted is None and self.history.score is not None:
-            return None  # the output has it
         runs = list(self.runs.values())
         if self._counts == "last":
             runs.reverse()
@@ -277,16 +269,6 @@ class Stream:
         if isinstance(value, float) and math.isinf(value):
             self._problem(f"'{history.objective}' was logged as {value}, which is not used")
         return new
-
-    def _object(self, line: bytes) -> dict[str, Any] | None:
-        try:
-            content = json.loads(self._mask(line), parse_int=_whole)
-        except ValueError:
-            return None
-        except RecursionError:
-            self._problem("a line of metrics was nested too deeply and was not read")
-            return None
-        return content if isinstance(content, dict) else None
 
     def _problem(self, message: str) -> None:
         if message not in self.problems:

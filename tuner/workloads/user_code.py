@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,7 +43,12 @@ def load_function(name: str, *, folder: Path, key: str = OBJECTIVE) -> Callable[
     if module_name == "__main__":
         raise InputError(f"'{function_name}' was given in Python: only that script or notebook can run it")
     if module_name.endswith(".py"):
-        path = _file_in(module_name, (folder, Path.cwd()), f"{key} '{name}'")
+        places = list(dict.fromkeys((folder, Path.cwd())))
+        path = next((place / module_name for place in places if (place / module_name).is_file()), None)
+        if path is None:
+            where = " nor in ".join(map(str, places))
+            raise InputError(f"{key} '{name}': {module_name} is not in {where}")
+        path = path.resolve()
         # a name of its own where the engine has a module of this one (a user's `tuner.py`)
         module = module_of_file(path, path.stem if path.stem not in sys.modules else f"_{path.stem}")
     else:
@@ -197,17 +202,21 @@ def answer(name: str, folder: str, to: str, key: str) -> None:
             raise InputError(f"{key} '{name}': expected one argument, it has {inspect.signature(function)}")
         file = inspect.getsourcefile(inspect.unwrap(function)) or name
         digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if Path(file).is_file() else ""
+        defaults = getattr(function, "defaults", None)
         found = {
             "file": file,
             "digest": digest,
-            "defaults": _plain(getattr(function, "defaults", None)),
+            "defaults": dict(defaults) if isinstance(defaults, Mapping) else None,
             "trial": takes_trial(function),
         }
     except InputError as error:
         found = {"error": str(error)}
     except (Exception, SystemExit) as error:
-        found = {"error": f"{key} '{name}': {_where(error)}: {type(error).__name__}: {error}{_remedy(error)}"}
-    Path(to).write_text(json.dumps(found), encoding="utf-8")
+        remedy = ""
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            remedy = f"; install it: pip install {error.name.partition('.')[0]}"
+        found = {"error": f"{key} '{name}': {_where(error)}: {type(error).__name__}: {error}{remedy}"}
+    Path(to).write_text(json.dumps(found, default=str), encoding="utf-8")
 
 
 def _takes_one(function: Callable[..., Any]) -> bool:
@@ -218,33 +227,10 @@ def _takes_one(function: Callable[..., Any]) -> bool:
     return True
 
 
-def _file_in(file: str, folders: Sequence[Path], named_by: str) -> Path:
-    for folder in folders:
-        if (folder / file).is_file():
-            return (folder / file).resolve()
-    places = " nor in ".join(dict.fromkeys(str(folder) for folder in folders))
-    raise InputError(f"{named_by}: {file} is not in {places}")
-
-
-def _plain(defaults: Any) -> dict[str, Any] | None:
-    if not isinstance(defaults, Mapping):
-        return None
-    plain: dict[str, Any] = json.loads(json.dumps(dict(defaults), default=str))
-    return plain
-
-
 def _where(error: BaseException) -> str:
     """File and line of the user's code that an exception comes from."""
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename
-    ]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
     own = [frame for frame in frames if not frame.filename.startswith(PACKAGES + os.sep + "tuner")]
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     return f"{own[-1].filename}:{own[-1].lineno}" if own else "its file"
-
-
-def _remedy(error: BaseException) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        return f"; install it: pip install {error.name.partition('.')[0]}"
-    return ""
