@@ -147,8 +147,10 @@ class Campaign:
             KeyboardInterrupt: the user stopped it.
             WorkFailed: it failed. Its own error was printed before.
         """
-        if step.creates is not None and self._made(step.creates).exists():
-            return
+        if step.creates is not None:  # in the results folder; `./…` is in the current folder
+            creates = Path(step.creates) if step.creates.startswith("./") else self.results / step.creates
+            if creates.exists():
+                return
         words = self._expanded(step.run)
         shown = " ".join(words)
         self.say(f"{position} {step.why}\n   $ {shown}" if step.why else f"{position} $ {shown}")
@@ -157,10 +159,6 @@ class Campaign:
             raise KeyboardInterrupt
         if status:
             raise WorkFailed(f"this command failed: {shown}")
-
-    def _made(self, creates: str) -> Path:
-        """The path that a command creates: in the results folder; `./…` is in the current folder."""
-        return Path(creates) if creates.startswith("./") else self.results / creates
 
     def _expanded(self, words: Sequence[str]) -> list[str]:
         """Replaces macros in words. If a word is only a macro, several words or none can replace it."""

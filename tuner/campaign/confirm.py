@@ -111,9 +111,9 @@ def _candidates(
     trials = study.get_trials(deepcopy=False)
     tried = next((t.number for t in trials if WHY.of(t) == DEFAULT), None)
     with_default = [i for i, c in enumerate(known) if c.number == tried]
-    plain = _plain(study, file, workload)
+    plain, seed = _plain(study, file, workload), file.seed or "seed"
     if not with_default and plain is not None:
-        with_default = [i for i, c in enumerate(known) if _key(c.config, file) == _key(plain, file)]
+        with_default = [i for i, c in enumerate(known) if _exactly(c.config, seed) == _exactly(plain, seed)]
     if with_default:
         if with_default[0] >= len(found):
             found.append(known[with_default[0]])
@@ -135,11 +135,6 @@ def _plain(study: optuna.Study, file: StudyFile, workload: Workload) -> dict[str
     whole = {} if file.max_epochs is None else workload.whole_trial(file.max_epochs)
     plain = {**defaults, **(origin.get("base") or {}), **whole, **(origin.get("overrides") or {})}
     return None if file.space.violated(plain) else plain
-
-
-def _key(config: Mapping[str, Any], file: StudyFile) -> str:
-    seed = file.seed or "seed"
-    return json.dumps({k: v for k, v in config.items() if k != seed}, sort_keys=True, default=str)
 
 
 def _with_results(
@@ -164,5 +159,5 @@ def _with_results(
     return retrain.with_results(found, tried), set(tried)
 
 
-def _exactly(config: Mapping[str, Any]) -> str:
-    return json.dumps(config, sort_keys=True, default=str)
+def _exactly(config: Mapping[str, Any], but: str | None = None) -> str:
+    return json.dumps({k: v for k, v in config.items() if k != but}, sort_keys=True, default=str)

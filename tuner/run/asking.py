@@ -182,9 +182,6 @@ class AskedTrial:
 class Asking:
     """One study that this process asks for trials. May be used from several threads.
 
-    Args:
-        say: told what was found, in lines.
-
     Raises:
         InputError: something about the request is wrong, or the study was started with other settings.
         StorageFailed: the storage cannot be used.

@@ -71,12 +71,7 @@ class LeftEarly(Exception):
 
 
 def run(request: Request, view: View) -> Result:
-    """Plans a request and launches the plan.
-
-    Raises:
-        InputError: something about the request is wrong.
-        StorageFailed: the storage cannot be used.
-    """
+    """Plans a request and launches the plan, with the errors of both."""
     return launch(plans.make(request, view.say), view)
 
 
@@ -103,12 +98,7 @@ def launch(plan: Plan, view: View) -> Result:
 
 
 def register(plan: Plan, say: Say) -> OpenStudy:
-    """The study in the storage, which waits for its database; made if it is not there.
-
-    Raises:
-        InputError: the study was started with other settings.
-        StorageFailed: the storage cannot be used.
-    """
+    """The study in the storage, which waits for its database; made if it is not there. Errors: `launch`."""
     request, file = plan.request, plan.file
     records = open_records(request.url, create=True, waits=True, say=say)
 

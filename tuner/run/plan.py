@@ -178,11 +178,7 @@ def _planned(
 
 
 def _gpus(request: Request, resources: Resources, say: Callable[[str], None]) -> tuple[str, ...]:
-    """What each agent of this machine sees of its GPUs; empty where trials use none.
-
-    Raises:
-        InputError: a trial is to have more than there are.
-    """
+    """What each agent of this machine sees of its GPUs; empty where trials use none."""
     if not resources.gpus:
         return ()
     names = gpus.here()

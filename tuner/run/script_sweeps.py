@@ -89,19 +89,11 @@ class ScriptSweeps:
     """The sweeps of one run of a script.
 
     Args:
-        program: the script.
-        results: the results folder.
-        url: of the studies' storage.
         run: called with a study file and how many finished trials are wanted in all (None: as it says).
     """
 
     def __init__(
-        self,
-        program: Program,
-        results: Path,
-        *,
-        url: str,
-        run: Callable[[StudyFile, int | None], Result],
+        self, program: Program, results: Path, *, url: str, run: Callable[[StudyFile, int | None], Result]
     ) -> None:
         self.program, self._url, self._run = program, url, run
         self._folder = results.resolve() / FOLDER

@@ -33,7 +33,6 @@ class Supervisor:
     """Runs at most `agents` agents of one order until they leave.
 
     Args:
-        executor: where they run.
         agents: how many at most; None: as many as there are places.
         on_event: told what happens; called from `run`.
         on_tick: called a few times a second, to redraw.

@@ -41,12 +41,7 @@ URL_IN_TEXT = re.compile(rb"([A-Za-z][\w+.-]{0,30}://[^\s:/@'\"]*:)[^\s/'\"]+@")
 
 
 class Mask:
-    """Blanks secrets.
-
-    Args:
-        environment: the script's variables.
-        passed: names of those that became arguments.
-    """
+    """Blanks the secrets of a script's `environment`; `passed`: names of variables that became arguments."""
 
     def __init__(self, environment: Mapping[str, str], passed: Collection[str] = ()) -> None:
         whole, words = set[str](), set[str]()

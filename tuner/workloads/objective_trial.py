@@ -29,11 +29,7 @@ REFUSED = {
 
 
 class ObjectiveStudy(optuna.Study):
-    """`trial.study`: all of a study may be read. `stop()` and user attributes may be written.
-
-    Args:
-        study: the one that the trial belongs to.
-    """
+    """`trial.study`: all of a study may be read. `stop()` and user attributes may be written."""
 
     def __init__(self, study: optuna.Study) -> None:
         super().__init__(
@@ -140,11 +136,7 @@ class ObjectiveTrial(Trial):
         return self.pruned is not None
 
     def _is_given(self, name: str) -> bool:
-        """Whether the study says the value.
-
-        Raises:
-            InputError: the study file has parameters, but not this one.
-        """
+        """Whether the study says the value; InputError where it has parameters, but not this one."""
         if not (self._open_space or name in self._values):
             names = ", ".join(self._values) or "none"
             raise InputError(

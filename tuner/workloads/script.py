@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,7 @@ class ScriptWorkload(Workload):
     scores = True
 
     def inputs(self, chosen: Path | None, results: Path, say: Say) -> Inputs:
-        program = self._program
-        if program is None:
+        if (program := self._program) is None:
             return Inputs()
         return Inputs(program.name, hashlib.sha256(program.read_bytes()).hexdigest())
 
@@ -38,10 +37,7 @@ class ScriptWorkload(Workload):
 
     def defaults(self) -> Mapping[str, Any] | None:
         """What the script's own parser or `wandb.init(config=…)` would give the searched parameters."""
-        program = self._program
-        if program is None or program.suffix != ".py":
-            return None
-        return defaults_in(program, {parameter.name for parameter in self.file.space.searched})
+        return self._defaults({parameter.name for parameter in self.file.space.searched})
 
     def seeded(self, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """A script gets a seed only where the study file or its own text says that it takes one."""
@@ -50,8 +46,11 @@ class ScriptWorkload(Workload):
 
     @cached_property
     def _has_seed(self) -> bool:
+        return self._defaults({"seed"}) is not None
+
+    def _defaults(self, names: Collection[str]) -> dict[str, Any] | None:
         program = self._program
-        return program is not None and program.suffix == ".py" and defaults_in(program, {"seed"}) is not None
+        return None if program is None or program.suffix != ".py" else defaults_in(program, names)
 
     def run(
         self,
@@ -93,11 +92,7 @@ class ScriptWorkload(Workload):
 
     @property
     def _program(self) -> Path | None:
-        """The script's file; None where the command names none that is there.
-
-        Raises:
-            InputError: the program is neither in the file's folder nor in the current one.
-        """
+        """The script's file; None where the command names none that is there. Errors: `folder_of`."""
         folder = folder_of(self.file)
         module = macros.module_in(self.file.command, self.file.program)
         words = [

@@ -39,11 +39,7 @@ PAIR = re.compile(
 
 
 class LineReader:
-    """Follows a file that grows: `new_lines` gives the new lines that hold an object of JSON.
-
-    Args:
-        find: what may be an object in a line; empty where there is none.
-    """
+    """Follows a file that grows; `find` gives what may be an object of JSON in a line, else nothing."""
 
     def __init__(self, path: Path, find: Callable[[bytes], bytes]) -> None:
         self.path, self._find = path, find

@@ -37,9 +37,7 @@ class Station:
     """Hands out the trials of one order to this process and tidies up after each.
 
     Args:
-        stopping: whether this process was asked to stop.
-        lost: whether the trial that runs was given to another agent.
-        on_epoch: told `(number, epoch, value or None)` at each report.
+        stopping, lost, on_epoch: of its runner (`Workplace`).
         unstored: told in a line why a run folder is on this machine alone.
         mark: of what this process starts, where it is an agent.
     """
