@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from tuner.base.errors import InputError
@@ -36,9 +36,19 @@ def packed(given: Callable[..., Any]) -> bytes:
     """
     import cloudpickle
 
+    # by name, the agents would import its module; a script that calls `tuner.study` would start itself again
+    name = getattr(given, "__module__", None) or "__main__"
+    module = sys.modules.get(name)
+    by_value = module is not None and name not in cloudpickle.list_registry_pickle_by_value()
     try:
-        with contextlib.suppress(Exception), _by_value(given):
-            return bytes(cloudpickle.dumps(given))
+        if by_value:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            with contextlib.suppress(Exception):
+                return bytes(cloudpickle.dumps(given))
+        finally:
+            if by_value:
+                cloudpickle.unregister_pickle_by_value(module)
         return bytes(cloudpickle.dumps(given))  # something in its module cannot be pickled; its name may do
     except Exception as error:
         raise InputError(
@@ -61,23 +71,3 @@ def source_digest(given: Callable[..., Any]) -> str:
         return hashlib.sha256(inspect.getsource(inspect.unwrap(given)).encode()).hexdigest()
     except (OSError, TypeError):
         return ""
-
-
-@contextlib.contextmanager
-def _by_value(given: Callable[..., Any]) -> Iterator[None]:
-    """What is defined in the module of `given` is pickled by value meanwhile.
-
-    By name, the agents would import the module; a script that calls `tuner.study` would start itself again.
-    """
-    import cloudpickle
-
-    name = getattr(given, "__module__", None) or "__main__"
-    module = sys.modules.get(name)
-    if module is None or name in cloudpickle.list_registry_pickle_by_value():
-        yield
-        return
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)

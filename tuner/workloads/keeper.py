@@ -45,10 +45,9 @@ class Output:
     """
 
     def __init__(self, path: Path, mask: Any) -> None:
-        self._path = path
+        self._path, self._mask = path, mask
         self._file = -1
         self._unwritten = b""
-        self._mask = mask
         self._rest = b""  # a line that is not whole yet
         self._length = 0  # of what was written of it
         self._room = OUTPUT_LIMIT
@@ -106,8 +105,7 @@ class Keeper:
     """One script and all that comes of it."""
 
     def __init__(self, command: list[str], output: Output, grace: float) -> None:
-        self._output = output
-        self._grace = grace
+        self._output, self._grace = output, grace
         self._finds_orphans = _prctl(SUBREAPER, 1)
         self._wake, woken = os.pipe()
         for end in (self._wake, woken):
@@ -276,10 +274,6 @@ def _beside(path: str) -> Any:
     return module
 
 
-def _mask(passed: list[str]) -> Any:
-    return _beside("masking.py").Mask(os.environ, passed)
-
-
 def _copy(output: Output, mark: str, agent: int) -> None:
     """Writes what an agent prints, and ends what it leaves running when it is gone.
 
@@ -320,7 +314,8 @@ def _end_as(status: int) -> None:
 
 
 def main(settings: dict[str, Any], command: list[str]) -> None:
-    output = Output(Path(settings["output"]), _mask(settings["passed"]))
+    mask = _beside("masking.py").Mask(os.environ, settings["passed"])
+    output = Output(Path(settings["output"]), mask)
     if not command:
         return _copy(output, settings["mark"], settings["agent"])
     keeper = Keeper(command, output, settings["grace"])

@@ -53,11 +53,26 @@ def expand(
         json_file: what `${args_json_file}` stands for (the caller writes it).
         environment: where `${envvar:X}` is looked up.
     """
-    values = _values(config)
-    values["env"] = ["/usr/bin/env"] if os.name == "posix" else []
-    values["interpreter"] = [interpreter]
-    values["program"] = [] if program is None else [program]
-    values["args_json_file"] = [str(json_file)]
+    words = [f"{name}={value}" for name, value in config.items()]
+    flags = [
+        f"--{name}" if value is True else f"--{name}={value}"
+        for name, value in config.items()
+        if value is not False
+    ]
+    values = {
+        "env": ["/usr/bin/env"] if os.name == "posix" else [],
+        "interpreter": [interpreter],
+        "program": [] if program is None else [program],
+        "args": [f"--{word}" for word in words],
+        "args_no_equals": [part for name, value in config.items() for part in (f"--{name}", str(value))],
+        "args_no_hyphens": words,
+        "args_no_boolean_flags": flags,
+        "args_append_hydra": [f"+{word}" for word in words],
+        "args_override_hydra": [f"++{word}" for word in words],
+        "args_json": [as_json(config)],
+        "args_json_file": [str(json_file)],
+        "args_dict": list(config),
+    }
     arguments: list[str] = []
     for part in command or DEFAULT_COMMAND:
         text = VARIABLE.sub(lambda match: environment.get(match[1], match[1]), str(part))
@@ -96,23 +111,3 @@ def module_in(command: Sequence[Any] | None, program: str | None) -> str | None:
 def variables(command: Sequence[Any] | None) -> frozenset[str]:
     """Names of the variables whose values, perhaps secrets, become part of the arguments."""
     return frozenset(name for part in command or () for name in VARIABLE.findall(str(part)))
-
-
-def _values(config: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Each macro of parameters with the arguments that it stands for."""
-    words = [f"{name}={value}" for name, value in config.items()]
-    flags = [
-        f"--{name}" if value is True else f"--{name}={value}"
-        for name, value in config.items()
-        if value is not False
-    ]
-    return {
-        "args": [f"--{word}" for word in words],
-        "args_no_equals": [part for name, value in config.items() for part in (f"--{name}", str(value))],
-        "args_no_hyphens": words,
-        "args_no_boolean_flags": flags,
-        "args_append_hydra": [f"+{word}" for word in words],
-        "args_override_hydra": [f"++{word}" for word in words],
-        "args_json": [as_json(config)],
-        "args_dict": list(config),
-    }

@@ -91,20 +91,14 @@ class ObjectiveTrial(Trial):
         self._tell = report
         self.pruned: Pruned | None = None
 
-    def suggest_float(self, name: str, *arguments: Any, **options: Any) -> float:
-        if self._is_given(name):
-            return self._given.suggest_float(name, *arguments, **options)
-        return super().suggest_float(name, *arguments, **options)
+    def suggest_float(self, name: str, *arguments: Any, **options: Any) -> Any:
+        return self._source(name).suggest_float(name, *arguments, **options)
 
-    def suggest_int(self, name: str, *arguments: Any, **options: Any) -> int:
-        if self._is_given(name):
-            return self._given.suggest_int(name, *arguments, **options)
-        return super().suggest_int(name, *arguments, **options)
+    def suggest_int(self, name: str, *arguments: Any, **options: Any) -> Any:
+        return self._source(name).suggest_int(name, *arguments, **options)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:  # type: ignore[override]
-        if self._is_given(name):
-            return self._given.suggest_categorical(name, choices)
-        return super().suggest_categorical(name, choices)
+        return self._source(name).suggest_categorical(name, choices)
 
     @property
     def drawn(self) -> dict[str, Any]:
@@ -135,14 +129,14 @@ class ObjectiveTrial(Trial):
     def should_prune(self) -> bool:
         return self.pruned is not None
 
-    def _is_given(self, name: str) -> bool:
-        """Whether the study says the value; InputError where it has parameters, but not this one."""
+    def _source(self, name: str) -> Any:
+        """What has the value of a parameter; InputError where the study has parameters, but not this one."""
         if not (self._open_space or name in self._values):
             names = ", ".join(self._values) or "none"
             raise InputError(
                 f"the objective asks for '{name}', which is not a parameter of the study (there are: {names})"
             )
-        return name in self._values
+        return self._given if name in self._values else super()
 
 
 def _free(name: str, own: frozenset[str]) -> str:

@@ -73,7 +73,8 @@ def run(
         optional = named(workload.run, checkpoint=checkpoint)
         return workload.run(config, report, run_folder=run_folder, inputs=inputs, **optional)
     with RunFolder(run_folder, checkpoint=checkpoint) as folder:
-        return _Trial(workload, config, report, folder, inputs, checkpoint, length).run()
+        each = None if length is None else length // workload.file.repeats.count
+        return _Trial(workload, config, report, folder, inputs, checkpoint, each).run()
 
 
 def values_of(metrics: Mapping[str, float], file: StudyFile) -> list[float]:
@@ -161,24 +162,22 @@ def constants_of(workload: Workload) -> dict[str, Any]:
     return {p.name: p.distribution.value for p in parameters if isinstance(p.distribution, Constant)}
 
 
+@dataclass
 class _Trial:
     """A trial of several runs, from the first that is not complete to the mean."""
 
-    def __init__(
-        self,
-        workload: Workload,
-        config: Mapping[str, Any],
-        report: Reporter,
-        folder: RunFolder,
-        inputs: Path | None,
-        checkpoint: Path,
-        length: int | None,
-    ) -> None:
-        self.workload, self.config, self.report = workload, config, report
-        self.folder, self.inputs, self.checkpoint = folder, inputs, checkpoint
-        self.parts = parts_of(workload, config)
-        self.done: list[dict[str, Any]] = read_json(checkpoint / DONE) if (checkpoint / DONE).exists() else []
-        self.length = None if length is None else length // len(self.parts)
+    workload: Workload
+    config: Mapping[str, Any]
+    report: Reporter
+    folder: RunFolder
+    inputs: Path | None
+    checkpoint: Path
+    length: int | None  # of each run, in epochs
+
+    def __post_init__(self) -> None:
+        self.parts = parts_of(self.workload, self.config)
+        done = self.checkpoint / DONE
+        self.done: list[dict[str, Any]] = read_json(done) if done.exists() else []
 
     def run(self) -> dict[str, float]:
         write_json(self.folder.path / CONFIG, dict(self.config))
@@ -308,10 +307,8 @@ class _Trial:
     def _words(self, count: int) -> str:
         """`mean of 3 seeds`."""
         repeats = self.workload.file.repeats
-        kind = "worst" if repeats.aggregate == "worst" else repeats.aggregate
-        if count == repeats.count:
-            return f"{kind} of {repeats.in_words()}"
-        return f"{kind} of {count} of {repeats.count} runs"
+        of = repeats.in_words() if count == repeats.count else f"{count} of {repeats.count} runs"
+        return f"{repeats.aggregate} of {of}"
 
 
 class _Epochs:
