@@ -20,7 +20,7 @@ from tuner.workloads.function import call
 from tuner.workloads.workload import Inputs, Say
 
 if TYPE_CHECKING:
-    import optuna
+    from tuner.storage.study import OpenStudy
 
 MEMORY = 700 * 2**20  # bytes that an agent with torch and a bundle's networks needs
 
@@ -77,7 +77,7 @@ class Decoding(OfRecordings):
             scored, config, report, run_folder=run_folder, objectives=objectives, checkpoint=checkpoint
         )
 
-    def conclude(self, study: optuna.Study, inputs: Inputs, results: Path, say: Say) -> None:
+    def conclude(self, study: OpenStudy, inputs: Inputs, results: Path, say: Say) -> None:
         """Compares the best with what the bundle has and stores what is significantly better."""
         from inference.output import write_conclusion
         from inference.tune import conclude

@@ -21,9 +21,9 @@ from tuner.run.events import View
 from tuner.run.request import Request
 from tuner.stats.noise import Noise, pooled
 from tuner.storage.access import open_records
-from tuner.storage.attributes import CONFIRMED, DEFAULT, ORIGIN, WHY
+from tuner.storage.attributes import CONFIRMED, DEFAULT, WHY
 from tuner.storage.records import Records
-from tuner.storage.study import OpenStudy, load_study, stored_file
+from tuner.storage.study import OpenStudy, load_study
 from tuner.workloads.registry import workload_of
 from tuner.workloads.workload import Workload
 
@@ -45,7 +45,7 @@ def known_noise(file: StudyFile, records: Records) -> Noise:
     while file.base.winner_of in names:
         names.remove(file.base.winner_of)
         study = load_study(records, file.base.winner_of)
-        file = stored_file(study)
+        file = study.file
         noise = race.noise_of(CONFIRMED.of(study))
         if file.metric == metric and noise.deviation > 0:
             measured.append(noise)
@@ -101,9 +101,7 @@ def _store(study: OpenStudy, results: Path, result: Mapping[str, Any], say: Call
     say(" ".join([f"{study.study_name}: {judge.of_study(read).sentence}", *judge.after_race(read)]))
 
 
-def _candidates(
-    study: optuna.Study, request: Request, workload: Workload
-) -> tuple[list[Candidate], int | None]:
+def _candidates(study: OpenStudy, request: Request, workload: Workload) -> tuple[list[Candidate], int | None]:
     """The best configurations, and the place of the default among them (added if it is not)."""
     file = request.study_file
     known = retrain.candidates(study, file, request.results)
@@ -123,7 +121,7 @@ def _candidates(
     return [*found, Candidate(-1, plain, (), 0.0)], len(found)
 
 
-def _plain(study: optuna.Study, file: StudyFile, workload: Workload) -> dict[str, Any] | None:
+def _plain(study: OpenStudy, file: StudyFile, workload: Workload) -> dict[str, Any] | None:
     """The configuration of a run without the study; None if it is not known."""
     try:
         defaults = workload.defaults()
@@ -131,7 +129,7 @@ def _plain(study: optuna.Study, file: StudyFile, workload: Workload) -> dict[str
         return None
     if defaults is None:
         return None
-    origin = ORIGIN.of(study)
+    origin = study.origin
     whole = {} if file.max_epochs is None else workload.whole_trial(file.max_epochs)
     plain = {**defaults, **(origin.get("base") or {}), **whole, **(origin.get("overrides") or {})}
     return None if file.space.violated(plain) else plain
@@ -150,9 +148,8 @@ def _with_results(
     if name not in optuna.get_all_study_names(records):
         return list(found), set()
     study = load_study(records, name)
-    file = stored_file(study)
     ended = {
-        _exactly(file.space.config_of(trial.params)): trial
+        _exactly(study.file.space.config_of(trial.params)): trial
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
     }
     tried = {entry: ended[key] for entry, point in points.items() if (key := _exactly(point)) in ended}

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.definition.keys import OF_RUNS
@@ -24,6 +23,7 @@ from tuner.definition.loading import from_plain
 from tuner.definition.study_file import TUNER_KEYS, StudyFile
 from tuner.run.winner import config_of
 from tuner.search import ranking
+from tuner.storage.study import OpenStudy
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Candidate:
 
 
 def candidates(
-    study: optuna.Study, study_file: StudyFile, results: Path, *, top: int | None = None
+    study: OpenStudy, study_file: StudyFile, results: Path, *, top: int | None = None
 ) -> list[Candidate]:
     """The `top` best configurations of a study (None: all), best first."""
     groups: dict[str, list[tuple[FrozenTrial, dict[str, Any]]]] = {}

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial
 
 from tuner.base.errors import InputError
 from tuner.base.files import read_object
 from tuner.base.run_folder import CONFIG, if_readable
 from tuner.search import ranking
-from tuner.storage.attributes import CONFIRMED, ORIGIN
-from tuner.storage.study import stored_file
+from tuner.storage.attributes import CONFIRMED
+from tuner.storage.study import OpenStudy
 from tuner.workloads.registry import workload_if_known
 
 
@@ -42,15 +41,15 @@ class Winner:
         return f"{kind} of {self.study} (trial {self.number}, {self.value:.4g})"
 
 
-def winner_from(study: optuna.Study, trial: FrozenTrial, results: Path) -> Winner:
+def winner_from(study: OpenStudy, trial: FrozenTrial, results: Path) -> Winner:
     """The trial as a winner, with what it hands on."""
     raced = CONFIRMED.of(study)
     confirmed = raced if raced.get("number") == trial.number else {}
     config = config_of(study, trial, results)
     if confirmed.get("default"):  # no gain was shown: nothing of the study is handed on
-        config = dict(ORIGIN.of(study).get("base") or {})
+        config = dict(study.origin.get("base") or {})
     value = confirmed["mean"] if confirmed else trial.values[0]
-    workload = workload_if_known(stored_file(study))
+    workload = workload_if_known(study.file)
     try:
         plain = workload.defaults() or {}
     except InputError:  # the code that ran is not here any more
@@ -64,18 +63,17 @@ def winner_from(study: optuna.Study, trial: FrozenTrial, results: Path) -> Winne
     return Winner(study.study_name, trial.number, value, bool(confirmed), inherits, default)
 
 
-def winning_trial(study: optuna.Study) -> FrozenTrial | None:
+def winning_trial(study: OpenStudy) -> FrozenTrial | None:
     """The trial that the study hands on (`ranking.winner`); None if no trial is feasible."""
-    file = stored_file(study)
-    best = ranking.ranked(study.get_trials(deepcopy=False), file)
-    return ranking.winner(best, study.user_attrs, file)
+    best = ranking.ranked(study.get_trials(deepcopy=False), study.file)
+    return ranking.winner(best, study.attrs, study.file)
 
 
-def config_of(study: optuna.Study, trial: FrozenTrial, results: Path) -> dict[str, Any]:
+def config_of(study: OpenStudy, trial: FrozenTrial, results: Path) -> dict[str, Any]:
     """Every value that a trial was run with, as its run folder tells, or else the study."""
     found = if_readable(read_object, results / "runs" / study.study_name / str(trial.number) / CONFIG)
     if found is not None:
         return found
-    own = stored_file(study).space.config_of(trial.params)
-    origin = ORIGIN.of(study)
+    own = study.file.space.config_of(trial.params)
+    origin = study.origin
     return {**(origin.get("base") or {}), **own, **(origin.get("overrides") or {})}

@@ -49,18 +49,12 @@ class FunctionWorkload(Workload):
     scores = True
 
     def inputs(self, chosen: Path | None, results: Path, say: Say) -> Inputs:
-        """Looks at the function once, so that a mistake in its file is one line and no dead agent."""
-        if self.file.function is not None:
-            arguments(self.function, {}, lambda epoch, metrics: None)
-            return Inputs(str(self.file.objective), source_digest(self.function))
-        found = self._looked_at
-        return Inputs(Path(found["file"]).name, found["digest"])
+        return Inputs(Path(self._looked_at["file"]).name, self._looked_at["digest"])
 
     def check(self) -> None:
         if not self.file.space.open or self.file.scheduler.search_space:
             return
-        given = self.file.function is not None
-        if not (takes_trial(self.function) if given else self._looked_at["trial"]):
+        if not self._looked_at["trial"]:
             raise InputError(
                 f"{self.file.path}: 'parameters': missing; expected the parameters to search "
                 "(only an objective of Optuna's, `objective(trial)`, can bring its own)"
@@ -68,11 +62,9 @@ class FunctionWorkload(Workload):
 
     @property
     def uses_wandb(self) -> bool:
-        return self.file.function is not None or names_wandb(Path(self._looked_at["file"]))
+        return names_wandb(Path(self._looked_at["file"]))
 
     def defaults(self) -> Mapping[str, Any] | None:
-        if self.file.function is not None:
-            return getattr(self.function, "defaults", None)
         found: Mapping[str, Any] | None = self._looked_at["defaults"]
         return found
 
@@ -116,8 +108,17 @@ class FunctionWorkload(Workload):
 
     @cached_property
     def _looked_at(self) -> dict[str, Any]:
+        """Looks at the function once, so that a mistake in its file is one line and no dead agent."""
         assert self.file.objective is not None
-        return look_at(self.file.objective, folder=Path(self.file.path).parent.resolve())
+        if self.file.function is None:
+            return look_at(self.file.objective, folder=Path(self.file.path).parent.resolve())
+        arguments(self.function, {}, lambda epoch, metrics: None)
+        return {
+            "file": self.file.objective,
+            "digest": source_digest(self.function),
+            "defaults": getattr(self.function, "defaults", None),
+            "trial": takes_trial(self.function),
+        }
 
 
 def call(

@@ -100,7 +100,7 @@ class Script:
         """
         files = RunFolder(run_folder, checkpoint=checkpoint)
         with files as kept, scratch_folder() as scratch:
-            run = _Run(self, dict(config), run_folder, kept, scratch, checkpoint)
+            run = _Run(self, dict(config), kept, scratch, checkpoint)
             try:
                 status = run.follow(report)
             except (Pruned, Paused) as error:
@@ -120,22 +120,15 @@ class _Run:
     """One trial of an external program, from its files to its result."""
 
     def __init__(
-        self,
-        script: Script,
-        config: dict[str, Any],
-        final: Path,
-        kept: RunFolder,
-        scratch: Path,
-        checkpoint: Path | None,
+        self, script: Script, config: dict[str, Any], kept: RunFolder, scratch: Path, checkpoint: Path | None
     ) -> None:
         self.script, self.config, self.kept, self.scratch = script, config, kept, scratch
         self.before = kept.before  # rows of an interrupted run, which this one goes on from
         self.shift = 0  # of the steps of this run, by what came before
         self.path = kept.path.resolve()
-        self.wandb = wandb_folder(script.results or final.resolve().parents[2], script.study)
+        self.wandb = wandb_folder(script.results or kept.final.resolve().parents[2], script.study)
         self.passed = macros.variables(script.command)
-        trial = final.name if final.name[:1].isdigit() else None  # else a probe
-        self.environment = self._environment(trial, checkpoint)
+        self.environment = self._environment(checkpoint)
         self.stream = Stream(
             scratch / EVENTS,
             self.path / OUTPUT,
@@ -146,14 +139,12 @@ class _Run:
         )
         self.status: int | None = None
         self.hung = False
-        self.started = time.monotonic() - _seconds_before(final)
+        self.started = time.monotonic() - _seconds_before(kept.final)
 
-    def _environment(self, trial: str | None, checkpoint: Path | None) -> dict[str, str]:
-        """All variables of the script: W&B's, and the copies that the hook trusts (`child/sitecustomize.py`).
-
-        Args:
-            trial: its number; in a trial of several runs with the seed or fold behind it.
-        """
+    def _environment(self, checkpoint: Path | None) -> dict[str, str]:
+        """All variables of the script: W&B's, and the copies that the hook trusts (`sitecustomize.py`)."""
+        name = self.kept.final.name  # a trial's number; where it has several runs, seed or fold behind it
+        trial = name if name[:1].isdigit() else None  # else a probe
         script, mode = self.script, MODES[self.script.wandb]
         make_folder(self.wandb)
         run = identity(self.wandb).run_id(trial or "probe")

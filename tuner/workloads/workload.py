@@ -25,7 +25,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.definition.values import Resources
 
 if TYPE_CHECKING:
-    import optuna
+    from tuner.storage.study import OpenStudy
 
 SMALL_MEMORY = 150 * 2**20  # bytes that an agent needs beside what its trial takes
 WEIGHTS = ("*.safetensors", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.keras", "*.onnx", "*.joblib", "*.pkl")
@@ -240,7 +240,7 @@ class Workload:
 
     # -- after the last trial, and whenever somebody looks
 
-    def conclude(self, study: optuna.Study, inputs: Inputs, results: Path, say: Say) -> None:
+    def conclude(self, study: OpenStudy, inputs: Inputs, results: Path, say: Say) -> None:
         """Called once when a study is done, to use its winner."""
 
     def trial_files(self, run_folder: Path) -> Mapping[str, Callable[[], bytes]]:
