@@ -24,7 +24,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run.events import View
 from tuner.run.launch import LeftEarly
-from tuner.run.plan import begun_with
+from tuner.run.plan import data_of
 from tuner.run.request import Request
 from tuner.storage.access import find_records
 from tuner.storage.study import find_study
@@ -112,9 +112,10 @@ class Campaign:
         begun = [study for file in shared if (study := find_study(records, file.name))]
         if records is None or not begun:
             return {}
-        before, store = begun_with(begun[-1]), StoreLocation.of(begun[-1])
+        origin, store = begun[-1].origin, StoreLocation.of(begun[-1])
         records.close()
-        return {**before, "artifacts": None if store is None else store.url}
+        overrides = dict(origin.get("overrides") or {})
+        return {"overrides": overrides, "data": data_of(origin), "artifacts": store and store.url}
 
     def _study(self, request: Request, deadline: float | None) -> None:
         """Runs a study and confirms its winner, unless repeated runs always give the same score."""

@@ -26,7 +26,7 @@ from tuner.run.winner import winner_from, winning_trial
 from tuner.search import samplers
 from tuner.storage.access import find_records
 from tuner.storage.records import Records
-from tuner.storage.study import OpenStudy, find_study, score_of, studies_to_learn_from
+from tuner.storage.study import find_study, score_of, studies_to_learn_from
 from tuner.storage.study_store import Origin, named_apart
 from tuner.workloads import scheduler_functions
 from tuner.workloads.registry import workload_of
@@ -128,7 +128,7 @@ def _planned(
     file = request.study_file
     study = None if request.fresh else find_study(records, file.name)
     begun = {} if study is None else study.origin
-    inputs = workload.inputs(request.data or _data_of(begun), request.results, say)
+    inputs = workload.inputs(request.data or data_of(begun), request.results, say)
     if file.learns_from_all:
         known = ", ".join(each.study_name for each in studies_to_learn_from(records, file))
         say(f"learns from: {known or 'nothing, as no finished study here shares a parameter'}")
@@ -194,12 +194,6 @@ def _gpus(request: Request, resources: Resources, say: Callable[[str], None]) ->
     return found
 
 
-def begun_with(study: OpenStudy) -> Mapping[str, Any]:
-    """The `--set` values and the inputs (`data`) that a study was begun with."""
-    origin = study.origin
-    return {"overrides": dict(origin.get("overrides") or {}), "data": _data_of(origin)}
-
-
 def _check_names(file: StudyFile, known: set[str]) -> None:
     """Raises InputError where `requires` reads a name that no configuration of the study has."""
     heads = {parameter.path[0] for parameter in file.space.parameters}
@@ -234,7 +228,7 @@ def _overrides(
     return {**told, **inputs.fixed}
 
 
-def _data_of(origin: Mapping[str, Any]) -> Path | None:
+def data_of(origin: Mapping[str, Any]) -> Path | None:
     """The data set that a study was begun with, where it is still there."""
     name = str(origin.get("data") or "").partition(" ")[0]
     folder = Path("data") / name

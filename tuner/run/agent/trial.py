@@ -180,7 +180,7 @@ class TrialRunner(Workplace):
         if isinstance(cause, CannotWrite) and cause.deleted and self.runs.parents[1].is_dir():
             return OwnFault(f"{cause.path.parent} was deleted while the trial ran")
         if isinstance(cause, CannotWrite) and cause.taken:
-            shutil.rmtree(cause.path, ignore_errors=True)  # the tuner's own name: for what is written there
+            shutil.rmtree(cause.path, ignore_errors=True)  # the tuner's own name: it writes the failure there
             return OwnFault(f"a folder was made at {cause.path} while the trial ran")
         ends_well = isinstance(cause, Paused | PutBack | GivenAway | Pruned)
         if ends_well or is_storage_error(cause) or not self.disk_full(0):

@@ -96,16 +96,13 @@ class GpuLeases:
         share: of each GPU that an agent sees, at most 1.
         agents: where more are asked for than there are slots, they share further.
         study: named to those who wait.
-        folder: where the file is; all studies that share GPUs have the same.
     """
 
-    def __init__(
-        self, slots: Sequence[str], share: float, *, agents: int, study: str, folder: Path | None = None
-    ) -> None:
+    def __init__(self, slots: Sequence[str], share: float, *, agents: int, study: str) -> None:
         self._slots = tuple(dict.fromkeys(slots))
         self._share = min(share, 1.0) / max(1, math.ceil(agents / len(slots)))
         self._study = study
-        folder = folder or _own_folder()
+        folder = _own_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = folder / "gpus.json"
         self._lock = FileLock(folder / "gpus.lock")

@@ -76,9 +76,8 @@ def patch_tensorboard(module: Any, events: Events) -> None:
 
     @guarded_by(events)
     def scalars(writer: Any, main_tag: str, tag_scalar_dict: Any, *_: Any, **__: Any) -> None:
-        tell(
-            events, "TensorBoard", "", {f"{main_tag}/{tag}": value for tag, value in tag_scalar_dict.items()}
-        )
+        data = {f"{main_tag}/{tag}": value for tag, value in tag_scalar_dict.items()}
+        tell(events, "TensorBoard", "", data)
 
     writer = module.SummaryWriter
     writer.add_scalar = followed_by(scalar)(writer.add_scalar)
