@@ -52,7 +52,7 @@ def look(file: StudyFile) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for key, name in _named(file).items():
         try:
-            told = look_at(name, folder=_folder(file), key=f"scheduler.{key}")
+            told = look_at(name, folder=Path(file.path).resolve().parent, key=f"scheduler.{key}")
         except InputError as error:
             raise InputError(f"{file.path}: {error}") from None
         found[Inputs(Path(told["file"]).name, told["digest"]).in_words()] = None
@@ -65,11 +65,10 @@ def load(file: StudyFile) -> Functions:
     Raises:
         InputError: one is not there, or `optimizer` returned something else than W&B expects.
     """
-    named = _named(file)
+    named, folder = _named(file), Path(file.path).resolve().parent
     if not named:
         return Functions()
-    put_first(_folder(file))
-    folder = _folder(file)
+    put_first(folder)
     found = {key: load_function(name, folder=folder, key=f"scheduler.{key}") for key, name in named.items()}
     space = found.get("search_space")
     if "optimizer" not in found:
@@ -81,10 +80,6 @@ def load(file: StudyFile) -> Functions:
 def _named(file: StudyFile) -> dict[str, str]:
     asked = {"optimizer": file.scheduler.optimizer, "search_space": file.scheduler.search_space}
     return {key: name for key, name in asked.items() if name}
-
-
-def _folder(file: StudyFile) -> Path:
-    return Path(file.path).resolve().parent
 
 
 def _study(
