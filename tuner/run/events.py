@@ -18,7 +18,6 @@ class AgentState:
 
     index: int
     worker: Worker
-    started: float
     doing: str = "starting"  # starting, ready, idle, running, left, refused, overdue
     owner: dict[str, Any] | None = None  # of its trials' leases, once it has said so
     refusal: str = ""  # why it cannot work where it is

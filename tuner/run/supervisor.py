@@ -179,7 +179,7 @@ class Supervisor:
                     self._on_event(Event("waits", index, {"why": why}))
                 return
             worker = self._executor.start(replace(self._order, log=self._log(index)), index)
-            self.agents.append(AgentState(index, worker, self._clock()))
+            self.agents.append(AgentState(index, worker))
 
     def _log(self, index: int) -> Path | None:
         log = self._order.log

@@ -83,9 +83,7 @@ def test_agents_are_rows_of_the_table(kernel: Any, records: Records, make_study:
     view = make_view(Console(file=io.StringIO()))
     view.begin(StudyRun(study, 2))
     worker = cast(Any, None)
-    view.tick(
-        [AgentState(0, worker, 0.0, "running", number=7, epoch=2, value=0.25), AgentState(1, worker, 0.0)]
-    )
+    view.tick([AgentState(0, worker, "running", number=7, epoch=2, value=0.25), AgentState(1, worker)])
     last = kernel.shown[-1][0]
     for row in ("<td>0</td><td>7</td><td>3</td><td>0.2500</td>", "<td>1 starting</td><td></td>"):
         assert row in last

@@ -29,7 +29,7 @@ class Clock:
 
 
 def agent(**state: Any) -> AgentState:
-    return AgentState(0, cast(Any, None), 0.0, **state)
+    return AgentState(0, cast(Any, None), **state)
 
 
 MakeStudy = Callable[..., StudyFile]
@@ -218,7 +218,7 @@ def test_narrow_terminals_get_fewer_columns_and_whole_words(run: StudyRun, width
     view.event(Event("start", 0, {"number": 7}))
     for epoch, value in enumerate((0.1, 0.2, 0.25)):
         view.event(reported(7, epoch, value))
-    view.tick([agent(doing="running", number=7, epoch=2, value=0.25), AgentState(1, cast(Any, None), 0.0)])
+    view.tick([agent(doing="running", number=7, epoch=2, value=0.25), AgentState(1, cast(Any, None))])
     picture = io.StringIO()
     Console(file=picture, width=width).print(view._picture())
     view.end()
