@@ -38,7 +38,7 @@ def main(order: Order, connection: Connection) -> None:
     signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the scripts of trials would inherit
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     link = Link(connection)
-    signal.signal(signal.SIGTERM, lambda *_: link.stopping.set())
+    signal.signal(signal.SIGTERM, lambda *_: link.stop())
     try:
         if order.log is not None:
             make_folder(order.log.parent, private=True)
@@ -74,13 +74,24 @@ class Link:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.log: Log | None = None
-        self.stopping = threading.Event()  # the agent is to return its trial to the queue and leave
+        self._stopping = threading.Event()
         threading.Thread(target=self._listen, name="link", daemon=True).start()
 
     def send(self, **message: Any) -> None:
         """Tells the supervisor, if there still is one."""
         with contextlib.suppress(OSError):
             self._connection.send(message)
+
+    def stop(self) -> None:
+        """Tells the agent to return its trial to the queue and leave."""
+        self._stopping.set()
+
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Waits, or less when asked to stop."""
+        self._stopping.wait(seconds)
 
     def leave(self) -> NoReturn:
         """Ends this process: what still runs are daemon threads, and waiting for a database that is gone
@@ -96,7 +107,7 @@ class Link:
                 pass
         except (EOFError, OSError):  # the supervisor is gone
             pass
-        self.stopping.set()
+        self._stopping.set()
 
 
 class Agent:
@@ -106,7 +117,7 @@ class Agent:
         self._order, self._link = order, link
         self._station = Station(
             order,
-            stopping=link.stopping.is_set,
+            stopping=link.stopping,
             lost=lambda: self._heartbeat.lost,
             on_epoch=lambda number, epoch, value: link.send(
                 event="epoch", number=number, epoch=epoch, value=value
@@ -121,7 +132,7 @@ class Agent:
         self._link.send(event="ready", owner=asdict(self._station.owner))
         count, ended = self._order.work.count, 0
         try:
-            while not self._link.stopping.is_set():
+            while not self._link.stopping():
                 if count is not None and ended >= count:
                     return Done(f"{count} trial{'s'[: count != 1]} run, as asked")
                 found = self._station.next()
@@ -129,7 +140,7 @@ class Agent:
                     return found
                 if isinstance(found, Wait):
                     self._link.send(event="idle")
-                    self._link.stopping.wait(IDLE_SECONDS)
+                    self._link.wait(IDLE_SECONDS)
                     continue
                 ended += self._run(found)
             return Done("asked to stop")
@@ -148,20 +159,23 @@ class Agent:
             ended = self._station.runner.run(trial)
         finally:
             self._heartbeat.watch(None)
-        log = None  # of a failed trial: its script's output, or what the agent printed
-        if ended.outcome == "failed":
-            log = self._station.runner.folder(trial.number) / OUTPUT
-            if not log.exists():
-                log = self._order.log
-                if log is not None:
-                    sys.stdout.write(TRACEBACK.of(trial))  # into the log
         self._link.send(
             event="end",
             number=ended.number,
             outcome=ended.outcome,
             value=ended.value,
             message=ended.message,
-            log=None if log is None else str(log),
+            log=self._log_of(trial) if ended.outcome == "failed" else None,
         )
         self._station.tidy_up(ended)
         return ended.outcome in ("complete", "pruned", "failed")
+
+    def _log_of(self, trial: Trial) -> str | None:
+        """The file with the output of a failed trial: a script's own, or the agent's log."""
+        output = self._station.runner.folder(trial.number) / OUTPUT
+        if output.exists():
+            return str(output)
+        if self._link.log is None:
+            return None
+        sys.stdout.write(TRACEBACK.of(trial))  # into the log
+        return str(self._order.log)
