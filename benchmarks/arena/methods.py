@@ -57,9 +57,6 @@ class Sampled(Tuner):
         trial.report(self.sign * value, epoch)
         return epoch < (self.file.max_epochs or 0) and self.pruner.should_prune(self.study, trial)
 
-    def took(self, trial: optuna.Trial, epoch: int, each: float) -> None:
-        trial.set_user_attr("seconds", epoch * each)  # as an agent tells it at the end of a trial
-
     def finish(self, trial: optuna.Trial, value: float, *, stopped: bool) -> None:
         if stopped:
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -223,9 +220,6 @@ class FreezeThaw(Tuner):
         known = self.trials[trial]
         self._change(trial, values={**known.values, epoch: self.sign * value})
         return epoch >= (known.until or 0)
-
-    def took(self, trial: int, epoch: int, each: float) -> None:
-        self._change(trial, seconds=each)
 
     def finish(self, trial: int, value: float, *, stopped: bool) -> None:
         self._change(trial, state="paused" if stopped else "ended")

@@ -5,7 +5,6 @@ Standard library only: every peer's script imports it in a Python of its own.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -31,9 +30,6 @@ class Tuner(Protocol):
         """Epochs that a trial had before it paused. Tuners that do not pause leave this as it is."""
         return 0
 
-    def took(self, trial: Any, epoch: int, each: float) -> None:
-        """Takes what each epoch of a trial lasted. Tuners that do not look at it leave this as it is."""
-
 
 class World(Protocol):
     """What is searched: `space` is a list of {name, low, high, log, integer} or {name, choices}."""
@@ -44,41 +40,6 @@ class World(Protocol):
     def curve(self, params: dict[str, Any]) -> list[float]:
         """The values after each epoch of a run with `params`; larger is better."""
         ...
-
-
-def trained(
-    tuner: Tuner,
-    world: World,
-    *,
-    workers: int,
-    lasts: Callable[[dict[str, Any]], float] = lambda params: 1.0,
-    told: bool = True,
-) -> Iterator[tuple[float, float]]:
-    """Epoch after epoch that `workers` train, without end: when it is over, and its value.
-
-    Args:
-        lasts: what an epoch of a configuration lasts.
-        told: whether the tuner gets to know that.
-    """
-    free = [(0.0, worker) for worker in range(workers)]
-    running: dict[int, tuple[Any, list[float], Iterator[int], float]] = {}
-    while True:
-        now, worker = heapq.heappop(free)
-        if worker not in running:
-            trial, params = tuner.ask()
-            epochs = itertools.count(tuner.done(trial) + 1)
-            running[worker] = trial, world.curve(params), epochs, lasts(params)
-        trial, curve, epochs, each = running[worker]
-        epoch, now = next(epochs), now + each
-        value = curve[epoch - 1]
-        if told:
-            tuner.took(trial, epoch, each)
-        stop = tuner.report(trial, epoch, value)
-        if stop or epoch == world.epochs:
-            tuner.finish(trial, value, stopped=stop and epoch < world.epochs)
-            del running[worker]
-        heapq.heappush(free, (now, worker))
-        yield now, value
 
 
 class Timed(Tuner):
@@ -112,11 +73,22 @@ class Timed(Tuner):
     def done(self, trial: Any) -> int:
         return self.tuner.done(trial)
 
-    def took(self, trial: Any, epoch: int, each: float) -> None:
-        self.tuner.took(trial, epoch, each)
-
 
 def replay(tuner: Tuner, world: World, *, budget: int, workers: int) -> list[float]:
     """The best value seen after 1, 2, … `budget` epochs, spent by `workers` that train an epoch in turn."""
-    epochs = itertools.islice(trained(tuner, world, workers=workers, told=False), budget)
-    return list(itertools.accumulate((value for _, value in epochs), max))
+    running: dict[int, tuple[Any, list[float], Iterator[int]]] = {}
+    values = []
+    for turn in range(budget):
+        worker = turn % workers
+        if worker not in running:
+            trial, params = tuner.ask()
+            running[worker] = trial, world.curve(params), itertools.count(tuner.done(trial) + 1)
+        trial, curve, epochs = running[worker]
+        epoch = next(epochs)
+        value = curve[epoch - 1]
+        stop = tuner.report(trial, epoch, value)
+        if stop or epoch == world.epochs:
+            tuner.finish(trial, value, stopped=stop and epoch < world.epochs)
+            del running[worker]
+        values.append(value)
+    return list(itertools.accumulate(values, max))

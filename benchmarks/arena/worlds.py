@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import copy
 import json
-import math
-import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +85,8 @@ class Surrogate:
         self._distributions = distributions
         self.epochs = len(runs[0]["values"])
         self.space = [axis(name, distribution) for name, distribution in distributions.items()]
-        values = np.array([run["values"] for run in runs])
         forest = ExtraTreesRegressor(trees, random_state=0)
-        forest.fit(
-            [self._features(run["params"]) for run in runs],
-            values.squeeze(axis=1) if self.epochs == 1 else values,
-        )
+        forest.fit([self._features(run["params"]) for run in runs], [run["values"] for run in runs])
         self._forest = Forest(forest)
         self._known: dict[str, list[float]] = {}
 
@@ -211,20 +204,6 @@ class Recorded(World):
 
     def ends(self) -> Floats:
         return np.array([max(self.sign * value for value in run["values"]) for run in self.runs])
-
-    @cached_property
-    def _logs_of_seconds(self) -> Surrogate:
-        runs = [{"params": run["params"], "values": [math.log(run["seconds"])]} for run in self.runs]
-        return Surrogate(self.distributions, runs)
-
-    def seconds(self, params: Mapping[str, Any]) -> float:
-        """What an epoch of a configuration took when the runs were recorded."""
-        return math.exp(self._logs_of_seconds.curve(params)[0])
-
-    @property
-    def median_seconds(self) -> float:
-        """What an epoch of the median run took."""
-        return statistics.median(run["seconds"] for run in self.runs)
 
 
 class Table(World):

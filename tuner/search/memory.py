@@ -20,7 +20,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.search.points.cube import drawn
 from tuner.storage.allocate import state_of
@@ -147,6 +147,8 @@ def learnt(
 
 def ran_out(trial: FrozenTrial) -> bool:
     """Whether a trial ran out of memory, or its agents died so often that it must have been the trial."""
+    if trial.state is not TrialState.FAIL:  # most have not, and each suggestion asks of all trials
+        return False
     return OUT_OF_MEMORY.of(trial) or (AGENT_LOST.of(trial) and state_of(trial) == "failed")
 
 

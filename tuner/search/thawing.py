@@ -18,7 +18,6 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.definition.study_file import StudyFile
 from tuner.search import memory
 from tuner.search.freeze_thaw import Curve, Earlier, FreezeThaw, draws_of, mends_of, rungs_of
-from tuner.search.points.cost import epoch_seconds
 from tuner.storage import optuna_private
 from tuner.storage.allocate import Choice, is_paused
 from tuner.storage.attributes import AGENT_LOST, DEFAULT, UNTIL, VIOLATION, WHY
@@ -192,9 +191,7 @@ class Thawing:
             state, until = "paused" if affordable else "ended", None
         shift = self._shifts.get(trial.number, 0.0)
         values = {step: value + shift for step, value in trial.intermediate_values.items()}
-        each = epoch_seconds(trial) if done else None
-        trusted = _is_default(trial)
-        return Curve(trial.number, trial.params, values, state, until, each, trusted)  # type: ignore[arg-type]
+        return Curve(trial.number, trial.params, values, state, until, _is_default(trial))  # type: ignore[arg-type]
 
     def _shifted(self, trials: Sequence[FrozenTrial]) -> dict[int, float]:
         """By how much trials are placed lower because they miss the study's constraints.

@@ -381,19 +381,3 @@ def test_rungs_rise_to_the_full_length():
         assert rungs == sorted(set(rungs)) and rungs[-1] == length and rungs[0] >= 1
     with pytest.raises(ValueError, match="expected ascending epochs that end with 18"):
         FreezeThaw(SPACE, maximize=True, length=18, rungs=[4, 2], draw=dict)
-
-
-def test_of_equals_the_cheaper_one_goes_on():
-    slow = {"lr": 1e-2, "layers": 4, "kind": "b", "width": 64, "data": "only"}
-    fast = {**slow, "layers": 1, "width": 16}
-    draw, rng = draw_with(np.random.default_rng(3)), np.random.default_rng(0)
-    others = [Curve(n, draw(), {2: 0.3 + 0.2 * rng.random()}, "ended") for n in range(2, 12)]
-
-    def taken(took):
-        """Which of two paused trials goes on; the slow one is a little better."""
-        paused = [Curve(0, slow, {2: 0.555}, "paused"), Curve(1, fast, {2: 0.55}, "paused")]
-        started = [replace(curve, seconds=took(curve.params)) for curve in [*paused, *others]]
-        return {search(seed=seed).choose(started, may_start=False).number for seed in range(5)}
-
-    assert taken(lambda params: 1.0) == {0}
-    assert taken(lambda params: params["width"] / 8) == {1}

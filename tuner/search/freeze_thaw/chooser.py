@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
-from scipy.special import log_ndtr, ndtr
+from scipy.special import ndtr
 
 from tuner.base.words import chance
 from tuner.search.freeze_thaw.candidates import Candidate, Candidates
@@ -24,7 +24,6 @@ from tuner.search.freeze_thaw.curves import Curve, Proposal, next_rung
 from tuner.search.freeze_thaw.data import Data
 from tuner.search.freeze_thaw.history import Earlier, History
 from tuner.search.freeze_thaw.process import Hyperparameters, Pairs, Points, Process, fit
-from tuner.search.points.cost import EpochCost
 from tuner.search.points.cube import Cube
 
 # the amount to exceed the best by: 10 to the power of a number between these, of what is left
@@ -36,7 +35,6 @@ NEW = 0.5  # of the epochs, at most, are first ones of trials: of many new ones,
 FROM_HISTORY = 4  # first trials that earlier studies would choose
 REFIT = 1.25  # growth of the values after which the hyperparameters are fitted anew
 TRUST = 0.7  # standard deviations that are added to the predicted end of a trusted trial
-COST_POWER = 0.5  # of an epoch's seconds, by which the chance to win is divided
 FEWEST = 3  # values, before a model is made
 
 Params = dict[str, Any]
@@ -182,9 +180,7 @@ class FreezeThaw:
         mean, deviation = process.predict(Points(np.arange(len(asked)), np.log(horizons)), pairs)
         threshold = data.scale.better_by(data.best, 10 ** self._rng.uniform(*GAINS))
         likely = (mean - threshold) / deviation
-        seconds = [curve.seconds for curve in data.curves]
-        cost = EpochCost(rows, self._cube.choices, seconds).logs(asked)
-        taken = int(np.argmax(log_ndtr(likely) - COST_POWER * cost))
+        taken = int(np.argmax(likely))
         if taken < len(resumable):
             choice = self._resumed(resumable[taken])
         else:

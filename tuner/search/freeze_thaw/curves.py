@@ -21,7 +21,6 @@ class Curve:
         values: epochs done (from 1) → the value as it was reported. May be empty.
         state: `ended` means complete, pruned or failed: the trial cannot be resumed.
         until: of a running trial: the epoch to which it was sent.
-        seconds: what an epoch took; None: not measured.
         trusted: a configuration that is expected to be good, such as the default.
     """
 
@@ -30,7 +29,6 @@ class Curve:
     values: Mapping[int, float]
     state: Literal["running", "paused", "ended"]
     until: int | None = None
-    seconds: float | None = None
     trusted: bool = False
 
     @cached_property

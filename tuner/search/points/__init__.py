@@ -1,1 +1,1 @@
-"""Configurations as points of a cube, and what an epoch at such a point costs."""
+"""Configurations as points of a cube."""
