@@ -12,9 +12,7 @@ them, whom failed trials teach nothing. The settings of `tuner.search.memory` we
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +25,6 @@ from tuner.definition.study_file import StudyFile
 from tuner.search import samplers
 from tuner.storage.attributes import OUT_OF_MEMORY
 
-DATA = Path(__file__).parent / "data" / "memory.json"
 SPACE = {
     "batch_size": [16, 32, 64, 128, 256, 512],
     "width": log(32, 4096),
@@ -63,10 +60,8 @@ class World:
         self.powers = rng.uniform([1.0, 0.5, 0.5], [2.0, 1.2, 1.0])  # of width, depth, batch
         self.rate, self.worth = rng.uniform(-4, -2.5), rng.uniform(0.05, 0.2)
         self.optimisers = dict(zip(SPACE["optimizer"], rng.uniform(0.0, 0.3, 3), strict=True))
-        file, sampled = (
-            study_file("random"),
-            optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)),
-        )
+        file = study_file("random")
+        sampled = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
         drawn = [self.memory(file.space.suggest(sampled.ask())) for _ in range(400)]
         self.limit = float(np.quantile(drawn, 1.0 - share))
 
@@ -124,8 +119,6 @@ def main() -> None:
     options = arguments.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     found = measure(options.first)
-    if options.write:
-        DATA.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     lines = Lines()
     shares = list(found)
     lines.head("search", *(f"{s} too large: failed, behind the best" for s in shares))

@@ -20,9 +20,8 @@ test with as many (one-sided, 5 %), and the referee, which is asked after each r
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,6 @@ from arena import outside
 from numpy.typing import NDArray
 from scipy import stats
 
-sys.path.insert(0, str(figures.ROOT))
 from tuner.plugins.referee.arms import Run
 from tuner.plugins.referee.curves import SLACK, limits
 from tuner.plugins.referee.judge import Referee
@@ -205,16 +203,6 @@ def a_loop(world: World, rng: np.random.Generator) -> Draw:
     return draw
 
 
-@dataclass
-class Duels:
-    """Duels on the curves of a task: reports of all runs, and how the candidates fared."""
-
-    reports: int = 0
-    keeps: int = 0
-    discards: int = 0
-    ended: int = 0
-
-
 def curves_of(folder: Path, half: str) -> list[list[list[list[list[float]]]]]:
     """By task of AlgoPerf and by program (team, framework) the curves of its configurations with five seeds.
 
@@ -241,9 +229,15 @@ def curves_of(folder: Path, half: str) -> list[list[list[list[list[float]]]]]:
     return found
 
 
-def duel(ours: list[list[float]], theirs: list[list[float]], rng: np.random.Generator, slack: float) -> Duels:
-    """`ours` challenges `theirs`; as `tuner referee run` does it. An infinite slack ends no run early."""
-    referee, found = Referee(maximize=True), Duels()
+def duel(
+    ours: list[list[float]], theirs: list[list[float]], rng: np.random.Generator, slack: float
+) -> Counter[str]:
+    """`ours` challenges `theirs`; as `tuner referee run` does it. An infinite slack ends no run early.
+
+    Returns:
+        the reports of all runs, and whether the candidate was kept or discarded.
+    """
+    referee, found = Referee(maximize=True), Counter[str]()
     complete: dict[str, list[list[float]]] = {"ours": [], "theirs": []}
     for _ in range(16):
         for name, runs in (("theirs", theirs), ("ours", ours)):
@@ -254,23 +248,23 @@ def duel(ours: list[list[float]], theirs: list[list[float]], rng: np.random.Gene
             worst = [] if least is None else limits(*complete.values(), least, slack=slack)
             end = next((s for s, low in enumerate(worst[: len(curve) - 1]) if curve[s] < low), None)
             if end is not None:
-                found.reports += end + 1
-                found.ended = found.discards = 1
+                found.update(reports=end + 1, discard=1)
                 return found
-            found.reports += len(curve)
+            found["reports"] += len(curve)
             complete[name].append(curve)
             referee.add(Run(name, curve[-1]))
         word = referee.ruling("ours").word
         if word != "run again":
-            found.keeps, found.discards = int(word == "keep"), int(word == "discard")
+            found[word] += 1
             return found
     return found
 
 
 def early_ends(folder: Path, half: str, duels: int, slack: float) -> dict[str, float]:
     """Shares of the reports that are saved, of false keeps, and of discards of what is truly better."""
-    sums = {(kind, rule): Duels() for kind in ("same", "better", "worse") for rule in ("never", "early")}
-    counts = dict.fromkeys(("same", "better", "worse"), 0)
+    slacks = {"never": float("inf"), "early": slack}
+    sums = {(kind, rule): Counter[str]() for kind in ("same", "better", "worse") for rule in slacks}
+    counts = Counter[str]()
     for programs in curves_of(folder, half):
         for k in range(duels):
             rng = np.random.default_rng([20261204, k])
@@ -280,26 +274,25 @@ def early_ends(folder: Path, half: str, duels: int, slack: float) -> dict[str, f
             for ours in (one, two):
                 kind = "same" if ours == one else "better" if ends[ours] > ends[one] else "worse"
                 counts[kind] += 1
-                for rule, much in (("never", float("inf")), ("early", slack)):
-                    fared = duel(configs[ours], configs[one], np.random.default_rng([20261205, k]), much)
-                    for name in vars(fared):
-                        setattr(
-                            sums[kind, rule], name, getattr(sums[kind, rule], name) + getattr(fared, name)
-                        )
-    used = {rule: sum(sums[kind, rule].reports for kind in counts) for rule in ("never", "early")}
-    worse = {rule: sums["worse", rule].reports for rule in ("never", "early")}
+                for rule, much in slacks.items():
+                    rng = np.random.default_rng([20261205, k])
+                    sums[kind, rule] += duel(configs[ours], configs[one], rng, much)
+    used = {rule: sum(sums[kind, rule]["reports"] for kind in counts) for rule in slacks}
+    worse = {rule: sums["worse", rule]["reports"] for rule in slacks}
+    measures = {
+        "false keeps": ("same", "keep"),
+        "kept": ("better", "keep"),
+        "wrong discards": ("better", "discard"),
+    }
     return {
-        "duels": sum(counts.values()),
+        "duels": counts.total(),
         "saved": 1 - used["early"] / used["never"],
         "saved worse": 1 - worse["early"] / worse["never"],
     } | {
-        f"{what} {rule}": getattr(sums[kind, rule], name) / counts[kind]
-        for rule in ("never", "early")
-        for what, kind, name in (
-            ("false keeps", "same", "keeps"), ("kept", "better", "keeps"),
-            ("wrong discards", "better", "discards"),
-        )
-    }  # fmt: skip
+        f"{what} {rule}": sums[kind, rule][word] / counts[kind]
+        for rule in slacks
+        for what, (kind, word) in measures.items()
+    }
 
 
 def measure(found: list[World], histories: int) -> dict[str, dict[str, float]]:
@@ -332,43 +325,36 @@ def measure(found: list[World], histories: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = figures.parser(__doc__)
     parser.add_argument("--histories", type=int, default=100, help="of each task and rule")
     parser.add_argument("--half", choices=("choose", "report"), default="report")
     parser.add_argument("--curves", type=Path, default=outside.CURVES)
-    parser.add_argument("--write", action="store_true", help="write the figures to docs/figures.json")
     parser.add_argument("--early", action="store_true", help="only the duels with an early end")
     options = parser.parse_args()
     early = early_ends(options.curves, options.half, options.histories, SLACK)
     print({name: round(value, 3) for name, value in early.items()}, flush=True)
     if options.write:
-        figures.record(
-            {
-                f"referee.early_{n.replace(' ', '_')}": f"{100 * v:.0f}"
-                for n, v in early.items()
-                if n != "duels"
-            }
-            | {"referee.early_duels": f"{early['duels']:.0f}"}
-        )
+        told = {name: f"{100 * value:.0f}" for name, value in early.items()} | {
+            "duels": f"{early['duels']:.0f}"
+        }
+        figures.record({f"referee.early_{name.replace(' ', '_')}": text for name, text in told.items()})
     if options.early:
         return
     found = worlds(options.curves, options.half)
     table = measure(found, options.histories)
     lines = figures.Lines()
-    lines.say(
-        "| rule | A/A: histories with a false keep | false keeps of 50 | gain of 1, 2, 4 deviations: kept | "
-        "runs until kept or given up | a loop of 150 runs: final place | keeps | of which false |",
-        "| --- " * 8 + "|",
-    )
+    heads = (
+        "rule", "A/A: histories with a false keep", "false keeps of 50", "gain of 1, 2, 4 deviations: kept",
+        "runs until kept or given up", "a loop of 150 runs: final place", "keeps", "of which false",
+    )  # fmt: skip
+    lines.head(*heads, words=range(len(heads)))
     for rule, row in table.items():
         kept = ", ".join(f"{row[f'kept {gain:g}']:.0%}" for gain in GAINS)
         runs = ", ".join(f"{row[f'runs {gain:g}']:.0f}" for gain in GAINS)
-        lines.say(
-            f"| {rule} | {row['any false']:.0%} | {row['false keeps']:.2f} | {kept} | {runs} | "
-            f"{row['final']:.0%} | {row['loop keeps']:.1f} | {row['loop false']:.2f} |"
-        )
+        lines.row(
+            rule, f"{row['any false']:.0%}", f"{row['false keeps']:.2f}", kept, runs,
+            f"{row['final']:.0%}", f"{row['loop keeps']:.1f}", f"{row['loop false']:.2f}",
+        )  # fmt: skip
     if options.write:
         figures.record(
             {

@@ -1,4 +1,4 @@
-"""How fast one run trains and evaluates, beside a plain PyTorch loop.
+"""How fast one run trains and evaluates.
 
     python benchmarks/bench_training.py [--data data/NAME] [--rounds 3] [--steps 10] [--write]
 
@@ -16,7 +16,6 @@ from typing import Any
 
 import figures
 import torch
-from plain_loop import PlainLoop
 
 from model.config import Config
 from model.data_sets import default_data
@@ -66,14 +65,11 @@ def speeds(folder: Path, *, rounds: int, steps: int) -> list[str]:
             learners[name, precision] = Learner(config, prepare(folder, config), place(config))
     learner = learners["every augmentation", "auto"]
     task, size = learner.task, learner.config.batch_size
-    plain = PlainLoop(task.data, task.parts["train"], task.vocabulary, learner.config)
     steps = min(steps, len(learner.index) // size)
     work = {key: our_steps(one, steps) for key, one in learners.items()}
     work["evaluation, every metric", "float32"] = evaluation(learner, task)
     for warm_up in work.values():
         warm_up()
-    plain.run(1)
-    work["plain loop, every augmentation", "float32"] = lambda: plain.run(max(1, steps // 5))
     windows: Counter[tuple[str, str]] = Counter()
     seconds: dict[tuple[str, str], float] = dict.fromkeys(work, 0.0)
     for _ in range(rounds):
