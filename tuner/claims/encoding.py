@@ -31,15 +31,17 @@ class Encoded:
 def encode(study: Study, trials: Sequence[Trial]) -> Encoded:
     """The searched parameters of `trials` that vary, as an array `(trial, parameter)`."""
     names, columns, words, logs = [], [], {}, set()
+    conditional = {p.name for p in study.file.space.searched if p.when}
     for name in study.searched:
         values = [t.params.get(name) for t in trials]
-        numbers = all(_is_number(v) for v in values if v is not None) and any(v is not None for v in values)
-        if not numbers or (None in values and name not in _conditional(study)):
+        told = [v for v in values if v is not None]
+        numbers = told and all(isinstance(v, int | float) and not isinstance(v, bool) for v in told)
+        if not numbers or (None in values and name not in conditional):
             kinds = tuple(sorted({word(v) for v in values}, key=_word_order))
             words[name] = kinds
             column = [float(kinds.index(word(v))) for v in values]
         else:
-            least = min(float(v) for v in values if v is not None)
+            least = float(min(told))
             column = [least if v is None else float(v) for v in values]
             if least > 0 and max(column) / least > 30:
                 logs.add(name)
@@ -63,11 +65,3 @@ def _word_order(text: str) -> tuple[int, float, str]:
         return (0, float(text), "")
     except ValueError:
         return (1, 0.0, text)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _conditional(study: Study) -> set[str]:
-    return {p.name for p in study.file.space.searched if p.when}

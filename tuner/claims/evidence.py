@@ -9,6 +9,7 @@ matched claim by claim.
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,11 @@ Floats = NDArray[np.float64]
 IDENTITY = "identity"  # in the result of a run: another of the same identity is equal digit for digit
 REUSED = "reused"  # in the result of a run that was not made again: the folder of the run that was
 ENOUGH = 10  # degrees of freedom from which on the spread of pairs says how large the noise is
+
+
+def family_of(name: str) -> str:
+    """`hypotheses` for `hypotheses.round3` and for rounds that were set aside."""
+    return re.sub(r"\.round\d+$", "", name.partition("@")[0])
 
 
 def label(study: str, claim: str) -> str:
@@ -166,20 +172,19 @@ def _rows(study: Study) -> Iterator[PairOfRuns]:
     if not study.file.hypotheses:
         return
     by_point = {t.frozen.user_attrs.get(GRID_POINT, t.number): t for t in study.trials if t.complete}
-    family = study.name.partition("@")[0].rpartition(".round")[0] or study.name.partition("@")[0]
     for point, first in sorted(by_point.items()):
         second = by_point.get(point + 1)
         if point % 2 or second is None:
             continue
-        names = first.config.keys() | second.config.keys()
-        varied = {name for name in names if first.config.get(name) != second.config.get(name)}
+        one, other = first.config, second.config
+        varied = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
         signs = {}
         for hypothesis in study.file.hypotheses:
-            sides = (hypothesis.side(first.config), hypothesis.side(second.config))
+            sides = (hypothesis.side(one), hypothesis.side(other))
             if None not in sides and sides[0] != sides[1]:
                 signs[hypothesis.claim] = 1 if sides[0] == "where" else -1
         alone = {h.claim for h in study.file.hypotheses if h.claim in signs and varied <= claim_names(h)}
-        yield PairOfRuns(family, signs, frozenset(alone), first, second, study)
+        yield PairOfRuns(family_of(study.name), signs, frozenset(alone), first, second, study)
 
 
 def _effects(rows: Sequence[PairOfRuns], metric: str) -> dict[str, Paired]:

@@ -88,29 +88,27 @@ class Settling:
             KeyboardInterrupt: the user stopped it. The same command continues.
             WorkFailed: a round failed.
         """
-        started, runs, fresh = time.monotonic(), 0, self.fresh
+        started, runs = time.monotonic(), 0
         before = self._findings()
-        first = True
-        while True:
-            prepared_all = self.prepare(fresh=fresh)
-            found = [one for one in prepared_all if one.file is not None]
-            if first:
-                self._say_left_out(prepared_all)
-            fresh, first = False, False
-            for prepared in found:
+        prepared = self.prepare(fresh=self.fresh)
+        for one in prepared:
+            for study, claim, reason in one.planned.left_out if one.planned else ():
+                self.say(f"left out: {study}: {claim}: {reason}")
+        while found := [one for one in prepared if one.file is not None]:
+            for one in found:
                 left = None if self.budget is None else self.budget - (time.monotonic() - started)
                 more = None if self.most is None else self.most - runs
-                if (left is not None and left < LEAST_SECONDS) or more == 0:
-                    self.say(f"{self._spent(runs, started)}; run the same command to continue")
-                    return self._findings()
-                done, ended = self._round(prepared, left, more)
-                runs += done
-                before = self._tell(before)
+                done, ended = 0, False
+                if (left is None or left >= LEAST_SECONDS) and more != 0:
+                    done, ended = self._round(one, left, more)
+                    runs += done
+                    before = self._tell(before)
                 if not ended or done == 0:
-                    self.say(f"{self._spent(runs, started)}; run the same command to continue")
+                    spent = duration(time.monotonic() - started)
+                    self.say(f"{runs} runs in {spent}; run the same command to continue")
                     return self._findings()
-            if not found:
-                return self._findings()
+            prepared = self.prepare(fresh=False)
+        return self._findings()
 
     def prepare(self, *, fresh: bool) -> list[Prepared]:
         """The rounds to run now: unfinished ones, or else the next ones."""
@@ -155,14 +153,6 @@ class Settling:
         self.say(f"{len(now) - still} of {len(now)} claims are decided, {still} are open")
         return now
 
-    def _say_left_out(self, found: Sequence[Prepared]) -> None:
-        for prepared in found:
-            for study, claim, reason in prepared.planned.left_out if prepared.planned else ():
-                self.say(f"left out: {study}: {claim}: {reason}")
-
-    def _spent(self, runs: int, started: float) -> str:
-        return f"{runs} runs in {duration(time.monotonic() - started)}"
-
 
 def prepare(
     records: Records, results: Path, *, chosen: Path | None, overrides: Mapping[str, Any], fresh: bool
@@ -177,8 +167,7 @@ def prepare(
     """
     names = [n for n in optuna.get_all_study_names(records) if is_paired(n) and "@" not in n]
     begun = [] if fresh else [_begun(records, name, chosen) for name in sorted(names)]
-    unfinished = [one for one in begun if one.file is not None]
-    if unfinished:
+    if unfinished := [one for one in begun if one.file is not None]:
         return unfinished
     material = materials.load(records, (), results, made=datetime.now())
     material, name = _of_one_data_set(material, chosen)

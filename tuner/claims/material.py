@@ -148,11 +148,8 @@ class Study:
     @property
     def finished(self) -> tuple[Trial, ...]:
         """Complete and pruned trials that count towards the number that is wanted."""
-        return tuple(
-            t
-            for t in self.trials
-            if t.state in ("complete", "pruned") and NOT_COUNTED not in t.frozen.user_attrs
-        )
+        ended = (t for t in self.trials if t.state in ("complete", "pruned"))
+        return tuple(t for t in ended if NOT_COUNTED not in t.frozen.user_attrs)
 
     @property
     def imported(self) -> tuple[Trial, ...]:
@@ -298,7 +295,7 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path | None, base: Mappi
     value = trial.values[0] if trial.values else (curve[-1][1] if curve else None)
     return Trial(
         number=trial.number,
-        state=_state(trial),
+        state=SHOWN_ONLY if OUTSIDE in attrs else state_of(trial),
         value=value,
         violation=ranking.violation(trial),
         params=file.space.values_in(own),
@@ -327,9 +324,3 @@ def _stints(trial: FrozenTrial) -> tuple[Stint, ...]:
     if trial.datetime_start is None or trial.datetime_complete is None:
         return ()
     return (Stint(agent_of(LEASE.of(trial)), trial.datetime_start, trial.datetime_complete),)
-
-
-def _state(trial: FrozenTrial) -> str:
-    if OUTSIDE in trial.user_attrs:
-        return SHOWN_ONLY
-    return state_of(trial)

@@ -1,4 +1,4 @@
-"""How much two runs of one configuration differ, and from which difference on a claim matters."""
+"""How much two runs of one configuration differ."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from tuner.claims import race
 from tuner.claims.material import Study
-from tuner.definition.constraints import Hypothesis
 from tuner.search import ranking
 from tuner.stats.noise import Noise, pooled, spread
 from tuner.storage.attributes import CONFIRMED, VERIFIED
@@ -43,11 +42,3 @@ def _parts(study: Study, metric: str) -> Iterable[Noise]:
             if value is not None and math.isfinite(value):
                 by_rest.setdefault(rest, []).append(value)
         yield from map(spread, by_rest.values())
-
-
-def matters_of(hypothesis: Hypothesis, noise: float | None) -> float:
-    """The largest difference that does not matter: that of the study file, else the noise between seeds.
-
-    0 where neither is known. Then no interval is so narrow that a difference does not matter.
-    """
-    return hypothesis.matters if hypothesis.matters is not None else noise or 0.0

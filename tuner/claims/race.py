@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import Any
 
 from tuner.claims.retrain import Candidate
+from tuner.definition.constraints import Hypothesis
 from tuner.definition.study_file import StudyFile
 from tuner.stats import population, two_way
 from tuner.stats.comparison import Comparison
@@ -191,9 +192,12 @@ def over(place: RaceState, file: StudyFile, *, default: int | None) -> bool:
     return found.enough and (sure or found.verdict(file.matters or 0.0) == "no difference")
 
 
-def matters(file: StudyFile, noise: float | None) -> float:
-    """The largest difference that does not matter: as the study file says, else the noise of a run."""
-    return file.matters if file.matters is not None else noise if noise and noise > 0 else 0.0
+def matters(told: StudyFile | Hypothesis, noise: float | None) -> float:
+    """The largest difference that does not matter: as the study file says, else the noise of a run.
+
+    0 where neither is known. Then no interval is so narrow that a difference does not matter.
+    """
+    return told.matters if told.matters is not None else noise if noise and noise > 0 else 0.0
 
 
 def staying(place: RaceState, inside: Sequence[int], *, default: int | None) -> list[int]:
@@ -248,7 +252,7 @@ def record(
     sign = 1.0 if file.metric.goal == "maximize" else -1.0
     score = leader.score
     return {
-        "number": found[chosen].number if found[chosen].number >= 0 else _best_trial(found),
+        "number": next(c.number for c in (found[chosen], *found) if c.number >= 0),
         "mean": found[chosen].again_mean,
         "default": keeps,
         "leader": leader.number,
@@ -282,7 +286,3 @@ def noise_of(record: Mapping[str, Any]) -> Noise:
         return UNKNOWN
     runs = [len(candidate["again"]) for candidate in record["candidates"]]
     return Noise(record["noise"], sum(runs) - sum(count > 0 for count in runs) - max(runs) + 1)
-
-
-def _best_trial(found: Sequence[Candidate]) -> int:
-    return next(c.number for c in found if c.number >= 0)

@@ -17,7 +17,7 @@ import numpy as np
 
 from tuner.base.errors import InputError
 from tuner.claims import design
-from tuner.claims.evidence import Evidence
+from tuner.claims.evidence import Evidence, family_of
 from tuner.claims.material import PAIRED, Material, Study
 from tuner.claims.retrain import study_at
 from tuner.claims.sides import NoPairs, Sides, drawn_sides, sides_of, with_values
@@ -67,7 +67,9 @@ class Round:
         if not any(points):  # nothing differs that the configuration tells
             shared, points = {}, [dict(point) for point in self.points]
         when = self._conditions(points, names)
-        points = [_filled(point, names, when, points) for point in points]
+        # a parameter without a condition needs a value in each point
+        spare = {n: next(p[n] for p in points if n in p) for n in names if n not in when}
+        points = [{**spare, **point} for point in points]
         file, length = self.like.file, self.like.workload.length
         longest = max((int(point[length]) for point in self.points if length in point), default=None)
         return study_at(
@@ -98,17 +100,6 @@ class Round:
             return exact
         against = claim.hypothesis.against or f"not ({claim.hypothesis.where})"
         return {**exact, "where": claim.hypothesis.where, "against": against}
-
-
-def _filled(
-    point: Mapping[str, Any],
-    names: Sequence[str],
-    when: Mapping[str, str],
-    points: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    """A point with a value for every parameter that has no condition: a grid needs one."""
-    spare = {n: next(p[n] for p in points if n in p) for n in names if n not in point and n not in when}
-    return {**spare, **point}
 
 
 def open_claims(material: Material, evidence: Evidence) -> list[tuple[Study, Finding]]:
@@ -162,7 +153,7 @@ def _round(
             tested.append(_tested(study, finding, start, evidence, fixed=overrides))
         except NoPairs as reason:
             left_out.append((study.name, finding.claim, str(reason)))
-    number = 1 + sum("@" not in s.name and _family(s.name) == name for s in material.pairs)
+    number = 1 + sum("@" not in s.name and family_of(s.name) == name for s in material.pairs)
     round_name = name if number == 1 else f"{name}.round{number}"
     notes, workload = "" if shorter is None else shorter.words, studies[0].workload
     if not tested:
@@ -222,11 +213,6 @@ def _is_large(study: Study, finding: Finding, hypothesis: Hypothesis, evidence: 
     if gaps == [None] * len(gaps):
         gaps = [finding.effect]
     return any(gap is not None and abs(gap) >= LARGE * finding.matters > 0 for gap in gaps)
-
-
-def _family(name: str) -> str:
-    """`hypotheses` for `hypotheses.round3` and for rounds that were set aside."""
-    return name.partition("@")[0].partition(".round")[0]
 
 
 def start_of(studies: Sequence[Study], overrides: Mapping[str, Any]) -> tuple[dict[str, Any], Shorter | None]:

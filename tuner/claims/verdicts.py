@@ -26,7 +26,7 @@ from tuner.claims.encoding import encode
 from tuner.claims.evidence import Evidence
 from tuner.claims.matching import Point, claim_names, matched, searchable
 from tuner.claims.material import PAIRED, Material, Study
-from tuner.claims.noise import matters_of
+from tuner.claims.race import matters
 from tuner.claims.verdict import Gain, Verdict
 from tuner.definition.campaign_file import Claim
 from tuner.definition.constraints import Hypothesis
@@ -108,35 +108,48 @@ def findings(material: Material) -> list[Finding]:
 def judge(study: Study, hypothesis: Hypothesis, evidence: Evidence | None = None) -> Finding:
     """Judges a claim by pairs run for it, else by its study's matched pairs, else by a surrogate."""
     evidence = evidence or Evidence()
-    metric = hypothesis.metric or study.metric
+    metric, gain = hypothesis.metric or study.metric, hypothesis.gain
+    least = matters(hypothesis, evidence.noise(study, metric))
+    how, basis, estimate, trials, run, pairs = _estimated(study, hypothesis, metric, evidence)
+    effect, low, high = estimate or (None, None, None)
+    verdict: Verdict = "open"
+    if low is not None and high is not None:
+        verdict = judgement.decide(low, high, gain=gain, matters=least)
+    said = judgement.sentence(verdict, effect, low, high, gain=gain, matters=least, metric=metric, data=basis)
+    decide = "" if verdict != "open" else f"tuner study {PAIRED if study.done else study.name}"
+    return Finding(study.name, hypothesis.claim, metric, verdict, how, basis, effect, low, high, trials,
+                   decide, run, pairs, gain, least, said)  # fmt: skip
+
+
+def _estimated(
+    study: Study, hypothesis: Hypothesis, metric: str, evidence: Evidence
+) -> tuple[str, str, tuple[float, float, float] | None, tuple[int, ...], int, int]:
+    """How the effect of a claim was estimated, and what comes next in a `Finding`: the data in words, effect
+    with its interval, the trials that were used, pairs that were run for it, and all pairs.
+    """
     sign = 1.0 if _more_is_better(metric, study) else -1.0
-    matters = matters_of(hypothesis, evidence.noise(study, metric))
+    run = evidence.effect(study, hypothesis, metric)
+    if run is not None and (run.pairs >= MIN_PAIRS or run.effect.exact):
+        low, high = sorted((sign * run.effect.low, sign * run.effect.high))
+        estimate = (sign * run.effect.difference, low, high)
+        return "matched pairs", run.in_words(), estimate, (), run.pairs, run.pairs
     points = points_of(study, hypothesis, metric)
     complete = [p for p in points if p.trial.complete]
     own = matched(study, hypothesis, complete)
-    run = evidence.effect(study, hypothesis, metric)
-    if run is not None and (run.pairs >= MIN_PAIRS or run.effect.exact):
-        ends = sorted((sign * run.effect.low, sign * run.effect.high))
-        estimate = (sign * run.effect.difference, ends[0], ends[1])
-        return _finding(study, hypothesis, metric, matters, "matched pairs", run.in_words(), estimate, (),
-                        run=run.pairs, pairs=run.pairs)  # fmt: skip
     if len(own) >= MIN_PAIRS:
         used = tuple(sorted({n for _, numbers in own for n in numbers}))
         basis = f"{len(own)} matched pairs of {len(used)} trials"
         found = paired([sign * gap for gap, _ in own], once=True)
-        estimate = (found.difference, found.low, found.high)
-        return _finding(study, hypothesis, metric, matters, "matched pairs", basis, estimate, used,
-                        pairs=len(own))  # fmt: skip
-    used_points = complete if min(_sides(complete)) >= ENOUGH else points
-    where, against = _sides(used_points)
+        return "matched pairs", basis, (found.difference, found.low, found.high), used, 0, len(own)
+    points = complete if min(_sides(complete)) >= ENOUGH else points
+    where, against = _sides(points)
+    used = tuple(sorted(p.trial.number for p in points))
     if min(where, against) < MIN_SIDE:
-        basis = f"{where} trials as claimed, {against} against: too few on one side"
-        return _finding(study, hypothesis, metric, matters, "none", basis, None, _numbers(used_points))
-    estimate = surrogate(study, hypothesis, used_points, sign=sign)
+        return "none", f"{where} trials as claimed, {against} against: too few on one side", None, used, 0, 0
     basis = f"a regression on {where} trials as claimed and {against} against (a model, not an experiment)"
-    if any(not p.trial.complete for p in used_points):
+    if any(not p.trial.complete for p in points):
         basis += ", pruned ones at the epoch they reached"
-    return _finding(study, hypothesis, metric, matters, "surrogate", basis, estimate, _numbers(used_points))
+    return "surrogate", basis, surrogate(study, hypothesis, points, sign=sign), used, 0, 0
 
 
 def points_of(study: Study, hypothesis: Hypothesis, metric: str) -> list[Point]:
@@ -197,13 +210,9 @@ def _solve(design: np.ndarray, y: np.ndarray, penalty: np.ndarray) -> np.ndarray
 
 
 def _retrained_most(study: Study, metric: str) -> tuple[float, int]:
-    """Sort key of studies: the winner's metric, then the number of its retrainings.
-
-    A study that starts from another winner can have the same score. The one with more retrainings is better.
-    """
-    winner = study.winner
-    assert winner is not None
-    return winner.metric(metric) or 0.0, len(study.retrained(winner.number))
+    """Sort key: the winner's metric, then its retrainings. (A study that starts from it may have as much.)"""
+    assert study.winner is not None
+    return study.winner.metric(metric) or 0.0, len(study.retrained(study.winner.number))
 
 
 def campaign_claims(material: Material) -> list[Finding]:
@@ -226,66 +235,25 @@ def campaign_claims(material: Material) -> list[Finding]:
 
 def _campaign_claim(claim: Claim, best: Study) -> Finding:
     """Judges a claim of the campaign by its best study: as claimed, or smaller than claimed, or open."""
-    winner = best.winner
+    winner, bound = best.winner, claim.at_least
     assert winner is not None
     value = winner.metric(claim.metric) or 0.0
     again = best.retrained(winner.number) if best.metric == claim.metric else []
     basis = f"trial {winner.number} of {best.name}: {value:.4f} on select"
-    trials, bound = (winner.number,), claim.at_least
     verdict: Verdict
+    found: tuple[float | None, float | None, float | None] = (None, None, None)
     if len(again) < 2:
-        verdict = "smaller" if value < bound else "open"
-        basis += ", the best of its study"
-        basis += "" if value >= bound else ", which is still too low"
-        said = f"Smaller than claimed: {basis}" if verdict == "smaller" else f"Open: {basis}"
-        next_run = "" if verdict == "smaller" else _verify(best)
-        return Finding(CAMPAIGN, claim.claim, claim.metric, verdict, "the study's best", basis,
-                       trials=trials, next_run=next_run,
-                       sentence=f"{said}; at least {bound:g} was claimed.")  # fmt: skip
-    mean, low, high = t_interval(again)
-    verdict = "as claimed" if low >= bound else "smaller" if high < bound else "open"
-    basis += f"; retrained {len(again)} times: {mean:.4f} [{low:.4f}, {high:.4f}]"
+        how, verdict = "the study's best", "smaller" if value < bound else "open"
+        basis += ", the best of its study" + (", which is still too low" if value < bound else "")
+    else:
+        mean, low, high = t_interval(again)
+        how, found = "retraining", (mean - bound, low - bound, high - bound)
+        verdict = "as claimed" if low >= bound else "smaller" if high < bound else "open"
+        basis += f"; retrained {len(again)} times: {mean:.4f} [{low:.4f}, {high:.4f}]"
     said = {"as claimed": "As claimed", "smaller": "Smaller than claimed"}.get(verdict, "Open")
-    next_run = "" if verdict != "open" else _verify(best)
-    return Finding(CAMPAIGN, claim.claim, claim.metric, verdict, "retraining", basis,
-                   mean - bound, low - bound, high - bound, trials, next_run,
-                   sentence=f"{said}: {basis}; at least {bound:g} was claimed.")  # fmt: skip
-
-
-def _finding(
-    study: Study,
-    hypothesis: Hypothesis,
-    metric: str,
-    matters: float,
-    how: str,
-    basis: str,
-    estimate: tuple[float, float, float] | None,
-    trials: tuple[int, ...],
-    *,
-    run: int = 0,
-    pairs: int = 0,
-) -> Finding:
-    effect, low, high = estimate if estimate is not None else (None, None, None)
-    gain = hypothesis.gain
-    verdict: Verdict = "open"
-    if low is not None and high is not None:
-        verdict = judgement.decide(low, high, gain=gain, matters=matters)
-    said = judgement.sentence(
-        verdict, effect, low, high, gain=gain, matters=matters, metric=metric, data=basis
-    )
-    return Finding(
-        study.name, hypothesis.claim, metric, verdict, how, basis, effect, low, high, trials,
-        "" if verdict != "open" else _decide(study), run, pairs, gain, matters, said,
-    )  # fmt: skip
-
-
-def _decide(study: Study) -> str:
-    """The command that would decide an open claim of `study`."""
-    return f"tuner study {PAIRED if study.done else study.name}"
-
-
-def _verify(study: Study) -> str:
-    return f"tuner verify {study.name} --top 1 --seeds 5"
+    next_run = f"tuner verify {best.name} --top 1 --seeds 5" if verdict == "open" else ""
+    return Finding(CAMPAIGN, claim.claim, claim.metric, verdict, how, basis, *found, (winner.number,),
+                   next_run, sentence=f"{said}: {basis}; at least {bound:g} was claimed.")  # fmt: skip
 
 
 def _more_is_better(metric: str, study: Study) -> bool:
@@ -297,7 +265,3 @@ def _more_is_better(metric: str, study: Study) -> bool:
 def _sides(points: Sequence[Point]) -> tuple[int, int]:
     where = sum(p.side == "where" for p in points)
     return where, len(points) - where
-
-
-def _numbers(points: Sequence[Point]) -> tuple[int, ...]:
-    return tuple(sorted(p.trial.number for p in points))

@@ -173,6 +173,10 @@ class Space:
         """The `requires` that `config` does not fulfil. Skips those that read an absent name."""
         return [text for text in self.requires if not _holds(text, config, otherwise=True)]
 
+    def allows(self, params: Mapping[str, Any]) -> bool:
+        """Whether Optuna's parameters of a trial fulfil all `requires`."""
+        return not self.violated(self.config_of(params))
+
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's distribution of every searched parameter, by name."""
         return {

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tuner.base.words import counted
 from tuner.definition import scheduler
 from tuner.definition.pruner_settings import PrunerSettings, bracket_budgets, rung_steps, wandb_bands
 from tuner.search.summaries import Summaries
@@ -177,7 +178,7 @@ class Rungs(_ByVerdict):
         value = trial.intermediate_values[step]
         best_in = f"best {_fraction(self.settings.eta)}"
         if math.isnan(value):
-            return _Verdict(step, value, math.nan, _count(0), best_in, worse=True)
+            return _Verdict(step, value, math.nan, counted(0, "trial"), best_in, worse=True)
         others = []
         for other in study.get_trials(deepcopy=False):  # in the order of their numbers
             if other.number == trial.number:
@@ -188,7 +189,7 @@ class Rungs(_ByVerdict):
                 if not math.isnan(at_rung):
                     others.append(at_rung)
         sign = _sign(study)
-        needed, among = self._last_to_pass([*others, value], sign), _count(len(others) + 1)
+        needed, among = self._last_to_pass([*others, value], sign), counted(len(others) + 1, "trial")
         if self.settings.recent is not None and len(others) >= self.settings.recent:
             of_late = self._last_to_pass([*others[1 - self.settings.recent :], value], sign)
             if sign * of_late < sign * needed:
@@ -249,7 +250,7 @@ class Median(_ByVerdict):
         best, _ = own.best(sign)
         middle = (there[(len(there) - 1) // 2] + there[len(there) // 2]) / 2
         worse = math.isnan(best) or sign * best > sign * middle
-        return _Verdict(step, best, middle, _count(len(there)), "better half", worse=worse)
+        return _Verdict(step, best, middle, counted(len(there), "trial"), "better half", worse=worse)
 
 
 class _Extremes:
@@ -323,15 +324,9 @@ class WandbHyperband(_ByVerdict):
         at_band = sorted([*self._ended[last], *(sign * value for value in (own.values[last], *others))])
         threshold = at_band[int(1.0 / self.settings.eta * len(at_band))]
         value = sign * (own.values[last] if self.settings.strict else own.finite.best(sign)[0])
-        rule = f"best {_fraction(self.settings.eta)}"
-        return _Verdict(
-            self.bands[last],
-            sign * value,
-            sign * threshold,
-            _count(len(at_band)),
-            rule,
-            worse=value > threshold,
-        )
+        rule, among = f"best {_fraction(self.settings.eta)}", counted(len(at_band), "trial")
+        worse = value > threshold
+        return _Verdict(self.bands[last], sign * value, sign * threshold, among, rule, worse=worse)
 
 
 class _AtBands:
@@ -399,9 +394,4 @@ def _sign(study: optuna.Study) -> float:
 
 
 def _fraction(eta: float) -> str:
-    words = {2: "half", 3: "third", 4: "quarter"}
-    return words.get(int(eta), f"1 in {eta:g}") if eta == int(eta) else f"1 in {eta:g}"
-
-
-def _count(number: int) -> str:
-    return f"{number} trial" if number == 1 else f"{number} trials"
+    return {2.0: "half", 3.0: "third", 4.0: "quarter"}.get(eta, f"1 in {eta:g}")

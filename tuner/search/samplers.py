@@ -9,7 +9,7 @@ import math
 import random
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -248,13 +248,10 @@ class MendingSampler(BaseSampler):
                 params[name] = self._random.sample_independent(study, trial, name, search_space[name])
         if self._limit is not None:
             whole = self._limit.mended(
-                {**params, **fixed}, self._rng, fixed=fixed, anywhere=uniform, valid=self._valid
+                {**params, **fixed}, self._rng, fixed=fixed, anywhere=uniform, valid=self._space.allows
             )
             params = {name: whole[name] for name in params}
         return params
-
-    def _valid(self, params: Mapping[str, Any]) -> bool:
-        return not self._space.violated(self._space.config_of(params))
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -141,11 +141,11 @@ class Thawing:
         self, params: Mapping[str, Any] | None, trials: Sequence[FrozenTrial]
     ) -> Mapping[str, Any] | None:
         """The parameters of a new trial, so that it fits into memory as far as that was learnt."""
-        limit = None if params is None else memory.learnt(trials, self._file.space.distributions())
+        space = self._file.space
+        limit = None if params is None else memory.learnt(trials, space.distributions())
         if limit is None or params is None:
             return params
-        space = self._file.space
-        return limit.mended(params, self._rng, valid=lambda p: not space.violated(space.config_of(p)))
+        return limit.mended(params, self._rng, valid=space.allows)
 
     def _ended(self, trials: Sequence[FrozenTrial], spent: int) -> Choice | str:
         """Why nothing is chosen; but a paused trial that leads those that have ended is run to its end.

@@ -25,6 +25,7 @@ from tuner.claims import material as materials
 from tuner.claims.answer import Answer
 from tuner.claims.material import Study
 from tuner.plugins.dashboard import attributes, notes, trial_files
+from tuner.plugins.dashboard.notes import ARTIFACT
 from tuner.search import ranking
 from tuner.storage import optuna_private
 from tuner.storage.attributes import FILE, RUN_FOLDER
@@ -35,8 +36,6 @@ from tuner.workloads.registry import workload_if_known
 from tuner.workloads.workload import Workload
 
 OLD_CONSTRAINTS = "constraints"  # in Optuna 4: one attribute with a list
-NEW_CONSTRAINTS = "constraints:"  # in Optuna 5: one attribute per constraint
-ARTIFACT = "artifacts:"  # Optuna's attribute for an uploaded file
 MOST_NOTED = 500  # trials per study; for each trial the dashboard searches all notes
 
 
@@ -181,7 +180,8 @@ def infeasible(storage: BaseStorage, study_id: int) -> bool:
 
 def _with_constraints(trial: FrozenTrial) -> FrozenTrial:
     """The trial with its constraints where the dashboard reads them."""
-    values = [float(value) for key, value in trial.system_attrs.items() if key.startswith(NEW_CONSTRAINTS)]
+    prefix = optuna_private.CONSTRAINT
+    values = [float(value) for key, value in trial.system_attrs.items() if key.startswith(prefix)]
     if not values:
         return trial
     shown = copy.copy(trial)

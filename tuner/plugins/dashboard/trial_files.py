@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import mimetypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 from xml.sax.saxutils import escape
@@ -105,11 +105,8 @@ def curve_svg(curve: Mapping[int, float], *, title: str) -> str:
         f'<text transform="translate(14 {top + height / 2}) rotate(-90)" text-anchor="middle">'
         "objective</text>"
     )
-    parts.append(_line([place(*p) for p in points], "#2563a8", 2))
+    places = [place(*point) for point in points]
+    path = " ".join(f"{x},{y}" for x, y in places)
+    parts.append(f'<polyline points="{path}" fill="none" stroke="#2563a8" stroke-width="2"/>')
+    parts += [f'<circle cx="{x}" cy="{y}" r="2.2" fill="#2563a8"/>' for x, y in places]
     return "".join([*parts, "</svg>"])
-
-
-def _line(points: Sequence[tuple[float, float]], colour: str, width: float) -> str:
-    path = " ".join(f"{x},{y}" for x, y in points)
-    dots = "".join(f'<circle cx="{x}" cy="{y}" r="{1.2 + width / 2}" fill="{colour}"/>' for x, y in points)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>{dots}'

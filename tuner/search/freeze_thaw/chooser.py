@@ -130,8 +130,7 @@ class FreezeThaw:
         process, rows = self._process(data)
         process = process.with_pending(data.pending)
         places = [place for place, curve in enumerate(data.curves) if curve.state == "paused"]
-        ends = Points(np.arange(len(places)), np.full(len(places), math.log(self._rungs[-1])))
-        mean, deviation = process.predict(ends, self._pairs(rows[places], rows, places))
+        mean, deviation = self._ends(process, rows, places)
         wanted = data.scale.back(data.best) + (gain if self._maximize else -gain)
         threshold = float(data.scale.to(np.array([wanted]))[0])
         return float(ndtr((mean - threshold) / deviation).max())
@@ -147,9 +146,7 @@ class FreezeThaw:
         places = [place for place, c in enumerate(data.curves) if c.state == "paused" and c.done < whole]
         if goes_on or len(curves) < self._lead_after or len(data.targets) < FEWEST or not places:
             return None
-        process, rows = self._process(data)
-        ends = Points(np.arange(len(places)), np.full(len(places), math.log(whole)))
-        mean, deviation = process.predict(ends, self._pairs(rows[places], rows, places))
+        mean, deviation = self._ends(*self._process(data), places)
         trusted = np.array([data.curves[place].trusted for place in places])
         best = int(np.argmax(mean + TRUST * deviation * trusted))
         return replace(self._resumed(data.curves[places[best]]), leads=True)
@@ -199,12 +196,16 @@ class FreezeThaw:
         reached = np.full(count, -np.inf)
         np.maximum.at(reached, data.points.rows, data.targets)
         places = np.argsort(-reached, kind="stable")[:PREDICTED]
-        ends = Points(np.arange(len(places)), np.full(len(places), math.log(self._rungs[-1])))
-        mean, _ = process.predict(ends, self._pairs(rows[places], rows, places.tolist()))
+        mean, _ = self._ends(process, rows, places.tolist())
         good = [(data.curves[place].params, rows[place]) for place in places[np.argsort(-mean)[:BEST]]]
         if self._history:
             good += self._history.good(int(self._rng.integers(len(self._history))))
         return self._candidates.near(good, tried=rows[:count])
+
+    def _ends(self, process: Process, rows: Array, places: Sequence[int]) -> tuple[Array, Array]:
+        """What the trials at these places of `rows` are predicted to end with: mean, standard deviation."""
+        ends = Points(np.arange(len(places)), np.full(len(places), math.log(self._rungs[-1])))
+        return process.predict(ends, self._pairs(rows[places], rows, places))
 
     def _pairs(self, asked: Array, rows: Array, own: Sequence[int | None]) -> Pairs:
         """How configurations that are `asked` about stand to those that the model holds, `rows`.
