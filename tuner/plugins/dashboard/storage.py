@@ -109,7 +109,7 @@ class DashboardStorage(PassThrough):
                 shown.user_attrs = attributes.of_study(*found)
             shown.system_attrs = self._with_notes(study_id, study.system_attrs, found)
             studies.append(shown)
-        return sorted(studies, key=lambda study: optuna_private.study_id(study))
+        return sorted(studies, key=optuna_private.study_id)
 
     def _found(self, study_id: int) -> tuple[Study, Answer] | None:
         """A study and what it found; None if it is not of this tuner."""
@@ -120,7 +120,8 @@ class DashboardStorage(PassThrough):
         return study, judge.of_study(study)
 
     def _with_files(self, trial: FrozenTrial) -> FrozenTrial:
-        before, known = self._shown.get(optuna_private.trial_id(trial), ({}, None))
+        trial_id = optuna_private.trial_id(trial)
+        before, known = self._shown.get(trial_id, ({}, None))
         if known is not None and before == trial.user_attrs:  # `--fresh` moves old run folders
             return known
         shown = copy.copy(trial)
@@ -128,13 +129,13 @@ class DashboardStorage(PassThrough):
         folder = self.run_folder(trial)
         names = trial_files.available(folder, reports=len(trial.intermediate_values), made=self.made(folder))
         for name in names:
-            key = artifact_id(optuna_private.trial_id(trial), name)
+            key = artifact_id(trial_id, name)
             meta = {"artifact_id": key, "filename": name, "mimetype": trial_files.media_type(name)}
             attrs[ARTIFACT + key] = json.dumps({**meta, "encoding": None})
         shown.system_attrs = attrs
         shown.user_attrs = attributes.of_trial(trial)
         if trial.state.is_finished():
-            self._shown[optuna_private.trial_id(trial)] = (trial.user_attrs, shown)
+            self._shown[trial_id] = (trial.user_attrs, shown)
         return shown
 
     def _with_notes(
@@ -148,12 +149,10 @@ class DashboardStorage(PassThrough):
         if len(trials) > MOST_NOTED:
             return found
         for trial in trials:
-            version = f"dashboard:{optuna_private.trial_id(trial)}:note_ver"
-            if trial.state.is_finished() and version not in found:
-                found[version] = 1
-                found[f"dashboard:{optuna_private.trial_id(trial)}:note_str:0"] = notes.trial_note(
-                    trial, study_id
-                )
+            key = f"dashboard:{optuna_private.trial_id(trial)}"
+            if trial.state.is_finished() and f"{key}:note_ver" not in found:
+                found[f"{key}:note_ver"] = 1
+                found[f"{key}:note_str:0"] = notes.trial_note(trial, study_id)
         return found
 
     # -- what passes through

@@ -6,24 +6,19 @@ import ast
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.base.nested import leaves
 
-CONFIG = (
-    "config.",
-    "config/",
-    "params.",
-    "params_",
-    "param_",
-    "hp/",
-)  # prefixes of columns, as programs write them
+# prefixes of columns, as programs write them
+CONFIG = ("config.", "config/", "params.", "params_", "param_", "hp/")
+SUMMARY = ("summary.", "summary/", "metrics.", "metrics/")
+CONFIGS = ("config", "params", "parameters")  # columns that hold a whole configuration, or all metrics
 SUMMARIES = ("summary", "summary_metrics", "summaryMetrics", "metrics")
 LONGEST_CELL = 1 << 16  # characters of a cell that is read as Python's
 _WORDS = {"True": True, "False": False, "None": None, "": None, "nan": None, "NaN": None}
-SUMMARY = ("summary.", "summary/", "metrics.", "metrics/")
 
 
 @dataclass(frozen=True)
@@ -58,11 +53,9 @@ def row_of(source: str, columns: Mapping[str, Any]) -> Row:
     for name, value in columns.items():
         if value is None:
             continue
-        if name in ("config", "params", "parameters") and isinstance(value, Mapping):
+        if name in CONFIGS and isinstance(value, Mapping):
             config |= leaves(unwrapped(value))
-        elif name in ("summary", "summary_metrics", "summaryMetrics", "metrics") and isinstance(
-            value, Mapping
-        ):
+        elif name in SUMMARIES and isinstance(value, Mapping):
             metrics |= leaves(value)
         elif (bare := _without(name, CONFIG)) is not None:
             config |= leaves({bare.replace("/", "."): value})
@@ -113,14 +106,8 @@ def number(value: Any) -> float | None:
 
 def reports(history: Sequence[Mapping[str, Any]], name: str) -> dict[int, float]:
     """The finite values of a metric as Optuna keeps them, counted from 1."""
-    return dict(enumerate(_finite(history, name), 1))
-
-
-def _finite(history: Sequence[Mapping[str, Any]], name: str) -> Iterator[float]:
-    for line in history:
-        found = number(line.get(name))
-        if found is not None:
-            yield found
+    finite = (found for line in history if (found := number(line.get(name))) is not None)
+    return dict(enumerate(finite, 1))
 
 
 def _without(name: str, prefixes: Sequence[str]) -> str | None:

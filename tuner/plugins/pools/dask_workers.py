@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
+from tuner.base.words import counted
 from tuner.plugins.pools import shim
 from tuner.plugins.pools.hosted import HOSTED
 from tuner.plugins.pools.pool import PoolWorker, in_line
@@ -120,8 +121,7 @@ class DaskExecutor:
     def describe(self) -> str:
         """The cluster in a line."""
         threads = sum(worker["nthreads"] for worker in self._workers.values())
-        count = len(self._workers)
-        return f"Dask at {self._address}: {count} worker{'s'[: count != 1]} with {threads} threads"
+        return f"Dask at {self._address}: {counted(len(self._workers), 'worker')} with {threads} threads"
 
     def agents(self, total: int | None) -> int | None:
         """One on every worker, those that join later included."""

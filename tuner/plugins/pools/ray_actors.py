@@ -17,6 +17,7 @@ from typing import Any
 
 from tuner.base import extras
 from tuner.base.errors import InputError, WorkFailed
+from tuner.base.words import counted
 from tuner.plugins.pools import shim
 from tuner.plugins.pools.pool import PoolWorker, in_line
 from tuner.run.agent.arrival import addressed
@@ -126,7 +127,7 @@ class RayExecutor:
         """The cluster in a line."""
         nodes = sum(node["Alive"] for node in self._ray.nodes())
         gpus = f", {self._resources['GPU']:.0f} GPU" if self._resources.get("GPU") else ""
-        return f"Ray {where}: {nodes} node{'s'[: nodes != 1]}, {self._resources.get('CPU', 0):.0f} CPU{gpus}"
+        return f"Ray {where}: {counted(nodes, 'node')}, {self._resources.get('CPU', 0):.0f} CPU{gpus}"
 
     def agents(self, total: int | None) -> int:
         """One a GPU where the cluster has any, else one a CPU, and no more than there are trials."""

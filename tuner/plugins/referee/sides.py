@@ -146,11 +146,9 @@ class Choice:
             return self._commit(commit)
         path = Path(told.partition("@")[0])
         if not path.exists():
-            kind = (
-                "neither a commit nor a path here"
-                if self.root
-                else "no path here, and this is no git repository"
-            )
+            kind = "no path here, and this is no git repository"
+            if self.root:
+                kind = "neither a commit nor a path here"
             raise InputError(f"{what}: '{told}' is {kind}; name one: --incumbent REV|PATH")
         return self._path(path, told.partition("@")[0])
 
@@ -159,12 +157,11 @@ class Choice:
         if path.is_dir():
             return Side(name, "a folder", path.resolve(), self.task.words)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[: repository.SHORT]
-        scripts = [
-            word for word in self.task.words if Path(word).suffix == path.suffix and Path(word).is_file()
-        ]
-        if not scripts:
+        told = self.task.words
+        script = next((w for w in told if Path(w).suffix == path.suffix and Path(w).is_file()), None)
+        if script is None:
             raise InputError(f"{name}: the command has no {path.suffix} file that it could stand for")
-        words = tuple(str(path) if word == scripts[0] else word for word in self.task.words)
+        words = tuple(str(path) if word == script else word for word in told)
         return Side(f"{name}@{digest}", "a file", self.folder, words)
 
     def _head(self) -> str:
