@@ -67,7 +67,6 @@ def record(
     *,
     command: str = "",
     units: Mapping[str, str] | None = None,
-    machine: str = "",
     measured: date | None = None,
     file: Path = FILE,
 ) -> None:
@@ -75,14 +74,13 @@ def record(
 
     Args:
         values: by key (`scale.hosts`: part before the dot for the benchmark): what a page shows.
-        command: what prints them; default: the one that runs. units: by key.
-        machine: what it ran on; default: this machine. measured: default: today.
+        command: what prints them; default: the one that runs. units: by key. measured: default: today.
     """
     stored = load(file)
     about = {
         "command": command or own_command(),
         "date": (measured or date.today()).isoformat(),
-        "machine": machine or this_machine(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",  # without its name
     }
     for key, value in values.items():
         shown: dict[str, Any] = {"value": value} if isinstance(value, str) else {"lines": list(value)}
@@ -96,11 +94,6 @@ def record(
 def load(file: Path = FILE) -> dict[str, dict[str, Any]]:
     """All figures by key: `value` or `lines`, `unit`, `command`, `date`, `machine`."""
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-
-
-def this_machine() -> str:
-    """The machine in a few words, without its name."""
-    return f"{os.cpu_count()} cores, {platform.machine()}"
 
 
 def found_in(page: str) -> tuple[dict[str, Value], dict[str, str]]:

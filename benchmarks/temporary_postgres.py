@@ -64,11 +64,10 @@ class TemporaryPostgres:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def url(self, database: str, *, password: str | None = PASSWORD) -> str:
+    def url(self, database: str) -> str:
         """The URL of a database, which is made when it is not there."""
         self.execute(f'CREATE DATABASE "{database}"', exists_ok=True)
-        secret = "" if password is None else f":{password}"
-        return f"postgresql://{USER}{secret}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def execute(
         self, statement: Any, *, database: str = "postgres", exists_ok: bool = False

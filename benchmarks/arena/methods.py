@@ -45,7 +45,7 @@ class Sampled(Tuner):
             direction=study.metric.goal,
             sampler=samplers.make(self.file, seed, known_start=default is not None),
         )
-        self.sign = 1.0 if study.metric.goal == "maximize" else -1.0
+        self.sign = world.sign
         if default is not None:
             self.study.enqueue_trial(default)
 
@@ -171,7 +171,7 @@ class FreezeThaw(Tuner):
     ) -> None:
         study = world.study
         self.space, self.length = study.space, world.epochs
-        self.sign = 1.0 if study.metric.goal == "maximize" else -1.0
+        self.sign = world.sign
         self.trials: list[freeze_thaw.Curve] = []
         self.default, self.budget = default, world.budget
         self.rungs = freeze_thaw.rungs_of(self.length)

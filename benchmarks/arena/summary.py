@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Traces = Sequence[Floats]  # by task: (study, epoch)
 SHOWN = (1, 2, 4, 8, 16, 24)  # full runs, after which the best value is shown
 WORSE = 2.4  # standard errors: 5 % over six checkpoints
-INTERVAL = (2.5, 97.5)  # percentiles of the resampled figures
+RESAMPLES, INTERVAL = 1000, (2.5, 97.5)  # of which these percentiles
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,10 @@ class Reading:
         return Reading(factor * self.value, low, high)
 
 
-def over_tasks(
-    values: Sequence[Floats], middle: Callable[[Floats], float], *, resamples: int = 2000
-) -> Reading:
+def over_tasks(values: Sequence[Floats], middle: Callable[[Floats], float]) -> Reading:
     """`middle` of the values of all tasks, with an interval over tasks."""
     rng = np.random.default_rng(0)
-    drawn = (rng.integers(len(values), size=len(values)) for _ in range(resamples))
+    drawn = (rng.integers(len(values), size=len(values)) for _ in range(2 * RESAMPLES))
     again = [middle(np.concatenate([values[task] for task in tasks])) for tasks in drawn]
     return Reading.of(middle(np.concatenate(values)), again)
 
@@ -68,10 +66,10 @@ class Comparison:
     gain: Reading
 
 
-def compare(ours: Traces, theirs: Traces, *, resamples: int = 1000) -> Comparison:
+def compare(ours: Traces, theirs: Traces) -> Comparison:
     """Compares all pairs of studies within each task; resamples tasks, and the studies of both sides."""
     each = [_Task.of(mine, peer) for mine, peer in zip(ours, theirs, strict=True)]
-    drawn = [_medians(each, rng) for rng in np.random.default_rng(0).spawn(resamples)]
+    drawn = [_medians(each, rng) for rng in np.random.default_rng(0).spawn(RESAMPLES)]
     return Comparison(*map(Reading.of, _medians(each, None), np.transpose(drawn)))
 
 

@@ -31,11 +31,11 @@ COMMANDS = {  # the last runs one trial more, and so all that an agent reads
 }
 
 
-def many_trials(folder: Path, *, sizes: tuple[int, int] = SIZES) -> Outcome:
+def many_trials(folder: Path) -> Outcome:
     """Runs every command at both sizes; processor time must not grow much faster than the trials."""
     spent: dict[str, list[float]] = {}
     problems, largest = [], 0.0
-    for size in sizes:
+    for size in SIZES:
         bench = Bench(folder / str(size), trials=size + 1)
         (bench.folder / "results").mkdir()
         records = open_records(bench.url, create=True)
@@ -57,11 +57,11 @@ def many_trials(folder: Path, *, sizes: tuple[int, int] = SIZES) -> Outcome:
         problems += bench.problems()
     for name, (few, many) in spent.items():
         if many > QUADRATIC * few:
-            problems.append(f"{name}: {few:.1f} s at {sizes[0]} trials, {many:.1f} s at {sizes[1]}")
+            problems.append(f"{name}: {few:.1f} s at {SIZES[0]} trials, {many:.1f} s at {SIZES[1]}")
     if largest > MOST_MEMORY:
         problems.append(f"{largest:.0f} MiB")
     shown = ", ".join(f"{name} {few:.1f} → {many:.1f}" for name, (few, many) in spent.items())
-    words = f"{sizes[0]} → {sizes[1]} trials, processor seconds: {shown}; at most {largest:.0f} MiB"
+    words = f"{SIZES[0]} → {SIZES[1]} trials, processor seconds: {shown}; at most {largest:.0f} MiB"
     return Outcome(problems, words)
 
 

@@ -48,20 +48,13 @@ class Referee:
 
     Args:
         maximize: whether larger values of the metric are better.
-        false_keeps: expected share of what is kept that is no gain.
         barred: arms that cannot be compared, and why.
     """
 
     def __init__(
-        self,
-        runs: Iterable[Run] = (),
-        *,
-        maximize: bool,
-        false_keeps: float = FALSE_KEEPS,
-        barred: dict[str, str] | None = None,
+        self, runs: Iterable[Run] = (), *, maximize: bool, barred: dict[str, str] | None = None
     ) -> None:
         self.maximize = maximize
-        self.false_keeps = false_keeps
         self.barred = barred or {}
         self.arms: dict[str, Arm] = {}
         self.failed: dict[str, Run] = {}  # arms none of whose runs has a value, by their last run
@@ -172,7 +165,7 @@ class Referee:
 
     def _asked(self, arm: Arm) -> float:
         """The e-value with which an arm is kept, by its place and by how many were kept before."""
-        return 1 / (self.false_keeps * share(arm.place) * (self.kept + 1))
+        return 1 / (FALSE_KEEPS * share(arm.place) * (self.kept + 1))
 
     def _evidence(self, arm: Arm) -> float:
         """Its e-value: by all runs, and where seeds are told also by pairs of runs on one seed.
