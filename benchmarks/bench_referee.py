@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tuner.plugins.referee.arms import Run
-from tuner.plugins.referee.curves import SLACK, limits
+from tuner.plugins.referee.duel import SLACK, limits
 from tuner.plugins.referee.judge import Referee
 
 Floats = NDArray[np.float64]

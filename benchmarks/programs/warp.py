@@ -58,9 +58,9 @@ def turns(paces: Sequence[float], each: int) -> Warp:
     return Warp(clock, None)
 
 
-def part(start: float, stop: float, pace: float = 1.0) -> Warp:
+def part(start: float, stop: float) -> Warp:
     """Only from a share of the program to another."""
-    return Warp(lambda rows: np.arange(round(start * rows), round(stop * rows), pace), pace)
+    return Warp(lambda rows: np.arange(round(start * rows), round(stop * rows), dtype=float))
 
 
 def warped(data: Recordings, recording: int, warp: Warp, *, lag: int) -> Recordings:

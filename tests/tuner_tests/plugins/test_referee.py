@@ -16,8 +16,7 @@ from tuner.__main__ import main
 from tuner.base.errors import InputError
 from tuner.plugins.referee import history, own, show
 from tuner.plugins.referee.arms import Run
-from tuner.plugins.referee.curves import limits
-from tuner.plugins.referee.duel import known
+from tuner.plugins.referee.duel import known, limits
 from tuner.plugins.referee.judge import Referee, share
 from tuner.show.report.blocks import Table
 

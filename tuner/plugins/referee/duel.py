@@ -25,7 +25,6 @@ from tuner.definition.study_file import StudyFile
 from tuner.plugins.referee import history as histories
 from tuner.plugins.referee import own, repository
 from tuner.plugins.referee.arms import STOPPED, Ruling
-from tuner.plugins.referee.curves import limits
 from tuner.plugins.referee.history import USUAL, History, refereed
 from tuner.plugins.referee.judge import Referee
 from tuner.plugins.referee.own import OWN
@@ -41,6 +40,8 @@ from tuner.storage.access import find_records
 from tuner.storage.attributes import AGENT_LOST, ERROR, GRID_POINT, PRUNED_BECAUSE
 from tuner.storage.study import find_study, training_seconds
 
+LEAST_CURVES = 3  # complete runs, before which no run is ended early
+SLACK = 3.0  # chosen on the half of AlgoPerf that chooses settings (`benchmarks/bench_referee.py`)
 Say = Callable[[str], None]
 
 
@@ -295,3 +296,32 @@ def known(folder: Path, source: Path | None, *, metric: str | None, goal: str | 
 
 def _all_failed(trials: Sequence[FrozenTrial]) -> bool:
     return all(trial.state is TrialState.FAIL for trial in trials)
+
+
+def limits(
+    ours: Sequence[Sequence[float]],
+    theirs: Sequence[Sequence[float]],
+    least: float,
+    *,
+    slack: float = SLACK,
+) -> list[float]:
+    """The score, by step, below which a candidate's run is ended early; larger scores are better.
+
+    Its end can then no longer help its arm, which is discarded with it and never kept: so no false keep can
+    come of a run that is missing. From a step to its end a run is expected to gain no more than any complete
+    run did, and on top of that `slack` times the range of their gains. It is ended where even so its end
+    would be below `least`.
+
+    Args:
+        ours, theirs: curves of complete runs of the candidate and of the incumbent, `(run, step)`; they may
+            have different lengths. The candidate needs one at least: a change may make a program learn later.
+        least: the final score below which the arm would be discarded (`Referee.hopeless`).
+    """
+    curves = [*ours, *theirs]
+    if not ours or len(curves) < LEAST_CURVES:
+        return []
+    found = []
+    for step in range(min(map(len, curves)) - 1):
+        gains = [curve[-1] - curve[step] for curve in curves]
+        found.append(least - max(gains) - slack * (max(gains) - min(gains)))
+    return found
