@@ -13,8 +13,8 @@ import optuna
 from tuner.claims.evidence import label
 from tuner.claims.matching import active, claim_names, with_dependents
 from tuner.claims.material import Study
-from tuner.definition import expressions
 from tuner.definition.constraints import Hypothesis
+from tuner.definition.expressions import MISSING, lookup
 
 DRAWS = 400  # configurations that are drawn to find values for a side
 
@@ -60,7 +60,7 @@ def sides_of(study: Study, hypothesis: Hypothesis, start: Mapping[str, Any]) -> 
     """
     about = claim_names(hypothesis)
     # what exists only on one side has its usual value there, if it has one
-    names = frozenset(n for n in with_dependents(study, about) if n in about or _value(start, n) is _ABSENT)
+    names = frozenset(n for n in with_dependents(study, about) if n in about or lookup(n, start) is MISSING)
     if (study.file.seed or "seed") in names:
         raise NoPairs("the claim is about the seed")
     found: dict[str, Mapping[str, Any]] = {}
@@ -99,10 +99,10 @@ def _nearest(
         if _side(study, hypothesis, start, closer) == side:
             values = closer
     for name in sorted(values):
-        now, here = values[name], _value(start, name)
+        now, here = values[name], lookup(name, start)
         if not _whole(now) or not _whole(here) or now == first.get(name):
             continue
-        tried = {v for t in study.finished if _whole(v := _value(t.config, name))}
+        tried = {v for t in study.finished if _whole(v := lookup(name, t.config))}
         for value in sorted(tried, key=lambda v: abs(v - here)):
             closer = {**values, name: value}
             if _side(study, hypothesis, start, closer) == side:
@@ -135,16 +135,16 @@ def drawn_sides(sides: Sides, start: Mapping[str, Any], rng: np.random.Generator
 
 def _candidates(study: Study, names: frozenset[str], start: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     here = active(study, start)
-    yield {n: v for n in sorted(names) if (v := _value(here, n)) is not _ABSENT}
+    yield {n: v for n in sorted(names) if (v := lookup(n, here)) is not MISSING}
     searched = set(study.searched)
     best = [study.winner] if study.winner is not None else []
     for trial in (*best, *study.ranked, *(t for t in study.finished if not t.complete)):
         if trial is not None:
-            known = {n: _value(trial.config, n) for n in sorted(names)}
+            known = {n: lookup(n, trial.config) for n in sorted(names)}
             yield {
                 n: v
                 for n, v in known.items()
-                if v is not _ABSENT and (n in trial.params or n not in searched)
+                if v is not MISSING and (n in trial.params or n not in searched)
             }
     yield from _drawn(study, names, seed=0)
 
@@ -154,17 +154,7 @@ def _drawn(study: Study, names: frozenset[str], *, seed: int) -> Iterator[Mappin
     source = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     for _ in range(DRAWS):
         config = study.file.space.suggest(source.ask())
-        yield {n: v for n in sorted(names) if (v := _value(config, n)) is not _ABSENT}
-
-
-_ABSENT = object()
-
-
-def _value(config: Mapping[str, Any], name: str) -> Any:
-    try:
-        return expressions.lookup(name, config)
-    except expressions.Unknown:
-        return _ABSENT
+        yield {n: v for n in sorted(names) if (v := lookup(n, config)) is not MISSING}
 
 
 def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

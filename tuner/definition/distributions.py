@@ -65,12 +65,10 @@ class Categorical:
         return param if self._plain else json.loads(param)
 
     def to_param(self, value: Any) -> Any:
-        for candidate in self.values:
-            if _json(candidate) == _json(value):
-                return candidate if self._plain else _json(candidate)
-        for candidate in self.values:  # accept 2 for 2.0
-            if candidate == value and isinstance(candidate, bool) == isinstance(value, bool):
-                return candidate if self._plain else _json(candidate)
+        same = [c for c in self.values if _json(c) == _json(value)]  # else accept 2 for 2.0
+        like = [c for c in self.values if c == value and isinstance(c, bool) == isinstance(value, bool)]
+        for candidate in (*same, *like):
+            return candidate if self._plain else _json(candidate)
         raise NotInDistribution(f"expected one of {_short(list(self.values))}, got {value!r}")
 
     def nearest(self, value: Any) -> Any:
@@ -187,20 +185,16 @@ class Numeric:
         low, high = self.bounds
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise NotInDistribution(f"expected a number, got {value!r}")
-        if self._native:
-            whole = self.kind != "int_uniform" or float(value).is_integer()
-            if low <= value <= high and whole:
-                return int(value) if self.kind == "int_uniform" else float(value)
-            raise NotInDistribution(f"expected {self.describe()}, got {value!r}")
-        if self.q is None:
-            if low <= value <= high:
+        if self.q is not None:
+            # the middle of all u that round to this value, so that floating-point errors do not change it
+            u = (self._cumulative(value - self.q / 2) + self._cumulative(value + self.q / 2)) / 2
+            if math.isclose(self.quantile(u), value, rel_tol=1e-9, abs_tol=1e-12):
+                return u
+        elif low <= value <= high and (self.kind != "int_uniform" or float(value).is_integer()):
+            if not self._native:
                 return self._cumulative(value)
-            raise NotInDistribution(f"expected {self.describe()}, got {value!r}")
-        # the middle of all u that round to this value, so that floating-point errors do not change the value
-        u = (self._cumulative(value - self.q / 2) + self._cumulative(value + self.q / 2)) / 2
-        if not math.isclose(self.quantile(u), value, rel_tol=1e-9, abs_tol=1e-12):
-            raise NotInDistribution(f"expected {self.describe()}, got {value!r}")
-        return u
+            return int(value) if self.kind == "int_uniform" else float(value)
+        raise NotInDistribution(f"expected {self.describe()}, got {value!r}")
 
     def nearest(self, value: Any) -> Any:
         """The value of this distribution that is nearest to a number."""
@@ -300,39 +294,27 @@ Searchable = Categorical | WeightedCategorical | Numeric
 Distribution = Constant | Searchable
 
 _BOUNDED = {"uniform", "log_uniform", "log_uniform_values", "inv_log_uniform", "inv_log_uniform_values"}
-_QUANTISED = ("q_uniform", "q_log_uniform", "q_log_uniform_values", "q_normal", "q_log_normal", "q_beta")
 
 # each distribution: its required keys, its optional keys with defaults
-KINDS: Mapping[str, tuple[tuple[str, ...], Mapping[str, float]]] = {
+KINDS: dict[str, tuple[tuple[str, ...], Mapping[str, float]]] = {
     "constant": (("value",), {}),
     "categorical": (("values",), {}),
     "categorical_w_probabilities": (("values", "probabilities"), {}),
-    "int_uniform": (("min", "max"), {}),
-    **{kind: (("min", "max"), {}) for kind in sorted(_BOUNDED)},
+    **{kind: (("min", "max"), {}) for kind in ("int_uniform", *sorted(_BOUNDED))},
     "normal": ((), {"mu": 0.0, "sigma": 1.0}),
     "log_normal": ((), {"mu": 0.0, "sigma": 1.0}),
     "beta": ((), {"a": 1.0, "b": 1.0}),
-    **{
-        kind: (
-            ("min", "max") if "uniform" in kind else (),
-            {"q": 1.0}
-            | (
-                {}
-                if "uniform" in kind
-                else {"a": 1.0, "b": 1.0}
-                if "beta" in kind
-                else {"mu": 0.0, "sigma": 1.0}
-            ),
-        )
-        for kind in _QUANTISED
-    },
 }
+for _kind in ("uniform", "log_uniform", "log_uniform_values", "normal", "log_normal", "beta"):
+    KINDS[f"q_{_kind}"] = (KINDS[_kind][0], {"q": 1.0, **KINDS[_kind][1]})
 
 
-def suggest(distribution: Searchable, trial: optuna.trial.BaseTrial, name: str) -> Any:
+def suggest(distribution: Distribution, trial: optuna.trial.BaseTrial, name: str) -> Any:
     """Suggests the Optuna parameter `name` and returns the configuration's value."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+    if isinstance(distribution, Constant):
+        return distribution.value
     match distribution.optuna():
         case CategoricalDistribution(choices=choices):
             param: Any = trial.suggest_categorical(name, choices)

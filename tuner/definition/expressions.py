@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 LONGEST = 500  # characters; this also limits the nesting
+MISSING: Any = object()  # in place of the value of a name that a configuration does not have
 _WORDS = {"true": True, "false": False, "null": None}
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {"min": min, "max": max, "abs": abs}
 _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
@@ -83,14 +84,12 @@ def evaluate(text: str, config: Mapping[str, Any]) -> Any:
 
 
 def lookup(name: str, config: Mapping[str, Any]) -> Any:
-    """The value of a dotted name in a nested configuration. A key that itself has dots takes precedence."""
+    """The value of a dotted name in a nested configuration, or MISSING. A key with dots takes precedence."""
     if name in config:
         return config[name]
     head, _, rest = name.partition(".")
     inner = config.get(head)
-    if rest and isinstance(inner, Mapping):
-        return lookup(rest, inner)
-    raise Unknown(name)
+    return lookup(rest, inner) if rest and isinstance(inner, Mapping) else MISSING
 
 
 def _dotted(node: ast.expr) -> str | None:
@@ -141,7 +140,9 @@ def _value(node: ast.expr, config: Mapping[str, Any]) -> Any:
             return value
         case ast.Name() | ast.Attribute():
             name = _dotted(node) or ""
-            return _WORDS[name] if name in _WORDS else lookup(name, config)
+            if (found := _WORDS[name] if name in _WORDS else lookup(name, config)) is MISSING:
+                raise Unknown(name)
+            return found
         case ast.List(elts=parts) | ast.Tuple(elts=parts):
             return [_value(part, config) for part in parts]
         case ast.BoolOp(op=ast.And(), values=parts):

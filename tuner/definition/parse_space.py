@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from tuner.base.errors import InputError, nearest
@@ -17,6 +17,7 @@ from tuner.definition.distributions import (
     Numeric,
     WeightedCategorical,
 )
+from tuner.definition.expressions import MISSING, lookup
 from tuner.definition.space import Parameter, Space, in_order
 from tuner.definition.yaml_source import YamlPart
 
@@ -178,38 +179,23 @@ def _expression(section: YamlPart, key: str, text: Any, names: list[str], *, fre
 
 
 def _points(own: YamlPart, space: Space) -> tuple[dict[str, Any], ...]:
-    points = []
-    names = [p.name for p in space.parameters]
-    for section in own.sections("points"):
-        point = section.plain()
-        for name in point:
-            if name not in names and name not in {p.path[0] for p in space.parameters}:
-                section.fail(name, f"not a parameter of this study{nearest(name, names)}")
+    """`points`: the configurations of a grid, each whole."""
+    sections = own.sections("points")
+    for section in sections:
+        point = _checked(section, space, "points", own)
         for parameter in space.searched:
-            distribution = parameter.distribution
-            assert not isinstance(distribution, Constant)
-            try:
-                distribution.to_param(expressions.lookup(parameter.name, point))
-            except expressions.Unknown:
-                if parameter.when is None:
-                    section.fail(parameter.name, "missing; each point needs a value for every parameter")
-            except NotInDistribution as error:
-                section.fail(parameter.name, str(error))
-        if space.violated(point):
-            own.fail("points", f"{point} does not fulfil requires {space.violated(point)[0]!r}")
-        points.append(point)
-    return tuple(points)
+            if parameter.when is None and lookup(parameter.name, point) is MISSING:
+                section.fail(parameter.name, "missing; each point needs a value for every parameter")
+    return tuple(section.plain() for section in sections)
 
 
 def read_defaults(own: YamlPart, space: Space) -> dict[str, Any]:
     """`defaults`: what trials had of a parameter before the file named it, by dotted name."""
     if "defaults" not in own:
         return {}
-    section = own.section("defaults")
-    _check_values(section, space)
-    found = section.plain()
-    values = {p.name: _value(p.name, found) for p in space.parameters}
-    return {name: value for name, value in values.items() if value is not _MISSING}
+    found = _checked(own.section("defaults"), space)
+    values = {p.name: lookup(p.name, found) for p in space.parameters}
+    return {name: value for name, value in values.items() if value is not MISSING}
 
 
 def read_first(own: YamlPart, space: Space, method: str) -> tuple[dict[str, Any], ...]:
@@ -218,41 +204,32 @@ def read_first(own: YamlPart, space: Space, method: str) -> tuple[dict[str, Any]
     if sections and method == "grid":
         own.fail("first", "a grid tries each of its points; 'points' gives them in an order")
     for section in sections:
-        _check_values(section, space)
+        _checked(section, space, "first", own)
         if not list(section):
             own.fail("first", "expected at least one parameter in each configuration")
-        broken = space.violated(section.plain())
-        if broken:
-            own.fail("first", f"{section.plain()} breaks requires {broken[0]!r}")
     return tuple(section.plain() for section in sections)
 
 
-_MISSING = object()
+def _checked(section: YamlPart, space: Space, key: str = "", own: YamlPart | None = None) -> dict[str, Any]:
+    """A configuration. Raises InputError for what is no parameter, or a value that its parameter cannot take.
 
-
-def _value(name: str, config: Mapping[str, Any]) -> Any:
-    try:
-        return expressions.lookup(name, config)
-    except expressions.Unknown:
-        return _MISSING
-
-
-def _check_values(section: YamlPart, space: Space) -> None:
-    """Raises InputError for a name that is no parameter, and a value that its parameter cannot take."""
-    names = [p.name for p in space.parameters]
-    heads = {p.path[0] for p in space.parameters}
+    With `key`, also for one that does not fulfil `requires`.
+    """
+    names, heads = [p.name for p in space.parameters], {p.path[0] for p in space.parameters}
     for name in () if space.open else section:
         if name not in names and name not in heads:
             section.fail(name, f"no parameter of this study{nearest(name, names)}")
     values = section.plain()
-    for parameter in space.parameters:
-        value = _value(parameter.name, values)
-        if value is _MISSING or isinstance(parameter.distribution, Constant):
-            continue
-        try:
-            parameter.distribution.to_param(value)
-        except NotInDistribution as error:
-            section.fail(parameter.name.partition(".")[0], str(error))
+    for parameter in space.searched:
+        value, distribution = lookup(parameter.name, values), parameter.distribution
+        if value is not MISSING and not isinstance(distribution, Constant):
+            try:
+                distribution.to_param(value)
+            except NotInDistribution as error:
+                section.fail(parameter.name if parameter.name in section else parameter.path[0], str(error))
+    if own is not None and (broken := space.violated(values)):
+        own.fail(key, f"{values} breaks requires {broken[0]!r}")
+    return values
 
 
 def lines_of(top: YamlPart) -> dict[str, int]:

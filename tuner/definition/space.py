@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuner.base.errors import InputError
 from tuner.definition import expressions
 from tuner.definition.distributions import Constant, Distribution, NotInDistribution, Numeric, suggest
+from tuner.definition.expressions import MISSING, lookup
 
 if TYPE_CHECKING:
     import optuna
@@ -65,21 +66,9 @@ class Space:
         """Whether some parameters exist only in some configurations."""
         return self.open or any(p.when for p in self.parameters)
 
-    def active(self, parameter: Parameter, config: Mapping[str, Any]) -> bool:
-        """Whether `parameter` exists where the parameters before it are those of `config`."""
-        return _active(parameter, config)
-
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         """The configuration of `trial`. It has the fixed values but no inactive conditional parameters."""
-        config: dict[str, Any] = {}
-        for parameter in self.parameters:
-            if _active(parameter, config):
-                distribution = parameter.distribution
-                if isinstance(distribution, Constant):
-                    _put(config, parameter.path, _copy(distribution.value))
-                else:
-                    _put(config, parameter.path, suggest(distribution, trial, parameter.name))
-        return config
+        return self._made(lambda p: suggest(p.distribution, trial, p.name))
 
     def params_for(self, config: Mapping[str, Any], *, nearest: bool = False) -> dict[str, Any]:
         """The Optuna parameters for `config`, to pass to `study.enqueue_trial`.
@@ -95,14 +84,10 @@ class Space:
         """
         params: dict[str, Any] = dict(config) if self.open else {}
         for parameter in self.searched:
-            try:
-                value = expressions.lookup(parameter.name, config)
-            except expressions.Unknown:
+            value, distribution = lookup(parameter.name, config), parameter.distribution
+            if value is MISSING or not active(parameter, config):
                 continue
-            distribution = parameter.distribution
             assert not isinstance(distribution, Constant)
-            if not _active(parameter, config):
-                continue
             try:
                 params[parameter.name] = distribution.to_param(
                     distribution.nearest(value) if nearest else value
@@ -114,14 +99,14 @@ class Space:
 
     def config_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration for the Optuna parameters of a finished trial. The inverse of `params_for`."""
-        config: dict[str, Any] = dict(params) if self.open else {}
-        for parameter in self.parameters:
-            if isinstance(parameter.distribution, Constant):
-                if _active(parameter, config):
-                    _put(config, parameter.path, _copy(parameter.distribution.value))
-            elif parameter.name in params:
-                _put(config, parameter.path, parameter.distribution.from_param(params[parameter.name]))
-        return config
+
+        def stored(parameter: Parameter) -> Any:
+            distribution, param = parameter.distribution, params.get(parameter.name, MISSING)
+            if isinstance(distribution, Constant):
+                return distribution.value
+            return MISSING if param is MISSING else distribution.from_param(param)
+
+        return dict(params) if self.open else self._made(stored, ran=True)
 
     def values_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The searched parameters of a trial by dotted name, with the study file's values. Without inactive
@@ -131,13 +116,10 @@ class Space:
 
     def values_in(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The searched parameters that a configuration has, by dotted name."""
-        found = dict(config) if self.open else {}
-        for parameter in self.searched:
-            try:
-                found[parameter.name] = expressions.lookup(parameter.name, config)
-            except expressions.Unknown:
-                continue
-        return found
+        if self.open:
+            return dict(config)
+        found = {p.name: lookup(p.name, config) for p in self.searched}
+        return {name: value for name, value in found.items() if value is not MISSING}
 
     def grid(self) -> list[dict[str, Any]]:
         """All configurations of a grid search: the design's points, or the full product.
@@ -160,11 +142,11 @@ class Space:
                     f"parameter '{parameter.name}': a grid needs values, int_uniform or q_uniform, "
                     f"got {parameter.distribution.kind}"
                 )
-            axes.append([(parameter, value) for value in _distinct(values)])
+            axes.append([(parameter.name, value) for value in _distinct(values)])
         _check_size(math.prod(len(axis) for axis in axes))
         configs: dict[str, dict[str, Any]] = {}
         for combination in itertools.product(*axes):
-            config = self._filled({parameter.path: value for parameter, value in combination})
+            config = self._completed(dict(combination))
             if not self.violated(config):
                 configs.setdefault(json.dumps(config, sort_keys=True), config)
         return list(configs.values())
@@ -188,24 +170,25 @@ class Space:
         return [(p.name, p.distribution.describe(), p.when or "") for p in self.parameters]
 
     def _completed(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        values = {}
-        for parameter in self.parameters:
-            try:
-                values[parameter.path] = expressions.lookup(parameter.name, point)
-            except expressions.Unknown:
-                continue
-        return self._filled(values)
+        """A configuration with the values of `point` and the constants, without inactive parameters."""
 
-    def _filled(self, values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-        """A configuration with the given values and the constants, without inactive parameters."""
+        def given(parameter: Parameter) -> Any:
+            value = lookup(parameter.name, point)
+            return getattr(parameter.distribution, "value", MISSING) if value is MISSING else value
+
+        return self._made(given)
+
+    def _made(self, value: Callable[[Parameter], Any], *, ran: bool = False) -> dict[str, Any]:
+        """A configuration of the active parameters that have a value. `ran`: what a trial has was active."""
         config: dict[str, Any] = {}
         for parameter in self.parameters:
-            constant = isinstance(parameter.distribution, Constant)
-            if (parameter.path in values or constant) and _active(parameter, config):
-                value = (
-                    values[parameter.path] if parameter.path in values else parameter.distribution.quantile(0)
-                )
-                _put(config, parameter.path, _copy(value))
+            here = (ran and not isinstance(parameter.distribution, Constant)) or active(parameter, config)
+            if here and (found := value(parameter)) is not MISSING:
+                inner = config
+                for key in parameter.path[:-1]:
+                    inner = inner.setdefault(key, {})
+                nested = isinstance(found, dict | list)  # which no two configurations share
+                inner[parameter.path[-1]] = json.loads(json.dumps(found)) if nested else found
         return config
 
 
@@ -234,7 +217,8 @@ def _reads(parameter: Parameter) -> frozenset[str]:
     return expressions.names(parameter.when) if parameter.when else frozenset()
 
 
-def _active(parameter: Parameter, config: Mapping[str, Any]) -> bool:
+def active(parameter: Parameter, config: Mapping[str, Any]) -> bool:
+    """Whether a parameter exists where the parameters before it are those of `config`."""
     return parameter.when is None or _holds(parameter.when, config, otherwise=False)
 
 
@@ -243,16 +227,6 @@ def _holds(text: str, config: Mapping[str, Any], *, otherwise: bool) -> bool:
         return bool(expressions.evaluate(text, config))
     except expressions.Unknown:
         return otherwise
-
-
-def _put(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for key in path[:-1]:
-        config = config.setdefault(key, {})
-    config[path[-1]] = value
-
-
-def _copy(value: Any) -> Any:
-    return json.loads(json.dumps(value)) if isinstance(value, dict | list) else value
 
 
 def _check_size(points: int) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.nested import leaves, nested
-from tuner.definition import expressions
 from tuner.definition.distributions import Constant, NotInDistribution
-from tuner.definition.space import Parameter, Space
+from tuner.definition.expressions import MISSING, lookup
+from tuner.definition.space import Parameter, Space, active
 from tuner.definition.study_file import StudyFile
 from tuner.storage.attributes import AGENT_LOST, GRID_POINT, METRICS, OUTSIDE, PAUSED, RAN_WITH, VIOLATION
 from tuner.storage.file_changes import QUIET_KEYS, changed_keys, key_of, short, words_of
@@ -167,14 +167,14 @@ def fitting(
     present: dict[tuple[str, ...], Any] = {}  # by path; `when` is judged over what comes before
     for parameter in space.parameters:
         name, distribution = parameter.name, parameter.distribution
-        if not space.active(parameter, nested(present)):
+        if not active(parameter, nested(present)):
             continue
-        found = _lookup(name, config)
-        found = _lookup(name, settings.given) if found is _UNKNOWN else found
+        found = lookup(name, config)
+        found = lookup(name, settings.given) if found is MISSING else found
         if name in settings.overrides:
             present[parameter.path] = settings.overrides[name]
             continue
-        if found is _UNKNOWN:
+        if found is MISSING:
             reasons[name] = f"there is no known value of {name}"
             continue
         present[parameter.path] = found
@@ -190,8 +190,8 @@ def fitting(
     for name, value in leaves(config):
         if name in reasons or _covered(name, present):
             continue
-        now = _lookup(name, new_runs)
-        if now is _UNKNOWN or not _same(now, value):
+        now = lookup(name, new_runs)
+        if now is MISSING or not _same(now, value):
             reasons[name] = f"{name} was {short(value)}"
     broken = space.violated({**settings.given, **config, **settings.overrides})
     if broken:
@@ -240,12 +240,12 @@ def _parameter_lines(
 def _parameter_words(
     name: str, old: Mapping[str, Parameter], new: Mapping[str, Parameter], settings: Settings
 ) -> str:
-    known = _lookup(name, settings.given)
+    known = lookup(name, settings.given)
     if name not in new:
-        now = "" if known is _UNKNOWN else f", new trials have {short(known)}"
+        now = "" if known is MISSING else f", new trials have {short(known)}"
         return f"no longer a parameter (was {_described(old[name])}){now}"
     if name not in old:
-        ran = "" if known is _UNKNOWN else f", old trials had {short(known)}"
+        ran = "" if known is MISSING else f", old trials had {short(known)}"
         return f"new, {_described(new[name])}{ran}"
     return f"now {_described(new[name])} (was {_described(old[name])})"
 
@@ -276,15 +276,6 @@ def _searches(file: StudyFile) -> tuple[Any, ...]:
 
 
 # -- nested values
-
-_UNKNOWN = object()
-
-
-def _lookup(name: str, config: Mapping[str, Any]) -> Any:
-    try:
-        return expressions.lookup(name, config)
-    except expressions.Unknown:
-        return _UNKNOWN
 
 
 def _covered(name: str, present: Mapping[tuple[str, ...], Any]) -> bool:
