@@ -54,12 +54,14 @@ class Training(OfRecordings):
             name = parameter.name
             if name not in valid:
                 self.file.fail(name, f"no option of the model{nearest(name, valid)} (or name your 'program')")
-            for value in () if name in together or self.file.points else _extremes(parameter.distribution):
+            for value in (
+                () if name in together or self.file.space.points else _extremes(parameter.distribution)
+            ):
                 try:
                     Config.from_dict({name: value})
                 except InputError as error:
                     self.file.fail(name, str(error).partition(": ")[2] or str(error))
-        for point in self.file.points:  # whole configurations: their values are judged together
+        for point in self.file.space.points:  # whole configurations: their values are judged together
             try:
                 Config.from_dict(point)
             except InputError as error:

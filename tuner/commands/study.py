@@ -100,9 +100,9 @@ def run(options: argparse.Namespace) -> int:
             made = plan.make(request, make_view(opt.error_console()).say)
             found = dry_run.look(made, probed=options.probe)
         if options.json:
-            opt.write_json(found.to_dict())
+            opt.write_json(found)
         else:
-            dry_run.show(found, opt.console())
+            dry_run.show(made, found, opt.console())
         return 0
     run_and_show(request, options)
     return 0

@@ -104,15 +104,9 @@ def _hypothesis(section: YamlPart, matters: float | None) -> Hypothesis:
                 expressions.parse(text)
         except ValueError as error:
             section.fail(key, str(error))
+    texts = {key: section.text(key) for key in ("claim", "where", "against", "metric")}
     own = read_matters(section)
-    return Hypothesis(
-        claim=section.text("claim"),
-        where=section.text("where"),
-        against=section.text("against"),
-        metric=section.text("metric"),
-        gain=_gain(section),
-        matters=matters if own is None else own,
-    )
+    return Hypothesis(**texts, gain=_gain(section), matters=matters if own is None else own)
 
 
 def _gain(section: YamlPart) -> tuple[float, float] | None:

@@ -24,19 +24,15 @@ def wandb_sweep(study_file: StudyFile) -> dict[str, Any]:
 
 def wandb_yaml(study_file: StudyFile) -> str:
     """`wandb_sweep` as text with the same meaning in YAML 1.1 and 1.2. (W&B reads 1.1: `1e-5` is a word.)"""
-    left_out = [key for key in ("requires", "when", "points", "constraints") if _has(study_file, key)]
+    own = study_file.raw.get("tuner", {})
+    left_out = [key for key in ("requires", "when", "points", "constraints") if own.get(key)]
     note = f"# left out, W&B has no such key: {', '.join(left_out)}\n" if left_out else ""
-    return f"# {study_file.name}, exported for `wandb sweep`\n{note}{_dump(wandb_sweep(study_file))}"
+    return f"# {study_file.name}, exported for `wandb sweep`\n{note}{config_yaml(wandb_sweep(study_file))}"
 
 
 def config_yaml(config: Mapping[str, Any]) -> str:
     """A configuration as text, one option per line, with the same meaning in YAML 1.1 and 1.2."""
-    return _dump(dict(config))
-
-
-def _has(study_file: StudyFile, key: str) -> bool:
-    own = study_file.raw.get("tuner", {})
-    return bool(own.get(key))
+    return yaml.dump(dict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -59,7 +55,3 @@ def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
 
 _Dumper.add_representer(list, _represent_list)
 _Dumper.add_representer(str, _represent_text)
-
-
-def _dump(content: dict[str, Any]) -> str:
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.base.errors import InputError, nearest
-from tuner.definition.scheduler import OPTIMIZER, Scheduler, classes, pruner_values, theirs
+from tuner.definition.scheduler import OPTIMIZER, Scheduler, classes, named_in, pruner_values, theirs
 from tuner.definition.yaml_source import YamlPart
 
 KINDS = ("hyperband", "successive_halving", "median", "wandb_hyperband", "none")
@@ -73,9 +73,8 @@ class PrunerSettings:
 
     def describe(self) -> str:
         """The rule as text, for `--dry-run`."""
-        if self.patience is None:
-            return self._described()
-        return f"{self._described()}; also after {self.patience} epochs without a better value"
+        also = "" if self.patience is None else f"; also after {self.patience} epochs without a better value"
+        return f"{self._described()}{also}"
 
     def _described(self) -> str:
         lately = f", of all and of the latest {self.recent}" if self.recent else ""
@@ -131,33 +130,25 @@ def read_pruner(top: YamlPart, own: YamlPart, max_epochs: int | None, scheduler:
 
 def _own_pruner(own: YamlPart) -> tuple[YamlPart, str, dict[str, Any]]:
     """`pruner: hyperband`, or `{type: hyperband, …}`: the section and key that name it, and all settings."""
-    named = own.plain()["pruner"]
-    told = named if isinstance(named, dict) else {"type": named}
-    if str(told.get("type")).endswith("Pruner"):
-        section, key = (own, "pruner") if told is not named else (own.section("pruner"), "type")
+    section, key, name, told = named_in(own, "pruner")
+    if name.endswith("Pruner"):
         name = section.choice(key, classes("pruner"))
-        arguments = {word: value for word, value in told.items() if word != "type"}
-        return section, key, pruner_values(*theirs(section, name, arguments, "pruner"))
-    known = KINDS if told.get("type") in KINDS else (*KINDS, *classes("pruner"))
-    if isinstance(named, str):
-        return own, "pruner", {"kind": own.choice("pruner", known)}
-    section = own.section("pruner")
-    kind = section.choice("type", known)
+        return section, key, pruner_values(*theirs(section, name, told, "pruner"))
+    kind = section.choice(key, KINDS if name in KINDS else (*KINDS, *classes("pruner")))
     if kind is None:
         section.fail("type", f"missing; expected one of {', '.join(KINDS)}")
     not_told = ("kind", "limits", "patience", "arguments")
     names = [f.name for f in dataclasses.fields(PrunerSettings) if f.name not in not_told]
-    section.only(("type", *names), "key")
-    for name in section:
+    if section is not own:
+        section.only(("type", *names), "key")
+    for name in told:
         if name == "strict":
             section.flag(name)
         elif name == "eta":
             section.number(name)
-        elif name != "type":
+        else:
             section.integer(name, least=0 if name in ("startup_trials", "warmup") else 1)
-    values = section.plain()
-    del values["type"]
-    return section, "type", {**values, "kind": kind}
+    return section, key, {**told, "kind": kind}
 
 
 def _early_terminate(section: YamlPart) -> dict[str, Any]:
@@ -202,9 +193,7 @@ def brackets(settings: PrunerSettings) -> int:
     Computed in whole numbers. Optuna uses a floating-point logarithm, which gives one bracket too few at some
     exact powers (min 1, max 243, eta 3).
     """
-    count, resource = 1, settings.min_resource * int(settings.eta)
-    while resource <= settings.max_resource:
-        count, resource = count + 1, resource * int(settings.eta)
+    count = 1 + len(rung_steps(settings, 1, up_to=settings.max_resource))
     return min(count, settings.brackets or count)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tuner.definition.metric import Metric
 from tuner.definition.repeats import Repeats
-from tuner.definition.scheduler import Scheduler, classes, theirs
+from tuner.definition.scheduler import Scheduler, classes, named_in, theirs
 from tuner.definition.space import Space
 from tuner.definition.yaml_source import YamlPart
 
@@ -55,16 +55,12 @@ def read_sampler(
 
 def _own_sampler(own: YamlPart) -> tuple[str, Mapping[str, Any] | None]:
     """`sampler: tpe`, a class of Optuna's, or `{type: …, …}` with its arguments."""
-    named = own.plain()["sampler"]
-    section, key = (own.section("sampler"), "type") if isinstance(named, dict) else (own, "sampler")
-    told = named if isinstance(named, dict) else {}
-    name = str(told.get("type", "") if told else named)
-    if not name.endswith("Sampler"):
-        section.only((key,) if told else tuple(section), "argument of the tuner's own samplers")
-        known = SAMPLERS if name in SAMPLERS else (*SAMPLERS, *classes("sampler"))
-        return str(section.choice(key, known)), None
-    name = section.choice(key, classes("sampler"))
-    return theirs(section, name, {k: v for k, v in told.items() if k != "type"}, "sampler")
+    section, key, name, told = named_in(own, "sampler")
+    if name.endswith("Sampler"):
+        return theirs(section, section.choice(key, classes("sampler")), told, "sampler")
+    if section is not own:
+        section.only((key,), "argument of the tuner's own samplers")
+    return str(section.choice(key, SAMPLERS if name in SAMPLERS else (*SAMPLERS, *classes("sampler")))), None
 
 
 def _suited(space: Space, objectives: Sequence[Metric], cap: int | None, *, pauses: bool) -> tuple[str, str]:

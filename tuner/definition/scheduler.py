@@ -98,11 +98,8 @@ def read_scheduler(top: YamlPart) -> Scheduler:
         if key in settings:
             settings.fail(key, "a program of W&B Launch; name its functions as scheduler: {engine: optuna, "
                           "source: FILE.py, optimizer: …, search_space: …}")  # fmt: skip
-    sampler, arguments, pruner = None, None, None
-    if "sampler" in settings:
-        sampler, arguments = _named(settings.section("sampler"), "sampler")
-    if "pruner" in settings:
-        pruner = pruner_values(*_named(settings.section("pruner"), "pruner"))
+    sampler, arguments = _named(settings, "sampler") if "sampler" in settings else (None, None)
+    pruner = pruner_values(*_named(settings, "pruner")) if "pruner" in settings else None
     return Scheduler(sampler, arguments, pruner, **functions)
 
 
@@ -127,14 +124,23 @@ def pruner_values(kind: str, told: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "arguments": told} if kind.endswith("Pruner") else {"kind": kind, **told}
 
 
-def _named(section: YamlPart, kind: Kind) -> tuple[str, dict[str, Any]]:
+def _named(settings: YamlPart, kind: Kind) -> tuple[str, dict[str, Any]]:
     """`{type: …, args: {…}}`: ours and its settings, or a class of Optuna's and its arguments."""
+    section = settings.section(kind)
     section.only(("type", "args"), "key")
     if "type" not in section:
         section.fail("type", f"missing; expected one of {', '.join(classes(kind))}")
     name = section.choice("type", classes(kind))
     arguments = section.section("args").plain() if "args" in section else {}
     return theirs(section, name, arguments, kind)
+
+
+def named_in(own: YamlPart, kind: Kind) -> tuple[YamlPart, str, str, dict[str, Any]]:
+    """`pruner: NAME` or `{type: NAME, …}`: the section and key of the name, the name, all other values."""
+    told = own.plain()[kind]
+    section, key = (own.section(kind), "type") if isinstance(told, dict) else (own, kind)
+    told = told if isinstance(told, dict) else {"type": told}
+    return section, key, str(told.get("type", "")), {word: v for word, v in told.items() if word != "type"}
 
 
 def theirs(section: YamlPart, name: str, arguments: dict[str, Any], kind: Kind) -> tuple[str, dict[str, Any]]:
@@ -178,15 +184,14 @@ def made(kind: Kind, name: str, arguments: Mapping[str, Any], seed: int | None =
     found = classes(kind)
     if name not in found:
         raise ValueError(f"Optuna has no {kind} {name!r}{nearest(name, found)}")
-    told = {key: _nested(kind, value, seed) for key, value in arguments.items()}
+    told = {
+        key: made(kind, str(value["type"]), value.get("args") or {}, seed)
+        if isinstance(value, Mapping) and "type" in value
+        else value
+        for key, value in arguments.items()
+    }
     if seed is not None and "seed" in inspect.signature(found[name]).parameters:
         told["seed"] = seed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return found[name](**told)
-
-
-def _nested(kind: Kind, value: Any, seed: int | None) -> Any:
-    if not (isinstance(value, Mapping) and "type" in value):
-        return value
-    return made(kind, str(value["type"]), value.get("args") or {}, seed)

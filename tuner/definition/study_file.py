@@ -1,7 +1,7 @@
 """A checked study: a W&B sweep file with our own keys under `tuner:`.
 
 The fields of `StudyFile` are the table of keys: they say what a key means, how it is read, what holds without
-it, and what a change of it means. Parsing (`parse.py`), the check of names and the tables in
+it, and what a change of it means. Parsing (`loading.py`), the check of names and the tables in
 docs/study_files.md follow from them.
 """
 
@@ -375,16 +375,6 @@ class StudyFile:
     def only_in_python(self) -> bool:
         """Whether trials run a function of a script or notebook, so that no command can run them."""
         return (self.objective or self.workload or "").startswith("__main__:")
-
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """Expressions that every configuration must fulfil."""
-        return self.space.requires
-
-    @property
-    def points(self) -> tuple[Mapping[str, Any], ...]:
-        """The points that replace the full product of a grid (a design), or empty."""
-        return self.space.points
 
     def grid(self) -> list[dict[str, Any]]:
         """The points of a grid in the order in which they are tried: that of W&B, or shuffled.

@@ -28,6 +28,7 @@ STATES = {  # of trials and agents
     "overdue": VERMILLION,
 }
 Cell = str | Text
+SENTENCE = 40  # longer cells stand on lines of their own where a table is too wide
 
 
 def table(
@@ -50,6 +51,24 @@ def table(
     for row in rows:
         made.add_row(*(escape(cell) if isinstance(cell, str) else cell for cell in row))
     return made
+
+
+def fitting(columns: Sequence[Sequence[str]], width: int) -> Table:
+    """Columns with their headings as a table: as they are, turned by 90°, or a paragraph for each row.
+
+    The first of these that fits into `width` characters.
+    """
+    across = list(zip(*columns, strict=True))
+    for shape in (columns, across):
+        if sum(max(map(len, cells)) + 2 for cells in shape) <= width:
+            headings, *rows = zip(*shape, strict=True)
+            return table(headings, rows, right=headings[1:], whole=headings, padding=(0, 1))
+    grid = Table.grid(padding=(0, 1))
+    names, longest = across[0][1:], max(len(cell) for row in across for cell in row)
+    for place, *cells in across[1:]:
+        words = (f"{name} {value}" for name, value in zip(names, cells, strict=True))
+        grid.add_row(escape(place), escape(("\n" if longest > SENTENCE else ", ").join(words)))
+    return grid
 
 
 def show_answer(answer: Answer, console: Console, places: Sequence[str] = ()) -> None:

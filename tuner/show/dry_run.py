@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -32,93 +32,62 @@ from tuner.workloads.registry import workload_of
 FIRST = 3  # number of configurations to show
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a study will take, by the first epochs of one trial.
+def look(plan: Plan, *, probed: bool = False) -> dict[str, Any]:
+    """What a study would do, as `--json` gives it. `probed`: run the first epochs of a trial for its cost.
 
-    Attributes:
-        seconds_an_epoch: measured now, in one process.
-        epochs: expected of a trial, as the pruner ends some early. longest: of a whole trial.
-        seconds_a_trial: of `epochs`, in one process.
-        seconds: of all trials with all agents; None where the study has no number of trials.
-    """
-
-    seconds_an_epoch: float
-    epochs: float
-    longest: int
-    seconds_a_trial: float
-    seconds: float | None
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a study would do: its first configurations, and what has changed since it was begun, in words."""
-
-    plan: Plan
-    first: Sequence[Mapping[str, Any]]
-    changes: Sequence[str]
-    cost: Estimate | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        file, total = self.plan.file, _total(self.plan)
-        return {
-            "study": file.name,
-            "method": file.method,
-            "sampler": file.sampler,
-            "pruner": self.plan.pruner.describe(),
-            "trials": total,
-            "agents": self.plan.agents(total),
-            "score": _score(self.plan),
-            "objectives": [{"name": metric.name, "goal": metric.goal} for metric in file.objectives],
-            "parameters": [
-                {"name": name, "values": values, "when": when or None}
-                for name, values, when in file.space.describe()
-            ],
-            "requires": list(file.requires),
-            "constraints": [str(constraint) for constraint in file.constraints],
-            "changes": list(self.changes),
-            "first": list(self.first),
-            "cost": None if self.cost is None else asdict(self.cost),
-        }
-
-
-def look(plan: Plan, *, probed: bool = False) -> DryRun:
-    """What a study would do. `probed`: run the first epochs of a trial to estimate the cost.
+    `cost` has seconds_an_epoch (measured now, in one process), the epochs that are expected of a trial, those
+    of the longest, seconds_a_trial (in one process), and the seconds of all trials with all agents, or None.
 
     Raises:
         InputError: a change since the study was begun would be refused.
     """
-    changes, configs = _changes(plan), first_configurations(plan)
+    file, total, changes, configs = plan.file, _total(plan), _changes(plan), first_configurations(plan)
     measured = probed or plan.workload.quick_probe
-    cost = _estimate(plan, {**plan.base, **next(iter(configs), {})}) if measured else None
-    return DryRun(plan, [{**config, **plan.overrides} for config in configs], changes, cost)
+    return {
+        "study": file.name,
+        "method": file.method,
+        "sampler": file.sampler,
+        "pruner": plan.pruner.describe(),
+        "trials": total,
+        "agents": plan.agents(total),
+        "score": plan.workload.score_in_words({**plan.base, **plan.overrides}),
+        "objectives": [{"name": metric.name, "goal": metric.goal} for metric in file.objectives],
+        "parameters": [
+            {"name": name, "values": values, "when": when or None}
+            for name, values, when in file.space.describe()
+        ],
+        "requires": list(file.space.requires),
+        "constraints": [str(constraint) for constraint in file.constraints],
+        "changes": changes,
+        "first": [{**config, **plan.overrides} for config in configs],
+        "cost": _estimate(plan, {**plan.base, **next(iter(configs), {})}) if measured else None,
+    }
 
 
-def show(found: DryRun, console: Console) -> None:
-    """Prints the plan of a study."""
-    rows = found.plan.file.space.describe()
+def show(plan: Plan, found: Mapping[str, Any], console: Console) -> None:
+    """Prints what a study would do (`look`)."""
+    rows = plan.file.space.describe()
     count = 3 if any(when for _, _, when in rows) else 2
-    for line in _heading(found.plan):
+    for line in _heading(plan, found):
         console.print(line, markup=False)
     headings = ("parameter", "values", "when")[:count]
     if rows:
         console.print(table(headings, [row[:count] for row in rows], padding=(0, 2)))
     else:
         console.print("parameters: those that the objective asks for as it runs")
-    for line in _details(found):
+    for line in _details(plan, found):
         console.print(line, markup=False)
 
 
-def _heading(plan: Plan) -> Iterator[str]:
+def _heading(plan: Plan, found: Mapping[str, Any]) -> Iterator[str]:
     """What the study asks, how it searches, and when it ends."""
-    file, total = plan.file, _total(plan)
+    file, total = plan.file, found["trials"]
     yield from filter(None, (file.purpose, file.expectation))
     declared = [metric for metric in file.objectives if metric.declared]
     aims = ", ".join(f"{metric.goal} {metric.name}" for metric in declared) or "no metric"
     yield f"{file.name}: {file.method} ({file.sampler}), {total or 'unlimited'} trials, {aims}"
     if declared:
-        yield f"score: {_score(plan)}"
+        yield f"score: {found['score']}"
     if file.sampler == FREEZE_THAW and plan.length is not None:
         from tuner.search.thawing import budget_of, rungs_for  # scipy.optimize, for these studies alone
 
@@ -127,7 +96,7 @@ def _heading(plan: Plan) -> Iterator[str]:
         in_all = "" if budget is None else f"; {budget} epochs in all"
         yield f"pauses: after epochs {', '.join(map(str, pauses))}; the most promising go on{in_all}"
     else:
-        yield f"pruner: {plan.pruner.describe()}"
+        yield f"pruner: {found['pruner']}"
     if file.stop.no_gain is not None:
         yield f"stops: after {file.stop.no_gain} finished trials without a better one"
     for name, sure in file.stop.levels.items():
@@ -148,20 +117,21 @@ def _heading(plan: Plan) -> Iterator[str]:
         yield f"starts from the winner of {file.base.winner_of}"
 
 
-def _details(found: DryRun) -> Iterator[str]:
+def _details(plan: Plan, found: Mapping[str, Any]) -> Iterator[str]:
     """What was changed, what configurations must meet, the first of them, and the cost."""
-    plan, cost, total = found.plan, found.cost, _total(found.plan)
-    yield from (f"changed: {line}" for line in found.changes)
-    yield from (f"requires: {text}" for text in plan.file.requires)
-    yield from (f"constraint: {constraint}" for constraint in plan.file.constraints)
-    yield from (f"trial {index}: {in_words(config)}" for index, config in enumerate(found.first))
-    if cost is not None:
+    yield from (f"changed: {line}" for line in found["changes"])
+    yield from (f"requires: {text}" for text in found["requires"])
+    yield from (f"constraint: {constraint}" for constraint in found["constraints"])
+    yield from (f"trial {index}: {in_words(config)}" for index, config in enumerate(found["first"]))
+    if cost := found["cost"]:
         text = (
-            f"cost: {cost.seconds_an_epoch:.2f} s an epoch (measured now, one process), about "
-            f"{cost.epochs:.1f} of {cost.longest} epochs a trial, {duration(cost.seconds_a_trial)} a trial"
+            f"cost: {cost['seconds_an_epoch']:.2f} s an epoch (measured now, one process), about "
+            f"{cost['epochs']:.1f} of {cost['longest']} epochs a trial, "
+            f"{duration(cost['seconds_a_trial'])} a trial"
         )
-        if cost.seconds is not None:
-            text += f"; {total} trials with {plan.agents(total)} agents: about {duration(cost.seconds)}"
+        if cost["seconds"] is not None:
+            crew = f"{found['trials']} trials with {found['agents']} agents"
+            text += f"; {crew}: about {duration(cost['seconds'])}"
         yield text
     elif not plan.workload.deterministic:
         yield "cost: not measured; --probe runs the first epochs of one trial"
@@ -194,11 +164,6 @@ def _changes(plan: Plan) -> list[str]:
     return [] if change is None else list(change.lines)
 
 
-def _score(plan: Plan) -> str:
-    """Which value of a run counts."""
-    return plan.workload.score_in_words({**plan.base, **plan.overrides})
-
-
 def first_configurations(plan: Plan) -> list[dict[str, Any]]:
     """The configurations that the first agent of a new study would try first."""
     file = plan.file
@@ -225,7 +190,7 @@ def _probe(plan: Plan, config: dict[str, Any], agents: int) -> Probe:
     return probe.measure(plan.file, whole, inputs=plan.inputs.folder, threads=share(agents))
 
 
-def _estimate(plan: Plan, config: dict[str, Any]) -> Estimate:
+def _estimate(plan: Plan, config: dict[str, Any]) -> dict[str, Any]:
     """The estimated time, from a probe of the first configuration with one agent."""
     total = _total(plan)
     agents = plan.agents(total)
@@ -238,7 +203,13 @@ def _estimate(plan: Plan, config: dict[str, Any]) -> Estimate:
         budget = budget_of(plan.file, longest, total)
         epochs = epochs if budget is None or total is None else budget / total
     each = measured.trial(epochs)
-    return Estimate(measured.epoch, epochs, longest, each, None if total is None else each * total / agents)
+    return {
+        "seconds_an_epoch": measured.epoch,
+        "epochs": epochs,
+        "longest": longest,
+        "seconds_a_trial": each,
+        "seconds": None if total is None else each * total / agents,
+    }
 
 
 def show_campaign(campaign: Campaign, console: Console, say: Callable[[str], None], *, probed: bool) -> None:

@@ -93,15 +93,15 @@ class LiveView(PlainView):
         names = [name for name in COLUMNS if width >= LEAST.get(name, 0)]
         headings = {name: self.progress.now.metric if name == "value" else name for name in names}
         taken = sum(
-            GAP + max([len(heading), *(len(row.cells[name]) for row in rows[:room])])
+            GAP + max([len(heading), *(len(cells[name]) for _, cells, _ in rows[:room])])
             for name, heading in headings.items()
         )
         lines = []
-        for row in rows[:room]:
-            colours = {"agent": "" if row.doing == "running" else GREY, "curve": STATES.get(row.doing, GREY)}
-            lines.append([Text(row.cells[name], colours.get(name, "")) for name in headings])
+        for doing, cells, params in rows[:room]:
+            colours = {"agent": "" if doing == "running" else GREY, "curve": STATES.get(doing, GREY)}
+            lines.append([Text(cells[name], colours.get(name, "")) for name in headings])
             if width >= PARAMETERS:
-                lines[-1].append(Text(fitted(row.params, width - taken)))
+                lines[-1].append(Text(fitted(params, width - taken)))
         if width >= PARAMETERS:
             headings["parameters"] = "parameters"
         right = set(headings.values()) - {"agent", "curve", "parameters"}

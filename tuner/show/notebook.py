@@ -80,7 +80,7 @@ class NotebookView(PlainView):
         shown = "".join(f"<div>{line}</div>" for line in lines if line)
         if not self._agents:
             return shown
-        rows = [[*row.cells.values(), ", ".join(row.params)] for row in progress.rows(self._agents)]
+        rows = [[*cells.values(), ", ".join(params)] for _, cells, params in progress.rows(self._agents)]
         headings = [progress.now.metric if name == "value" else name for name in COLUMNS]
         return shown + table([*headings, "parameters"], rows)
 

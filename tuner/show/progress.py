@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -18,30 +17,6 @@ CURVE = 12  # characters of a trial's curve
 COLUMNS = ("agent", "trial", "epoch", "value", "curve", "time")
 
 
-@dataclass(frozen=True)
-class AgentRow:
-    """What a view shows of one agent.
-
-    Attributes:
-        doing: the state of the agent, or "running".
-        cells: a text for each of COLUMNS; its trial's epoch, value, curve and time are "" where it has none.
-        params: the searched parameters of its trial, as `name=value`.
-    """
-
-    doing: str
-    cells: dict[str, str]
-    params: tuple[str, ...] = ()
-
-
-@dataclass
-class _Curve:
-    """The values that an agent's trial has reported."""
-
-    number: int
-    began: float
-    values: list[float] = field(default_factory=list)
-
-
 class Progress:
     """What is known of a study while it runs.
 
@@ -54,7 +29,8 @@ class Progress:
         self.total = run.study.total
         self._clock, self._started = clock, clock()
         self._first: float | None = None  # when the first trial began
-        self._curves: dict[int, _Curve] = {}  # by agent
+        # by agent: its trial, when this began, and the values that it has reported
+        self._curves: dict[int, tuple[int, float, list[float]]] = {}
         self._budget = _epoch_budget(run)
         self.count()
         self._finished_before, self._seconds_before = self.now.finished, self.now.spent.seconds
@@ -75,11 +51,10 @@ class Progress:
         if event.kind == "start":
             if self._first is None:
                 self._first = self._clock()
-            self._curves[event.agent] = _Curve(content["number"], self._clock())
+            self._curves[event.agent] = (content["number"], self._clock(), [])
         elif event.kind == "epoch":
-            curve = self._curves.get(event.agent)
-            if curve is not None and isinstance(content["value"], int | float):
-                curve.values.append(content["value"])
+            if event.agent in self._curves and isinstance(content["value"], int | float):
+                self._curves[event.agent][2].append(content["value"])
         elif event.kind in ("end", "died", "idle"):
             self._curves.pop(event.agent, None)
 
@@ -170,27 +145,23 @@ class Progress:
         values = self.run.study.file.space.values_of(trial.params)
         return tuple(f"{name}={value_words(value)}" for name, value in values.items())
 
-    def rows(self, agents: Sequence[AgentState]) -> list[AgentRow]:
-        """A row for each agent, in their order."""
-        return [self._row(agent) for agent in sorted(agents, key=lambda agent: agent.index)]
-
-    def _row(self, agent: AgentState) -> AgentRow:
-        curve, values = self._curves.get(agent.index), ("", "", "", "", "")
-        if curve is not None and curve.number != agent.number:
-            curve = None
-        if agent.number is not None:
-            values = (
-                str(agent.number),
-                self.epoch_words(agent),
-                "" if agent.value is None else number(agent.value),
-                "" if curve is None else sparkline(curve.values, width=CURVE),
-                "" if curve is None else duration(self._clock() - curve.began),
-            )
-        name = f"{agent.index}" if agent.doing == "running" else f"{agent.index} {agent.doing}"
-        running = (t for t in self.now.trials if t.state is TrialState.RUNNING and t.number == agent.number)
-        return AgentRow(
-            agent.doing, dict(zip(COLUMNS, (name, *values), strict=True)), self._params(next(running, None))
-        )
+    def rows(self, agents: Sequence[AgentState]) -> list[tuple[str, dict[str, str], tuple[str, ...]]]:
+        """Of each agent, in their order: what it does, a text for each of COLUMNS, its trial's parameters."""
+        running = {t.number: t for t in self.now.trials if t.state is TrialState.RUNNING}
+        found = []
+        for agent in sorted(agents, key=lambda agent: agent.index):
+            name = f"{agent.index}" if agent.doing == "running" else f"{agent.index} {agent.doing}"
+            cells = {**dict.fromkeys(COLUMNS, ""), "agent": name}
+            trial, began, curve = self._curves.get(agent.index, (None, 0.0, []))
+            if agent.number is not None:
+                value = "" if agent.value is None else number(agent.value)
+                cells |= {"trial": str(agent.number), "epoch": self.epoch_words(agent), "value": value}
+            if agent.number is not None and agent.number == trial:
+                time = duration(self._clock() - began)
+                cells |= {"curve": sparkline(curve, width=CURVE), "time": time}
+            params = () if agent.number is None else self._params(running.get(agent.number))
+            found.append((agent.doing, cells, params))
+        return found
 
     def epoch_words(self, agent: AgentState) -> str:
         """`3/18`; `3` where the length of a trial is not known or was exceeded."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from rich.markup import escape
 from rich.table import Table
 
 from tuner.base.errors import InputError
@@ -21,7 +20,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.run.agent.repeats import REPEATS, SPREAD
 from tuner.run.winner import config_of
 from tuner.search import ranking
-from tuner.show.console import table
+from tuner.show.console import fitting, table
 from tuner.show.summary import Summary, mean_words
 from tuner.storage.access import find_records
 from tuner.storage.attributes import IMPORTED, METRICS, OUTSIDE, RUN_FOLDER
@@ -223,18 +222,7 @@ def best_rows(ranks: Sequence[Rank], study_file: StudyFile) -> list[list[str]]:
 
 def best_table(ranks: Sequence[Rank], study_file: StudyFile, *, width: int = 100) -> Table:
     """The best trials: one a row or, where that is too wide, one a column, or else one a paragraph."""
-    columns = best_rows(ranks, study_file)
-    across = [list(row) for row in zip(*columns, strict=True)]
-    for shape in (columns, across):
-        if sum(max(map(len, cells)) + 2 for cells in shape) <= width:
-            headings, *rows = zip(*shape, strict=True)
-            return table(headings, rows, right=headings[1:], whole=headings, padding=(0, 1))
-    grid = Table.grid(padding=(0, 1))
-    names = across[0][1:]
-    for place, *cells in across[1:]:
-        words = ", ".join(f"{name} {value}" for name, value in zip(names, cells, strict=True))
-        grid.add_row(place, escape(words))
-    return grid
+    return fitting(best_rows(ranks, study_file), width)
 
 
 def _shown(value: Any) -> str:

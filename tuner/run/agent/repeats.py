@@ -143,7 +143,7 @@ def check(workload: Workload, config: Mapping[str, Any]) -> None:
         if not changes:
             refuse("seeds", "the script has no known seed argument; name it: tuner: {seed: NAME}")
         taken = sorted(changes.keys() & searched)
-        if taken and not file.points:  # a retraining's points say the first seed of each
+        if taken and not file.space.points:  # a retraining's points say the first seed of each
             refuse("seeds", f"the study searches '{taken[0]}' too: remove one of them")
     if repeats.folds:
         fold = repeats.fold

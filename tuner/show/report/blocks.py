@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tuner.show.report.charts import Chart
 
@@ -26,6 +26,16 @@ class Table:
     trials: Sequence[int] = ()
     marked: frozenset[int] = frozenset()
     links: Sequence[str] = ()
+
+    def short(self, most: int) -> Table:
+        """The first trials, without notes and folders. A table that is not of trials stays whole."""
+        if not self.states:
+            return self
+        keep = [i for i, heading in enumerate(self.headings) if heading not in ("folder", "note")]
+        headings, *rows = ([row[i] for i in keep] for row in (self.headings, *self.rows[:most]))
+        more = f": the first {most} of {len(self.rows)}; the HTML report has all"
+        caption = f"{self.caption}{more if len(self.rows) > most else ''}"
+        return replace(self, headings=headings, rows=rows, caption=caption)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from tuner.show.report.trial_series import (
     study_chart,
 )  # fmt: skip
 
+BEST = "best so far"  # a series
 WIDEST = 10.0  # of a claim, in units of what matters; longer bars and intervals are cut there
 
 
@@ -42,7 +43,12 @@ def charts(study: Study) -> list[Made]:
     if len(study.ranked) < importance.MIN_TRIALS:
         few = f"No charts of parameters: they need {importance.MIN_TRIALS} complete trials."
         makers = [history, front, over_time.curves, lambda _: few, over_time.pruning, over_time.timeline]
-    found = [maker(study) for maker in makers]
+    return [made for maker in makers if (made := maker(study)) is not None]
+
+
+def main_charts(study: Study) -> list[Made]:
+    """The charts that a terminal shows in lines."""
+    found = (history(study), importances(study), over_time.pruning(study))
     return [made for made in found if made is not None]
 
 
@@ -54,7 +60,7 @@ def history(study: Study) -> Made:
     complete = [t for t in shown if t.complete]
     best = zip(complete, best_so_far(study, complete), strict=True)
     known = [(trial.number, value) for trial, value in best if not math.isnan(value)]
-    line = Series("best so far", [n for n, _ in known], [v for _, v in known], "step") if complete else None
+    line = Series(BEST, [n for n, _ in known], [v for _, v in known], "step") if complete else None
     series = scatter(study, shown, {t.number: (t.number, t.value) for t in shown}, line=line)
     caption = (
         "The objective of each trial; for pruned trials the last reported value. The line is the best "

@@ -143,18 +143,13 @@ class Pages:
         self._text("numbers (CSV)", size=6.5, colour=LIGHT["link"], url=f"{self._data}/{chart.slug}.csv")
 
     def _table(self, table: Table) -> None:
-        rows = [[str(c) for c in row] for row in table.rows]
-        headings = list(table.headings)
+        table = table.short(MOST_ROWS)
+        headings, rows = list(table.headings), [[str(c) for c in row] for row in table.rows]
+        note, marked = table.caption, table.marked
         if not rows:
             return
-        note, marked = table.caption, table.marked
-        if table.states:
-            keep = [i for i, h in enumerate(headings) if h not in ("folder", "note")]
-            headings, rows = [headings[i] for i in keep], [[row[i] for i in keep] for row in rows]
-            if len(rows) > MOST_ROWS:
-                note = f"{table.caption}: the first {MOST_ROWS} of {len(rows)}; the HTML report has all"
-                rows = rows[:MOST_ROWS]
-        elif sum(_least(headings, rows)) > LETTERS and len(rows) <= len(headings) + TURNED:  # transpose
+        wide = sum(_least(headings, rows)) > LETTERS and len(rows) <= len(headings) + TURNED
+        if wide and not table.states:  # transposed
             headings, *rows = [list(column) for column in zip(headings, *rows, strict=True)]
             marked = frozenset()
         for part in _parts(headings, rows):

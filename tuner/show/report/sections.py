@@ -6,7 +6,7 @@ import contextlib
 import math
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
@@ -20,16 +20,20 @@ from tuner.show.report import cards as made
 from tuner.show.report import figures, over_time, words
 from tuner.show.report.blocks import Block, Card, Cards, Document, Fact, Section, Table, Text
 from tuner.show.report.charts import MINOR, Chart, Plot, Spans, interval_bars
+from tuner.show.report.trial_series import Made
 from tuner.show.summary import mean_words
 
 ENVIRONMENT = ("optuna", "torch", "numpy", "scikit-learn", "matplotlib")
 
 
-def document(material: Material) -> Document:
+def document(material: Material, *, draw: Callable[[Study], Sequence[Made]] = figures.charts) -> Document:
     """Builds the report: the answers first (one study: its card; several: a table), then verdicts on claims.
 
     Then the studies, and what their workloads and the installed plugins add about them. Plugins answer only
-    for studies of their own.
+    for studies of their own. Page, PDF and terminal show these sections.
+
+    Args:
+        draw: the charts of a study.
     """
     studies = material.studies
     cards = [made.card(study, material) for study in studies]
@@ -37,16 +41,17 @@ def document(material: Material) -> Document:
         title, first = studies[0].name, Section("summary", "Result", [_purpose(studies[0]), Cards(cards)])
     else:
         title = "Sweep summary"
-        size = Text(words.campaign_sentences(studies, material)[:1])
+        size = Text([words.campaign_sentence(studies)])
         first = Section("summary", "Results", [size, overview(cards), campaign_chart(studies, cards)])
     sections = [first]
     found = findings(material)
     if found:
-        sections.append(Section("hypotheses", "Hypotheses", hypotheses(found)))
+        sections.append(Section("hypotheses", "Claims and hypotheses", hypotheses(found)))
     for study, card in zip(studies, cards, strict=True):
         alone = len(studies) == 1
         head: list[Block] = [] if alone else [_purpose(study), Cards([card])]
-        sections.append(study_section(study, "Trials and charts" if alone else study.name, head))
+        charts = draw(study) if study.trials else ()
+        sections.append(study_section(study, "Trials and charts" if alone else study.name, head, charts))
         blocks = study.workload.sections(study, material.results)
         if blocks:
             sections.append(Section(f"errors-{slug(study.name)}", f"Errors of {study.name}'s winner", blocks))
@@ -88,12 +93,11 @@ def _joined(sections: Sequence[Section]) -> list[Section]:
     return [section for section in found.values() if section.blocks]
 
 
-def study_section(study: Study, heading: str, head: Sequence[Block] = ()) -> Section:
+def study_section(study: Study, heading: str, head: Sequence[Block], charts: Sequence[Made]) -> Section:
     """The section of one study: `head`, what explains its result, all trials, charts."""
     blocks: list[Block] = [*head, Text(words.background(study))]
     if study.trials or study.outside:
         blocks.append(trials_table(study))
-    charts = figures.charts(study) if study.trials else []
     blocks += [chart for chart in charts if not isinstance(chart, str)]
     if study.file.front and len(study.ranked) > 3:
         blocks.append(

@@ -123,12 +123,10 @@ def progress(study: Study) -> str:
     return f"{text}, done" if study.done else text
 
 
-def campaign_sentences(studies: Sequence[Study], material: Material | None = None) -> list[str]:
-    """The result of a campaign: a sentence about its size, then one for each study."""
+def campaign_sentence(studies: Sequence[Study]) -> str:
+    """The size of a campaign and its cost."""
     trials = sum(len(s.finished) for s in studies)
     complete = sum(s.count("complete") for s in studies)
     cost = sum(map(spent, studies), Spent(0.0, 0, 0, 0.0))
     what = "1 study" if len(studies) == 1 else f"{len(studies)} studies"
-    lines = [f"{what}, {trials} finished trials ({complete} complete). Cost: {cost}."]
-    lines += [f"{study.name}: {judge.of_study(study, material).headline}." for study in studies]
-    return lines
+    return f"{what}, {trials} finished trials ({complete} complete). Cost: {cost}."
