@@ -34,12 +34,12 @@ def run(options: argparse.Namespace) -> None:
     from tuner.show.summary import Summary
     from tuner.storage.study import load_study
 
-    with opt.records(options) as records:
-        source = load_study(records, options.study or _only_study(records))
-        study_file = source.file
-        study = Summary.of(source, study_file)
-        ranks = best_trials(study, options.results, top=options.top)
-        answer = study.answer
+    records = opt.records(options)
+    source = load_study(records, options.study or _only_study(records))
+    study_file = source.file
+    study = Summary.of(source, study_file)
+    ranks = best_trials(study, options.results, top=options.top)
+    answer = study.answer
     if options.format == "table":
         console = opt.console()
         if ranks:

@@ -30,9 +30,9 @@ def run(options: argparse.Namespace) -> None:
 
     from tuner.run.enqueue import enqueue
 
-    with opt.records(options) as records:
-        name = opt.study_name(options.study, records, options.results)
-        queued = enqueue(records, name, opt.settings(options.values, what="enqueue"))
+    records = opt.records(options)
+    name = opt.study_name(options.study, records, options.results)
+    queued = enqueue(records, name, opt.settings(options.values, what="enqueue"))
     if options.json:
         sys.stdout.write(json.dumps({"study": name, **asdict(queued)}) + "\n")
         return

@@ -47,13 +47,13 @@ def run(options: argparse.Namespace) -> None:
         text = export.wandb_yaml(load_study_file(options.study))
         answer = YAML(typ="safe", pure=True).load(text)
     else:
-        with opt.records(options) as records:
-            name = opt.study_name(options.study, records, options.results)
-            study = load_study(records, name)
-            fetched(records, [name], options.results, top=1)
-            trial = _trial(study, options.trial)
-            winner = winner_from(study, trial, options.results)
-            config = config_of(study, trial, options.results)
+        records = opt.records(options)
+        name = opt.study_name(options.study, records, options.results)
+        study = load_study(records, name)
+        fetched(records, [name], options.results, top=1)
+        trial = _trial(study, options.trial)
+        winner = winner_from(study, trial, options.results)
+        config = config_of(study, trial, options.results)
         said = winner.describe() if options.trial is None else f"trial {trial.number} of {name}"
         text = f"# {said}\n{export.config_yaml(config)}"
         answer = {

@@ -36,10 +36,10 @@ def run(options: argparse.Namespace) -> None:
     from tuner.base.errors import WorkFailed
     from tuner.storage.study import load_study
 
-    with opt.records(options) as records:
-        for name in options.studies:
-            load_study(records, name)
-        found = fetched(records, options.studies, options.results, say_failures=False)
+    records = opt.records(options)
+    for name in options.studies:
+        load_study(records, name)
+    found = fetched(records, options.studies, options.results, say_failures=False)
     if options.json:
         opt.write_json({"runs": found.runs, "bytes": found.size, "failed": found.failed})
     if found.failed:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from tuner.base.sqlite_url import sqlite_url
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tuner.claims.material import Material
     from tuner.definition.study_file import StudyFile
     from tuner.run.request import Request
     from tuner.show.report.blocks import Document
@@ -159,17 +160,27 @@ def request_for(options: argparse.Namespace, study: str | StudyFile, **changed: 
     return Request(file, **{"url": storage_url(options), "results": options.results, **told, **changed})
 
 
-@contextlib.contextmanager
-def records(options: argparse.Namespace) -> Iterator[Records]:
-    """The records in the storage of the options; trouble with it meanwhile becomes one line.
+def records(options: argparse.Namespace) -> Records:
+    """The records in the storage of the options.
 
     Raises:
         InputError: there is none, or it can't be used.
     """
     from tuner.storage.access import open_records
 
-    url = storage_url(options)
-    yield open_records(url)
+    return open_records(storage_url(options))
+
+
+def material(options: argparse.Namespace, studies: Sequence[str] = (), data: Path | None = None) -> Material:
+    """What reports and verdicts rest on: these studies (none: all), with their run folders in a store."""
+    from datetime import datetime
+
+    from tuner.claims import material
+    from tuner.commands.fetch import fetched
+
+    found = records(options)
+    fetched(found, studies, options.results)
+    return material.load(found, studies, options.results, data=data, made=datetime.now())
 
 
 def seconds(text: str) -> float:

@@ -44,29 +44,18 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from dataclasses import asdict
-    from datetime import datetime
 
     from tuner.base.errors import InputError
-    from tuner.claims import material as materials
     from tuner.claims import verdicts
-    from tuner.commands.fetch import fetched
-    from tuner.show.report import sections, terminal
+    from tuner.show.report import live, sections, terminal
 
     if options.live:
         if options.output or options.json or options.hypotheses:
             raise InputError("--live serves the page: leave out --output, --json and --hypotheses")
-        from tuner.show.report import live
-
-        with opt.records(options) as records:
-            live.serve(
-                records, options.studies, options.results, port=options.port, console=opt.error_console()
-            )
+        records, console = opt.records(options), opt.error_console()
+        live.serve(records, options.studies, options.results, port=options.port, console=console)
         return
-    with opt.records(options) as records:
-        fetched(records, options.studies, options.results)
-        material = materials.load(
-            records, options.studies, options.results, data=options.data, made=datetime.now()
-        )
+    material = opt.material(options, options.studies, options.data)
     if options.json:
         opt.write_json([asdict(finding) for finding in verdicts.findings(material)])
     elif options.hypotheses:

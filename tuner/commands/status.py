@@ -29,9 +29,9 @@ def run(options: argparse.Namespace) -> None:
     from tuner.show.summary import Summary, pruned_words
     from tuner.storage.study import load_study
 
-    with opt.records(options) as records:
-        names = [options.study] if options.study else sorted(optuna.get_all_study_names(records))
-        found = [Summary.of(load_study(records, name)) for name in names]
+    records = opt.records(options)
+    names = [options.study] if options.study else sorted(optuna.get_all_study_names(records))
+    found = [Summary.of(load_study(records, name)) for name in names]
     if options.json:
         opt.write_json([study.to_dict() for study in found])
         return

@@ -37,10 +37,10 @@ def add_verb(subparsers: opt.Subparsers, verb: Literal["stop", "pause"], *, summ
 def run(options: argparse.Namespace) -> None:
     from tuner.storage.study import Stop, load_study
 
-    with opt.records(options) as records:
-        study = load_study(records, opt.study_name(options.study, records, options.results))
-        asked = Stop(options.verb, options.now)
-        running = study.ask_to_stop(asked)
+    records = opt.records(options)
+    study = load_study(records, opt.study_name(options.study, records, options.results))
+    asked = Stop(options.verb, options.now)
+    running = study.ask_to_stop(asked)
     go_on = shlex.join(["tuner", "agent", study.study_name, *opt.places(options)])
     if options.json:
         opt.write_json({"study": study.study_name, "running": running, "now": options.now, "go_on": go_on})

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuner.base import plugins
 from tuner.commands import options as opt
 
 if TYPE_CHECKING:
-    from tuner.claims.hypotheses import Prepared, Settling
+    from collections.abc import Sequence
+
+    from tuner.claims.hypotheses import Prepared
+    from tuner.claims.verdicts import Finding
     from tuner.definition.campaign_file import CampaignFile
     from tuner.definition.study_file import StudyFile
     from tuner.run.request import Request
@@ -144,6 +146,8 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
     from tuner.campaign.campaign import Campaign
     from tuner.show.live import make_view
     from tuner.show.notify import notifying
+    from tuner.show.summary import Summary
+    from tuner.storage.study import load_study
 
     if options.fresh or options.trials:
         raise InputError(
@@ -173,84 +177,56 @@ def _campaign(file: CampaignFile, options: argparse.Namespace) -> None:
                 notifier.send(name, "the campaign is done")
         if options.json:
             names = [campaign.study(step).name for step in file.steps if step.study in file.studies]
-            opt.write_json(_states(options, names))
-
-
-def _states(options: argparse.Namespace, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Where the studies stand that were begun."""
-    from tuner.show.summary import Summary
-    from tuner.storage.study import load_study
-
-    with opt.records(options) as records:
-        begun = {study.study_name for study in records.get_all_studies()}
-        return [Summary.of(load_study(records, n)).to_dict() for n in names if n in begun]
+            records = opt.records(options)
+            begun = {study.study_name for study in records.get_all_studies()}
+            opt.write_json([Summary.of(load_study(records, n)).to_dict() for n in names if n in begun])
 
 
 def _hypotheses(options: argparse.Namespace) -> None:
     from dataclasses import asdict
-
-    from tuner.commands.fetch import fetched
-    from tuner.show.report import claims
-
-    console = opt.error_console() if options.json else opt.console()
-    with opt.records(options) as records:
-        fetched(records, (), options.results)
-    settling = settling_of(options, lambda line: console.print(line, markup=False, soft_wrap=True))
-    if options.dry_run:
-        _show_rounds(settling, settling.prepare(fresh=options.fresh), options)
-        return
-    with opt.only_json(options.json):
-        found = settling.run()
-    if not found:
-        console.print("no study here has a hypothesis", markup=False)
-    if options.json:
-        opt.write_json([asdict(finding) for finding in found if finding.pairs_run])
-    elif found:
-        claims.show_verdicts(found, console)
-
-
-def _show_rounds(settling: Settling, found: Sequence[Prepared], options: argparse.Namespace) -> None:
-    """What the next rounds consist of and cost; runs nothing but a probe."""
     from datetime import datetime
 
     from tuner.claims import material as materials
+    from tuner.claims.hypotheses import Settling
+    from tuner.commands.fetch import fetched
     from tuner.run import plan
     from tuner.show.live import make_view
     from tuner.show.report import claims
 
-    console = opt.console()
-    if not found:
-        console.print("no study here has a hypothesis", markup=False)
-        return
-    with opt.records(options) as records:
-        material = materials.load(records, (), options.results, made=datetime.now())
-    for prepared in found:
-        claims.show_plan(prepared, console)
-        claims.show_power(material, prepared, console)
-        if prepared.file is None:
-            continue
-        made = plan.make(settling.request(prepared), make_view(opt.error_console()).say)
-        if options.probe or made.workload.quick_probe:
-            claims.show_pairs_cost(made, console)
-
-
-def settling_of(options: argparse.Namespace, say: Callable[[str], None]) -> Settling:
-    """How the command line asks for open claims to be decided."""
-    from tuner.claims.hypotheses import Settling
-    from tuner.show.live import make_view
-
-    return Settling(
+    console = opt.error_console() if options.json else opt.console()
+    records = opt.records(options)
+    fetched(records, (), options.results)
+    settling = Settling(
         opt.storage_url(options),
         options.results,
         request_for=lambda file: request_for(options, file),
         make_view=lambda: make_view(opt.error_console()),
-        say=say,
+        say=lambda line: console.print(line, markup=False, soft_wrap=True),
         chosen=options.data,
         overrides=opt.settings(options.set),
         fresh=options.fresh,
         budget=options.timeout if options.budget is None else options.budget,
         most=options.trials,
     )
+    found: Sequence[Prepared] | Sequence[Finding]
+    if options.dry_run:
+        found = settling.prepare(fresh=options.fresh)
+        for prepared in found:
+            material = materials.load(records, (), options.results, made=datetime.now())
+            claims.show_plan(prepared, material, console)
+            if prepared.file is not None:
+                made = plan.make(settling.request(prepared), settling.make_view().say)
+                if options.probe or made.workload.quick_probe:
+                    claims.show_pairs_cost(made, console)
+    else:
+        with opt.only_json(options.json):
+            found = settling.run()
+        if options.json:
+            opt.write_json([asdict(finding) for finding in found if finding.pairs_run])
+        elif found:
+            claims.show_verdicts(found, console)
+    if not found:
+        console.print("no study here has a hypothesis", markup=False)
 
 
 def request_for(options: argparse.Namespace, study: str | StudyFile) -> Request:

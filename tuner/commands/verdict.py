@@ -33,22 +33,15 @@ def add(subparsers: opt.Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from datetime import datetime
-
     from tuner.base.errors import InputError
     from tuner.claims import judge
-    from tuner.claims import material as materials
-    from tuner.commands.fetch import fetched
     from tuner.show.console import show_answer
 
     words = options.against
     if words and (len(words) != 2 or words[0] != "against"):
         given = " ".join(words)
         raise InputError(f"verdict: expected 'against STUDY/NUMBER' after {options.what}, got {given}")
-    with opt.records(options) as records:
-        fetched(records, (), options.results)
-        material = materials.load(records, (), options.results, made=datetime.now())
-    answer = judge.between(material, options.what, words[1] if words else None)
+    answer = judge.between(opt.material(options), options.what, words[1] if words else None)
     if options.json:
         opt.write_json(answer.to_dict())
     else:

@@ -50,11 +50,11 @@ def run(options: argparse.Namespace) -> None:
     from tuner.storage.study import load_study, stored_file
 
     processes.preload()
-    with opt.records(options) as records:
-        study = load_study(records, options.study)
-        file = stored_file(study)
-        location = StoreLocation.of(study)
-        fetched(records, [options.study], options.results)
+    records = opt.records(options)
+    study = load_study(records, options.study)
+    file = stored_file(study)
+    location = StoreLocation.of(study)
+    fetched(records, [options.study], options.results)
     request = opt.request_for(options, file, artifacts=None if location is None else location.url)
     view = make_view(opt.error_console())
     found = verify.verify(request, view, top=options.top, seeds=options.seeds, numbers=options.trial)

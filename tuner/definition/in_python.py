@@ -26,7 +26,7 @@ _WHERE = re.compile(r"^.*?\.yaml(:\d+)?: ")  # the file and line of a message: t
 
 def log(low: float, high: float) -> dict[str, Any]:
     """A range on a logarithmic scale; two whole bounds give whole numbers."""
-    quantised = {"q": 1} if _whole(low) and _whole(high) else {}
+    quantised = {"q": 1} if type(low) is type(high) is int else {}
     kind = "q_log_uniform_values" if quantised else "log_uniform_values"
     return {"distribution": kind, "min": low, "max": high, **quantised}
 
@@ -87,7 +87,7 @@ def _parameter(value: Any, path: tuple[str, ...]) -> dict[str, Any]:
         return {str(key): _plain(inner, f"{name}.{key}") for key, inner in value.items()}
     if isinstance(value, tuple):
         bounds = [_plain(bound, name) for bound in value]
-        if len(bounds) != 2 or not all(_number(bound) for bound in bounds):
+        if len(bounds) != 2 or not all(type(bound) in (int, float) for bound in bounds):
             raise InputError(
                 f"parameter '{name}': expected (low, high), got {value!r}; use a list for choices"
             )
@@ -111,11 +111,3 @@ def _plain(value: Any, name: str) -> Any:
         f"'{name}': expected numbers, text, true or false, or lists of them, got {value!r}; give its name, "
         "and let the function look it up"
     )
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _whole(value: float) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -97,12 +97,9 @@ def _implied(section: YamlPart) -> str:
     if "values" in section:
         return "categorical_w_probabilities" if "probabilities" in section else "categorical"
     if "min" in section or "max" in section:
-        bounds = [section.plain().get(key) for key in ("min", "max")]
-        return (
-            "int_uniform"
-            if all(isinstance(b, int) and not isinstance(b, bool) for b in bounds)
-            else "uniform"
-        )
+        values = section.plain()
+        whole = type(values.get("min")) is type(values.get("max")) is int
+        return "int_uniform" if whole else "uniform"
     section.fail(
         "distribution", f"missing; expected value, values, min and max, or one of {', '.join(KINDS)}"
     )

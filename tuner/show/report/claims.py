@@ -47,8 +47,11 @@ def show_verified(verified: Verified, console: Console, places: Sequence[str] = 
     show_answer(verified.answer, console, places)
 
 
-def show_plan(prepared: Prepared, console: Console) -> None:
-    """Prints a round: its runs, the sides of each claim, and the claims without pairs with the reason."""
+def show_plan(prepared: Prepared, material: Material, console: Console) -> None:
+    """Prints a round: its runs, the sides of each claim, and the claims without pairs with the reason.
+
+    Where the noise between seeds is known, also how small an effect it can tell from none.
+    """
     planned, file = prepared.planned, prepared.file
     if planned is None:
         assert file is not None
@@ -67,15 +70,9 @@ def show_plan(prepared: Prepared, console: Console) -> None:
         console.print("no claim needs pairs of runs", markup=False)
     for study, text, reason in planned.left_out:
         say_whole(f"left out: {study}: {text}: {reason}", console)
-
-
-def show_power(material: Material, prepared: Prepared, console: Console) -> None:
-    """Prints how small an effect the round can tell from none, where the noise between seeds is known."""
-    planned = prepared.planned
-    if planned is None or planned.drawn or not planned.points:
-        return
     evidence, pairs = Evidence.of(material), len(planned.points) // 2
-    for metric, study in sorted({claim.metric: claim.study for claim in planned.claims}.items()):
+    metrics = {} if planned.drawn else {claim.metric: claim.study for claim in planned.claims}
+    for metric, study in sorted(metrics.items()) if pairs else ():
         noise = evidence.noise(study, metric)
         if noise is not None:
             half = critical(pairs, pairs - 1) * noise * math.sqrt(2 / pairs)

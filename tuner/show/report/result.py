@@ -73,9 +73,8 @@ class StudyResult:
         if trial is None or trial.value is None:
             raise InputError(f"study '{self.name}': {judge.of_study(self._read()).headline}")
         folder = self.results / "runs" / self.name / str(trial.number)
-        return Best(
-            trial.number, trial.value, trial.config, trial.metrics, folder if folder.is_dir() else None
-        )
+        where = folder if folder.is_dir() else None
+        return Best(trial.number, trial.value, trial.config, trial.metrics, where)
 
     def verdict(self) -> Answer:
         """Whether the best configuration is better than the default: what `tuner verdict` says."""
@@ -142,11 +141,10 @@ class StudyResult:
 
     def _shown(self) -> tuple[str, StudyFile, list[Rank]]:
         """What is printed of the study: a line, its file, and the best trials."""
-        source = self.optuna
-        study, file = Summary.of(source), source.file
+        study = Summary.of(self.optuna)
         pruned = study.counts[TrialState.PRUNED]
         line = f"{self.name}: {self.reason}; {pruned} of {study.finished} pruned, {study.failed} failed"
-        return line, file, best_trials(study, self.results, top=TOP)
+        return line, study.source.file, best_trials(study, self.results, top=TOP)
 
     def __str__(self) -> str:
         from rich.console import Console
