@@ -1,4 +1,6 @@
-"""`agent`: one agent that joins a study, as `wandb agent` does."""
+"""Runs trials of a study that 'sweep' or 'study' made, one at a time, until the study is done. You can start
+several agents, also in other terminals and on other machines.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +10,10 @@ import functools
 
 from tuner.commands import options as opt
 
-DESCRIPTION = """\
-Runs trials of a study that 'sweep' or 'study' made, one at a time, until the study is done. You can start
-several agents, also in other terminals and on other machines."""
-
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
-        subparsers,
-        "agent",
-        summary="run one agent of a study",
-        description=DESCRIPTION,
-        example="tuner agent digits-sgd --count 5",
+        subparsers, "agent", "run one agent of a study", __doc__, "tuner agent digits-sgd --count 5"
     )
     parser.add_argument("study", metavar="NAME", help="a study in the storage")
     parser.add_argument(

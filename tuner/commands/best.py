@@ -1,4 +1,4 @@
-"""`best`: a study's best trials and their configurations."""
+"""Prints the best complete trials (feasible ones first) and the verdict."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "best",
-        summary="the best trials of a study",
-        description="Prints the best complete trials (feasible ones first) and the verdict.",
-        example="tuner best loss_weighting --top 3 --format yaml",
+        "the best trials of a study",
+        __doc__,
+        "tuner best loss_weighting --top 3 --format yaml",
     )
     parser.add_argument("study", nargs="?", metavar="NAME", help="study (default: the only one)")
     parser.add_argument("--top", type=opt.positive, default=10, metavar="K", help="how many (default: 10)")

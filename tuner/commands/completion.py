@@ -20,9 +20,9 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "completion",
-        summary="completion for bash, zsh or tcsh",
-        description=DESCRIPTION,
-        example='eval "$(tuner completion bash)"',
+        "completion for bash, zsh or tcsh",
+        DESCRIPTION,
+        'eval "$(tuner completion bash)"',
     )
     parser.add_argument("shell", choices=SHELLS, help="your shell")
     parser.set_defaults(run=run)

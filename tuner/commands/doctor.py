@@ -1,4 +1,4 @@
-"""`doctor`: checks this machine."""
+"""Checks this machine: data, disk, device, W&B, storage."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from tuner.commands import options as opt
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
-        subparsers,
-        "doctor",
-        summary="check this machine: data, disk, device, W&B, storage",
-        description="Checks this machine: data, disk, device, W&B, storage.",
-        example="tuner doctor",
+        subparsers, "doctor", "check this machine: data, disk, device, W&B, storage", __doc__, "tuner doctor"
     )
     opt.add_options(parser, "json", "storage")
     parser.add_argument(

@@ -1,4 +1,6 @@
-"""`enqueue`: says which configuration a study tries next."""
+"""The next trial gets these values. The sampler draws all other values. Queued trials run in order, and
+count as trials of the study.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,9 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "enqueue",
-        summary="queue the next trial of a study",
-        description="The next trial gets these values. The sampler draws all other values. "
-        "Queued trials run in order, and count as trials of the study.",
-        example="tuner enqueue loss_weighting gamma=2.5 loss_type=focal",
+        "queue the next trial of a study",
+        __doc__,
+        "tuner enqueue loss_weighting gamma=2.5 loss_type=focal",
     )
     parser.add_argument("study", metavar="NAME|FILE.yaml", help="a study that exists")
     parser.add_argument("values", nargs="+", metavar="KEY=VALUE", help="a parameter and its value")

@@ -1,4 +1,4 @@
-"""`export`: writes a winner's configuration, or a study as a plain W&B sweep file."""
+"""Exports a winner's configuration, or a study as a W&B sweep file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "export",
-        summary="export a winner's configuration, or a study as a W&B sweep file",
-        description="Exports a winner's configuration, or a study as a W&B sweep file.",
-        example="tuner export loss_weighting --wandb > sweep.yaml",
+        "export a winner's configuration, or a study as a W&B sweep file",
+        __doc__,
+        "tuner export loss_weighting --wandb > sweep.yaml",
     )
     parser.add_argument("study", metavar="NAME|FILE.yaml", help="the study")
     parser.add_argument("--trial", type=int, metavar="N", help="this trial instead of the winner")

@@ -1,4 +1,6 @@
-"""`fetch`: downloads run folders of other machines from the artefact store."""
+"""Downloads run folders from the artefact store that are not in the results folder. `ensemble build`,
+`ensemble compare`, `verify`, `report` and `export` do this automatically.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,14 @@ if TYPE_CHECKING:
     from tuner.artifacts.run_store import Fetched
     from tuner.storage.records import Records
 
-DESCRIPTION = """\
-Downloads run folders from the artefact store that are not in the results folder. `ensemble build`,
-`ensemble compare`, `verify`, `report` and `export` do this automatically."""
-
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "fetch",
-        summary="download run folders of other machines from the artefact store",
-        description=DESCRIPTION,
-        example="tuner fetch loss_weighting",
+        "download run folders of other machines from the artefact store",
+        __doc__,
+        "tuner fetch loss_weighting",
     )
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
     opt.add_options(parser, "json", "storage")

@@ -1,4 +1,8 @@
-"""`gc`: removes weights and temporary files that are no longer needed."""
+"""Removes weights of runs that are not among the best 20 of a study, not on its Pareto front and not in a
+bundle. Also removes unfinished run folders, temporary files of processes that have ended, and unused objects
+in the artefact store. Skips studies that are running. Data sets, bundles and folders that belong to no study
+stay.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,14 @@ import sys
 
 from tuner.commands import options as opt
 
-DESCRIPTION = """\
-Removes weights of runs that are not among the best 20 of a study, not on its Pareto front and not in a
-bundle. Also removes unfinished run folders, temporary files of processes that have ended, and unused objects
-in the artefact store. Skips studies that are running. Data sets, bundles and folders that belong to no study
-stay."""
-
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "gc",
-        summary="remove weights and temporary files that are no longer needed",
-        description=DESCRIPTION,
-        example="tuner gc --dry-run",
+        "remove weights and temporary files that are no longer needed",
+        __doc__,
+        "tuner gc --dry-run",
     )
     parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     opt.add_options(parser, "json", "storage")

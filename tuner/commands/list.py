@@ -1,4 +1,6 @@
-"""`list`: studies of this folder with their results, and the shipped studies."""
+"""Lists the studies here with their results, and the shipped ones (only by name, where others were begun
+and none of them).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,9 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "list",
-        summary="list the studies here with their results, and the shipped ones",
-        description="Lists the studies here with their results, and the shipped ones (only by name, "
-        "where others were begun and none of them).",
-        example="tuner list",
+        "list the studies here with their results, and the shipped ones",
+        __doc__,
+        "tuner list",
     )
     opt.add_options(parser, "json", "storage")
     parser.set_defaults(run=run)

@@ -31,9 +31,13 @@ ARTIFACTS_VARIABLE = "TUNER_ARTIFACTS"
 
 
 def subcommand(
-    subparsers: Subparsers, name: str, *, summary: str, description: str, example: str
+    subparsers: Subparsers, name: str, summary: str, description: str | None, example: str
 ) -> argparse.ArgumentParser:
-    """Adds a subcommand. Returns its parser, which has an example and the common options."""
+    """Adds a subcommand. Returns its parser, which has an example and the common options.
+
+    Args:
+        summary: for the list of commands. description: for its help page: what its module says of itself.
+    """
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name,
         help=summary,

@@ -1,4 +1,9 @@
-"""`report`: results of studies, on the terminal, as a PDF or as an HTML page."""
+"""Shows winners, gains, costs, importances and verdicts on the claims. --output writes a PDF or a
+self-contained HTML page, and the numbers of its figures as CSV files. For ensembles, calibration and
+decoding, it shows the results of `ensemble compare` and of `inference calibrate`, `tune` and `evaluate`.
+--live serves the page on 127.0.0.1: it follows running studies, and its buttons pause and stop them and queue
+trials.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +16,9 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "report",
-        summary="report the results of studies: terminal, PDF or HTML",
-        description=(
-            "Shows winners, gains, costs, importances and verdicts on the claims. --output writes a PDF or a "
-            "self-contained HTML page, and the numbers of its figures as CSV files. For ensembles, "
-            "calibration and decoding, it shows the results of `ensemble compare` and of `inference "
-            "calibrate`, `tune` and `evaluate`. --live serves the page on 127.0.0.1: it follows running "
-            "studies, and its buttons pause and stop them and queue trials."
-        ),
-        example="tuner report --output results/sweep_summary.html",
+        "report the results of studies: terminal, PDF or HTML",
+        __doc__,
+        "tuner report --output results/sweep_summary.html",
     )
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
     parser.add_argument(

@@ -1,4 +1,8 @@
-"""`run`: a script that makes its own sweeps."""
+"""Runs a script that calls `wandb.sweep(config)` and `wandb.agent(id, function, count)`, unchanged and
+without a server. Each sweep becomes a study, and each trial runs the script again up to its agent. The same
+command continues these studies. Put options before the script, and the script's own arguments after it. With
+--json the result is a list with one object per study, and the output of the script goes to standard error.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +16,14 @@ if TYPE_CHECKING:
     from tuner.definition.study_file import StudyFile
     from tuner.run.launch import Result
 
-DESCRIPTION = """\
-Runs a script that calls `wandb.sweep(config)` and `wandb.agent(id, function, count)`, unchanged and without a
-server. Each sweep becomes a study, and each trial runs the script again up to its agent. The same command
-continues these studies. Put options before the script, and the script's own arguments after it. With --json
-the result is a list with one object per study, and the output of the script goes to standard error."""
-
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "run",
-        summary="run a script that makes its own sweeps (wandb.sweep, wandb.agent)",
-        description=DESCRIPTION,
-        example="tuner run --agents 2 examples/wandb_in_script/train.py",
+        "run a script that makes its own sweeps (wandb.sweep, wandb.agent)",
+        __doc__,
+        "tuner run --agents 2 examples/wandb_in_script/train.py",
     )
     parser.add_argument(
         "-m", dest="module", action="store_true", help="SCRIPT is a module, as with python -m"

@@ -1,4 +1,4 @@
-"""`status`: the state of the studies in the storage."""
+"""Shows trials by state, the best value over time, and the time of training: spent, and saved by pruning."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from tuner.commands import options as opt
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
-        subparsers,
-        "status",
-        summary="show the state of studies",
-        description="Shows trials by state, the best value over time, and the time of training: spent, and "
-        "saved by pruning.",
-        example="tuner status loss_weighting",
+        subparsers, "status", "show the state of studies", __doc__, "tuner status loss_weighting"
     )
     parser.add_argument("study", nargs="?", metavar="NAME", help="one study (default: all)")
     opt.add_options(parser, "json", "storage")

@@ -1,4 +1,6 @@
-"""`stop` and `pause`: end the agents of a study, in whichever terminal they run."""
+"""Stops the agents of a study, in any terminal and on any machine. They finish their epoch and return their
+trials to the queue. The study is kept; 'agent' or 'study' continues it.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,6 @@ from typing import Literal
 
 from tuner.commands import options as opt
 
-DESCRIPTION = """\
-Stops the agents of a study, in any terminal and on any machine. They finish their epoch and return their
-trials to the queue. The study is kept; 'agent' or 'study' continues it."""
-
 
 def add(subparsers: opt.Subparsers) -> None:
     add_verb(subparsers, "stop", summary="stop the agents of a study, on every machine")
@@ -19,13 +17,7 @@ def add(subparsers: opt.Subparsers) -> None:
 
 def add_verb(subparsers: opt.Subparsers, verb: Literal["stop", "pause"], *, summary: str) -> None:
     """The subcommand `stop` or `pause`."""
-    parser = opt.subcommand(
-        subparsers,
-        verb,
-        summary=summary,
-        description=DESCRIPTION,
-        example=f"tuner {verb} loss_weighting",
-    )
+    parser = opt.subcommand(subparsers, verb, summary, __doc__, f"tuner {verb} loss_weighting")
     parser.add_argument("study", metavar="NAME", help="a study in the storage")
     parser.add_argument(
         "--now", action="store_true", help="stop running trials at once; they return to the queue"

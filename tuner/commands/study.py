@@ -1,4 +1,10 @@
-"""`study`: runs or resumes one study, or the whole campaign."""
+"""Runs a study until it has its number of finished trials. The same command continues a study that was
+stopped, and a second terminal can join with it. Ctrl-C once: agents finish their epoch (for at most the
+study's grace time, 30 s) and return their trials to the queue. Ctrl-C twice: they stop at once. 'all' runs
+the shipped campaign; a file with `steps` is a campaign of your own. 'hypotheses' runs pairs that test the
+claims which finished studies left open: first one design for all claims, then more pairs for those that are
+still open.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +24,14 @@ if TYPE_CHECKING:
     from tuner.definition.study_file import StudyFile
     from tuner.run.request import Request
 
-DESCRIPTION = """\
-Runs a study until it has its number of finished trials. The same command continues a study that was stopped,
-and a second terminal can join with it. Ctrl-C once: agents finish their epoch (for at most the study's grace
-time, 30 s) and return their trials to the queue. Ctrl-C twice: they stop at once. 'all' runs the shipped
-campaign; a file with `steps` is a campaign of your own. 'hypotheses' runs pairs that test the claims which
-finished studies left open: first one design for all claims, then more pairs for those that are still open."""
-
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "study",
-        summary="run or resume a study",
-        description=DESCRIPTION,
-        example="tuner study loss_weighting --data data/mill --trials 12 --agents 2",
+        "run or resume a study",
+        __doc__,
+        "tuner study loss_weighting --data data/mill --trials 12 --agents 2",
     )
     parser.add_argument(
         "study",

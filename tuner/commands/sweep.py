@@ -1,4 +1,6 @@
-"""`sweep`: makes the study of a file and says how to run it, as `wandb sweep` does."""
+"""Makes a study and prints the command that runs it, for agents in other terminals or on other machines.
+No trial is run. 'study FILE' does both at once.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,14 @@ import shlex
 
 from tuner.commands import options as opt
 
-DESCRIPTION = """\
-Makes a study and prints the command that runs it, for agents in other terminals or on other machines.
-No trial is run. 'study FILE' does both at once."""
-
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "sweep",
-        summary="make a study and print the command that runs it",
-        description=DESCRIPTION,
-        example="tuner sweep examples/wandb_sklearn/sweep.yaml",
+        "make a study and print the command that runs it",
+        __doc__,
+        "tuner sweep examples/wandb_sklearn/sweep.yaml",
     )
     parser.add_argument("study", metavar="NAME|FILE.yaml", help="a sweep file, or a shipped study")
     opt.add_options(parser, "trials")

@@ -1,4 +1,4 @@
-"""`sync`: uploads offline W&B runs."""
+"""Uploads runs that the W&B server does not have. Nothing is uploaded twice."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from tuner.commands import options as opt
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
-        subparsers,
-        "sync",
-        summary="upload offline W&B runs",
-        description="Uploads runs that the W&B server does not have. Nothing is uploaded twice.",
-        example="tuner sync loss_weighting",
+        subparsers, "sync", "upload offline W&B runs", __doc__, "tuner sync loss_weighting"
     )
     parser.add_argument("studies", nargs="*", metavar="NAME", help="studies (default: all)")
     opt.add_options(parser, "json")

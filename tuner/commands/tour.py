@@ -1,4 +1,7 @@
-"""`tour`: a guided demo. It prints each command before it runs it."""
+"""Tunes a script of scikit-learn and says whether its defaults were beaten. Then tunes a network that
+reads a simulated mill, builds an ensemble and decodes new recordings. Prints each command. After Ctrl-C
+the same command continues.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +38,9 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "tour",
-        summary="a guided demo: a script, and simulated recordings of a mill (one or two minutes)",
-        description="Tunes a script of scikit-learn and says whether its defaults were beaten. Then tunes a "
-        "network that reads a simulated mill, builds an ensemble and decodes new recordings. Prints each "
-        "command. After Ctrl-C the same command continues.",
-        example="tuner tour",
+        "a guided demo: a script, and simulated recordings of a mill (one or two minutes)",
+        __doc__,
+        "tuner tour",
     )
     opt.add_options(parser, "agents", help="processes (default: one per core)")
     parser.set_defaults(run=run)

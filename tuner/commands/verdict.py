@@ -1,4 +1,9 @@
-"""`verdict`: is one configuration better than another, by how much, how sure, and what would settle it."""
+"""Says whether a configuration is better than another, by how much, how sure this is, and how many more runs
+would decide it. The 95 % interval stays valid however often you ask. TRIAL is STUDY/NUMBER; STUDY alone means
+its winner. Without 'against' the winner is compared with the default configuration. Exit status: 0 better,
+3 not better (no difference that matters, or worse), 4 not decided (open, too few runs, no winner), 2 wrong
+input.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +13,14 @@ from tuner.commands import options as opt
 
 OPEN, NOT_BETTER = 4, 3  # exit statuses beside 0 (better), 1 and 2 (errors)
 
-DESCRIPTION = """\
-Says whether a configuration is better than another, by how much, how sure this is, and how many more runs
-would decide it. The 95 % interval stays valid however often you ask. TRIAL is STUDY/NUMBER; STUDY alone means
-its winner. Without 'against' the winner is compared with the default configuration. Exit status: 0 better,
-3 not better (no difference that matters, or worse), 4 not decided (open, too few runs, no winner), 2 wrong
-input."""
-
 
 def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "verdict",
-        summary="is a configuration better than another, how sure is that, what would decide it",
-        description=DESCRIPTION,
-        example="tuner verdict loss_weighting/7 against loss_weighting/0 --json",
+        "is a configuration better than another, how sure is that, what would decide it",
+        __doc__,
+        "tuner verdict loss_weighting/7 against loss_weighting/0 --json",
     )
     parser.add_argument("what", metavar="STUDY|TRIAL", help="the winner of a study, or a trial STUDY/NUMBER")
     parser.add_argument(

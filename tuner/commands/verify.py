@@ -1,4 +1,4 @@
-"""`verify`: retrains the best trials of a study and says how much of their lead is real."""
+"""Retrains the best configurations on new seeds and other select recordings. Can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ def add(subparsers: opt.Subparsers) -> None:
     parser = opt.subcommand(
         subparsers,
         "verify",
-        summary="retrain the best on new seeds: how much of their lead is real",
-        description=(
-            "Retrains the best configurations on new seeds and other select recordings. Can be stopped and "
-            "resumed."
-        ),
-        example="tuner verify loss_weighting --top 5 --seeds 3",
+        "retrain the best on new seeds: how much of their lead is real",
+        __doc__,
+        "tuner verify loss_weighting --top 5 --seeds 3",
     )
     parser.add_argument("study", metavar="NAME", help="the study")
     parser.add_argument(

@@ -28,50 +28,52 @@ def figure(chart: Chart | str) -> go.Figure:
         raise InputError(chart)
     from plotly.subplots import make_subplots
 
-    found = make_subplots(rows=1, cols=len(chart.plots))
-    named: set[str] = set()
+    count, named = len(chart.plots), set[str]()
+    found = make_subplots(rows=1, cols=count)
     for place, plot in enumerate(chart.plots, 1):
-        for trace in _traces(plot, named):
-            found.add_trace(trace, row=1, col=place)
-        x, y = _axes(plot)
-        found.update_xaxes(**x, row=1, col=place)
-        found.update_yaxes(**y, row=1, col=place)
-    found.update_layout(
-        title={"text": html.escape(chart.title)}, hovermode="closest", showlegend=len(named) > 1,
-        width=COLUMN * len(chart.plots) if len(chart.plots) > 1 else None,
-    )  # fmt: skip
-    return found
+        traces, x, y = _drawn(plot)
+        for trace in traces:
+            first = "name" in trace and trace["name"] not in named
+            named |= {trace["name"]} if first else set()
+            found.add_trace(_escaped({**trace, "showlegend": first}), row=1, col=place)
+        found.update_xaxes(**_escaped(x), row=1, col=place)
+        found.update_yaxes(**_escaped(y), row=1, col=place)
+    title, width = {"text": html.escape(chart.title)}, COLUMN * count if count > 1 else None
+    return found.update_layout(title=title, hovermode="closest", showlegend=len(named) > 1, width=width)
 
 
-def _traces(plot: Plot, named: set[str]) -> Traces:
+def _drawn(plot: Plot) -> tuple[Traces, dict[str, Any], dict[str, Any]]:
+    """The traces of a plot, and its axes."""
     if isinstance(plot, Panel):
-        places: dict[str, int] = {}
-        return [_series(s, places.setdefault(s.name, len(places)), named) for s in plot.series]
+        places = {name: i for i, name in enumerate(dict.fromkeys(s.name for s in plot.series))}
+        x: dict[str, Any] = {"title": {"text": plot.x}, "type": "log" if plot.logx else None}
+        if plot.words:
+            x |= {"type": "category", "categoryorder": "array", "categoryarray": list(plot.words)}
+        y = {"title": {"text": plot.y}, "type": "log" if plot.logy else None}
+        return [_series(s, places[s.name]) for s in plot.series], x, y
     if isinstance(plot, Bars):
-        named |= set(plot.groups)
-        labels = [html.escape(label) for label in plot.labels][::-1]
-        return [
-            {"type": "bar", "orientation": "h", "name": html.escape(group), "x": list(values)[::-1],
-             "y": labels, "marker": {"color": palette.SERIES[i % len(palette.SERIES)]}}
+        bars = [
+            {"type": "bar", "orientation": "h", "name": group, "x": list(values)[::-1],
+             "y": list(plot.labels)[::-1], "marker": {"color": palette.SERIES[i % len(palette.SERIES)]}}
             for i, (group, values) in enumerate(plot.groups.items())
         ]  # fmt: skip
+        return bars, {"title": {"text": plot.x}}, {"type": "category"}
     assert isinstance(plot, Parallel)
-    return [
+    lines = [
         {"type": "scatter", "mode": "lines", "x": list(range(len(heights))), "y": list(heights),
-         "line": {"color": palette.ramp(shade)}, "hoverinfo": "text", "hovertext": html.escape(text),
-         "showlegend": False}
+         "line": {"color": palette.ramp(shade)}, "hoverinfo": "text", "hovertext": text}
         for heights, text, shade in zip(plot.heights, plot.text, plot.shade, strict=True)
     ]  # fmt: skip
+    names = [f"{palette.short(axis.name)} ({' … '.join(axis.ends)})" for axis in plot.axes]
+    return lines, {"tickvals": list(range(len(names))), "ticktext": names}, {"visible": False}
 
 
-def _series(series: Series, place: int, named: set[str]) -> dict[str, Any]:
+def _series(series: Series, place: int) -> dict[str, Any]:
     colour = palette.LIGHT[palette.of_series(series.name, place)]
     line = series.mode.endswith("line") or series.mode == "step"
     trace: dict[str, Any] = {
-        "type": "scatter", "name": html.escape(series.name), "legendgroup": html.escape(series.name),
-        "showlegend": series.name not in named,
-        "x": [html.escape(x) if isinstance(x, str) else x for x in series.x],
-        "y": list(series.y),
+        "type": "scatter", "name": series.name, "legendgroup": series.name,
+        "x": list(series.x), "y": list(series.y),
         "mode": "lines" if line and len(series.x) > 1 else "markers",
         "line": {"color": colour, "width": 3 if series.name == "winner" else 1.5,
                  "shape": "hv" if series.mode == "step" else "linear"},
@@ -84,26 +86,14 @@ def _series(series: Series, place: int, named: set[str]) -> dict[str, Any]:
     elif line and series.name not in palette.STATES and series.name not in MINOR:
         trace["line"]["dash"] = DASHES[place % len(DASHES)]
     if series.text:
-        trace |= {"hovertext": [html.escape(t) for t in series.notes], "hoverinfo": "text+x+y"}
-    named.add(series.name)
+        trace |= {"hovertext": list(series.notes), "hoverinfo": "text+x+y"}
     return trace
 
 
-def _axes(plot: Plot) -> tuple[dict[str, Any], dict[str, Any]]:
-    if isinstance(plot, Parallel):
-        names = [f"{palette.short(axis.name)}\n{' … '.join(axis.ends)}" for axis in plot.axes]
-        texts = [html.escape(name).replace("\n", "<br>") for name in names]
-        return {"tickvals": list(range(len(names))), "ticktext": texts}, {"visible": False}
-    if isinstance(plot, Bars):
-        return {"title": {"text": html.escape(plot.x)}}, {"type": "category"}
-    assert isinstance(plot, Panel)
-    x: dict[str, Any] = {"title": {"text": html.escape(plot.x)}}
-    y: dict[str, Any] = {"title": {"text": html.escape(plot.y)}}
-    if plot.words:
-        words = [html.escape(w) for w in plot.words]
-        x |= {"type": "category", "categoryorder": "array", "categoryarray": words}
-    elif plot.logx:
-        x["type"] = "log"
-    if plot.logy:
-        y["type"] = "log"
-    return x, y
+def _escaped(value: Any) -> Any:
+    """`value` without markup, which plotly would show."""
+    if isinstance(value, dict):
+        return {key: _escaped(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_escaped(inner) for inner in value]
+    return html.escape(value) if isinstance(value, str) else value
