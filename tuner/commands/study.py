@@ -187,10 +187,11 @@ def _hypotheses(options: argparse.Namespace) -> None:
 
     from tuner.claims import material as materials
     from tuner.claims.hypotheses import Settling
+    from tuner.claims.material import PAIRED
     from tuner.commands.fetch import fetched
     from tuner.run import plan
     from tuner.show.live import make_view
-    from tuner.show.report import claims
+    from tuner.show.report import claims, terminal
 
     console = opt.error_console() if options.json else opt.console()
     records = opt.records(options)
@@ -222,8 +223,10 @@ def _hypotheses(options: argparse.Namespace) -> None:
             found = settling.run()
         if options.json:
             opt.write_json([asdict(finding) for finding in found if finding.pairs_run])
+        elif found and not (paired := [finding for finding in found if finding.pairs_run]):
+            console.print(f"no claim has two pairs yet: tuner study {PAIRED} runs the rest", markup=False)
         elif found:
-            claims.show_verdicts(found, console)
+            terminal.show_findings(paired, console)
     if not found:
         console.print("no study here has a hypothesis", markup=False)
 

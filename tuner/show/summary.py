@@ -45,14 +45,6 @@ class Spent:
         saved = sum(max(0, longest - each) for pruned, each, _ in known if pruned)
         return cls(seconds, epochs, saved, saved * seconds / epochs if epochs else 0.0)
 
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(
-            self.seconds + other.seconds,
-            self.epochs + other.epochs,
-            self.saved_epochs + other.saved_epochs,
-            self.saved_seconds + other.saved_seconds,
-        )
-
     def __str__(self) -> str:
         """`2 h 3 min of training in 812 epochs; pruning saved …`."""
         text = f"{duration(self.seconds)} of training in {self.epochs} epochs"

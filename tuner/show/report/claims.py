@@ -12,14 +12,12 @@ from tuner.base.words import duration, in_words, number
 from tuner.claims import design, hypotheses
 from tuner.claims.evidence import Evidence
 from tuner.claims.hypotheses import Prepared
-from tuner.claims.material import PAIRED, Material
-from tuner.claims.verdicts import Finding
+from tuner.claims.material import Material
 from tuner.claims.verify import Verified
 from tuner.run import probe
 from tuner.run.executors.local import share
 from tuner.run.plan import Plan
 from tuner.show.console import say, say_whole, show_answer, table
-from tuner.show.report import terminal
 from tuner.stats.anytime import critical
 
 
@@ -94,12 +92,3 @@ def show_pairs_cost(plan: Plan, console: Console) -> None:
         "for the claims that are still open"
     )
     say_whole(text, console)
-
-
-def show_verdicts(found: Sequence[Finding], console: Console) -> None:
-    """Prints the findings that rest on pairs that were run for them."""
-    shown = [finding for finding in found if finding.pairs_run]
-    if shown:
-        terminal.show_findings(shown, console)
-    else:
-        console.print(f"no claim has two pairs yet: tuner study {PAIRED} runs the rest", markup=False)

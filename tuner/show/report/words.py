@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from tuner.base.words import counted, number
 from tuner.claims import judge
@@ -127,6 +128,6 @@ def campaign_sentence(studies: Sequence[Study]) -> str:
     """The size of a campaign and its cost."""
     trials = sum(len(s.finished) for s in studies)
     complete = sum(s.count("complete") for s in studies)
-    cost = sum(map(spent, studies), Spent(0.0, 0, 0, 0.0))
+    cost = Spent(*map(sum, zip(*(astuple(spent(study)) for study in studies), strict=True)))
     what = "1 study" if len(studies) == 1 else f"{len(studies)} studies"
     return f"{what}, {trials} finished trials ({complete} complete). Cost: {cost}."
