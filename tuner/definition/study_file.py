@@ -376,6 +376,11 @@ class StudyFile:
         """Whether trials run a function of a script or notebook, so that no command can run them."""
         return (self.objective or self.workload or "").startswith("__main__:")
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Expressions that every configuration must fulfil."""
+        return self.space.requires
+
     def grid(self) -> list[dict[str, Any]]:
         """The points of a grid in the order in which they are tried: that of W&B, or shuffled.
 

@@ -198,7 +198,7 @@ def _check_names(file: StudyFile, known: set[str]) -> None:
     """Raises InputError where `requires` reads a name that no configuration of the study has."""
     heads = {parameter.path[0] for parameter in file.space.parameters}
     names = known | heads | {parameter.name for parameter in file.space.parameters}
-    for text in file.space.requires:
+    for text in file.requires:
         for name in sorted(expressions.names(text)):
             if name not in names and name.partition(".")[0] not in heads | known:
                 raise InputError(

@@ -56,7 +56,7 @@ def look(plan: Plan, *, probed: bool = False) -> dict[str, Any]:
             {"name": name, "values": values, "when": when or None}
             for name, values, when in file.space.describe()
         ],
-        "requires": list(file.space.requires),
+        "requires": list(file.requires),
         "constraints": [str(constraint) for constraint in file.constraints],
         "changes": changes,
         "first": [{**config, **plan.overrides} for config in configs],

@@ -227,7 +227,7 @@ def _parameter_lines(
             lines[-1] += f"; {_kept_words(len(finished), missed[name], before.method)}"
             if missed[name] and name not in old:
                 lines[-1] += f"; 'tuner: {{defaults: {{{name}: …}}}}' says what they had"
-    if before.space.requires != after.space.requires:
+    if before.requires != after.requires:
         lines.append(f"requires: now {short(list(after.requires))} (was {short(list(before.requires))})")
         if finished:
             lines[-1] += f"; {_kept_words(len(finished), missed['requires'], before.method)}"
