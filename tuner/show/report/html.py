@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, Template
 from jinja2.utils import htmlsafe_json_dumps
@@ -40,18 +42,18 @@ def data_folder(path: Path) -> Path:
     return path.with_name(f"{path.stem}_data")
 
 
-def render(document: Document, *, data: str, controls: str = "", script: str = "") -> str:
+def render(document: Document, *, data: str, live: Mapping[str, Any] | None = None) -> str:
     """The page as text. Jinja's autoescape escapes names from studies; charts set texts, never markup.
 
     Args:
         data: folder of the CSV files, relative to the page; "" if there are none.
-        controls, script: markup below the title, and the script that serves it (of a live page).
+        live: the version of a live page, its studies, and an example of a trial's values.
     """
-    style = palette.css() + read("page.css")
-    script = "\n".join([read("charts.js"), read("page.js"), script])
+    style = palette.css() + _read("page.css")
+    script = "\n".join(map(_read, ("charts.js", "page.js", *(("live.js",) if live else ()))))
     policy = (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; img-src data:; "
-        f"connect-src '{'self' if controls else 'none'}'; base-uri 'none'; form-action 'none'"
+        f"connect-src '{'self' if live else 'none'}'; base-uri 'none'; form-action 'none'"
     )
     names = {"STATES": palette.STATES, "GREY": palette.GREY, "MINOR": MINOR, "MARKS": palette.MARKS}
     return _template().render(
@@ -60,14 +62,14 @@ def render(document: Document, *, data: str, controls: str = "", script: str = "
         style=style,
         script=script,
         policy=Markup(policy),
-        controls=Markup(controls),
+        live=live,
         names=_json(names),
         numbers=lambda plot: _json({"type": type(plot).__name__, **asdict(plot)}),
     )
 
 
 @cache
-def read(name: str) -> str:
+def _read(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from html import escape
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ from tuner.base.command_line import settings
 from tuner.base.endings import in_short
 from tuner.base.errors import InputError
 from tuner.claims import material as materials
-from tuner.claims.material import Material
 from tuner.run.enqueue import enqueue
 from tuner.show import local_server
 from tuner.show.local_server import HOST, Application, Start, local_only
@@ -39,15 +37,6 @@ from tuner.storage.study import Stop, load_study
 
 REST = 10  # the page is built again after as many times what building took: at most a tenth of a core
 MOST_BODY = 65_536  # bytes of a request
-CONTROLS = """\
-<div id="live" role="region" aria-label="Running studies" data-version="{version}">
-<label>Study <select>{options}</select></label>
-<button type="button" data-do="pause">pause</button>
-<button type="button" data-do="stop">stop</button>
-<label>Next trial <input size="28" placeholder="{example}"></label>
-<button type="button" data-do="enqueue">enqueue</button>
-<span role="status">live</span>
-</div>"""
 
 
 def serve(records: Records, names: Sequence[str], results: Path, *, port: int, console: Console) -> None:
@@ -123,9 +112,11 @@ class LivePage:
         version = self._look()
         if version != self._version:
             material = materials.load(self.records, self.names, self.results, made=datetime.now())
-            controls = _controls(material, version)
-            document, script = sections.document(material), html.read("live.js")
-            self._page = html.render(document, data="", controls=controls, script=script).encode()
+            open_first = sorted(material.studies, key=lambda study: study.done)
+            best = {} if open_first[0].winner is None else open_first[0].winner.params
+            example = " ".join(f"{k}={v}" for k, v in list(best.items())[:2]) or "learning_rate=0.01"
+            live = {"version": version, "studies": [s.name for s in open_first], "example": example}
+            self._page = html.render(sections.document(material), data="", live=live).encode()
             self._version = version
         self._next = time.monotonic() + REST * (time.monotonic() - began)
 
@@ -162,14 +153,6 @@ class LivePage:
         running = study.ask_to_stop(Stop(verb))
         trials = "1 running trial ends" if running == 1 else f"{running} running trials end"
         return f"{name}: {trials} after the epoch. To continue: tuner agent {name}"
-
-
-def _controls(material: Material, version: str) -> str:
-    open_first = sorted(material.studies, key=lambda study: study.done)
-    options = "".join(f"<option>{escape(study.name)}</option>" for study in open_first)
-    best = open_first[0].winner
-    example = " ".join(f"{k}={v}" for k, v in list(best.params.items())[:2]) if best else "learning_rate=0.01"
-    return CONTROLS.format(version=version, options=options, example=escape(example))
 
 
 def _text(start: Start, status: str, text: str) -> Iterable[bytes]:
