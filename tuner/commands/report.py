@@ -46,11 +46,13 @@ def run(options: argparse.Namespace) -> None:
 
     from tuner.base.errors import InputError
     from tuner.claims import verdicts
-    from tuner.show.report import live, sections, terminal
+    from tuner.show.report import sections, terminal
 
     if options.live:
         if options.output or options.json or options.hypotheses:
             raise InputError("--live serves the page: leave out --output, --json and --hypotheses")
+        from tuner.show.report import live
+
         records, console = opt.records(options), opt.error_console()
         live.serve(records, options.studies, options.results, port=options.port, console=console)
         return
