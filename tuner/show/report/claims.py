@@ -70,8 +70,8 @@ def show_plan(prepared: Prepared, material: Material, console: Console) -> None:
         say_whole(f"left out: {study}: {text}: {reason}", console)
     evidence, pairs = Evidence.of(material), len(planned.points) // 2
     metrics = {} if planned.drawn else {claim.metric: claim.study for claim in planned.claims}
-    for metric, study in sorted(metrics.items()) if pairs else ():
-        noise = evidence.noise(study, metric)
+    for metric, source in sorted(metrics.items()) if pairs else ():
+        noise = evidence.noise(source, metric)
         if noise is not None:
             half = critical(pairs, pairs - 1) * noise * math.sqrt(2 / pairs)
             text = f"power: a seed changes {metric} by {noise:.4f} (standard deviation), so a claim with all "
