@@ -36,7 +36,6 @@ def run(options: argparse.Namespace) -> None:
     from ruamel.yaml import YAML
 
     from tuner.base.files import whole_file
-    from tuner.commands.fetch import fetched
     from tuner.definition import export
     from tuner.definition.loading import load_study_file
     from tuner.run.winner import config_of, winner_from
@@ -50,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
         records = opt.records(options)
         name = opt.study_name(options.study, records, options.results)
         study = load_study(records, name)
-        fetched(records, [name], options.results, top=1)
+        opt.fetched(records, [name], options.results, top=1)
         trial = _trial(study, options.trial)
         winner = winner_from(study, trial, options.results)
         config = config_of(study, trial, options.results)

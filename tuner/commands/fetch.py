@@ -5,16 +5,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tuner.commands import options as opt
-
-if TYPE_CHECKING:
-    from tuner.artifacts.run_store import Fetched
-    from tuner.storage.records import Records
 
 
 def add(subparsers: opt.Subparsers) -> None:
@@ -37,41 +29,9 @@ def run(options: argparse.Namespace) -> None:
     records = opt.records(options)
     for name in options.studies:
         load_study(records, name)
-    found = fetched(records, options.studies, options.results, say_failures=False)
+    found = opt.fetched(records, options.studies, options.results, say_failures=False)
     if options.json:
         opt.write_json({"runs": found.runs, "bytes": found.size, "failed": found.failed})
     if found.failed:
         more = f" (and {len(found.failed) - 1} more)" if len(found.failed) > 1 else ""
         raise WorkFailed(f"{found.failed[0]}{more}")
-
-
-def fetched(
-    records: Records,
-    studies: Sequence[str],
-    results: Path,
-    *,
-    top: int | None = None,
-    say_failures: bool = True,
-) -> Fetched:
-    """Downloads missing run folders of `studies` (none named: of all).
-
-    Prints progress to stderr. A failing store is not an error, because the results folder may have enough.
-    """
-    import optuna
-
-    from tuner.artifacts.run_store import ATTRIBUTE, fetch_missing
-
-    known = optuna.get_all_study_names(records)
-    names = [
-        name
-        for name in (studies or known)
-        if name in known and ATTRIBUTE in records.get_study_user_attrs(records.get_study_id_from_name(name))
-    ]
-    found = fetch_missing(records, names, results, top=top)
-    if found.runs:
-        runs = "run folder" if found.runs == 1 else "run folders"
-        sys.stderr.write(f"fetched {found.runs} {runs} ({found.size / 2**20:.1f} MiB) from the store\n")
-    if say_failures:
-        for line in found.failed:
-            sys.stderr.write(f"not fetched: {line}\n")
-    return found

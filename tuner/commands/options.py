@@ -19,6 +19,7 @@ from tuner.base.sqlite_url import sqlite_url
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tuner.artifacts.run_store import Fetched
     from tuner.claims.material import Material
     from tuner.definition.study_file import StudyFile
     from tuner.run.request import Request
@@ -175,12 +176,43 @@ def records(options: argparse.Namespace) -> Records:
     return open_records(storage_url(options))
 
 
+def fetched(
+    records: Records,
+    studies: Sequence[str],
+    results: Path,
+    *,
+    top: int | None = None,
+    say_failures: bool = True,
+) -> Fetched:
+    """Downloads missing run folders of `studies` (none named: of all).
+
+    Prints progress to stderr. A failing store is not an error, because the results folder may have enough.
+    """
+    import optuna
+
+    from tuner.artifacts.run_store import ATTRIBUTE, fetch_missing
+
+    known = optuna.get_all_study_names(records)
+    names = [
+        name
+        for name in (studies or known)
+        if name in known and ATTRIBUTE in records.get_study_user_attrs(records.get_study_id_from_name(name))
+    ]
+    found = fetch_missing(records, names, results, top=top)
+    if found.runs:
+        runs = "run folder" if found.runs == 1 else "run folders"
+        sys.stderr.write(f"fetched {found.runs} {runs} ({found.size / 2**20:.1f} MiB) from the store\n")
+    if say_failures:
+        for line in found.failed:
+            sys.stderr.write(f"not fetched: {line}\n")
+    return found
+
+
 def material(options: argparse.Namespace, studies: Sequence[str] = (), data: Path | None = None) -> Material:
     """What reports and verdicts rest on: these studies (none: all), with their run folders in a store."""
     from datetime import datetime
 
     from tuner.claims import material
-    from tuner.commands.fetch import fetched
 
     found = records(options)
     fetched(found, studies, options.results)

@@ -188,14 +188,13 @@ def _hypotheses(options: argparse.Namespace) -> None:
     from tuner.claims import material as materials
     from tuner.claims.hypotheses import Settling
     from tuner.claims.material import PAIRED
-    from tuner.commands.fetch import fetched
     from tuner.run import plan
     from tuner.show.live import make_view
     from tuner.show.report import claims, terminal
 
     console = opt.error_console() if options.json else opt.console()
     records = opt.records(options)
-    fetched(records, (), options.results)
+    opt.fetched(records, (), options.results)
     settling = Settling(
         opt.storage_url(options),
         options.results,

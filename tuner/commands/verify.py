@@ -40,7 +40,6 @@ def add(subparsers: opt.Subparsers) -> None:
 def run(options: argparse.Namespace) -> None:
     from tuner.artifacts.run_store import StoreLocation
     from tuner.claims import verify
-    from tuner.commands.fetch import fetched
     from tuner.run.executors import processes
     from tuner.show.live import make_view
     from tuner.show.report.claims import show_verified
@@ -51,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     study = load_study(records, options.study)
     file = stored_file(study)
     location = StoreLocation.of(study)
-    fetched(records, [options.study], options.results)
+    opt.fetched(records, [options.study], options.results)
     request = opt.request_for(options, file, artifacts=None if location is None else location.url)
     view = make_view(opt.error_console())
     found = verify.verify(request, view, top=options.top, seeds=options.seeds, numbers=options.trial)
