@@ -1,6 +1,8 @@
 """The differences between SQLite and PostgreSQL: how each is opened, locked and written to.
 
-Only `database_for` looks at the kind of a URL; all other code uses `Database`.
+Only `database_for` looks at the kind of a URL; all other code uses what both have: `lock`, held while an agent
+claims, releases or finishes a trial, `insert`, the INSERT of the SQL dialect with `on_conflict_do_update`, and
+the methods.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from tuner.base.errors import InputError
 from tuner.base.files import check_file, make_folder
 from tuner.base.sqlite_url import sqlite_path, sqlite_url
 from tuner.storage import sqlite_file
-from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock, Reentrant
+from tuner.storage.locks import APPLICATION, AdvisoryLock, FileLock
 from tuner.storage.optuna_private import DatabaseStorage, transaction
 from tuner.storage.outage import StorageFailed
 
@@ -38,35 +40,6 @@ BEGIN = "start one with: tuner study FILE.yaml"
 
 class NoStudiesYet(InputError):
     """No study was ever made in this storage."""
-
-
-class Database:
-    """One kind of database.
-
-    Attributes:
-        lock: held while an agent claims, releases or finishes a trial; one for all processes.
-        insert: INSERT of the SQL dialect, with `on_conflict_do_update`.
-    """
-
-    lock: Reentrant
-    insert: Callable[[Any], Any]
-
-    def prepare(self, say: Callable[[str], None]) -> None:
-        """Makes what the tables need, such as the folder of a file; says what was wrong with it."""
-
-    def check(self) -> None:
-        """Raises NoStudiesYet if there are no tables yet."""
-
-    def storage(self, *, create: bool) -> DatabaseStorage:
-        """Optuna's storage in it. `create`: makes the tables that are missing."""
-        raise NotImplementedError
-
-    def session(self, storage: RDBStorage) -> AbstractContextManager[Session]:
-        """A transaction of the process that holds the lock; committed at the end."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Closes the connection of the lock, if it has one."""
 
 
 class WalConnection(sqlite3.Connection):
@@ -82,7 +55,7 @@ class WalConnection(sqlite3.Connection):
         self.execute("PRAGMA synchronous=NORMAL")
 
 
-class Sqlite(Database):
+class Sqlite:
     """A file on a local disk, for the agents of one machine.
 
     Measured with optuna 5.0 (8 parameters, 20 reports a trial): SQLite with its defaults does 2–10 trials a
@@ -100,20 +73,26 @@ class Sqlite(Database):
         self.insert = insert
 
     def storage(self, *, create: bool) -> DatabaseStorage:
+        """Optuna's storage in it. `create`: makes the tables that are missing."""
         options = {"connect_args": {"timeout": 60, "factory": WalConnection}}
         return DatabaseStorage(sqlite_url(self.path), options, create=create)
 
     def prepare(self, say: Callable[[str], None]) -> None:
+        """Makes what the tables need; says what was wrong with it."""
         make_folder(self.path.parent)
         with self.lock:
             sqlite_file.make(self.path, say)
 
     def check(self) -> None:
+        """Raises NoStudiesYet if there are no tables yet."""
         if not sqlite_file.has_studies(self.path):
             raise NoStudiesYet(f"{self.path}: no studies yet; {BEGIN}")
 
     def session(self, storage: RDBStorage) -> AbstractContextManager[Session]:
-        """Refuses a file that took the place of the one that was opened: that one is written to unseen."""
+        """A transaction of the process that holds the lock; committed at the end.
+
+        Refuses a file that took the place of the one that was opened: that one is written to unseen.
+        """
         found = self.path.stat().st_ino if self.path.exists() else None
         self._file = self._file or found
         if found is None or found != self._file:
@@ -124,8 +103,11 @@ class Sqlite(Database):
             )
         return transaction(storage.scoped_session)
 
+    def close(self) -> None:
+        """Does nothing: the lock has its file open only while it is held."""
 
-class Postgres(Database):
+
+class Postgres:
     """A PostgreSQL server, for agents of any number of machines.
 
     An agent has two connections: it writes on that of the lock, and reads on one of the pool. libpq reads
@@ -156,6 +138,9 @@ class Postgres(Database):
         self.lock: AdvisoryLock = AdvisoryLock(self._engine, where=self._shown)
         self.insert = insert
 
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Does nothing: many users may make tables but no database."""
+
     def storage(self, *, create: bool) -> DatabaseStorage:
         options = {
             "pool_size": 1,
@@ -177,6 +162,9 @@ class Postgres(Database):
 
     def close(self) -> None:
         self.lock.close()
+
+
+Database = Sqlite | Postgres
 
 
 def database_for(url: str) -> Database:
