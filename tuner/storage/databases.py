@@ -1,8 +1,8 @@
 """The differences between SQLite and PostgreSQL: how each is opened, locked and written to.
 
-Only `database_for` looks at the kind of a URL; all other code uses what both have: `lock`, held while an agent
-claims, releases or finishes a trial, `insert`, the INSERT of the SQL dialect with `on_conflict_do_update`, and
-the methods.
+Only `database_for` looks at the kind of a URL; all other code uses what both have: the methods, `lock`, which
+is held while an agent claims, releases or finishes a trial, and `insert`, the INSERT of the SQL dialect with
+`on_conflict_do_update`.
 """
 
 from __future__ import annotations
