@@ -181,11 +181,10 @@ def _among(signs: Floats, y: Floats, column: int, known: list[int], level: float
     count = len(y)
     if count < 2:
         return None
-    ratio = _ratio(own, others, y)
     values, vectors = np.linalg.eigh(others @ others.T)
-    values = np.maximum(values, 0)
-    whitened = (vectors / np.sqrt(1 + ratio * values)) @ vectors.T  # V^(-1/2)
-    z, d = whitened @ own, whitened @ y
+    values, z, d = np.maximum(values, 0), vectors.T @ own, vectors.T @ y
+    ratio = _ratio(values, z, d) if others.size else 0.0
+    z, d = z / np.sqrt(1 + ratio * values), d / np.sqrt(1 + ratio * values)  # V^(-1/2), in its eigenvectors
     information = float(z @ z)
     freedom = count - 1 - float(np.sum(ratio * values / (1 + ratio * values)))
     if information < 1e-9 or freedom < 0.5:
@@ -199,13 +198,13 @@ def _among(signs: Floats, y: Floats, column: int, known: list[int], level: float
     return _effect(mean, noise, error, freedom, reach, int(np.count_nonzero(signs[:, column])))
 
 
-def _ratio(own: Floats, others: Floats, y: Floats) -> float:
-    """τ²/σ² of the other effects that maximises the restricted likelihood."""
-    if not others.size:
-        return 0.0
-    values, vectors = np.linalg.eigh(others @ others.T)
-    values = np.maximum(values, 0)
-    z, d = vectors.T @ own, vectors.T @ y
+def _ratio(values: Floats, z: Floats, d: Floats) -> float:
+    """τ²/σ² of the other effects that maximises the restricted likelihood.
+
+    Args:
+        values: eigenvalues of their covariance. z, d: the effect's signs and the differences, in its
+            eigenvectors.
+    """
     best, found = -math.inf, 0.0
     for ratio in RATIOS:
         weights = 1 / (1 + ratio * values)
