@@ -95,11 +95,10 @@ class SqlQueue:
             study: Any = STUDIES(study_name=name, directions=directions)
             rows.session.add(study)
             rows.session.flush()
-            names = json.dumps([metric for metric, _ in objectives])
-            rows.session.add(
-                models.StudySystemAttributeModel(study_id=study.study_id, key=METRIC_NAMES, value_json=names)
-            )
-            rows.write_attrs(STUDY_ATTRS, study.study_id, user_attrs)
+            names = {METRIC_NAMES: [metric for metric, _ in objectives]}
+            for table, attributes in ((STUDY_ATTRS, user_attrs), (models.StudySystemAttributeModel, names)):
+                for key, value in attributes.items():
+                    rows.session.add(table(study_id=study.study_id, key=key, value_json=json.dumps(value)))
             if first is not None:
                 rows.enqueue(study.study_id, first, {WHY: DEFAULT})
             for fixed in then:
