@@ -81,19 +81,28 @@ class FunctionWorkload(Workload):
         if self.wandb != "off":
             make_folder(folder)  # where there is none, W&B takes another
         variables = {"WANDB_MODE": MODES[self.wandb], "WANDB_RUN_GROUP": self.file.name, **places(folder)}
-        with (
-            _sweep_parameters(config) as parameters,
-            in_environment({**variables, **parameters}, without=INHERITED),
-        ):
-            return call(
-                self.function,
-                config,
-                report,
-                run_folder=run_folder,
-                checkpoint=checkpoint,
-                objectives=self.file.objectives,
-                open_space=self.file.space.open,
-            )
+        with scratch_folder() as scratch:
+            parameters = (
+                scratch / "parameters.yaml"
+            )  # where `wandb.init()` finds the values of `wandb.config`
+            with writing(parameters):
+                parameters.write_text(macros.as_sweep(config), encoding="utf-8")
+            variables["WANDB_SWEEP_PARAM_PATH"] = str(parameters)
+            try:
+                with in_environment(variables, without=INHERITED):
+                    return call(
+                        self.function,
+                        config,
+                        report,
+                        run_folder=run_folder,
+                        checkpoint=checkpoint,
+                        objectives=self.file.objectives,
+                        open_space=self.file.space.open,
+                    )
+            finally:
+                client = sys.modules.get("wandb")
+                if client is not None and hasattr(client, "teardown"):
+                    client.teardown()  # else the next trial would have this one's values
 
     @cached_property
     def function(self) -> Callable[..., Any]:
@@ -266,21 +275,6 @@ def reported(given: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[int, Any
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"
-
-
-@contextlib.contextmanager
-def _sweep_parameters(config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """The variable through which a `wandb.init()` in the function finds the values for `wandb.config`."""
-    with scratch_folder() as scratch:
-        file = scratch / "parameters.yaml"
-        with writing(file):
-            file.write_text(macros.as_sweep(config), encoding="utf-8")
-        try:
-            yield {"WANDB_SWEEP_PARAM_PATH": str(file)}
-        finally:
-            client = sys.modules.get("wandb")
-            if client is not None and hasattr(client, "teardown"):
-                client.teardown()  # else the next trial would have this one's values
 
 
 def as_metrics(returned: Any, metric: str) -> dict[str, float]:

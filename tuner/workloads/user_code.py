@@ -198,8 +198,12 @@ def answer(name: str, folder: str, to: str, key: str) -> None:
         function = load_function(name, folder=Path(folder), key=key)
         if key == OBJECTIVE:
             arguments(function, {}, lambda epoch, metrics: None)
-        elif not _takes_one(function):
-            raise InputError(f"{key} '{name}': expected one argument, it has {inspect.signature(function)}")
+        else:
+            try:
+                inspect.signature(function).bind(None)
+            except TypeError:
+                had = inspect.signature(function)
+                raise InputError(f"{key} '{name}': expected one argument, it has {had}") from None
         file = inspect.getsourcefile(inspect.unwrap(function)) or name
         digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if Path(file).is_file() else ""
         defaults = getattr(function, "defaults", None)
@@ -217,14 +221,6 @@ def answer(name: str, folder: str, to: str, key: str) -> None:
             remedy = f"; install it: pip install {error.name.partition('.')[0]}"
         found = {"error": f"{key} '{name}': {_where(error)}: {type(error).__name__}: {error}{remedy}"}
     Path(to).write_text(json.dumps(found, default=str), encoding="utf-8")
-
-
-def _takes_one(function: Callable[..., Any]) -> bool:
-    try:
-        inspect.signature(function).bind(None)
-    except TypeError:
-        return False
-    return True
 
 
 def _where(error: BaseException) -> str:

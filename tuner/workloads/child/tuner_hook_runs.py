@@ -42,7 +42,10 @@ def patch_init(module: Any, events: Events) -> Any:
 
     @guarded_by(events)
     def prepare(given: Any) -> None:
-        given["mode"] = mode_for(asked_mode(module, given))
+        # what the script asks for in the call, its settings, `wandb.setup` or the environment
+        asked = given.get("mode") or private.asked_in(given.get("settings")) or private.session_mode(module)
+        online = MODE == "online" and asked not in ("offline", "dryrun")  # nothing else goes online
+        given["mode"] = "disabled" if "disabled" in (asked, MODE) else "online" if online else "offline"
         if FOLDER and given.get("dir") is None and "WANDB_DIR" not in os.environ:
             given["dir"] = FOLDER
         if RUN and SWEEP:
@@ -81,19 +84,6 @@ def patch_init(module: Any, events: Events) -> Any:
         return run
 
     module.init = init
-
-
-def asked_mode(module: Any, given: Any) -> Any:
-    """The mode that the script asks for: in the call, its settings, `wandb.setup` or the environment."""
-    asked = given.get("mode") or private.asked_in(given.get("settings"))
-    return asked or private.session_mode(module)
-
-
-def mode_for(asked: Any) -> Any:
-    """Nothing goes online unless the study does; "disabled" stays what it means to W&B."""
-    if "disabled" in (asked, MODE):
-        return "disabled"
-    return "online" if MODE == "online" and asked not in ("offline", "dryrun") else "offline"
 
 
 def online_or_offline(module: Any, original: Any, given: Any, events: Events) -> Any:
