@@ -3,8 +3,8 @@
     python benchmarks/bench_programs.py --data data/mill
     python benchmarks/bench_programs.py --data data/mill --write
 
-No network is trained. `--bundle` also measures whether its networks help. `--write` stores the tables
-for the docs.
+No network is trained. `--run` also measures whether trained networks help. `--write` stores the tables for
+the docs.
 """
 
 from __future__ import annotations
@@ -38,19 +38,23 @@ TEST_ROWS = re.compile(  # of the vote, in the table of the part test
 def main() -> None:
     parser = figures.parser(__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/mill"), help="data set of known recordings")
-    parser.add_argument("--only", choices=SECTIONS, nargs="+", default=list(SECTIONS), help="some sections")
-    parser.add_argument("--bundle", type=Path, metavar="DIR", help="whose networks are tried as evidence")
+    parser.add_argument("--only", choices=SECTIONS, nargs="*", default=list(SECTIONS), help="some sections")
+    parser.add_argument(
+        "--run", type=Path, metavar="DIR", nargs="+", help="run folders, whose networks are tried as evidence"
+    )
     options = parser.parse_args()
     data = Recordings.load(options.data)
     sections = {name: SECTIONS[name] for name in options.only}
-    if options.bundle is not None:
-        sections["networks"] = partial(network_tables, bundle=options.bundle)
+    if options.run is not None:
+        sections["networks"] = partial(network_tables, runs=options.run)
     for name, tables in sections.items():
         lines = figures.Lines()
         tables(data, lines)
         if options.write:
-            bundle = f" --bundle {options.bundle}" if name == "networks" else ""
-            command = f"python benchmarks/bench_programs.py --data {options.data}{bundle}"
+            only = (
+                f"--run {' '.join(map(str, options.run))} --only" if name == "networks" else f"--only {name}"
+            )
+            command = f"python benchmarks/bench_programs.py --data {options.data} {only}"
             figures.record(stored(name, lines), command=command, units={"programs.rows": "%"})
 
 

@@ -41,14 +41,26 @@ class Augment:
         self.boards = boards
         self.noise_table = torch.empty(0, device=generator.device)
 
-    def __call__(self, x: Tensor, present: Tensor) -> Tensor:
-        """Augments x (batch, time, channel) float32 in place and returns it.
+    @property
+    def spare(self) -> float:
+        """Rows before and after a window that its warp may show, as a share of the window."""
+        return self.config.time_warp / 2 if self.config.time_warp_probability else 0.0
+
+    def __call__(self, x: Tensor, present: Tensor, *, spare: int = 0) -> Tensor:
+        """Augments x (batch, time, channel) float32 in place and returns it, without its `spare` rows at
+        both ends, which only a time warp shows.
 
         `present` (batch, channel) bool marks the channels that a recording has; the others stay 0. Board
         dropout clears it in place for the boards that it drops.
         """
         config, generator = self.config, self.generator
-        time_warp(x, limit=config.time_warp, probability=config.time_warp_probability, generator=generator)
+        x = time_warp(
+            x,
+            limit=config.time_warp,
+            probability=config.time_warp_probability,
+            spare=spare,
+            generator=generator,
+        )
         shift(x, limit=config.shift_max, probability=config.shift_probability, generator=generator)
         self._noise(x)
         if config.board_dropout and self.boards is not None:
@@ -103,25 +115,33 @@ def shift(x: Tensor, *, limit: int, probability: float, generator: torch.Generat
     x.index_copy_(0, chosen, _rows(x, chosen, row))
 
 
-def time_warp(x: Tensor, *, limit: float, probability: float, generator: torch.Generator) -> None:
-    """Changes the speed within the chosen windows: speed 1 + w cos(2πt/T + φ), |w| ≤ limit < 1.
+def time_warp(
+    x: Tensor, *, limit: float, probability: float, spare: int, generator: torch.Generator
+) -> Tensor:
+    """Shows the chosen windows at another feed: speed 1 + a + w cos(2πt/T + φ), |a| + |w| ≤ limit < 1.
 
-    The first and last row stay in place; rows between them are interpolated linearly.
+    The middle row stays in place. Rows between two are interpolated linearly; beyond the `spare` rows at
+    both ends the last one is repeated. Returns the batch without them; without such rows, x itself.
     """
+    inner = x[:, spare : x.shape[1] - spare].contiguous() if spare else x
     chosen = _choose(len(x), probability if limit else 0.0, generator)
     if len(chosen) == 0:
-        return
-    time = x.shape[1]
-    draw = torch.rand(2, len(chosen), 1, generator=generator, device=x.device)
-    strength, phase = limit * (2 * draw[0] - 1), 2 * math.pi * draw[1]
-    angle = 2 * math.pi * torch.arange(time, device=x.device) / max(1, time - 1)
-    swing = torch.sin(angle + phase) - torch.sin(phase)
-    row = torch.arange(time, device=x.device) + strength * (time - 1) / (2 * math.pi) * swing
-    row.clamp_(0, time - 1)
-    low = row.floor().long().clamp_(max=max(0, time - 2))
-    high = (low + 1).clamp_(max=time - 1)
+        return inner
+    time = inner.shape[1]
+    draw = torch.rand(3, len(chosen), 1, generator=generator, device=x.device)
+    pace = limit * (2 * draw[0] - 1)
+    strength, phase = (limit - pace.abs()) * (2 * draw[1] - 1), 2 * math.pi * draw[2]
+    middle = (time - 1) / 2
+    late = torch.arange(time, device=x.device) - middle
+    wave = 2 * math.pi / max(1, time - 1)
+    swing = (torch.sin(wave * late + phase) - torch.sin(phase)) / wave
+    row = spare + middle + (1 + pace) * late + strength * swing
+    row.clamp_(0, x.shape[1] - 1)
+    low = row.floor().long().clamp_(max=max(0, x.shape[1] - 2))
+    high = (low + 1).clamp_(max=x.shape[1] - 1)
     warped = _rows(x, chosen, low).lerp_(_rows(x, chosen, high), (row - low)[..., None])
-    x.index_copy_(0, chosen, warped)
+    inner.index_copy_(0, chosen, warped)
+    return inner
 
 
 def channel_factors(present: Tensor, *, silent: float, rescale: bool, generator: torch.Generator) -> Tensor:
@@ -236,4 +256,4 @@ def _choose(batch: int, probability: float, generator: torch.Generator) -> Tenso
 def _rows(x: Tensor, chosen: Tensor, row: Tensor) -> Tensor:
     """Rows `row` (chosen, time) of the windows `chosen`: (chosen, time, channel), a copy."""
     flat = (chosen[:, None] * x.shape[1] + row).flatten()
-    return x.view(-1, x.shape[2]).index_select(0, flat).view(len(chosen), *x.shape[1:])
+    return x.view(-1, x.shape[2]).index_select(0, flat).view(*row.shape, -1)

@@ -127,9 +127,11 @@ class Learner:
         """The weighted sum of all losses of a batch of training windows."""
         config = self.config
         start, recording, line = self._moved(index)
-        x, present = self.task.source.batch(torch.from_numpy(start), torch.from_numpy(recording))
+        source = self.task.source
+        spare = math.ceil(self.augment.spare * len(source.seen))
+        x, present = source.batch(torch.from_numpy(start), torch.from_numpy(recording), spare=spare)
         x, present = x.to(self.device), present.to(self.device)
-        x = self.augment(x, present)
+        x = self.augment(x, present, spare=spare)
         mixture = mixup(x, present, alpha=config.mixup_alpha, generator=self.generator)
         seen, hidden = x, None
         if config.reconstruction_weight:

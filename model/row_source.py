@@ -50,27 +50,31 @@ class RowSource:
         """The number of input channels of the network."""
         return self.offset.shape[1] + (POSITION_FEATURES if self.position is not None else 0)
 
-    def batch(self, start: Tensor, recording: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, start: Tensor, recording: Tensor, *, spare: int = 0) -> tuple[Tensor, Tensor]:
         """Windows at rows `start` (batch,) of the recordings `recording` (batch,), both int64.
+
+        Args:
+            spare: so many rows more before and after what the network sees.
 
         Returns:
             x (batch, time, channel) float32 and present (batch, channel) bool; the caller may change both.
         """
-        flat = self._rows(start + self.delay[recording], recording)
+        flat = self._rows(start + self.delay[recording], recording, spare)
         row = flat.view(len(start), -1)
         x = self.signals.index_select(0, flat).view(*row.shape, -1)
         x.sub_(self.offset[recording][:, None]).mul_(self.factor[recording][:, None]).clamp_(-CLIP, CLIP)
         present = self.present[recording]
         if self.position is not None:
             # The position has the clock of the controller: it has no delay.
-            position = self.position.index_select(0, self._rows(start, recording))
+            position = self.position.index_select(0, self._rows(start, recording, spare))
             x = torch.cat([x, position.view(*row.shape, -1)], dim=2)
             present = torch.cat([present, present.new_ones(len(present), POSITION_FEATURES)], dim=1)
         return x, present
 
-    def _rows(self, start: Tensor, recording: Tensor) -> Tensor:
+    def _rows(self, start: Tensor, recording: Tensor, spare: int) -> Tensor:
         """(batch · time,) rows seen from `start` (batch,), clipped to the recording."""
-        row = start[:, None] + self.seen
+        seen = torch.arange(int(self.seen[0]) - spare, int(self.seen[-1]) + spare + 1) if spare else self.seen
+        row = start[:, None] + seen
         first, last = self.first[recording][:, None], self.last[recording][:, None]
         return torch.minimum(torch.maximum(row, first), last).flatten()
 

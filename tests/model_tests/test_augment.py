@@ -150,12 +150,19 @@ def test_cutout_silences_so_many_successive_rows(rows: int) -> None:
     assert (silent.int().diff(dim=1).abs().sum(1) <= 2).all()
 
 
-def test_time_warp_keeps_ends_and_order_and_stays_within_its_speeds() -> None:
-    x = torch.linspace(0, 1, T)[None, :, None].repeat(300, 1, C)
-    y = augmented(x, time_warp=0.4, time_warp_probability=1.0)[..., 0]
-    assert torch.allclose(y[:, 0], x[:, 0, 0], atol=1e-6) and torch.allclose(y[:, -1], x[:, -1, 0], atol=1e-5)
-    speed = y.diff(dim=1) * (T - 1)
+def test_time_warp_gives_each_window_a_speed_that_also_changes_within_it() -> None:
+    spare = 16
+    x = torch.arange(T + 2 * spare, dtype=torch.float32)[None, :, None].repeat(300, 1, C)
+    config = Config.from_dict({**NOTHING, "time_warp": 0.4, "time_warp_probability": 1.0})
+    y = Augment(config, seeded())(x, torch.ones(300, C, dtype=torch.bool), spare=spare)[..., 0]
+    assert y.shape == (300, T)
+    assert torch.allclose(
+        y[:, T // 2 - 1 : T // 2 + 1].mean(dim=1), torch.tensor(spare + (T - 1) / 2), atol=0.1
+    )
+    speed = y.diff(dim=1)
     assert 0.59 < speed.min() < 0.7 and 1.3 < speed.max() < 1.41
+    assert speed.mean(dim=1).min() < 0.7 and speed.mean(dim=1).max() > 1.3
+    assert (speed.amax(dim=1) - speed.amin(dim=1)).max() > 0.5
 
 
 def test_time_warp_of_a_constant_changes_nothing() -> None:
