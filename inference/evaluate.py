@@ -27,7 +27,6 @@ from model.windows import labels_of
 from tuner.base.errors import InputError
 
 NO_COMMAND = "(none)"  # in the confusion: a line without a command word
-CLOSE = 0.1  # of the rows: a claim that holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +38,7 @@ class Evaluation:
             `unknown_token_rate`, `unknown_line_rate` (lines with such a token cannot be decoded), `nll` (nats
             per line, over known tokens), and `exact_acc_window`. With a library of known programs also
             `row_calibration_error`, of the probabilities of rows, `uncertain_rate` of recordings that get no
-            figure, `claims_held_rate` of the others (as many rows right as claimed, within `CLOSE`), and
+            figure, `claims_held_rate` of the others (as many rows right as said), and
             those of `model.row_metrics`, of whole recordings, where a recording that is in the library is
             read with the others, and `exact_acc_joint`, of the windows of these rows, which `exact_acc`
             equals if asked for.
@@ -197,8 +196,8 @@ class _Measured:
             known = np.flatnonzero((ids != NO_LINE) & np.isfinite(one.probability))
             sure.append(one.probability[known])
             right.append(np.array([one.lines[k] == self.data.lines[ids[k]] for k in known], dtype=bool))
-            if one.certain and len(known):
-                held.append(abs(sure[-1].mean() - right[-1].mean()) <= CLOSE)
+            if one.between is not None and len(known):
+                held.append(one.between[0] <= right[-1].mean() <= one.between[1])
         found = {"row_calibration_error": ece(np.concatenate(sure), np.concatenate(right))}
         found["uncertain_rate"] = 1 - len(held) / len(recordings)
         return {**found, "claims_held_rate": float(np.mean(held))} if held else found

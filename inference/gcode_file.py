@@ -34,8 +34,7 @@ def program_lines(one: WholeRecording) -> Iterator[str]:
     sure = confidence(one)
     last = last_number(one)
     yield f"({_plain(one.name)}: program of {_plain(one.operation or '')})"
-    sure_of = f"{100 * one.expected:.0f} % of rows should be right" if one.certain else "uncertain"
-    yield f"({sure_of}; lines below {UNSURE:.2f} carry their probability)"
+    yield f"({one.sure}; lines below {UNSURE:.2f} carry their probability)"
     yield f"(merged from the logs of {len(one.program.recordings)} known recordings)"
     if one.program.setup:
         yield one.program.setup

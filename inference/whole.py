@@ -65,7 +65,8 @@ class WholeRecording:
         operation: None if no known program fits; delay: rows by which its sensors lag behind those of `like`,
             the known recording with most votes; fit: its fit; worse: share of the known recordings that fit
             each other worse.
-        certain: whether known recordings that claim as much were read as surely as they claim.
+        between: shares of right rows between which this recording is, nine times in ten; None: unknown,
+            because there are too few known recordings, or none was read at a pace that changes.
         runs: the lines, row by row; lines: `(rows,)`; probability: `(rows,)`, NaN where no sensor says
             anything.
         number: `(rows,)` line numbers in the program, or UNKNOWN.
@@ -81,7 +82,7 @@ class WholeRecording:
     delay: int
     fit: float
     worse: float
-    certain: bool
+    between: tuple[float, float] | None
     runs: tuple[LineRun, ...]
     lines: tuple[str, ...]
     probability: np.ndarray
@@ -92,6 +93,14 @@ class WholeRecording:
     right: int = 0
     known: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def sure(self) -> str:
+        """How many rows should be right, in words."""
+        if self.between is None:
+            return "uncertain"
+        low, high = (round(100 * share) for share in self.between)
+        return f"{low} to {high} % of rows should be right"
 
     @property
     def expected(self) -> float:
@@ -181,7 +190,7 @@ class Reader:
         reading = read_rows(matches)
         order = np.arange(meta.rows) % live
         probability = np.where(np.arange(meta.rows) < live, reading.probability[order], np.nan)
-        heaviest = int(reading.weight.argmax())
+        clock, heaviest = matches.query.clock, int(reading.weight.argmax())
         k = int(reading.matches.which[heaviest])
         lines = tuple(reading.lines(meta.rows))
         number = self.library.number[reading.place[order]]
@@ -191,16 +200,16 @@ class Reader:
             name=meta.name,
             operation=matches.operation,
             like=self.library.known[k].name,
-            delay=int(reading.matches.delay[heaviest]) + matches.query.clock.before,
+            delay=int(reading.matches.delay[heaviest]) + clock.before,
             fit=matches.fit,
             worse=worse,
-            certain=float(reading.probability.mean()) >= self.library.certain,
+            between=self.library.between(float(reading.probability.mean())) if clock.steady else None,
             runs=runs_of(data, recording, lines, probability, number, others),
             lines=lines,
             probability=probability,
             number=number,
-            clock=matches.query.clock,
-            feed=feed_words(matches.query.clock, lines, row_seconds(data, recording)),
+            clock=clock,
+            feed=feed_words(clock, lines, row_seconds(data, recording)),
             program=merged(self.library, k) if self.library.numbered else None,
             **rows_right(data, recording, lines),
             notes=tuple(said),
@@ -227,7 +236,7 @@ class Reader:
             delay=0,
             fit=matches.fit,
             worse=worse,
-            certain=False,
+            between=None,
             runs=runs_of(data, recording, lines, probability, number, others),
             lines=lines,
             probability=probability,

@@ -47,8 +47,7 @@ def write_summary(recordings: Sequence[WholeRecording], out: IO[str]) -> None:
     for one in recordings:
         right = f"{one.right} of {one.known} rows right, " if one.known else ""
         program = one.operation or "no known program fits"
-        expected = f"{one.expected:.0%} expected" if one.certain else "uncertain"
-        out.write(f"{one.name}: {program}, {right}{expected}\n")
+        out.write(f"{one.name}: {program}, {right}{one.sure}\n")
     if len(recordings) > 1:
         _write_right(recordings, out)
 
@@ -66,9 +65,8 @@ def headline(one: WholeRecording) -> str:
     if one.operation is None:
         return f"{one.name} · no known program fits (the nearest is {one.like}, fit {one.fit:.2f})"
     late = f"{abs(one.delay)} rows {'behind' if one.delay >= 0 else 'ahead of'} those of {one.like}"
-    why = "" if one.certain else ": known recordings show no claim as low as this one to hold"
     return (
-        f"{short_title(one)}{why} · sensors {late} · "
+        f"{short_title(one)} · sensors {late} · "
         f"fit {one.fit:.2f}, better than {one.worse:.0%} of known recordings"
     )
 
@@ -77,8 +75,7 @@ def short_title(one: WholeRecording) -> str:
     """What ran, at which feed, and how sure that is."""
     if one.operation is None:
         return f"{one.name} · no known program fits"
-    sure = f"{one.expected:.0%} of rows should be right" if one.certain else "uncertain"
-    return f"{one.name} · {one.operation} · {one.feed} · {sure}"
+    return f"{one.name} · {one.operation} · {one.feed} · {one.sure}"
 
 
 def write_json_lines(recordings: Sequence[WholeRecording], out: IO[str]) -> None:

@@ -80,9 +80,11 @@ class Path:
         keep = here >= CHANGING * np.median(here)
         return replace(self, row=self.row[keep], place=self.place[keep], spread=self.spread[keep])
 
-    def score(self, row: np.ndarray, place: np.ndarray) -> float:
-        """The log-likelihood of a path with straight lines between knots."""
-        return float(_between(self.emission, np.interp(np.arange(len(self.emission)), row, place)).sum())
+    def score(self, row: np.ndarray, place: np.ndarray, *, moving: bool = False) -> float:
+        """The log-likelihood of a path with straight lines between knots, or of its rows that move."""
+        at = np.interp(np.arange(len(self.emission)), row, place)
+        likely = _between(self.emission, at)
+        return float((likely[np.diff(at, append=np.inf) > 0] if moving else likely).sum())
 
 
 def templates(library: Library, leave_out: Sequence[int] = ()) -> list[Template]:

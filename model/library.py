@@ -7,7 +7,7 @@ take 4 MB compressed, and rows are read as well from them as from floats.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,7 @@ from tuner.base.errors import InputError
 STEPS = 2.5  # per standard deviation
 LARGEST = 7  # steps; larger values are cut
 SLOW = ("Temperature", "Pressure")  # channels whose level tells recordings that were made near in time
+ALIKE = 19  # known recordings: nine in ten new ones are between the least and the most of 19
 NO_FEED = np.float32("nan")
 
 
@@ -52,7 +53,8 @@ class Library:
         delay: `(known,)` rows by which the sensors of each lag behind the median of its operation.
         fits: `(known,)` how well the others fit each (leave-one-out, `matching.Matches.fit`), NaN for the
             only one of its operation; empty: unknown.
-        certain: mean probability from which on recordings were read as surely as they claimed.
+        claims: `(2, known)` mean probability and share of right rows of each, read by the others; empty:
+            unknown.
         trust: `(2, knots)` share of the vote → probability that a row is right; empty: the share itself;
             trust_others: the same for lines that have fewer votes.
     """
@@ -72,7 +74,7 @@ class Library:
     lows: np.ndarray
     trust: np.ndarray
     trust_others: np.ndarray
-    certain: float = 0.0
+    claims: np.ndarray = field(default_factory=lambda: np.empty((2, 0)))
 
     @classmethod
     def of(cls, data: Recordings, which: Sequence[int] | None = None) -> Library:
@@ -123,7 +125,7 @@ class Library:
         )
 
     def fitted(
-        self, *, fits: np.ndarray, lows: np.ndarray, trust: np.ndarray, others: np.ndarray, certain: float
+        self, *, fits: np.ndarray, lows: np.ndarray, trust: np.ndarray, others: np.ndarray, claims: np.ndarray
     ) -> Library:
         """The library with what its own recordings tell about each other."""
         return replace(
@@ -132,7 +134,7 @@ class Library:
             lows=lows.astype(np.float32),
             trust=trust.astype(np.float32),
             trust_others=others.astype(np.float32),
-            certain=certain,
+            claims=claims.astype(np.float32),
         )
 
     @cached_property
@@ -158,6 +160,20 @@ class Library:
         """
         fits = self.fits[np.isfinite(self.fits)]
         return not len(fits) or fit >= float(fits.min())
+
+    def between(self, claimed: float) -> tuple[float, float] | None:
+        """Between which shares of right rows a recording with this mean probability is, nine times in ten.
+
+        The known recordings with the nearest claims tell how far these were off (conformal prediction: Vovk
+        et al. 2005). None: there are too few.
+        """
+        claims, right = self.claims
+        if len(claims) < ALIKE:
+            return None
+        near = np.argsort(np.abs(claims - claimed), kind="stable")[:ALIKE]
+        off = (right - claims)[near]
+        low, high = np.clip([claimed + off.min(), claimed + off.max()], 0, 1).tolist()
+        return low, high
 
     def worse_than(self, fit: float) -> float:
         """The share of known recordings that the others fit worse; 1 if that is unknown."""

@@ -20,7 +20,6 @@ from tuner.base.files import read_json, write_json
 FORMAT = 3
 LIBRARY, ARRAYS = "library.json", "library.npz"
 KNOTS = 24  # of the curve from votes to probabilities
-FAR, SELDOM = 0.1, 0.1  # of the rows: a claim that is wrong; and the share of recordings that may make one
 FEWEST = 2  # known recordings that can tell anything about each other
 _SAVED = (
     "shapes",
@@ -35,6 +34,7 @@ _SAVED = (
     "lows",
     "trust",
     "trust_others",
+    "claims",
 )
 
 
@@ -61,22 +61,13 @@ def fitted(library: Library) -> Library:
         others.append((reading.likely[:, 1:][there], hits[:, 1:][there]))
     trust = _curve(np.concatenate(shares), np.concatenate(right))
     claimed = np.array([np.interp(share, *trust).mean() for share in shares])
-    wrong = np.abs(claimed - [each.mean() for each in right]) > FAR
     return library.fitted(
         fits=np.array(fits),
         lows=np.array(lows),
         trust=trust,
         others=_curve(*map(np.concatenate, zip(*others, strict=True))),
-        certain=certain_from(claimed, wrong),
+        claims=np.stack([claimed, [each.mean() for each in right]]),
     )
-
-
-def certain_from(claimed: np.ndarray, wrong: np.ndarray) -> float:
-    """The mean probability from which on at most one in ten recordings, the next one too, claims wrongly."""
-    order = np.argsort(-claimed, kind="stable")
-    share = (np.cumsum(wrong[order]) + 1) / np.arange(2, len(order) + 2)
-    held = np.flatnonzero(share <= SELDOM)
-    return float(claimed[order[held[-1]]]) if len(held) else float("inf")
 
 
 def _curve(share: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -98,7 +89,6 @@ def save(library: Library, folder: Path) -> None:
         "channels": list(library.channels),
         "lines": list(library.lines),
         "known": [vars(known) for known in library.known],
-        "certain": library.certain if np.isfinite(library.certain) else None,
     }
     write_json(folder / LIBRARY, content)
 
@@ -121,8 +111,7 @@ def load(folder: Path) -> Library:
                 channels=tuple(content["channels"]),
                 lines=tuple(content["lines"]),
                 known=tuple(Known(**known) for known in content["known"]),
-                certain=float("inf") if content["certain"] is None else float(content["certain"]),
-                **{name: arrays[name] for name in _SAVED},
+                **{name: arrays[name] for name in _SAVED if name in arrays},  # claims are newer
             )
         rows = sum(known.rows for known in library.known)
         if library.shapes.shape != (rows, len(library.channels)) or library.place.shape != (rows,):

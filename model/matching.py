@@ -152,7 +152,7 @@ def match_at_any_feed(
     paths = align(shape, templates(library, leave_out), most=PROGRAMS)
     for path in paths:
         lengths = library.rows[known[library.operations[known] == path.template.operation]]
-        clock = clock_of(path, len(shape), lengths).held(holds)
+        clock = clock_of(path, len(shape), lengths, library.delay[known]).held(holds)
         if not clock.is_plain or clock.before or clock.after:
             queries.append(plain.at(clock, data, recording))
     most = max((path.evidence for path in paths), default=0.0)

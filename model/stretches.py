@@ -19,6 +19,7 @@ from model.clock import LAG, STOPPED, Clock, Stretch, along, extended
 from model.paces import smoothed
 
 LAGS = (-10, 75)  # rows that are possible
+NEAR = 3.0  # rows by which a lag may differ from those of known recordings
 PIECE = 20.0  # least gain in squared deviations for one more stretch, before they are pruned
 DEVIATION = 0.5  # rows by which knots lie beside the true path
 STRETCH = 12.0  # least gain in log-likelihood for one more stretch
@@ -31,13 +32,19 @@ JUMP = 4.0  # rows by which two stretches may miss each other and still meet
 AGREED = 0.5  # trust in the template from which on knots count, where the pace is unsteady
 UNSTEADY = 0.025  # difference in length that an unsteady pace explains
 SETTLED = 8.0  # loss in log-likelihood that a usual pace may cost
+USUAL = 20.0  # … and 100 % throughout
 SHIFTS = np.arange(-6, 7) / 4  # rows by which a line is moved when its pace is settled
+HELD_AT = np.arange(-12, 13)  # rows by which the place of a hold is moved
 SAME_LENGTH = 1.6  # rows of difference in length that rounding explains
 ONE_PACE = 0.02  # difference of paces that is none
 
 
-def clock_of(path: Path, rows: int, lengths: np.ndarray) -> Clock:
-    """The clock of a recording of `rows` rows, from its path; `lengths`: of the known recordings."""
+def clock_of(path: Path, rows: int, lengths: np.ndarray, delays: np.ndarray) -> Clock:
+    """The clock of a recording of `rows` rows, from its path.
+
+    Args:
+        lengths: of the known recordings of its operation; delays: of all known recordings.
+    """
     lines = _explained(path, rows)
     row, place = lines.knots()
     paces = list(zip(row, place, strict=True))
@@ -59,7 +66,9 @@ def clock_of(path: Path, rows: int, lengths: np.ndarray) -> Clock:
     nearest = float(lengths[np.abs(lengths - length).argmin()])
     slack = rounding
     if length < lengths.min() - 2 * rounding:
-        lag = min((by_end, by_start), key=lambda value: abs(value - LAG))
+        lag = max(
+            (by_end, by_start), key=lambda value: (1 / (1 + ((value - LAG - delays) / NEAR) ** 2)).sum()
+        )
         if not LAGS[0] <= lag <= LAGS[1]:
             lag = LAG
         length = span(lag)
@@ -77,8 +86,8 @@ def clock_of(path: Path, rows: int, lengths: np.ndarray) -> Clock:
         if abs(nearest - length) <= rounding:
             length = nearest
     lag = round(float(np.clip(lag, 0, LAGS[1])))
-    if len(lines.pieces) == 1 and lines.pace == 1.0:
-        length, slack = float(rows), slack if before or after else 0.0
+    if all(slope == 1.0 or slope < STOPPED for _, slope in lines.lines) and lines.pace == 1.0:
+        length, slack = float(round(span(lag))), slack if before or after else 0.0
     whole_percent = abs(100 * lines.pace - round(100 * lines.pace)) < 1e-6
     first = float(along(row, place, np.array([0.0]))[0])
     whole = float(np.diff(along(row, place, np.array([lag, rows + lag])))[0])
@@ -118,7 +127,9 @@ def _explained(path: Path, rows: int) -> _Lines:
     straight = replace(bent, pieces=[longest]).settled()
     if len(bent.pieces) == 1 or bent.score - straight.score < BENT * abs(bent.score):
         return straight
-    return bent.at_one_pace(straight.pace) if bent.nearly_at(straight.pace) else bent.settled()
+    best = bent.at_one_pace(straight.pace) if bent.nearly_at(straight.pace) else bent.settled()
+    paced = (slope for _, slope in best.lines if slope >= STOPPED)
+    return best.centred() if all(abs(slope - best.pace) < ONE_PACE for slope in paced) else best
 
 
 def _followed(lines: _Lines) -> tuple[np.ndarray, np.ndarray]:
@@ -225,7 +236,7 @@ class _Lines:
                 paces = [0.0]
             for pace in (p for p in paces if abs(p - slope) * spans[i] < STEADY or p == 0.0):
                 top = max((best.with_pace(i, pace, shift) for shift in SHIFTS), key=lambda one: one.score)
-                if top.score >= best.score - SETTLED:
+                if top.score >= best.score - (USUAL if pace == 1.0 and len(spans) == 1 else SETTLED):
                     best = top
                     break
         return best
@@ -246,13 +257,44 @@ class _Lines:
             best = max((best.with_pace(i, own, shift) for shift in SHIFTS), key=lambda one: one.score)
         return best
 
+    def centred(self) -> _Lines:
+        """Each line through the middle of its knots (the likelihood is highest at whole rows); at the usual
+        feed, holds last whole rows."""
+        lines = []
+        for (a, b), (_, slope) in zip(self.pieces, self.lines, strict=True):
+            beside = self.path.place[a:b] - slope * self.path.row[a:b]
+            order = np.argsort(beside)
+            half = np.searchsorted(np.cumsum(self.weight[a:b][order]), self.weight[a:b].sum() / 2)
+            lines.append((float(beside[order][half]), slope))
+        first = next((at for at, slope in lines if slope == 1.0), 0.0)
+        whole = [(first + round(at - first), slope) if slope == 1.0 else (at, slope) for at, slope in lines]
+        path, pieces = self.path, list(self.pieces)
+        for i in reversed(range(1, len(whole))):
+            (_, stop), (start, _) = pieces[i - 1 : i + 1]
+            between = self.path.row[[stop - 1, start]]
+            here, there = (
+                at + slope * row for (at, slope), row in zip(whole[i - 1 : i + 1], between, strict=True)
+            )
+            moving = min(whole[i - 1][1], whole[i][1]) >= STOPPED
+            if moving and there - here < STOPPED * (between[1] - between[0]) - JUMP:  # it stood between them
+                pieces.insert(i, (stop, stop))
+                whole.insert(i, ((here + there) / 2, 0.0))
+        best = replace(self, pieces=pieces, settled_lines=tuple(whole))
+        for i in (i for i, (_, slope) in enumerate(whole) if slope < STOPPED):
+            moved = [best.with_line(i, (whole[i][0] + by, 0.0)) for by in HELD_AT]
+            best = max(moved, key=lambda one: path.score(*one.knots(), moving=True))
+        return best
+
     def with_pace(self, i: int, pace: float, shift: float) -> _Lines:
         """Line `i` turned around its middle, and moved."""
         a, b = self.pieces[i]
         middle = (self.path.row[a] + self.path.row[b - 1]) / 2
-        lines = list(self.lines)
-        lines[i] = (lines[i][0] + lines[i][1] * middle + shift - pace * middle, pace)
-        return replace(self, settled_lines=tuple(lines))
+        at, slope = self.lines[i]
+        return self.with_line(i, (at + (slope - pace) * middle + shift, pace))
+
+    def with_line(self, i: int, line: tuple[float, float]) -> _Lines:
+        """Another (intercept, slope) of line `i`."""
+        return replace(self, settled_lines=(*self.lines[:i], line, *self.lines[i + 1 :]))
 
 
 def _fewer(pieces: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
@@ -269,7 +311,8 @@ def _joined(
     """Where two lines meet, if between the knots `stop` and `start` or near; else the ends of both."""
     if abs(one[1] - other[1]) > 0.02:
         meet = (other[0] - one[0]) / (one[1] - other[1])
-        if stop - KNOT <= meet <= start + KNOT:
+        near = 2 * KNOT if min(one[1], other[1]) < STOPPED else KNOT
+        if stop - near <= meet <= start + near:
             return [(meet, one[0] + one[1] * meet)]
     ends = [(at, line[0] + line[1] * at) for at, line in ((stop, one), (start, other))]
     middle = (stop + start) / 2

@@ -4,6 +4,7 @@ confidence."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import figures
 import numpy as np
@@ -14,7 +15,7 @@ from model.config import Config
 from model.controller_log import begins
 from model.intervals import Interval, figure
 from model.library import Library
-from model.library_fit import FAR, build, certain_from
+from model.library_fit import build
 from model.matching import Matches, match_each_other
 from model.merged_program import merged
 from model.recording_files import from_table
@@ -135,34 +136,37 @@ def confidence(lines: figures.Lines, library: Library, matches: Sequence[Matches
         f"Probability of a row (leave-one-out, its curve fitted on other recordings): AUROC "
         f"{roc_auc_score(right, probability):.3f}, calibration error {100 * ece(probability, right):.1f} %. "
         f"{100 * sure.mean():.0f} % of rows have more than 0.99; {100 * right[sure].mean():.1f} % of "
-        f"these are right. {claims_held(probability, right, owner)}"
+        f"these are right. {claims_held(library, probability, right, owner)}"
     )
 
 
-def claims_held(probability: np.ndarray, right: np.ndarray, owner: np.ndarray) -> str:
-    """How many recordings get a figure, by the other half of them, and for how many of these it holds."""
+def claims_held(library: Library, probability: np.ndarray, right: np.ndarray, owner: np.ndarray) -> str:
+    """How many rows of each recording are said to be right, by the other half of them."""
     names = np.unique(owner)
-    claimed, rows = (np.array([part[owner == k].mean() for k in names]) for part in (probability, right))
-    wrong, half = np.abs(claimed - rows) > FAR, names % 2
-    sure = np.concatenate(
-        [claimed[half == h] >= certain_from(claimed[half != h], wrong[half != h]) for h in (0, 1)]
-    )
-    held = np.concatenate([~wrong[half == h] for h in (0, 1)])
-    return held_words(sure, held)
+    claims = np.array([[part[owner == k].mean() for k in names] for part in (probability, right)])
+    said = []
+    for h in (0, 1):
+        others = replace(library, claims=claims[:, names % 2 != h])
+        said += [(others.between(claimed), rows) for claimed, rows in claims[:, names % 2 == h].T.tolist()]
+    return held_words(said)
 
 
-def held_words(sure: np.ndarray, held: np.ndarray) -> str:
-    """Of recordings: whether each gets a figure, and whether its claim holds."""
-    of = f"it holds within 10 points for {100 * held[sure].mean():.0f} %" if sure.any() else "none"
+def held_words(said: Sequence[tuple[tuple[float, float] | None, float]]) -> str:
+    """Of recordings: between which shares of rows should be right, and how many are."""
+    told = [(low, high, rows) for (low, high), rows in ((r, x) for r, x in said if r is not None)]
+    if not told:
+        return "No recording gets a figure of right rows."
+    low, high, rows = np.array(told).T
+    kept = (low <= rows) & (rows <= high)
     return (
-        f"{100 * sure.mean():.0f} % of recordings get a figure of right rows: {of} "
-        f"(of all recordings, it would for {100 * held.mean():.0f} %)."
+        f"{100 * len(told) / len(said):.0f} % of recordings are told how many rows should be right, within "
+        f"{50 * np.median(high - low):.0f} points (median): {100 * kept.mean():.0f} % of them have so many."
     )
 
 
 def simulated_claims(lines: figures.Lines) -> None:
     """The same for simulated recordings, few of each program: half of them known, the others new."""
-    sure, right, certain, held, operations = [], [], [], [], []
+    sure, right, said, operations = [], [], [], []
     for seed in range(SIMULATED):
         files = simulate(Simulation(seed=seed, recordings_per_operation=2 * KNOWN))
         data = Recordings.from_memory([from_table(t, name=n, source=n, where=n) for n, t in files])
@@ -176,14 +180,13 @@ def simulated_claims(lines: figures.Lines) -> None:
             if one.operation is not None:
                 sure.append(one.probability[: len(ids)])
                 right.append(hits)
-                certain.append(one.certain)
-                held.append(abs(sure[-1].mean() - hits.mean()) <= FAR)
+                said.append((one.between, float(hits.mean())))
     claimed, true = np.concatenate(sure), np.concatenate(right)
     lines.say(
         f"Simulated recordings, {KNOWN} known of each of six programs, {len(operations)} new ones of "
         f"{SIMULATED} machines: operation {100 * np.mean(operations):.1f} %, rows {100 * true.mean():.1f} %, "
         f"claimed {100 * claimed.mean():.1f} %, calibration error {100 * ece(claimed, true):.1f} %. "
-        f"{held_words(np.array(certain), np.array(held))}"
+        f"{held_words(said)}"
     )
 
 

@@ -151,7 +151,7 @@ def test_rows_that_are_right_are_counted_where_the_true_lines_are_known(face: Wh
 
 def test_below_a_reliable_fit_there_is_no_figure(face: WholeRecording) -> None:
     summary = io.StringIO()
-    doubtful = replace(face, certain=False)
+    doubtful = replace(face, between=None)
     write_summary([doubtful], summary)
     assert "uncertain" in summary.getvalue() and "% expected" not in summary.getvalue()
     assert "uncertain" in headline(doubtful) and "should be right" not in headline(doubtful)

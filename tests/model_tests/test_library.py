@@ -10,7 +10,7 @@ import pytest
 
 from model.controller_log import unknown_log
 from model.library import Library
-from model.library_fit import ARRAYS, LIBRARY, build, certain_from, load, save
+from model.library_fit import ARRAYS, LIBRARY, build, load, save
 from model.matching import Query, match, match_each_other
 from model.merged_program import merged
 from model.recordings import Recordings
@@ -143,10 +143,10 @@ def test_recordings_of_two_runs_are_left_out(tiny_recordings: Recordings) -> Non
         Library.of(data, [0])
 
 
-def test_the_probability_from_which_on_claims_hold() -> None:
-    claimed = np.arange(30, 0, -1) / 30
-    right = np.zeros(30, dtype=bool)
-    assert certain_from(claimed, right) == claimed[-1]
-    assert certain_from(claimed, np.arange(30) >= 20) == pytest.approx(claimed[20]), "2 of 22"
-    assert certain_from(claimed[:8], right[:8]) == float("inf"), "too few to say"
-    assert certain_from(claimed, ~right) == float("inf")
+def test_known_recordings_with_like_claims_tell_how_many_rows_are_right(library: Library) -> None:
+    claims = np.linspace(0.5, 0.99, 40)
+    right = claims - 0.02 * (np.arange(40) % 5)
+    known = replace(library, claims=np.stack([claims, right]))
+    low, high = known.between(0.9)
+    assert low == pytest.approx(0.82) and high == pytest.approx(0.9)
+    assert replace(library, claims=np.stack([claims, right])[:, :18]).between(0.9) is None, "too few to say"
