@@ -6,6 +6,7 @@ Run it against the oldest and the newest release that pyproject.toml allows befo
 import contextlib
 import logging
 import pickle
+import re
 import shutil
 import sqlite3
 import warnings
@@ -49,8 +50,10 @@ def study(database: RDBStorage) -> Study:
 
 
 def test_every_name_is_tested_here() -> None:
-    source = Path(__file__).read_text()
-    assert [n for n in optuna_private.__all__ if f"optuna_private.{n}" not in source and n != "models"] == []
+    here, there = Path(__file__).read_text(), Path(optuna_private.__file__).read_text()
+    names = re.findall(r"^(?:def |class )?([A-Za-z]\w*)(?:\(|:| = )", there, re.MULTILINE)
+    assert {"TABLES", "DatabaseStorage", "trial_id"} <= set(names)
+    assert [name for name in names if name != "if" and f"optuna_private.{name}" not in here] == []
 
 
 def test_a_study_has_an_id_in_every_form(study: Study, database: RDBStorage) -> None:
