@@ -129,7 +129,7 @@ def _explained(path: Path, rows: int) -> _Lines:
         return straight
     best = bent.at_one_pace(straight.pace) if bent.nearly_at(straight.pace) else bent.settled()
     paced = (slope for _, slope in best.lines if slope >= STOPPED)
-    return best.centred() if all(abs(slope - best.pace) < ONE_PACE for slope in paced) else best
+    return best.centred() if all(slope == 1.0 for slope in paced) else best
 
 
 def _followed(lines: _Lines) -> tuple[np.ndarray, np.ndarray]:
