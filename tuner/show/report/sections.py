@@ -181,15 +181,18 @@ def _cell(fact: Fact | None) -> str:
     return "–" if fact is None else f"{fact.value} ({fact.name})".replace("trial ", "trial\N{NO-BREAK SPACE}")
 
 
-def hypotheses(found: Sequence[Finding]) -> list[Block]:
-    """The verdicts: a text that explains them, a figure of all intervals, a table."""
+def verdict_counts(found: Sequence[Finding]) -> str:
+    """`24 of 30 claims are decided: 9 as claimed, 8 no difference that matters …; 6 open`."""
     counts = Counter(f.verdict for f in found)
     parts = ", ".join(f"{counts[v]} {WORDS[v]}" for v in WORDS if counts[v] and v != "open")
     decided = f"{len(found) - counts['open']} of {len(found)} claims are decided"
-    left = f"; {counts['open']} open" if counts["open"] else ""
+    return decided + (f": {parts}" if parts else "") + (f"; {counts['open']} open" if counts["open"] else "")
+
+
+def hypotheses(found: Sequence[Finding]) -> list[Block]:
+    """The verdicts: a text that explains them, a figure of all intervals, a table."""
     intro = (
-        f"{decided}{': ' if parts else ''}{parts}{left}. "
-        "Effects are improvements in the metric's unit, with 95 % intervals. Pairs "
+        f"{verdict_counts(found)}. Effects are improvements in the metric's unit, with 95 % intervals. Pairs "
         "of runs that were made for a claim give the best answer: their intervals stay valid however often "
         "you look. Next best are matched pairs of a study (trials that differ only in the claim's "
         "parameters). Otherwise a regression estimates the effect. That is a model, not an experiment. "
