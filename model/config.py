@@ -99,9 +99,7 @@ class Config:
     mixup_alpha: float = 0.0  # alpha of mixup's Beta(alpha, alpha); 0: no mixup
     cutout_rows: int = 0  # consecutive rows set to the mean of the channel; 0: none
     cutout_probability: float = 0.5  # probability of cutout
-    time_warp: float = (
-        0.0  # largest change of the speed of a window, and within it: 0.25 for other feeds; 0: none
-    )
+    time_warp: float = 0.0  # largest change of a window's speed, and within it: 0.25 for other feeds; 0: none
     time_warp_probability: float = 0.5  # probability of time warp
 
     def __post_init__(self) -> None:

@@ -51,6 +51,7 @@ def fork_alone(to: Connection) -> None:
 @pytest.fixture(params=["forked", "spawned"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(processes, "_preloaded", False)
+    monkeypatch.syspath_prepend(ROOT)  # a process imports this file by its name, which pytest does not need
     if request.param == "forked":
         processes.preload()
     return str(request.param)
