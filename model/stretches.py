@@ -86,7 +86,7 @@ def clock_of(path: Path, rows: int, lengths: np.ndarray, delays: np.ndarray) -> 
         if abs(nearest - length) <= rounding:
             length = nearest
     lag = round(float(np.clip(lag, 0, LAGS[1])))
-    if all(slope == 1.0 or slope < STOPPED for _, slope in lines.lines) and lines.pace == 1.0:
+    if lines.usual and lines.pace == 1.0:
         length, slack = float(round(span(lag))), slack if before or after else 0.0
     whole_percent = abs(100 * lines.pace - round(100 * lines.pace)) < 1e-6
     first = float(along(row, place, np.array([0.0]))[0])
@@ -128,8 +128,7 @@ def _explained(path: Path, rows: int) -> _Lines:
     if len(bent.pieces) == 1 or bent.score - straight.score < BENT * abs(bent.score):
         return straight
     best = bent.at_one_pace(straight.pace) if bent.nearly_at(straight.pace) else bent.settled()
-    paced = (slope for _, slope in best.lines if slope >= STOPPED)
-    return best.centred() if all(slope == 1.0 for slope in paced) else best
+    return best.centred() if best.usual else best
 
 
 def _followed(lines: _Lines) -> tuple[np.ndarray, np.ndarray]:
@@ -196,6 +195,11 @@ class _Lines:
     def pace(self) -> float:
         """Of the longest stretch."""
         return self.lines[int(np.argmax([b - a for a, b in self.pieces]))][1]
+
+    @property
+    def usual(self) -> bool:
+        """Whether all that moves has the pace of known recordings."""
+        return all(slope == 1.0 for _, slope in self.lines if slope >= STOPPED)
 
     @property
     def steady(self) -> bool:

@@ -82,9 +82,7 @@ class FunctionWorkload(Workload):
             make_folder(folder)  # where there is none, W&B takes another
         variables = {"WANDB_MODE": MODES[self.wandb], "WANDB_RUN_GROUP": self.file.name, **places(folder)}
         with scratch_folder() as scratch:
-            parameters = (
-                scratch / "parameters.yaml"
-            )  # where `wandb.init()` finds the values of `wandb.config`
+            parameters = scratch / "parameters.yaml"  # in which `wandb.init()` finds the values of its config
             with writing(parameters):
                 parameters.write_text(macros.as_sweep(config), encoding="utf-8")
             variables["WANDB_SWEEP_PARAM_PATH"] = str(parameters)
