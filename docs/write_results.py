@@ -68,6 +68,7 @@ def main(results: Path, page: Path = DOCS / "results.md", stored: Path = figures
         ],
         cost=campaign_cost(material.studies, confirmations.studies, material.pairs),
         findings=found,
+        notes=sections.notes_on_pairs(found),
         claim_counts=sections.verdict_counts(found),
         evaluations=answers,
     )

@@ -124,7 +124,7 @@ def test_pairs_for_claims_train_half_of_the_epochs() -> None:
     workload = workload_of(load_study_file("loss_weighting"))
     shorter = workload.shorter(18)
     assert shorter is not None and shorter.values == {"epochs": 9}
-    assert shorter.words.startswith("runs of 9 epochs instead of 18, with a schedule of that length")
+    assert shorter.words == "runs of 9 epochs instead of 18, with a schedule of that length"
     whole = {"warmup_epochs": 5, "lr_step_epochs": 1, "early_stopping": 0, "batch_size": 64}
     assert shorter.fitted(whole) == {**whole, "warmup_epochs": 2}
     assert workload.shorter(6) is None

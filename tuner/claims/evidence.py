@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.claims.matching import claim_names, pairs_run, same_data
-from tuner.claims.material import PAIRED, Material, Study, Trial
+from tuner.claims.material import Material, Study, Trial
 from tuner.claims.noise import noise_between_seeds
 from tuner.definition.constraints import Hypothesis
 from tuner.stats import anytime
@@ -44,17 +44,21 @@ def label(study: str, claim: str) -> str:
 
 @dataclass(frozen=True)
 class Paired:
-    """The effect of a claim (where − against) from pairs of runs that were made for it."""
+    """The effect of a claim (where − against) from pairs of runs that were made for it.
+
+    Attributes:
+        shared: claims, at most, for which one pair counts.
+        note: how the runs differ from those of the claim's study; "" if they do not.
+    """
 
     effect: Comparison
     pairs: int
     shared: int
-    runs: str
+    note: str = ""
 
     def in_words(self) -> str:
-        """`24 pairs of runs of the study hypotheses, each shared by up to 12 claims`."""
-        shared = f", each shared by up to {self.shared} claims" if self.shared > 1 else ""
-        return f"{self.pairs} pairs of runs of the study {PAIRED}{shared}{self.runs}"
+        """`24 pairs, each for up to 12 claims`."""
+        return f"{self.pairs} pairs" + (f", each for up to {self.shared} claims" if self.shared > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Evidence:
         if not gaps:
             return None
         (found,) = anytime.effects(np.ones((len(gaps), 1)), np.array(gaps))
-        return None if found is None else Paired(found, len(gaps), 1, "")
+        return None if found is None else Paired(found, len(gaps), 1)
 
     def tried(self, study: Study, hypothesis: Hypothesis) -> int:
         """How many pairs have run for a claim, whether they logged its metric or not."""
@@ -199,8 +203,7 @@ def _effects(rows: Sequence[PairOfRuns], metric: str) -> dict[str, Paired]:
     for name, effect in _estimated(names, signs, np.array([gap for _, gap in gaps], dtype=float)).items():
         own = [row for row in used if name in row.signs]
         notes = {row.study.file.description for row in own if row.study.file.description}
-        runs = "".join(f"; {note}" for note in sorted(notes))
-        answers[name] = Paired(effect, len(own), max(len(row.signs) for row in own), runs)
+        answers[name] = Paired(effect, len(own), max(len(row.signs) for row in own), "; ".join(sorted(notes)))
     return answers
 
 

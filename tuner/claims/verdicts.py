@@ -23,7 +23,7 @@ import numpy as np
 
 from tuner.claims import verdict as judgement
 from tuner.claims.encoding import encode
-from tuner.claims.evidence import Evidence
+from tuner.claims.evidence import Evidence, Paired
 from tuner.claims.matching import Point, claim_names, matched, searchable
 from tuner.claims.material import PAIRED, Material, Study
 from tuner.claims.race import matters
@@ -57,6 +57,7 @@ class Finding:
         gain: the claimed range; None: any improvement.
         matters: the largest difference that does not matter.
         sentence: verdict, effect and data as one sentence.
+        note: how the pairs that were run differ from runs of the study; "" if they do not.
     """
 
     study: str
@@ -75,6 +76,7 @@ class Finding:
     gain: Gain | None = None
     matters: float = 0.0
     sentence: str = ""
+    note: str = ""
 
     @property
     def decided(self) -> bool:
@@ -110,7 +112,8 @@ def judge(study: Study, hypothesis: Hypothesis, evidence: Evidence | None = None
     evidence = evidence or Evidence()
     metric, gain = hypothesis.metric or study.metric, hypothesis.gain
     least = matters(hypothesis, evidence.noise(study, metric))
-    how, basis, estimate, trials, run, pairs = _estimated(study, hypothesis, metric, evidence)
+    ran = evidence.effect(study, hypothesis, metric)
+    how, basis, estimate, trials, run, pairs = _estimated(study, hypothesis, metric, ran)
     effect, low, high = estimate or (None, None, None)
     verdict: Verdict = "open"
     if low is not None and high is not None:
@@ -118,17 +121,16 @@ def judge(study: Study, hypothesis: Hypothesis, evidence: Evidence | None = None
     said = judgement.sentence(verdict, effect, low, high, gain=gain, matters=least, metric=metric, data=basis)
     decide = "" if verdict != "open" else f"tuner study {PAIRED if study.done else study.name}"
     return Finding(study.name, hypothesis.claim, metric, verdict, how, basis, effect, low, high, trials,
-                   decide, run, pairs, gain, least, said)  # fmt: skip
+                   decide, run, pairs, gain, least, said, ran.note if ran and run else "")  # fmt: skip
 
 
 def _estimated(
-    study: Study, hypothesis: Hypothesis, metric: str, evidence: Evidence
+    study: Study, hypothesis: Hypothesis, metric: str, run: Paired | None
 ) -> tuple[str, str, tuple[float, float, float] | None, tuple[int, ...], int, int]:
     """How the effect of a claim was estimated, and what comes next in a `Finding`: the data in words, effect
     with its interval, the trials that were used, pairs that were run for it, and all pairs.
     """
     sign = 1.0 if _more_is_better(metric, study) else -1.0
-    run = evidence.effect(study, hypothesis, metric)
     if run is not None and (run.pairs >= MIN_PAIRS or run.effect.exact):
         low, high = sorted((sign * run.effect.low, sign * run.effect.high))
         estimate = (sign * run.effect.difference, low, high)
@@ -146,9 +148,7 @@ def _estimated(
     used = tuple(sorted(p.trial.number for p in points))
     if min(where, against) < MIN_SIDE:
         return "none", f"{where} trials as claimed, {against} against: too few on one side", None, used, 0, 0
-    basis = f"a regression on {where} trials as claimed and {against} against (a model, not an experiment)"
-    if any(not p.trial.complete for p in points):
-        basis += ", pruned ones at the epoch they reached"
+    basis = f"a regression (a model) on {where} trials as claimed and {against} against"
     return "surrogate", basis, surrogate(study, hypothesis, points, sign=sign), used, 0, 0
 
 

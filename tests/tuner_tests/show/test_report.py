@@ -293,7 +293,7 @@ def test_a_surrogate_says_that_it_is_one(material: data.Material) -> None:
     found = verdicts.findings(material)[0]
     assert found.how in ("surrogate", "none")
     if found.how == "surrogate":
-        assert "a model, not an experiment" in found.basis
+        assert "a regression (a model)" in found.basis
 
 
 def test_a_gain_without_repeats_has_no_interval(material: data.Material) -> None:

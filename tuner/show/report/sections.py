@@ -189,20 +189,34 @@ def verdict_counts(found: Sequence[Finding]) -> str:
     return decided + (f": {parts}" if parts else "") + (f"; {counts['open']} open" if counts["open"] else "")
 
 
+def notes_on_pairs(found: Sequence[Finding]) -> list[str]:
+    """How pairs that were run for claims differ from runs of their studies, each way once."""
+    return sorted({f.note for f in found if f.note})
+
+
 def hypotheses(found: Sequence[Finding]) -> list[Block]:
     """The verdicts: a text that explains them, a figure of all intervals, a table."""
+    notes = "".join(f" These are {note}." for note in notes_on_pairs(found))
     intro = (
         f"{verdict_counts(found)}. Effects are improvements in the metric's unit, with 95 % intervals. Pairs "
-        "of runs that were made for a claim give the best answer: their intervals stay valid however often "
-        "you look. Next best are matched pairs of a study (trials that differ only in the claim's "
-        "parameters). Otherwise a regression estimates the effect. That is a model, not an experiment. "
-        "Intervals are per claim, not for all claims together."
+        f"of runs that were made for a claim give the best answer: their intervals stay valid however often "
+        f"you look.{notes} Next best are matched pairs of a study (trials that differ only in the claim's "
+        "parameters). Otherwise a regression estimates the effect, with pruned trials at the epoch they "
+        "reached. That is a model, not an experiment. Intervals are per claim, not for all claims together."
     )
     rows = [
-        [f.study, f.claim, f.words, f.sentence, str(f.pairs or "–"), f"{f.matters:g}", f.next_run or "–"]
+        [
+            f.study,
+            f.claim,
+            f.words,
+            f"{f.interval()} {f.metric}",
+            f.basis,
+            f"{f.matters:g}",
+            f.next_run or "–",
+        ]
         for f in found
     ]
-    headings = ["study", "claim", "verdict", "in words", "pairs", "difference that matters", "next run"]
+    headings = ["study", "claim", "verdict", "effect", "data", "matters from", "next run"]
     chart = figures.claims(found)
     return [Text([intro]), *([chart] if chart is not None else []), Table(headings, rows)]
 
