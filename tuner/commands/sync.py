@@ -39,5 +39,8 @@ def run(options: argparse.Namespace) -> None:
             f"{done.before} were uploaded before",
             markup=False,
         )
+    problems = [*done.damaged]
     if done.failed:
-        raise WorkFailed(f"the server did not accept {len(done.failed)} runs; see {done.log}")
+        problems.append(f"the server did not accept {len(done.failed)} runs; see {done.log}")
+    if problems:
+        raise WorkFailed("; ".join(problems))

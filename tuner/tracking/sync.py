@@ -12,6 +12,7 @@ duplicate them.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -38,13 +39,20 @@ Progress = Callable[[int, int], None]  # (done, total)
 
 @dataclass(frozen=True)
 class Synced:
-    """The result of `sync`. `failed`: files that could not be uploaded; `log` has the reasons."""
+    """The result of `sync`.
+
+    Attributes:
+        before: already uploaded, by an earlier sync or online.
+        failed: files that could not be uploaded; `log` has the reasons.
+        damaged: what is wrong with files without which a run could not be rebuilt.
+    """
 
     uploaded: int
     rebuilt: int
-    before: int  # already uploaded, by an earlier sync or online
+    before: int
     failed: tuple[Path, ...]
     log: Path | None
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,7 @@ def sync(results: Path, study_names: Sequence[str] = (), *, progress: Progress) 
         sum(found.before for found in counts),
         tuple(file for found in counts for file in found.failed),
         next((found.log for found in counts if found.failed), None),
+        tuple(problem for found in counts for problem in found.damaged),
     )
 
 
@@ -90,7 +99,7 @@ def _studies(results: Path) -> list[str]:
 def _sync_study(results: Path, name: str, progress: Progress) -> Synced:
     folder = wandb_folder(results, name)
     torn = [trial for trial in _trials(results, name) if not trial.files and trial.folder]
-    rebuild(folder, name, torn)
+    damaged = rebuild(folder, name, torn)
     files = [file for trial in _trials(results, name) for file in trial.files]
     waiting = [file for file in files if not is_synced(file)]
     log = folder / "sync.log"
@@ -102,7 +111,8 @@ def _sync_study(results: Path, name: str, progress: Progress) -> Synced:
     for start in range(0, len(waiting), BATCH):
         _upload(waiting[start : start + BATCH], folder, log, show)
     failed = tuple(file for file in waiting if not is_synced(file))
-    return Synced(len(waiting) - len(failed), len(torn), len(files) - len(waiting), failed, log)
+    uploaded, rebuilt = len(waiting) - len(failed), len(torn) - len(damaged)
+    return Synced(uploaded, rebuilt, len(files) - len(waiting), failed, log, damaged)
 
 
 def is_synced(file: Path) -> bool:
@@ -116,7 +126,9 @@ def _trials(results: Path, name: str) -> Iterator[_Trial]:
     own = _own_files(folder)
     for path in sorted((results / "runs" / name).glob("*/")):
         if path.name.isdigit() and (path / RESULT).exists():
-            number, runs = int(path.name), read_object(path / RESULT).get("wandb_runs", [])
+            number, runs = int(path.name), []
+            with contextlib.suppress(InputError):  # W&B's own file may be whole; if not, `rebuild` says so
+                runs = read_object(path / RESULT).get("wandb_runs", [])
             candidates = own.pop(number, [])
             if not runs:
                 files = _first_whole(candidates, path)
@@ -158,18 +170,26 @@ def _first_whole(candidates: Sequence[Path], run_folder: Path | None) -> list[Pa
     return []
 
 
-def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
-    """Writes offline W&B runs from run folders, with the trials' ids."""
+def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> tuple[str, ...]:
+    """Writes offline W&B runs from run folders, with the trials' ids.
+
+    Returns:
+        What is wrong with the trials whose folders are damaged. They are left out.
+    """
     if not trials:
-        return
+        return ()
     own = identity(folder)
     tracker = WandbTracker(
         reason="rebuilt", mode="offline", study_name=study_name, folder=folder, identity=own
     )
+    damaged: dict[int, str] = {}
     for trial in trials:
         assert trial.folder is not None
-        result = read_object(trial.folder / RESULT)
-        config = read_object(trial.folder / CONFIG)
+        try:
+            result, config = read_object(trial.folder / RESULT), read_object(trial.folder / CONFIG)
+        except InputError as error:
+            damaged[trial.number] = str(error)
+            continue
         run = tracker.start(trial.number, config, f"{study_name}-{trial.number}", ("rebuilt",))
         for row in read_metrics(trial.folder / METRICS):
             step = row.pop("_step", row.get("epoch", 0))
@@ -180,10 +200,12 @@ def rebuild(folder: Path, study_name: str, trials: Sequence[_Trial]) -> None:
     missing = [
         trial.number
         for trial in trials
-        if not any(wandb_file.run_of(file).ended for file in written.get(trial.number, []))
+        if trial.number not in damaged
+        and not any(wandb_file.run_of(file).ended for file in written.get(trial.number, []))
     ]
     if missing:
         raise WorkFailed(f"{study_name}: runs {missing} could not be rebuilt; see {folder / 'tracking.log'}")
+    return tuple(damaged.values())
 
 
 def _upload(files: Sequence[Path], folder: Path, log: Path, show: Callable[[], None]) -> None:

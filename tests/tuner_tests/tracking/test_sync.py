@@ -225,6 +225,23 @@ def test_torn_and_missing_runs_are_rebuilt_from_their_run_folders(server: FakeWa
     assert server.runs[own.run_id(2)].config["lr"] == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize("damaged", ["result.json", "config.json"])
+def test_a_damaged_run_folder_costs_no_other_run(server: FakeWandb, tmp_path: Path, damaged: str) -> None:
+    track(tmp_path, "study", 1, [0.5])
+    for number in (0, 2, 3):
+        write_run(tmp_path, "study", number, [0.9])
+    for number in (1, 2):  # of trial 1, W&B's own file is whole
+        (tmp_path / "runs" / "study" / str(number) / damaged).write_text("{")
+
+    report = quiet(tmp_path, "study")
+
+    own = identity(wandb_folder(tmp_path, "study"))
+    assert set(server.runs) == {own.run_id(number) for number in (0, 1, 3)}
+    assert (report.uploaded, report.rebuilt) == (3, 2)
+    (problem,) = report.damaged
+    assert f"2/{damaged}" in problem
+
+
 def complete_rows(file: Path) -> int:
     found = wandb_file.run_of(file)
     assert found.ended
