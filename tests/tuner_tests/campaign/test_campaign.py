@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -13,6 +14,7 @@ from rich.console import Console
 from tuner.__main__ import main
 from tuner.artifacts.run_store import RunStore, StoreLocation
 from tuner.base.errors import InputError, WorkFailed
+from tuner.campaign import confirm
 from tuner.campaign.campaign import Campaign
 from tuner.campaign.confirm import known_noise
 from tuner.claims import retrain, verify
@@ -21,6 +23,7 @@ from tuner.claims.race import Noise
 from tuner.claims.retrain import Candidate
 from tuner.definition.campaign_file import read_campaign
 from tuner.definition.study_file import StudyFile
+from tuner.run import launch
 from tuner.run.request import Request
 from tuner.show.live import PlainView
 from tuner.storage import study_store
@@ -146,6 +149,25 @@ def test_a_race_knows_the_noise_of_those_before_it(campaign_of: Run, make_study:
     assert known_noise(second, records) == Noise(0.5, 2)  # three configurations in two rounds
     other = make_study(SECOND.replace("name: score", "name: other"), "second.yaml")
     assert known_noise(other, records).freedom == 0, "of another metric"
+
+
+def test_a_race_that_begins_with_one_round_goes_on_and_ends(
+    campaign_of: Run, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its second round makes a choice of what was fixed, so the trials of the first are written anew."""
+    rounds: list[int] = []
+
+    def run(request: Request, view: Any) -> Any:
+        rounds.append(request.study_file.run_cap or 0)
+        assert len(rounds) < 20, f"the race does not end: {rounds}"
+        return launch.run(request, view)
+
+    monkeypatch.setattr(confirm, "known_noise", lambda *_: Noise(0.5, 9))
+    monkeypatch.setattr(confirm, "launch", SimpleNamespace(run=run))
+    campaign_of("study: first.yaml").run()
+
+    assert rounds == sorted(set(rounds)) and len(rounds) > 1, "each round adds runs"
+    assert CONFIRMED.of(load_study(open_records(url), "first").attrs)
 
 
 def test_the_runs_of_a_single_configuration_are_its_retrainings(

@@ -111,6 +111,7 @@ class LivePage:
         self.records.refresh()
         version = self._look()
         if version != self._version:
+            self.records.forget()  # a changed study has written its old trials in its new terms
             material = materials.load(self.records, self.names, self.results, made=datetime.now())
             open_first = sorted(material.studies, key=lambda study: study.done)
             best = {} if open_first[0].winner is None else open_first[0].winner.params

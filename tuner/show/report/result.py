@@ -59,7 +59,7 @@ class StudyResult:
     @property
     def optuna(self) -> OpenStudy:
         """The study itself: `optuna.visualization`, `optuna.importance` and the like take it."""
-        self._records.refresh()
+        self._records.forget()
         return load_study(self._records, self.name)
 
     @property
