@@ -66,8 +66,9 @@ class Looks:
         return 1 - sum(share for _, share in self.horizons)
 
 
-# The effects of claims are about as large as the noise of a pair; a claim is decided or given up at 72 pairs
-# (`tuner/claims/rounds.py`). Two configurations are compared by a handful of pairs, and by more if need be.
+# The effects of claims are about as large as the noise of a pair; a claim is decided or given up by 72 pairs:
+# after the round of 8 in which it has its 64th (`tuner/claims/rounds.py`). Two configurations are compared by
+# a handful of pairs, and by more if need be.
 CLAIMS = Looks(1.0, ((72.0, 0.85),))
 RUNS = Looks(4.0, ((6.0, 0.45), (12.0, 0.2), (24.0, 0.15), (48.0, 0.1)))
 
