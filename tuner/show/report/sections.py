@@ -216,7 +216,7 @@ def hypotheses(found: Sequence[Finding]) -> list[Block]:
         ]
         for f in found
     ]
-    headings = ["study", "claim", "verdict", "effect", "data", "matters from", "next run"]
+    headings = ["study", "claim", "verdict", "effect", "data", "matters above", "next run"]
     chart = figures.claims(found)
     return [Text([intro]), *([chart] if chart is not None else []), Table(headings, rows)]
 
