@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from rich.console import Console
 
-from tuner.base.words import duration, in_words, short_duration
+from tuner.base.words import counted, duration, in_words, short_duration
 from tuner.campaign import confirm
 from tuner.campaign.campaign import Campaign
 from tuner.definition.campaign_file import HYPOTHESES
@@ -130,7 +130,7 @@ def _details(plan: Plan, found: Mapping[str, Any]) -> Iterator[str]:
             f"{duration(cost['seconds_a_trial'])} a trial"
         )
         if cost["seconds"] is not None:
-            crew = f"{found['trials']} trials with {found['agents']} agents"
+            crew = f"{counted(found['trials'], 'trial')} with {counted(found['agents'], 'agent')}"
             text += f"; {crew}: about {duration(cost['seconds'])}"
         yield text
     elif not plan.workload.deterministic:
