@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.base.errors import InputError
 from tuner.definition.loading import load_study_file
-from tuner.search.thawing import Thawing, budget_of, earlier_of
+from tuner.search.thawing import Thawing, budget_of, earlier_of, rungs_for
 from tuner.storage.access import open_records
 from tuner.storage.allocate import Choice
 from tuner.storage.attributes import DEFAULT, PAUSED, UNTIL, WHY
@@ -157,6 +157,22 @@ def test_the_budget_grows_with_trials_and_their_length(
 ) -> None:
     (tmp_path / "s.yaml").write_text(STUDY + more)
     assert budget_of(load_study_file(tmp_path / "s.yaml"), length, total) == budget
+
+
+@pytest.mark.parametrize(
+    ("more", "first"),
+    [
+        ("", 2),
+        ("  pruner: {type: hyperband, min_resource: 3}\n", 3),
+        ("  pruner: median\n", 2),
+        ("early_terminate: {type: hyperband, min_iter: 3}\n", 2),
+    ],
+)
+def test_the_first_pause_is_where_the_pruner_says_if_its_kind_says_so(
+    tmp_path: Path, more: str, first: int
+) -> None:
+    (tmp_path / "s.yaml").write_text(STUDY + more)
+    assert rungs_for(load_study_file(tmp_path / "s.yaml"), 18)[0] == first
 
 
 def test_a_trial_is_resumed_by_its_number_where_others_are_left_out(thawing: Make) -> None:
