@@ -258,10 +258,10 @@ class StudyFile:
         read=count,
     )
     learn_from: tuple[str, ...] = key(
-        "with `freeze_thaw`: names of studies in the same storage, or `auto` for all that share parameters. "
-        "Parameters are the same if name, scale and kind are; ranges may differ, and others may be added or "
-        "missing. The search starts from what their trials reached, and trusts it as far as its own trials "
-        "agree",
+        "with `freeze_thaw`: names of studies in the same storage, or `auto` for the latest eight that share "
+        "parameters. Parameters are the same if name, scale and kind are; ranges may differ, and others may "
+        "be added or missing. The search starts from what their trials reached, and trusts it as far as its "
+        "own trials agree",
         read=names_or_auto,
         value=(),
     )
@@ -271,7 +271,7 @@ class StudyFile:
         "trial is above 0 with 95 % confidence, after at least 10 finished trials. This needs [`seeds` or "
         "`folds`](study_files.md#several-seeds-or-folds-as-one-trial): trials are compared seed by seed "
         "and fold by fold (a paired t interval). `{levels: {digits: 0.99}}`, for a grid: if a value of "
-        "`digits` is worse than another one at two equal points or more, and its next point would be worse "
+        "`digits` is worse than another one at two or three equal points, and its next point would be worse "
         "with 99 % confidence (a prediction interval), its further points are pruned before they run. You "
         "can change `stop` later, and the study continues",
         value=StopRules(),
@@ -339,7 +339,7 @@ class StudyFile:
         value=(),
     )
     matters: float | None = key(
-        "the largest difference of the metric that does not matter to you, for verdicts on claims",
+        "the largest difference of the metric that does not matter to you, for all verdicts",
         "the noise between seeds, where runs were repeated",
         QUIET,
         read=read_matters,
