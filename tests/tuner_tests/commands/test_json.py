@@ -129,7 +129,7 @@ def test_what_was_uploaded(
     monkeypatch.setattr(syncing, "sync", lambda *_, **__: found)
     assert main(["sync", "--json", "--results", str(done / "results")]) == 0
     assert json.loads(capfd.readouterr().out) == {
-        "uploaded": 2, "rebuilt": 1, "before": 0, "failed": [], "log": "sync.log",
+        "uploaded": 2, "rebuilt": 1, "before": 0, "failed": [], "log": "sync.log", "damaged": [],
     }  # fmt: skip
 
 
