@@ -15,7 +15,7 @@ import pytest
 from tuner.__main__ import main
 from tuner.base.errors import InputError
 from tuner.definition.study_file import StudyFile
-from tuner.plugins.imports import sources
+from tuner.plugins.imports import read_parquet, sources
 from tuner.plugins.imports.bring import Brought, bring
 from tuner.search import ranking
 from tuner.storage import study_store
@@ -182,6 +182,19 @@ def test_offline_runs_of_wandb_with_what_they_logged_on_the_way(
     assert trial.user_attrs[IMPORTED].startswith("offline-run-")
     assert trial.user_attrs["metrics"]["loss"] == 1.0
     assert imported(tmp_path / "wandb").before == 1
+
+
+def test_a_parquet_file_that_ends_its_reader_is_refused(
+    study: optuna.Study,
+    imported: Callable[..., Brought],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "crash.py").write_text("import os\nos.abort()\n")
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr(read_parquet, "__file__", str(tmp_path / "crash.py"))
+    with pytest.raises(InputError, match="not a parquet file: its reader crashed"):
+        imported(tmp_path / "t.parquet")
 
 
 def test_a_parquet_table(study: optuna.Study, imported: Callable[..., Brought], tmp_path: Path) -> None:
