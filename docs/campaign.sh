@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the campaign in docs/results.md and writes the page. Takes about an hour and a half on two cores.
+# Runs the campaign in docs/results.md and writes the page. Takes two to three hours on two cores.
 #
 #     bash docs/campaign.sh data/mill results vocabulary_4digit_hybrid.json
 #
