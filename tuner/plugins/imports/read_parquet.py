@@ -1,4 +1,4 @@
-"""A program: reads a Parquet file and writes its rows, pickled, to its output.
+"""A program: reads a Parquet file and writes its rows to its output, as a JSON list of objects.
 
 Apart from the tuner, because a damaged file can end the process that reads it: polars aborts, as fuzz tests
 found.
@@ -6,8 +6,9 @@ found.
 
 from __future__ import annotations
 
-import pickle
+import json
 import sys
+from decimal import Decimal
 from typing import Any
 
 
@@ -24,5 +25,12 @@ def rows(path: str) -> list[dict[str, Any]]:
     return found
 
 
+def plain(value: Any) -> Any:
+    """A value that JSON has not: numbers of NumPy and decimals as numbers, all others as text."""
+    if hasattr(value, "item"):
+        return value.item()
+    return float(value) if isinstance(value, Decimal) else str(value)
+
+
 if __name__ == "__main__":
-    pickle.dump(rows(sys.argv[1]), sys.stdout.buffer)
+    json.dump(rows(sys.argv[1]), sys.stdout, default=plain)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import pickle
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -191,5 +190,5 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["its reader crashed"]
         raise InputError(f"{path}: not a parquet file: {said[-1][:500]}")
-    rows: list[dict[str, Any]] = pickle.loads(done.stdout)  # what our own process wrote
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
