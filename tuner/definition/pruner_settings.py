@@ -52,17 +52,21 @@ class PrunerSettings:
     patience: int | None = None
     arguments: Mapping[str, Any] | None = None
 
+    @property
+    def halves(self) -> bool:
+        """Whether it is successive halving, in one bracket or several, to which the resources belong."""
+        return self.kind in ("hyperband", "successive_halving")
+
     def __post_init__(self) -> None:
         if self.kind not in (*KINDS, "limits", OPTIMIZER) and self.arguments is None:
             hint = nearest(self.kind, KINDS)
             raise InputError(f"pruner: expected one of {', '.join(KINDS)}, got {self.kind!r}{hint}")
-        halves = self.kind in ("hyperband", "successive_halving")
-        if halves and not 1 <= self.min_resource <= self.max_resource:
+        if self.halves and not 1 <= self.min_resource <= self.max_resource:
             raise InputError(
                 "pruner: expected 1 <= min_resource <= max_resource, "
                 f"got {self.min_resource} and {self.max_resource}"
             )
-        if halves and (self.eta < 2 or self.eta != int(self.eta)):
+        if self.halves and (self.eta < 2 or self.eta != int(self.eta)):
             raise InputError(f"pruner: expected eta to be a whole number from 2, got {self.eta!r}")
         if self.recent is not None and self.recent < self.eta:
             raise InputError(f"pruner: expected recent to be eta ({self.eta:g}) or more, got {self.recent}")

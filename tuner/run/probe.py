@@ -110,7 +110,7 @@ def expected_epochs(settings: PrunerSettings, max_epochs: int) -> float:
 
     A rung at or past `max_epochs`, of a study whose trials were made shorter, is none.
     """
-    if settings.kind not in ("hyperband", "successive_halving"):
+    if not settings.halves:
         return float(max_epochs)
     budgets = bracket_budgets(settings) if settings.kind == "hyperband" else [1]
     total = 0.0

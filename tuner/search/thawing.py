@@ -45,8 +45,7 @@ def budget_of(file: StudyFile, length: int, total: int | None) -> int | None:
 
 def rungs_for(file: StudyFile, length: int) -> list[int]:
     """The epochs after which trials may be paused, ascending; the last is their end."""
-    halves = file.pruner.kind in ("hyperband", "successive_halving")  # other kinds name no first epoch
-    return rungs_of(length, file.pruner.min_resource if halves else None)
+    return rungs_of(length, file.pruner.min_resource if file.pruner.halves else None)
 
 
 def earlier_of(trials: Sequence[FrozenTrial], *, maximize: bool) -> Earlier:

@@ -199,7 +199,7 @@ def hypotheses(found: Sequence[Finding]) -> list[Block]:
     notes = "".join(f" These are {note}." for note in notes_on_pairs(found))
     intro = (
         f"{verdict_counts(found)}. Effects are improvements in the metric's unit, with 95 % intervals. Pairs "
-        f"of runs that were made for a claim give the best answer: their intervals stay valid however often "
+        "of runs that were made for a claim give the best answer: their intervals stay valid however often "
         f"you look.{notes} Next best are matched pairs of a study (trials that differ only in the claim's "
         "parameters). Otherwise a regression estimates the effect, with pruned trials at the epoch they "
         "reached. That is a model, not an experiment. Intervals are per claim, not for all claims together."
