@@ -26,6 +26,7 @@ from tuner.base.errors import InputError
 
 NAME = "live"
 LONGEST_ROW = 2**20  # characters
+LARGEST = float(np.finfo(np.float32).max) / 2  # of a value; mean and deviation together are still a float32
 logger = logging.getLogger(__name__)
 
 
@@ -166,7 +167,9 @@ class RowStream:
         self._prefix = {length: _Sums.empty(len(channels)) for length in prefixes}
 
     def add(self, cells: Sequence[str]) -> None:
-        """Adds a row; an empty cell takes the last value of its channel. InputError names a bad cell."""
+        """Adds a row; a cell that is empty, no finite number or above `LARGEST` takes the last value of its
+        channel. InputError names a bad cell.
+        """
         for k in np.flatnonzero(self._column >= 0):
             cell = cells[self._column[k]].strip() if self._column[k] < len(cells) else ""
             if not cell:
@@ -178,7 +181,7 @@ class RowStream:
                     f"standard input, row {self.count + 1}, column '{self.channels[k]}': expected a number, "
                     f"got {cell!r}"
                 ) from None
-            if np.isfinite(value):
+            if abs(value) <= LARGEST:
                 self._last[k] = value
         self._rows.append(self._last.astype(np.float32))
         self.count += 1

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -19,7 +20,7 @@ from ensemble.bundle import Bundle
 from ensemble.library import store
 from inference.__main__ import main
 from inference.evaluate import evaluate
-from inference.live import decode_rows, decode_stream
+from inference.live import RowStream, decode_rows, decode_stream
 from inference.pipeline import Decoder
 from inference.workbench import Workbench
 from model.recordings import Recordings
@@ -166,6 +167,15 @@ def test_a_bad_cell_in_a_stream_is_named(decoder: Decoder) -> None:
     with pytest.raises(InputError, match=f"row 2, column '{channel}'.*'oops'"):
         rows = io.StringIO("\n".join([",".join(decoder.predictor.channels), "1" + "," * 50, "oops"]))
         decode_stream(decoder, rows, io.StringIO(), format="table")
+
+
+@pytest.mark.parametrize("cell", ["inf", "nan", "1e39", "3.4028235677973366e+38", "-1e300"])
+def test_a_value_that_no_network_can_read_takes_the_last_one_before(cell: str) -> None:
+    stream = RowStream(["a", "b"], ("a", "b"), prefixes=())
+    for row in (["1.5", "2"], [cell, "3"], ["", "4"]):
+        stream.add(row)
+    assert stream.recording().signals.tolist() == [[1.5, 2], [1.5, 3], [1.5, 4]]
+    assert np.isfinite(stream.moments(None).signals).all()
 
 
 def test_another_machine_is_refused_and_missing_boards_are_named(decoder: Decoder, file: Path) -> None:
