@@ -5,7 +5,8 @@ workload has such) the same new split of the data outside test. So the differenc
 free of what a round adds to all of them. After the first rounds, those leave that are more likely worse than
 the default, or hardly the best of the others, and at each look at least half of the others (sequential
 halving; Karnin et al., 2013). The default stays to the end, because the question is whether anything was
-gained over it. The race ends when that is sure, or when nothing is left beside the default.
+gained over it. The race ends when that is sure, when nothing is left beside the default, or when the rounds
+that are left will hardly make it sure.
 
 Configurations are compared as draws from one population (`tuner/stats/population.py`), because the best of
 several looks better than it is. The scores that they had in the study are not used: they were chosen for
@@ -19,6 +20,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any
 
 from tuner.claims.retrain import Candidate
@@ -37,10 +39,11 @@ WEIGHT_OF_KNOWN = 12  # degrees of freedom that the noise of earlier races count
 ENOUGH_KNOWN = 6  # with as many, one first round is enough
 FEW, ROUNDS_OF_FEW = 2, 2  # so few run two rounds at once: a known run of the default leaves an agent idle
 LEAST_HOPE = 0.5  # of being better than the default; with less a configuration leaves
-LEAST_RIVAL = 0.2  # … or with less of being better than the best of the others
+LEAST_RIVAL = 0.3  # … or with less of being better than the best of the others
 CLEAR = 0.95  # without a default, the race ends when the leader is the best with this probability
 SURE = 0.99  # with one, when the leader is better with this probability
 HANDED_ON = 0.9  # what is better than the default with this probability takes its place at the end
+LEAST_CHANCE = 0.3  # of a leader to come to that in the rounds that are left; with less the race is given up
 
 
 def first_rounds(known: Noise) -> int:
@@ -163,7 +166,7 @@ def entries(
         if number >= first:
             so_far = [_until(candidate, number) for candidate in found]
             place = standing(so_far, file, known)
-            if over(place, file, default=default):
+            if over(place, file, default=default) or given_up(place, number / most, default=default):
                 break
             inside = staying(place, inside, default=default)
             if len(inside) < 2:
@@ -190,6 +193,21 @@ def over(place: RaceState, file: StudyFile, *, default: int | None) -> bool:
         return False
     found = place.lead(place.leader, default)
     return found.enough and (sure or found.verdict(file.matters or 0.0) == "no difference")
+
+
+def given_up(place: RaceState, share: float, *, default: int | None) -> bool:
+    """Whether the leader will hardly take the default's place, after this share of the rounds.
+
+    With all rounds, the estimate of the lead is normal around that of now, and its error √share as large
+    (predictive power with a flat prior; Spiegelhalter et al., 1986).
+    """
+    if default is None or place.leader == default or not 0 < share < 1:
+        return False
+    normal, better = NormalDist(), place.better(place.leader, default)
+    if better is None or not 0 < better < 1:
+        return False
+    missing = normal.inv_cdf(HANDED_ON) * math.sqrt(share) - normal.inv_cdf(better)
+    return normal.cdf(-missing / math.sqrt(1 - share)) < LEAST_CHANCE
 
 
 def matters(told: StudyFile | Hypothesis, noise: float | None) -> float:

@@ -109,6 +109,20 @@ def test_the_race_ends_where_all_others_are_more_likely_worse_than_the_default(f
     assert goes_on(better, 0)
 
 
+def test_a_race_is_given_up_when_the_rounds_that_are_left_will_hardly_decide_it(file: StudyFile) -> None:
+    even = race.standing([candidate(0, 0.9, 0.90, 0.91), candidate(1, 0.9, 0.904, 0.907)], file)
+    assert race.LEAST_HOPE < (even.better(1, 0) or 0) < 0.6
+    assert not race.given_up(even, 0.1, default=0), "nine tenths of the rounds may still decide it"
+    assert race.given_up(even, 0.7, default=0)
+    assert not race.given_up(even, 1.0, default=0), "the race ends by itself"
+    assert not race.given_up(even, 0.7, default=None) and not race.given_up(even, 0.7, default=1)
+    likely = race.standing(
+        [candidate(0, 0.9, 0.90, 0.91, 0.88), candidate(1, 0.9, 0.905, 0.911, 0.884)], file
+    )
+    assert (likely.better(1, 0) or 0) > race.HANDED_ON
+    assert not race.given_up(likely, 0.9, default=0)
+
+
 def test_a_race_with_known_noise_needs_fewer_runs_and_finds_as_many_gains(file: StudyFile) -> None:
     known, rng = Noise(0.005, 12), np.random.default_rng(4)
     runs, found = {True: 0, False: 0}, {True: 0, False: 0}
