@@ -122,9 +122,9 @@ class Answer:
         elif found.pairs:
             data = f"{counted(found.pairs, 'pair')} of runs"
         else:
-            data = (
-                "one run of each" if max(s.runs for s in (self.one, self.other) if s) < 2 else "unpaired runs"
-            )
+            once = [side.name for side in (self.one, self.other) if side is not None and side.runs < 2]
+            data = "one run of each" if len(once) == 2 else "no pairs of runs"
+            data += f": {once[0]} ran once" if len(once) == 1 else ""
         if found.better is not None:
             data += ", allowing for the choice of the best among several"
         probability = found.probability

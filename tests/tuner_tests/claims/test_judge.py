@@ -103,7 +103,7 @@ def test_single_runs_are_compared_by_the_noise_of_others(results: Path, url: str
     answer = judge.between(material(url, results), "small/2", "small/0")
     assert answer.found is not None and answer.found.interval is not None  # 0.7 against 0.5, noise 0.01
     assert (answer.verdict, answer.found.pairs) == ("too few runs", 0), "a verdict needs pairs"
-    assert "(unpaired runs)" in answer.sentence
+    assert "(no pairs of runs: trial 2 ran once)" in answer.sentence
 
 
 def test_the_best_of_many_is_open_until_it_is_run_again(results: Path, url: str) -> None:
