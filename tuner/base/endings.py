@@ -69,8 +69,11 @@ def headline(message: str) -> str:
 
 
 def kind_of(message: str) -> str:
-    """`headline`, without its numbers, which differ by trial: trials of one kind failed in the same way."""
-    return re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "#", headline(message))
+    """`headline` without its numbers and a line that the script printed, which differ by trial: trials of one
+    kind failed in the same way.
+    """
+    said = re.sub(r"it printed (['\"]).*\1, ", "it printed …, ", headline(message))
+    return re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "#", said)
 
 
 def in_short(error: BaseException) -> str:

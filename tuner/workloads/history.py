@@ -26,6 +26,7 @@ class LoggedStep:
     """One step of one W&B run."""
 
     step: int
+    at: int  # values of the objective before it
     data: dict[str, Value] = field(default_factory=dict)
     iteration: int | None = None  # which value of the objective it holds, from 0; None when it holds none
 
@@ -56,7 +57,7 @@ class History:
             self._close(run)
             now = step
         self._next_step[run] = now
-        row = self._open.setdefault(run, LoggedStep(now))
+        row = self._open.setdefault(run, LoggedStep(now, len(self.values)))
         values = flatten(data)
         values |= self.defined.after(values)
         if self.objective in values:
@@ -86,9 +87,9 @@ class History:
     def go_on(self, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
         """Puts what an interrupted run logged before what this run has logged so far.
 
-        Keeps those `rows` that this run does not repeat: with a smaller `epoch` than its first row
-        with the objective, or, where it logs no epoch, a smaller step than its first row. A run whose
-        steps begin at 0 goes on after the last row.
+        Keeps those `rows` that this run does not repeat: up to the last value of the objective with a
+        smaller `epoch` than this run's first one, or, where it logs no epoch, those with a smaller step than
+        its first row. A run whose steps begin at 0 goes on after the last row.
 
         Returns:
             how many of `rows`, from the first, are kept, and what is added to the steps of this run.
@@ -96,11 +97,19 @@ class History:
         mine = [*self.complete, *self._open.values()]
         epoch = next((row.data.get("epoch") for row in mine if row.iteration == 0), None)
         step = min((row.step for row in mine), default=0)
-        key, begin = ("epoch", epoch) if is_finite(epoch) else ("_step", step or math.inf)
-        rows = list(takewhile(lambda row: is_finite(row.get(key)) and row[key] < begin, rows))
+        if is_finite(epoch):
+            valued = [
+                (k, row.get("epoch")) for k, row in enumerate(rows) if is_finite(row.get(self.objective))
+            ]
+            kept = list(takewhile(lambda each: is_finite(each[1]) and each[1] < epoch, valued))
+            rows = list(rows[: kept[-1][0] + 1]) if kept else []
+        else:
+            begin = step or math.inf
+            rows = list(takewhile(lambda row: is_finite(row.get("_step")) and row["_step"] < begin, rows))
         values = [row[self.objective] for row in rows if is_finite(row.get(self.objective))]
         self.values[:0] = values
         for row in mine:
+            row.at += len(values)
             row.iteration = None if row.iteration is None else row.iteration + len(values)
         earlier = {
             name: value for row in rows for name, value in row.items() if name not in ("_step", "epoch")

@@ -323,7 +323,7 @@ class _Run:
         lines = child_process.tail(self.path / OUTPUT).splitlines()[::-1]
         found = [(line, pairs) for line in lines if (pairs := pairs_in(line.encode()))]
         line, pairs = next((one for one in found if metric in one[1]), found[0] if found else ("", {}))
-        if not pairs:
+        if not pairs or (metric not in pairs and self.stream.history.summary):  # what it logged says more
             return ""
         printed = f"; it printed {line.strip()[:80]!r}, "
         if self.script.pairs:
@@ -410,7 +410,7 @@ def _rows(history: History, *, all_of_it: bool, shift: int = 0) -> list[dict[str
     """The rows that became complete, as lines of `metrics.jsonl`."""
     return [
         {
-            "epoch": history.iterations if row.iteration is None else row.iteration,
+            "epoch": row.at if row.iteration is None else row.iteration,
             "_step": row.step + shift,
             **row.data,
         }
