@@ -24,3 +24,13 @@ def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
             place = place.setdefault(key, {})
         place[path[-1]] = value
     return config
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both; where both have a value, that of `above`, but mappings are merged themselves."""
+    both = {
+        key: merged(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+    }
+    return {**below, **above, **both}

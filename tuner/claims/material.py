@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 
 from tuner.base.errors import InputError
 from tuner.base.files import read_object
+from tuner.base.nested import merged
 from tuner.base.run_folder import CONFIG, METRICS, RESULT, if_readable, read_metrics
 from tuner.definition.campaign_file import HYPOTHESES, CampaignFile
 from tuner.definition.loading import shipped_campaign
@@ -286,7 +287,7 @@ def _trial(trial: FrozenTrial, file: StudyFile, folder: Path | None, base: Mappi
     own = RAN_WITH.of(attrs)  # of a trial outside the study, whose parameters are those of another space
     if own is None:
         own = file.space.config_of(trial.params)
-    config = {**base, **own} if found is None else found
+    config = merged({**base, **own}, found or {})  # a parameter that was added later is not in the folder
     name = file.metric.name
     curve = tuple((int(k), float(v)) for k, v in sorted(trial.intermediate_values.items()))
     if not curve and folder is not None:

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from tuner.base.errors import InputError
 from tuner.base.files import read_object
+from tuner.base.nested import merged
 from tuner.base.run_folder import CONFIG, if_readable
 from tuner.search import ranking
 from tuner.storage.attributes import CONFIRMED
@@ -70,10 +71,11 @@ def winning_trial(study: OpenStudy) -> FrozenTrial | None:
 
 
 def config_of(study: OpenStudy, trial: FrozenTrial, results: Path) -> dict[str, Any]:
-    """Every value that a trial was run with, as its run folder tells, or else the study."""
+    """Every value that a trial was run with: as its run folder tells, and what the study knows beside that.
+
+    A parameter that was added to the study later is not in the folder, but the trial has its value.
+    """
     found = if_readable(read_object, results / "runs" / study.study_name / str(trial.number) / CONFIG)
-    if found is not None:
-        return found
-    own = study.file.space.config_of(trial.params)
-    origin = study.origin
-    return {**(origin.get("base") or {}), **own, **(origin.get("overrides") or {})}
+    own, origin = study.file.space.config_of(trial.params), study.origin
+    known = {**(origin.get("base") or {}), **own, **(origin.get("overrides") or {})}
+    return merged(known, found or {})

@@ -8,7 +8,10 @@ import pytest
 from optuna.trial import Trial, TrialState
 
 from tuner.base.errors import InputError
+from tuner.base.files import write_json
+from tuner.base.run_folder import CONFIG
 from tuner.definition.study_file import StudyFile
+from tuner.run.winner import config_of
 from tuner.search import samplers
 from tuner.storage import study_store
 from tuner.storage.access import default_url, open_database, open_records
@@ -165,6 +168,20 @@ def test_a_parameter_that_becomes_fixed_keeps_the_trials_with_that_value(
 
 
 ADDED = {Y: f"{Y}\n  z: {{min: 1, max: 9}}"}
+
+
+def test_the_configuration_of_an_old_trial_has_a_new_parameter(
+    opened: Opened, make_study: MakeStudy, tmp_path: Path
+) -> None:
+    """Its run folder lacks it. Retrainings and exports need it."""
+    study = opened.open(make_study())
+    opened.tell(study, make_study(), x=0.5, y="a")
+    folder = tmp_path / "runs" / study.study_name / "0"
+    folder.mkdir(parents=True)
+    write_json(folder / CONFIG, {"x": 0.5, "y": "a", "own": {"kept": 1}})
+    study = opened.open(make_study(**ADDED), z=4)
+    (trial,) = study.get_trials()
+    assert config_of(study, trial, tmp_path) == {"x": 0.5, "y": "a", "z": 4, "own": {"kept": 1}}
 
 
 def test_old_trials_have_the_default_of_a_new_parameter_where_it_is_known(
