@@ -140,7 +140,10 @@ def list_table(found: Sequence[Mapping[str, Any]], *, width: int = WIDE_LIST) ->
     """
     columns = {"study": [s["name"] for s in found], "state": [_state(s) for s in found]}
     if width >= WIDE_LIST:
-        columns |= {"method": [s["method"] for s in found], "trials": [str(s["runs"] or "") for s in found]}
+        columns |= {
+            "method": [s["method"] for s in found],
+            "trials": [str(s["wanted"] or s["runs"] or "") for s in found],
+        }
     columns["result, or question"] = [s["result"] or s["purpose"] for s in found]
     if width >= WIDE_LIST:
         columns["cost"] = [s["cost"] for s in found]

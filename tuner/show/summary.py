@@ -167,6 +167,7 @@ class Summary:
         ends = (
             (t.state is TrialState.PRUNED, self.epochs[t.number], training_seconds(t))
             for t in (*self.trials, *self.outside)
+            if IMPORTED not in t.user_attrs
         )
         return Spent.by(ends, whole=None if self.file is None else self.file.trial_epochs)
 

@@ -14,9 +14,11 @@ import pytest
 
 from tuner.__main__ import main
 from tuner.base.errors import InputError
+from tuner.base.wandb_files import identity, wandb_folder
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.imports import read_parquet, sources
-from tuner.plugins.imports.bring import Brought, bring
+from tuner.plugins.imports.bring import Brought, bring, without_own
+from tuner.plugins.imports.rows import Row
 from tuner.search import ranking
 from tuner.storage import study_store
 from tuner.storage.attributes import GRID_POINT, IMPORTED
@@ -383,3 +385,24 @@ def test_the_command_makes_the_study_says_what_it_did_and_the_study_goes_on_from
     assert "imported from" in capsys.readouterr().out
     assert main(["report", "small", *results]) == 0
     assert "2 of 2 trials finished: 2 complete, 0 pruned; 1 imported, not counted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["state", "State"])
+def test_a_run_that_did_not_end_well_has_no_result(
+    study: optuna.Study, imported: Callable[..., Brought], tmp_path: Path, name: str
+) -> None:
+    rows = [
+        {name: state, "x": x, "y": "a", "score": x}
+        for x, state in ((0.1, "finished"), (0.2, "running"), (0.3, "crashed"), (0.4, "killed"))
+    ]
+    brought = imported(table(tmp_path / "runs.csv", *rows))
+    assert len(brought.numbers) == 1
+    assert brought.left_out == {"the run failed": 2, "the run did not end": 1}
+
+
+def test_trials_of_the_study_itself_are_not_brought_back(tmp_path: Path) -> None:
+    salt = identity(wandb_folder(tmp_path, "small")).salt
+    again = identity(wandb_folder(tmp_path, "small.verify")).salt
+    names = [f"offline-run-20261202_082311-{salt}-3", f"run-2-{again}-0", "offline-run-20261202_082311-abc-3"]
+    found = without_own([Row(name, {"x": 0.5}, {"score": 1}) for name in names], "small", tmp_path)
+    assert [row.problem for row in found] == ["it is a trial of this study"] * 2 + [""]

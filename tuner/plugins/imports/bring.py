@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tuner.base.errors import ALIASES, InputError, nearest
+from tuner.base.files import read_json
+from tuner.base.wandb_files import wandb_folder
 from tuner.definition.distributions import Constant
 from tuner.definition.metric import Metric
 from tuner.definition.study_file import StudyFile
@@ -16,6 +19,7 @@ from tuner.storage import changes, optuna_private
 from tuner.storage.attributes import GRID_POINT, IMPORTED, NOT_COUNTED, ORIGIN, VIOLATION, Attribute
 from tuner.storage.records import Records
 from tuner.storage.study import OpenStudy, stored_file
+from tuner.storage.study_store import RETRAINED
 from tuner.storage.trial_rows import Told
 from tuner.workloads.history import SUMMARIES
 
@@ -142,6 +146,17 @@ def bring(
                 new.append(told)
         numbers = records.add_told(optuna_private.study_id(study), new) if new else []
     return Brought(tuple(numbers), before, dict(left_out.most_common()), names.used)
+
+
+def without_own(rows: Sequence[Row], name: str, results: Path) -> list[Row]:
+    """The rows; for those that are trials or retrainings of the study itself, that is their problem."""
+    files = [wandb_folder(results, name + suffix) / "identity.json" for suffix in ("", *RETRAINED)]
+    salts = [str(read_json(path)["salt"]) for path in files if path.exists()]
+
+    def own(row: Row) -> bool:
+        return any(f"-{salt}-" in row.source for salt in salts)
+
+    return [replace(row, problem="it is a trial of this study") if own(row) else row for row in rows]
 
 
 class _Reader:

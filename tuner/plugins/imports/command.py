@@ -62,6 +62,7 @@ def run(options: argparse.Namespace) -> None:
     records = open_records(url, create=True)
     study = _study(options, records, url)
     rows = sources.read(options.source, study.file, study=options.from_study)
+    rows = bring.without_own(rows, study.study_name, options.results)
     found = bring.bring(records, study, rows, mapped=mapped, count=options.count)
     if options.json:
         answer = {"study": study.study_name, "imported": list(found.numbers), "before": found.before,

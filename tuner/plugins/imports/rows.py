@@ -18,6 +18,12 @@ SUMMARY = ("summary.", "summary/", "metrics.", "metrics/")
 CONFIGS = ("config", "params", "parameters")  # columns that hold a whole configuration, or all metrics
 SUMMARIES = ("summary", "summary_metrics", "summaryMetrics", "metrics")
 LONGEST_CELL = 1 << 16  # characters of a cell that is read as Python's
+STATES = ("state", "State")  # columns in which W&B says how a run ended, in these words
+UNFINISHED = {
+    "running": "the run did not end", "pending": "the run did not end", "preempting": "the run did not end",
+    "preempted": "the run did not end", "crashed": "the run failed", "failed": "the run failed",
+    "killed": "the run failed",
+}  # fmt: skip
 _WORDS = {"True": True, "False": False, "None": None, "": None, "nan": None, "NaN": None}
 
 
@@ -64,7 +70,11 @@ def row_of(source: str, columns: Mapping[str, Any]) -> Row:
         else:
             config.setdefault(name, value)
             metrics.setdefault(name, value)
-    return Row(source, config, metrics)
+    states = (columns.get(name) for name in STATES)
+    problem = next(
+        (UNFINISHED[state] for state in states if isinstance(state, str) and state in UNFINISHED), ""
+    )
+    return Row(source, config, metrics, problem=problem)
 
 
 def unwrapped(config: Mapping[str, Any]) -> dict[str, Any]:

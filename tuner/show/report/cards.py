@@ -161,6 +161,8 @@ def _next(study: Study, answer: Answer) -> tuple[str, str]:
         return _run(study), "Continue"
     if answer.decide:
         return answer.decide, f"To decide ({answer.to_decide})" if answer.to_decide else "To decide"
+    if not study.finished:
+        return _run(study), "Repair the cause, then"
     if answer.verdict in ("no winner", "no difference", "worse"):
         change = "Loosen the constraint" if study.ranked and study.winner is None else "Change the space"
         return f"{_run(study)} --trials {2 * len(study.finished)}", f"{change}, or run more trials"

@@ -10,12 +10,13 @@ from tuner.base.words import counted, number
 from tuner.claims import judge
 from tuner.claims.material import Material, Study
 from tuner.show.summary import Spent
-from tuner.storage.attributes import ORIGIN, STOPPED, TOTAL
+from tuner.storage.attributes import IMPORTED, ORIGIN, STOPPED, TOTAL
 
 
 def spent(study: Study) -> Spent:
     """What the trials of a study took."""
-    ends = ((t.state == "pruned", t.epochs, t.seconds) for t in study.trials)
+    ran = (trial for trial in study.trials if IMPORTED not in trial.frozen.user_attrs)
+    ends = ((t.state == "pruned", t.epochs, t.seconds) for t in ran)
     return Spent.by(ends, whole=study.file.trial_epochs)
 
 
