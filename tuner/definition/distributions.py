@@ -285,7 +285,7 @@ class Numeric:
             case "beta":
                 return f"beta with a {self.a:g}, b {self.b:g}{step}"
             case "int_uniform":
-                return f"{int(self.a)} to {int(self.b)}"
+                return f"{int(self.a)} {'or' if self.b - self.a == 1 else 'to'} {int(self.b)}"
         low, high = self.bounds
         return f"{low:.4g} to {high:.4g}{', log scale' if 'log' in self.kind else ''}{step}"
 

@@ -179,6 +179,10 @@ class AskedTrial:
         return f"Trial({self.number}, {self.config}, {self.outcome or 'running'})"
 
 
+# trials that this process runs, by process, storage and study: it may ask for one study in several ways
+_running: dict[tuple[int, str, str], set[AskedTrial]] = {}
+
+
 class Asking:
     """One study that this process asks for trials. May be used from several threads.
 
@@ -195,7 +199,8 @@ class Asking:
         self._order = launch.order_of(self._plan, study, say)
         study.records.close()
         self._station = Station(self._order, unstored=say)
-        self._running: set[AskedTrial] = set()
+        key = (os.getpid(), request.url, self._plan.file.name)
+        self._running = _running.setdefault(key, set())
         self._idle: list[Heartbeat] = []
         self._lock = threading.RLock()
         self._process = os.getpid()

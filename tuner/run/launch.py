@@ -133,7 +133,8 @@ def register(plan: Plan, say: Say) -> OpenStudy:
     for source in now:
         name = source.rpartition(" ")[0]
         if name and old.get(name, source) != source:
-            say(f"{name} has changed since the study began: earlier trials used the old version")
+            other = "" if file.function is None else "; for another function give another name="
+            say(f"{name} has changed since the study began: earlier trials used the old version{other}")
     if now and ", ".join(now) != before:
         study.set_user_attr(SOURCES, ", ".join(now))
     return study

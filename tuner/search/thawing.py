@@ -33,7 +33,8 @@ def budget_of(file: StudyFile, length: int, total: int | None) -> int | None:
     The file's `epoch_budget` is for its own number of trials and their length. With others it grows and
     shrinks, but leaves the first epochs of all trials and WHOLE whole ones.
     """
-    if file.epoch_budget is not None and (total or file.run_cap, length) == (file.run_cap, file.max_epochs):
+    own = file.run_cap or total, file.max_epochs or length  # a study from Python names them in its call
+    if file.epoch_budget is not None and (total or file.run_cap, length) == own:
         return file.epoch_budget
     if total is None:
         return None

@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.base.endings import Paused, Pruned
 from tuner.base.environment import in_environment
-from tuner.base.errors import InputError
+from tuner.base.errors import InputError, WorkFailed
 from tuner.base.files import make_folder, scratch_folder, write_json, writing
 from tuner.base.run_folder import CONFIG, Report, RunFolder, due, lines_before
 from tuner.base.wandb_files import INHERITED, MODES, places, wandb_folder
 from tuner.base.words import is_finite
 from tuner.definition.metric import Metric
 from tuner.workloads import macros
-from tuner.workloads.given import source_digest, unpacked
+from tuner.workloads.given import code_digest, unpacked
 from tuner.workloads.history import flatten
 from tuner.workloads.other_reports import rays_reports, wandbs_reports
 from tuner.workloads.user_code import arguments, load_function, look_at, named, put_first, takes_trial
@@ -122,7 +122,7 @@ class FunctionWorkload(Workload):
         arguments(self.function, {}, lambda epoch, metrics: None)
         return {
             "file": self.file.objective,
-            "digest": source_digest(self.function),
+            "digest": code_digest(self.function),  # it was pickled, so its source text is not known any more
             "defaults": getattr(self.function, "defaults", None),
             "trial": takes_trial(self.function),
         }
@@ -171,6 +171,10 @@ def call(
                 wandbs_reports(function, objectives[0], alone) as by_wandb,
             ):
                 returned = function(*given, **optional)
+        except SystemExit as error:
+            raise WorkFailed(
+                f"it called sys.exit({'' if error.code is None else repr(error.code)})"
+            ) from None
         except (Pruned, Paused) as error:
             finish("pruned" if isinstance(error, Pruned) else "paused", logged.last)
             raise

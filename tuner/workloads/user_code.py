@@ -41,7 +41,10 @@ def load_function(name: str, *, folder: Path, key: str = OBJECTIVE) -> Callable[
     if not function_name:
         raise InputError(f"{key}: expected package.module:function, got '{name}'")
     if module_name == "__main__":
-        raise InputError(f"'{function_name}' was given in Python: only that script or notebook can run it")
+        raise InputError(
+            f"'{function_name}' was given in Python: only that script or notebook can run it. Put it in a "
+            f"file, and name it in a study file (objective: file.py:{function_name}) to run it by commands"
+        )
     if module_name.endswith(".py"):
         places = list(dict.fromkeys((folder, Path.cwd())))
         path = next((place / module_name for place in places if (place / module_name).is_file()), None)
@@ -131,7 +134,9 @@ def arguments(function: Callable[..., Any], config: Any, report: Callable[..., N
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return config, report
     needed = [p.name for p in places if p.default is p.empty]
-    if len(needed) > 2:
+    by_name = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in OPTIONAL]
+    unseen = not places and (by_name or any(p.kind is p.VAR_KEYWORD for p in parameters))
+    if len(needed) > 2 or unseen or any(p.default is p.empty for p in by_name):
         name = getattr(function, "__name__", "the function")
         raise InputError(f"{name}{inspect.signature(function)}: expected (config) or (config, report)")
     if not places:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,12 @@ def test_the_budget_grows_with_trials_and_their_length(
 ) -> None:
     (tmp_path / "s.yaml").write_text(STUDY + more)
     assert budget_of(load_study_file(tmp_path / "s.yaml"), length, total) == budget
+
+
+def test_the_budget_of_a_study_that_names_no_number_of_trials_is_for_any(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(STUDY + "  epoch_budget: 20\n")
+    file = replace(load_study_file(tmp_path / "s.yaml"), run_cap=None)  # as from Python: `trials=10`
+    assert budget_of(file, 18, 10) == budget_of(file, 18, None) == 20
 
 
 @pytest.mark.parametrize(

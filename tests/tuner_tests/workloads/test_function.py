@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import os
 import subprocess
 import sys
 import textwrap
@@ -18,9 +20,11 @@ import torch
 
 import tuner
 from tuner.api import StudyResult
-from tuner.base.errors import InputError
+from tuner.base.errors import InputError, WorkFailed
 from tuner.definition.metric import Metric
 from tuner.workloads.function import as_metrics, call
+from tuner.workloads.given import code_digest, packed, unpacked
+from tuner.workloads.user_code import arguments
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -188,3 +192,95 @@ def test_a_function_of_ray_tunes_reports_to_the_study(
     assert (found, reported) == ({"loss": 0.25}, [(0, {"loss": 0.5}), (1, {"loss": 0.25})])
     with pytest.raises(pytest.fail.Exception):
         names["tune"].report()  # Ray's own again
+
+
+def test_a_function_that_calls_sys_exit_fails_its_trial(tmp_path: Path) -> None:
+    def leaves(config: dict[str, Any]) -> float:
+        sys.exit("too large")
+
+    with pytest.raises(WorkFailed, match=r"it called sys.exit\('too large'\)"):
+        call(leaves, {}, lambda epoch, metrics: None, run_folder=tmp_path / "0", objectives=[Metric("loss")])
+
+
+def test_a_function_that_would_not_see_its_configuration_is_refused() -> None:
+    def by_name(*, x: float = 0.5) -> float:
+        return x
+
+    def any_name(**config: float) -> float:
+        return config.get("x", 0.5)
+
+    def needs_report(config: dict[str, Any], *, report: Any) -> float:
+        return float(config["x"])
+
+    for function in (by_name, any_name, needs_report):
+        with pytest.raises(InputError, match=r"expected \(config\) or \(config, report\)"):
+            arguments(function, {"x": 1.0}, print)
+
+    def extra(config: dict[str, Any], *, x: float = 0.5, **more: float) -> float:
+        return x
+
+    assert arguments(extra, {"x": 1.0}, print) == ({"x": 1.0},)
+
+
+OFFSET = 1
+
+
+def enclosing(offset: float) -> Callable[..., float]:
+    def train(config: dict[str, Any]) -> float:
+        return config["x"] + offset + OFFSET + (config["x"] in {"a", "b", "c"})
+
+    return train
+
+
+def with_default(config: dict[str, Any], data: str = "a") -> float:
+    return float(config["x"]) + len(data)
+
+
+def test_a_digest_tells_functions_apart_that_have_one_name() -> None:
+    one = [enclosing(0), functools.partial(with_default, data="a"), lambda config: config["x"]]
+    other = [enclosing(1), functools.partial(with_default, data="b"), lambda config: 2 * config["x"]]
+    again = [enclosing(0), functools.partial(with_default, data="a"), lambda config: config["x"]]
+    for first, second, third in zip(one, other, again, strict=True):
+        digest = code_digest(unpacked(packed(first)))
+        assert digest and digest == code_digest(unpacked(packed(third)))
+        assert digest != code_digest(unpacked(packed(second)))
+
+
+def test_a_digest_is_the_same_in_every_process() -> None:
+    """The order of a set differs by process."""
+    code = (
+        "import sys; sys.path.insert(0, 'tests/tuner_tests/workloads')\n"
+        "from test_function import code_digest, enclosing\n"
+        "print(code_digest(enclosing(0)))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2", "3")
+    }  # fmt: skip
+    assert len(found) == 1
+
+
+def test_another_function_of_the_same_name_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for data in "ab":
+        tuner.study(
+            functools.partial(with_default, data=data),
+            {"x": (0.0, 1.0)},
+            trials=1,
+            agents=1,
+            results=tmp_path,
+        )
+    said = " ".join(capsys.readouterr().err.split())
+    assert "has changed since the study began: earlier trials used the old version; for another" in said
+
+
+def test_a_process_that_holds_the_last_trial_is_not_left_waiting(tmp_path: Path) -> None:
+    held = tuner.ask("held", {"x": (0.0, 1.0)}, trials=1, results=tmp_path)
+    assert held is not None
+    assert tuner.ask("held", {"x": (0.0, 1.0)}, trials=1, results=tmp_path) is None
+    assert tuner.ask("held", results=tmp_path) is None, "asked in another way"
+    tuner.tell(held, 0.5)
