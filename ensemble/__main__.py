@@ -312,6 +312,7 @@ def _distill(options: argparse.Namespace) -> None:
             report=report,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+    _store_library(built, data)
     figures = built.bundle.report["distilled"]
     if options.json:
         _write_json({"folder": str(built.folder), **figures})

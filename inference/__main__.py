@@ -156,7 +156,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     which = None
     if options.part:
         which = part_of(data, options.part, config=decoder.predictor.config, folder=options.folder)
-    check_channels(data, channels)
+    for note in check_channels(data, channels):
+        sys.stderr.write(f"{note}\n")
     fit_on = decoder.predictor.config.fit_on
     everything = fit_on == "all" and data.folder is not None  # a data set, not other files
     all_but_test = fit_on == "all_but_test" and options.part in ("train", "select", "calibrate")

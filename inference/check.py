@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from inference.feed import feed_values, feed_words, lasting, row_seconds
-from inference.whole import Reader
+from inference.whole import FEWEST_ROWS, Reader
 from model.clock import Clock
 from model.deviation import agreement
 from model.library import Library
@@ -25,11 +25,11 @@ from model.matching import Matches, Query, match
 from model.recordings import Recordings
 from model.row_vote import read_rows
 from tuner.base.errors import InputError
+from tuner.base.words import counted
 
 SAME, DIFFERENT, UNKNOWN = "same", "different", "unknown"
 USUAL_ALARM = 0.05
 PREFIX = 0.4  # of the rows that align a recording with the start of a known one, to find where it deviates
-FEWEST_ROWS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +164,19 @@ class Checker:
         return self.library.known[k].operation
 
     def check(self, data: Recordings, recording: int, operations: Sequence[str], expected: str) -> Checked:
-        """Whether a recording is of one of the `operations`; all of them, if there are none."""
+        """Whether a recording is of one of the `operations`; all of them, if there are none.
+
+        Raises:
+            InputError: it has too few rows to say, or its sensors never change.
+        """
         matches, _ = self.reader.matches(data, recording)
+        meta = data.recordings[recording]
+        if (rows := meta.live.stop - meta.live.start) < FEWEST_ROWS:
+            raise InputError(
+                f"{meta.name}: too short to recognise a program by: {counted(rows, 'row')}"
+                f"{' before its sensors stop' if meta.frozen_rows else ''}, at least "
+                f"{FEWEST_ROWS} are needed"
+            )
         query = matches.query
         wanted = tuple(operations) or tuple(sorted(set(self.library.operations[matches.which])))
         p, operation, fit, curve = self._best(query, matches, wanted)

@@ -122,6 +122,7 @@ def _other_program(
 
     from inference.check import DIFFERENT, SAME, UNKNOWN, Deviation
     from inference.expected import difference
+    from model.controller_log import begins
     from model.merged_program import merged
 
     one = checker.check(data, recording, [], f"the program {name}, which no known recording is of")
@@ -132,12 +133,15 @@ def _other_program(
     if found is None:
         raise InputError(f"{name}: is the program of {one.operation}")
     whole = checker.reader.read_one(data, recording)
-    rows = [i for i, number in enumerate(whole.number) if number >= found.number]
-    row = rows[0] if rows else 0
+    first = begins(whole.number)  # what stands before was read ahead
+    row = next((i for i in range(first, len(whole.lines)) if whole.number[i] >= found.number), first)
+    same = next(
+        (i for i, line in enumerate(whole.lines[row:], row) if line != whole.lines[row]), len(whole.lines)
+    )
     seconds = data.log["seconds"][data.recordings[recording].start + row]
     deviation = Deviation(
         row=row,
-        rows=len(whole.lines) - row,
+        rows=same - row,
         seconds=float(seconds) if seconds == seconds else None,
         line=found.expected,
         found=found.found,

@@ -8,6 +8,7 @@ by how many rows its lines are shifted.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from inference.layout import check_channels
 from inference.live import LONGEST_ROW, RowStream, read_rows
 from inference.whole import Reader
 from inference.whole_output import headline
@@ -29,7 +31,9 @@ EVERY = 4  # rows between two answers: about a second
 PATIENCE = 3  # answers in a row that must be strange before an alarm
 POLL = 0.2  # seconds between two looks at a file
 BROKER_SECONDS = 60.0  # an MQTT broker that is away for so long is given up
+Answer = tuple[Seen, str | None]  # what is seen, and an alarm when it begins
 LONGEST = 2.0  # times the longest known recording: later rows tell nothing new
+logger = logging.getLogger(__name__)
 
 
 class Watcher:
@@ -46,6 +50,7 @@ class Watcher:
         self._matcher = PrefixMatcher(library)
         self._strange = 0
         self.alarmed = False
+        self.stream: RowStream | None = None  # the rows so far
 
     def answers(self, rows: Iterable[Sequence[str]], *, source: str) -> Iterator[tuple[Seen, str | None]]:
         """What is seen after every few rows (first the header), and an alarm when it begins."""
@@ -53,17 +58,21 @@ class Watcher:
         header = next(lines, None)
         if not header:
             raise InputError(f"{source}: empty; expected CSV with a header of channel names")
-        self.stream = RowStream(header, self.library.channels, prefixes=())
+        stream = self.stream = RowStream(header, self.library.channels, prefixes=())
+        for note in check_channels(stream.recording(), self.library.channels):
+            logger.warning(note)
         longest = int(LONGEST * self.library.rows.max())
         for line in lines:
-            if self.stream.count >= longest:
+            if stream.count >= longest:
                 continue
-            self.stream.add(line)
-            if self.stream.count % self.every:
+            stream.add(line)
+            if stream.count % self.every:
                 continue
-            seen = self._matcher.seen(Query.of(self.stream.recording(), 0), expected=self.expected)
+            seen = self._matcher.seen(Query.of(stream.recording(), 0), expected=self.expected)
             if seen is not None:
                 yield seen, self._alarm(seen)
+        if not stream.count:
+            raise InputError(f"{source}: no row below its header")
 
     def _alarm(self, seen: Seen) -> str | None:
         """The alarm in words, once, after `PATIENCE` strange answers."""
@@ -80,9 +89,9 @@ class Watcher:
 def watch(
     watcher: Watcher, rows: Iterable[Sequence[str]], out: IO[str], *, source: str, form: str = "table"
 ) -> bool:
-    """Writes answers until the rows end, then what the whole was; returns whether there was an alarm."""
+    """Writes answers until the rows end or Ctrl-C, then what the whole was; whether there was an alarm."""
     before: tuple[str, str] | None = None
-    for seen, alarm in watcher.answers(rows, source=source):
+    for seen, alarm in _until_stopped(watcher.answers(rows, source=source)):
         if form == "jsonl":
             out.write(json.dumps({**asdict(seen), "alarm": alarm}) + "\n")
         elif (seen.operation, seen.line) != before:
@@ -91,14 +100,23 @@ def watch(
             out.write(f"ALARM in row {seen.rows}: {alarm}\n")
         before = (seen.operation, seen.line)
         out.flush()
-    data = watcher.stream.recording()
-    if data.rows:
+    if watcher.stream is not None and watcher.stream.count:
+        data = watcher.stream.recording()
         one = Reader(watcher.library).read_one(data, 0)
         last = {"rows": data.rows, "operation": one.operation, "like": one.like, "delay": one.delay,
                 "fit": one.fit, "expected": one.expected}  # fmt: skip
         out.write(json.dumps({"end": last}) + "\n" if form == "jsonl" else f"{headline(one)}\n")
         out.flush()
     return watcher.alarmed
+
+
+def _until_stopped(answers: Iterator[Answer]) -> Iterator[Answer]:
+    """The answers; Ctrl-C ends them, as it is the usual end of a file that grows."""
+    while True:
+        try:
+            yield next(answers)
+        except (StopIteration, KeyboardInterrupt):
+            return
 
 
 def table_line(seen: Seen) -> str:

@@ -23,8 +23,10 @@ from model.merged_program import MergedProgram, merged
 from model.recordings import NO_LINE, Recordings
 from model.row_vote import Reading, read_rows
 from tuner.base.errors import InputError
+from tuner.base.words import counted
 
 SAME = 0.9  # correlation with a known recording that is the same one, as a share of that with itself
+FEWEST_ROWS = 64  # by which a program is recognised; with fewer, what part of it is right is not said
 ALTERNATIVES = 3
 LEAST_LIKELY = 0.05  # probability of an alternative
 
@@ -154,7 +156,17 @@ class Reader:
         return found
 
     def matches(self, data: Recordings, recording: int) -> tuple[Matches, str | None]:
-        """The matches of a recording, and the name of the known recording that it is itself, if any."""
+        """The matches of a recording, and the name of the known recording that it is itself, if any.
+
+        Raises:
+            InputError: its sensors never change.
+        """
+        meta = data.recordings[recording]
+        signals = np.asarray(data.signals[meta.live])[:, data.present[recording]]
+        if not (signals[1:] != signals[:-1]).any():
+            raise InputError(
+                f"{meta.name}: no sensor changes in its {counted(meta.rows, 'row')}: nothing to read"
+            )
         plain = match(self.library, Query.of(data, recording))  # a known one has its own clock
         same = plain.correlation > SAME * plain.query.energy
         itself = self.library.known[int(plain.which[same.argmax()])].name if same.any() else None
@@ -193,6 +205,7 @@ class Reader:
         clock, heaviest = matches.query.clock, int(reading.weight.argmax())
         k = int(reading.matches.which[heaviest])
         lines = tuple(reading.lines(meta.rows))
+        sure = clock.steady and live >= FEWEST_ROWS
         number = self.library.number[reading.place[order]]
         names = self.library.lines
         others = [_alternatives(reading, row, names, alternatives) for row in order]
@@ -203,7 +216,7 @@ class Reader:
             delay=int(reading.matches.delay[heaviest]) + clock.before,
             fit=matches.fit,
             worse=worse,
-            between=self.library.between(float(reading.probability.mean())) if clock.steady else None,
+            between=self.library.between(float(reading.probability.mean())) if sure else None,
             runs=runs_of(data, recording, lines, probability, number, others),
             lines=lines,
             probability=probability,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Callable
@@ -133,6 +134,31 @@ def test_the_exit_status_is_that_of_diff(
     if stopped is not None:
         assert stopped.value.code == status
     assert json.loads(capsys.readouterr().out)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"), [(10, "too short to recognise a program by: 10 rows"), (2, "2 rows, at least 64")]
+)
+def test_a_few_rows_are_of_no_program(
+    capsys, tiny_recordings: Recordings, tiny_csv: Path, tmp_path: Path, rows: int, says: str
+) -> None:
+    """They fit many programs: a program that was broken off would pass."""
+    lines = gzip.decompress((tiny_csv / "pocket_002_aligned.csv.gz").read_bytes()).splitlines(keepends=True)
+    (tmp_path / "begun.csv").write_bytes(b"".join(lines[: 1 + rows]))
+    known = ["--known", str(tiny_recordings.folder), "--alarm", str(ALARM)]
+    assert main(["check", str(tmp_path / "begun.csv"), *known]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_recording_in_which_no_sensor_changes_is_refused(
+    capsys, tiny_recordings: Recordings, tiny_csv: Path, tmp_path: Path
+) -> None:
+    header, first, *_ = gzip.decompress((tiny_csv / "face_002_aligned.csv.gz").read_bytes()).splitlines()
+    (tmp_path / "hung.csv").write_bytes(b"\n".join([header, *[first] * 100]))
+    known = ["--known", str(tiny_recordings.folder)]
+    for command in (["check", "--alarm", str(ALARM)], ["decode"]):
+        assert main([command[0], str(tmp_path / "hung.csv"), *command[1:], *known]) == 2
+        assert "hung: no sensor changes in its 100 rows: nothing to read" in capsys.readouterr().err
 
 
 def test_trouble_is_two(capsys, tiny_recordings: Recordings, tiny_csv: Path) -> None:

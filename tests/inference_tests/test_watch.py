@@ -10,6 +10,7 @@ import json
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,29 @@ def test_the_expected_program_raises_none(library: Library, tiny_csv: Path) -> N
     assert not watch(Watcher(library, expected="face"), cells(tiny_csv, "face_002"), out, source="replay")
     assert "ALARM" not in out.getvalue()
     assert "face" in out.getvalue().splitlines()[-1], "read once more as a whole"
+
+
+def test_ctrl_c_ends_a_recording_as_its_end_does(library: Library, tiny_csv: Path) -> None:
+    def stopped(*rows: list[str]) -> Iterator[list[str]]:
+        yield from rows
+        raise KeyboardInterrupt
+
+    out, rows = io.StringIO(), cells(tiny_csv, "face_002")
+    assert watch(Watcher(library, expected="pocket"), stopped(*rows), out, source="replay"), "an alarm"
+    assert "face" in out.getvalue().splitlines()[-1], "read once more as a whole"
+    out = io.StringIO()
+    assert not watch(Watcher(library), stopped(), out, source="replay") and not out.getvalue()
+
+
+def test_what_a_header_lacks_is_said_and_rows_are_needed(
+    library: Library, tiny_csv: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = cells(tiny_csv, "face_002")
+    with pytest.raises(InputError, match="replay: no row below its header"):
+        list(Watcher(library).answers(rows[:1], source="replay"))
+    few = [row[:-6] for row in rows]
+    assert list(Watcher(library).answers(few, source="replay"))
+    assert "channels are missing" in caplog.text
 
 
 def test_a_file_that_grows_is_followed_to_its_end(tmp_path: Path) -> None:
