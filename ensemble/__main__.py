@@ -199,7 +199,8 @@ def _build(options: argparse.Namespace) -> None:
         max_correlation=options.max_correlation,
     )
     fetch_runs(options.results, options.study)
-    built = build(options.results, wanted, created=datetime.now(UTC).isoformat(timespec="seconds"))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    built = build(options.results, wanted, created=now, data=options.data)
     _store_library(built, options.data)
     for line in built.skipped.lines():
         sys.stderr.write(f"left out: {line}\n")

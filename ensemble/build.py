@@ -13,11 +13,13 @@ import numpy as np
 from ensemble.bundle import MEMBERS, WEIGHTED, Bundle, Member
 from ensemble.candidates import TRIAL, Candidate, Skipped, find
 from ensemble.choose import Choice, Rule, choose, over_recordings
+from ensemble.library import check_data
 from ensemble.pool import part_scores, pooled_predictions, read_part
 from ensemble.predictions import part_file
 from ensemble.select import MAX_CORRELATION, Taken, take
 from ensemble.tables import Tables
 from ensemble.weights import Weighting
+from model.recordings import Recordings
 from model.run_files import PREDICTIONS, SCALER, VOCABULARY, WEIGHTS
 from model.tokens import HEADS
 from tuner.base.errors import InputError
@@ -66,14 +68,15 @@ class Built:
     skipped: Skipped
 
 
-def build(results: Path, options: Options, *, created: str) -> Built:
+def build(results: Path, options: Options, *, created: str, data: Path | None = None) -> Built:
     """Builds `results/ensembles/<name>` from `results/runs`, replacing an older bundle of that name.
 
     Args:
         created: the time to store in the bundle.
+        data: the data set that the runs should be of.
 
     Raises:
-        InputError: no usable runs, or runs that cannot be combined.
+        InputError: no usable runs, runs that cannot be combined, or runs of other data.
     """
     ranked, skipped = find(results, studies=options.studies, metric=options.metric)
     taken = take(ranked, k=options.k, skipped=skipped, max_correlation=options.max_correlation)
@@ -98,6 +101,8 @@ def build(results: Path, options: Options, *, created: str) -> Built:
         report={"contributions": contributions(tables, choice.weighting)},
         created=created,
     )
+    if data is not None:
+        check_data(bundle, Recordings.load(data))
     folder = results / "ensembles" / bundle.name
     write(bundle, members, weighting, taken, folder)
     return Built(Bundle.load(folder), folder, skipped)

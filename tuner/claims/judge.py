@@ -8,7 +8,7 @@ both configurations ran only once, the noise between other runs says how much th
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tuner.base.errors import InputError, nearest
@@ -17,6 +17,7 @@ from tuner.claims import race
 from tuner.claims.answer import BETTER, Answer, Side
 from tuner.claims.material import Material, Study, Trial
 from tuner.claims.noise import noise_between_seeds
+from tuner.definition.study_file import StudyFile
 from tuner.run.agent.repeats import REPEATS
 from tuner.search import ranking
 from tuner.stats import runs as compare
@@ -186,10 +187,23 @@ def _infeasible(study: Study) -> Answer:
     best, closest = study.best_score, study.ranked[0]
     assert best is not None
     text = f"No trial meets {wanted}, so there is no winner."
+    if lacking := not_logged(study.file, (trial.metrics for trial in study.ranked)):
+        notes = (f"{text} {lacking[0].upper()}{lacking[1:]}.",)
+        return Answer(study.name, study.metric, "no winner", None, notes=notes)
     shown = f" Best score: {_missed(best)}."
     if closest.number != best.number and closest.violation < best.violation - (study.file.matters or 0.0):
         shown += f" Closest to the constraint: {_missed(closest)}."
     return Answer(study.name, study.metric, "no winner", None, notes=(text + shown,))
+
+
+def not_logged(file: StudyFile, trials: Iterable[Mapping[str, Any]]) -> str:
+    """The metric of a constraint that none of the trials has among its metrics, in words; "" if all have."""
+    logged = sorted({name for metrics in trials for name in metrics})
+    for constraint in file.constraints:
+        name = constraint.metric
+        if name not in logged and f"val/{name}" not in logged:
+            return f"no trial logged '{name}'{nearest(name, logged)} (logged: {', '.join(logged)})"
+    return ""
 
 
 def _missed(trial: Trial) -> str:

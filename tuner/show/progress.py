@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.base.words import duration, number, sparkline, value_words
+from tuner.claims import judge
 from tuner.definition.sampler import FREEZE_THAW
 from tuner.run import probe
 from tuner.run.events import AgentState, Event, StudyRun
 from tuner.search import ranking
 from tuner.show.summary import Summary
+from tuner.storage.attributes import METRICS
 
 CURVE = 12  # characters of a trial's curve
 COLUMNS = ("agent", "trial", "epoch", "value", "curve", "time")
@@ -132,6 +134,8 @@ class Progress:
         if not self.now.ranked:
             return "no complete trial yet"
         closest = self.now.ranked[0]
+        if lacking := judge.not_logged(self.run.study.file, map(METRICS.of, self.now.ranked)):
+            return f"no trial meets the constraints: {lacking}"
         miss = ranking.violation(closest)
         return f"no trial meets the constraints yet (trial {closest.number} misses by {miss:.3g})"
 

@@ -16,6 +16,7 @@ from tuner.claims import judge
 from tuner.claims import material as materials
 from tuner.claims.material import Material
 from tuner.commands.verdict import NOT_BETTER, OPEN
+from tuner.definition.constraints import Constraint
 from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run.request import Request
@@ -111,6 +112,15 @@ def test_the_best_of_many_is_open_until_it_is_run_again(results: Path, url: str)
     answer = judge.between(material(url, results), "small", "small/0")
     assert answer.verdict == "too few runs"
     assert "the best of many" in answer.sentence
+
+
+def test_a_constraint_on_what_nobody_logs_is_named(make_study: Callable[..., StudyFile]) -> None:
+    constraints = (Constraint.parse("val/sizee <= 0.5"),)
+    file = replace(make_study(FILE), constraints=constraints)
+    said = judge.not_logged(file, [{"score": 0.5}, {"score": 0.6, "val/size": 2.0}])
+    assert said == "no trial logged 'val/sizee'; did you mean 'val/size'? (logged: score, val/size)"
+    assert not judge.not_logged(file, [{"score": 0.5}, {"val/sizee": 0.5}]), "one trial may lack it"
+    assert not judge.not_logged(make_study(FILE), [])
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ def facts(study: Study, answer: Answer) -> list[Fact]:
         best, closest = study.best_score, study.ranked[0]
         for label, trial in {"Best score": best, "Closest": closest}.items():
             if trial is not None and trial.value is not None and (label == "Best score" or trial is not best):
-                missed = f"{study.metric}; misses by {trial.violation:.3g}"
+                lacking = judge.not_logged(study.file, (each.metrics for each in study.ranked))
+                missed = f"{study.metric}; {lacking or f'misses by {trial.violation:.3g}'}"
                 found.append(Fact(label, f"trial {trial.number}", number(trial.value), missed))
     sides = [side for side in (answer.one, answer.other) if side is not None]
     for side in sorted(sides, key=lambda side: side.number != answer.winner):
