@@ -122,7 +122,6 @@ def _other_program(
 
     from inference.check import DIFFERENT, SAME, UNKNOWN, Deviation
     from inference.expected import difference
-    from model.controller_log import begins
     from model.merged_program import merged
 
     one = checker.check(data, recording, [], f"the program {name}, which no known recording is of")
@@ -133,16 +132,12 @@ def _other_program(
     if found is None:
         raise InputError(f"{name}: is the program of {one.operation}")
     whole = checker.reader.read_one(data, recording)
-    first = begins(whole.number)  # what stands before was read ahead
-    row = next((i for i in range(first, len(whole.lines)) if whole.number[i] >= found.number), first)
-    same = next(
-        (i for i, line in enumerate(whole.lines[row:], row) if line != whole.lines[row]), len(whole.lines)
-    )
-    seconds = data.log["seconds"][data.recordings[recording].start + row]
+    begun = [run for run in whole.runs if not run.ahead]
+    run = next((run for run in begun if run.number is not None and run.number >= found.number), begun[0])
     deviation = Deviation(
-        row=row,
-        rows=same - row,
-        seconds=float(seconds) if seconds == seconds else None,
+        row=run.start,
+        rows=run.rows,
+        seconds=None if run.seconds is None else run.seconds[0],
         line=found.expected,
         found=found.found,
     )

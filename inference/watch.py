@@ -31,8 +31,8 @@ EVERY = 4  # rows between two answers: about a second
 PATIENCE = 3  # answers in a row that must be strange before an alarm
 POLL = 0.2  # seconds between two looks at a file
 BROKER_SECONDS = 60.0  # an MQTT broker that is away for so long is given up
-Answer = tuple[Seen, str | None]  # what is seen, and an alarm when it begins
 LONGEST = 2.0  # times the longest known recording: later rows tell nothing new
+Answer = tuple[Seen, str | None]  # what is seen, and an alarm when it begins
 logger = logging.getLogger(__name__)
 
 
@@ -52,7 +52,7 @@ class Watcher:
         self.alarmed = False
         self.stream: RowStream | None = None  # the rows so far
 
-    def answers(self, rows: Iterable[Sequence[str]], *, source: str) -> Iterator[tuple[Seen, str | None]]:
+    def answers(self, rows: Iterable[Sequence[str]], *, source: str) -> Iterator[Answer]:
         """What is seen after every few rows (first the header), and an alarm when it begins."""
         lines = iter(rows)
         header = next(lines, None)

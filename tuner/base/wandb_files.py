@@ -22,6 +22,9 @@ INHERITED = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PAR
 """Variables of a surrounding W&B session. Our runs would join that session if they saw them."""
 
 
+IDENTITY = "identity.json"  # in a study's W&B folder
+
+
 def wandb_folder(results: Path, study_name: str) -> Path:
     """The folder of a study's W&B files and of the W&B client's caches."""
     return results.resolve() / "wandb" / study_name
@@ -54,9 +57,18 @@ class Identity:
     project: str = "gcode-tuner"
     entity: str | None = None
 
+    def owns(self, run_folder: str) -> bool:
+        """Whether a W&B run folder of this name is one of a trial of the study."""
+        return f"-{self.salt}-" in run_folder
+
     def run_id(self, number: int | str) -> str:
         """The id of trial `number`: the same whenever it is asked, so that nothing is uploaded twice."""
         return f"{self.salt}-{number}"
+
+
+def identity_if_kept(folder: Path) -> Identity | None:
+    """The identity in a study's W&B folder; None if there is none yet."""
+    return Identity(**read_json(folder / IDENTITY)) if (folder / IDENTITY).exists() else None
 
 
 def identity(folder: Path, *, project: str | None = None, entity: str | None = None) -> Identity:
@@ -64,7 +76,7 @@ def identity(folder: Path, *, project: str | None = None, entity: str | None = N
 
     The salt tells the study from others of its name, in the same W&B project but in other results folders.
     """
-    path = folder / "identity.json"
+    path = folder / IDENTITY
     kept = read_json(path) if path.exists() else {"salt": uuid.uuid4().hex[:10]}
     given = {"project": project, "entity": entity}
     own = kept | {name: value for name, value in given.items() if value is not None}

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.base.errors import ALIASES, InputError, nearest
-from tuner.base.files import read_json
-from tuner.base.wandb_files import wandb_folder
+from tuner.base.wandb_files import identity_if_kept, wandb_folder
 from tuner.definition.distributions import Constant
 from tuner.definition.metric import Metric
 from tuner.definition.study_file import StudyFile
@@ -150,13 +149,13 @@ def bring(
 
 def without_own(rows: Sequence[Row], name: str, results: Path) -> list[Row]:
     """The rows; for those that are trials or retrainings of the study itself, that is their problem."""
-    files = [wandb_folder(results, name + suffix) / "identity.json" for suffix in ("", *RETRAINED)]
-    salts = [str(read_json(path)["salt"]) for path in files if path.exists()]
-
-    def own(row: Row) -> bool:
-        return any(f"-{salt}-" in row.source for salt in salts)
-
-    return [replace(row, problem="it is a trial of this study") if own(row) else row for row in rows]
+    kept = [identity_if_kept(wandb_folder(results, name + suffix)) for suffix in ("", *RETRAINED)]
+    return [
+        replace(row, problem="it is a trial of this study")
+        if any(each is not None and each.owns(row.source) for each in kept)
+        else row
+        for row in rows
+    ]
 
 
 class _Reader:

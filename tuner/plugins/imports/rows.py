@@ -18,12 +18,9 @@ SUMMARY = ("summary.", "summary/", "metrics.", "metrics/")
 CONFIGS = ("config", "params", "parameters")  # columns that hold a whole configuration, or all metrics
 SUMMARIES = ("summary", "summary_metrics", "summaryMetrics", "metrics")
 LONGEST_CELL = 1 << 16  # characters of a cell that is read as Python's
-STATES = ("state", "State")  # columns in which W&B says how a run ended, in these words
-UNFINISHED = {
-    "running": "the run did not end", "pending": "the run did not end", "preempting": "the run did not end",
-    "preempted": "the run did not end", "crashed": "the run failed", "failed": "the run failed",
-    "killed": "the run failed",
-}  # fmt: skip
+# of W&B's states of a run, those that have no result
+UNFINISHED = dict.fromkeys(("running", "pending", "preempting", "preempted"), "the run did not end")
+UNFINISHED |= dict.fromkeys(("crashed", "failed", "killed"), "the run failed")
 _WORDS = {"True": True, "False": False, "None": None, "": None, "nan": None, "NaN": None}
 
 
@@ -70,10 +67,7 @@ def row_of(source: str, columns: Mapping[str, Any]) -> Row:
         else:
             config.setdefault(name, value)
             metrics.setdefault(name, value)
-    states = (columns.get(name) for name in STATES)
-    problem = next(
-        (UNFINISHED[state] for state in states if isinstance(state, str) and state in UNFINISHED), ""
-    )
+    problem = UNFINISHED.get(str(columns.get("state", columns.get("State"))), "")
     return Row(source, config, metrics, problem=problem)
 
 
