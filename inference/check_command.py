@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.arguments import add_model, add_pictures, check_pictures, reader_of
-from tuner.base.command_line import Help, add_common_options
+from tuner.base.command_line import Help, add_common_options, write_error
 from tuner.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ Says whether recordings are of the expected program: same, different (another kn
 one with deviations), or unknown. The expected program is that of a known recording (--like), a G-code file
 that is the program of known recordings (--program), or any known program. A recording of the expected
 program is called otherwise with a probability of at most --alarm. Prints the first row that deviates, and
-the line expected there. Exit status: 0 all are the same, 1 at least one is not, 2 trouble.
+the line expected there. A file that cannot be read is named, and the others are answered. Exit status: 0 all
+are the same, 1 at least one is not, 2 trouble.
 
 examples:
   tuner inference check NEW.csv --like face_012
@@ -55,23 +56,43 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_check)
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(options: argparse.Namespace) -> int:
     from inference.check import SAME, Checker, sentence, to_json
+    from inference.expected import read_program
     from inference.layout import check_channels, recordings_of
+    from model.recording_files import find_recordings, name_of
+    from model.recordings import MANIFEST
 
     reader = reader_of(options)
     checker = Checker(reader, alarm=options.alarm)
-    data = recordings_of(options.files, channels=reader.library.channels)
-    for note in check_channels(data, reader.library.channels):
-        sys.stderr.write(f"{note}\n")
-    drawn = check_pictures(options, len(data.recordings))
-    answers = checked(checker, data, program=options.program, like=options.like)
-    for one in answers:
-        sys.stdout.write(json.dumps(to_json(one)) + "\n" if options.json else f"{sentence(one)}\n")
-    if drawn:
-        _draw(checker, data, answers[0], options)
-    if any(one.verdict != SAME for one in answers):
-        raise SystemExit(1)
+    if options.like is not None:
+        checker.like(name_of(Path(options.like)))
+    if options.program is not None:
+        read_program(options.program)
+    whole_set = len(options.files) == 1 and (options.files[0] / MANIFEST).is_file()
+    sources = options.files if whole_set else find_recordings(options.files)[0]
+    drawn = check_pictures(options, len(sources))
+    status = 0
+    for source in sources:
+        try:
+            data = recordings_of(source, channels=reader.library.channels)
+            for note in check_channels(data, reader.library.channels):
+                sys.stderr.write(f"{note}\n")
+            check_pictures(options, len(data.recordings))
+            answers = checked(checker, data, program=options.program, like=options.like)
+        except InputError as error:
+            if len(sources) == 1:
+                raise
+            write_error(str(error))  # the others are answered
+            status = 2
+            continue
+        for one in answers:
+            sys.stdout.write(json.dumps(to_json(one)) + "\n" if options.json else f"{sentence(one)}\n")
+        if drawn:
+            _draw(checker, data, answers[0], options)
+        if any(one.verdict != SAME for one in answers):
+            status = max(status, 1)
+    return status
 
 
 def _draw(checker: Checker, data: Recordings, one: Checked, options: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ execution.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import re
 import zlib
@@ -30,6 +31,7 @@ SUFFIXES = (".csv", ".csv.gz")
 
 _SENSOR = re.compile(r"\w+\.[A-Za-z]\w*")
 _NUMBERED = re.compile(r"(?P<operation>.+)_\d+")
+_NUMBER = re.compile(rb"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 _DUPLICATED = re.compile(r"(?P<column>.+)_duplicated_\d+")
 LARGEST_RATIO, UNSUSPICIOUS = 200, 64 * 2**20  # a CSV compresses to a fifth; a zip bomb, to 1/1000
 LARGEST = 256 * 2**20  # bytes of a recording: some twelve hours
@@ -206,11 +208,14 @@ def _looks_like_recording(path: Path) -> bool:
 
 def _read_table(path: Path) -> pl.DataFrame:
     """Sensors and position as float32, the rest as text; any error becomes an InputError of one line."""
-    content = _content(path)
+    content = _content(path).removeprefix(codecs.BOM_UTF8)
+    header, line, rest = content.partition(b"\n")
+    _check_text(content, header, path)
     _check_shape(content, path)
+    if b", " in header or header.startswith(b" "):
+        content = b",".join(map(bytes.strip, header.split(b","))) + line + rest
     try:
-        header = content[: content.find(b"\n") + 1] or content
-        columns = pl.read_csv(header, infer_schema=False).columns
+        columns = pl.read_csv(content.partition(b"\n")[0], infer_schema=False).columns
         numeric = {column: pl.Float32 for column in columns if is_sensor(column) or column in POSITION}
         try:
             table = pl.read_csv(content, infer_schema=False, schema_overrides=numeric)
@@ -251,10 +256,26 @@ def _unzipped(path: Path) -> bytes:
     return b"".join(parts)
 
 
-def _check_shape(content: bytes, path: Path) -> None:
-    """InputError for what is no table of text: zeros, endless rows, rows with other cells than the header."""
+def _check_text(content: bytes, header: bytes, path: Path) -> None:
+    """InputError for a file that was not saved as this program reads it, with what to save it as."""
+    if header.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{path}: the text is UTF-16; save it as a CSV in UTF-8")
     if b"\0" in content:
         raise InputError(f"{path}: not a readable CSV (it holds bytes of zero)")
+    if not header.strip():
+        raise InputError(f"{path}: the file is empty; expected a row with the names of the columns")
+    if b"," not in header and (other := next((mark for mark in b";\t|" if mark in header), None)):
+        name = "tabs" if other == ord("\t") else f"'{chr(other)}'"
+        raise InputError(f"{path}: the columns are separated by {name}; save the file with commas")
+    cells = header.split(b",")
+    if 2 * sum(_NUMBER.fullmatch(cell.strip()) is not None for cell in cells) > len(cells):
+        raise InputError(
+            f"{path}: the first row holds numbers; expected the names of the columns, such as frame_r2.Ax"
+        )
+
+
+def _check_shape(content: bytes, path: Path) -> None:
+    """InputError for what is no table: endless rows, rows with other cells than the header."""
     if b'"' in content:  # commas and ends of lines between quotes are text
         content = re.sub(rb'"[^"]*"', b"", content)
     letters = np.frombuffer(content if content.endswith(b"\n") else content + b"\n", dtype=np.uint8)

@@ -246,7 +246,7 @@ def nothing(csv):
         (cut_off, r"face_001\.csv\.gz: the \.gz is cut off"),
         (no_gzip, r"face_001\.csv\.gz: not a readable \.gz"),
         (no_csv, r"face_001\.csv: not a "),
-        (empty_file, r"face_001\.csv: not a readable CSV"),
+        (empty_file, r"face_001\.csv: the file is empty"),
         (no_lines, r"face_001_aligned\.csv: no column 'gcode_string'"),
         (no_sensors, r"no sensor column"),
         (no_known_line, r"no row has a line"),
@@ -380,3 +380,14 @@ def test_a_real_recording_is_read(real_recordings):
     file = read_recording(real_recordings / "face150025_001_aligned.csv.gz")
     assert (len(file.lines), file.dropped_rows, file.runs) == (731, 2773, 1)
     assert read_recording(real_recordings / "pocket150025_006_aligned.csv.gz").runs == 2
+
+
+def test_a_byte_order_mark_and_spaces_after_the_commas_change_nothing(csv):
+    path = write(csv)
+    plain = path.read_bytes()
+    header, _, rows = plain.partition(b"\n")
+    expected = read_recording(path)
+    path.write_bytes(b"\xef\xbb\xbf" + header.replace(b",", b", ") + b"\n" + rows)
+    found = read_recording(path)
+    assert found.channels == expected.channels and np.array_equal(found.signals, expected.signals)
+    assert found.lines == expected.lines
