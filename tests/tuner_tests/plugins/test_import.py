@@ -86,6 +86,38 @@ def test_a_table_becomes_trials_and_says_what_did_not_fit(
     assert finished(counts, study.user_attrs) == 0, "it does not count towards the study's number"
 
 
+def test_a_table_with_a_row_for_each_epoch_becomes_a_trial_for_each_run(
+    study: optuna.Study, imported: Callable[..., Brought], tmp_path: Path
+) -> None:
+    rows = [
+        {"run": run, "epoch": epoch, "x": x, "y": "a", "score": x + epoch / 100}
+        for epoch in (2, 10, 1)
+        for run, x in (("first", 0.25), ("second", 0.5))
+    ]
+    imported(table(tmp_path / "history.csv", *rows))
+    assert told(study) == [({"x": 0.25, "y": "a"}, 0.35), ({"x": 0.5, "y": "a"}, 0.6)]
+    first, _ = study.get_trials()
+    assert first.intermediate_values == {1: 0.26, 2: 0.27, 3: 0.35}
+    assert first.user_attrs[IMPORTED] == "history.csv:first"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"name": "a", "epoch": 9}, {"name": "b", "epoch": 9}],  # a run a row, with its number of epochs
+        [{"name": "a", "epoch": 9}, {"name": "a", "epoch": 9}],  # one name twice
+        [{"Name": "a", "State": "finished", "epoch": 8}, {"Name": "a", "State": "finished", "epoch": 9}],
+        [{"name": "a", "epoch": ""}, {"name": "a", "epoch": 1}],
+        [{"epoch": 8}, {"epoch": 9}],
+    ],
+)
+def test_a_table_with_a_row_for_each_run_may_say_how_many_epochs_it_had(
+    study: optuna.Study, imported: Callable[..., Brought], tmp_path: Path, rows: list[dict[str, Any]]
+) -> None:
+    imported(table(tmp_path / "runs.csv", *({**row, "x": 0.5, "y": "a", "score": 0.7} for row in rows)))
+    assert len(study.get_trials()) == 2
+
+
 def test_a_second_import_adds_nothing_twice(
     study: optuna.Study, imported: Callable[..., Brought], tmp_path: Path
 ) -> None:

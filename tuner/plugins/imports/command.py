@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Adds existing runs to a study: offline W&B runs (a folder), a W&B export (JSON, CSV), MLflow (mlruns/ or its
 SQLite file), Trackio (its .db file), a table (CSV, parquet), an Optuna storage (URL or SQLite file), or a
-folder of Ray Tune. The sampler learns from them. They do not
-count towards the number of trials. Runs that do not fit are listed with the reason. You can repeat an import:
-no run is added twice."""
+folder of Ray Tune. A table has a row for each run, or for each epoch with columns `run` and `epoch`. The
+sampler learns from them. They do not count towards the number of trials. Runs that do not fit are listed with
+the reason. You can repeat an import: no run is added twice."""
 
 
 def add(subparsers: opt.Subparsers) -> None:

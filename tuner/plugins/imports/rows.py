@@ -6,7 +6,7 @@ import ast
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,9 @@ LONGEST_CELL = 1 << 16  # characters of a cell that is read as Python's
 # of W&B's states of a run, those that have no result
 UNFINISHED = dict.fromkeys(("running", "pending", "preempting", "preempted"), "the run did not end")
 UNFINISHED |= dict.fromkeys(("crashed", "failed", "killed"), "the run failed")
+# columns of a table with a row for each epoch: what names the run, and what counts in it
+RUNS = ("run_id", "trial_id", "id", "run", "trial", "run_name", "trial_name", "name", "experiment")
+EPOCHS = ("epoch", "step", "_step", "global_step", "iteration", "training_iteration")
 _WORDS = {"True": True, "False": False, "None": None, "": None, "nan": None, "NaN": None}
 
 
@@ -69,6 +72,46 @@ def row_of(source: str, columns: Mapping[str, Any]) -> Row:
             metrics.setdefault(name, value)
     problem = UNFINISHED.get(str(columns.get("state", columns.get("State"))), "")
     return Row(source, config, metrics, problem=problem)
+
+
+def rows_of(table: str, lines: Mapping[int, Mapping[str, Any]]) -> list[Row]:
+    """The runs of a table: one a row, or where the rows of a run count its epochs, one with a history.
+
+    Args:
+        table: its name, for `Row.source`.
+        lines: by their number in the file: value by name of the column.
+    """
+    runs = _by_run(lines.values())
+    if runs is None:
+        return [row_of(f"{table}:{number}", line) for number, line in lines.items()]
+    found = []
+    for name, own in runs.items():
+        rows = [row_of(f"{table}:{name}", line) for line in own]
+        last = {key: value for row in rows for key, value in row.metrics.items()}
+        found.append(Row(rows[0].source, rows[0].config, last, [row.metrics for row in rows]))
+    return found
+
+
+def _by_run(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]] | None:
+    """The lines of each run in the order of its epochs; None where a line is a run.
+
+    W&B's exports have the state of a run in each line, and may have its last epoch and a name that two share.
+    """
+    lines = list(lines)
+    known = {name.lower(): name for line in lines for name in line}
+    run = next((known[name] for name in RUNS if name in known), None)
+    epoch = next((known[name] for name in EPOCHS if name in known), None)
+    if run is None or epoch is None or "state" in known:
+        return None
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        found.setdefault(str(line.get(run)), []).append(line)
+    for own in found.values():
+        counted = [number(line.get(epoch)) for line in own]
+        if None in counted or len(set(counted)) < len(own):
+            return None
+        own.sort(key=lambda line: float(line[epoch]))
+    return found if len(found) < len(lines) else None
 
 
 def unwrapped(config: Mapping[str, Any]) -> dict[str, Any]:

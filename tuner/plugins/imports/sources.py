@@ -18,7 +18,7 @@ from tuner.base.nested import leaves
 from tuner.base.sqlite_url import sqlite_path
 from tuner.definition.study_file import StudyFile
 from tuner.plugins.imports import optuna_source, ray_source, read_parquet, tracker_source
-from tuner.plugins.imports.rows import Row, cell, row_of, unwrapped
+from tuner.plugins.imports.rows import Row, cell, row_of, rows_of, unwrapped
 from tuner.storage.outage import hide_password
 from tuner.tracking import wandb_file
 
@@ -73,7 +73,7 @@ def _read(source: str, file: StudyFile, study: str | None) -> list[Row]:
         case ".json" | ".jsonl":
             return _json(path)
         case ".parquet":
-            return [row_of(f"{path.name}:{n}", columns) for n, columns in enumerate(_parquet(path), 1)]
+            return rows_of(path.name, dict(enumerate(_parquet(path), 1)))
     raise InputError(f"{source}: expected {KINDS}")
 
 
@@ -130,10 +130,13 @@ def _csv(path: Path) -> list[Row]:
             lines = list(table)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV file: {error}") from None
-    return [
-        row_of(f"{path.name}:{n}", {k: cell(v) for k, v in line.items() if k and isinstance(v, str)})
-        for n, line in enumerate(lines, 2)  # the heading is line 1
-    ]
+    return rows_of(
+        path.name,
+        {
+            n: {k: cell(v) for k, v in line.items() if k and isinstance(v, str)}
+            for n, line in enumerate(lines, 2)  # the heading is line 1
+        },
+    )
 
 
 def _json(path: Path) -> list[Row]:
