@@ -93,6 +93,7 @@ class Thawing:
             maximize=self._maximize,
             length=length,
             rungs=self._rungs,
+            earlier_rung=not file.pruner.halves,
             draw=draws_of(file.space, seed, given=given),
             mend=mends_of(file.space, given=given),
             earlier=earlier,
@@ -117,6 +118,7 @@ class Thawing:
         return first if pauses else None
 
     def _choose(self, trials: Sequence[FrozenTrial], unstarted: int | None) -> Choice | str:
+        self._rungs = self._model.rungs(trial.intermediate_values for trial in trials)
         first = self._rungs[0]
         spent = sum(self._epochs(trial) for trial in trials)
         left = math.inf if self._budget is None else self._budget - spent

@@ -41,7 +41,8 @@ def look(plan: Plan, *, probed: bool = False) -> dict[str, Any]:
     Raises:
         InputError: a change since the study was begun would be refused.
     """
-    file, total, changes, configs = plan.file, _total(plan), _changes(plan), first_configurations(plan)
+    file, total, configs = plan.file, _total(plan), first_configurations(plan)
+    so_far, changes = _begun(plan)
     measured = probed or plan.workload.quick_probe
     return {
         "study": file.name,
@@ -49,6 +50,7 @@ def look(plan: Plan, *, probed: bool = False) -> dict[str, Any]:
         "sampler": file.sampler,
         "pruner": plan.pruner.describe(),
         "trials": total,
+        "so_far": so_far,
         "agents": plan.agents(total),
         "score": plan.workload.score_in_words({**plan.base, **plan.overrides}),
         "objectives": [{"name": metric.name, "goal": metric.goal} for metric in file.objectives],
@@ -59,7 +61,7 @@ def look(plan: Plan, *, probed: bool = False) -> dict[str, Any]:
         "requires": list(file.requires),
         "constraints": [str(constraint) for constraint in file.constraints],
         "changes": changes,
-        "first": [{**config, **plan.overrides} for config in configs],
+        "first": [] if so_far else [{**config, **plan.overrides} for config in configs],
         "cost": _estimate(plan, {**plan.base, **next(iter(configs), {})}) if measured else None,
     }
 
@@ -118,7 +120,9 @@ def _heading(plan: Plan, found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _details(plan: Plan, found: Mapping[str, Any]) -> Iterator[str]:
-    """What was changed, what configurations must meet, the first of them, and the cost."""
+    """What was changed, what configurations must meet, the first of them in a new study, and the cost."""
+    if found["so_far"]:
+        yield f"begun: it has {counted(found['so_far'], 'trial')} and goes on"
     yield from (f"changed: {line}" for line in found["changes"])
     yield from (f"requires: {text}" for text in found["requires"])
     yield from (f"constraint: {constraint}" for constraint in found["constraints"])
@@ -141,27 +145,25 @@ def _total(plan: Plan) -> int | None:
     return plan.request.trials or plan.file.run_cap
 
 
-def _changes(plan: Plan) -> list[str]:
-    """What has changed since the study was begun, and what would become of its trials.
+def _begun(plan: Plan) -> tuple[int, list[str]]:
+    """The trials that the study has, and what has changed since it was begun, and what would become of them.
 
     Raises:
         InputError: the change would be refused.
     """
-    if not plan.begun:
-        return []
-    records = find_records(plan.request.url)
+    records = find_records(plan.request.url) if plan.begun else None
     if records is None:
-        return []
+        return 0, []
     try:
         study = load_study(records, plan.file.name)
         change = study_store.change_of(study, plan.file, plan.origin, plan.default)
+        return len(study.get_trials(deepcopy=False)), [] if change is None else list(change.lines)
     except ChangedStudy as changed:
         if not changed.only_failures:
             raise
-        return [ALL_FAILED]
+        return 0, [ALL_FAILED]
     finally:
         records.close()
-    return [] if change is None else list(change.lines)
 
 
 def first_configurations(plan: Plan) -> list[dict[str, Any]]:

@@ -48,6 +48,19 @@ def test_a_study_that_only_failed_begins_anew(tmp_path: Path, capsys: pytest.Cap
     assert len(kept) == 2 and any(name.startswith("small@") for name in kept)
 
 
+def test_a_dry_run_of_a_begun_study_says_so_and_shows_no_first_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "noisy.py").write_text(TRAIN)
+    assert study(tmp_path, "score", "--dry-run") == 0
+    assert "trial 0: x=" in capsys.readouterr().out
+    assert study(tmp_path, "score", "--trials", "2") == 0
+    capsys.readouterr()
+    assert study(tmp_path, "score", "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "begun: it has 2 trials and goes on" in out and "trial 0:" not in out
+
+
 def test_a_study_with_a_value_is_not_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "noisy.py").write_text(TRAIN)
     assert study(tmp_path, "score") == 0

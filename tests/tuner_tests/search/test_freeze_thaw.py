@@ -10,6 +10,7 @@ from scipy.optimize import approx_fprime
 
 from tuner.definition.loading import load_study_file
 from tuner.search.freeze_thaw import Curve, Earlier, FreezeThaw, draws_of, mends_of, process, rungs_of
+from tuner.search.freeze_thaw.curves import with_earlier
 from tuner.search.freeze_thaw.data import MOST_VALUES, Data
 from tuner.search.freeze_thaw.targets import Targets
 
@@ -381,3 +382,41 @@ def test_rungs_rise_to_the_full_length():
         assert rungs == sorted(set(rungs)) and rungs[-1] == length and rungs[0] >= 1
     with pytest.raises(ValueError, match="expected ascending epochs that end with 18"):
         FreezeThaw(SPACE, maximize=True, length=18, rungs=[4, 2], draw=dict)
+
+
+def begun(count, value_at_1):
+    """Trials that ran to epoch 2, where the later are the better; `value_at_1` of their number."""
+    return [{1: value_at_1(n), 2: 0.5 + n / 100} for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("trials", "maximize", "first"),
+    [
+        (begun(12, lambda n: n / 100), True, 1),
+        (begun(11, lambda n: n / 100), True, 2),  # too few to tell
+        (begun(12, lambda n: -n / 100), True, 2),  # the other way round
+        (begun(12, lambda n: n * 7 % 12), True, 2),
+        (begun(12, lambda n: 0.1), True, 2),  # says nothing
+        (begun(12, lambda n: math.nan if n < 4 else n), True, 1),  # not a number is the worst …
+        (begun(12, lambda n: math.nan if n < 4 else n), False, 2),  # … also of losses
+        (
+            [{1: 0.0}, {}, *begun(12, lambda n: n)],
+            True,
+            1,
+        ),  # those that never came to the first rung are left out
+        ([{2: 0.1}, *begun(12, lambda n: n)], True, 2),  # epoch 1 is not known of all
+    ],
+)
+def test_a_new_trial_pauses_earlier_where_the_first_ones_show_that_it_says_as_much(trials, maximize, first):
+    rungs = with_earlier(RUNGS, trials, maximize=maximize)
+    assert rungs == ([1, *RUNGS] if first == 1 else RUNGS)
+
+
+def test_a_trial_that_paused_at_an_earlier_rung_goes_on_to_the_first_one():
+    draw = draw_with(np.random.default_rng(1))
+    known = [Curve(n, draw(), each, "paused") for n, each in enumerate(begun(12, lambda n: n / 100))]
+    assert search(starts=100).choose(known).until == 1
+    assert search(starts=100, earlier_rung=False).choose(known).until == 2
+    early = Curve(12, draw(), {1: 0.9}, "paused")
+    choice = search().choose([*known, early], may_start=False)
+    assert (choice.number, choice.until) == (12, 2)

@@ -9,7 +9,7 @@ Small amounts and short horizons finish what is good, large ones look for what i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from scipy.special import ndtr
 
 from tuner.base.words import chance
 from tuner.search.freeze_thaw.candidates import Candidate, Candidates
-from tuner.search.freeze_thaw.curves import Curve, Proposal, next_rung
+from tuner.search.freeze_thaw.curves import Curve, Proposal, next_rung, with_earlier
 from tuner.search.freeze_thaw.data import Data
 from tuner.search.freeze_thaw.history import Earlier, History
 from tuner.search.freeze_thaw.process import Hyperparameters, Pairs, Points, Process, fit
@@ -48,6 +48,7 @@ class FreezeThaw:
         distributions: of the searched parameters, as Optuna has them.
         length: epochs of a full run.
         rungs: epochs at which trials pause, ascending; the last one is `length`.
+        earlier_rung: whether later trials may pause before the first rung, if it is seen to say as much.
         starts: trials that are drawn at random before the model is asked.
         lead_after: started trials, from which on one of them is run to its end, until one has ended. Without
             that, a study of a few full runs starts many trials and finishes none.
@@ -66,6 +67,7 @@ class FreezeThaw:
         length: int,
         rungs: Sequence[int],
         draw: Callable[[], Params],
+        earlier_rung: bool = True,
         starts: int = 8,
         lead_after: int = 4,
         earlier: Sequence[Earlier] = (),
@@ -75,7 +77,9 @@ class FreezeThaw:
         if list(rungs) != sorted(set(rungs)) or not rungs or rungs[0] < 1 or rungs[-1] != length:
             raise ValueError(f"rungs: expected ascending epochs that end with {length}, got {list(rungs)}")
         self._cube = Cube(distributions)
-        self._maximize, self._rungs, self._starts = maximize, list(rungs), starts
+        self._maximize, self._starts = maximize, starts
+        self._planned, self._earlier_rung = list(rungs), earlier_rung
+        self._rungs = self._planned
         self._lead_after, self._draw = lead_after, draw
         self._rng = np.random.default_rng(seed)
         self._history = History(earlier, self._cube, self._rng)
@@ -86,6 +90,7 @@ class FreezeThaw:
 
     def choose(self, curves: Sequence[Curve], *, may_start: bool = True) -> Proposal | None:
         """What a free agent does next; None if nothing is paused and nothing may start."""
+        self._rungs = self.rungs(curve.values for curve in curves)
         paused = [c for c in curves if c.state == "paused" and c.done < self._rungs[-1]]
         if not paused and not may_start:
             return None
@@ -102,6 +107,16 @@ class FreezeThaw:
         spent = sum(max(curve.done, curve.until or 0) for curve in curves)
         goes_on = bool(paused) and len(curves) * self._rungs[0] > NEW * spent
         return self._by_model(data, paused, may_start=may_start and not goes_on)
+
+    def rungs(self, trials: Iterable[Mapping[int, float]]) -> list[int]:
+        """The epochs at which trials pause from now on.
+
+        Args:
+            trials: their values (epochs done → value), in the order of their numbers.
+        """
+        if not self._earlier_rung:
+            return self._planned
+        return with_earlier(self._planned, trials, maximize=self._maximize)
 
     def explain(self, choice: Proposal) -> str:
         """Why this trial, in words; in brackets how probable it is to win."""
@@ -121,6 +136,7 @@ class FreezeThaw:
 
         1 where too little is known for a model.
         """
+        self._rungs = self.rungs(curve.values for curve in curves)
         data = Data.of(curves, self._rungs, maximize=self._maximize)
         paused = [] if data is None else [c for c in data.curves if c.state == "paused"]
         if data is None or len(data.targets) < FEWEST:

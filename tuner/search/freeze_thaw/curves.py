@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 GROWTH = 1.5  # a rung over the one before it
 FIRST = 0.04  # of the length, the first rung (benchmarks/bench_arena.py: 1/9 was worse on both sources)
+ALIKE = 0.85  # rank correlation of an earlier epoch with the first rung, from which on trials pause there, …
+JUDGES = 12  # … of so many trials
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,36 @@ def rungs_of(length: int, first: int | None = None) -> list[int]:
     first = min(first or max(round(FIRST * length), min(2, round(length / 9)), 1), length)
     steps = max(1, round(math.log(length / first) / math.log(GROWTH)))
     return sorted({round(first * (length / first) ** (step / steps)) for step in range(steps + 1)})
+
+
+def with_earlier(rungs: Sequence[int], trials: Iterable[Mapping[int, float]], *, maximize: bool) -> list[int]:
+    """The rungs, and before them the earliest epoch that ranks trials as the first rung does.
+
+    An early value may say much or nothing about later ones. The first JUDGES trials that reach the first rung
+    tell; before that, and where no earlier epoch ranks them alike, the rungs stay as they are.
+
+    Args:
+        trials: epochs done → value, in the order of their numbers.
+    """
+    reached = (values for values in trials if rungs[0] in values)
+    judges = list(islice(reached, JUDGES))
+    if len(judges) < JUDGES:
+        return list(rungs)
+    late = _ranks([values[rungs[0]] for values in judges], maximize=maximize)
+    for epoch in range(1, rungs[0]):
+        if all(epoch in values for values in judges):
+            early = _ranks([values[epoch] for values in judges], maximize=maximize)
+            scale = float(np.sqrt((early @ early) * (late @ late)))
+            if scale > 0 and early @ late >= ALIKE * scale:
+                return [epoch, *rungs]
+    return list(rungs)
+
+
+def _ranks(values: Sequence[float], *, maximize: bool) -> NDArray[np.float64]:
+    """Ranks around 0; what is not finite is the worst."""
+    worst = -math.inf if maximize else math.inf
+    ranks = rankdata([value if math.isfinite(value) else worst for value in values])
+    return np.asarray(ranks - ranks.mean())
 
 
 def next_rung(rungs: Sequence[int], done: int) -> int:
