@@ -131,6 +131,11 @@ def break_no_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def break_decoding(folder: Path) -> None:
+    for name in ("model.safetensors", "vocabulary.json", "scaler.npz"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def break_torn_predictions(folder: Path) -> None:
     path = part_file(folder, "calibrate")
     path.write_bytes(path.read_bytes()[:300])
@@ -150,6 +155,7 @@ def break_vocabulary(folder: Path) -> None:
         (break_final_fit, "was fitted on the recordings that"),
         (break_torn_trial, "cut off"),
         (break_no_weights, "weights are kept for a study's best runs only"),
+        (break_decoding, "trained no network"),
         (break_torn_predictions, "cut off"),
         (break_vocabulary, "not one of ours"),
     ],
