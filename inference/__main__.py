@@ -155,13 +155,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     data = recordings_of(options.folder, channels=channels, require_lines=True)
     which = None
     if options.part:
+        if (trained_on := _trained_on(options, decoder)) != data.content_hash:
+            raise InputError(
+                f"{options.folder}: is not the data set that the networks were trained on "
+                f"({trained_on[:12]}), whose parts --part names; leave it out"
+            )
         which = part_of(data, options.part, config=decoder.predictor.config, folder=options.folder)
     for note in check_channels(data, channels):
         sys.stderr.write(f"{note}\n")
     fit_on = decoder.predictor.config.fit_on
     everything = fit_on == "all" and data.folder is not None  # a data set, not other files
-    all_but_test = fit_on == "all_but_test" and options.part in ("train", "select", "calibrate")
-    if everything or all_but_test:
+    all_but_test = fit_on == "all_but_test" and options.part in ("select", "calibrate")
+    if everything or all_but_test or options.part == "train":
         sys.stderr.write(
             "these networks were trained on such recordings: the scores say nothing about new ones\n"
         )
@@ -177,6 +182,16 @@ def _evaluate(options: argparse.Namespace) -> None:
         write_json({**evaluation.metrics, "joint": options.joint}, sys.stdout)
     else:
         write_evaluation(evaluation, sys.stdout, joint=options.joint)
+
+
+def _trained_on(options: argparse.Namespace, decoder: Decoder) -> str:
+    """The content hash of the data set that a bundle or a run was trained on."""
+    from tuner.base.files import read_json
+    from tuner.base.run_folder import RESULT
+
+    if hasattr(decoder.predictor, "bundle"):
+        return str(decoder.predictor.bundle.data_hash)
+    return str(read_json(options.run_folder / RESULT).get("data_hash"))
 
 
 def _measured_bundle(options: argparse.Namespace, decoder: Decoder) -> Path | None:

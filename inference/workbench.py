@@ -36,7 +36,8 @@ class Workbench:
         """Loads networks and data; runs nothing yet.
 
         Raises:
-            InputError: no bundle, its data set was not found, or its track mixes recordings.
+            InputError: no bundle, its data set was not found, its track mixes recordings, or its networks
+                were trained on the part.
         """
         self.folder = folder
         self.decoder = Decoder.from_bundle(folder)
@@ -45,6 +46,11 @@ class Workbench:
         config = self.decoder.predictor.config
         if config.track != "recordings":
             raise InputError(f"{folder}: decoding is tuned on track 'recordings', this is '{config.track}'")
+        if config.fit_on == "all" or (config.fit_on == "all_but_test" and part != "test"):
+            raise InputError(
+                f"{folder}: its networks were trained on `{part}`, too, so nothing can be chosen there; "
+                "choose with the bundle that it was refitted from"
+            )
         self.loaded = self.decoder.predictor.windows(
             self.data, part_of(self.data, part, config=config, folder=folder)
         )

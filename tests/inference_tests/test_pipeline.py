@@ -23,6 +23,7 @@ from inference.evaluate import evaluate
 from inference.live import RowStream, decode_rows, decode_stream
 from inference.pipeline import Decoder
 from inference.workbench import Workbench
+from model.importing import import_recordings
 from model.recordings import Recordings
 from model.trainer import train
 from tuner.base.errors import InputError
@@ -223,6 +224,28 @@ def test_calibration_is_stored_and_lowers_the_likelihood(run, bundle: Path) -> N
     assert Bundle.load(bundle).temperatures == pytest.approx(found["temperatures"])
     assert all(margin >= -1e-6 for margin in found["margin"].values())
     assert (bundle / "reliability.png").is_file()
+
+
+def test_a_part_is_one_of_the_data_set_that_the_networks_were_trained_on(
+    run, bundle: Path, tiny_recordings: Recordings, tiny_csv: Path, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(bundle, tmp_path / "tiny"))
+    import_recordings(sorted(tiny_csv.glob("*.csv.gz"))[:4], tmp_path / "other")
+    status, _, error = run("evaluate", tmp_path / "other", "--bundle", bundle, "--part", "test")
+    assert status == 2 and "other: is not the data set that the networks were trained on" in error
+    assert not [*(bundle / "evaluations").glob("other*")]
+    assert run("evaluate", tmp_path / "other", "--bundle", bundle, "--beam", "1")[0] == 0
+
+
+def test_nothing_is_chosen_on_recordings_that_networks_were_refitted_on(
+    bundle: Path, tiny_recordings: Recordings, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(bundle, tmp_path / "tiny"))
+    for path in bundle.rglob("config.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "fit_on": "all_but_test"}))
+    Workbench(bundle, data=tiny_recordings.folder, part="test")
+    with pytest.raises(InputError, match="were trained on `calibrate`, too"):
+        Workbench(bundle, data=tiny_recordings.folder)
 
 
 def test_a_workbench_asks_the_networks_once(bundle: Path, tiny_recordings: Recordings) -> None:
