@@ -6,7 +6,7 @@ Turns their YAML into a checked `StudyFile`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from tuner.base.errors import InputError, nearest
 from tuner.base.words import slug
 from tuner.definition import yaml_source
 from tuner.definition.campaign_file import CampaignFile, is_campaign, read_campaign
+from tuner.definition.distributions import Numeric
 from tuner.definition.keys import TOP
 from tuner.definition.metric import SCORES, Metric, read_metrics
 from tuner.definition.parse_space import lines_of, parse_space, read_defaults, read_first
@@ -153,7 +154,7 @@ def parse_study(path: Path) -> StudyFile:
         path=path,
         raw=top.plain(),
         lines=lines_of(top),
-        notes=(*top.notes, *renamed, *unranked, *unused, *chosen),
+        notes=(*top.notes, *_exponents(space), *renamed, *unranked, *unused, *chosen),
         name=name,
         space=space,
         metric=objectives[0],
@@ -168,6 +169,17 @@ def parse_study(path: Path) -> StudyFile:
         first=read_first(own, space, method),
         defaults=read_defaults(own, space),
     )
+
+
+def _exponents(space: Space) -> Iterator[str]:
+    """A note for each distribution whose bounds are exponents of e in W&B, and seem to be meant as values."""
+    for parameter in space.parameters:
+        found = parameter.distribution
+        if isinstance(found, Numeric) and found.kind.endswith("log_uniform") and 0 < found.a < found.b <= 1:
+            yield (
+                f"parameters.{parameter.name}: {found.kind} takes min and max as exponents of e, which gives "
+                f"{found.describe()}; for values from {found.a:g} to {found.b:g}: {found.kind}_values"
+            )
 
 
 def _check_work(top: YamlPart, own: YamlPart, read: dict[str, Any]) -> None:

@@ -164,3 +164,19 @@ def test_a_file_for_launch_is_told_so_first(load: Load, text: str, told: str) ->
     with pytest.raises(InputError) as caught:
         load(f"metric: {{name: loss}}\n{text}")
     assert told in str(caught.value) and "missing" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "noted"),
+    [
+        ("min: 0.0001, max: 0.1", True),
+        ("min: -9, max: -2", False),
+        ("min: 0, max: 1", False),
+        ("min: 1, max: 6", False),
+    ],
+)
+def test_exponents_that_look_like_values_are_said(load: Load, bounds: str, noted: bool) -> None:
+    study = load(SWEEP.format(method="random", values=f"{{distribution: log_uniform, {bounds}}}"))
+    assert any("_values" in note for note in study.notes) == noted
+    if noted:
+        assert "takes min and max as exponents of e, which gives 1 to 1.105" in study.notes[0]
