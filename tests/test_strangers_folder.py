@@ -159,7 +159,7 @@ def test_a_function_is_found_as_a_module_too(run: Run) -> None:
         ("gc --dry-run", "nothing to remove"),
         ("doctor", "python"),
         ("sync -h", "usage: tuner sync"),
-        ("study function.yaml --dry-run --wandb off", "trial 0: x=0.5"),
+        ("study function.yaml --dry-run --wandb off", "begun: it has 3 trials and goes on"),
         ("study script.yaml --dry-run --probe --wandb off", "cost: "),
         ("study studies/function.yaml --dry-run --wandb off", "trial 0"),
         ("model -h", "usage: tuner model"),
