@@ -270,5 +270,6 @@ def test_the_command_line_shows_what_python_began_and_says_who_can_run_it(tmp_pa
     done = python("-m", "tuner", "verify", "script", "--wandb", "off")
     assert (done.returncode, done.stderr) == (
         2,
-        "error: 'train' was given in Python: only that script or notebook can run it\n",
+        "error: 'train' was given in Python: only that script or notebook can run it. Put it in a file, and "
+        "name it in a study file (objective: file.py:train) to run it by commands\n",
     )
