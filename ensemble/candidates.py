@@ -164,11 +164,12 @@ def _read(folder: Path, skipped: Skipped) -> Candidate | None:
             return None
         missing = [file for file in NEEDED if not (folder / file).is_file()]
         if missing:
+            reason = f"no {missing[0]}"
             if {WEIGHTS, VOCABULARY} <= {*missing}:
-                skipped.add(name, "trained no network (a study of decoding, or of another program)")
-                return None
-            kept = " (weights are kept for a study's best runs only)" if missing[0] == WEIGHTS else ""
-            skipped.add(name, f"no {missing[0]}{kept}")
+                reason = "trained no network (a study of decoding, or of another program)"
+            elif missing[0] == WEIGHTS:
+                reason += " (weights are kept for a study's best runs only)"
+            skipped.add(name, reason)
             return None
         return _candidate(folder, result, trial)
     except InputError as error:

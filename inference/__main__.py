@@ -147,7 +147,7 @@ def _add_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _evaluate(options: argparse.Namespace) -> None:
     from inference import record
     from inference.evaluate import evaluate
-    from inference.layout import check_channels, part_of, recordings_of
+    from inference.layout import check_channels, has_seen, part_of, recordings_of
     from inference.output import write_evaluation, write_json
 
     decoder = decoder_of(options)
@@ -163,10 +163,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         which = part_of(data, options.part, config=decoder.predictor.config, folder=options.folder)
     for note in check_channels(data, channels):
         sys.stderr.write(f"{note}\n")
-    fit_on = decoder.predictor.config.fit_on
-    everything = fit_on == "all" and data.folder is not None  # a data set, not other files
-    all_but_test = fit_on == "all_but_test" and options.part in ("select", "calibrate")
-    if everything or all_but_test or options.part == "train":
+    if data.folder is not None and has_seen(decoder.predictor.config, options.part):
         sys.stderr.write(
             "these networks were trained on such recordings: the scores say nothing about new ones\n"
         )

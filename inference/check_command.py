@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,19 +59,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from inference.check import SAME, Checker, sentence, to_json
-    from inference.expected import read_program
-    from inference.layout import check_channels, recordings_of
-    from model.recording_files import find_recordings, name_of
-    from model.recordings import MANIFEST
+    from inference.layout import check_channels, each_of, recordings_of
 
     reader = reader_of(options)
     checker = Checker(reader, alarm=options.alarm)
-    if options.like is not None:
-        checker.like(name_of(Path(options.like)))
-    if options.program is not None:
-        read_program(options.program)
-    whole_set = len(options.files) == 1 and (options.files[0] / MANIFEST).is_file()
-    sources = options.files if whole_set else find_recordings(options.files)[0]
+    check = checks(checker, program=options.program, like=options.like)
+    sources = each_of(options.files)
     drawn = check_pictures(options, len(sources))
     status = 0
     for source in sources:
@@ -78,8 +72,8 @@ def _check(options: argparse.Namespace) -> int:
             data = recordings_of(source, channels=reader.library.channels)
             for note in check_channels(data, reader.library.channels):
                 sys.stderr.write(f"{note}\n")
-            check_pictures(options, len(data.recordings))
-            answers = checked(checker, data, program=options.program, like=options.like)
+            check_pictures(options, len(data.recordings))  # a data set holds several
+            answers = [check(data, i) for i in range(len(data.recordings))]
         except InputError as error:
             if len(sources) == 1:
                 raise
@@ -114,25 +108,28 @@ def _draw(checker: Checker, data: Recordings, one: Checked, options: argparse.Na
     write_pictures(picture, page=options.html, plot=options.plot)
 
 
-def checked(
-    checker: Checker, data: Recordings, *, program: Path | None = None, like: str | None = None
-) -> list[Checked]:
-    """Each recording of `data`, checked against a program file, a known recording, or the whole library."""
+def checks(
+    checker: Checker, *, program: Path | None = None, like: str | None = None
+) -> Callable[[Recordings, int], Checked]:
+    """What checks a recording of a data set against a program file, a known recording, or the whole library.
+
+    Raises:
+        InputError: the file is no program, or the recording is not known.
+    """
     from inference.expected import operations_of, read_program
 
-    everything = range(len(data.recordings))
     if program is not None:
         lines = read_program(program)
         operations = operations_of(checker.library, lines)
         if operations:
-            return [checker.check(data, i, operations, f"the program {program.name}") for i in everything]
-        return [_other_program(checker, data, i, lines, program.name) for i in everything]
+            return lambda data, i: checker.check(data, i, operations, f"the program {program.name}")
+        return lambda data, i: _other_program(checker, data, i, lines, program.name)
     if like is not None:
         from model.recording_files import name_of
 
         operation = checker.like(name_of(Path(like)))
-        return [checker.check(data, i, [operation], f"the program of {like}") for i in everything]
-    return [checker.check(data, i, [], "a known program") for i in everything]
+        return lambda data, i: checker.check(data, i, [operation], f"the program of {like}")
+    return lambda data, i: checker.check(data, i, [], "a known program")
 
 
 def _other_program(

@@ -29,9 +29,24 @@ def recordings_of(source: Any, *, channels: Sequence[str], require_lines: bool =
     if hasattr(source, "columns"):
         return _of_frame(source, channels, require_lines=require_lines)
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
-    if len(paths) == 1 and (paths[0] / MANIFEST).is_file():
+    if _is_data_set(paths):
         return laid_out(Recordings.load(paths[0]), channels)
     return Recordings.from_files(paths, channels=channels, require_lines=require_lines)
+
+
+def each_of(paths: Sequence[Path]) -> list[Path]:
+    """What can be read by itself: a data set, or each recording in files and folders.
+
+    Raises:
+        InputError: see `find_recordings`.
+    """
+    from model.recording_files import find_recordings
+
+    return list(paths) if _is_data_set(paths) else find_recordings(paths)[0]
+
+
+def _is_data_set(paths: Sequence[Path]) -> bool:
+    return len(paths) == 1 and (paths[0] / MANIFEST).is_file()
 
 
 def laid_out(data: Recordings, channels: Sequence[str]) -> Recordings:
@@ -109,6 +124,12 @@ def _of_frame(frame: Any, channels: Sequence[str], *, require_lines: bool) -> Re
             return Recordings.from_files([path], channels=channels, require_lines=require_lines)
         except InputError as error:
             raise InputError(str(error).replace(str(path), "data frame")) from None
+
+
+def has_seen(config: Any, part: str | None) -> bool:
+    """Whether networks of `config` were trained on a part of their data set; None: no part was asked for."""
+    refitted = config.fit_on == "all_but_test" and part in ("select", "calibrate")
+    return part == "train" or config.fit_on == "all" or refitted
 
 
 def part_of(data: Recordings, part: str, *, config: Any, folder: Path) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ensemble.bundle import Bundle
 from ensemble.choose import Interval, over_recordings
 from ensemble.library import data_of
-from inference.layout import part_of
+from inference.layout import has_seen, part_of
 from inference.options import DecodingOptions
 from inference.pipeline import Decoder, choose
 from inference.steps import CachedSteps, NetworkSteps
@@ -46,7 +46,7 @@ class Workbench:
         config = self.decoder.predictor.config
         if config.track != "recordings":
             raise InputError(f"{folder}: decoding is tuned on track 'recordings', this is '{config.track}'")
-        if config.fit_on == "all" or (config.fit_on == "all_but_test" and part != "test"):
+        if has_seen(config, part):
             raise InputError(
                 f"{folder}: its networks were trained on `{part}`, too, so nothing can be chosen there; "
                 "choose with the bundle that it was refitted from"

@@ -209,13 +209,14 @@ def _looks_like_recording(path: Path) -> bool:
 def _read_table(path: Path) -> pl.DataFrame:
     """Sensors and position as float32, the rest as text; any error becomes an InputError of one line."""
     content = _content(path).removeprefix(codecs.BOM_UTF8)
-    header, line, rest = content.partition(b"\n")
+    header = content[: content.find(b"\n") + 1] or content
     _check_text(content, header, path)
     _check_shape(content, path)
     if b", " in header or header.startswith(b" "):
-        content = b",".join(map(bytes.strip, header.split(b","))) + line + rest
+        plain = b",".join(map(bytes.strip, header.split(b","))) + b"\n"
+        header, content = plain, plain + content[len(header) :]
     try:
-        columns = pl.read_csv(content.partition(b"\n")[0], infer_schema=False).columns
+        columns = pl.read_csv(header, infer_schema=False).columns
         numeric = {column: pl.Float32 for column in columns if is_sensor(column) or column in POSITION}
         try:
             table = pl.read_csv(content, infer_schema=False, schema_overrides=numeric)

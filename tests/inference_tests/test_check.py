@@ -14,7 +14,7 @@ import pytest
 
 from inference.__main__ import main
 from inference.check import DIFFERENT, SAME, UNKNOWN, Checker, Strangeness, sentence, short_title
-from inference.check_command import checked
+from inference.check_command import checks
 from inference.expected import difference, moves_of, operations_of, read_program
 from inference.whole import Reader
 from model.library import Library
@@ -117,7 +117,7 @@ def test_a_recording_of_a_file_that_was_changed_is_different(
     path = tmp_path / "changed.nc"
     path.write_text("\n".join([*lines[:at], "G1 X9.9", *lines[at + 1 :]]))
     checker = Checker(Reader(library, leave_out_itself=True), alarm=ALARM)
-    one = checked(checker, tiny_recordings, program=path)[index(tiny_recordings, "face_002")]
+    one = checks(checker, program=path)(tiny_recordings, index(tiny_recordings, "face_002"))
     assert one.verdict == DIFFERENT
     assert one.deviation is not None and one.deviation.line == "G1 X9.9"
     assert one.deviation.row > 20
