@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from tuner.base.words import duration, in_words
 from tuner.claims import judge, verdicts
 from tuner.claims import material as data
+from tuner.claims.evidence import REUSED
 from tuner.claims.material import Material, Study, Trial
 from tuner.claims.verdicts import Finding
 from tuner.definition.loading import shipped_campaign
@@ -148,7 +149,8 @@ def campaign_cost(
         "training": duration(sum(t.seconds for t in trials)),
         "trials": sum(len(study.finished) for study in studies),
         "retrained": sum(len(study.finished) for study in confirmations),
-        "epochs": sum(t.epochs for t in trials),
+        "repeated": sum(REUSED in t.result for t in trials),
+        "epochs": sum(t.epochs for t in trials if REUSED not in t.result),
         "claims_wall": duration(_seconds(sittings([t for s in pairs for t in s.trials]))),
         "claims_runs": sum(len(study.finished) for study in pairs),
     }

@@ -1,7 +1,8 @@
 """A trial whose run was made before, in any study: its epochs are reported again and its files are shared.
 
-Only complete runs that still have their weights are reused. Pruning, views and W&B see what they would see
-of a new run, so a reused run can be pruned.
+Only complete runs are reused, and only those that still have their weights: but a retraining is there to be
+compared, so it needs none. Pruning, views and W&B see what they would see of a new run, so a reused run can
+be pruned.
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ class Runs:
     def __init__(self) -> None:
         self._seen: dict[Path, str] = {}
 
-    def find(self, identity: str, results: Path) -> Path | None:
-        """The folder of a complete run of this identity in `results/runs`, or None."""
+    def find(self, identity: str, results: Path, *, weights: bool = True) -> Path | None:
+        """The folder of a complete run of this identity in `results/runs`, or None.
+
+        Args:
+            weights: only one that still has its weights.
+        """
         for folder in sorted((results / "runs").glob("*/*")):
             if folder.name.isdigit() and folder not in self._seen and (folder / RESULT).exists():
                 self._seen[folder] = str(_read(folder).get("identity", ""))
-            if self._seen.get(folder) == identity and _whole(folder, identity):
+            if self._seen.get(folder) == identity and _whole(folder, identity, weights=weights):
                 return folder
         return None
 
@@ -49,20 +54,30 @@ def _read(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _whole(folder: Path, identity: str) -> bool:
-    """Whether the folder (still) holds this run, complete, with all of its files."""
+def _whole(folder: Path, identity: str, *, weights: bool) -> bool:
+    """Whether the folder (still) holds this run, complete, with the files that are needed of it."""
     result = _read(folder)
+    needed = (METRICS, *(name for name in SHARED if weights or name != WEIGHTS))
     return (
         result.get("identity") == identity
         and result.get("state") == "complete"
-        and all((folder / name).is_file() for name in (METRICS, *SHARED))
+        and all((folder / name).is_file() for name in needed)
     )
 
 
 def replay(
-    source: Path, config: Config, report: Report, *, run_folder: Path, checkpoint: Path | None
+    source: Path,
+    config: Config,
+    report: Report,
+    *,
+    run_folder: Path,
+    checkpoint: Path | None,
+    weights: bool = True,
 ) -> dict[str, float] | None:
     """Reports the epochs of the run `source` again and writes `run_folder` as training would.
+
+    Args:
+        weights: they are needed; otherwise they are shared if they are there.
 
     Returns:
         its metrics; None, before anything was reported, where the run's files were removed meanwhile or an
@@ -76,7 +91,8 @@ def replay(
     with RunFolder(run_folder, checkpoint=checkpoint) as folder:
         try:
             for name in SHARED:
-                _share(source / name, folder.path / name)
+                if weights or name != WEIGHTS or (source / name).exists():
+                    _share(source / name, folder.path / name)
             result, epochs = read_json(source / RESULT), read_metrics(source / METRICS)
         except (InputError, OSError):
             return None
@@ -95,7 +111,7 @@ def replay(
                 report(line["epoch"], metrics)
         except (Pruned, Paused) as error:
             for name in SHARED:
-                (folder.path / name).unlink()
+                (folder.path / name).unlink(missing_ok=True)
             (folder.path / PREDICTIONS).rmdir()
             ended = _until(told, result, config)
             state = "pruned" if isinstance(error, Pruned) else "paused"

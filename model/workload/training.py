@@ -22,6 +22,7 @@ from tuner.base.run_folder import Report
 from tuner.definition import expressions
 from tuner.definition.distributions import Categorical, Constant, Distribution, Numeric, WeightedCategorical
 from tuner.definition.values import Resources
+from tuner.storage.study_store import RETRAINED
 from tuner.workloads.workload import Inputs, Say, Shorter
 
 TOGETHER = ("d_model", "heads")  # one is valid for some values of the other
@@ -154,9 +155,13 @@ class Training(OfRecordings):
         if inputs is None:
             raise InputError("this study trains our model: it needs a data set (--data data/NAME)")
         checked = Config.from_dict(config)
-        same = RUNS.find(identity(checked, self.digest_of(inputs)), self.results_of(run_folder))
+        weights = not self.file.name.endswith(RETRAINED)
+        of = identity(checked, self.digest_of(inputs))
+        same = RUNS.find(of, self.results_of(run_folder), weights=weights)
         if same is not None and same != run_folder:
-            found = replay(same, checked, report, run_folder=run_folder, checkpoint=checkpoint)
+            found = replay(
+                same, checked, report, run_folder=run_folder, checkpoint=checkpoint, weights=weights
+            )
             if found is not None:
                 return found
         return train(config, report, data=inputs, run_folder=run_folder, checkpoint=checkpoint)

@@ -25,12 +25,28 @@ RunIt = Callable[..., tuple[Path, Epochs, Mapping[str, float]]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, tiny_recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> RunIt:
+def training_of(tmp_path: Path) -> Callable[[str], Training]:
+    """The workload of a study of this name."""
+
+    def made(name: str) -> Training:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text("method: random\nmetric: {name: loss}\nparameters: {seed: {values: [0]}}\n")
+        workload = workload_of(load_study_file(path))
+        assert isinstance(workload, Training) and workload.file.name == name
+        return workload
+
+    return made
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path,
+    tiny_recordings: Recordings,
+    monkeypatch: pytest.MonkeyPatch,
+    training_of: Callable[[str], Training],
+) -> RunIt:
     """Runs a configuration as trial `place` ("study/number"); `ends` is raised after epoch `end_at`."""
-    path = tmp_path / "sweep.yaml"
-    path.write_text("method: random\nmetric: {name: loss}\nparameters: {seed: {values: [0]}}\n")
-    workload = workload_of(load_study_file(path))
-    assert isinstance(workload, Training)
+    of_study = training_of("sweep")
     monkeypatch.setattr(training, "RUNS", Runs())
 
     def one(
@@ -39,6 +55,7 @@ def run(tmp_path: Path, tiny_recordings: Recordings, monkeypatch: pytest.MonkeyP
         end_at: int | None = None,
         ends: Exception | None = None,
         due: Collection[int] = (),
+        workload: Training = of_study,
         **changes: Any,
     ) -> tuple[Path, Epochs, Mapping[str, float]]:
         epochs: Epochs = {}
@@ -114,6 +131,22 @@ def test_anything_else_is_trained(run: RunIt, difference: str, monkeypatch: pyte
     assert "reused" not in result_of(second) and len(epochs) == 3
 
 
+def test_a_retraining_needs_no_weights_of_the_run_that_it_repeats(
+    run: RunIt, training_of: Callable[[str], Training]
+) -> None:
+    first, epochs, metrics = run("architecture/15")
+    (first / WEIGHTS).unlink()
+    again, told, found = run("loss.confirm/0", workload=training_of("loss.confirm"))
+    assert (told, found) == (epochs, metrics) and result_of(again)["reused"] == "runs/architecture/15"
+    assert not (again / WEIGHTS).exists() and (again / PREDICTIONS / "select.npz").exists()
+    chain, told, _ = run("members.confirm/0", workload=training_of("members.confirm"))
+    assert told == epochs and result_of(chain)["reused"] == "runs/architecture/15"
+    pruned, _, _ = run("warmup.confirm/0", workload=training_of("warmup.confirm"), end_at=1)
+    assert {path.name for path in pruned.iterdir()} == {CONFIG, METRICS, RESULT}
+    study, trained, _ = run("loss/0")  # its own trials may win, so they need theirs
+    assert "reused" not in result_of(study) and (study / WEIGHTS).exists() and trained.keys() == epochs.keys()
+
+
 @pytest.mark.slow
 def test_a_run_is_reused_if_it_was_evaluated_whenever_that_is_due_now(run: RunIt) -> None:
     sparse = {"evaluate": "due"}
@@ -132,7 +165,7 @@ def test_a_run_whose_weights_vanish_in_between_is_trained(
 ) -> None:
     first, _, _ = run("architecture/15")
     (first / WEIGHTS).unlink()
-    monkeypatch.setattr("model.workload.reuse._whole", lambda folder, identity: True)
+    monkeypatch.setattr("model.workload.reuse._whole", lambda folder, identity, weights: True)
     second, epochs, _ = run("loss/0")
     assert "reused" not in result_of(second) and (second / WEIGHTS).exists() and len(epochs) == 3
 
