@@ -24,7 +24,7 @@ from tuner.definition.study_file import StudyFile
 from tuner.run import launch
 from tuner.run.request import Request
 from tuner.search import thawing
-from tuner.show.lines import SilentView
+from tuner.show.lines import PlainView
 from tuner.show.report import over_time
 from tuner.show.report.charts import Chart
 from tuner.show.status import status_table
@@ -70,7 +70,14 @@ Run = Callable[..., optuna.Study]
 def run(tmp_path: Path) -> Run:
     """`run("keeps: {value: false}", count=2)`: runs the study in agents, or goes on with it."""
 
-    def run(more: str = "", *, count: int | None = None, agents: int = 2, train: str = TRAIN) -> optuna.Study:
+    def run(
+        more: str = "",
+        *,
+        count: int | None = None,
+        agents: int = 2,
+        train: str = TRAIN,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> optuna.Study:
         (tmp_path / "train.py").write_text(train)
         (tmp_path / "thaw.yaml").write_text(STUDY.replace("MORE", more))
         request = Request(
@@ -81,7 +88,9 @@ def run(tmp_path: Path) -> Run:
             agents=agents,
             count=count,
         )
-        left = launch.run(request, SilentView(Console(quiet=True)))
+        view = PlainView(Console(quiet=True))
+        view.say = say  # type: ignore[method-assign]
+        left = launch.run(request, view)
         assert left.fine, left.reason
         return optuna.load_study(study_name="thaw", storage=open_records(request.url))
 
@@ -196,8 +205,11 @@ def test_paused_trials_are_counted_apart_and_kept_until_the_study_goes_on(run: R
 
 @pytest.mark.usefixtures("agents_in_this_process")
 def test_without_checkpoints_the_stopping_rule_decides(run: Run) -> None:
-    trials = run("keeps: {value: false}").get_trials()
+    said: list[str] = []
+    trials = run("keeps: {value: false}", say=said.append).get_trials()
     assert len(trials) == 12
+    complete = [line for line in said if re.search(r"trial \d+ complete", line)]
+    assert complete and all("not paused, as it keeps no checkpoint" in line for line in complete), said
     assert {trial.user_attrs["metrics"]["began"] for trial in trials} == {0}
     reasons = {trial.user_attrs["pruned_because"].partition(":")[0] for trial in trials if
                trial.state is TrialState.PRUNED}  # fmt: skip

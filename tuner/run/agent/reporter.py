@@ -21,6 +21,7 @@ from tuner.workloads.workload import Workload
 
 P = ParamSpec("P")
 R = TypeVar("R")
+NOT_PAUSED = "not paused, as it keeps no checkpoint (docs/checkpoints.md)"
 WRITE_SECONDS = 1.0  # reports are written together, at most this often; rungs are judged on every report
 
 
@@ -79,6 +80,9 @@ class Reporter:
     Args:
         trial: Optuna's, which an objective of Optuna's is given.
         until: the trial is paused after this many epochs; None: it is not.
+
+    Attributes:
+        note: what the user should know of the trial when it is complete; "" where there is nothing.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Reporter:
         self._asked: float | None = None  # when `check` first saw that the trial should stop
         self._first = True
         self.last: dict[str, float] = {}
+        self.note = ""
         self._raised: Exception | None = None
 
     @_remembered
@@ -176,6 +181,8 @@ class Reporter:
             if self._until is not None and epoch + 1 >= self._until:
                 raise Paused(epoch + 1)
             return  # whether it goes on is decided between pauses
+        if self._until is not None and epoch + 1 >= self._until:
+            self.note = NOT_PAUSED
         if value is not None and rule.should_prune(runner.study, trial):
             raise Pruned(rule.explain(runner.study, trial))
 

@@ -232,7 +232,7 @@ class TrialRunner(Workplace):
         mask = Mask(os.environ)
         if cause is None:
             result = if_readable(read_object, self.folder(trial.number) / RESULT) or {}
-            message = "; ".join(result.get("notes", ()))
+            message = "; ".join(filter(None, (*result.get("notes", ()), running.report.note)))
         else:
             message = in_short(cause)
         message = printable(mask.text(message))
