@@ -282,26 +282,3 @@ def hypothesis(tokens: NDArray, token_logp: LogP, score: float) -> Hypothesis:
     length = int(np.flatnonzero(tokens == EOS)[0]) + 1
     parts = token_logp[:length]
     return Hypothesis(tuple(tokens[:length].tolist()), score, float(parts.sum()), tuple(parts.tolist()))
-
-
-def line_logp(steps: Steps, grammar: Grammar, windows: Rows, lines: list[tuple[int, ...]]) -> LogP:
-    """Log-probability `(windows,)` of a given line per window (ids with EOS); -inf if illegal."""
-    score = np.zeros(len(windows))
-    logits, state = steps.begin(windows)
-    states = grammar.start(len(windows))
-    row = np.arange(len(windows))
-    everything = max(map(len, grammar.values_of), default=1)
-    for step in range(max(map(len, lines), default=0)):
-        token = np.array([lines[r][step] for r in row], dtype=np.int64)
-        found = candidates(grammar, states, logits, width=max(1, everything))
-        hit = found.token == token[:, None]
-        gain = np.where(hit.any(axis=1), np.where(hit, found.logp, -np.inf).max(axis=1), -np.inf)
-        score[row] += gain
-        live = np.array([len(lines[r]) > step + 1 for r in row]) & np.isfinite(gain)
-        if not live.any():
-            break
-        keep = np.flatnonzero(live)
-        states = grammar.advance(states.take(keep), token[keep])
-        logits, state = steps.advance(state, keep, token[keep])
-        row = row[keep]
-    return score

@@ -265,11 +265,6 @@ class Vocabulary:
         letters = np.arange(len(self.param_types))
         return np.asarray(self.value_param_type[None, :] == letters[:, None])
 
-    @cached_property
-    def value_means(self) -> np.ndarray:
-        """(values,) mean of each value class over train, in the unit of the program."""
-        return np.array(self.means, dtype=np.float64)
-
     @property
     def head_sizes(self) -> dict[str, int]:
         """The number of classes of each head, by its name in `HEADS`."""
@@ -299,10 +294,6 @@ class Vocabulary:
         return tuple(factors)
 
     @cached_property
-    def _composed(self) -> dict[Factors, int]:
-        return {factors: i for i, factors in enumerate(self._factors)} | {Factors(SPECIAL): EOS}
-
-    @cached_property
     def factor_table(self) -> np.ndarray:
         """(tokens, 4) int64: type, command, parameter type, value of each id; -1 if it does not apply."""
         return np.array([factors[:4] for factors in self._factors], dtype=np.int64)
@@ -310,21 +301,6 @@ class Vocabulary:
     def decompose(self, token: int) -> Factors:
         """The factors of a token id."""
         return self._factors[token]
-
-    def compose(self, factors: Factors) -> int:
-        """The token id of `factors`: UNK if no token has them, EOS for "special" without an id.
-
-        Factors that do not apply to the type are ignored.
-        """
-        kind = factors.type
-        read = Factors(
-            kind,
-            command=factors.command if kind == COMMAND else -1,
-            param_type=factors.param_type if kind in (PARAM_TYPE, PARAM_VALUE) else -1,
-            value=factors.value if kind == PARAM_VALUE else -1,
-            special=factors.special if kind == SPECIAL else -1,
-        )
-        return self._composed.get(read, UNK)
 
 
 def _pairs(lines: Mapping[str, int] | Iterable[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from inference import steps as inference_steps
-from inference.beam import Filter, beam_search, best_lines, line_logp
+from inference.beam import Filter, beam_search, best_lines
 from inference.grammar import Grammar
 from inference.steps import CachedSteps
 from model.tokens import BOS, COMMAND, EOS, HEADS, PARAM_TYPE, PARAM_VALUE, SPECIAL, Vocabulary
@@ -72,8 +72,6 @@ def test_the_reported_score_is_the_rescored_probability(
             score = rescored(steps, grammar, int(window), hypothesis.tokens)
             assert hypothesis.logp == pytest.approx(score, abs=1e-9)
             assert sum(hypothesis.token_logp) == pytest.approx(score, abs=1e-9)
-            forced = line_logp(steps, grammar, np.array([window]), [hypothesis.tokens])
-            assert forced[0] == pytest.approx(score, abs=1e-9)
 
 
 @given(seeds)

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +11,6 @@ from model.tokens import (
     QUANTUM,
     SPECIALS,
     UNK,
-    Factors,
     Vocabulary,
     bucket,
     canonical,
@@ -122,10 +120,9 @@ def test_encoded_lines_come_back_as_lines_with_the_same_tokens(counts, digits):
 
 
 @given(st.dictionaries(lines, st.integers(1, 50), min_size=1, max_size=8), digits_kept)
-def test_decompose_and_compose_are_inverse_for_every_token(counts, digits):
+def test_every_token_has_factors_of_its_own(counts, digits):
     vocabulary = Vocabulary.build(counts, digits=digits)
     factors = [vocabulary.decompose(i) for i in range(len(vocabulary))]
-    assert [vocabulary.compose(f) for f in factors] == list(range(len(vocabulary)))
     assert len(set(factors)) == len(vocabulary)
     assert [list(f[:4]) for f in factors] == vocabulary.factor_table.tolist()
 
@@ -146,14 +143,14 @@ def test_heads_have_one_class_for_each_command_letter_and_value():
     vocabulary = Vocabulary.build(LINES, digits=4)
     assert set(vocabulary.commands) == {"G0", "G1", "G3", "G53", "M30"}
     assert set(vocabulary.param_types) == set("XYZRF")
-    assert vocabulary.head_sizes["param_value"] == len(vocabulary.values) == len(vocabulary.value_means)
+    assert vocabulary.head_sizes["param_value"] == len(vocabulary.values) == len(vocabulary.means)
     letters = [vocabulary.param_types[i] for i in vocabulary.value_param_type]
     assert letters == [token[4] for token in vocabulary.values]
 
 
 def test_a_bucket_goes_back_to_the_mean_of_its_values_weighted_by_count():
     vocabulary = Vocabulary.build({"X1.51": 3, "X1.59": 1}, digits=2)
-    assert vocabulary.value_means == pytest.approx(np.array([1.53]))
+    assert vocabulary.means == pytest.approx([1.53])
     assert vocabulary.to_line(vocabulary.encode("X1.55")) == "X1.53"
 
 
@@ -170,16 +167,6 @@ def test_an_unseen_value_is_unk_and_leaves_its_parameter_standing():
     assert vocabulary.to_line(ids) == "G1 X"
 
 
-def test_factors_that_do_not_apply_are_not_read():
-    vocabulary = Vocabulary.build(LINES, digits=4)
-    assert vocabulary.compose(Factors(type=0, command=1, param_type=2, value=3)) == EOS
-    command = vocabulary.decompose(vocabulary.ids["G1"])
-    assert vocabulary.compose(command._replace(param_type=1, value=2)) == vocabulary.ids["G1"]
-    value = vocabulary.decompose(vocabulary.ids["NUM_Z_0025"])
-    wrong = vocabulary.decompose(vocabulary.ids["X"]).param_type
-    assert vocabulary.compose(value._replace(param_type=wrong)) == UNK
-
-
 def test_published_vocabulary_keeps_its_ids_and_foreign_tokens(tmp_path):
     tokens = [*SPECIALS, "X", "NUM_X_1575", "G0", "F22."]
     path = tmp_path / "published.json"
@@ -188,8 +175,7 @@ def test_published_vocabulary_keeps_its_ids_and_foreign_tokens(tmp_path):
     )
     vocabulary = Vocabulary.from_published(path, {"X1.5751": 1})
     assert vocabulary.tokens == tuple(tokens)
-    assert vocabulary.value_means.tolist() == [1.5751]
-    assert [vocabulary.compose(vocabulary.decompose(i)) for i in range(9)] == list(range(9))
+    assert vocabulary.means == (1.5751,)
 
 
 def test_a_file_that_is_no_vocabulary_is_named(tmp_path):

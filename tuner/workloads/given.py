@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -73,16 +72,6 @@ def unpacked(content: bytes) -> Any:
     import cloudpickle
 
     return cloudpickle.loads(content)
-
-
-def source_digest(given: Callable[..., Any]) -> str:
-    """A hash of its source text; empty where Python cannot tell it, or tells more than the function."""
-    if getattr(given, "__name__", "<lambda>") == "<lambda>":
-        return ""
-    try:
-        return hashlib.sha256(inspect.getsource(inspect.unwrap(given)).encode()).hexdigest()
-    except (OSError, TypeError):
-        return ""
 
 
 def code_digest(given: Callable[..., Any]) -> str:
